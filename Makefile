@@ -1,0 +1,36 @@
+# Two commands do everything on a fresh machine: make quickstart, make test.
+
+PYTHON ?= python3
+VENV := .venv
+PACKAGES := scalecore scalecore-patchtst scalecore-optuna scalecore-hwmon scalecore-market
+
+.PHONY: help install quickstart test clean
+
+help:
+	@echo "make quickstart   create .venv, install all packages, run examples/quickstart.yaml to its end"
+	@echo "make test         run tox: every package's tests in an environment of its own, integration, lint, types"
+	@echo "make install      only create .venv and install all packages, editable"
+	@echo "make clean        remove what these commands made, but no study"
+
+# pip runs again only when a package's metadata or the pins change; sources are installed editable.
+$(VENV)/.installed: constraints.txt $(PACKAGES:%=packages/%/pyproject.toml)
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt $(PACKAGES:%=--editable packages/%)
+	@touch $@
+
+install: $(VENV)/.installed
+
+quickstart: install
+	$(VENV)/bin/scalecore plan examples/quickstart.yaml
+	$(VENV)/bin/scalecore run examples/quickstart.yaml
+
+$(VENV)-tox/.installed: constraints.txt
+	$(PYTHON) -m venv $(VENV)-tox
+	$(VENV)-tox/bin/python -m pip install --quiet --constraint constraints.txt tox
+	@touch $@
+
+test: $(VENV)-tox/.installed
+	$(VENV)-tox/bin/tox run
+
+clean:
+	rm -rf $(VENV) $(VENV)-tox .tox .pytest_cache .mypy_cache .ruff_cache .hypothesis packages/*/dist

@@ -1,0 +1,1 @@
+"""scalecore_market."""

@@ -1,0 +1,1 @@
+"""The PatchTST model family for scalecore."""
