@@ -1,0 +1,148 @@
+"""The experiment file as attrs classes: every key, its type, bounds, default and help. The reference is generated from here."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Le, Lt, MinLen
+from attrs import field, frozen
+
+from scalecore.options import option
+from scalecore.space import Distribution
+
+
+@frozen(kw_only=True)
+class ComponentRef:
+    """`use:` names a component of the registry, its options stand beside it; a bare string is a component without options."""
+
+    use: str
+    options: dict[str, Any] = field(factory=dict)
+    """The raw options; structured by the options class of the component when it is resolved."""
+
+
+@frozen(kw_only=True)
+class Budget:
+    """A number of parameters such as `2M`, `35M`, `1.5B` or `250000`, kept as it was written beside its value."""
+
+    text: str
+    parameters: int
+
+
+@frozen(kw_only=True)
+class Search:
+    """`search:` what is varied, how often, and by which strategy; further keys are the strategy's options."""
+
+    component: ComponentRef
+    trials: Annotated[int, Ge(1)] = option(50, help="How many trials the study has in all; a resumed study counts those it has.")
+    budget: Budget | None = option(
+        None, help="Parameters of the models: a number, or text such as `2M` or `1.5B`. Without it every legal shape is feasible."
+    )
+    tolerance: Annotated[float, Gt(0), Lt(1)] = option(
+        0.25, help="How far, as a share of the budget, a model may be from it; both ends included."
+    )
+    exclude: list[str] = option(
+        factory=list,
+        help="Shapes to leave out, as conditions over the dimensions: `d_model == 1024 and n_layers >= 256`.",
+    )
+    space: dict[str, Distribution] = option(
+        factory=dict,
+        help="Hyper-parameters to vary: `log_uniform: [low, high]`, `uniform: [low, high]`, `int: [low, high]` "
+        "(with `step` or `log`), or `choice: [...]`. Names are those of the training core and the model.",
+    )
+
+
+@frozen(kw_only=True)
+class Objective:
+    """`objective:` the number by which trials are ranked."""
+
+    metric: str = option("val_loss", help="A metric of the validation split.")
+    direction: Literal["minimize", "maximize"] = option("minimize", help="Which way is better.")
+    reduction: Literal["best", "last"] = option("best", help="The value of the best epoch, or that of the last one.")
+
+
+@frozen(kw_only=True)
+class EarlyStopping:
+    """`early_stopping:` end a trial whose objective stopped improving."""
+
+    patience: Annotated[int, Ge(1)] = option(10, help="Epochs without an improvement after which the trial ends.")
+    min_delta: Annotated[float, Ge(0)] = option(0.001, help="What counts as an improvement of the objective.")
+
+
+@frozen(kw_only=True)
+class Training:
+    """`training:` how each trial is trained. Hyper-parameters that `search.space` varies override those given here."""
+
+    effective_batch: Annotated[int, Ge(1)] = option(256, help="Windows per optimizer step.")
+    micro_batch: Annotated[int, Ge(1)] | Literal["auto"] = option(
+        "auto", help="Windows per forward pass; `auto` takes the largest power of two whose predicted memory fits."
+    )
+    schedule: Literal["cosine", "linear", "constant"] = option(
+        "cosine", help="Learning rate after the warm-up: cosine or linear decay to zero at the last planned step, or constant."
+    )
+    gradient_clip: Annotated[float, Gt(0)] | None = option(1.0, help="Largest norm of the gradient; `null` for no clipping.")
+    early_stopping: EarlyStopping | None = option(factory=EarlyStopping, help="When to end early; `null` for never.")
+    hyperparameters: dict[str, Any] = option(
+        factory=dict,
+        help="Fixed values of hyper-parameters of the training core or the model, for example `epochs: 20`.",
+    )
+    device: Literal["auto", "cpu", "cuda", "mps"] = option("auto", help="Where to train; `auto` takes a GPU if there is one.")
+    threads: Annotated[int, Ge(1)] | Literal["auto"] = option(
+        "auto", help="CPU threads of a trial; `auto` divides the cores that this process may use among the slots."
+    )
+    checkpoint_every: Annotated[float, Gt(0)] = option(60.0, help="Seconds between two checkpoints of a running trial.")
+
+
+@frozen(kw_only=True)
+class Retry:
+    """`retry:` how often a trial is tried again after an attempt that did not end by itself."""
+
+    crash: Annotated[int, Ge(0), Le(100)] = option(2, help="After a crash or a kill from outside; from its last checkpoint.")
+    out_of_memory: Annotated[int, Ge(0), Le(20)] = option(3, help="After running out of memory; each time with half the micro-batch.")
+
+
+@frozen(kw_only=True)
+class Execution:
+    """`execution:` where and how attempts run; further keys are the executor's options."""
+
+    component: ComponentRef = field(factory=lambda: ComponentRef(use="local"))
+    slots: Annotated[int, Ge(1)] = option(1, help="Trials that run at the same time.")
+    time_limit: Annotated[float, Gt(0)] | None = option(
+        None, help="Hours after which the study checkpoints and ends as timed out; `scalecore run` then continues it."
+    )
+    hang_after: Annotated[float, Gt(0)] = option(
+        600.0, help="Seconds without a step after which an attempt counts as hung and its trial as timed out."
+    )
+    stop_grace: Annotated[float, Gt(0)] = option(60.0, help="Seconds that an attempt gets to write its checkpoint when stopped.")
+    retry: Retry = option(factory=Retry, help="How often a trial is tried again.")
+
+
+@frozen(kw_only=True)
+class Guards:
+    """`guards:` limits below which a study is refused."""
+
+    min_validation_samples: Annotated[int, Ge(1)] = option(
+        100, help="Fewest effective validation samples: windows divided by the overlap of their labels. [G02]"
+    )
+    min_validation_positives: Annotated[int, Ge(1)] = option(
+        20, help="Fewest validation samples of the rarer class, divided likewise. [G02]"
+    )
+
+
+@frozen(kw_only=True)
+class Experiment:
+    """One experiment file, checked, with every default filled in."""
+
+    name: Annotated[str, MinLen(1)] = option(help="Name of the study: letters, digits, `-`, `_` and `.`; part of file names.")
+    seed: Annotated[int, Ge(0)] = option(0, help="Decides everything that is drawn.")
+    output: Path | None = option(None, help="The study's folder; `studies/NAME` under the working directory by default.")
+    dataset: ComponentRef = field(metadata={"help": "The data, the target and the splits."})
+    model: ComponentRef = field(metadata={"help": "The model family."})
+    search: Search = field(metadata={"help": "What is varied, how often, and by which strategy."})
+    objective: Objective = option(factory=Objective, help="The number by which trials are ranked.")
+    training: Training = option(factory=Training, help="How each trial is trained.")
+    execution: Execution = option(factory=Execution, help="Where and how attempts run.")
+    guards: Guards = option(factory=Guards, help="Limits below which a study is refused.")
+    monitors: list[ComponentRef] = option(factory=list, help="Hardware monitors.")
+    loggers: list[ComponentRef] = option(
+        factory=lambda: [ComponentRef(use="console"), ComponentRef(use="files")], help="Where results go, several at once."
+    )
+

@@ -1,0 +1,1 @@
+"""From a table of rows in time to checked, split and normalised windows."""

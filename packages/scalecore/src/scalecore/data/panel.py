@@ -1,0 +1,41 @@
+"""The table that a dataset hands to the core."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from attrs import field, frozen
+
+from scalecore.data.options import Normalisation, Split
+from scalecore.data.targets import Target
+
+__all__ = ["Panel"]
+
+
+@frozen(kw_only=True, eq=False)
+class Panel:
+    """Rows in time. Window t is the rows t-context+1 .. t; its label is `labels[t]`.
+
+    `labels` come from raw columns, before any transform (guard G06), and are NaN where the target is not defined: the
+    rows at the end whose future is unknown. `look_back` is the largest number of rows before its own that a feature is
+    computed from (0 for raw columns), so that the purge between splits can cover it. `details` is stored with the study
+    as it is.
+    """
+
+    name: str
+    times: npt.NDArray[np.datetime64]
+    """[rows] ascending and unique."""
+    values: npt.NDArray[np.float64]
+    """[rows, features] raw."""
+    labels: npt.NDArray[np.float64]
+    """[rows]"""
+    features: tuple[str, ...]
+    target: Target
+    context: int
+    split: Split
+    normalise: Normalisation
+    look_back: int = 0
+    details: Mapping[str, Any] = field(factory=dict)

@@ -1,0 +1,125 @@
+"""The seven hooks: what a plugin module may define.
+
+A plugin is a module named by an entry point of the group `scalecore`. Each hook is a function without arguments that returns
+records; it is called once, when the registry is built, in the driver and again in each attempt's process. It must not
+import anything heavy: the `factory` of the record does. An exception makes this plugin `broken` and no other. Order never
+matters. A complete plugin module:
+
+    from scalecore import hookimpl
+    from scalecore.records import ModelRecord
+    from my_plugin.options import DLinearOptions
+
+    def _dlinear(options):
+        from my_plugin.model import DLinear  # torch is imported only where the model is built
+
+        return DLinear(options)
+
+    @hookimpl
+    def scalecore_models():
+        return [ModelRecord(name="dlinear", summary="Two linear layers.", options=DLinearOptions, factory=_dlinear)]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pluggy
+
+from scalecore.records import (
+    AnalysisRecord,
+    DatasetRecord,
+    ExecutorRecord,
+    HardwareMonitorRecord,
+    LoggerRecord,
+    ModelRecord,
+    SearchStrategyRecord,
+)
+
+__all__ = ["hookimpl", "hookspec"]
+
+hookspec = pluggy.HookspecMarker("scalecore")
+hookimpl = pluggy.HookimplMarker("scalecore")
+
+
+@hookspec
+def scalecore_datasets() -> Iterable[DatasetRecord]:  # type: ignore[empty-body]
+    """Sources of data, for `dataset: {use: NAME}`.
+
+        @hookimpl
+        def scalecore_datasets():
+            return [DatasetRecord(name="sales", summary="Daily sales.", options=SalesOptions, factory=_sales)]
+
+    Returns records whose factory gives a `scalecore.protocols.Dataset`.
+    """
+
+
+@hookspec
+def scalecore_models() -> Iterable[ModelRecord]:  # type: ignore[empty-body]
+    """Model families, for `model: {use: NAME}`.
+
+        @hookimpl
+        def scalecore_models():
+            return [ModelRecord(name="dlinear", summary="Two linear layers.", options=DLinearOptions, factory=_dlinear)]
+
+    Returns records whose factory gives a `scalecore.protocols.ModelFamily`.
+    """
+
+
+@hookspec
+def scalecore_search_strategies() -> Iterable[SearchStrategyRecord]:  # type: ignore[empty-body]
+    """Search strategies, for `search: {use: NAME}`.
+
+        @hookimpl
+        def scalecore_search_strategies():
+            return [SearchStrategyRecord(name="grid", summary="Every shape once.", factory=_grid)]
+
+    Returns records whose factory gives a `scalecore.protocols.SearchStrategy`.
+    """
+
+
+@hookspec
+def scalecore_loggers() -> Iterable[LoggerRecord]:  # type: ignore[empty-body]
+    """Loggers, for the list `loggers:`.
+
+        @hookimpl
+        def scalecore_loggers():
+            return [LoggerRecord(name="mail", summary="Writes a mail at the end.", options=MailOptions, factory=_mail)]
+
+    Returns records whose factory gives a `scalecore.protocols.Logger`.
+    """
+
+
+@hookspec
+def scalecore_hardware_monitors() -> Iterable[HardwareMonitorRecord]:  # type: ignore[empty-body]
+    """Hardware monitors, for the list `monitors:`.
+
+        @hookimpl
+        def scalecore_hardware_monitors():
+            return [HardwareMonitorRecord(name="fan", summary="Watches the fan.", factory=_fan, quantities=("fan",))]
+
+    Returns records whose factory gives a `scalecore.protocols.HardwareMonitor`.
+    """
+
+
+@hookspec
+def scalecore_executors() -> Iterable[ExecutorRecord]:  # type: ignore[empty-body]
+    """Executors, for `execution: {use: NAME}`.
+
+        @hookimpl
+        def scalecore_executors():
+            return [ExecutorRecord(name="slurm", summary="Attempts as SLURM jobs.", options=SlurmOptions, factory=_slurm)]
+
+    Returns records whose factory gives a `scalecore.protocols.Executor`.
+    """
+
+
+@hookspec
+def scalecore_analyses() -> Iterable[AnalysisRecord]:  # type: ignore[empty-body]
+    """Analyses of finished studies, for `scalecore analyze NAME STUDY...`.
+
+        @hookimpl
+        def scalecore_analyses():
+            return [AnalysisRecord(name="coverage", summary="What was tried and what not.", factory=_coverage)]
+
+    Returns records whose factory gives a `scalecore.protocols.Analysis`.
+    """

@@ -1,0 +1,39 @@
+"""How a plugin declares its options: an attrs class whose types carry the bounds and whose fields carry their help.
+
+    from typing import Annotated
+    from annotated_types import Ge
+    from attrs import frozen
+    from scalecore.options import option
+
+    @frozen(kw_only=True)
+    class ThermalOptions:
+        pause_at: Annotated[float, Ge(30)] = option(85.0, help="Pause from this temperature, in degrees Celsius.")
+
+The experiment file is checked against the class, the JSON Schema and the reference are made from it.
+Understood types: bool, int, float, str, pathlib.Path (made absolute, relative to the experiment file; `ExistingFile` also
+checks that it is there), Literal, enums of str, Optional and other unions, list, tuple, dict,
+nested attrs classes, and `Annotated` with Ge, Gt, Le, Lt, MinLen of the `annotated-types` package.
+Modules with option classes do not use `from __future__ import annotations`, and import only the standard library, attrs,
+annotated-types and scalecore.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import attrs
+
+__all__ = ["ExistingFile", "MustExist", "option"]
+
+
+class MustExist:
+    """Marks a path option whose file must be there when the experiment file is checked."""
+
+
+ExistingFile = Annotated[Path, MustExist()]
+
+
+def option(default: Any = attrs.NOTHING, *, help: str, factory: Any = None) -> Any:  # noqa: A002 - reads as what it is
+    """An attrs field with its one-sentence `help`. Give `default`, or `factory` for a mutable default, or neither: required."""
+    if factory is not None:
+        return attrs.field(factory=factory, metadata={"help": help})
+    return attrs.field(default=default, metadata={"help": help})

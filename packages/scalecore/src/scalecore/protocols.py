@@ -1,0 +1,305 @@
+"""What the objects of each plugin kind do at run time.
+
+Every docstring says who calls, in which process, in which order, what may be changed and what an exception does.
+The *driver* is the process of `scalecore run`: it owns the study and never imports torch. An *attempt* is the process that
+trains one trial. Implementations need not inherit: they satisfy the protocol by having its methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from attrs import frozen
+
+from scalecore.readings import Admission, Demand, Finding, Reading, Verdict
+from scalecore.space import Architecture, ArchitectureSpace, DataShape, Distribution, Hyperparameter, Value
+from scalecore.trials import Epoch, Outcome, Progress, Proposal, RestoredTrial, StudyView, TrialRecord
+
+if TYPE_CHECKING:
+    import torch
+
+    from scalecore.data.panel import Panel
+    from scalecore.execution.folder import AttemptStatus
+
+__all__ = [
+    "Analysis",
+    "AnalysisResult",
+    "Dataset",
+    "DatasetContext",
+    "Executor",
+    "ExecutorContext",
+    "HardwareMonitor",
+    "HyperparameterReader",
+    "Logger",
+    "LoggerContext",
+    "ModelFamily",
+    "MonitorContext",
+    "SearchContext",
+    "SearchStrategy",
+]
+
+
+# --- data -----------------------------------------------------------------------------------------------------------
+
+
+@frozen(kw_only=True)
+class DatasetContext:
+    """What a dataset's factory is given besides its options. Paths in options are absolute already."""
+
+    seed: int
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """Raw material of a study: one table of rows in time, and the definition of what is to be predicted.
+
+    Called by the driver, once per plan or run, before anything else. The core cuts the table into splits, checks and
+    normalises it, and stores it as memory-mapped arrays for the attempts; a dataset does none of that.
+    """
+
+    def panel(self) -> Panel:
+        """The whole table. A `DataError` is shown to the user as it is; any other exception ends the run as the dataset's fault."""
+        ...
+
+
+# --- models ---------------------------------------------------------------------------------------------------------
+
+
+class HyperparameterReader(Protocol):
+    """Hyper-parameters by name. Every read is recorded: a sampled one that nobody read is an error (guard G03)."""
+
+    def __getitem__(self, name: str) -> Any: ...
+
+
+@runtime_checkable
+class ModelFamily(Protocol):
+    """A family of architectures that share one way of building.
+
+    Everything but `build` is called in the driver, often and for thousands of shapes, and must not import torch.
+    An exception in the driver ends the run; one in `build` or in the module fails the trial with a typed reason.
+    """
+
+    def hyperparameters(self) -> Sequence[Hyperparameter]:
+        """The hyper-parameters that `build` reads, beside those of the training core."""
+        ...
+
+    def architecture_space(self, data: DataShape) -> ArchitectureSpace:
+        """All legal shapes for this data, before any budget."""
+        ...
+
+    def num_parameters(self, architecture: Mapping[str, int], data: DataShape) -> int:
+        """The exact number of trainable parameters, in closed form. Must equal that of the built module (guard G04)."""
+        ...
+
+    def flops(self, architecture: Mapping[str, int], data: DataShape) -> int:
+        """Floating-point operations of one forward pass of one window; a multiply-add counts as two."""
+        ...
+
+    def saved_activations(self, architecture: Mapping[str, int], data: DataShape) -> int:
+        """Numbers that one window keeps between forward and backward, roughly; feeds the prediction of memory."""
+        ...
+
+    def build(
+        self, architecture: Mapping[str, int], hyperparameters: HyperparameterReader, data: DataShape
+    ) -> torch.nn.Module:
+        """The module, in the attempt's process: from x[batch, context, features] to logits[batch, outputs] (guard G10).
+
+        Called once per attempt after the random seed was set, on the CPU; the core moves it to the device.
+        """
+        ...
+
+
+# --- search ---------------------------------------------------------------------------------------------------------
+
+
+@frozen(kw_only=True)
+class SearchContext:
+    """What a strategy's factory is given besides its options.
+
+    `architectures` are the feasible ones in a fixed order, `dimensions` the values of each dimension that occur among them,
+    `space` the declared distributions of the study.
+    """
+
+    architectures: Sequence[Architecture]
+    dimensions: Mapping[str, tuple[int, ...]]
+    space: Mapping[str, Distribution]
+    direction: str
+    trials: int
+    seed: int
+
+
+@runtime_checkable
+class SearchStrategy(Protocol):
+    """Chooses what is tried next. Called in the driver only, by one thread.
+
+    Order: `restore` once; then any number of `ask` and `tell` in any interleaving (several trials may be running), with
+    `should_prune` after each epoch of a running trial. Every `ask` that returned a proposal is followed by one `tell`, in this
+    run or, through `restore`, in a later one. An exception ends the run; everything finished is kept.
+    """
+
+    def planned(self) -> Sequence[Proposal]:
+        """The trials that are known beforehand, in their order: what the plan lists as forced. May be empty."""
+        ...
+
+    def restore(self, trials: Sequence[RestoredTrial]) -> None:
+        """All trials of the journal in the order of their numbers; unfinished ones will be told later."""
+        ...
+
+    def ask(self, number: int) -> Proposal | None:
+        """What trial `number` shall be; None when nothing is left to try. Depends on the seed, the number and the history only.
+
+        Asked again for the same number after a duplicate was told.
+        """
+        ...
+
+    def tell(self, number: int, outcome: Outcome) -> None:
+        """How the trial ended. With `duplicate_of` set, the proposal was not run, and `ask(number)` follows again."""
+        ...
+
+    def should_prune(self, number: int, *, epoch: int, value: float) -> bool:
+        """Whether a running trial shall end now; `value` is the objective after `epoch`, which counts from 1."""
+        ...
+
+
+# --- loggers --------------------------------------------------------------------------------------------------------
+
+
+@frozen(kw_only=True)
+class LoggerContext:
+    """What a logger's factory is given besides its options: the study's folder and how much the user wants to see.
+
+    `verbosity` is -1 for quiet, 0 for normal, 1 for verbose.
+    """
+
+    folder: Path
+    verbosity: int = 0
+
+
+class Logger:
+    """Told what happens; a base class whose methods do nothing, to override where needed.
+
+    Called in the driver, in this order: `study_started`; for each trial `trial_started`, `progress` about once a second,
+    `epoch` after each epoch, `trial_finished`; `study_finished`; `close`, whatever happened before. A trial that was
+    interrupted is started again with the same number in the next run. The journal holds everything before a logger is told,
+    so a logger may rebuild what it writes from `study.trials` when the study starts. An exception is reported once and
+    switches the logger off; the study goes on and is marked degraded.
+    """
+
+    def study_started(self, study: StudyView) -> None: ...
+
+    def trial_started(self, number: int, proposal: Proposal, study: StudyView) -> None: ...
+
+    def progress(self, progress: Progress) -> None: ...
+
+    def epoch(self, number: int, epoch: Epoch) -> None: ...
+
+    def trial_finished(self, record: TrialRecord, study: StudyView) -> None: ...
+
+    def message(self, level: str, text: str) -> None:
+        """Something the user should know: `level` is info, warning or error."""
+
+    def study_finished(self, study: StudyView) -> None: ...
+
+    def close(self) -> None: ...
+
+
+# --- hardware -------------------------------------------------------------------------------------------------------
+
+
+@frozen(kw_only=True)
+class MonitorContext:
+    """What a monitor's factory is given besides its options."""
+
+    folder: Path
+
+
+@runtime_checkable
+class HardwareMonitor(Protocol):
+    """Reads sensors and decides. Called in the driver by one thread.
+
+    Order: `preflight` once per plan or run; then `admit` before each trial, and `sample` followed by `verdict` on what it
+    returned, about every `interval` seconds while a trial runs or waits. `verdict` is a pure function of the readings and of
+    what the monitor remembers of earlier ones. An exception counts as "unavailable": the monitor's policy for that applies where
+    it has one, and the user is told once.
+    """
+
+    @property
+    def interval(self) -> float:
+        """Seconds between two samples."""
+        ...
+
+    def preflight(self, demand: Demand | None) -> Sequence[Finding]:
+        """What speaks for or against starting; `demand` is that of the largest trial of the study where it is known."""
+        ...
+
+    def admit(self, demand: Demand) -> Admission:
+        """Whether a trial of this demand may start now."""
+        ...
+
+    def sample(self, processes: Mapping[int, int]) -> Sequence[Reading]:
+        """Readings now. `processes` maps the numbers of running trials to the process ids of their attempts."""
+        ...
+
+    def verdict(self, readings: Sequence[Reading]) -> Verdict:
+        """What to do about the readings that `sample` just returned."""
+        ...
+
+
+# --- execution ------------------------------------------------------------------------------------------------------
+
+
+@frozen(kw_only=True)
+class ExecutorContext:
+    """What an executor's factory is given besides its options."""
+
+    folder: Path
+    slots: int
+
+
+@runtime_checkable
+class Executor(Protocol):
+    """Runs attempts somewhere. Called in the driver by one thread; retries belong to the driver.
+
+    The attempt's folder is the protocol: it holds `spec.json` before `submit`, and the attempt writes its progress, checkpoints
+    and `result.json` into it, so that the same attempt runs under any executor.
+    """
+
+    def submit(self, folder: Path) -> Any:
+        """Start the attempt of this folder and return a handle for it."""
+        ...
+
+    def poll(self, handles: Sequence[Any]) -> Sequence[AttemptStatus]:
+        """One status per handle: running, ended (with exit code and peak memory), or lost."""
+        ...
+
+    def stop(self, handle: Any, *, kill: bool) -> None:
+        """End the attempt: its whole process group; `kill` at once, otherwise with a chance to write a checkpoint."""
+        ...
+
+    def close(self) -> None:
+        """End everything that is left and give resources back."""
+        ...
+
+
+# --- analyses -------------------------------------------------------------------------------------------------------
+
+
+@frozen(kw_only=True)
+class AnalysisResult:
+    """Tables (rows of plain values) and a JSON form; every number is computed from trial records (guard G13)."""
+
+    title: str
+    tables: Mapping[str, Sequence[Mapping[str, Any]]]
+    data: Mapping[str, Any]
+    notes: Sequence[str] = ()
+
+
+@runtime_checkable
+class Analysis(Protocol):
+    """From one or several studies to a result. Called by the command line, never during a study."""
+
+    def run(self, studies: Sequence[StudyView]) -> AnalysisResult:
+        """Compute the result; raise `DataError` where the studies cannot be compared, saying why."""
+        ...

@@ -1,0 +1,87 @@
+"""What hardware monitors say: readings, findings before a study, admissions of a trial, verdicts while it runs."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from attrs import field, frozen
+
+__all__ = ["Admission", "Demand", "Finding", "Reading", "Verdict"]
+
+
+@frozen(kw_only=True)
+class Reading:
+    """One quantity at one time: a number, or `unavailable` with the reason. Never a number that stands for "unknown" (guard G41).
+
+    `quantity` is one of `temperature` (°C), `memory_used`, `memory_available`, `memory_limit`, `process_memory`, `swap_used`,
+    `gpu_memory_used`, `disk_free` (bytes), `cpu`, `gpu` (percent), `power` (W), or a plugin's own; `source` names the sensor.
+    """
+
+    quantity: str
+    source: str
+    unit: str
+    value: float | None
+    reason: str | None = None
+    guarded: bool = True
+    """False where a policy was told to ignore that there is no value."""
+    trial: int | None = None
+    """The number of the trial that the reading belongs to, for instance its `process_memory`."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.value is None and not self.reason:
+            raise ValueError(f"reading {self.quantity!r} of {self.source!r} has neither a value nor a reason")
+
+    @property
+    def text(self) -> str:
+        """For people: `71 °C`, `1.2 GB`, `unavailable (no sensor)`."""
+        if self.value is None:
+            return f"unavailable ({self.reason})"
+        if self.unit == "B":
+            return f"{self.value / 1e9:.1f} GB"
+        return f"{self.value:.0f} {self.unit}"
+
+
+@frozen(kw_only=True)
+class Finding:
+    """One result of a check before the study: ok, warn or refuse, what was found, and what to do about it."""
+
+    level: Literal["ok", "warn", "refuse"]
+    subject: str
+    message: str
+    remedy: str | None = None
+
+
+@frozen(kw_only=True)
+class Demand:
+    """What a trial is predicted to need: memory in bytes at its micro-batch.
+
+    `device` says whose memory that is: `cuda` a GPU's own, `cpu` and `mps` the machine's. `trial` is the number of the trial
+    where it has one, so that what was promised to running trials is not given away twice.
+    """
+
+    memory: int
+    micro_batch: int
+    device: Literal["cpu", "cuda", "mps"] = "cpu"
+    trial: int | None = None
+
+
+@frozen(kw_only=True)
+class Admission:
+    """Whether a trial may start: `admit`, `wait` (ask again), or `refuse` (it can never fit at this micro-batch)."""
+
+    action: Literal["admit", "wait", "refuse"]
+    reason: str | None = None
+
+
+@frozen(kw_only=True)
+class Verdict:
+    """What is to be done now. `trial` limits `stop_trial` to the trial of that number; None means every running one.
+
+    `out_of_memory` tells the driver that the trial was stopped for its memory, so that it is retried only with something smaller.
+    """
+
+    action: Literal["go_on", "pause", "stop_trial", "stop_study"]
+    reason: str | None = None
+    guard: str | None = None
+    trial: int | None = None
+    out_of_memory: bool = field(default=False)

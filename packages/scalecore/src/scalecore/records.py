@@ -1,0 +1,102 @@
+"""What hooks return: frozen records that tell the registry of a component before anything heavy is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import field, frozen
+
+from scalecore.protocols import (
+    Analysis,
+    Dataset,
+    DatasetContext,
+    Executor,
+    ExecutorContext,
+    HardwareMonitor,
+    Logger,
+    LoggerContext,
+    ModelFamily,
+    MonitorContext,
+    SearchContext,
+    SearchStrategy,
+)
+
+__all__ = [
+    "AnalysisRecord",
+    "DatasetRecord",
+    "ExecutorRecord",
+    "HardwareMonitorRecord",
+    "LoggerRecord",
+    "ModelRecord",
+    "Record",
+    "SearchStrategyRecord",
+]
+
+
+@frozen(kw_only=True)
+class NoOptions:
+    """The options of a component that has none."""
+
+
+@frozen(kw_only=True)
+class Record:
+    """What all kinds have: the name used in the experiment file, one sentence, the attrs class of the options, the factory.
+
+    `factory` is a short function that imports the heavy module inside and returns the run-time object.
+    """
+
+    name: str
+    summary: str
+    options: type = NoOptions
+    factory: Callable[..., Any]
+
+
+@frozen(kw_only=True)
+class DatasetRecord(Record):
+    """`factory(options, context)` returns a `Dataset`."""
+
+    factory: Callable[[Any, DatasetContext], Dataset]
+
+
+@frozen(kw_only=True)
+class ModelRecord(Record):
+    """`factory(options)` returns a `ModelFamily`."""
+
+    factory: Callable[[Any], ModelFamily]
+
+
+@frozen(kw_only=True)
+class SearchStrategyRecord(Record):
+    """`factory(options, context)` returns a `SearchStrategy`."""
+
+    factory: Callable[[Any, SearchContext], SearchStrategy]
+
+
+@frozen(kw_only=True)
+class LoggerRecord(Record):
+    """`factory(options, context)` returns a `Logger`."""
+
+    factory: Callable[[Any, LoggerContext], Logger]
+
+
+@frozen(kw_only=True)
+class HardwareMonitorRecord(Record):
+    """`factory(options, context)` returns a `HardwareMonitor`; `quantities` are those that its readings speak of."""
+
+    factory: Callable[[Any, MonitorContext], HardwareMonitor]
+    quantities: tuple[str, ...] = field(default=())
+
+
+@frozen(kw_only=True)
+class ExecutorRecord(Record):
+    """`factory(options, context)` returns an `Executor`."""
+
+    factory: Callable[[Any, ExecutorContext], Executor]
+
+
+@frozen(kw_only=True)
+class AnalysisRecord(Record):
+    """`factory(options)` returns an `Analysis`."""
+
+    factory: Callable[[Any], Analysis]

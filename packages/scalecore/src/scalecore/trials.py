@@ -1,0 +1,191 @@
+"""A trial from proposal to record: the words that the driver, strategies, loggers and analyses share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal
+
+from attrs import field, frozen
+
+from scalecore.space import Architecture, Value
+
+__all__ = [
+    "Epoch",
+    "Origin",
+    "Outcome",
+    "Progress",
+    "Proposal",
+    "RestoredTrial",
+    "StudyEnd",
+    "StudyView",
+    "TrialRecord",
+    "TrialState",
+    "best_trial",
+]
+
+
+class TrialState(StrEnum):
+    """How a trial ended. Only `completed` and `pruned` trials have a value; the others have a reason (guard G35)."""
+
+    COMPLETED = "completed"
+    PRUNED = "pruned"
+    FAILED = "failed"
+    OUT_OF_MEMORY = "out_of_memory"
+    DIVERGED = "diverged"
+    TIMED_OUT = "timed_out"
+
+
+class StudyEnd(StrEnum):
+    """Why a run of a study ended (guard G38)."""
+
+    COMPLETED = "completed"
+    EXHAUSTED = "exhausted"
+    STOPPED = "stopped"
+    TIMED_OUT = "timed_out"
+    FAILED = "failed"
+
+
+@frozen(kw_only=True)
+class Origin:
+    """Where a trial comes from.
+
+    `label` names a forced design (`d_model:min+n_layers:max`); `moved_from` holds what the sampler had suggested where
+    coverage or variation moved it, and `reason` tells in words why this point was chosen.
+    """
+
+    kind: Literal["forced", "startup", "sampled", "redirected", "replicate"]
+    label: str | None = None
+    reason: str | None = None
+    moved_from: Mapping[str, Value] | None = None
+
+
+@frozen(kw_only=True)
+class Proposal:
+    """What a strategy wants to be tried: an architecture of the feasible ones, a value for each parameter of the space."""
+
+    architecture: Architecture
+    hyperparameters: Mapping[str, Value] = field(converter=dict)
+    origin: Origin
+
+
+@frozen(kw_only=True)
+class Outcome:
+    """What a strategy is told. `value` is None unless the state is completed or pruned: a failure is never a number.
+
+    `duplicate_of` is set where the proposal was not run, since the trial of that number ran exactly this: state and value are
+    the earlier trial's.
+    """
+
+    state: TrialState
+    value: float | None = None
+    reason: str | None = None
+    duplicate_of: int | None = None
+
+
+@frozen(kw_only=True)
+class RestoredTrial:
+    """A trial of the journal, given to a strategy when a study goes on; `outcome` is None while it is unfinished."""
+
+    number: int
+    proposal: Proposal
+    outcome: Outcome | None
+    reports: Mapping[int, float] = field(factory=dict)
+    """The objective after each epoch, as `should_prune` was given it; a strategy that prunes needs it to go on as before."""
+
+
+Epoch = Mapping[str, float | int | None]
+"""One line of a learning curve: epoch, train_loss, val_loss, learning_rate, gradient_norm, seconds, and the metrics."""
+
+
+@frozen(kw_only=True)
+class TrialRecord:
+    """The one canonical record of a trial (guard G20); every file and table is derived from it.
+
+    Missing is None, never a number. Times are UTC in ISO 8601, durations in seconds, memory in bytes.
+    """
+
+    number: int
+    hash: str
+    seed: int
+    state: TrialState
+    reason: str | None
+    value: float | None
+    origin: Origin
+    architecture: Architecture
+    hyperparameters: Mapping[str, Value]
+    micro_batch: int | None = None
+    accumulation: int | None = None
+    started: str | None = None
+    ended: str | None = None
+    duration: float | None = None
+    best: Mapping[str, Any] | None = None
+    last: Mapping[str, Any] | None = None
+    learning_curve: Sequence[Epoch] = ()
+    data: Mapping[str, Any] = field(factory=dict)
+    timings: Mapping[str, float] = field(factory=dict)
+    throughput: float | None = None
+    memory: Mapping[str, float | None] = field(factory=dict)
+    hardware: Mapping[str, Any] = field(factory=dict)
+    attempts: Sequence[Mapping[str, Any]] = ()
+    resumptions: int = 0
+    flags: Sequence[Mapping[str, str]] = ()
+    versions: Mapping[str, str] = field(factory=dict)
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether the model predicts a constant (guard G09)."""
+        return any(flag.get("kind") == "collapsed" for flag in self.flags)
+
+
+@frozen(kw_only=True)
+class Progress:
+    """What is going on now, given to loggers about once a second while a trial runs."""
+
+    number: int
+    phase: str
+    epoch: int
+    epochs: int
+    step: int
+    steps_per_epoch: int
+    trial_seconds: float
+    study_seconds_left: float | None
+    readings: Mapping[str, str]
+    """Short texts for people: `{"memory": "1.2 of 20.4 GB", "temperature": "unavailable (no sensor)"}`."""
+
+
+@frozen(kw_only=True)
+class StudyView:
+    """A study as loggers and analyses see it: read-only, and enough to derive every file."""
+
+    name: str
+    folder: Path
+    experiment: Mapping[str, Any]
+    """The resolved experiment, every default filled in, as plain JSON types."""
+    plan: Mapping[str, Any]
+    """What `scalecore plan --json` prints: data, splits, baselines, architectures, forced trials, memory, versions."""
+    total: int
+    trials: Sequence[TrialRecord]
+    running: Sequence[int] = ()
+    duplicates_avoided: int = 0
+    end: StudyEnd | None = None
+    degraded: Sequence[str] = ()
+    """What was switched off on the way, for instance a logger that raised."""
+
+    @property
+    def budget(self) -> str:
+        """The budget as the file wrote it, `none` where there is none; part of file names."""
+        return str(self.experiment["search"].get("budget") or "none")
+
+    @property
+    def best(self) -> TrialRecord | None:
+        """The completed trial with the best value; a collapsed one only where no healthy one exists (guard G09)."""
+        return best_trial(self.trials, direction=self.experiment["objective"]["direction"])
+
+
+def best_trial(trials: Sequence[TrialRecord], *, direction: Literal["minimize", "maximize"]) -> TrialRecord | None:
+    """The best completed trial, the earlier one of equals; a collapsed one only where no healthy one exists (guard G09)."""
+    sign = 1.0 if direction == "minimize" else -1.0
+    candidates = [trial for trial in trials if trial.state is TrialState.COMPLETED and trial.value is not None]
+    return min(candidates, key=lambda trial: (trial.collapsed, sign * (trial.value or 0.0), trial.number), default=None)
