@@ -1,0 +1,155 @@
+"""From a spec to a trained model: builds everything by name, checks that it is what the spec says, and trains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from scalecore.config.structure import make_converter
+from scalecore.data.windows import open_windows
+from scalecore.errors import RefusedError
+from scalecore.execution.lifeline import AttemptMonitor
+from scalecore.plugins.registry import load_registry
+from scalecore.space import DataShape
+from scalecore.training import checkpoint
+from scalecore.training.hyperparameters import Hyperparameters
+from scalecore.training.tasks import task_named
+from scalecore.training.trainer import Trainer, TrainingPlan
+
+__all__ = ["run_attempt"]
+
+SMOKE_WINDOWS = 64
+
+
+def run_attempt(spec: Mapping[str, Any], monitor: AttemptMonitor) -> dict[str, Any]:
+    """Train, or make one smoke step, as the spec says; the content of `result.json` but for what the process itself knows."""
+    torch.set_num_threads(spec["threads"])
+    device = pick_device(spec["device"])
+    trainer, hyperparameters = build(spec, device=device)
+    setup = {
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "num_parameters": count_parameters(trainer.module),
+    }
+    if spec["mode"] == "smoke":
+        return setup | smoke(trainer, hyperparameters, sampled=spec["sampled"], outputs=spec["shape"]["outputs"])
+
+    warnings: list[str] = []
+    resumed_from = None
+    if found := checkpoint.load_newest(Path(folder) for folder in spec["resume_from"]):
+        state, path, passed = found
+        trainer.restore(state)
+        resumed_from = {"checkpoint": f"{path.parent.name}/{path.name}", "step": trainer.progress.total_steps}
+        warnings += [f"checkpoint passed over: {text}" for text in passed]
+
+    began_at = trainer.progress.total_steps
+    ended = trainer.run(monitor)
+    progress = trainer.progress
+    return setup | {
+        "state": ended,
+        "reason": None,
+        "value": trainer.value(),
+        "best": progress.best,
+        "last": trainer.last,
+        "learning_curve": progress.curve,
+        "steps": progress.total_steps,
+        "steps_here": progress.total_steps - began_at,
+        "epochs_ended": progress.epoch - 1,
+        "windows": len(trainer.train),
+        "train_seconds": progress.train_seconds,
+        "resumed_from": resumed_from,
+        "weights": fingerprint(trainer.module),
+        "warnings": warnings,
+        "unread": hyperparameters.unread(spec["sampled"]),
+    }
+
+
+def build(spec: Mapping[str, Any], *, device: torch.device) -> tuple[Trainer, Hyperparameters]:
+    """The trainer of a spec, at its first step. Raises `RefusedError` when the model is not of the size that it should be (G04)."""
+    torch.manual_seed(spec["seed"])
+    shape = DataShape(**spec["shape"])
+    # The model is looked up as in the driver: the same plugins, and the same ones blocked.
+    record = load_registry(**spec["registry"]).get("model", spec["model"]["use"]).record
+    options = make_converter(Path.cwd()).structure(spec["model"]["options"], record.options)
+    family = record.factory(options)
+    hyperparameters = Hyperparameters(spec["hyperparameters"])
+    module = family.build(spec["architecture"], hyperparameters, shape)
+    counted = count_parameters(module)
+    if counted != spec["num_parameters"]:
+        raise RefusedError(
+            f"the built model {spec['model']['use']!r} has {counted:,} parameters, its formula says {spec['num_parameters']:,} "
+            f"for {dict(spec['architecture'])}: mend num_parameters() of the plugin",
+            guard="G04",
+        )
+    windows = open_windows(Path(spec["data"]), device=str(device))
+    trainer = Trainer(
+        module=module.to(device),
+        task=task_named(spec["task"]),
+        plan=TrainingPlan(**spec["plan"]),
+        hyperparameters=hyperparameters,
+        train=windows["train"],
+        validation=windows["val"],
+    )
+    return trainer, hyperparameters
+
+
+def smoke(
+    trainer: Trainer, hyperparameters: Hyperparameters, *, sampled: list[str], outputs: int
+) -> dict[str, Any]:
+    """One optimizer step and one evaluation, and what must hold after them. Raises `RefusedError` where it does not."""
+    trainer.optimizer_step()
+    loss, metrics, logits_NC = trainer.evaluate(trainer.validation, limit=SMOKE_WINDOWS)
+    count = min(SMOKE_WINDOWS, len(trainer.validation))
+    if tuple(logits_NC.shape) != (count, outputs):
+        raise RefusedError(
+            f"the model returns {tuple(logits_NC.shape)} for {count} windows, expected logits of shape {(count, outputs)}", guard="G11"
+        )
+    if unread := hyperparameters.unread(sampled):
+        raise RefusedError(
+            f"search.space varies {', '.join(unread)}, which neither the training core nor the model reads: "
+            "every value would train the same model; remove it from search.space",
+            guard="G03",
+        )
+    missing = [name for name in trainer.task.required_metrics if name not in metrics]
+    if missing:
+        raise RefusedError(f"the task {trainer.task.name} does not give {', '.join(missing)}", guard="G23")
+    line = {"val_loss": loss, "train_loss": loss, **metrics}
+    if trainer.plan.metric not in line:
+        known = sorted(name for name, value in line.items() if not isinstance(value, dict | list))
+        raise RefusedError(
+            f"objective.metric: {trainer.plan.metric!r} is not measured; the task {trainer.task.name} gives {', '.join(known)}",
+            guard="G23",
+        )
+    return {"state": "completed", "reason": None, "val_loss": loss}
+
+
+def pick_device(wanted: str) -> torch.device:
+    """The device asked for; `auto` takes CUDA, then MPS, then the CPU."""
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    elif wanted == "cuda" and not torch.cuda.is_available():
+        raise RefusedError("training.device: cuda is asked for, but torch finds no CUDA device here; use auto or cpu")
+    elif wanted == "mps" and not torch.backends.mps.is_available():
+        raise RefusedError("training.device: mps is asked for, but torch finds none here; use auto or cpu")
+    return torch.device(wanted)
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Trainable parameters, shared ones once."""
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+
+
+def fingerprint(module: nn.Module) -> str:
+    """SHA-256 of all weights: two runs that end with the same one computed the same."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

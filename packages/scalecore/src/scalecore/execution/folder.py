@@ -1,0 +1,116 @@
+"""The folder of an attempt: the whole protocol between the driver and the process that trains.
+
+| file | writer | content |
+|---|---|---|
+| `spec.json` | driver | what to run; complete before the attempt is submitted |
+| `process.json` | attempt | its process id and start time, written first |
+| `control.json` | driver | what to do now: go_on, pause, stop, prune |
+| `progress.json` | attempt | phase, epoch and step, replaced at most twice a second: the sign of progress |
+| `epochs.jsonl` | attempt | one line per epoch |
+| `checkpoint.pt`, `.json` | attempt | see `scalecore.training.checkpoint` |
+| `result.json` | attempt | how it ended, once, at its end; carries the attempt's id, which fences late results |
+| `log.txt` | attempt | standard output and error |
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from attrs import frozen
+
+from scalecore.files import read_json, write_json
+
+__all__ = ["AttemptFolder", "AttemptStatus"]
+
+Control = Literal["go_on", "pause", "stop", "prune"]
+
+
+@frozen(kw_only=True)
+class AttemptStatus:
+    """What an executor knows of an attempt. `exit_code` is negative for a signal; `peak_memory` in bytes where it is known."""
+
+    state: Literal["running", "ended", "lost"]
+    pid: int | None = None
+    exit_code: int | None = None
+    peak_memory: int | None = None
+
+
+@frozen
+class AttemptFolder:
+    """Paths and contents of one attempt."""
+
+    path: Path
+
+    @property
+    def spec(self) -> Path:
+        return self.path / "spec.json"
+
+    @property
+    def process(self) -> Path:
+        return self.path / "process.json"
+
+    @property
+    def control(self) -> Path:
+        return self.path / "control.json"
+
+    @property
+    def progress(self) -> Path:
+        return self.path / "progress.json"
+
+    @property
+    def epochs(self) -> Path:
+        return self.path / "epochs.jsonl"
+
+    @property
+    def result(self) -> Path:
+        return self.path / "result.json"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "log.txt"
+
+    def create(self, spec: Mapping[str, Any]) -> None:
+        """Make the folder with its `spec.json`."""
+        self.path.mkdir(parents=True, exist_ok=False)
+        write_json(self.spec, spec)
+
+    def tell(self, action: Control) -> None:
+        """Set what the attempt shall do from its next step on."""
+        write_json(self.control, {"action": action}, durable=False)
+
+    def read_result(self, attempt: str) -> dict[str, Any] | None:
+        """The result if it is there, whole, and that of this attempt."""
+        result = read_json(self.result)
+        return result if isinstance(result, dict) and result.get("attempt") == attempt else None
+
+    def read_progress(self) -> dict[str, Any] | None:
+        """Phase, epoch and step, or None before the first."""
+        progress = read_json(self.progress)
+        return progress if isinstance(progress, dict) else None
+
+    def read_epochs(self, *, after: int) -> list[dict[str, Any]]:
+        """Whole lines of the learning curve from line `after` on; a line that is being written is left for the next time."""
+        try:
+            text = self.epochs.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return []
+        lines = text[: text.rfind("\n") + 1].splitlines()
+        return [json.loads(line) for line in lines[after:]]
+
+    def log_tail(self, *, characters: int = 2000) -> str:
+        """The end of what the attempt printed."""
+        try:
+            with self.log.open("rb") as stream:
+                stream.seek(0, 2)
+                stream.seek(max(0, stream.tell() - 4 * characters))
+                return stream.read().decode("utf-8", errors="replace")[-characters:].strip()
+        except FileNotFoundError:
+            return ""
+
+    def remove_checkpoints(self) -> None:
+        """Delete what only an unfinished trial needs (guard G44)."""
+        for path in self.path.glob("checkpoint*"):
+            path.unlink(missing_ok=True)

@@ -1,0 +1,116 @@
+"""What an attempt's process does about the world: ends with its driver, obeys its control file, says how far it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal
+
+from scalecore.execution.folder import AttemptFolder
+from scalecore.files import read_json, write_json
+from scalecore.training import checkpoint
+
+__all__ = ["AttemptMonitor", "end_with_driver"]
+
+PROGRESS_EVERY = 0.5
+PAUSE_POLL = 0.2
+ORPHAN_GRACE = 10.0
+
+
+def end_with_driver(stop: threading.Event) -> None:
+    """Watch standard input, which the driver holds open: when it ends, the driver is gone.
+
+    The attempt then writes a checkpoint at its next step and ends; if it does not within some seconds, its whole process group
+    is killed, so that nothing is left behind, whatever died first.
+    """
+
+    def watch() -> None:
+        # A raw read: a thread that waits in the buffered reader would hold its lock when the interpreter ends.
+        while os.read(sys.stdin.fileno(), 1024):
+            pass
+        stop.set()
+        time.sleep(ORPHAN_GRACE)
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+
+    threading.Thread(target=watch, name="lifeline", daemon=True).start()
+
+
+class AttemptMonitor:
+    """Satisfies `scalecore.training.trainer.Monitor` through the attempt's folder."""
+
+    def __init__(self, folder: AttemptFolder) -> None:
+        self.folder = folder
+        self.stop = threading.Event()
+        self.pauses = 0
+        self.paused_seconds = 0.0
+        self.checkpoint_seconds = 0.0
+        self.warnings: list[str] = []
+        self._action: Literal["go_on", "pause", "stop", "prune"] = "go_on"
+        self._control_time = -1
+        self._written = 0.0
+        self._epochs = folder.epochs.open("a", encoding="utf-8")
+
+    def obey_signals(self) -> None:
+        """SIGTERM asks for a checkpoint and an end at the next step."""
+
+        def on_signal(number: int, frame: FrameType | None) -> None:
+            self.stop.set()
+
+        signal.signal(signal.SIGTERM, on_signal)
+
+    def step(self, *, epoch: int, step: int, phase: str) -> Literal["go_on", "stop", "prune"]:
+        action = self._read_control()
+        if action == "pause":
+            action = self._pause(epoch=epoch, step=step)
+        if self.stop.is_set():
+            return "stop"
+        self._say(epoch=epoch, step=step, phase=phase)
+        return action  # type: ignore[return-value]  # a pause has ended here
+
+    def epoch(self, line: Mapping[str, Any]) -> None:
+        self._epochs.write(json.dumps(line, allow_nan=False) + "\n")
+        self._epochs.flush()
+
+    def checkpoint(self, state: dict[str, Any]) -> None:
+        started = time.monotonic()
+        try:
+            checkpoint.save(self.folder.path, state)
+        except (OSError, RuntimeError) as error:
+            # torch.save tells a full disk as RuntimeError. The trial is worth more than its checkpoint: it goes on.
+            self.warnings.append(f"checkpoint not written: {error}")
+        self.checkpoint_seconds += time.monotonic() - started
+
+    def _read_control(self) -> Literal["go_on", "pause", "stop", "prune"]:
+        # One stat per step is about a microsecond; the file is read only when it was replaced.
+        try:
+            changed = os.stat(self.folder.control).st_mtime_ns
+        except FileNotFoundError:
+            return self._action
+        if changed != self._control_time:
+            self._control_time = changed
+            control = read_json(Path(self.folder.control))
+            self._action = control["action"] if control else self._action
+        return self._action
+
+    def _pause(self, *, epoch: int, step: int) -> Literal["go_on", "pause", "stop", "prune"]:
+        started = time.monotonic()
+        self.pauses += 1
+        while (action := self._read_control()) == "pause" and not self.stop.is_set():
+            self._say(epoch=epoch, step=step, phase="paused")
+            time.sleep(PAUSE_POLL)
+        self.paused_seconds += time.monotonic() - started
+        return action
+
+    def _say(self, *, epoch: int, step: int, phase: str) -> None:
+        now = time.monotonic()
+        if now - self._written >= PROGRESS_EVERY or phase == "evaluate":
+            self._written = now
+            content = {"phase": phase, "epoch": epoch, "step": step, "beat": now}
+            write_json(self.folder.progress, content, durable=False, indent=None)

@@ -1,0 +1,103 @@
+"""The process of one attempt: `python -m scalecore.execution.worker FOLDER`.
+
+Reads `spec.json`, trains, and writes `result.json` last. It writes nowhere but into its folder.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+from scalecore.execution.folder import AttemptFolder
+from scalecore.execution.lifeline import AttemptMonitor, end_with_driver
+from scalecore.files import read_json, utc_now, write_json
+
+__all__ = ["main"]
+
+OOM_SCORE = 500
+OUT_OF_MEMORY_TEXTS = ("DefaultCPUAllocator", "out of memory", "can't allocate memory")
+
+
+def main(path: str) -> int:
+    """Run the attempt of this folder; 0 when `result.json` tells how it ended."""
+    faulthandler.enable()
+    prefer_as_victim()
+    folder = AttemptFolder(Path(path))
+    write_json(folder.process, {"pid": os.getpid(), "started": psutil.Process().create_time()}, durable=False)
+    spec = read_json(folder.spec)
+    monitor = AttemptMonitor(folder)
+    monitor.obey_signals()
+    end_with_driver(monitor.stop)
+    started, started_at = time.monotonic(), utc_now()
+    try:
+        from scalecore.execution.attempt import run_attempt
+
+        result = run_attempt(spec, monitor)
+    except Exception as error:
+        import traceback
+
+        traceback.print_exc()
+        result = {"state": classify(error), "reason": reason(error), "error": type(error).__name__}
+    result |= {
+        "attempt": spec["attempt"],
+        "started": started_at,
+        "ended": utc_now(),
+        "seconds": time.monotonic() - started,
+        "pauses": monitor.pauses,
+        "paused_seconds": monitor.paused_seconds,
+        "checkpoint_seconds": monitor.checkpoint_seconds,
+        "warnings": [*result.get("warnings", []), *monitor.warnings],
+        "peak_memory": peak_memory(),
+    }
+    write_json(folder.result, result)
+    return 0
+
+
+def classify(error: Exception) -> str:
+    """The state that an exception stands for. Allocation failures are plain RuntimeErrors on the CPU: type and text decide."""
+    from scalecore.training.trainer import Diverged
+
+    if isinstance(error, Diverged):
+        return "diverged"
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return "out_of_memory"
+    if isinstance(error, RuntimeError) and any(text in str(error) for text in OUT_OF_MEMORY_TEXTS):
+        return "out_of_memory"
+    return "failed"
+
+
+def reason(error: Exception) -> str:
+    """One line for the record: the kind of error and its message."""
+    from scalecore.errors import ScalecoreError
+    from scalecore.training.trainer import Diverged
+
+    text = " ".join(str(error).split())[:500]
+    return text if isinstance(error, ScalecoreError | Diverged) else f"{type(error).__name__}: {text}"
+
+
+def prefer_as_victim() -> None:
+    """When the machine runs out of memory the kernel shall take the attempt and never the driver. Raising needs no privilege."""
+    try:
+        Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
+    except OSError:
+        return  # not Linux, or a sandbox that hides it: nothing to prefer
+
+
+def peak_memory() -> int:
+    """The largest resident size of this process so far, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+if __name__ == "__main__":
+    code = main(sys.argv[1])
+    # The result is on the disk; a library that hangs while the interpreter is torn down must not hold the study.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -1,0 +1,95 @@
+"""Files that survive a crash: written whole or not at all, in strict JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+__all__ = ["canonical_json", "plain", "read_json", "sync_folder", "utc_now", "write_json", "write_text"]
+
+
+def utc_now() -> str:
+    """The time now in ISO 8601, UTC, to the millisecond. For display and records; durations come from monotonic clocks."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def plain(value: Any) -> Any:
+    """`value` as strict JSON types: enums by their value, paths as text, NaN and infinities as None (guard G25)."""
+    if isinstance(value, Enum):
+        return value.value
+    if value is None or isinstance(value, bool | str | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "item"):  # a number of numpy or torch
+        return plain(value.item())
+    raise TypeError(f"{type(value).__name__} cannot be stored as JSON: {value!r}")
+
+
+def canonical_json(value: Any) -> str:
+    """One text for one content: sorted keys, no spaces; the basis of every content hash."""
+    return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+
+
+def write_text(path: Path, text: str, *, durable: bool = True) -> None:
+    """Replace `path` by `text` in one step; `durable` waits until it is on the disk.
+
+    A reader sees the old or the new content, never a part. The temporary file is removed when writing fails.
+    """
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as stream:
+            stream.write(text)
+            stream.flush()
+            # mkstemp gives 0600; results are meant to be read by others as far as the umask allows.
+            os.fchmod(stream.fileno(), 0o666 & ~_umask())
+            if durable:
+                os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    if durable:
+        sync_folder(path.parent)
+
+
+def write_json(path: Path, value: Any, *, durable: bool = True, indent: int | None = 2) -> None:
+    """Replace `path` by `value` as strict JSON, in one step."""
+    text = json.dumps(plain(value), indent=indent, allow_nan=False, ensure_ascii=False)
+    write_text(path, text + "\n", durable=durable)
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file, or None where it is missing or not whole."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError):
+        return None
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

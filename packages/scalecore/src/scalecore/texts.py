@@ -1,0 +1,75 @@
+"""Numbers and trials as people read them; one place, so that console, files and commands say the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from scalecore.space import Architecture
+from scalecore.trials import TrialRecord, TrialState
+
+__all__ = ["duration", "origin_text", "parameters", "part_line", "settings", "shape", "size", "trial_line"]
+
+
+def parameters(count: int) -> str:
+    """`2.42M`, `226.8M`, `1.61B`, `71.9k`: three to four digits, enough to tell shapes of a budget apart."""
+    for unit, suffix in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if count >= unit:
+            value = count / unit
+            return f"{value:.2f}{suffix}" if value < 100 else f"{value:.1f}{suffix}"
+    return str(count)
+
+
+def duration(seconds: float | None) -> str:
+    """`2 h 05 min`, `3 min 20 s`, `12 s`; `unknown` for None."""
+    if seconds is None:
+        return "unknown"
+    whole = round(seconds)
+    if whole >= 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    if whole >= 60:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole} s"
+
+
+def size(count: float | None) -> str:
+    """Bytes as `1.2 GB` or `350 MB`, decimal; `unknown` for None."""
+    if count is None:
+        return "unknown"
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+def part_line(name: str, part: Mapping[str, Any]) -> str:
+    """`train  4,900 windows  1993-04-27 .. 2013-02-01, 24.1% positive (1,181)`: one part of a split."""
+    first, last = part["samples"]
+    rate = "" if part["positives"] is None else f", {part['base_rate']:.1%} positive ({part['positives']:,})"
+    return f"{name:5} {part['windows']:>7,} windows  {first} .. {last}{rate}"
+
+
+def settings(values: Mapping[str, Any]) -> str:
+    """`learning_rate=0.000316 dropout=0.2`, floats in three significant digits."""
+    return " ".join(f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}" for name, value in values.items())
+
+
+def shape(architecture: Architecture) -> str:
+    """`d_model=384 n_layers=128 n_heads=32 d_ff=768 params=226.8M`."""
+    dimensions = " ".join(f"{name}={value}" for name, value in architecture.values.items())
+    return f"{dimensions} params={parameters(architecture.num_parameters)}".strip()
+
+
+def trial_line(record: TrialRecord, *, metric: str, best: TrialRecord | None, varied: Mapping[str, Any]) -> str:
+    """The line that names everything about a finished trial; `varied` are the names of the search space."""
+    shown = {name: record.hyperparameters[name] for name in varied if name in record.hyperparameters}
+    line = f"trial {record.number}  {shape(record.architecture)} {settings(shown)}".rstrip()
+    if record.state is TrialState.COMPLETED:
+        line += f" -> {metric}={record.value:.4f}"
+    else:
+        line += f" -> {record.state}" + (f" ({record.reason})" if record.reason else "")
+    if best is not None and best.value is not None:
+        line += f" (best {best.value:.4f} #{best.number})"
+    return line
+
+
+def origin_text(record: TrialRecord) -> str:
+    """`forced d_model:min`, `sampled`, ..."""
+    return f"{record.origin.kind} {record.origin.label}" if record.origin.label else record.origin.kind

@@ -1,0 +1,314 @@
+"""Trains one trial: a loop that can be stopped at every step and continued as if it had not been.
+
+Losses are sums over windows divided by the number of windows, whatever the micro-batches were. Test data is never touched here.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol
+
+import torch
+from attrs import asdict, define, field, frozen
+from torch import Tensor, nn
+
+from scalecore.data.windows import WindowSource
+from scalecore.training.hyperparameters import Hyperparameters
+from scalecore.training.optimizer import build_optimizer, learning_rate_at
+from scalecore.training.tasks import Task
+
+__all__ = ["Diverged", "Monitor", "Trainer", "TrainingPlan"]
+
+# A training loss this many times that of the first epoch, or of an untrained model, is an explosion and not a bad epoch.
+EXPLOSION = 100.0
+EVALUATION_BATCH = 512
+
+
+class Diverged(Exception):
+    """The loss is not finite or has exploded: a state with a reason, never a value (guard G36)."""
+
+
+@frozen(kw_only=True)
+class TrainingPlan:
+    """How to train, apart from the sampled hyper-parameters; from `training:` and `objective:` of the experiment file."""
+
+    effective_batch: int
+    micro_batch: int
+    schedule: str
+    gradient_clip: float | None
+    patience: int | None
+    min_delta: float
+    metric: str
+    direction: Literal["minimize", "maximize"]
+    reduction: Literal["best", "last"]
+    seed: int
+    checkpoint_every: float
+
+
+class Monitor(Protocol):
+    """What the loop tells and asks the world outside, once a step and once an epoch."""
+
+    def step(self, *, epoch: int, step: int, phase: str) -> Literal["go_on", "stop", "prune"]:
+        """Called before each optimizer step; blocks while the trial is paused."""
+        ...
+
+    def epoch(self, line: Mapping[str, Any]) -> None: ...
+
+    def checkpoint(self, state: dict[str, Any]) -> None: ...
+
+
+@define
+class _Progress:
+    """Everything beside weights, optimizer and RNG that a continued trial needs."""
+
+    epoch: int = 1
+    step: int = 0
+    """Optimizer steps done in this epoch."""
+    total_steps: int = 0
+    loss_sum: float = 0.0
+    norm_sum: float = 0.0
+    clipped: int = 0
+    epoch_seconds: float = 0.0
+    train_seconds: float = 0.0
+    stale_epochs: int = 0
+    reference: float | None = None
+    """What the next epoch must beat by `min_delta` to count as an improvement."""
+    first_loss: float | None = None
+    best: dict[str, Any] | None = None
+    curve: list[dict[str, Any]] = field(factory=list)
+
+
+class Trainer:
+    """One trial from its first to its last step.
+
+    `train` and `validation` are window sources on the device of `module`.
+    """
+
+    def __init__(
+        self,
+        *,
+        module: nn.Module,
+        task: Task,
+        plan: TrainingPlan,
+        hyperparameters: Hyperparameters,
+        train: WindowSource,
+        validation: WindowSource,
+    ) -> None:
+        self.module = module
+        self.task = task
+        self.plan = plan
+        self.train = train
+        self.validation = validation
+        self.device = next(module.parameters()).device
+        self.learning_rate = float(hyperparameters["learning_rate"])
+        self.warmup_steps = int(hyperparameters["warmup_steps"])
+        self.epochs = int(hyperparameters["epochs"])
+        self.optimizer = build_optimizer(
+            module, learning_rate=self.learning_rate, weight_decay=float(hyperparameters["weight_decay"])
+        )
+        self.steps_per_epoch = math.ceil(len(train) / plan.effective_batch)
+        self.progress = _Progress()
+        self.best_logits_NC: Tensor | None = None
+        self._order: tuple[int, Tensor] | None = None
+        # Sums stay on the device, so that no step waits for it; MPS has no double precision.
+        self._real = torch.float32 if self.device.type == "mps" else torch.float64
+        self._loss_sum = torch.zeros((), dtype=self._real, device=self.device)
+        self._norm_sum = torch.zeros((), dtype=self._real, device=self.device)
+        self._clipped = torch.zeros((), dtype=torch.int64, device=self.device)
+        self._seconds_per_checkpoint = 0.0
+
+    # --- the loop ---------------------------------------------------------------------------------------------------
+
+    def run(self, monitor: Monitor) -> Literal["completed", "stopped", "pruned"]:
+        """Train to the end, or until told to stop or prune. Raises `Diverged`."""
+        saved = time.monotonic()
+        while not self._finished():
+            state = self.progress
+            started = time.monotonic()
+            while state.step < self.steps_per_epoch:
+                action = monitor.step(epoch=state.epoch, step=state.step, phase="train")
+                if action != "go_on" or self._due(saved):
+                    state.epoch_seconds += time.monotonic() - started
+                    if action != "prune":
+                        self._save(monitor)
+                    if action != "go_on":
+                        return "stopped" if action == "stop" else "pruned"
+                    saved = started = time.monotonic()
+                self.optimizer_step()
+            state.epoch_seconds += time.monotonic() - started
+            monitor.step(epoch=state.epoch, step=state.step, phase="evaluate")
+            monitor.epoch(self._end_epoch())
+        return "completed"
+
+    def optimizer_step(self) -> None:
+        """One step over one effective batch, in micro-batches whose gradients add up to that of the whole."""
+        state = self.progress
+        first = state.step * self.plan.effective_batch
+        indices_B = self._epoch_order()[first : first + self.plan.effective_batch]
+        rate = learning_rate_at(
+            state.total_steps,
+            peak=self.learning_rate,
+            schedule=self.plan.schedule,
+            warmup_steps=self.warmup_steps,
+            total_steps=self.epochs * self.steps_per_epoch,
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.module.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        for micro_M in indices_B.split(self.plan.micro_batch):
+            x_MTF, y_M = self.train.batch(micro_M)
+            loss = self.task.loss_sum(self.module(x_MTF), y_M)
+            # Divided by the windows of the whole step: a short last micro-batch, or a short last step, weighs what it holds.
+            (loss / len(indices_B)).backward()
+            self._loss_sum += loss.detach()
+        limit = self.plan.gradient_clip
+        norm = nn.utils.clip_grad_norm_(self.module.parameters(), math.inf if limit is None else limit)
+        self._norm_sum += norm
+        if limit is not None:
+            self._clipped += norm > limit
+        self.optimizer.step()
+        state.step += 1
+        state.total_steps += 1
+        # Reading a number waits for a GPU; a NaN stays in the sum, so that looking now and then finds it as surely.
+        if self.device.type == "cpu" or state.step % 32 == 0:
+            self._check_finite(float(self._loss_sum))
+
+    @torch.inference_mode()
+    def evaluate(self, source: WindowSource, *, limit: int | None = None) -> tuple[float, dict[str, Any], Tensor]:
+        """Mean loss, metrics and logits[windows, outputs] of a split, or of its first `limit` windows."""
+        self.module.eval()
+        count = len(source) if limit is None else min(limit, len(source))
+        total = torch.zeros((), dtype=self._real, device=self.device)
+        logits, labels = [], []
+        for indices_B in torch.arange(count, device=self.device).split(max(EVALUATION_BATCH, self.plan.micro_batch)):
+            x_BTF, y_B = source.batch(indices_B)
+            logits_BC = self.module(x_BTF)
+            total += self.task.loss_sum(logits_BC, y_B)
+            logits.append(logits_BC.float().cpu())
+            labels.append(y_B.cpu())
+        logits_NC = torch.cat(logits)
+        return float(total) / count, self.task.metrics(logits_NC, torch.cat(labels)), logits_NC
+
+    # --- epochs -----------------------------------------------------------------------------------------------------
+
+    def _end_epoch(self) -> dict[str, Any]:
+        state, plan = self.progress, self.plan
+        train_loss = float(self._loss_sum) / len(self.train)
+        self._check_finite(train_loss)
+        started = time.monotonic()
+        validation_loss, metrics, logits_NC = self.evaluate(self.validation)
+        if not math.isfinite(validation_loss):
+            raise Diverged(f"validation loss is {validation_loss} after epoch {state.epoch}")
+        first = state.first_loss = train_loss if state.first_loss is None else state.first_loss
+        if train_loss > EXPLOSION * max(first, 1.0):
+            raise Diverged(f"training loss exploded from {first:.3g} to {train_loss:.3g} in epoch {state.epoch}")
+        line = {
+            "epoch": state.epoch,
+            "train_loss": train_loss,
+            "val_loss": validation_loss,
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "gradient_norm": float(self._norm_sum) / max(1, self.steps_per_epoch),
+            "clipped_share": float(self._clipped) / max(1, self.steps_per_epoch),
+            "train_seconds": state.epoch_seconds,
+            "evaluation_seconds": time.monotonic() - started,
+            **metrics,
+        }
+        state.train_seconds += state.epoch_seconds
+        value = self._objective(line)
+        state.curve.append({name: item for name, item in line.items() if not isinstance(item, dict | list)})
+        if state.best is None or self._better(value, self._objective(state.best)):
+            state.best = line
+            self.best_logits_NC = logits_NC
+        if state.reference is None or self._better(value, state.reference, by=plan.min_delta):
+            state.reference, state.stale_epochs = value, 0
+        else:
+            state.stale_epochs += 1
+        state.epoch += 1
+        state.step = 0
+        state.epoch_seconds = 0.0
+        for total in (self._loss_sum, self._norm_sum, self._clipped):
+            total.zero_()
+        self.last = line
+        return line
+
+    def _finished(self) -> bool:
+        state, patience = self.progress, self.plan.patience
+        return state.epoch > self.epochs or (patience is not None and state.stale_epochs >= patience)
+
+    def _objective(self, line: Mapping[str, Any]) -> float:
+        value = line.get(self.plan.metric)
+        if value is None:
+            raise ValueError(f"objective.metric {self.plan.metric!r} has no value in epoch {line['epoch']}")
+        return float(value)
+
+    def _better(self, value: float, than: float, *, by: float = 0.0) -> bool:
+        return value < than - by if self.plan.direction == "minimize" else value > than + by
+
+    def value(self) -> float | None:
+        """The objective as its reduction says: of the best epoch or of the last one (guard G05); None before the first."""
+        line = self.progress.best if self.plan.reduction == "best" else self.last
+        return None if line is None else self._objective(line)
+
+    last: dict[str, Any] | None = None
+    """The line of the last epoch that ended."""
+
+    def _epoch_order(self) -> Tensor:
+        """[windows] the permutation of this epoch: a function of seed and epoch, so that a position in it is two numbers."""
+        epoch = self.progress.epoch
+        if self._order is None or self._order[0] != epoch:
+            generator = torch.Generator().manual_seed((self.plan.seed * 1_000_003 + epoch) % 2**63)
+            self._order = (epoch, torch.randperm(len(self.train), generator=generator).to(self.device))
+        return self._order[1]
+
+    def _check_finite(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise Diverged(f"training loss is {loss} in epoch {self.progress.epoch}, step {self.progress.step}")
+
+    # --- checkpoints ------------------------------------------------------------------------------------------------
+
+    def _due(self, saved: float) -> bool:
+        # At most 2 % of the time goes into checkpoints, however large the model.
+        pause = max(self.plan.checkpoint_every, 50 * self._seconds_per_checkpoint)
+        return time.monotonic() - saved >= pause
+
+    def _save(self, monitor: Monitor) -> None:
+        started = time.monotonic()
+        monitor.checkpoint(self.state())
+        self._seconds_per_checkpoint = time.monotonic() - started
+
+    def state(self) -> dict[str, Any]:
+        """Tensors and plain values only, so that it can be read back without executing anything."""
+        state = self.progress
+        state.loss_sum, state.norm_sum = float(self._loss_sum), float(self._norm_sum)
+        state.clipped = int(self._clipped)
+        return {
+            "module": self.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "rng": {
+                "cpu": torch.get_rng_state(),
+                "cuda": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
+                "mps": torch.mps.get_rng_state() if self.device.type == "mps" else None,
+            },
+            "progress": asdict(state),
+            "last": self.last,
+            "best_logits": self.best_logits_NC,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `state` returned; call it on a trainer built with the same arguments."""
+        self.module.load_state_dict(state["module"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.progress = _Progress(**state["progress"])
+        self._loss_sum.fill_(self.progress.loss_sum)
+        self._norm_sum.fill_(self.progress.norm_sum)
+        self._clipped.fill_(self.progress.clipped)
+        self.last = state["last"]
+        self.best_logits_NC = state["best_logits"]
+        torch.set_rng_state(state["rng"]["cpu"])
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state_all(state["rng"]["cuda"])
+        if self.device.type == "mps":
+            torch.mps.set_rng_state(state["rng"]["mps"])
