@@ -1,0 +1,116 @@
+"""The feasible architectures of a study: the legal ones of the family whose exact size is within the budget's tolerance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from attrs import frozen
+
+from scalecore.config.experiment import Budget
+from scalecore.errors import ExperimentError
+from scalecore.protocols import ModelFamily
+from scalecore.space import Architecture, DataShape
+from scalecore.study.predicates import Predicate
+
+__all__ = ["Grid", "feasible_grid"]
+
+GAP_SHARE = 0.10
+"""A stretch of the budget's range without any shape is reported from this share of the budget on."""
+
+
+@frozen(kw_only=True)
+class Grid:
+    """The feasible architectures in a fixed order (by size, then by content), and how they came about."""
+
+    architectures: tuple[Architecture, ...]
+    dimensions: dict[str, tuple[int, ...]]
+    legal: int
+    excluded: int
+    budget: int | None
+    low: int | None
+    high: int | None
+
+    def gaps(self) -> list[tuple[float, float]]:
+        """Stretches between two sizes, as shares of the budget, in which no shape lies."""
+        if self.budget is None or self.low is None or self.high is None:
+            return []
+        sizes = sorted({self.low, self.high, *(a.num_parameters for a in self.architectures)})
+        shares = [size / self.budget for size in sizes]
+        return [(a, b) for a, b in zip(shares, shares[1:], strict=False) if b - a >= GAP_SHARE]
+
+    def plain(self) -> dict[str, Any]:
+        """For the plan's JSON form."""
+        return {
+            "feasible": len(self.architectures),
+            "legal": self.legal,
+            "excluded": self.excluded,
+            "budget": self.budget,
+            "range": [self.low, self.high],
+            "gaps": [list(gap) for gap in self.gaps()],
+            "dimensions": {name: list(values) for name, values in self.dimensions.items()},
+            "architectures": [
+                {**a.values, "num_parameters": a.num_parameters, "flops": a.flops} for a in self.architectures
+            ],
+        }
+
+
+def feasible_grid(
+    family: ModelFamily, data: DataShape, *, budget: Budget | None, tolerance: float, exclude: Sequence[str]
+) -> Grid:
+    """Enumerate, count and filter. Raises `ExperimentError` when nothing is left, naming the nearest sizes."""
+    space = family.architecture_space(data)
+    predicates = []
+    for index, text in enumerate(exclude):
+        try:
+            predicates.append(Predicate(text, names=space.dimensions))
+        except ValueError as error:
+            raise ExperimentError(f"search.exclude[{index}]: {error}") from None
+    low = high = None
+    if budget is not None:
+        low, high = round(budget.parameters * (1 - tolerance)), round(budget.parameters * (1 + tolerance))
+
+    sizes: list[int] = []
+    kept: list[Architecture] = []
+    excluded = 0
+    for values in space.architectures:
+        count = family.num_parameters(values, data)
+        sizes.append(count)
+        if low is not None and high is not None and not low <= count <= high:
+            continue
+        if any(predicate(values) for predicate in predicates):
+            excluded += 1
+            continue
+        kept.append(Architecture(values=values, num_parameters=count, flops=family.flops(values, data)))
+    if not kept:
+        raise ExperimentError(_nothing_left(budget, tolerance, low, high, sizes, excluded))
+    kept.sort(key=lambda a: (a.num_parameters, a.id))
+    dimensions = {name: tuple(sorted({a.values[name] for a in kept})) for name in space.dimensions}
+    return Grid(
+        architectures=tuple(kept),
+        dimensions=dimensions,
+        legal=len(space.architectures),
+        excluded=excluded,
+        budget=budget.parameters if budget else None,
+        low=low,
+        high=high,
+    )
+
+
+def _nothing_left(
+    budget: Budget | None, tolerance: float, low: int | None, high: int | None, sizes: list[int], excluded: int
+) -> str:
+    if budget is None or low is None or high is None:
+        return f"search.exclude: leaves none of the {len(sizes)} architectures of the model"
+    if excluded:
+        return (
+            f"search.exclude: leaves none of the {excluded} architectures within {tolerance:.0%} of the budget {budget.text}; "
+            "remove a condition"
+        )
+    below = max((size for size in sizes if size < low), default=None)
+    above = min((size for size in sizes if size > high), default=None)
+    nearest = " and ".join(f"{size:,}" for size in (below, above) if size is not None)
+    return (
+        f"search.budget: no architecture of the model has {low:,} to {high:,} parameters (budget {budget.text}, tolerance "
+        f"{tolerance:.0%}); the nearest have {nearest}; change the budget, the tolerance or the model's dimensions"
+    )

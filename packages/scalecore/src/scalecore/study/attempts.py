@@ -1,0 +1,177 @@
+"""One running trial: its attempt's folder, what it says on the way, and how its end is classified."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from attrs import define, field, frozen
+
+from scalecore.execution.folder import AttemptFolder, AttemptStatus
+from scalecore.study.hardware import HardwareSummary
+from scalecore.study.plan import Plan
+from scalecore.study.state import AskedTrial
+
+__all__ = ["AttemptEnd", "RunningTrial", "attempt_spec"]
+
+EndClass = Literal[
+    "completed", "pruned", "diverged", "failed", "out_of_memory", "stopped", "hung", "killed", "crashed", "interrupted"
+]
+
+
+@frozen(kw_only=True)
+class AttemptEnd:
+    """How an attempt ended, with the evidence."""
+
+    kind: EndClass
+    reason: str | None
+    exit_code: int | None = None
+    peak_memory: int | None = None
+    last: Mapping[str, Any] | None = None
+    log_tail: str | None = None
+    result: Mapping[str, Any] | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """For the journal; the result itself goes into the trial's record."""
+        return {
+            "class": self.kind,
+            "reason": self.reason,
+            "exit_code": self.exit_code,
+            "peak_memory": self.peak_memory,
+            "last": self.last,
+            "log_tail": self.log_tail,
+        }
+
+
+@define(kw_only=True, eq=False)
+class RunningTrial:
+    """The driver's side of one attempt."""
+
+    asked: AskedTrial
+    index: int
+    folder: AttemptFolder
+    handle: Any
+    micro_batch: int
+    predicted_memory: int
+    started: float = field(factory=time.monotonic)
+    summary: HardwareSummary = field(factory=HardwareSummary)
+    pid: int | None = None
+    epochs_seen: int = 0
+    progress: Mapping[str, Any] = field(factory=dict)
+    changed: float = field(factory=time.monotonic)
+    """When the attempt last showed progress; a beat without a step is no progress (guard G45)."""
+    stopping: float | None = None
+    cut: tuple[EndClass, str] | None = None
+    """Set before the driver kills the attempt: what its end stands for."""
+    prune_reason: str | None = None
+
+    @property
+    def attempt_id(self) -> str:
+        return f"{self.asked.number}-{self.index}"
+
+    def look(self) -> None:
+        """Read how far the attempt is."""
+        now = time.monotonic()
+        seen = self.folder.read_progress()
+        if seen is None:
+            return
+        place = (seen["phase"], seen["epoch"], seen["step"])
+        known = (self.progress.get("phase"), self.progress.get("epoch"), self.progress.get("step"))
+        if place != known or seen["phase"] == "paused":
+            self.changed = now
+        self.progress = seen
+
+    def fraction_done(self) -> float:
+        """Share of the planned epochs that is done; early stopping may end the trial before all of them."""
+        return max(0, int(self.progress.get("epoch", 1)) - 1) / int(self.asked.hyperparameters["epochs"])
+
+    def new_epochs(self) -> list[dict[str, Any]]:
+        """Lines of the learning curve since the last call."""
+        lines = self.folder.read_epochs(after=self.epochs_seen)
+        self.epochs_seen += len(lines)
+        return lines
+
+    def end(self, status: AttemptStatus) -> AttemptEnd:
+        """Classify an attempt that is over. A result that it wrote itself counts before anything else."""
+        result = self.folder.read_result(self.attempt_id)
+        evidence: dict[str, Any] = {
+            "exit_code": status.exit_code,
+            "peak_memory": status.peak_memory,
+            "last": dict(self.progress) or None,
+        }
+        if result is not None:
+            reason = result.get("reason") or (self.prune_reason if result["state"] == "pruned" else None)
+            tail = self.folder.log_tail() if result["state"] == "failed" else None
+            return AttemptEnd(kind=result["state"], reason=reason, result=result, log_tail=tail, **evidence)
+        evidence["log_tail"] = self.folder.log_tail() or None
+        if self.cut is not None:
+            return AttemptEnd(kind=self.cut[0], reason=self.cut[1], **evidence)
+        if status.state == "lost":
+            return AttemptEnd(kind="killed", reason="the executor lost the attempt", **evidence)
+        if status.exit_code is not None and status.exit_code < 0:
+            name = signal.Signals(-status.exit_code).name
+            return AttemptEnd(kind="killed", reason=f"the attempt was killed from outside by {name}", **evidence)
+        return AttemptEnd(
+            kind="crashed", reason=f"the attempt ended with exit code {status.exit_code} and no result", **evidence
+        )
+
+
+def attempt_spec(
+    plan: Plan,
+    *,
+    mode: Literal["train", "smoke"],
+    attempt: str,
+    number: int | None,
+    architecture: Mapping[str, int],
+    num_parameters: int,
+    hyperparameters: Mapping[str, Any],
+    seed: int,
+    micro_batch: int,
+    data: Path,
+    threads: int,
+    registry: Mapping[str, Any],
+    resume_from: Sequence[Path] = (),
+) -> dict[str, Any]:
+    """The whole content of `spec.json`: everything the attempt's process needs, by value."""
+    training, objective = plan.resolved.experiment.training, plan.resolved.experiment.objective
+    model = plan.experiment["model"]
+    stopping = training.early_stopping
+    effective = training.effective_batch if mode == "train" else min(training.effective_batch, 8)
+    return {
+        "attempt": attempt,
+        "number": number,
+        "mode": mode,
+        "registry": dict(registry),
+        "model": {"use": model["use"], "options": {key: value for key, value in model.items() if key != "use"}},
+        "architecture": dict(architecture),
+        "num_parameters": num_parameters,
+        "hyperparameters": dict(hyperparameters),
+        "sampled": sorted(plan.resolved.experiment.search.space),
+        "shape": {
+            "context": plan.shape.context,
+            "features": plan.shape.features,
+            "outputs": plan.shape.outputs,
+        },
+        "task": plan.data.task,
+        "data": str(data),
+        "seed": seed,
+        "device": training.device,
+        "threads": threads,
+        "plan": {
+            "effective_batch": effective,
+            "micro_batch": min(micro_batch, effective),
+            "schedule": training.schedule,
+            "gradient_clip": training.gradient_clip,
+            "patience": stopping.patience if stopping else None,
+            "min_delta": stopping.min_delta if stopping else 0.0,
+            "metric": objective.metric,
+            "direction": objective.direction,
+            "reduction": objective.reduction,
+            "seed": seed,
+            "checkpoint_every": training.checkpoint_every,
+        },
+        "resume_from": [str(path) for path in resume_from],
+    }

@@ -1,0 +1,90 @@
+"""The journal: one JSON object a line, appended and flushed to the disk before anyone is told.
+
+Each line carries a running number `seq`, the UTC `time` and the `event`. A last line without its newline was being written
+when the power went: it is set aside beside the journal and the study goes on. A damaged line anywhere else is refused with its
+number, since silently dropping it would lose what was acknowledged.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from scalecore.errors import StudyError
+from scalecore.files import plain, sync_folder, utc_now
+
+__all__ = ["Journal", "read_journal"]
+
+
+def read_journal(path: Path) -> Iterator[dict[str, Any]]:
+    """The events of a journal in their order; a torn last line is passed over. Raises `StudyError` for a damaged one."""
+    with path.open("rb") as stream:
+        for index, line in enumerate(stream):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                event = json.loads(line)
+                whole = isinstance(event, dict) and event["seq"] == index
+            except (ValueError, KeyError):
+                whole = False
+            if not whole:
+                raise StudyError(
+                    f"{path}:{index + 1}: the journal is damaged in this line. Nothing was changed. Restore the file from a backup; "
+                    f"or, to go on without what follows, keep its first {index} lines in a copy."
+                )
+            yield event
+
+
+class Journal:
+    """Appends to a study's journal. Only the driver that holds the study's lock opens one."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.torn = self._set_torn_line_aside()
+        self.events = list(read_journal(path)) if path.exists() else []
+        created = not path.exists()
+        self._stream: BinaryIO = path.open("ab", buffering=0)
+        if created:
+            sync_folder(path.parent)
+
+    def append(self, event: str, content: Mapping[str, Any]) -> dict[str, Any]:
+        """Store one event; when this returns it is on the disk.
+
+        Raises OSError when the disk is full: what was written of the line is taken back, so that the journal stays whole.
+        """
+        line = {"seq": len(self.events), "time": utc_now(), "event": event, **plain(content)}
+        data = (json.dumps(line, allow_nan=False, ensure_ascii=False, separators=(",", ":")) + "\n").encode()
+        before = os.fstat(self._stream.fileno()).st_size
+        try:
+            written = self._stream.write(data)
+            if written != len(data):
+                raise OSError(f"{self.path}: only {written} of {len(data)} bytes could be written; is the disk full?")
+            os.fsync(self._stream.fileno())
+        except OSError:
+            os.ftruncate(self._stream.fileno(), before)
+            raise
+        self.events.append(line)
+        return line
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def _set_torn_line_aside(self) -> Path | None:
+        """Move what stands behind the last newline to `journal.torn-N.jsonl`; None where there is nothing."""
+        if not self.path.exists():
+            return None
+        content = self.path.read_bytes()
+        end = content.rfind(b"\n") + 1
+        if end == len(content):
+            return None
+        number = len(list(self.path.parent.glob("journal.torn-*.jsonl")))
+        aside = self.path.with_name(f"journal.torn-{number}.jsonl")
+        aside.write_bytes(content[end:])
+        with self.path.open("r+b") as stream:
+            stream.truncate(end)
+            os.fsync(stream.fileno())
+        sync_folder(self.path.parent)
+        return aside

@@ -1,0 +1,82 @@
+"""Where things are in a study's folder. The journal is the only truth; every other file can be rebuilt from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from scalecore.errors import ExperimentError
+
+if TYPE_CHECKING:
+    from scalecore.config.experiment import Experiment
+
+__all__ = ["StudyFolder", "find_study", "output_folder"]
+
+
+@frozen
+class StudyFolder:
+    """Paths of one study."""
+
+    path: Path
+
+    @property
+    def journal(self) -> Path:
+        return self.path / "journal.jsonl"
+
+    @property
+    def lock(self) -> Path:
+        return self.path / ".lock"
+
+    @property
+    def lease(self) -> Path:
+        return self.path / "lease.json"
+
+    @property
+    def stop_file(self) -> Path:
+        return self.path / "STOP"
+
+    @property
+    def source(self) -> Path:
+        """The experiment file as it was when the study started or was last resumed."""
+        return self.path / "experiment.yaml"
+
+    @property
+    def data(self) -> Path:
+        return self.path / "data"
+
+    @property
+    def hardware(self) -> Path:
+        return self.path / "hardware.csv"
+
+    @property
+    def attempts(self) -> Path:
+        return self.path / "attempts"
+
+    def attempt(self, number: int, attempt: int) -> Path:
+        return self.attempts / f"trial_{number:04d}" / f"attempt_{attempt}"
+
+    def smoke(self, label: str) -> Path:
+        return self.attempts / f"smoke_{label}"
+
+
+def find_study(path: Path) -> StudyFolder:
+    """The study of a command line's argument: its folder, or the experiment file that made it.
+
+    Raises `ExperimentError` where there is no study.
+    """
+    folder = path
+    if path.is_file():
+        from scalecore.config.load import load_experiment
+
+        folder = output_folder(load_experiment(path).experiment)
+    study = StudyFolder(folder)
+    if not study.journal.exists():
+        raise ExperimentError(f"{path}: no study here (there is no {study.journal}); start one with `scalecore run`")
+    return study
+
+
+def output_folder(experiment: Experiment) -> Path:
+    """`output:` of the experiment file, or `studies/NAME` under the working directory."""
+    return (experiment.output or Path("studies") / experiment.name).absolute()

@@ -1,0 +1,81 @@
+"""One runner per study folder: an operating-system lock, and a lease file that says who holds it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import psutil
+from filelock import FileLock, Timeout
+
+from scalecore.errors import RefusedError
+from scalecore.files import read_json, utc_now, write_json
+from scalecore.study.layout import StudyFolder
+
+__all__ = ["StudyLock", "is_alive", "runner_of"]
+
+
+class StudyLock:
+    """Holds the folder from construction to `release`. Freed by the system when the process dies, however it dies.
+
+    Raises `RefusedError` with the other runner's pid and host when the study is being run already (guard G22).
+    """
+
+    def __init__(self, folder: StudyFolder) -> None:
+        self._folder = folder
+        self._lock = FileLock(folder.lock, blocking=False)
+        try:
+            self._lock.acquire()
+        except Timeout:
+            lease = read_json(folder.lease) or {}
+            raise RefusedError(
+                f"{folder.path}: this study is being run by process {lease.get('pid', '(unknown)')} on {lease.get('host', '(unknown)')} "
+                f"since {lease.get('since', '(unknown)')}; stop it with `scalecore stop {folder.path}`, or give another `output`",
+                guard="G22",
+            ) from None
+        self._inode = os.stat(folder.lock).st_ino
+        write_json(folder.lease, _me())
+
+    def still_ours(self) -> bool:
+        """False once somebody deleted or replaced the lock file: another runner may write then, so this one must not."""
+        try:
+            return os.stat(self._folder.lock).st_ino == self._inode
+        except FileNotFoundError:
+            return False
+
+    def release(self) -> None:
+        if self.still_ours():
+            Path(self._folder.lease).unlink(missing_ok=True)
+        self._lock.release()
+
+
+def runner_of(folder: StudyFolder) -> dict[str, Any] | None:
+    """Who runs the study now, from its lease; None when nobody does. A lease whose process is gone counts as nobody."""
+    lease = read_json(folder.lease)
+    if not isinstance(lease, dict):
+        return None
+    if lease.get("host") != socket.gethostname():
+        return lease  # another machine: it cannot be asked from here
+    return lease if is_alive(lease.get("pid"), lease.get("process_started")) else None
+
+
+def is_alive(pid: int | None, started: float | None) -> bool:
+    """Whether the process that had `pid` since `started` still lives; a number that was given to another one does not count."""
+    if pid is None:
+        return False
+    try:
+        process = psutil.Process(pid)
+        return abs(process.create_time() - (started or 0.0)) < 2.0 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def _me() -> dict[str, Any]:
+    return {
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+        "process_started": psutil.Process().create_time(),
+        "since": utc_now(),
+    }

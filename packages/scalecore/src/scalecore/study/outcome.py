@@ -1,0 +1,149 @@
+"""From how a trial's last attempt ended to its record: state, reason, numbers as measured, and flags."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from scalecore.files import utc_now
+from scalecore.study.attempts import AttemptEnd, RunningTrial
+from scalecore.study.plan import Plan
+from scalecore.study.state import AskedTrial
+from scalecore.trials import TrialRecord, TrialState
+
+__all__ = ["build_record", "unstarted_record"]
+
+STATE_OF = {
+    "completed": TrialState.COMPLETED,
+    "pruned": TrialState.PRUNED,
+    "diverged": TrialState.DIVERGED,
+    "out_of_memory": TrialState.OUT_OF_MEMORY,
+    "hung": TrialState.TIMED_OUT,
+}
+COLLAPSED_SPREAD = 0.01
+"""Predictions that spread less than this share of the labels' own standard deviation are one constant."""
+LEAK_SHARE = 0.5
+"""A validation loss below this share of the constant prior's is better than this kind of data allows, until proven."""
+
+
+def build_record(plan: Plan, running: RunningTrial, end: AttemptEnd) -> TrialRecord:
+    """The record of a trial whose last attempt has just ended."""
+    asked, result = running.asked, end.result or {}
+    state = STATE_OF.get(end.kind, TrialState.FAILED)
+    value = result.get("value") if state in (TrialState.COMPLETED, TrialState.PRUNED) else None
+    if value is not None and not math.isfinite(value):
+        state, value = TrialState.DIVERGED, None
+    seconds = sum(float((a.get("ended") or {}).get("seconds") or 0.0) for a in asked.attempts)
+    train_seconds = result.get("train_seconds") or 0.0
+    windows = result.get("windows") or 0
+    micro = running.micro_batch
+    return TrialRecord(
+        number=asked.number,
+        hash=asked.hash,
+        seed=asked.seed,
+        state=state,
+        reason=end.reason if state is not TrialState.COMPLETED else None,
+        value=value,
+        origin=asked.proposal.origin,
+        architecture=asked.proposal.architecture,
+        hyperparameters=dict(asked.hyperparameters),
+        micro_batch=micro,
+        accumulation=math.ceil(plan.resolved.experiment.training.effective_batch / micro),
+        started=asked.attempts[0].get("time") if asked.attempts else None,
+        ended=utc_now(),
+        duration=seconds,
+        best=result.get("best"),
+        last=result.get("last"),
+        learning_curve=result.get("learning_curve") or (),
+        data=_data_summary(plan),
+        timings={
+            "train_seconds": train_seconds,
+            "paused_seconds": result.get("paused_seconds") or 0.0,
+            "checkpoint_seconds": result.get("checkpoint_seconds") or 0.0,
+        },
+        throughput=windows * result["epochs_ended"] / train_seconds if train_seconds and windows else None,
+        memory={"predicted": running.predicted_memory, "measured": result.get("peak_memory") or end.peak_memory},
+        hardware=running.summary.plain() | {"pauses": {"count": result.get("pauses") or 0}},
+        attempts=[_attempt_summary(a) for a in asked.attempts],
+        resumptions=sum(1 for a in asked.attempts if a.get("resumes")),
+        flags=[*plan.data.flags, *_flags(plan, result, running)],
+        versions={
+            **plan.versions,
+            **{f"run:{k}": str(result[k]) for k in ("device", "threads") if k in result},
+            **({"weights": result["weights"]} if "weights" in result else {}),
+        },
+    )
+
+
+def unstarted_record(plan: Plan, asked: AskedTrial, *, state: TrialState, reason: str, predicted: int) -> TrialRecord:
+    """The record of a trial that was refused before its first attempt."""
+    return TrialRecord(
+        number=asked.number,
+        hash=asked.hash,
+        seed=asked.seed,
+        state=state,
+        reason=reason,
+        value=None,
+        origin=asked.proposal.origin,
+        architecture=asked.proposal.architecture,
+        hyperparameters=dict(asked.hyperparameters),
+        started=None,
+        ended=utc_now(),
+        data=_data_summary(plan),
+        memory={"predicted": predicted, "measured": None},
+        attempts=[_attempt_summary(a) for a in asked.attempts],
+        flags=[*plan.data.flags, {"guard": "G40", "kind": "quarantined", "text": reason}],
+        versions=plan.versions,
+    )
+
+
+def _flags(plan: Plan, result: Mapping[str, Any], running: RunningTrial) -> list[dict[str, str]]:
+    flags = [{"guard": "G44", "kind": "warning", "text": text} for text in result.get("warnings") or ()]
+    best = result.get("best")
+    if not best:
+        return flags
+    spread = _label_spread(plan)
+    predictions = best.get("predictions") or {}
+    if spread and predictions.get("std") is not None and predictions["std"] < COLLAPSED_SPREAD * spread:
+        text = (
+            f"predicts a constant: its outputs lie between {predictions['min']:.4f} and {predictions['max']:.4f} "
+            f"at the best epoch, while the labels' standard deviation is {spread:.4f}"
+        )
+        flags.append({"guard": "G09", "kind": "collapsed", "text": text})
+    floor = plan.data.parts["val"]["prior_loss"]
+    if floor and best.get("val_loss") is not None and best["val_loss"] < LEAK_SHARE * floor:
+        text = f"validation loss {best['val_loss']:.4f} is far below the constant prior's {floor:.4f}: look for a leak in the features"
+        flags.append({"guard": "G01", "kind": "too_good", "text": text})
+    for quantity, reason in running.summary.reasons.items():
+        if quantity == "temperature" and quantity not in running.summary.values:
+            flags.append({"guard": "G41", "kind": "unavailable", "text": f"temperature unavailable: {reason}"})
+    if result.get("unread"):
+        flags.append({"guard": "G03", "kind": "unread", "text": f"never read: {', '.join(result['unread'])}"})
+    return flags
+
+
+def _data_summary(plan: Plan) -> dict[str, Any]:
+    """What the trial saw, in every record: fingerprint, target, split statistics (guards G01, G07)."""
+    data = plan.data.to_json()
+    return {key: data[key] for key in ("name", "fingerprint", "target", "split", "features", "context", "prior")}
+
+
+def _label_spread(plan: Plan) -> float:
+    """Standard deviation of the validation labels; for classes that of the most frequent one's indicator."""
+    part = plan.data.parts["val"]
+    if plan.data.task == "forecast":
+        return math.sqrt(part["entropy"])  # for a forecast the variance
+    share = max(part["classes"]) / part["windows"]
+    return math.sqrt(share * (1 - share))
+
+
+def _attempt_summary(attempt: Mapping[str, Any]) -> dict[str, Any]:
+    ended = attempt.get("ended") or {}
+    kept = ("class", "reason", "exit_code", "peak_memory", "last", "log_tail", "seconds")
+    return {
+        "index": attempt["index"],
+        "micro_batch": attempt["micro_batch"],
+        "started": attempt["time"],
+        **{key: ended[key] for key in kept if ended.get(key) is not None},
+    }

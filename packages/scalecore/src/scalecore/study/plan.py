@@ -1,0 +1,220 @@
+"""What will be run, what it needs, and what cannot be known before: everything up to the first training step, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+from scalecore.config.load import LoadedExperiment, Resolved, to_plain
+from scalecore.errors import DataError, PluginError, ScalecoreError
+from scalecore.files import plain
+from scalecore.protocols import DatasetContext, ModelFamily, MonitorContext, SearchContext, SearchStrategy
+from scalecore.readings import Demand, Finding
+from scalecore.space import Architecture, DataShape, Hyperparameter, Value
+from scalecore.study.architectures import Grid, feasible_grid
+from scalecore.study.hardware import Monitors
+from scalecore.study.record import proposal_plain
+from scalecore.study.versions import code_versions
+from scalecore.training.hyperparameters import declared
+from scalecore.training.memory import predicted_bytes
+
+if TYPE_CHECKING:
+    from scalecore.data.description import DataDescription
+
+__all__ = ["Plan", "build_plan", "check_hyperparameters"]
+
+
+@frozen(kw_only=True)
+class Plan:
+    """A study before its first trial."""
+
+    resolved: Resolved
+    experiment: Mapping[str, Any]
+    data: DataDescription
+    shape: DataShape
+    family: ModelFamily
+    grid: Grid
+    hyperparameters: Mapping[str, Hyperparameter]
+    fixed: Mapping[str, Value]
+    versions: Mapping[str, str]
+    findings: Sequence[Finding]
+    monitors: Monitors
+    packages: Sequence[str]
+
+    def strategy(self) -> SearchStrategy:
+        """A fresh strategy of the study."""
+        search = self.resolved.experiment.search
+        context = SearchContext(
+            architectures=self.grid.architectures,
+            dimensions=self.grid.dimensions,
+            space=search.space,
+            direction=self.resolved.experiment.objective.direction,
+            trials=search.trials,
+            seed=self.resolved.experiment.seed,
+        )
+        component = self.resolved.search
+        try:
+            return component.record.factory(component.options, context)  # type: ignore[no-any-return]
+        except ScalecoreError:
+            raise
+        except Exception as error:
+            raise PluginError(
+                f"search strategy {component.record.name!r} ({component.provider} {component.version}) cannot start: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+
+    def demand(self, architecture: Architecture, micro_batch: int) -> Demand:
+        """Predicted memory of a trial of this shape."""
+        saved = self.family.saved_activations(architecture.values, self.shape)
+        memory = predicted_bytes(
+            num_parameters=architecture.num_parameters, saved_activations=saved, micro_batch=micro_batch
+        )
+        return Demand(memory=memory, micro_batch=micro_batch)
+
+    def first_micro_batch(self) -> int:
+        """What an attempt starts with: the setting, or the largest power of two within the effective batch."""
+        training = self.resolved.experiment.training
+        if training.micro_batch != "auto":
+            return min(training.micro_batch, training.effective_batch)
+        return 1 << (training.effective_batch.bit_length() - 1)
+
+    def plain(self) -> dict[str, Any]:
+        """What `scalecore plan --json` prints and the journal keeps."""
+        micro_batch = self.first_micro_batch()
+        smallest, largest = self.grid.architectures[0], self.grid.architectures[-1]
+        result: dict[str, Any] = plain(
+            {
+                "name": self.resolved.experiment.name,
+                "data": self.data.to_json(),
+                "architectures": self.grid.plain(),
+                "planned": [proposal_plain(proposal) for proposal in self.strategy().planned()],
+                "trials": self.resolved.experiment.search.trials,
+                "space": self.experiment["search"].get("space", {}),
+                "fixed": self.fixed,
+                "memory": {
+                    "micro_batch": micro_batch,
+                    "smallest": self.demand(smallest, micro_batch).memory,
+                    "largest": self.demand(largest, micro_batch).memory,
+                    "floor_of_largest": self.demand(largest, 1).memory,
+                },
+                "findings": [
+                    {"level": f.level, "subject": f.subject, "message": f.message, "remedy": f.remedy} for f in self.findings
+                ],
+                "versions": self.versions,
+            }
+        )
+        return result
+
+
+def build_plan(
+    loaded: LoadedExperiment, resolved: Resolved, *, folder: Path, write: bool
+) -> Plan:
+    """Read the data, enumerate the shapes, ask the monitors.
+
+    With `write`, the prepared data goes to `folder/data`, which refuses to hold other data than it has; without it nothing is
+    written anywhere.
+    """
+    experiment = resolved.experiment
+    model = resolved.model
+    try:
+        family: ModelFamily = model.record.factory(model.options)
+        parameters = declared(family.hyperparameters())
+    except ScalecoreError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"model {model.record.name!r} ({model.provider} {model.version}) cannot start: {type(error).__name__}: {error}"
+        ) from error
+    check_hyperparameters(loaded, resolved, parameters)
+
+    data = _read_data(resolved, folder=folder, write=write)
+    shape = data.shape
+    search = experiment.search
+    grid = feasible_grid(
+        family, shape, budget=search.budget, tolerance=search.tolerance, exclude=search.exclude
+    )
+    monitors = Monitors.create(resolved.monitors, MonitorContext(folder=folder))
+    components = resolved.components()
+    packages = sorted({component.package for component in components} | {"scalecore"})
+    plan = Plan(
+        resolved=resolved,
+        experiment=to_plain(resolved),
+        data=data,
+        shape=shape,
+        family=family,
+        grid=grid,
+        hyperparameters=parameters,
+        fixed={
+            name: experiment.training.hyperparameters.get(name, parameter.default)
+            for name, parameter in parameters.items()
+            if name not in search.space
+        },
+        versions=code_versions(("scalecore", *(component.provider for component in components)), packages=packages),
+        findings=(),
+        monitors=monitors,
+        packages=packages,
+    )
+    largest = plan.demand(grid.architectures[-1], 1)
+    return _with_findings(plan, monitors.preflight(largest))
+
+
+def check_hyperparameters(
+    loaded: LoadedExperiment, resolved: Resolved, parameters: Mapping[str, Hyperparameter]
+) -> None:
+    """Names and ranges of `search.space` and `training.hyperparameters` against what is declared. Raises `ExperimentError`."""
+    problems = []
+    known = ", ".join(sorted(parameters))
+    settings = {
+        **{("search", "space", name): list(d.bounds()) for name, d in resolved.experiment.search.space.items()},
+        **{("training", "hyperparameters", name): [v] for name, v in resolved.experiment.training.hyperparameters.items()},
+    }
+    for path, values in settings.items():
+        name = path[-1]
+        if name not in parameters:
+            problems.append(
+                loaded.problem(
+                    path,
+                    f"neither the training core nor model {resolved.model.record.name!r} reads a hyper-parameter {name!r}; "
+                    f"they read {known}",
+                )
+            )
+            continue
+        complaints = (parameters[name].problem(value) for value in values)
+        if complaint := next((text for text in complaints if text), None):
+            problems.append(loaded.problem(path, complaint))
+        if path[0] == "training" and name in resolved.experiment.search.space:
+            problems.append(loaded.problem(path, "is varied by search.space too; give it in one place"))
+    loaded.fail(problems)
+
+
+def _read_data(resolved: Resolved, *, folder: Path, write: bool) -> DataDescription:
+    from scalecore.data.prepare import describe, prepare
+
+    component = resolved.dataset
+    guards = resolved.experiment.guards
+    limits = {
+        "min_validation_samples": guards.min_validation_samples,
+        "min_validation_positives": guards.min_validation_positives,
+    }
+    try:
+        dataset = component.record.factory(component.options, DatasetContext(seed=resolved.experiment.seed))
+        panel = dataset.panel()
+    except ScalecoreError:
+        raise
+    except Exception as error:
+        raise DataError(
+            f"dataset {component.record.name!r} ({component.provider} {component.version}) failed: {type(error).__name__}: {error}"
+        ) from error
+    return prepare(panel, folder / "data", **limits) if write else describe(panel, **limits)
+
+
+def _with_findings(plan: Plan, findings: Sequence[Finding]) -> Plan:
+    from attrs import evolve
+
+    flags = [
+        Finding(level="warn", subject="data", message=f"{flag['text']} [{flag['guard']}]") for flag in plan.data.flags
+    ]
+    return evolve(plan, findings=(*flags, *findings))

@@ -1,0 +1,107 @@
+"""The plan as people read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from scalecore import texts
+from scalecore.study.record import proposal_from
+
+__all__ = ["plan_lines"]
+
+MAX_SHAPES = 12
+
+
+def plan_lines(plan: Mapping[str, Any]) -> list[str]:
+    """Data, search, needs, findings, and what cannot be known before; from the plan's JSON form."""
+    return [
+        f"plan of {plan['name']}: {plan['trials']} trials",
+        "",
+        *_data(plan["data"]),
+        "",
+        *_architectures(plan["architectures"]),
+        "",
+        *_planned(plan),
+        "",
+        *_needs(plan),
+        "",
+        *_findings(plan["findings"]),
+        "",
+        "What this plan cannot find out: the time per trial (measured from the first trial on), and whether the memory of a real "
+        "step is as predicted (a smoke step on the smallest and the largest shape checks that the model trains, before the study).",
+    ]
+
+
+def _data(data: Mapping[str, Any]) -> list[str]:
+    split = data["split"]
+    lines = [
+        f"Data: {data['name']}, {data['rows']:,} rows, {len(data['features'])} features, context {data['context']}, "
+        f"normalise {data['normalise']['kind']}",
+        f"  target: {data['target']['text']}",
+        f"  split: {split['kind']}, purge {split['purge']}, embargo {split['embargo']} windows",
+    ]
+    for name, part in split["parts"].items():
+        lines.append(f"  {texts.part_line(name, part)}")
+    prior = split["parts"]["val"]["prior_loss"]
+    if prior is not None:
+        lines.append(f"  a constant prediction has a validation loss of {prior:.4f}: the number to beat")
+    return lines
+
+
+def _architectures(grid: Mapping[str, Any]) -> list[str]:
+    shapes = grid["architectures"]
+    lines = [f"Architectures: {grid['feasible']} feasible of {grid['legal']} legal ones"]
+    if grid["budget"]:
+        low, high = grid["range"]
+        lines[0] += f", budget {texts.parameters(grid['budget'])} ({low:,} to {high:,} parameters)"
+    if grid["excluded"]:
+        lines[0] += f", {grid['excluded']} excluded"
+    for name, values in grid["dimensions"].items():
+        lines.append(f"  {name}: {', '.join(map(str, values))}")
+    # Shapes of one size differ in dimensions that cost no parameters, such as the heads; one line stands for all of them.
+    sizes: dict[int, list[Mapping[str, Any]]] = {}
+    for shape in shapes:
+        sizes.setdefault(shape["num_parameters"], []).append(shape)
+    for count, same in list(sizes.items())[:MAX_SHAPES]:
+        share = f" {count / grid['budget']:.0%}" if grid["budget"] else ""
+        names = [n for n in grid["dimensions"] if len({s[n] for s in same}) == 1]
+        described = " ".join(f"{name}={same[0][name]}" for name in names)
+        more = f" ({len(same)} shapes)" if len(same) > 1 else ""
+        lines.append(f"  {texts.parameters(count):>8}{share}  {described}{more}")
+    if len(sizes) > MAX_SHAPES:
+        lines.append(f"  ... and {len(sizes) - MAX_SHAPES} more sizes (all with --json)")
+    for low, high in grid["gaps"]:
+        lines.append(f"  gap: no shape has between {low:.0%} and {high:.0%} of the budget")
+    return lines
+
+
+def _planned(plan: Mapping[str, Any]) -> list[str]:
+    proposals = [proposal_from(content) for content in plan["planned"]]
+    lines = ["Forced trials, first: " + (str(len(proposals)) if proposals else "none")]
+    for proposal in proposals:
+        lines.append(f"  {proposal.origin.label}: {texts.shape(proposal.architecture)} {texts.settings(proposal.hyperparameters)}")
+    lines.append("Varied:" + ("" if plan["space"] else " nothing but the architecture"))
+    lines += [f"  {name}: {_distribution(content)}" for name, content in plan["space"].items()]
+    lines.append(f"Fixed: {texts.settings(plan['fixed'])}")
+    return lines
+
+
+def _distribution(content: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in content.items())
+
+
+def _needs(plan: Mapping[str, Any]) -> list[str]:
+    memory = plan["memory"]
+    return [
+        f"Memory, predicted at micro-batch {memory['micro_batch']}: {texts.size(memory['smallest'])} for the smallest shape, "
+        f"{texts.size(memory['largest'])} for the largest ({texts.size(memory['floor_of_largest'])} at micro-batch 1)"
+    ]
+
+
+def _findings(findings: list[Mapping[str, Any]]) -> list[str]:
+    lines = ["Checks:"]
+    for finding in findings:
+        remedy = f"; {finding['remedy']}" if finding["remedy"] else ""
+        lines.append(f"  {finding['level']:6} {finding['subject']}: {finding['message']}{remedy}")
+    return lines

@@ -1,0 +1,49 @@
+"""Trial records as JSON and back: the journal's form, from which every other form is derived."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from scalecore.files import plain
+from scalecore.space import Architecture
+from scalecore.trials import Origin, Proposal, TrialRecord, TrialState
+
+__all__ = ["architecture_from", "proposal_from", "proposal_plain", "record_from", "record_plain"]
+
+
+def record_plain(record: TrialRecord) -> dict[str, Any]:
+    """Strict JSON types; NaN becomes None."""
+    result: dict[str, Any] = plain(attrs.asdict(record))
+    return result
+
+
+def record_from(content: Mapping[str, Any]) -> TrialRecord:
+    """The record that `record_plain` stored."""
+    known = {field.name for field in attrs.fields(TrialRecord)}
+    values = {name: value for name, value in content.items() if name in known}
+    values["state"] = TrialState(values["state"])
+    values["origin"] = Origin(**values["origin"])
+    values["architecture"] = architecture_from(values["architecture"])
+    return TrialRecord(**values)
+
+
+def proposal_plain(proposal: Proposal) -> dict[str, Any]:
+    """Strict JSON types."""
+    result: dict[str, Any] = plain(attrs.asdict(proposal))
+    return result
+
+
+def proposal_from(content: Mapping[str, Any]) -> Proposal:
+    """The proposal that `proposal_plain` stored."""
+    return Proposal(
+        architecture=architecture_from(content["architecture"]),
+        hyperparameters=content["hyperparameters"],
+        origin=Origin(**content["origin"]),
+    )
+
+
+def architecture_from(content: Mapping[str, Any]) -> Architecture:
+    return Architecture(**content)

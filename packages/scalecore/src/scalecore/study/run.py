@@ -1,0 +1,181 @@
+"""`scalecore run`: lock the folder, replay the journal, refuse what must not be mixed, make the smoke step, drive."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from scalecore.config.load import LoadedExperiment, Resolved, to_plain
+from scalecore.errors import PluginError, RefusedError, ScalecoreError
+from scalecore.execution.folder import AttemptFolder
+from scalecore.files import read_json, write_text
+from scalecore.protocols import Executor, ExecutorContext
+from scalecore.readings import Finding
+from scalecore.study.control import StopRequests
+from scalecore.study.driver import Driver
+from scalecore.study.identity import binding
+from scalecore.study.journal import Journal
+from scalecore.study.layout import StudyFolder, output_folder
+from scalecore.study.lock import StudyLock, is_alive
+from scalecore.study.plan import Plan, build_plan
+from scalecore.study.state import StudyState, replay
+from scalecore.trials import StudyEnd
+
+__all__ = ["run_study"]
+
+ORPHAN_SECONDS = 20.0
+
+
+def run_study(
+    loaded: LoadedExperiment,
+    resolved: Resolved,
+    *,
+    registry: Mapping[str, Any],
+    verbosity: int = 0,
+    allow_changed_code: bool = False,
+) -> StudyEnd:
+    """Run or resume the study of an experiment file to its end, and say how it ended.
+
+    `registry` are the arguments with which attempts build their registry. Raises the errors of `scalecore.errors`; whatever is
+    raised, what was finished is in the journal.
+    """
+    folder = StudyFolder(output_folder(resolved.experiment))
+    _make(folder)
+    lock = StudyLock(folder)
+    journal = None
+    try:
+        journal = Journal(folder.journal)
+        state = replay(journal.events)
+        _refuse_another_experiment(folder, state, to_plain(resolved))
+        plan = build_plan(loaded, resolved, folder=folder.path, write=True)
+        _refuse_changed_code(folder, state, plan, allow_changed_code=allow_changed_code)
+        _refuse_findings(plan.findings)
+        with StopRequests(folder) as requests:
+            _end_orphans(folder, state)
+            write_text(folder.source, loaded.source.text)
+            executor = _executor(resolved, folder)
+            driver = Driver(
+                plan,
+                folder=folder,
+                journal=journal,
+                state=state,
+                executor=executor,
+                requests=requests,
+                registry=registry,
+                verbosity=verbosity,
+            )
+            _begin(driver, plan, state, journal, resolved.experiment.search.trials)
+            return driver.run()
+    finally:
+        if journal is not None:
+            journal.close()
+        lock.release()
+
+
+def _make(folder: StudyFolder) -> None:
+    try:
+        folder.path.mkdir(parents=True, exist_ok=True)
+        probe = folder.path / f".probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise RefusedError(f"{folder.path}: the study's folder cannot be written: {error.strerror}; give another `output`") from None
+    foreign = [path.name for path in folder.path.iterdir() if not path.name.startswith(".")]
+    if foreign and not folder.journal.exists():
+        raise RefusedError(
+            f"{folder.path}: this folder holds other files ({', '.join(sorted(foreign)[:3])}) and no study; give another `output`"
+        )
+
+
+def _executor(resolved: Resolved, folder: StudyFolder) -> Executor:
+    component = resolved.executor
+    context = ExecutorContext(folder=folder.path, slots=resolved.experiment.execution.slots)
+    try:
+        executor: Executor = component.record.factory(component.options, context)
+    except ScalecoreError:
+        raise
+    except Exception as error:
+        raise PluginError(f"executor {component.record.name!r} cannot start: {type(error).__name__}: {error}") from error
+    return executor
+
+
+def _begin(driver: Driver, plan: Plan, state: StudyState, journal: Journal, total: int) -> None:
+    if not state.experiment:
+        driver.record("study", {"experiment": plan.experiment, "plan": plan.plain()})
+    elif state.experiment != json.loads(json.dumps(plan.experiment)):
+        driver.record("study", {"experiment": plan.experiment, "plan": plan.plain()})
+    if journal.torn is not None:
+        driver.record("repaired", {"message": f"a torn last line of the journal was set aside as {journal.torn.name}"})
+    driver.record(
+        "run_started",
+        {"pid": os.getpid(), "host": socket.gethostname(), "versions": plan.versions, "total": total},
+    )
+
+
+def _refuse_another_experiment(folder: StudyFolder, state: StudyState, experiment: Mapping[str, Any]) -> None:
+    """One folder, one experiment (G22): what decides the results must be as it was."""
+    if not state.experiment:
+        return
+    was, now = binding(state.experiment), binding(experiment)
+    changes = _differences(was, now)
+    if changes:
+        lines = "\n".join(f"  {path}: {before} -> {after}" for path, before, after in changes)
+        raise RefusedError(
+            f"{folder.path} holds a study of another experiment; these settings differ (in the study -> in the file):\n{lines}\n"
+            "Give another `output` or `name`, or undo the change. search.trials, loggers, monitors and execution may change.",
+            guard="G22",
+        )
+
+
+def _refuse_changed_code(folder: StudyFolder, state: StudyState, plan: Plan, *, allow_changed_code: bool) -> None:
+    """The code must be the same too, unless the user says that it may differ (G26)."""
+    if not state.versions:
+        return
+    changes = _differences(state.versions, dict(plan.versions))
+    if changes and not allow_changed_code:
+        text = ", ".join(f"{name} {old} -> {new}" for name, old, new in changes)
+        raise RefusedError(
+            f"{folder.path}: the code changed since the study was last run ({text}); results of two versions would be mixed. "
+            "Go back to the former version, or pass --allow-changed-code: every record names its versions",
+            guard="G26",
+        )
+
+
+def _refuse_findings(findings: Sequence[Finding]) -> None:
+    refused = [finding for finding in findings if finding.level == "refuse"]
+    if refused:
+        raise RefusedError(
+            "the study is not started:\n"
+            + "\n".join(f"  {f.subject}: {f.message}" + (f"; {f.remedy}" if f.remedy else "") for f in refused)
+        )
+
+
+def _end_orphans(folder: StudyFolder, state: StudyState) -> None:
+    """Attempts of a driver that was killed end by themselves when its pipe closes; wait for them, and insist."""
+    deadline = time.monotonic() + ORPHAN_SECONDS
+    for trial in state.unfinished:
+        for index in range(len(trial.attempts)):
+            process = read_json(AttemptFolder(folder.attempt(trial.number, index)).process) or {}
+            pid, started = process.get("pid"), process.get("started")
+            while is_alive(pid, started) and time.monotonic() < deadline:
+                time.sleep(0.05)
+            if is_alive(pid, started):
+                os.killpg(int(pid), signal.SIGKILL)
+
+
+def _differences(was: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:
+    """Leaves that differ, by dotted path."""
+    changes = []
+    for key in sorted({*was, *now}):
+        before, after, path = was.get(key), now.get(key), f"{prefix}{key}"
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            changes += _differences(before, after, f"{path}.")
+        elif before != after:
+            changes.append((path, json.dumps(before), json.dumps(after)))
+    return changes

@@ -1,0 +1,107 @@
+"""What a journal says: trials asked, attempts made, records of finished trials. Pure replay, used by every command."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from attrs import define, field
+
+from scalecore.study.record import proposal_from, record_from
+from scalecore.trials import Outcome, Proposal, RestoredTrial, StudyEnd, TrialRecord
+
+__all__ = ["AskedTrial", "StudyState", "replay"]
+
+
+@define(kw_only=True)
+class AskedTrial:
+    """A trial that was asked for, with its attempts so far and, once it is finished, its record."""
+
+    number: int
+    proposal: Proposal
+    hyperparameters: Mapping[str, Any]
+    hash: str
+    seed: int
+    attempts: list[dict[str, Any]] = field(factory=list)
+    record: TrialRecord | None = None
+
+    @property
+    def outcome(self) -> Outcome | None:
+        if self.record is None:
+            return None
+        return Outcome(state=self.record.state, value=self.record.value, reason=self.record.reason)
+
+
+@define(kw_only=True)
+class StudyState:
+    """The study as the journal has it."""
+
+    experiment: Mapping[str, Any] = field(factory=dict)
+    plan: Mapping[str, Any] = field(factory=dict)
+    versions: Mapping[str, str] = field(factory=dict)
+    total: int = 0
+    trials: dict[int, AskedTrial] = field(factory=dict)
+    hashes: dict[str, int] = field(factory=dict)
+    duplicates_avoided: int = 0
+    runs: int = 0
+    smoke: dict[str, Any] | None = None
+    end: StudyEnd | None = None
+    """How the last run ended; None while one is going on, or after one that was killed."""
+    degraded: list[str] = field(factory=list)
+
+    def apply(self, event: Mapping[str, Any]) -> None:
+        """Take one event of the journal. Unknown events of a later version are passed over."""
+        match event["event"]:
+            case "study":
+                self.experiment, self.plan = event["experiment"], event["plan"]
+            case "run_started":
+                self.runs += 1
+                self.versions, self.total, self.end = event["versions"], event["total"], None
+            case "smoke":
+                self.smoke = dict(event)
+            case "asked":
+                trial = AskedTrial(
+                    number=event["number"],
+                    proposal=proposal_from(event["proposal"]),
+                    hyperparameters=event["hyperparameters"],
+                    hash=event["hash"],
+                    seed=event["seed"],
+                )
+                self.trials[trial.number] = trial
+                self.hashes.setdefault(trial.hash, trial.number)
+            case "duplicate":
+                self.duplicates_avoided += 1
+            case "attempt_started":
+                self.trials[event["number"]].attempts.append(dict(event))
+            case "attempt_ended":
+                self.trials[event["number"]].attempts[-1] |= {"ended": dict(event)}
+            case "trial_finished":
+                self.trials[event["number"]].record = record_from(event["record"])
+            case "degraded":
+                self.degraded.append(event["message"])
+            case "run_ended":
+                self.end = StudyEnd(event["end"])
+
+    @property
+    def records(self) -> list[TrialRecord]:
+        """Finished trials in the order of their numbers."""
+        return [trial.record for _, trial in sorted(self.trials.items()) if trial.record is not None]
+
+    @property
+    def unfinished(self) -> list[AskedTrial]:
+        return [trial for _, trial in sorted(self.trials.items()) if trial.record is None]
+
+    def restored(self) -> list[RestoredTrial]:
+        """What a strategy is given when the study goes on."""
+        return [
+            RestoredTrial(number=number, proposal=trial.proposal, outcome=trial.outcome)
+            for number, trial in sorted(self.trials.items())
+        ]
+
+
+def replay(events: Iterable[Mapping[str, Any]]) -> StudyState:
+    """The state after all events."""
+    state = StudyState()
+    for event in events:
+        state.apply(event)
+    return state

@@ -1,0 +1,89 @@
+"""How far a study is, from its journal and the folders of its running attempts; read-only, also while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from scalecore import texts
+from scalecore.execution.folder import AttemptFolder
+from scalecore.files import plain
+from scalecore.study.estimate import seconds_left
+from scalecore.study.journal import read_journal
+from scalecore.study.layout import StudyFolder
+from scalecore.study.lock import runner_of
+from scalecore.study.state import StudyState, replay
+from scalecore.trials import best_trial
+
+__all__ = ["status_lines", "study_status"]
+
+
+def study_status(folder: StudyFolder) -> dict[str, Any]:
+    """The study's state as plain JSON types."""
+    state = replay(read_journal(folder.journal))
+    runner = runner_of(folder)
+    records = state.records
+    direction = state.experiment["objective"]["direction"] if state.experiment else "minimize"
+    best = best_trial(records, direction=direction)
+    counts: dict[str, int] = {}
+    for record in records:
+        counts[record.state] = counts.get(record.state, 0) + 1
+    result: dict[str, Any] = plain(
+        {
+            "name": state.experiment.get("name"),
+            "folder": folder.path,
+            "state": _state(state, runner),
+            "runner": runner,
+            "total": state.total,
+            "finished": len(records),
+            "counts": counts,
+            "duplicates_avoided": state.duplicates_avoided,
+            "metric": state.experiment["objective"]["metric"] if state.experiment else None,
+            "best": None if best is None else {"number": best.number, "value": best.value, "shape": texts.shape(best.architecture)},
+            "unfinished": [_unfinished(folder, state, number) for number in (t.number for t in state.unfinished)],
+            "seconds_left": seconds_left(records, total=state.total, slots=1, running=[]) if records else None,
+            "degraded": state.degraded,
+        }
+    )
+    return result
+
+
+def status_lines(status: Mapping[str, Any]) -> list[str]:
+    """The same for people."""
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(status["counts"].items())) or "none yet"
+    lines = [f"{status['name']}: {status['state']}; {status['finished']} of {status['total']} trials finished ({counts})"]
+    if status["runner"]:
+        lines.append(f"run by process {status['runner']['pid']} on {status['runner']['host']} since {status['runner']['since']}")
+    if status["best"]:
+        best = status["best"]
+        lines.append(f"best: {status['metric']} {best['value']:.4f}, trial {best['number']}, {best['shape']}")
+    for trial in status["unfinished"]:
+        place = f"{trial['phase']}, epoch {trial['epoch']} of {trial['epochs']}, step {trial['step']}"
+        lines.append(f"trial {trial['number']}, attempt {trial['attempt']}: {place}; {trial['shape']}")
+    if status["state"] == "running":
+        lines.append(f"time left: about {texts.duration(status['seconds_left'])}")
+    if status["duplicates_avoided"]:
+        lines.append(f"duplicates avoided: {status['duplicates_avoided']}")
+    lines += [f"degraded: {text}" for text in status["degraded"]]
+    lines.append(f"folder: {status['folder']}")
+    return lines
+
+
+def _state(state: StudyState, runner: Mapping[str, Any] | None) -> str:
+    if runner is not None:
+        return "running"
+    return str(state.end) if state.end is not None else "interrupted (its driver is gone; `scalecore run` continues it)"
+
+
+def _unfinished(folder: StudyFolder, state: StudyState, number: int) -> dict[str, Any]:
+    trial = state.trials[number]
+    index = len(trial.attempts) - 1
+    seen = AttemptFolder(folder.attempt(number, index)).read_progress() if index >= 0 else None
+    seen = seen or {"phase": "not started" if index < 0 else "starting", "epoch": 0, "step": 0}
+    return {
+        "number": number,
+        "attempt": index,
+        "epochs": trial.hyperparameters["epochs"],
+        "shape": texts.shape(trial.proposal.architecture),
+        **{key: seen[key] for key in ("phase", "epoch", "step")},
+    }
