@@ -1,0 +1,41 @@
+"""Logger `files`: the study's files, each replaced in one step after every trial."""
+
+from __future__ import annotations
+
+from scalecore.builtin.options import FilesOptions
+from scalecore.builtin.study_files import all_trials, best_file, study_summary, summary_markdown, trial_file
+from scalecore.files import write_json, write_text
+from scalecore.protocols import Logger, LoggerContext
+from scalecore.trials import StudyView, TrialRecord
+
+__all__ = ["FilesLogger"]
+
+
+class FilesLogger(Logger):
+    """Everything is derived from the study, so a start rewrites what a crash may have left out."""
+
+    def __init__(self, options: FilesOptions, context: LoggerContext) -> None:
+        self._folder = options.path or context.folder
+
+    def study_started(self, study: StudyView) -> None:
+        (self._folder / "trials").mkdir(parents=True, exist_ok=True)
+        for record in study.trials:
+            self._write_trial(record)
+        self._write_study(study)
+
+    def trial_finished(self, record: TrialRecord, study: StudyView) -> None:
+        self._write_trial(record)
+        self._write_study(study)
+
+    def study_finished(self, study: StudyView) -> None:
+        self._write_study(study)
+
+    def _write_trial(self, record: TrialRecord) -> None:
+        write_json(self._folder / "trials" / f"trial_{record.number:04d}.json", trial_file(record), durable=False)
+
+    def _write_study(self, study: StudyView) -> None:
+        # Not flushed to the disk: the journal is, and these are rebuilt from it.
+        write_json(self._folder / f"{study.name}_{study.budget}_best.json", best_file(study), durable=False)
+        write_json(self._folder / f"{study.name}_all_trials.json", all_trials(study), durable=False)
+        write_json(self._folder / f"{study.name}_study_summary.json", study_summary(study), durable=False)
+        write_text(self._folder / f"{study.name}_study_summary.md", summary_markdown(study), durable=False)

@@ -1,0 +1,37 @@
+"""Options of the built-in components, but for the dataset's, which stand in `options_dataset.py`."""
+
+from pathlib import Path
+
+from attrs import frozen
+
+from scalecore.options import option
+
+
+@frozen(kw_only=True)
+class ConsoleOptions:
+    """Options of logger `console`."""
+
+    every: float = option(10.0, help="Seconds between two lines of progress where the output is not a terminal.")
+
+
+@frozen(kw_only=True)
+class FilesOptions:
+    """Options of logger `files`."""
+
+    path: Path | None = option(None, help="Folder of the files; the study's folder by default.")
+
+
+@frozen(kw_only=True)
+class CsvOptions:
+    """Options of logger `csv`."""
+
+    path: Path | None = option(
+        None, help="The table, shared by several studies; `experiment_results.csv` beside the study's folder by default."
+    )
+
+
+@frozen(kw_only=True)
+class JsonlOptions:
+    """Options of logger `jsonl`."""
+
+    path: Path | None = option(None, help="The file; `events.jsonl` in the study's folder by default.")

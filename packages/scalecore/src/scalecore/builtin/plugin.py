@@ -1,0 +1,126 @@
+"""The built-in components, registered through the same hooks as anyone's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from scalecore.builtin.options import ConsoleOptions, CsvOptions, FilesOptions, JsonlOptions
+from scalecore.builtin.options_dataset import ParquetOptions
+from scalecore.hookspecs import hookimpl
+from scalecore.records import (
+    DatasetRecord,
+    ExecutorRecord,
+    LoggerRecord,
+    ModelRecord,
+    NoOptions,
+    SearchStrategyRecord,
+)
+
+if TYPE_CHECKING:
+    from scalecore.protocols import (
+        Dataset,
+        DatasetContext,
+        Executor,
+        ExecutorContext,
+        Logger,
+        LoggerContext,
+        ModelFamily,
+        SearchContext,
+        SearchStrategy,
+    )
+
+
+def _parquet(options: ParquetOptions, context: DatasetContext) -> Dataset:
+    from scalecore.builtin.parquet import ParquetDataset
+
+    return ParquetDataset(options)
+
+
+def _linear(options: NoOptions) -> ModelFamily:
+    from scalecore.builtin.linear import LinearFamily
+
+    return LinearFamily()
+
+
+def _random(options: NoOptions, context: SearchContext) -> SearchStrategy:
+    from scalecore.builtin.random_search import RandomSearch
+
+    return RandomSearch(context)
+
+
+def _console(options: ConsoleOptions, context: LoggerContext) -> Logger:
+    from scalecore.builtin.console import ConsoleLogger
+
+    return ConsoleLogger(options, context)
+
+
+def _files(options: FilesOptions, context: LoggerContext) -> Logger:
+    from scalecore.builtin.files import FilesLogger
+
+    return FilesLogger(options, context)
+
+
+def _csv(options: CsvOptions, context: LoggerContext) -> Logger:
+    from scalecore.builtin.results_csv import CsvLogger
+
+    return CsvLogger(options, context)
+
+
+def _jsonl(options: JsonlOptions, context: LoggerContext) -> Logger:
+    from scalecore.builtin.events_jsonl import JsonlLogger
+
+    return JsonlLogger(options, context)
+
+
+def _local(options: NoOptions, context: ExecutorContext) -> Executor:
+    from scalecore.execution.local import LocalExecutor
+
+    return LocalExecutor()
+
+
+@hookimpl
+def scalecore_datasets() -> Iterable[DatasetRecord]:
+    return [
+        DatasetRecord(
+            name="parquet",
+            summary="Any parquet or CSV file with a time column: declared features, a target computed or given.",
+            options=ParquetOptions,
+            factory=_parquet,
+        )
+    ]
+
+
+@hookimpl
+def scalecore_models() -> Iterable[ModelRecord]:
+    return [
+        ModelRecord(name="linear", summary="Logistic regression on the whole window, the baseline.", factory=_linear)
+    ]
+
+
+@hookimpl
+def scalecore_search_strategies() -> Iterable[SearchStrategyRecord]:
+    return [
+        SearchStrategyRecord(
+            name="random", summary="Independent draws from the feasible architectures and the space.", factory=_random
+        )
+    ]
+
+
+@hookimpl
+def scalecore_loggers() -> Iterable[LoggerRecord]:
+    return [
+        LoggerRecord(
+            name="console", summary="Progress and results on the terminal.", options=ConsoleOptions, factory=_console
+        ),
+        LoggerRecord(
+            name="files", summary="The study's files: trials, best, summary.", options=FilesOptions, factory=_files
+        ),
+        LoggerRecord(name="csv", summary="One table of results across studies.", options=CsvOptions, factory=_csv),
+        LoggerRecord(name="jsonl", summary="Every event as a line of JSON.", options=JsonlOptions, factory=_jsonl),
+    ]
+
+
+@hookimpl
+def scalecore_executors() -> Iterable[ExecutorRecord]:
+    return [ExecutorRecord(name="local", summary="Supervised processes on this machine.", factory=_local)]

@@ -1,0 +1,78 @@
+"""Random search: every trial is an independent draw from the feasible architectures and the declared space."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from scalecore.protocols import SearchContext
+from scalecore.space import Choice, Distribution, IntRange
+from scalecore.trials import Origin, Outcome, Proposal, RestoredTrial
+
+__all__ = ["RandomSearch"]
+
+
+class RandomSearch:
+    """Satisfies `scalecore.protocols.SearchStrategy`.
+
+    A draw depends on the study's seed, the trial's number and how often that number was asked for: a resumed study draws what an
+    uninterrupted one would. Where the space is finite, configurations that were tried are not drawn again.
+    """
+
+    def __init__(self, context: SearchContext) -> None:
+        self._context = context
+        self._asked: dict[int, int] = {}
+        self._tried: set[tuple[str, tuple[tuple[str, object], ...]]] = set()
+
+    def planned(self) -> Sequence[Proposal]:
+        return ()
+
+    def restore(self, trials: Sequence[RestoredTrial]) -> None:
+        for trial in trials:
+            self._tried.add(_key(trial.proposal))
+
+    def ask(self, number: int) -> Proposal | None:
+        size = _size(self._context)
+        if size is not None and len(self._tried) >= size:
+            return None
+        while True:
+            attempt = self._asked[number] = self._asked.get(number, -1) + 1
+            # A text as seed: hashed by SHA-512 the same everywhere, unlike the hash of a tuple.
+            generator = random.Random(f"{self._context.seed}/{number}/{attempt}")
+            proposal = Proposal(
+                architecture=generator.choice(self._context.architectures),
+                hyperparameters={name: d.at(generator.random()) for name, d in self._context.space.items()},
+                origin=Origin(kind="sampled", reason="drawn at random"),
+            )
+            if _key(proposal) not in self._tried:
+                self._tried.add(_key(proposal))
+                return proposal
+
+    def tell(self, number: int, outcome: Outcome) -> None:
+        """Nothing is learned from outcomes."""
+
+    def should_prune(self, number: int, *, epoch: int, value: float) -> bool:
+        return False
+
+
+def _key(proposal: Proposal) -> tuple[str, tuple[tuple[str, object], ...]]:
+    return proposal.architecture.id, tuple(sorted(proposal.hyperparameters.items()))
+
+
+def _size(context: SearchContext) -> int | None:
+    """How many configurations there are; None where a parameter is continuous."""
+    size = len(context.architectures)
+    for distribution in context.space.values():
+        values = _values(distribution)
+        if values is None:
+            return None
+        size *= values
+    return size
+
+
+def _values(distribution: Distribution) -> int | None:
+    if isinstance(distribution, Choice):
+        return len(distribution.values)
+    if isinstance(distribution, IntRange):
+        return (distribution.high - distribution.low) // distribution.step + 1
+    return None

@@ -1,0 +1,88 @@
+"""Logger `csv`: one table of results across studies, one row per finished trial."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from scalecore.builtin.options import CsvOptions
+from scalecore.files import write_text
+from scalecore.protocols import Logger, LoggerContext
+from scalecore.trials import StudyView, TrialRecord
+
+__all__ = ["CsvLogger"]
+
+FIRST = ("timestamp", "experiment", "study", "budget", "horizon", "trial", "status", "value", "metric", "duration")
+LAST = ("param_count", "data_checksum", "thermal_max", "hash", "reason")
+KEY = ("study", "hash")
+
+
+class CsvLogger(Logger):
+    """Rows are found by study folder and trial hash, so that a resumed study adds what is missing and nothing twice.
+
+    Dimensions of the model become columns; a study of another family adds its own. An empty cell is a missing value.
+    """
+
+    def __init__(self, options: CsvOptions, context: LoggerContext) -> None:
+        self._path = options.path or context.folder.parent / "experiment_results.csv"
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(self._path.with_name(f".{self._path.name}.lock"))
+
+    def study_started(self, study: StudyView) -> None:
+        self._add(study, study.trials)
+
+    def trial_finished(self, record: TrialRecord, study: StudyView) -> None:
+        self._add(study, [record])
+
+    def _add(self, study: StudyView, records: Any) -> None:
+        with self._lock:
+            known = _read(self._path)
+            seen = {tuple(row.get(column, "") for column in KEY) for row in known}
+            rows = [row for row in (_row(study, record) for record in records) if tuple(row[c] for c in KEY) not in seen]
+            if rows:
+                _write(self._path, [*known, *rows])
+
+
+def _row(study: StudyView, record: TrialRecord) -> dict[str, str]:
+    target = study.plan["data"]["target"]
+    temperature = record.hardware.get("temperature") or {}
+    row = {
+        "timestamp": record.ended,
+        "experiment": study.name,
+        "study": str(study.folder),
+        "budget": study.budget,
+        "horizon": target.get("horizon"),
+        "trial": record.number,
+        "status": record.state,
+        "value": record.value,
+        "metric": study.experiment["objective"]["metric"],
+        "duration": record.duration,
+        **record.architecture.values,
+        "param_count": record.architecture.num_parameters,
+        "data_checksum": study.plan["data"]["fingerprint"],
+        "thermal_max": temperature.get("max"),
+        "hash": record.hash,
+        "reason": record.reason,
+    }
+    return {name: "" if value is None else str(value) for name, value in row.items()}
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            return list(csv.DictReader(stream))
+    except FileNotFoundError:
+        return []
+
+
+def _write(path: Path, rows: list[dict[str, str]]) -> None:
+    middle = [name for row in rows for name in row if name not in FIRST and name not in LAST]
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, [*FIRST, *dict.fromkeys(middle), *LAST], restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue(), durable=False)

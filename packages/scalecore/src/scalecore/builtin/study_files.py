@@ -1,0 +1,283 @@
+"""What the files of a study contain: pure functions of the study, so that they can be rebuilt from the journal at any time."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from scalecore import texts
+from scalecore.files import plain
+from scalecore.trials import StudyView, TrialRecord, TrialState
+
+__all__ = ["all_trials", "best_file", "study_summary", "summary_markdown", "trial_file"]
+
+
+def architecture(record: TrialRecord) -> dict[str, int]:
+    """Dimensions by name and the counted parameters."""
+    return {**record.architecture.values, "param_count": record.architecture.num_parameters}
+
+
+def trial_file(record: TrialRecord) -> dict[str, Any]:
+    """`trials/trial_0007.json`."""
+    best = record.best or {}
+    result: dict[str, Any] = plain(
+        {
+            "number": record.number,
+            "state": record.state,
+            "reason": record.reason,
+            "value": record.value,
+            "params": {**record.architecture.values, **record.hyperparameters},
+            "architecture": architecture(record),
+            "datetime_start": record.started,
+            "datetime_complete": record.ended,
+            "duration": record.duration,
+            "hash": record.hash,
+            "seed": record.seed,
+            "origin": {
+                "kind": record.origin.kind,
+                "label": record.origin.label,
+                "reason": record.origin.reason,
+                "moved_from": record.origin.moved_from,
+            },
+            "user_attrs": {
+                "learning_curve": record.learning_curve,
+                "best": best,
+                "last": record.last,
+                "confusion_matrix": best.get("confusion_matrix"),
+                "accuracy": best.get("accuracy"),
+                "predictions": best.get("predictions"),
+                "data": record.data,
+                "flops": record.architecture.flops,
+                "micro_batch": record.micro_batch,
+                "accumulation": record.accumulation,
+                "timings": record.timings,
+                "throughput": record.throughput,
+                "memory": record.memory,
+                "hardware": record.hardware,
+                "attempts": record.attempts,
+                "resumptions": record.resumptions,
+                "flags": record.flags,
+                "versions": record.versions,
+            },
+        }
+    )
+    return result
+
+
+def counts(study: StudyView) -> dict[str, int]:
+    """Trials by state, every state named, running ones too (guard G27)."""
+    result = {str(state): 0 for state in TrialState}
+    for record in study.trials:
+        result[record.state] += 1
+    return {**result, "running": len(study.running), "total": study.total}
+
+
+def best_file(study: StudyView) -> dict[str, Any]:
+    """`{experiment}_{budget}_best.json`; the architecture is there whoever proposed it (guard G20)."""
+    best = study.best
+    result: dict[str, Any] = plain(
+        {
+            "experiment": study.name,
+            "budget": study.budget,
+            "metric": study.experiment["objective"]["metric"],
+            "best_value": best.value if best else None,
+            "best_trial": best.number if best else None,
+            "best_params": {**best.architecture.values, **best.hyperparameters} if best else None,
+            "architecture": architecture(best) if best else None,
+            "origin": texts.origin_text(best) if best else None,
+            "collapsed": best.collapsed if best else None,
+            "constant_prior": study.plan["data"]["split"]["parts"]["val"]["prior_loss"],
+            "counts": counts(study),
+        }
+    )
+    return result
+
+
+def all_trials(study: StudyView) -> list[dict[str, Any]]:
+    """`{experiment}_all_trials.json`: every trial, the completed ones by value, then the others by number."""
+    return [plain(row(record)) for record in ranked(study)]
+
+
+def ranked(study: StudyView) -> list[TrialRecord]:
+    sign = 1.0 if study.experiment["objective"]["direction"] == "minimize" else -1.0
+
+    def order(record: TrialRecord) -> tuple[bool, float, int]:
+        valued = record.state is TrialState.COMPLETED and record.value is not None
+        return (not valued, sign * record.value if valued and record.value is not None else 0.0, record.number)
+
+    return sorted(study.trials, key=order)
+
+
+def row(record: TrialRecord) -> dict[str, Any]:
+    """One trial in a table: architecture and key metrics."""
+    best = record.best or {}
+    return {
+        "number": record.number,
+        "state": record.state,
+        "reason": record.reason,
+        "value": record.value,
+        "architecture": architecture(record),
+        "params": dict(record.hyperparameters),
+        "origin": texts.origin_text(record),
+        "best_epoch": best.get("epoch"),
+        **{name: best.get(name) for name in ("val_loss", "train_loss", "accuracy", "auc", "precision", "recall", "f1")},
+        "last_value": (record.last or {}).get("val_loss"),
+        "duration": record.duration,
+        "flags": sorted({flag["guard"] for flag in record.flags}),
+    }
+
+
+def study_summary(study: StudyView) -> dict[str, Any]:
+    """`{experiment}_study_summary.json`."""
+    best = study.best
+    valued = [r.value for r in study.trials if r.state is TrialState.COMPLETED and r.value is not None]
+    metrics = (best.best or {}) if best else {}
+    result: dict[str, Any] = plain(
+        {
+            "experiment": study.name,
+            "budget": study.budget,
+            "end": study.end,
+            "counts": counts(study),
+            "duplicates_avoided": study.duplicates_avoided,
+            "degraded": list(study.degraded),
+            "data": {key: study.plan["data"].get(key) for key in ("name", "fingerprint", "target", "split", "prior")},
+            "best": best_file(study),
+            "trials": all_trials(study),
+            "by_dimension": {name: by_dimension(study, name) for name in study.plan["architectures"]["dimensions"]},
+            "sensitivity": sensitivity(study),
+            "distribution": distribution(valued),
+            "best_confusion_matrix": metrics.get("confusion_matrix"),
+            "best_precision": metrics.get("precision"),
+            "best_recall": metrics.get("recall"),
+            "best_f1": metrics.get("f1"),
+        }
+    )
+    return result
+
+
+def by_dimension(study: StudyView, name: str) -> list[dict[str, Any]]:
+    """For each value of a dimension: trials, completed ones, best and mean objective."""
+    groups: dict[int, list[TrialRecord]] = {}
+    for record in study.trials:
+        if name in record.architecture.values:
+            groups.setdefault(record.architecture.values[name], []).append(record)
+    pick = min if study.experiment["objective"]["direction"] == "minimize" else max
+    rows = []
+    for value, records in sorted(groups.items()):
+        values = [r.value for r in records if r.state is TrialState.COMPLETED and r.value is not None]
+        rows.append(
+            {
+                name: value,
+                "trials": len(records),
+                "completed": len(values),
+                "best": pick(values) if values else None,
+                "mean": statistics.fmean(values) if values else None,
+            }
+        )
+    return rows
+
+
+def sensitivity(study: StudyView) -> dict[str, Any]:
+    """Spearman's rank correlation of the objective with each varied numeric parameter, over completed trials.
+
+    `not varied` where all completed trials have the same value, `too few` below four trials.
+    """
+    completed = [r for r in study.trials if r.state is TrialState.COMPLETED and r.value is not None]
+    result: dict[str, Any] = {}
+    for name in study.experiment["search"].get("space", {}):
+        values = [r.hyperparameters[name] for r in completed]
+        if len(completed) < 4:
+            result[name] = {"rank_correlation": None, "note": "too few completed trials", "trials": len(completed)}
+        elif len(set(values)) == 1:
+            result[name] = {"rank_correlation": None, "note": "not varied", "trials": len(completed)}
+        elif not all(isinstance(value, int | float) for value in values):
+            result[name] = {"rank_correlation": None, "note": "not numeric", "trials": len(completed)}
+        else:
+            correlation = spearman([float(v) for v in values], [float(r.value or 0.0) for r in completed])
+            result[name] = {"rank_correlation": correlation, "trials": len(completed)}
+    return result
+
+
+def spearman(first: Sequence[float], second: Sequence[float]) -> float | None:
+    """Correlation of ranks, ties at their mean rank; None where one side is constant."""
+    if len(set(first)) == 1 or len(set(second)) == 1:
+        return None
+    return statistics.correlation(first, second, method="ranked")
+
+
+def distribution(values: Sequence[float]) -> dict[str, float | int] | None:
+    """Minimum, maximum, mean, standard deviation and quartiles of the objective; None without a completed trial."""
+    if not values:
+        return None
+    quartiles = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else [values[0]] * 3
+    return {
+        "count": len(values),
+        "min": min(values),
+        "max": max(values),
+        "mean": statistics.fmean(values),
+        "std": statistics.stdev(values) if len(values) > 1 else 0.0,
+        "q1": quartiles[0],
+        "median": quartiles[1],
+        "q3": quartiles[2],
+    }
+
+
+def summary_markdown(study: StudyView) -> str:
+    """`{experiment}_study_summary.md`."""
+    summary = study_summary(study)
+    metric = study.experiment["objective"]["metric"]
+    best = summary["best"]
+    lines = [f"# {study.name}, budget {study.budget}", ""]
+    end = f"; the last run ended as {study.end}" if study.end else ""
+    lines += [f"{len(study.trials)} of {study.total} trials finished{end}. {_counts_text(summary['counts'])}", ""]
+    if best["best_trial"] is None:
+        lines += ["No trial has completed.", ""]
+    else:
+        prior = best["constant_prior"]
+        against = "" if prior is None or metric != "val_loss" else f" (a constant prediction has {prior:.4f})"
+        lines += [f"Best: trial {best['best_trial']} with {metric} {best['best_value']:.4f}{against}.", ""]
+        lines += _table([best["architecture"] | {"origin": best["origin"]}])
+        lines += _confusion(summary)
+    lines += ["## Trials", ""]
+    lines += _table([_markdown_row(r) for r in summary["trials"]]) if summary["trials"] else ["None.", ""]
+    for name, rows in summary["by_dimension"].items():
+        lines += [f"## By {name}", "", *(_table(rows) if rows else ["None.", ""])]
+    if summary["sensitivity"]:
+        lines += [f"## Rank correlation of {metric} with training parameters", ""]
+        lines += _table([{"parameter": name, **entry} for name, entry in summary["sensitivity"].items()])
+    if summary["distribution"]:
+        lines += [f"## Distribution of {metric}", "", *_table([summary["distribution"]])]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _counts_text(by_state: Mapping[str, int]) -> str:
+    shown = [f"{count} {state}" for state, count in by_state.items() if count and state != "total"]
+    return ", ".join(shown).capitalize() + "." if shown else ""
+
+
+def _confusion(summary: Mapping[str, Any]) -> list[str]:
+    matrix = summary["best_confusion_matrix"]
+    if not isinstance(matrix, dict):
+        return []
+    scores = {name: summary[f"best_{name}"] for name in ("precision", "recall", "f1")}
+    return ["Confusion matrix of the best trial, validation split, threshold 0.5:", "", *_table([{**matrix, **scores}])]
+
+
+def _markdown_row(trial: Mapping[str, Any]) -> dict[str, Any]:
+    note = trial["state"] if trial["state"] == "completed" else f"{trial['state']}: {trial['reason']}"
+    kept = {"#": trial["number"], "state": note, "value": trial["value"], **trial["architecture"]}
+    return {**kept, **trial["params"], "origin": trial["origin"], "flags": " ".join(trial["flags"])}
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    columns = list(dict.fromkeys(name for r in rows for name in r))
+    head = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
+    return [*head, *("| " + " | ".join(_cell(r.get(c)) for c in columns) + " |" for r in rows), ""]
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return " ".join(text.split()).replace("|", "\\|")

@@ -1,0 +1,171 @@
+"""`scalecore run`, `plan`, `status` and `stop`: the commands around a study."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from scalecore.errors import ExitCode
+
+if TYPE_CHECKING:
+    from scalecore.config.load import LoadedExperiment, Resolved
+    from scalecore.study.plan import Plan
+    from scalecore.trials import StudyEnd
+
+EXPERIMENT = click.argument("experiment", type=click.Path(path_type=Path))
+OVERRIDES = click.argument("overrides", nargs=-1)
+NO_PLUGINS = click.option("--no-plugins", is_flag=True, help="Use the built-in components only.")
+BLOCK = click.option("--block", multiple=True, metavar="DIST", help="Leave this distribution's plugin out; repeatable.")
+
+
+@click.command()
+@EXPERIMENT
+@OVERRIDES
+@NO_PLUGINS
+@BLOCK
+@click.option("--dry-run", is_flag=True, help="Show the plan and stop; the same as `scalecore plan`.")
+@click.option("--allow-changed-code", is_flag=True, help="Resume under other versions of the code; every record names its own.")
+@click.option("-q", "--quiet", is_flag=True, help="Print the end, warnings and errors only.")
+@click.option("-v", "--verbose", is_flag=True, help="Print every epoch, and why each trial was chosen.")
+def run(
+    experiment: Path,
+    overrides: tuple[str, ...],
+    no_plugins: bool,
+    block: tuple[str, ...],
+    dry_run: bool,
+    allow_changed_code: bool,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Run the study of an EXPERIMENT file, or continue it.
+
+    OVERRIDES set single keys: `search.trials=5`. A study that was interrupted in any way continues with the same command:
+    finished trials stay, the interrupted one goes on from its checkpoint. Ctrl-C ends the running trial at its next step with
+    a checkpoint; a second Ctrl-C ends it at once.
+
+    \b
+    Exit codes: 0 completed, 2 bad file, 3 plugin, 4 data, 5 refused, 6 failed, 7 stopped, 8 time limit.
+
+    \b
+    Example: scalecore run examples/quickstart.yaml search.trials=20
+    """
+    loaded, resolved = _load(experiment, overrides, no_plugins=no_plugins, block=block)
+    if dry_run:
+        _show_plan(loaded, resolved, as_json=False)
+        return
+    from scalecore.study.run import run_study
+
+    end = run_study(
+        loaded,
+        resolved,
+        registry={"no_plugins": no_plugins, "block": list(block)},
+        verbosity=-1 if quiet else 1 if verbose else 0,
+        allow_changed_code=allow_changed_code,
+    )
+    sys.exit(exit_code(end))
+
+
+@click.command()
+@EXPERIMENT
+@OVERRIDES
+@NO_PLUGINS
+@BLOCK
+@click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON, with every architecture.")
+def plan(experiment: Path, overrides: tuple[str, ...], no_plugins: bool, block: tuple[str, ...], as_json: bool) -> None:
+    """Show what a run of EXPERIMENT would do, need, and cannot know before. Trains and writes nothing.
+
+    \b
+    Example: scalecore plan examples/quickstart.yaml search.budget=200k
+    """
+    loaded, resolved = _load(experiment, overrides, no_plugins=no_plugins, block=block)
+    _show_plan(loaded, resolved, as_json=as_json)
+
+
+@click.command()
+@click.argument("study", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the state as JSON.")
+def status(study: Path, as_json: bool) -> None:
+    """Show how far a STUDY is: its folder, or the experiment file that made it. Works while it runs, and changes nothing.
+
+    \b
+    Example: scalecore status studies/quickstart
+    """
+    from scalecore.study.layout import find_study
+    from scalecore.study.status import status_lines, study_status
+
+    found = study_status(find_study(study))
+    if as_json:
+        click.echo(json.dumps(found, indent=2, allow_nan=False))
+    else:
+        click.echo("\n".join(status_lines(found)))
+
+
+@click.command()
+@click.argument("study", type=click.Path(path_type=Path))
+@click.option("--wait", is_flag=True, help="Return only when the run has ended.")
+def stop(study: Path, wait: bool) -> None:
+    """End the run of a STUDY at the next step, with a checkpoint. `scalecore run` continues it.
+
+    \b
+    Example: scalecore stop studies/quickstart --wait
+    """
+    from scalecore.study.layout import find_study
+    from scalecore.study.lock import runner_of
+
+    folder = find_study(study)
+    runner = runner_of(folder)
+    if runner is None:
+        click.echo(f"{folder.path}: nobody is running this study")
+        return
+    folder.stop_file.touch()
+    click.echo(f"{folder.path}: asked process {runner['pid']} on {runner['host']} to stop")
+    while wait and runner_of(folder) is not None:
+        time.sleep(0.2)
+    if wait:
+        click.echo("stopped")
+
+
+def exit_code(end: StudyEnd) -> ExitCode:
+    """What the shell is told (guard G38)."""
+    from scalecore.trials import StudyEnd
+
+    return {
+        StudyEnd.COMPLETED: ExitCode.COMPLETED,
+        StudyEnd.EXHAUSTED: ExitCode.COMPLETED,
+        StudyEnd.STOPPED: ExitCode.STOPPED,
+        StudyEnd.TIMED_OUT: ExitCode.TIMED_OUT,
+        StudyEnd.FAILED: ExitCode.FAILED,
+    }[end]
+
+
+def _load(
+    experiment: Path, overrides: tuple[str, ...], *, no_plugins: bool, block: tuple[str, ...]
+) -> tuple[LoadedExperiment, Resolved]:
+    from scalecore.config.load import load_experiment, resolve
+    from scalecore.plugins.registry import load_registry
+
+    loaded = load_experiment(experiment, overrides=overrides)
+    return loaded, resolve(loaded, load_registry(no_plugins=no_plugins, block=block))
+
+
+def _show_plan(loaded: LoadedExperiment, resolved: Resolved, *, as_json: bool) -> None:
+    from scalecore.study.layout import output_folder
+    from scalecore.study.plan import build_plan
+    from scalecore.study.plan_text import plan_lines
+
+    # Nothing is written: where there is no study folder yet, monitors look at the folder that would hold it.
+    folder = output_folder(resolved.experiment)
+    while not os.path.isdir(folder):
+        folder = folder.parent
+    built: Plan = build_plan(loaded, resolved, folder=folder, write=False)
+    content: dict[str, Any] = built.plain()
+    if as_json:
+        click.echo(json.dumps(content, indent=2, allow_nan=False))
+    else:
+        click.echo("\n".join(plan_lines(content)))
