@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scalecore.errors import StudyError
+from scalecore.study.journal import Journal, read_journal
+
+
+def written(path: Path, events: int) -> list[dict[str, object]]:
+    journal = Journal(path)
+    for number in range(events):
+        journal.append("asked", {"number": number, "value": 0.1 * number})
+    journal.close()
+    return journal.events
+
+
+def test_what_was_appended_is_read_back(tmp_path: Path) -> None:
+    """Every event comes back in its order, with its running number."""
+    events = written(tmp_path / "journal.jsonl", 3)
+    assert list(read_journal(tmp_path / "journal.jsonl")) == events
+    assert [event["seq"] for event in events] == [0, 1, 2]
+
+
+def test_g24_a_torn_last_line_is_set_aside_at_every_cut(tmp_path: Path) -> None:
+    """Cut anywhere in its last line, a journal opens with all lines before it, and goes on."""
+    path = tmp_path / "journal.jsonl"
+    written(path, 3)
+    whole = path.read_bytes()
+    start_of_last = whole[:-1].rfind(b"\n") + 1
+    for cut in range(start_of_last + 1, len(whole)):
+        path.write_bytes(whole[:cut])
+        for aside in tmp_path.glob("journal.torn-*"):
+            aside.unlink()
+        journal = Journal(path)
+        assert [event["seq"] for event in journal.events] == [0, 1]
+        assert journal.torn is not None
+        assert journal.torn.read_bytes() == whole[start_of_last:cut]
+        journal.append("asked", {"number": 2})
+        journal.close()
+        assert [event["seq"] for event in read_journal(path)] == [0, 1, 2]
+
+
+def test_a_damaged_line_in_the_middle_is_refused_with_its_number(tmp_path: Path) -> None:
+    """Silently dropping a damaged line would lose what was acknowledged."""
+    path = tmp_path / "journal.jsonl"
+    written(path, 3)
+    lines = path.read_bytes().split(b"\n")
+    lines[1] = lines[1].replace(b'"', b"\0", 1)
+    path.write_bytes(b"\n".join(lines))
+    with pytest.raises(StudyError, match=r"journal\.jsonl:2: the journal is damaged in this line\. Nothing was changed\."):
+        Journal(path)
+    assert path.read_bytes() == b"\n".join(lines)
+
+
+def test_a_missing_line_is_noticed(tmp_path: Path) -> None:
+    """The running numbers show that a line is gone."""
+    path = tmp_path / "journal.jsonl"
+    written(path, 3)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[0] + lines[2])
+    with pytest.raises(StudyError, match=r"journal\.jsonl:2:"):
+        list(read_journal(path))
+
+
+def test_g25_not_a_number_is_stored_as_null(tmp_path: Path) -> None:
+    """The journal is strict JSON: NaN and infinity become null."""
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.append("asked", {"value": float("nan"), "curve": [float("inf"), 1.0]})
+    journal.close()
+    line = (tmp_path / "journal.jsonl").read_text()
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    content = json.loads(line, parse_constant=refuse)
+    assert content["value"] is None
+    assert content["curve"] == [None, 1.0]
+
+
+def test_a_full_disk_takes_the_line_back(tmp_path: Path) -> None:
+    """When the disk is full the append fails, and the journal is as it was before: whole."""
+    path = tmp_path / "journal.jsonl"
+    written(path, 2)
+    size = path.stat().st_size
+    script = f"""
+import resource, signal
+from pathlib import Path
+from scalecore.study.journal import Journal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+journal = Journal(Path({str(path)!r}))
+resource.setrlimit(resource.RLIMIT_FSIZE, ({size + 20}, {resource.RLIM_INFINITY}))
+try:
+    journal.append("asked", {{"number": 2, "text": "x" * 100}})
+except OSError:
+    print("refused")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "refused\n"
+    assert path.stat().st_size == size
+    assert len(list(read_journal(path))) == 2

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from scalecore.errors import RefusedError
+from scalecore.study.layout import StudyFolder
+from scalecore.study.lock import StudyLock, runner_of
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from scalecore.study.layout import StudyFolder
+from scalecore.study.lock import StudyLock
+lock = StudyLock(StudyFolder(Path(sys.argv[1])))
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+def test_g22_a_second_runner_is_refused_with_the_first_ones_pid_and_host(tmp_path: Path) -> None:
+    """The message says who holds the folder and how to stop it; after kill -9 the folder is free."""
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    folder = StudyFolder(tmp_path)
+    runner = runner_of(folder)
+    assert runner is not None
+    assert runner["pid"] == holder.pid
+    expected = rf"this study is being run by process {holder.pid} on {socket.gethostname()} since .*; stop it with `scalecore stop"
+    with pytest.raises(RefusedError, match=expected):
+        StudyLock(folder)
+    holder.kill()
+    holder.wait()
+    holder.stdout.close()
+    assert runner_of(folder) is None
+    lock = StudyLock(folder)
+    now = runner_of(folder)
+    assert now is not None
+    assert now["pid"] == os.getpid()
+    lock.release()
+    assert runner_of(folder) is None
+
+
+def test_a_deleted_lock_file_is_noticed(tmp_path: Path) -> None:
+    """Whoever lost the lock file knows it, so that two runners never write."""
+    folder = StudyFolder(tmp_path)
+    lock = StudyLock(folder)
+    assert lock.still_ours()
+    folder.lock.unlink()
+    second = StudyLock(folder)
+    time.sleep(0.01)
+    assert not lock.still_ours()
+    assert second.still_ours()
+    lock.release()
+    assert folder.lease.exists(), "the lease of the second runner must survive the first one's release"
+    second.release()

@@ -1,0 +1,94 @@
+"""A tiny prepared data set, and a builder of trainers on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from scalecore.data.options import Split, TargetOptions
+from scalecore.data.panel import Panel
+from scalecore.data.prepare import prepare
+from scalecore.data.targets import labels, target_of
+from scalecore.data.windows import open_windows
+from scalecore.training.hyperparameters import Hyperparameters
+from scalecore.training.tasks import task_named
+from scalecore.training.trainer import Trainer, TrainingPlan
+
+torch.set_num_threads(1)
+
+ROWS, CONTEXT = 700, 6
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random walk whose direction is to be predicted, prepared in a folder."""
+    generator = np.random.default_rng(7)
+    close = np.exp(np.cumsum(generator.normal(0, 0.01, ROWS)))
+    target = target_of(TargetOptions(kind="direction"))
+    panel = Panel(
+        name="walk",
+        times=np.datetime64("2000-01-03") + np.arange(ROWS).astype("timedelta64[D]"),
+        values=np.column_stack([close, generator.normal(size=ROWS), generator.normal(size=ROWS)]),
+        labels=labels(target, close=close, price=close),
+        features=("Close", "a", "b"),
+        target=target,
+        context=CONTEXT,
+        split=Split(),
+        normalise="standard",
+    )
+    folder = tmp_path_factory.mktemp("prepared") / "data"
+    prepare(panel, folder, min_validation_samples=20, min_validation_positives=5)
+    return folder
+
+
+class Net(nn.Module):
+    """A small network with dropout, so that its training uses random numbers."""
+
+    def __init__(self, *, dropout: float = 0.2) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Flatten(), nn.Linear(3 * CONTEXT, 16), nn.LayerNorm(16), nn.GELU(), nn.Dropout(dropout), nn.Linear(16, 1)
+        )
+
+    def forward(self, x_BTF: torch.Tensor) -> torch.Tensor:
+        return self.layers(x_BTF)
+
+
+@pytest.fixture
+def trainer_of(prepared: Path) -> Callable[..., Trainer]:
+    """Build a trainer; keyword arguments change the plan or the hyper-parameters."""
+
+    def build(module: nn.Module | None = None, *, hyperparameters: Mapping[str, Any] | None = None, **plan: Any) -> Trainer:
+        torch.manual_seed(3)
+        values = {"learning_rate": 1e-2, "weight_decay": 1e-2, "warmup_steps": 3, "epochs": 4, **(hyperparameters or {})}
+        windows = open_windows(prepared)
+        settings: dict[str, Any] = {
+            "effective_batch": 64,
+            "micro_batch": 64,
+            "schedule": "cosine",
+            "gradient_clip": 1.0,
+            "patience": None,
+            "min_delta": 0.0,
+            "metric": "val_loss",
+            "direction": "minimize",
+            "reduction": "best",
+            "seed": 11,
+            "checkpoint_every": 3600.0,
+            **plan,
+        }
+        return Trainer(
+            module=module or Net(),
+            task=task_named("binary"),
+            plan=TrainingPlan(**settings),
+            hyperparameters=Hyperparameters(values),
+            train=windows["train"],
+            validation=windows["val"],
+        )
+
+    return build
