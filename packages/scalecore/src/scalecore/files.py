@@ -16,7 +16,10 @@ __all__ = ["canonical_json", "plain", "read_json", "sync_folder", "utc_now", "wr
 
 
 def utc_now() -> str:
-    """The time now in ISO 8601, UTC, to the millisecond. For display and records; durations come from monotonic clocks."""
+    """The time now in ISO 8601, UTC, to the millisecond. For display and records.
+
+    Durations come from monotonic clocks.
+    """
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

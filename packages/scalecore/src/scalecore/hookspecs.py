@@ -1,9 +1,9 @@
 """The seven hooks: what a plugin module may define.
 
-A plugin is a module named by an entry point of the group `scalecore`. Each hook is a function without arguments that returns
-records; it is called once, when the registry is built, in the driver and again in each attempt's process. It must not
-import anything heavy: the `factory` of the record does. An exception makes this plugin `broken` and no other. Order never
-matters. A complete plugin module:
+A plugin is a module named by an entry point of the group `scalecore`. Each hook is a function without arguments that
+returns records; it is called once, when the registry is built, in the driver and again in each attempt's process. It
+must not import anything heavy: the `factory` of the record does. An exception makes this plugin `broken` and no other.
+Order never matters. A complete plugin module:
 
     from scalecore import hookimpl
     from scalecore.records import ModelRecord
@@ -107,7 +107,8 @@ def scalecore_executors() -> Iterable[ExecutorRecord]:  # type: ignore[empty-bod
 
         @hookimpl
         def scalecore_executors():
-            return [ExecutorRecord(name="slurm", summary="Attempts as SLURM jobs.", options=SlurmOptions, factory=_slurm)]
+            return [ExecutorRecord(name="slurm", summary="Attempts as SLURM jobs.", options=SlurmOptions,
+            factory=_slurm)]
 
     Returns records whose factory gives a `scalecore.protocols.Executor`.
     """

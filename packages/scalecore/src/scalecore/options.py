@@ -10,11 +10,11 @@
         pause_at: Annotated[float, Ge(30)] = option(85.0, help="Pause from this temperature, in degrees Celsius.")
 
 The experiment file is checked against the class, the JSON Schema and the reference are made from it.
-Understood types: bool, int, float, str, pathlib.Path (made absolute, relative to the experiment file; `ExistingFile` also
-checks that it is there), Literal, enums of str, Optional and other unions, list, tuple, dict,
+Understood types: bool, int, float, str, pathlib.Path (made absolute, relative to the experiment file; `ExistingFile`
+also checks that it is there), Literal, enums of str, Optional and other unions, list, tuple, dict,
 nested attrs classes, and `Annotated` with Ge, Gt, Le, Lt, MinLen of the `annotated-types` package.
-Modules with option classes do not use `from __future__ import annotations`, and import only the standard library, attrs,
-annotated-types and scalecore.
+Modules with option classes do not use `from __future__ import annotations`, and import only the standard library,
+attrs, annotated-types and scalecore.
 """
 
 from pathlib import Path
@@ -33,7 +33,10 @@ ExistingFile = Annotated[Path, MustExist()]
 
 
 def option(default: Any = attrs.NOTHING, *, help: str, factory: Any = None) -> Any:  # noqa: A002 - reads as what it is
-    """An attrs field with its one-sentence `help`. Give `default`, or `factory` for a mutable default, or neither: required."""
+    """An attrs field with its one-sentence `help`. Give `default`, or `factory` for a mutable default, or neither.
+
+    Required.
+    """
     if factory is not None:
         return attrs.field(factory=factory, metadata={"help": help})
     return attrs.field(default=default, metadata={"help": help})

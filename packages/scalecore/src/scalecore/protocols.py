@@ -1,8 +1,8 @@
 """What the objects of each plugin kind do at run time.
 
 Every docstring says who calls, in which process, in which order, what may be changed and what an exception does.
-The *driver* is the process of `scalecore run`: it owns the study and never imports torch. An *attempt* is the process that
-trains one trial. Implementations need not inherit: they satisfy the protocol by having its methods.
+The *driver* is the process of `scalecore run`: it owns the study and never imports torch. An *attempt* is the process
+that trains one trial. Implementations need not inherit: they satisfy the protocol by having its methods.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from attrs import frozen
 
 from scalecore.readings import Admission, Demand, Finding, Reading, Verdict
-from scalecore.space import Architecture, ArchitectureSpace, DataShape, Distribution, Hyperparameter, Value
+from scalecore.space import Architecture, ArchitectureSpace, DataShape, Distribution, Hyperparameter
 from scalecore.trials import Epoch, Outcome, Progress, Proposal, RestoredTrial, StudyView, TrialRecord
 
 if TYPE_CHECKING:
@@ -60,7 +60,10 @@ class Dataset(Protocol):
     """
 
     def panel(self) -> Panel:
-        """The whole table. A `DataError` is shown to the user as it is; any other exception ends the run as the dataset's fault."""
+        """The whole table. A `DataError` is shown to the user as it is.
+
+        Any other exception ends the run as the dataset's fault.
+        """
         ...
 
 
@@ -118,8 +121,8 @@ class ModelFamily(Protocol):
 class SearchContext:
     """What a strategy's factory is given besides its options.
 
-    `architectures` are the feasible ones in a fixed order, `dimensions` the values of each dimension that occur among them,
-    `space` the declared distributions of the study.
+    `architectures` are the feasible ones in a fixed order, `dimensions` the values of each dimension that occur among
+    them, `space` the declared distributions of the study.
     """
 
     architectures: Sequence[Architecture]
@@ -135,8 +138,8 @@ class SearchStrategy(Protocol):
     """Chooses what is tried next. Called in the driver only, by one thread.
 
     Order: `restore` once; then any number of `ask` and `tell` in any interleaving (several trials may be running), with
-    `should_prune` after each epoch of a running trial. Every `ask` that returned a proposal is followed by one `tell`, in this
-    run or, through `restore`, in a later one. An exception ends the run; everything finished is kept.
+    `should_prune` after each epoch of a running trial. Every `ask` that returned a proposal is followed by one `tell`,
+    in this run or, through `restore`, in a later one. An exception ends the run; everything finished is kept.
     """
 
     def planned(self) -> Sequence[Proposal]:
@@ -148,7 +151,8 @@ class SearchStrategy(Protocol):
         ...
 
     def ask(self, number: int) -> Proposal | None:
-        """What trial `number` shall be; None when nothing is left to try. Depends on the seed, the number and the history only.
+        """What trial `number` shall be; None when nothing is left to try. Depends on the seed, the number and the
+        history only.
 
         Asked again for the same number after a duplicate was told.
         """
@@ -180,11 +184,11 @@ class LoggerContext:
 class Logger:
     """Told what happens; a base class whose methods do nothing, to override where needed.
 
-    Called in the driver, in this order: `study_started`; for each trial `trial_started`, `progress` about once a second,
-    `epoch` after each epoch, `trial_finished`; `study_finished`; `close`, whatever happened before. A trial that was
-    interrupted is started again with the same number in the next run. The journal holds everything before a logger is told,
-    so a logger may rebuild what it writes from `study.trials` when the study starts. An exception is reported once and
-    switches the logger off; the study goes on and is marked degraded.
+    Called in the driver, in this order: `study_started`; for each trial `trial_started`, `progress` about once a
+    second, `epoch` after each epoch, `trial_finished`; `study_finished`; `close`, whatever happened before. A trial
+    that was interrupted is started again with the same number in the next run. The journal holds everything before a
+    logger is told, so a logger may rebuild what it writes from `study.trials` when the study starts. An exception is
+    reported once and switches the logger off; the study goes on and is marked degraded.
     """
 
     def study_started(self, study: StudyView) -> None: ...
@@ -219,10 +223,10 @@ class MonitorContext:
 class HardwareMonitor(Protocol):
     """Reads sensors and decides. Called in the driver by one thread.
 
-    Order: `preflight` once per plan or run; then `admit` before each trial, and `sample` followed by `verdict` on what it
-    returned, about every `interval` seconds while a trial runs or waits. `verdict` is a pure function of the readings and of
-    what the monitor remembers of earlier ones. An exception counts as "unavailable": the monitor's policy for that applies where
-    it has one, and the user is told once.
+    Order: `preflight` once per plan or run; then `admit` before each trial, and `sample` followed by `verdict` on what
+    it returned, about every `interval` seconds while a trial runs or waits. `verdict` is a pure function of the
+    readings and of what the monitor remembers of earlier ones. An exception counts as "unavailable": the monitor's
+    policy for that applies where it has one, and the user is told once.
     """
 
     @property
@@ -262,8 +266,8 @@ class ExecutorContext:
 class Executor(Protocol):
     """Runs attempts somewhere. Called in the driver by one thread; retries belong to the driver.
 
-    The attempt's folder is the protocol: it holds `spec.json` before `submit`, and the attempt writes its progress, checkpoints
-    and `result.json` into it, so that the same attempt runs under any executor.
+    The attempt's folder is the protocol: it holds `spec.json` before `submit`, and the attempt writes its progress,
+    checkpoints and `result.json` into it, so that the same attempt runs under any executor.
     """
 
     def submit(self, folder: Path) -> Any:

@@ -11,10 +11,12 @@ __all__ = ["Admission", "Demand", "Finding", "Reading", "Verdict"]
 
 @frozen(kw_only=True)
 class Reading:
-    """One quantity at one time: a number, or `unavailable` with the reason. Never a number that stands for "unknown" (guard G41).
+    """One quantity at one time: a number, or `unavailable` with the reason. Never a number that stands for "unknown"
+    (guard G41).
 
-    `quantity` is one of `temperature` (°C), `memory_used`, `memory_available`, `memory_limit`, `process_memory`, `swap_used`,
-    `gpu_memory_used`, `disk_free` (bytes), `cpu`, `gpu` (percent), `power` (W), or a plugin's own; `source` names the sensor.
+    `quantity` is one of `temperature` (°C), `memory_used`, `memory_available`, `memory_limit`, `process_memory`,
+    `swap_used`, `gpu_memory_used`, `disk_free` (bytes), `cpu`, `gpu` (percent), `power` (W), or a plugin's own;
+    `source` names the sensor.
     """
 
     quantity: str
@@ -55,8 +57,8 @@ class Finding:
 class Demand:
     """What a trial is predicted to need: memory in bytes at its micro-batch.
 
-    `device` says whose memory that is: `cuda` a GPU's own, `cpu` and `mps` the machine's. `trial` is the number of the trial
-    where it has one, so that what was promised to running trials is not given away twice.
+    `device` says whose memory that is: `cuda` a GPU's own, `cpu` and `mps` the machine's. `trial` is the number of the
+    trial where it has one, so that what was promised to running trials is not given away twice.
     """
 
     memory: int
@@ -77,7 +79,8 @@ class Admission:
 class Verdict:
     """What is to be done now. `trial` limits `stop_trial` to the trial of that number; None means every running one.
 
-    `out_of_memory` tells the driver that the trial was stopped for its memory, so that it is retried only with something smaller.
+    `out_of_memory` tells the driver that the trial was stopped for its memory, so that it is retried only with
+    something smaller.
     """
 
     action: Literal["go_on", "pause", "stop_trial", "stop_study"]

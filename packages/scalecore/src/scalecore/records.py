@@ -41,7 +41,8 @@ class NoOptions:
 
 @frozen(kw_only=True)
 class Record:
-    """What all kinds have: the name used in the experiment file, one sentence, the attrs class of the options, the factory.
+    """What all kinds have: the name used in the experiment file, one sentence, the attrs class of the options, the
+    factory.
 
     `factory` is a short function that imports the heavy module inside and returns the run-time object.
     """

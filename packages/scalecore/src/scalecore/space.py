@@ -25,6 +25,14 @@ __all__ = [
 Value = float | int | str | bool
 
 
+def copied(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy, so that a frozen object does not change with the mapping that it was made from.
+
+    (mypy rejects `dict` as a converter.)
+    """
+    return dict(mapping)
+
+
 @frozen(kw_only=True)
 class DataShape:
     """What a model sees: inputs of shape [batch, context, features], logits of shape [batch, outputs]."""
@@ -41,7 +49,7 @@ class Architecture:
     `id` is made of the content, never of a position in a list (guard G21).
     """
 
-    values: Mapping[str, int] = field(converter=dict)
+    values: Mapping[str, int] = field(converter=copied)
     num_parameters: int
     flops: int
 
@@ -59,7 +67,7 @@ class ArchitectureSpace:
     `architectures` are the legal combinations (for instance: the heads divide the width).
     """
 
-    dimensions: Mapping[str, tuple[int, ...]] = field(converter=dict)
+    dimensions: Mapping[str, tuple[int, ...]] = field(converter=copied)
     architectures: tuple[Mapping[str, int], ...]
 
 

@@ -48,7 +48,9 @@ def part_line(name: str, part: Mapping[str, Any]) -> str:
 
 def settings(values: Mapping[str, Any]) -> str:
     """`learning_rate=0.000316 dropout=0.2`, floats in three significant digits."""
-    return " ".join(f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}" for name, value in values.items())
+    return " ".join(
+        f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}" for name, value in values.items()
+    )
 
 
 def shape(architecture: Architecture) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from attrs import field, frozen
 
-from scalecore.space import Architecture, Value
+from scalecore.space import Architecture, Value, copied
 
 __all__ = [
     "Epoch",
@@ -63,10 +63,13 @@ class Origin:
 
 @frozen(kw_only=True)
 class Proposal:
-    """What a strategy wants to be tried: an architecture of the feasible ones, a value for each parameter of the space."""
+    """What a strategy wants to be tried.
+
+    An architecture of the feasible ones, a value for each parameter of the space.
+    """
 
     architecture: Architecture
-    hyperparameters: Mapping[str, Value] = field(converter=dict)
+    hyperparameters: Mapping[str, Value] = field(converter=copied)
     origin: Origin
 
 
@@ -74,8 +77,8 @@ class Proposal:
 class Outcome:
     """What a strategy is told. `value` is None unless the state is completed or pruned: a failure is never a number.
 
-    `duplicate_of` is set where the proposal was not run, since the trial of that number ran exactly this: state and value are
-    the earlier trial's.
+    `duplicate_of` is set where the proposal was not run, since the trial of that number ran exactly this: state and
+    value are the earlier trial's.
     """
 
     state: TrialState
@@ -92,7 +95,10 @@ class RestoredTrial:
     proposal: Proposal
     outcome: Outcome | None
     reports: Mapping[int, float] = field(factory=dict)
-    """The objective after each epoch, as `should_prune` was given it; a strategy that prunes needs it to go on as before."""
+    """The objective after each epoch, as `should_prune` was given it.
+
+    A strategy that prunes needs it to go on as before.
+    """
 
 
 Epoch = Mapping[str, float | int | None]
@@ -185,7 +191,10 @@ class StudyView:
 
 
 def best_trial(trials: Sequence[TrialRecord], *, direction: Literal["minimize", "maximize"]) -> TrialRecord | None:
-    """The best completed trial, the earlier one of equals; a collapsed one only where no healthy one exists (guard G09)."""
+    """The best completed trial, the earlier one of equals.
+
+    A collapsed one only where no healthy one exists (guard G09).
+    """
     sign = 1.0 if direction == "minimize" else -1.0
     candidates = [trial for trial in trials if trial.state is TrialState.COMPLETED and trial.value is not None]
     return min(candidates, key=lambda trial: (trial.collapsed, sign * (trial.value or 0.0), trial.number), default=None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+
 from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
@@ -46,9 +47,14 @@ class ConsoleLogger(Logger):
         data, grid = study.plan["data"], study.plan["architectures"]
         done = len(study.trials)
         self._print(
-            f"{study.name}: {study.total} trials" + (f", {done} finished already" if done else "") + f"; results in {study.folder}"
+            f"{study.name}: {study.total} trials"
+            + (f", {done} finished already" if done else "")
+            + f"; results in {study.folder}"
         )
-        self._print(f"data: {data['name']}, {len(data['features'])} features, context {data['context']}; target {data['target']['text']}")
+        self._print(
+            f"data: {data['name']}, {len(data['features'])} features, context {data['context']}; target "
+            f"{data['target']['text']}"
+        )
         for name, part in data["split"]["parts"].items():
             self._print(f"  {texts.part_line(name, part)}")
         prior = data["split"]["parts"]["val"]["prior_loss"]
@@ -78,7 +84,8 @@ class ConsoleLogger(Logger):
         self._last_epoch = epoch
         if self._verbosity > 0:
             self._print(
-                f"  trial {number} epoch {epoch['epoch']}: train_loss={epoch['train_loss']:.4f} val_loss={epoch['val_loss']:.4f} "
+                f"  trial {number} epoch {epoch['epoch']}: train_loss={epoch['train_loss']:.4f} "
+                f"val_loss={epoch['val_loss']:.4f} "
                 f"({epoch['train_seconds']:.1f} s)"
             )
 
@@ -92,7 +99,8 @@ class ConsoleLogger(Logger):
         facts.append(f"time left {texts.duration(progress.study_seconds_left)}")
         facts += [f"{name} {text}" for name, text in progress.readings.items()]
         line = (
-            f"trial {progress.number} of {self._study.total}, {progress.phase}, epoch {progress.epoch} of {progress.epochs}, "
+            f"trial {progress.number} of {self._study.total}, {progress.phase}, epoch {progress.epoch} of "
+            f"{progress.epochs}, "
             f"step {progress.step} of {progress.steps_per_epoch}"
         )
         if self._bars is not None and self._trial_bar is not None and self._study_bar is not None:
@@ -108,7 +116,9 @@ class ConsoleLogger(Logger):
         if self._verbosity < 0:
             return
         metric = study.experiment["objective"]["metric"]
-        self._print(texts.trial_line(record, metric=metric, best=study.best, varied=study.experiment["search"].get("space", {})))
+        self._print(
+            texts.trial_line(record, metric=metric, best=study.best, varied=study.experiment["search"].get("space", {}))
+        )
         for flag in record.flags:
             if flag.get("kind") in ("collapsed", "too_good") or (self._verbosity > 0 and "kind" in flag):
                 self._print(f"  flag {flag['guard']}: {flag['text']}")
@@ -147,7 +157,11 @@ class ConsoleLogger(Logger):
             self._bars = None
 
     def _start_bars(self, study: StudyView) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[facts]}", markup=False))
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[facts]}", markup=False),
+        )
         self._bars = Bars(*columns, console=self._console, transient=True, expand=False)
         self._study_bar = self._bars.add_task("study", total=study.total, completed=len(study.trials), facts="")
         self._trial_bar = self._bars.add_task("trial", total=1.0, facts="starting")

@@ -15,7 +15,10 @@ __all__ = ["JsonlLogger"]
 
 
 class JsonlLogger(Logger):
-    """Appends; every run adds its own `study_started`. The journal stays the truth: this file may end in the middle of a line."""
+    """Appends; every run adds its own `study_started`. The journal stays the truth.
+
+    This file may end in the middle of a line.
+    """
 
     def __init__(self, options: JsonlOptions, context: LoggerContext) -> None:
         self._path = options.path or context.folder / "events.jsonl"

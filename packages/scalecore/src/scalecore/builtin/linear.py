@@ -17,8 +17,8 @@ __all__ = ["LinearFamily"]
 class LinearFamily:
     """One architecture without dimensions: [batch, context, features], flattened, times one matrix.
 
-    Weights start at zero, as is usual for logistic regression: the first prediction is the bias alone. With binary targets and
-    the loss of the training core this is logistic regression; with `weight_decay` it is ridge-penalised.
+    Weights start at zero, as is usual for logistic regression: the first prediction is the bias alone. With binary
+    targets and the loss of the training core this is logistic regression; with `weight_decay` it is ridge-penalised.
     """
 
     def hyperparameters(self) -> Sequence[Hyperparameter]:

@@ -26,7 +26,8 @@ class CsvOptions:
     """Options of logger `csv`."""
 
     path: Path | None = option(
-        None, help="The table, shared by several studies; `experiment_results.csv` beside the study's folder by default."
+        None,
+        help="The table, shared by several studies; `experiment_results.csv` beside the study's folder by default.",
     )
 
 

@@ -15,8 +15,9 @@ __all__ = ["RandomSearch"]
 class RandomSearch:
     """Satisfies `scalecore.protocols.SearchStrategy`.
 
-    A draw depends on the study's seed, the trial's number and how often that number was asked for: a resumed study draws what an
-    uninterrupted one would. Where the space is finite, configurations that were tried are not drawn again.
+    A draw depends on the study's seed, the trial's number and how often that number was asked for: a resumed study
+    draws what an uninterrupted one would. Where the space is finite, configurations that were tried are not drawn
+    again.
     """
 
     def __init__(self, context: SearchContext) -> None:

@@ -42,7 +42,9 @@ class CsvLogger(Logger):
         with self._lock:
             known = _read(self._path)
             seen = {tuple(row.get(column, "") for column in KEY) for row in known}
-            rows = [row for row in (_row(study, record) for record in records) if tuple(row[c] for c in KEY) not in seen]
+            rows = [
+                row for row in (_row(study, record) for record in records) if tuple(row[c] for c in KEY) not in seen
+            ]
             if rows:
                 _write(self._path, [*known, *rows])
 

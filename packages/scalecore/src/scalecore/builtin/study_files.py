@@ -1,4 +1,7 @@
-"""What the files of a study contain: pure functions of the study, so that they can be rebuilt from the journal at any time."""
+"""What the files of a study contain.
+
+Pure functions of the study, so that they can be rebuilt from the journal at any time.
+"""
 
 from __future__ import annotations
 
@@ -203,7 +206,13 @@ def spearman(first: Sequence[float], second: Sequence[float]) -> float | None:
     """Correlation of ranks, ties at their mean rank; None where one side is constant."""
     if len(set(first)) == 1 or len(set(second)) == 1:
         return None
-    return statistics.correlation(first, second, method="ranked")
+    return statistics.correlation(_ranks(first), _ranks(second))
+
+
+def _ranks(values: Sequence[float]) -> list[float]:
+    """Ranks from 1; equal values share the mean of theirs."""
+    ordered = sorted(values)
+    return [ordered.index(value) + (ordered.count(value) + 1) / 2 for value in values]
 
 
 def distribution(values: Sequence[float]) -> dict[str, float | int] | None:

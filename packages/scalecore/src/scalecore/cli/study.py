@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from scalecore.cli.common import experiment_arguments, plugin_options
 from scalecore.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -18,23 +19,18 @@ if TYPE_CHECKING:
     from scalecore.study.plan import Plan
     from scalecore.trials import StudyEnd
 
-EXPERIMENT = click.argument("experiment", type=click.Path(path_type=Path))
-OVERRIDES = click.argument("overrides", nargs=-1)
-NO_PLUGINS = click.option("--no-plugins", is_flag=True, help="Use the built-in components only.")
-BLOCK = click.option("--block", multiple=True, metavar="DIST", help="Leave this distribution's plugin out; repeatable.")
-
 
 @click.command()
-@EXPERIMENT
-@OVERRIDES
-@NO_PLUGINS
-@BLOCK
+@experiment_arguments
+@plugin_options
 @click.option("--dry-run", is_flag=True, help="Show the plan and stop; the same as `scalecore plan`.")
-@click.option("--allow-changed-code", is_flag=True, help="Resume under other versions of the code; every record names its own.")
+@click.option(
+    "--allow-changed-code", is_flag=True, help="Resume under other versions of the code; every record names its own."
+)
 @click.option("-q", "--quiet", is_flag=True, help="Print the end, warnings and errors only.")
 @click.option("-v", "--verbose", is_flag=True, help="Print every epoch, and why each trial was chosen.")
 def run(
-    experiment: Path,
+    file: str,
     overrides: tuple[str, ...],
     no_plugins: bool,
     block: tuple[str, ...],
@@ -43,11 +39,11 @@ def run(
     quiet: bool,
     verbose: bool,
 ) -> None:
-    """Run the study of an EXPERIMENT file, or continue it.
+    """Run the study of an experiment FILE, or continue it.
 
-    OVERRIDES set single keys: `search.trials=5`. A study that was interrupted in any way continues with the same command:
-    finished trials stay, the interrupted one goes on from its checkpoint. Ctrl-C ends the running trial at its next step with
-    a checkpoint; a second Ctrl-C ends it at once.
+    KEY=VALUE sets single keys: `search.trials=5`. A study that was interrupted in any way continues with the same
+    command: finished trials stay, the interrupted one goes on from its checkpoint. Ctrl-C ends the running trial at its
+    next step with a checkpoint; a second Ctrl-C ends it at once.
 
     \b
     Exit codes: 0 completed, 2 bad file, 3 plugin, 4 data, 5 refused, 6 failed, 7 stopped, 8 time limit.
@@ -55,7 +51,7 @@ def run(
     \b
     Example: scalecore run examples/quickstart.yaml search.trials=20
     """
-    loaded, resolved = _load(experiment, overrides, no_plugins=no_plugins, block=block)
+    loaded, resolved = _load(file, overrides, no_plugins=no_plugins, block=block)
     if dry_run:
         _show_plan(loaded, resolved, as_json=False)
         return
@@ -72,18 +68,16 @@ def run(
 
 
 @click.command()
-@EXPERIMENT
-@OVERRIDES
-@NO_PLUGINS
-@BLOCK
+@experiment_arguments
+@plugin_options
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON, with every architecture.")
-def plan(experiment: Path, overrides: tuple[str, ...], no_plugins: bool, block: tuple[str, ...], as_json: bool) -> None:
-    """Show what a run of EXPERIMENT would do, need, and cannot know before. Trains and writes nothing.
+def plan(file: str, overrides: tuple[str, ...], no_plugins: bool, block: tuple[str, ...], as_json: bool) -> None:
+    """Show what a run of FILE would do, need, and cannot know before. Trains and writes nothing.
 
     \b
     Example: scalecore plan examples/quickstart.yaml search.budget=200k
     """
-    loaded, resolved = _load(experiment, overrides, no_plugins=no_plugins, block=block)
+    loaded, resolved = _load(file, overrides, no_plugins=no_plugins, block=block)
     _show_plan(loaded, resolved, as_json=as_json)
 
 
@@ -91,7 +85,8 @@ def plan(experiment: Path, overrides: tuple[str, ...], no_plugins: bool, block: 
 @click.argument("study", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print the state as JSON.")
 def status(study: Path, as_json: bool) -> None:
-    """Show how far a STUDY is: its folder, or the experiment file that made it. Works while it runs, and changes nothing.
+    """Show how far a STUDY is: its folder, or the experiment file that made it. Works while it runs, and changes
+    nothing.
 
     \b
     Example: scalecore status studies/quickstart
@@ -145,13 +140,12 @@ def exit_code(end: StudyEnd) -> ExitCode:
 
 
 def _load(
-    experiment: Path, overrides: tuple[str, ...], *, no_plugins: bool, block: tuple[str, ...]
+    file: str, overrides: tuple[str, ...], *, no_plugins: bool, block: tuple[str, ...]
 ) -> tuple[LoadedExperiment, Resolved]:
-    from scalecore.config.load import load_experiment, resolve
+    from scalecore.config.load import load_resolved
     from scalecore.plugins.registry import load_registry
 
-    loaded = load_experiment(experiment, overrides=overrides)
-    return loaded, resolve(loaded, load_registry(no_plugins=no_plugins, block=block))
+    return load_resolved(file, overrides=overrides, registry=load_registry(no_plugins=no_plugins, block=block))
 
 
 def _show_plan(loaded: LoadedExperiment, resolved: Resolved, *, as_json: bool) -> None:

@@ -26,7 +26,10 @@ SMOKE_WINDOWS = 64
 
 
 def run_attempt(spec: Mapping[str, Any], monitor: AttemptMonitor) -> dict[str, Any]:
-    """Train, or make one smoke step, as the spec says; the content of `result.json` but for what the process itself knows."""
+    """Train, or make one smoke step, as the spec says.
+
+    The content of `result.json` but for what the process itself knows.
+    """
     torch.set_num_threads(spec["threads"])
     device = pick_device(spec["device"])
     trainer, hyperparameters = build(spec, device=device)
@@ -70,19 +73,23 @@ def run_attempt(spec: Mapping[str, Any], monitor: AttemptMonitor) -> dict[str, A
 
 
 def build(spec: Mapping[str, Any], *, device: torch.device) -> tuple[Trainer, Hyperparameters]:
-    """The trainer of a spec, at its first step. Raises `RefusedError` when the model is not of the size that it should be (G04)."""
+    """The trainer of a spec, at its first step.
+
+    Raises `RefusedError` when the model is not of the size that it should be (G04).
+    """
     torch.manual_seed(spec["seed"])
     shape = DataShape(**spec["shape"])
     # The model is looked up as in the driver: the same plugins, and the same ones blocked.
     record = load_registry(**spec["registry"]).get("model", spec["model"]["use"]).record
-    options = make_converter(Path.cwd()).structure(spec["model"]["options"], record.options)
+    options: Any = make_converter(Path.cwd()).structure(spec["model"]["options"], record.options)
     family = record.factory(options)
     hyperparameters = Hyperparameters(spec["hyperparameters"])
     module = family.build(spec["architecture"], hyperparameters, shape)
     counted = count_parameters(module)
     if counted != spec["num_parameters"]:
         raise RefusedError(
-            f"the built model {spec['model']['use']!r} has {counted:,} parameters, its formula says {spec['num_parameters']:,} "
+            f"the built model {spec['model']['use']!r} has {counted:,} parameters, its formula says "
+            f"{spec['num_parameters']:,} "
             f"for {dict(spec['architecture'])}: mend num_parameters() of the plugin",
             guard="G04",
         )
@@ -98,16 +105,16 @@ def build(spec: Mapping[str, Any], *, device: torch.device) -> tuple[Trainer, Hy
     return trainer, hyperparameters
 
 
-def smoke(
-    trainer: Trainer, hyperparameters: Hyperparameters, *, sampled: list[str], outputs: int
-) -> dict[str, Any]:
+def smoke(trainer: Trainer, hyperparameters: Hyperparameters, *, sampled: list[str], outputs: int) -> dict[str, Any]:
     """One optimizer step and one evaluation, and what must hold after them. Raises `RefusedError` where it does not."""
     trainer.optimizer_step()
     loss, metrics, logits_NC = trainer.evaluate(trainer.validation, limit=SMOKE_WINDOWS)
     count = min(SMOKE_WINDOWS, len(trainer.validation))
     if tuple(logits_NC.shape) != (count, outputs):
         raise RefusedError(
-            f"the model returns {tuple(logits_NC.shape)} for {count} windows, expected logits of shape {(count, outputs)}", guard="G11"
+            f"the model returns {tuple(logits_NC.shape)} for {count} windows, expected logits of shape "
+            f"{(count, outputs)}",
+            guard="G11",
         )
     if unread := hyperparameters.unread(sampled):
         raise RefusedError(
@@ -122,7 +129,8 @@ def smoke(
     if trainer.plan.metric not in line:
         known = sorted(name for name, value in line.items() if not isinstance(value, dict | list))
         raise RefusedError(
-            f"objective.metric: {trainer.plan.metric!r} is not measured; the task {trainer.task.name} gives {', '.join(known)}",
+            f"objective.metric: {trainer.plan.metric!r} is not measured; the task {trainer.task.name} gives "
+            f"{', '.join(known)}",
             guard="G23",
         )
     return {"state": "completed", "reason": None, "val_loss": loss}

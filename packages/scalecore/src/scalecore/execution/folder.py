@@ -30,7 +30,10 @@ Control = Literal["go_on", "pause", "stop", "prune"]
 
 @frozen(kw_only=True)
 class AttemptStatus:
-    """What an executor knows of an attempt. `exit_code` is negative for a signal; `peak_memory` in bytes where it is known."""
+    """What an executor knows of an attempt. `exit_code` is negative for a signal.
+
+    `peak_memory` in bytes where it is known.
+    """
 
     state: Literal["running", "ended", "lost"]
     pid: int | None = None
@@ -92,7 +95,10 @@ class AttemptFolder:
         return progress if isinstance(progress, dict) else None
 
     def read_epochs(self, *, after: int) -> list[dict[str, Any]]:
-        """Whole lines of the learning curve from line `after` on; a line that is being written is left for the next time."""
+        """Whole lines of the learning curve from line `after` on.
+
+        A line that is being written is left for the next time.
+        """
         try:
             text = self.epochs.read_text(encoding="utf-8")
         except FileNotFoundError:

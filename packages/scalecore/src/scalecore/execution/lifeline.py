@@ -27,8 +27,8 @@ ORPHAN_GRACE = 10.0
 def end_with_driver(stop: threading.Event) -> None:
     """Watch standard input, which the driver holds open: when it ends, the driver is gone.
 
-    The attempt then writes a checkpoint at its next step and ends; if it does not within some seconds, its whole process group
-    is killed, so that nothing is left behind, whatever died first.
+    The attempt then writes a checkpoint at its next step and ends; if it does not within some seconds, its whole
+    process group is killed, so that nothing is left behind, whatever died first.
     """
 
     def watch() -> None:

@@ -32,8 +32,8 @@ class LocalHandle:
 class LocalExecutor:
     """Satisfies `scalecore.protocols.Executor`.
 
-    Standard input of an attempt is a pipe that only the driver holds: when the driver dies, however it dies, the attempt sees
-    its end, writes a checkpoint and goes. Output goes to a file, never to a pipe that might fill up.
+    Standard input of an attempt is a pipe that only the driver holds: when the driver dies, however it dies, the
+    attempt sees its end, writes a checkpoint and goes. Output goes to a file, never to a pipe that might fill up.
     """
 
     def __init__(self, *, environment: Mapping[str, str] | None = None) -> None:
@@ -51,7 +51,8 @@ class LocalExecutor:
                 stderr=subprocess.STDOUT,
                 # Its own session: Ctrl-C reaches the driver only, which decides, and a kill reaches the whole group.
                 start_new_session=True,
-                # Thread pools read these when torch is imported; more threads than a trial's share make all trials slower.
+                # Thread pools read these when torch is imported; more threads than a trial's share make all trials
+                # slower.
                 env={**self._environment, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
             )
         handle = LocalHandle(attempt, process)
@@ -89,9 +90,7 @@ class LocalExecutor:
         if handle.process.stdin is not None:
             handle.process.stdin.close()
         peak = usage.ru_maxrss if sys.platform == "darwin" else usage.ru_maxrss * 1024
-        handle.status = AttemptStatus(
-            state="ended", pid=pid, exit_code=handle.process.returncode, peak_memory=peak
-        )
+        handle.status = AttemptStatus(state="ended", pid=pid, exit_code=handle.process.returncode, peak_memory=peak)
         self._handles.remove(handle)
         return handle.status
 

@@ -60,7 +60,10 @@ def main(path: str) -> int:
 
 
 def classify(error: Exception) -> str:
-    """The state that an exception stands for. Allocation failures are plain RuntimeErrors on the CPU: type and text decide."""
+    """The state that an exception stands for. Allocation failures are plain RuntimeErrors on the CPU.
+
+    Type and text decide.
+    """
     from scalecore.training.trainer import Diverged
 
     if isinstance(error, Diverged):
@@ -82,7 +85,10 @@ def reason(error: Exception) -> str:
 
 
 def prefer_as_victim() -> None:
-    """When the machine runs out of memory the kernel shall take the attempt and never the driver. Raising needs no privilege."""
+    """When the machine runs out of memory the kernel shall take the attempt and never the driver.
+
+    Raising needs no privilege.
+    """
     try:
         Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
     except OSError:

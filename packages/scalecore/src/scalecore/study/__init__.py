@@ -1,0 +1,1 @@
+"""The study: plan, journal, loop, records."""

@@ -1,8 +1,12 @@
-"""The feasible architectures of a study: the legal ones of the family whose exact size is within the budget's tolerance."""
+"""The feasible architectures of a study.
+
+The legal ones of the family whose exact size is within the budget's tolerance.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from attrs import frozen
@@ -37,7 +41,7 @@ class Grid:
             return []
         sizes = sorted({self.low, self.high, *(a.num_parameters for a in self.architectures)})
         shares = [size / self.budget for size in sizes]
-        return [(a, b) for a, b in zip(shares, shares[1:], strict=False) if b - a >= GAP_SHARE]
+        return [(a, b) for a, b in pairwise(shares) if b - a >= GAP_SHARE]
 
     def plain(self) -> dict[str, Any]:
         """For the plan's JSON form."""
@@ -104,13 +108,15 @@ def _nothing_left(
         return f"search.exclude: leaves none of the {len(sizes)} architectures of the model"
     if excluded:
         return (
-            f"search.exclude: leaves none of the {excluded} architectures within {tolerance:.0%} of the budget {budget.text}; "
+            f"search.exclude: leaves none of the {excluded} architectures within {tolerance:.0%} of the budget "
+            f"{budget.text}; "
             "remove a condition"
         )
     below = max((size for size in sizes if size < low), default=None)
     above = min((size for size in sizes if size > high), default=None)
     nearest = " and ".join(f"{size:,}" for size in (below, above) if size is not None)
     return (
-        f"search.budget: no architecture of the model has {low:,} to {high:,} parameters (budget {budget.text}, tolerance "
+        f"search.budget: no architecture of the model has {low:,} to {high:,} parameters (budget {budget.text}, "
+        "tolerance "
         f"{tolerance:.0%}); the nearest have {nearest}; change the budget, the tolerance or the model's dimensions"
     )

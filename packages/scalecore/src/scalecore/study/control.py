@@ -12,7 +12,10 @@ __all__ = ["StopRequests"]
 
 
 class StopRequests:
-    """Counts SIGINT and SIGTERM while it is entered, and looks for the STOP file. The first asks, the second insists."""
+    """Counts SIGINT and SIGTERM while it is entered, and looks for the STOP file.
+
+    The first asks, the second insists.
+    """
 
     def __init__(self, folder: StudyFolder) -> None:
         self._folder = folder

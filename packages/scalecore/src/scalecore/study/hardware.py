@@ -1,4 +1,7 @@
-"""The monitors of a study, each isolated from the others: sampled on its own interval, its readings kept and summarised."""
+"""The monitors of a study, each isolated from the others.
+
+Sampled on its own interval, its readings kept and summarised.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,10 @@ from typing import Any, TypeVar
 from attrs import define, field
 
 from scalecore.config.load import ResolvedComponent
-from scalecore.errors import PluginError, ScalecoreError
 from scalecore.files import utc_now
 from scalecore.protocols import HardwareMonitor, MonitorContext
 from scalecore.readings import Admission, Demand, Finding, Reading, Verdict
+from scalecore.study.components import create
 
 __all__ = ["HardwareSummary", "Monitors"]
 
@@ -79,8 +82,9 @@ class Monitors:
     def __init__(self, watched: Sequence[_Watched]) -> None:
         self._watched = list(watched)
         self.latest: dict[tuple[str, str], Reading] = {}
-        self.messages: list[str] = []
-        """What the user has not been told yet."""
+        self._failures: list[str] = []
+        self._remarks: list[str] = []
+        self._told: set[str] = set()
         self.pausing: dict[str, str] = {}
         """By monitor that wants a pause now: why."""
         self._csv_due = 0.0
@@ -89,17 +93,9 @@ class Monitors:
     def create(cls, components: Sequence[ResolvedComponent], context: MonitorContext) -> Monitors:
         watched = []
         for component in components:
-            try:
-                monitor = component.record.factory(component.options, context)
-            except ScalecoreError:
-                raise
-            except Exception as error:
-                raise PluginError(
-                    f"monitor {component.record.name!r} ({component.provider} {component.version}) cannot start: "
-                    f"{type(error).__name__}: {error}"
-                ) from error
+            monitor: HardwareMonitor = create("monitor", component, context)
             watched.append(
-                _Watched(name=component.record.name, monitor=monitor, quantities=component.record.quantities)
+                _Watched(name=component.name, monitor=monitor, quantities=getattr(component.record, "quantities", ()))
             )
         return cls(watched)
 
@@ -127,14 +123,14 @@ class Monitors:
         """The strictest answer of all monitors."""
         strictest = Admission(action="admit")
         for watched in self._watched:
-            answer = self._call(watched, lambda m=watched.monitor: m.admit(demand))  # type: ignore[misc]
+            answer: Admission | None = self._call(watched, lambda m=watched.monitor: m.admit(demand))  # type: ignore[misc]
             if answer is not None and answer.action == "refuse":
                 return answer
             if answer is not None and answer.action == "wait":
                 strictest = answer
         return strictest
 
-    def tick(self, processes: Mapping[int, int], summaries: Sequence[HardwareSummary]) -> list[Verdict]:
+    def tick(self, processes: Mapping[int, int], summaries: Mapping[int, HardwareSummary]) -> list[Verdict]:
         """Sample the monitors that are due; the verdicts that ask to stop something. Pauses are kept in `pausing`."""
         now = time.monotonic()
         verdicts: list[Verdict] = []
@@ -149,8 +145,9 @@ class Monitors:
                 ]
             for reading in readings:
                 self.latest[reading.quantity, reading.source] = reading
-                for summary in summaries:
-                    summary.add(reading)
+                for number, summary in summaries.items():
+                    if reading.trial in (None, number):
+                        summary.add(reading)
             verdict = self._call(watched, lambda m=watched.monitor, r=readings: m.verdict(r))  # type: ignore[misc]
             if verdict is not None and verdict.action == "pause":
                 self.pausing[watched.name] = verdict.reason or watched.name
@@ -158,8 +155,26 @@ class Monitors:
                 self.pausing.pop(watched.name, None)
                 if verdict is not None and verdict.action != "go_on":
                     verdicts.append(verdict)
+            if (
+                verdict is not None
+                and verdict.action == "go_on"
+                and verdict.reason
+                and verdict.reason not in self._told
+            ):
+                self._told.add(verdict.reason)
+                self._remarks.append(verdict.reason)
             watched.due = time.monotonic() + max(0.05, watched.monitor.interval)
         return verdicts
+
+    def take_failures(self) -> list[str]:
+        """Which monitors raised for the first time since the last call."""
+        taken, self._failures = self._failures, []
+        return taken
+
+    def take_remarks(self) -> list[str]:
+        """What monitors say while all goes on, each text once."""
+        taken, self._remarks = self._remarks, []
+        return taken
 
     def texts(self) -> dict[str, str]:
         """Memory and temperature for a status line, in words also where there is no number."""
@@ -171,7 +186,10 @@ class Monitors:
         }
 
     def write_csv(self, path: Path) -> None:
-        """Append the latest readings, at most every ten seconds; an empty cell is an unavailable reading, never a number."""
+        """Append the latest readings, at most every ten seconds.
+
+        An empty cell is an unavailable reading, never a number.
+        """
         now = time.monotonic()
         if not self._watched or now < self._csv_due:
             return
@@ -203,5 +221,5 @@ class Monitors:
         except Exception as error:
             if watched.failed is None:
                 watched.failed = f"monitor {watched.name!r} raised {type(error).__name__}: {error}"
-                self.messages.append(f"{watched.failed}; its readings count as unavailable")
+                self._failures.append(f"{watched.failed}; its readings count as unavailable")
             return None

@@ -39,8 +39,13 @@ def trial_content(
     hyperparameters: Mapping[str, Any],
     replicate: int = 0,
 ) -> dict[str, Any]:
-    """Everything that decides a trial's result but its seed. `data` is the fingerprint of data, target, split and normalisation."""
-    training = {key: value for key, value in experiment["training"].items() if key not in (*FREE["training"], "hyperparameters")}
+    """Everything that decides a trial's result but its seed.
+
+    `data` is the fingerprint of data, target, split and normalisation.
+    """
+    training = {
+        key: value for key, value in experiment["training"].items() if key not in (*FREE["training"], "hyperparameters")
+    }
     return {
         "data": data,
         "model": experiment["model"],
@@ -53,7 +58,8 @@ def trial_content(
 
 
 def trial_seed(content: Mapping[str, Any], *, study_seed: int) -> int:
-    """The seed of a trial: from the study's seed and the trial's content, so that the same configuration is the same trial.
+    """The seed of a trial: from the study's seed and the trial's content, so that the same configuration is the same
+    trial.
 
     A replicate differs in its content and so has another seed; different configurations get independent ones.
     """

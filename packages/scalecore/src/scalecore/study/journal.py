@@ -1,8 +1,8 @@
 """The journal: one JSON object a line, appended and flushed to the disk before anyone is told.
 
-Each line carries a running number `seq`, the UTC `time` and the `event`. A last line without its newline was being written
-when the power went: it is set aside beside the journal and the study goes on. A damaged line anywhere else is refused with its
-number, since silently dropping it would lose what was acknowledged.
+Each line carries a running number `seq`, the UTC `time` and the `event`. A last line without its newline was being
+written when the power went: it is set aside beside the journal and the study goes on. A damaged line anywhere else is
+refused with its number, since silently dropping it would lose what was acknowledged.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ __all__ = ["Journal", "read_journal"]
 
 
 def read_journal(path: Path) -> Iterator[dict[str, Any]]:
-    """The events of a journal in their order; a torn last line is passed over. Raises `StudyError` for a damaged one."""
+    """The events of a journal in their order; a torn last line is passed over.
+
+    Raises `StudyError` for a damaged one.
+    """
     with path.open("rb") as stream:
         for index, line in enumerate(stream):
             if not line.endswith(b"\n"):
@@ -32,7 +35,8 @@ def read_journal(path: Path) -> Iterator[dict[str, Any]]:
                 whole = False
             if not whole:
                 raise StudyError(
-                    f"{path}:{index + 1}: the journal is damaged in this line. Nothing was changed. Restore the file from a backup; "
+                    f"{path}:{index + 1}: the journal is damaged in this line. Nothing was changed. Restore the file "
+                    "from a backup; "
                     f"or, to go on without what follows, keep its first {index} lines in a copy."
                 )
             yield event
@@ -53,7 +57,8 @@ class Journal:
     def append(self, event: str, content: Mapping[str, Any]) -> dict[str, Any]:
         """Store one event; when this returns it is on the disk.
 
-        Raises OSError when the disk is full: what was written of the line is taken back, so that the journal stays whole.
+        Raises OSError when the disk is full: what was written of the line is taken back, so that the journal stays
+        whole.
         """
         line = {"seq": len(self.events), "time": utc_now(), "event": event, **plain(content)}
         data = (json.dumps(line, allow_nan=False, ensure_ascii=False, separators=(",", ":")) + "\n").encode()

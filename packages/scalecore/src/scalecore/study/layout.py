@@ -39,7 +39,7 @@ class StudyFolder:
 
     @property
     def source(self) -> Path:
-        """The experiment file as it was when the study started or was last resumed."""
+        """The experiment as it was last run: overrides applied, every default filled in."""
         return self.path / "experiment.yaml"
 
     @property

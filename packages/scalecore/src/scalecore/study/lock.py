@@ -31,15 +31,20 @@ class StudyLock:
         except Timeout:
             lease = read_json(folder.lease) or {}
             raise RefusedError(
-                f"{folder.path}: this study is being run by process {lease.get('pid', '(unknown)')} on {lease.get('host', '(unknown)')} "
-                f"since {lease.get('since', '(unknown)')}; stop it with `scalecore stop {folder.path}`, or give another `output`",
+                f"{folder.path}: this study is being run by process {lease.get('pid', '(unknown)')} on "
+                f"{lease.get('host', '(unknown)')} "
+                f"since {lease.get('since', '(unknown)')}; stop it with `scalecore stop {folder.path}`, or give "
+                "another `output`",
                 guard="G22",
             ) from None
         self._inode = os.stat(folder.lock).st_ino
         write_json(folder.lease, _me())
 
     def still_ours(self) -> bool:
-        """False once somebody deleted or replaced the lock file: another runner may write then, so this one must not."""
+        """False once somebody deleted or replaced the lock file.
+
+        Another runner may write then, so this one must not.
+        """
         try:
             return os.stat(self._folder.lock).st_ino == self._inode
         except FileNotFoundError:
@@ -62,8 +67,11 @@ def runner_of(folder: StudyFolder) -> dict[str, Any] | None:
 
 
 def is_alive(pid: int | None, started: float | None) -> bool:
-    """Whether the process that had `pid` since `started` still lives; a number that was given to another one does not count."""
-    if pid is None:
+    """Whether the process that had `pid` since `started` still lives.
+
+    A number that was given to another one does not count.
+    """
+    if not pid:
         return False
     try:
         process = psutil.Process(pid)

@@ -113,7 +113,10 @@ def _flags(plan: Plan, result: Mapping[str, Any], running: RunningTrial) -> list
         flags.append({"guard": "G09", "kind": "collapsed", "text": text})
     floor = plan.data.parts["val"]["prior_loss"]
     if floor and best.get("val_loss") is not None and best["val_loss"] < LEAK_SHARE * floor:
-        text = f"validation loss {best['val_loss']:.4f} is far below the constant prior's {floor:.4f}: look for a leak in the features"
+        text = (
+            f"validation loss {best['val_loss']:.4f} is far below the constant prior's {floor:.4f}: "
+            "look for a leak in the features"
+        )
         flags.append({"guard": "G01", "kind": "too_good", "text": text})
     for quantity, reason in running.summary.reasons.items():
         if quantity == "temperature" and quantity not in running.summary.values:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from scalecore.config.load import ResolvedComponent
-from scalecore.errors import PluginError, ScalecoreError
 from scalecore.protocols import Logger, LoggerContext
+from scalecore.study.components import create
 
 __all__ = ["Outlets"]
 
@@ -17,19 +18,9 @@ class Outlets:
     def __init__(self, components: Sequence[ResolvedComponent], context: LoggerContext) -> None:
         self._loggers: list[tuple[str, Logger]] = []
         self._all: list[tuple[str, Logger]] = []
-        self.failures: list[str] = []
-        """Messages about loggers that were switched off and that the journal does not have yet."""
+        self._failures: list[str] = []
         for component in components:
-            try:
-                logger = component.record.factory(component.options, context)
-            except ScalecoreError:
-                raise
-            except Exception as error:
-                raise PluginError(
-                    f"logger {component.record.name!r} ({component.provider} {component.version}) cannot start: "
-                    f"{type(error).__name__}: {error}"
-                ) from error
-            self._loggers.append((component.record.name, logger))
+            self._loggers.append((component.record.name, create("logger", component, context)))
         self._all = list(self._loggers)
 
     def tell(self, what: Callable[[Logger], None]) -> None:
@@ -40,9 +31,14 @@ class Outlets:
             except Exception as error:
                 self._loggers.remove((name, logger))
                 text = f"logger {name!r} raised {type(error).__name__}: {error}; it is switched off, the study goes on"
-                self.failures.append(text)
+                self._failures.append(text)
                 for _, other in self._loggers:
-                    _quietly(lambda other=other: other.message("warning", text))  # type: ignore[misc]
+                    _quietly(partial(other.message, "warning", text))
+
+    def take_failures(self) -> list[str]:
+        """Which loggers were switched off since the last call, and why."""
+        taken, self._failures = self._failures, []
+        return taken
 
     def close(self) -> None:
         """Close every logger, also those that were switched off."""

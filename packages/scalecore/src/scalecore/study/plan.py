@@ -1,28 +1,30 @@
-"""What will be run, what it needs, and what cannot be known before: everything up to the first training step, without torch."""
+"""What will be run, what it needs, and what cannot be known before.
+
+Everything up to the first training step, without torch.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 from attrs import frozen
 
 from scalecore.config.load import LoadedExperiment, Resolved, to_plain
-from scalecore.errors import DataError, PluginError, ScalecoreError
+from scalecore.data.description import DataDescription
+from scalecore.errors import DataError, ScalecoreError
 from scalecore.files import plain
 from scalecore.protocols import DatasetContext, ModelFamily, MonitorContext, SearchContext, SearchStrategy
 from scalecore.readings import Demand, Finding
 from scalecore.space import Architecture, DataShape, Hyperparameter, Value
 from scalecore.study.architectures import Grid, feasible_grid
+from scalecore.study.components import create
 from scalecore.study.hardware import Monitors
 from scalecore.study.record import proposal_plain
 from scalecore.study.versions import code_versions
 from scalecore.training.hyperparameters import declared
 from scalecore.training.memory import predicted_bytes
-
-if TYPE_CHECKING:
-    from scalecore.data.description import DataDescription
 
 __all__ = ["Plan", "build_plan", "check_hyperparameters"]
 
@@ -42,7 +44,6 @@ class Plan:
     versions: Mapping[str, str]
     findings: Sequence[Finding]
     monitors: Monitors
-    packages: Sequence[str]
 
     def strategy(self) -> SearchStrategy:
         """A fresh strategy of the study."""
@@ -55,24 +56,23 @@ class Plan:
             trials=search.trials,
             seed=self.resolved.experiment.seed,
         )
-        component = self.resolved.search
-        try:
-            return component.record.factory(component.options, context)  # type: ignore[no-any-return]
-        except ScalecoreError:
-            raise
-        except Exception as error:
-            raise PluginError(
-                f"search strategy {component.record.name!r} ({component.provider} {component.version}) cannot start: "
-                f"{type(error).__name__}: {error}"
-            ) from error
+        strategy: SearchStrategy = create("search strategy", self.resolved.search, context)
+        return strategy
 
-    def demand(self, architecture: Architecture, micro_batch: int) -> Demand:
+    def demand(
+        self,
+        architecture: Architecture,
+        micro_batch: int,
+        *,
+        trial: int | None = None,
+        device: Literal["cpu", "cuda", "mps"] = "cpu",
+    ) -> Demand:
         """Predicted memory of a trial of this shape."""
         saved = self.family.saved_activations(architecture.values, self.shape)
         memory = predicted_bytes(
             num_parameters=architecture.num_parameters, saved_activations=saved, micro_batch=micro_batch
         )
-        return Demand(memory=memory, micro_batch=micro_batch)
+        return Demand(memory=memory, micro_batch=micro_batch, trial=trial, device=device)
 
     def first_micro_batch(self) -> int:
         """What an attempt starts with: the setting, or the largest power of two within the effective batch."""
@@ -101,7 +101,8 @@ class Plan:
                     "floor_of_largest": self.demand(largest, 1).memory,
                 },
                 "findings": [
-                    {"level": f.level, "subject": f.subject, "message": f.message, "remedy": f.remedy} for f in self.findings
+                    {"level": f.level, "subject": f.subject, "message": f.message, "remedy": f.remedy}
+                    for f in self.findings
                 ],
                 "versions": self.versions,
             }
@@ -109,36 +110,30 @@ class Plan:
         return result
 
 
-def build_plan(
-    loaded: LoadedExperiment, resolved: Resolved, *, folder: Path, write: bool
-) -> Plan:
+def build_plan(loaded: LoadedExperiment, resolved: Resolved, *, folder: Path, write: bool) -> Plan:
     """Read the data, enumerate the shapes, ask the monitors.
 
-    With `write`, the prepared data goes to `folder/data`, which refuses to hold other data than it has; without it nothing is
-    written anywhere.
+    With `write`, the prepared data goes to `folder/data`, which refuses to hold other data than it has; without it
+    nothing is written anywhere.
     """
     experiment = resolved.experiment
-    model = resolved.model
-    try:
-        family: ModelFamily = model.record.factory(model.options)
-        parameters = declared(family.hyperparameters())
-    except ScalecoreError:
-        raise
-    except Exception as error:
-        raise PluginError(
-            f"model {model.record.name!r} ({model.provider} {model.version}) cannot start: {type(error).__name__}: {error}"
-        ) from error
+    family: ModelFamily = create("model", resolved.model)
+    parameters = declared(family.hyperparameters())
     check_hyperparameters(loaded, resolved, parameters)
 
     data = _read_data(resolved, folder=folder, write=write)
     shape = data.shape
     search = experiment.search
-    grid = feasible_grid(
-        family, shape, budget=search.budget, tolerance=search.tolerance, exclude=search.exclude
-    )
+    grid = feasible_grid(family, shape, budget=search.budget, tolerance=search.tolerance, exclude=search.exclude)
     monitors = Monitors.create(resolved.monitors, MonitorContext(folder=folder))
-    components = resolved.components()
-    packages = sorted({component.package for component in components} | {"scalecore"})
+    components = (
+        resolved.dataset,
+        resolved.model,
+        resolved.search,
+        resolved.executor,
+        *resolved.monitors,
+        *resolved.loggers,
+    )
     plan = Plan(
         resolved=resolved,
         experiment=to_plain(resolved),
@@ -152,10 +147,15 @@ def build_plan(
             for name, parameter in parameters.items()
             if name not in search.space
         },
-        versions=code_versions(("scalecore", *(component.provider for component in components)), packages=packages),
+        versions=code_versions(
+            ("scalecore", *(component.provider for component in components)),
+            packages=[
+                "scalecore",
+                *(component.record.factory.__module__.partition(".")[0] for component in components),
+            ],
+        ),
         findings=(),
         monitors=monitors,
-        packages=packages,
     )
     largest = plan.demand(grid.architectures[-1], 1)
     return _with_findings(plan, monitors.preflight(largest))
@@ -164,12 +164,18 @@ def build_plan(
 def check_hyperparameters(
     loaded: LoadedExperiment, resolved: Resolved, parameters: Mapping[str, Hyperparameter]
 ) -> None:
-    """Names and ranges of `search.space` and `training.hyperparameters` against what is declared. Raises `ExperimentError`."""
+    """Names and ranges of `search.space` and `training.hyperparameters` against what is declared.
+
+    Raises `ExperimentError`.
+    """
     problems = []
     known = ", ".join(sorted(parameters))
     settings = {
         **{("search", "space", name): list(d.bounds()) for name, d in resolved.experiment.search.space.items()},
-        **{("training", "hyperparameters", name): [v] for name, v in resolved.experiment.training.hyperparameters.items()},
+        **{
+            ("training", "hyperparameters", name): [v]
+            for name, v in resolved.experiment.training.hyperparameters.items()
+        },
     }
     for path, values in settings.items():
         name = path[-1]
@@ -177,7 +183,8 @@ def check_hyperparameters(
             problems.append(
                 loaded.problem(
                     path,
-                    f"neither the training core nor model {resolved.model.record.name!r} reads a hyper-parameter {name!r}; "
+                    f"neither the training core nor model {resolved.model.record.name!r} reads a hyper-parameter "
+                    f"{name!r}; "
                     f"they read {known}",
                 )
             )
@@ -187,7 +194,8 @@ def check_hyperparameters(
             problems.append(loaded.problem(path, complaint))
         if path[0] == "training" and name in resolved.experiment.search.space:
             problems.append(loaded.problem(path, "is varied by search.space too; give it in one place"))
-    loaded.fail(problems)
+    if problems:
+        loaded.fail(problems)
 
 
 def _read_data(resolved: Resolved, *, folder: Path, write: bool) -> DataDescription:
@@ -199,14 +207,15 @@ def _read_data(resolved: Resolved, *, folder: Path, write: bool) -> DataDescript
         "min_validation_samples": guards.min_validation_samples,
         "min_validation_positives": guards.min_validation_positives,
     }
+    dataset = create("dataset", component, DatasetContext(seed=resolved.experiment.seed))
     try:
-        dataset = component.record.factory(component.options, DatasetContext(seed=resolved.experiment.seed))
         panel = dataset.panel()
     except ScalecoreError:
         raise
     except Exception as error:
         raise DataError(
-            f"dataset {component.record.name!r} ({component.provider} {component.version}) failed: {type(error).__name__}: {error}"
+            f"dataset {component.record.name!r} ({component.provider} {component.version}) failed: "
+            f"{type(error).__name__}: {error}"
         ) from error
     return prepare(panel, folder / "data", **limits) if write else describe(panel, **limits)
 

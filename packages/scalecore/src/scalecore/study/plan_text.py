@@ -28,8 +28,10 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
         "",
         *_findings(plan["findings"]),
         "",
-        "What this plan cannot find out: the time per trial (measured from the first trial on), and whether the memory of a real "
-        "step is as predicted (a smoke step on the smallest and the largest shape checks that the model trains, before the study).",
+        "What this plan cannot find out: the time per trial (measured from the first trial on), and whether the memory "
+        "of a real "
+        "step is as predicted (a smoke step on the smallest and the largest shape checks that the model trains, before "
+        "the study).",
     ]
 
 
@@ -59,7 +61,8 @@ def _architectures(grid: Mapping[str, Any]) -> list[str]:
         lines[0] += f", {grid['excluded']} excluded"
     for name, values in grid["dimensions"].items():
         lines.append(f"  {name}: {', '.join(map(str, values))}")
-    # Shapes of one size differ in dimensions that cost no parameters, such as the heads; one line stands for all of them.
+    # Shapes of one size differ in dimensions that cost no parameters, such as the heads; one line stands for all of
+    # them.
     sizes: dict[int, list[Mapping[str, Any]]] = {}
     for shape in shapes:
         sizes.setdefault(shape["num_parameters"], []).append(shape)
@@ -79,8 +82,10 @@ def _architectures(grid: Mapping[str, Any]) -> list[str]:
 def _planned(plan: Mapping[str, Any]) -> list[str]:
     proposals = [proposal_from(content) for content in plan["planned"]]
     lines = ["Forced trials, first: " + (str(len(proposals)) if proposals else "none")]
-    for proposal in proposals:
-        lines.append(f"  {proposal.origin.label}: {texts.shape(proposal.architecture)} {texts.settings(proposal.hyperparameters)}")
+    lines += [
+        f"  {one.origin.label}: {texts.shape(one.architecture)} {texts.settings(one.hyperparameters)}"
+        for one in proposals
+    ]
     lines.append("Varied:" + ("" if plan["space"] else " nothing but the architecture"))
     lines += [f"  {name}: {_distribution(content)}" for name, content in plan["space"].items()]
     lines.append(f"Fixed: {texts.settings(plan['fixed'])}")
@@ -94,7 +99,8 @@ def _distribution(content: Mapping[str, Any]) -> str:
 def _needs(plan: Mapping[str, Any]) -> list[str]:
     memory = plan["memory"]
     return [
-        f"Memory, predicted at micro-batch {memory['micro_batch']}: {texts.size(memory['smallest'])} for the smallest shape, "
+        f"Memory, predicted at micro-batch {memory['micro_batch']}: {texts.size(memory['smallest'])} for the smallest "
+        "shape, "
         f"{texts.size(memory['largest'])} for the largest ({texts.size(memory['floor_of_largest'])} at micro-batch 1)"
     ]
 

@@ -62,7 +62,9 @@ class Predicate:
                 parts = [left, right]
             case ast.Name(id=name):
                 if name not in names:
-                    raise ValueError(f"{name!r} in {self.text!r} is no dimension; there are {', '.join(names) or 'none'}")
+                    raise ValueError(
+                        f"{name!r} in {self.text!r} is no dimension; there are {', '.join(names) or 'none'}"
+                    )
                 parts = []
             case ast.Constant(value=value) if type(value) in (int, float):
                 parts = []

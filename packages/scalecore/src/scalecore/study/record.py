@@ -46,4 +46,5 @@ def proposal_from(content: Mapping[str, Any]) -> Proposal:
 
 
 def architecture_from(content: Mapping[str, Any]) -> Architecture:
+    """The architecture that `attrs.asdict` stored."""
     return Architecture(**content)

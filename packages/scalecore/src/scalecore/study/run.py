@@ -8,15 +8,17 @@ import signal
 import socket
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
+import yaml
+
 from scalecore.config.load import LoadedExperiment, Resolved, to_plain
-from scalecore.errors import PluginError, RefusedError, ScalecoreError
+from scalecore.errors import RefusedError
 from scalecore.execution.folder import AttemptFolder
 from scalecore.files import read_json, write_text
 from scalecore.protocols import Executor, ExecutorContext
 from scalecore.readings import Finding
+from scalecore.study.components import create
 from scalecore.study.control import StopRequests
 from scalecore.study.driver import Driver
 from scalecore.study.identity import binding
@@ -24,6 +26,7 @@ from scalecore.study.journal import Journal
 from scalecore.study.layout import StudyFolder, output_folder
 from scalecore.study.lock import StudyLock, is_alive
 from scalecore.study.plan import Plan, build_plan
+from scalecore.study.session import Session
 from scalecore.study.state import StudyState, replay
 from scalecore.trials import StudyEnd
 
@@ -42,8 +45,8 @@ def run_study(
 ) -> StudyEnd:
     """Run or resume the study of an experiment file to its end, and say how it ended.
 
-    `registry` are the arguments with which attempts build their registry. Raises the errors of `scalecore.errors`; whatever is
-    raised, what was finished is in the journal.
+    `registry` are the arguments with which attempts build their registry. Raises the errors of `scalecore.errors`;
+    whatever is raised, what was finished is in the journal.
     """
     folder = StudyFolder(output_folder(resolved.experiment))
     _make(folder)
@@ -58,20 +61,15 @@ def run_study(
         _refuse_findings(plan.findings)
         with StopRequests(folder) as requests:
             _end_orphans(folder, state)
-            write_text(folder.source, loaded.source.text)
-            executor = _executor(resolved, folder)
-            driver = Driver(
-                plan,
-                folder=folder,
-                journal=journal,
-                state=state,
-                executor=executor,
-                requests=requests,
-                registry=registry,
-                verbosity=verbosity,
+            write_text(folder.source, yaml.safe_dump(plan.experiment, sort_keys=False, allow_unicode=True))
+            executor: Executor = create(
+                "executor",
+                resolved.executor,
+                ExecutorContext(folder=folder.path, slots=resolved.experiment.execution.slots),
             )
-            _begin(driver, plan, state, journal, resolved.experiment.search.trials)
-            return driver.run()
+            session = Session(plan, folder=folder, journal=journal, state=state, verbosity=verbosity)
+            _begin(session, resolved.experiment.search.trials)
+            return Driver(session, executor=executor, requests=requests, lock=lock, registry=registry).run()
     finally:
         if journal is not None:
             journal.close()
@@ -85,37 +83,27 @@ def _make(folder: StudyFolder) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise RefusedError(f"{folder.path}: the study's folder cannot be written: {error.strerror}; give another `output`") from None
+        raise RefusedError(
+            f"{folder.path}: the study's folder cannot be written: {error.strerror}; give another `output`"
+        ) from None
     foreign = [path.name for path in folder.path.iterdir() if not path.name.startswith(".")]
     if foreign and not folder.journal.exists():
         raise RefusedError(
-            f"{folder.path}: this folder holds other files ({', '.join(sorted(foreign)[:3])}) and no study; give another `output`"
+            f"{folder.path}: this folder holds other files ({', '.join(sorted(foreign)[:3])}) and no study; give "
+            "another `output`"
         )
 
 
-def _executor(resolved: Resolved, folder: StudyFolder) -> Executor:
-    component = resolved.executor
-    context = ExecutorContext(folder=folder.path, slots=resolved.experiment.execution.slots)
-    try:
-        executor: Executor = component.record.factory(component.options, context)
-    except ScalecoreError:
-        raise
-    except Exception as error:
-        raise PluginError(f"executor {component.record.name!r} cannot start: {type(error).__name__}: {error}") from error
-    return executor
-
-
-def _begin(driver: Driver, plan: Plan, state: StudyState, journal: Journal, total: int) -> None:
-    if not state.experiment:
-        driver.record("study", {"experiment": plan.experiment, "plan": plan.plain()})
-    elif state.experiment != json.loads(json.dumps(plan.experiment)):
-        driver.record("study", {"experiment": plan.experiment, "plan": plan.plain()})
-    if journal.torn is not None:
-        driver.record("repaired", {"message": f"a torn last line of the journal was set aside as {journal.torn.name}"})
-    driver.record(
-        "run_started",
-        {"pid": os.getpid(), "host": socket.gethostname(), "versions": plan.versions, "total": total},
-    )
+def _begin(session: Session, total: int) -> None:
+    """The first lines of this run: the experiment where it is new or changed, a repair, who runs what."""
+    plan = session.plan
+    if session.state.experiment != plan.experiment:
+        session.record("study", {"experiment": plan.experiment, "plan": plan.plain()})
+    if session.journal.torn is not None:
+        name = session.journal.torn.name
+        session.record("repaired", {"message": f"a torn last line of the journal was set aside as {name}"})
+    me = {"pid": os.getpid(), "host": socket.gethostname()}
+    session.record("run_started", {**me, "versions": plan.versions, "total": total})
 
 
 def _refuse_another_experiment(folder: StudyFolder, state: StudyState, experiment: Mapping[str, Any]) -> None:
@@ -127,8 +115,10 @@ def _refuse_another_experiment(folder: StudyFolder, state: StudyState, experimen
     if changes:
         lines = "\n".join(f"  {path}: {before} -> {after}" for path, before, after in changes)
         raise RefusedError(
-            f"{folder.path} holds a study of another experiment; these settings differ (in the study -> in the file):\n{lines}\n"
-            "Give another `output` or `name`, or undo the change. search.trials, loggers, monitors and execution may change.",
+            f"{folder.path} holds a study of another experiment; these settings differ (in the study -> in the "
+            f"file):\n{lines}\n"
+            "Give another `output` or `name`, or undo the change. search.trials, loggers, monitors and execution may "
+            "change.",
             guard="G22",
         )
 
@@ -141,7 +131,8 @@ def _refuse_changed_code(folder: StudyFolder, state: StudyState, plan: Plan, *, 
     if changes and not allow_changed_code:
         text = ", ".join(f"{name} {old} -> {new}" for name, old, new in changes)
         raise RefusedError(
-            f"{folder.path}: the code changed since the study was last run ({text}); results of two versions would be mixed. "
+            f"{folder.path}: the code changed since the study was last run ({text}); results of two versions would be "
+            "mixed. "
             "Go back to the former version, or pass --allow-changed-code: every record names its versions",
             guard="G26",
         )
@@ -162,11 +153,11 @@ def _end_orphans(folder: StudyFolder, state: StudyState) -> None:
     for trial in state.unfinished:
         for index in range(len(trial.attempts)):
             process = read_json(AttemptFolder(folder.attempt(trial.number, index)).process) or {}
-            pid, started = process.get("pid"), process.get("started")
+            pid, started = int(process.get("pid", 0)), process.get("started")
             while is_alive(pid, started) and time.monotonic() < deadline:
                 time.sleep(0.05)
             if is_alive(pid, started):
-                os.killpg(int(pid), signal.SIGKILL)
+                os.killpg(pid, signal.SIGKILL)
 
 
 def _differences(was: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:

@@ -1,7 +1,7 @@
 """The smoke step: one step on the smallest and one on the largest shape before the study costs anything.
 
-It finds what would make every trial worthless: a sampled hyper-parameter that nobody reads (G03), a model whose size is not its
-formula's (G04), outputs of the wrong shape (G11), an objective that is not measured (G23).
+It finds what would make every trial worthless: a sampled hyper-parameter that nobody reads (G03), a model whose size is
+not its formula's (G04), outputs of the wrong shape (G11), an objective that is not measured (G23).
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ def smoke_steps(
 ) -> dict[str, Any] | None:
     """Run both steps; what they measured, or None when a stop was asked for meanwhile.
 
-    Raises `RefusedError` with the first thing that does not hold. A largest shape that the monitors refuse is left out, and said.
+    Raises `RefusedError` with the first thing that does not hold. A largest shape that the monitors refuse is left out,
+    and said.
     """
     shapes = {"smallest": plan.grid.architectures[0], "largest": plan.grid.architectures[-1]}
     results: dict[str, Any] = {}
@@ -91,13 +92,16 @@ def _one_step(
         if requests.asked or late:
             executor.stop(handle, kill=True)
             if late:
-                raise StudyError(f"the smoke step of {architecture.id} took longer than {limit:.0f} s (execution.hang_after)")
+                raise StudyError(
+                    f"the smoke step of {architecture.id} took longer than {limit:.0f} s (execution.hang_after)"
+                )
             return None
         time.sleep(0.02)
     result = attempt.read_result(label)
     if result is None:
         raise StudyError(
-            f"the smoke step of {architecture.id} ended with exit code {status.exit_code} and no result:\n{attempt.log_tail()}"
+            f"the smoke step of {architecture.id} ended with exit code {status.exit_code} and no "
+            f"result:\n{attempt.log_tail()}"
         )
     if result["state"] != "completed":
         model = plan.resolved.model

@@ -23,8 +23,7 @@ def study_status(folder: StudyFolder) -> dict[str, Any]:
     state = replay(read_journal(folder.journal))
     runner = runner_of(folder)
     records = state.records
-    direction = state.experiment["objective"]["direction"] if state.experiment else "minimize"
-    best = best_trial(records, direction=direction)
+    best = best_trial(records, direction=state.experiment["objective"]["direction"]) if state.experiment else None
     counts: dict[str, int] = {}
     for record in records:
         counts[record.state] = counts.get(record.state, 0) + 1
@@ -39,7 +38,9 @@ def study_status(folder: StudyFolder) -> dict[str, Any]:
             "counts": counts,
             "duplicates_avoided": state.duplicates_avoided,
             "metric": state.experiment["objective"]["metric"] if state.experiment else None,
-            "best": None if best is None else {"number": best.number, "value": best.value, "shape": texts.shape(best.architecture)},
+            "best": None
+            if best is None
+            else {"number": best.number, "value": best.value, "shape": texts.shape(best.architecture)},
             "unfinished": [_unfinished(folder, state, number) for number in (t.number for t in state.unfinished)],
             "seconds_left": seconds_left(records, total=state.total, slots=1, running=[]) if records else None,
             "degraded": state.degraded,
@@ -51,9 +52,13 @@ def study_status(folder: StudyFolder) -> dict[str, Any]:
 def status_lines(status: Mapping[str, Any]) -> list[str]:
     """The same for people."""
     counts = ", ".join(f"{count} {state}" for state, count in sorted(status["counts"].items())) or "none yet"
-    lines = [f"{status['name']}: {status['state']}; {status['finished']} of {status['total']} trials finished ({counts})"]
+    lines = [
+        f"{status['name']}: {status['state']}; {status['finished']} of {status['total']} trials finished ({counts})"
+    ]
     if status["runner"]:
-        lines.append(f"run by process {status['runner']['pid']} on {status['runner']['host']} since {status['runner']['since']}")
+        lines.append(
+            f"run by process {status['runner']['pid']} on {status['runner']['host']} since {status['runner']['since']}"
+        )
     if status["best"]:
         best = status["best"]
         lines.append(f"best: {status['metric']} {best['value']:.4f}, trial {best['number']}, {best['shape']}")

@@ -1,4 +1,7 @@
-"""Which code a result comes from: versions of the distributions, and a fingerprint of the sources of scalecore and its plugins."""
+"""Which code a result comes from.
+
+Versions of the distributions, and a fingerprint of the sources of scalecore and its plugins.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""One trial: from a module and windows to metrics and checkpoints."""

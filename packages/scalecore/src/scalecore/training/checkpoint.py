@@ -1,8 +1,8 @@
 """Checkpoints that are whole or absent, and are read without executing anything from the file.
 
 A checkpoint is one file of `torch.save` with a JSON file beside it that holds its size and CRC-32. It is written to a
-temporary file, flushed and renamed; the one before is kept as `previous`, so that a torn or damaged newest one costs one
-interval and not the trial. Loading uses `weights_only=True`: tensors and plain containers, no pickled code.
+temporary file, flushed and renamed; the one before is kept as `previous`, so that a torn or damaged newest one costs
+one interval and not the trial. Loading uses `weights_only=True`: tensors and plain containers, no pickled code.
 """
 
 from __future__ import annotations
@@ -51,7 +51,10 @@ def save(folder: Path, state: dict[str, Any]) -> Path:
 
 
 def load_newest(folders: Iterable[Path]) -> tuple[dict[str, Any], Path, list[str]] | None:
-    """The newest valid checkpoint of `folders` (newest attempt first): its state, its path, and what had to be passed over."""
+    """The newest valid checkpoint of `folders` (newest attempt first).
+
+    Its state, its path, and what had to be passed over.
+    """
     passed: list[str] = []
     for folder in folders:
         for path in (folder / NEWEST, folder / PREVIOUS):

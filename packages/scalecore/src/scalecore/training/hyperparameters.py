@@ -11,7 +11,11 @@ __all__ = ["CORE_HYPERPARAMETERS", "Hyperparameters", "declared"]
 CORE_HYPERPARAMETERS = (
     Hyperparameter(name="learning_rate", default=3e-4, low=1e-8, high=10.0, help="Peak learning rate of AdamW."),
     Hyperparameter(
-        name="weight_decay", default=1e-3, low=0.0, high=10.0, help="Decoupled weight decay of matrices; none on biases and norms."
+        name="weight_decay",
+        default=1e-3,
+        low=0.0,
+        high=10.0,
+        help="Decoupled weight decay of matrices; none on biases and norms.",
     ),
     Hyperparameter(name="warmup_steps", default=100, low=0, high=10_000_000, help="Optimizer steps of linear warm-up."),
     Hyperparameter(name="epochs", default=50, low=1, high=1_000_000, help="Passes over the training windows, at most."),
@@ -29,7 +33,10 @@ def declared(model: Sequence[Hyperparameter]) -> dict[str, Hyperparameter]:
 
 
 class Hyperparameters:
-    """The values of one trial by name. Every read is recorded, so that a value that nobody used is found (guard G03)."""
+    """The values of one trial by name.
+
+    Every read is recorded, so that a value that nobody used is found (guard G03).
+    """
 
     def __init__(self, values: Mapping[str, Value]) -> None:
         self._values = dict(values)
@@ -37,7 +44,9 @@ class Hyperparameters:
 
     def __getitem__(self, name: str) -> Value:
         if name not in self._values:
-            raise KeyError(f"hyper-parameter {name!r} was read but is not declared; declared are: {', '.join(self._values)}")
+            raise KeyError(
+                f"hyper-parameter {name!r} was read but is not declared; declared are: {', '.join(self._values)}"
+            )
         self._read.add(name)
         return self._values[name]
 

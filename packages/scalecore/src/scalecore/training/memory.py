@@ -1,9 +1,10 @@
 """What a trial needs: a prediction from the shape alone, made without torch.
 
 16 bytes per parameter (weights, gradients, two moments of Adam, float32) are a floor that no micro-batch removes; saved
-activations grow with the micro-batch. The factor covers what the closed form of a family does not count (temporary tensors,
-freed blocks that the C library keeps), the constant the process itself with torch imported. On twelve CPU shapes measured
-peaks were 1.15 to 1.91 times the uncorrected sum; a factor of 2 on activations is the safe side of that.
+activations grow with the micro-batch. The factor covers what the closed form of a family does not count (temporary
+tensors, freed blocks that the C library keeps), the constant the process itself with torch imported. On twelve CPU
+shapes measured peaks were 1.15 to 1.91 times the uncorrected sum; a factor of 2 on activations is the safe side of
+that.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Metrics of a whole split, computed once per epoch from its logits. torch, not scikit-learn, whose import costs as much as torch's."""
+"""Metrics of a whole split, computed once per epoch from its logits.
+
+Torch, not scikit-learn, whose import costs as much as torch's.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,7 @@ def binary_metrics(logits_N: Tensor, labels_N: Tensor) -> dict[str, Any]:
 
 
 def multiclass_metrics(logits_NC: Tensor, labels_N: Tensor) -> dict[str, Any]:
-    """Accuracy, one-against-rest AUC, precision, recall and F1 as means over the classes that occur, confusion matrix by rows."""
+    """Accuracy, confusion matrix by rows; one-against-rest AUC, precision, recall, F1 as means over present classes."""
     classes = logits_NC.shape[1]
     probability_NC = torch.softmax(logits_NC.double(), dim=1)
     label_N = labels_N.long()
@@ -65,7 +68,8 @@ def multiclass_metrics(logits_NC: Tensor, labels_N: Tensor) -> dict[str, Any]:
         "recall": float((true / of_label.clamp(min=1))[occurs].mean()),
         "f1": float((2 * true / (of_label + of_prediction).clamp(min=1))[occurs].mean()),
         "confusion_matrix": matrix.tolist(),
-        "predictions": _range(probability_NC.max(1).values) | {"most_common_share": float(of_prediction.max() / matrix.sum())},
+        "predictions": _range(probability_NC.max(1).values)
+        | {"most_common_share": float(of_prediction.max() / matrix.sum())},
     }
 
 

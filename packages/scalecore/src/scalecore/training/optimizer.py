@@ -11,7 +11,8 @@ __all__ = ["build_optimizer", "learning_rate_at"]
 
 
 def build_optimizer(module: nn.Module, *, learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
-    """Biases, norm scales and other vectors are not decayed: shrinking them changes the function's scale, not its complexity.
+    """Biases, norm scales and other vectors are not decayed: shrinking them changes the function's scale, not its
+    complexity.
 
     Fused, since the foreach variant needs the size of the parameters once more.
     """

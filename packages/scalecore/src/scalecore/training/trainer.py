@@ -1,6 +1,7 @@
 """Trains one trial: a loop that can be stopped at every step and continued as if it had not been.
 
-Losses are sums over windows divided by the number of windows, whatever the micro-batches were. Test data is never touched here.
+Losses are sums over windows divided by the number of windows, whatever the micro-batches were. Test data is never
+touched here.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from scalecore.training.tasks import Task
 
 __all__ = ["Diverged", "Monitor", "Trainer", "TrainingPlan"]
 
-# A training loss this many times that of the first epoch, or of an untrained model, is an explosion and not a bad epoch.
+# A training loss this many times that of the first epoch, or of an untrained model, is an explosion and not a bad
+# epoch.
 EXPLOSION = 100.0
 EVALUATION_BATCH = 512
 
@@ -32,7 +34,10 @@ class Diverged(Exception):
 
 @frozen(kw_only=True)
 class TrainingPlan:
-    """How to train, apart from the sampled hyper-parameters; from `training:` and `objective:` of the experiment file."""
+    """How to train, apart from the sampled hyper-parameters.
+
+    From `training:` and `objective:` of the experiment file.
+    """
 
     effective_batch: int
     micro_batch: int
@@ -158,11 +163,12 @@ class Trainer:
             group["lr"] = rate
         self.module.train()
         self.optimizer.zero_grad(set_to_none=True)
-        for micro_M in indices_B.split(self.plan.micro_batch):
+        for micro_M in torch.split(indices_B, self.plan.micro_batch):
             x_MTF, y_M = self.train.batch(micro_M)
             loss = self.task.loss_sum(self.module(x_MTF), y_M)
-            # Divided by the windows of the whole step: a short last micro-batch, or a short last step, weighs what it holds.
-            (loss / len(indices_B)).backward()
+            # Divided by the windows of the whole step: a short last micro-batch, or a short last step, weighs what it
+            # holds.
+            torch.autograd.backward(loss / len(indices_B))
             self._loss_sum += loss.detach()
         limit = self.plan.gradient_clip
         norm = nn.utils.clip_grad_norm_(self.module.parameters(), math.inf if limit is None else limit)
@@ -183,7 +189,9 @@ class Trainer:
         count = len(source) if limit is None else min(limit, len(source))
         total = torch.zeros((), dtype=self._real, device=self.device)
         logits, labels = [], []
-        for indices_B in torch.arange(count, device=self.device).split(max(EVALUATION_BATCH, self.plan.micro_batch)):
+        for indices_B in torch.split(
+            torch.arange(count, device=self.device), max(EVALUATION_BATCH, self.plan.micro_batch)
+        ):
             x_BTF, y_B = source.batch(indices_B)
             logits_BC = self.module(x_BTF)
             total += self.task.loss_sum(logits_BC, y_B)
@@ -248,7 +256,10 @@ class Trainer:
         return value < than - by if self.plan.direction == "minimize" else value > than + by
 
     def value(self) -> float | None:
-        """The objective as its reduction says: of the best epoch or of the last one (guard G05); None before the first."""
+        """The objective as its reduction says: of the best epoch or of the last one (guard G05).
+
+        None before the first.
+        """
         line = self.progress.best if self.plan.reduction == "best" else self.last
         return None if line is None else self._objective(line)
 
@@ -256,7 +267,10 @@ class Trainer:
     """The line of the last epoch that ended."""
 
     def _epoch_order(self) -> Tensor:
-        """[windows] the permutation of this epoch: a function of seed and epoch, so that a position in it is two numbers."""
+        """[windows] the permutation of this epoch.
+
+        A function of seed and epoch, so that a position in it is two numbers.
+        """
         epoch = self.progress.epoch
         if self._order is None or self._order[0] != epoch:
             generator = torch.Generator().manual_seed((self.plan.seed * 1_000_003 + epoch) % 2**63)

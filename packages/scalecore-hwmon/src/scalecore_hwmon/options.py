@@ -1,0 +1,93 @@
+"""The options of the monitors, as they stand in an experiment file. Sizes are decimal: 1 GB is 10^9 bytes."""
+
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Le
+from attrs import frozen
+
+from scalecore.options import option
+
+OnMissing = Literal["warn", "refuse", "ignore"]
+
+
+@frozen(kw_only=True)
+class MemoryOptions:
+    """`use: memory`."""
+
+    min_free_gb: Annotated[float, Ge(0)] = option(8.0, help="Refuse to start a study with less memory free than this.")
+    warn_free_gb: Annotated[float, Ge(0)] = option(16.0, help="Warn before a study with less memory free than this.")
+    max_share: Annotated[float, Gt(0), Le(1)] = option(
+        0.85, help="What the trials may use, as a share of the limit. [G40]"
+    )
+    limit_gb: Annotated[float, Gt(0)] | None = option(
+        None,
+        help="A limit of your own for the trials; by default the smaller one of physical memory and container limit.",
+    )
+    reserve_gb: Annotated[float, Ge(0)] | None = option(
+        None,
+        help="Memory that admission leaves alone; by default 10 % of what the machine or container has, at least 2 GB.",
+    )
+    margin: Annotated[float, Ge(1)] = option(1.15, help="A trial is admitted by its predicted memory times this.")
+    stop_below_gb: Annotated[float, Ge(0)] = option(
+        0.5, help="Stop the trial that uses most when the machine or container has less left than this. [G40]"
+    )
+    interval: Annotated[float, Gt(0)] = option(0.1, help="Seconds between two samples while a trial runs.")
+
+
+@frozen(kw_only=True)
+class ThermalOptions:
+    """`use: thermal`."""
+
+    watch_at: Annotated[float, Gt(0)] = option(
+        70.0, help="From this temperature, in °C, the machine is reported as warm."
+    )
+    pause_at: Annotated[float, Gt(0)] = option(85.0, help="Pause the study from this temperature, in °C.")
+    resume_below: Annotated[float, Gt(0)] = option(80.0, help="Go on below this temperature, in °C.")
+    stop_at: Annotated[float, Gt(0)] = option(95.0, help="Checkpoint and stop the study from this temperature, in °C.")
+    min_pause: Annotated[float, Ge(0)] = option(60.0, help="Shortest pause, in seconds.")
+    confirm: Annotated[int, Ge(1)] = option(3, help="So many samples in a row must agree before anything is done.")
+    on_missing: OnMissing = option(
+        "warn", help="What to do where no temperature can be read: `warn`, `refuse` to run, or `ignore`. [G41]"
+    )
+    sensors: list[str] = option(
+        factory=list,
+        help="Sensors that decide, as `chip` or `chip/label`; by default those of processors and GPUs, else all.",
+    )
+    interval: Annotated[float, Gt(0)] = option(2.0, help="Seconds between two samples.")
+
+    def __attrs_post_init__(self) -> None:
+        if not self.resume_below < self.pause_at < self.stop_at:
+            raise ValueError(
+                f"resume_below ({self.resume_below:g}) must be below pause_at ({self.pause_at:g}), "
+                f"and that below stop_at ({self.stop_at:g})"
+            )
+        if self.watch_at > self.pause_at:
+            raise ValueError(f"watch_at ({self.watch_at:g}) must not be above pause_at ({self.pause_at:g})")
+
+
+@frozen(kw_only=True)
+class DiskOptions:
+    """`use: disk`."""
+
+    min_free_gb: Annotated[float, Ge(0)] = option(10.0, help="Refuse to start with less free than this. [G44]")
+    stop_below_gb: Annotated[float, Ge(0)] = option(
+        2.0, help="Checkpoint and stop the study when less than this is left. [G44]"
+    )
+    interval: Annotated[float, Gt(0)] = option(10.0, help="Seconds between two samples.")
+
+
+@frozen(kw_only=True)
+class GpuOptions:
+    """`use: gpu`."""
+
+    devices: list[Annotated[int, Ge(0)]] = option(
+        factory=list, help="GPUs to look at, by NVML's index (that of `nvidia-smi`); all of them by default."
+    )
+    max_share: Annotated[float, Gt(0), Le(1)] = option(
+        0.9, help="What a trial may use, as a share of the GPU's memory."
+    )
+    margin: Annotated[float, Ge(1)] = option(1.15, help="A trial is admitted by its predicted memory times this.")
+    on_missing: OnMissing = option(
+        "warn", help="What to do where no GPU can be read: `warn`, `refuse` to run, or `ignore`. [G41]"
+    )
+    interval: Annotated[float, Gt(0)] = option(2.0, help="Seconds between two samples.")

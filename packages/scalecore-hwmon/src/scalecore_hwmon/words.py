@@ -1,0 +1,24 @@
+"""Words for people, and the one finding that all monitors share: what to say where nothing can be read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scalecore.readings import Finding
+
+if TYPE_CHECKING:
+    from scalecore_hwmon.options import OnMissing
+
+GB = 10**9
+
+
+def size(amount: float) -> str:
+    """Bytes as `21.3 GB`, or as `255 MB` below one gigabyte."""
+    return f"{amount / 1e9:.1f} GB" if abs(amount) >= 1e9 else f"{amount / 1e6:.0f} MB"
+
+
+def missing_finding(subject: str, message: str, *, on_missing: OnMissing, remedy: str) -> Finding:
+    """What a check says where a sensor is missing: never silent, whatever the policy (guard G41)."""
+    if on_missing == "ignore":
+        return Finding(level="ok", subject=subject, message=f"{message} (on_missing: ignore)")
+    return Finding(level=on_missing, subject=subject, message=message, remedy=remedy)

@@ -1,0 +1,84 @@
+# ruff: noqa: N803, N806 - the upper-case suffixes are the shapes, see the legend
+"""PatchTST with mixed channels: patches over all features, a pre-norm encoder, one linear head.
+
+After Nie et al., "A Time Series is Worth 64 Words" (ICLR 2023), but with the features of a patch flattened together,
+where that paper runs the encoder once per feature. Shape suffixes: B windows, T time steps, F features, N patches,
+K = patch_len·F, D d_model, M = N·D, C outputs.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own name for it
+from torch import nn
+
+from scalecore_patchtst.layers import EncoderLayer, Linear, RevIN
+
+__all__ = ["PatchTST"]
+
+
+class PatchTST(nn.Module):
+    """From x[batch, context, features] to logits[batch, outputs].
+
+    Patches are aligned with the end of the window: where `stride` leaves a rest, the oldest steps are left out, never
+    the latest. Only the first `n_patches` of the learned positions are used: the gradient of the `spare_positions`
+    after them is zero, every other parameter takes part.
+    """
+
+    def __init__(
+        self,
+        *,
+        context: int,
+        features: int,
+        outputs: int,
+        patch_len: int,
+        stride: int,
+        revin: bool,
+        d_model: int,
+        n_layers: int,
+        n_heads: int,
+        d_ff: int,
+        spare_positions: int,
+        dropout: float,
+        head_dropout: float,
+    ) -> None:
+        super().__init__()
+        self.context, self.features = context, features
+        self.patch_len, self.stride = patch_len, stride
+        self.dropout, self.head_dropout = dropout, head_dropout
+        self.n_patches = (context - patch_len) // stride + 1
+        self.revin = RevIN(features) if revin else None
+        self.embedding = Linear(patch_len * features, d_model)
+        self.embedding.draw()
+        # Small beside the embedded patches, whose variance is about 1: content counts first, position is learned.
+        self.positions = nn.Parameter(torch.empty(self.n_patches + spare_positions, d_model).uniform_(-0.02, 0.02))
+        self.layers = nn.ModuleList(
+            EncoderLayer(d_model=d_model, n_heads=n_heads, d_ff=d_ff, n_layers=n_layers, dropout=dropout)
+            for _ in range(n_layers)
+        )
+        self.norm = nn.LayerNorm(d_model)
+        self.head = Linear(self.n_patches * d_model, outputs)
+        # Logits start near 0 at any width, so the first loss is that of knowing nothing; zeros would stop the gradient.
+        self.head.draw(gain=0.1)
+
+    def forward(self, x_BTF: torch.Tensor) -> torch.Tensor:
+        """Logits [B, C]; raises `ValueError` where the input is not [B, T, F] of the context and features built for."""
+        if x_BTF.ndim != 3 or x_BTF.shape[1:] != (self.context, self.features):
+            raise ValueError(
+                f"expected an input of shape [batch, {self.context}, {self.features}] (batch, context, features), "
+                f"got {list(x_BTF.shape)}"
+            )
+        if self.revin is not None:
+            x_BTF = self.revin(x_BTF)
+        x_BND = self.embedding(self._patches(x_BTF)) + self.positions[: self.n_patches]
+        x_BND = F.dropout(x_BND, self.dropout, self.training)
+        for layer in self.layers:
+            x_BND = layer(x_BND)
+        flat_BM = F.dropout(self.norm(x_BND).flatten(1), self.head_dropout, self.training)
+        logits_BC: torch.Tensor = self.head(flat_BM)
+        return logits_BC
+
+    def _patches(self, x_BTF: torch.Tensor) -> torch.Tensor:
+        """[B, T, F] -> [B, N, K], each patch in order of time: a view, as whole rows of the window lie side by side."""
+        unused = (self.context - self.patch_len) % self.stride
+        return x_BTF[:, unused:].flatten(1).unfold(1, self.patch_len * self.features, self.stride * self.features)

@@ -1,0 +1,31 @@
+"""What scalecore finds through the entry point: the model family `patchtst`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scalecore import hookimpl
+from scalecore.records import ModelRecord
+from scalecore_patchtst.options import PatchTSTOptions
+
+if TYPE_CHECKING:
+    from scalecore.protocols import ModelFamily
+
+
+def _patchtst(options: PatchTSTOptions) -> ModelFamily:
+    from scalecore_patchtst.family import PatchTSTFamily
+
+    return PatchTSTFamily(options)
+
+
+@hookimpl
+def scalecore_models() -> list[ModelRecord]:
+    """The one family of this package."""
+    return [
+        ModelRecord(
+            name="patchtst",
+            summary="Transformer encoder over patches of the window, all features mixed in each patch.",
+            options=PatchTSTOptions,
+            factory=_patchtst,
+        )
+    ]

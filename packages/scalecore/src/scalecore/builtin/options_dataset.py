@@ -1,0 +1,70 @@
+"""Options of the dataset `parquet`."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from annotated_types import Ge, MinLen
+from attrs import frozen
+
+from scalecore.data.options import Normalisation, Split, TargetOptions
+from scalecore.options import ExistingFile, option
+
+__all__ = ["LabelTarget", "ParquetOptions", "PriceColumns", "PriceTarget"]
+
+
+@frozen(kw_only=True)
+class PriceColumns:
+    """Which columns hold the prices of the target, spelt as in the file."""
+
+    close: str = option("Close", help="The closing price.")
+    high: str = option("High", help="The highest price; read only by a target with `price: high`.")
+
+
+@frozen(kw_only=True)
+class PriceTarget(TargetOptions):
+    """A target computed from prices: `kind: threshold`, `direction` or `forward_return`."""
+
+    columns: PriceColumns = option(factory=PriceColumns, help="The columns with the prices.")
+
+
+@frozen(kw_only=True)
+class LabelTarget:
+    """A target that a column holds already: its value in row t is the label of the window that ends there."""
+
+    kind: Literal["label"] = option("label", help="The labels are in a column.")
+    column: str = option(help="The column with the labels: 0 and 1, class numbers from 0, or numbers to forecast.")
+    horizon: Annotated[int, Ge(0)] = option(
+        1, help="Rows after its own that a label was made from; the purge between the parts of the split covers them."
+    )
+    task: Literal["binary", "multiclass", "forecast"] | None = option(
+        None,
+        help="What the labels are; by default 0 and 1 are binary, other whole numbers classes, all else a forecast.",
+    )
+
+
+@frozen(kw_only=True)
+class ParquetOptions:
+    """A table in a parquet or CSV file, one row for each moment in time, ascending and without duplicates."""
+
+    path: ExistingFile = option(help="The file: `.parquet`, `.pq`, `.csv`, or `.csv.gz`.")
+    time: str | None = option(
+        None,
+        help="Column or index with the times; by default the index if it is one of dates, else a column named Date, "
+        "date, Datetime, datetime, Time, time, Timestamp or timestamp.",
+    )
+    features: Annotated[list[str], MinLen(1)] = option(help="The columns that the model sees, in this order.")
+    target: PriceTarget | LabelTarget = option(help="What is predicted; `kind` tells how.")
+    context: Annotated[int, Ge(1)] = option(60, help="Rows of a window.")
+    split: Split = option(factory=Split, help="Which windows train, validate and test.")
+    normalise: Normalisation = option("standard", help="How features are scaled; fit on training rows only.")
+    start: str | None = option(None, help="First date to use, such as 1999-03-10.")
+    end: str | None = option(None, help="Last date to use; nothing after it is read, by labels neither.")
+
+    def __attrs_post_init__(self) -> None:
+        for name, text in (("start", self.start), ("end", self.end)):
+            try:
+                aware = text is not None and datetime.fromisoformat(text).tzinfo is not None
+            except ValueError:
+                raise ValueError(f"{name}: {text!r} is not a date such as 1999-03-10") from None
+            if aware:
+                raise ValueError(f"{name}: {text!r} must not name a time zone")

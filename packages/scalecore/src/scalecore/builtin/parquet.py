@@ -1,0 +1,135 @@
+"""The dataset `parquet`: any parquet or CSV file with times, declared features, and a target computed or given."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from scalecore.builtin.options_dataset import LabelTarget
+from scalecore.config.bounds import nearest
+from scalecore.data.checks import check_finite
+from scalecore.data.dates import stamp
+from scalecore.data.panel import Panel
+from scalecore.data.targets import Target, label_target, labels, target_of
+from scalecore.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from scalecore.builtin.options_dataset import ParquetOptions
+    from scalecore.builtin.tables import Table
+
+__all__ = ["ParquetDataset"]
+
+
+class ParquetDataset:
+    """A `scalecore.protocols.Dataset` over one file; every DataError names the file, and column and row where there
+    are."""
+
+    def __init__(self, options: ParquetOptions) -> None:
+        self._options = options
+
+    def panel(self) -> Panel:
+        from scalecore.builtin.tables import read_table
+
+        options = self._options
+        table = read_table(options.path, time=options.time, start=options.start, end=options.end)
+        features = tuple(options.features)
+        for feature in features:
+            if features.count(feature) > 1:
+                raise DataError(f"{options.path}: dataset.features lists {feature!r} twice")
+        values = np.column_stack([_numbers(table, name, role="feature") for name in features])
+        check_finite(values, columns=features, times=table.times, name=str(options.path))
+        target, targets = self._target(table)
+        return Panel(
+            name=options.path.name,
+            times=table.times,
+            values=values,
+            labels=targets,
+            features=features,
+            target=target,
+            context=options.context,
+            split=options.split,
+            normalise=options.normalise,
+            details={"path": str(options.path)},
+        )
+
+    def _target(self, table: Table) -> tuple[Target, npt.NDArray[np.float64]]:
+        options = self._options.target
+        if isinstance(options, LabelTarget):
+            if options.column in self._options.features:
+                raise DataError(
+                    f"{table.path}: column {options.column!r} holds the labels and is a feature too; a model would "
+                    "read the answer. Take it out of dataset.features"
+                )
+            raw = _numbers(table, options.column, role="label column", keep_integers=True)
+            try:
+                target = label_target(raw, column=options.column, horizon=options.horizon, task=options.task)
+            except DataError as error:
+                raise DataError(f"{table.path}: {error}") from None
+            return target, raw.astype(np.float64)
+        target = target_of(options, columns={"close": options.columns.close, "high": options.columns.high})
+        prices = {role: _prices(table, name) for role, name in target.columns.items()}
+        return target, labels(target, close=prices["close"], price=prices[target.price or "close"])
+
+
+def _prices(table: Table, name: str) -> npt.NDArray[np.float64]:
+    prices = _numbers(table, name, role="price column").astype(np.float64)
+    check_finite(prices[:, None], columns=[name], times=table.times, name=str(table.path))
+    bad = np.flatnonzero(prices <= 0)
+    if len(bad):
+        row = int(bad[0])
+        raise DataError(
+            f"{table.path}: price column {name!r} is {prices[row]:g} in row {row} ({stamp(table.times[row])}); prices "
+            "are above zero"
+        )
+    return prices
+
+
+def _numbers(table: Table, name: str, *, role: str, keep_integers: bool = False) -> npt.NDArray[Any]:
+    """A column as float64 [rows], missing as NaN; whole numbers stay int64 with `keep_integers`."""
+    import pandas as pd
+    from pandas.api import types
+
+    if name not in table.frame.columns:
+        raise DataError(f"{table.path}: there is no {role} {name!r}; {_suggest(name, list(table.frame.columns))} [G55]")
+    column = table.frame[name]
+    if isinstance(column, pd.DataFrame):
+        raise DataError(f"{table.path}: {column.shape[1]} columns are named {name!r}; names must be unique [G55]")
+    if types.is_numeric_dtype(column.dtype) and not types.is_complex_dtype(column.dtype):
+        if keep_integers and types.is_integer_dtype(column.dtype) and not column.hasnans:
+            return column.to_numpy(dtype=np.int64)
+        return column.to_numpy(dtype=np.float64, na_value=np.nan)
+    bad = _first_text(column)
+    if bad is None:
+        return pd.to_numeric(column).to_numpy(dtype=np.float64, na_value=np.nan)
+    raise DataError(
+        f"{table.path}: {role} {name!r} is not numeric: row {bad} ({stamp(table.times[bad])}) holds "
+        f"{column.iloc[bad]!r}. Encode it as numbers, or leave the column out [G50]"
+    )
+
+
+def _first_text(column: Any) -> int | None:
+    """The first row whose value is no number; None where all of them are numbers kept as objects."""
+
+    for row, value in enumerate(column):
+        missing = value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
+        if not missing and not isinstance(value, Real | Decimal):
+            return row
+    return None
+
+
+def _suggest(name: str, known: Sequence[Any]) -> str:
+    """Another spelling of the name, the nearest one, or what there is."""
+    names = [str(one) for one in known]
+    same = [one for one in names if one.casefold() == name.casefold()]
+    if same:
+        return f"did you mean {same[0]!r}? Names are case-sensitive"
+    few = names if len(names) <= 20 else [*names[:20], f"and {len(names) - 20} more"]
+    hint = nearest(name, names)
+    return (
+        f"{hint} The columns are {', '.join(few)}" if hint.startswith("did you mean") else f"known are {', '.join(few)}"
+    )

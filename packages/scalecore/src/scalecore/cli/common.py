@@ -1,0 +1,28 @@
+"""Options that several subcommands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+__all__ = ["experiment_arguments", "plugin_options"]
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def plugin_options(function: _Function) -> _Function:
+    """Add `--no-plugins` and `--block`, given to the command as `no_plugins: bool` and `block: tuple[str, ...]`."""
+    block = click.option(
+        "--block", metavar="DIST", multiple=True, help="Leave out the plugins of a distribution; may be repeated."
+    )
+    alone = click.option("--no-plugins", is_flag=True, help="Use what scalecore itself provides, no plugins.")
+    return alone(block(function))
+
+
+def experiment_arguments(function: _Function) -> _Function:
+    """Add the arguments FILE and [KEY=VALUE]..., given as `file: str` and `overrides: tuple[str, ...]`."""
+    overrides = click.argument("overrides", metavar="[KEY=VALUE]...", nargs=-1)
+    file = click.argument("file", metavar="FILE", type=click.Path())
+    return file(overrides(function))

@@ -1,0 +1,85 @@
+"""The `scalecore` command: a table of subcommands whose modules are imported only when they run.
+
+`scalecore --help` imports click and this module, no plugin and nothing heavy. Expected errors are printed plainly with
+their own exit code (`scalecore.errors`); unexpected ones keep their traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import click
+
+from scalecore import __version__
+from scalecore.errors import ScalecoreError
+
+__all__ = ["COMMANDS", "main"]
+
+INTERRUPTED = 130
+"""The exit code after Ctrl-C outside a study, as shells count it: 128 and the number of SIGINT."""
+
+COMMANDS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
+    {
+        "run": ("scalecore.cli.study", "run", "Run a study to its end, or continue it."),
+        "plan": ("scalecore.cli.study", "plan", "Show everything that a run would do, without training."),
+        "check": ("scalecore.cli.check", "check", "Check an experiment file and its components."),
+        "status": ("scalecore.cli.study", "status", "Show how far a study is."),
+        "stop": ("scalecore.cli.study", "stop", "Ask a running study to checkpoint and end."),
+        "plugins": ("scalecore.cli.plugins", "plugins", "List plugins, their status and what they provide."),
+        "schema": ("scalecore.cli.schema", "schema", "Print the JSON Schema of the experiment file, for editors."),
+    }
+)
+"""Each subcommand with its module, the name of the command in it, and one line of help."""
+
+
+class _LazyGroup(click.Group):
+    """A group that knows its subcommands by a table and imports the module of the one that is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute, _ = COMMANDS[cmd_name]
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            near = difflib.get_close_matches(name, COMMANDS, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"commands are {', '.join(COMMANDS)}"
+            ctx.fail(f"there is no command {name!r}; {hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, _, summary) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ScalecoreError as error:
+            click.echo(str(error), err=True)
+            ctx.exit(int(error.exit_code))
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(INTERRUPTED)
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="scalecore %(version)s")
+def main() -> None:
+    """Architecture search under a parameter budget, on the hardware that you have.
+
+    Exit codes: 0 completed, 1 a bug, 2 bad file or command line, 3 plugin missing or broken, 4 data, 5 refused by a
+    guard or lock, 6 failed, 7 stopped, 8 timed out.
+    """

@@ -1,0 +1,80 @@
+"""`scalecore plugins`: what is installed, what became of it, and what it provides. Works with every plugin broken."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from scalecore.cli.common import plugin_options
+
+if TYPE_CHECKING:
+    from scalecore.plugins.discovery import Plugin
+    from scalecore.plugins.registry import Registry
+
+__all__ = ["plugins"]
+
+
+@click.command(short_help="List plugins, their status and what they provide.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("-v", "--verbose", is_flag=True, help="With summaries, locations, and the tracebacks of failed imports.")
+@plugin_options
+def plugins(*, as_json: bool, verbose: bool, no_plugins: bool, block: tuple[str, ...]) -> None:
+    """List the installed plugins, whether each can be used, why not, and what it provides."""
+    from scalecore.plugins.registry import load_registry
+
+    registry = load_registry(no_plugins=no_plugins, block=block)
+    if as_json:
+        click.echo(json.dumps(_as_json(registry), indent=2))
+        return
+    width = max((len(plugin.provider) for plugin in registry.plugins), default=0)
+    for plugin in registry.plugins:
+        click.echo(f"{plugin.provider:<{width}}  {plugin.status}{f': {plugin.reason}' if plugin.reason else ''}")
+        _write_components(registry, plugin, verbose=verbose)
+        if verbose:
+            click.echo(f"    entry point {plugin.name} = {plugin.value}, in {plugin.location}")
+            for line in (plugin.details or "").splitlines():
+                click.echo(f"    | {line}")
+    if not registry.plugins:
+        click.echo("no plugins are installed, not even scalecore's own: is scalecore installed?")
+    for rivals in registry.conflicts():
+        providers = " and ".join(f"{one.provider} {one.version}" for one in rivals)
+        click.echo(f"conflict: {rivals[0].kind} {rivals[0].name!r} is provided by {providers}; neither can be used")
+
+
+def _write_components(registry: Registry, plugin: Plugin, *, verbose: bool) -> None:
+    by_kind: dict[str, list[str]] = {}
+    for one in registry.provided_by(plugin):
+        by_kind.setdefault(one.kind, []).append(f"{one.name}: {one.record.summary}" if verbose else one.name)
+    for kind, names in by_kind.items():
+        if verbose:
+            for name in names:
+                click.echo(f"    {kind} {name}")
+        else:
+            click.echo(f"    {kind}: {', '.join(names)}")
+
+
+def _as_json(registry: Registry) -> list[dict[str, Any]]:
+    contested = {(one.kind, one.name) for rivals in registry.conflicts() for one in rivals}
+    return [
+        {
+            "name": plugin.name,
+            "module": plugin.value,
+            "distribution": plugin.distribution,
+            "version": plugin.version,
+            "location": plugin.location,
+            "status": str(plugin.status),
+            "reason": plugin.reason,
+            "components": [
+                {
+                    "kind": one.kind,
+                    "name": one.name,
+                    "summary": one.record.summary,
+                    "conflict": (one.kind, one.name) in contested,
+                }
+                for one in registry.provided_by(plugin)
+            ],
+        }
+        for plugin in registry.plugins
+    ]

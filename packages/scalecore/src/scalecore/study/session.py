@@ -1,0 +1,93 @@
+"""What the parts of one run share: plan, journal, state, strategy, loggers; and the only way to change the state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from scalecore.errors import ScalecoreError, StudyError
+from scalecore.protocols import Logger, LoggerContext, SearchStrategy
+from scalecore.study.journal import Journal
+from scalecore.study.layout import StudyFolder
+from scalecore.study.outlets import Outlets
+from scalecore.study.plan import Plan
+from scalecore.study.state import StudyState
+from scalecore.trials import StudyEnd, StudyView
+
+__all__ = ["Session"]
+
+Result = TypeVar("Result")
+
+
+class Session:
+    """One run of a study in a locked folder. Journal first, then the state, then everyone else."""
+
+    def __init__(
+        self, plan: Plan, *, folder: StudyFolder, journal: Journal, state: StudyState, verbosity: int = 0
+    ) -> None:
+        self.plan = plan
+        self.folder = folder
+        self.journal = journal
+        self.state = state
+        self.strategy: SearchStrategy = plan.strategy()
+        self.running: list[int] = []
+        """Numbers of the trials that are running."""
+        self._outlets = Outlets(plan.resolved.loggers, LoggerContext(folder=folder.path, verbosity=verbosity))
+
+    def record(self, event: str, content: Mapping[str, Any]) -> None:
+        """Append to the journal and take the event into the state: the only way in which the state changes."""
+        self.state.apply(self.journal.append(event, content))
+
+    def view(self, *, end: StudyEnd | None = None) -> StudyView:
+        """The study as loggers see it."""
+        return StudyView(
+            name=self.plan.resolved.experiment.name,
+            folder=self.folder.path,
+            experiment=self.plan.experiment,
+            plan=self.state.plan,
+            total=self.state.total,
+            trials=tuple(self.state.records),
+            running=tuple(self.running),
+            duplicates_avoided=self.state.duplicates_avoided,
+            end=end,
+            degraded=tuple(self.state.degraded),
+        )
+
+    def tell(self, what: Callable[[Logger], None]) -> None:
+        """Tell the loggers."""
+        self._outlets.tell(what)
+
+    def message(self, level: str, text: str) -> None:
+        """Tell the loggers, and so the user, something in words."""
+        self._outlets.tell(lambda logger: logger.message(level, text))
+
+    def note_failures(self) -> None:
+        """Say what monitors remark; say and journal which monitors raised and which loggers were switched off."""
+        monitors, loggers = self.plan.monitors.take_failures(), self._outlets.take_failures()
+        for text in (*monitors, *self.plan.monitors.take_remarks()):
+            self.message("warning", text)
+        for text in (*monitors, *loggers):
+            self.record("degraded", {"message": text})
+
+    def of_strategy(self, function: Callable[[SearchStrategy], Result]) -> Result:
+        """Call the strategy; what it raises ends the run, with everything kept."""
+        try:
+            return function(self.strategy)
+        except ScalecoreError:
+            raise
+        except Exception as error:
+            component = self.plan.resolved.search
+            raise StudyError(
+                f"strategy {component.record.name!r} ({component.provider} {component.version}) raised "
+                f"{type(error).__name__}: {error}; everything finished is kept, and `scalecore run` continues"
+            ) from error
+
+    def close(self, end: StudyEnd, reason: str | None) -> None:
+        """The journal says how the run ended, with the counts (guard G38); the loggers are told and closed."""
+        counts: dict[str, int] = {}
+        for record in self.state.records:
+            counts[record.state] = counts.get(record.state, 0) + 1
+        self.note_failures()
+        self.record("run_ended", {"end": end, "reason": reason, "counts": counts, "total": self.state.total})
+        self.tell(lambda logger: logger.study_finished(self.view(end=end)))
+        self._outlets.close()
