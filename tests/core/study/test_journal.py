@@ -53,7 +53,9 @@ def test_a_damaged_line_in_the_middle_is_refused_with_its_number(tmp_path: Path)
     lines = path.read_bytes().split(b"\n")
     lines[1] = lines[1].replace(b'"', b"\0", 1)
     path.write_bytes(b"\n".join(lines))
-    with pytest.raises(StudyError, match=r"journal\.jsonl:2: the journal is damaged in this line\. Nothing was changed\."):
+    with pytest.raises(
+        StudyError, match=r"journal\.jsonl:2: the journal is damaged in this line\. Nothing was changed\."
+    ):
         Journal(path)
     assert path.read_bytes() == b"\n".join(lines)
 

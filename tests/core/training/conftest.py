@@ -64,9 +64,17 @@ class Net(nn.Module):
 def trainer_of(prepared: Path) -> Callable[..., Trainer]:
     """Build a trainer; keyword arguments change the plan or the hyper-parameters."""
 
-    def build(module: nn.Module | None = None, *, hyperparameters: Mapping[str, Any] | None = None, **plan: Any) -> Trainer:
+    def build(
+        module: nn.Module | None = None, *, hyperparameters: Mapping[str, Any] | None = None, **plan: Any
+    ) -> Trainer:
         torch.manual_seed(3)
-        values = {"learning_rate": 1e-2, "weight_decay": 1e-2, "warmup_steps": 3, "epochs": 4, **(hyperparameters or {})}
+        values = {
+            "learning_rate": 1e-2,
+            "weight_decay": 1e-2,
+            "warmup_steps": 3,
+            "epochs": 4,
+            **(hyperparameters or {}),
+        }
         windows = open_windows(prepared)
         settings: dict[str, Any] = {
             "effective_batch": 64,

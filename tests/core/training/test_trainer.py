@@ -92,7 +92,8 @@ def test_without_the_random_state_the_result_would_differ(trainer_of: Build, tmp
 
 def test_micro_batches_add_up_to_the_whole_batch(trainer_of: Build) -> None:
     """With a short last micro-batch and a short last step, gradients and losses are those of the whole batch."""
-    # Modules are built before the seed is set, so both start from weights of one seed; without dropout nothing else is drawn.
+    # Modules are built before the seed is set, so both start from weights of one seed; without dropout nothing else is
+    # drawn.
     torch.manual_seed(1)
     whole = trainer_of(plain_net(), micro_batch=64)
     torch.manual_seed(1)
@@ -169,7 +170,16 @@ def test_every_epoch_is_reported_with_all_its_metrics(trainer_of: Build) -> None
     watcher = Watcher()
     trainer_of().run(watcher)
     assert [line["epoch"] for line in watcher.lines] == [1, 2, 3, 4]
-    expected = {"train_loss", "val_loss", "learning_rate", "gradient_norm", "clipped_share", "train_seconds", "auc", "f1"}
+    expected = {
+        "train_loss",
+        "val_loss",
+        "learning_rate",
+        "gradient_norm",
+        "clipped_share",
+        "train_seconds",
+        "auc",
+        "f1",
+    }
     assert expected | {"accuracy", "precision", "recall", "confusion_matrix", "predictions"} <= set(watcher.lines[0])
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from scalecore.builtin.options import ConsoleOptions, CsvOptions, FilesOptions, JsonlOptions
 from scalecore.builtin.options_dataset import ParquetOptions
+from scalecore.execution.options import LocalOptions
 from scalecore.hookspecs import hookimpl
 from scalecore.records import (
     DatasetRecord,
@@ -73,10 +74,10 @@ def _jsonl(options: JsonlOptions, context: LoggerContext) -> Logger:
     return JsonlLogger(options, context)
 
 
-def _local(options: NoOptions, context: ExecutorContext) -> Executor:
+def _local(options: LocalOptions, context: ExecutorContext) -> Executor:
     from scalecore.execution.local import LocalExecutor
 
-    return LocalExecutor()
+    return LocalExecutor(options)
 
 
 @hookimpl
@@ -123,4 +124,8 @@ def scalecore_loggers() -> Iterable[LoggerRecord]:
 
 @hookimpl
 def scalecore_executors() -> Iterable[ExecutorRecord]:
-    return [ExecutorRecord(name="local", summary="Supervised processes on this machine.", factory=_local)]
+    return [
+        ExecutorRecord(
+            name="local", summary="Supervised processes on this machine.", options=LocalOptions, factory=_local
+        )
+    ]

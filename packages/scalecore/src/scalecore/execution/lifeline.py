@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -17,24 +16,25 @@ from scalecore.execution.folder import AttemptFolder
 from scalecore.files import read_json, write_json
 from scalecore.training import checkpoint
 
-__all__ = ["AttemptMonitor", "end_with_driver"]
+__all__ = ["AttemptMonitor", "end_with_parent"]
 
 PROGRESS_EVERY = 0.5
 PAUSE_POLL = 0.2
+PARENT_POLL = 0.5
 ORPHAN_GRACE = 10.0
 
 
-def end_with_driver(stop: threading.Event) -> None:
-    """Watch standard input, which the driver holds open: when it ends, the driver is gone.
+def end_with_parent(parent: int, stop: threading.Event) -> None:
+    """Watch for the end of the process `parent`, which is the driver, or the fork server that ends with the driver.
 
-    The attempt then writes a checkpoint at its next step and ends; if it does not within some seconds, its whole
-    process group is killed, so that nothing is left behind, whatever died first.
+    When it is gone, however it went, the attempt writes a checkpoint at its next step and ends; if it does not within
+    some seconds, its whole process group is killed, so that nothing is left behind.
     """
 
     def watch() -> None:
-        # A raw read: a thread that waits in the buffered reader would hold its lock when the interpreter ends.
-        while os.read(sys.stdin.fileno(), 1024):
-            pass
+        # An orphan is given to another process by the system, so that its parent is no longer the one it had.
+        while os.getppid() == parent:
+            time.sleep(PARENT_POLL)
         stop.set()
         time.sleep(ORPHAN_GRACE)
         os.killpg(os.getpgrp(), signal.SIGKILL)

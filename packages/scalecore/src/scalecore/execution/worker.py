@@ -1,4 +1,4 @@
-"""The process of one attempt: `python -m scalecore.execution.worker FOLDER`.
+"""The process of one attempt: a fork of the fork server, or `python -m scalecore.execution.worker FOLDER PARENT`.
 
 Reads `spec.json`, trains, and writes `result.json` last. It writes nowhere but into its folder.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from scalecore.execution.folder import AttemptFolder
-from scalecore.execution.lifeline import AttemptMonitor, end_with_driver
+from scalecore.execution.lifeline import AttemptMonitor, end_with_parent
 from scalecore.files import read_json, utc_now, write_json
 
 __all__ = ["main"]
@@ -24,8 +24,8 @@ OOM_SCORE = 500
 OUT_OF_MEMORY_TEXTS = ("DefaultCPUAllocator", "out of memory", "can't allocate memory")
 
 
-def main(path: str) -> int:
-    """Run the attempt of this folder; 0 when `result.json` tells how it ended."""
+def main(path: str, *, parent: int) -> int:
+    """Run the attempt of this folder as a child of `parent`; 0 when `result.json` tells how it ended."""
     faulthandler.enable()
     prefer_as_victim()
     folder = AttemptFolder(Path(path))
@@ -33,7 +33,7 @@ def main(path: str) -> int:
     spec = read_json(folder.spec)
     monitor = AttemptMonitor(folder)
     monitor.obey_signals()
-    end_with_driver(monitor.stop)
+    end_with_parent(parent, monitor.stop)
     started, started_at = time.monotonic(), utc_now()
     try:
         from scalecore.execution.attempt import run_attempt
@@ -102,7 +102,7 @@ def peak_memory() -> int:
 
 
 if __name__ == "__main__":
-    code = main(sys.argv[1])
+    code = main(sys.argv[1], parent=int(sys.argv[2]))
     # The result is on the disk; a library that hangs while the interpreter is torn down must not hold the study.
     sys.stdout.flush()
     sys.stderr.flush()

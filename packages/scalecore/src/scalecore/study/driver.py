@@ -281,7 +281,6 @@ class Driver:
             handle=handle,
             micro_batch=micro_batch,
             predicted_memory=predicted,
-            pid=self.executor.poll([handle])[0].pid,
         )
         self._set_running([*self.running, running])
         self.session.tell(lambda logger: logger.trial_started(asked.number, asked.proposal, self.session.view()))
@@ -378,6 +377,7 @@ class Driver:
         """Take the attempts that are over."""
         statuses = self.executor.poll([running.handle for running in self.running])
         for running, status in zip(list(self.running), statuses, strict=True):
+            running.pid = status.pid
             if status.state == "running":
                 continue
             self._set_running([other for other in self.running if other is not running])

@@ -1,0 +1,94 @@
+"""A process that has imported torch and done nothing else, and forks one process per attempt.
+
+Importing torch takes over a second, a fork a few hundredths. The server never computes anything and never touches a
+device: a process that has used torch's threads or CUDA must not be forked. It has a single thread.
+
+It speaks JSON lines with the driver. In: `{"folder": ...}`. Out: `{"folder": ..., "pid": ...}` for each fork, and
+`{"pid": ..., "exit_code": ..., "peak_memory": ...}` for each end. When its input ends, the driver is gone: the server
+ends too, and its children notice that (see `scalecore.execution.lifeline`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+from scalecore.execution.folder import AttemptFolder
+
+__all__ = ["serve"]
+
+REAP_EVERY = 0.02
+
+
+def serve() -> None:
+    """Import what every attempt needs, then fork on demand until the input ends."""
+
+    import scalecore.execution.attempt  # noqa: F401 - what every attempt imports
+
+    pending = b""
+    while True:
+        readable, _, _ = select.select([0], [], [], REAP_EVERY)
+        if readable:
+            data = os.read(0, 65536)
+            if not data:
+                return
+            *lines, pending = (pending + data).split(b"\n")
+            for line in lines:
+                start(json.loads(line)["folder"])
+        reap()
+
+
+def start(folder: str) -> None:
+    """Fork one attempt; only the parent comes back."""
+    parent = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        become_attempt(folder, parent)
+    say({"folder": folder, "pid": pid})
+
+
+def become_attempt(folder: str, parent: int) -> NoReturn:
+    """In the child: a session and an output of its own, the attempt, the end without any clean-up of the server's."""
+    code = 1
+    try:
+        # Its own session: Ctrl-C reaches the driver only, which decides, and a kill reaches the whole group.
+        os.setsid()
+        log = os.open(AttemptFolder(Path(folder)).log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        for source, target in ((nothing, 0), (log, 1), (log, 2)):
+            os.dup2(source, target)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        from scalecore.execution.worker import main
+
+        code = main(folder, parent=parent)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def reap() -> None:
+    """Report the children that have ended."""
+    while True:
+        try:
+            pid, status, usage = os.wait4(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        say({"pid": pid, "exit_code": os.waitstatus_to_exitcode(status), "peak_memory": usage.ru_maxrss * 1024})
+
+
+def say(message: dict[str, Any]) -> None:
+    """One line to the driver."""
+    os.write(1, json.dumps(message).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    serve()
+    os._exit(0)  # nothing to clean up, and tearing torch down takes half a second that the driver would wait for

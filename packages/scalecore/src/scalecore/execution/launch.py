@@ -1,0 +1,176 @@
+"""Two ways of starting the process of an attempt: a fork of a warm server, or a fresh interpreter."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from attrs import define, evolve
+
+from scalecore.execution.folder import AttemptFolder, AttemptStatus
+
+__all__ = ["ForkedProcesses", "Launcher", "SpawnedProcesses", "kill_group", "wait_until"]
+
+REAP_SECONDS = 30.0
+
+
+class Launcher(Protocol):
+    """Starts processes and says what became of them; the key is the attempt's folder."""
+
+    def start(self, folder: Path) -> None: ...
+
+    def status(self, folder: Path) -> AttemptStatus: ...
+
+    def close(self) -> None: ...
+
+
+class SpawnedProcesses:
+    """A fresh interpreter for each attempt, which imports torch anew: over a second, on every platform."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = dict(environment)
+        self._processes: dict[Path, tuple[subprocess.Popen[bytes], AttemptStatus]] = {}
+
+    def start(self, folder: Path) -> None:
+        with AttemptFolder(folder).log.open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "scalecore.execution.worker", str(folder), str(os.getpid())],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                # Its own session: Ctrl-C reaches the driver only, which decides, and a kill reaches the whole group.
+                start_new_session=True,
+                env=self._environment,
+            )
+        self._processes[folder] = (process, AttemptStatus(state="running", pid=process.pid))
+
+    def status(self, folder: Path) -> AttemptStatus:
+        process, status = self._processes[folder]
+        if status.state == "running":
+            pid, code, usage = os.wait4(process.pid, os.WNOHANG)
+            if pid != 0:
+                process.returncode = os.waitstatus_to_exitcode(code)
+                peak = usage.ru_maxrss if sys.platform == "darwin" else usage.ru_maxrss * 1024
+                status = evolve(status, state="ended", exit_code=process.returncode, peak_memory=peak)
+                self._processes[folder] = (process, status)
+        return status
+
+    def close(self) -> None:
+        """Nothing is left: the executor has stopped every process."""
+
+
+@define
+class _Child:
+    pid: int | None = None
+    exit_code: int | None = None
+    peak_memory: int | None = None
+
+
+class ForkedProcesses:
+    """Forks of one warm server (`scalecore.execution.forkserver`), started with the first attempt; Linux only."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = dict(environment)
+        self._server: subprocess.Popen[bytes] | None = None
+        self._pending = b""
+        self._children: dict[str, _Child] = {}
+        self._lost: dict[str, _Child] = {}
+
+    def start(self, folder: Path) -> None:
+        server = self._running_server()
+        self._children[str(folder)] = _Child()
+        assert server.stdin is not None
+        server.stdin.write(json.dumps({"folder": str(folder)}).encode() + b"\n")
+        server.stdin.flush()
+
+    def status(self, folder: Path) -> AttemptStatus:
+        self._listen()
+        child = self._children.get(str(folder)) or self._lost[str(folder)]
+        if child.exit_code is not None:
+            return AttemptStatus(state="ended", pid=child.pid, exit_code=child.exit_code, peak_memory=child.peak_memory)
+        return AttemptStatus(state="lost" if str(folder) in self._lost else "running", pid=child.pid)
+
+    def close(self) -> None:
+        if self._server is None:
+            return
+        for pipe in (self._server.stdin, self._server.stdout):
+            if pipe is not None:
+                pipe.close()
+        try:
+            self._server.wait(timeout=REAP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._server.kill()
+            self._server.wait()
+        self._server = None
+
+    def _running_server(self) -> subprocess.Popen[bytes]:
+        if self._server is not None and self._server.poll() is None:
+            return self._server
+        self.close()
+        self._server = subprocess.Popen(
+            [sys.executable, "-m", "scalecore.execution.forkserver"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+            env=self._environment,
+        )
+        assert self._server.stdout is not None
+        os.set_blocking(self._server.stdout.fileno(), False)
+        return self._server
+
+    def _listen(self) -> None:
+        """Take what the server has said since the last call."""
+        server = self._server
+        if server is None or server.stdout is None:
+            return
+        gone = server.poll() is not None
+        while True:
+            try:
+                data = os.read(server.stdout.fileno(), 65536)
+            except BlockingIOError:
+                break
+            if not data:
+                break
+            self._pending += data
+        *lines, self._pending = self._pending.split(b"\n")
+        for line in lines:
+            self._take(json.loads(line))
+        if gone:
+            # Its children have lost their parent and end by themselves; nobody can tell their exit codes any more.
+            unknown = {folder: child for folder, child in self._children.items() if child.exit_code is None}
+            self._lost |= unknown
+            self._children = {f: child for f, child in self._children.items() if f not in unknown}
+            self._pending = b""
+
+    def _take(self, message: Mapping[str, Any]) -> None:
+        if "folder" in message:
+            self._children[message["folder"]].pid = message["pid"]
+            return
+        for child in self._children.values():
+            if "exit_code" in message and child.pid == message["pid"] and child.exit_code is None:
+                child.exit_code, child.peak_memory = message["exit_code"], message["peak_memory"]
+
+
+def kill_group(pid: int) -> None:
+    """Kill the process group of an attempt, whoever of it is left."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return  # nobody is left
+
+
+def wait_until(condition: Callable[[], bool]) -> bool:
+    """Wait for a condition that is a matter of a moment; whether it came true within the time that is given to it."""
+    deadline = time.monotonic() + REAP_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.005)
+    return True
