@@ -71,7 +71,8 @@ class Driver:
     def run(self) -> StudyEnd:
         """Until the total is reached, something ends the run, or nothing is left to try."""
         try:
-            self.session.of_strategy(lambda strategy: strategy.restore(self.state.restored()))
+            restored = self.state.restored(self._reports)
+            self.session.of_strategy(lambda strategy: strategy.restore(restored))
             self.waiting = self.state.unfinished
             self.session.tell(lambda logger: logger.study_started(self.session.view()))
             for asked in list(self.waiting):
@@ -116,6 +117,15 @@ class Driver:
                     "so this one ends; everything finished is kept"
                 )
         self.session.note_failures()
+
+    def _reports(self, trial: AskedTrial) -> dict[int, float]:
+        """The objective after each epoch: of a finished trial from its record, else from what its attempts wrote."""
+        lines = list(trial.record.learning_curve) if trial.record is not None else []
+        if trial.record is None:
+            for index in range(len(trial.attempts)):
+                lines += AttemptFolder(self.session.folder.attempt(trial.number, index)).read_epochs(after=0)
+        metric = self.plan.resolved.experiment.objective.metric
+        return {int(line["epoch"] or 0): float(line[metric] or 0.0) for line in lines if line.get(metric) is not None}
 
     # --- what earlier runs left, and the smoke step -----------------------------------------------------------------
 

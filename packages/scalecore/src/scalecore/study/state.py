@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from attrs import define, field
 
 from scalecore.study.record import proposal_from, record_from
-from scalecore.trials import Outcome, Proposal, RestoredTrial, StudyEnd, TrialRecord
+from scalecore.trials import Outcome, Proposal, RestoredTrial, StudyEnd, TrialRecord, TrialState
 
 __all__ = ["AskedTrial", "StudyState", "replay"]
 
@@ -76,7 +76,7 @@ class StudyState:
             case "attempt_ended":
                 self.trials[event["number"]].attempts[-1] |= {"ended": dict(event)}
             case "trial_finished":
-                self.trials[event["number"]].record = record_from(event["record"])
+                self._finish(self.trials[event["number"]], record_from(event["record"]))
             case "degraded":
                 self.degraded.append(event["message"])
             case "run_ended":
@@ -91,12 +91,19 @@ class StudyState:
     def unfinished(self) -> list[AskedTrial]:
         return [trial for _, trial in sorted(self.trials.items()) if trial.record is None]
 
-    def restored(self) -> list[RestoredTrial]:
-        """What a strategy is given when the study goes on."""
+    def restored(self, reports: Callable[[AskedTrial], Mapping[int, float]]) -> list[RestoredTrial]:
+        """What a strategy is given when the study goes on; `reports` are the objectives of a trial by epoch."""
         return [
-            RestoredTrial(number=number, proposal=trial.proposal, outcome=trial.outcome)
+            RestoredTrial(number=number, proposal=trial.proposal, outcome=trial.outcome, reports=reports(trial))
             for number, trial in sorted(self.trials.items())
         ]
+
+    def _finish(self, trial: AskedTrial, record: TrialRecord) -> None:
+        trial.record = record
+        same = sum(other.hash == trial.hash for other in self.trials.values())
+        # What failed has no result: a strategy may propose it once more. Twice failed is an answer.
+        if record.state in (TrialState.FAILED, TrialState.TIMED_OUT) and same == 1:
+            del self.hashes[trial.hash]
 
 
 def replay(events: Iterable[Mapping[str, Any]]) -> StudyState:

@@ -1,0 +1,242 @@
+"""What was tried, and where a suggestion goes so that nothing is tried twice and the space is covered (G30, G31)."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from attrs import define, field, frozen
+
+from scalecore.errors import ExperimentError
+from scalecore.space import Architecture, Choice, Distribution, IntRange, Value
+from scalecore_optuna.grid import Grid, Key
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Coverage", "Settled", "Tried"]
+
+STEPS = 32
+"""Into how many steps a continuous or long range is cut where a near-repeat is varied."""
+
+Point = tuple[Key, tuple[Value, ...]]
+
+
+@define
+class Tried:
+    """The points of a study so far, whatever became of them."""
+
+    count: int = 0
+    points: set[Point] = field(factory=set)
+    at: dict[Key, list[Mapping[str, Value]]] = field(factory=dict)
+    running: set[Key] = field(factory=set)
+
+    def visits_of(self, grid: Grid) -> NDArray[np.int64]:
+        """How often each architecture was tried: shape [architectures]."""
+        return np.array([len(self.at.get(key, ())) for key in grid.keys], dtype=np.int64)
+
+
+@frozen(kw_only=True)
+class Settled:
+    """Where a suggestion ended up; `moved_from` and `reason` are None where it just went to the nearest one."""
+
+    architecture: Architecture
+    hyperparameters: dict[str, Any]
+    moved_from: Mapping[str, Value] | None = None
+    reason: str | None = None
+
+
+class Coverage:
+    """The points of a study (a grid and a space), and the rules by which a suggestion is moved.
+
+    A suggestion goes to the architecture with the least sum of distance (in factors of two) and `weight` times visits,
+    the weight falling to zero over `trials`, and to one that is not running while there is one. An exact repeat goes
+    to an untried architecture while there is one; a near-repeat has one of the hyper-parameters of `near` moved. Raises
+    `ExperimentError` for a name of no use.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        space: Mapping[str, Distribution],
+        *,
+        weight: float = 2.0,
+        trials: int = 50,
+        near: Mapping[str, float] | None = None,
+    ) -> None:
+        if both := [name for name in grid.names if name in space]:
+            raise ExperimentError(
+                f"search.space: {both[0]!r} is a dimension of the model, so it cannot be a hyper-parameter too"
+            )
+        self.grid = grid
+        self.space = dict(space)
+        self._weight = weight
+        self._trials = trials
+        self._near = {name: threshold for name, threshold in (near or {}).items() if name in space}
+        for name in self._near:
+            if any(not _is_number(value) for value in space[name].bounds()):
+                raise ExperimentError(f"search.near_repeat: {name!r} is not a number, so no two values of it are near")
+        sizes = [_size(distribution) for distribution in self.space.values()]
+        self._size = None if None in sizes else len(grid.keys) * math.prod(size for size in sizes if size is not None)
+
+    def point(self, architecture: Mapping[str, int], hyperparameters: Mapping[str, Value]) -> Point:
+        return self.grid.key(architecture), tuple(hyperparameters[name] for name in self.space)
+
+    def tried(self, trials: Iterable[tuple[Mapping[str, Any], bool]]) -> Tried:
+        """What trials cover, each given by its parameters and whether it is running.
+
+        Off the grid that is nothing; where hyper-parameters are missing, a visit of the architecture but no point.
+        """
+        tried = Tried()
+        for values, running in trials:
+            tried.count += 1
+            architecture = self.grid.find(values)
+            if architecture is None:
+                continue
+            complete = all(name in values for name in self.space)
+            key = self.grid.key(values)
+            tried.at.setdefault(key, []).append(values if complete else {})
+            if running:
+                tried.running.add(key)
+            if complete:
+                tried.points.add(self.point(values, values))
+        return tried
+
+    def exhausted(self, tried: Tried) -> bool:
+        """Whether every point was tried; never where a hyper-parameter is continuous."""
+        return self._size is not None and len(tried.points) >= self._size
+
+    def settle(self, suggestion: Mapping[str, Any], tried: Tried) -> Settled:
+        """Where the suggestion shall be tried. Once the space is exhausted, a point that was tried before."""
+        grid = self.grid
+        hyperparameters = {name: suggestion[name] for name in self.space}
+        visits = tried.visits_of(grid)
+        distances = np.linalg.norm(grid.coordinates - grid.locate(suggestion), axis=1)
+        costs = distances + self._weight * max(0.0, 1.0 - tried.count / self._trials) * visits
+        home = grid.architectures[int(np.argmin(distances))]
+        running = np.array([key in tried.running for key in grid.keys])
+        order = [grid.architectures[row] for row in np.lexsort((costs, running))]
+        first = order[0]
+        repeat = self.point(first.values, hyperparameters) in tried.points
+        if repeat:
+            order = [grid.architectures[row] for row in np.lexsort((costs, visits > 0, running))]
+
+        architecture, settled = next(self._candidates(order, hyperparameters, tried), (first, hyperparameters))
+        if architecture is home and settled == hyperparameters:
+            return Settled(architecture=home, hyperparameters=hyperparameters)
+        if repeat:
+            reason = f"exactly this was tried before at {first.id}"
+        elif architecture is first is not home:
+            times = int(visits[np.argmin(distances)])
+            often = "once" if times == 1 else f"{times} times"
+            reason = f"{home.id} was tried {often}; this is the nearest that was tried less"
+            if running[np.argmin(distances)]:
+                reason = f"{home.id} is running; this is the nearest that is not"
+        else:
+            reason = f"{first.id} was tried with nearly the same {' and '.join(self._near)}"
+        if settled != hyperparameters:
+            changes = [
+                f"{name} moved from {_text(hyperparameters[name])} to {_text(value)}"
+                for name, value in settled.items()
+                if value != hyperparameters[name]
+            ]
+            reason += "; " + ", ".join(changes)
+        return Settled(
+            architecture=architecture,
+            hyperparameters=settled,
+            moved_from={**home.values, **hyperparameters},
+            reason=reason,
+        )
+
+    def _candidates(
+        self, order: Sequence[Architecture], hyperparameters: Mapping[str, Value], tried: Tried
+    ) -> Iterator[tuple[Architecture, dict[str, Value]]]:
+        """From the best to the last resort: near nothing tried; then no exact repeat; then other hyper-parameters."""
+
+        def untried(architecture: Architecture, values: Mapping[str, Value]) -> bool:
+            return self.point(architecture.values, values) not in tried.points
+
+        def far(architecture: Architecture, values: Mapping[str, Value]) -> bool:
+            earlier = tried.at.get(self.grid.key(architecture.values), ())
+            return untried(architecture, values) and not any(self._is_near(values, other) for other in earlier)
+
+        for accepts in (far, untried):
+            for architecture in order:
+                if accepts(architecture, hyperparameters):
+                    yield architecture, dict(hyperparameters)
+                elif (varied := self._vary(architecture, hyperparameters, accepts)) is not None:
+                    yield architecture, varied
+        # Of a long range one more value than there are points: one of them must be new.
+        pools = [
+            _nearest_first(d, hyperparameters[name], steps=len(tried.points) + 1) for name, d in self.space.items()
+        ]
+        for architecture in order:
+            for values in itertools.product(*pools):
+                candidate = dict(zip(self.space, values, strict=True))
+                if untried(architecture, candidate):
+                    yield architecture, candidate
+
+    def _is_near(self, values: Mapping[str, Value], other: Mapping[str, Value]) -> bool:
+        return bool(self._near) and all(
+            name in other and abs(float(values[name]) - float(other[name])) < threshold
+            for name, threshold in self._near.items()
+        )
+
+    def _vary(
+        self,
+        architecture: Architecture,
+        hyperparameters: Mapping[str, Value],
+        accepts: Callable[[Architecture, Mapping[str, Value]], bool],
+    ) -> dict[str, Value] | None:
+        """One of the compared hyper-parameters moved by the least share of its range that is accepted, or None."""
+        moves = sorted(
+            (abs(self.space[name].unit(value) - self.space[name].unit(hyperparameters[name])), position, value)
+            for position, name in enumerate(self._near)
+            for value in _nearest_first(self.space[name], hyperparameters[name])
+        )
+        names = list(self._near)
+        candidates = ({**hyperparameters, names[position]: value} for _, position, value in moves)
+        return next((values for values in candidates if accepts(architecture, values)), None)
+
+
+def _is_number(value: Value) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _text(value: Value) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _size(distribution: Distribution) -> int | None:
+    """How many values there are; None where they are continuous."""
+    match distribution:
+        case Choice():
+            return len(set(distribution.values))
+        case IntRange():
+            return len(_integers(distribution))
+        case _:
+            return 1 if distribution.low == distribution.high else None
+
+
+def _integers(distribution: IntRange) -> range:
+    return range(distribution.low, distribution.high + 1, 1 if distribution.log else distribution.step)
+
+
+def _nearest_first(distribution: Distribution, value: Value, *, steps: int = STEPS) -> list[Value]:
+    """The values of a distribution, or `steps` + 1 of them where there are more, by how far they are from `value`."""
+    values: Iterable[Value]
+    match distribution:
+        case Choice():
+            values = distribution.values
+        case IntRange():
+            whole = _integers(distribution)
+            values = (
+                whole if len(whole) <= steps else [whole[step * (len(whole) - 1) // steps] for step in range(steps + 1)]
+            )
+        case _:
+            values = {distribution.at(step / steps) for step in range(steps + 1)}
+    here = distribution.unit(value)
+    return sorted(values, key=lambda other: (abs(distribution.unit(other) - here), distribution.unit(other)))

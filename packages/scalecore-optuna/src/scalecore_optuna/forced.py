@@ -1,0 +1,84 @@
+"""Forced designs: the extremes of the feasible grid, each of which can really be built (guard G32)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from attrs import frozen
+
+from scalecore.errors import ExperimentError
+from scalecore.space import Architecture
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from scalecore_optuna.grid import Grid
+
+__all__ = ["Design", "default_extremes", "explain", "extremes"]
+
+
+@frozen(kw_only=True)
+class Design:
+    """An architecture to be run, and what for: `d_model:min`, or `d_model:max+n_layers:min` where two are the same."""
+
+    label: str
+    architecture: Architecture
+
+
+def default_extremes(grid: Grid) -> list[str]:
+    """The dimensions that vary of their own.
+
+    One is left out where it is a whole multiple of an earlier dimension in every feasible architecture, with no more
+    different multiples than it has values: d_ff = 2 or 4 times d_model follows d_model, and its extremes are d_model's.
+    """
+    varying = [name for name in grid.names if len(grid.values[name]) > 1]
+    return [
+        name
+        for position, name in enumerate(varying)
+        if not any(_follows(grid, name, earlier) for earlier in varying[:position])
+    ]
+
+
+def _follows(grid: Grid, name: str, earlier: str) -> bool:
+    pairs = [(a.values[name], a.values[earlier]) for a in grid.architectures]
+    if any(base == 0 or value % base for value, base in pairs):
+        return False
+    return len({value // base for value, base in pairs}) <= len(grid.values[name])
+
+
+def extremes(grid: Grid, names: Sequence[str] | None = None) -> list[Design]:
+    """For each dimension its feasible minimum and maximum, the other dimensions as near to their middle as that allows.
+
+    Near is the Euclidean distance, in logarithms, to the middle of the other dimensions' ranges, each taken as one.
+    Labels of one architecture are merged. Raises `ExperimentError` for a name that is no dimension.
+    """
+    chosen = default_extremes(grid) if names is None else list(names)
+    if unknown := [name for name in chosen if name not in grid.names]:
+        known = ", ".join(grid.names) or "none: the model has a single architecture"
+        raise ExperimentError(
+            f"search.extremes: {', '.join(map(repr, unknown))} is no dimension of the model; it has {known}"
+        )
+    scaled = grid.scaled()
+    labels: dict[str, list[str]] = {}
+    found: dict[str, Architecture] = {}
+    for name in chosen:
+        if len(grid.values[name]) < 2:
+            continue
+        column = grid.names.index(name)
+        off_middle = np.square(np.delete(scaled, column, axis=1)).sum(axis=1)
+        for end, value in (("min", grid.values[name][0]), ("max", grid.values[name][-1])):
+            at_end = np.array([key[column] == value for key in grid.keys])
+            architecture = grid.architectures[int(np.argmin(np.where(at_end, off_middle, np.inf)))]
+            labels.setdefault(architecture.id, []).append(f"{name}:{end}")
+            found[architecture.id] = architecture
+    return [Design(label="+".join(of), architecture=found[id_]) for id_, of in labels.items()]
+
+
+def explain(label: str, values: Mapping[str, int]) -> str:
+    """Why a forced design is tried, in words."""
+    ends = [part.split(":") for part in label.split("+")]
+    texts = [
+        f"{name} at its feasible {'minimum' if end == 'min' else 'maximum'} ({values[name]})" for name, end in ends
+    ]
+    return " and ".join(texts) + ", the rest as near to the middle as the budget allows"

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from optuna.trial import TrialState as OptunaState
+
+from scalecore.trials import Outcome, RestoredTrial, TrialState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MEDIAN = {"forced": "none", "pruner": "median", "prune_after": 4}
+
+
+def run(strategy: Any, number: int, *, level: float, epochs: int = 8) -> list[bool]:
+    """Train a trial whose objective stays at `level`; tells how it ended and returns the answers after each epoch."""
+    strategy.ask(number)
+    answers = []
+    for epoch in range(1, epochs + 1):
+        answers.append(strategy.should_prune(number, epoch=epoch, value=level))
+        if answers[-1]:
+            break
+    strategy.tell(number, Outcome(state=TrialState.PRUNED if answers[-1] else TrialState.COMPLETED, value=level))
+    return answers
+
+
+def test_nothing_is_pruned_by_default(make: Callable[..., Any]) -> None:
+    """Pruning is to be asked for."""
+    strategy = make(options={"forced": "none"})
+    assert not any(any(run(strategy, number, level=float(number))) for number in range(12))
+
+
+def test_the_median_pruner_ends_bad_trials_but_not_before_its_epoch(make: Callable[..., Any]) -> None:
+    """After five completed trials a worse one ends at the first epoch allowed; a better one runs to its end."""
+    strategy = make(options=MEDIAN)
+    for number in range(5):
+        assert run(strategy, number, level=0.5) == [False] * 8
+    assert run(strategy, 5, level=0.9) == [False, False, False, True]
+    assert run(strategy, 6, level=0.1) == [False] * 8
+    pruned = strategy.study.trials[5]
+    assert (pruned.state, pruned.value, pruned.intermediate_values) == (
+        OptunaState.PRUNED,
+        0.9,
+        {1: 0.9, 2: 0.9, 3: 0.9, 4: 0.9},
+    )
+
+
+def test_forced_trials_are_never_pruned(make: Callable[..., Any]) -> None:
+    """They are there to be compared, however bad they are."""
+    strategy = make(options={**MEDIAN, "forced": "extremes", "extremes": ["n_heads", "n_layers", "d_model", "d_ff"]})
+    planned = len(strategy.planned())
+    assert planned > 6
+    for number in range(planned):
+        assert not any(run(strategy, number, level=0.5 if number < 6 else 0.9))
+    assert run(strategy, planned, level=0.9)[-1]
+
+
+def test_a_maximized_objective_is_pruned_from_below(make: Callable[..., Any]) -> None:
+    """The direction of the study is the direction of the pruner."""
+    strategy = make(options=MEDIAN, direction="maximize")
+    for number in range(5):
+        run(strategy, number, level=0.5)
+    assert run(strategy, 5, level=0.9) == [False] * 8
+    assert run(strategy, 6, level=0.1) == [False, False, False, True]
+
+
+def test_an_epoch_without_a_number_prunes_nothing(make: Callable[..., Any]) -> None:
+    """A loss that is not finite is the loop's to judge; it is no observation."""
+    strategy = make(options=MEDIAN)
+    for number in range(5):
+        run(strategy, number, level=0.5)
+    strategy.ask(5)
+    assert not any(strategy.should_prune(5, epoch=epoch, value=float("nan")) for epoch in range(1, 9))
+    assert strategy.study.trials[5].intermediate_values == {}
+
+
+def test_a_restored_study_prunes_as_before(make: Callable[..., Any]) -> None:
+    """With the reports of the journal the pruner knows what it knew, also of the trial that was interrupted."""
+    earlier = make(options=MEDIAN)
+    proposals = [earlier.ask(number) for number in range(5)]
+    completed = Outcome(state=TrialState.COMPLETED, value=0.9)
+    journal = [
+        RestoredTrial(number=number, proposal=proposal, outcome=completed, reports=dict.fromkeys(range(1, 9), 0.9))
+        for number, proposal in enumerate(proposals[:4])
+    ]
+    journal.append(RestoredTrial(number=4, proposal=proposals[4], outcome=None, reports={1: 0.5, 2: 0.5}))
+    strategy = make(options=MEDIAN)
+    strategy.restore(journal)
+    for epoch in range(2, 9):
+        assert not strategy.should_prune(4, epoch=epoch, value=0.5)
+    strategy.tell(4, Outcome(state=TrialState.COMPLETED, value=0.5))
+    assert strategy.study.trials[4].intermediate_values == dict.fromkeys(range(1, 9), 0.5)
+    assert run(strategy, 5, level=0.8) == [False] * 8
+    assert run(strategy, 6, level=1.0) == [False, False, False, True]
