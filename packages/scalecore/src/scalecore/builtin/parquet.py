@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,8 +27,7 @@ __all__ = ["ParquetDataset"]
 
 
 class ParquetDataset:
-    """A `scalecore.protocols.Dataset` over one file; every DataError names the file, and column and row where there
-    are."""
+    """A `scalecore.protocols.Dataset` over one file. A DataError names the file, and column and row where there are."""
 
     def __init__(self, options: ParquetOptions) -> None:
         self._options = options
@@ -103,7 +103,7 @@ def _numbers(table: Table, name: str, *, role: str, keep_integers: bool = False)
         if keep_integers and types.is_integer_dtype(column.dtype) and not column.hasnans:
             return column.to_numpy(dtype=np.int64)
         return column.to_numpy(dtype=np.float64, na_value=np.nan)
-    bad = _first_text(column)
+    bad = _first_bad(column)
     if bad is None:
         return pd.to_numeric(column).to_numpy(dtype=np.float64, na_value=np.nan)
     raise DataError(
@@ -112,12 +112,18 @@ def _numbers(table: Table, name: str, *, role: str, keep_integers: bool = False)
     )
 
 
-def _first_text(column: Any) -> int | None:
-    """The first row whose value is no number; None where all of them are numbers kept as objects."""
+def _first_bad(column: Any) -> int | None:
+    """The first row that keeps a column from being numeric; None where all values are numbers, kept as objects.
 
+    A CSV column with one word in it is text throughout: the row of the word is what the user needs.
+    """
+    import pandas as pd
+
+    words = np.flatnonzero((pd.to_numeric(column, errors="coerce").isna() & column.notna()).to_numpy())
+    if len(words):
+        return int(words[0])
     for row, value in enumerate(column):
-        missing = value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
-        if not missing and not isinstance(value, Real | Decimal):
+        if not pd.isna(value) and not isinstance(value, Real | Decimal):
             return row
     return None
 
@@ -130,6 +136,5 @@ def _suggest(name: str, known: Sequence[Any]) -> str:
         return f"did you mean {same[0]!r}? Names are case-sensitive"
     few = names if len(names) <= 20 else [*names[:20], f"and {len(names) - 20} more"]
     hint = nearest(name, names)
-    return (
-        f"{hint} The columns are {', '.join(few)}" if hint.startswith("did you mean") else f"known are {', '.join(few)}"
-    )
+    listed = ", ".join(few)
+    return f"{hint} The columns are {listed}" if hint.startswith("did you mean") else f"the columns are {listed}"

@@ -1,5 +1,7 @@
-"""Reading a table in time from a parquet or CSV file, with one clear DataError for each way in which it may be
-broken."""
+"""Reading a table in time from a parquet or CSV file; each way in which it may be broken has one clear DataError.
+
+This module imports pandas and pyarrow: import it inside the function that reads.
+"""
 
 from __future__ import annotations
 
@@ -38,9 +40,9 @@ class Table:
 
 
 def read_table(path: Path, *, time: str | None = None, start: str | None = None, end: str | None = None) -> Table:
-    """Read `path` and find its times: in the column or index `time`, else in the index, else in a column with a usual
-    name.
+    """Read `path` and find its times.
 
+    They are in the column or index `time`, else in the index, else in the first column with a name of TIME_NAMES.
     Times with a zone lose it: if all of them are midnight there they are days, and keep their date; else they become
     UTC. `start` and `end`, both included, cut the rows; an `end` without a clock time includes the whole day.
     """
@@ -52,7 +54,7 @@ def read_table(path: Path, *, time: str | None = None, start: str | None = None,
     check_times(times, name=str(path))
     inside = np.ones(len(times), dtype=bool)
     if start is not None:
-        inside &= times >= np.datetime64(datetime.fromisoformat(start))
+        inside &= times >= np.datetime64(datetime.fromisoformat(start), "ns")
     if end is not None:
         last = np.datetime64(datetime.fromisoformat(end), "ns")
         inside &= times < last + np.timedelta64(1, "D") if len(end) <= len("1999-03-10") else times <= last
@@ -73,14 +75,14 @@ def _read(path: Path) -> pd.DataFrame:
             # Without its partition guessing: a folder named `symbol=SPY` is no column of this file.
             return pd.read_parquet(path, engine="pyarrow", partitioning=None)
         if name.endswith((".csv", ".csv.gz")):
-            return pd.read_csv(path)
+            return pd.read_csv(path, low_memory=False)
     except pd.errors.EmptyDataError:
         raise DataError(f"{path} is empty") from None
     except (pa.ArrowException, pd.errors.ParserError, UnicodeDecodeError, EOFError, OSError) as error:
         kind = "parquet" if name.endswith((".parquet", ".pq")) else "CSV"
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DataError(f"{path} cannot be read as {kind}; it may be truncated or of another type: {reason}") from None
-    raise DataError(f"{path}: unknown type {path.suffix or 'without a suffix'!r}; write .parquet, .pq, .csv or .csv.gz")
+    raise DataError(f"{path}: the suffix {path.suffix!r} is unknown; it may be .parquet, .pq, .csv or .csv.gz")
 
 
 def _split_times(frame: pd.DataFrame, *, path: Path, time: str | None) -> tuple[Any, pd.DataFrame]:

@@ -1,0 +1,93 @@
+"""The folder of prepared data: written whole or not at all, verified before it is used again."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from scalecore.data.description import DataDescription
+from scalecore.errors import DataError, RefusedError
+from scalecore.files import read_json, sync_folder, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+__all__ = ["read_description", "store"]
+
+DATA_FILE = "data.json"
+
+
+def read_description(folder: Path) -> DataDescription:
+    """The description of the data in `folder`; DataError where there is none."""
+    stored = _read(folder)
+    if stored is None:
+        raise DataError(f"{folder} holds no prepared data: its {DATA_FILE} is missing or damaged; run the study again")
+    return DataDescription.from_json(stored)
+
+
+def store(folder: Path, *, arrays: Mapping[str, npt.NDArray[Any]], description: DataDescription) -> None:
+    """Write each array as NAME.npy, then data.json, into `folder`; what is there already and whole is left alone."""
+    stored = _read(folder)
+    if stored is None and folder.exists() and any(folder.iterdir()) and not (folder / DATA_FILE).exists():
+        raise DataError(f"{folder} is not empty and holds no prepared data; choose another folder, or empty it")
+    if stored is not None:
+        if stored["fingerprint"] != description.fingerprint:
+            raise RefusedError(
+                f"{folder} holds other data (fingerprint {stored['fingerprint'][:12]}) than the experiment now has "
+                f"({description.fingerprint[:12]}): the source, the target, the split or the features changed. Use "
+                "another output folder, or bring the old data back",
+                guard="G52",
+            )
+        if _is_whole(folder, files=stored["files"], names=list(arrays)):
+            now = {**description.to_json(), "files": stored["files"]}
+            if now != stored:
+                write_json(folder / DATA_FILE, now)
+            return
+    partial = folder.with_name(f"{folder.name}.partial")
+    # Left by a process that died while it wrote.
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    files = {}
+    for name, array in arrays.items():
+        path = partial / f"{name}.npy"
+        with path.open("wb") as file:
+            np.save(file, array, allow_pickle=False)
+            file.flush()
+            os.fsync(file.fileno())
+        files[path.name] = {"bytes": path.stat().st_size, "sha256": _checksum(path)}
+    write_json(partial / DATA_FILE, {**description.to_json(), "files": files})
+    if folder.exists():
+        # An attempt that still maps the old files keeps them until it ends.
+        shutil.rmtree(folder)
+    os.replace(partial, folder)
+    sync_folder(folder.parent)
+
+
+def _read(folder: Path) -> dict[str, Any] | None:
+    """The content of data.json; None where it is missing or damaged."""
+    try:
+        DataDescription.from_json(stored := read_json(folder / DATA_FILE))
+        return stored if isinstance(stored["files"], dict) else None
+    except (KeyError, TypeError):
+        return None
+
+
+def _is_whole(folder: Path, *, files: Mapping[str, Any], names: list[str]) -> bool:
+    for name in names:
+        path, known = folder / f"{name}.npy", files.get(f"{name}.npy")
+        if known is None or not path.is_file() or path.stat().st_size != known["bytes"]:
+            return False
+        if _checksum(path) != known["sha256"]:
+            return False
+    return True
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,69 @@
+"""Normalisation of features, fit on training rows only."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from attrs import frozen
+
+from scalecore.data.options import Normalisation
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Normaliser", "fit", "input_rows"]
+
+Values = npt.NDArray[np.float64]
+
+
+@frozen(kw_only=True, eq=False)
+class Normaliser:
+    """(value - center) / scale for each feature; `constant` are features that do not vary in training and keep scale
+    1."""
+
+    kind: Normalisation
+    center: Values
+    scale: Values
+    constant: tuple[int, ...]
+
+    def apply(self, values: Values) -> npt.NDArray[np.float32]:
+        """`values` [rows, features] normalised, as contiguous float32."""
+        return np.ascontiguousarray((values - self.center) / self.scale, dtype=np.float32)
+
+    def to_json(self, features: Sequence[str]) -> dict[str, Any]:
+        """Kind, and center and scale by feature."""
+        return {
+            "kind": self.kind,
+            "center": dict(zip(features, self.center.tolist(), strict=True)),
+            "scale": dict(zip(features, self.scale.tolist(), strict=True)),
+        }
+
+
+def input_rows(ends: npt.NDArray[np.int64], *, context: int, rows: int) -> npt.NDArray[np.bool_]:
+    """Which of `rows` rows are inputs of the windows that end at `ends`."""
+    steps = np.zeros(rows + 1, dtype=np.int64)
+    np.add.at(steps, ends - context + 1, 1)
+    np.add.at(steps, ends + 1, -1)
+    return np.cumsum(steps[:rows]) > 0
+
+
+def fit(values: Values, *, kind: Normalisation) -> Normaliser:
+    """Center and scale from training rows `values` [rows, features].
+
+    `standard`: mean and population standard deviation. `robust`: median and interquartile range, or the standard
+    deviation where the middle half of the values is one value. A constant feature is centered only.
+    """
+    count = values.shape[1]
+    spread = values.std(axis=0)
+    constant = values.max(axis=0) == values.min(axis=0)
+    if kind == "none":
+        center, scale = np.zeros(count), np.ones(count)
+    elif kind == "standard":
+        center, scale = values.mean(axis=0), spread
+    else:
+        low, center, high = np.quantile(values, (0.25, 0.5, 0.75), axis=0)
+        scale = np.where(high > low, high - low, spread)
+    scale = np.where(constant, 1.0, scale)
+    return Normaliser(kind=kind, center=center, scale=scale, constant=tuple(np.flatnonzero(constant).tolist()))

@@ -1,0 +1,162 @@
+"""The options that every dataset shares: the target, the splits, the normalisation.
+
+A dataset's options class takes these as nested fields. An option that its kind does not use is refused, so that nothing
+in an experiment file is dead. `None` stands for the documented default of the kind.
+"""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Lt
+from attrs import frozen
+
+from scalecore.options import option
+
+__all__ = ["Normalisation", "Split", "TargetOptions"]
+
+Normalisation = Literal["standard", "robust", "none"]
+"""`standard`: less the mean, divided by the standard deviation. `robust`: less the median, divided by the range from
+the first to the third quartile. Both are fit on the rows that training windows see, and on no others.
+"""
+
+
+@frozen(kw_only=True)
+class TargetOptions:
+    """What is to be predicted from prices. A window ends at row t; its label looks at the rows t+1 .. t+horizon.
+
+    `threshold`: 1 if the price reaches CLOSE[t] * (1 + threshold). `direction`: 1 if CLOSE[t+horizon] >= CLOSE[t].
+    `forward_return`: CLOSE[t+horizon] / CLOSE[t] - 1, a forecast.
+    """
+
+    kind: Literal["threshold", "direction", "forward_return"] = option(
+        "threshold",
+        help="Does the price rise that far (`threshold`), at all (`direction`), or by how much (`forward_return`).",
+    )
+    horizon: Annotated[int, Ge(1)] = option(1, help="Rows ahead that the label looks at.")
+    threshold: Annotated[float, Ge(0)] | None = option(
+        None, help="The rise that makes a label 1, as a share: 0.01 is 1 %, the default. Only for `threshold`."
+    )
+    price: Literal["close", "high"] | None = option(
+        None, help="The price that must reach the threshold; `high` by default. Only `threshold` may look at highs."
+    )
+    rule: Literal["at_horizon", "max"] | None = option(
+        None,
+        help="The price at t+horizon, or its maximum over t+1 .. t+horizon: the default of `threshold`, only there.",
+    )
+
+    def __attrs_post_init__(self) -> None:
+        if self.kind == "threshold":
+            return
+        if self.threshold is not None:
+            raise ValueError(f"threshold belongs to `kind: threshold`, not to `kind: {self.kind}`")
+        if self.price == "high":
+            raise ValueError(f"`kind: {self.kind}` compares closes: leave price out, or write close")
+        if self.rule == "max":
+            raise ValueError(f"`kind: {self.kind}` looks at t+horizon: leave rule out, or write at_horizon")
+
+
+@frozen(kw_only=True)
+class Split:
+    """Which windows train, validate and test; a window belongs to the part in which its last input row lies.
+
+    `contiguous`: train, then validation, then test in time. `scattered`: the rows are cut into `blocks` equal
+    stretches, each with train, validation and test in this order, so that all three see every regime. `walk-forward`:
+    the rows after the first `train` share are cut into folds + 1 equal pieces; fold k trains on all before piece k,
+    validates on piece k and tests on piece k + 1. Every window of a part is used, but for those given up between two
+    parts (`purge`, `embargo`): training gives them up where it is one of the two, else validation; test keeps all.
+    """
+
+    kind: Literal["contiguous", "scattered", "walk-forward"] = option("contiguous", help="How the rows are divided.")
+    train: Annotated[float, Gt(0), Lt(1)] | None = option(
+        None, help="Share of the rows that train: 0.7 by default; for `walk-forward` the share before the folds, 0.5."
+    )
+    val: Annotated[float, Gt(0), Lt(1)] | None = option(
+        None, help="Share of the rows that validate; 0.15 by default. Not for `walk-forward`."
+    )
+    test: Annotated[float, Gt(0), Lt(1)] | None = option(
+        None, help="Share of the rows that test; 0.15 by default. Not for `walk-forward`."
+    )
+    val_from: str | None = option(
+        None, help="First date of the validation windows, instead of shares; only for `contiguous`."
+    )
+    test_from: str | None = option(None, help="First date of the test windows; goes with `val_from`.")
+    blocks: Annotated[int, Ge(1)] | None = option(None, help="Stretches of a `scattered` split; 5 by default.")
+    folds: Annotated[int, Ge(1)] | None = option(None, help="Folds of a `walk-forward` split; 5 by default.")
+    fold: Annotated[int, Ge(1)] | None = option(None, help="The fold to use, from 1; the last one by default.")
+    rolling: bool | None = option(
+        None, help="`walk-forward`: train on the newest rows only, as many as the first fold has; false by default."
+    )
+    purge: Annotated[int, Ge(0)] | Literal["auto"] = option(
+        "auto",
+        help="Windows given up between two parts so that they share no row: `auto` is context - 1 + horizon + "
+        "look-back of the features; never less than context - 1 + horizon. [G54]",
+    )
+    embargo: Annotated[int, Ge(0)] | Literal["auto"] = option(
+        "auto",
+        help="Further windows given up there, since neighbouring rows resemble each other; `auto` is the horizon.",
+    )
+
+    def __attrs_post_init__(self) -> None:
+        self._refuse_unused()
+        if self.kind == "contiguous" and (self.val_from is None) != (self.test_from is None):
+            raise ValueError("val_from and test_from go together")
+        if self.val_from is not None and self.test_from is not None:
+            if (self.train, self.val, self.test) != (None, None, None):
+                raise ValueError("give shares (train, val, test) or dates (val_from, test_from), not both")
+            if _date("val_from", self.val_from) >= _date("test_from", self.test_from):
+                raise ValueError(f"val_from ({self.val_from}) must be before test_from ({self.test_from})")
+        elif self.kind != "walk-forward" and abs(sum(self.shares) - 1.0) > 1e-9:
+            added = " + ".join(f"{share:g}" for share in self.shares)
+            raise ValueError(f"train, val and test must add up to 1, not {added} = {sum(self.shares):g}")
+        if self.kind == "walk-forward" and self.chosen_fold > self.fold_count:
+            raise ValueError(f"fold {self.fold} of {self.fold_count} does not exist")
+
+    def _refuse_unused(self) -> None:
+        used = {
+            "contiguous": ("train", "val", "test", "val_from", "test_from"),
+            "scattered": ("train", "val", "test", "blocks"),
+            "walk-forward": ("train", "folds", "fold", "rolling"),
+        }
+        for name in ("train", "val", "test", "val_from", "test_from", "blocks", "folds", "fold", "rolling"):
+            if getattr(self, name) is not None and name not in used[self.kind]:
+                known = ", ".join(used[self.kind])
+                raise ValueError(f"{name} is not an option of `kind: {self.kind}`, which takes {known}")
+
+    @property
+    def shares(self) -> tuple[float, float, float]:
+        """Shares of train, validation and test, defaults filled in; not of a walk-forward split."""
+        return (
+            0.7 if self.train is None else self.train,
+            0.15 if self.val is None else self.val,
+            0.15 if self.test is None else self.test,
+        )
+
+    @property
+    def first_train(self) -> float:
+        """Share of the rows before the folds of a walk-forward split."""
+        return 0.5 if self.train is None else self.train
+
+    @property
+    def block_count(self) -> int:
+        """Stretches of a scattered split."""
+        return 5 if self.blocks is None else self.blocks
+
+    @property
+    def fold_count(self) -> int:
+        """Folds of a walk-forward split."""
+        return 5 if self.folds is None else self.folds
+
+    @property
+    def chosen_fold(self) -> int:
+        """The fold to use, from 1."""
+        return self.fold_count if self.fold is None else self.fold
+
+
+def _date(name: str, text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{name}: {text!r} is not a date such as 2019-01-02") from None
+    if moment.tzinfo is not None:
+        raise ValueError(f"{name}: {text!r} must not name a time zone")
+    return moment

@@ -1,0 +1,194 @@
+"""From a panel to a description, and to a folder of memory-mapped arrays that attempts train on."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+from attrs import frozen
+
+from scalecore.data import folder as folders
+from scalecore.data.checks import check_panel, check_parts
+from scalecore.data.dates import stamp
+from scalecore.data.description import DataDescription
+from scalecore.data.normalise import Normaliser, fit, input_rows
+from scalecore.data.splits import PARTS, Parts, make_parts
+from scalecore.data.statistics import base_rate, drift_table, part_statistics, prior_of, rates_per_year
+from scalecore.files import canonical_json, plain
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from scalecore.data.panel import Panel
+
+__all__ = ["describe", "prepare"]
+
+
+@frozen(kw_only=True)
+class _Prepared:
+    description: DataDescription
+    parts: Parts
+    normaliser: Normaliser
+    values: npt.NDArray[np.float64]
+
+
+def describe(panel: Panel, *, min_validation_samples: int = 100, min_validation_positives: int = 20) -> DataDescription:
+    """Split, check and describe a panel without writing anything.
+
+    Raises DataError where the data cannot be trained on, RefusedError where a guard says no (G02, G06, G54).
+    """
+    return _work(panel, samples=min_validation_samples, positives=min_validation_positives).description
+
+
+def prepare(
+    panel: Panel, folder: Path, *, min_validation_samples: int = 100, min_validation_positives: int = 20
+) -> DataDescription:
+    """Split, check and normalise a panel, and store it in `folder`, all or nothing.
+
+    Files: `values.npy` float32 [rows, features] normalised, `labels.npy` float32 [rows] with NaN where unknown,
+    `times.npy` datetime64[ns] [rows], `train.npy`, `val.npy` and `test.npy` int64 [windows] with the last row of each
+    window, `data.json` with the description and the checksums of the other files. A folder that holds the same data
+    is verified and used again, a damaged one is written anew, and one that holds other data is refused (RefusedError,
+    guard G52). Raises as `describe` does. One process at a time may prepare a folder: the study's lock sees to that.
+    """
+    work = _work(panel, samples=min_validation_samples, positives=min_validation_positives)
+    arrays: dict[str, npt.NDArray[Any]] = {
+        "values": work.normaliser.apply(work.values),
+        "labels": panel.labels.astype(np.float32),
+        "times": panel.times.astype("datetime64[ns]"),
+        **work.parts.ends,
+    }
+    folders.store(folder, arrays=arrays, description=work.description)
+    return work.description
+
+
+def _work(panel: Panel, *, samples: int, positives: int) -> _Prepared:
+    check_panel(panel)
+    target, labels, times = panel.target, panel.labels, panel.times
+    # Sums depend on the order in memory in their last bit; one order makes one result.
+    values = np.ascontiguousarray(panel.values, dtype=np.float64)
+    parts = make_parts(
+        times=times,
+        labels=labels,
+        context=panel.context,
+        horizon=target.label_span,
+        look_back=panel.look_back,
+        split=panel.split,
+    )
+    prior = prior_of(labels[parts.train], target=target)
+    statistics = {part: part_statistics(labels[ends], target=target, prior=prior) for part, ends in parts.ends.items()}
+    check_parts(
+        statistics,
+        name=panel.name,
+        task=target.task,
+        min_validation_samples=samples,
+        min_validation_positives=positives,
+    )
+    rows = {part: input_rows(ends, context=panel.context, rows=len(times)) for part, ends in parts.ends.items()}
+    normaliser = fit(values[rows["train"]], kind=panel.normalise)
+    drift = drift_table(values, features=panel.features, rows=rows)
+    described = {
+        part: {"hash": parts.hashes[part], **_dates(ends, panel=panel), **statistics[part].to_json()}
+        for part, ends in parts.ends.items()
+    }
+    description = DataDescription(
+        name=panel.name,
+        features=list(panel.features),
+        context=panel.context,
+        look_back=panel.look_back,
+        task=target.task,
+        outputs=target.outputs,
+        target=target.to_json(),
+        rows=len(times),
+        first=stamp(times[0]),
+        last=stamp(times[-1]),
+        base_rate=base_rate(labels[np.isfinite(labels)]),
+        base_rates_per_year=rates_per_year(labels, times=times, ends=parts.ends),
+        prior=list(prior) if isinstance(prior, tuple) else prior,
+        split={
+            "kind": panel.split.kind,
+            "hash": parts.hash,
+            "purge": parts.purge,
+            "embargo": parts.embargo,
+            "options": attrs.asdict(panel.split),
+            "parts": described,
+        },
+        normalise=normaliser.to_json(panel.features),
+        drift=drift,
+        fingerprint=_fingerprint(panel, parts=parts),
+        flags=_flags(panel, parts=parts, drift=drift, normaliser=normaliser, described=described),
+        details=plain(panel.details),
+    )
+    return _Prepared(description=description, parts=parts, normaliser=normaliser, values=values)
+
+
+def _dates(ends: npt.NDArray[np.int64], *, panel: Panel) -> dict[str, Any]:
+    """Dates that a part touches. The labels of the last window may look further than the rows known here go."""
+    horizon, last_row = panel.target.label_span, len(panel.times) - 1
+    times = panel.times
+    first_label, last_label = (
+        min(int(end) + step, last_row) for end, step in ((ends[0], min(1, horizon)), (ends[-1], horizon))
+    )
+    return {
+        "stretches": int((np.diff(ends) > 1).sum()) + 1,
+        "samples": [stamp(times[ends[0]]), stamp(times[ends[-1]])],
+        "inputs": [stamp(times[ends[0] - panel.context + 1]), stamp(times[ends[-1]])],
+        "labels": [stamp(times[first_label]), stamp(times[last_label])],
+    }
+
+
+def _flags(
+    panel: Panel,
+    *,
+    parts: Parts,
+    drift: list[dict[str, Any]],
+    normaliser: Normaliser,
+    described: dict[str, dict[str, Any]],
+) -> list[dict[str, str]]:
+    """Warnings that are stored with every trial."""
+    flags = []
+    strong = list(dict.fromkeys(row["feature"] for row in drift if row["strong"]))
+    if strong and panel.normalise == "none":
+        text = (
+            f"features drift strongly from training to validation or test, and nothing normalises them: {_few(strong)}"
+        )
+        flags.append({"guard": "G08", "text": text})
+    if normaliser.constant:
+        constant = [panel.features[column] for column in normaliser.constant]
+        flags.append({"guard": "G08", "text": f"features are constant in training: {_few(constant)}"})
+    if parts.proven_look_back < panel.look_back:
+        text = (
+            f"split.purge {parts.purge} keeps windows and labels of the parts apart, but features look back "
+            f"{panel.look_back} rows, of which it covers {parts.proven_look_back}"
+        )
+        flags.append({"guard": "G54", "text": text})
+    for part in PARTS:
+        absent = [number for number, count in enumerate(described[part]["classes"] or ()) if not count]
+        if absent:
+            flags.append({"guard": "G06", "text": f"{part} has no window of class {', '.join(map(str, absent))}"})
+    return flags
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+
+
+def _fingerprint(panel: Panel, *, parts: Parts) -> str:
+    """sha256 of the content: not of the path, nor of how a file was written."""
+    digest = hashlib.sha256()
+    definition = {
+        "features": list(panel.features),
+        "target": panel.target.hash,
+        "split": parts.hash,
+        "context": panel.context,
+        "normalise": panel.normalise,
+    }
+    digest.update(canonical_json(definition).encode())
+    digest.update(panel.times.astype("datetime64[ns]").astype("<i8").tobytes())
+    # Adding zero makes -0.0 and 0.0 one, and every NaN is written as the same bits.
+    digest.update((panel.values.astype("<f8", order="C") + 0.0).tobytes())
+    digest.update(np.where(np.isnan(panel.labels), np.nan, panel.labels + 0.0).astype("<f8").tobytes())
+    return digest.hexdigest()

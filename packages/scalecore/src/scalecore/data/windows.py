@@ -1,0 +1,125 @@
+"""Batches of windows from one tensor of rows: one gather a batch, no copy of the data, no worker processes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from attrs import field, frozen
+
+from scalecore.data.folder import read_description
+from scalecore.data.splits import PARTS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+__all__ = ["WindowSource", "open_windows"]
+
+
+@frozen(kw_only=True, eq=False)
+class _Rows:
+    """The rows of all parts on one device: `values` [rows, features] float32, `labels` [rows] float32."""
+
+    values: torch.Tensor
+    labels: torch.Tensor
+    context: int
+    elsewhere: dict[torch.device, _Rows] = field(factory=dict, repr=False)
+
+    def windows(self) -> torch.Tensor:
+        """A view [rows - context + 1, context * features], whose rows overlap in memory."""
+        rows, features = self.values.shape
+        return self.values.as_strided((rows - self.context + 1, self.context * features), (features, 1))
+
+    def to(self, device: torch.device) -> _Rows:
+        """The same rows on `device`, copied there once for all parts."""
+        if device == self.values.device:
+            return self
+        if device not in self.elsewhere:
+            moved = _Rows(values=self.values.to(device), labels=self.labels.to(device), context=self.context)
+            self.elsewhere[device] = moved
+        return self.elsewhere[device]
+
+
+class WindowSource:
+    """The windows of one part, numbered from 0 in time.
+
+    `batch` gathers through a view in which neighbouring windows share memory, which is an order of magnitude faster
+    than slicing window by window (the project's measurements: 29 times a per-item DataLoader at context 60 with 25
+    features).
+    """
+
+    def __init__(self, rows: _Rows, ends: torch.Tensor) -> None:
+        self._rows = rows
+        self._ends = ends
+        self._starts = ends - (rows.context - 1)
+        self._windows = rows.windows()
+
+    @property
+    def context(self) -> int:
+        """Rows of a window."""
+        return self._rows.context
+
+    @property
+    def features(self) -> int:
+        """Features of a row."""
+        return self._rows.values.shape[1]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the rows are."""
+        return self._rows.values.device
+
+    @property
+    def ends(self) -> torch.Tensor:
+        """[windows] int64: the last row of each window."""
+        return self._ends
+
+    @property
+    def labels(self) -> torch.Tensor:
+        """[windows] float32: the labels of all windows, gathered anew at each call."""
+        return self._rows.labels.index_select(0, self._ends)
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def batch(self, indices: torch.Tensor, *, out: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """x [B, context, features] and y [B], both float32, of the windows `indices` [B] (int64, on the source's
+        device).
+
+        With `out`, a contiguous float32 tensor [>= B, context, features], x is written into its first B windows and
+        is a view of it. An index outside of 0 .. len - 1 raises IndexError on the CPU.
+        """
+        size = len(indices)
+        starts = self._starts.index_select(0, indices)
+        if out is None:
+            flat = self._windows.index_select(0, starts)
+        else:
+            flat = out[:size].view(size, -1)
+            torch.index_select(self._windows, 0, starts, out=flat)
+        y = self._rows.labels.index_select(0, self._ends.index_select(0, indices))
+        return flat.view(size, self.context, self.features), y
+
+    def to(self, device: torch.device | str) -> WindowSource:
+        """The same windows on `device`; sources that were opened together share one copy of the rows there."""
+        target = torch.device(device)
+        rows = self._rows.to(target)
+        return self if rows is self._rows else WindowSource(rows, self._ends.to(target))
+
+
+def open_windows(folder: Path, *, device: torch.device | str = "cpu") -> Mapping[str, WindowSource]:
+    """The parts `train`, `val` and `test` of a folder that `prepare` wrote; DataError where it holds no prepared data.
+
+    On the CPU the rows stay in the mapped file, shared with other processes.
+    """
+    context = read_description(folder).context
+    rows = _Rows(values=_map(folder / "values.npy"), labels=_map(folder / "labels.npy"), context=context)
+    return {part: WindowSource(rows, _map(folder / f"{part}.npy")).to(device) for part in PARTS}
+
+
+def _map(path: Path) -> torch.Tensor:
+    # Copy on write: nothing is copied, since nobody writes, and a stray write would stay in this process. A read-only
+    # map
+    # would end it with a segmentation fault, since torch knows no read-only tensors.
+    return torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False))
