@@ -130,7 +130,7 @@ class Driver:
     # --- what earlier runs left, and the smoke step -----------------------------------------------------------------
 
     def _adopt(self, asked: AskedTrial) -> None:
-        """Take what the last attempt of an interrupted trial left; a result counts as if its driver saw it"""
+        """Take what the last attempt of an interrupted trial left; its result counts as if its driver saw it."""
         if not asked.attempts or "ended" in asked.attempts[-1]:
             return
         last = asked.attempts[-1]

@@ -69,6 +69,7 @@ def build_record(plan: Plan, running: RunningTrial, end: AttemptEnd) -> TrialRec
         resumptions=sum(1 for a in asked.attempts if a.get("resumes")),
         flags=[*plan.data.flags, *_flags(plan, result, running)],
         versions={
+            **plan.companions,
             **plan.versions,
             **{f"run:{k}": str(result[k]) for k in ("device", "threads") if k in result},
             **({"weights": result["weights"]} if "weights" in result else {}),
@@ -94,7 +95,7 @@ def unstarted_record(plan: Plan, asked: AskedTrial, *, state: TrialState, reason
         memory={"predicted": predicted, "measured": None},
         attempts=[_attempt_summary(a) for a in asked.attempts],
         flags=[*plan.data.flags, {"guard": "G40", "kind": "quarantined", "text": reason}],
-        versions=plan.versions,
+        versions={**plan.companions, **plan.versions},
     )
 
 

@@ -42,6 +42,9 @@ class Plan:
     hyperparameters: Mapping[str, Hyperparameter]
     fixed: Mapping[str, Value]
     versions: Mapping[str, str]
+    """Of the code that decides results: it may not change unnoticed within a study (guard G26)."""
+    companions: Mapping[str, str]
+    """Versions of loggers and monitors."""
     findings: Sequence[Finding]
     monitors: Monitors
 
@@ -104,7 +107,7 @@ class Plan:
                     {"level": f.level, "subject": f.subject, "message": f.message, "remedy": f.remedy}
                     for f in self.findings
                 ],
-                "versions": self.versions,
+                "versions": {**self.companions, **self.versions},
             }
         )
         return result
@@ -126,14 +129,10 @@ def build_plan(loaded: LoadedExperiment, resolved: Resolved, *, folder: Path, wr
     search = experiment.search
     grid = feasible_grid(family, shape, budget=search.budget, tolerance=search.tolerance, exclude=search.exclude)
     monitors = Monitors.create(resolved.monitors, MonitorContext(folder=folder))
-    components = (
-        resolved.dataset,
-        resolved.model,
-        resolved.search,
-        resolved.executor,
-        *resolved.monitors,
-        *resolved.loggers,
-    )
+    # What decides results; loggers and monitors may be swapped in the middle of a study.
+    deciding = (resolved.dataset, resolved.model, resolved.search, resolved.executor)
+    packages = ("scalecore", *(component.record.factory.__module__.partition(".")[0] for component in deciding))
+    companions = {component.provider: component.version for component in (*resolved.monitors, *resolved.loggers)}
     plan = Plan(
         resolved=resolved,
         experiment=to_plain(resolved),
@@ -147,13 +146,8 @@ def build_plan(loaded: LoadedExperiment, resolved: Resolved, *, folder: Path, wr
             for name, parameter in parameters.items()
             if name not in search.space
         },
-        versions=code_versions(
-            ("scalecore", *(component.provider for component in components)),
-            packages=[
-                "scalecore",
-                *(component.record.factory.__module__.partition(".")[0] for component in components),
-            ],
-        ),
+        versions=code_versions(("scalecore", *(one.provider for one in deciding)), packages=packages),
+        companions=companions,
         findings=(),
         monitors=monitors,
     )

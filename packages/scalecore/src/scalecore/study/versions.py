@@ -30,10 +30,19 @@ def code_versions(distributions: Iterable[str], *, packages: Iterable[str]) -> d
             continue
     digest = hashlib.sha256()
     for package in sorted(set(packages)):
-        spec = importlib.util.find_spec(package)
-        for root in sorted(spec.submodule_search_locations or []) if spec else []:
-            for path in sorted(Path(root).rglob("*.py")):
-                digest.update(f"{package}/{path.relative_to(root).as_posix()}\0".encode())
-                digest.update(path.read_bytes())
+        for name, path in _sources(package):
+            digest.update(f"{package}/{name}\0".encode())
+            digest.update(path.read_bytes())
     versions["code"] = digest.hexdigest()[:16]
     return versions
+
+
+def _sources(package: str) -> list[tuple[str, Path]]:
+    """Source files of an importable package, or of a module that is a single file, without importing it."""
+    spec = importlib.util.find_spec(package)
+    if spec is None:
+        return []
+    if not spec.submodule_search_locations:
+        return [(package, Path(spec.origin))] if spec.origin and spec.origin.endswith(".py") else []
+    roots = [Path(root) for root in spec.submodule_search_locations]
+    return [(path.relative_to(root).as_posix(), path) for root in roots for path in sorted(root.rglob("*.py"))]

@@ -1,0 +1,198 @@
+"""Studies in a temporary folder, run as a user runs them: the command line in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from attrs import define, field
+
+ROOT = Path(__file__).parents[2]
+WAIT = 120.0
+
+
+@define
+class Study:
+    """An experiment file and the study that it makes."""
+
+    root: Path
+    experiment: dict[str, Any]
+    path: list[str] = field(factory=list)
+    """Further entries of PYTHONPATH, for fake distributions."""
+
+    @property
+    def file(self) -> Path:
+        return self.root / "experiment.yaml"
+
+    @property
+    def folder(self) -> Path:
+        return self.root / "studies" / str(self.experiment["name"])
+
+    def write(self) -> None:
+        self.file.write_text(yaml.safe_dump(self.experiment, sort_keys=False))
+
+    def command(self, name: str, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "scalecore", name, *arguments]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        path = os.pathsep.join([*self.path, os.environ.get("PYTHONPATH", "")])
+        return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+
+    def cli(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command on the experiment file to its end."""
+        return subprocess.run(
+            self.command(name, *arguments),
+            cwd=self.root,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        self.write()
+        return self.cli("run", str(self.file), *arguments)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start `scalecore run` and come back at once."""
+        self.write()
+        return subprocess.Popen(
+            self.command("run", str(self.file), *arguments),
+            cwd=self.root,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def events(self) -> list[dict[str, Any]]:
+        """The journal as far as it is whole."""
+        try:
+            lines = (self.folder / "journal.jsonl").read_bytes().split(b"\n")[:-1]
+        except FileNotFoundError:
+            return []
+        return [json.loads(line) for line in lines]
+
+    def finished(self) -> dict[int, dict[str, Any]]:
+        """Records by trial number; a number that is finished twice is an error."""
+        records: dict[int, dict[str, Any]] = {}
+        for event in self.events():
+            if event["event"] == "trial_finished":
+                assert event["number"] not in records, f"trial {event['number']} is finished twice"
+                records[event["number"]] = event["record"]
+        return records
+
+    def json(self, name: str) -> Any:
+        def refuse(constant: str) -> None:
+            raise AssertionError(f"{constant} in {name}")
+
+        return json.loads((self.folder / name).read_text(), parse_constant=refuse)
+
+    def wait_for(self, condition: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + WAIT
+        while not condition():
+            assert time.monotonic() < deadline, f"waited {WAIT:.0f} s in vain for {what}"
+            time.sleep(0.01)
+
+    def workers(self) -> list[int]:
+        """Process ids of attempts that are alive."""
+        pids = []
+        for path in self.folder.glob("attempts/*/attempt_*/process.json"):
+            try:
+                pid = json.loads(path.read_text())["pid"]
+                os.kill(pid, 0)
+                stat = Path(f"/proc/{pid}/stat").read_text()
+            except (OSError, ValueError):
+                continue
+            if ") Z" not in stat:
+                pids.append(pid)
+        return pids
+
+
+@pytest.fixture(scope="session")
+def bars(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """900 days of made-up prices whose next day depends a little on the last ones."""
+    generator = np.random.default_rng(3)
+    noise = generator.normal(0, 0.01, 900)
+    returns = noise + 0.4 * np.concatenate([[0.0], noise[:-1]])
+    close = 100 * np.exp(np.cumsum(returns))
+    table = pd.DataFrame(
+        {
+            "Open": close * np.exp(generator.normal(0, 0.002, 900)),
+            "High": close * 1.005,
+            "Low": close * 0.995,
+            "Close": close,
+            "Volume": generator.integers(1_000, 9_000, 900).astype(float),
+        },
+        index=pd.bdate_range("2015-01-01", periods=900, name="Date"),
+    )
+    path = tmp_path_factory.mktemp("bars") / "bars.parquet"
+    table.to_parquet(path)
+    return path
+
+
+def tiny_experiment(bars: Path) -> dict[str, Any]:
+    """A study of seconds: PatchTST shapes of about 3,000 parameters, forced extremes, two epochs."""
+    return {
+        "name": "tiny",
+        "seed": 5,
+        "dataset": {
+            "use": "parquet",
+            "path": str(bars),
+            "features": ["Close", "Volume"],
+            "target": {"kind": "direction", "horizon": 1},
+            "context": 12,
+        },
+        "model": {
+            "use": "patchtst",
+            "patch_len": 4,
+            "stride": 4,
+            "d_model": [8, 16],
+            "n_layers": [1, 2, 4],
+            "n_heads": [1, 2],
+        },
+        "search": {
+            "use": "architectural",
+            "budget": 4000,
+            "tolerance": 0.6,
+            "trials": 5,
+            "startup_trials": 1,
+            "space": {"learning_rate": {"log_uniform": [1e-3, 1e-2]}, "dropout": {"uniform": [0.1, 0.3]}},
+        },
+        "training": {
+            "effective_batch": 64,
+            "threads": 1,
+            "checkpoint_every": 0.05,
+            "hyperparameters": {"epochs": 2, "warmup_steps": 5},
+        },
+        "execution": {"stop_grace": 20.0},
+        "monitors": [],
+        "loggers": ["console", "files", "csv"],
+    }
+
+
+@pytest.fixture
+def study(tmp_path: Path, bars: Path) -> Study:
+    """The tiny experiment in a folder of its own."""
+    return Study(tmp_path, tiny_experiment(bars))
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """kill -9, and wait until it is gone."""
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    if process.stdout is not None:
+        process.stdout.close()

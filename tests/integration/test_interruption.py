@@ -1,0 +1,237 @@
+"""Nothing lost: killed at any moment and started again, a study has every finished trial once and reaches its total."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import Study, kill, tiny_experiment
+
+
+def results(study: Study) -> list[tuple[Any, ...]]:
+    """What must not depend on interruptions: identity, architecture, value, and the weights to the last bit."""
+    return [
+        (number, r["hash"], r["state"], r["value"], r["versions"]["weights"], r["architecture"]["values"])
+        for number, r in sorted(study.finished().items())
+    ]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, bars: Path) -> list[tuple[Any, ...]]:
+    """What the study of these tests gives when nothing happens to it; made once."""
+    twin = Study(tmp_path_factory.mktemp("undisturbed"), tiny_experiment(bars))
+    longer(twin)
+    assert twin.run().returncode == 0
+    return results(twin)
+
+
+def check_whole(study: Study) -> None:
+    """The invariants after the last run: total reached, numbers without gaps, every attempt explained, nobody left."""
+    total = study.experiment["search"]["trials"]
+    assert sorted(study.finished()) == list(range(total))
+    asked = [event["number"] for event in study.events() if event["event"] == "asked"]
+    assert asked == list(range(total))
+    started = [(e["number"], e["index"]) for e in study.events() if e["event"] == "attempt_started"]
+    ended = [(e["number"], e["index"]) for e in study.events() if e["event"] == "attempt_ended"]
+    assert len(set(started)) == len(started)
+    assert sorted(started) == sorted(ended)
+    assert study.workers() == []
+
+
+def longer(study: Study) -> None:
+    """Enough steps that a kill finds a trial in its middle."""
+    study.experiment["search"] |= {"trials": 4}
+    study.experiment["training"]["hyperparameters"] = {"epochs": 12, "warmup_steps": 5}
+
+
+def test_kill_9_of_the_driver_at_random_moments(study: Study, undisturbed: list[tuple[Any, ...]]) -> None:
+    """After each kill what was finished is still there, unchanged.
+
+    In the end all is as without any kill, to the last bit.
+    """
+    longer(study)
+    generator = random.Random(11)
+    kept: Mapping[int, Any] = {}
+    kills = 0
+    while kills < 8:
+        process = study.start("-q")
+        time.sleep(generator.uniform(0.3, 4.0))
+        if process.poll() is not None:
+            break
+        kill(process)
+        kills += 1
+        now = study.finished()
+        assert {number: now[number] for number in kept} == kept, "a finished trial was lost or changed"
+        kept = now
+    assert kills >= 3, "the study ended before it could be killed three times: make it longer"
+    done = study.run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert results(study) == undisturbed
+    check_whole(study)
+
+
+def test_kill_9_of_the_worker(study: Study, undisturbed: list[tuple[Any, ...]]) -> None:
+    """The driver survives, says what happened, and the same trial goes on from its checkpoint to the same result."""
+    longer(study)
+    process = study.start()
+    killed: set[int] = set()
+    for number in (0, 2):
+        place = study.folder / f"attempts/trial_{number:04d}"
+        study.wait_for(
+            lambda place=place: any(place.glob("attempt_0/checkpoint.pt")), f"a checkpoint of trial {number}"
+        )  # type: ignore[misc]
+        (worker,) = study.workers()
+        os.kill(worker, signal.SIGKILL)
+        killed.add(number)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    assert "killed from outside by SIGKILL; it goes on from its last checkpoint" in output
+    for number in killed:
+        attempts = study.finished()[number]["attempts"]
+        assert [attempt["class"] for attempt in attempts] == ["killed", "completed"]
+        assert attempts[0]["exit_code"] == -9
+    assert results(study) == undisturbed
+    check_whole(study)
+
+
+def test_a_worker_that_is_always_killed_fails_its_trial_and_not_the_study(study: Study) -> None:
+    """After the retries the trial is failed with the reason; the next trials run."""
+    longer(study)
+    study.experiment["execution"]["retry"] = {"crash": 1}
+    process = study.start()
+    place = study.folder / "attempts/trial_0001"
+    for index in (0, 1):
+        study.wait_for(lambda i=index: (place / f"attempt_{i}/progress.json").exists(), f"attempt {index} of trial 1")  # type: ignore[misc]
+        (worker,) = study.workers()
+        os.kill(worker, signal.SIGKILL)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    record = study.finished()[1]
+    assert (record["state"], record["value"]) == ("failed", None)
+    assert record["reason"] == "the attempt was killed from outside by SIGKILL"
+    assert study.json("tiny_all_trials.json")[-1]["number"] == 1, "a failed trial stays in the tables (G27)"
+    check_whole(study)
+
+
+@pytest.mark.parametrize("how", ["SIGINT", "SIGTERM", "STOP file", "scalecore stop"])
+def test_g42_stopping_ends_the_running_trial_with_a_checkpoint(
+    study: Study, undisturbed: list[tuple[Any, ...]], how: str
+) -> None:
+    """Within a step: a checkpoint, exit code 7, a message; the same command continues to the undisturbed result."""
+    longer(study)
+    study.experiment["training"]["checkpoint_every"] = 3600.0
+    process = study.start()
+    progress = study.folder / "attempts/trial_0001/attempt_0/progress.json"
+    study.wait_for(progress.exists, "trial 1")
+    if how == "STOP file":
+        (study.folder / "STOP").touch()
+    elif how == "scalecore stop":
+        assert study.cli("stop", str(study.folder), "--wait").returncode == 0
+    else:
+        process.send_signal(signal.Signals[how])
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 7, output
+    assert "stopped; the same command continues it" in output
+    assert not (study.folder / "STOP").exists()
+    assert 1 not in study.finished()
+    assert (progress.parent / "checkpoint.pt").exists()
+    assert study.workers() == []
+    done = study.run()
+    assert done.returncode == 0, done.stderr
+    resumed = [event for event in study.events() if event["event"] == "attempt_started" and event["number"] == 1]
+    assert [event["resumes"] for event in resumed] == [False, True]
+    assert results(study) == undisturbed
+    check_whole(study)
+
+
+def test_g42_a_second_signal_ends_at_once_without_loss(study: Study, undisturbed: list[tuple[Any, ...]]) -> None:
+    """An attempt that does not answer is killed on the second signal; the study continues later."""
+    longer(study)
+    process = study.start()
+    progress = study.folder / "attempts/trial_0001/attempt_0/progress.json"
+    study.wait_for(progress.exists, "trial 1")
+    (worker,) = study.workers()
+    os.kill(worker, signal.SIGSTOP)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 7, output
+    assert study.workers() == []
+    assert study.run().returncode == 0
+    assert results(study) == undisturbed
+    check_whole(study)
+
+
+def test_no_worker_outlives_its_driver(study: Study) -> None:
+    """When the driver is killed, its attempt writes a checkpoint and ends by itself within seconds."""
+    longer(study)
+    study.experiment["training"]["hyperparameters"]["epochs"] = 500
+    process = study.start()
+    study.wait_for((study.folder / "attempts/trial_0000/attempt_0/progress.json").exists, "trial 0")
+    kill(process)
+    study.wait_for(lambda: study.workers() == [], "the worker's end")
+    assert (study.folder / "attempts/trial_0000/attempt_0/checkpoint.pt").exists()
+
+
+def test_g22_a_second_runner_is_refused(study: Study) -> None:
+    """With the first one's pid, and without disturbing it."""
+    longer(study)
+    process = study.start()
+    study.wait_for(lambda: bool(study.events()), "the first runner")
+    second = study.run()
+    assert second.returncode == 5
+    assert f"this study is being run by process {process.pid} on" in second.stderr
+    process.communicate(timeout=120)
+    assert process.returncode == 0
+    check_whole(study)
+
+
+def test_g38_a_time_limit_is_not_a_success(study: Study) -> None:
+    """The end says timed out, with the counts, and the exit code follows; the same command continues."""
+    longer(study)
+    study.experiment["execution"]["time_limit"] = 2.0 / 3600
+    done = study.run("training.hyperparameters.epochs=200")
+    assert done.returncode == 8, done.stdout + done.stderr
+    assert "time limit reached" in done.stdout
+    last = study.events()[-1]
+    assert (last["event"], last["end"]) == ("run_ended", "timed_out")
+    assert last["total"] == 4
+    assert sum(last["counts"].values()) < 4
+
+
+def test_a_torn_journal_line_is_set_aside_and_said(study: Study) -> None:
+    """What a power cut leaves behind the last newline does not stop the study."""
+    assert study.run("search.trials=2").returncode == 0
+    before = study.finished()
+    journal = study.folder / "journal.jsonl"
+    journal.write_bytes(journal.read_bytes() + b'{"seq": 99, "event": "trial_fin')
+    done = study.run("search.trials=3")
+    assert done.returncode == 0, done.stderr
+    after = study.finished()
+    assert {number: after[number] for number in before} == before
+    assert sorted(after) == [0, 1, 2]
+    assert (study.folder / "journal.torn-0.jsonl").read_bytes() == b'{"seq": 99, "event": "trial_fin'
+    assert any(event["event"] == "repaired" for event in study.events())
+    shown = study.cli("status", str(study.folder))
+    assert shown.returncode == 0
+
+
+def test_derived_files_are_rebuilt(study: Study) -> None:
+    """Deleted or torn, every derived file comes back from the journal when the study is run again."""
+    assert study.run("search.trials=3").returncode == 0
+    names = ["tiny_4000_best.json", "tiny_all_trials.json", "tiny_study_summary.md", "trials/trial_0001.json"]
+    before = {name: (study.folder / name).read_bytes() for name in names}
+    (study.folder / names[0]).unlink()
+    (study.folder / names[1]).write_text("{")
+    (study.folder / names[3]).unlink()
+    assert study.run("search.trials=3").returncode == 0
+    assert {name: (study.folder / name).read_bytes() for name in names} == before

@@ -1,0 +1,383 @@
+"""Bad input: one clear message with its place, its own exit code, no traceback, and nothing written over."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from .conftest import Study
+
+
+def refused(study: Study, *arguments: str, code: int) -> str:
+    """Run, expect this exit code, and return the message."""
+    done = study.run(*arguments)
+    assert done.returncode == code, f"{done.returncode}: {done.stdout}{done.stderr}"
+    assert "Traceback" not in done.stderr + done.stdout
+    return done.stderr
+
+
+@pytest.mark.parametrize(
+    ("overrides", "code", "expected"),
+    [
+        (["search.trails=5"], 2, "unknown key"),
+        (["search.trials=many"], 2, "search.trials"),
+        (["search.trials=0"], 2, "search.trials"),
+        (["dataset.path=nowhere.parquet"], 2, "dataset.path"),
+        (["search.budget=5B"], 2, "search.budget: no architecture of the model has"),
+        (["search.exclude=[d_model > 1]"], 2, "search.exclude"),
+        (["search.space={momentum: {uniform: [0, 1]}}"], 2, "reads a hyper-parameter 'momentum'"),
+        (["search.space={dropout: {uniform: [0, 3]}}"], 2, "3.0 is above 0.9"),
+        (["training.hyperparameters.epochs=soon"], 2, "expected int, got 'soon'"),
+        (["model.use=resnet"], 3, "resnet"),
+        (["dataset.features=[Close, Volumes]"], 4, "Volumes"),
+        (["dataset.context=5000"], 4, "a shorter context"),
+        (["guards.min_validation_samples=100000"], 5, "[G02]"),
+        (["objective.metric=sharpe"], 5, "objective.metric: 'sharpe' is not measured"),
+    ],
+)
+def test_bad_input_is_refused(study: Study, overrides: list[str], code: int, expected: str) -> None:
+    """The message names the key or the column, and nothing is trained."""
+    assert expected in refused(study, *overrides, code=code)
+    assert study.finished() == {}
+
+
+def broken_bars(bars: Path, change: Any) -> pd.DataFrame:
+    table = pd.read_parquet(bars)
+    return change(table)
+
+
+def text_column(table: pd.DataFrame) -> pd.DataFrame:
+    table["Volume"] = ["many"] * len(table)
+    return table
+
+
+def not_a_number(table: pd.DataFrame) -> pd.DataFrame:
+    table.iloc[100, table.columns.get_loc("Volume")] = np.nan
+    return table
+
+
+def one_class(table: pd.DataFrame) -> pd.DataFrame:
+    table["Close"] = 100 + np.arange(len(table), dtype=float)
+    return table
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "expected"),
+    [
+        (text_column, 4, "Volume"),
+        (not_a_number, 4, "2015-05-21"),
+        (one_class, 5, "[G06]"),
+    ],
+)
+def test_bad_data_is_refused_with_column_and_row(
+    study: Study, bars: Path, change: Any, code: int, expected: str
+) -> None:
+    """G50 and G06 as a user meets them: file, column and first bad row, before anything is trained."""
+    path = study.root / "bad.parquet"
+    broken_bars(bars, change).to_parquet(path)
+    study.experiment["dataset"]["path"] = str(path)
+    message = refused(study, code=code)
+    assert expected in message
+    assert study.finished() == {}
+
+
+def test_g22_a_folder_holds_one_experiment(study: Study) -> None:
+    """Another model in the same folder is refused, naming what differs, and nothing is written over."""
+    assert study.run("search.trials=1").returncode == 0
+    before = (study.folder / "journal.jsonl").read_bytes()
+    message = refused(study, "search.trials=1", "training.effective_batch=32", code=5)
+    assert "training.effective_batch: 64 -> 32" in message
+    assert (study.folder / "journal.jsonl").read_bytes() == before
+
+
+def test_g52_changed_data_is_refused(study: Study, bars: Path) -> None:
+    """A file that changed since the study began is not mixed in, and the prepared data stays as it was."""
+    path = study.root / "mine.parquet"
+    path.write_bytes(bars.read_bytes())
+    study.experiment["dataset"]["path"] = str(path)
+    assert study.run("search.trials=1").returncode == 0
+    prepared = (study.folder / "data" / "values.npy").read_bytes()
+    table = pd.read_parquet(path)
+    table.iloc[10, 0] *= 1.5
+    table["Close"] *= 1.001
+    table.to_parquet(path)
+    message = refused(study, "search.trials=2", code=5)
+    assert "[G52]" in message
+    assert (study.folder / "data" / "values.npy").read_bytes() == prepared
+    assert sorted(study.finished()) == [0]
+
+
+def test_a_folder_with_other_files_is_refused(study: Study) -> None:
+    """scalecore never writes into a folder that holds something else."""
+    study.folder.mkdir(parents=True)
+    (study.folder / "thesis.tex").write_text("important")
+    message = refused(study, code=5)
+    assert "this folder holds other files (thesis.tex) and no study" in message
+    assert sorted(path.name for path in study.folder.iterdir() if not path.name.startswith(".")) == ["thesis.tex"]
+
+
+def test_a_folder_that_cannot_be_written_is_refused(study: Study) -> None:
+    """The message says so; here a file stands where the folder should be, which stops root too."""
+    study.folder.parent.write_text("in the way")
+    assert "cannot be written" in refused(study, code=5)
+
+
+def plugin(study: Study, name: str, module: str, body: str, *, version: str = "1.0", requires: str = "") -> None:
+    """Install a fake distribution: a module and a hand-written .dist-info folder on PYTHONPATH."""
+    folder = study.root / "site" / name
+    folder.mkdir(parents=True)
+    (folder / f"{module}.py").write_text(textwrap.dedent(body))
+    info = folder / f"{module}-{version}.dist-info"
+    info.mkdir()
+    requirement = f"Requires-Dist: {requires}\n" if requires else ""
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{requirement}")
+    (info / "entry_points.txt").write_text(f"[scalecore]\n{module} = {module}\n")
+    study.path.append(str(folder))
+
+
+LOGGER = """
+    from scalecore import hookimpl
+    from scalecore.protocols import Logger
+    from scalecore.records import LoggerRecord
+
+    class Diary(Logger):
+        def __init__(self, context):
+            self.path = context.folder / "diary.txt"
+
+        def trial_finished(self, record, study):
+            {action}
+
+    @hookimpl
+    def scalecore_loggers():
+        return [LoggerRecord(name="diary", summary="A diary.", factory=lambda options, context: Diary(context))]
+"""
+WRITE = 'self.path.open("a").write(f"{record.number} {record.value}\\n")'
+
+STRATEGY = """
+    from scalecore import hookimpl
+    from scalecore.records import SearchStrategyRecord
+    from scalecore.trials import Origin, Proposal
+
+    class Smallest:
+        def __init__(self, context):
+            self.context = context
+        def planned(self):
+            return ()
+        def restore(self, trials):
+            pass
+        def ask(self, number):
+            {ask}
+        def tell(self, number, outcome):
+            pass
+        def should_prune(self, number, *, epoch, value):
+            return False
+
+    @hookimpl
+    def scalecore_search_strategies():
+        return [SearchStrategyRecord(name="smallest", summary="One shape.", factory=lambda _, context: Smallest(context))]
+"""
+ASK = (
+    "return Proposal(architecture=self.context.architectures[0], hyperparameters="
+    "{n: d.at(number / 10) for n, d in self.context.space.items()}, origin=Origin(kind='sampled'))"
+)
+
+
+def test_a_logger_plugin_is_used_by_naming_it(study: Study) -> None:
+    """A plugin from another distribution is available once installed, and active once named."""
+    plugin(study, "scalecore-diary", "scalecore_diary", LOGGER.format(action=WRITE))
+    assert study.run("search.trials=2").returncode == 0
+    assert not (study.folder / "diary.txt").exists()
+    study.experiment["loggers"] = ["diary"]
+    assert study.run("search.trials=3").returncode == 0
+    assert (study.folder / "diary.txt").read_text() == f"2 {study.finished()[2]['value']}\n"
+
+
+def test_a_strategy_plugin_is_used_by_naming_it(study: Study) -> None:
+    """Swapping the sampler is one line: `use: smallest`."""
+    plugin(study, "scalecore-smallest", "scalecore_smallest", STRATEGY.format(ask=ASK))
+    study.experiment["search"] = {**study.experiment["search"], "use": "smallest", "trials": 2}
+    del study.experiment["search"]["startup_trials"]
+    done = study.run()
+    assert done.returncode == 0, done.stderr
+    assert len({str(record["architecture"]) for record in study.finished().values()}) == 1
+
+
+def test_a_logger_that_raises_is_switched_off_and_the_study_goes_on(study: Study) -> None:
+    """It is reported once, the study is marked degraded, and every trial is there."""
+    plugin(study, "scalecore-diary", "scalecore_diary", LOGGER.format(action='raise OSError("disk gone")'))
+    study.experiment["loggers"] = ["console", "diary", "files"]
+    done = study.run("search.trials=2")
+    assert done.returncode == 0
+    assert (
+        done.stdout.count("warning: logger 'diary' raised OSError: disk gone; it is switched off, the study goes on")
+        == 1
+    )
+    assert "degraded: logger 'diary'" in done.stdout
+    assert len(study.finished()) == 2
+
+
+def test_a_strategy_that_raises_ends_the_run_and_keeps_everything(study: Study) -> None:
+    """Exit code 6, the provider is named, finished trials are kept."""
+    plugin(
+        study,
+        "scalecore-smallest",
+        "scalecore_smallest",
+        STRATEGY.format(ask=f"assert number < 1, 'tired'\n            {ASK}"),
+    )
+    study.experiment["search"] = {**study.experiment["search"], "use": "smallest", "trials": 2}
+    del study.experiment["search"]["startup_trials"]
+    message = refused(study, code=6)
+    assert (
+        "strategy 'smallest' (scalecore-smallest 1.0) raised AssertionError: tired; everything finished is kept"
+        in message
+    )
+    assert sorted(study.finished()) == [0]
+    assert study.events()[-1]["end"] == "failed"
+
+
+def test_g30_an_exact_duplicate_is_never_run(study: Study) -> None:
+    """A strategy that proposes the same point again is told so; the study ends when it has nothing new."""
+    ask = ASK.replace("number / 10", "0.5")
+    plugin(study, "scalecore-smallest", "scalecore_smallest", STRATEGY.format(ask=ask))
+    study.experiment["search"] = {**study.experiment["search"], "use": "smallest", "trials": 3}
+    del study.experiment["search"]["startup_trials"]
+    done = study.run()
+    assert done.returncode == 0
+    assert sorted(study.finished()) == [0]
+    assert "nothing new is left to try" in done.stdout
+    assert "duplicates avoided: 200" in done.stdout
+
+
+def test_a_plugin_that_fails_to_import_stops_only_runs_that_need_it(study: Study) -> None:
+    """A broken plugin is named with its reason when it is needed, and costs nothing otherwise."""
+    plugin(study, "scalecore-diary", "scalecore_diary", "import a_library_that_is_not_there")
+    assert study.run("search.trials=1").returncode == 0
+    study.experiment["loggers"] = ["diary"]
+    message = refused(study, "search.trials=1", code=3)
+    assert "diary" in message
+    study.experiment["loggers"] = ["files"]
+    listed = study.cli("plugins")
+    assert listed.returncode == 0
+    assert "broken" in listed.stdout
+    assert "a_library_that_is_not_there" in listed.stdout
+
+
+MODEL = """
+    from scalecore import hookimpl
+    from scalecore.records import ModelRecord
+    from scalecore.space import ArchitectureSpace, Hyperparameter
+
+    class Family:
+        def hyperparameters(self):
+            return (Hyperparameter(name="gain", default=1.0, low=0.0, high=2.0, help="Gain."),)
+        def architecture_space(self, data):
+            return ArchitectureSpace(dimensions={{"width": (2, 4)}}, architectures=({{"width": 2}}, {{"width": 4}}))
+        def num_parameters(self, architecture, data):
+            n = data.context * data.features
+            return architecture["width"] * (n + 1) + architecture["width"] + 1
+        def flops(self, architecture, data):
+            return 2 * self.num_parameters(architecture, data)
+        def saved_activations(self, architecture, data):
+            return data.context * data.features + architecture["width"]
+        def build(self, architecture, hyperparameters, data):
+            from torch import nn
+            {body}
+
+    @hookimpl
+    def scalecore_models():
+        return [ModelRecord(name="mlp", summary="Two layers.", factory=lambda options: Family())]
+"""
+NET = (
+    "nn.Sequential(nn.Flatten(), nn.Linear(data.context * data.features, {width}), "
+    "nn.Tanh(), nn.Linear({width}, {outputs}))"
+)
+GOOD_NET = "hyperparameters['gain']; return " + NET.format(width="architecture['width']", outputs="data.outputs")
+
+
+def with_model(study: Study, body: str) -> None:
+    plugin(study, "scalecore-mlp", "scalecore_mlp", MODEL.format(body=body))
+    study.experiment["model"] = "mlp"
+    study.experiment["search"] = {"use": "random", "trials": 2, "space": {"gain": {"uniform": [0.5, 1.5]}}}
+
+
+def test_a_model_plugin_is_used_by_naming_it(study: Study) -> None:
+    """A family from another distribution is searched like any other."""
+    with_model(study, GOOD_NET)
+    done = study.run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {record["architecture"]["values"]["width"] for record in study.finished().values()} <= {2, 4}
+
+
+def test_g03_a_sampled_hyperparameter_that_nobody_reads_is_refused(study: Study) -> None:
+    """Found on the smoke step, before the study costs anything."""
+    with_model(study, GOOD_NET.replace("hyperparameters['gain']; ", ""))
+    message = refused(study, code=5)
+    assert "search.space varies gain, which neither the training core nor the model reads" in message
+    assert "[G03]" in message
+    assert study.finished() == {}
+
+
+def test_g04_a_model_that_is_not_of_its_size_is_refused(study: Study) -> None:
+    """The built model is counted; a formula that is wrong stops the study on the smoke step."""
+    with_model(study, "hyperparameters['gain']; return " + NET.format(width="8", outputs="data.outputs"))
+    message = refused(study, code=5)
+    assert "mend num_parameters() of the plugin" in message
+    assert "[G04]" in message
+
+
+def wrapped(forward: str) -> str:
+    """The body of `build` for the good network, wrapped in a module with this `forward`."""
+    net = NET.format(width="architecture['width']", outputs="data.outputs")
+    lines = [
+        "hyperparameters['gain']",
+        "class Wrapped(nn.Module):",
+        "    def __init__(self, net):",
+        "        super().__init__()",
+        "        self.net, self.calls = net, 0",
+        "    def forward(self, x):",
+        "        self.calls += 1",
+        f"        {forward}",
+        f"return Wrapped({net})",
+    ]
+    return "\n            ".join(lines)
+
+
+def test_g11_a_head_of_the_wrong_size_is_refused(study: Study) -> None:
+    """The task binds the head size: a model that ignores `outputs` is found on the smoke step."""
+    with_model(study, wrapped("return self.net(x).repeat(1, 3)"))
+    message = refused(study, code=5)
+    assert "the model returns (64, 3) for 64 windows, expected logits of shape (64, 1)" in message
+    assert "[G11]" in message
+
+
+def test_first_trials_that_fail_alike_end_the_study(study: Study) -> None:
+    """Two failures of one kind before any success are the study's fault: it ends with the cause, and exit code 6."""
+    curse = "if self.calls > 5: raise ValueError('the sixth batch is cursed')"
+    with_model(study, wrapped(f"{curse}\n                    return self.net(x)"))
+    study.experiment["search"]["trials"] = 5
+    done = study.run()
+    message = done.stderr
+    assert done.returncode == 6, message
+    assert "the first trials fail in the same way: ValueError: the sixth batch is cursed" in message
+    records = study.finished()
+    assert [record["state"] for _, record in sorted(records.items())] == ["failed", "failed"]
+    assert all(record["value"] is None for record in records.values())
+
+
+def test_g26_changed_code_is_refused_unless_allowed(study: Study) -> None:
+    """An edited plugin is noticed on resume; with the flag the study goes on, and each record names its code."""
+    with_model(study, GOOD_NET)
+    assert study.run("search.trials=1").returncode == 0
+    source = study.root / "site" / "scalecore-mlp" / "scalecore_mlp.py"
+    source.write_text(source.read_text() + "\n# edited\n")
+    message = refused(study, "search.trials=2", code=5)
+    assert "the code changed since the study was last run (code " in message
+    assert "[G26]" in message
+    assert study.run("search.trials=2", "--allow-changed-code").returncode == 0
+    records = study.finished()
+    assert records[0]["versions"]["code"] != records[1]["versions"]["code"]

@@ -1,0 +1,173 @@
+"""A whole study: it ends, its files agree with its journal, and it explains itself."""
+
+from __future__ import annotations
+
+import csv
+import json
+from typing import Any
+
+import pytest
+
+from .conftest import Study
+
+
+def architecture_of(record: dict[str, Any]) -> dict[str, int]:
+    return {**record["architecture"]["values"], "param_count": record["architecture"]["num_parameters"]}
+
+
+def test_every_file_exists_and_agrees_with_the_journal(study: Study) -> None:
+    """Trials, best, all trials, summaries and the table of results hold what the journal holds; all JSON is strict."""
+    done = study.run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    records = study.finished()
+    assert sorted(records) == [0, 1, 2, 3, 4]
+    assert {record["state"] for record in records.values()} == {"completed"}
+
+    for number, record in records.items():
+        trial = study.json(f"trials/trial_{number:04d}.json")
+        assert trial["number"] == number
+        assert trial["value"] == record["value"]
+        assert trial["architecture"] == architecture_of(record)
+        assert trial["params"] == {**record["architecture"]["values"], **record["hyperparameters"]}
+        assert trial["user_attrs"]["learning_curve"] == record["learning_curve"]
+        assert (
+            sum(trial["user_attrs"]["confusion_matrix"].values()) == record["data"]["split"]["parts"]["val"]["windows"]
+        )
+
+    best = min(records.values(), key=lambda record: record["value"])
+    best_file = study.json("tiny_4000_best.json")
+    assert best_file["best_trial"] == best["number"]
+    assert best_file["best_value"] == best["value"]
+    assert best_file["architecture"] == architecture_of(best)
+    assert best_file["counts"] | {"completed": 5, "running": 0, "total": 5} == best_file["counts"]
+
+    ranked = study.json("tiny_all_trials.json")
+    assert [row["value"] for row in ranked] == sorted(record["value"] for record in records.values())
+    summary = study.json("tiny_study_summary.json")
+    assert summary["counts"] == best_file["counts"]
+    assert summary["distribution"]["min"] == best["value"]
+    assert sum(row["trials"] for row in summary["by_dimension"]["d_model"]) == 5
+    markdown = (study.folder / "tiny_study_summary.md").read_text()
+    assert f"Best: trial {best['number']} with val_loss {best['value']:.4f}" in markdown
+
+    with (study.folder.parent / "experiment_results.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [(int(row["trial"]), float(row["value"])) for row in rows] == [
+        (n, r["value"]) for n, r in sorted(records.items())
+    ]
+    assert {row["status"] for row in rows} == {"completed"}
+    assert all(row["d_model"] and row["param_count"] and row["data_checksum"] for row in rows)
+
+
+def test_the_record_says_what_ran(study: Study) -> None:
+    """Counted parameters, hyper-parameters as used, seed, data and code are in each record.
+
+    No checkpoint is left behind.
+    """
+    assert study.run().returncode == 0
+    (plan,) = (event["plan"] for event in study.events() if event["event"] == "study")
+    for record in study.finished().values():
+        assert record["architecture"]["num_parameters"] == next(
+            shape["num_parameters"]
+            for shape in plan["architectures"]["architectures"]
+            if all(shape[name] == value for name, value in record["architecture"]["values"].items())
+        )
+        assert set(record["hyperparameters"]) >= {"learning_rate", "dropout", "epochs", "warmup_steps", "weight_decay"}
+        assert record["data"]["fingerprint"] == plan["data"]["fingerprint"]
+        assert record["data"]["target"]["hash"] == plan["data"]["target"]["hash"]
+        assert {"scalecore", "scalecore-patchtst", "torch", "code", "weights"} <= set(record["versions"])
+        assert record["memory"]["measured"] > 0
+        assert record["throughput"] > 0
+        assert len(record["learning_curve"]) == 2
+    assert not list(study.folder.rglob("checkpoint*"))
+
+
+def test_g32_the_forced_extremes_come_first_and_the_plan_lists_them(study: Study) -> None:
+    """What the plan announces as forced is what the first trials ran, each label once."""
+    study.write()
+    planned = json.loads(study.cli("plan", str(study.file), "--json").stdout)["planned"]
+    assert planned
+    assert study.run().returncode == 0
+    records = study.finished()
+    forced = [record for _, record in sorted(records.items()) if record["origin"]["kind"] == "forced"]
+    assert [record["origin"]["label"] for record in forced] == [proposal["origin"]["label"] for proposal in planned][
+        : len(records)
+    ]
+    assert sorted(records)[: len(forced)] == [record["number"] for record in forced]
+
+
+def test_plan_writes_nothing(study: Study) -> None:
+    """`plan` and `run --dry-run` show the same and leave no trace."""
+    study.write()
+    plan, dry = study.cli("plan", str(study.file)), study.cli("run", str(study.file), "--dry-run")
+    assert plan.returncode == dry.returncode == 0, plan.stderr
+    assert plan.stdout == dry.stdout
+    for expected in ("Architectures: ", "Forced trials, first: ", "train ", "purge ", "What this plan cannot find out"):
+        assert expected in plan.stdout
+    assert sorted(path.name for path in study.root.iterdir()) == ["experiment.yaml"]
+
+
+def test_the_total_is_a_total(study: Study) -> None:
+    """A finished study adds nothing when it is run again, and only the difference when the total is raised (G37)."""
+    assert study.run().returncode == 0
+    before = study.finished()
+    again = study.run()
+    assert again.returncode == 0
+    assert study.finished() == before
+    assert study.run("search.trials=6").returncode == 0
+    after = study.finished()
+    assert sorted(after) == [0, 1, 2, 3, 4, 5]
+    assert {number: after[number] for number in before} == before
+
+
+def test_the_seed_decides_everything(study: Study, tmp_path: Any) -> None:
+    """Two runs of one file in two folders give the same trials and the same weights; another seed does not."""
+    runs = []
+    for name, seed in (("one", 5), ("two", 5), ("three", 6)):
+        other = Study(study.root, {**study.experiment, "name": name, "seed": seed})
+        other.experiment["search"] = {**study.experiment["search"], "trials": 3}
+        assert other.run().returncode == 0
+        runs.append([(r["hash"], r["value"], r["versions"]["weights"]) for _, r in sorted(other.finished().items())])
+    assert runs[0] == runs[1]
+    assert runs[0] != runs[2]
+
+
+def test_status_tells_where_a_study_is(study: Study) -> None:
+    """Works on the folder and on the experiment file, in words and as JSON; without a study it says so."""
+    study.write()
+    missing = study.cli("status", str(study.file))
+    assert missing.returncode == 2
+    assert "no study here" in missing.stderr
+    assert study.run().returncode == 0
+    for place in (study.folder, study.file):
+        shown = study.cli("status", str(place))
+        assert shown.returncode == 0
+        assert shown.stdout.startswith("tiny: completed; 5 of 5 trials finished (5 completed)")
+    found = json.loads(study.cli("status", str(study.folder), "--json").stdout)
+    assert found["best"]["value"] == min(record["value"] for record in study.finished().values())
+
+
+def test_g41_without_a_sensor_the_study_says_so(study: Study) -> None:
+    """Where no temperature can be read, plan, output and record say unavailable with the reason, and never a number."""
+    study.experiment["monitors"] = ["memory", "thermal"]
+    done = study.run("search.trials=2", "monitors.0={use: memory, min_free_gb: 0.5, warn_free_gb: 0.6}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for record in study.finished().values():
+        temperature = record["hardware"]["temperature"]
+        if "unavailable" in temperature:
+            assert any(flag["guard"] == "G41" for flag in record["flags"])
+        else:
+            assert temperature["samples"] > 0
+        assert record["hardware"]["process_memory"]["max"] > 1e7
+
+
+@pytest.mark.parametrize("logger", ["jsonl", "csv"])
+def test_a_logger_is_swapped_by_one_line(study: Study, logger: str) -> None:
+    """Another logger in the list is all it takes."""
+    study.experiment["loggers"] = [logger]
+    done = study.run("search.trials=1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    produced = {"jsonl": study.folder / "events.jsonl", "csv": study.folder.parent / "experiment_results.csv"}
+    assert produced[logger].exists()
+    assert not (study.folder / "tiny_all_trials.json").exists()
