@@ -17,13 +17,17 @@ __all__ = ["check"]
 
 @click.command(short_help="Check an experiment file and its components.")
 @experiment_arguments
-@click.option(
-    "--format", "form", type=click.Choice(["text", "json"]), default="text", help="For people, or for programs."
-)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, problems with their positions.")
 @plugin_options
 @click.pass_context
 def check(
-    ctx: click.Context, file: str, overrides: tuple[str, ...], *, form: str, no_plugins: bool, block: tuple[str, ...]
+    ctx: click.Context,
+    file: str,
+    overrides: tuple[str, ...],
+    *,
+    as_json: bool,
+    no_plugins: bool,
+    block: tuple[str, ...],
 ) -> None:
     """Check the experiment FILE, with values replaced by KEY=VALUE such as search.trials=5.
 
@@ -38,14 +42,14 @@ def check(
         registry = load_registry(no_plugins=no_plugins, block=block)
         _, resolved = load_resolved(file, overrides=overrides, registry=registry)
     except ScalecoreError as error:
-        if form == "text":
+        if not as_json:
             raise
         problems = [{"message": str(error)}]
         if isinstance(error, ExperimentFileError | ComponentsError):
             problems = [one.as_json() for one in error.problems]
         click.echo(json.dumps({"file": file, "ok": False, "problems": problems}, indent=2))
         ctx.exit(int(error.exit_code))
-    if form == "json":
+    if as_json:
         components = {role: [_as_json(one) for one in found] for role, found in _roles(resolved).items()}
         click.echo(json.dumps({"file": file, "ok": True, "components": components}, indent=2))
         return

@@ -17,8 +17,10 @@ __all__ = ["plugins"]
 
 
 @click.command(short_help="List plugins, their status and what they provide.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
-@click.option("-v", "--verbose", is_flag=True, help="With summaries, locations, and the tracebacks of failed imports.")
+@click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
+@click.option(
+    "-v", "--verbose", is_flag=True, help="Print summaries, places, and the tracebacks of failed imports, too."
+)
 @plugin_options
 def plugins(*, as_json: bool, verbose: bool, no_plugins: bool, block: tuple[str, ...]) -> None:
     """List the installed plugins, whether each can be used, why not, and what it provides."""

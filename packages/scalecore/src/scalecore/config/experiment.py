@@ -1,18 +1,28 @@
-"""The experiment file as attrs classes: every key, its type, bounds, default and help. The reference is generated from here."""
+"""The experiment file as attrs classes: every key, its type, bounds, default and help.
+
+The reference is generated from here.
+"""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Le, Lt, MinLen
+from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 from attrs import field, frozen
 
+from scalecore.config.bounds import Pattern
 from scalecore.options import option
 from scalecore.space import Distribution
+
+_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
+_NAME_RULE = "a name has letters, digits, `-`, `_` and `.`, and starts with none of `-` and `.`"
 
 
 @frozen(kw_only=True)
 class ComponentRef:
-    """`use:` names a component of the registry, its options stand beside it; a bare string is a component without options."""
+    """`use:` names a component of the registry, its options stand beside it.
+
+    A bare string is a component without options.
+    """
 
     use: str
     options: dict[str, Any] = field(factory=dict)
@@ -32,9 +42,12 @@ class Search:
     """`search:` what is varied, how often, and by which strategy; further keys are the strategy's options."""
 
     component: ComponentRef
-    trials: Annotated[int, Ge(1)] = option(50, help="How many trials the study has in all; a resumed study counts those it has.")
+    trials: Annotated[int, Ge(1)] = option(
+        50, help="How many trials the study has in all; a resumed study counts those it has."
+    )
     budget: Budget | None = option(
-        None, help="Parameters of the models: a number, or text such as `2M` or `1.5B`. Without it every legal shape is feasible."
+        None,
+        help="Parameters of the models: a number, or text such as `2M` or `1.5B`. Without it every shape will do.",
     )
     tolerance: Annotated[float, Gt(0), Lt(1)] = option(
         0.25, help="How far, as a share of the budget, a model may be from it; both ends included."
@@ -76,15 +89,20 @@ class Training:
         "auto", help="Windows per forward pass; `auto` takes the largest power of two whose predicted memory fits."
     )
     schedule: Literal["cosine", "linear", "constant"] = option(
-        "cosine", help="Learning rate after the warm-up: cosine or linear decay to zero at the last planned step, or constant."
+        "cosine",
+        help="Learning rate after the warm-up: cosine or linear decay to zero at the last planned step, or constant.",
     )
-    gradient_clip: Annotated[float, Gt(0)] | None = option(1.0, help="Largest norm of the gradient; `null` for no clipping.")
+    gradient_clip: Annotated[float, Gt(0)] | None = option(
+        1.0, help="Largest norm of the gradient; `null` for no clipping."
+    )
     early_stopping: EarlyStopping | None = option(factory=EarlyStopping, help="When to end early; `null` for never.")
     hyperparameters: dict[str, Any] = option(
         factory=dict,
         help="Fixed values of hyper-parameters of the training core or the model, for example `epochs: 20`.",
     )
-    device: Literal["auto", "cpu", "cuda", "mps"] = option("auto", help="Where to train; `auto` takes a GPU if there is one.")
+    device: Literal["auto", "cpu", "cuda", "mps"] = option(
+        "auto", help="Where to train; `auto` takes a GPU if there is one."
+    )
     threads: Annotated[int, Ge(1)] | Literal["auto"] = option(
         "auto", help="CPU threads of a trial; `auto` divides the cores that this process may use among the slots."
     )
@@ -95,8 +113,12 @@ class Training:
 class Retry:
     """`retry:` how often a trial is tried again after an attempt that did not end by itself."""
 
-    crash: Annotated[int, Ge(0), Le(100)] = option(2, help="After a crash or a kill from outside; from its last checkpoint.")
-    out_of_memory: Annotated[int, Ge(0), Le(20)] = option(3, help="After running out of memory; each time with half the micro-batch.")
+    crash: Annotated[int, Ge(0), Le(100)] = option(
+        2, help="After a crash or a kill from outside; from its last checkpoint."
+    )
+    out_of_memory: Annotated[int, Ge(0), Le(20)] = option(
+        3, help="After running out of memory; each time with half the micro-batch."
+    )
 
 
 @frozen(kw_only=True)
@@ -111,7 +133,9 @@ class Execution:
     hang_after: Annotated[float, Gt(0)] = option(
         600.0, help="Seconds without a step after which an attempt counts as hung and its trial as timed out."
     )
-    stop_grace: Annotated[float, Gt(0)] = option(60.0, help="Seconds that an attempt gets to write its checkpoint when stopped.")
+    stop_grace: Annotated[float, Gt(0)] = option(
+        60.0, help="Seconds that an attempt gets to write its checkpoint when stopped."
+    )
     retry: Retry = option(factory=Retry, help="How often a trial is tried again.")
 
 
@@ -131,9 +155,13 @@ class Guards:
 class Experiment:
     """One experiment file, checked, with every default filled in."""
 
-    name: Annotated[str, MinLen(1)] = option(help="Name of the study: letters, digits, `-`, `_` and `.`; part of file names.")
+    name: Annotated[str, MinLen(1), MaxLen(100), Pattern(_NAME, _NAME_RULE)] = option(
+        help="Name of the study: letters, digits, `-`, `_` and `.`; part of file names."
+    )
     seed: Annotated[int, Ge(0)] = option(0, help="Decides everything that is drawn.")
-    output: Path | None = option(None, help="The study's folder; `studies/NAME` under the working directory by default.")
+    output: Path | None = option(
+        None, help="The study's folder; `studies/NAME` under the working directory by default."
+    )
     dataset: ComponentRef = field(metadata={"help": "The data, the target and the splits."})
     model: ComponentRef = field(metadata={"help": "The model family."})
     search: Search = field(metadata={"help": "What is varied, how often, and by which strategy."})
@@ -143,6 +171,6 @@ class Experiment:
     guards: Guards = option(factory=Guards, help="Limits below which a study is refused.")
     monitors: list[ComponentRef] = option(factory=list, help="Hardware monitors.")
     loggers: list[ComponentRef] = option(
-        factory=lambda: [ComponentRef(use="console"), ComponentRef(use="files")], help="Where results go, several at once."
+        factory=lambda: [ComponentRef(use="console"), ComponentRef(use="files")],
+        help="Where results go, several at once.",
     )
-

@@ -1,0 +1,94 @@
+"""Constraints that types carry, `Annotated[int, Ge(1)]`, and the words in which values are named in messages."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from typing import Any, get_args
+
+import annotated_types as at
+from attrs import frozen
+
+from scalecore.options import MustExist
+
+__all__ = ["Pattern", "UnexpectedError", "bound_problem", "bounds_of", "described", "nearest"]
+
+
+class UnexpectedError(ValueError):
+    """A value of another type or form than expected: unions put what their members expect into one message."""
+
+    def __init__(self, expected: str, value: object, *, hint: str = "") -> None:
+        super().__init__(f"expected {expected}, got {described(value)}{f'; {hint}' if hint else ''}")
+        self.expected = expected
+        self.value = value
+        self.hint = hint
+
+
+@frozen
+class Pattern:
+    """For `Annotated[str, Pattern(...)]`: the whole text must match; `rule` says so in words."""
+
+    regex: str
+    rule: str
+
+
+def bounds_of(kind: Any) -> list[Any]:
+    """The constraints of an Annotated type, groups such as `Interval` taken apart, marker classes made instances."""
+    found: list[Any] = []
+    for one in get_args(kind)[1:]:
+        if isinstance(one, at.GroupedMetadata):
+            found.extend(one)
+        else:
+            found.append(MustExist() if one is MustExist else one)
+    return found
+
+
+def bound_problem(bound: Any, value: Any, *, written: object) -> str | None:
+    """Why the value is out of this bound, or None; `written` is what the file says, before an int became a float."""
+    match bound:
+        case at.Ge() if value < bound.ge:
+            return f"must be at least {bound.ge}, got {described(written)}"
+        case at.Gt() if value <= bound.gt:
+            return f"must be greater than {bound.gt}, got {described(written)}"
+        case at.Le() if value > bound.le:
+            return f"must be at most {bound.le}, got {described(written)}"
+        case at.Lt() if value >= bound.lt:
+            return f"must be less than {bound.lt}, got {described(written)}"
+        case at.MinLen() if len(value) < bound.min_length:
+            needed = _counted(bound.min_length, value)
+            return f"must have at least {needed}, got {len(value)}" if value else "must not be empty"
+        case at.MaxLen() if len(value) > bound.max_length:
+            return f"must have at most {_counted(bound.max_length, value)}, got {len(value)}"
+        case Pattern() if re.fullmatch(bound.regex, value) is None:
+            return f"{bound.rule}, got {described(written)}"
+        case MustExist() if not value.exists():
+            return f"there is no file {value}"
+    return None
+
+
+def described(value: object) -> str:
+    """A value as messages name it: `text 'abc'`, `true`, `a list`."""
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return f"text {value if len(value) <= 60 else value[:57] + '...'!r}"
+        case dict():
+            return "a mapping"
+        case list():
+            return "a list"
+    return repr(value)
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """A suggestion: `did you mean 'trials'?`, or all names there are."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+
+
+def _counted(count: int, value: object) -> str:
+    unit = "character" if isinstance(value, str) else "item"
+    return f"{count} {unit}" if count == 1 else f"{count} {unit}s"

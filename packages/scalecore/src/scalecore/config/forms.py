@@ -1,0 +1,246 @@
+"""Values that the experiment file writes in a form of their own: components, budgets, distributions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+import attrs
+from cattrs import Converter
+from cattrs.errors import ClassValidationError
+
+from scalecore.config.bounds import UnexpectedError, described
+from scalecore.config.experiment import Budget, ComponentRef, Execution, Search
+from scalecore.config.structure import keyed, required_missing, unknown_key
+from scalecore.space import Choice, Distribution, IntRange, LogUniform, Uniform
+
+__all__ = ["distribution_plain", "known_keys", "register_forms", "section_component"]
+
+_UNITS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9}
+_BUDGET = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kKMB]?)")
+_FORMS = ("log_uniform", "uniform", "int", "choice")
+
+
+def register_forms(converter: Converter) -> None:
+    """Add the hooks of this module to a converter of `structure.make_converter`."""
+    converter.register_structure_hook(Budget, _budget)
+    converter.register_structure_hook(ComponentRef, _component)
+    converter.register_structure_hook_func(lambda kind: kind == Distribution, _distribution)
+    for section in (Search, Execution):
+        converter.register_structure_hook(section, _section_hook(section, converter.get_structure_hook(section)))
+
+
+def known_keys(section: type) -> tuple[str, ...]:
+    """The keys of `search:` or `execution:` that are not options of the component."""
+    return tuple(name for name in attrs.fields_dict(section) if name != "component")
+
+
+def distribution_plain(distribution: Distribution) -> dict[str, Any]:
+    """A distribution as the experiment file writes it."""
+    match distribution:
+        case LogUniform():
+            return {"log_uniform": [distribution.low, distribution.high]}
+        case Uniform():
+            return {"uniform": [distribution.low, distribution.high]}
+        case IntRange():
+            extra = {"log": True} if distribution.log else {"step": distribution.step} if distribution.step != 1 else {}
+            return {"int": [distribution.low, distribution.high], **extra}
+    return {"choice": list(distribution.values)}
+
+
+# --- components -----------------------------------------------------------------------------------------------------
+
+
+def _component(value: Any, _: Any) -> ComponentRef:
+    if isinstance(value, str):
+        return ComponentRef(use=_use(value))
+    if not isinstance(value, dict):
+        raise UnexpectedError("the name of a component, or a mapping with `use`", value)
+    if "use" not in value:
+        raise ClassValidationError("", [required_missing("use")], ComponentRef)
+    try:
+        use = _use(value["use"])
+    except ValueError as error:
+        raise ClassValidationError("", [keyed(error, "use")], ComponentRef) from None
+    return ComponentRef(use=use, options={key: item for key, item in value.items() if key != "use"})
+
+
+def _use(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise UnexpectedError("the name of a component", value)
+    return value
+
+
+def section_component(value: Any, section: type) -> ComponentRef | None:
+    """The component of a `search:` or `execution:` mapping, None where it has none or is no mapping."""
+    try:
+        return _split(value, section)[0]
+    except (ClassValidationError, ValueError):
+        return None
+
+
+def _split(value: Any, section: type) -> tuple[ComponentRef, dict[str, Any]]:
+    """The component, and the keys of the section itself."""
+    if not isinstance(value, dict):
+        raise UnexpectedError("a mapping", value)
+    known, default = known_keys(section), _default_use(section)
+    rest = {key: item for key, item in value.items() if key not in known}
+    if "use" not in rest and default is not None:
+        rest["use"] = default
+    return _component(rest, None), {key: item for key, item in value.items() if key in known}
+
+
+def _default_use(section: type) -> str | None:
+    default: Any = attrs.fields_dict(section)["component"].default
+    return None if default is attrs.NOTHING else default.factory().use
+
+
+def _section_hook(section: type, inner: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """`search:` and `execution:` have keys of their own; `use` and all others belong to the component."""
+
+    def structure(value: Any, _: Any) -> Any:
+        errors: list[Exception] = []
+        try:
+            ref, own = _split(value, section)
+        except ClassValidationError as error:
+            errors.extend(error.exceptions)
+            ref, own = ComponentRef(use="-"), {key: item for key, item in value.items() if key in known_keys(section)}
+        try:
+            result = inner(own | {"component": {"use": ref.use, **ref.options}}, section)
+        except ClassValidationError as error:
+            errors.extend(error.exceptions)
+        if errors:
+            raise ClassValidationError("", errors, section)
+        return result
+
+    return structure
+
+
+# --- budgets --------------------------------------------------------------------------------------------------------
+
+
+def _budget(value: Any, _: Any) -> Budget:
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    match = _BUDGET.fullmatch(text) if isinstance(text, str) else None
+    if match is None:
+        hint = f"write {int(value)}" if isinstance(value, float) and value.is_integer() and 0 < value < 1e15 else ""
+        raise UnexpectedError("a number of parameters (such as 2M, 1.5B or 250000)", value, hint=hint)
+    parameters = Fraction(match[1]) * _UNITS[match[2]]
+    if parameters.denominator != 1 or parameters == 0:
+        raise ValueError(f"a budget is a whole number of parameters, at least 1, got {described(value)}")
+    return Budget(text=match[1] + match[2], parameters=int(parameters))
+
+
+# --- distributions --------------------------------------------------------------------------------------------------
+
+
+def _distribution(value: Any, _: Any) -> Distribution:
+    if not isinstance(value, dict):
+        raise UnexpectedError("a distribution such as `uniform: [0.1, 0.3]` or `choice: [1, 2]`", value)
+    given = [key for key in value if key in _FORMS]
+    if len(given) != 1:
+        others = [key for key in value if key not in (*_FORMS, "step", "log")]
+        if not given and others:
+            raise ClassValidationError("", [unknown_key(key, _FORMS) for key in others], dict)
+        if not given:
+            raise ValueError(f"expected one of {', '.join(_FORMS)}, got none")
+        raise ValueError(f"expected one of {', '.join(_FORMS)}, got {' and '.join(given)}")
+    form = given[0]
+    allowed = ("int", "step", "log") if form == "int" else (form,)
+    errors = [
+        unknown_key(key, allowed) if key not in ("step", "log") else _only_int(key)
+        for key in value
+        if key not in allowed
+    ]
+    try:
+        result = _READERS[form](value)
+    except ClassValidationError as error:
+        errors.extend(error.exceptions)
+    except ValueError as error:
+        errors.append(keyed(error, form))
+    if errors:
+        raise ClassValidationError("", errors, dict)
+    return result
+
+
+def _only_int(key: str) -> Exception:
+    return keyed(ValueError(f"{key} goes with `int` only"), key)
+
+
+def _uniform(value: Mapping[str, Any]) -> Uniform:
+    low, high = _range(value["uniform"])
+    return Uniform(low=float(low), high=float(high))
+
+
+def _log_uniform(value: Mapping[str, Any]) -> LogUniform:
+    low, high = _range(value["log_uniform"])
+    if low <= 0:
+        raise ValueError(f"both ends must be greater than 0 on a logarithmic scale, got {described(low)}")
+    return LogUniform(low=float(low), high=float(high))
+
+
+def _int_range(value: Mapping[str, Any]) -> IntRange:
+    low, high = _range(value["int"], whole=True)
+    step, log = value.get("step", 1), value.get("log", False)
+    if isinstance(step, bool) or not isinstance(step, int) or step < 1:
+        raise _at("step", f"expected a whole number of at least 1, got {described(step)}")
+    if not isinstance(log, bool):
+        raise _at("log", f"expected true or false, got {described(log)}")
+    if log and step != 1:
+        raise _at("step", "a logarithmic range has no step; leave out one of the two")
+    if log and low < 1:
+        raise ValueError(f"both ends must be greater than 0 on a logarithmic scale, got {low}")
+    if (high - low) % step:
+        raise _at(
+            "step",
+            f"steps of {step} from {low} do not meet {high}; the largest value would be {high - (high - low) % step}",
+        )
+    return IntRange(low=low, high=high, step=step, log=log)
+
+
+def _choice(value: Mapping[str, Any]) -> Choice:
+    values = value["choice"]
+    if not isinstance(values, list):
+        raise UnexpectedError("a list of values", values)
+    if not values:
+        raise ValueError("must not be empty")
+    for one in values:
+        if not isinstance(one, bool | int | float | str):
+            raise UnexpectedError("numbers, text, or true and false", one)
+    kinds = {"number" if isinstance(one, int | float) and not isinstance(one, bool) else type(one) for one in values}
+    if len(kinds) > 1:
+        raise ValueError("values must be of one kind: numbers, text, or true and false")
+    if any(isinstance(one, float) for one in values):
+        values = [float(one) for one in values]
+    twice = [one for index, one in enumerate(values) if one in values[:index]]
+    if twice:
+        raise ValueError(f"{described(twice[0])} is given twice")
+    return Choice(values=tuple(values))
+
+
+_READERS: Mapping[str, Callable[[Mapping[str, Any]], Distribution]] = {
+    "uniform": _uniform,
+    "log_uniform": _log_uniform,
+    "int": _int_range,
+    "choice": _choice,
+}
+
+
+def _range(value: Any, *, whole: bool = False) -> Sequence[Any]:
+    what = "whole numbers" if whole else "numbers"
+    kinds = int if whole else int | float
+    if (
+        not isinstance(value, list)
+        or len(value) != 2
+        or not all(isinstance(one, kinds) and type(one) is not bool for one in value)
+    ):
+        raise ValueError(f"expected two {what}, [low, high]")
+    if value[0] >= value[1]:
+        raise ValueError(f"low must be less than high, got [{value[0]}, {value[1]}]")
+    return value
+
+
+def _at(key: str, message: str) -> ClassValidationError:
+    return ClassValidationError("", [keyed(ValueError(message), key)], dict)

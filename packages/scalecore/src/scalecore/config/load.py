@@ -1,0 +1,300 @@
+"""From an experiment file to a checked experiment, and from there to components with their options.
+
+    registry = load_registry()
+    loaded, resolved = load_resolved(path, overrides=["search.trials=5"], registry=registry)
+
+`load_resolved` reports what is wrong in the file and with the components in one error; `load_experiment` and `resolve`
+are its two halves.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import attrs
+from attrs import field, frozen
+from cattrs.errors import BaseValidationError, StructureHandlerNotFoundError
+
+from scalecore.config.bounds import described, nearest
+from scalecore.config.experiment import ComponentRef, Execution, Experiment, Search
+from scalecore.config.forms import known_keys, register_forms, section_component
+from scalecore.config.messages import KeyPath, Position, Problem, raise_problems
+from scalecore.config.overrides import apply_overrides
+from scalecore.config.plain import plain_value, to_plain
+from scalecore.config.source import MAX_BYTES, Tree, parse
+from scalecore.config.structure import UnknownKeyError, flatten, make_converter
+from scalecore.errors import ExperimentError, PluginError
+from scalecore.records import Record
+
+if TYPE_CHECKING:
+    from cattrs import Converter
+
+    from scalecore.plugins.registry import Registered, Registry
+
+__all__ = [
+    "LoadedExperiment",
+    "Resolved",
+    "ResolvedComponent",
+    "load_experiment",
+    "load_resolved",
+    "resolve",
+    "to_plain",
+]
+
+
+@frozen(kw_only=True)
+class LoadedExperiment:
+    """An experiment whose own keys are right; the options of components are checked by `resolve`."""
+
+    experiment: Experiment
+    source: str
+    """The file as the user named it."""
+    _draft: _Draft = field(alias="draft", repr=False, eq=False)
+
+    @property
+    def positions(self) -> Mapping[KeyPath, Position]:
+        """Where each value stands that the file or an override gives."""
+        return self._draft.tree.values
+
+    def problem(self, path: KeyPath, message: str, *, key: bool = False) -> Problem:
+        """A problem at `path`, pointing at its value, at its key with `key`, or at what is nearest above it."""
+        return Problem(position=self._draft.tree.position(path, key=key), path=path, message=message)
+
+    def fail(self, problems: Iterable[Problem]) -> NoReturn:
+        """Raise all problems as one `ExperimentError`."""
+        raise_problems(problems)
+
+
+@frozen(kw_only=True)
+class ResolvedComponent:
+    """A component that the experiment uses, with its checked options and who provides it."""
+
+    record: Record
+    options: Any
+    provider: str
+    version: str
+
+    @property
+    def name(self) -> str:
+        """The name after `use:`."""
+        return self.record.name
+
+
+@frozen(kw_only=True)
+class Resolved:
+    """An experiment with all its components; nothing of them is imported yet but their options."""
+
+    experiment: Experiment
+    dataset: ResolvedComponent
+    model: ResolvedComponent
+    search: ResolvedComponent
+    executor: ResolvedComponent
+    monitors: tuple[ResolvedComponent, ...]
+    loggers: tuple[ResolvedComponent, ...]
+
+
+def load_experiment(path: str | os.PathLike[str], *, overrides: Sequence[str] = ()) -> LoadedExperiment:
+    """Read and check an experiment file; an `ExperimentError` lists everything that is wrong in it, with positions.
+
+    Relative paths in the file, and in overrides, are taken from the folder of the file.
+    """
+    draft = _read(path, overrides)
+    if draft.problems:
+        raise_problems(draft.problems)
+    return draft.loaded()
+
+
+def resolve(loaded: LoadedExperiment, registry: Registry) -> Resolved:
+    """Look up all components and check their options.
+
+    Raises an `ExperimentError` that lists the wrong options, or a `PluginError` where only plugins are at fault.
+    """
+    return _resolve(loaded._draft, registry)
+
+
+def load_resolved(
+    path: str | os.PathLike[str], *, overrides: Sequence[str] = (), registry: Registry
+) -> tuple[LoadedExperiment, Resolved]:
+    """`load_experiment` and `resolve` in one, so that the problems of both are reported together."""
+    draft = _read(path, overrides)
+    resolved = _resolve(draft, registry)
+    return draft.loaded(), resolved
+
+
+# --- the file -------------------------------------------------------------------------------------------------------
+
+
+@frozen(kw_only=True)
+class _Draft:
+    """What is known of a file before it is known to be right."""
+
+    source: str
+    folder: Path
+    tree: Tree
+    problems: tuple[Problem, ...]
+    experiment: Experiment | None
+
+    def loaded(self) -> LoadedExperiment:
+        assert self.experiment is not None
+        return LoadedExperiment(experiment=self.experiment, source=self.source, draft=self)
+
+
+def _read(path: str | os.PathLike[str], overrides: Sequence[str]) -> _Draft:
+    source, folder = os.fspath(path), Path(path).absolute().parent
+    tree = parse(_text(source), source=source)
+    if tree.root is None and not tree.problems:
+        raise_problems(
+            [Problem(position=tree.position(()), path=(), message="the file is empty; expected an experiment")]
+        )
+    if not isinstance(tree.root, dict):
+        what = f"expected a mapping of keys at the top, got {described(tree.root)}"
+        raise_problems(tree.problems or [Problem(position=tree.position(()), path=(), message=what)])
+    apply_overrides(tree, overrides)
+    experiment, problems = None, list(tree.problems)
+    try:
+        experiment = _converter(folder).structure(tree.root, Experiment)
+    except BaseValidationError as error:
+        # A value that could not be read is reported once, as what it is.
+        unread = {path[:length] for path in tree.unread for length in range(1, len(path) + 1)}
+        problems += [problem for problem in _problems(tree, error) if problem.path not in unread]
+    else:
+        problems += _listed_twice(tree, experiment)
+    return _Draft(source=source, folder=folder, tree=tree, problems=tuple(problems), experiment=experiment)
+
+
+def _text(source: str) -> str:
+    try:
+        with open(source, "rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise ExperimentError(f"{source}: there is no such file") from None
+    except IsADirectoryError:
+        raise ExperimentError(f"{source}: is a folder; expected an experiment file") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ExperimentError(f"{source}: cannot be read ({reason})") from None
+    if len(data) > MAX_BYTES:
+        raise ExperimentError(f"{source}: larger than {MAX_BYTES // 1024} KiB, which no experiment needs")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise ExperimentError(f"{source}:{line}: not UTF-8 text; save the file as UTF-8") from None
+
+
+def _converter(folder: Path) -> Converter:
+    converter = make_converter(folder)
+    register_forms(converter)
+    return converter
+
+
+def _problems(tree: Tree, error: BaseException, path: KeyPath = ()) -> Iterator[Problem]:
+    for where, one in flatten(error, path):
+        position = tree.position(where, key=isinstance(one, UnknownKeyError))
+        yield Problem(position=position, path=where, message=str(one))
+
+
+def _listed_twice(tree: Tree, experiment: Experiment) -> Iterator[Problem]:
+    for role in ("monitors", "loggers"):
+        refs: list[ComponentRef] = getattr(experiment, role)
+        for index, ref in enumerate(refs):
+            if ref in refs[:index]:
+                path = (role, index)
+                message = f"{ref.use} is listed twice with the same options"
+                yield Problem(position=tree.position(path), path=path, message=message)
+
+
+# --- components -----------------------------------------------------------------------------------------------------
+
+
+def _resolve(draft: _Draft, registry: Registry) -> Resolved:
+    problems = list(draft.problems)
+    found: dict[KeyPath, ResolvedComponent] = {}
+    for path, kind, ref in _refs(draft.tree.root):
+        try:
+            registered = registry.get(kind, ref.use)
+        except PluginError as error:
+            use = (*path, "use")
+            where = use if draft.tree.at(use) is not None else path
+            problem = Problem(position=draft.tree.position(where), path=where, message=str(error), kind="plugin")
+            problems.append(problem)
+            continue
+        component, wrong = _structure_options(draft, path, ref, registered)
+        problems += wrong
+        if component is not None:
+            found[path] = component
+    if problems:
+        raise_problems(problems)
+    assert draft.experiment is not None
+    return Resolved(
+        experiment=draft.experiment,
+        dataset=found[("dataset",)],
+        model=found[("model",)],
+        search=found[("search",)],
+        executor=found[("execution",)],
+        monitors=tuple(found["monitors", index] for index in range(len(draft.experiment.monitors))),
+        loggers=tuple(found["loggers", index] for index in range(len(draft.experiment.loggers))),
+    )
+
+
+def _refs(root: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str, ComponentRef]]:
+    """Each component that the file names, with its place and kind; what is no component is reported elsewhere."""
+    converter = _converter(Path())
+    places: list[tuple[KeyPath, str, Any]] = [
+        (("dataset",), "dataset", root.get("dataset")),
+        (("model",), "model", root.get("model")),
+    ]
+    for section, name, kind in ((Search, "search", "search"), (Execution, "execution", "executor")):
+        ref = section_component(root.get(name, {}), section)
+        if ref is not None:
+            yield (name,), kind, ref
+    if "loggers" not in root:
+        default: Any = attrs.fields_dict(Experiment)["loggers"].default
+        for index, ref in enumerate(default.factory()):
+            yield ("loggers", index), "logger", ref
+    for name, kind in (("monitors", "monitor"), ("loggers", "logger")):
+        items = root.get(name)
+        places += [((name, index), kind, item) for index, item in enumerate(items if isinstance(items, list) else ())]
+    for path, kind, value in places:
+        try:
+            yield path, kind, converter.structure(value, ComponentRef)
+        except (BaseValidationError, ValueError):
+            continue
+
+
+def _structure_options(
+    draft: _Draft, path: KeyPath, ref: ComponentRef, registered: Registered
+) -> tuple[ResolvedComponent | None, list[Problem]]:
+    record, tree = registered.record, draft.tree
+    names = tuple(attrs.fields_dict(record.options))
+    sections: dict[KeyPath, tuple[str, ...]] = {("search",): known_keys(Search), ("execution",): known_keys(Execution)}
+    section = sections.get(path, ())
+    problems: list[Problem] = []
+    for key in ref.options:
+        if key not in names:
+            owner = f"the {registered.kind} {registered.name!r}"
+            hint = nearest(key, (*section, *names)) if section or names else f"{owner} has no options"
+            where = (*path, key)
+            message = f"unknown key; {hint}"
+            problems.append(Problem(position=tree.position(where, key=True), path=where, message=message))
+    options: Any = None
+    try:
+        known = {key: value for key, value in ref.options.items() if key in names}
+        options = _converter(draft.folder).structure(known, record.options)
+        plain_value(options)
+    except (BaseValidationError, StructureHandlerNotFoundError, TypeError) as error:
+        for where, one in flatten(error, path):
+            position = tree.position(where, key=isinstance(one, UnknownKeyError))
+            if isinstance(one, ValueError):
+                problems.append(Problem(position=position, path=where, message=str(one)))
+                continue
+            fault = f"{registered.provider} {registered.version} cannot check this option ({type(one).__name__}: {one})"
+            problems.append(Problem(position=position, path=where, message=fault, kind="plugin"))
+    if problems:
+        return None, problems
+    return ResolvedComponent(
+        record=record, options=options, provider=registered.provider, version=registered.version
+    ), []

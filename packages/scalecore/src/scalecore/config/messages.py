@@ -1,0 +1,98 @@
+"""Problems of an experiment file, with their positions, reported all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal, NoReturn
+
+from attrs import frozen
+
+from scalecore.errors import ExperimentError, PluginError
+
+__all__ = ["ComponentsError", "ExperimentFileError", "KeyPath", "Position", "Problem", "dotted", "raise_problems"]
+
+KeyPath = tuple[str | int, ...]
+"""Where a value stands: `("monitors", 0, "pause_at")`."""
+
+
+@frozen(kw_only=True)
+class Position:
+    """A place in the file, counted from 1; or an override on the command line, its text and the key that it sets."""
+
+    source: str
+    line: int = 0
+    column: int = 0
+    override: str | None = None
+    sets: KeyPath = ()
+
+
+@frozen(kw_only=True)
+class Problem:
+    """One thing that is wrong. `kind` is `plugin` where the file may be right and a plugin is missing or broken."""
+
+    position: Position
+    path: KeyPath
+    message: str
+    kind: Literal["file", "plugin"] = "file"
+
+    @property
+    def text(self) -> str:
+        """`experiment.yaml:14:5: search.trials: ...`, or `<command line>: search.trials=x: ...`."""
+        position = self.position
+        if position.override is not None:
+            key = dotted(self.path) if self.path != position.sets else ""
+            parts = ("<command line>", position.override, key, self.message)
+        else:
+            where = f"{position.source}:{position.line}:{position.column}" if position.line else position.source
+            parts = (where, dotted(self.path), "", self.message)
+        line = ": ".join(part for part in parts if part)
+        # Keys and overrides may hold anything; one problem is one line.
+        return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line)
+
+    def as_json(self) -> dict[str, Any]:
+        """The same for programs; what does not apply is null."""
+        return {
+            "file": self.position.source if self.position.override is None else None,
+            "line": self.position.line or None,
+            "column": self.position.column or None,
+            "override": self.position.override,
+            "key": dotted(self.path) or None,
+            "kind": self.kind,
+            "message": self.message,
+        }
+
+
+class ExperimentFileError(ExperimentError):
+    """The experiment file is wrong; `problems` holds what the message lists."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(problem.text for problem in self.problems))
+
+
+class ComponentsError(PluginError):
+    """The file is right as far as it can be judged, but components cannot be provided; `problems` says which."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(problem.text for problem in self.problems))
+
+
+def raise_problems(problems: Iterable[Problem]) -> NoReturn:
+    """Raise all problems, at least one, as one error: in the order of the file, those of the command line last.
+
+    It is a `PluginError` only where nothing but plugins is at fault.
+    """
+    ordered = sorted(dict.fromkeys(problems), key=_order)
+    if all(problem.kind == "plugin" for problem in ordered):
+        raise ComponentsError(ordered)
+    raise ExperimentFileError(ordered)
+
+
+def dotted(path: KeyPath) -> str:
+    """As overrides write it: `monitors.0.pause_at`."""
+    return ".".join(map(str, path))
+
+
+def _order(problem: Problem) -> tuple[bool, int, int]:
+    return (problem.position.override is not None, problem.position.line, problem.position.column)

@@ -1,0 +1,69 @@
+"""The resolved experiment as plain JSON types, every default filled in: what is stored with a study and hashed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from scalecore.config.experiment import Budget, ComponentRef, Execution, Search
+from scalecore.config.forms import distribution_plain, known_keys
+from scalecore.space import Choice, IntRange, LogUniform, Uniform
+
+if TYPE_CHECKING:
+    from scalecore.config.load import Resolved, ResolvedComponent
+
+__all__ = ["plain_value", "to_plain"]
+
+
+def to_plain(resolved: Resolved) -> dict[str, Any]:
+    """The experiment in the form of the experiment file, in a fixed order; loading it again gives the same experiment.
+
+    Components are mappings with `use`, distributions and budgets as the file writes them, paths absolute and text.
+    """
+    experiment = resolved.experiment
+    plain: dict[str, Any] = {
+        name: plain_value(getattr(experiment, name)) for name in attrs.fields_dict(type(experiment))
+    }
+    plain["dataset"] = _component(resolved.dataset)
+    plain["model"] = _component(resolved.model)
+    plain["search"] = _component(resolved.search) | _section(experiment.search)
+    plain["execution"] = _component(resolved.executor) | _section(experiment.execution)
+    plain["monitors"] = [_component(one) for one in resolved.monitors]
+    plain["loggers"] = [_component(one) for one in resolved.loggers]
+    return plain
+
+
+def _component(component: ResolvedComponent) -> dict[str, Any]:
+    return {"use": component.record.name, **plain_value(component.options)}
+
+
+def _section(section: Search | Execution) -> dict[str, Any]:
+    return {name: plain_value(getattr(section, name)) for name in known_keys(type(section))}
+
+
+def plain_value(value: Any) -> Any:
+    """One value of an options class as plain JSON types; a `TypeError` for a type that has no such form."""
+    match value:
+        case Enum():
+            return value.value
+        case None | bool() | int() | float() | str():
+            return value
+        case Budget():
+            return value.text
+        case ComponentRef():
+            return {"use": value.use, **plain_value(value.options)} if value.options else value.use
+        case Uniform() | LogUniform() | IntRange() | Choice():
+            return distribution_plain(value)
+        case PurePath():
+            return str(value)
+        case Mapping():
+            return {str(key): plain_value(one) for key, one in value.items()}
+        case Sequence():
+            return [plain_value(one) for one in value]
+    if attrs.has(type(value)):
+        return {one.name: plain_value(getattr(value, one.name)) for one in attrs.fields(type(value)) if one.init}
+    raise TypeError(f"options of type {type(value).__name__} have no plain form")

@@ -1,0 +1,196 @@
+"""The reference of the experiment file as Markdown, made from the attrs classes and the components of a registry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import annotated_types as at
+from attrs import NOTHING
+
+from scalecore.config.bounds import bounds_of
+from scalecore.config.experiment import Budget, ComponentRef, Experiment
+from scalecore.config.fields import OptionField, fields_of, is_class, kind_of, members_of
+from scalecore.options import MustExist
+from scalecore.plugins.kinds import KINDS
+from scalecore.space import Distribution
+
+if TYPE_CHECKING:
+    from scalecore.plugins.registry import Registered, Registry
+
+__all__ = ["render_reference"]
+
+_INTRODUCTION = """\
+# The experiment file
+
+<!-- Made by `python -m scalecore.config.reference` from the attrs classes. Change those, not this file. -->
+
+One YAML file describes one study. `use:` names a component, its options stand beside it; a bare string is a component
+without options. `scalecore check FILE` lists everything that is wrong, with line and column; values can be replaced on
+the command line: `scalecore run FILE search.trials=5 monitors.0.pause_at=80`.
+
+```yaml
+name: spy-h1-2m
+dataset: {use: parquet, ...}
+model: linear
+search:
+  use: random
+  trials: 20
+  space:
+    learning_rate: {log_uniform: [1e-4, 1e-3]}
+    warmup_steps: {int: [100, 500], step: 100}
+    epochs: {choice: [50, 75, 100]}
+loggers: [console, files, {use: csv, path: results.csv}]
+```
+
+How values are read: only `true` and `false` are true and false, and `1e-3` is a number. `on`, `no`, `12:30`,
+`2024-01-01` and numbers with leading zeros are text. Nothing is converted, but a whole number may stand where a number
+is expected. Relative paths are taken from the folder of the file. Unknown keys and keys given twice are refused.
+
+A budget is a number of parameters: `250000`, `250k`, `2M` or `1.5B`. A distribution is one of `uniform: [low, high]`,
+`log_uniform: [low, high]`, `int: [low, high]` (with `step: n` or `log: true`) and `choice: [...]`.
+"""
+
+_COMPONENTS = """\
+`scalecore plugins` lists what is installed, and `scalecore schema` prints the options of all of it for editors."""
+
+_PLAIN = {bool: "true or false", int: "whole number", float: "number", str: "text", Path: "path", Any: "any value"}
+
+
+def render_reference(registry: Registry) -> str:
+    """The whole page: all keys, and the options of every component that the registry can provide."""
+    lines = [_INTRODUCTION, "## All keys", ""]
+    top = list(fields_of(Experiment))
+    lines += _table(row for one in top for row in _row(one, "", nested=False))
+    for one in top:
+        if is_class(one.type) and one.type is not ComponentRef:
+            lines += ["", f"## `{one.name}:`", "", one.help, ""]
+            lines += _table(row for inner in fields_of(one.type) for row in _row(inner, ""))
+    lines += ["", "## Components", "", _COMPONENTS, ""]
+    for kind in KINDS.values():
+        for component in registry.components(kind.name):
+            lines += [*_component(component, kind.name), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _component(component: Registered, kind: str) -> Iterator[str]:
+    yield f"### {kind} `{component.name}`"
+    yield ""
+    yield f"{component.record.summary} From `{component.provider}`."
+    yield ""
+    rows = [row for one in fields_of(component.record.options) for row in _row(one, "")]
+    yield from _table(rows) if rows else ["It has no options."]
+
+
+def _table(rows: Iterable[str]) -> list[str]:
+    return ["| key | value | default | meaning |", "|---|---|---|---|", *rows]
+
+
+def _row(field: OptionField, prefix: str, *, nested: bool = True) -> Iterator[str]:
+    """The row of a key, followed by those of the mapping that it holds."""
+    if field.type is ComponentRef and field.name == "component":
+        yield "| `use` | name of a component | | Its options stand beside the keys of this table. |"
+        return
+    inner = _classes(field.type)
+    # What a mapping holds by default stands in the rows below it.
+    hidden = field.default is NOTHING or (inner and isinstance(field.default, dict))
+    default = "required" if field.required else "" if hidden else f"`{_shown(field.default)}`"
+    cells = (f"`{prefix}{field.name}`", _words(field.type), default, field.help)
+    yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    for one in inner if nested else ():
+        for below in fields_of(one):
+            yield from _row(below, f"{prefix}{field.name}.")
+
+
+def _classes(kind: Any) -> list[type]:
+    """The attrs classes that a value of this type is a mapping of."""
+    if kind_of(kind) == "union" and kind != Distribution:
+        return [one for member in members_of(kind)[0] for one in _classes(member)]
+    return [kind] if is_class(kind) and kind not in (ComponentRef, Budget) else []
+
+
+def _shown(value: Any) -> str:
+    """A default as the file would write it."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+        case list():
+            return f"[{', '.join(map(_shown, value))}]"
+        case dict():
+            return "{" + ", ".join(f"{key}: {_shown(one)}" for key, one in value.items()) + "}"
+    return str(value)
+
+
+def _words(kind: Any) -> str:
+    """A type in words."""
+    if kind == Distribution:
+        return "distribution"
+    if kind is Budget:
+        return "budget"
+    if kind is ComponentRef:
+        return "component"
+    arguments = get_args(kind)
+    match kind_of(kind):
+        case "annotated":
+            return ", ".join([_words(arguments[0]), *(text for bound in bounds_of(kind) if (text := _bound(bound)))])
+        case "literal":
+            return _or([_code(value) for value in arguments])
+        case "enum":
+            return _or([_code(item.value) for item in kind])
+        case "union":
+            members, optional = members_of(kind)
+            words: list[str] = []
+            for member in members:
+                words += map(_code, get_args(member)) if kind_of(member) == "literal" else [_words(member)]
+            return _or([*words, *(["`null`"] if optional else [])])
+        case "list" | "tuple":
+            if len(arguments) > 1 and arguments[-1] is not Ellipsis:
+                return f"list: {', '.join(map(_words, arguments))}"
+            return f"list of {_many(_words(arguments[0]))}" if arguments else "list"
+        case "dict":
+            return f"names, each with {_words(arguments[1])}" if arguments else "mapping"
+        case "class":
+            return "mapping"
+    return _PLAIN.get(kind, "any value")
+
+
+def _bound(bound: Any) -> str:
+    match bound:
+        case at.Ge():
+            return f"at least {bound.ge}"
+        case at.Gt():
+            return f"greater than {bound.gt}"
+        case at.Le():
+            return f"at most {bound.le}"
+        case at.Lt():
+            return f"less than {bound.lt}"
+        case at.MinLen():
+            return "not empty" if bound.min_length == 1 else f"at least {bound.min_length} long"
+        case at.MaxLen():
+            return f"at most {bound.max_length} long"
+        case MustExist():
+            return "must exist"
+    return ""
+
+
+def _code(value: Any) -> str:
+    return f"`{_shown(value)}`"
+
+
+def _many(words: str) -> str:
+    return f"{words}s" if words.endswith(("number", "path", "component", "budget", "mapping")) else words
+
+
+def _or(texts: list[str]) -> str:
+    *others, last = dict.fromkeys(texts)
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+if __name__ == "__main__":
+    from scalecore.plugins.registry import load_registry
+
+    # The page is that of scalecore alone, whatever else is installed.
+    print(render_reference(load_registry(no_plugins=True)), end="")

@@ -1,0 +1,82 @@
+"""Strict reading of single values: true and false, numbers, text, paths, and values out of a few."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from scalecore.config.bounds import UnexpectedError, described
+
+__all__ = ["read_bool", "read_choice", "read_enum", "read_float", "read_int", "read_path", "read_text"]
+
+
+def read_bool(value: Any, _: Any) -> bool:
+    """`true` or `false`, no number."""
+    if isinstance(value, bool):
+        return value
+    raise UnexpectedError("true or false", value)
+
+
+def read_int(value: Any, kind: Any) -> Any:
+    """A whole number, no boolean; or the member of an enum of int."""
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return read_enum(value, kind)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    hint = ""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        hint = f"write {int(value)}"
+    raise UnexpectedError("a whole number", value, hint=hint)
+
+
+def read_float(value: Any, _: Any) -> float:
+    """A number, whole or not."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            return float(value)
+        except OverflowError:
+            raise ValueError("the number is too large") from None
+    raise UnexpectedError("a number", value)
+
+
+def read_text(value: Any, kind: Any) -> Any:
+    """Text as it stands; or the member of an enum of str."""
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return read_enum(value, kind)
+    if isinstance(value, str):
+        return value
+    raise UnexpectedError("text", value, hint="put it in quotes" if isinstance(value, bool | int | float) else "")
+
+
+def read_path(folder: Path, value: Any, _: Any) -> Path:
+    """An absolute path, relative ones from `folder`; `~` is the home folder."""
+    if not isinstance(value, str) or not value:
+        raise UnexpectedError("a path", value)
+    try:
+        path = Path(value).expanduser()
+    except RuntimeError as error:
+        raise ValueError(str(error)) from None
+    return (folder / path).absolute()
+
+
+def read_enum(value: Any, kind: Any) -> Any:
+    """The member of an enum by its value."""
+    return read_choice({item.value: item for item in kind}, value, kind)
+
+
+def read_choice(choices: Mapping[Any, Any], value: Any, _: Any) -> Any:
+    """The result of the choice that equals the value in type and value."""
+    for known, result in choices.items():
+        if known == value and type(known) is type(value):
+            return result
+    names = [_shown(known) for known in choices]
+    near = difflib.get_close_matches(value, names, n=1) if isinstance(value, str) else []
+    expected = names[0] if len(names) == 1 else f"one of {', '.join(names)}"
+    raise UnexpectedError(expected, value, hint=f"did you mean {near[0]}?" if near else "")
+
+
+def _shown(value: object) -> str:
+    return value if isinstance(value, str) else described(value)

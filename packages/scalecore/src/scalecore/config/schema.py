@@ -1,0 +1,190 @@
+"""The JSON Schema (draft 2020-12) of the experiment file, made from the attrs classes and the installed plugins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import annotated_types as at
+from attrs import NOTHING
+
+from scalecore.config.bounds import Pattern, bounds_of
+from scalecore.config.experiment import Budget, ComponentRef, Execution, Experiment, Search
+from scalecore.config.fields import OptionField, fields_of, kind_of, members_of
+from scalecore.config.forms import known_keys
+from scalecore.space import Distribution
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from scalecore.plugins.registry import Registered, Registry
+
+__all__ = ["experiment_schema"]
+
+_NUMBERS = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
+_INTEGERS = {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2}
+_DISTRIBUTION = {
+    "oneOf": [
+        {"type": "object", "properties": {"uniform": _NUMBERS}, "required": ["uniform"], "additionalProperties": False},
+        {
+            "type": "object",
+            "properties": {"log_uniform": _NUMBERS},
+            "required": ["log_uniform"],
+            "additionalProperties": False,
+        },
+        {
+            "type": "object",
+            "properties": {"int": _INTEGERS, "step": {"type": "integer", "minimum": 1}, "log": {"type": "boolean"}},
+            "required": ["int"],
+            "additionalProperties": False,
+        },
+        {
+            "type": "object",
+            "properties": {
+                "choice": {"type": "array", "items": {"type": ["number", "string", "boolean"]}, "minItems": 1}
+            },
+            "required": ["choice"],
+            "additionalProperties": False,
+        },
+    ]
+}
+_BUDGET = {"type": ["integer", "string"], "exclusiveMinimum": 0, "pattern": r"^[0-9]+(\.[0-9]+)? ?[kKMB]?$"}
+_PLAIN: dict[Any, dict[str, Any]] = {
+    bool: {"type": "boolean"},
+    int: {"type": "integer"},
+    float: {"type": "number"},
+    str: {"type": "string"},
+    Path: {"type": "string", "minLength": 1},
+}
+
+
+def experiment_schema(registry: Registry) -> dict[str, Any]:
+    """The schema; components and their options are those of the registry."""
+    roles = {
+        "dataset": _component(registry.components("dataset")),
+        "model": _component(registry.components("model")),
+        "search": _section(Search, registry.components("search")),
+        "execution": _section(Execution, registry.components("executor"), default="local"),
+        "monitors": {"type": "array", "items": _component(registry.components("monitor"))},
+        "loggers": {"type": "array", "items": _component(registry.components("logger"))},
+    }
+    fields = list(fields_of(Experiment))
+    properties = {one.name: _documented(one, roles.get(one.name) or _schema(one.type, ())) for one in fields}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "scalecore experiment",
+        **_object(properties, [one.name for one in fields if one.required]),
+    }
+
+
+def _component(components: Iterable[Registered]) -> dict[str, Any]:
+    """A component by its name alone, if it needs no options, or a mapping with `use`."""
+    variants: list[dict[str, Any]] = []
+    bare: list[str] = []
+    for one in components:
+        fields = list(fields_of(one.record.options))
+        required = [field.name for field in fields if field.required]
+        properties = {"use": {"const": one.name}, **_properties(fields)}
+        variants.append({"description": one.record.summary, **_object(properties, ["use", *required])})
+        if not required:
+            bare.append(one.name)
+    if not variants:
+        return {"type": ["string", "object"], "required": ["use"], "properties": {"use": {"type": "string"}}}
+    return {"oneOf": [*([{"enum": bare}] if bare else []), *variants]}
+
+
+def _section(section: type, components: Iterable[Registered], default: str | None = None) -> dict[str, Any]:
+    """`search:` or `execution:`: keys of its own beside the options of the component."""
+    own = _properties([one for one in fields_of(section) if one.name in known_keys(section)])
+    variants: list[dict[str, Any]] = []
+    for one in components:
+        fields = list(fields_of(one.record.options))
+        required = [field.name for field in fields if field.required]
+        properties = {"use": {"const": one.name}, **_properties(fields), **own}
+        use = [] if one.name == default else ["use"]
+        variants.append({"description": one.record.summary, **_object(properties, [*use, *required])})
+    if variants:
+        return {"oneOf": variants}
+    return {"type": "object", "properties": {"use": {"type": "string"}, **own}, "required": [] if default else ["use"]}
+
+
+def _properties(fields: Iterable[OptionField], inside: tuple[Any, ...] = ()) -> dict[str, Any]:
+    return {one.name: _documented(one, _schema(one.type, inside)) for one in fields}
+
+
+def _documented(field: OptionField, schema: dict[str, Any]) -> dict[str, Any]:
+    documented = {"description": field.help, **schema} if field.help else dict(schema)
+    if field.default is not NOTHING:
+        documented["default"] = field.default
+    return documented
+
+
+def _object(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+
+def _schema(kind: Any, inside: tuple[Any, ...]) -> dict[str, Any]:
+    """The schema of a type; `inside` are the classes around it, so that one that holds itself comes to an end."""
+    if kind == Distribution:
+        return _DISTRIBUTION
+    if kind is Budget:
+        return _BUDGET
+    if kind is ComponentRef:
+        return _component(())
+    match kind_of(kind):
+        case "annotated":
+            return _bounded(kind, _schema(get_args(kind)[0], inside))
+        case "literal":
+            return {"enum": list(get_args(kind))}
+        case "enum":
+            return {"enum": [item.value for item in kind]}
+        case "union":
+            members, optional = members_of(kind)
+            return {
+                "anyOf": [*(_schema(member, inside) for member in members), *([{"type": "null"}] if optional else [])]
+            }
+        case "list":
+            return {"type": "array", "items": _schema((*get_args(kind), Any)[0], inside)}
+        case "tuple":
+            return _tuple(get_args(kind), inside)
+        case "dict":
+            return {"type": "object", "additionalProperties": _schema((*get_args(kind), Any, Any)[1], inside)}
+        case "class":
+            if kind in inside:
+                return {"type": "object"}
+            fields = list(fields_of(kind))
+            return _object(_properties(fields, (*inside, kind)), [one.name for one in fields if one.required])
+    return _PLAIN.get(kind, {})
+
+
+def _tuple(items: tuple[Any, ...], inside: tuple[Any, ...]) -> dict[str, Any]:
+    if not items or items[-1] is Ellipsis:
+        return {"type": "array", "items": _schema((*items, Any)[0], inside)}
+    count = len(items)
+    return {
+        "type": "array",
+        "prefixItems": [_schema(one, inside) for one in items],
+        "minItems": count,
+        "maxItems": count,
+    }
+
+
+def _bounded(kind: Any, schema: dict[str, Any]) -> dict[str, Any]:
+    size = "Length" if schema.get("type") == "string" else "Properties" if schema.get("type") == "object" else "Items"
+    for bound in bounds_of(kind):
+        match bound:
+            case at.Ge():
+                schema = schema | {"minimum": bound.ge}
+            case at.Gt():
+                schema = schema | {"exclusiveMinimum": bound.gt}
+            case at.Le():
+                schema = schema | {"maximum": bound.le}
+            case at.Lt():
+                schema = schema | {"exclusiveMaximum": bound.lt}
+            case at.MinLen():
+                schema = schema | {f"min{size}": bound.min_length}
+            case at.MaxLen():
+                schema = schema | {f"max{size}": bound.max_length}
+            case Pattern():
+                schema = schema | {"pattern": f"^(?:{bound.regex})$"}
+    return schema

@@ -1,0 +1,278 @@
+"""From plain values to attrs classes, strictly: only int becomes float, and every problem keeps its path."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from enum import Enum
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import attrs
+from cattrs import Converter
+from cattrs.cols import homogenous_tuple_structure_factory, list_structure_factory, mapping_structure_factory
+from cattrs.errors import (
+    AttributeValidationNote,
+    BaseValidationError,
+    ClassValidationError,
+    IterableValidationError,
+    IterableValidationNote,
+)
+from cattrs.gen import make_dict_structure_fn
+
+from scalecore.config.bounds import UnexpectedError, bound_problem, bounds_of, nearest
+from scalecore.config.messages import KeyPath
+from scalecore.config.scalars import read_bool, read_choice, read_enum, read_float, read_int, read_path, read_text
+
+__all__ = [
+    "UnknownKeyError",
+    "flatten",
+    "keyed",
+    "make_converter",
+    "required_missing",
+    "unknown_key",
+]
+
+Hook = Callable[[Any, Any], Any]
+
+
+class UnknownKeyError(ValueError):
+    """A key that does not exist: its problem points at the key, not at the value."""
+
+
+def make_converter(folder: Path) -> Converter:
+    """A cattrs converter with strict hooks; relative paths are taken from `folder`, that of the experiment file."""
+    converter = Converter(detailed_validation=True)
+    for kind, hook in ((bool, read_bool), (int, read_int), (float, read_float), (str, read_text)):
+        converter.register_structure_hook(kind, hook)
+    converter.register_structure_hook(Path, partial(read_path, folder))
+    # The factory registered last is asked first.
+    converter.register_structure_hook_func(_is_enum, read_enum)
+    converter.register_structure_hook_factory(attrs.has, _class_hook)
+    converter.register_structure_hook_factory(_is_list, _list_hook)
+    converter.register_structure_hook_factory(_is_tuple, _tuple_hook)
+    converter.register_structure_hook_factory(_is_dict, _dict_hook)
+    converter.register_structure_hook_factory(_is_union, _union_hook)
+    converter.register_structure_hook_factory(_is_literal, _literal_hook)
+    converter.register_structure_hook_factory(_is_annotated, _annotated_hook)
+    return converter
+
+
+def flatten(error: BaseException, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Exception]]:
+    """The single errors of cattrs' nested groups, each with its path."""
+    for note in getattr(error, "__notes__", ()):
+        if isinstance(note, AttributeValidationNote):
+            path = (*path, note.name)
+            break
+        if isinstance(note, IterableValidationNote):
+            path = (*path, note.index)
+            break
+    if isinstance(error, BaseValidationError):
+        for inner in error.exceptions:
+            yield from flatten(inner, path)
+    elif isinstance(error, Exception):
+        # An attrs validator gives the attribute as its second argument, with a TypeError for a wrong type.
+        if len(error.args) > 1 and isinstance(error.args[1], attrs.Attribute):
+            path = (*path, error.args[1].name)
+            error = ValueError(error.args[0])
+        yield path, error
+
+
+def required_missing(name: str) -> Exception:
+    """The error for a key that must be given."""
+    return keyed(ValueError("required, but missing"), name)
+
+
+def unknown_key(name: str, known: Sequence[str]) -> Exception:
+    """The error for a key that does not exist."""
+    text = "unknown key; it has no options" if not known else f"unknown key; {nearest(name, known)}"
+    return keyed(UnknownKeyError(text), name)
+
+
+def keyed(error: Exception, name: str) -> Exception:
+    """The error with the key below which it belongs, in the way of cattrs."""
+    error.add_note(AttributeValidationNote(f"key {name}", name, Any))
+    return error
+
+
+# --- composed types -------------------------------------------------------------------------------------------------
+
+
+def _is_annotated(kind: Any) -> bool:
+    return get_origin(kind) is Annotated
+
+
+def _is_literal(kind: Any) -> bool:
+    return get_origin(kind) is Literal
+
+
+def _is_union(kind: Any) -> bool:
+    return get_origin(kind) in (Union, types.UnionType)
+
+
+def _is_enum(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Enum)
+
+
+def _is_list(kind: Any) -> bool:
+    return kind is list or get_origin(kind) in (list, Sequence)
+
+
+def _is_tuple(kind: Any) -> bool:
+    return kind is tuple or get_origin(kind) is tuple
+
+
+def _is_dict(kind: Any) -> bool:
+    return kind is dict or get_origin(kind) in (dict, Mapping)
+
+
+def _literal_hook(kind: Any) -> Hook:
+    return partial(read_choice, {value: value for value in get_args(kind)})
+
+
+def _list_hook(kind: Any, converter: Converter) -> Hook:
+    inner = list_structure_factory(kind, converter)
+    return lambda value, _: inner(_expected(value, list, "a list"), kind)
+
+
+def _tuple_hook(kind: Any, converter: Converter) -> Hook:
+    items = get_args(kind)
+    if not items or items[-1] is Ellipsis:
+        inner = homogenous_tuple_structure_factory(kind, converter)
+        return lambda value, _: inner(_expected(value, list, "a list"), kind)
+    hooks = [converter.get_structure_hook(item) for item in items]
+
+    def structure(value: Any, _: Any) -> tuple[Any, ...]:
+        if len(_expected(value, list, "a list")) != len(hooks):
+            raise ValueError(f"expected a list of {len(hooks)}, got one of {len(value)}")
+        result, errors = [], []
+        for index, (hook, item, one) in enumerate(zip(hooks, items, value, strict=True)):
+            try:
+                result.append(hook(one, item))
+            except Exception as error:
+                error.add_note(IterableValidationNote(f"item {index}", index, item))
+                errors.append(error)
+        if errors:
+            raise IterableValidationError("", errors, kind)
+        return tuple(result)
+
+    return structure
+
+
+def _dict_hook(kind: Any, converter: Converter) -> Hook:
+    inner = mapping_structure_factory(kind, converter)
+    return lambda value, _: inner(_expected(value, dict, "a mapping"), kind)
+
+
+def _expected(value: Any, kind: type, name: str) -> Any:
+    if isinstance(value, kind):
+        return value
+    raise UnexpectedError(name, value)
+
+
+def _class_hook(kind: Any, converter: Converter) -> Hook:
+    fields = [one for one in attrs.fields(kind) if one.init]
+    names = [one.name for one in fields]
+    required = [one.name for one in fields if one.default is attrs.NOTHING]
+    inner = make_dict_structure_fn(kind, converter)
+
+    def structure(value: Any, _: Any) -> Any:
+        _expected(value, dict, "a mapping")
+        errors = [unknown_key(name, names) for name in value if name not in names]
+        missing = [name for name in required if name not in value]
+        errors += [required_missing(name) for name in missing]
+        try:
+            result = inner(value, kind)
+        except ClassValidationError as error:
+            errors += [one for one in error.exceptions if not _is_missing(one, missing)]
+        if errors:
+            raise ClassValidationError("", errors, kind)
+        return result
+
+    return structure
+
+
+def _is_missing(error: Exception, missing: Sequence[str]) -> bool:
+    """Whether this is cattrs' own KeyError for a required key, which is reported in better words already."""
+    notes = [note for note in getattr(error, "__notes__", ()) if isinstance(note, AttributeValidationNote)]
+    return isinstance(error, KeyError) and bool(notes) and notes[0].name in missing
+
+
+def _union_hook(kind: Any, converter: Converter) -> Hook:
+    members = get_args(kind)
+    present = [member for member in members if member is not type(None)]
+    optional = len(present) < len(members)
+    # Literals first, so that `Path | Literal["auto"]` takes `auto` for what it is.
+    hooks = [
+        (member, converter.get_structure_hook(member))
+        for member in sorted(present, key=lambda one: not _is_literal(one))
+    ]
+    tagged = _tagged(present)
+
+    def structure(value: Any, _: Any) -> Any:
+        if value is None and optional:
+            return None
+        if tagged is not None and isinstance(value, dict):
+            key, by_tag = tagged
+            if key not in value:
+                raise ClassValidationError("", [required_missing(key)], kind)
+            try:
+                member = read_choice(by_tag, value[key], None)
+            except ValueError as error:
+                raise ClassValidationError("", [keyed(error, key)], kind) from None
+            return converter.get_structure_hook(member)(value, member)
+        failures: dict[Any, Exception] = {}
+        for member, hook in hooks:
+            try:
+                return hook(value, member)
+            except Exception as error:
+                # The next member may take it.
+                failures[member] = error
+        raise _closest([failures[member] for member in present], value, optional=optional)
+
+    return structure
+
+
+def _tagged(members: Sequence[Any]) -> tuple[str, dict[Any, Any]] | None:
+    """The field that tells several attrs classes apart: a Literal of its own values in each of them."""
+    if len(members) < 2 or not all(attrs.has(member) for member in members):
+        return None
+    for name in attrs.fields_dict(members[0]):
+        by_tag: dict[Any, Any] = {}
+        for member in members:
+            attrs.resolve_types(member)
+            one = attrs.fields_dict(member).get(name)
+            values = get_args(one.type) if one is not None and _is_literal(one.type) else ()
+            if not values or any(value in by_tag for value in values):
+                break
+            by_tag |= dict.fromkeys(values, member)
+        else:
+            return name, by_tag
+    return None
+
+
+def _closest(failures: Sequence[Exception], value: Any, *, optional: bool) -> Exception:
+    """What is wrong in the eyes of the first member that takes such a value at all; else what all members expect."""
+    for error in failures:
+        if not isinstance(error, UnexpectedError):
+            return error
+    unexpected = [error for error in failures if isinstance(error, UnexpectedError)]
+    expected = dict.fromkeys([*(error.expected for error in unexpected), *(["null"] if optional else [])])
+    hints = dict.fromkeys(error.hint for error in unexpected if error.hint)
+    return UnexpectedError(" or ".join(expected), value, hint=", ".join(hints))
+
+
+def _annotated_hook(kind: Any, converter: Converter) -> Hook:
+    base, bounds = get_args(kind)[0], bounds_of(kind)
+    hook = converter.get_structure_hook(base)
+
+    def structure(value: Any, _: Any) -> Any:
+        result = hook(value, base)
+        for bound in bounds:
+            problem = bound_problem(bound, result, written=value)
+            if problem is not None:
+                raise ValueError(problem)
+        return result
+
+    return structure

@@ -1,0 +1,1 @@
+"""Finding, checking and importing plugins, and looking their components up by name."""

@@ -1,0 +1,36 @@
+"""The seven kinds of components: what each is called, which hook offers it, which record describes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from attrs import frozen
+
+from scalecore import records
+
+__all__ = ["KINDS", "Kind"]
+
+
+@frozen
+class Kind:
+    """One kind of component."""
+
+    name: str
+    plural: str
+    hook: str
+    record: type[records.Record]
+
+
+_KINDS = (
+    Kind("dataset", "datasets", "scalecore_datasets", records.DatasetRecord),
+    Kind("model", "models", "scalecore_models", records.ModelRecord),
+    Kind("search", "search strategies", "scalecore_search_strategies", records.SearchStrategyRecord),
+    Kind("logger", "loggers", "scalecore_loggers", records.LoggerRecord),
+    Kind("monitor", "monitors", "scalecore_hardware_monitors", records.HardwareMonitorRecord),
+    Kind("executor", "executors", "scalecore_executors", records.ExecutorRecord),
+    Kind("analysis", "analyses", "scalecore_analyses", records.AnalysisRecord),
+)
+
+KINDS: Mapping[str, Kind] = MappingProxyType({kind.name: kind for kind in _KINDS})
+"""By name, in the order in which they are shown."""

@@ -1,0 +1,198 @@
+"""Importing one plugin and collecting its records, so that nothing it does can harm another plugin or the command."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import importlib.metadata
+import inspect
+import re
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+import pluggy
+from attrs import evolve, frozen
+
+from scalecore import hookspecs
+from scalecore.plugins.discovery import GROUP, Plugin, Status
+from scalecore.plugins.kinds import KINDS, Kind
+from scalecore.records import Record
+
+__all__ = ["Loaded", "load_plugin"]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_PREFIX = "scalecore_"
+
+
+@frozen(kw_only=True)
+class Loaded:
+    """A plugin after its import: its status, and its records by kind where it is `ok`."""
+
+    plugin: Plugin
+    records: tuple[tuple[str, Record], ...] = ()
+
+
+class _BrokenPluginError(Exception):
+    """What a plugin does wrong, in words for its user and its author."""
+
+
+def load_plugin(plugin: Plugin) -> Loaded:
+    """Import the plugin's module and call its hooks; whatever goes wrong makes this plugin `broken`.
+
+    Warnings of the import are dropped, and what it prints goes to stderr: `--json` output must stay JSON.
+    """
+    # Recorded rather than filtered: a plugin may change the filters.
+    with warnings.catch_warnings(record=True), contextlib.redirect_stdout(sys.stderr):
+        try:
+            module = importlib.metadata.EntryPoint(plugin.name, plugin.value, GROUP).load()
+        except (Exception, SystemExit) as error:
+            return Loaded(plugin=plugin.failed(Status.BROKEN, _import_failure(plugin, error), details=_details(error)))
+        return _collect(plugin, module)
+
+
+def _collect(plugin: Plugin, module: Any) -> Loaded:
+    """The records of an imported plugin. All hooks are called, even after one failed, to learn of its claims."""
+    first: BaseException | None = None
+    collected: list[tuple[str, Record]] = []
+    try:
+        # Reading an attribute of a foreign object may raise anything, and so may a hook.
+        hooks = _hooks(module)
+    except (Exception, SystemExit) as error:
+        return Loaded(plugin=plugin.failed(Status.BROKEN, _reason(error), details=_details(error)))
+    for kind, hook, problem in hooks:
+        try:
+            if problem is not None:
+                raise _BrokenPluginError(problem)
+            if kind is not None:
+                for record in _call(kind, hook):
+                    collected.append((kind.name, record))
+                    _check_record(kind, record, collected)
+        except (Exception, SystemExit) as error:
+            first = first or error
+    if first is None:
+        return Loaded(plugin=plugin, records=tuple(collected))
+    claims = tuple((kind, record.name) for kind, record in collected if isinstance(record, Record))
+    return Loaded(plugin=evolve(plugin.failed(Status.BROKEN, _reason(first), details=_details(first)), claims=claims))
+
+
+def _hooks(module: Any) -> list[tuple[Kind | None, Any, str | None]]:
+    """Each hook of the module with its kind, or what is wrong with it; pluggy alone takes a misspelt one silently."""
+    manager = pluggy.PluginManager("scalecore")
+    manager.add_hookspecs(hookspecs)
+    known = {kind.hook: kind for kind in KINDS.values()}
+    found: list[tuple[Kind | None, Any, str | None]] = []
+    for attribute in dir(module):
+        marked = manager.parse_hookimpl_opts(module, attribute)
+        if marked is None:
+            if attribute.startswith(_PREFIX) and not inspect.ismodule(getattr(module, attribute)):
+                found.append((None, None, _unmarked(attribute, known)))
+            continue
+        hook = marked.get("specname") or attribute
+        if hook not in known:
+            if not marked.get("optionalhook"):
+                found.append((None, None, _unknown_hook(hook, known)))
+        elif marked.get("wrapper") or marked.get("hookwrapper"):
+            found.append(
+                (None, None, f"{attribute} wraps the hook of other plugins; a plugin only adds its own records")
+            )
+        else:
+            found.append((known[hook], getattr(module, attribute), None))
+    if all(problem is None for _, _, problem in found):
+        # Lets pluggy check the signatures against the hook specifications.
+        manager.register(module)
+    return found
+
+
+def _call(kind: Kind, hook: Any) -> Iterator[Record]:
+    result = hook()
+    if result is None:
+        raise _BrokenPluginError(f"{kind.hook} returned nothing, where records are expected; is a `return` missing?")
+    if isinstance(result, Record | str | bytes | dict) or not hasattr(result, "__iter__"):
+        raise _BrokenPluginError(
+            f"{kind.hook} returned {_article(result)}, where a list of {kind.record.__name__} is expected"
+        )
+    yield from result
+
+
+def _check_record(kind: Kind, record: Any, collected: list[tuple[str, Record]]) -> None:
+    expected = kind.record.__name__
+    if not isinstance(record, kind.record):
+        raise _BrokenPluginError(f"{kind.hook} returned {_article(record)}, where each item must be {_an(expected)}")
+    if not isinstance(record.name, str) or not _NAME.fullmatch(record.name):
+        raise _BrokenPluginError(
+            f"{kind.hook}: the name {record.name!r} of {_an(expected)} may have letters, digits, `-`, `_` and `.` only"
+        )
+    if sum(known == kind.name and other.name == record.name for known, other in collected) > 1:
+        raise _BrokenPluginError(f"{kind.hook} offers the {kind.name} {record.name!r} twice")
+    if not isinstance(record.summary, str) or not record.summary:
+        raise _BrokenPluginError(f"{kind.hook}: the {kind.name} {record.name!r} has no summary, one sentence of text")
+    if not callable(record.factory):
+        raise _BrokenPluginError(f"{kind.hook}: the factory of the {kind.name} {record.name!r} cannot be called")
+    _check_options(kind, record)
+
+
+def _check_options(kind: Kind, record: Record) -> None:
+    if not isinstance(record.options, type) or not attrs.has(record.options):
+        raise _BrokenPluginError(
+            f"{kind.hook}: the options of the {kind.name} {record.name!r} must be an attrs class, "
+            f"not {_article(record.options)}"
+        )
+    try:
+        attrs.resolve_types(record.options)
+    except (NameError, TypeError) as error:
+        raise _BrokenPluginError(
+            f"{kind.hook}: the types of {record.options.__name__} cannot be resolved ({error}); "
+            "do not use `from __future__ import annotations` or `if TYPE_CHECKING` imports in modules with options"
+        ) from error
+    if "use" in attrs.fields_dict(record.options):
+        raise _BrokenPluginError(
+            f"{kind.hook}: {record.options.__name__} has an option `use`, the key that names the component"
+        )
+
+
+def _unknown_hook(hook: str, known: dict[str, Kind]) -> str:
+    near = difflib.get_close_matches(hook, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"hooks are {', '.join(known)}"
+    return f"it defines {hook}, which is not a hook; {hint}"
+
+
+def _unmarked(attribute: str, known: dict[str, Kind]) -> str:
+    if attribute in known:
+        return f"{attribute} lacks the decorator @hookimpl"
+    return _unknown_hook(attribute, known)
+
+
+def _import_failure(plugin: Plugin, error: BaseException) -> str:
+    if isinstance(error, AttributeError) and not re.fullmatch(r"[\w.]+(\s*:\s*[\w.]+)?", plugin.value):
+        return f"its entry point {plugin.value!r} is not the name of a module"
+    return f"importing {plugin.value} failed: {_reason(error)}"
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, _BrokenPluginError):
+        return str(error)
+    if isinstance(error, SystemExit):
+        return f"it called sys.exit({'' if error.code is None else repr(error.code)})"
+    lines = str(error).strip().splitlines()
+    text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
+    where = [frame for frame in frames if "importlib" not in frame.filename and "pluggy" not in frame.filename]
+    return f"{text} ({where[-1].filename}, line {where[-1].lineno})" if where else text
+
+
+def _details(error: BaseException) -> str | None:
+    if isinstance(error, _BrokenPluginError):
+        return None
+    return "".join(traceback.format_exception(error))
+
+
+def _article(value: object) -> str:
+    return _an(value.__name__) if isinstance(value, type) else _an(type(value).__name__)
+
+
+def _an(name: str) -> str:
+    return f"an {name}" if name[0].lower() in "aeiou" else f"a {name}"

@@ -1,0 +1,125 @@
+"""`scalecore check`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+def test_a_right_file(invoke: Any, mine: str) -> None:
+    """The file is ok, and each component is named with who provides it."""
+    result = invoke("check", mine)
+
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == (
+        "mine.yaml: ok\n"
+        "  dataset   my-table (acme 1.2)\n"
+        "  model     my-model (acme 1.2)\n"
+        "  search    my-search (acme 1.2)\n"
+        "  execution my-rack (acme 1.2)\n"
+        "  monitors  none\n"
+        "  loggers   my-logger (acme 1.2)\n"
+    )
+
+
+def test_a_wrong_file(invoke: Any, mine: str) -> None:
+    """All problems on stderr, nothing on stdout, exit code 2."""
+    result = invoke("check", mine, "search.trials=0", "seeed=1")
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        "<command line>: seeed=1: unknown key; did you mean 'seed'?\n"
+        "<command line>: search.trials=0: must be at least 1, got 0\n"
+    )
+
+
+def test_a_missing_plugin(invoke: Any, mine: str) -> None:
+    """A file whose component is not installed has the exit code of a plugin, and the position of the name."""
+    result = invoke("check", mine, "--block", "acme", "loggers=[wandb]")
+
+    assert (result.exit_code, result.stdout) == (3, "")
+    lines = result.stderr.splitlines()
+    assert len(lines) == 5
+    assert lines[0].startswith("mine.yaml:2:10: dataset: there is no dataset 'my-table'")
+    assert "acme 1.2 is blocked: left out by --block acme" in lines[0]
+    assert lines[3].startswith("mine.yaml:5:18: execution.use: there is no executor 'my-rack'")
+    assert lines[4] == (
+        "<command line>: loggers=[wandb]: loggers.0: logger 'wandb' is not installed; "
+        "`pip install scalecore-trackers` provides it"
+    )
+
+
+def test_swapping_a_logger_is_one_line(invoke: Any, mine: str, fake_plugin: Any) -> None:
+    """A logger of another distribution is used by changing its name in the file."""
+    code = "from scalecore import hookimpl\nfrom scalecore.records import LoggerRecord\n"
+    code += "@hookimpl\ndef scalecore_loggers():\n"
+    code += "    return [LoggerRecord(name='pigeon', summary='By air.', factory=print)]\n"
+    fake_plugin("loft", version="3.0", code=code)
+    text = Path(mine).read_text()
+    Path(mine).write_text(text.replace("loggers: [my-logger]", "loggers: [pigeon]"))
+
+    assert invoke("check", mine).stdout.splitlines()[-1] == "  loggers   pigeon (loft 3.0)"
+
+
+def test_json_of_a_right_file(invoke: Any, mine: str) -> None:
+    """Programs read the components with their providers."""
+    result = invoke("check", mine, "--json")
+
+    assert json.loads(result.stdout) == {
+        "file": "mine.yaml",
+        "ok": True,
+        "components": {
+            "dataset": [{"use": "my-table", "provider": "acme", "version": "1.2"}],
+            "model": [{"use": "my-model", "provider": "acme", "version": "1.2"}],
+            "search": [{"use": "my-search", "provider": "acme", "version": "1.2"}],
+            "execution": [{"use": "my-rack", "provider": "acme", "version": "1.2"}],
+            "monitors": [],
+            "loggers": [{"use": "my-logger", "provider": "acme", "version": "1.2"}],
+        },
+    }
+
+
+def test_json_of_a_wrong_file(invoke: Any, mine: str) -> None:
+    """Programs read the problems with their places, and the exit code is the same."""
+    Path(mine).write_text(Path(mine).read_text() + "seed: x\n")
+
+    result = invoke("check", mine, "search.trials=0", "--json")
+
+    assert result.exit_code == 2
+    assert json.loads(result.stdout) == {
+        "file": "mine.yaml",
+        "ok": False,
+        "problems": [
+            {
+                "file": "mine.yaml",
+                "line": 7,
+                "column": 7,
+                "override": None,
+                "key": "seed",
+                "kind": "file",
+                "message": "expected a whole number, got text 'x'",
+            },
+            {
+                "file": None,
+                "line": None,
+                "column": None,
+                "override": "search.trials=0",
+                "key": "search.trials",
+                "kind": "file",
+                "message": "must be at least 1, got 0",
+            },
+        ],
+    }
+
+
+def test_json_of_no_file(invoke: Any) -> None:
+    """A file that cannot be read is one problem without a place."""
+    result = invoke("check", "no.yaml", "--json")
+
+    assert result.exit_code == 2
+    assert json.loads(result.stdout) == {
+        "file": "no.yaml",
+        "ok": False,
+        "problems": [{"message": "no.yaml: there is no such file"}],
+    }

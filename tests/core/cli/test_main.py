@@ -1,0 +1,96 @@
+"""The command itself: help, version, exit codes, and how errors are shown."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+import pytest
+
+import scalecore
+from scalecore import errors
+from scalecore.cli.main import COMMANDS, main
+
+
+def test_help_lists_every_command_with_its_line(invoke: Any) -> None:
+    """The table of commands is what `--help` shows."""
+    result = invoke("--help")
+
+    assert result.exit_code == 0
+    listed = result.output.partition("Commands:\n")[2].splitlines()
+    assert [line.split(maxsplit=1) for line in listed] == [[name, text] for name, (_, _, text) in COMMANDS.items()]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_of_the_table_exists(name: str, invoke: Any) -> None:
+    """Module and attribute are right, and the command explains itself."""
+    module, attribute, _ = COMMANDS[name]
+
+    assert isinstance(getattr(importlib.import_module(module), attribute), click.Command)
+    result = invoke(name, "--help")
+    assert (result.exit_code, result.output.split("\n")[0].startswith(f"Usage: scalecore {name} ")) == (0, True)
+
+
+def test_version(invoke: Any) -> None:
+    """The version is the package's."""
+    assert invoke("--version").output == f"scalecore {scalecore.__version__}\n"
+
+
+def test_an_unknown_command_is_met_with_the_nearest(invoke: Any) -> None:
+    """A typo has the exit code of a wrong command line."""
+    result = invoke("chekc")
+
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1] == "Error: there is no command 'chekc'; did you mean 'check'?"
+    assert invoke("zzzz").stderr.splitlines()[-1] == (
+        "Error: there is no command 'zzzz'; commands are run, plan, check, status, stop, plugins, schema"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.ScalecoreError("no"), 1),
+        (errors.ExperimentError("no"), 2),
+        (errors.PluginError("no"), 3),
+        (errors.DataError("no"), 4),
+        (errors.RefusedError("no", guard="G22"), 5),
+        (errors.StudyError("no"), 6),
+    ],
+)
+def test_expected_errors_are_printed_plainly(
+    invoke: Any, monkeypatch: pytest.MonkeyPatch, error: errors.ScalecoreError, code: int
+) -> None:
+    """Message on stderr, its own exit code, nothing on stdout."""
+    install(monkeypatch, error)
+
+    result = invoke("check", "file")
+
+    assert (result.exit_code, result.stdout, result.stderr) == (code, "", f"{error}\n")
+
+
+def test_ctrl_c_ends_with_one_word(invoke: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interrupted command shows no traceback, and tells the shell."""
+    install(monkeypatch, KeyboardInterrupt())
+
+    result = invoke("check", "file")
+
+    assert (result.exit_code, result.stdout, result.stderr) == (130, "", "interrupted\n")
+
+
+def test_unexpected_errors_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bug is not dressed up."""
+    install(monkeypatch, ZeroDivisionError("a bug"))
+
+    with pytest.raises(ZeroDivisionError):
+        main(["check", "file"])
+
+
+def install(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """Make the command `check` raise the error."""
+
+    def failing(path: str, **_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("scalecore.config.load.load_resolved", failing)

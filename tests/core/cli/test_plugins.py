@@ -1,0 +1,107 @@
+"""`scalecore plugins` and `scalecore schema`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+
+def test_the_list_has_status_reason_and_components(invoke: Any, mine: str, fake_plugin: Any) -> None:
+    """What works names its components, what does not names its reason."""
+    fake_plugin("zebra", version="0.1", code="raise SystemExit(1)")
+    fake_plugin("zoo", version="2", requires=["scalecore>=5"])
+
+    result = invoke("plugins")
+
+    assert (result.exit_code, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    start = next(index for index, line in enumerate(lines) if line.startswith("acme 1.2 "))
+    assert lines[start].split() == ["acme", "1.2", "ok"]
+    assert lines[start + 1 : start + 6] == [
+        "    dataset: my-table",
+        "    model: my-model",
+        "    search: my-search",
+        "    logger: my-logger",
+        "    executor: my-rack",
+    ]
+    assert lines[-2].startswith("zebra 0.1 ")
+    assert lines[-2].endswith("  broken: importing fake_zebra failed: it called sys.exit(1)")
+    assert lines[-1].endswith("  incompatible: it needs scalecore >=5, and this is scalecore 0.1.0")
+
+
+def test_verbose_adds_summaries_places_and_tracebacks(invoke: Any, mine: str, fake_plugin: Any) -> None:
+    """For whoever writes a plugin."""
+    fake_plugin("zebra", version="0.1", code="import no_such_module_xyz")
+
+    output = invoke("plugins", "-v").stdout
+
+    assert "    logger my-logger: A logger.\n" in output
+    assert f"    entry point acme = fake_acme, in {fake_plugin.root}\n" in output
+    assert "    | Traceback (most recent call last):\n" in output
+    assert output.rstrip().endswith("| ModuleNotFoundError: No module named 'no_such_module_xyz'")
+
+
+def test_json_has_the_same(invoke: Any, mine: str, fake_plugin: Any) -> None:
+    """For programs."""
+    by_name = {plugin["distribution"]: plugin for plugin in json.loads(invoke("plugins", "--json").stdout)}
+
+    assert by_name["acme"] == {
+        "name": "acme",
+        "module": "fake_acme",
+        "distribution": "acme",
+        "version": "1.2",
+        "location": str(fake_plugin.root),
+        "status": "ok",
+        "reason": None,
+        "components": [
+            {"kind": "dataset", "name": "my-table", "summary": "A table.", "conflict": False},
+            {"kind": "model", "name": "my-model", "summary": "A model.", "conflict": False},
+            {"kind": "search", "name": "my-search", "summary": "A search.", "conflict": False},
+            {"kind": "logger", "name": "my-logger", "summary": "A logger.", "conflict": False},
+            {"kind": "executor", "name": "my-rack", "summary": "A rack.", "conflict": False},
+        ],
+    }
+
+
+def test_conflicts_are_shown(invoke: Any, mine: str, fake_plugin: Any) -> None:
+    """A component of two plugins is told before anyone uses it."""
+    fake_plugin("rival", version="7", code=fake_plugin.model("my-model"))
+
+    assert invoke("plugins").stdout.splitlines()[-1] == (
+        "conflict: model 'my-model' is provided by acme 1.2 and rival 7; neither can be used"
+    )
+
+
+def test_blocked_plugins_are_listed_as_such(invoke: Any, mine: str) -> None:
+    """--block and --no-plugins show in the list."""
+    assert "acme 1.2" in invoke("plugins", "--block", "acme").stdout
+    assert "blocked: left out by --block acme" in invoke("plugins", "--block", "acme").stdout
+    assert "blocked: left out by --no-plugins" in invoke("plugins", "--no-plugins").stdout
+
+
+def test_blocking_a_typo_is_refused(invoke: Any, mine: str) -> None:
+    """What is not installed cannot be left out."""
+    result = invoke("plugins", "--block", "akme")
+
+    assert result.exit_code == 2
+    assert result.stderr.startswith("--block akme: no such distribution has a scalecore plugin; installed: scalecore")
+
+
+def test_the_schema_is_printed_with_plugins(invoke: Any, mine: str) -> None:
+    """The printed schema accepts the file of an installed plugin, and not without that plugin."""
+    tree = {
+        "name": "mine",
+        "dataset": "my-table",
+        "model": "my-model",
+        "search": {"use": "my-search"},
+        "execution": {"use": "my-rack", "slots_per_rack": 4},
+        "loggers": ["my-logger"],
+    }
+    validator = jsonschema.Draft202012Validator
+
+    assert validator(json.loads(invoke("schema").stdout)).is_valid(tree)
+    assert not validator(json.loads(invoke("schema", "--block", "acme").stdout)).is_valid(tree)
+    assert Path(mine).exists()

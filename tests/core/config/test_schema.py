@@ -1,0 +1,190 @@
+"""The JSON Schema says the same as the checks, and the reference names every key."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import attrs
+import jsonschema
+import pytest
+
+from scalecore.config import experiment as classes
+from scalecore.config.load import load_resolved
+from scalecore.config.reference import render_reference
+from scalecore.config.schema import experiment_schema
+from scalecore.config.source import parse
+from scalecore.errors import ScalecoreError
+from scalecore.plugins.registry import Registry, load_registry
+
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "experiment-file.md"
+
+RIGHT = [
+    "seed: 3",
+    "output: out",
+    "objective: {direction: maximize}",
+    "training: {gradient_clip: null, micro_batch: 4, early_stopping: {patience: 3}}",
+    "training: {micro_batch: auto, hyperparameters: {anything: 1}}",
+    "execution: {slots: 2}",
+    "execution: {use: local, retry: {crash: 1}}",
+    "monitors: [clock, {use: clock, sides: 3}]",
+    "loggers: []",
+]
+WRONG = [
+    "seed: -1",
+    "seed: '3'",
+    "seed: 1.5",
+    "output: ''",
+    "zzz: 1",
+    "objective: {direction: up}",
+    "objective: []",
+    "training: {gradient_clip: 0}",
+    "training: {micro_batch: full}",
+    "training: {zzz: 1}",
+    "training: {early_stopping: {patience: 0}}",
+    "execution: {slots: 0}",
+    "execution: {use: nowhere}",
+    "execution: {zzz: 1}",
+    "monitors: clock",
+    "monitors: [{sides: 3}]",
+    "monitors: [nothing]",
+    "monitors: [{use: clock, zzz: 3}]",
+    "monitors: [{use: clock, sides: x}]",
+]
+SEARCHES = [
+    ("sides: 3", True),
+    ("budget: 2M", True),
+    ("budget: 5", True),
+    ("budget: 2X", False),
+    ("budget: 0", False),
+    ("budget: null", True),
+    ("tolerance: 1", False),
+    ("tolerance: 0.5", True),
+    ("trials: 0", False),
+    ("sides: x", False),
+    ("zzz: 1", False),
+    ("space: {a: {uniform: [0, 1]}, b: {int: [1, 4], log: true}, c: {choice: [x]}}", True),
+    ("space: {a: {uniform: [0]}}", False),
+    ("space: {a: {int: [1, 2], stpe: 1}}", False),
+    ("space: {a: {choice: []}}", False),
+    ("space: {a: 5}", False),
+    ("exclude: a", False),
+]
+MODELS = [
+    ("{use: toy, width: 8}", True),
+    ("toy", False),
+    ("plain", True),
+    ("{use: plain}", True),
+    ("{use: plain, width: 3}", False),
+    ("{use: toy, width: 65}", False),
+    ("{use: toy, width: 8, color: blue, level: 2, rate: 1, size: [1, 2], names: {a: 1}, tags: [a, b]}", True),
+    ("{use: toy, width: 8, color: green}", False),
+    ("{use: toy, width: 8, level: 3}", False),
+    ("{use: toy, width: 8, size: [1]}", False),
+    ("{use: toy, width: 8, size: [1, x]}", False),
+    ("{use: toy, width: 8, names: {a: 1, b: 2, c: 3}}", False),
+    ("{use: toy, width: 8, tags: [a]}", False),
+    ("{use: toy, width: 8, parts: [{size: 2, label: null}]}", True),
+    ("{use: toy, width: 8, parts: [{size: 0}]}", False),
+    ("{use: toy, width: 8, cache: auto, other: [1, {a: 2}]}", True),
+]
+
+
+def check_agreement(write: Any, registry: Registry, text: str, *, right: bool) -> None:
+    """The checks and the schema come to the same answer."""
+    schema = experiment_schema(registry)
+    assert jsonschema.Draft202012Validator(schema).is_valid(parse(text, source="f.yaml").root) is right
+    if right:
+        load_resolved(write(text), registry=registry)
+    else:
+        with pytest.raises(ScalecoreError):
+            load_resolved(write(text), registry=registry)
+
+
+def test_the_schema_is_a_schema(registry: Registry) -> None:
+    """It is valid by the draft that it names, and plain JSON."""
+    schema = experiment_schema(registry)
+
+    jsonschema.Draft202012Validator.check_schema(schema)
+    assert json.loads(json.dumps(schema, allow_nan=False)) == schema
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+
+
+@pytest.mark.parametrize(("line", "right"), [(line, True) for line in RIGHT] + [(line, False) for line in WRONG])
+def test_the_schema_agrees_on_sections(write: Any, small: str, registry: Registry, line: str, *, right: bool) -> None:
+    """What an editor marks is what `scalecore check` refuses."""
+    check_agreement(write, registry, f"{small}{line}\n", right=right)
+
+
+@pytest.mark.parametrize(("line", "right"), SEARCHES)
+def test_the_schema_agrees_on_the_search(write: Any, small: str, registry: Registry, line: str, *, right: bool) -> None:
+    """Keys of the section and options of the strategy stand side by side."""
+    check_agreement(write, registry, small.replace("{use: dice}", f"\n  use: dice\n  {line}"), right=right)
+
+
+@pytest.mark.parametrize(("model", "right"), MODELS)
+def test_the_schema_agrees_on_components(
+    write: Any, small: str, registry: Registry, model: str, *, right: bool
+) -> None:
+    """Options of plugins are checked by the schema, too."""
+    check_agreement(write, registry, small.replace("{use: toy, width: 8}", model), right=right)
+
+
+def test_the_schema_carries_help_and_defaults(registry: Registry) -> None:
+    """An editor shows what a key means, and what it is without being given."""
+    properties = experiment_schema(registry)["properties"]
+
+    assert properties["seed"] == {
+        "description": "Decides everything that is drawn.",
+        "type": "integer",
+        "minimum": 0,
+        "default": 0,
+    }
+    assert properties["loggers"]["default"] == ["console", "files"]
+    (dice,) = properties["search"]["oneOf"]
+    assert dice["properties"]["sides"] == {"description": "Faces of the dice.", "type": "integer", "default": 6}
+    assert dice["properties"]["use"] == {"const": "dice"}
+
+
+def test_a_schema_without_any_plugin_names_no_component(tmp_path: Path) -> None:
+    """Where nothing is installed, any component will do for the schema."""
+    schema = experiment_schema(load_registry(path=[str(tmp_path)]))
+
+    tree = {"name": "a", "dataset": "any", "model": {"use": "any", "size": 3}, "search": {"use": "any"}}
+    assert jsonschema.Draft202012Validator(schema).is_valid(tree)
+    assert not jsonschema.Draft202012Validator(schema).is_valid(tree | {"search": {}})
+
+
+def test_every_key_has_help() -> None:
+    """A key without a word about it cannot be documented."""
+    for name in ("Experiment", "Search", "Objective", "Training", "EarlyStopping", "Execution", "Retry", "Guards"):
+        for one in attrs.fields(getattr(classes, name)):
+            assert one.name == "component" or one.metadata.get("help"), f"{name}.{one.name}"
+
+
+def test_the_reference_has_every_key_and_component(registry: Registry) -> None:
+    """Keys, bounds, defaults and help stand in one row; nested keys below the one that holds them."""
+    page = render_reference(registry)
+
+    assert "| `seed` | whole number, at least 0 | `0` | Decides everything that is drawn. |" in page
+    assert "| `early_stopping` | mapping or `null` |  | When to end early; `null` for never. |" in page
+    assert "| `early_stopping.patience` | whole number, at least 1 | `10` |" in page
+    assert "| `loggers` | list of components | `[console, files]` | Where results go, several at once. |" in page
+    assert "### model `toy`\n\nA toy. From `bench`.\n" in page
+    assert "| `width` | whole number, at least 2, at most 64 | required | Units. |" in page
+    assert "| `color` | `red` or `blue` | `red` | A color. |" in page
+    assert "| `size` | list: whole number, number | `[1, 2.0]` | Two numbers. |" in page
+    assert "| `cache` | path or `auto` | `auto` | A folder \\| or `auto`. |" in page
+    assert "| `file` | path, must exist or `null` | `null` | Where it is read from. |" in page
+    assert "| `target.kind` | `above` | `above` |  |" in page
+    assert "| `names` | names, each with whole number, at most 2 long | `{}` | Numbers by name. |" in page
+    assert "### model `plain`\n\nNo options. From `bench`.\n\nIt has no options." in page
+    for name in ("Search", "Objective", "Training", "Execution", "Guards"):
+        for one in attrs.fields(getattr(classes, name)):
+            assert one.name == "component" or f"| `{one.name}` |" in page
+
+
+def test_the_committed_reference_is_up_to_date() -> None:
+    """docs/reference/experiment-file.md is made again from the classes: run the command that it names."""
+    assert PAGE.read_text(encoding="utf-8") == render_reference(load_registry(no_plugins=True))

@@ -1,0 +1,180 @@
+"""What is known of plugins from their metadata alone."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scalecore.plugins.discovery import Status, discover
+from scalecore.plugins.registry import load_registry
+
+
+def test_discovery_reads_name_version_and_place_without_importing(fake_plugin: Any, tmp_path: Path) -> None:
+    """A plugin is described by its metadata; its module, which would fail, is not imported."""
+    fake_plugin("scalecore-acme", version="2.1", entry_point="acme", module="acme_plugin_a", code="raise RuntimeError")
+
+    (plugin,) = discover([str(tmp_path)])
+
+    assert (plugin.name, plugin.value, plugin.provider) == ("acme", "acme_plugin_a", "scalecore-acme 2.1")
+    assert plugin.location == str(tmp_path)
+    assert plugin.status is Status.OK
+    assert "acme_plugin_a" not in sys.modules
+
+
+def test_the_same_distribution_seen_twice_counts_once(fake_plugin: Any, tmp_path: Path) -> None:
+    """An older copy further down the path is dropped, whatever the spelling of its name: the import finds the first."""
+    fake_plugin("scalecore-acme", version="2.0", folder="first")
+    fake_plugin("Scalecore_Acme", version="1.0", folder="second")
+
+    plugins = discover([str(tmp_path / "first"), str(tmp_path / "second")])
+
+    assert [plugin.provider for plugin in plugins] == ["scalecore-acme 2.0"]
+
+
+def test_the_same_folder_twice_on_the_path_counts_once(fake_plugin: Any, tmp_path: Path) -> None:
+    """A repeated folder on the path changes nothing."""
+    fake_plugin("scalecore-acme")
+
+    assert len(discover([str(tmp_path), str(tmp_path)])) == 1
+
+
+def test_two_distributions_with_one_name_are_both_refused(fake_plugin: Any, tmp_path: Path) -> None:
+    """Neither of two claimants of an entry-point name is used, and each says who they are."""
+    fake_plugin("acme-one", version="1.0", entry_point="acme")
+    fake_plugin("acme-two", version="3.2", entry_point="acme")
+
+    registry = load_registry(path=[str(tmp_path)])
+
+    reason = (
+        "the entry point 'acme' is claimed by acme-one 1.0 and acme-two 3.2; "
+        "uninstall all but one, or leave them out with --block"
+    )
+    assert [(plugin.status, plugin.reason) for plugin in registry.plugins] == [(Status.INCOMPATIBLE, reason)] * 2
+
+
+def test_blocking_one_of_two_claimants_lets_the_other_in(fake_plugin: Any, tmp_path: Path) -> None:
+    """A name clash is settled with --block; the spelling of the distribution does not matter."""
+    fake_plugin("acme-one", entry_point="acme", code=fake_plugin.model("one"))
+    fake_plugin("acme-two", entry_point="acme")
+
+    registry = load_registry(path=[str(tmp_path)], block=["Acme_Two"])
+
+    assert [(plugin.distribution, plugin.status, plugin.reason) for plugin in registry.plugins] == [
+        ("acme-one", Status.OK, None),
+        ("acme-two", Status.BLOCKED, "left out by --block Acme_Two"),
+    ]
+
+
+def test_nobody_takes_the_name_of_the_core(fake_plugin: Any, tmp_path: Path) -> None:
+    """A distribution that claims the core's entry-point name is refused, and the core's own plugin is not."""
+    fake_plugin("scalecore", version="0.1.0", entry_point="builtin")
+    fake_plugin("usurper", entry_point="builtin")
+
+    registry = load_registry(path=[str(tmp_path)])
+
+    assert [(plugin.distribution, plugin.status) for plugin in registry.plugins] == [
+        ("scalecore", Status.OK),
+        ("usurper", Status.INCOMPATIBLE),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("requirement", "reason"),
+    [
+        ("scalecore>=9", "it needs scalecore >=9, and this is scalecore 0.1.0"),
+        ("ScaleCore ~= 0.2.0", "it needs scalecore ~=0.2.0, and this is scalecore 0.1.0"),
+        ("scalecore<0.1; python_version >= '3'", "it needs scalecore <0.1, and this is scalecore 0.1.0"),
+    ],
+)
+def test_the_needed_version_of_scalecore_is_compared_before_the_import(
+    fake_plugin: Any, tmp_path: Path, requirement: str, reason: str
+) -> None:
+    """A plugin for another scalecore is incompatible, and its module is never imported."""
+    fake_plugin("acme", module="acme_never_imported", code="raise RuntimeError", requires=["attrs", requirement])
+
+    (plugin,) = load_registry(path=[str(tmp_path)]).plugins
+
+    assert (plugin.status, plugin.reason) == (Status.INCOMPATIBLE, reason)
+    assert "acme_never_imported" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    "requirement",
+    [
+        "scalecore>=0.1,<0.2",
+        "scalecore",
+        "scalecore>=9; python_version < '3'",
+        "scalecore>=9; extra == 'later'",
+        "numpy>=99",
+    ],
+)
+def test_requirements_that_are_met_or_do_not_apply_are_no_obstacle(
+    fake_plugin: Any, tmp_path: Path, requirement: str
+) -> None:
+    """Markers and extras count; requirements on others are the business of pip."""
+    fake_plugin("acme", requires=[requirement])
+
+    (plugin,) = load_registry(path=[str(tmp_path)]).plugins
+
+    assert (plugin.status, plugin.reason) == (Status.OK, None)
+
+
+def test_an_unreadable_requirement_makes_the_plugin_broken(fake_plugin: Any, tmp_path: Path) -> None:
+    """A requirement that is no requirement is told with its text."""
+    fake_plugin("acme", requires=["scalecore >>> 1"])
+
+    (plugin,) = load_registry(path=[str(tmp_path)]).plugins
+
+    assert plugin.status is Status.BROKEN
+    assert plugin.reason is not None
+    assert plugin.reason.startswith("its requirement 'scalecore >>> 1' cannot be read (")
+
+
+def test_a_distribution_without_metadata_is_broken_and_harms_nobody(fake_plugin: Any, tmp_path: Path) -> None:
+    """What a half-finished uninstall leaves behind is named by its folder, and other plugins work."""
+    fake_plugin("acme")
+    (tmp_path / "rest-1.0.dist-info").mkdir()
+    (tmp_path / "rest-1.0.dist-info" / "entry_points.txt").write_text("[scalecore]\nrest = rest_plugin\n")
+
+    plugins = load_registry(path=[str(tmp_path)]).plugins
+
+    assert [(plugin.distribution, plugin.status, plugin.reason) for plugin in plugins] == [
+        ("acme", Status.OK, None),
+        ("rest-1.0.dist-info", Status.BROKEN, f"its metadata in {tmp_path} has no Name; install it again"),
+    ]
+
+
+def test_a_distribution_with_unreadable_entry_points_is_broken(fake_plugin: Any, tmp_path: Path) -> None:
+    """Text that is no list of entry points makes this distribution broken, not the command."""
+    folder = fake_plugin("acme", version="1.0")
+    (folder / "acme-1.0.dist-info" / "entry_points.txt").write_text("[scalecore]\nno equals sign\n")
+
+    (plugin,) = load_registry(path=[str(tmp_path)]).plugins
+
+    assert (plugin.distribution, plugin.status) == ("acme", Status.BROKEN)
+    assert plugin.reason is not None
+    assert plugin.reason.startswith(f"its entry_points.txt in {tmp_path} cannot be read (TypeError: ")
+
+
+def test_entry_points_of_other_groups_are_not_plugins(fake_plugin: Any, tmp_path: Path) -> None:
+    """A console script called scalecore-something does not make a plugin."""
+    fake_plugin("acme", group="console_scripts", entry_point="scalecore-acme")
+
+    assert discover([str(tmp_path)]) == ()
+
+
+def test_no_plugins_keeps_the_core_only(fake_plugin: Any, tmp_path: Path) -> None:
+    """With --no-plugins all but the core's own components are blocked, and nothing of theirs is imported."""
+    fake_plugin("scalecore", version="0.1.0", entry_point="builtin")
+    fake_plugin("acme", module="acme_left_out", code="raise RuntimeError")
+
+    registry = load_registry(path=[str(tmp_path)], no_plugins=True)
+
+    assert [(plugin.distribution, plugin.status, plugin.reason) for plugin in registry.plugins] == [
+        ("scalecore", Status.OK, None),
+        ("acme", Status.BLOCKED, "left out by --no-plugins"),
+    ]
+    assert "acme_left_out" not in sys.modules

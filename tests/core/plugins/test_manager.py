@@ -1,0 +1,257 @@
+"""Importing a plugin and calling its hooks: whatever it does wrong is its own, told in words."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scalecore.plugins.discovery import Plugin, Status
+from scalecore.plugins.registry import load_registry
+
+RECORDS = "from scalecore import hookimpl\nfrom scalecore.records import *\n"
+MODEL = 'ModelRecord(name="toy", summary="A toy.", factory=print)'
+
+
+def load(fake_plugin: Any, code: str) -> Plugin:
+    """The one plugin with this code, after loading."""
+    fake_plugin("acme", version="1.0", module="acme_under_test", code=code)
+    (plugin,) = load_registry(path=[str(fake_plugin.root)]).plugins
+    return plugin
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("import no_such_module_xyz", "ModuleNotFoundError: No module named 'no_such_module_xyz' (FILE, line 1)"),
+        ("\n1 / 0", "ZeroDivisionError: division by zero (FILE, line 2)"),
+        ("raise SystemExit(3)", "it called sys.exit(3)"),
+        ("import sys; sys.exit()", "it called sys.exit()"),
+        ("raise ValueError", "ValueError (FILE, line 1)"),
+    ],
+)
+def test_a_failing_import_makes_the_plugin_broken(fake_plugin: Any, code: str, reason: str) -> None:
+    """The reason is the error with the file and line of the plugin; leaving the interpreter is one too."""
+    plugin = load(fake_plugin, code)
+
+    file = str(fake_plugin.root / "acme_under_test.py")
+    expected = "importing acme_under_test failed: " + reason.replace("FILE", file)
+    assert (plugin.status, plugin.reason) == (Status.BROKEN, expected)
+    assert plugin.details is not None
+    assert "Traceback" in plugin.details
+
+
+def test_a_syntax_error_is_told_with_its_text(fake_plugin: Any) -> None:
+    """A module that does not compile is broken."""
+    plugin = load(fake_plugin, "def (:")
+
+    assert plugin.status is Status.BROKEN
+    assert plugin.reason is not None
+    assert plugin.reason.startswith(
+        "importing acme_under_test failed: SyntaxError: invalid syntax (acme_under_test.py, line 1)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (
+            "@hookimpl\ndef scalecore_modles(): return []",
+            "it defines scalecore_modles, which is not a hook; did you mean scalecore_models?",
+        ),
+        (
+            "def scalecore_logger(): return []",
+            "it defines scalecore_logger, which is not a hook; did you mean scalecore_loggers?",
+        ),
+        (
+            "@hookimpl\ndef on_start(): pass",
+            "it defines on_start, which is not a hook; hooks are scalecore_datasets, scalecore_models, "
+            "scalecore_search_strategies, scalecore_loggers, scalecore_hardware_monitors, scalecore_executors, "
+            "scalecore_analyses",
+        ),
+        ("def scalecore_models(): return []", "scalecore_models lacks the decorator @hookimpl"),
+        (
+            "@hookimpl(wrapper=True)\ndef scalecore_models(): return (yield)",
+            "scalecore_models wraps the hook of other plugins; a plugin only adds its own records",
+        ),
+        (
+            "@hookimpl\ndef scalecore_models(): pass",
+            "scalecore_models returned nothing, where records are expected; is a `return` missing?",
+        ),
+        (
+            f"@hookimpl\ndef scalecore_models(): return {MODEL}",
+            "scalecore_models returned a ModelRecord, where a list of ModelRecord is expected",
+        ),
+        (
+            "@hookimpl\ndef scalecore_models(): return 'toy'",
+            "scalecore_models returned a str, where a list of ModelRecord is expected",
+        ),
+        (
+            f"@hookimpl\ndef scalecore_loggers(): return [{MODEL}]",
+            "scalecore_loggers returned a ModelRecord, where each item must be a LoggerRecord",
+        ),
+        (
+            "@hookimpl\ndef scalecore_executors(): return [3]",
+            "scalecore_executors returned an int, where each item must be an ExecutorRecord",
+        ),
+        (
+            f"@hookimpl\ndef scalecore_models(): return [{MODEL}, {MODEL}]",
+            "scalecore_models offers the model 'toy' twice",
+        ),
+        (
+            "@hookimpl\ndef scalecore_models(): return [ModelRecord(name='a toy', summary='A toy.', factory=print)]",
+            "scalecore_models: the name 'a toy' of a ModelRecord may have letters, digits, `-`, `_` and `.` only",
+        ),
+        (
+            "@hookimpl\ndef scalecore_models(): return [ModelRecord(name='toy', summary='', factory=print)]",
+            "scalecore_models: the model 'toy' has no summary, one sentence of text",
+        ),
+        (
+            "@hookimpl\ndef scalecore_models(): return [ModelRecord(name='toy', summary='A toy.', factory='toy.py')]",
+            "scalecore_models: the factory of the model 'toy' cannot be called",
+        ),
+        (
+            "@hookimpl\ndef scalecore_models():\n"
+            "    return [ModelRecord(name='toy', summary='A toy.', options=dict, factory=print)]",
+            "scalecore_models: the options of the model 'toy' must be an attrs class, not a dict",
+        ),
+        (
+            "import attrs\n@attrs.frozen\nclass Options:\n    use: str\n"
+            "@hookimpl\ndef scalecore_models():\n"
+            "    return [ModelRecord(name='toy', summary='A toy.', options=Options, factory=print)]",
+            "scalecore_models: Options has an option `use`, the key that names the component",
+        ),
+        (
+            "import attrs\n@attrs.frozen\nclass Options:\n    size: 'Missing'\n"
+            "@hookimpl\ndef scalecore_models():\n"
+            "    return [ModelRecord(name='toy', summary='A toy.', options=Options, factory=print)]",
+            "scalecore_models: the types of Options cannot be resolved (name 'Missing' is not defined); do not use "
+            "`from __future__ import annotations` or `if TYPE_CHECKING` imports in modules with options",
+        ),
+    ],
+)
+def test_a_wrong_hook_makes_the_plugin_broken(fake_plugin: Any, code: str, reason: str) -> None:
+    """Names, decorators and what a hook returns are checked, and the reason says what to change."""
+    plugin = load(fake_plugin, RECORDS + code)
+
+    assert (plugin.status, plugin.reason) == (Status.BROKEN, reason)
+
+
+@pytest.mark.parametrize("raised", ["KeyError('shape')", "SystemExit(1)"])
+@pytest.mark.parametrize("body", ["raise {raised}", f"yield {MODEL}\n    raise {{raised}}"])
+def test_a_hook_that_raises_makes_the_plugin_broken(fake_plugin: Any, raised: str, body: str) -> None:
+    """A generator raises outside the call of its hook; that is caught too."""
+    plugin = load(fake_plugin, f"{RECORDS}@hookimpl\ndef scalecore_models():\n    {body.format(raised=raised)}")
+
+    assert plugin.status is Status.BROKEN
+    assert plugin.reason is not None
+    assert plugin.reason.startswith("KeyError: 'shape' (" if raised.startswith("Key") else "it called sys.exit(1)")
+
+
+def test_a_hook_with_arguments_is_refused_by_pluggy(fake_plugin: Any) -> None:
+    """pluggy's own check of signatures is used."""
+    plugin = load(fake_plugin, f"{RECORDS}@hookimpl\ndef scalecore_models(config): return []")
+
+    assert plugin.status is Status.BROKEN
+    assert plugin.reason is not None
+    assert plugin.reason.startswith("PluginValidationError: Plugin 'acme_under_test' for hook 'scalecore_models'")
+
+
+def test_generators_tuples_and_renamed_hooks_are_fine(fake_plugin: Any) -> None:
+    """Any iterable of records will do, and `specname` names the hook of a function called otherwise."""
+    code = f"{RECORDS}@hookimpl(specname='scalecore_models')\ndef models():\n    yield {MODEL}\n"
+    code += "@hookimpl\ndef scalecore_loggers(): return ()\n"
+    fake_plugin("acme", module="acme_under_test", code=code)
+
+    registry = load_registry(path=[str(fake_plugin.root)])
+
+    assert registry.names("model") == ("toy",)
+
+
+def test_an_imported_module_is_not_taken_for_a_hook(fake_plugin: Any) -> None:
+    """A plugin may import a package whose name begins with scalecore_."""
+    code = f"import sys, types\nscalecore_acme = types.ModuleType('scalecore_acme')\n{RECORDS}"
+
+    assert load(fake_plugin, code).status is Status.OK
+
+
+def test_an_entry_point_that_is_no_module_is_broken(fake_plugin: Any) -> None:
+    """A value that cannot be imported by its form is named."""
+    fake_plugin("acme", module="not a module")
+
+    (plugin,) = load_registry(path=[str(fake_plugin.root)]).plugins
+
+    assert (plugin.status, plugin.reason) == (
+        Status.BROKEN,
+        "its entry point 'not a module' is not the name of a module",
+    )
+
+
+def test_a_broken_plugin_leaves_the_others_alone(fake_plugin: Any) -> None:
+    """The plugins before and after it in the alphabet work."""
+    fake_plugin("acme-a", code=fake_plugin.model("first"))
+    fake_plugin("acme-b", code="import no_such_module_xyz")
+    fake_plugin("acme-c", code=fake_plugin.model("last"))
+
+    registry = load_registry(path=[str(fake_plugin.root)])
+
+    assert [plugin.status for plugin in registry.plugins] == [Status.OK, Status.BROKEN, Status.OK]
+    assert registry.names("model") == ("first", "last")
+
+
+def test_a_broken_plugin_offers_nothing_of_what_works_in_it(fake_plugin: Any) -> None:
+    """All or nothing: a plugin with one wrong hook is not half available."""
+    code = (
+        f"{RECORDS}@hookimpl\ndef scalecore_models(): return [{MODEL}]\n@hookimpl\ndef scalecore_loggers(): return [3]"
+    )
+    fake_plugin("acme", module="acme_under_test", code=code)
+
+    registry = load_registry(path=[str(fake_plugin.root)])
+
+    assert registry.names("model") == ()
+    assert registry.plugins[0].claims == (("model", "toy"),)
+
+
+def test_warnings_of_an_import_do_not_leak(fake_plugin: Any) -> None:
+    """A plugin that warns while it is imported, or in a hook, or changes the filters, is not heard."""
+    code = (
+        "import warnings\nwarnings.simplefilter('always')\nwarnings.warn('at import', DeprecationWarning)\n"
+        f"{RECORDS}@hookimpl\ndef scalecore_models():\n    warnings.warn('in the hook')\n    return [{MODEL}]"
+    )
+    before = list(warnings.filters)
+
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        assert load(fake_plugin, code).status is Status.OK
+
+    assert seen == []
+    assert list(warnings.filters) == before
+
+
+def test_what_a_plugin_prints_goes_to_stderr(fake_plugin: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Output for programs stays clean whatever a plugin prints."""
+    load(fake_plugin, "print('hello from acme')")
+
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "hello from acme\n")
+
+
+def test_a_real_interpreter_lists_a_broken_plugin_and_goes_on(fake_plugin: Any, tmp_path: Path) -> None:
+    """`scalecore plugins --json` in its own process tells of a plugin that leaves the interpreter at import."""
+    fake_plugin("acme", version="1.0", code="import os\nprint('noise')\nraise SystemExit('bye')")
+
+    done = subprocess.run(
+        [sys.executable, "-m", "scalecore", "plugins", "--json"],
+        env={"PYTHONPATH": str(tmp_path), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    (acme,) = [plugin for plugin in json.loads(done.stdout) if plugin["distribution"] == "acme"]
+    assert (acme["status"], acme["reason"]) == ("broken", "importing fake_acme failed: it called sys.exit('bye')")

@@ -1,0 +1,176 @@
+"""From a name to a component, or to the reason why there is none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from scalecore.errors import ExperimentError, PluginError
+from scalecore.plugins.kinds import KINDS
+from scalecore.plugins.registry import Registry, load_registry
+
+
+def registry_of(fake_plugin: Any, **options: Any) -> Registry:
+    """The registry of the plugins that the test wrote."""
+    return load_registry(path=[str(fake_plugin.root)], **options)
+
+
+def why_not(registry: Registry, kind: str, name: str) -> str:
+    """The message for a component that there is not."""
+    with pytest.raises(PluginError) as caught:
+        registry.get(kind, name)
+    return str(caught.value)
+
+
+def test_a_component_comes_with_its_provider(fake_plugin: Any) -> None:
+    """A name of the experiment file leads to the record, the distribution and its version."""
+    fake_plugin("acme", version="1.4", code=fake_plugin.model("toy"))
+
+    found = registry_of(fake_plugin).get("model", "toy")
+
+    assert (found.kind, found.name, found.provider, found.version, found.status) == (
+        "model",
+        "toy",
+        "acme",
+        "1.4",
+        "ok",
+    )
+    assert found.record.summary == "A model of a test."
+
+
+def test_every_hook_fills_its_kind(fake_plugin: Any) -> None:
+    """Each of the seven hooks gives components of its kind."""
+    code = "from scalecore import hookimpl\nfrom scalecore.records import *\n"
+    for kind in KINDS.values():
+        code += f"@hookimpl\ndef {kind.hook}():\n"
+        code += f"    return [{kind.record.__name__}(name='my-{kind.name}', summary='One.', factory=print)]\n"
+    fake_plugin("acme", code=code)
+
+    registry = registry_of(fake_plugin)
+
+    assert {kind: registry.names(kind) for kind in KINDS} == {kind: (f"my-{kind}",) for kind in KINDS}
+    assert [one.name for one in registry.provided_by(registry.plugins[0])] == [f"my-{kind}" for kind in KINDS]
+
+
+def test_one_name_in_two_kinds_is_no_conflict(fake_plugin: Any) -> None:
+    """A model and a logger may share a name."""
+    code = fake_plugin.model("toy") + "\nfrom scalecore.records import LoggerRecord\n"
+    code += "@hookimpl\ndef scalecore_loggers(): return [LoggerRecord(name='toy', summary='One.', factory=print)]"
+    fake_plugin("acme", code=code)
+
+    registry = registry_of(fake_plugin)
+
+    assert registry.get("model", "toy").record is not registry.get("logger", "toy").record
+
+
+def test_a_conflict_is_no_matter_to_other_components(fake_plugin: Any) -> None:
+    """Two plugins that clash over a model are both `ok`, and their other components work."""
+    logger = "\nfrom scalecore.records import LoggerRecord\n@hookimpl\ndef scalecore_loggers():\n"
+    logger += "    return [LoggerRecord(name='ink', summary='One.', factory=print)]"
+    fake_plugin("acme-one", code=fake_plugin.model("toy"))
+    fake_plugin("acme-two", code=fake_plugin.model("toy") + logger)
+
+    registry = registry_of(fake_plugin)
+
+    assert [plugin.status for plugin in registry.plugins] == ["ok", "ok"]
+    assert registry.get("logger", "ink").provider == "acme-two"
+
+
+def test_a_conflict_names_both_providers(fake_plugin: Any) -> None:
+    """The message says which two, and how to go on; blocking one of them settles it."""
+    fake_plugin("acme-one", version="1.0", code=fake_plugin.model("toy"))
+    fake_plugin("acme-two", version="2.0", code=fake_plugin.model("toy"))
+
+    assert why_not(registry_of(fake_plugin), "model", "toy") == (
+        "model 'toy' is provided by acme-one 1.0 and acme-two 2.0; "
+        "uninstall all but one, or leave one out with --block DIST"
+    )
+    assert registry_of(fake_plugin).components("model") == ()
+    assert registry_of(fake_plugin, block=["acme-one"]).get("model", "toy").provider == "acme-two"
+
+
+def test_the_kept_reason_answers_for_a_component_of_a_broken_plugin(fake_plugin: Any) -> None:
+    """What a plugin would offer if it were not broken is answered by what is wrong with it."""
+    code = fake_plugin.model("toy") + "\n@hookimpl\ndef scalecore_loggers(): pass"
+    fake_plugin("acme", version="1.0", code=code)
+
+    assert why_not(registry_of(fake_plugin), "model", "toy") == (
+        "model 'toy' is provided by acme 1.0, which is broken: "
+        "scalecore_loggers returned nothing, where records are expected; is a `return` missing?"
+    )
+
+
+def test_the_kept_reason_answers_for_a_known_package(fake_plugin: Any) -> None:
+    """A package of this project that is installed and unusable is the answer, not `pip install`."""
+    fake_plugin("scalecore-patchtst", version="0.1.0", requires=["scalecore>=7"])
+
+    assert why_not(registry_of(fake_plugin), "model", "patchtst") == (
+        "model 'patchtst' is provided by scalecore-patchtst 0.1.0, which is incompatible: "
+        "it needs scalecore >=7, and this is scalecore 0.1.0"
+    )
+
+
+def test_a_blocked_package_is_the_answer_for_its_components(fake_plugin: Any) -> None:
+    """Whoever left a plugin out reads that they did."""
+    fake_plugin("scalecore-optuna", version="0.1.0", code=fake_plugin.model("toy"))
+
+    assert why_not(registry_of(fake_plugin, no_plugins=True), "search", "architectural") == (
+        "search 'architectural' is provided by scalecore-optuna 0.1.0, which is blocked: left out by --no-plugins"
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "package"),
+    [
+        ("model", "patchtst", "scalecore-patchtst"),
+        ("search", "architectural", "scalecore-optuna"),
+        ("monitor", "thermal", "scalecore-hwmon"),
+        ("monitor", "memory", "scalecore-hwmon"),
+        ("dataset", "market", "scalecore-market"),
+        ("logger", "mlflow", "scalecore-trackers"),
+        ("analysis", "coverage", "scalecore-analysis"),
+    ],
+)
+def test_a_package_that_is_not_installed_is_named(fake_plugin: Any, kind: str, name: str, package: str) -> None:
+    """The command that provides a known component is the answer."""
+    assert why_not(registry_of(fake_plugin), kind, name) == (
+        f"{kind} {name!r} is not installed; `pip install {package}` provides it"
+    )
+
+
+def test_a_misspelt_name_is_answered_by_the_nearest_and_the_list(fake_plugin: Any) -> None:
+    """A typo is met with what it was meant to be."""
+    fake_plugin("acme", code=fake_plugin.model("transformer"))
+
+    assert why_not(registry_of(fake_plugin), "model", "transfromer") == (
+        "there is no model 'transfromer' (did you mean 'transformer'?); installed models: transformer"
+    )
+
+
+def test_an_unknown_name_mentions_plugins_that_could_have_had_it(fake_plugin: Any) -> None:
+    """What cannot be imported may have offered the name, and is told with its reason."""
+    fake_plugin("acme", version="1.0", code="raise SystemExit")
+
+    assert why_not(registry_of(fake_plugin), "search", "zzz") == (
+        "there is no search 'zzz'; installed search strategies: none. Not usable, and it may be theirs: "
+        "acme 1.0 is broken: importing fake_acme failed: it called sys.exit()"
+    )
+
+
+def test_blocking_what_is_not_installed_is_an_error_of_the_command_line(fake_plugin: Any) -> None:
+    """A typo in --block must not go unnoticed: the plugin would stay in."""
+    fake_plugin("acme")
+
+    with pytest.raises(ExperimentError) as caught:
+        registry_of(fake_plugin, block=["akme"])
+
+    assert str(caught.value) == "--block akme: no such distribution has a scalecore plugin; installed: acme"
+
+
+def test_an_empty_environment_gives_an_empty_registry(fake_plugin: Any) -> None:
+    """No plugin at all is no error until a component is needed."""
+    registry = registry_of(fake_plugin)
+
+    assert registry.plugins == ()
+    assert why_not(registry, "executor", "local") == "there is no executor 'local'; installed executors: none"

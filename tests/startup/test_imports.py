@@ -1,0 +1,73 @@
+"""What each command imports, seen in a fresh interpreter."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = {
+    "torch",
+    "optuna",
+    "pandas",
+    "numpy",
+    "pyarrow",
+    "scipy",
+    "sklearn",
+    "matplotlib",
+    "plotly",
+    "talib",
+    "sqlalchemy",
+}
+LATER = {"cattrs", "rich", "pluggy", "attr", "attrs", "yaml", "packaging", "importlib.metadata", "scalecore.plugins"}
+
+
+def imported(*arguments: str, code: int = 0, folder: Path | None = None) -> set[str]:
+    """All modules that `python -m scalecore` with these arguments imports."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "scalecore", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
+    )
+    assert done.returncode == code, done.stderr
+    return set(re.findall(r"^import time:.*\|\s+([\w.]+)$", done.stderr, re.MULTILINE))
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("run", "--help"), ("check", "--help")])
+def test_help_imports_almost_nothing(arguments: tuple[str, ...]) -> None:
+    """No plugin, nothing heavy, and none of the core's own libraries but click."""
+    modules = imported(*arguments)
+
+    assert "click" in modules
+    assert modules & (HEAVY | LATER) == set()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"), [(("plugins", "--json"), 0), (("schema",), 0), (("check", "experiment.yaml"), 0)]
+)
+def test_commands_around_the_file_import_nothing_heavy(arguments: tuple[str, ...], code: int, tmp_path: Path) -> None:
+    """All installed plugins are imported, and none of them brings torch, optuna, pandas, numpy or pyarrow."""
+    (tmp_path / "prices.csv").write_text("date,close\n2020-01-01,1.0\n")
+    (tmp_path / "experiment.yaml").write_text(
+        "name: startup\n"
+        "dataset: {use: parquet, path: prices.csv, time: date, features: [close], target: {kind: direction}}\n"
+        "model: linear\n"
+        "search: {use: random, trials: 1}\n"
+    )
+
+    modules = imported(*arguments, code=code, folder=tmp_path)
+
+    assert "scalecore.builtin.options" in modules
+    assert modules & HEAVY == set()
+
+
+def test_a_wrong_file_is_told_without_anything_heavy(tmp_path: Path) -> None:
+    """Problems of the file are found before anything heavy is imported."""
+    (tmp_path / "experiment.yaml").write_text("name: [")
+
+    assert imported("check", "experiment.yaml", code=2, folder=tmp_path) & HEAVY == set()
