@@ -55,9 +55,14 @@ class Record:
 
 @frozen(kw_only=True)
 class DatasetRecord(Record):
-    """`factory(options, context)` returns a `Dataset`."""
+    """`factory(options, context)` returns a `Dataset`.
+
+    `commands` names a `click.Group` as `module:attribute`, for a dataset that has files to look after: its commands are
+    those of `scalecore data`.
+    """
 
     factory: Callable[[Any, DatasetContext], Dataset]
+    commands: str | None = None
 
 
 @frozen(kw_only=True)

@@ -12,15 +12,22 @@ from typing import Any
 from attrs import frozen
 
 from scalecore.config.experiment import Budget
-from scalecore.errors import ExperimentError
 from scalecore.protocols import ModelFamily
 from scalecore.space import Architecture, DataShape
 from scalecore.study.predicates import Predicate
 
-__all__ = ["Grid", "feasible_grid"]
+__all__ = ["Grid", "Infeasible", "feasible_grid"]
 
 GAP_SHARE = 0.10
 """A stretch of the budget's range without any shape is reported from this share of the budget on."""
+
+
+class Infeasible(Exception):
+    """No architecture is left, or a condition is none; `path` is the key of the experiment file that is at fault."""
+
+    def __init__(self, path: tuple[str | int, ...], message: str) -> None:
+        super().__init__(message)
+        self.path = path
 
 
 @frozen(kw_only=True)
@@ -62,14 +69,14 @@ class Grid:
 def feasible_grid(
     family: ModelFamily, data: DataShape, *, budget: Budget | None, tolerance: float, exclude: Sequence[str]
 ) -> Grid:
-    """Enumerate, count and filter. Raises `ExperimentError` when nothing is left, naming the nearest sizes."""
+    """Enumerate, count and filter. Raises `Infeasible` when nothing is left, naming the nearest sizes."""
     space = family.architecture_space(data)
     predicates = []
     for index, text in enumerate(exclude):
         try:
             predicates.append(Predicate(text, names=space.dimensions))
         except ValueError as error:
-            raise ExperimentError(f"search.exclude[{index}]: {error}") from None
+            raise Infeasible(("search", "exclude", index), str(error)) from None
     low = high = None
     if budget is not None:
         low, high = round(budget.parameters * (1 - tolerance)), round(budget.parameters * (1 + tolerance))
@@ -87,7 +94,7 @@ def feasible_grid(
             continue
         kept.append(Architecture(values=values, num_parameters=count, flops=family.flops(values, data)))
     if not kept:
-        raise ExperimentError(_nothing_left(budget, tolerance, low, high, sizes, excluded))
+        raise _nothing_left(budget, tolerance, low, high, sizes, excluded)
     kept.sort(key=lambda a: (a.num_parameters, a.id))
     dimensions = {name: tuple(sorted({a.values[name] for a in kept})) for name in space.dimensions}
     return Grid(
@@ -103,20 +110,18 @@ def feasible_grid(
 
 def _nothing_left(
     budget: Budget | None, tolerance: float, low: int | None, high: int | None, sizes: list[int], excluded: int
-) -> str:
+) -> Infeasible:
     if budget is None or low is None or high is None:
-        return f"search.exclude: leaves none of the {len(sizes)} architectures of the model"
+        return Infeasible(("search", "exclude"), f"leaves none of the {len(sizes)} architectures of the model")
     if excluded:
-        return (
-            f"search.exclude: leaves none of the {excluded} architectures within {tolerance:.0%} of the budget "
-            f"{budget.text}; "
-            "remove a condition"
-        )
+        within = f"within {tolerance:.0%} of the budget {budget.text}"
+        message = f"leaves none of the {excluded} architectures {within}; remove a condition"
+        return Infeasible(("search", "exclude"), message)
     below = max((size for size in sizes if size < low), default=None)
     above = min((size for size in sizes if size > high), default=None)
     nearest = " and ".join(f"{size:,}" for size in (below, above) if size is not None)
-    return (
-        f"search.budget: no architecture of the model has {low:,} to {high:,} parameters (budget {budget.text}, "
-        "tolerance "
-        f"{tolerance:.0%}); the nearest have {nearest}; change the budget, the tolerance or the model's dimensions"
+    return Infeasible(
+        ("search", "budget"),
+        f"no architecture of the model has {low:,} to {high:,} parameters (budget {budget.text}, tolerance "
+        f"{tolerance:.0%}); the nearest have {nearest}; change the budget, the tolerance or the model's dimensions",
     )

@@ -117,6 +117,8 @@ class Monitors:
                 findings.append(Finding(level="warn", subject=watched.name, message=str(watched.failed)))
             else:
                 findings += found
+        # What was found before the study needs no second telling when the first sample finds it again.
+        self._told |= {finding.message for finding in findings}
         return findings
 
     def admit(self, demand: Demand) -> Admission:

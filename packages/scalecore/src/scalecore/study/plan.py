@@ -18,7 +18,7 @@ from scalecore.files import plain
 from scalecore.protocols import DatasetContext, ModelFamily, MonitorContext, SearchContext, SearchStrategy
 from scalecore.readings import Demand, Finding
 from scalecore.space import Architecture, DataShape, Hyperparameter, Value
-from scalecore.study.architectures import Grid, feasible_grid
+from scalecore.study.architectures import Grid, Infeasible, feasible_grid
 from scalecore.study.components import create
 from scalecore.study.hardware import Monitors
 from scalecore.study.record import proposal_plain
@@ -127,7 +127,10 @@ def build_plan(loaded: LoadedExperiment, resolved: Resolved, *, folder: Path, wr
     data = _read_data(resolved, folder=folder, write=write)
     shape = data.shape
     search = experiment.search
-    grid = feasible_grid(family, shape, budget=search.budget, tolerance=search.tolerance, exclude=search.exclude)
+    try:
+        grid = feasible_grid(family, shape, budget=search.budget, tolerance=search.tolerance, exclude=search.exclude)
+    except Infeasible as error:
+        loaded.fail([loaded.problem(error.path, str(error))])
     monitors = Monitors.create(resolved.monitors, MonitorContext(folder=folder))
     # What decides results; loggers and monitors may be swapped in the middle of a study.
     deciding = (resolved.dataset, resolved.model, resolved.search, resolved.executor)

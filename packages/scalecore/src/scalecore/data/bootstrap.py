@@ -1,0 +1,142 @@
+"""Confidence intervals of means and metrics over windows in time, by circular block bootstrap (guard G02).
+
+Neighbouring windows resemble each other, and their labels look at the same future rows, so single windows must not be
+drawn as if they were independent: blocks of neighbours are. The circular form of Politis and Romano (1992, A circular
+block-resampling procedure for stationary data) lets blocks run over the end to the beginning, so that every window is
+drawn equally often. Windows of a part that has several stretches are taken as one sequence.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+from attrs import frozen
+
+__all__ = ["Interval", "block_length", "mean_interval", "metric_interval", "resampled_indices"]
+
+MIN_BLOCKS = 5
+"""With fewer blocks than these in a sample an interval says nothing, and there is none."""
+MAX_UNDEFINED = 0.05
+"""A metric that is not defined in a larger share of the resamples has no interval."""
+
+Floats = npt.NDArray[np.float64]
+
+
+@frozen(kw_only=True)
+class Interval:
+    """A percentile interval: the `level` share of the resampled values lies between `low` and `high`.
+
+    It tells how far the value depends on which windows were drawn, for predictions that are given: not how far it
+    depends on the training of what predicted.
+    """
+
+    low: float
+    high: float
+    level: float
+    block: int
+    """Windows of a block."""
+    resamples: int
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields."""
+        return attrs.asdict(self)
+
+
+def block_length(samples: int, *, overlap: int) -> int:
+    """Windows of a block, for `samples` windows whose labels overlap `overlap` times (the label span; 0 counts as 1).
+
+    The largest of three, rounded up: `overlap`; samples^(1/3), the order of the best length for the variance of a mean
+    (Künsch 1989; Hall, Horowitz and Jing 1995); and ((overlap - 1/overlap)^2 * samples / 6)^(1/3). The last is the
+    length (2 G^2 / D * samples)^(1/3) of Politis and White (2004, with the correction of 2009) for the circular
+    bootstrap, with the autocovariances 1 - k / overlap that a sum of `overlap` independent rows has. It is computed
+    from the overlap and not estimated from the losses, so that all models share one length and can be paired.
+    """
+    span = max(1, overlap)
+    return math.ceil(max(span, _cube_root(samples), _cube_root((span - 1 / span) ** 2 * samples / 6)))
+
+
+def resampled_indices(samples: int, *, block: int, resamples: int, seed: int) -> npt.NDArray[np.int64]:
+    """Which samples each resample takes: [resamples, samples], blocks of `block` neighbours, the last one cut off."""
+    starts = _starts(samples, block=block, resamples=resamples, seed=seed)
+    indices = (starts[:, :, None] + np.arange(block)) % samples
+    return indices.reshape(resamples, -1)[:, :samples]
+
+
+def mean_interval(
+    values: npt.ArrayLike, *, overlap: int, seed: int, resamples: int = 1000, level: float = 0.95
+) -> Interval | None:
+    """Interval of the mean of `values` [samples]; None where they make fewer than 5 blocks.
+
+    Equal numbers of samples, overlap and seed draw equal resamples, so the interval of a paired difference is that of
+    `first - second`, two vectors of losses over the same windows.
+    """
+    sample = np.asarray(values, dtype=np.float64)
+    count, block = len(sample), block_length(len(sample), overlap=overlap)
+    if count < MIN_BLOCKS * block:
+        return None
+    starts = _starts(count, block=block, resamples=resamples, seed=seed)
+    # Sums of whole blocks and of the last, shorter one, by start: no resample needs to be written out.
+    whole, rest = divmod(count, block)
+    total = _block_sums(sample, block)[starts[:, :whole]].sum(axis=1)
+    if rest:
+        total += _block_sums(sample, rest)[starts[:, whole]]
+    return _percentiles(total / count, level=level, block=block, resamples=resamples)
+
+
+def metric_interval(
+    metric: Callable[..., float | None],
+    *arrays: npt.NDArray[Any],
+    overlap: int,
+    seed: int,
+    resamples: int = 1000,
+    level: float = 0.95,
+) -> Interval | None:
+    """Interval of `metric(*arrays)`, whose arrays have one row for each window: labels and predictions, say.
+
+    The metric is called for each resample. With the predictions of two models it may return the difference of what it
+    finds for either, which is paired then. It may return None where it is not defined, such as an AUC of one class:
+    such resamples are left out. The interval is None where more than 5 % are, or where there are fewer than 5 blocks.
+    """
+    count = len(arrays[0])
+    if any(len(array) != count for array in arrays):
+        raise ValueError(f"arrays of {', '.join(str(len(array)) for array in arrays)} rows cannot be paired")
+    block = block_length(count, overlap=overlap)
+    if count < MIN_BLOCKS * block:
+        return None
+    found = []
+    for indices in resampled_indices(count, block=block, resamples=resamples, seed=seed):
+        value = metric(*(array[indices] for array in arrays))
+        if value is not None:
+            found.append(value)
+    if len(found) < (1 - MAX_UNDEFINED) * resamples:
+        return None
+    return _percentiles(np.array(found), level=level, block=block, resamples=resamples)
+
+
+def _cube_root(value: float) -> float:
+    # In floating point 64 ** (1 / 3) is just under 4, and another cube may come out just over its root.
+    return float(round(value ** (1 / 3), 9))
+
+
+def _starts(samples: int, *, block: int, resamples: int, seed: int) -> npt.NDArray[np.int64]:
+    blocks = -(-samples // block)
+    return np.random.default_rng(seed).integers(0, samples, size=(resamples, blocks))
+
+
+def _block_sums(sample: Floats, length: int) -> Floats:
+    """[samples] sums of `length` neighbours from each start on, around the end."""
+    # Around the mean, since differences of running sums lose what is small beside the level.
+    mean = sample.mean()
+    running = np.concatenate([[0.0], np.cumsum(np.concatenate([sample, sample[: length - 1]]) - mean)])
+    sums: Floats = running[length:] - running[:-length] + length * mean
+    return sums
+
+
+def _percentiles(found: Floats, *, level: float, block: int, resamples: int) -> Interval:
+    low, high = np.quantile(found, ((1 - level) / 2, (1 + level) / 2)).tolist()
+    return Interval(low=low, high=high, level=level, block=block, resamples=resamples)
