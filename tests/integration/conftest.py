@@ -18,6 +18,9 @@ import pytest
 import yaml
 from attrs import define, field
 
+from scalecore.files import read_json
+from scalecore.study.lock import is_alive
+
 ROOT = Path(__file__).parents[2]
 WAIT = 120.0
 
@@ -111,14 +114,9 @@ class Study:
         """Process ids of attempts that are alive."""
         pids = []
         for path in self.folder.glob("attempts/*/attempt_*/process.json"):
-            try:
-                pid = json.loads(path.read_text())["pid"]
-                os.kill(pid, 0)
-                stat = Path(f"/proc/{pid}/stat").read_text()
-            except (OSError, ValueError):
-                continue
-            if ") Z" not in stat:
-                pids.append(pid)
+            process = read_json(path)
+            if process is not None and is_alive(process["pid"], process["started"]):
+                pids.append(process["pid"])
         return pids
 
 

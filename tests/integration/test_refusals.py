@@ -381,3 +381,38 @@ def test_g26_changed_code_is_refused_unless_allowed(study: Study) -> None:
     assert study.run("search.trials=2", "--allow-changed-code").returncode == 0
     records = study.finished()
     assert records[0]["versions"]["code"] != records[1]["versions"]["code"]
+
+
+def test_g45_a_trial_that_hangs_is_ended_and_the_study_goes_on(study: Study) -> None:
+    """No step for the settable time: the trial is timed out with the reason, its process is gone, the next one runs."""
+    hang = "import time; (time.sleep(600) if self.calls > 5 and 'trial_0001' in self.place else None)"
+    body = wrapped(f"{hang}\n                    return self.net(x)").replace(
+        "self.net, self.calls = net, 0", "import sys; self.net, self.calls, self.place = net, 0, ' '.join(place())"
+    )
+    place = "import os; place = lambda: [os.readlink('/proc/self/fd/1')]"
+    with_model(study, f"{place}\n            {body}")
+    study.experiment["search"]["trials"] = 3
+    study.experiment["execution"]["hang_after"] = 20.0
+    done = study.run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    records = study.finished()
+    assert [record["state"] for _, record in sorted(records.items())] == ["completed", "timed_out", "completed"]
+    assert "(execution.hang_after) [G45]" in records[1]["reason"]
+    assert records[1]["value"] is None
+    assert study.workers() == []
+
+
+def test_g40_a_trial_that_outgrows_its_memory_is_stopped_and_the_study_goes_on(study: Study) -> None:
+    """The guard stops it, it is tried again with a smaller micro-batch, and then ends as out of memory."""
+    hog = "import torch; (setattr(self, 'hog', torch.ones(400_000_000)) if self.calls > 5 else None)"
+    with_model(study, wrapped(f"{hog}\n                    return self.net(x)"))
+    study.experiment["search"]["trials"] = 1
+    study.experiment["execution"]["retry"] = {"out_of_memory": 1}
+    study.experiment["monitors"] = [{"use": "memory", "limit_gb": 1.2, "min_free_gb": 0.1, "warn_free_gb": 0.1}]
+    done = study.run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    record = study.finished()[0]
+    assert (record["state"], record["value"]) == ("out_of_memory", None)
+    assert [attempt["micro_batch"] for attempt in record["attempts"]] == [64, 32]
+    assert {attempt["class"] for attempt in record["attempts"]} == {"out_of_memory"}
+    assert "[G40]" in record["reason"]

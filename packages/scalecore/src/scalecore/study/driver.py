@@ -6,8 +6,6 @@ derived files). Whatever dies in between, a replay of the journal finds the stud
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -16,8 +14,9 @@ from typing import Any
 from scalecore.errors import StudyError
 from scalecore.execution.folder import AttemptFolder, AttemptStatus
 from scalecore.protocols import Executor
-from scalecore.study.attempts import AttemptEnd, RunningTrial, attempt_spec
+from scalecore.study.attempts import AttemptEnd, RunningTrial
 from scalecore.study.control import StopRequests
+from scalecore.study.dispatch import Dispatcher, DoesNotFit
 from scalecore.study.estimate import seconds_left
 from scalecore.study.intake import next_trial
 from scalecore.study.lock import StudyLock
@@ -54,7 +53,7 @@ class Driver:
         self.executor = executor
         self.requests = requests
         self.lock = lock
-        self.registry = dict(registry)
+        self.dispatcher = Dispatcher(session, executor, registry=registry)
         self.running: list[RunningTrial] = []
         self.waiting: list[AskedTrial] = []
         """Asked, with no attempt going on: interrupted by an earlier run, to be retried, or not admitted yet."""
@@ -113,8 +112,8 @@ class Driver:
             self._say_progress()
             if not self.lock.still_ours():
                 raise StudyError(
-                    f"{self.session.folder.lock} was deleted or replaced while the study ran: another runner may write, "
-                    "so this one ends; everything finished is kept"
+                    f"{self.session.folder.lock} was deleted or replaced while the study ran: another runner may "
+                    "write, so this one ends; everything finished is kept"
                 )
         self.session.note_failures()
 
@@ -160,8 +159,8 @@ class Driver:
             self.plan,
             folder=self.session.folder,
             executor=self.executor,
-            threads=self._threads(),
-            registry=self.registry,
+            threads=self.dispatcher.threads(),
+            registry=self.dispatcher.registry,
             requests=self.requests,
         )
         if results is not None:
@@ -215,101 +214,20 @@ class Driver:
                 return
 
     def _start(self, asked: AskedTrial) -> bool:
-        """Admit and submit, with a smaller micro-batch where the monitors ask for it; False when it has to wait."""
-        micro_batch = self._micro_batch(asked)
-        while True:
-            demand = self.plan.demand(
-                asked.proposal.architecture, micro_batch, trial=asked.number, device=self._device()
-            )
-            admission = self.plan.monitors.admit(demand)
-            if admission.action == "wait":
-                self.session.message("info", f"trial {asked.number} waits: {admission.reason}")
-                return False
-            if admission.action == "admit":
-                self.waiting.remove(asked)
-                self._submit(asked, micro_batch=micro_batch, predicted=demand.memory)
-                return True
-            if micro_batch == 1:
-                self.waiting.remove(asked)
-                reason = f"does not fit even with a micro-batch of 1: {admission.reason}"
-                state = TrialState.OUT_OF_MEMORY
-                self._finish_trial(
-                    unstarted_record(self.plan, asked, state=state, reason=reason, predicted=demand.memory)
-                )
-                return True
-            micro_batch //= 2
-
-    def _micro_batch(self, asked: AskedTrial) -> int:
-        """What the last attempt had, halved after it ran out of memory; at first what the plan starts with."""
-        if not asked.attempts:
-            return self.plan.first_micro_batch()
-        last = asked.attempts[-1]
-        failed = (last.get("ended") or {}).get("class") == "out_of_memory"
-        return max(1, int(last["micro_batch"]) // (2 if failed else 1))
-
-    def _submit(self, asked: AskedTrial, *, micro_batch: int, predicted: int) -> None:
-        index = len(asked.attempts)
-        folder = AttemptFolder(self.session.folder.attempt(asked.number, index))
-        earlier = [self.session.folder.attempt(asked.number, i) for i in reversed(range(index))]
-        resume_from = [path for path in earlier if any(path.glob("checkpoint*.pt"))]
-        if folder.path.exists():  # made by a driver that died before its journal line: nothing has run in it
-            shutil.rmtree(folder.path)
-        folder.create(
-            attempt_spec(
-                self.plan,
-                mode="train",
-                attempt=f"{asked.number}-{index}",
-                number=asked.number,
-                architecture=asked.proposal.architecture.values,
-                num_parameters=asked.proposal.architecture.num_parameters,
-                hyperparameters=asked.hyperparameters,
-                seed=asked.seed,
-                micro_batch=micro_batch,
-                data=self.session.folder.data,
-                threads=self._threads(),
-                registry=self.registry,
-                resume_from=resume_from,
-            )
-        )
-        # In the journal before the process exists: an attempt that nobody knows of could write into a folder that is
-        # used again.
-        self.session.record(
-            "attempt_started",
-            {
-                "number": asked.number,
-                "index": index,
-                "micro_batch": micro_batch,
-                "predicted_memory": predicted,
-                "resumes": bool(resume_from),
-            },
-        )
-        handle = self.executor.submit(folder.path)
-        running = RunningTrial(
-            asked=asked,
-            index=index,
-            folder=folder,
-            handle=handle,
-            micro_batch=micro_batch,
-            predicted_memory=predicted,
-        )
+        """Give the trial an attempt, or its end where it can never fit; False when it has to wait."""
+        try:
+            running = self.dispatcher.start(asked)
+        except DoesNotFit as error:
+            self.waiting.remove(asked)
+            state, predicted = TrialState.OUT_OF_MEMORY, error.demand.memory
+            self._finish_trial(unstarted_record(self.plan, asked, state=state, reason=str(error), predicted=predicted))
+            return True
+        if running is None:
+            return False
+        self.waiting.remove(asked)
         self._set_running([*self.running, running])
         self.session.tell(lambda logger: logger.trial_started(asked.number, asked.proposal, self.session.view()))
-
-    def _device(self) -> Any:
-        """Where attempts train: what the smoke step found; this process does not import torch to ask."""
-        found = [result.get("device") for result in (self.state.smoke or {}).get("results", {}).values()]
-        setting = self.plan.resolved.experiment.training.device
-        return next(
-            (str(device).partition(":")[0] for device in found if device), "cpu" if setting == "auto" else setting
-        )
-
-    def _threads(self) -> int:
-        """CPU threads of one attempt: the setting, or this process's cores divided among the slots."""
-        setting = self.plan.resolved.experiment.training.threads
-        if setting != "auto":
-            return setting
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return max(1, cores // self.settings.slots)
+        return True
 
     # --- while trials run -------------------------------------------------------------------------------------------
 
