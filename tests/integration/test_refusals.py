@@ -37,7 +37,6 @@ def refused(study: Study, *arguments: str, code: int) -> str:
         (["dataset.features=[Close, Volumes]"], 4, "Volumes"),
         (["dataset.context=5000"], 4, "a shorter context"),
         (["guards.min_validation_samples=100000"], 5, "[G02]"),
-        (["objective.metric=sharpe"], 5, "objective.metric: 'sharpe' is not measured"),
     ],
 )
 def test_bad_input_is_refused(study: Study, overrides: list[str], code: int, expected: str) -> None:
@@ -353,6 +352,14 @@ def test_g11_a_head_of_the_wrong_size_is_refused(study: Study) -> None:
     message = refused(study, code=5)
     assert "the model returns (64, 3) for 64 windows, expected logits of shape (64, 1)" in message
     assert "[G11]" in message
+
+
+def test_g23_an_objective_that_is_not_measured_is_refused(study: Study) -> None:
+    """Found on the smoke step; the message lists what the task measures."""
+    message = refused(study, "objective.metric=sharpe", code=5)
+    assert "objective.metric: 'sharpe' is not measured; the task binary gives accuracy, auc, f1, precision" in message
+    assert "[G23]" in message
+    assert study.finished() == {}
 
 
 def test_first_trials_that_fail_alike_end_the_study(study: Study) -> None:

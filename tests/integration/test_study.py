@@ -41,6 +41,8 @@ def test_every_file_exists_and_agrees_with_the_journal(study: Study) -> None:
     assert best_file["architecture"] == architecture_of(best)
     assert best_file["counts"] | {"completed": 5, "running": 0, "total": 5} == best_file["counts"]
 
+    assert {baseline["name"] for baseline in best_file["baselines"]} >= {"prior", "previous_label", "last_values"}
+
     ranked = study.json("tiny_all_trials.json")
     assert [row["value"] for row in ranked] == sorted(record["value"] for record in records.values())
     summary = study.json("tiny_study_summary.json")

@@ -8,7 +8,18 @@ from typing import Any
 from scalecore.space import Architecture
 from scalecore.trials import TrialRecord, TrialState
 
-__all__ = ["duration", "origin_text", "parameters", "part_line", "settings", "shape", "size", "trial_line"]
+__all__ = [
+    "baseline_line",
+    "best_baseline",
+    "duration",
+    "origin_text",
+    "parameters",
+    "part_line",
+    "settings",
+    "shape",
+    "size",
+    "trial_line",
+]
 
 
 def parameters(count: int) -> str:
@@ -44,6 +55,21 @@ def part_line(name: str, part: Mapping[str, Any]) -> str:
     first, last = part["samples"]
     rate = "" if part["positives"] is None else f", {part['base_rate']:.1%} positive ({part['positives']:,})"
     return f"{name:5} {part['windows']:>7,} windows  {first} .. {last}{rate}"
+
+
+def baseline_line(baseline: Mapping[str, Any]) -> str:
+    """`last_values  0.3260 (0.2980 to 0.3530)`: the validation loss with its 95 % interval, or why there is none."""
+    if baseline["loss"] is None:
+        return f"{baseline['name']:14} not available: {baseline['reason']}"
+    interval = baseline["loss_interval"]
+    width = f" ({interval['low']:.4f} to {interval['high']:.4f})" if interval else ""
+    return f"{baseline['name']:14} {baseline['loss']:.4f}{width}  {baseline['text']}"
+
+
+def best_baseline(data: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The baseline with the smallest validation loss; None where none could be computed."""
+    known = [baseline for baseline in data["baselines"] if baseline["loss"] is not None]
+    return min(known, key=lambda baseline: float(baseline["loss"]), default=None)
 
 
 def settings(values: Mapping[str, Any]) -> str:

@@ -57,9 +57,9 @@ class ConsoleLogger(Logger):
         )
         for name, part in data["split"]["parts"].items():
             self._print(f"  {texts.part_line(name, part)}")
-        prior = data["split"]["parts"]["val"]["prior_loss"]
-        if prior is not None:
-            self._print(f"  a constant prediction has val_loss {prior:.4f}")
+        self._print("baselines, val_loss with its 95 % interval:")
+        for baseline in data["baselines"]:
+            self._print(f"  {texts.baseline_line(baseline)}")
         budget = f" of {study.budget}" if grid["budget"] else ""
         self._print(f"search: {grid['feasible']} architectures{budget}, {len(study.plan['planned'])} forced first")
         for finding in study.plan["findings"]:
@@ -139,10 +139,10 @@ class ConsoleLogger(Logger):
         if best is not None and best.value is not None:
             metric = study.experiment["objective"]["metric"]
             self._print(f"best: trial {best.number}, {texts.shape(best.architecture)}, {metric} {best.value:.4f}")
-            prior = study.plan["data"]["split"]["parts"]["val"]["prior_loss"]
-            if metric == "val_loss" and prior is not None:
-                relation = "better than" if best.value < prior else "NOT better than"
-                self._print(f"  {relation} a constant prediction ({prior:.4f})")
+            baseline = texts.best_baseline(study.plan["data"])
+            if metric == "val_loss" and baseline is not None:
+                relation = "better than" if best.value < baseline["loss"] else "NOT better than"
+                self._print(f"  {relation} the best baseline, {texts.baseline_line(baseline)}")
             if best.collapsed:
                 self._print("  every completed trial predicts a constant: this is no result [G09]")
         if study.duplicates_avoided:

@@ -90,7 +90,7 @@ def best_file(study: StudyView) -> dict[str, Any]:
             "architecture": architecture(best) if best else None,
             "origin": texts.origin_text(best) if best else None,
             "collapsed": best.collapsed if best else None,
-            "constant_prior": study.plan["data"]["split"]["parts"]["val"]["prior_loss"],
+            "baselines": study.plan["data"]["baselines"],
             "counts": counts(study),
         }
     )
@@ -144,7 +144,9 @@ def study_summary(study: StudyView) -> dict[str, Any]:
             "counts": counts(study),
             "duplicates_avoided": study.duplicates_avoided,
             "degraded": list(study.degraded),
-            "data": {key: study.plan["data"].get(key) for key in ("name", "fingerprint", "target", "split", "prior")},
+            "data": {
+                key: study.plan["data"].get(key) for key in ("name", "fingerprint", "target", "split", "baselines")
+            },
             "best": best_file(study),
             "trials": all_trials(study),
             "by_dimension": {name: by_dimension(study, name) for name in study.plan["architectures"]["dimensions"]},
@@ -243,11 +245,10 @@ def summary_markdown(study: StudyView) -> str:
     if best["best_trial"] is None:
         lines += ["No trial has completed.", ""]
     else:
-        prior = best["constant_prior"]
-        against = "" if prior is None or metric != "val_loss" else f" (a constant prediction has {prior:.4f})"
-        lines += [f"Best: trial {best['best_trial']} with {metric} {best['best_value']:.4f}{against}.", ""]
+        lines += [f"Best: trial {best['best_trial']} with {metric} {best['best_value']:.4f}.", ""]
         lines += _table([best["architecture"] | {"origin": best["origin"]}])
         lines += _confusion(summary)
+    lines += ["## Baselines, validation loss", "", *_table([_baseline_row(b) for b in best["baselines"]])]
     lines += ["## Trials", ""]
     lines += _table([_markdown_row(r) for r in summary["trials"]]) if summary["trials"] else ["None.", ""]
     for name, rows in summary["by_dimension"].items():
@@ -258,6 +259,17 @@ def summary_markdown(study: StudyView) -> str:
     if summary["distribution"]:
         lines += [f"## Distribution of {metric}", "", *_table([summary["distribution"]])]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _baseline_row(baseline: Mapping[str, Any]) -> dict[str, Any]:
+    interval = baseline["loss_interval"] or {}
+    kept = {
+        "baseline": baseline["name"],
+        "loss": baseline["loss"],
+        "low": interval.get("low"),
+        "high": interval.get("high"),
+    }
+    return {**kept, "auc": baseline["auc"], "how": baseline["reason"] or baseline["text"]}
 
 
 def _counts_text(by_state: Mapping[str, int]) -> str:

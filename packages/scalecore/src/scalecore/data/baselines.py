@@ -91,14 +91,15 @@ def baselines(
 
     `prior`: the training share of each class; of a forecast the training mean. `zero`: of forecasts only.
     `previous_label`: the training shares of the classes after the last known label, which is that of row t - horizon,
-    each counted with one more window that is spread like the prior, so that none becomes 0; a forecast repeats that
-    label. `last_values`: regression on the features of row t. `volatility`: regression on the logarithms of the
-    standard deviation of the log returns of the close within the last 5, 20 and 60 rows; of these no more than the
-    context, so that it sees no row that a model does not and the proof that the parts share no row covers it (G54).
+    each counted with one more window that is spread like the prior, so that no share is 0 for want of windows; a
+    forecast repeats that label. `last_values`: regression on the features of row t. `volatility`: regression on the
+    logarithms of the standard deviation of the log returns of the close within the last 5, 20 and 60 rows; of these no
+    more than the context, so that it sees no row that a model does not, and what proves that the parts share no row
+    covers it (G54).
 
     Regressions are logistic, or linear for a forecast, on features standardised over training. Their ridge penalty is
-    features * overlap / windows, of training: a normal prior under which all features together move a logit by 1
-    (a forecast by the standard deviation of the labels), with the windows counted as the overlap of labels leaves them.
+    features * overlap / windows, of training: a normal prior under which all features together move a logit by
+    about 1 (a forecast by the noise of the labels), with the windows counted as the overlap of labels leaves them.
     No validation window has a say in it.
     """
     end = int(max(train[-1], val[-1])) + 1
@@ -196,7 +197,7 @@ def _rules(data: _Data) -> list[tuple[str, str, Callable[[_Data], Floats]]]:
 def _prior(data: _Data) -> Floats:
     if data.is_forecast:
         return np.full((len(data.val), 1), data.labels[data.train].mean())
-    return _logits(np.tile(data.counts / len(data.train), (len(data.val), 1)))
+    return _logits(np.tile(data.counts / len(data.train), (len(data.val), 1)), data)
 
 
 def _previous_label(data: _Data) -> Floats:
@@ -211,7 +212,7 @@ def _previous_label(data: _Data) -> Floats:
     # The last row stays empty: after no known label there is only the prior.
     counts += data.counts / len(data.train)
     state = np.where(np.isnan(before), data.classes, before).astype(np.int64)
-    return _logits((counts / counts.sum(axis=1, keepdims=True))[state])
+    return _logits((counts / counts.sum(axis=1, keepdims=True))[state], data)
 
 
 def _last_values(data: _Data) -> Floats:
@@ -233,7 +234,7 @@ def _volatility(data: _Data) -> Floats:
     columns = []
     for rows in spans:
         spread = np.lib.stride_tricks.sliding_window_view(returns, rows - 1)[ends - rows + 1].std(axis=1)
-        # A price that stood still has no logarithm of its spread; it gets the smallest of training.
+        # A price that stands still has no logarithm of its spread: nothing counts as less than the least of training.
         moved = spread[: len(data.train)]
         least = moved[moved > 0].min(initial=np.inf)
         columns.append(np.log(np.maximum(spread, least)) if np.isfinite(least) else np.zeros(len(ends)))
@@ -269,20 +270,20 @@ def _regression(x: Floats, data: _Data) -> Floats:
     return applied(fitted, x[count:])
 
 
-def _logits(chances: Floats) -> Floats:
-    """Of the probabilities [n, classes]: the log odds [n, 1] of two classes, else their logarithms."""
+def _logits(chances: Floats, data: _Data) -> Floats:
+    """Of the probabilities [n, classes]: of a binary target the log odds [n, 1], else their logarithms."""
     with np.errstate(divide="ignore"):
         logs: Floats = np.log(chances)
-    return logs if chances.shape[1] > 2 else logs[:, 1:] - logs[:, :1]
+    return logs[:, 1:] - logs[:, :1] if data.target.task == "binary" else logs
 
 
 def _losses(outputs: Floats, data: _Data) -> Floats:
     """[validation windows]"""
     labels = data.labels[data.val]
     if data.is_forecast:
-        losses: Floats = (outputs[:, 0] - labels) ** 2
-    else:
-        losses = cross_entropies(outputs, labels.astype(np.int64))
+        squares: Floats = (outputs[:, 0] - labels) ** 2
+        return squares
+    losses = cross_entropies(outputs, labels.astype(np.int64))
     if not np.isfinite(losses).all():
         label = labels[~np.isfinite(losses)][0]
         raise _ImpossibleError(f"class {label:g} occurs in validation and not in training, which costs infinitely much")

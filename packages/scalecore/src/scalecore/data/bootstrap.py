@@ -32,7 +32,8 @@ class Interval:
     """A percentile interval: the `level` share of the resampled values lies between `low` and `high`.
 
     It tells how far the value depends on which windows were drawn, for predictions that are given: not how far it
-    depends on the training of what predicted.
+    depends on the training of what predicted. Such intervals are a little too narrow: of means over 500 windows that
+    overlap 1, 5 or 20 times, 95 % intervals held the truth in 94, 93 and 89 % of simulated samples.
     """
 
     low: float

@@ -22,6 +22,7 @@ class DataDescription:
     `split` has `kind`, `hash`, `purge`, `embargo`, `options`, and `parts`: for `train`, `val` and `test` the `hash`
     of the sample dates, the `stretches` (how many pieces in time), `samples` (first and last window end), `inputs`
     and `labels` (first and last row that windows and labels look at), and the fields of `statistics.PartStatistics`.
+    `baselines` holds what simple rules reach on the validation windows, as `baselines.Baseline` tells it.
     """
 
     name: str
@@ -40,6 +41,7 @@ class DataDescription:
     split: dict[str, Any]
     normalise: dict[str, Any]
     drift: list[dict[str, Any]]
+    baselines: list[dict[str, Any]]
     fingerprint: str
     flags: list[dict[str, str]]
     details: dict[str, Any] = field(factory=dict)

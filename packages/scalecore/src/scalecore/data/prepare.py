@@ -11,6 +11,7 @@ import numpy.typing as npt
 from attrs import frozen
 
 from scalecore.data import folder as folders
+from scalecore.data.baselines import baselines
 from scalecore.data.checks import check_panel, check_parts
 from scalecore.data.dates import stamp
 from scalecore.data.description import DataDescription
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from scalecore.data.panel import Panel
 
 __all__ = ["describe", "prepare"]
+
+BOOTSTRAP_SEED = 0
+"""The same blocks for every study, so that intervals of one data set can be compared."""
 
 
 @frozen(kw_only=True)
@@ -118,6 +122,19 @@ def _work(panel: Panel, *, samples: int, positives: int) -> _Prepared:
         },
         normalise=normaliser.to_json(panel.features),
         drift=drift,
+        baselines=[
+            baseline.to_json()
+            for baseline in baselines(
+                panel.values,
+                labels,
+                train=parts.train,
+                val=parts.val,
+                features=panel.features,
+                target=target,
+                context=panel.context,
+                seed=BOOTSTRAP_SEED,
+            )
+        ],
         fingerprint=_fingerprint(panel, parts=parts),
         flags=_flags(panel, parts=parts, drift=drift, normaliser=normaliser, described=described),
         details=plain(panel.details),

@@ -22,8 +22,10 @@ def standardised(x: Floats, *, fit_rows: int) -> Floats:
     Features that are constant in these rows are left out.
     """
     fitted = x[:fit_rows]
-    varies = fitted.max(axis=0) > fitted.min(axis=0)
-    scaled: Floats = (x[:, varies] - fitted[:, varies].mean(axis=0)) / fitted[:, varies].std(axis=0)
+    spread = fitted.std(axis=0)
+    # A constant may come out with a spread of rounding, and the spread of what is all but one may round to 0.
+    varies = (fitted.max(axis=0) > fitted.min(axis=0)) & (spread > 0)
+    scaled: Floats = (x[:, varies] - fitted[:, varies].mean(axis=0)) / spread[varies]
     return scaled
 
 

@@ -45,9 +45,8 @@ def _data(data: Mapping[str, Any]) -> list[str]:
     ]
     for name, part in split["parts"].items():
         lines.append(f"  {texts.part_line(name, part)}")
-    prior = split["parts"]["val"]["prior_loss"]
-    if prior is not None:
-        lines.append(f"  a constant prediction has a validation loss of {prior:.4f}: the number to beat")
+    lines.append("  baselines, validation loss with its 95 % interval: the numbers to beat")
+    lines += [f"    {texts.baseline_line(baseline)}" for baseline in data["baselines"]]
     return lines
 
 

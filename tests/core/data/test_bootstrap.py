@@ -1,0 +1,149 @@
+"""Intervals by block bootstrap, against resamples that are written out."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from scalecore.data.bootstrap import Interval, block_length, mean_interval, metric_interval, resampled_indices
+
+
+def interval_by_loops(values: list[float], *, overlap: int, seed: int, resamples: int) -> tuple[float, float]:
+    """The definition: draw block starts, go around the end, cut the last block, take the mean; then percentiles."""
+    count, block = len(values), block_length(len(values), overlap=overlap)
+    starts = np.random.default_rng(seed).integers(0, count, size=(resamples, -(-count // block)))
+    means = []
+    for row in starts.tolist():
+        drawn = [values[(start + step) % count] for start in row for step in range(block)][:count]
+        means.append(sum(drawn) / count)
+    return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
+
+
+@pytest.mark.parametrize(
+    ("samples", "overlap", "length"),
+    [(1000, 1, 10), (1000, 0, 10), (1000, 2, 10), (1000, 5, 16), (1000, 20, 41), (27, 1, 3), (28, 1, 4), (64, 1, 4)],
+)
+def test_the_block_length_follows_from_samples_and_overlap(samples: int, overlap: int, length: int) -> None:
+    """The cube root of the samples, or what the autocovariances of overlapping labels ask for."""
+    assert block_length(samples, overlap=overlap) == length
+
+
+def test_a_block_is_never_shorter_than_the_overlap() -> None:
+    """Labels that share rows stay together, however few samples there are."""
+    for overlap in range(1, 60):
+        for samples in (1, 10, 100, 1000):
+            assert block_length(samples, overlap=overlap) >= overlap
+
+
+def test_resamples_are_blocks_of_neighbours_around_the_end() -> None:
+    """Each block goes up by one and from the last sample to the first; the last block is cut to the sample's size."""
+    indices = resampled_indices(10, block=4, resamples=50, seed=1)
+    assert indices.shape == (50, 10)
+    assert set(indices.ravel().tolist()) == set(range(10))
+    steps = (np.diff(indices, axis=1) % 10 == 1).all(axis=0)
+    assert steps.tolist() == [True, True, True, False, True, True, True, False, True]
+
+
+@pytest.mark.parametrize(("count", "overlap"), [(60, 1), (61, 3), (64, 7)])
+def test_the_interval_of_a_mean_equals_written_out_resamples(count: int, overlap: int) -> None:
+    """Block sums give what loops give, also far away from zero."""
+    values = np.random.default_rng(4).normal(1e6, 1.0, count)
+    found = mean_interval(values, overlap=overlap, seed=9, resamples=200)
+    assert found is not None
+    expected = interval_by_loops(values.tolist(), overlap=overlap, seed=9, resamples=200)
+    assert (found.low, found.high) == pytest.approx(expected, abs=1e-8, rel=0)
+    assert (found.block, found.resamples, found.level) == (block_length(count, overlap=overlap), 200, 0.95)
+
+
+def test_the_interval_of_a_metric_equals_written_out_resamples() -> None:
+    """A mean given as a metric has the interval of the mean."""
+    values = np.random.default_rng(4).normal(size=100)
+    mean = mean_interval(values, overlap=3, seed=9)
+    metric = metric_interval(lambda sample: float(sample.mean()), values, overlap=3, seed=9)
+    assert mean is not None
+    assert metric is not None
+    assert (metric.low, metric.high) == pytest.approx((mean.low, mean.high), abs=1e-12)
+
+
+def test_two_vectors_are_paired_by_their_difference() -> None:
+    """What two models share cancels: a constant difference is certain, though either loss alone is not."""
+    first = np.random.default_rng(4).normal(size=200)
+    first -= first.mean()
+    second = first + 0.05
+    alone, paired = (mean_interval(values, overlap=5, seed=2) for values in (second, second - first))
+    metric = metric_interval(lambda a, b: float(b.mean() - a.mean()), first, second, overlap=5, seed=2)
+    assert alone is not None
+    assert paired is not None
+    assert metric is not None
+    assert alone.low < 0 < alone.high
+    assert (paired.low, paired.high) == pytest.approx((0.05, 0.05))
+    assert (metric.low, metric.high) == pytest.approx((0.05, 0.05))
+
+
+def test_resamples_without_a_metric_are_left_out_but_not_too_many() -> None:
+    """A metric may be undefined in a few resamples; if it often is there is no interval."""
+    positive = np.zeros(100)
+    positive[[10, 30, 50, 70, 90]] = 1
+    share = metric_interval(lambda drawn: float(drawn.mean()) if drawn.any() else None, positive, overlap=1, seed=3)
+    assert share is not None
+    assert share.low >= 0.01
+    rare = metric_interval(
+        lambda drawn: float(drawn.mean()) if drawn.any() else None, np.eye(1, 100)[0], overlap=1, seed=3
+    )
+    assert rare is None
+
+
+def test_the_seed_decides_the_interval() -> None:
+    """The same seed draws the same resamples, another one others."""
+    values = np.random.default_rng(4).normal(size=100)
+    first, again, other = (mean_interval(values, overlap=1, seed=seed) for seed in (1, 1, 2))
+    assert first == again != other
+
+
+def test_too_few_blocks_give_no_interval() -> None:
+    """Where five blocks do not fit, nothing is claimed; rotations of one block would look certain."""
+    values = np.arange(50.0)
+    assert mean_interval(values, overlap=10, seed=1) is not None
+    assert mean_interval(values[:49], overlap=10, seed=1) is None
+    assert mean_interval(values[:0], overlap=1, seed=1) is None
+    assert metric_interval(lambda drawn: float(drawn.mean()), values[:49], overlap=10, seed=1) is None
+
+
+def test_arrays_of_different_windows_cannot_be_paired() -> None:
+    """Labels and predictions have one row for each window."""
+    with pytest.raises(ValueError, match=r"^arrays of 100, 99 rows cannot be paired$"):
+        metric_interval(lambda a, b: 0.0, np.zeros(100), np.zeros(99), overlap=1, seed=1)
+
+
+@pytest.mark.parametrize("process", ["overlap", "autoregression"])
+def test_g02_headline_intervals_hold_the_truth_about_95_times_of_100(process: str) -> None:
+    """Samples that depend on their neighbours: the interval for independent ones misses often, this one seldom."""
+    runs, count, overlap, held, naive = 300, 500, 5, 0, 0
+    for seed in range(runs):
+        noise = np.random.default_rng(seed).normal(size=count + overlap)
+        if process == "overlap":
+            values = np.convolve(noise, np.ones(overlap), "valid")[:count]
+        else:
+            values = noise[overlap:].copy()
+            for row in range(1, count):
+                values[row] += 0.5 * values[row - 1]
+        found = mean_interval(values, overlap=overlap, seed=seed)
+        assert found is not None
+        held += found.low <= 0 <= found.high
+        naive += abs(values.mean()) <= 1.96 * values.std() / count**0.5
+    assert 0.89 <= held / runs <= 0.98
+    assert naive / runs < 0.8
+
+
+def test_an_interval_is_plain_json() -> None:
+    """What a record stores."""
+    found = Interval(low=0.1, high=0.2, level=0.95, block=4, resamples=1000)
+    assert json.loads(json.dumps(found.to_json(), allow_nan=False)) == {
+        "low": 0.1,
+        "high": 0.2,
+        "level": 0.95,
+        "block": 4,
+        "resamples": 1000,
+    }
