@@ -178,7 +178,7 @@ STRATEGY = """
 
     @hookimpl
     def scalecore_search_strategies():
-        return [SearchStrategyRecord(name="smallest", summary="One shape.", factory=lambda _, context: Smallest(context))]
+        return [SearchStrategyRecord(name="smallest", summary="One.", factory=lambda _, context: Smallest(context))]
 """
 ASK = (
     "return Proposal(architecture=self.context.architectures[0], hyperparameters="
