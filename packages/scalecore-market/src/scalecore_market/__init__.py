@@ -1,5 +1,1 @@
-"""Daily market data for scalecore: feature tiers, targets, manifests."""
-
-__all__ = ["__version__"]
-
-__version__ = "0.1.0"
+"""Daily market data for scalecore: feature tiers, targets, manifests. The entry point is `scalecore_market.plugin`."""

@@ -1,0 +1,53 @@
+"""Daily bars of one symbol as plain arrays: what indicators are computed from."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from attrs import frozen
+
+__all__ = ["INPUTS", "Array", "Bars"]
+
+Array = npt.NDArray[np.float64]
+
+INPUTS = ("open", "high", "low", "close", "volume", "vix")
+
+
+@frozen(kw_only=True, eq=False)
+class Bars:
+    """One row per session, ascending; all arrays have the shape [rows].
+
+    Prices are as they were quoted, adjusted for splits only; `volume` is in shares. `vix` is the close of the VIX on
+    the same dates, NaN before its own first date. `volume` and `vix` are None where there is none.
+    """
+
+    dates: npt.NDArray[np.datetime64]
+    """[rows] days."""
+    open: Array
+    high: Array
+    low: Array
+    close: Array
+    volume: Array | None = None
+    vix: Array | None = None
+
+    def __len__(self) -> int:
+        return len(self.dates)
+
+    def cut(self, rows: int) -> Bars:
+        """The first `rows` rows: what was known at the end of row `rows - 1`."""
+        return Bars(
+            dates=self.dates[:rows],
+            open=self.open[:rows],
+            high=self.high[:rows],
+            low=self.low[:rows],
+            close=self.close[:rows],
+            volume=None if self.volume is None else self.volume[:rows],
+            vix=None if self.vix is None else self.vix[:rows],
+        )
+
+    def column(self, name: str) -> Array:
+        """One of `INPUTS`; the caller has checked that it is there."""
+        values: Array | None = getattr(self, name)
+        if values is None:
+            raise ValueError(f"these bars have no {name}")
+        return values

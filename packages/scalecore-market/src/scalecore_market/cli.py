@@ -1,0 +1,250 @@
+"""The commands `scalecore data ...`. They raise the errors of `scalecore.errors`; the caller prints them and sets the
+exit code.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from scalecore.errors import DataError, ExperimentError
+
+if TYPE_CHECKING:
+    from scalecore_market.options import ReadRules
+    from scalecore_market.store import Incoming
+    from scalecore_market.table import Table
+
+__all__ = ["data"]
+
+_STORE = click.option(
+    "--store", type=click.Path(path_type=Path, file_okay=False), required=True, help="The folder that keeps the data."
+)
+
+
+def _reading(command: Any) -> Any:
+    for option in (
+        click.option(
+            "--max-gap", type=click.IntRange(min=1), default=7, show_default=True, help="Most days between two rows."
+        ),
+        click.option("--zone", help="Zone of the exchange, such as America/New_York, for times that carry an offset."),
+        click.option("--end", metavar="DATE", help="Last date to take."),
+        click.option("--start", metavar="DATE", help="First date to take."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group()
+def data() -> None:
+    """Keep daily prices and features built from them, with versions and checksums."""
+
+
+@data.command()
+@click.argument("files", nargs=-1, metavar="[SYMBOL=]FILE...")
+@click.option(
+    "--download", "symbols", multiple=True, metavar="SYMBOL", help="Get this symbol from Yahoo; may be given again."
+)
+@_STORE
+@_reading
+def ingest(files: tuple[str, ...], symbols: tuple[str, ...], store: Path, **reading: Any) -> None:
+    """Check files of daily prices and take them into the store, all or none.
+
+    The symbol is the name of the file without its ending, or stands before it: SPY=spy_daily.csv. Several symbols must
+    have the same dates in the time they share. Prices that differ from what the store has are refused: see `register`.
+    """
+    from scalecore_market.store import Store
+    from scalecore_market.validate import check_same_dates
+
+    if not files and not symbols:
+        raise ExperimentError("scalecore data ingest: name at least one file, or --download SYMBOL")
+    incoming = [_from_file(text, **reading) for text in files] + [_from_yahoo(symbol, **reading) for symbol in symbols]
+    twice = next((one.symbol for one in incoming if [other.symbol for other in incoming].count(one.symbol) > 1), None)
+    if twice is not None:
+        raise ExperimentError(f"scalecore data ingest: {twice} is there twice; write SYMBOL=FILE to name them apart")
+    check_same_dates({one.origin: one.table for one in incoming})
+    for entry, state in Store(store).ingest(incoming):
+        click.echo(f"{entry.name}  version {entry.version}  {entry.rows} rows  {entry.first} .. {entry.last}  {state}")
+
+
+@data.command()
+@click.argument("file", metavar="[SYMBOL=]FILE", required=False)
+@click.option("--download", "symbol", metavar="SYMBOL", help="Get this symbol from Yahoo.")
+@_STORE
+@_reading
+def register(file: str | None, symbol: str | None, store: Path, **reading: Any) -> None:
+    """Take changed prices of a symbol into the store, as its next version."""
+    from scalecore_market.store import Store
+
+    if (file is None) == (symbol is None):
+        raise ExperimentError("scalecore data register: name one file, or --download SYMBOL")
+    incoming = _from_file(file, **reading) if file is not None else _from_yahoo(str(symbol), **reading)
+    entry = Store(store).register(incoming)
+    click.echo(f"{entry.name}  version {entry.version}  {entry.rows} rows  {entry.first} .. {entry.last}  new")
+
+
+@data.command()
+@click.argument("symbol")
+@click.option(
+    "--tier",
+    "tiers",
+    multiple=True,
+    default=("a25",),
+    show_default=True,
+    help="A tier or an indicator; may be given again.",
+)
+@click.option("--vix", is_flag=True, help="Append the 8 features of the VIX.")
+@click.option("--vix-symbol", default="VIX", show_default=True, help="Name of the VIX in the store.")
+@click.option(
+    "--vix-missing",
+    type=click.Choice(["refuse", "previous"]),
+    default="refuse",
+    show_default=True,
+    help="What a trading day without a VIX does.",
+)
+@click.option(
+    "--extension",
+    "extensions",
+    multiple=True,
+    metavar="PLUGIN",
+    help="A plugin that adds indicators; may be given again.",
+)
+@click.option("--name", help="Name of a set of several tiers or indicators.")
+@_STORE
+def build(
+    symbol: str,
+    tiers: tuple[str, ...],
+    vix: bool,
+    vix_symbol: str,
+    vix_missing: Any,
+    extensions: tuple[str, ...],
+    name: str | None,
+    store: Path,
+) -> None:
+    """Compute the features of a tier from the newest prices of SYMBOL, and store them."""
+    from scalecore_market.build import build as build_set
+    from scalecore_market.indicators.registry import load_registry
+    from scalecore_market.store import Store
+
+    built = build_set(
+        Store(store),
+        symbol,
+        registry=load_registry(extensions),
+        tier=tiers[0] if len(tiers) == 1 else tiers,
+        vix=vix,
+        vix_symbol=vix_symbol,
+        vix_missing=vix_missing,
+        name=name,
+    )
+    entry = built.entry
+    state = "new" if built.fresh else "unchanged"
+    click.echo(
+        f"{entry.name}  version {entry.version}  {len(entry.columns)} columns  {entry.rows} rows  "
+        f"{entry.first} .. {entry.last}  trusted from {entry.first_trusted}  {state}"
+    )
+
+
+@data.command()
+@_STORE
+def verify(store: Path) -> None:
+    """Look for missing, changed and orphaned files; the exit code is 4 where there are any."""
+    from scalecore_market.store import Store
+
+    report = Store(store).verify()
+    for note in report.notes:
+        click.echo(f"note: {note}")
+    if report.problems:
+        raise DataError("\n".join([*report.problems, f"{store}: {len(report.problems)} problems"]))
+    click.echo(f"{store}: {report.tables} tables, all as registered")
+
+
+@data.command(name="list")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, with all fields.")
+@_STORE
+def list_(as_json: bool, store: Path) -> None:
+    """List the tables of the store."""
+    from scalecore_market.store import Store
+
+    kept = Store(store)
+    raw, processed = kept.entries("raw"), kept.entries("processed")
+    if as_json:
+        content = {"raw": [entry.to_json() for entry in raw], "processed": [entry.to_json() for entry in processed]}
+        click.echo(json.dumps(content, indent=2))
+        return
+    width = max([len(entry.name) for entry in [*raw, *processed]], default=0)
+    for entry in [*raw, *processed]:
+        sources = ", ".join(f"{name} version {source.version}" for name, source in entry.sources.items())
+        came = f"{len(entry.columns)} columns from {sources}" if sources else f"from {entry.origin}"
+        dates = f"{entry.rows:>6} rows  {entry.first} .. {entry.last}"
+        click.echo(f"{entry.name:{width}}  version {entry.version}  {dates}  {entry.checksum[:19]}  {came}")
+
+
+@data.command()
+@click.option("--tier", "tiers", multiple=True, help="Only those of a tier; may be given again.")
+@click.option(
+    "--extension",
+    "extensions",
+    multiple=True,
+    metavar="PLUGIN",
+    help="A plugin that adds indicators; may be given again.",
+)
+@click.option("--json", "as_json", is_flag=True, help="As JSON, with all fields.")
+def indicators(tiers: tuple[str, ...], extensions: tuple[str, ...], as_json: bool) -> None:
+    """List the indicators with their look-backs, warm-ups and formulas."""
+    from scalecore_market.indicators.registry import load_registry
+
+    registry = load_registry(extensions)
+    chosen = registry.select(tiers) if tiers else tuple(registry.indicators.values())
+    if as_json:
+        click.echo(
+            json.dumps([{**one.to_json(), "provider": registry.providers[one.name]} for one in chosen], indent=2)
+        )
+        return
+    width = max(len(one.name) for one in chosen)
+    click.echo(f"{'name':{width}}  look-back  warm-up  memory      source  formula")
+    for one in chosen:
+        click.echo(
+            f"{one.name:{width}}  {one.look_back:>9}  {one.warm_up:>7}  {one.memory:10}  {one.source:6}  {one.formula}"
+        )
+
+
+def _from_file(text: str, **reading: Any) -> Incoming:
+    from scalecore_market.sources import read_raw
+    from scalecore_market.store import Incoming, symbol_of
+    from scalecore_market.validate import to_table
+
+    name, separator, rest = text.partition("=")
+    path = Path(text if Path(text).is_file() or not separator else rest)
+    symbol = symbol_of(path.stem if path == Path(text) else name)
+    table = to_table(read_raw(path, symbol=symbol), rules=_rules(reading))
+    return Incoming(symbol=symbol, table=_cut(table, origin=path.name, **reading), origin=path.name)
+
+
+def _from_yahoo(symbol: str, **reading: Any) -> Incoming:
+    from scalecore_market.download import download
+    from scalecore_market.store import Incoming, symbol_of
+    from scalecore_market.validate import to_table
+
+    table = to_table(download(symbol, start=reading["start"]), rules=_rules(reading))
+    origin = f"Yahoo {symbol}"
+    return Incoming(symbol=symbol_of(symbol), table=_cut(table, origin=origin, **reading), origin=origin)
+
+
+def _rules(reading: dict[str, Any]) -> ReadRules:
+    from scalecore_market.options import ReadRules
+
+    return ReadRules(**{key: reading[key] for key in ("zone", "max_gap")})
+
+
+def _cut(table: Table, *, origin: str, start: str | None, end: str | None, **_: Any) -> Table:
+    from scalecore_market.options import is_date
+
+    for name, text in (("--start", start), ("--end", end)):
+        if text is not None and not is_date(text):
+            raise ExperimentError(f"{name}: {text!r} is not a date such as 1999-03-10")
+    cut = table.between(start, end)
+    if not len(cut):
+        raise DataError(f"{origin}: there is no row from {start or table.first} to {end or table.last}")
+    return cut

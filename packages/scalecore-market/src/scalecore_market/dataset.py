@@ -1,0 +1,184 @@
+"""The dataset `market`: prices of one symbol to a panel of features and labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from attrs import frozen
+
+from scalecore.data.panel import Panel
+from scalecore.data.targets import labels, target_of
+from scalecore.errors import DataError, ExperimentError
+from scalecore_market.bars import Bars
+from scalecore_market.build import dataset_name, software
+from scalecore_market.features import (
+    align_vix,
+    check_features,
+    check_truncation,
+    common_warm_up,
+    compute,
+    definition,
+    first_row,
+)
+from scalecore_market.indicators.base import Indicator
+from scalecore_market.indicators.registry import BUILTIN, Registry, load_registry
+from scalecore_market.manifest import Source
+from scalecore_market.options import MarketOptions
+from scalecore_market.sources import read_raw
+from scalecore_market.store import Store, raw_name, symbol_of
+from scalecore_market.table import Table
+from scalecore_market.validate import to_table
+
+__all__ = ["MarketDataset"]
+
+
+@frozen(kw_only=True, eq=False)
+class _Prices:
+    """A table, and what the study stores about where it came from."""
+
+    name: str
+    label: str
+    """What messages call them: the name of the file, or of the table in the store."""
+    table: Table
+    source: Source
+    """Version 0 is a file that no store keeps versions of."""
+    origin: str
+
+    def to_json(self) -> dict[str, Any]:
+        version = {} if self.source.version == 0 else {"version": self.source.version}
+        return {
+            "origin": self.origin,
+            "checksum": self.source.checksum,
+            **version,
+            "first": self.table.first,
+            "last": self.table.last,
+        }
+
+
+class MarketDataset:
+    """A `scalecore.protocols.Dataset`.
+
+    Rows: from `start`, or the end of the warm-up if that is later, to `end`. Indicators are warmed up by all prices
+    before `start`; prices after `end` are not looked at by anything. Features are raw; labels come from the raw closes
+    and highs (guard G06). A set built by `scalecore data build` from the same versions of the prices and by the same
+    definition is taken as it is.
+    """
+
+    def __init__(self, options: MarketOptions) -> None:
+        self._options = options
+
+    def panel(self) -> Panel:
+        options = self._options
+        registry = load_registry(options.extensions)
+        indicators = registry.select(options.tier, vix=options.vix)
+        prices, vix = self._prices(), self._vix(indicators)
+        used = [prices] if vix is None else [prices, vix]
+        table = prices.table.between(None, options.end)
+        if not len(table):
+            raise DataError(f"{prices.label}: there is no row up to {options.end}; it begins on {prices.table.first}")
+        aligned = None
+        if vix is not None:
+            names = (prices.label, vix.label)
+            aligned = align_vix(table.dates, vix.table, missing=options.vix_missing, names=names)
+        bars = table.bars(vix=aligned)
+        common = common_warm_up(registry) if options.warm_up == "common" else 0
+        trusted = first_row(indicators, bars=bars, at_least=common)
+        begin = trusted
+        if options.start is not None:
+            begin = max(begin, int(np.searchsorted(table.dates, np.datetime64(options.start, "D"))))
+        if begin >= len(table):
+            raise DataError(
+                f"{prices.label}: no row is left: of {len(table)} rows up to {table.last} the first {trusted} warm "
+                "the features up" + (f", and start is {options.start}" if options.start else "")
+            )
+        features, built = self._features(indicators, registry=registry, bars=bars, used=used)
+        check_features(features, indicators, start=begin, name=prices.label)
+        target = target_of(options.target)
+        price = table.columns["High" if target.price == "high" else "Close"]
+        return Panel(
+            name=dataset_name(options.symbol, options.tier, vix=options.vix),
+            times=table.dates[begin:],
+            values=np.column_stack([features.columns[indicator.name][begin:] for indicator in indicators]),
+            labels=labels(target, close=table.columns["Close"], price=price)[begin:],
+            features=tuple(indicator.name for indicator in indicators),
+            target=target,
+            context=options.context,
+            split=options.split,
+            normalise=options.normalise,
+            look_back=max(indicator.look_back for indicator in indicators),
+            details={
+                "symbol": symbol_of(options.symbol),
+                "tier": options.tier,
+                "sources": {one.name: one.to_json() for one in used},
+                "built": built,
+                "definition": definition(indicators, registry=registry, vix_missing=options.vix_missing),
+                "first": str(table.dates[begin]),
+                "last": table.last,
+                "warm_up": trusted,
+                "indicators": [{**one.to_json(), "provider": registry.providers[one.name]} for one in indicators],
+                "software": software(),
+            },
+        )
+
+    def _prices(self) -> _Prices:
+        options = self._options
+        if options.store is not None:
+            return self._stored(Store(options.store), options.symbol, version=options.version)
+        assert options.file is not None  # the options class sees to it
+        return self._read(options.file, options.symbol)
+
+    def _vix(self, indicators: Sequence[Indicator]) -> _Prices | None:
+        options = self._options
+        reading = [indicator.name for indicator in indicators if "vix" in indicator.inputs]
+        if not reading:
+            if options.vix_file is not None:
+                raise ExperimentError(
+                    "dataset.vix_file: no feature reads the VIX; write `vix: true`, or leave the file out"
+                )
+            return None
+        if options.store is not None:
+            return self._stored(Store(options.store), options.vix_symbol)
+        if options.vix_file is None:
+            raise ExperimentError(
+                f"dataset.vix_file: {', '.join(reading)} are computed from the VIX; name a file of its prices"
+            )
+        return self._read(options.vix_file, options.vix_symbol)
+
+    def _stored(self, store: Store, symbol: str, *, version: int | None = None) -> _Prices:
+        entry = store.raw(symbol, version=version)
+        return _Prices(
+            name=entry.name,
+            label=entry.name,
+            table=store.load(entry),
+            source=Source(version=entry.version, checksum=entry.checksum),
+            origin=entry.origin or entry.path,
+        )
+
+    def _read(self, file: Path, symbol: str) -> _Prices:
+        table = to_table(read_raw(file, symbol=symbol), rules=self._options.read)
+        source = Source(version=0, checksum=table.checksum)
+        return _Prices(name=raw_name(symbol), label=file.name, table=table, source=source, origin=file.name)
+
+    def _features(
+        self, indicators: Sequence[Indicator], *, registry: Registry, bars: Bars, used: Sequence[_Prices]
+    ) -> tuple[Table, str | None]:
+        """The feature columns on the dates of `bars`, and the name and version of the built set they were taken from,
+        if any.
+        """
+        options = self._options
+        if options.store is not None:
+            store = Store(options.store)
+            entry = store.find_built(
+                definition=definition(indicators, registry=registry, vix_missing=options.vix_missing),
+                sources={one.name: one.source for one in used},
+            )
+            if entry is not None:
+                # Indicators are causal: the first rows are what they would be without the later ones (guard G51).
+                return store.load(entry).slice(0, len(bars)), f"{entry.name} version {entry.version}"
+        foreign = [indicator for indicator in indicators if registry.providers[indicator.name] != BUILTIN]
+        if foreign:
+            check_truncation(foreign, bars, name=used[0].label)
+        return compute(indicators, bars, name=used[0].label), None

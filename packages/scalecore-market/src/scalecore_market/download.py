@@ -1,0 +1,70 @@
+"""Daily prices from Yahoo Finance, through yfinance if that is installed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from scalecore.errors import DataError, PluginError
+from scalecore_market.sources import Raw, from_frame
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Fetch", "download", "yahoo"]
+
+Fetch = Callable[[str, str, str], "pd.DataFrame"]
+"""From a symbol as Yahoo writes it, a first date and a date to end before, to a frame of daily prices; may be empty."""
+
+
+def download(
+    symbol: str,
+    *,
+    start: str | None = None,
+    end: str | None = None,
+    fetch: Fetch | None = None,
+    tries: int = 4,
+    pause: float = 2.0,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Raw:
+    """The cells of what Yahoo answers, in the form in which files are read; `to_table` checks them.
+
+    `start` is the first date, `end` the first one that is not wanted: today by default, since the prices of a running
+    session still change. An error or an empty answer is tried again, `tries` times in all, after `pause` seconds and
+    twice as many each time. Prices are adjusted for splits only, with `Adj Close` beside them. Raises DataError when no
+    try gave prices, PluginError without yfinance.
+    """
+    fetch = yahoo if fetch is None else fetch
+    until = datetime.now(UTC).date().isoformat() if end is None else end
+    reason = ""
+    for attempt in range(tries):
+        if attempt:
+            sleep(pause * 2.0 ** (attempt - 1))
+        try:
+            frame = fetch(symbol, start or "1900-01-01", until)
+        except PluginError:
+            raise
+        except Exception as error:  # yfinance raises its own, its HTTP client's and pandas' errors
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            continue
+        if frame is not None and len(frame):
+            return from_frame(frame, origin=f"Yahoo {symbol}", symbol=symbol)
+        reason = "the answer was empty"
+    raise DataError(
+        f"Yahoo {symbol}: no prices after {tries} tries ({reason}). Look the symbol up on Yahoo Finance, or try again "
+        "later: Yahoo limits how often it is asked"
+    )
+
+
+def yahoo(symbol: str, start: str, end: str) -> pd.DataFrame:
+    """One request through yfinance. Raises PluginError where that is not installed."""
+    try:
+        import yfinance  # type: ignore[import-not-found, unused-ignore]  # an extra: may not be installed
+    except ImportError:
+        raise PluginError("yfinance is not installed: pip install 'scalecore-market[download]'") from None
+    frame: pd.DataFrame = yfinance.Ticker(symbol).history(
+        start=start, end=end, interval="1d", auto_adjust=False, actions=False
+    )
+    return frame

@@ -1,0 +1,247 @@
+"""Deliberately broken files: each gives one message that names file, column and first bad row, and leaves nothing
+behind.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from scalecore.errors import DataError, ExperimentError
+from scalecore_market.cli import data
+from scalecore_market.options import ReadRules
+from scalecore_market.sources import read_raw
+from scalecore_market.validate import to_table
+
+Prices = Callable[..., Any]
+
+
+def _set(row: int, column: str, value: object) -> Callable[[Any], Any]:
+    def change(frame: Any) -> Any:
+        frame = frame.astype({column: object})
+        frame.iloc[row, frame.columns.get_loc(column)] = value
+        return frame
+
+    return change
+
+
+def _twice(frame: Any) -> Any:
+    return pd.concat([frame[:13], frame[12:]])
+
+
+def _swapped(frame: Any) -> Any:
+    return pd.concat([frame[:10], frame[11:12], frame[10:11], frame[12:]])
+
+
+def _gap(frame: Any) -> Any:
+    return frame.drop(frame.index[12:18])
+
+
+def _utc(frame: Any) -> Any:
+    return frame.set_axis(frame.index.tz_localize("America/New_York").tz_convert("UTC").rename("Date"))
+
+
+def _shifted(frame: Any) -> Any:
+    return frame.set_axis((frame.index - pd.Timedelta(days=1)).rename("Date"))
+
+
+def _clock(frame: Any) -> Any:
+    return frame.set_axis((frame.index + pd.Timedelta(hours=16)).rename("Date"))
+
+
+def _dates(value: str) -> Callable[[Any], Any]:
+    def change(frame: Any) -> Any:
+        stamps = [str(day.date()) for day in frame.index]
+        stamps[5] = value
+        return frame.set_axis(pd.Index(stamps, name="Date"))
+
+    return change
+
+
+def _low(frame: Any) -> Any:
+    frame.iloc[20, 1] = 50.0
+    frame.iloc[20, 2] = 51.0
+    return frame
+
+
+def _wild(frame: Any) -> Any:
+    frame.iloc[9] = [2.58, 13.5, 12.9, 13.1, 13.1, 100]
+    return frame
+
+
+MIDNIGHT = "the time is not midnight where it was written, so that the day is not certain; "
+ZONE = "say in which zone the exchange is (zone: America/New_York)"
+BROKEN: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "gap in the dates": (
+        _gap,
+        "column Date: line 14 (2001-01-26): 9 days after the row before, 2001-01-17: a gap in the data (max_gap: 7)",
+    ),
+    "gap in a column": (
+        _set(14, "Close", ""),
+        "column Close: line 16 (2001-01-22): there is no number, a gap in the data",
+    ),
+    "null, as Yahoo wrote it": (
+        _set(14, "Open", "null"),
+        "column Open: line 16 (2001-01-22): there is no number, a gap in the data",
+    ),
+    "infinity": (_set(3, "Volume", "inf"), "column Volume: line 5 (2001-01-05): inf is not a price or volume"),
+    "duplicate dates": (_twice, "column Date: line 15 (2001-01-18): the date is there twice"),
+    "unsorted": (
+        _swapped,
+        "column Date: line 13 (2001-01-16): the date does not follow 2001-01-17; sort the file by date",
+    ),
+    "high below low": (_low, "column High: line 22 (2001-01-30): high 50 is below low 51"),
+    "zero price": (_set(6, "Low", 0.0), "column Low: line 8 (2001-01-10): the price is zero"),
+    "negative price": (
+        _set(6, "Adj Close", -2.5),
+        "column Adj Close: line 8 (2001-01-10): the price is -2.5, below zero",
+    ),
+    "negative volume": (_set(6, "Volume", -1), "column Volume: line 8 (2001-01-10): the volume is -1, below zero"),
+    "open outside of low and high": (
+        _wild,
+        "column Open: line 11 (2001-01-15): open 2.58 is not between low 12.9 and high 13.5",
+    ),
+    "text in a column": (
+        _set(7, "High", "n.a. (halted)"),
+        "column High: line 9 (2001-01-11): 'n.a. (halted)' is text, not a number",
+    ),
+    "wrong time zone, with an offset": (
+        _utc,
+        f"column Date: line 2 (2001-01-02 05:00:00+00:00): {MIDNIGHT}{ZONE}",
+    ),
+    "wrong time zone, a day off": (
+        _shifted,
+        "column Date: line 6 (2001-01-07): a Sunday is no trading day; 8 such rows; are the times in the wrong zone?",
+    ),
+    "times of day without a zone": (
+        _clock,
+        f"column Date: line 2 (2001-01-02 16:00:00): {MIDNIGHT}write plain dates, or times with their offset",
+    ),
+    "another way to write dates": (
+        _dates("01/09/2001"),
+        "column Date: line 7: '01/09/2001' is not a date such as 2001-01-22",
+    ),
+    "an impossible date": (_dates("2001-02-30"), "column Date: line 7: '2001-02-30' is not a date such as 2001-01-22"),
+    "a missing date": (_dates(""), "column Date: line 7: the date is missing"),
+    "a missing column": (
+        lambda frame: frame.drop(columns="Low"),
+        "column Low is missing; the file has Open, High, Close, Adj Close, Volume",
+    ),
+    "no rows": (lambda frame: frame[:0], "the file has no rows"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_file_is_named_with_its_column_and_first_bad_row(case: str, prices: Prices, tmp_path: Path) -> None:
+    """The message says file, column and line; the store is not even begun."""
+    change, expected = BROKEN[case]
+    change(prices(40)).to_csv(tmp_path / "SPY.csv")
+    with pytest.raises(DataError) as caught:
+        to_table(read_raw(tmp_path / "SPY.csv", symbol="SPY"), rules=ReadRules())
+    assert str(caught.value) == f"SPY.csv: {expected}"
+    result = CliRunner().invoke(data, ["ingest", str(tmp_path / "SPY.csv"), "--store", str(tmp_path / "store")])
+    assert str(result.exception) == f"SPY.csv: {expected}"
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (_twice, "column Date: row 13 (2001-01-18): the date is there twice"),
+        (
+            _utc,
+            f"column Date: row 0 (2001-01-02T05:00:00+00:00): {MIDNIGHT}{ZONE}",
+        ),
+        (_low, "column High: row 20 (2001-01-30): high 50 is below low 51"),
+    ],
+)
+def test_rows_of_parquet_are_counted_from_zero(
+    change: Callable[[Any], Any], expected: str, prices: Prices, tmp_path: Path
+) -> None:
+    """Where there are no lines, the row is that of the table, as everywhere in scalecore."""
+    change(prices(40)).to_parquet(tmp_path / "SPY.parquet")
+    with pytest.raises(DataError, match=re.escape(f"SPY.parquet: {expected}")):
+        to_table(read_raw(tmp_path / "SPY.parquet", symbol="SPY"), rules=ReadRules())
+
+
+def test_text_in_a_parquet_column_is_found(prices: Prices, tmp_path: Path) -> None:
+    """A column of text holds prices but for one row."""
+    frame = prices(40).astype({"Close": str})
+    frame.iloc[11, 3] = "closed"
+    frame.to_parquet(tmp_path / "SPY.parquet")
+    with pytest.raises(DataError) as caught:
+        to_table(read_raw(tmp_path / "SPY.parquet", symbol="SPY"), rules=ReadRules())
+    assert str(caught.value) == "SPY.parquet: column Close: row 11 (2001-01-17): 'closed' is text, not a number"
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
+def test_a_truncated_parquet_file_is_said_to_be_cut_off(share: float, prices: Prices, tmp_path: Path) -> None:
+    """Half a download is no table, and the store stays as it was."""
+    whole = tmp_path / "SPY.parquet"
+    prices(400).to_parquet(whole)
+    whole.write_bytes(whole.read_bytes()[: int(share * whole.stat().st_size)])
+    result = CliRunner().invoke(data, ["ingest", str(whole), "--store", str(tmp_path / "store")])
+    assert isinstance(result.exception, DataError)
+    assert re.fullmatch(
+        r"SPY\.parquet cannot be read: the file is cut off or not parquet \(.+\); get it again", str(result.exception)
+    )
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_cut_off_csv_file_is_named_with_its_line(prices: Prices, tmp_path: Path) -> None:
+    """The last line ends in the middle."""
+    text = prices(40).to_csv()
+    (tmp_path / "SPY.csv").write_text(text[: text.rindex(",") - 20])
+    with pytest.raises(DataError) as caught:
+        read_raw(tmp_path / "SPY.csv", symbol="SPY")
+    assert str(caught.value) == (
+        "SPY.csv: line 41 has 5 cells, the header has 7; the line is cut off or has a comma too many"
+    )
+
+
+def test_different_row_counts_between_symbols_are_named_with_the_first_missing_date(
+    prices: Prices, tmp_path: Path
+) -> None:
+    """Symbols that come together have the same dates in the time they share; otherwise none of them is taken."""
+    prices(40).to_csv(tmp_path / "SPY.csv")
+    other = prices(60, seed=1, base=20.0)
+    other.drop(other.index[[12, 20]]).to_csv(tmp_path / "VIX.csv")
+    files = [str(tmp_path / "SPY.csv"), str(tmp_path / "VIX.csv")]
+    expected = (
+        "VIX.csv: column Date: 2001-01-18 is missing, which SPY.csv has; from 2001-01-02 to 2001-02-26 SPY.csv has 40 "
+        "rows and VIX.csv has 38"
+    )
+    result = CliRunner().invoke(data, ["ingest", *files, "--store", str(tmp_path / "store")])
+    assert isinstance(result.exception, DataError)
+    assert str(result.exception) == expected
+    assert not (tmp_path / "store").exists()
+    turned = CliRunner().invoke(data, ["ingest", *files[::-1], "--store", str(tmp_path / "store")])
+    assert str(turned.exception) == (
+        "VIX.csv: column Date: 2001-01-18 is missing, which SPY.csv has; from 2001-01-02 to 2001-02-26 VIX.csv has 38 "
+        "rows and SPY.csv has 40"
+    )
+
+
+def test_an_unknown_zone_is_answered_with_how_to_write_it(prices: Prices, tmp_path: Path) -> None:
+    """A misspelt zone is an error of the experiment, not of the data."""
+    prices(5).to_csv(tmp_path / "SPY.csv")
+    with pytest.raises(ExperimentError) as caught:
+        to_table(read_raw(tmp_path / "SPY.csv", symbol="SPY"), rules=ReadRules(zone="New York"))
+    assert str(caught.value) == "read.zone: there is no time zone 'New York'; write it as America/New_York"
+
+
+def test_files_of_another_kind_and_absent_files_are_named(tmp_path: Path) -> None:
+    """Neither is opened as if it were a table."""
+    (tmp_path / "SPY.xlsx").write_bytes(b"PK")
+    with pytest.raises(DataError) as caught:
+        read_raw(tmp_path / "SPY.xlsx", symbol="SPY")
+    assert str(caught.value) == "SPY.xlsx: a file of daily prices is .parquet, .pq or .csv"
+    with pytest.raises(DataError) as caught:
+        read_raw(tmp_path / "SPY.csv", symbol="SPY")
+    assert str(caught.value) == f"{tmp_path / 'SPY.csv'}: there is no such file"

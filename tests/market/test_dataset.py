@@ -1,0 +1,292 @@
+"""The dataset `market`: from options to the panel that the core takes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from scalecore.data.options import Split, TargetOptions
+from scalecore.data.panel import Panel
+from scalecore.data.prepare import describe
+from scalecore.data.targets import target_of
+from scalecore.errors import DataError, ExperimentError
+from scalecore_market.dataset import MarketDataset
+from scalecore_market.indicators.tiers import TIERS
+from scalecore_market.options import MarketOptions, ReadRules
+
+Prices = Callable[..., Any]
+
+
+def panel(**options: Any) -> Panel:
+    return MarketDataset(MarketOptions(**{"symbol": "SPY", **options})).panel()
+
+
+@pytest.fixture
+def files(bundled: Path) -> dict[str, Path]:
+    return {"file": bundled / "spy_daily.parquet", "vix_file": bundled / "vix_daily.parquet"}
+
+
+BASE_RATES = [
+    *(("close", "at_horizon", horizon, rate) for horizon, rate in ((1, 0.1452), (3, 0.2789), (5, 0.3433))),
+    *(("close", "max", horizon, rate) for horizon, rate in ((1, 0.1452), (3, 0.3556), (5, 0.4786))),
+    *(("high", "max", horizon, rate) for horizon, rate in ((1, 0.2435), (3, 0.4820), (5, 0.5975))),
+]
+
+
+@pytest.mark.parametrize(("price", "rule", "horizon", "rate"), BASE_RATES)
+def test_base_rates_of_spy_are_those_that_are_known(
+    price: Any, rule: Any, horizon: int, rate: float, real: Callable[[str], Path]
+) -> None:
+    """P(price of t+1 .. t+h >= +1 %) on SPY 1999-03-10 to 2024-09-12, by all three rules."""
+    target = TargetOptions(horizon=horizon, threshold=0.01, price=price, rule=rule)
+    found = panel(file=real("SPY"), target=target, start="1999-03-10", end="2024-09-12")
+    labels = found.labels[~np.isnan(found.labels)]
+    assert (str(found.times[0]), str(found.times[-1])) == ("1999-03-10", "2024-09-12")
+    assert len(labels) == 6420 - horizon
+    assert round(float(labels.mean()), 4) == rate
+
+
+@pytest.mark.parametrize(("price", "rule"), [("close", "at_horizon"), ("close", "max"), ("high", "max")])
+@pytest.mark.parametrize("horizon", [1, 2, 3, 5])
+def test_g06_labels_come_from_raw_prices(price: Any, rule: Any, horizon: int, files: dict[str, Path]) -> None:
+    """Each label is that of a loop over the closes and highs of the file, whatever the features are."""
+    target = TargetOptions(horizon=horizon, threshold=0.01, price=price, rule=rule)
+    found = panel(file=files["file"], tier=["rsi_14"], target=target, start="2015-01-02", end="2019-12-31")
+    frame = pd.read_parquet(files["file"])["2015-01-02":"2019-12-31"]
+    close, prices = frame["Close"].tolist(), frame["High" if price == "high" else "Close"].tolist()
+    for t in range(len(close) - horizon):
+        ahead = prices[t + 1 : t + horizon + 1]
+        reached = max(ahead) if rule == "max" else ahead[-1]
+        assert found.labels[t] == float(reached >= close[t] * 1.01), frame.index[t]
+    assert np.isnan(found.labels[-horizon:]).all()
+
+
+def test_g01_the_horizon_of_the_experiment_reaches_the_labels(files: dict[str, Path]) -> None:
+    """Each horizon has labels, a base rate and a target of its own, and the panel carries that target."""
+    panels = {
+        horizon: panel(file=files["file"], tier=["close"], target=TargetOptions(horizon=horizon))
+        for horizon in (1, 3, 5)
+    }
+    rates = [float(np.nanmean(one.labels)) for one in panels.values()]
+    assert rates[0] < rates[1] < rates[2]
+    assert [one.target.horizon for one in panels.values()] == [1, 3, 5]
+    assert len({one.target.hash for one in panels.values()}) == 3
+
+
+def test_g07_the_target_is_the_one_of_the_core(files: dict[str, Path]) -> None:
+    """Studies on `market` and on `parquet` with one target have one hash, so that they can be compared."""
+    options = TargetOptions(horizon=3, threshold=0.02, price="close")
+    assert panel(file=files["file"], tier=["close"], target=options).target.hash == target_of(options).hash
+
+
+@pytest.mark.parametrize(
+    ("tier", "vix", "count"), [("a25", False, 25), ("a25", True, 33), ("a50", True, 63), ("a100", True, 113)]
+)
+def test_g55_the_panel_has_the_declared_features(tier: str, vix: bool, count: int, files: dict[str, Path]) -> None:
+    """What the model sees is stored by name, in order, and as many as the tier declares."""
+    if tier == "a25" and not vix:
+        files = {"file": files["file"]}
+    found = panel(**files, tier=tier, vix=vix, start="2010-01-01")
+    assert found.features == TIERS[tier] + (TIERS["vix"] if vix else ())
+    assert found.values.shape == (len(found.times), count)
+    assert [one["name"] for one in found.details["indicators"]] == list(found.features)
+    frame = pd.read_parquet(files["file"])["2010-01-01":]
+    np.testing.assert_array_equal(found.values[:, 3], frame["Close"])
+
+
+def test_the_core_takes_the_panel(files: dict[str, Path]) -> None:
+    """Splits, checks and drift of the core run on it; the purge covers the declared look-back."""
+    found = panel(**files, tier="a25", vix=True, context=60, target=TargetOptions(horizon=3))
+    description = describe(found)
+    assert found.look_back == 340
+    assert description.look_back == 340
+    assert description.split["purge"] == 59 + 3 + 340
+    assert description.features == list(found.features)
+    assert description.details["sources"]["SPY.OHLCV.daily"]["checksum"].startswith("sha256:")
+    assert description.details["built"] is None
+
+
+def test_g53_tiers_start_on_the_same_date(files: dict[str, Path]) -> None:
+    """Rows of the warm-up are left out for the slowest built-in indicator, so that tiers are compared on the same
+    samples.
+    """
+    panels = {tier: panel(**files, tier=tier, vix=True) for tier in ("a25", "a50", "a100")}
+    panels["list"] = panel(file=files["file"], tier=["close", "return_1d"])
+    dates = {name: (str(one.times[0]), str(one.times[-1]), len(one.times)) for name, one in panels.items()}
+    assert set(dates.values()) == {("1994-11-03", "2021-09-17", 6766)}
+    assert {one.details["first"] for one in panels.values()} == {"1994-11-03"}
+
+
+def test_g53_a_tier_on_its_own_dates_says_so(files: dict[str, Path]) -> None:
+    """`warm_up: own` keeps every row that can be had, and records the first date."""
+    found = panel(file=files["file"], tier=["close", "return_5d"], warm_up="own")
+    assert found.details["first"] == str(found.times[0]) == "1993-02-05"
+    assert found.details["warm_up"] == 5
+
+
+def test_prices_before_start_warm_indicators_up(files: dict[str, Path]) -> None:
+    """`start` and `end` choose rows; the features there are those of the whole file."""
+    whole = panel(file=files["file"])
+    part = panel(file=files["file"], start="2003-01-01", end="2007-12-31")
+    rows = (whole.times >= np.datetime64("2003-01-01")) & (whole.times <= np.datetime64("2007-12-31"))
+    np.testing.assert_array_equal(part.times, whole.times[rows])
+    np.testing.assert_array_equal(part.values, whole.values[rows])
+    assert np.isnan(part.labels[-1])
+    np.testing.assert_array_equal(part.labels[:-1], whole.labels[rows][:-1])
+
+
+def test_g06_features_are_raw(files: dict[str, Path]) -> None:
+    """The dataset normalises nothing: the panel has the closes as they were quoted."""
+    found = panel(file=files["file"], tier=["close"], normalise="robust")
+    frame = pd.read_parquet(files["file"])
+    np.testing.assert_array_equal(found.values[:, 0], frame["Close"].iloc[-len(found.times) :])
+    assert found.normalise == "robust"
+
+
+def _write(prices: Prices, folder: Path, **changes: Any) -> dict[str, Path]:
+    spy, vix = prices(120), prices(120, seed=1, base=20.0)
+    spy = changes.get("spy", lambda frame: frame)(spy)
+    vix = changes.get("vix", lambda frame: frame)(vix)
+    spy.to_parquet(folder / "SPY.parquet")
+    vix.to_parquet(folder / "VIX.parquet")
+    return {"file": folder / "SPY.parquet", "vix_file": folder / "VIX.parquet"}
+
+
+SMALL: dict[str, Any] = {"tier": ["close", "vix_close", "vix_change_1"], "warm_up": "own"}
+
+
+def test_a_date_that_the_vix_misses_is_named(prices: Prices, tmp_path: Path) -> None:
+    """A trading day without a VIX is an error, since nothing true could be put there."""
+    files = _write(prices, tmp_path, vix=lambda frame: frame.drop(frame.index[[30, 31]]))
+    with pytest.raises(DataError) as caught:
+        panel(**files, **SMALL)
+    assert str(caught.value) == (
+        "VIX.parquet: column Date: 2001-02-13 is missing, a trading day of SPY.parquet; 2 such days. Complete the "
+        "file, set `end`, or let `vix_missing: previous` take the last value before"
+    )
+
+
+def test_a_missing_vix_is_filled_from_the_past_where_the_user_asks_for_it(prices: Prices, tmp_path: Path) -> None:
+    """`previous` takes the last close before, never a later one."""
+    files = _write(prices, tmp_path, vix=lambda frame: frame.drop(frame.index[[30, 31]]))
+    found = panel(**files, **SMALL, vix_missing="previous")
+    closes = pd.read_parquet(files["vix_file"])["Close"]
+    column = found.values[:, found.features.index("vix_close")]
+    dates = list(found.times)
+    row = dates.index(np.datetime64("2001-02-13"))
+    assert column[row - 1] == column[row] == column[row + 1] == closes["2001-02-12"]
+    assert column[row + 2] == closes["2001-02-15"]
+
+
+def test_a_vix_that_ended_is_not_carried_on(prices: Prices, tmp_path: Path) -> None:
+    """`previous` bridges days, not months: the file is missing its end."""
+    files = _write(prices, tmp_path, vix=lambda frame: frame[:100])
+    with pytest.raises(DataError) as caught:
+        panel(**files, **SMALL, vix_missing="previous")
+    assert str(caught.value) == (
+        "VIX.parquet: column Date: 2001-05-29, a trading day of SPY.parquet, is 8 days after the last value before it; "
+        "15 such days. Complete the file, or set `end`"
+    )
+
+
+def test_the_vix_may_begin_later_and_have_further_days(prices: Prices, tmp_path: Path) -> None:
+    """Rows before the first VIX are left out like a warm-up; days on which the symbol did not trade are left out of the
+    VIX.
+    """
+    files = _write(prices, tmp_path, vix=lambda frame: frame[20:], spy=lambda frame: frame.drop(frame.index[50]))
+    found = panel(**files, **SMALL)
+    assert str(found.times[0]) == "2001-01-31"  # the day after the first VIX, for a change over one day
+    assert len(found.times) == 98
+
+
+def test_a_tier_that_needs_the_vix_says_which_features_do(bundled: Path) -> None:
+    """a50 holds the variance risk premium; without a VIX there is none."""
+    with pytest.raises(ExperimentError) as caught:
+        panel(file=bundled / "spy_daily.parquet", tier="a50")
+    assert str(caught.value) == (
+        "dataset.vix_file: variance_risk_premium_10, variance_risk_premium_21, implied_realised_ratio_21 are computed "
+        "from the VIX; name a file of its prices"
+    )
+
+
+def test_a_vix_file_that_nothing_reads_is_refused(files: dict[str, Path]) -> None:
+    """Nothing in an experiment file is dead."""
+    with pytest.raises(ExperimentError) as caught:
+        panel(**files, tier="a25")
+    assert str(caught.value) == "dataset.vix_file: no feature reads the VIX; write `vix: true`, or leave the file out"
+
+
+def test_g50_a_feature_that_is_not_defined_is_refused_with_its_first_row(prices: Prices, tmp_path: Path) -> None:
+    """A volume of zero for 20 rows leaves a volume-weighted price undefined: nothing is invented."""
+
+    def quiet(frame: Any) -> Any:
+        frame.iloc[40:70, frame.columns.get_loc("Volume")] = 0
+        return frame
+
+    files = _write(prices, tmp_path, spy=quiet)
+    with pytest.raises(DataError) as caught:
+        panel(file=files["file"], tier=["close", "vwap_20"], warm_up="own")
+    assert str(caught.value) == (
+        "SPY.parquet: column vwap_20: row 59 (2001-03-26): is not defined there (sum of 20 of volume * (high + low + "
+        "close) / 3, by the sum of 20 volumes); start later, or leave vwap_20 out; 11 such rows [G50]"
+    )
+    assert len(panel(file=files["file"], tier=["vwap_20"], warm_up="own", start="2001-04-10").times) == 50
+
+
+def test_g50_a_missing_volume_is_named_with_the_features_that_need_it(prices: Prices, tmp_path: Path) -> None:
+    """An index without a volume has no features of one."""
+    files = _write(prices, tmp_path, spy=lambda frame: frame.drop(columns="Volume"))
+    with pytest.raises(DataError) as caught:
+        panel(file=files["file"], tier=["close", "obv", "vwap_20"], warm_up="own")
+    assert str(caught.value) == "SPY.parquet: column Volume is missing, which obv, vwap_20 are computed from"
+
+
+def test_too_few_rows_are_said_to_be_too_few(prices: Prices, tmp_path: Path) -> None:
+    """120 rows do not warm a25 up."""
+    files = _write(prices, tmp_path)
+    with pytest.raises(DataError) as caught:
+        panel(file=files["file"])
+    assert str(caught.value) == (
+        "SPY.parquet: no row is left: of 120 rows up to 2001-06-18 the first 446 warm the features up"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "give file or store, one of the two"),
+        ({"file": Path("a.csv"), "store": Path("s")}, "give file or store, one of the two"),
+        ({"file": Path("a.csv"), "version": 2}, "version has no effect where the prices come from a file"),
+        ({"store": Path("s"), "vix_file": Path("v")}, "vix_file has no effect where the prices come from the store"),
+        ({"file": Path("a.csv"), "vix_symbol": "VXN"}, "vix_symbol has no effect where the prices come from a file"),
+        (
+            {"store": Path("s"), "read": ReadRules(max_gap=9)},
+            "read has no effect where the prices come from the store",
+        ),
+        ({"file": Path("a.csv"), "start": "20100101"}, "start: '20100101' is not a date such as 1999-03-10"),
+        (
+            {"file": Path("a.csv"), "start": "2010-01-01", "end": "2009-01-01"},
+            "start (2010-01-01) must not be after end (2009-01-01)",
+        ),
+        ({"file": Path("a.csv"), "tier": []}, "tier: name at least one tier or indicator"),
+    ],
+)
+def test_options_that_contradict_or_have_no_effect_are_refused(options: dict[str, Any], message: str) -> None:
+    """The experiment file has no dead option."""
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        MarketOptions(symbol="SPY", **options)
+
+
+def test_scattered_blocks_and_dates_can_be_asked_for(files: dict[str, Path]) -> None:
+    """The panel hands the split on as it is, and the core makes it."""
+    dates = Split(val_from="2015-01-02", test_from="2018-01-02", purge=61)
+    description = describe(panel(**files, vix=True, split=dates))
+    assert description.split["parts"]["val"]["samples"][0] == "2015-01-02"
+    scattered = Split(kind="scattered", purge=60)
+    assert describe(panel(**files, vix=True, split=scattered)).split["kind"] == "scattered"

@@ -1,0 +1,223 @@
+"""The plugin is light, registers through the entry point, and takes indicators of other plugins."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from scalecore.cli.main import main
+from scalecore.errors import ExitCode, PluginError, RefusedError
+from scalecore.protocols import Dataset, DatasetContext
+from scalecore_market.bars import Bars
+from scalecore_market.cli import data
+from scalecore_market.dataset import MarketDataset
+from scalecore_market.features import check_features, check_truncation, compute
+from scalecore_market.indicators.registry import load_registry
+from scalecore_market.options import MarketOptions
+from scalecore_market.plugin import scalecore_datasets
+
+Prices = Callable[..., Any]
+HEAVY = ("torch", "numpy", "pandas", "pyarrow", "talib", "yfinance", "scipy", "optuna")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from scalecore_market import plugin; list(plugin.scalecore_datasets())",
+        "import scalecore_market.options",
+        "import scalecore_market.cli",
+    ],
+)
+def test_nothing_heavy_is_imported_before_it_is_needed(code: str) -> None:
+    """In a fresh interpreter, the plugin, its options and its commands import none of the heavy modules."""
+    check = f"{code}\nimport sys\nprint([name for name in {HEAVY!r} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert result.stdout == "[]\n"
+
+
+def test_the_entry_point_leads_to_the_dataset(bundled: Path) -> None:
+    """The group `scalecore` names the plugin, its record makes a dataset."""
+    entry = next(iter(importlib.metadata.entry_points(group="scalecore", name="market")))
+    assert entry.value == "scalecore_market.plugin"
+    (record,) = scalecore_datasets()
+    assert (record.name, record.options) == ("market", MarketOptions)
+    dataset = record.factory(MarketOptions(symbol="SPY", file=bundled / "spy_daily.parquet"), DatasetContext(seed=0))
+    assert isinstance(dataset, Dataset)
+    assert len(dataset.panel().features) == 25
+
+
+def test_the_commands_are_those_of_scalecore_data(tmp_path: Path) -> None:
+    """The core mounts them: messages are plain, and the exit code is that of the error."""
+    listed = CliRunner().invoke(main, ["data", "indicators", "--tier", "vix"])
+    assert (listed.exit_code, len(listed.stdout.splitlines())) == (0, 9)
+    missing = CliRunner().invoke(main, ["data", "verify", "--store", str(tmp_path / "none")])
+    assert (missing.exit_code, missing.stderr) == (
+        int(ExitCode.DATA),
+        f"{tmp_path / 'none'}: there is no such store; `scalecore data ingest` makes one\n",
+    )
+
+
+EXTENSION = """
+def market_indicators():
+    import numpy as np
+    from scalecore_market.indicators.base import Indicator
+
+    return [
+        Indicator(
+            name="body",
+            formula="close - open",
+            inputs=("open", "close"),
+            look_back=0,
+            warm_up=0,
+            source="numpy",
+            function=lambda bars: bars.close - bars.open,
+        ),
+        Indicator(
+            name="peek",
+            formula="next close",
+            inputs=("close",),
+            look_back=0,
+            warm_up=0,
+            source="numpy",
+            function=lambda bars: np.append(bars.close[1:], bars.close[-1]),
+        ),
+    ]
+
+
+def market_tiers():
+    return {"candles": ["open", "close", "body"]}
+"""
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Installs a plugin distribution of one module: its entry point is in the group `scalecore`."""
+
+    def do(name: str, code: str) -> None:
+        folder = tmp_path / "site"
+        info = folder / f"{name}_plugin-1.2.dist-info"
+        info.mkdir(parents=True)
+        (folder / f"{name}_module.py").write_text(code)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}-plugin\nVersion: 1.2\n")
+        (info / "entry_points.txt").write_text(f"[scalecore]\n{name} = {name}_module\n")
+        monkeypatch.syspath_prepend(folder)
+
+    return do
+
+
+def test_a_plugin_adds_indicators_and_a_tier(
+    install: Callable[[str, str], None], prices: Prices, tmp_path: Path
+) -> None:
+    """The experiment names the plugin; its tier and its indicators then stand beside the built-in ones."""
+    install("candle", EXTENSION)
+    prices(60).to_csv(tmp_path / "SPY.csv")
+    options = MarketOptions(
+        symbol="SPY",
+        file=tmp_path / "SPY.csv",
+        tier=["candles", "sma_12"],
+        extensions=["candle"],
+        warm_up="own",
+    )
+    panel = MarketDataset(options).panel()
+    assert panel.features == ("open", "close", "body", "sma_12")
+    np.testing.assert_array_equal(panel.values[:, 2], panel.values[:, 1] - panel.values[:, 0])
+    assert panel.details["indicators"][2]["provider"] == "candle-plugin 1.2"
+    output = CliRunner().invoke(data, ["indicators", "--tier", "candles", "--extension", "candle"]).output
+    assert [line.split()[0] for line in output.splitlines()] == ["name", "open", "close", "body"]
+
+
+def test_g51_an_indicator_of_a_plugin_that_looks_ahead_is_refused(
+    install: Callable[[str, str], None], prices: Prices, tmp_path: Path
+) -> None:
+    """Indicators from outside are cut and recomputed before a study trusts them, and before they are stored."""
+    install("candle", EXTENSION)
+    prices(60).to_csv(tmp_path / "SPY.csv")
+    options = MarketOptions(
+        symbol="SPY", file=tmp_path / "SPY.csv", tier=["close", "peek"], extensions=["candle"], warm_up="own"
+    )
+    with pytest.raises(RefusedError, match=r"^SPY\.csv: peek looks ahead: .+ \[G51\]$"):
+        MarketDataset(options).panel()
+    store = str(tmp_path / "store")
+    CliRunner().invoke(data, ["ingest", str(tmp_path / "SPY.csv"), "--store", store])
+    result = CliRunner().invoke(data, ["build", "SPY", "--tier", "peek", "--extension", "candle", "--store", store])
+    assert isinstance(result.exception, RefusedError)
+    assert not (tmp_path / "store" / "processed.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("x = 1", "broken-plugin 1.2: the plugin 'broken' has no market_indicators() and no market_tiers()"),
+        (
+            "import no_such_module",
+            "broken-plugin 1.2: the extension 'broken' of the dataset market is broken: ModuleNotFoundError: No module "
+            "named 'no_such_module'",
+        ),
+        (
+            EXTENSION.replace('name="body"', 'name="close"'),
+            "broken-plugin 1.2: the indicator close is there already (scalecore-market); give it another name",
+        ),
+        (
+            EXTENSION.replace('"candles"', '"a25"'),
+            "broken-plugin 1.2: the tier a25 is there already; give it another name",
+        ),
+        (
+            EXTENSION.replace('["open", "close", "body"]', '["boddy"]'),
+            "broken-plugin 1.2: the tier candles names boddy, which is no indicator",
+        ),
+    ],
+)
+def test_a_broken_extension_is_named_with_its_distribution(
+    code: str, message: str, install: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who brought it, what is wrong; nothing of it is taken silently."""
+    monkeypatch.delitem(sys.modules, "broken_module", raising=False)
+    install("broken", code)
+    with pytest.raises(PluginError) as caught:
+        load_registry(["broken"])
+    assert str(caught.value) == message
+
+
+def _readme(language: str) -> str:
+    """The one block of the README in this language."""
+    text = (Path(__file__).parents[2] / "packages" / "scalecore-market" / "README.md").read_text()
+    (block,) = re.findall(rf"```{language}\n(.+?)```", text, flags=re.DOTALL)
+    return str(block)
+
+
+def test_the_indicator_of_the_readme_works(spy: Bars) -> None:
+    """What it shows is causal, and a boolean as it declares."""
+    namespace: dict[str, Any] = {}
+    exec(_readme("python"), namespace)
+    indicators = namespace["market_indicators"]()
+    check_truncation(indicators, spy, name="SPY")
+    check_features(compute(indicators, spy, name="SPY"), indicators, start=1, name="SPY")
+
+
+def test_the_experiment_of_the_readme_is_checked(bundled: Path, tmp_path: Path) -> None:
+    """Every option that it shows exists."""
+    dataset = _readme("yaml").replace("data/", f"{bundled}/")
+    (tmp_path / "experiment.yaml").write_text(
+        f"name: readme\n{dataset}model: linear\nsearch: {{use: random, trials: 1}}\n"
+    )
+    result = CliRunner().invoke(main, ["check", str(tmp_path / "experiment.yaml")])
+    assert result.exit_code == 0, result.output
+    assert "market (scalecore-market" in result.output
+
+
+def test_an_extension_that_is_not_installed_is_named() -> None:
+    """With the command that lists what is."""
+    with pytest.raises(PluginError) as caught:
+        load_registry(["candel"])
+    assert str(caught.value) == (
+        "dataset.extensions: there is no plugin 'candel' installed; `scalecore plugins` lists those there are"
+    )

@@ -1,0 +1,217 @@
+"""Tiers and indicators: how many, that none looks ahead, and that what they declare about themselves is true."""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+import pytest
+
+from scalecore.errors import ExperimentError, RefusedError
+from scalecore_market.bars import Bars
+from scalecore_market.features import check_features, check_truncation, common_warm_up, compute, first_row
+from scalecore_market.indicators.base import Indicator
+from scalecore_market.indicators.registry import Registry, builtin_registry
+
+ALL = tuple(builtin_registry().indicators.values())
+
+
+@pytest.fixture(scope="module")
+def registry() -> Registry:
+    return builtin_registry()
+
+
+@pytest.mark.parametrize(("tier", "columns"), [("a25", 25), ("a50", 55), ("a100", 105)])
+def test_tiers_have_exactly_their_columns(tier: str, columns: int, registry: Registry) -> None:
+    """25, 55 and 105 columns, 8 more with the VIX, each tier the beginning of the next, all of them registered."""
+    names = [indicator.name for indicator in registry.select(tier)]
+    assert len(names) == len(set(names)) == columns
+    with_vix = [indicator.name for indicator in registry.select(tier, vix=True)]
+    assert len(with_vix) == columns + 8
+    assert with_vix[:columns] == names
+    assert names[:25] == list(registry.tiers["a25"])
+
+
+def test_a25_is_the_tier_that_users_know(registry: Registry) -> None:
+    """The five prices and twenty indicators in their fixed order."""
+    assert registry.tiers["a25"] == (
+        *("open", "high", "low", "close", "volume", "dema_9", "dema_10", "dema_20", "dema_25", "dema_90"),
+        *("sma_12", "sma_50", "sma_100", "sma_200", "rsi_14", "rsi_14_weekly", "stochrsi_k", "stochrsi_k_weekly"),
+        *("macd", "obv", "adosc", "atr_14", "adx_14", "percent_b_20", "vwap_20"),
+    )
+
+
+def test_no_registered_indicator_is_outside_of_the_tiers(registry: Registry) -> None:
+    """All 113 are in a100 or among those of the VIX, so that the tests below see every one."""
+    assert {one.name for one in registry.select("a100", vix=True)} == set(registry.indicators)
+    assert len(ALL) == 113
+
+
+@pytest.mark.parametrize("indicator", ALL, ids=lambda one: one.name)
+def test_g51_no_indicator_looks_ahead(indicator: Indicator, spy: Bars) -> None:
+    """Recomputed on data cut at t, each indicator equals that of the full series up to t: on each day of a week, early
+    and late.
+    """
+    bars = _tail(spy, 2500)
+    check_truncation([indicator], bars, name="SPY", cuts=[1, 2, 60, 447, 900, 1803, *range(2480, 2490), 2499])
+
+
+@pytest.mark.parametrize("shift", [1, 5])
+def test_g51_an_indicator_that_looks_ahead_is_refused(shift: int, spy: Bars) -> None:
+    """The mistake itself: tomorrow's close as a feature."""
+    ahead = Indicator(
+        name="ahead",
+        formula=f"close[t+{shift}]",
+        inputs=("close",),
+        look_back=0,
+        warm_up=0,
+        source="numpy",
+        function=lambda bars: np.append(bars.close[shift:], np.full(shift, bars.close[-1])),
+    )
+    bars = _tail(spy, 300)
+    row = bars.dates[100 - shift]
+    with pytest.raises(RefusedError) as caught:
+        check_truncation([ahead], bars, name="SPY")
+    assert caught.value.guard == "G51"
+    assert str(caught.value) == (
+        f"SPY: ahead looks ahead: its value of {row} changes when the rows after {bars.dates[99]} are taken away [G51]"
+    )
+
+
+@pytest.mark.parametrize("name", ["rsi_14_weekly", "stochrsi_k_weekly"])
+def test_g51_weekly_indicators_do_not_see_their_own_week(name: str, spy: Bars, registry: Registry) -> None:
+    """A whole week has one value, which changes on its first session and does not depend on any price of that week."""
+    bars = _tail(spy, 1000)
+    values = registry.indicators[name].function(bars)
+    week = [day.isocalendar()[:2] for day in bars.dates.astype(object)]
+    first_days = [row for row in range(1, 1000) if week[row] != week[row - 1]]
+    within = np.array([row for row in range(500, 1000) if row not in first_days])
+    np.testing.assert_array_equal(values[within], values[within - 1])
+    monday = np.array([row for row in first_days if row > 500])
+    assert (values[monday] != values[monday - 1]).mean() > 0.5
+    start = first_days[-3]
+    changed = bars.close.copy()
+    changed[start:] *= 0.7
+    moved = registry.indicators[name].function(attrs.evolve(bars, close=changed))
+    end = first_days[-2]
+    np.testing.assert_array_equal(moved[:end], values[:end])
+    assert moved[end] != values[end]
+
+
+@pytest.mark.parametrize("indicator", ALL, ids=lambda one: one.name)
+def test_the_declared_look_back_is_true(indicator: Indicator, spy: Bars) -> None:
+    """With another past before the look-back, a value stays what it is; a recursive one nearly, as weights of 1 %
+    allow.
+
+    The other past has the real days in another order, joined so that the close does not jump.
+    """
+    if indicator.memory == "cumulative":
+        assert indicator.name in {"obv", "ad_line", "vpt"}
+        return
+    random = np.random.default_rng(7)
+    values = indicator.function(spy)
+    off = []
+    for row in (1500, 2400, 3000, 4500, 5700, 6999):
+        other = _other_past(spy.cut(row + 1), row - indicator.look_back, random)
+        found = indicator.function(other)[row]
+        if indicator.memory == "window":
+            assert found == pytest.approx(values[row], rel=1e-6, abs=1e-9)
+        off.append(abs(found - values[row]) / np.nanstd(values))
+    if indicator.kind == "number":
+        assert np.median(off) < 0.05
+        assert max(off) < 0.25
+
+
+@pytest.mark.parametrize("indicator", ALL, ids=lambda one: one.name)
+def test_the_declared_warm_up_is_enough(indicator: Indicator, spy: Bars) -> None:
+    """A series that starts later has a value from its warm-up on, which is that of the longer series, as the memory
+    allows.
+    """
+    values = indicator.function(spy)
+    for start in (1234, 3571):
+        later = indicator.function(_rows(spy, start, start + indicator.warm_up + 40))[indicator.warm_up :]
+        expected = values[start + indicator.warm_up : start + indicator.warm_up + 40]
+        assert np.isfinite(later).all()
+        if indicator.memory == "window":
+            np.testing.assert_allclose(later, expected, rtol=1e-6, atol=1e-9)
+        elif indicator.memory == "recursive" and indicator.kind == "number":
+            assert np.abs(later - expected).max() < 0.1 * np.nanstd(values)
+
+
+def test_categories_are_whole_numbers_and_booleans_0_or_1(spy: Bars, registry: Registry) -> None:
+    """All of a100 and the VIX is finite after its warm-up and of the kind it declares."""
+    indicators = registry.select("a100", vix=True)
+    table = compute(indicators, spy, name="SPY")
+    check_features(table, indicators, start=first_row(indicators, bars=spy), name="SPY")
+    kinds = {kind: [one.name for one in indicators if one.kind == kind] for kind in ("integer", "boolean")}
+    assert kinds["integer"] == ["vix_regime"]
+    assert kinds["boolean"] == [
+        *("sma_12_above_50", "sma_50_above_200", "close_above_sma_200", "macd_above_signal", "supertrend_up")
+    ]
+    start = common_warm_up(registry)
+    for name in kinds["boolean"]:
+        assert set(table.columns[name][start:]) == {0.0, 1.0}
+    assert set(table.columns["vix_regime"]) == {0.0, 1.0, 2.0}
+
+
+def test_every_indicator_describes_itself(registry: Registry) -> None:
+    """A one-line formula, inputs, a source and a memory that fits the look-back."""
+    for one in ALL:
+        content = one.to_json()
+        assert content["formula"]
+        assert content["inputs"]
+        assert content["source"] in {"raw", "TA-Lib", "pandas", "numpy"}
+        assert one.warm_up >= one.look_back, one.name
+
+
+@pytest.mark.parametrize(
+    ("tier", "message"),
+    [
+        ("a-25", "dataset.tier: there is no tier or indicator 'a-25'; did you mean 'a25'?"),
+        (["a25", "rsi_15"], "dataset.tier: there is no tier or indicator 'rsi_15'; did you mean 'rsi_14'?"),
+        (["a25", "rsi_14"], "dataset.tier: rsi_14 would be there twice; leave it out of the list"),
+    ],
+)
+def test_g55_a_feature_that_does_not_exist_is_refused(tier: str | list[str], message: str, registry: Registry) -> None:
+    """The number and names of features are those of the registry, never those of a wish."""
+    with pytest.raises(ExperimentError) as caught:
+        registry.select(tier)
+    assert str(caught.value) == message
+
+
+def test_a_tier_can_be_extended_in_the_list(registry: Registry) -> None:
+    """Tiers and indicators stand in one list, in the order in which the model sees them."""
+    names = [one.name for one in registry.select(["a25", "return_5d", "vix"])]
+    assert names == [*registry.tiers["a25"], "return_5d", *registry.tiers["vix"]]
+
+
+def _rows(bars: Bars, start: int, stop: int) -> Bars:
+    return Bars(**{field.name: getattr(bars, field.name)[start:stop] for field in attrs.fields(Bars)})
+
+
+def _tail(bars: Bars, rows: int) -> Bars:
+    return _rows(bars, len(bars) - rows, len(bars))
+
+
+def _other_past(bars: Bars, keep: int, random: np.random.Generator) -> Bars:
+    """The rows before `keep` in another order, with prices scaled so that they join the close of row `keep`."""
+    order = random.permutation(keep)
+    steps = np.diff(np.log(bars.close[: keep + 1]))[order]
+    past = np.exp(np.log(bars.close[keep]) - np.cumsum(steps[::-1])[::-1])
+    scale = past / bars.close[order]
+
+    def price(values: np.ndarray) -> np.ndarray:
+        return np.concatenate((values[order] * scale, values[keep:]))
+
+    def mixed(values: np.ndarray | None) -> np.ndarray:
+        assert values is not None
+        return np.concatenate((values[order], values[keep:]))
+
+    return Bars(
+        dates=bars.dates,
+        open=price(bars.open),
+        high=price(bars.high),
+        low=price(bars.low),
+        close=price(bars.close),
+        volume=mixed(bars.volume),
+        vix=mixed(bars.vix),
+    )
