@@ -28,7 +28,7 @@ def refused(study: Study, *arguments: str, code: int) -> str:
         (["search.trials=many"], 2, "search.trials"),
         (["search.trials=0"], 2, "search.trials"),
         (["dataset.path=nowhere.parquet"], 2, "dataset.path"),
-        (["search.budget=5B"], 2, "search.budget: no architecture of the model has"),
+        (["search.budget=5B"], 2, "search.budget=5B: no architecture of the model has"),
         (["search.exclude=[d_model > 1]"], 2, "search.exclude"),
         (["search.space={momentum: {uniform: [0, 1]}}"], 2, "reads a hyper-parameter 'momentum'"),
         (["search.space={dropout: {uniform: [0, 3]}}"], 2, "3.0 is above 0.9"),
@@ -43,6 +43,7 @@ def test_bad_input_is_refused(study: Study, overrides: list[str], code: int, exp
     """The message names the key or the column, and nothing is trained."""
     assert expected in refused(study, *overrides, code=code)
     assert study.finished() == {}
+    assert not study.folder.exists(), "what is refused leaves no trace"
 
 
 def broken_bars(bars: Path, change: Any) -> pd.DataFrame:
@@ -82,7 +83,7 @@ def test_bad_data_is_refused_with_column_and_row(
     study.experiment["dataset"]["path"] = str(path)
     message = refused(study, code=code)
     assert expected in message
-    assert study.finished() == {}
+    assert not study.folder.exists(), "what is refused leaves no trace"
 
 
 def test_g22_a_folder_holds_one_experiment(study: Study) -> None:

@@ -33,7 +33,8 @@ def test_g22_a_second_runner_is_refused_with_the_first_ones_pid_and_host(tmp_pat
     runner = runner_of(folder)
     assert runner is not None
     assert runner["pid"] == holder.pid
-    expected = rf"this study is being run by process {holder.pid} on {socket.gethostname()} since .*; stop it with `scalecore stop"
+    who = rf"process {holder.pid} on {socket.gethostname()}"
+    expected = rf"this study is being run by {who} since .*; stop it with `scalecore stop"
     with pytest.raises(RefusedError, match=expected):
         StudyLock(folder)
     holder.kill()

@@ -1,4 +1,4 @@
-# ruff: noqa: N803, N806 - the upper-case suffixes are the shapes, see the legend
+
 """Parts of the PatchTST module.
 
 Shape suffixes: B windows, T time steps, F features, N patches, D d_model, U d_ff, H heads, E = D / H width of a head.

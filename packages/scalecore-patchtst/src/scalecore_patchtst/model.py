@@ -1,4 +1,4 @@
-# ruff: noqa: N803, N806 - the upper-case suffixes are the shapes, see the legend
+
 """PatchTST with mixed channels: patches over all features, a pre-norm encoder, one linear head.
 
 After Nie et al., "A Time Series is Worth 64 Words" (ICLR 2023), but with the features of a patch flattened together,

@@ -157,7 +157,7 @@ def _show_plan(loaded: LoadedExperiment, resolved: Resolved, *, as_json: bool) -
     folder = output_folder(resolved.experiment)
     while not os.path.isdir(folder):
         folder = folder.parent
-    built: Plan = build_plan(loaded, resolved, folder=folder, write=False)
+    built: Plan = build_plan(loaded, resolved, folder=folder)
     content: dict[str, Any] = built.plain()
     if as_json:
         click.echo(json.dumps(content, indent=2, allow_nan=False))

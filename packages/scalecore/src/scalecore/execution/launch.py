@@ -113,6 +113,7 @@ class ForkedProcesses:
     def _running_server(self) -> subprocess.Popen[bytes]:
         if self._server is not None and self._server.poll() is None:
             return self._server
+        self._listen()  # what a dead server ran is lost, also when a new one is needed before anybody asks
         self.close()
         self._server = subprocess.Popen(
             [sys.executable, "-m", "scalecore.execution.forkserver"],

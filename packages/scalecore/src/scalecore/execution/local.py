@@ -59,14 +59,18 @@ class LocalExecutor:
         wait_until(lambda: (status := self._poll(handle)).state != "running" or status.pid is not None)
         pid = self._poll(handle).pid
         if pid is not None:
-            kill_group(pid)
-            # Its memory is not back before it is reaped, and the next admission must not count on it earlier.
-            wait_until(lambda: self._poll(handle).state != "running")
+            # Its memory is not back before it is reaped, and the next admission must not count on it earlier. Killed
+            # until then, since in its first moment a fork has no group of its own yet.
+            wait_until(lambda: self._is_over_after_kill(handle, pid))
 
     def close(self) -> None:
         for handle in list(self._handles):
             self.stop(handle, kill=True)
         self._launcher.close()
+
+    def _is_over_after_kill(self, handle: LocalHandle, pid: int) -> bool:
+        kill_group(pid)
+        return self._poll(handle).state != "running"
 
     def _poll(self, handle: LocalHandle) -> AttemptStatus:
         if handle.status is None:

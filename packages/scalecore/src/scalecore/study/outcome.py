@@ -130,7 +130,9 @@ def _flags(plan: Plan, result: Mapping[str, Any], running: RunningTrial) -> list
 def _data_summary(plan: Plan) -> dict[str, Any]:
     """What the trial saw, in every record: fingerprint, target, split statistics (guards G01, G07)."""
     data = plan.data.to_json()
-    return {key: data[key] for key in ("name", "fingerprint", "target", "split", "features", "context", "prior")}
+    kept = ("name", "fingerprint", "target", "split", "features", "context", "prior", "normalise")
+    drift = [row for row in plan.data.drift if row["strong"]]
+    return {key: data[key] for key in kept} | {"strong_drift": drift}
 
 
 def _label_spread(plan: Plan) -> float:

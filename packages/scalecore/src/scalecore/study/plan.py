@@ -13,6 +13,8 @@ from attrs import frozen
 
 from scalecore.config.load import LoadedExperiment, Resolved, to_plain
 from scalecore.data.description import DataDescription
+from scalecore.data.panel import Panel
+from scalecore.data.prepare import describe, prepare
 from scalecore.errors import DataError, ScalecoreError
 from scalecore.files import plain
 from scalecore.protocols import DatasetContext, ModelFamily, MonitorContext, SearchContext, SearchStrategy
@@ -35,6 +37,7 @@ class Plan:
 
     resolved: Resolved
     experiment: Mapping[str, Any]
+    panel: Panel
     data: DataDescription
     shape: DataShape
     family: ModelFamily
@@ -47,6 +50,10 @@ class Plan:
     """Versions of loggers and monitors."""
     findings: Sequence[Finding]
     monitors: Monitors
+
+    def write_data(self, folder: Path) -> None:
+        """Store the prepared data for the attempts; a folder that holds other data is refused (guard G52)."""
+        prepare(self.panel, folder, **_limits(self.resolved))
 
     def strategy(self) -> SearchStrategy:
         """A fresh strategy of the study."""
@@ -113,18 +120,15 @@ class Plan:
         return result
 
 
-def build_plan(loaded: LoadedExperiment, resolved: Resolved, *, folder: Path, write: bool) -> Plan:
-    """Read the data, enumerate the shapes, ask the monitors.
-
-    With `write`, the prepared data goes to `folder/data`, which refuses to hold other data than it has; without it
-    nothing is written anywhere.
-    """
+def build_plan(loaded: LoadedExperiment, resolved: Resolved, *, folder: Path) -> Plan:
+    """Read the data, enumerate the shapes, ask the monitors about `folder`. Writes nothing."""
     experiment = resolved.experiment
     family: ModelFamily = create("model", resolved.model)
     parameters = declared(family.hyperparameters())
     check_hyperparameters(loaded, resolved, parameters)
 
-    data = _read_data(resolved, folder=folder, write=write)
+    panel = _read_panel(resolved)
+    data = describe(panel, **_limits(resolved))
     shape = data.shape
     search = experiment.search
     try:
@@ -139,6 +143,7 @@ def build_plan(loaded: LoadedExperiment, resolved: Resolved, *, folder: Path, wr
     plan = Plan(
         resolved=resolved,
         experiment=to_plain(resolved),
+        panel=panel,
         data=data,
         shape=shape,
         family=family,
@@ -195,18 +200,19 @@ def check_hyperparameters(
         loaded.fail(problems)
 
 
-def _read_data(resolved: Resolved, *, folder: Path, write: bool) -> DataDescription:
-    from scalecore.data.prepare import describe, prepare
-
-    component = resolved.dataset
+def _limits(resolved: Resolved) -> dict[str, int]:
     guards = resolved.experiment.guards
-    limits = {
+    return {
         "min_validation_samples": guards.min_validation_samples,
         "min_validation_positives": guards.min_validation_positives,
     }
+
+
+def _read_panel(resolved: Resolved) -> Panel:
+    component = resolved.dataset
     dataset = create("dataset", component, DatasetContext(seed=resolved.experiment.seed))
     try:
-        panel = dataset.panel()
+        panel: Panel = dataset.panel()
     except ScalecoreError:
         raise
     except Exception as error:
@@ -214,7 +220,7 @@ def _read_data(resolved: Resolved, *, folder: Path, write: bool) -> DataDescript
             f"dataset {component.record.name!r} ({component.provider} {component.version}) failed: "
             f"{type(error).__name__}: {error}"
         ) from error
-    return prepare(panel, folder / "data", **limits) if write else describe(panel, **limits)
+    return panel
 
 
 def _with_findings(plan: Plan, findings: Sequence[Finding]) -> Plan:

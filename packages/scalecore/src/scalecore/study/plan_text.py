@@ -45,6 +45,13 @@ def _data(data: Mapping[str, Any]) -> list[str]:
     ]
     for name, part in split["parts"].items():
         lines.append(f"  {texts.part_line(name, part)}")
+    rates = [year for year in data["base_rates_per_year"] if data["task"] == "binary"]
+    if rates:
+        shown = ", ".join(f"{year['year']} {year['base_rate']:.0%}" for year in rates)
+        lines.append(f"  positives by year: {shown}")
+    drifting = sorted({row["feature"] for row in data["drift"] if row["strong"]})
+    if drifting:
+        lines.append(f"  strong drift from train to val or test: {', '.join(drifting)} (table with --json) [G08]")
     lines.append("  baselines, validation loss with its 95 % interval: the numbers to beat")
     lines += [f"    {texts.baseline_line(baseline)}" for baseline in data["baselines"]]
     return lines

@@ -8,6 +8,7 @@ import signal
 import socket
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import yaml
@@ -22,7 +23,7 @@ from scalecore.study.components import create
 from scalecore.study.control import StopRequests
 from scalecore.study.driver import Driver
 from scalecore.study.identity import binding
-from scalecore.study.journal import Journal
+from scalecore.study.journal import Journal, read_journal
 from scalecore.study.layout import StudyFolder, output_folder
 from scalecore.study.lock import StudyLock, is_alive
 from scalecore.study.plan import Plan, build_plan
@@ -53,12 +54,14 @@ def run_study(
     lock = StudyLock(folder)
     journal = None
     try:
-        journal = Journal(folder.journal)
-        state = replay(journal.events)
+        state = replay(read_journal(folder.journal)) if folder.journal.exists() else StudyState()
         _refuse_another_experiment(folder, state, to_plain(resolved))
-        plan = build_plan(loaded, resolved, folder=folder.path, write=True)
+        plan = build_plan(loaded, resolved, folder=folder.path)
         _refuse_changed_code(folder, state, plan, allow_changed_code=allow_changed_code)
         _refuse_findings(plan.findings)
+        # Nothing was written so far: what is refused leaves no trace.
+        journal = Journal(folder.journal)
+        plan.write_data(folder.data)
         with StopRequests(folder) as requests:
             _end_orphans(folder, state)
             write_text(folder.source, yaml.safe_dump(plan.experiment, sort_keys=False, allow_unicode=True))
@@ -74,6 +77,8 @@ def run_study(
         if journal is not None:
             journal.close()
         lock.release()
+        if journal is None:
+            _unmake(folder)
 
 
 def _make(folder: StudyFolder) -> None:
@@ -92,6 +97,14 @@ def _make(folder: StudyFolder) -> None:
             f"{folder.path}: this folder holds other files ({', '.join(sorted(foreign)[:3])}) and no study; give "
             "another `output`"
         )
+
+
+def _unmake(folder: StudyFolder) -> None:
+    """Remove a folder that was made for a study that did not come about; one that holds anything stays."""
+    if not folder.journal.exists():
+        folder.lock.unlink(missing_ok=True)
+        with suppress(OSError):
+            folder.path.rmdir()
 
 
 def _begin(session: Session, total: int) -> None:
