@@ -142,7 +142,8 @@ class ConsoleLogger(Logger):
             baseline = texts.best_baseline(study.plan["data"])
             if metric == "val_loss" and baseline is not None:
                 relation = "better than" if best.value < baseline["loss"] else "NOT better than"
-                self._print(f"  {relation} the best baseline, {texts.baseline_line(baseline)}")
+                text = " ".join(texts.baseline_line(baseline).split())
+                self._print(f"  {relation} the best baseline: {text}")
             if best.collapsed:
                 self._print("  every completed trial predicts a constant: this is no result [G09]")
         if study.duplicates_avoided:
