@@ -195,6 +195,24 @@ def test_g22_a_second_runner_is_refused(study: Study) -> None:
     check_whole(study)
 
 
+def test_a_runner_that_lost_its_lock_writes_no_more(study: Study) -> None:
+    """Deleting the lock file ends the first runner, without another line in the journal; the next one completes it."""
+    longer(study)
+    study.experiment["training"]["hyperparameters"]["epochs"] = 200
+    process = study.start()
+    study.wait_for((study.folder / "attempts/trial_0000/attempt_0/progress.json").exists, "trial 0")
+    (study.folder / ".lock").unlink()
+    lines = len(study.events())
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 6, output
+    assert "another runner may write, so this one ends; everything finished is kept" in output
+    assert len(study.events()) == lines
+    assert study.workers() == []
+    study.experiment["search"]["trials"] = 1
+    assert study.run().returncode == 0
+    check_whole(study)
+
+
 def test_g38_a_time_limit_is_not_a_success(study: Study) -> None:
     """The end says timed out, with the counts, and the exit code follows; the same command continues."""
     longer(study)

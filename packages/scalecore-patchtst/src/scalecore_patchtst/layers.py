@@ -1,4 +1,3 @@
-
 """Parts of the PatchTST module.
 
 Shape suffixes: B windows, T time steps, F features, N patches, D d_model, U d_ff, H heads, E = D / H width of a head.

@@ -1,4 +1,3 @@
-
 """PatchTST with mixed channels: patches over all features, a pre-norm encoder, one linear head.
 
 After Nie et al., "A Time Series is Worth 64 Words" (ICLR 2023), but with the features of a patch flattened together,

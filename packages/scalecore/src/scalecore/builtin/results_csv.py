@@ -18,11 +18,11 @@ __all__ = ["CsvLogger"]
 
 FIRST = ("timestamp", "experiment", "study", "budget", "horizon", "trial", "status", "value", "metric", "duration")
 LAST = ("param_count", "data_checksum", "thermal_max", "hash", "reason")
-KEY = ("study", "hash")
+KEY = ("study", "trial", "hash")
 
 
 class CsvLogger(Logger):
-    """Rows are found by study folder and trial hash, so that a resumed study adds what is missing and nothing twice.
+    """Rows are found by study folder, trial number and hash: a resumed study adds what is missing and nothing twice.
 
     Dimensions of the model become columns; a study of another family adds its own. An empty cell is a missing value.
     """

@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Any, Literal
 
 from scalecore.execution.folder import AttemptFolder
-from scalecore.files import read_json, write_json
+from scalecore.files import plain, read_json, write_json
 from scalecore.training import checkpoint
 
 __all__ = ["AttemptMonitor", "end_with_parent"]
@@ -75,7 +75,7 @@ class AttemptMonitor:
         return action  # type: ignore[return-value]  # a pause has ended here
 
     def epoch(self, line: Mapping[str, Any]) -> None:
-        self._epochs.write(json.dumps(line, allow_nan=False) + "\n")
+        self._epochs.write(json.dumps(plain(line), allow_nan=False) + "\n")
         self._epochs.flush()
 
     def checkpoint(self, state: dict[str, Any]) -> None:
@@ -112,5 +112,5 @@ class AttemptMonitor:
         now = time.monotonic()
         if now - self._written >= PROGRESS_EVERY or phase == "evaluate":
             self._written = now
-            content = {"phase": phase, "epoch": epoch, "step": step, "beat": now}
+            content = {"phase": phase, "epoch": epoch, "step": step}
             write_json(self.folder.progress, content, durable=False, indent=None)

@@ -19,7 +19,6 @@ from scalecore.study.control import StopRequests
 from scalecore.study.dispatch import Dispatcher, DoesNotFit
 from scalecore.study.estimate import seconds_left
 from scalecore.study.intake import next_trial
-from scalecore.study.lock import StudyLock
 from scalecore.study.outcome import build_record, unstarted_record
 from scalecore.study.record import record_plain
 from scalecore.study.session import Session
@@ -43,7 +42,6 @@ class Driver:
         *,
         executor: Executor,
         requests: StopRequests,
-        lock: StudyLock,
         registry: Mapping[str, Any],
     ) -> None:
         self.session = session
@@ -52,7 +50,6 @@ class Driver:
         self.settings = session.plan.resolved.experiment.execution
         self.executor = executor
         self.requests = requests
-        self.lock = lock
         self.dispatcher = Dispatcher(session, executor, registry=registry)
         self.running: list[RunningTrial] = []
         self.waiting: list[AskedTrial] = []
@@ -82,7 +79,9 @@ class Driver:
                 time.sleep(TICK)
         except BaseException as error:
             self.executor.close()
-            self.session.close(StudyEnd.FAILED, f"{type(error).__name__}: {error}")
+            # Whoever lost the lock writes no more: the journal may be another runner's by now.
+            if self.session.lock.still_ours():
+                self.session.close(StudyEnd.FAILED, f"{type(error).__name__}: {error}")
             raise
         self.executor.close()
         self.session.close(end, self.end_reason)
@@ -110,11 +109,7 @@ class Driver:
         if time.monotonic() >= self._slow_due:
             self._slow_due = time.monotonic() + SLOW_TICK
             self._say_progress()
-            if not self.lock.still_ours():
-                raise StudyError(
-                    f"{self.session.folder.lock} was deleted or replaced while the study ran: another runner may "
-                    "write, so this one ends; everything finished is kept"
-                )
+            self.session.check_lock()
         self.session.note_failures()
 
     def _reports(self, trial: AskedTrial) -> dict[int, float]:

@@ -70,9 +70,9 @@ def run_study(
                 resolved.executor,
                 ExecutorContext(folder=folder.path, slots=resolved.experiment.execution.slots),
             )
-            session = Session(plan, folder=folder, journal=journal, state=state, verbosity=verbosity)
+            session = Session(plan, folder=folder, lock=lock, journal=journal, state=state, verbosity=verbosity)
             _begin(session, resolved.experiment.search.trials)
-            return Driver(session, executor=executor, requests=requests, lock=lock, registry=registry).run()
+            return Driver(session, executor=executor, requests=requests, registry=registry).run()
     finally:
         if journal is not None:
             journal.close()

@@ -9,6 +9,7 @@ from scalecore.errors import ScalecoreError, StudyError
 from scalecore.protocols import Logger, LoggerContext, SearchStrategy
 from scalecore.study.journal import Journal
 from scalecore.study.layout import StudyFolder
+from scalecore.study.lock import StudyLock
 from scalecore.study.outlets import Outlets
 from scalecore.study.plan import Plan
 from scalecore.study.state import StudyState
@@ -23,10 +24,18 @@ class Session:
     """One run of a study in a locked folder. Journal first, then the state, then everyone else."""
 
     def __init__(
-        self, plan: Plan, *, folder: StudyFolder, journal: Journal, state: StudyState, verbosity: int = 0
+        self,
+        plan: Plan,
+        *,
+        folder: StudyFolder,
+        lock: StudyLock,
+        journal: Journal,
+        state: StudyState,
+        verbosity: int = 0,
     ) -> None:
         self.plan = plan
         self.folder = folder
+        self.lock = lock
         self.journal = journal
         self.state = state
         self.strategy: SearchStrategy = plan.strategy()
@@ -36,7 +45,16 @@ class Session:
 
     def record(self, event: str, content: Mapping[str, Any]) -> None:
         """Append to the journal and take the event into the state: the only way in which the state changes."""
+        self.check_lock()
         self.state.apply(self.journal.append(event, content))
+
+    def check_lock(self) -> None:
+        """Raise `StudyError` when somebody deleted or replaced the lock file: another runner may write by now."""
+        if not self.lock.still_ours():
+            raise StudyError(
+                f"{self.folder.lock} was deleted or replaced while the study ran: another runner may write, so this "
+                "one ends; everything finished is kept"
+            )
 
     def view(self, *, end: StudyEnd | None = None) -> StudyView:
         """The study as loggers see it."""
