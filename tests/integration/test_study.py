@@ -173,3 +173,44 @@ def test_a_logger_is_swapped_by_one_line(study: Study, logger: str) -> None:
     produced = {"jsonl": study.folder / "events.jsonl", "csv": study.folder.parent / "experiment_results.csv"}
     assert produced[logger].exists()
     assert not (study.folder / "tiny_all_trials.json").exists()
+
+
+def test_several_slots_run_trials_side_by_side(study: Study) -> None:
+    """With two slots two trials run at once, no forced trial is run twice, and the study reaches its total."""
+    study.experiment["execution"]["slots"] = 2
+    study.experiment["training"]["hyperparameters"]["epochs"] = 6
+    study.experiment["search"]["trials"] = 6
+    done = study.run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    records = study.finished()
+    assert sorted(records) == list(range(6))
+    labels = [r["origin"]["label"] for r in records.values() if r["origin"]["kind"] == "forced"]
+    assert len(set(labels)) == len(labels)
+    running = most = 0
+    for event in study.events():
+        running += {"attempt_started": 1, "attempt_ended": -1}.get(event["event"], 0)
+        most = max(most, running)
+    assert most == 2
+
+
+def test_a_pruned_trial_keeps_its_last_value_and_says_why(study: Study) -> None:
+    """The strategy's pruner ends a trial after an epoch; it is in the tables with its reason, and never the best."""
+    study.experiment["search"] |= {
+        "forced": "none",
+        "startup_trials": 2,
+        "trials": 8,
+        "pruner": "median",
+        "prune_after": 1,
+    }
+    study.experiment["search"]["space"]["learning_rate"] = {"log_uniform": [1e-7, 1e-2]}
+    study.experiment["training"]["hyperparameters"] = {"epochs": 6, "warmup_steps": 0}
+    done = study.run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    records = study.finished()
+    pruned = {number: r for number, r in records.items() if r["state"] == "pruned"}
+    assert pruned, "this seed should prune at least one trial"
+    for number, record in pruned.items():
+        assert record["reason"].startswith("pruned by the strategy after epoch ")
+        assert record["value"] is not None
+        assert study.json("tiny_4000_best.json")["best_trial"] != number
+        assert f"| {number} | pruned: " in (study.folder / "tiny_study_summary.md").read_text()

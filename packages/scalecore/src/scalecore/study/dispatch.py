@@ -33,6 +33,7 @@ class Dispatcher:
         self._plan = session.plan
         self._executor = executor
         self.registry = dict(registry)
+        self._told_to_wait: set[int] = set()
 
     def threads(self) -> int:
         """CPU threads of one attempt: the setting, or this process's cores divided among the slots."""
@@ -53,7 +54,9 @@ class Dispatcher:
             demand = self._plan.demand(architecture, micro_batch, trial=asked.number, device=self._device())
             admission = self._plan.monitors.admit(demand)
             if admission.action == "wait":
-                self._session.message("info", f"trial {asked.number} waits: {admission.reason}")
+                if asked.number not in self._told_to_wait:  # asked again every second, told once
+                    self._told_to_wait.add(asked.number)
+                    self._session.message("info", f"trial {asked.number} waits: {admission.reason}")
                 return None
             if admission.action == "admit":
                 return self._submit(asked, demand)
