@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from .conftest import Study, kill, tiny_experiment
@@ -77,6 +80,34 @@ def test_kill_9_of_the_driver_at_random_moments(study: Study, undisturbed: list[
     check_whole(study)
 
 
+def test_a_storm_of_kills(study: Study, undisturbed: list[tuple[Any, ...]]) -> None:
+    """Driver, fork server and workers are killed at random for a while: the study ends as if nothing had happened."""
+    longer(study)
+    study.experiment["execution"]["retry"] = {"crash": 100}
+    generator = random.Random(7)
+    kills = {"driver": 0, "server": 0, "worker": 0}
+    while sum(kills.values()) < 20:
+        process = study.start("-q")
+        driver = psutil.Process(process.pid)
+        end = time.monotonic() + generator.uniform(2.0, 8.0)
+        while process.poll() is None and time.monotonic() < end:
+            time.sleep(generator.uniform(0.1, 0.8))
+            with suppress(psutil.Error):
+                victim = generator.choice(driver.children(recursive=True) or [driver])
+                kind = "driver" if victim == driver else "server" if victim.ppid() == driver.pid else "worker"
+                victim.kill()
+                kills[kind] += 1
+        if process.poll() == 0:
+            break
+        kills["driver"] += process.poll() is None
+        kill(process)
+    done = study.run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert results(study) == undisturbed, kills
+    check_whole(study)
+    assert min(kills.values()) >= 1, kills
+
+
 def test_kill_9_of_the_worker(study: Study, undisturbed: list[tuple[Any, ...]]) -> None:
     """The driver survives, says what happened, and the same trial goes on from its checkpoint to the same result."""
     longer(study)
@@ -99,6 +130,19 @@ def test_kill_9_of_the_worker(study: Study, undisturbed: list[tuple[Any, ...]]) 
         assert attempts[0]["exit_code"] == -9
     assert results(study) == undisturbed
     check_whole(study)
+
+
+def test_a_smoke_step_that_is_killed_from_outside_is_made_again(study: Study) -> None:
+    """A kill says nothing about the model: the study starts all the same."""
+    study.experiment["search"]["trials"] = 1
+    process = study.start()
+    place = study.folder / "attempts/smoke_smallest/process.json"
+    study.wait_for(place.exists, "the smoke step")
+    os.kill(json.loads(place.read_text())["pid"], signal.SIGKILL)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    assert (study.folder / "attempts/smoke_smallest_1/result.json").exists()
+    assert sorted(study.finished()) == [0]
 
 
 def test_a_worker_that_is_always_killed_fails_its_trial_and_not_the_study(study: Study) -> None:

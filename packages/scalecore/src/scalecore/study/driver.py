@@ -22,7 +22,7 @@ from scalecore.study.intake import next_trial
 from scalecore.study.outcome import build_record, unstarted_record
 from scalecore.study.record import record_plain
 from scalecore.study.session import Session
-from scalecore.study.smoke import smoke_steps
+from scalecore.study.smoke import SmokeTest
 from scalecore.study.state import AskedTrial
 from scalecore.trials import Outcome, Progress, StudyEnd, TrialRecord, TrialState
 
@@ -150,14 +150,15 @@ class Driver:
         if self.state.smoke is not None and self.state.smoke["versions"] == dict(self.plan.versions):
             return
         self.session.message("info", "smoke step: one step on the smallest and the largest shape")
-        results = smoke_steps(
-            self.plan,
+        smoke = SmokeTest(
+            plan=self.plan,
             folder=self.session.folder,
             executor=self.executor,
             threads=self.dispatcher.threads(),
             registry=self.dispatcher.registry,
             requests=self.requests,
         )
+        results = smoke.run()
         if results is not None:
             self.session.record("smoke", {"versions": self.plan.versions, "results": results})
 

@@ -11,8 +11,10 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from attrs import frozen
+
 from scalecore.errors import RefusedError, StudyError
-from scalecore.execution.folder import AttemptFolder
+from scalecore.execution.folder import AttemptFolder, AttemptStatus
 from scalecore.protocols import Executor
 from scalecore.space import Architecture, middle
 from scalecore.study.attempts import attempt_spec
@@ -20,100 +22,100 @@ from scalecore.study.control import StopRequests
 from scalecore.study.layout import StudyFolder
 from scalecore.study.plan import Plan
 
-__all__ = ["smoke_steps"]
+__all__ = ["SmokeTest"]
 
 
-def smoke_steps(
-    plan: Plan,
-    *,
-    folder: StudyFolder,
-    executor: Executor,
-    threads: int,
-    registry: Mapping[str, Any],
-    requests: StopRequests,
-) -> dict[str, Any] | None:
-    """Run both steps; what they measured, or None when a stop was asked for meanwhile.
+@frozen(kw_only=True)
+class SmokeTest:
+    """What the smoke steps of a study need."""
 
-    Raises `RefusedError` with the first thing that does not hold. A largest shape that the monitors refuse is left out,
-    and said.
-    """
-    shapes = {"smallest": plan.grid.architectures[0], "largest": plan.grid.architectures[-1]}
-    results: dict[str, Any] = {}
-    for label, architecture in shapes.items():
-        if label == "largest" and architecture == shapes["smallest"]:
-            continue
-        admission = plan.monitors.admit(plan.demand(architecture, 1))
-        if admission.action == "refuse":
-            results[label] = {"architecture": architecture.id, "left_out": admission.reason}
-            continue
-        result = _one_step(plan, architecture, label, folder, executor, threads, registry, requests)
-        if result is None:
-            return None
-        results[label] = {"architecture": architecture.id, **result}
-    return results
+    plan: Plan
+    folder: StudyFolder
+    executor: Executor
+    threads: int
+    registry: Mapping[str, Any]
+    requests: StopRequests
 
+    def run(self) -> dict[str, Any] | None:
+        """Both steps: what they measured, or None when a stop was asked for meanwhile.
 
-def _one_step(
-    plan: Plan,
-    architecture: Architecture,
-    label: str,
-    folder: StudyFolder,
-    executor: Executor,
-    threads: int,
-    registry: Mapping[str, Any],
-    requests: StopRequests,
-) -> dict[str, Any] | None:
-    attempt = AttemptFolder(folder.smoke(label))
-    if attempt.path.exists():
-        shutil.rmtree(attempt.path)
-    sampled = {name: middle(distribution) for name, distribution in plan.resolved.experiment.search.space.items()}
-    attempt.create(
-        attempt_spec(
-            plan,
-            mode="smoke",
-            attempt=label,
-            number=None,
-            architecture=architecture.values,
-            num_parameters=architecture.num_parameters,
-            hyperparameters={**plan.fixed, **sampled},
-            seed=plan.resolved.experiment.seed,
-            micro_batch=plan.first_micro_batch(),
-            data=folder.data,
-            threads=threads,
-            registry=registry,
+        Raises `RefusedError` with the first thing that does not hold. A largest shape that the monitors refuse is left
+        out, and said.
+        """
+        shapes = {"smallest": self.plan.grid.architectures[0], "largest": self.plan.grid.architectures[-1]}
+        if shapes["largest"] == shapes["smallest"]:
+            del shapes["largest"]
+        results: dict[str, Any] = {}
+        for label, architecture in shapes.items():
+            admission = self.plan.monitors.admit(self.plan.demand(architecture, 1))
+            if admission.action == "refuse":
+                results[label] = {"architecture": architecture.id, "left_out": admission.reason}
+                continue
+            result = self._step(architecture, label)
+            if result is None:
+                return None
+            results[label] = {"architecture": architecture.id, **result}
+        return results
+
+    def _step(self, architecture: Architecture, label: str) -> dict[str, Any] | None:
+        """One step, tried again when its process is killed from outside."""
+        retries = self.plan.resolved.experiment.execution.retry.crash
+        for again in range(retries + 1):
+            folder = AttemptFolder(self.folder.smoke(f"{label}_{again}" if again else label))
+            status = self._attempt(architecture, folder)
+            if self.requests.asked:
+                return None
+            result = folder.read_result(folder.path.name)
+            if result is not None:
+                return self._checked(architecture, result, folder)
+            if status.exit_code is not None and status.exit_code >= 0:
+                break
+        raise StudyError(
+            f"the smoke step of {architecture.id} ended with exit code {status.exit_code} and no result:\n"
+            f"{folder.log_tail()}"
         )
-    )
-    started = time.monotonic()
-    handle = executor.submit(attempt.path)
-    limit = plan.resolved.experiment.execution.hang_after
-    while (status := executor.poll([handle])[0]).state == "running":
-        requests.look()
-        late = time.monotonic() - started > limit
-        if requests.asked or late:
-            executor.stop(handle, kill=True)
+
+    def _attempt(self, architecture: Architecture, folder: AttemptFolder) -> AttemptStatus:
+        if folder.path.exists():
+            shutil.rmtree(folder.path)
+        space = self.plan.resolved.experiment.search.space
+        folder.create(
+            attempt_spec(
+                self.plan,
+                mode="smoke",
+                attempt=folder.path.name,
+                number=None,
+                architecture=architecture.values,
+                num_parameters=architecture.num_parameters,
+                hyperparameters={**self.plan.fixed, **{name: middle(one) for name, one in space.items()}},
+                seed=self.plan.resolved.experiment.seed,
+                micro_batch=self.plan.first_micro_batch(),
+                data=self.folder.data,
+                threads=self.threads,
+                registry=self.registry,
+            )
+        )
+        started = time.monotonic()
+        handle = self.executor.submit(folder.path)
+        limit = self.plan.resolved.experiment.execution.hang_after
+        while (status := self.executor.poll([handle])[0]).state == "running":
+            self.requests.look()
+            late = time.monotonic() - started > limit
+            if self.requests.asked or late:
+                self.executor.stop(handle, kill=True)
             if late:
                 raise StudyError(
                     f"the smoke step of {architecture.id} took longer than {limit:.0f} s (execution.hang_after)"
                 )
-            return None
-        time.sleep(0.02)
-    result = attempt.read_result(label)
-    if result is None:
-        raise StudyError(
-            f"the smoke step of {architecture.id} ended with exit code {status.exit_code} and no "
-            f"result:\n{attempt.log_tail()}"
-        )
-    if result["state"] != "completed":
-        model = plan.resolved.model
-        where = f"smoke step of model {model.record.name!r} ({model.provider} {model.version}) with {architecture.id}"
-        if result.get("error") == "RefusedError":
-            raise RefusedError(f"{where}: {result['reason']}")
-        raise StudyError(f"{where}: {result['reason']}\n{attempt.log_tail()}")
-    return {
-        "seconds": result["seconds"],
-        "num_parameters": result["num_parameters"],
-        "peak_memory": result["peak_memory"],
-        "predicted_memory": plan.demand(architecture, 8).memory,
-        "device": result["device"],
-        "torch": result["torch"],
-    }
+            time.sleep(0.02)
+        return status
+
+    def _checked(self, architecture: Architecture, result: Mapping[str, Any], folder: AttemptFolder) -> dict[str, Any]:
+        if result["state"] != "completed":
+            model = self.plan.resolved.model
+            where = f"smoke step of model {model.name!r} ({model.provider} {model.version}) with {architecture.id}"
+            if result.get("error") == "RefusedError":
+                raise RefusedError(f"{where}: {result['reason']}")
+            raise StudyError(f"{where}: {result['reason']}\n{folder.log_tail()}")
+        kept = ("seconds", "num_parameters", "peak_memory", "device", "torch")
+        return {key: result[key] for key in kept}
