@@ -91,7 +91,9 @@ def _make(folder: StudyFolder) -> None:
         raise RefusedError(
             f"{folder.path}: the study's folder cannot be written: {error.strerror}; give another `output`"
         ) from None
-    foreign = [path.name for path in folder.path.iterdir() if not path.name.startswith(".")]
+    # A lease without a journal is left by a runner that was killed in its first moments.
+    ours = folder.lease.name
+    foreign = [path.name for path in folder.path.iterdir() if not path.name.startswith(".") and path.name != ours]
     if foreign and not folder.journal.exists():
         raise RefusedError(
             f"{folder.path}: this folder holds other files ({', '.join(sorted(foreign)[:3])}) and no study; give "
