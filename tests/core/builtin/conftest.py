@@ -1,0 +1,114 @@
+"""Studies by hand: real data, plan and experiment, made-up records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from scalecore.config.load import load_resolved
+from scalecore.plugins.registry import load_registry
+from scalecore.space import Architecture
+from scalecore.study.plan import build_plan
+from scalecore.trials import Origin, StudyView, TrialRecord, TrialState
+
+COLLAPSED = {"guard": "G09", "kind": "collapsed", "text": "predicts a constant"}
+MATRIX = {"tn": 50, "fp": 10, "fn": 20, "tp": 40}
+
+
+def shape(width: int, depth: int = 2) -> Architecture:
+    """An architecture of a family with two dimensions."""
+    return Architecture(values={"width": width, "depth": depth}, num_parameters=width * width * depth, flops=7)
+
+
+def trial(number: int, value: float | None = None, **changes: Any) -> TrialRecord:
+    """A completed trial, or one of another `state`; without a value unless one is given."""
+    state = TrialState(changes.pop("state", "completed"))
+    line = {"epoch": 3, "val_loss": value, "train_loss": 0.5, "accuracy": 0.75, "auc": None, "precision": 0.8}
+    best = {**line, "recall": 2 / 3, "f1": 0.7, "confusion_matrix": MATRIX} if state is TrialState.COMPLETED else None
+    content: dict[str, Any] = {
+        "number": number,
+        "hash": f"hash-{number}",
+        "seed": 100 + number,
+        "state": state,
+        "reason": None,
+        "value": value,
+        "origin": Origin(kind="sampled"),
+        "architecture": shape(8 if number % 2 else 16),
+        "hyperparameters": {"learning_rate": 0.001 * (number + 1), "epochs": 50},
+        "started": "2026-01-01T00:00:00.000Z",
+        "ended": f"2026-01-01T00:0{number % 10}:00.000Z",
+        "duration": 60.0,
+        "best": best,
+        "last": line if best else None,
+        "learning_curve": [line] if best else [],
+        **changes,
+    }
+    return TrialRecord(**content)
+
+
+@pytest.fixture(scope="session")
+def planned(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Experiment and plan of a real study, as plain JSON types."""
+    root = tmp_path_factory.mktemp("study")
+    close = np.exp(np.cumsum(np.random.default_rng(3).normal(0, 0.01, 1600)))
+    rows = [f"{day},{price}" for day, price in zip(np.datetime64("2015-01-01") + np.arange(1600), close, strict=True)]
+    (root / "walk.csv").write_text("\n".join(["Date,Close", *rows]))
+    experiment = {
+        "name": "walk",
+        "dataset": {
+            "use": "parquet",
+            "path": "walk.csv",
+            "features": ["Close"],
+            "target": {"kind": "direction", "horizon": 2},
+            "context": 4,
+        },
+        "model": "linear",
+        "search": {"use": "random", "trials": 4, "space": {"learning_rate": {"log_uniform": [1e-4, 0.1]}}},
+    }
+    (root / "experiment.yaml").write_text(yaml.safe_dump(experiment))
+    loaded, resolved = load_resolved(root / "experiment.yaml", registry=load_registry(no_plugins=True))
+    plan = build_plan(loaded, resolved, folder=root)
+    return dict(plan.experiment), plan.plain()
+
+
+@pytest.fixture
+def study(planned: tuple[dict[str, Any], dict[str, Any]], tmp_path: Path) -> Callable[..., StudyView]:
+    """Make a study of these records: `study([trial(0, 0.7)], name="other", budget="2M")`."""
+    experiment, plan = planned
+
+    def make(
+        records: Sequence[TrialRecord],
+        *,
+        name: str = "walk",
+        budget: str | None = "2M",
+        direction: str = "minimize",
+        space: Sequence[str] = ("learning_rate", "epochs"),
+        dimensions: Sequence[str] = ("width", "depth"),
+        **changes: Any,
+    ) -> StudyView:
+        varied = {parameter: {"log_uniform": [1e-4, 0.1]} for parameter in space}
+        content: dict[str, Any] = {
+            "name": name,
+            "folder": tmp_path / name,
+            "experiment": {
+                **experiment,
+                "name": name,
+                "search": {**experiment["search"], "budget": budget, "space": varied},
+                "objective": {**experiment["objective"], "direction": direction},
+            },
+            "plan": {
+                **plan,
+                "architectures": {**plan["architectures"], "dimensions": {one: [8, 16] for one in dimensions}},
+            },
+            "total": max(4, len(records)),
+            "trials": tuple(records),
+            **changes,
+        }
+        return StudyView(**content)
+
+    return make

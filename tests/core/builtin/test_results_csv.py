@@ -1,0 +1,152 @@
+"""Logger `csv`: one table that several studies write, each trial once."""
+
+from __future__ import annotations
+
+import csv
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from scalecore.builtin.options import CsvOptions
+from scalecore.builtin.results_csv import CsvLogger
+from scalecore.protocols import LoggerContext
+from scalecore.space import Architecture
+from scalecore.trials import StudyView
+
+from .conftest import trial
+
+Make = Callable[..., StudyView]
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def logger(path: Path) -> CsvLogger:
+    return CsvLogger(CsvOptions(path=path), LoggerContext(folder=path.parent / "walk"))
+
+
+def test_a_row_has_the_architecture_beside_the_result(study: Make, tmp_path: Path) -> None:
+    """Timestamp, budget, horizon, status, duration, value, data checksum: nothing has to be looked up elsewhere."""
+    view = study([trial(0, 0.25, hardware={"temperature": {"mean": 60.0, "max": 71.5}})])
+    path = tmp_path / "results.csv"
+    logger(path).trial_finished(view.trials[0], view)
+    (row,) = rows_of(path)
+    assert row == {
+        "timestamp": "2026-01-01T00:00:00.000Z",
+        "experiment": "walk",
+        "study": str(view.folder),
+        "budget": "2M",
+        "horizon": "2",
+        "trial": "0",
+        "status": "completed",
+        "value": "0.25",
+        "metric": "val_loss",
+        "duration": "60.0",
+        "width": "16",
+        "depth": "2",
+        "param_count": "512",
+        "data_checksum": view.plan["data"]["fingerprint"],
+        "thermal_max": "71.5",
+        "hash": "hash-0",
+        "reason": "",
+    }
+
+
+def test_g21_a_missing_value_is_an_empty_cell(study: Make, tmp_path: Path) -> None:
+    """A failed trial has no value and an unreadable sensor no temperature; trial 0 and value 0 are written out."""
+    failed = trial(
+        1, state="failed", reason='ValueError: a, "b"\nc', hardware={"temperature": {"unavailable": "no sensor"}}
+    )
+    view = study([trial(0, 0.0), failed])
+    path = tmp_path / "results.csv"
+    logger(path).study_started(view)
+    first, second = rows_of(path)
+    assert (first["trial"], first["value"]) == ("0", "0.0")
+    assert (second["value"], second["thermal_max"], second["status"]) == ("", "", "failed")
+    assert second["reason"] == 'ValueError: a, "b"\nc'
+
+
+def test_a_resumed_study_adds_what_is_missing_and_nothing_twice(study: Make, tmp_path: Path) -> None:
+    """A driver that died between journal and table leaves a row out; the next run adds it."""
+    path = tmp_path / "results.csv"
+    whole = study([trial(0, 0.7), trial(1, 0.6), trial(2, 0.5)])
+    first = logger(path)
+    first.study_started(study([]))
+    first.trial_finished(whole.trials[0], study(whole.trials[:1]))
+    for _ in range(2):
+        again = logger(path)
+        again.study_started(study(whole.trials[:2]))
+        again.trial_finished(whole.trials[2], whole)
+    assert [row["trial"] for row in rows_of(path)] == ["0", "1", "2"]
+
+
+def test_a_trial_that_is_run_again_after_a_failure_has_a_row_of_its_own(study: Make, tmp_path: Path) -> None:
+    """What failed may be asked for once more: another number with the same hash."""
+    path = tmp_path / "results.csv"
+    failed = trial(0, state="failed", reason="killed", hash="same")
+    view = study([failed, trial(1, 0.5, hash="same")])
+    writer = logger(path)
+    for record in view.trials:
+        writer.trial_finished(record, view)
+    writer.study_started(view)
+    assert [(row["trial"], row["status"]) for row in rows_of(path)] == [("0", "failed"), ("1", "completed")]
+
+
+def test_studies_of_different_families_share_a_table(study: Make, tmp_path: Path) -> None:
+    """Each family adds the columns of its dimensions; the same hash in two studies is two rows."""
+    path = tmp_path / "results.csv"
+    one = study([trial(0, 0.7)], name="one", budget="2M")
+    kernel = Architecture(values={"kernel": 3, "depth": 9}, num_parameters=81, flops=1)
+    other = study([trial(0, 0.6, architecture=kernel)], name="other", budget="20M")
+    for view in (one, other, one):
+        logger(path).study_started(view)
+    first, second = rows_of(path)
+    assert list(first) == list(second)
+    shown = [[row[name] for name in ("experiment", "budget", "width", "depth", "kernel")] for row in (first, second)]
+    assert shown == [["one", "2M", "16", "2", ""], ["other", "20M", "", "9", "3"]]
+    assert list(first)[-2:] == ["hash", "reason"]
+
+
+def test_the_table_lies_beside_the_study(study: Make, tmp_path: Path) -> None:
+    """Without a path it is shared by the studies of one folder, which is made if need be."""
+    folder = tmp_path / "new" / "studies" / "walk"
+    CsvLogger(CsvOptions(), LoggerContext(folder=folder)).study_started(study([trial(0, 0.7)]))
+    assert len(rows_of(tmp_path / "new" / "studies" / "experiment_results.csv")) == 1
+
+
+WRITER = """
+import pickle, sys, time
+from pathlib import Path
+from scalecore.builtin.options import CsvOptions
+from scalecore.builtin.results_csv import CsvLogger
+from scalecore.protocols import LoggerContext
+
+path, index = Path(sys.argv[1]), sys.argv[2]
+view = pickle.loads((path.parent / f"study-{index}").read_bytes())
+logger = CsvLogger(CsvOptions(path=path), LoggerContext(folder=view.folder))
+(path.parent / f"ready-{index}").touch()
+while not (path.parent / "go").exists():
+    time.sleep(0.001)
+for record in view.trials:
+    logger.trial_finished(record, view)
+"""
+
+
+def test_studies_that_write_at_the_same_time_lose_no_row(study: Make, tmp_path: Path) -> None:
+    """Three processes, forty rows each, started together: all rows are there, each once."""
+    path = tmp_path / "results.csv"
+    processes = []
+    for index in range(3):
+        view = study([trial(n, n / 100) for n in range(40)], name=f"study{index}")
+        (tmp_path / f"study-{index}").write_bytes(pickle.dumps(view))
+        processes.append(subprocess.Popen([sys.executable, "-c", WRITER, str(path), str(index)]))
+    while not all((tmp_path / f"ready-{index}").exists() for index in range(3)):
+        assert [process.poll() for process in processes] == [None] * 3
+    (tmp_path / "go").touch()
+    assert [process.wait() for process in processes] == [0, 0, 0]
+    found = sorted((row["experiment"], int(row["trial"])) for row in rows_of(path))
+    assert found == [(f"study{index}", number) for index in range(3) for number in range(40)]

@@ -1,0 +1,142 @@
+"""Attempts of a small linear model on real prepared data, without a study around them."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import yaml
+
+from scalecore.config.load import load_resolved
+from scalecore.execution.folder import AttemptFolder
+from scalecore.execution.local import LocalExecutor
+from scalecore.execution.options import LocalOptions
+from scalecore.plugins.registry import load_registry
+from scalecore.study.attempts import attempt_spec
+from scalecore.study.plan import build_plan
+
+WAIT = 60.0
+ENDLESS = 1_000_000
+"""Epochs: an attempt that goes on until something ends it."""
+
+EXPERIMENT = {
+    "name": "walk",
+    "dataset": {
+        "use": "parquet",
+        "path": "walk.csv",
+        "features": ["Close", "Volume"],
+        "target": {"kind": "direction"},
+        "context": 4,
+    },
+    "model": "linear",
+    "search": {"use": "random", "trials": 1},
+    "training": {"effective_batch": 64, "early_stopping": None, "threads": 1, "checkpoint_every": 3600.0},
+}
+
+
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    """Wait until it is so; a minute in vain is a failure."""
+    deadline = time.monotonic() + WAIT
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {WAIT:.0f} s in vain for {what}"
+        time.sleep(0.01)
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended; one that nobody has reaped yet counts as ended."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def pid_of(folder: AttemptFolder) -> int:
+    """The process id of an attempt, once it has written it."""
+    wait_for(folder.process.exists, f"{folder.process}")
+    return int(json.loads(folder.process.read_text())["pid"])
+
+
+def fork_server() -> psutil.Process:
+    """The one fork server that this process has started and that is alive."""
+    servers = [
+        child
+        for child in psutil.Process().children()
+        if child.status() != psutil.STATUS_ZOMBIE and "scalecore.execution.forkserver" in child.cmdline()
+    ]
+    assert len(servers) == 1
+    return servers[0]
+
+
+@pytest.fixture(scope="session")
+def spec(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The content of a `spec.json` as the driver writes it, of a linear model on prepared data."""
+    root = tmp_path_factory.mktemp("study")
+    generator = np.random.default_rng(3)
+    close = np.exp(np.cumsum(generator.normal(0, 0.01, 900)))
+    days = np.datetime64("2015-01-01") + np.arange(900)
+    rows = [f"{day},{price},{volume}" for day, price, volume in zip(days, close, generator.random(900), strict=True)]
+    (root / "walk.csv").write_text("\n".join(["Date,Close,Volume", *rows]))
+    (root / "experiment.yaml").write_text(yaml.safe_dump(EXPERIMENT))
+    loaded, resolved = load_resolved(root / "experiment.yaml", registry=load_registry(no_plugins=True))
+    plan = build_plan(loaded, resolved, folder=root)
+    plan.write_data(root / "data")
+    (architecture,) = plan.grid.architectures
+    return attempt_spec(
+        plan,
+        mode="train",
+        attempt="0-0",
+        number=0,
+        architecture=architecture.values,
+        num_parameters=architecture.num_parameters,
+        hyperparameters={**plan.fixed, "epochs": 2},
+        seed=5,
+        micro_batch=64,
+        data=root / "data",
+        threads=1,
+        registry={"no_plugins": True, "block": []},
+    )
+
+
+@pytest.fixture
+def attempt(tmp_path: Path, spec: dict[str, Any]) -> Callable[..., AttemptFolder]:
+    """Write the folder of an attempt: `attempt("a")`, `attempt("b", epochs=3)`, `attempt("c", mode="smoke")`."""
+
+    def write(name: str, *, epochs: int = 2, **changes: Any) -> AttemptFolder:
+        folder = AttemptFolder(tmp_path / name)
+        folder.create({**spec, "hyperparameters": {**spec["hyperparameters"], "epochs": epochs}, **changes})
+        return folder
+
+    return write
+
+
+@pytest.fixture(params=["fork", "spawn"])
+def start(request: pytest.FixtureRequest) -> str:
+    """Both ways of starting an attempt's process."""
+    if request.param == "fork" and sys.platform != "linux":
+        pytest.skip("the fork server is used on Linux only")
+    return str(request.param)
+
+
+@pytest.fixture
+def executor(start: str) -> Iterator[LocalExecutor]:
+    """A local executor; whatever it has started is ended after the test."""
+    executor = LocalExecutor(LocalOptions(start=start))  # type: ignore[arg-type]
+    yield executor
+    executor.close()
+
+
+@pytest.fixture
+def forking() -> Iterator[LocalExecutor]:
+    """A local executor with a fork server."""
+    if sys.platform != "linux":
+        pytest.skip("the fork server is used on Linux only")
+    executor = LocalExecutor(LocalOptions(start="fork"))
+    yield executor
+    executor.close()

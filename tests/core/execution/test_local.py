@@ -1,0 +1,417 @@
+"""The local executor: how attempts end, by themselves and by force, and that nothing of them is left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from scalecore.execution.folder import AttemptFolder, AttemptStatus
+from scalecore.execution.local import LocalExecutor, LocalHandle
+from scalecore.files import read_json
+from scalecore.training import checkpoint
+
+from .conftest import ENDLESS, fork_server, gone, pid_of, wait_for
+
+Attempt = Callable[..., AttemptFolder]
+
+
+def until_over(executor: LocalExecutor, handle: LocalHandle) -> AttemptStatus:
+    wait_for(lambda: executor.poll([handle])[0].state != "running", "the attempt's end")
+    return executor.poll([handle])[0]
+
+
+def place(folder: AttemptFolder) -> tuple[int, int]:
+    """Epoch and step that the attempt has told last."""
+    seen = folder.read_progress() or {"epoch": 0, "step": 0}
+    return seen["epoch"], seen["step"]
+
+
+def phase(folder: AttemptFolder) -> str | None:
+    return (folder.read_progress() or {}).get("phase")
+
+
+def in_training(folder: AttemptFolder, *, beyond: tuple[int, int] = (1, 0)) -> None:
+    """Wait until the attempt has taken steps."""
+    wait_for(lambda: phase(folder) in ("train", "evaluate") and place(folder) > beyond, "training")
+
+
+def test_an_attempt_completes_with_its_result(executor: LocalExecutor, attempt: Attempt) -> None:
+    """It ends with exit code 0 and a result of its own id, one line per epoch, and a measured peak of memory."""
+    folder = attempt("a")
+    handle = executor.submit(folder.path)
+    assert executor.poll([handle])[0].state == "running"
+    status = until_over(executor, handle)
+    result = folder.read_result("0-0")
+    assert result is not None
+    assert (status.state, status.exit_code, result["state"], result["reason"]) == ("ended", 0, "completed", None)
+    assert status.pid == pid_of(folder)
+    assert [line["epoch"] for line in folder.read_epochs(after=0)] == [1, 2]
+    assert result["value"] == min(line["val_loss"] for line in result["learning_curve"])
+    assert status.peak_memory is not None
+    assert 50e6 < result["peak_memory"] <= status.peak_memory * 1.01
+    assert gone(pid_of(folder))
+
+
+def test_both_ways_of_starting_compute_the_same(attempt: Attempt, forking: LocalExecutor) -> None:
+    """A fork of the warm server and a fresh interpreter end with the same weights to the last bit."""
+    one, other = attempt("forked"), attempt("spawned")
+    until_over(forking, forking.submit(one.path))
+    subprocess.run([sys.executable, "-m", "scalecore.execution.worker", str(other.path), str(os.getpid())], check=True)
+    weights = [(folder.read_result("0-0") or {})["weights"] for folder in (one, other)]
+    assert weights[0] == weights[1]
+
+
+def test_an_attempt_is_a_session_of_its_own(executor: LocalExecutor, attempt: Attempt) -> None:
+    """Ctrl-C in the terminal reaches the driver only."""
+    folder = attempt("a", epochs=ENDLESS)
+    executor.submit(folder.path)
+    pid = pid_of(folder)
+    assert os.getsid(pid) == os.getpgid(pid) == pid != os.getsid(0)
+
+
+def test_a_killed_attempt_is_reported_with_its_signal(executor: LocalExecutor, attempt: Attempt) -> None:
+    """Exit code -9 and no result."""
+    folder = attempt("a", epochs=ENDLESS)
+    handle = executor.submit(folder.path)
+    in_training(folder)
+    os.kill(pid_of(folder), signal.SIGKILL)
+    status = until_over(executor, handle)
+    assert (status.state, status.exit_code) == ("ended", -9)
+    assert folder.read_result("0-0") is None
+
+
+def test_stopping_by_force_ends_the_attempt_at_once(executor: LocalExecutor, attempt: Attempt) -> None:
+    """When `stop` returns, the process is gone and reaped; stopping once more changes nothing."""
+    folder = attempt("a", epochs=ENDLESS)
+    handle = executor.submit(folder.path)
+    in_training(folder)
+    executor.stop(handle, kill=True)
+    assert not psutil.pid_exists(pid_of(folder))
+    status = executor.poll([handle])[0]
+    assert (status.state, status.exit_code) == ("ended", -9)
+    executor.stop(handle, kill=True)
+    assert executor.poll([handle])[0] == status
+
+
+def test_an_attempt_can_be_killed_right_after_it_was_submitted(executor: LocalExecutor, attempt: Attempt) -> None:
+    """Even before its process id is known."""
+    folder = attempt("a", epochs=ENDLESS)
+    handle = executor.submit(folder.path)
+    executor.stop(handle, kill=True)
+    assert executor.poll([handle])[0].state == "ended"
+    assert executor.poll([handle])[0].exit_code == -9
+
+
+def test_closing_leaves_nothing_behind(executor: LocalExecutor, attempt: Attempt) -> None:
+    """Attempts and the fork server are gone when `close` returns."""
+    folders = [attempt("a", epochs=ENDLESS), attempt("b", epochs=ENDLESS)]
+    for folder in folders:
+        executor.submit(folder.path)
+    for folder in folders:
+        in_training(folder)
+    executor.close()
+    assert not [psutil.pid_exists(pid) for pid in map(pid_of, folders) if psutil.pid_exists(pid)]
+    assert not [child for child in psutil.Process().children() if "scalecore.execution" in " ".join(child.cmdline())]
+
+
+def test_stopping_gently_leaves_a_checkpoint_to_go_on_from(executor: LocalExecutor, attempt: Attempt) -> None:
+    """The state is stopped; an attempt that resumes ends with the weights of one that was never stopped."""
+    epochs = 300
+    undisturbed = attempt("undisturbed", epochs=epochs)
+    until_over(executor, executor.submit(undisturbed.path))
+    first = attempt("first", epochs=epochs)
+    handle = executor.submit(first.path)
+    wait_for(first.epochs.exists, "the start")
+    executor.stop(handle, kill=False)
+    assert until_over(executor, handle).exit_code == 0
+    stopped = first.read_result("0-0")
+    assert stopped is not None
+    assert stopped["state"] == "stopped"
+    assert 0 <= stopped["epochs_ended"] < epochs
+    assert checkpoint.load_newest([first.path]) is not None
+
+    second = attempt("second", epochs=epochs, attempt="0-1", resume_from=[str(first.path)])
+    until_over(executor, executor.submit(second.path))
+    result, expected = second.read_result("0-1"), undisturbed.read_result("0-0")
+    assert result is not None
+    assert expected is not None
+    assert result["resumed_from"] == {"checkpoint": "first/checkpoint.pt", "step": stopped["steps"]}
+    assert stopped["steps_here"] + result["steps_here"] == expected["steps"]
+    assert result["weights"] == expected["weights"]
+
+
+def test_sigterm_is_a_gentle_stop(executor: LocalExecutor, attempt: Attempt) -> None:
+    """What a batch system sends before it kills leads to a checkpoint."""
+    folder = attempt("a", epochs=ENDLESS)
+    handle = executor.submit(folder.path)
+    in_training(folder)
+    os.kill(pid_of(folder), signal.SIGTERM)
+    assert until_over(executor, handle).exit_code == 0
+    assert (folder.read_result("0-0") or {})["state"] == "stopped"
+    assert (folder.path / "checkpoint.pt").exists()
+
+
+def test_pause_and_go_on(executor: LocalExecutor, attempt: Attempt) -> None:
+    """A paused attempt says so and takes no step, then goes on; pauses are counted, and one that is paused can be
+    stopped.
+    """
+    folder = attempt("a", epochs=ENDLESS)
+    handle = executor.submit(folder.path)
+    in_training(folder)
+
+    folder.tell("pause")
+    wait_for(lambda: phase(folder) == "paused", "the pause")
+    held, written = place(folder), folder.progress.stat().st_mtime_ns
+    wait_for(lambda: folder.progress.stat().st_mtime_ns > written, "a sign of life while paused")
+    assert place(folder) == held
+    folder.tell("go_on")
+    in_training(folder, beyond=held)
+    folder.tell("pause")
+    wait_for(lambda: phase(folder) == "paused", "the second pause")
+    executor.stop(handle, kill=False)
+    until_over(executor, handle)
+    result = folder.read_result("0-0")
+    assert result is not None
+    assert (result["state"], result["pauses"]) == ("stopped", 2)
+    assert result["paused_seconds"] > 0
+
+
+def test_pruning_ends_without_a_checkpoint(executor: LocalExecutor, attempt: Attempt) -> None:
+    """A pruned trial is over: it has its value so far and nothing to go on from."""
+    folder = attempt("a", epochs=ENDLESS)
+    handle = executor.submit(folder.path)
+    wait_for(lambda: bool(folder.read_epochs(after=0)), "an epoch")
+    folder.tell("prune")
+    until_over(executor, handle)
+    result = folder.read_result("0-0")
+    assert result is not None
+    assert result["state"] == "pruned"
+    assert result["value"] == min(line["val_loss"] for line in folder.read_epochs(after=0))
+    assert not (folder.path / "checkpoint.pt").exists()
+
+
+MODEL = """
+from scalecore import hookimpl
+from scalecore.builtin.linear import LinearFamily
+from scalecore.records import ModelRecord
+
+class Family(LinearFamily):
+    def build(self, architecture, hyperparameters, data):
+        {body}
+        return super().build(architecture, hyperparameters, data)
+
+@hookimpl
+def scalecore_models():
+    return [ModelRecord(name="odd", summary="A model of a test.", factory=lambda options: Family())]
+"""
+
+
+def odd(attempt: Attempt, fake_plugin: Any, monkeypatch: Any, *, body: str, **changes: Any) -> AttemptFolder:
+    """An attempt whose model comes from another distribution and does `body` when it is built.
+
+    To be called before the executor is made, which takes the environment as it is.
+    """
+    place = fake_plugin("scalecore-odd", code=MODEL.format(body=body))
+    monkeypatch.setenv("PYTHONPATH", str(place), prepend=os.pathsep)
+    return attempt("odd", model={"use": "odd", "options": {}}, registry={"no_plugins": False, "block": []}, **changes)
+
+
+def with_odd_model(
+    start: str, attempt: Attempt, fake_plugin: Any, monkeypatch: Any, *, body: str, **changes: Any
+) -> tuple[AttemptFolder, LocalExecutor]:
+    from scalecore.execution.options import LocalOptions
+
+    folder = odd(attempt, fake_plugin, monkeypatch, body=body, **changes)
+    return folder, LocalExecutor(LocalOptions(start=start))  # type: ignore[arg-type]
+
+
+def test_nothing_of_an_attempts_group_is_left(start: str, attempt: Attempt, fake_plugin: Any, monkeypatch: Any) -> None:
+    """A process that the model started ends with its attempt: when that is killed from outside, and when it is stopped
+    by force.
+    """
+    body = "import subprocess; self.child = subprocess.Popen(['sleep', '600'])"
+    folder, executor = with_odd_model(start, attempt, fake_plugin, monkeypatch, body=body, epochs=ENDLESS)
+    for end in ("killed", "stopped"):
+        handle = executor.submit(folder.path)
+        folder.process.unlink(missing_ok=True)
+        folder.progress.unlink(missing_ok=True)
+        in_training(folder)
+        worker = psutil.Process(pid_of(folder))
+        (grandchild,) = worker.children()
+        if end == "killed":
+            worker.kill()
+            until_over(executor, handle)
+        else:
+            executor.stop(handle, kill=True)
+        wait_for(lambda pid=grandchild.pid: gone(pid), "the end of the grandchild")  # type: ignore[misc]
+    executor.close()
+
+
+def test_a_model_that_raises_fails_with_its_reason_and_its_traceback(
+    start: str, attempt: Attempt, fake_plugin: Any, monkeypatch: Any
+) -> None:
+    """The process ends with 0, since its result tells all; no number stands for the failure; the log has the traceback
+    and what the model printed.
+    """
+    folder, executor = with_odd_model(
+        start, attempt, fake_plugin, monkeypatch, body="print('here'); raise ValueError('no such shape')"
+    )
+    assert until_over(executor, executor.submit(folder.path)).exit_code == 0
+    result = folder.read_result("0-0")
+    assert result is not None
+    assert (result["state"], result["reason"]) == ("failed", "ValueError: no such shape")
+    assert "value" not in result
+    assert folder.log_tail().startswith("here\n")
+    assert folder.log_tail().endswith("ValueError: no such shape")
+    executor.close()
+
+
+def test_a_model_that_ends_its_process_leaves_no_result(
+    start: str, attempt: Attempt, fake_plugin: Any, monkeypatch: Any
+) -> None:
+    """The exit code is what is known."""
+    folder, executor = with_odd_model(start, attempt, fake_plugin, monkeypatch, body="import os; os._exit(3)")
+    status = until_over(executor, executor.submit(folder.path))
+    assert (status.state, status.exit_code) == ("ended", 3)
+    assert folder.read_result("0-0") is None
+    executor.close()
+
+
+def test_an_attempt_without_a_readable_spec_says_so(executor: LocalExecutor, attempt: Attempt) -> None:
+    """It ends with an exit code that is not 0, and the log tells why."""
+    folder = attempt("a")
+    folder.spec.write_text("{")
+    status = until_over(executor, executor.submit(folder.path))
+    assert (status.state, status.exit_code) == ("ended", 1)
+    assert "Traceback" in folder.log_tail()
+
+
+DRIVER = """
+import sys, time
+from pathlib import Path
+from scalecore.execution.local import LocalExecutor
+from scalecore.execution.options import LocalOptions
+
+executor = LocalExecutor(LocalOptions(start=sys.argv[1]))
+handle = executor.submit(Path(sys.argv[2]))
+while True:
+    executor.poll([handle])
+    time.sleep(0.05)
+"""
+
+
+def test_a_worker_whose_driver_is_gone_ends_by_itself(start: str, attempt: Attempt) -> None:
+    """Killed without a chance to clean up, a driver leaves no process behind, and its attempt a checkpoint."""
+    folder = attempt("a", epochs=ENDLESS)
+    driver = subprocess.Popen([sys.executable, "-c", DRIVER, start, str(folder.path)])
+    in_training(folder)
+    others = [child.pid for child in psutil.Process(driver.pid).children(recursive=True)]
+    worker = pid_of(folder)
+    assert worker in others
+    driver.kill()
+    driver.wait()
+    for pid in others:
+        wait_for(lambda pid=pid: gone(pid), f"the end of process {pid}")  # type: ignore[misc]
+    assert (folder.read_result("0-0") or {})["state"] == "stopped"
+    assert checkpoint.load_newest([folder.path]) is not None
+
+
+def test_the_fork_server_has_one_thread_and_no_torch_pool(forking: LocalExecutor, attempt: Attempt) -> None:
+    """A process with several threads must not be forked: after the import of torch, and with an attempt running, the
+    server still has one.
+    """
+    folder = attempt("a", epochs=ENDLESS)
+    forking.submit(folder.path)
+    in_training(folder)
+    server = fork_server()
+    assert psutil.Process(pid_of(folder)).ppid() == server.pid
+    assert len(list(Path(f"/proc/{server.pid}/task").iterdir())) == 1
+    assert "libtorch" in Path(f"/proc/{server.pid}/maps").read_text()
+
+
+def test_one_server_serves_all_attempts(forking: LocalExecutor, attempt: Attempt) -> None:
+    """Also several at the same time; each is reported as what it is."""
+    folders = [attempt(f"a{index}", attempt=f"{index}-0", seed=index) for index in range(3)]
+    handles = [forking.submit(folder.path) for folder in folders]
+    server = fork_server().pid
+    for handle in handles:
+        assert until_over(forking, handle).exit_code == 0
+    assert fork_server().pid == server
+    assert [(folder.read_result(f"{i}-0") or {})["state"] for i, folder in enumerate(folders)] == ["completed"] * 3
+
+
+def test_a_dead_fork_server_loses_its_attempts_and_is_replaced(forking: LocalExecutor, attempt: Attempt) -> None:
+    """Nobody can tell any more how they ended: `lost`, their processes gone. The next attempt gets a new server."""
+    folder = attempt("a", epochs=ENDLESS)
+    handle = forking.submit(folder.path)
+    in_training(folder)
+    server = fork_server()
+    server.kill()
+    assert until_over(forking, handle).state == "lost"
+    wait_for(lambda: gone(pid_of(folder)), "the end of the orphan")
+    after = attempt("b")
+    assert until_over(forking, forking.submit(after.path)).exit_code == 0
+    assert fork_server().pid != server.pid
+
+
+def test_a_dead_fork_server_is_noticed_by_the_next_submit_too(forking: LocalExecutor, attempt: Attempt) -> None:
+    """With several slots the next attempt may be submitted before the others are polled: they are lost all the same."""
+    folder = attempt("a", epochs=ENDLESS)
+    handle = forking.submit(folder.path)
+    in_training(folder)
+    assert forking.poll([handle])[0].state == "running"
+    server = fork_server()
+    server.kill()
+    server.wait()
+    after = forking.submit(attempt("b").path)
+    assert forking.poll([handle])[0].state == "lost"
+    assert until_over(forking, after).exit_code == 0
+    wait_for(lambda: gone(pid_of(folder)), "the end of the orphan")
+
+
+def test_results_of_another_attempt_are_ignored(attempt: Attempt, tmp_path: Path) -> None:
+    """A late result carries the id of the attempt that wrote it; a torn one counts as none."""
+    folder = attempt("a")
+    assert folder.read_result("0-0") is None
+    folder.result.write_text('{"attempt": "0-0", "state": "completed", "value": 0.1}\n')
+    assert (folder.read_result("0-0") or {})["value"] == 0.1
+    assert folder.read_result("0-1") is None
+    folder.result.write_text('{"attempt": "0-0", "sta')
+    assert folder.read_result("0-0") is None
+    folder.result.write_text('["0-0"]')
+    assert folder.read_result("0-0") is None
+
+
+def test_a_line_that_is_being_written_is_left_for_later(attempt: Attempt) -> None:
+    """The learning curve is read line by line, whole lines only."""
+    folder = attempt("a")
+    assert folder.read_epochs(after=0) == []
+    folder.epochs.write_text('{"epoch": 1}\n{"epoch": 2}\n{"epo')
+    assert folder.read_epochs(after=0) == [{"epoch": 1}, {"epoch": 2}]
+    assert folder.read_epochs(after=1) == [{"epoch": 2}]
+    folder.epochs.write_text('{"epoch": 1}\n{"epoch": 2}\n{"epoch": 3}\n')
+    assert folder.read_epochs(after=2) == [{"epoch": 3}]
+
+
+def test_the_log_tail_is_the_end_of_the_log(attempt: Attempt) -> None:
+    """Bytes that are no UTF-8 do not hide it."""
+    folder = attempt("a")
+    assert folder.log_tail() == ""
+    folder.log.write_bytes(b"start\n" + b"x" * 9000 + "\xff an end\n".encode("latin-1"))
+    assert folder.log_tail(characters=12) == "xxx\ufffd an end"
+
+
+def test_control_is_read_whole(attempt: Attempt) -> None:
+    """What the driver tells is in one small file that is replaced in one step."""
+    folder = attempt("a")
+    for action in ("pause", "go_on", "prune", "stop"):
+        folder.tell(action)  # type: ignore[arg-type]
+        assert read_json(folder.control) == {"action": action}
+    assert [path.name for path in folder.path.iterdir() if path.name.startswith(".")] == []

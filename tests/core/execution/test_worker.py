@@ -1,0 +1,55 @@
+"""What an exception in an attempt stands for: a typed state with a reason, never a value."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from scalecore.errors import RefusedError
+from scalecore.execution.worker import classify, reason
+from scalecore.training.trainer import Diverged
+
+
+def allocation_failure() -> RuntimeError:
+    """What torch itself raises on the CPU for an allocation that no machine can serve."""
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**60)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [
+        (Diverged("training loss is nan in epoch 1, step 3"), "diverged"),
+        (MemoryError(), "out_of_memory"),
+        (allocation_failure(), "out_of_memory"),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp:1] DefaultCPUAllocator: can't allocate memory"), "out_of_memory"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), "out_of_memory"),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 9.0 GB)"), "out_of_memory"),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied (4x3 and 2x5)"), "failed"),
+        (ValueError("out of memory"), "failed"),
+        (ValueError("the batch is cursed"), "failed"),
+        (KeyError("dropout"), "failed"),
+        (RefusedError("the built model has 9 parameters", guard="G04"), "failed"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_g35_an_exception_is_a_typed_state(error: Exception, state: str) -> None:
+    """Out of memory, diverged or failed: type and text decide."""
+    assert classify(error) == state
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ValueError("two\n  lines"), "ValueError: two lines"),
+        (KeyError("dropout"), "KeyError: 'dropout'"),
+        (MemoryError(), "MemoryError: "),
+        (Diverged("training loss is nan in epoch 1, step 3"), "training loss is nan in epoch 1, step 3"),
+        (RefusedError("the model is of another size", guard="G04"), "the model is of another size [G04]"),
+        (ValueError("x" * 600), "ValueError: " + "x" * 500),
+    ],
+)
+def test_g35_the_reason_is_one_line(error: Exception, text: str) -> None:
+    """The kind of error and its message; scalecore's own errors speak for themselves."""
+    assert reason(error) == text

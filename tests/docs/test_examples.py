@@ -1,0 +1,63 @@
+"""Every experiment file that is shipped, or shown, passes the check."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from .conftest import ROOT, blocks, scalecore
+
+EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
+
+
+def test_there_are_examples() -> None:
+    """The quickstart is one of them."""
+    assert "quickstart.yaml" in [path.name for path in EXAMPLES]
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_an_example_passes_the_check(path: Path) -> None:
+    """As a user would check it, wherever he stands."""
+    done = scalecore("check", str(path), folder=ROOT)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"{path}: ok\n")
+
+
+def test_the_experiment_file_of_the_readme_passes_the_check(tmp_path: Path) -> None:
+    """What stands there can be copied."""
+    (text,) = [body for body in blocks(ROOT / "README.md", "yaml") if re.search(r"^name:", body, re.MULTILINE)]
+    (tmp_path / "data").symlink_to(ROOT / "examples" / "data")
+    (tmp_path / "experiment.yaml").write_text(text)
+    done = scalecore("check", "experiment.yaml", folder=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        (path.relative_to(ROOT).as_posix(), body)
+        for path in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("packages/*/README.md")])
+        for body in blocks(path, "yaml")
+        # Its model comes from the page itself; test_recipes.py runs it.
+        if not body.startswith("# try.yaml")
+    ],
+)
+def test_a_piece_of_an_experiment_file_passes_the_check(path: str, text: str, tmp_path: Path) -> None:
+    """Every piece of YAML in the documentation, put in place of those keys of an example, is right."""
+    folder = tmp_path / "examples"
+    folder.mkdir()
+    (folder / "data").symlink_to(ROOT / "examples" / "data")
+    (folder / "spy_daily.parquet").symlink_to(ROOT / "examples" / "data" / "spy_daily.parquet")
+    piece = yaml.safe_load(text)
+    base = yaml.safe_load((ROOT / "examples" / "spy-parquet.yaml").read_text())
+    # Without what the piece does not speak of but could contradict.
+    if "model" in piece:
+        base["search"].pop("budget", None)
+    if "loggers" in piece:
+        piece["loggers"] = [one for one in piece["loggers"] if not (isinstance(one, dict) and one["use"] == "notify")]
+    (folder / "piece.yaml").write_text(yaml.safe_dump({**base, **piece}))
+    done = scalecore("check", str(folder / "piece.yaml"), folder=tmp_path)
+    assert (done.returncode, done.stderr) == (0, ""), path
