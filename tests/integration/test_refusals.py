@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,8 @@ def test_g52_changed_data_is_refused(study: Study, bars: Path) -> None:
     assert "[G52]" in message
     assert (study.folder / "data" / "values.npy").read_bytes() == prepared
     assert sorted(study.finished()) == [0]
+    shutil.rmtree(study.folder / "data")
+    assert "[G52]" in refused(study, "search.trials=2", code=5), "the journal remembers what the folder has lost"
 
 
 def test_a_folder_with_other_files_is_refused(study: Study) -> None:

@@ -175,6 +175,22 @@ def test_a_logger_is_swapped_by_one_line(study: Study, logger: str) -> None:
     assert not (study.folder / "tiny_all_trials.json").exists()
 
 
+def test_g02_the_best_value_has_an_interval(study: Study) -> None:
+    """Every record holds the block-bootstrap interval of its loss and accuracy, and the best is shown with it."""
+    done = study.run("search.trials=2")
+    assert done.returncode == 0, done.stderr
+    records = study.finished()
+    for record in records.values():
+        for name in ("val_loss", "accuracy"):
+            interval = record["best"]["intervals"][name]
+            assert interval["low"] < record["best"][name] < interval["high"]
+    best = min(records.values(), key=lambda record: record["value"])
+    interval = best["best"]["intervals"]["val_loss"]
+    shown = f"val_loss {best['value']:.4f} ({interval['low']:.4f} to {interval['high']:.4f})"
+    assert shown in done.stdout
+    assert shown in (study.folder / "tiny_study_summary.md").read_text()
+
+
 def test_several_slots_run_trials_side_by_side(study: Study) -> None:
     """With two slots two trials run at once, no forced trial is run twice, and the study reaches its total."""
     study.experiment["execution"]["slots"] = 2

@@ -12,6 +12,7 @@ __all__ = [
     "baseline_line",
     "best_baseline",
     "duration",
+    "interval",
     "origin_text",
     "parameters",
     "part_line",
@@ -25,7 +26,7 @@ __all__ = [
 def parameters(count: int) -> str:
     """`2.42M`, `226.8M`, `1.61B`, `71.9k`: three to four digits, enough to tell shapes of a budget apart."""
     for unit, suffix in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if count >= unit:
+        if count >= 0.99995 * unit:  # 999,999 is a million to the digits that are shown
             value = count / unit
             return f"{value:.2f}{suffix}" if value < 100 else f"{value:.1f}{suffix}"
     return str(count)
@@ -61,9 +62,13 @@ def baseline_line(baseline: Mapping[str, Any]) -> str:
     """`last_values  0.3260 (0.2980 to 0.3530)`: the validation loss with its 95 % interval, or why there is none."""
     if baseline["loss"] is None:
         return f"{baseline['name']:14} not available: {baseline['reason']}"
-    interval = baseline["loss_interval"]
-    width = f" ({interval['low']:.4f} to {interval['high']:.4f})" if interval else ""
+    width = interval(baseline["loss_interval"])
     return f"{baseline['name']:14} {baseline['loss']:.4f}{width}  {baseline['text']}"
+
+
+def interval(content: Mapping[str, Any] | None) -> str:
+    """` (0.2980 to 0.3530)`: a 95 % interval behind its number; nothing where there is none."""
+    return f" ({content['low']:.4f} to {content['high']:.4f})" if content else ""
 
 
 def best_baseline(data: Mapping[str, Any]) -> Mapping[str, Any] | None:

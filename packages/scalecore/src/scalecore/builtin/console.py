@@ -138,7 +138,10 @@ class ConsoleLogger(Logger):
         best = study.best
         if best is not None and best.value is not None:
             metric = study.experiment["objective"]["metric"]
-            self._print(f"best: trial {best.number}, {texts.shape(best.architecture)}, {metric} {best.value:.4f}")
+            width = texts.interval((best.best or {}).get("intervals", {}).get(metric))
+            self._print(
+                f"best: trial {best.number}, {texts.shape(best.architecture)}, {metric} {best.value:.4f}{width}"
+            )
             baseline = texts.best_baseline(study.plan["data"])
             if metric == "val_loss" and baseline is not None:
                 relation = "better than" if best.value < baseline["loss"] else "NOT better than"

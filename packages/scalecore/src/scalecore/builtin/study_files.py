@@ -85,6 +85,7 @@ def best_file(study: StudyView) -> dict[str, Any]:
             "budget": study.budget,
             "metric": study.experiment["objective"]["metric"],
             "best_value": best.value if best else None,
+            "intervals": (best.best or {}).get("intervals") if best else None,
             "best_trial": best.number if best else None,
             "best_params": {**best.architecture.values, **best.hyperparameters} if best else None,
             "architecture": architecture(best) if best else None,
@@ -98,16 +99,21 @@ def best_file(study: StudyView) -> dict[str, Any]:
 
 
 def all_trials(study: StudyView) -> list[dict[str, Any]]:
-    """`{experiment}_all_trials.json`: every trial, the completed ones by value, then the others by number."""
+    """`{experiment}_all_trials.json`: completed trials by value, collapsed ones behind, then the others."""
     return [plain(row(record)) for record in ranked(study)]
 
 
 def ranked(study: StudyView) -> list[TrialRecord]:
     sign = 1.0 if study.experiment["objective"]["direction"] == "minimize" else -1.0
 
-    def order(record: TrialRecord) -> tuple[bool, float, int]:
+    def order(record: TrialRecord) -> tuple[bool, bool, float, int]:
         valued = record.state is TrialState.COMPLETED and record.value is not None
-        return (not valued, sign * record.value if valued and record.value is not None else 0.0, record.number)
+        return (
+            not valued,
+            record.collapsed,
+            sign * record.value if valued and record.value is not None else 0.0,
+            record.number,
+        )
 
     return sorted(study.trials, key=order)
 
@@ -245,7 +251,10 @@ def summary_markdown(study: StudyView) -> str:
     if best["best_trial"] is None:
         lines += ["No trial has completed.", ""]
     else:
-        lines += [f"Best: trial {best['best_trial']} with {metric} {best['best_value']:.4f}.", ""]
+        interval = texts.interval((best["intervals"] or {}).get(metric))
+        lines += [f"Best: trial {best['best_trial']} with {metric} {best['best_value']:.4f}{interval}.", ""]
+        if best["collapsed"]:
+            lines += ["Every completed trial predicts a constant: this is no result [G09].", ""]
         lines += _table([best["architecture"] | {"origin": best["origin"]}])
         lines += _confusion(summary)
     lines += ["## Baselines, validation loss", "", *_table([_baseline_row(b) for b in best["baselines"]])]

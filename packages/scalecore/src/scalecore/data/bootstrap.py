@@ -17,7 +17,10 @@ import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
-__all__ = ["Interval", "block_length", "mean_interval", "metric_interval", "resampled_indices"]
+__all__ = ["BOOTSTRAP_SEED", "Interval", "block_length", "mean_interval", "metric_interval", "resampled_indices"]
+
+BOOTSTRAP_SEED = 0
+"""The same blocks for everything that is measured on one data set, so that the intervals can be compared."""
 
 MIN_BLOCKS = 5
 """With fewer blocks than these in a sample an interval says nothing, and there is none."""

@@ -12,6 +12,7 @@ from attrs import frozen
 
 from scalecore.data import folder as folders
 from scalecore.data.baselines import baselines
+from scalecore.data.bootstrap import BOOTSTRAP_SEED
 from scalecore.data.checks import check_panel, check_parts
 from scalecore.data.dates import stamp
 from scalecore.data.description import DataDescription
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from scalecore.data.panel import Panel
 
 __all__ = ["describe", "prepare"]
-
-BOOTSTRAP_SEED = 0
-"""The same blocks for every study, so that intervals of one data set can be compared."""
 
 
 @frozen(kw_only=True)

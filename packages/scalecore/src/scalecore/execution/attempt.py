@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from scalecore.config.structure import make_converter
+from scalecore.data.bootstrap import BOOTSTRAP_SEED, mean_interval
 from scalecore.data.windows import open_windows
 from scalecore.errors import RefusedError
 from scalecore.execution.lifeline import AttemptMonitor
@@ -53,6 +54,8 @@ def run_attempt(spec: Mapping[str, Any], monitor: AttemptMonitor) -> dict[str, A
     began_at = trainer.progress.total_steps
     ended = trainer.run(monitor)
     progress = trainer.progress
+    if progress.best is not None:
+        progress.best["intervals"] = intervals(trainer, overlap=spec["label_overlap"])
     return setup | {
         "state": ended,
         "reason": None,
@@ -134,6 +137,22 @@ def smoke(trainer: Trainer, hyperparameters: Hyperparameters, *, sampled: list[s
             guard="G23",
         )
     return {"state": "completed", "reason": None, "val_loss": loss}
+
+
+def intervals(trainer: Trainer, *, overlap: int) -> dict[str, Any]:
+    """95 % intervals of loss and accuracy at the best epoch, by the block bootstrap of the baselines (guard G02).
+
+    The same blocks for all trials of a data set, so that trials and baselines can be compared.
+    """
+    logits_NC, labels_N = trainer.best_logits_NC, trainer.validation.labels.cpu()
+    if logits_NC is None:
+        return {}
+    samples = {"val_loss": trainer.task.losses(logits_NC, labels_N).double()}
+    if trainer.task.name != "forecast":
+        predicted_N = logits_NC[:, 0] >= 0 if logits_NC.shape[1] == 1 else logits_NC.argmax(1)
+        samples["accuracy"] = (predicted_N.long() == labels_N.long()).double()
+    found = {name: mean_interval(one.numpy(), overlap=overlap, seed=BOOTSTRAP_SEED) for name, one in samples.items()}
+    return {name: None if interval is None else interval.to_json() for name, interval in found.items()}
 
 
 def pick_device(wanted: str) -> torch.device:

@@ -5,7 +5,7 @@
 | `spec.json` | driver | what to run; complete before the attempt is submitted |
 | `process.json` | attempt | its process id and start time, written first |
 | `control.json` | driver | what to do now: go_on, pause, stop, prune |
-| `progress.json` | attempt | phase, epoch and step, replaced at most twice a second: the sign of progress |
+| `progress.json` | attempt | phase, epoch, step, replaced twice a second and at each evaluation: the sign of progress |
 | `epochs.jsonl` | attempt | one line per epoch |
 | `checkpoint.pt`, `.json` | attempt | see `scalecore.training.checkpoint` |
 | `result.json` | attempt | how it ended, once, at its end; carries the attempt's id, which fences late results |

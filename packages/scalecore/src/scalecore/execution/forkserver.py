@@ -66,6 +66,10 @@ def become_attempt(folder: str, parent: int) -> NoReturn:
         from scalecore.execution.worker import main
 
         code = main(folder, parent=parent)
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

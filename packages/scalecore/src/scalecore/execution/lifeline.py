@@ -112,5 +112,7 @@ class AttemptMonitor:
         now = time.monotonic()
         if now - self._written >= PROGRESS_EVERY or phase == "evaluate":
             self._written = now
-            content = {"phase": phase, "epoch": epoch, "step": step}
+            # A pause is told with its length, so that a process that hangs in it can be told from one that waits.
+            waited = {"waited": round(now, 1)} if phase == "paused" else {}
+            content = {"phase": phase, "epoch": epoch, "step": step, **waited}
             write_json(self.folder.progress, content, durable=False, indent=None)

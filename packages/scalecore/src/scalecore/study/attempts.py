@@ -78,9 +78,7 @@ class RunningTrial:
         seen = self.folder.read_progress()
         if seen is None:
             return
-        place = (seen["phase"], seen["epoch"], seen["step"])
-        known = (self.progress.get("phase"), self.progress.get("epoch"), self.progress.get("step"))
-        if place != known or seen["phase"] == "paused":
+        if seen != self.progress:
             self.changed = now
         self.progress = seen
 
@@ -156,6 +154,7 @@ def attempt_spec(
             "outputs": plan.shape.outputs,
         },
         "task": plan.data.task,
+        "label_overlap": max(1, int(plan.data.target["horizon"])),
         "data": str(data),
         "seed": seed,
         "device": training.device,

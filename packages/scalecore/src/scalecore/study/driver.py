@@ -125,7 +125,7 @@ class Driver:
 
     def _adopt(self, asked: AskedTrial) -> None:
         """Take what the last attempt of an interrupted trial left; its result counts as if its driver saw it."""
-        if not asked.attempts or "ended" in asked.attempts[-1]:
+        if not asked.attempts:
             return
         last = asked.attempts[-1]
         running = RunningTrial(
@@ -138,8 +138,9 @@ class Driver:
         )
         running.cut = ("interrupted", "the driver ended before the attempt did")
         end = running.end(AttemptStatus(state="lost"))
-        self._record_end(running, end, seconds=(end.result or {}).get("seconds"))
-        if end.kind not in ("interrupted", "stopped"):
+        if "ended" not in last:
+            self._record_end(running, end, seconds=(end.result or {}).get("seconds"))
+        if end.result is not None and end.kind != "stopped":
             self.waiting.remove(asked)
             self._decide(running, end)
 
@@ -221,6 +222,10 @@ class Driver:
         if running is None:
             return False
         self.waiting.remove(asked)
+        # What is known of the machine already: a short trial may end before a slow monitor looks again.
+        for reading in self.plan.monitors.latest.values():
+            if reading.trial is None:
+                running.summary.add(reading)
         self._set_running([*self.running, running])
         self.session.tell(lambda logger: logger.trial_started(asked.number, asked.proposal, self.session.view()))
         return True

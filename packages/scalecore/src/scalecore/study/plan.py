@@ -15,7 +15,7 @@ from scalecore.config.load import LoadedExperiment, Resolved, to_plain
 from scalecore.data.description import DataDescription
 from scalecore.data.panel import Panel
 from scalecore.data.prepare import describe, prepare
-from scalecore.errors import DataError, ScalecoreError
+from scalecore.errors import DataError, PluginError, ScalecoreError
 from scalecore.files import plain
 from scalecore.protocols import DatasetContext, ModelFamily, MonitorContext, SearchContext, SearchStrategy
 from scalecore.readings import Demand, Finding
@@ -47,7 +47,7 @@ class Plan:
     versions: Mapping[str, str]
     """Of the code that decides results: it may not change unnoticed within a study (guard G26)."""
     companions: Mapping[str, str]
-    """Versions of loggers and monitors."""
+    """Versions of executor, loggers and monitors."""
     findings: Sequence[Finding]
     monitors: Monitors
 
@@ -124,7 +124,11 @@ def build_plan(loaded: LoadedExperiment, resolved: Resolved, *, folder: Path) ->
     """Read the data, enumerate the shapes, ask the monitors about `folder`. Writes nothing."""
     experiment = resolved.experiment
     family: ModelFamily = create("model", resolved.model)
-    parameters = declared(family.hyperparameters())
+    try:
+        parameters = declared(family.hyperparameters())
+    except ValueError as error:
+        model = resolved.model
+        raise PluginError(f"model {model.name!r} ({model.provider} {model.version}): {error}") from None
     check_hyperparameters(loaded, resolved, parameters)
 
     panel = _read_panel(resolved)
@@ -136,10 +140,13 @@ def build_plan(loaded: LoadedExperiment, resolved: Resolved, *, folder: Path) ->
     except Infeasible as error:
         loaded.fail([loaded.problem(error.path, str(error))])
     monitors = Monitors.create(resolved.monitors, MonitorContext(folder=folder))
-    # What decides results; loggers and monitors may be swapped in the middle of a study.
-    deciding = (resolved.dataset, resolved.model, resolved.search, resolved.executor)
+    # What decides results; executor, loggers and monitors may be swapped in the middle of a study.
+    deciding = (resolved.dataset, resolved.model, resolved.search)
     packages = ("scalecore", *(component.record.factory.__module__.partition(".")[0] for component in deciding))
-    companions = {component.provider: component.version for component in (*resolved.monitors, *resolved.loggers)}
+    companions = {
+        component.provider: component.version
+        for component in (resolved.executor, *resolved.monitors, *resolved.loggers)
+    }
     plan = Plan(
         resolved=resolved,
         experiment=to_plain(resolved),

@@ -57,6 +57,7 @@ def run_study(
         state = replay(read_journal(folder.journal)) if folder.journal.exists() else StudyState()
         _refuse_another_experiment(folder, state, to_plain(resolved))
         plan = build_plan(loaded, resolved, folder=folder.path)
+        _refuse_changed_data(folder, state, plan)
         _refuse_changed_code(folder, state, plan, allow_changed_code=allow_changed_code)
         _refuse_findings(plan.findings)
         # Nothing was written so far: what is refused leaves no trace.
@@ -76,9 +77,9 @@ def run_study(
     finally:
         if journal is not None:
             journal.close()
-        lock.release()
         if journal is None:
             _unmake(folder)
+        lock.release()
 
 
 def _make(folder: StudyFolder) -> None:
@@ -104,6 +105,7 @@ def _make(folder: StudyFolder) -> None:
 def _unmake(folder: StudyFolder) -> None:
     """Remove a folder that was made for a study that did not come about; one that holds anything stays."""
     if not folder.journal.exists():
+        folder.lease.unlink(missing_ok=True)
         folder.lock.unlink(missing_ok=True)
         with suppress(OSError):
             folder.path.rmdir()
@@ -138,6 +140,17 @@ def _refuse_another_experiment(folder: StudyFolder, state: StudyState, experimen
         )
 
 
+def _refuse_changed_data(folder: StudyFolder, state: StudyState, plan: Plan) -> None:
+    """The data must be the same to the last value, whatever became of the prepared copy in the folder (G52)."""
+    before = state.plan["data"]["fingerprint"] if state.plan else plan.data.fingerprint
+    if before != plan.data.fingerprint:
+        raise RefusedError(
+            f"{folder.path}: the data changed since the study began (fingerprint {before[:12]} -> "
+            f"{plan.data.fingerprint[:12]}); bring the old data back, or give another `output`",
+            guard="G52",
+        )
+
+
 def _refuse_changed_code(folder: StudyFolder, state: StudyState, plan: Plan, *, allow_changed_code: bool) -> None:
     """The code must be the same too, unless the user says that it may differ (G26)."""
     if not state.versions:
@@ -163,7 +176,7 @@ def _refuse_findings(findings: Sequence[Finding]) -> None:
 
 
 def _end_orphans(folder: StudyFolder, state: StudyState) -> None:
-    """Attempts of a driver that was killed end by themselves when its pipe closes; wait for them, and insist."""
+    """Attempts of a driver that was killed end by themselves when they lose their parent; wait, and insist."""
     deadline = time.monotonic() + ORPHAN_SECONDS
     for trial in state.unfinished:
         for index in range(len(trial.attempts)):

@@ -38,6 +38,7 @@ def study_status(folder: StudyFolder) -> dict[str, Any]:
             "counts": counts,
             "duplicates_avoided": state.duplicates_avoided,
             "metric": state.experiment["objective"]["metric"] if state.experiment else None,
+            "baseline": texts.best_baseline(state.plan["data"]) if state.plan else None,
             "best": None
             if best is None
             else {"number": best.number, "value": best.value, "shape": texts.shape(best.architecture)},
@@ -62,6 +63,8 @@ def status_lines(status: Mapping[str, Any]) -> list[str]:
     if status["best"]:
         best = status["best"]
         lines.append(f"best: {status['metric']} {best['value']:.4f}, trial {best['number']}, {best['shape']}")
+    if status["baseline"]:
+        lines.append(f"best baseline, val_loss: {' '.join(texts.baseline_line(status['baseline']).split())}")
     for trial in status["unfinished"]:
         place = f"{trial['phase']}, epoch {trial['epoch']} of {trial['epochs']}, step {trial['step']}"
         lines.append(f"trial {trial['number']}, attempt {trial['attempt']}: {place}; {trial['shape']}")

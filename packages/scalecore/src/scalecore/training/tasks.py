@@ -16,24 +16,24 @@ __all__ = ["Task", "task_named"]
 
 @frozen(kw_only=True)
 class Task:
-    """`loss_sum` is the sum over windows, so that means weigh every window alike whatever the batches were."""
+    """`losses` [windows] are of single windows, so that means weigh every window alike whatever the batches were."""
 
     name: str
-    loss_sum: Callable[[Tensor, Tensor], Tensor]
+    losses: Callable[[Tensor, Tensor], Tensor]
     metrics: Callable[[Tensor, Tensor], dict[str, Any]]
     required_metrics: tuple[str, ...]
 
 
-def _binary_loss(logits_BC: Tensor, labels_B: Tensor) -> Tensor:
-    return F.binary_cross_entropy_with_logits(logits_BC[:, 0], labels_B, reduction="sum")
+def _binary_losses(logits_BC: Tensor, labels_B: Tensor) -> Tensor:
+    return F.binary_cross_entropy_with_logits(logits_BC[:, 0], labels_B, reduction="none")
 
 
-def _multiclass_loss(logits_BC: Tensor, labels_B: Tensor) -> Tensor:
-    return F.cross_entropy(logits_BC, labels_B.long(), reduction="sum")
+def _multiclass_losses(logits_BC: Tensor, labels_B: Tensor) -> Tensor:
+    return F.cross_entropy(logits_BC, labels_B.long(), reduction="none")
 
 
-def _forecast_loss(outputs_BC: Tensor, labels_B: Tensor) -> Tensor:
-    return F.mse_loss(outputs_BC[:, 0], labels_B, reduction="sum")
+def _forecast_losses(outputs_BC: Tensor, labels_B: Tensor) -> Tensor:
+    return F.mse_loss(outputs_BC[:, 0], labels_B, reduction="none")
 
 
 _CLASSIFICATION = ("accuracy", "auc", "precision", "recall", "f1", "confusion_matrix", "predictions")
@@ -43,19 +43,19 @@ _TASKS: Mapping[str, Task] = {
     for task in (
         Task(
             name="binary",
-            loss_sum=_binary_loss,
+            losses=_binary_losses,
             metrics=lambda logits_NC, labels_N: binary_metrics(logits_NC[:, 0], labels_N),
             required_metrics=_CLASSIFICATION,
         ),
         Task(
             name="multiclass",
-            loss_sum=_multiclass_loss,
+            losses=_multiclass_losses,
             metrics=multiclass_metrics,
             required_metrics=_CLASSIFICATION,
         ),
         Task(
             name="forecast",
-            loss_sum=_forecast_loss,
+            losses=_forecast_losses,
             metrics=forecast_metrics,
             required_metrics=("mae", "rmse", "sign_accuracy", "r2", "predictions"),
         ),

@@ -133,7 +133,9 @@ class Trainer:
             state = self.progress
             started = time.monotonic()
             while state.step < self.steps_per_epoch:
+                asked = time.monotonic()
                 action = monitor.step(epoch=state.epoch, step=state.step, phase="train")
+                started += time.monotonic() - asked  # a pause is no training time
                 if action != "go_on" or self._due(saved):
                     state.epoch_seconds += time.monotonic() - started
                     if action != "prune":
@@ -165,7 +167,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         for micro_M in torch.split(indices_B, self.plan.micro_batch):
             x_MTF, y_M = self.train.batch(micro_M)
-            loss = self.task.loss_sum(self.module(x_MTF), y_M)
+            loss = self.task.losses(self.module(x_MTF), y_M).sum()
             # Divided by the windows of the whole step: a short last micro-batch, or a short last step, weighs what it
             # holds.
             torch.autograd.backward(loss / len(indices_B))
@@ -194,7 +196,7 @@ class Trainer:
         ):
             x_BTF, y_B = source.batch(indices_B)
             logits_BC = self.module(x_BTF)
-            total += self.task.loss_sum(logits_BC, y_B)
+            total += self.task.losses(logits_BC, y_B).sum()
             logits.append(logits_BC.float().cpu())
             labels.append(y_B.cpu())
         logits_NC = torch.cat(logits)
