@@ -290,6 +290,25 @@ def test_a_torn_journal_line_is_set_aside_and_said(study: Study) -> None:
     assert shown.returncode == 0
 
 
+@pytest.mark.parametrize("last", ["attempt_started", "attempt_ended"])
+def test_a_result_that_the_driver_did_not_live_to_record_counts(study: Study, last: str) -> None:
+    """The journal ends before the record of the last trial; its result is there: it is taken, and not trained again."""
+    study.experiment["search"]["trials"] = 2
+    assert study.run().returncode == 0
+    before = study.finished()
+    journal = study.folder / "journal.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    kinds = [(event["event"], event.get("number")) for event in study.events()]
+    journal.write_bytes(b"".join(lines[: kinds.index((last, 1)) + 1]))
+    assert sorted(study.finished()) == [0]
+    assert study.run().returncode == 0
+    after = study.finished()
+    assert [after[n]["versions"]["weights"] for n in (0, 1)] == [before[n]["versions"]["weights"] for n in (0, 1)]
+    assert after[1]["value"] == before[1]["value"]
+    assert [event["event"] for event in study.events()].count("attempt_started") == 2, "it was trained again"
+    check_whole(study)
+
+
 def test_derived_files_are_rebuilt(study: Study) -> None:
     """Deleted or torn, every derived file comes back from the journal when the study is run again."""
     assert study.run("search.trials=3").returncode == 0
