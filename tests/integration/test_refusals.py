@@ -316,6 +316,16 @@ def test_a_model_plugin_is_used_by_naming_it(study: Study) -> None:
     assert {record["architecture"]["values"]["width"] for record in study.finished().values()} <= {2, 4}
 
 
+def test_a_model_plugin_that_raises_while_planning_is_named(study: Study) -> None:
+    """A fault in the closed forms of a family is the plugin's: its distribution and the error, exit code 3."""
+    with_model(study, GOOD_NET)
+    source = study.root / "site" / "scalecore-mlp" / "scalecore_mlp.py"
+    source.write_text(source.read_text().replace("n = data.context * data.features", "n = data.rows"))
+    message = refused(study, code=3)
+    assert "model 'mlp' (scalecore-mlp 1.0) cannot tell its architectures: AttributeError:" in message
+    assert not study.folder.exists()
+
+
 def test_g03_a_sampled_hyperparameter_that_nobody_reads_is_refused(study: Study) -> None:
     """Found on the smoke step, before the study costs anything."""
     with_model(study, GOOD_NET.replace("hyperparameters['gain']; ", ""))

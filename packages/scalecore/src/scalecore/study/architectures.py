@@ -12,6 +12,7 @@ from typing import Any
 from attrs import frozen
 
 from scalecore.config.experiment import Budget
+from scalecore.errors import ScalecoreError
 from scalecore.protocols import ModelFamily
 from scalecore.space import Architecture, DataShape
 from scalecore.study.predicates import Predicate
@@ -22,7 +23,7 @@ GAP_SHARE = 0.10
 """A stretch of the budget's range without any shape is reported from this share of the budget on."""
 
 
-class Infeasible(Exception):
+class Infeasible(ScalecoreError):
     """No architecture is left, or a condition is none; `path` is the key of the experiment file that is at fault."""
 
     def __init__(self, path: tuple[str | int, ...], message: str) -> None:

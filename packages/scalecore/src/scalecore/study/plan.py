@@ -15,13 +15,13 @@ from scalecore.config.load import LoadedExperiment, Resolved, to_plain
 from scalecore.data.description import DataDescription
 from scalecore.data.panel import Panel
 from scalecore.data.prepare import describe, prepare
-from scalecore.errors import DataError, PluginError, ScalecoreError
+from scalecore.errors import DataError, ScalecoreError
 from scalecore.files import plain
 from scalecore.protocols import DatasetContext, ModelFamily, MonitorContext, SearchContext, SearchStrategy
 from scalecore.readings import Demand, Finding
 from scalecore.space import Architecture, DataShape, Hyperparameter, Value
 from scalecore.study.architectures import Grid, Infeasible, feasible_grid
-from scalecore.study.components import create
+from scalecore.study.components import create, of_plugin
 from scalecore.study.hardware import Monitors
 from scalecore.study.record import proposal_plain
 from scalecore.study.versions import code_versions
@@ -124,11 +124,8 @@ def build_plan(loaded: LoadedExperiment, resolved: Resolved, *, folder: Path) ->
     """Read the data, enumerate the shapes, ask the monitors about `folder`. Writes nothing."""
     experiment = resolved.experiment
     family: ModelFamily = create("model", resolved.model)
-    try:
+    with of_plugin("model", resolved.model, "cannot tell its hyper-parameters"):
         parameters = declared(family.hyperparameters())
-    except ValueError as error:
-        model = resolved.model
-        raise PluginError(f"model {model.name!r} ({model.provider} {model.version}): {error}") from None
     check_hyperparameters(loaded, resolved, parameters)
 
     panel = _read_panel(resolved)
@@ -136,7 +133,10 @@ def build_plan(loaded: LoadedExperiment, resolved: Resolved, *, folder: Path) ->
     shape = data.shape
     search = experiment.search
     try:
-        grid = feasible_grid(family, shape, budget=search.budget, tolerance=search.tolerance, exclude=search.exclude)
+        with of_plugin("model", resolved.model, "cannot tell its architectures"):
+            grid = feasible_grid(
+                family, shape, budget=search.budget, tolerance=search.tolerance, exclude=search.exclude
+            )
     except Infeasible as error:
         loaded.fail([loaded.problem(error.path, str(error))])
     monitors = Monitors.create(resolved.monitors, MonitorContext(folder=folder))
