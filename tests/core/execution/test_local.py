@@ -376,6 +376,23 @@ def test_a_dead_fork_server_is_noticed_by_the_next_submit_too(forking: LocalExec
     wait_for(lambda: gone(pid_of(folder)), "the end of the orphan")
 
 
+def test_a_fork_server_that_dies_while_it_is_asked_loses_the_attempt(
+    forking: LocalExecutor, attempt: Attempt, monkeypatch: Any
+) -> None:
+    """Killed between the look at it and the request, it breaks the pipe: the attempt is lost, and the study goes on."""
+    first = forking.submit(attempt("a").path)
+    assert until_over(forking, first).exit_code == 0
+    server = fork_server()
+    server.kill()
+    wait_for(lambda: server.status() == psutil.STATUS_ZOMBIE, "the server's death")
+    # The moment of the race: the executor has looked at the server before it died.
+    monkeypatch.setattr(forking._launcher, "_running_server", lambda: forking._launcher._server)
+    handle = forking.submit(attempt("b").path)
+    monkeypatch.undo()
+    assert forking.poll([handle])[0].state == "lost"
+    assert until_over(forking, forking.submit(attempt("c").path)).exit_code == 0
+
+
 def test_results_of_another_attempt_are_ignored(attempt: Attempt, tmp_path: Path) -> None:
     """A late result carries the id of the attempt that wrote it; a torn one counts as none."""
     folder = attempt("a")

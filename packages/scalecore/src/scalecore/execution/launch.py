@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -87,8 +88,10 @@ class ForkedProcesses:
         server = self._running_server()
         self._children[str(folder)] = _Child()
         assert server.stdin is not None
-        server.stdin.write(json.dumps({"folder": str(folder)}).encode() + b"\n")
-        server.stdin.flush()
+        # A server that died a moment ago does not read any more: its attempt is lost, as `status` will find. Written
+        # without a buffer, which would raise the same error again when the pipe is closed.
+        with suppress(BrokenPipeError):
+            os.write(server.stdin.fileno(), json.dumps({"folder": str(folder)}).encode() + b"\n")
 
     def status(self, folder: Path) -> AttemptStatus:
         self._listen()

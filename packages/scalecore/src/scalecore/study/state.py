@@ -43,7 +43,6 @@ class StudyState:
     trials: dict[int, AskedTrial] = field(factory=dict)
     hashes: dict[str, int] = field(factory=dict)
     duplicates_avoided: int = 0
-    runs: int = 0
     smoke: dict[str, Any] | None = None
     end: StudyEnd | None = None
     """How the last run ended; None while one is going on, or after one that was killed."""
@@ -55,7 +54,6 @@ class StudyState:
             case "study":
                 self.experiment, self.plan = event["experiment"], event["plan"]
             case "run_started":
-                self.runs += 1
                 self.versions, self.total, self.end = event["versions"], event["total"], None
             case "smoke":
                 self.smoke = dict(event)
