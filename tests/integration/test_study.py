@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from scalecore.study.predictions import trial_predictions
+from scalecore.study.record import record_from
+
 from .conftest import Study
 
 
@@ -64,7 +67,7 @@ def test_every_file_exists_and_agrees_with_the_journal(study: Study) -> None:
 def test_the_record_says_what_ran(study: Study) -> None:
     """Counted parameters, hyper-parameters as used, seed, data and code are in each record.
 
-    No checkpoint is left behind.
+    The logits of the best epoch are kept; no checkpoint is left behind.
     """
     assert study.run().returncode == 0
     (plan,) = (event["plan"] for event in study.events() if event["event"] == "study")
@@ -78,6 +81,11 @@ def test_the_record_says_what_ran(study: Study) -> None:
         assert record["data"]["fingerprint"] == plan["data"]["fingerprint"]
         assert record["data"]["target"]["hash"] == plan["data"]["target"]["hash"]
         assert {"scalecore", "scalecore-patchtst", "torch", "code", "weights"} <= set(record["versions"])
+        predictions = trial_predictions(study.folder, record_from(record))
+        assert predictions is not None
+        assert predictions.about["epoch"] == record["best"]["epoch"]
+        assert len(predictions) == record["data"]["split"]["parts"]["val"]["windows"]
+        assert predictions.losses().mean() == pytest.approx(record["best"]["val_loss"], rel=1e-6)
         assert record["memory"]["measured"] > 0
         assert record["throughput"] > 0
         assert len(record["learning_curve"]) == 2

@@ -129,6 +129,9 @@ class TrialRecord:
     best: Mapping[str, Any] | None = None
     last: Mapping[str, Any] | None = None
     learning_curve: Sequence[Epoch] = ()
+    predictions: Mapping[str, Any] | None = None
+    """Where the logits of the best epoch are kept, with checksum, epoch and windows; read them with
+    `scalecore.study.predictions.trial_predictions`."""
     data: Mapping[str, Any] = field(factory=dict)
     timings: Mapping[str, float] = field(factory=dict)
     throughput: float | None = None

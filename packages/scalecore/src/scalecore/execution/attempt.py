@@ -17,6 +17,7 @@ from scalecore.execution.lifeline import AttemptMonitor
 from scalecore.plugins.registry import load_registry
 from scalecore.space import DataShape
 from scalecore.training import checkpoint
+from scalecore.training.evaluated import write_best
 from scalecore.training.hyperparameters import Hyperparameters
 from scalecore.training.tasks import task_named
 from scalecore.training.trainer import Trainer, TrainingPlan
@@ -63,6 +64,7 @@ def run_attempt(spec: Mapping[str, Any], monitor: AttemptMonitor) -> dict[str, A
         "best": progress.best,
         "last": trainer.last,
         "learning_curve": progress.curve,
+        "predictions": write_best(trainer, Path(spec["data"]), monitor.folder.predictions),
         "steps": progress.total_steps,
         "steps_here": progress.total_steps - began_at,
         "epochs_ended": progress.epoch - 1,

@@ -8,6 +8,7 @@
 | `progress.json` | attempt | phase, epoch, step, replaced twice a second and at each evaluation: the sign of progress |
 | `epochs.jsonl` | attempt | one line per epoch |
 | `checkpoint.pt`, `.json` | attempt | see `scalecore.training.checkpoint` |
+| `predictions.npz` | attempt | validation logits of its best epoch, see `scalecore.data.predictions` |
 | `result.json` | attempt | how it ended, once, at its end; carries the attempt's id, which fences late results |
 | `log.txt` | attempt | standard output and error |
 """
@@ -68,6 +69,10 @@ class AttemptFolder:
         return self.path / "epochs.jsonl"
 
     @property
+    def predictions(self) -> Path:
+        return self.path / "predictions.npz"
+
+    @property
     def result(self) -> Path:
         return self.path / "result.json"
 
@@ -118,5 +123,5 @@ class AttemptFolder:
 
     def remove_checkpoints(self) -> None:
         """Delete what only an unfinished trial needs (guard G44)."""
-        for path in self.path.glob("checkpoint*"):
+        for path in (*self.path.glob("checkpoint*"), *self.path.glob("predictions*")):
             path.unlink(missing_ok=True)

@@ -20,6 +20,7 @@ from scalecore.study.dispatch import Dispatcher, DoesNotFit
 from scalecore.study.estimate import seconds_left
 from scalecore.study.intake import next_trial
 from scalecore.study.outcome import build_record, unstarted_record
+from scalecore.study.predictions import keep_predictions
 from scalecore.study.record import record_plain
 from scalecore.study.session import Session
 from scalecore.study.smoke import SmokeTest
@@ -332,7 +333,9 @@ class Driver:
         elif end.kind == "out_of_memory" and running.micro_batch > 1 and memory <= retry.out_of_memory:
             again = f"{end.reason}; tried again with a micro-batch of {running.micro_batch // 2}"
         else:
-            self._finish_trial(build_record(self.plan, running, end))
+            found = (end.result or {}).get("predictions")
+            kept = keep_predictions(self.session.folder, running.folder, number=asked.number, found=found)
+            self._finish_trial(build_record(self.plan, running, end, predictions=kept))
             return
         if self.end is None:
             self.session.message("warning", f"trial {asked.number}: {again}")

@@ -50,6 +50,10 @@ class StudyFolder:
     def hardware(self) -> Path:
         return self.path / "hardware.csv"
 
+    def predictions(self, number: int) -> Path:
+        """Validation logits of a finished trial's best epoch; see `scalecore.study.predictions`."""
+        return self.path / "predictions" / f"trial_{number:04d}.npz"
+
     @property
     def attempts(self) -> Path:
         return self.path / "attempts"

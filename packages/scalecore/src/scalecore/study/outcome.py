@@ -27,8 +27,10 @@ LEAK_SHARE = 0.5
 """A validation loss below this share of the constant prior's is better than this kind of data allows, until proven."""
 
 
-def build_record(plan: Plan, running: RunningTrial, end: AttemptEnd) -> TrialRecord:
-    """The record of a trial whose last attempt has just ended."""
+def build_record(
+    plan: Plan, running: RunningTrial, end: AttemptEnd, *, predictions: Mapping[str, Any] | None = None
+) -> TrialRecord:
+    """The record of a trial whose last attempt has just ended; `predictions` tells where its logits are kept."""
     asked, result = running.asked, end.result or {}
     state = STATE_OF.get(end.kind, TrialState.FAILED)
     value = result.get("value") if state in (TrialState.COMPLETED, TrialState.PRUNED) else None
@@ -56,6 +58,7 @@ def build_record(plan: Plan, running: RunningTrial, end: AttemptEnd) -> TrialRec
         best=result.get("best"),
         last=result.get("last"),
         learning_curve=result.get("learning_curve") or (),
+        predictions=predictions,
         data=_data_summary(plan),
         timings={
             "train_seconds": train_seconds,

@@ -189,18 +189,17 @@ class Trainer:
         """Mean loss, metrics and logits[windows, outputs] of a split, or of its first `limit` windows."""
         self.module.eval()
         count = len(source) if limit is None else min(limit, len(source))
-        total = torch.zeros((), dtype=self._real, device=self.device)
         logits, labels = [], []
         for indices_B in torch.split(
             torch.arange(count, device=self.device), max(EVALUATION_BATCH, self.plan.micro_batch)
         ):
             x_BTF, y_B = source.batch(indices_B)
-            logits_BC = self.module(x_BTF)
-            total += self.task.losses(logits_BC, y_B).sum()
-            logits.append(logits_BC.float().cpu())
+            logits.append(self.module(x_BTF).float().cpu())
             labels.append(y_B.cpu())
-        logits_NC = torch.cat(logits)
-        return float(total) / count, self.task.metrics(logits_NC, torch.cat(labels)), logits_NC
+        # From the logits that are kept, so that whoever computes the loss from them finds the same number.
+        logits_NC, labels_N = torch.cat(logits), torch.cat(labels)
+        loss = float(self.task.losses(logits_NC, labels_N).double().mean())
+        return loss, self.task.metrics(logits_NC, labels_N), logits_NC
 
     # --- epochs -----------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,57 @@
+"""The best epoch's logits of a trial with the identity of each window, ready to be kept."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scalecore.data.folder import read_description
+from scalecore.data.predictions import Predictions, write_predictions
+from scalecore.training.trainer import Trainer
+
+__all__ = ["best_predictions", "write_best"]
+
+
+def best_predictions(trainer: Trainer, data: Path) -> Predictions | None:
+    """Validation logits of the best epoch; `data` is the folder of prepared data. None before the first epoch.
+
+    Raises RuntimeError when their loss is not the one that the best epoch had: after a resumption, say, they would be
+    another epoch's.
+    """
+    logits_NC, best = trainer.best_logits_NC, trainer.progress.best
+    if logits_NC is None or best is None:
+        return None
+    source, description = trainer.validation, read_description(data)
+    labels_N, rows = source.labels.cpu(), source.ends.cpu().numpy()
+    loss = float(trainer.task.losses(logits_NC, labels_N).double().mean())
+    if not math.isclose(loss, best["val_loss"], rel_tol=1e-6, abs_tol=1e-9):
+        raise RuntimeError(
+            f"the logits kept for epoch {best['epoch']} have the loss {loss!r}, that epoch had {best['val_loss']!r}"
+        )
+    return Predictions(
+        outputs=logits_NC.numpy(),
+        labels=labels_N.numpy(),
+        times=np.load(data / "times.npy", mmap_mode="r", allow_pickle=False)[rows],
+        rows=rows,
+        about={
+            "part": "val",
+            "epoch": best["epoch"],
+            "task": trainer.task.name,
+            "data": description.fingerprint,
+            "target": description.target["hash"],
+            "horizon": description.target["horizon"],
+            "point": 0,
+        },
+    )
+
+
+def write_best(trainer: Trainer, data: Path, path: Path) -> dict[str, Any] | None:
+    """Store `best_predictions` as `path`: what the attempt's result says of the file, or None where there are none."""
+    predictions = best_predictions(trainer, data)
+    if predictions is None:
+        return None
+    digest = write_predictions(path, predictions)
+    return {"sha256": digest, "part": "val", "epoch": predictions.about["epoch"], "windows": len(predictions)}
