@@ -149,16 +149,18 @@ def _load(
 
 
 def _show_plan(loaded: LoadedExperiment, resolved: Resolved, *, as_json: bool) -> None:
-    from scalecore.study.layout import output_folder
+    from scalecore.study.layout import StudyFolder, output_folder
     from scalecore.study.plan import build_plan
     from scalecore.study.plan_text import plan_lines
+    from scalecore.study.preview import preview, state_of
 
     # Nothing is written: where there is no study folder yet, monitors look at the folder that would hold it.
     folder = output_folder(resolved.experiment)
+    state = state_of(StudyFolder(folder))
     while not os.path.isdir(folder):
         folder = folder.parent
     built: Plan = build_plan(loaded, resolved, folder=folder)
-    content: dict[str, Any] = built.plain()
+    content: dict[str, Any] = preview(built, state)
     if as_json:
         click.echo(json.dumps(content, indent=2, allow_nan=False))
     else:

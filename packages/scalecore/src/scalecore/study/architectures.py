@@ -62,7 +62,8 @@ class Grid:
             "gaps": [list(gap) for gap in self.gaps()],
             "dimensions": {name: list(values) for name, values in self.dimensions.items()},
             "architectures": [
-                {**a.values, "num_parameters": a.num_parameters, "flops": a.flops} for a in self.architectures
+                {**a.values, "id": a.id, "num_parameters": a.num_parameters, "flops": a.flops}
+                for a in self.architectures
             ],
         }
 

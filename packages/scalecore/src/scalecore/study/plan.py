@@ -99,7 +99,7 @@ class Plan:
             {
                 "name": self.resolved.experiment.name,
                 "data": self.data.to_json(),
-                "architectures": self.grid.plain(),
+                "architectures": self._grid_plain(micro_batch),
                 "planned": [proposal_plain(proposal) for proposal in self.strategy().planned()],
                 "trials": self.resolved.experiment.search.trials,
                 "space": self.experiment["search"].get("space", {}),
@@ -118,6 +118,13 @@ class Plan:
             }
         )
         return result
+
+    def _grid_plain(self, micro_batch: int) -> dict[str, Any]:
+        """The grid with the predicted memory of each shape."""
+        grid = self.grid.plain()
+        for one, content in zip(self.grid.architectures, grid["architectures"], strict=True):
+            content["memory"] = self.demand(one, micro_batch).memory
+        return grid
 
 
 def build_plan(loaded: LoadedExperiment, resolved: Resolved, *, folder: Path) -> Plan:

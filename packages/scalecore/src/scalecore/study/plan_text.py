@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scalecore import texts
+from scalecore.study.explain import explain_lines
 from scalecore.study.record import proposal_from
 
 __all__ = ["plan_lines"]
 
-MAX_SHAPES = 12
+MAX_SHAPES = 60
 
 
 def plan_lines(plan: Mapping[str, Any]) -> list[str]:
@@ -20,18 +21,19 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
         "",
         *_data(plan["data"]),
         "",
-        *_architectures(plan["architectures"]),
+        *_architectures(plan["architectures"], plan["forecast"]),
         "",
         *_planned(plan),
+        "",
+        *_search(plan),
         "",
         *_needs(plan),
         "",
         *_findings(plan["findings"]),
         "",
-        "What this plan cannot find out: the time per trial (measured from the first trial on), and whether the memory "
-        "of a real "
-        "step is as predicted (a smoke step on the smallest and the largest shape checks that the model trains, before "
-        "the study).",
+        "What this plan cannot find out: the time per trial (before a first trial was measured), and whether the "
+        "memory of a real step is as predicted (a smoke step on the smallest and the largest shape checks that the "
+        "model trains, before the study).",
     ]
 
 
@@ -57,7 +59,7 @@ def _data(data: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _architectures(grid: Mapping[str, Any]) -> list[str]:
+def _architectures(grid: Mapping[str, Any], forecast: Mapping[str, Any]) -> list[str]:
     shapes = grid["architectures"]
     lines = [f"Architectures: {grid['feasible']} feasible of {grid['legal']} legal ones"]
     if grid["budget"]:
@@ -72,17 +74,43 @@ def _architectures(grid: Mapping[str, Any]) -> list[str]:
     sizes: dict[int, list[Mapping[str, Any]]] = {}
     for shape in shapes:
         sizes.setdefault(shape["num_parameters"], []).append(shape)
+    names = list(grid["dimensions"])
+    lines.append("  parameters  of budget     memory       time  shape")
     for count, same in list(sizes.items())[:MAX_SHAPES]:
-        share = f" {count / grid['budget']:.0%}" if grid["budget"] else ""
-        names = [n for n in grid["dimensions"] if len({s[n] for s in same}) == 1]
-        described = " ".join(f"{name}={same[0][name]}" for name in names)
+        share = f"{count / grid['budget']:.1%}" if grid["budget"] else ""
+        described = " ".join(f"{name}={_values(same, name)}" for name in names)
         more = f" ({len(same)} shapes)" if len(same) > 1 else ""
-        lines.append(f"  {texts.parameters(count):>8}{share}  {described}{more}")
+        memory = texts.size(max(shape["memory"] for shape in same))
+        time = _time(forecast, same)
+        lines.append(f"  {texts.parameters(count):>10}  {share:>9}  {memory:>9}  {time:>9}  {described}{more}")
     if len(sizes) > MAX_SHAPES:
         lines.append(f"  ... and {len(sizes) - MAX_SHAPES} more sizes (all with --json)")
     for low, high in grid["gaps"]:
         lines.append(f"  gap: no shape has between {low:.0%} and {high:.0%} of the budget")
+    if forecast["trials"]:
+        lines.append(
+            f"  time: a trial of all {forecast['epochs']} epochs, from FLOPs and the speed of {forecast['trials']} "
+            "measured trials"
+        )
+    else:
+        lines.append("  time: not known before a trial of this study was measured")
     return lines
+
+
+def _values(shapes: Sequence[Mapping[str, Any]], name: str) -> str:
+    return "|".join(str(value) for value in sorted({shape[name] for shape in shapes}))
+
+
+def _time(forecast: Mapping[str, Any], shapes: Sequence[Mapping[str, Any]]) -> str:
+    known = [forecast["seconds"][shape["id"]] for shape in shapes]
+    slowest = max((seconds for seconds in known if seconds is not None), default=None)
+    return "not known" if slowest is None else texts.duration(slowest)
+
+
+def _search(plan: Mapping[str, Any]) -> list[str]:
+    if plan["search"]["last"] is None:
+        return ["Search so far: no trial yet"]
+    return ["Search so far, of the study in this folder:", *(f"  {line}" for line in explain_lines(plan["search"]))]
 
 
 def _planned(plan: Mapping[str, Any]) -> list[str]:

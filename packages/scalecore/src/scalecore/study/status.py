@@ -9,6 +9,7 @@ from scalecore import texts
 from scalecore.execution.folder import AttemptFolder
 from scalecore.files import plain
 from scalecore.study.estimate import seconds_left
+from scalecore.study.explain import explain_lines, explain_search
 from scalecore.study.journal import read_journal
 from scalecore.study.layout import StudyFolder
 from scalecore.study.lock import runner_of
@@ -37,6 +38,7 @@ def study_status(folder: StudyFolder) -> dict[str, Any]:
             "finished": len(records),
             "counts": counts,
             "duplicates_avoided": state.duplicates_avoided,
+            "search": explain_search(state.plan, state) if state.plan else None,
             "metric": state.experiment["objective"]["metric"] if state.experiment else None,
             "baseline": texts.best_baseline(state.plan["data"]) if state.plan else None,
             "best": None
@@ -70,8 +72,8 @@ def status_lines(status: Mapping[str, Any]) -> list[str]:
         lines.append(f"trial {trial['number']}, attempt {trial['attempt']}: {place}; {trial['shape']}")
     if status["state"] == "running":
         lines.append(f"time left: about {texts.duration(status['seconds_left'])}")
-    if status["duplicates_avoided"]:
-        lines.append(f"duplicates avoided: {status['duplicates_avoided']}")
+    if status["search"]:
+        lines += explain_lines(status["search"])
     lines += [f"degraded: {text}" for text in status["degraded"]]
     lines.append(f"folder: {status['folder']}")
     return lines

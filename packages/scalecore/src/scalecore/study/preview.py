@@ -1,0 +1,33 @@
+"""What `scalecore plan` shows: the plan, and beside it what the study in the folder, if there is one, says of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scalecore.space import middle
+from scalecore.study.explain import explain_search
+from scalecore.study.forecast import forecast
+from scalecore.study.journal import read_journal
+from scalecore.study.layout import StudyFolder
+from scalecore.study.plan import Plan
+from scalecore.study.state import StudyState, replay
+
+__all__ = ["preview", "state_of"]
+
+
+def preview(plan: Plan, state: StudyState) -> dict[str, Any]:
+    """The plan's JSON form with `search` (what was tried of it) and `forecast` (time of each shape)."""
+    content = plan.plain()
+    space = plan.resolved.experiment.search.space
+    epochs = int(plan.fixed["epochs"] if "epochs" in plan.fixed else middle(space["epochs"]))
+    windows = int(plan.data.parts["train"]["windows"])
+    return {
+        **content,
+        "search": explain_search(content, state),
+        "forecast": forecast(plan.grid.architectures, state.records, windows=windows, epochs=epochs),
+    }
+
+
+def state_of(folder: StudyFolder) -> StudyState:
+    """The study that the folder holds; an empty one where it holds none."""
+    return replay(read_journal(folder.journal)) if folder.journal.exists() else StudyState()

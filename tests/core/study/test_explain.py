@@ -1,0 +1,122 @@
+"""The search explained from plan and journal: forced list, phase, coverage, redirections, time of each shape."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scalecore.space import Architecture
+from scalecore.study.explain import explain_lines, explain_search
+from scalecore.study.forecast import forecast
+from scalecore.study.record import proposal_plain
+from scalecore.study.state import AskedTrial, StudyState
+from scalecore.trials import Origin, Proposal, TrialRecord, TrialState
+
+SHAPES = [(8, 1), (8, 2), (16, 1), (16, 2)]
+
+
+def shape(width: int, depth: int) -> Architecture:
+    count = width * width * depth
+    return Architecture(values={"width": width, "depth": depth}, num_parameters=count, flops=2 * count)
+
+
+def plan(*forced: Proposal) -> dict[str, Any]:
+    rows = [{**shape(*one).values, "num_parameters": 0, "flops": 0} for one in SHAPES]
+    grid = {"dimensions": {"width": [8, 16], "depth": [1, 2]}, "architectures": rows}
+    return {"architectures": grid, "planned": [proposal_plain(one) for one in forced]}
+
+
+def proposal(width: int, depth: int, **origin: Any) -> Proposal:
+    return Proposal(architecture=shape(width, depth), hyperparameters={"rate": 0.5}, origin=Origin(**origin))
+
+
+def record(number: int, one: Proposal, *, seconds: float | None = 10.0, epochs: int = 5) -> TrialRecord:
+    return TrialRecord(
+        number=number,
+        hash="",
+        seed=0,
+        state=TrialState.COMPLETED,
+        reason=None,
+        value=0.5,
+        origin=one.origin,
+        architecture=one.architecture,
+        hyperparameters=one.hyperparameters,
+        duration=seconds,
+        learning_curve=[{"epoch": epoch} for epoch in range(epochs)],
+    )
+
+
+def study(*proposals: Proposal, unfinished: int = 0) -> StudyState:
+    state = StudyState(duplicates_avoided=2)
+    for number, one in enumerate(proposals):
+        trial = AskedTrial(number=number, proposal=one, hyperparameters={}, hash=str(number), seed=0)
+        trial.record = record(number, one) if number < len(proposals) - unfinished else None
+        state.trials[number] = trial
+    return state
+
+
+FORCED = proposal(8, 1, kind="forced", label="width:min")
+MOVED = proposal(16, 1, kind="redirected", reason="it was tried", moved_from={"width": 8, "depth": 1, "rate": 0.5})
+
+
+def test_a_study_without_a_trial_is_explained() -> None:
+    """Everything is to come, and nothing is covered."""
+    search = explain_search(plan(FORCED), StudyState())
+    assert search["phase"] == "forced"
+    assert [(one["label"], one["state"], one["trial"]) for one in search["forced"]] == [("width:min", "to come", None)]
+    assert (search["coverage"]["tried"], search["coverage"]["feasible"], search["last"]) == (0, 4, None)
+    assert explain_search(plan(), StudyState())["phase"] == "not begun"
+
+
+def test_phase_origins_and_duplicates_are_told() -> None:
+    """The phase follows the last trial that tells it; a redirected one keeps the phase before it."""
+    startup = proposal(8, 2, kind="startup", reason="far away")
+    search = explain_search(plan(FORCED), study(FORCED, startup, MOVED, unfinished=1))
+    assert search["phase"] == "startup"
+    assert search["origins"] == {"forced": 1, "startup": 1, "redirected": 1}
+    assert search["duplicates_avoided"] == 2
+    assert search["forced"][0]["state"] == "completed"
+
+
+def test_g31_coverage_counts_real_trials_per_dimension_and_pair() -> None:
+    """Of each value and each pair of values how many architectures were tried; a replicate covers nothing new."""
+    again = proposal(8, 1, kind="replicate")
+    coverage = explain_search(plan(FORCED), study(FORCED, MOVED, MOVED, again))["coverage"]
+    assert (coverage["tried"], coverage["most_visits"]) == (2, 2)
+    assert coverage["dimensions"]["width"] == [
+        {"value": 8, "feasible": 2, "tried": 1, "trials": 1},
+        {"value": 16, "feasible": 2, "tried": 1, "trials": 2},
+    ]
+    assert [pair["untried"] for pair in coverage["pairs"]] == [[[8, 2], [16, 2]]]
+
+
+def test_why_the_last_trial_was_chosen_is_told() -> None:
+    """Its origin, the reason in words, and what the sampler had suggested."""
+    lines = explain_lines(explain_search(plan(FORCED), study(FORCED, MOVED)))
+    assert lines[-3:] == [
+        "last chosen: trial 1, redirected; width=16 depth=1 params=256",
+        "  because: it was tried",
+        "  moved from: width=8 depth=1 rate=0.5",
+    ]
+    assert "  width:min: completed, trial 0; width=8 depth=1 params=64" in lines
+
+
+def test_a_forced_design_that_failed_once_shows_its_result() -> None:
+    """Of two trials of one design the one that has a result speaks for it."""
+    state = study(FORCED, FORCED, unfinished=1)
+    assert explain_search(plan(FORCED), state)["forced"][0] == {
+        "label": "width:min",
+        "shape": "width=8 depth=1 params=64",
+        "architecture": {"width": 8, "depth": 1},
+        "state": "completed",
+        "trial": 0,
+    }
+
+
+def test_the_time_of_a_shape_follows_from_flops_and_measured_trials() -> None:
+    """Twice the operations take twice the time; without a measured trial the time is not known, never a number."""
+    small, large = shape(8, 1), shape(8, 2)
+    measured = [record(0, FORCED, seconds=10.0, epochs=5), record(1, FORCED, seconds=None)]
+    told = forecast([small, large], measured, windows=100, epochs=10)
+    assert told["trials"] == 1
+    assert {name: round(seconds, 6) for name, seconds in told["seconds"].items()} == {small.id: 20.0, large.id: 40.0}
+    assert forecast([small], [], windows=100, epochs=10)["seconds"] == {small.id: None}
