@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 VENV := .venv
-PACKAGES := scalecore scalecore-patchtst scalecore-optuna scalecore-hwmon scalecore-market
+PACKAGES := scalecore scalecore-patchtst scalecore-optuna scalecore-hwmon scalecore-market scalecore-analysis
 
 .PHONY: help install quickstart test clean
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from attrs import frozen
+from attrs import field, frozen
 
 from scalecore.readings import Admission, Demand, Finding, Reading, Verdict
 from scalecore.space import Architecture, ArchitectureSpace, DataShape, Distribution, Hyperparameter
@@ -292,18 +292,34 @@ class Executor(Protocol):
 
 @frozen(kw_only=True)
 class AnalysisResult:
-    """Tables (rows of plain values) and a JSON form; every number is computed from trial records (guard G13)."""
+    """What an analysis found: sentences, tables (rows of plain values) and a JSON form.
+
+    Every number is computed from trial records, which the result names (guard G13); what is missing is None.
+    `summary` is read first and `notes` last, by whoever reads the page; `data` is for programs. `files` holds further
+    files by name as text, for instance a page with figures; they are written beside the result.
+    """
 
     title: str
     tables: Mapping[str, Sequence[Mapping[str, Any]]]
     data: Mapping[str, Any]
+    summary: Sequence[str] = ()
     notes: Sequence[str] = ()
+    files: Mapping[str, str] = field(factory=dict)
 
 
 @runtime_checkable
 class Analysis(Protocol):
-    """From one or several studies to a result. Called by the command line, never during a study."""
+    """From studies to a result. Called by `scalecore analyze` in its own process, once, never during a run.
+
+    Nothing of a study may be changed, and nothing is written by the analysis: the core prints and stores what it
+    returns.
+    """
 
     def run(self, studies: Sequence[StudyView]) -> AnalysisResult:
-        """Compute the result; raise `DataError` where the studies cannot be compared, saying why."""
+        """Compute the result. `studies` are in the order of the command line, each one once; they may be running,
+        interrupted, or without a completed trial.
+
+        Raise `DataError` where there is nothing to compute, and `RefusedError` where the studies must not be compared,
+        saying why. Any other exception is told as the plugin's fault.
+        """
         ...

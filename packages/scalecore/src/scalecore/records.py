@@ -103,6 +103,10 @@ class ExecutorRecord(Record):
 
 @frozen(kw_only=True)
 class AnalysisRecord(Record):
-    """`factory(options)` returns an `Analysis`."""
+    """`factory(options)` returns an `Analysis`.
+
+    `studies` is the least number of studies that it can be given; 0 for one that can do without.
+    """
 
     factory: Callable[[Any], Analysis]
+    studies: int = 1

@@ -29,10 +29,10 @@ _PROVIDERS: Mapping[tuple[str, str], str] = MappingProxyType(
         ("logger", "tensorboard"): "scalecore-trackers",
         ("logger", "mlflow"): "scalecore-trackers",
         ("logger", "wandb"): "scalecore-trackers",
-        ("analysis", "summary"): "scalecore-analysis",
-        ("analysis", "coverage"): "scalecore-analysis",
-        ("analysis", "cross-budget"): "scalecore-analysis",
         ("analysis", "calibration"): "scalecore-analysis",
+        ("analysis", "coverage"): "scalecore-analysis",
+        ("analysis", "power"): "scalecore-analysis",
+        ("analysis", "results"): "scalecore-analysis",
         ("analysis", "scaling-law"): "scalecore-analysis",
     }
 )

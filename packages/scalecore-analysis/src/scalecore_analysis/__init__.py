@@ -1,0 +1,1 @@
+"""Analyses of scalecore studies. The entry point is `scalecore_analysis.plugin`."""

@@ -1,0 +1,59 @@
+"""Tables in Markdown that read well in a terminal too: columns aligned, every cell escaped."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+__all__ = ["cell", "escaped", "table"]
+
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The lines of a table, an empty line behind them; columns are the keys in the order in which they first occur.
+
+    Numbers stand at the right, missing values (None) are empty cells. `None.` without rows.
+    """
+    if not rows:
+        return ["None.", ""]
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    numeric = {name: all(_is_number(row.get(name)) for row in rows) for name in columns}
+    texts = [[escaped(name) for name in columns], *([cell(row.get(name)) for name in columns] for row in rows)]
+    widths = [max(3, *(len(line[index]) for line in texts)) for index in range(len(columns))]
+    lines = [
+        "| "
+        + " | ".join(
+            text.rjust(width) if numeric[name] else text.ljust(width)
+            for text, width, name in zip(line, widths, columns, strict=True)
+        )
+        + " |"
+        for line in texts
+    ]
+    rule = [f"{'-' * (width + 1)}{':' if numeric[n] else '-'}" for n, width in zip(columns, widths, strict=True)]
+    return [lines[0], "|" + "|".join(rule) + "|", *lines[1:], ""]
+
+
+def cell(value: Any) -> str:
+    """One value as a cell: four significant digits of a float, thousands parted in a large whole number."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return f"{value:,}" if abs(value) >= 10_000 else str(value)
+        case float():
+            return f"{value:.4g}"
+    return escaped(str(value))
+
+
+def escaped(text: str) -> str:
+    """`text` on one line, with nothing in it that Markdown, HTML in Markdown, or a terminal would obey."""
+    line = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in " ".join(text.split()))
+    return _TAG.sub(r"\\<", line).replace("|", "\\|")
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))

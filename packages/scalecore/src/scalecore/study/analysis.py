@@ -1,0 +1,149 @@
+"""Running an analysis, and its result as files: JSON for programs, Markdown for people, whatever else it has."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from scalecore import __version__, markdown
+from scalecore.config.plain import plain_value
+from scalecore.errors import DataError, ExperimentError, PluginError, RefusedError, ScalecoreError
+from scalecore.files import plain, utc_now, write_json, write_text
+from scalecore.plugins.registry import Registered
+from scalecore.protocols import Analysis, AnalysisResult
+from scalecore.records import AnalysisRecord
+from scalecore.study.layout import StudyFolder
+from scalecore.trials import StudyView
+
+__all__ = ["Analysed", "analyse", "output_folder_of", "result_json", "result_markdown", "write_result"]
+
+
+@frozen(kw_only=True)
+class Analysed:
+    """A result, and how it came about: by which analysis, under which options, of which studies."""
+
+    name: str
+    result: AnalysisResult
+    options: Mapping[str, Any]
+    studies: Sequence[Mapping[str, Any]]
+    versions: Mapping[str, str]
+    made: str
+
+
+def analyse(component: Registered, *, options: Any, studies: Sequence[StudyView]) -> Analysed:
+    """Let the analysis run. What it raises but the errors of scalecore is told as its plugin's fault."""
+    record = component.record
+    assert isinstance(record, AnalysisRecord)
+    if len(studies) < record.studies:
+        least = "a study" if record.studies == 1 else f"at least {record.studies} studies"
+        raise ExperimentError(
+            f"analysis {record.name!r} needs {least}: scalecore analyze {record.name} STUDY...; a study is its folder, "
+            "its experiment file, or a folder of studies"
+        )
+    # Before anything is computed: a study that runs may have finished another trial by the time it is read again.
+    sources = [_source(study) for study in studies]
+    try:
+        analysis: Analysis = record.factory(options)
+        result = analysis.run(studies)
+    except ScalecoreError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"analysis {record.name!r} ({component.provider} {component.version}) failed: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    return Analysed(
+        name=record.name,
+        result=result,
+        options=plain_value(options),
+        studies=sources,
+        versions={"scalecore": __version__, component.provider: component.version},
+        made=utc_now(),
+    )
+
+
+def output_folder_of(name: str, studies: Sequence[StudyView]) -> Path:
+    """Where a result goes that is given no place: `analyses/NAME` in the study's folder.
+
+    Of several studies in the folder that holds them all, and without any in the working directory.
+    """
+    if len(studies) == 1:
+        return studies[0].folder / "analyses" / name
+    parent = os.path.commonpath([study.folder.absolute() for study in studies]) if studies else ""
+    return Path(parent) / "analyses" / name
+
+
+def write_result(analysed: Analysed, folder: Path) -> list[Path]:
+    """Write `result.json`, `result.md` and the further files; each replaces an older one in one step.
+
+    Raises `RefusedError` where the folder cannot be written.
+    """
+    contents = {"result.md": result_markdown(analysed), **analysed.result.files}
+    if strange := [name for name in contents if Path(name).name != name or name.startswith(".")]:
+        raise DataError(f"analysis {analysed.name!r} gave a file {strange[0]!r}, which is no plain file name")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "result.json", result_json(analysed))
+        for name, text in contents.items():
+            write_text(folder / name, text)
+    except OSError as error:
+        raise RefusedError(f"{folder}: the result cannot be written: {error.strerror}; give another --output") from None
+    return [folder / name for name in ("result.json", *contents)]
+
+
+def result_markdown(analysed: Analysed) -> str:
+    """The page that is printed and stored."""
+    result = analysed.result
+    lines = [f"# {markdown.escaped(result.title)}", ""]
+    lines += [f"- {_study_text(study)}" for study in analysed.studies]
+    lines += [""] if analysed.studies else []
+    for sentence in result.summary:
+        lines += [markdown.escaped(sentence), ""]
+    for name, rows in result.tables.items():
+        lines += [f"## {markdown.escaped(name)}", "", *markdown.table(rows)]
+    if result.notes:
+        lines += ["## Notes", "", *(f"- {markdown.escaped(note)}" for note in result.notes), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def result_json(analysed: Analysed) -> dict[str, Any]:
+    """What `result.json` holds: strict JSON types."""
+    result = analysed.result
+    content: dict[str, Any] = plain(
+        {
+            "analysis": analysed.name,
+            **{name: getattr(result, name) for name in ("title", "summary", "tables", "data", "notes")},
+            "options": analysed.options,
+            "studies": analysed.studies,
+            "versions": analysed.versions,
+            "made": analysed.made,
+        }
+    )
+    return content
+
+
+def _source(study: StudyView) -> dict[str, Any]:
+    """What a result names of a study that it was computed from (guard G13): the journal as it was read."""
+    journal = StudyFolder(study.folder).journal
+    content = journal.read_bytes() if journal.exists() else b""
+    whole = content[: content.rfind(b"\n") + 1]
+    return {
+        "name": study.name,
+        "folder": str(study.folder),
+        "finished": len(study.trials),
+        "total": study.total,
+        "end": study.end,
+        "running": list(study.running),
+        "journal": {"lines": whole.count(b"\n"), "sha256": hashlib.sha256(whole).hexdigest()},
+    }
+
+
+def _study_text(study: Mapping[str, Any]) -> str:
+    state = "running" if study["running"] else (study["end"] or "interrupted")
+    name, folder = markdown.escaped(study["name"]), markdown.escaped(study["folder"])
+    return f"{name}: {study['finished']} of {study['total']} trials finished, {state}; {folder}"

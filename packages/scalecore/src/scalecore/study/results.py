@@ -1,0 +1,57 @@
+"""Studies as analyses see them: read from their folders, whether they are finished, running, interrupted or torn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from scalecore.errors import ExperimentError
+from scalecore.study.journal import read_journal
+from scalecore.study.layout import StudyFolder, find_study
+from scalecore.study.lock import runner_of
+from scalecore.study.state import replay
+from scalecore.trials import StudyView
+
+__all__ = ["find_studies", "read_studies", "read_study"]
+
+
+def read_study(folder: StudyFolder) -> StudyView:
+    """The study of a folder, from its journal alone. Takes no lock and changes nothing, so it works during a run.
+
+    A torn last line is passed over. `running` names the trials that are unfinished while somebody runs the study; of
+    one that was interrupted `total` tells how many are missing. Raises `StudyError` for a damaged journal, and
+    `ExperimentError` where a run ended before it had written what it would do.
+    """
+    state = replay(read_journal(folder.journal))
+    if not state.experiment:
+        raise ExperimentError(f"{folder.path}: the journal holds no study yet; start it with `scalecore run`")
+    return StudyView(
+        name=state.experiment["name"],
+        folder=folder.path,
+        experiment=state.experiment,
+        plan=state.plan,
+        total=state.total,
+        trials=tuple(state.records),
+        running=tuple(trial.number for trial in state.unfinished) if runner_of(folder) is not None else (),
+        duplicates_avoided=state.duplicates_avoided,
+        end=state.end,
+        degraded=tuple(state.degraded),
+    )
+
+
+def find_studies(path: Path) -> list[StudyFolder]:
+    """The study of a folder or an experiment file; or all studies that lie directly in a folder, by their names.
+
+    Raises `ExperimentError` where there is none.
+    """
+    if path.is_dir() and not StudyFolder(path).journal.exists():
+        inside = [StudyFolder(one) for one in sorted(path.iterdir()) if StudyFolder(one).journal.exists()]
+        if inside:
+            return inside
+    return [find_study(path)]
+
+
+def read_studies(paths: Iterable[Path]) -> list[StudyView]:
+    """The studies of all paths in their order; one that is named twice counts once."""
+    folders = {folder.path.resolve(): folder for path in paths for folder in find_studies(path)}
+    return [read_study(folder) for folder in folders.values()]

@@ -1,0 +1,113 @@
+"""Studies by hand: experiment and plan of a real one, a grid of two dimensions, made-up records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from scalecore.config.load import load_resolved
+from scalecore.plugins.registry import load_registry
+from scalecore.space import Architecture
+from scalecore.study.plan import build_plan
+from scalecore.trials import Origin, StudyView, TrialRecord, TrialState
+
+WIDTHS = (8, 16, 32)
+DEPTHS = (1, 2, 4)
+COLLAPSED = {"guard": "G09", "kind": "collapsed", "text": "predicts a constant"}
+
+
+def shape(width: int, depth: int, *, scale: int = 1) -> Architecture:
+    """An architecture of a family with two dimensions."""
+    values = {"width": width, "depth": depth}
+    return Architecture(values=values, num_parameters=scale * width * width * depth, flops=7 * width * depth)
+
+
+def trial(number: int, value: float | None = None, **changes: Any) -> TrialRecord:
+    """A completed trial, or one of another `state`; without a value unless one is given."""
+    state = TrialState(changes.pop("state", "completed"))
+    line = {"epoch": 2, "val_loss": value, "train_loss": 0.5, "accuracy": 0.7, "auc": 0.6}
+    best = line if state is TrialState.COMPLETED else None
+    content: dict[str, Any] = {
+        "number": number,
+        "hash": f"hash-{number}",
+        "seed": 100 + number,
+        "state": state,
+        "reason": None if best else f"{state} for a test",
+        "value": value,
+        "origin": Origin(kind="sampled"),
+        "architecture": shape(WIDTHS[number % 3], DEPTHS[number // 3 % 3]),
+        "hyperparameters": {"learning_rate": 0.001 * (number + 1), "epochs": (10, 20)[number % 2]},
+        "duration": 60.0,
+        "best": best,
+        "last": line if best else None,
+        "learning_curve": [line] if best else [],
+        **changes,
+    }
+    return TrialRecord(**content)
+
+
+@pytest.fixture(scope="session")
+def planned(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Experiment and plan of a real study, as plain JSON types."""
+    root = tmp_path_factory.mktemp("study")
+    close = np.exp(np.cumsum(np.random.default_rng(3).normal(0, 0.01, 1600)))
+    rows = [f"{day},{price}" for day, price in zip(np.datetime64("2015-01-01") + np.arange(1600), close, strict=True)]
+    (root / "walk.csv").write_text("\n".join(["Date,Close", *rows]))
+    target = {"kind": "direction", "horizon": 2}
+    experiment = {
+        "name": "walk",
+        "dataset": {"use": "parquet", "path": "walk.csv", "features": ["Close"], "target": target, "context": 4},
+        "model": "linear",
+        "search": {"use": "random", "trials": 9},
+    }
+    (root / "experiment.yaml").write_text(yaml.safe_dump(experiment))
+    loaded, resolved = load_resolved(root / "experiment.yaml", registry=load_registry(no_plugins=True))
+    plan = build_plan(loaded, resolved, folder=root)
+    return dict(plan.experiment), plan.plain()
+
+
+@pytest.fixture
+def study(planned: tuple[dict[str, Any], dict[str, Any]], tmp_path: Path) -> Callable[..., StudyView]:
+    """Make a study of these records: `study([trial(0, 0.7)], name="other", budget="2M")`."""
+    experiment, plan = planned
+
+    def make(
+        records: Sequence[TrialRecord],
+        *,
+        name: str = "walk",
+        budget: str | None = "1k",
+        data: dict[str, Any] | None = None,
+        space: dict[str, Any] | None = None,
+        **changes: Any,
+    ) -> StudyView:
+        space = space or {"learning_rate": {"log_uniform": [1e-4, 0.1]}, "epochs": {"choice": [10, 20]}}
+        grid = [shape(width, depth) for width in WIDTHS for depth in DEPTHS]
+        architectures = {
+            "feasible": len(grid),
+            "budget": 1000,
+            "range": [0, 5000],
+            "gaps": [[0.6, 1.1]],
+            "dimensions": {"width": list(WIDTHS), "depth": list(DEPTHS)},
+            "architectures": [{**a.values, "num_parameters": a.num_parameters, "flops": a.flops} for a in grid],
+        }
+        content: dict[str, Any] = {
+            "name": name,
+            "folder": tmp_path / name,
+            "experiment": {
+                **experiment,
+                "name": name,
+                "search": {**experiment["search"], "budget": budget, "space": space},
+            },
+            "plan": {**plan, "space": space, "architectures": architectures, "data": {**plan["data"], **(data or {})}},
+            "total": 9,
+            "trials": tuple(records),
+            **changes,
+        }
+        return StudyView(**content)
+
+    return make

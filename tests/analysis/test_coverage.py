@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from scalecore.trials import Origin, StudyView
+from scalecore_analysis.coverage import CoverageAnalysis
+from scalecore_analysis.options import CoverageOptions
+
+from .conftest import shape, trial
+
+Make = Callable[..., StudyView]
+
+
+@pytest.fixture
+def covered(study: Make) -> dict[str, Any]:
+    """Five trials, one failed, one redirected, one a replicate of another, on 3 of 9 shapes."""
+    records = [
+        trial(0, 0.5, architecture=shape(8, 1), hyperparameters={"learning_rate": 1e-4, "epochs": 10}),
+        trial(1, 0.4, architecture=shape(8, 1), hyperparameters={"learning_rate": 0.01, "epochs": 10}),
+        trial(2, 0.6, architecture=shape(8, 1), hyperparameters={"learning_rate": 0.01, "epochs": 10}),
+        trial(3, state="failed", architecture=shape(16, 1)),
+        trial(4, 0.7, architecture=shape(8, 4), origin=Origin(kind="redirected")),
+    ]
+    result = CoverageAnalysis(CoverageOptions(bins=3)).run([study(records, duplicates_avoided=2)])
+    return dict(result.data["walk"])
+
+
+def test_architectures_cells_and_repeats_are_counted(covered: dict[str, Any]) -> None:
+    """A failed trial has visited its shape; the same point under another seed is a repeat; failures count."""
+    assert covered["overview"] == {
+        "trials": 5,
+        "of": 9,
+        "feasible architectures": 9,
+        "tried": 3,
+        "share": pytest.approx(1 / 3),
+        "cells": 9,
+        "cells tried": 3,
+        "same point again": 1,
+        "duplicates avoided": 2,
+        "redirected": 1,
+        "best on an edge": True,
+    }
+    assert covered["repeated"] == [
+        {"architecture": "width=8,depth=1", "trials": 3, "different points": 2, "numbers": "0, 1, 2"}
+    ]
+
+
+def test_marginal_and_pairwise_coverage(covered: dict[str, Any]) -> None:
+    """Each value of each dimension with its feasible shapes and trials; pairs of values that occur together."""
+    marginal = {(row["dimension"], row["value"]): row for row in covered["marginal"]}
+    assert marginal["width", 8] | {"dimension": "", "value": 0} == {
+        "dimension": "",
+        "value": 0,
+        "feasible": 3,
+        "tried": 2,
+        "trials": 4,
+        "completed": 4,
+    }
+    assert marginal["width", 16]["completed"] == 0
+    assert marginal["width", 32]["trials"] == marginal["depth", 2]["trials"] == 0
+    assert covered["pairwise"] == [{"pair": "width, depth", "feasible": 9, "tried": 3, "share": pytest.approx(1 / 3)}]
+
+
+def test_parts_of_a_range_are_cut_on_its_own_scale(covered: dict[str, Any]) -> None:
+    """Each third of a logarithmic range is a decade; the widest gap is that from 1e-4 to 4e-3."""
+    by_name = {row["name"]: row for row in covered["hyperparameters"]}
+    assert by_name["learning_rate"]["parts"] == 3
+    assert by_name["learning_rate"]["tried"] == 3
+    assert by_name["learning_rate"]["widest gap"] == pytest.approx(1.602 / 3, abs=1e-3)
+    assert by_name["epochs"]["parts"] == by_name["epochs"]["tried"] == 2
+
+
+def test_an_optimum_on_an_edge_is_named(covered: dict[str, Any]) -> None:
+    """The best trial is at the minimum of both dimensions and of a choice, and inside of the learning rate's range."""
+    assert {row["name"]: row["on edge"] for row in covered["edges"]} == {
+        "width": "at its minimum",
+        "depth": "at its minimum",
+        "learning_rate": None,
+        "epochs": "at its minimum",
+    }
+    assert {row["trial"] for row in covered["edges"]} == {1}
+
+
+def test_gaps_are_given_in_parameters(covered: dict[str, Any]) -> None:
+    """The plan keeps them as shares of the budget."""
+    assert covered["gaps"] == [{"from": 600.0, "to": 1100.0, "share of budget": "60% to 110%"}]
+
+
+def test_a_study_without_any_trial_is_covered_by_nothing(study: Make) -> None:
+    """No number is made up where there is none."""
+    result = CoverageAnalysis(CoverageOptions()).run([study([])])
+    overview = result.data["walk"]["overview"]
+    assert (overview["tried"], overview["share"], overview["best on an edge"]) == (0, 0.0, None)
+    assert result.data["walk"]["edges"] == []
+    assert result.summary[0].endswith("No trial has completed.")
+
+
+def test_studies_of_one_name_are_told_apart(study: Make, tmp_path: Any) -> None:
+    """By their folders."""
+    first, second = study([trial(0, 0.5)], folder=tmp_path / "a"), study([trial(0, 0.5)], folder=tmp_path / "b")
+    result = CoverageAnalysis(CoverageOptions()).run([first, second])
+    assert list(result.data) == [f"walk ({tmp_path / 'a'})", f"walk ({tmp_path / 'b'})"]
