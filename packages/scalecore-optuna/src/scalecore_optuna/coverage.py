@@ -41,11 +41,17 @@ class Tried:
 
 @frozen(kw_only=True)
 class Settled:
-    """Where a suggestion ended up; `moved_from` and `reason` are None where it just went to the nearest one."""
+    """Where a suggestion ended up; the rest is None where it just went to the nearest architecture.
+
+    `moved_from` holds all parameters as suggested, `moved_to` those that differ now, `rule` why: `coverage`, `running`,
+    `repeat` or `variation`.
+    """
 
     architecture: Architecture
     hyperparameters: dict[str, Any]
     moved_from: Mapping[str, Value] | None = None
+    moved_to: Mapping[str, Value] | None = None
+    rule: str | None = None
     reason: str | None = None
 
 
@@ -127,13 +133,17 @@ class Coverage:
         architecture, settled = next(self._candidates(order, hyperparameters, tried), (first, hyperparameters))
         if architecture is home and settled == hyperparameters:
             return Settled(architecture=home, hyperparameters=hyperparameters)
+        rule = "variation"
         if repeat:
+            rule = "repeat"
             reason = f"exactly this was tried before at {first.id}"
         elif architecture is first is not home:
             times = int(visits[np.argmin(distances)])
             often = "once" if times == 1 else f"{times} times"
+            rule = "coverage"
             reason = f"{home.id} was tried {often}; this is the nearest that was tried less"
             if running[np.argmin(distances)]:
+                rule = "running"
                 reason = f"{home.id} is running; this is the nearest that is not"
         else:
             reason = f"{first.id} was tried with nearly the same {' and '.join(self._near)}"
@@ -144,10 +154,14 @@ class Coverage:
                 if value != hyperparameters[name]
             ]
             reason += "; " + ", ".join(changes)
+        before = {**home.values, **hyperparameters}
+        after = {**architecture.values, **settled}
         return Settled(
             architecture=architecture,
             hyperparameters=settled,
-            moved_from={**home.values, **hyperparameters},
+            moved_from=before,
+            moved_to={name: value for name, value in after.items() if value != before[name]},
+            rule=rule,
             reason=reason,
         )
 

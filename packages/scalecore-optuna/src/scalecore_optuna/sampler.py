@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["MOVED", "ArchitecturalSampler", "declared_distributions"]
 
 MOVED = "scalecore:moved"
-"""The system attribute of a moved trial: `{"from": parameters, "reason": words}`."""
+"""The system attribute of a moved trial: `{"from": parameters, "to": what changed, "rule": ..., "reason": ...}`."""
 
 WIDEST = 65_536
 """A dimension is declared from 1 to here whatever the grid is today, so that no change of the grid breaks a study."""
@@ -78,7 +78,12 @@ class ArchitecturalSampler(BaseSampler):
         settled = self.coverage.settle(params, self.tried(study))
         if settled.moved_from is not None:
             # Optuna's own samplers write their attributes in this way too; there is no public one.
-            moved = {"from": dict(settled.moved_from), "reason": settled.reason}
+            moved = {
+                "from": dict(settled.moved_from),
+                "to": dict(settled.moved_to or {}),
+                "rule": settled.rule,
+                "reason": settled.reason,
+            }
             study._storage.set_trial_system_attr(trial._trial_id, MOVED, moved)
         return {**params, **settled.architecture.values, **settled.hyperparameters}
 

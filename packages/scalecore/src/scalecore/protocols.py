@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from attrs import field, frozen
 
+from scalecore.explanation import Explanation
 from scalecore.readings import Admission, Demand, Finding, Reading, Verdict
 from scalecore.space import Architecture, ArchitectureSpace, DataShape, Distribution, Hyperparameter
 from scalecore.trials import Epoch, Outcome, Progress, Proposal, RestoredTrial, StudyView, TrialRecord
@@ -30,6 +31,7 @@ __all__ = [
     "DatasetContext",
     "Executor",
     "ExecutorContext",
+    "Explains",
     "HardwareMonitor",
     "HyperparameterReader",
     "Logger",
@@ -147,7 +149,12 @@ class SearchStrategy(Protocol):
         ...
 
     def restore(self, trials: Sequence[RestoredTrial]) -> None:
-        """All trials of the journal in the order of their numbers; unfinished ones will be told later."""
+        """All trials of the journal in the order of their numbers; unfinished ones will be told later.
+
+        A study may go on with other architectures, another space or another total: trials of earlier that fit today's
+        context count as if they had been asked for by this strategy. What does not fit must not raise; a strategy that
+        explains itself names it in `left_out`. Either way the number is taken, and a `tell` may follow.
+        """
         ...
 
     def ask(self, number: int) -> Proposal | None:
@@ -164,6 +171,19 @@ class SearchStrategy(Protocol):
 
     def should_prune(self, number: int, *, epoch: int, value: float) -> bool:
         """Whether a running trial shall end now; `value` is the objective after `epoch`, which counts from 1."""
+        ...
+
+
+@runtime_checkable
+class Explains(Protocol):
+    """What a search strategy may have besides, so that `scalecore plan` and `scalecore status` explain the search."""
+
+    def explain(self) -> Explanation:
+        """The search as it stands: before the first trial, after `restore`, or at any time of a run.
+
+        Called in the driver, or by a command that only reads, with a fresh strategy after `restore`. Changes nothing
+        that a later `ask` depends on.
+        """
         ...
 
 

@@ -51,14 +51,17 @@ class StudyEnd(StrEnum):
 class Origin:
     """Where a trial comes from.
 
-    `label` names a forced design (`d_model:min+n_layers:max`); `moved_from` holds what the sampler had suggested where
-    coverage or variation moved it, and `reason` tells in words why this point was chosen.
+    `label` names a forced design (`d_model:min+n_layers:max`), and `reason` tells in words why this point was chosen.
+    Where a rule of the strategy moved what its sampler had suggested, `moved_from` holds all parameters as suggested,
+    `moved_to` those that differ in the trial, and `rule` names it (`coverage`, `running`, `repeat`, `variation`).
     """
 
-    kind: Literal["forced", "startup", "sampled", "redirected", "replicate"]
+    kind: Literal["forced", "startup", "sampled", "redirected", "replicate", "imported"]
     label: str | None = None
     reason: str | None = None
     moved_from: Mapping[str, Value] | None = None
+    moved_to: Mapping[str, Value] | None = None
+    rule: str | None = None
 
 
 @frozen(kw_only=True)

@@ -42,6 +42,8 @@ def trial_file(record: TrialRecord) -> dict[str, Any]:
                 "label": record.origin.label,
                 "reason": record.origin.reason,
                 "moved_from": record.origin.moved_from,
+                "moved_to": record.origin.moved_to,
+                "rule": record.origin.rule,
             },
             "user_attrs": {
                 "learning_curve": record.learning_curve,

@@ -11,7 +11,7 @@ from scalecore.files import plain
 from scalecore.space import Architecture
 from scalecore.trials import Origin, Proposal, TrialRecord, TrialState
 
-__all__ = ["architecture_from", "proposal_from", "proposal_plain", "record_from", "record_plain"]
+__all__ = ["architecture_from", "origin_from", "proposal_from", "proposal_plain", "record_from", "record_plain"]
 
 
 def record_plain(record: TrialRecord) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def record_from(content: Mapping[str, Any]) -> TrialRecord:
     known = {field.name for field in attrs.fields(TrialRecord)}
     values = {name: value for name, value in content.items() if name in known}
     values["state"] = TrialState(values["state"])
-    values["origin"] = Origin(**values["origin"])
+    values["origin"] = origin_from(values["origin"])
     values["architecture"] = architecture_from(values["architecture"])
     return TrialRecord(**values)
 
@@ -41,8 +41,14 @@ def proposal_from(content: Mapping[str, Any]) -> Proposal:
     return Proposal(
         architecture=architecture_from(content["architecture"]),
         hyperparameters=content["hyperparameters"],
-        origin=Origin(**content["origin"]),
+        origin=origin_from(content["origin"]),
     )
+
+
+def origin_from(content: Mapping[str, Any]) -> Origin:
+    """The origin that `attrs.asdict` stored; fields of a later version are passed over."""
+    known = {field.name for field in attrs.fields(Origin)}
+    return Origin(**{name: value for name, value in content.items() if name in known})
 
 
 def architecture_from(content: Mapping[str, Any]) -> Architecture:

@@ -1,0 +1,72 @@
+"""How the strategy explains itself: forced designs, coverage of dimensions and pairs, moves, the last choice."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from scalecore.explanation import Covered, ForcedDesign, LastChoice
+from scalecore_optuna.forced import explain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from scalecore_optuna.forced import Design
+    from scalecore_optuna.grid import Grid
+    from scalecore_optuna.ledger import Known
+
+__all__ = ["covered", "forced_designs", "last_choice", "moved"]
+
+
+def covered(grid: Grid, trials: Iterable[Known]) -> tuple[Covered, ...]:
+    """Visits of architectures, then of each dimension that varies, then of each pair of these."""
+    shapes = [trial.architecture for trial in trials]
+    varying = [name for name in grid.names if len(grid.values[name]) > 1]
+    visits = Counter(shape.id for shape in shapes)
+    result = [Covered(of=(), visits={shape.id: visits[shape.id] for shape in grid.architectures})]
+    for names in (*((name,) for name in varying), *itertools.combinations(varying, 2)):
+        columns = [grid.names.index(name) for name in names]
+        counts = Counter(tuple(shape.values[name] for name in names) for shape in shapes)
+        feasible = sorted({tuple(key[column] for column in columns) for key in grid.keys})
+        result.append(Covered(of=names, visits={" x ".join(map(str, cell)): counts[cell] for cell in feasible}))
+    return tuple(result)
+
+
+def forced_designs(designs: Sequence[Design], trials: Mapping[int, Known]) -> tuple[ForcedDesign, ...]:
+    """Each design with the trials that ran it."""
+    result = []
+    for design in designs:
+        numbers = tuple(
+            number
+            for number, trial in sorted(trials.items())
+            if trial.origin.kind == "forced" and trial.architecture is design.architecture
+        )
+        outcome = trials[numbers[-1]].outcome if numbers else None
+        state = "planned" if not numbers else "running" if outcome is None else str(outcome.state)
+        result.append(
+            ForcedDesign(
+                label=design.label,
+                architecture=design.architecture,
+                reason=explain(design.label, design.architecture.values),
+                trials=numbers,
+                state=state,
+            )
+        )
+    return tuple(result)
+
+
+def moved(trials: Iterable[Known]) -> dict[str, int]:
+    """How many suggestions each rule moved; `other` where an older record does not tell the rule."""
+    return dict(Counter(trial.origin.rule or "other" for trial in trials if trial.origin.moved_from is not None))
+
+
+def last_choice(trials: Mapping[int, Known]) -> LastChoice | None:
+    """The trial with the highest number."""
+    if not trials:
+        return None
+    number = max(trials)
+    trial = trials[number]
+    return LastChoice(
+        number=number, architecture=trial.architecture, hyperparameters=trial.hyperparameters, origin=trial.origin
+    )
