@@ -23,7 +23,7 @@ def test_an_example_passes_the_check(path: Path) -> None:
     """As a user would check it, wherever he stands."""
     done = scalecore("check", str(path), folder=ROOT)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith(f"{path}: ok\n")
+    assert done.stdout.startswith(f"{path}: ok")
 
 
 def test_the_experiment_file_of_the_readme_passes_the_check(tmp_path: Path) -> None:

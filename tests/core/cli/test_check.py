@@ -20,6 +20,7 @@ def test_a_right_file(invoke: Any, mine: str) -> None:
         "  execution my-rack (acme 1.2)\n"
         "  monitors  none\n"
         "  loggers   my-logger (acme 1.2)\n"
+        "  analyses  none\n"
     )
 
 
@@ -59,7 +60,7 @@ def test_swapping_a_logger_is_one_line(invoke: Any, mine: str, fake_plugin: Any)
     text = Path(mine).read_text()
     Path(mine).write_text(text.replace("loggers: [my-logger]", "loggers: [pigeon]"))
 
-    assert invoke("check", mine).stdout.splitlines()[-1] == "  loggers   pigeon (loft 3.0)"
+    assert invoke("check", mine).stdout.splitlines()[-2] == "  loggers   pigeon (loft 3.0)"
 
 
 def test_json_of_a_right_file(invoke: Any, mine: str) -> None:
@@ -69,6 +70,7 @@ def test_json_of_a_right_file(invoke: Any, mine: str) -> None:
     assert json.loads(result.stdout) == {
         "file": "mine.yaml",
         "ok": True,
+        "studies": [],
         "components": {
             "dataset": [{"use": "my-table", "provider": "acme", "version": "1.2"}],
             "model": [{"use": "my-model", "provider": "acme", "version": "1.2"}],
@@ -76,6 +78,7 @@ def test_json_of_a_right_file(invoke: Any, mine: str) -> None:
             "execution": [{"use": "my-rack", "provider": "acme", "version": "1.2"}],
             "monitors": [],
             "loggers": [{"use": "my-logger", "provider": "acme", "version": "1.2"}],
+            "analyses": [],
         },
     }
 

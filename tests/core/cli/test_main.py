@@ -93,4 +93,4 @@ def install(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def failing(path: str, **_: Any) -> None:
         raise error
 
-    monkeypatch.setattr("scalecore.config.load.load_resolved", failing)
+    monkeypatch.setattr("scalecore.config.campaign.load_campaign", failing)

@@ -244,7 +244,7 @@ def test_right_names(write: Any, small: str, value: str) -> None:
         (
             "zzz: 1",
             "5:1: zzz: unknown key; known are name, seed, output, dataset, model, search, objective, training, "
-            "execution, guards, monitors, loggers",
+            "execution, guards, monitors, loggers, analyses, sweep",
         ),
         ("seed: -1", "5:7: seed: must be at least 0, got -1"),
         ("seed: 1.0", "5:7: seed: expected a whole number, got 1.0; write 1"),

@@ -112,7 +112,7 @@ def test_an_override_mends_what_the_file_has_wrong(write: Any, small: str) -> No
         (
             "\x1b[31m=3",
             "\\x1b[31m=3: unknown key; known are name, seed, output, dataset, model, search, objective, training, "
-            "execution, guards, monitors, loggers",
+            "execution, guards, monitors, loggers, analyses, sweep",
         ),
         ("seed=[1", "seed=[1: not valid YAML: the list that starts here is not closed"),
         (

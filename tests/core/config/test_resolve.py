@@ -286,7 +286,7 @@ def test_the_plain_form_is_json_with_every_default(write: Any, small: str, regis
     assert json.loads(json.dumps(plain, allow_nan=False)) == plain
     assert list(plain) == [
         *("name", "seed", "output", "dataset", "model", "search"),
-        *("objective", "training", "execution", "guards", "monitors", "loggers"),
+        *("objective", "training", "execution", "guards", "monitors", "loggers", "analyses"),
     ]
     assert plain["dataset"] == {"use": "table", "rows": 10, "file": None, "target": None, "columns": []}
     assert plain["model"] == {

@@ -33,14 +33,14 @@ def check(
 
     All problems are listed with their positions. Data is not read; `scalecore plan` does that.
     """
-    from scalecore.config.load import load_resolved
+    from scalecore.config.campaign import load_campaign
     from scalecore.config.messages import ComponentsError, ExperimentFileError
     from scalecore.errors import ScalecoreError
     from scalecore.plugins.registry import load_registry
 
     try:
         registry = load_registry(no_plugins=no_plugins, block=block)
-        _, resolved = load_resolved(file, overrides=overrides, registry=registry)
+        found = load_campaign(file, overrides=overrides, registry=registry)
     except ScalecoreError as error:
         if not as_json:
             raise
@@ -49,13 +49,15 @@ def check(
             problems = [one.as_json() for one in error.problems]
         click.echo(json.dumps({"file": file, "ok": False, "problems": problems}, indent=2))
         ctx.exit(int(error.exit_code))
+    studies = [] if isinstance(found, tuple) else [study.label for study in found.studies]
+    resolved = found[1] if isinstance(found, tuple) else found.studies[0].resolved
     if as_json:
-        components = {role: [_as_json(one) for one in found] for role, found in _roles(resolved).items()}
-        click.echo(json.dumps({"file": file, "ok": True, "components": components}, indent=2))
+        components = {role: [_as_json(one) for one in ones] for role, ones in _roles(resolved).items()}
+        click.echo(json.dumps({"file": file, "ok": True, "studies": studies, "components": components}, indent=2))
         return
-    click.echo(f"{file}: ok")
-    for role, found in _roles(resolved).items():
-        click.echo(f"  {role:<9} {', '.join(f'{one.name} ({one.provider} {one.version})' for one in found) or 'none'}")
+    click.echo(f"{file}: ok" + (f", {len(studies)} studies: {', '.join(studies)}" if studies else ""))
+    for role, ones in _roles(resolved).items():
+        click.echo(f"  {role:<9} {', '.join(f'{one.name} ({one.provider} {one.version})' for one in ones) or 'none'}")
 
 
 def _roles(resolved: Resolved) -> dict[str, tuple[ResolvedComponent, ...]]:
@@ -66,6 +68,7 @@ def _roles(resolved: Resolved) -> dict[str, tuple[ResolvedComponent, ...]]:
         "execution": (resolved.executor,),
         "monitors": resolved.monitors,
         "loggers": resolved.loggers,
+        "analyses": resolved.analyses,
     }
 
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-__all__ = ["experiment_arguments", "plugin_options"]
+__all__ = ["experiment_arguments", "only_option", "plugin_options"]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -26,3 +26,9 @@ def experiment_arguments(function: _Function) -> _Function:
     overrides = click.argument("overrides", metavar="[KEY=VALUE]...", nargs=-1)
     file = click.argument("file", metavar="FILE", type=click.Path())
     return file(overrides(function))
+
+
+def only_option(function: _Function) -> _Function:
+    """Add `--only LABEL`, given as `only: tuple[str, ...]`."""
+    text = "Of a campaign, the studies with this label or this part of it, such as budget-2M; may be repeated."
+    return click.option("--only", metavar="LABEL", multiple=True, help=text)(function)

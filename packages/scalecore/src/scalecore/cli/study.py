@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scalecore.cli.common import experiment_arguments, plugin_options
-from scalecore.errors import ExitCode
+from scalecore.cli.common import experiment_arguments, only_option, plugin_options
+from scalecore.errors import ExitCode, ExperimentError
 
 if TYPE_CHECKING:
+    from scalecore.config.campaign import Campaign
     from scalecore.config.load import LoadedExperiment, Resolved
     from scalecore.study.plan import Plan
     from scalecore.trials import StudyEnd
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 @experiment_arguments
 @plugin_options
 @click.option("--dry-run", is_flag=True, help="Show the plan and stop; the same as `scalecore plan`.")
+@only_option
 @click.option(
     "--allow-changed-code", is_flag=True, help="Resume under other versions of the code; every record names its own."
 )
@@ -35,11 +37,12 @@ def run(
     no_plugins: bool,
     block: tuple[str, ...],
     dry_run: bool,
+    only: tuple[str, ...],
     allow_changed_code: bool,
     quiet: bool,
     verbose: bool,
 ) -> None:
-    """Run the study of an experiment FILE, or continue it.
+    """Run the study of an experiment FILE, or continue it; with `sweep:` in the file, the studies of its campaign.
 
     KEY=VALUE sets single keys: `search.trials=5`. A study that was interrupted in any way continues with the same
     command: finished trials stay, the interrupted one goes on from its checkpoint. Ctrl-C ends the running trial at its
@@ -51,34 +54,44 @@ def run(
     \b
     Example: scalecore run examples/quickstart.yaml search.trials=20
     """
-    loaded, resolved = _load(file, overrides, no_plugins=no_plugins, block=block)
+    found = _load(file, overrides, no_plugins=no_plugins, block=block)
     if dry_run:
-        _show_plan(loaded, resolved, as_json=False)
+        _show_plan(found, only=only, as_json=False)
         return
+    registry = {"no_plugins": no_plugins, "block": list(block)}
+    verbosity = -1 if quiet else 1 if verbose else 0
+    if not isinstance(found, tuple):
+        from scalecore.cli.campaign import run_all
+
+        code = run_all(found, registry=registry, only=only, verbosity=verbosity, allow_changed_code=allow_changed_code)
+        sys.exit(code)
+    _refuse_only(only)
     from scalecore.study.run import run_study
 
-    end = run_study(
-        loaded,
-        resolved,
-        registry={"no_plugins": no_plugins, "block": list(block)},
-        verbosity=-1 if quiet else 1 if verbose else 0,
-        allow_changed_code=allow_changed_code,
-    )
+    loaded, resolved = found
+    end = run_study(loaded, resolved, registry=registry, verbosity=verbosity, allow_changed_code=allow_changed_code)
     sys.exit(exit_code(end))
 
 
 @click.command()
 @experiment_arguments
 @plugin_options
+@only_option
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON, with every architecture.")
-def plan(file: str, overrides: tuple[str, ...], no_plugins: bool, block: tuple[str, ...], as_json: bool) -> None:
+def plan(
+    file: str,
+    overrides: tuple[str, ...],
+    no_plugins: bool,
+    block: tuple[str, ...],
+    only: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Show what a run of FILE would do, need, and cannot know before. Trains and writes nothing.
 
     \b
     Example: scalecore plan examples/quickstart.yaml search.budget=200k
     """
-    loaded, resolved = _load(file, overrides, no_plugins=no_plugins, block=block)
-    _show_plan(loaded, resolved, as_json=as_json)
+    _show_plan(_load(file, overrides, no_plugins=no_plugins, block=block), only=only, as_json=as_json)
 
 
 @click.command()
@@ -91,9 +104,16 @@ def status(study: Path, as_json: bool) -> None:
     \b
     Example: scalecore status studies/quickstart
     """
+    from scalecore.study.campaign import find_campaign
     from scalecore.study.layout import find_study
     from scalecore.study.status import status_lines, study_status
 
+    campaign = find_campaign(study)
+    if campaign is not None:
+        from scalecore.cli.campaign import show_status
+
+        show_status(campaign, as_json=as_json)
+        return
     found = study_status(find_study(study))
     if as_json:
         click.echo(json.dumps(found, indent=2, allow_nan=False))
@@ -110,9 +130,16 @@ def stop(study: Path, wait: bool) -> None:
     \b
     Example: scalecore stop studies/quickstart --wait
     """
+    from scalecore.study.campaign import find_campaign
     from scalecore.study.layout import find_study
     from scalecore.study.lock import runner_of
 
+    campaign = find_campaign(study)
+    if campaign is not None:
+        from scalecore.cli.campaign import stop_running
+
+        stop_running(campaign, wait=wait)
+        return
     folder = find_study(study)
     runner = runner_of(folder)
     if runner is None:
@@ -141,19 +168,31 @@ def exit_code(end: StudyEnd) -> ExitCode:
 
 def _load(
     file: str, overrides: tuple[str, ...], *, no_plugins: bool, block: tuple[str, ...]
-) -> tuple[LoadedExperiment, Resolved]:
-    from scalecore.config.load import load_resolved
+) -> Campaign | tuple[LoadedExperiment, Resolved]:
+    from scalecore.config.campaign import load_campaign
     from scalecore.plugins.registry import load_registry
 
-    return load_resolved(file, overrides=overrides, registry=load_registry(no_plugins=no_plugins, block=block))
+    return load_campaign(file, overrides=overrides, registry=load_registry(no_plugins=no_plugins, block=block))
 
 
-def _show_plan(loaded: LoadedExperiment, resolved: Resolved, *, as_json: bool) -> None:
+def _refuse_only(only: tuple[str, ...]) -> None:
+    if only:
+        raise ExperimentError("--only selects studies of a campaign, and this file has no `sweep`")
+
+
+def _show_plan(found: Campaign | tuple[LoadedExperiment, Resolved], *, only: tuple[str, ...], as_json: bool) -> None:
+    if not isinstance(found, tuple):
+        from scalecore.cli.campaign import show_plan
+
+        show_plan(found, only=only, as_json=as_json)
+        return
+    _refuse_only(only)
     from scalecore.study.layout import StudyFolder, output_folder
     from scalecore.study.plan import build_plan
     from scalecore.study.plan_text import plan_lines
     from scalecore.study.preview import preview, state_of
 
+    loaded, resolved = found
     # Nothing is written: where there is no study folder yet, monitors look at the folder that would hold it.
     folder = output_folder(resolved.experiment)
     state = state_of(StudyFolder(folder))

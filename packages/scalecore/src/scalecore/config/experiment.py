@@ -174,3 +174,12 @@ class Experiment:
         factory=lambda: [ComponentRef(use="console"), ComponentRef(use="files")],
         help="Where results go, several at once.",
     )
+    analyses: list[ComponentRef] = option(
+        factory=list,
+        help="What is computed from the results once the study, or every study of a campaign, is complete.",
+    )
+    sweep: dict[str, list[Any]] = option(
+        factory=dict,
+        help="Dotted keys of this file with a list of values each, such as `search.budget: [2M, 20M]`: one study for "
+        "each combination, run in order as one campaign.",
+    )

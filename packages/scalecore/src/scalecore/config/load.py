@@ -94,6 +94,7 @@ class Resolved:
     executor: ResolvedComponent
     monitors: tuple[ResolvedComponent, ...]
     loggers: tuple[ResolvedComponent, ...]
+    analyses: tuple[ResolvedComponent, ...]
 
 
 def load_experiment(path: str | os.PathLike[str], *, overrides: Sequence[str] = ()) -> LoadedExperiment:
@@ -118,10 +119,15 @@ def resolve(loaded: LoadedExperiment, registry: Registry) -> Resolved:
 def load_resolved(
     path: str | os.PathLike[str], *, overrides: Sequence[str] = (), registry: Registry
 ) -> tuple[LoadedExperiment, Resolved]:
-    """`load_experiment` and `resolve` in one, so that the problems of both are reported together."""
+    """`load_experiment` and `resolve` in one, so that the problems of both are reported together.
+
+    A file with `sweep:` is refused: it describes several studies (`scalecore.config.campaign`).
+    """
     draft = _read(path, overrides)
-    resolved = _resolve(draft, registry)
-    return draft.loaded(), resolved
+    if "sweep" in draft.tree.root:
+        message = "this file describes a campaign of several studies; one study is wanted here"
+        raise_problems([Problem(position=draft.tree.position(("sweep",), key=True), path=("sweep",), message=message)])
+    return resolved_draft(draft, registry)
 
 
 # --- the file -------------------------------------------------------------------------------------------------------
@@ -143,7 +149,18 @@ class _Draft:
 
 
 def _read(path: str | os.PathLike[str], overrides: Sequence[str]) -> _Draft:
-    source, folder = os.fspath(path), Path(path).absolute().parent
+    return draft_of(read_tree(path, overrides), source=os.fspath(path), folder=Path(path).absolute().parent)
+
+
+def resolved_draft(draft: _Draft, registry: Registry) -> tuple[LoadedExperiment, Resolved]:
+    """The components of what was read; raises all problems of both."""
+    resolved = _resolve(draft, registry)
+    return draft.loaded(), resolved
+
+
+def read_tree(path: str | os.PathLike[str], overrides: Sequence[str]) -> Tree:
+    """The values of a file with overrides set; a mapping at the top, or an `ExperimentError`."""
+    source = os.fspath(path)
     tree = parse(_text(source), source=source)
     if tree.root is None and not tree.problems:
         raise_problems(
@@ -153,6 +170,11 @@ def _read(path: str | os.PathLike[str], overrides: Sequence[str]) -> _Draft:
         what = f"expected a mapping of keys at the top, got {described(tree.root)}"
         raise_problems(tree.problems or [Problem(position=tree.position(()), path=(), message=what)])
     apply_overrides(tree, overrides)
+    return tree
+
+
+def draft_of(tree: Tree, *, source: str, folder: Path) -> _Draft:
+    """The tree structured as an experiment, as far as it is right; relative paths are taken from `folder`."""
     experiment, problems = None, list(tree.problems)
     try:
         experiment = _converter(folder).structure(tree.root, Experiment)
@@ -198,7 +220,7 @@ def _problems(tree: Tree, error: BaseException, path: KeyPath = ()) -> Iterator[
 
 
 def _listed_twice(tree: Tree, experiment: Experiment) -> Iterator[Problem]:
-    for role in ("monitors", "loggers"):
+    for role in ("monitors", "loggers", "analyses"):
         refs: list[ComponentRef] = getattr(experiment, role)
         for index, ref in enumerate(refs):
             if ref in refs[:index]:
@@ -237,6 +259,7 @@ def _resolve(draft: _Draft, registry: Registry) -> Resolved:
         executor=found[("execution",)],
         monitors=tuple(found["monitors", index] for index in range(len(draft.experiment.monitors))),
         loggers=tuple(found["loggers", index] for index in range(len(draft.experiment.loggers))),
+        analyses=tuple(found["analyses", index] for index in range(len(draft.experiment.analyses))),
     )
 
 
@@ -255,7 +278,7 @@ def _refs(root: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str, ComponentRef]
         default: Any = attrs.fields_dict(Experiment)["loggers"].default
         for index, ref in enumerate(default.factory()):
             yield ("loggers", index), "logger", ref
-    for name, kind in (("monitors", "monitor"), ("loggers", "logger")):
+    for name, kind in (("monitors", "monitor"), ("loggers", "logger"), ("analyses", "analysis")):
         items = root.get(name)
         places += [((name, index), kind, item) for index, item in enumerate(items if isinstance(items, list) else ())]
     for path, kind, value in places:

@@ -8,11 +8,11 @@ from scalecore.config.bounds import described
 from scalecore.config.messages import KeyPath, Position, Problem, dotted
 from scalecore.config.source import Tree, parse
 
-__all__ = ["apply_overrides"]
+__all__ = ["CannotSetError", "apply_overrides", "set_value"]
 
 
-class _CannotSetError(Exception):
-    pass
+class CannotSetError(Exception):
+    """A path that does not lead to a place for a value; the message says why."""
 
 
 def apply_overrides(tree: Tree, overrides: Iterable[str]) -> None:
@@ -31,10 +31,21 @@ def apply_overrides(tree: Tree, overrides: Iterable[str]) -> None:
             continue
         try:
             path = _make_way(tree, path, position)
-        except _CannotSetError as error:
+        except CannotSetError as error:
             tree.problems.append(Problem(position=position, path=path, message=str(error)))
             continue
         _set(tree, path, parse(value, source="<command line>", override=text, at=path), position)
+
+
+def set_value(tree: Tree, path: KeyPath, new: Tree, position: Position) -> None:
+    """Set a value whose positions are relative to itself, making the mappings that are missing on the way.
+
+    Raises `CannotSetError`.
+    """
+    path = _make_way(tree, path, position)
+    values = {(*path, *below): where for below, where in new.values.items()}
+    keys = {(*path, *below): where for below, where in new.keys.items() if below}
+    _set(tree, path, Tree(root=new.root, values=values, keys=keys), position)
 
 
 def _make_way(tree: Tree, path: KeyPath, position: Position) -> KeyPath:
@@ -50,7 +61,7 @@ def _make_way(tree: Tree, path: KeyPath, position: Position) -> KeyPath:
             if name == len(value):
                 value.append(None)
         elif not isinstance(value, dict):
-            raise _CannotSetError(f"{dotted(here)} is {described(value)}, which has no keys")
+            raise CannotSetError(f"{dotted(here)} is {described(value)}, which has no keys")
         here = (*here, name)
         if len(here) < len(path) and tree.at(here) is None:
             _replace(tree, here, {}, position)
@@ -60,7 +71,7 @@ def _make_way(tree: Tree, path: KeyPath, position: Position) -> KeyPath:
 def _index(path: KeyPath, name: str, value: list[object]) -> int:
     if name in map(str, range(len(value) + 1)):
         return int(name)
-    raise _CannotSetError(
+    raise CannotSetError(
         f"{dotted(path)} is a list of {len(value)}: give the number of an item from 0, or {len(value)} to add one"
     )
 

@@ -34,6 +34,8 @@ def to_plain(resolved: Resolved) -> dict[str, Any]:
     plain["execution"] = _component(resolved.executor) | _section(experiment.execution)
     plain["monitors"] = [_component(one) for one in resolved.monitors]
     plain["loggers"] = [_component(one) for one in resolved.loggers]
+    plain["analyses"] = [_component(one) for one in resolved.analyses]
+    del plain["sweep"]  # a resolved experiment is one study
     return plain
 
 

@@ -67,6 +67,7 @@ def experiment_schema(registry: Registry) -> dict[str, Any]:
         "execution": _section(Execution, registry.components("executor"), default="local"),
         "monitors": {"type": "array", "items": _component(registry.components("monitor"))},
         "loggers": {"type": "array", "items": _component(registry.components("logger"))},
+        "analyses": {"type": "array", "items": _component(registry.components("analysis"))},
     }
     fields = list(fields_of(Experiment))
     properties = {one.name: _documented(one, roles.get(one.name) or _schema(one.type, ())) for one in fields}

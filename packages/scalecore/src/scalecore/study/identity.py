@@ -11,7 +11,7 @@ from scalecore.files import canonical_json
 __all__ = ["binding", "content_hash", "trial_content", "trial_hash", "trial_seed"]
 
 FREE = {
-    "": ("output", "monitors", "loggers", "execution"),
+    "": ("output", "monitors", "loggers", "execution", "analyses"),
     "search": ("trials",),
     "training": ("threads", "checkpoint_every", "micro_batch"),
 }

@@ -1,0 +1,83 @@
+"""An experiment file with `sweep:` as a campaign: all its studies, checked together before the first one runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+from scalecore.config.load import LoadedExperiment, Resolved, ResolvedComponent, draft_of, read_tree, resolved_draft
+from scalecore.config.messages import ComponentsError, ExperimentFileError, raise_problems
+from scalecore.config.scalars import read_path
+from scalecore.config.sweep import expand
+
+if TYPE_CHECKING:
+    from scalecore.config.source import Tree
+    from scalecore.plugins.registry import Registry
+
+__all__ = ["Campaign", "CampaignStudy", "campaign_folder", "load_campaign"]
+
+
+@frozen(kw_only=True)
+class CampaignStudy:
+    """One study of a campaign: its label, the swept keys with their values, and the experiment that they make."""
+
+    label: str
+    values: Mapping[str, Any]
+    loaded: LoadedExperiment
+    resolved: Resolved
+
+
+@frozen(kw_only=True)
+class Campaign:
+    """All studies of an experiment file with `sweep:`, in the order in which they run."""
+
+    name: str
+    folder: Path
+    studies: tuple[CampaignStudy, ...]
+
+    @property
+    def analyses(self) -> tuple[ResolvedComponent, ...]:
+        """Those of the whole; every study names the same."""
+        return self.studies[0].resolved.analyses
+
+
+def load_campaign(
+    path: str | os.PathLike[str], *, overrides: Sequence[str] = (), registry: Registry
+) -> Campaign | tuple[LoadedExperiment, Resolved]:
+    """All studies of a file with `sweep:`; for a file without one, what `load_resolved` returns.
+
+    The problems of all studies are reported together, each once. Every study has the campaign's folder and name with
+    its label behind them.
+    """
+    tree, source, parent = read_tree(path, overrides), os.fspath(path), Path(path).absolute().parent
+    if "sweep" not in tree.root:
+        return resolved_draft(draft_of(tree, source=source, folder=parent), registry)
+    variants, problems = expand(tree)
+    if problems:
+        raise_problems([*tree.problems, *problems])
+    folder, studies = campaign_folder(tree, parent), []
+    for variant in variants:
+        root = variant.tree.root
+        root["output"] = str(folder / variant.label)
+        root["name"] = f"{root['name']}-{variant.label}" if isinstance(root.get("name"), str) else root.get("name")
+        try:
+            loaded, resolved = resolved_draft(draft_of(variant.tree, source=source, folder=parent), registry)
+        except (ExperimentFileError, ComponentsError) as error:
+            problems += error.problems
+            continue
+        studies.append(CampaignStudy(label=variant.label, values=variant.values, loaded=loaded, resolved=resolved))
+    if problems:
+        raise_problems(problems)
+    return Campaign(name=str(tree.root["name"]), folder=folder, studies=tuple(studies))
+
+
+def campaign_folder(tree: Tree, parent: Path) -> Path:
+    """`output:` of the file, taken from the file's folder, or `studies/NAME` under the working directory."""
+    output = tree.root.get("output")
+    if isinstance(output, str):
+        return read_path(parent, output, None)
+    return (Path("studies") / str(tree.root.get("name"))).absolute()

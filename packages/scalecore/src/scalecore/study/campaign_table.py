@@ -1,0 +1,108 @@
+"""The results of a campaign in one table: a row for each study, from its journal alone (guard G13)."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from scalecore import texts
+from scalecore.files import write_text
+from scalecore.study.campaign import CampaignIndex, StudyEntry
+from scalecore.study.journal import read_journal
+from scalecore.study.lock import runner_of
+from scalecore.study.state import StudyState, replay
+from scalecore.trials import best_trial
+
+__all__ = ["campaign_rows", "table_lines", "write_tables"]
+
+SHOWN = {
+    "study": "study",
+    "state": "state",
+    "trials": "trials",
+    "value": "best",
+    "interval": "95 % interval",
+    "baseline": "best baseline",
+    "shape": "architecture",
+}
+
+
+def campaign_rows(campaign: CampaignIndex) -> list[dict[str, Any]]:
+    """One row for each study in order; what is not known yet is None."""
+    return [_row(entry) for entry in campaign.studies]
+
+
+def table_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The table for people: what every study found beside the best baseline of its data."""
+    cells = [list(SHOWN.values())] + [[_cell(row, name) for name in SHOWN] for row in rows]
+    widths = [max(len(line[at]) for line in cells) for at in range(len(SHOWN))]
+    return ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in cells]
+
+
+def write_tables(campaign: CampaignIndex) -> None:
+    """`NAME_results.csv` and `NAME_results.md` in the campaign's folder."""
+    rows = campaign_rows(campaign)
+    flat = [
+        {key: value for key, value in row.items() if key not in ("values", "interval", "shape")}
+        | {"low": (row["interval"] or {}).get("low"), "high": (row["interval"] or {}).get("high")}
+        | row["values"]
+        for row in rows
+    ]
+    names = list(dict.fromkeys(name for row in flat for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(flat)
+    write_text(campaign.path / f"{campaign.name}_results.csv", text.getvalue())
+    lines = ["| " + " | ".join(SHOWN.values()) + " |", "|" + "---|" * len(SHOWN)]
+    lines += ["| " + " | ".join(_cell(row, name).replace("|", "\\|") for name in SHOWN) + " |" for row in rows]
+    write_text(campaign.path / f"{campaign.name}_results.md", f"# {campaign.name}\n\n" + "\n".join(lines) + "\n")
+
+
+def _row(entry: StudyEntry) -> dict[str, Any]:
+    begun = entry.folder.journal.exists()
+    state = replay(read_journal(entry.folder.journal)) if begun else StudyState()
+    records = state.records
+    best = best_trial(records, direction=state.experiment["objective"]["direction"]) if state.experiment else None
+    baseline = texts.best_baseline(state.plan["data"]) if state.plan else None
+    metric = state.experiment["objective"]["metric"] if state.experiment else None
+    return {
+        "study": entry.label,
+        "values": dict(entry.values),
+        "state": _state(entry, state, begun=begun),
+        "finished": len(records),
+        "total": state.total or None,
+        "metric": metric,
+        "trial": best.number if best else None,
+        "value": best.value if best else None,
+        "interval": ((best.best or {}).get("intervals") or {}).get(metric) if best else None,
+        "num_parameters": best.architecture.num_parameters if best else None,
+        "architecture": " ".join(f"{key}={value}" for key, value in best.architecture.values.items()) if best else None,
+        "shape": texts.shape(best.architecture) if best else None,
+        # A baseline is measured by its validation loss and stands beside nothing else.
+        "baseline": baseline["loss"] if baseline and metric == "val_loss" else None,
+        "baseline_name": baseline["name"] if baseline and metric == "val_loss" else None,
+        "train_seconds": sum(record.duration or 0.0 for record in records) if begun else None,
+    }
+
+
+def _state(entry: StudyEntry, state: StudyState, *, begun: bool) -> str:
+    if not begun:
+        return "not begun"
+    if runner_of(entry.folder) is not None:
+        return "running"
+    return str(state.end) if state.end is not None else "interrupted"
+
+
+def _cell(row: Mapping[str, Any], name: str) -> str:
+    match name:
+        case "trials":
+            return "-" if row["total"] is None else f"{row['finished']}/{row['total']}"
+        case "value":
+            return "-" if row["value"] is None else f"{row['value']:.4f} #{row['trial']}"
+        case "interval":
+            return texts.interval(row["interval"]).strip(" ()") or "-"
+        case "baseline":
+            return "-" if row["baseline"] is None else f"{row['baseline']:.4f} {row['baseline_name']}"
+    return str(row[name]) if row[name] is not None else "-"

@@ -1,0 +1,127 @@
+"""`sweep:`: one file, several studies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scalecore.config.campaign import Campaign, load_campaign
+from scalecore.config.load import load_resolved, to_plain
+from scalecore.errors import ExperimentError
+from scalecore.plugins.registry import Registry
+
+Write = Callable[[str], str]
+
+
+def campaign_of(name: str, registry: Registry, *overrides: str) -> Campaign:
+    """The campaign of a file that has one."""
+    found = load_campaign(name, overrides=overrides, registry=registry)
+    assert isinstance(found, Campaign)
+    return found
+
+
+def error_of(name: str, registry: Registry) -> str:
+    """What is said about a file that is wrong, without the name of the file."""
+    with pytest.raises(ExperimentError) as caught:
+        load_campaign(name, registry=registry)
+    return str(caught.value).replace(f"{name}:", "")
+
+
+def test_every_combination_is_a_study_in_the_order_of_the_file(write: Write, small: str, registry: Registry) -> None:
+    """The last key varies fastest; each study has its values, a name, and a folder below the campaign's."""
+    text = small + "output: out\nsweep:\n  model.width: [8, 16]\n  search.budget: [2M, 1.5B]\n  seed: [3]\n"
+    name = write(text)
+    campaign = campaign_of(name, registry)
+
+    labels = ["width-8_budget-2M_seed-3", "width-8_budget-1.5B_seed-3", "width-16_budget-2M_seed-3"]
+    assert [study.label for study in campaign.studies] == [*labels, "width-16_budget-1.5B_seed-3"]
+    last = campaign.studies[-1]
+    assert last.values == {"model.width": 16, "search.budget": "1.5B", "seed": 3}
+    assert (last.resolved.model.options.width, last.resolved.experiment.seed) == (16, 3)
+    assert last.resolved.experiment.search.budget is not None
+    assert last.resolved.experiment.search.budget.parameters == 1_500_000_000
+    assert last.resolved.experiment.name == f"small-{last.label}"
+    assert last.resolved.experiment.output == Path(name).absolute().parent / "out" / last.label
+
+
+def test_a_study_of_a_campaign_is_stored_as_if_it_had_been_written_alone(
+    write: Write, small: str, registry: Registry
+) -> None:
+    """What is stored and hashed knows nothing of the sweep."""
+    study = campaign_of(write(small + "sweep: {seed: [3, 4]}\n"), registry).studies[1]
+    alone = load_resolved(write(small + "seed: 4\n"), registry=registry)[1]
+    ours, theirs = to_plain(study.resolved), to_plain(alone)
+
+    assert "sweep" not in ours
+    assert {key: value for key, value in ours.items() if key not in ("name", "output")} == {
+        key: value for key, value in theirs.items() if key not in ("name", "output")
+    }
+
+
+def test_values_without_a_short_form_are_called_by_their_place(write: Write, small: str, registry: Registry) -> None:
+    """Mappings, long texts and texts that would make the same folder are numbered."""
+    mappings = "  search.space: [{rate: {uniform: [0, 1]}}, {rate: {uniform: [0, 2]}}]\n"
+    alike = "  dataset.columns: [[a, b], [b, a]]\n"
+    campaign = campaign_of(write(small + "sweep:\n" + mappings + alike), registry)
+
+    assert [study.label for study in campaign.studies] == [
+        "space-1_columns-1",
+        "space-1_columns-2",
+        "space-2_columns-1",
+        "space-2_columns-2",
+    ]
+
+
+def test_keys_that_end_alike_are_told_apart(write: Write, small: str, registry: Registry) -> None:
+    """As many parts of the key as are needed stand in the label."""
+    text = small + "sweep:\n  dataset.target.level: [1.5]\n  model.level: [2]\n"
+    text = text.replace("dataset: table", "dataset: {use: table, target: {kind: above, level: 1.0}}")
+    assert [study.label for study in campaign_of(write(text), registry).studies] == ["target-level-1.5_model-level-2"]
+
+
+def test_a_wrong_value_is_reported_where_it_stands_in_the_sweep(write: Write, small: str, registry: Registry) -> None:
+    """The position is that of the item; a problem of the base is reported once, not once for each study."""
+    text = small + "sweep:\n  model.width: [8, 1000]\n  seed: [1, 2]\ntraining: {schedul: cosine}\n"
+    lines = error_of(write(text), registry).splitlines()
+    first = len(small.splitlines()) + 2
+
+    assert lines == [
+        f"{first}:20: model.width: must be at most 64, got 1000",
+        f"{first + 2}:12: training.schedul: unknown key; did you mean 'schedule'?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sweep", "message"),
+    [
+        ("[1]", "sweep: expected a mapping of dotted keys to lists, for example `search.budget: [2M, 20M]`"),
+        ("{}", "sweep: expected a mapping of dotted keys to lists, for example `search.budget: [2M, 20M]`"),
+        ("{seed: 3}", "sweep.seed: expected a list of values, got 3"),
+        ("{seed: []}", "sweep.seed: expected at least one value"),
+        ("{seed: [1, 2, 1]}", "sweep.seed.2: this value stands in the list twice: two studies would be the same"),
+        ("{name: [a]}", "sweep.name: name belongs to the campaign as a whole and cannot be swept"),
+        ("{search..budget: [2M]}", "sweep.search..budget: expected keys joined by dots, got 'search..budget'"),
+        ("{seed.deep: [1]}", "sweep.seed.deep: seed is 3, which has no keys"),
+    ],
+)
+def test_a_sweep_that_makes_no_studies_says_why(
+    write: Write, small: str, registry: Registry, sweep: str, message: str
+) -> None:
+    """One message with the place."""
+    error = error_of(write(small + "seed: 3\nsweep: " + sweep + "\n"), registry)
+    assert error.partition(": ")[2] == message
+
+
+def test_one_study_is_not_read_from_a_campaign(write: Write, small: str, registry: Registry) -> None:
+    """Where a single study is wanted, a file with a sweep is refused rather than half read."""
+    with pytest.raises(ExperimentError, match="this file describes a campaign of several studies"):
+        load_resolved(write(small + "sweep: {seed: [1, 2]}\n"), registry=registry)
+
+
+def test_a_file_without_a_sweep_is_one_study(write: Write, small: str, registry: Registry) -> None:
+    """The same loader serves both."""
+    found: Any = load_campaign(write(small), registry=registry)
+    assert found[1].experiment.name == "small"
