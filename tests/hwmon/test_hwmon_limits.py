@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from scalecore_hwmon.limits import Cgroup, MemoryLimit, own_cgroups
+from scalecore.cgroups import Cgroup, MemoryLimit, own_cgroups
 from scalecore_hwmon.machine import MachineReader
 
 if TYPE_CHECKING:

@@ -69,8 +69,8 @@ class Study:
         self.write()
         return self.cli("run", str(self.file), *arguments)
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start `scalecore run` and come back at once."""
+    def start(self, *arguments: str, before: Callable[[], object] | None = None) -> subprocess.Popen[str]:
+        """Start `scalecore run` and come back at once; `before` is called in its process first."""
         self.write()
         return subprocess.Popen(
             self.command("run", str(self.file), *arguments),
@@ -79,6 +79,7 @@ class Study:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            preexec_fn=before,
         )
 
     def events(self) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from scalecore.errors import RefusedError
-from scalecore.execution.worker import classify, reason
+from scalecore.training.failures import classify, reason
 from scalecore.training.trainer import Diverged
 
 
@@ -28,6 +28,12 @@ def allocation_failure() -> RuntimeError:
         (RuntimeError("MPS backend out of memory (MPS allocated: 9.0 GB)"), "out_of_memory"),
         (RuntimeError("mat1 and mat2 shapes cannot be multiplied (4x3 and 2x5)"), "failed"),
         (ValueError("out of memory"), "failed"),
+        (torch.AcceleratorError("CUDA error: out of memory"), "out_of_memory"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), "out_of_memory"),
+        (torch.AcceleratorError("CUDA error: an illegal memory access was encountered"), "crashed"),
+        (RuntimeError("CUDA error: unspecified launch failure"), "crashed"),
+        (torch.AcceleratorError("CUDA error: device-side assert triggered"), "failed"),
+        (OSError(12, "Cannot allocate memory"), "out_of_memory"),
         (ValueError("the batch is cursed"), "failed"),
         (KeyError("dropout"), "failed"),
         (RefusedError("the built model has 9 parameters", guard="G04"), "failed"),

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import psutil
 from attrs import frozen
 
+from scalecore.cgroups import Cgroup, MemoryLimit, own_cgroups
 from scalecore.readings import Reading
-from scalecore_hwmon.limits import Cgroup, MemoryLimit, own_cgroups
 
 if TYPE_CHECKING:
     from collections.abc import Callable

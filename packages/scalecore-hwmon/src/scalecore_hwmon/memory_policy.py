@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from scalecore.cgroups import MemoryLimit
 from scalecore.readings import Admission, Demand, Finding, Reading, Verdict
-from scalecore_hwmon.limits import MemoryLimit
 from scalecore_hwmon.words import GB, size
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def admission(
     by_machine, by_limit = available - budget.reserve - growth, budget.allowed - used - growth
     free = min(by_machine, by_limit)
     if need <= free:
-        return Admission(action="admit")
+        return Admission(action="admit", limit=int(budget.allowed))
     if by_limit < by_machine:
         account = f"{size(used)} of {size(budget.allowed)} used by running trials"
     else:

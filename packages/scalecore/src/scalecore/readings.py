@@ -73,6 +73,9 @@ class Admission:
 
     action: Literal["admit", "wait", "refuse"]
     reason: str | None = None
+    limit: int | None = None
+    """Bytes of the machine's memory that an admitted trial may come to use; its process is held to it where the
+    platform can do that."""
 
 
 @frozen(kw_only=True)

@@ -133,6 +133,11 @@ class Execution:
     hang_after: Annotated[float, Gt(0)] = option(
         600.0, help="Seconds without a step after which an attempt counts as hung and its trial as timed out."
     )
+    admission_wait: Annotated[float, Gt(0)] | None = option(
+        21600.0,
+        help="Seconds that a trial waits for memory that other programs hold, while no other trial of the study runs, "
+        "before it ends as `out_of_memory`; `null` for no end. [G40]",
+    )
     stop_grace: Annotated[float, Gt(0)] = option(
         60.0, help="Seconds that an attempt gets to write its checkpoint when stopped."
     )

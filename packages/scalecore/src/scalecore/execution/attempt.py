@@ -13,6 +13,7 @@ from scalecore.config.structure import make_converter
 from scalecore.data.bootstrap import BOOTSTRAP_SEED, mean_interval
 from scalecore.data.windows import open_windows
 from scalecore.errors import RefusedError
+from scalecore.execution.containment import contain
 from scalecore.execution.lifeline import AttemptMonitor
 from scalecore.plugins.registry import load_registry
 from scalecore.space import DataShape
@@ -34,12 +35,14 @@ def run_attempt(spec: Mapping[str, Any], monitor: AttemptMonitor) -> dict[str, A
     """
     torch.set_num_threads(spec["threads"])
     device = pick_device(spec["device"])
+    contained = monitor.contained(contain(spec.get("memory_limit"), device=device))
     trainer, hyperparameters = build(spec, device=device)
     setup = {
         "device": str(device),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "num_parameters": count_parameters(trainer.module),
+        "contained": contained,
     }
     if spec["mode"] == "smoke":
         return setup | smoke(trainer, hyperparameters, sampled=spec["sampled"], outputs=spec["shape"]["outputs"])

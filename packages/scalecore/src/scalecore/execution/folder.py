@@ -3,7 +3,8 @@
 | file | writer | content |
 |---|---|---|
 | `spec.json` | driver | what to run; complete before the attempt is submitted |
-| `process.json` | attempt | its process id and start time, written first |
+| `group.json` | executor | the control group that the attempt enters, where there is one for it |
+| `process.json` | attempt | its process id and start time, written first, and what holds it within its memory |
 | `control.json` | driver | what to do now: go_on, pause, stop, prune |
 | `progress.json` | attempt | phase, epoch, step, replaced twice a second and at each evaluation: the sign of progress |
 | `epochs.jsonl` | attempt | one line per epoch |
@@ -40,6 +41,8 @@ class AttemptStatus:
     pid: int | None = None
     exit_code: int | None = None
     peak_memory: int | None = None
+    oom_kill: str | None = None
+    """The evidence where the kernel killed the attempt for lack of memory, else None."""
 
 
 @frozen
@@ -55,6 +58,10 @@ class AttemptFolder:
     @property
     def process(self) -> Path:
         return self.path / "process.json"
+
+    @property
+    def group(self) -> Path:
+        return self.path / "group.json"
 
     @property
     def control(self) -> Path:

@@ -74,6 +74,13 @@ class AttemptMonitor:
         self._say(epoch=epoch, step=step, phase=phase)
         return action  # type: ignore[return-value]  # a pause has ended here
 
+    def contained(self, by: list[str]) -> list[str]:
+        """Note in `process.json` what holds this process within its memory, beside what is there; all of it."""
+        process = read_json(self.folder.process) or {}
+        process["contained"] = [*process.get("contained", []), *by]
+        write_json(self.folder.process, process, durable=False)
+        return list(process["contained"])
+
     def epoch(self, line: Mapping[str, Any]) -> None:
         self._epochs.write(json.dumps(plain(line), allow_nan=False) + "\n")
         self._epochs.flush()

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from attrs import define
+from attrs import define, evolve
 
+from scalecore.execution.containment import AttemptGroups
 from scalecore.execution.folder import AttemptFolder, AttemptStatus
+from scalecore.execution.kills import KernelKills
 from scalecore.execution.launch import ForkedProcesses, Launcher, SpawnedProcesses, kill_group, wait_until
 from scalecore.execution.options import LocalOptions
+from scalecore.files import read_json, write_json
 
 __all__ = ["LocalExecutor", "LocalHandle"]
 
@@ -22,6 +26,10 @@ class LocalHandle:
 
     folder: AttemptFolder
     status: AttemptStatus | None = None
+    group: Path | None = None
+    """Its control group, where it has one of its own."""
+    killed: bool = False
+    """Whether this executor killed it."""
 
 
 class LocalExecutor:
@@ -39,14 +47,18 @@ class LocalExecutor:
         fork = options.start == "fork" or (options.start == "auto" and sys.platform == "linux")
         self._launcher: Launcher = ForkedProcesses(environment) if fork else SpawnedProcesses(environment)
         self._handles: list[LocalHandle] = []
+        self._groups = AttemptGroups()
+        self._kills = KernelKills()
 
     def submit(self, folder: Path) -> LocalHandle:
-        self._launcher.start(folder)
         handle = LocalHandle(AttemptFolder(folder))
+        handle.group = self._group_for(handle.folder)
+        self._launcher.start(folder)
         self._handles.append(handle)
         return handle
 
     def poll(self, handles: Sequence[LocalHandle]) -> Sequence[AttemptStatus]:
+        self._kills.look()
         return [self._poll(handle) for handle in handles]
 
     def stop(self, handle: LocalHandle, *, kill: bool) -> None:
@@ -55,6 +67,7 @@ class LocalExecutor:
         if not kill:
             handle.folder.tell("stop")
             return
+        handle.killed = True
         # A fork that was asked for a moment ago may not have told its process id yet.
         wait_until(lambda: (status := self._poll(handle)).state != "running" or status.pid is not None)
         pid = self._poll(handle).pid
@@ -68,6 +81,21 @@ class LocalExecutor:
             self.stop(handle, kill=True)
         self._launcher.close()
 
+    def _group_for(self, folder: AttemptFolder) -> Path | None:
+        """A control group of its own for an attempt that has a limit, where this machine allows it."""
+        limit = (read_json(folder.spec) or {}).get("memory_limit")
+        group = self._groups.make(f"scalecore-{os.getpid()}-{folder.path.parent.name}-{folder.path.name}", limit=limit)
+        if group is not None:
+            write_json(folder.group, {"group": group}, durable=False)
+        return group
+
+    def _oom_kill(self, handle: LocalHandle, status: AttemptStatus) -> str | None:
+        if handle.group is not None and self._groups.end(handle.group):
+            return f"the kernel killed in {handle.group}, the control group of this attempt"
+        if status.exit_code == -signal.SIGKILL and not handle.killed:
+            return self._kills.evidence()
+        return None
+
     def _is_over_after_kill(self, handle: LocalHandle, pid: int) -> bool:
         kill_group(pid)
         return self._poll(handle).state != "running"
@@ -79,6 +107,6 @@ class LocalExecutor:
                 return status
             if status.pid is not None:
                 kill_group(status.pid)  # children that the attempt left behind in its group must not outlive it
-            handle.status = status
+            handle.status = evolve(status, oom_kill=self._oom_kill(handle, status))
             self._handles.remove(handle)
         return handle.status

@@ -14,22 +14,21 @@ from pathlib import Path
 
 import psutil
 
+from scalecore.execution.containment import enter_group, prefer_as_victim, release
 from scalecore.execution.folder import AttemptFolder
 from scalecore.execution.lifeline import AttemptMonitor, end_with_parent
 from scalecore.files import read_json, utc_now, write_json
 
 __all__ = ["main"]
 
-OOM_SCORE = 500
-OUT_OF_MEMORY_TEXTS = ("DefaultCPUAllocator", "out of memory", "can't allocate memory")
-
 
 def main(path: str, *, parent: int) -> int:
     """Run the attempt of this folder as a child of `parent`; 0 when `result.json` tells how it ended."""
     faulthandler.enable()
-    prefer_as_victim()
     folder = AttemptFolder(Path(path))
-    write_json(folder.process, {"pid": os.getpid(), "started": psutil.Process().create_time()}, durable=False)
+    contained = [*prefer_as_victim(), *enter_group((read_json(folder.group) or {}).get("group"))]
+    process = {"pid": os.getpid(), "started": psutil.Process().create_time(), "contained": contained}
+    write_json(folder.process, process, durable=False)
     spec = read_json(folder.spec)
     monitor = AttemptMonitor(folder)
     monitor.obey_signals()
@@ -43,6 +42,9 @@ def main(path: str, *, parent: int) -> int:
         import traceback
 
         traceback.print_exc()
+        from scalecore.training.failures import classify, reason
+
+        release()  # telling the end needs some memory too
         result = {"state": classify(error), "reason": reason(error), "error": type(error).__name__}
     result |= {
         "attempt": spec["attempt"],
@@ -57,42 +59,6 @@ def main(path: str, *, parent: int) -> int:
     }
     write_json(folder.result, result)
     return 0
-
-
-def classify(error: Exception) -> str:
-    """The state that an exception stands for. Allocation failures are plain RuntimeErrors on the CPU.
-
-    Type and text decide.
-    """
-    from scalecore.training.trainer import Diverged
-
-    if isinstance(error, Diverged):
-        return "diverged"
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return "out_of_memory"
-    if isinstance(error, RuntimeError) and any(text in str(error) for text in OUT_OF_MEMORY_TEXTS):
-        return "out_of_memory"
-    return "failed"
-
-
-def reason(error: Exception) -> str:
-    """One line for the record: the kind of error and its message."""
-    from scalecore.errors import ScalecoreError
-    from scalecore.training.trainer import Diverged
-
-    text = " ".join(str(error).split())[:500]
-    return text if isinstance(error, ScalecoreError | Diverged) else f"{type(error).__name__}: {text}"
-
-
-def prefer_as_victim() -> None:
-    """When the machine runs out of memory the kernel shall take the attempt and never the driver.
-
-    Raising needs no privilege.
-    """
-    try:
-        Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
-    except OSError:
-        return  # not Linux, or a sandbox that hides it: nothing to prefer
 
 
 def peak_memory() -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,9 +10,11 @@ from typing import Any, Literal
 from attrs import define, field, frozen
 
 from scalecore.execution.folder import AttemptFolder, AttemptStatus
+from scalecore.files import read_json
 from scalecore.study.hardware import HardwareSummary
 from scalecore.study.plan import Plan
 from scalecore.study.state import AskedTrial
+from scalecore.training.failures import crash_signal
 
 __all__ = ["AttemptEnd", "RunningTrial", "attempt_spec"]
 
@@ -32,6 +33,8 @@ class AttemptEnd:
     peak_memory: int | None = None
     last: Mapping[str, Any] | None = None
     log_tail: str | None = None
+    contained: Sequence[str] | None = None
+    """What held it within its memory."""
     result: Mapping[str, Any] | None = None
 
     def plain(self) -> dict[str, Any]:
@@ -43,6 +46,7 @@ class AttemptEnd:
             "peak_memory": self.peak_memory,
             "last": self.last,
             "log_tail": self.log_tail,
+            "contained": self.contained,
         }
 
 
@@ -56,6 +60,7 @@ class RunningTrial:
     handle: Any
     micro_batch: int
     predicted_memory: int
+    memory_limit: int | None = None
     started: float = field(factory=time.monotonic)
     summary: HardwareSummary = field(factory=HardwareSummary)
     pid: int | None = None
@@ -99,6 +104,7 @@ class RunningTrial:
             "exit_code": status.exit_code,
             "peak_memory": status.peak_memory,
             "last": dict(self.progress) or None,
+            "contained": (read_json(self.folder.process) or {}).get("contained"),
         }
         if result is not None:
             reason = result.get("reason") or (self.prune_reason if result["state"] == "pruned" else None)
@@ -107,10 +113,15 @@ class RunningTrial:
         evidence["log_tail"] = self.folder.log_tail() or None
         if self.cut is not None:
             return AttemptEnd(kind=self.cut[0], reason=self.cut[1], **evidence)
+        if status.oom_kill is not None:
+            reason = f"the kernel killed the attempt for lack of memory: {status.oom_kill}"
+            return AttemptEnd(kind="out_of_memory", reason=reason, **evidence)
         if status.state == "lost":
             return AttemptEnd(kind="killed", reason="the executor lost the attempt", **evidence)
         if status.exit_code is not None and status.exit_code < 0:
-            name = signal.Signals(-status.exit_code).name
+            name, own = crash_signal(status.exit_code)
+            if own:
+                return AttemptEnd(kind="crashed", reason=f"the attempt crashed with {name}", **evidence)
             return AttemptEnd(kind="killed", reason=f"the attempt was killed from outside by {name}", **evidence)
         return AttemptEnd(
             kind="crashed", reason=f"the attempt ended with exit code {status.exit_code} and no result", **evidence
@@ -132,6 +143,7 @@ def attempt_spec(
     threads: int,
     registry: Mapping[str, Any],
     resume_from: Sequence[Path] = (),
+    memory_limit: int | None = None,
 ) -> dict[str, Any]:
     """The whole content of `spec.json`: everything the attempt's process needs, by value."""
     training, objective = plan.resolved.experiment.training, plan.resolved.experiment.objective
@@ -159,6 +171,7 @@ def attempt_spec(
         "seed": seed,
         "device": training.device,
         "threads": threads,
+        "memory_limit": memory_limit,
         "plan": {
             "effective_batch": effective,
             "micro_batch": min(micro_batch, effective),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,17 +12,23 @@ from scalecore.execution.folder import AttemptFolder
 from scalecore.protocols import Executor
 from scalecore.readings import Demand
 from scalecore.study.attempts import RunningTrial, attempt_spec
+from scalecore.study.quarantine import quarantined
 from scalecore.study.session import Session
 from scalecore.study.state import AskedTrial
 
 __all__ = ["Dispatcher", "DoesNotFit"]
 
 
+SQUEEZE = 8
+"""While other trials of the study run, a trial that could have more by waiting starts with no less than this part of
+its micro-batch: smaller ones are slow."""
+
+
 class DoesNotFit(Exception):
-    """The monitors refuse a trial even at the smallest micro-batch (guard G40)."""
+    """The trial cannot be run here: refused at every micro-batch, in quarantine, or waited too long (guard G40)."""
 
     def __init__(self, reason: str, demand: Demand) -> None:
-        super().__init__(f"does not fit even with a micro-batch of 1: {reason}")
+        super().__init__(reason)
         self.demand = demand
 
 
@@ -33,7 +40,7 @@ class Dispatcher:
         self._plan = session.plan
         self._executor = executor
         self.registry = dict(registry)
-        self._told_to_wait: set[int] = set()
+        self._waiting_since: dict[int, float] = {}
 
     def threads(self) -> int:
         """CPU threads of one attempt: the setting, or this process's cores divided among the slots."""
@@ -46,23 +53,45 @@ class Dispatcher:
     def start(self, asked: AskedTrial) -> RunningTrial | None:
         """Submit an attempt with the largest micro-batch that the monitors admit; None when the trial has to wait.
 
-        Raises `DoesNotFit` when no micro-batch helps.
+        What does not fit now is tried with a smaller micro-batch first, then waits. Raises `DoesNotFit` when no
+        micro-batch helps, when the shape is in quarantine, or when it waited too long while no other trial ran.
         """
-        micro_batch = self._first_micro_batch(asked)
+        first = micro_batch = self._first_micro_batch(asked)
+        waits: str | None = None
         while True:
             architecture = asked.proposal.architecture
             demand = self._plan.demand(architecture, micro_batch, trial=asked.number, device=self._device())
             admission = self._plan.monitors.admit(demand)
-            if admission.action == "wait":
-                if asked.number not in self._told_to_wait:  # asked again every second, told once
-                    self._told_to_wait.add(asked.number)
-                    self._session.message("info", f"trial {asked.number} waits: {admission.reason}")
-                return None
             if admission.action == "admit":
-                return self._submit(asked, demand)
+                if why := quarantined(self._session.state.records, architecture.id, limit=admission.limit):
+                    raise DoesNotFit(why, demand)
+                if waits is not None:
+                    text = f"trial {asked.number} starts with a micro-batch of {micro_batch}, not {first}: {waits}"
+                    self._session.message("info", text)
+                return self._submit(asked, demand, memory_limit=admission.limit)
+            if admission.action == "wait":
+                waits = waits or str(admission.reason)
+                if self._session.running and micro_batch * SQUEEZE <= first:
+                    self._wait(asked, waits, demand)
+                    return None
             if micro_batch == 1:
-                raise DoesNotFit(str(admission.reason), demand)
+                if waits is not None:
+                    self._wait(asked, waits, demand)
+                    return None
+                raise DoesNotFit(f"does not fit even with a micro-batch of 1: {admission.reason}", demand)
             micro_batch //= 2
+
+    def _wait(self, asked: AskedTrial, reason: str, demand: Demand) -> None:
+        """Asked again every second, told once; only other trials of the study may be waited for without an end."""
+        if asked.number not in self._waiting_since:
+            self._session.message("info", f"trial {asked.number} waits: {reason}")
+        now = time.monotonic()
+        since = self._waiting_since.setdefault(asked.number, now)
+        limit = self._plan.resolved.experiment.execution.admission_wait
+        if self._session.running or self._plan.monitors.pausing:
+            self._waiting_since[asked.number] = now
+        elif limit is not None and now - since > limit:
+            raise DoesNotFit(f"waited {now - since:.0f} s (execution.admission_wait) in vain: {reason}", demand)
 
     def _first_micro_batch(self, asked: AskedTrial) -> int:
         """What the last attempt had, halved after it ran out of memory; at first what the plan starts with."""
@@ -78,7 +107,7 @@ class Dispatcher:
         setting = self._plan.resolved.experiment.training.device
         return next((str(one).partition(":")[0] for one in found if one), "cpu" if setting == "auto" else setting)
 
-    def _submit(self, asked: AskedTrial, demand: Demand) -> RunningTrial:
+    def _submit(self, asked: AskedTrial, demand: Demand, *, memory_limit: int | None) -> RunningTrial:
         index = len(asked.attempts)
         study = self._session.folder
         folder = AttemptFolder(study.attempt(asked.number, index))
@@ -101,6 +130,7 @@ class Dispatcher:
                 threads=self.threads(),
                 registry=self.registry,
                 resume_from=resume_from,
+                memory_limit=memory_limit,
             )
         )
         # In the journal before the process exists: an attempt that nobody knows of could write into a folder that is
@@ -112,6 +142,7 @@ class Dispatcher:
                 "index": index,
                 "micro_batch": demand.micro_batch,
                 "predicted_memory": demand.memory,
+                "memory_limit": memory_limit,
                 "resumes": bool(resume_from),
             },
         )
@@ -122,4 +153,5 @@ class Dispatcher:
             handle=self._executor.submit(folder.path),
             micro_batch=demand.micro_batch,
             predicted_memory=demand.memory,
+            memory_limit=memory_limit,
         )

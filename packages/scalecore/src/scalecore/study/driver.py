@@ -13,6 +13,7 @@ from typing import Any
 
 from scalecore.errors import StudyError
 from scalecore.execution.folder import AttemptFolder, AttemptStatus
+from scalecore.files import read_json
 from scalecore.protocols import Executor
 from scalecore.study.attempts import AttemptEnd, RunningTrial
 from scalecore.study.control import StopRequests
@@ -59,6 +60,7 @@ class Driver:
         self.end_reason: str | None = None
         self._exhausted = False
         self._paused = False
+        self._containment_told = False
         self._started = time.monotonic()
         self._slow_due = 0.0
         self._admission_due = 0.0
@@ -136,6 +138,7 @@ class Driver:
             handle=None,
             micro_batch=last["micro_batch"],
             predicted_memory=last["predicted_memory"],
+            memory_limit=last.get("memory_limit"),
         )
         running.cut = ("interrupted", "the driver ended before the attempt did")
         end = running.end(AttemptStatus(state="lost"))
@@ -235,10 +238,19 @@ class Driver:
 
     def _follow(self, running: RunningTrial) -> None:
         running.look()
+        self._say_containment(running)
         self._pass_epochs(running)
         idle = time.monotonic() - running.changed
         if idle > self.settings.hang_after and running.cut is None:
             self._kill(running, ("hung", f"no step for {idle:.0f} s (execution.hang_after) [G45]"))
+
+    def _say_containment(self, running: RunningTrial) -> None:
+        """Once per run: what holds attempts within their memory here."""
+        if self._containment_told or not running.progress:
+            return
+        self._containment_told = True
+        by = (read_json(running.folder.process) or {}).get("contained") or ["nothing but what monitors watch"]
+        self.session.message("info", f"memory of attempts is held by: {', '.join(by)}")
 
     def _pass_epochs(self, running: RunningTrial) -> None:
         """New lines of the learning curve go to the loggers, and to the strategy, which may prune."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from scalecore.config.load import ResolvedComponent
 from scalecore.files import utc_now
@@ -124,13 +124,16 @@ class Monitors:
     def admit(self, demand: Demand) -> Admission:
         """The strictest answer of all monitors."""
         strictest = Admission(action="admit")
+        limits: list[int] = []
         for watched in self._watched:
             answer: Admission | None = self._call(watched, lambda m=watched.monitor: m.admit(demand))  # type: ignore[misc]
             if answer is not None and answer.action == "refuse":
                 return answer
             if answer is not None and answer.action == "wait":
                 strictest = answer
-        return strictest
+            if answer is not None and answer.limit is not None:
+                limits.append(answer.limit)
+        return evolve(strictest, limit=min(limits, default=None))
 
     def tick(self, processes: Mapping[int, int], summaries: Mapping[int, HardwareSummary]) -> list[Verdict]:
         """Sample the monitors that are due; the verdicts that ask to stop something. Pauses are kept in `pausing`."""

@@ -9,6 +9,7 @@ from typing import Any
 from scalecore.files import utc_now
 from scalecore.study.attempts import AttemptEnd, RunningTrial
 from scalecore.study.plan import Plan
+from scalecore.study.quarantine import quarantine_flag
 from scalecore.study.state import AskedTrial
 from scalecore.trials import TrialRecord, TrialState
 
@@ -66,11 +67,15 @@ def build_record(
             "checkpoint_seconds": result.get("checkpoint_seconds") or 0.0,
         },
         throughput=windows * result["epochs_ended"] / train_seconds if train_seconds and windows else None,
-        memory={"predicted": running.predicted_memory, "measured": result.get("peak_memory") or end.peak_memory},
+        memory={
+            "predicted": running.predicted_memory,
+            "measured": result.get("peak_memory") or end.peak_memory,
+            "limit": running.memory_limit,
+        },
         hardware=running.summary.plain() | {"pauses": {"count": result.get("pauses") or 0}},
         attempts=[_attempt_summary(a) for a in asked.attempts],
         resumptions=sum(1 for a in asked.attempts if a.get("resumes")),
-        flags=[*plan.data.flags, *_flags(plan, result, running)],
+        flags=[*plan.data.flags, *_flags(plan, result, running), *_quarantine(state, running)],
         versions={
             **plan.companions,
             **plan.versions,
@@ -97,7 +102,7 @@ def unstarted_record(plan: Plan, asked: AskedTrial, *, state: TrialState, reason
         data=_data_summary(plan),
         memory={"predicted": predicted, "measured": None},
         attempts=[_attempt_summary(a) for a in asked.attempts],
-        flags=[*plan.data.flags, {"guard": "G40", "kind": "quarantined", "text": reason}],
+        flags=[*plan.data.flags, quarantine_flag(reason)],
         versions={**plan.companions, **plan.versions},
     )
 
@@ -130,6 +135,15 @@ def _flags(plan: Plan, result: Mapping[str, Any], running: RunningTrial) -> list
     return flags
 
 
+def _quarantine(state: TrialState, running: RunningTrial) -> list[dict[str, str]]:
+    """The flag of a shape that ran out of memory for the last time."""
+    if state is not TrialState.OUT_OF_MEMORY:
+        return []
+    return [
+        quarantine_flag(f"out of memory at micro-batch {running.micro_batch}, the smallest one tried: not tried again")
+    ]
+
+
 def _data_summary(plan: Plan) -> dict[str, Any]:
     """What the trial saw, in every record: fingerprint, target, split statistics (guards G01, G07)."""
     data = plan.data.to_json()
@@ -149,7 +163,7 @@ def _label_spread(plan: Plan) -> float:
 
 def _attempt_summary(attempt: Mapping[str, Any]) -> dict[str, Any]:
     ended = attempt.get("ended") or {}
-    kept = ("class", "reason", "exit_code", "peak_memory", "last", "log_tail", "seconds")
+    kept = ("class", "reason", "exit_code", "peak_memory", "last", "log_tail", "contained", "seconds")
     return {
         "index": attempt["index"],
         "micro_batch": attempt["micro_batch"],

@@ -51,18 +51,18 @@ class SmokeTest:
             if admission.action == "refuse":
                 results[label] = {"architecture": architecture.id, "left_out": admission.reason}
                 continue
-            result = self._step(architecture, label)
+            result = self._step(architecture, label, memory_limit=admission.limit)
             if result is None:
                 return None
             results[label] = {"architecture": architecture.id, **result}
         return results
 
-    def _step(self, architecture: Architecture, label: str) -> dict[str, Any] | None:
+    def _step(self, architecture: Architecture, label: str, *, memory_limit: int | None) -> dict[str, Any] | None:
         """One step, tried again when its process is killed from outside."""
         retries = self.plan.resolved.experiment.execution.retry.crash
         for again in range(retries + 1):
             folder = AttemptFolder(self.folder.smoke(f"{label}_{again}" if again else label))
-            status = self._attempt(architecture, folder)
+            status = self._attempt(architecture, folder, memory_limit=memory_limit)
             if self.requests.asked:
                 return None
             result = folder.read_result(folder.path.name)
@@ -75,7 +75,7 @@ class SmokeTest:
             f"{folder.log_tail()}"
         )
 
-    def _attempt(self, architecture: Architecture, folder: AttemptFolder) -> AttemptStatus:
+    def _attempt(self, architecture: Architecture, folder: AttemptFolder, *, memory_limit: int | None) -> AttemptStatus:
         if folder.path.exists():
             shutil.rmtree(folder.path)
         space = self.plan.resolved.experiment.search.space
@@ -92,6 +92,7 @@ class SmokeTest:
                 micro_batch=self.plan.first_micro_batch(),
                 data=self.folder.data,
                 threads=self.threads,
+                memory_limit=memory_limit,
                 registry=self.registry,
             )
         )

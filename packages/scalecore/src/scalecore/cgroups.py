@@ -1,4 +1,4 @@
-"""How much memory there is: the machine's, and the limits of the control groups (containers) around this process.
+"""Control groups (containers) around this process: their memory limits, and how often the kernel killed in them.
 
 psutil reports the machine's memory inside a container too, so the limits are read from the kernel's files: of the own
 control group and all its ancestors, version 1 and 2. `root` is where `/proc` and `/sys` are, for tests.
@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 from attrs import frozen
+
+__all__ = ["Cgroup", "MemoryLimit", "own_cgroups"]
 
 _UNLIMITED = 2**60
 """Version 1 writes "no limit" as the largest multiple of a page below 2^63; nothing real is this large."""
@@ -60,6 +62,15 @@ class Cgroup:
         statistics = dict(line.split() for line in (self.folder / "memory.stat").read_text().splitlines())
         cached = sum(int(statistics.get(key, 0)) for key in keys)
         return max(0, int((self.folder / current).read_text()) - cached)
+
+    def kills(self) -> int:
+        """How often the kernel killed a process of this group for lack of memory; with its descendants in version 2.
+
+        Raises OSError or LookupError where the kernel does not count.
+        """
+        name = "memory.events" if self.version == 2 else "memory.oom_control"
+        counts = dict(line.split() for line in (self.folder / name).read_text().splitlines())
+        return int(counts["oom_kill"])
 
 
 def own_cgroups(root: Path = Path("/")) -> list[Cgroup]:
