@@ -70,6 +70,7 @@ class PatchTSTFamily:
                 for d_model, n_layers, n_heads, ratio in product(widths, depths, heads, ratios)
                 if d_model % n_heads == 0
             ),
+            depth="n_layers",
         )
 
     def num_parameters(self, architecture: Mapping[str, int], data: DataShape) -> int:

@@ -60,6 +60,10 @@ class PatchTST(nn.Module):
         # Logits start near 0 at any width, so the first loss is that of knowing nothing; zeros would stop the gradient.
         self.head.draw(gain=0.1)
 
+    def repeated_blocks(self) -> list[nn.Module]:
+        """The encoder layers."""
+        return list(self.layers)
+
     def forward(self, x_BTF: torch.Tensor) -> torch.Tensor:
         """Logits [B, C]; raises `ValueError` where the input is not [B, T, F] of the context and features built for."""
         if x_BTF.ndim != 3 or x_BTF.shape[1:] != (self.context, self.features):

@@ -111,7 +111,15 @@ class ModelFamily(Protocol):
     ) -> torch.nn.Module:
         """The module, in the attempt's process: from x[batch, context, features] to logits[batch, outputs] (guard G10).
 
-        Called once per attempt after the random seed was set, on the CPU; the core moves it to the device.
+        Called once per attempt after the random seed was set, on the CPU; the core moves it to the device. It is also
+        called on fake tensors (`torch._subclasses.FakeTensorMode`), which have shapes and no values, to find out how
+        much memory training needs; where that fails, `saved_activations` is used.
+
+        The module may have two things more, both optional. A method `repeated_blocks()` returns its submodules of equal
+        shape in the order of the forward pass: the core may compile them as one, and recompute them in the backward
+        pass where memory is short. An attribute `micro_batch_invariance` says what it means to split a batch:
+        `"exact"`, `"stochastic"` (random numbers are drawn otherwise) or `"not_invariant"` (statistics over the batch);
+        without it the core finds out.
         """
         ...
 

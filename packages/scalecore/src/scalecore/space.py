@@ -65,10 +65,18 @@ class ArchitectureSpace:
 
     `dimensions` names each dimension with the values it may take, in the order in which they are shown;
     `architectures` are the legal combinations (for instance: the heads divide the width).
+    `depth` may name the dimension that counts equal blocks, each of which does the same work in the same memory: then
+    the memory of a deep model is found from two shallow ones, which `build` must be able to make (depths 2 and 4). None
+    where there is no such dimension.
     """
 
     dimensions: Mapping[str, tuple[int, ...]] = field(converter=copied)
     architectures: tuple[Mapping[str, int], ...]
+    depth: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.depth is not None and self.depth not in self.dimensions:
+            raise ValueError(f"depth {self.depth!r} is none of the dimensions {', '.join(self.dimensions) or '(none)'}")
 
 
 @frozen(kw_only=True)
