@@ -21,7 +21,7 @@ def campaign(study: Study) -> Study:
     del study.experiment["search"]["space"]["dropout"]
     study.experiment["guards"] = {"min_validation_samples": 20, "min_validation_positives": 5}
     study.experiment["sweep"] = {"seed": [1], "dataset.target.horizon": [1, 2]}
-    study.experiment["analyses"] = []
+    study.experiment["analyses"] = ["coverage"]
     return study
 
 
@@ -34,6 +34,7 @@ def test_a_killed_campaign_goes_on_and_skips_what_is_complete(campaign: Study) -
     kill(process)
     before = first.events()
 
+    assert not (campaign.folder / "analyses").exists()
     status = campaign.cli("status", str(campaign.folder))
     assert status.stdout.splitlines()[0] == "campaign tiny: 1 of 2 studies completed"
     assert "interrupted" in status.stdout
@@ -43,6 +44,10 @@ def test_a_killed_campaign_goes_on_and_skips_what_is_complete(campaign: Study) -
     assert f"[1/2] {LABELS[0]}: complete, skipped" in done.stdout.splitlines()
     assert first.events() == before
     assert sorted(second.finished()) == [0, 1]
+
+    # The analyses of the file are made once all studies are complete, of all of them.
+    analysed = json.loads((campaign.folder / "analyses" / "coverage" / "result.json").read_text())
+    assert [one["name"] for one in analysed["studies"]] == [f"tiny-{label}" for label in LABELS]
 
     found = json.loads(campaign.cli("status", str(campaign.file), "--json").stdout)["studies"]
     assert [row["study"] for row in found] == LABELS
@@ -60,7 +65,9 @@ def test_a_killed_campaign_goes_on_and_skips_what_is_complete(campaign: Study) -
 
 def test_only_runs_what_it_names_and_a_grown_study_is_not_complete(campaign: Study) -> None:
     """`--only` takes a part of the label; asking for more trials continues a study that was complete."""
-    assert campaign.run("--only", "horizon-2").returncode == 0
+    done = campaign.run("--only", "horizon-2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"analyses wait for 1 of 2 studies: {LABELS[0]}" in done.stdout.splitlines()
     second = Study(campaign.root, {"name": f"tiny/{LABELS[1]}"})
     assert not (campaign.folder / LABELS[0]).exists()
     assert sorted(second.finished()) == [0, 1]

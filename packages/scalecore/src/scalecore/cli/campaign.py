@@ -43,10 +43,23 @@ def run_all(
     index = find_campaign(campaign.folder)
     assert index is not None
     write_tables(index)
+    rows = campaign_rows(index)
     click.echo()
-    click.echo("\n".join(table_lines(campaign_rows(index))))
+    click.echo("\n".join(table_lines(rows)))
     click.echo(f"folder: {campaign.folder}")
+    if campaign.analyses:
+        _analyse(campaign, index, rows)
     return worst(list(ends.values()))
+
+
+def _analyse(campaign: Campaign, index: CampaignIndex, rows: Sequence[Mapping[str, Any]]) -> None:
+    from scalecore.study.finale import run_analyses
+
+    missing = [row["study"] for row in rows if row["state"] not in ("completed", "exhausted")]
+    if missing:
+        click.echo(f"analyses wait for {len(missing)} of {len(rows)} studies: {', '.join(missing)}")
+        return
+    run_analyses(campaign.analyses, [index.path], folder=index.path, say=click.echo)
 
 
 def worst(ends: Sequence[StudyEnd]) -> ExitCode:

@@ -11,6 +11,7 @@ from typing import Any
 from attrs import frozen
 
 from scalecore import __version__, markdown
+from scalecore.config.load import ResolvedComponent
 from scalecore.config.plain import plain_value
 from scalecore.errors import DataError, ExperimentError, PluginError, RefusedError, ScalecoreError
 from scalecore.files import plain, utc_now, write_json, write_text
@@ -35,7 +36,7 @@ class Analysed:
     made: str
 
 
-def analyse(component: Registered, *, options: Any, studies: Sequence[StudyView]) -> Analysed:
+def analyse(component: Registered | ResolvedComponent, *, options: Any, studies: Sequence[StudyView]) -> Analysed:
     """Let the analysis run. What it raises but the errors of scalecore is told as its plugin's fault."""
     record = component.record
     assert isinstance(record, AnalysisRecord)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from scalecore.errors import ExperimentError
+from scalecore.study.campaign import find_campaign
 from scalecore.study.journal import read_journal
 from scalecore.study.layout import StudyFolder, find_study
 from scalecore.study.lock import runner_of
@@ -40,10 +41,14 @@ def read_study(folder: StudyFolder) -> StudyView:
 
 
 def find_studies(path: Path) -> list[StudyFolder]:
-    """The study of a folder or an experiment file; or all studies that lie directly in a folder, by their names.
+    """The study of a folder or an experiment file; those of a campaign that have begun, in its order; or all studies
+    that lie directly in a folder, by their names.
 
     Raises `ExperimentError` where there is none.
     """
+    campaign = find_campaign(path)
+    if campaign is not None:
+        return [entry.folder for entry in campaign.studies if entry.folder.journal.exists()]
     if path.is_dir() and not StudyFolder(path).journal.exists():
         inside = [StudyFolder(one) for one in sorted(path.iterdir()) if StudyFolder(one).journal.exists()]
         if inside:

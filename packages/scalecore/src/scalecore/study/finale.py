@@ -1,0 +1,33 @@
+"""The analyses that an experiment file names, run once its study or its campaign is complete."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from scalecore.config.load import ResolvedComponent
+from scalecore.errors import ScalecoreError
+from scalecore.study.analysis import analyse, write_result
+from scalecore.study.results import read_studies
+
+__all__ = ["run_analyses"]
+
+
+def run_analyses(
+    components: Sequence[ResolvedComponent], paths: Sequence[Path], *, folder: Path, say: Callable[[str], None]
+) -> None:
+    """Run each on the studies of `paths` and store its result in `folder`/analyses/NAME.
+
+    One that cannot be made costs a line and nothing else: the results stand, and `scalecore analyze` makes it later.
+    """
+    for component in components:
+        try:
+            studies = read_studies(paths)
+            analysed = analyse(component, options=component.options, studies=studies)
+            written = write_result(analysed, folder / "analyses" / component.name)
+        except ScalecoreError as error:
+            say(f"analysis {component.name} was not made: {error}")
+            continue
+        for sentence in analysed.result.summary:
+            say(f"{component.name}: {sentence}")
+        say(f"{component.name}: written to {written[0].parent}")
