@@ -96,6 +96,54 @@ def test_g22_a_folder_holds_one_experiment(study: Study) -> None:
     assert (study.folder / "journal.jsonl").read_bytes() == before
 
 
+def test_g34_a_study_goes_on_with_another_search(study: Study) -> None:
+    """Grid, space, strategy and total change: it is shown before anything runs, stored, and what still fits counts."""
+    assert study.run("search.trials=3").returncode == 0
+    first = study.finished()
+    study.experiment["model"]["n_layers"] = [2, 4, 8]
+    study.experiment["training"]["hyperparameters"]["dropout"] = 0.2
+    del study.experiment["search"]["space"]["dropout"]
+    study.experiment["search"] |= {"trials": 4, "tolerance": 0.3, "inner": "random"}
+    study.write()
+    announced = study.cli("plan", str(study.file)).stdout
+    done = study.run()
+    assert done.returncode == 0, done.stderr
+    head = done.stdout[: done.stdout.index("smoke step: ")]
+    fit = [n for n, record in first.items() if 2800 <= record["architecture"]["num_parameters"] <= 5200]
+    fit = [n for n in fit if first[n]["architecture"]["values"]["n_layers"] > 1]
+    assert 0 < len(fit) < 3
+    for line in (
+        "  model.n_layers: [1, 2, 4] -> [2, 4, 8]",
+        '  search.space.dropout: {"uniform": [0.1, 0.3]} -> null',
+        "  search.trials: 3 -> 4",
+        f"  {len(fit)} of 3 past trials still fit, and count",
+    ):
+        assert line in head
+        assert line in announced
+    (change,) = (event for event in study.events() if event["event"] == "changed")
+    assert sorted(map(int, change["left_out"])) == [n for n in first if n not in fit]
+    assert len(study.finished()) == 3 + 4 - len(fit)
+    assert {n: study.finished()[n] for n in first} == first
+    counted = [record for n, record in study.finished().items() if str(n) not in change["left_out"]]
+    assert all(record["architecture"]["values"]["n_layers"] > 1 for record in counted)
+    assert study.json("tiny_4000_best.json")["best_trial"] not in map(int, change["left_out"])
+
+
+def test_g34_the_strategy_may_be_swapped(study: Study) -> None:
+    """Another strategy of another package goes on with the trials so far; the code is the same, so nothing is refused.
+
+    A point that was tried keeps its hash, so it is not run again.
+    """
+    assert study.run("search.trials=1").returncode == 0
+    study.experiment["search"] = {**study.experiment["search"], "use": "random", "trials": 2}
+    del study.experiment["search"]["startup_trials"]
+    done = study.run()
+    assert done.returncode == 0, done.stderr
+    assert '  search.use: "architectural" -> "random"' in done.stdout
+    assert "  1 of 1 past trials still fit, and count" in done.stdout
+    assert sorted(study.finished()) == [0, 1]
+
+
 def test_g52_changed_data_is_refused(study: Study, bars: Path) -> None:
     """A file that changed since the study began is not mixed in, and the prepared data stays as it was."""
     path = study.root / "mine.parquet"

@@ -107,3 +107,11 @@ def test_asked_again_for_a_number_it_draws_anew() -> None:
     (second,) = proposals(search, [0])
     assert point(first) != point(second)
     assert search.should_prune(0, epoch=1, value=9.0) is False
+
+
+def test_trials_of_another_space_do_not_use_up_this_one() -> None:
+    """A study that goes on with another space still has everything of it before it."""
+    other = proposals(strategy({"epochs": Choice(values=(1, 2))}, shapes=(8,)), range(2))
+    search = strategy({"epochs": Choice(values=(5, 6))}, shapes=(8,))
+    search.restore([RestoredTrial(number=number, proposal=one, outcome=None) for number, one in enumerate(other)])
+    assert len({one.hyperparameters["epochs"] for one in proposals(search, (2, 3))}) == 2

@@ -27,5 +27,6 @@ def scalecore_models() -> list[ModelRecord]:
             summary="Transformer encoder over patches of the window, all features mixed in each patch.",
             options=PatchTSTOptions,
             factory=_patchtst,
+            grid=("d_model", "n_layers", "n_heads", "d_ff_ratio"),
         )
     ]

@@ -67,9 +67,14 @@ class DatasetRecord(Record):
 
 @frozen(kw_only=True)
 class ModelRecord(Record):
-    """`factory(options)` returns a `ModelFamily`."""
+    """`factory(options)` returns a `ModelFamily`.
+
+    `grid` names the options that only say which architectures there are, and change nothing about one of them: a study
+    may go on with other values of these.
+    """
 
     factory: Callable[[Any], ModelFamily]
+    grid: tuple[str, ...] = ()
 
 
 @frozen(kw_only=True)

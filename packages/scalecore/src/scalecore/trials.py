@@ -184,6 +184,14 @@ class StudyView:
     end: StudyEnd | None = None
     degraded: Sequence[str] = ()
     """What was switched off on the way, for instance a logger that raised."""
+    left_out: Mapping[int, str] = field(factory=dict)
+    """Trials of an earlier grid or space that do not fit today's, with the reason: they do not count, and are never
+    best."""
+
+    @property
+    def counted(self) -> Sequence[TrialRecord]:
+        """The trials that count towards the total."""
+        return [trial for trial in self.trials if trial.number not in self.left_out]
 
     @property
     def budget(self) -> str:
@@ -193,7 +201,7 @@ class StudyView:
     @property
     def best(self) -> TrialRecord | None:
         """The completed trial with the best value; a collapsed one only where no healthy one exists (guard G09)."""
-        return best_trial(self.trials, direction=self.experiment["objective"]["direction"])
+        return best_trial(self.counted, direction=self.experiment["objective"]["direction"])
 
 
 def best_trial(trials: Sequence[TrialRecord], *, direction: Literal["minimize", "maximize"]) -> TrialRecord | None:

@@ -45,7 +45,7 @@ class ConsoleLogger(Logger):
         if self._verbosity < 0:
             return
         data, grid = study.plan["data"], study.plan["architectures"]
-        done = len(study.trials)
+        done = len(study.counted)
         self._print(
             f"{study.name}: {study.total} trials"
             + (f", {done} finished already" if done else "")
@@ -75,7 +75,7 @@ class ConsoleLogger(Logger):
         origin = proposal.origin.kind + (f" {proposal.origin.label}" if proposal.origin.label else "")
         shown = f"{texts.shape(proposal.architecture)} {texts.settings(proposal.hyperparameters)}".strip()
         if self._bars is None or self._verbosity > 0:
-            self._print(f"trial {number} of {study.total} starts ({origin}): {shown}")
+            self._print(f"trial {number} of {study.total + len(study.left_out)} starts ({origin}): {shown}")
         if self._verbosity > 0 and proposal.origin.reason:
             self._print(f"  because: {proposal.origin.reason}")
         self._line_due = time.monotonic() + self._options.every
@@ -99,12 +99,12 @@ class ConsoleLogger(Logger):
         facts.append(f"time left {texts.duration(progress.study_seconds_left)}")
         facts += [f"{name} {text}" for name, text in progress.readings.items()]
         line = (
-            f"trial {progress.number} of {self._study.total}, {progress.phase}, epoch {progress.epoch} of "
-            f"{progress.epochs}, "
+            f"trial {progress.number} of {self._study.total + len(self._study.left_out)}, {progress.phase}, "
+            f"epoch {progress.epoch} of {progress.epochs}, "
             f"step {progress.step} of {progress.steps_per_epoch}"
         )
         if self._bars is not None and self._trial_bar is not None and self._study_bar is not None:
-            self._bars.update(self._study_bar, completed=len(self._study.trials), facts=", ".join(facts))
+            self._bars.update(self._study_bar, completed=len(self._study.counted), facts=", ".join(facts))
             share = (max(progress.epoch, 1) - 1 + progress.step / max(1, progress.steps_per_epoch)) / progress.epochs
             self._bars.update(self._trial_bar, completed=share, facts=line)
         elif time.monotonic() >= self._line_due:
@@ -131,10 +131,10 @@ class ConsoleLogger(Logger):
         self.close()
         end = study.end or StudyEnd.FAILED
         states: dict[str, int] = {}
-        for record in study.trials:
+        for record in study.counted:
             states[record.state] = states.get(record.state, 0) + 1
         counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "none finished"
-        self._print(f"{study.name}: {END_TEXTS[end]} ({len(study.trials)} of {study.total} trials: {counts})")
+        self._print(f"{study.name}: {END_TEXTS[end]} ({len(study.counted)} of {study.total} trials: {counts})")
         best = study.best
         if best is not None and best.value is not None:
             metric = study.experiment["objective"]["metric"]
@@ -167,7 +167,7 @@ class ConsoleLogger(Logger):
             TextColumn("{task.fields[facts]}", markup=False),
         )
         self._bars = Bars(*columns, console=self._console, transient=True, expand=False)
-        self._study_bar = self._bars.add_task("study", total=study.total, completed=len(study.trials), facts="")
+        self._study_bar = self._bars.add_task("study", total=study.total, completed=len(study.counted), facts="")
         self._trial_bar = self._bars.add_task("trial", total=1.0, facts="starting")
         self._bars.start()
 

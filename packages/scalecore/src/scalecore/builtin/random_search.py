@@ -30,7 +30,8 @@ class RandomSearch:
 
     def restore(self, trials: Sequence[RestoredTrial]) -> None:
         for trial in trials:
-            self._tried.add(_key(trial.proposal))
+            if self._fits(trial.proposal):
+                self._tried.add(_key(trial.proposal))
 
     def ask(self, number: int) -> Proposal | None:
         size = _size(self._context)
@@ -54,6 +55,12 @@ class RandomSearch:
 
     def should_prune(self, number: int, *, epoch: int, value: float) -> bool:
         return False
+
+    def _fits(self, proposal: Proposal) -> bool:
+        """Whether the point lies in today's grid and space: others do not use it up."""
+        space, values = self._context.space, proposal.hyperparameters
+        known = any(proposal.architecture.values == one.values for one in self._context.architectures)
+        return known and set(values) == set(space) and all(space[name].contains(values[name]) for name in space)
 
 
 def _key(proposal: Proposal) -> tuple[str, tuple[tuple[str, object], ...]]:

@@ -16,6 +16,7 @@ from scalecore.execution.folder import AttemptFolder, AttemptStatus
 from scalecore.files import read_json
 from scalecore.protocols import Executor
 from scalecore.study.attempts import AttemptEnd, RunningTrial
+from scalecore.study.continuation import restored_today
 from scalecore.study.control import StopRequests
 from scalecore.study.dispatch import Dispatcher, DoesNotFit
 from scalecore.study.estimate import seconds_left
@@ -70,7 +71,7 @@ class Driver:
     def run(self) -> StudyEnd:
         """Until the total is reached, something ends the run, or nothing is left to try."""
         try:
-            restored = self.state.restored(self._reports)
+            restored = restored_today(self.state, self.plan, self._reports)
             self.session.of_strategy(lambda strategy: strategy.restore(restored))
             self.waiting = self.state.unfinished
             self.session.tell(lambda logger: logger.study_started(self.session.view()))
@@ -97,7 +98,7 @@ class Driver:
             return self.end
         if self.waiting:
             return None
-        if len(self.state.records) >= self.state.total:
+        if len(self.state.counted) >= self.state.total:
             return StudyEnd.COMPLETED
         return StudyEnd.EXHAUSTED if self._exhausted else None
 
@@ -150,7 +151,7 @@ class Driver:
 
     def _smoke(self) -> None:
         """Once per study and version of the code, and only where something is left to run."""
-        if len(self.state.records) >= self.state.total:
+        if len(self.state.counted) >= self.state.total:
             return
         if self.state.smoke is not None and self.state.smoke["versions"] == dict(self.plan.versions):
             return
@@ -202,7 +203,7 @@ class Driver:
             if time.monotonic() < self._admission_due:
                 return
             if not self.waiting:
-                if len(self.state.trials) >= self.state.total or self._exhausted:
+                if len(self.state.trials) - len(self.state.left_out) >= self.state.total or self._exhausted:
                     return
                 asked = next_trial(self.session)
                 if asked is None:
@@ -291,7 +292,7 @@ class Driver:
     def _say_progress(self) -> None:
         now = time.monotonic()
         left = seconds_left(
-            self.state.records,
+            self.state.counted,
             total=self.state.total,
             slots=self.settings.slots,
             running=[(now - r.started, r.fraction_done()) for r in self.running],

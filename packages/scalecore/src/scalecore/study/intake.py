@@ -32,7 +32,7 @@ def next_trial(session: Session) -> AskedTrial | None:
         _check(session, proposal)
         values = {**plan.fixed, **proposal.hyperparameters}
         content = trial_content(
-            plan.experiment,
+            {**plan.experiment, "model": state.model or plan.experiment["model"]},
             data=plan.data.fingerprint,
             architecture=proposal.architecture.values,
             hyperparameters=values,

@@ -24,7 +24,7 @@ from scalecore.study.architectures import Grid, Infeasible, feasible_grid
 from scalecore.study.components import create, of_plugin
 from scalecore.study.hardware import Monitors
 from scalecore.study.record import proposal_plain
-from scalecore.study.versions import code_versions
+from scalecore.study.versions import code_versions, source_hash
 from scalecore.training.hyperparameters import declared
 from scalecore.training.memory import predicted_bytes
 
@@ -168,7 +168,11 @@ def build_plan(loaded: LoadedExperiment, resolved: Resolved, *, folder: Path) ->
             for name, parameter in parameters.items()
             if name not in search.space
         },
-        versions=code_versions(("scalecore", *(one.provider for one in deciding)), packages=packages),
+        versions={
+            **code_versions(("scalecore", *(one.provider for one in deciding)), packages=packages),
+            # Without the strategy, which may be swapped within a study.
+            "code:results": source_hash(packages[:-1]),
+        },
         companions=companions,
         findings=(),
         monitors=monitors,

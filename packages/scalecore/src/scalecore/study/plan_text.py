@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scalecore import texts
+from scalecore.study.continuation import Change, continuation_lines
 from scalecore.study.explain import explain_lines
 from scalecore.study.record import proposal_from
 
@@ -25,6 +26,7 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
         "",
         *_planned(plan),
         "",
+        *_changes(plan["changes"]),
         *_search(plan),
         "",
         *_needs(plan),
@@ -105,6 +107,15 @@ def _time(forecast: Mapping[str, Any], shapes: Sequence[Mapping[str, Any]]) -> s
     known = [forecast["seconds"][shape["id"]] for shape in shapes]
     slowest = max((seconds for seconds in known if seconds is not None), default=None)
     return "not known" if slowest is None else texts.duration(slowest)
+
+
+def _changes(found: Mapping[str, Any]) -> list[str]:
+    changes = [Change(**change) for change in found["allowed"]]
+    lines = continuation_lines(changes, found["left_out"], found["trials"])
+    if found["refused"]:
+        lines.append("refused by a run, since trials would not be comparable (in the study -> in the file):")
+        lines += [f"  {Change(**change).text()}" for change in found["refused"]]
+    return [*lines, ""] if lines else []
 
 
 def _search(plan: Mapping[str, Any]) -> list[str]:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from attrs import asdict
+
+from scalecore.files import plain
 from scalecore.space import middle
+from scalecore.study.continuation import compare, grid_options, misfits
 from scalecore.study.explain import explain_search
 from scalecore.study.forecast import forecast
 from scalecore.study.journal import read_journal
@@ -23,9 +27,24 @@ def preview(plan: Plan, state: StudyState) -> dict[str, Any]:
     windows = int(plan.data.parts["train"]["windows"])
     return {
         **content,
+        "changes": _changes(plan, state),
         "search": explain_search(content, state),
         "forecast": forecast(plan.grid.architectures, state.records, windows=windows, epochs=epochs),
     }
+
+
+def _changes(plan: Plan, state: StudyState) -> dict[str, Any]:
+    """What differs from the study in the folder: followed, or refused by a run; and which of its trials do not fit."""
+    found = compare(state.experiment, plan.experiment, grid=grid_options(plan.resolved))
+    result: dict[str, Any] = plain(
+        {
+            "allowed": [asdict(change) for change in found.allowed],
+            "refused": [asdict(change) for change in found.refused],
+            "trials": len(state.trials),
+            "left_out": misfits(state, plan),
+        }
+    )
+    return result
 
 
 def state_of(folder: StudyFolder) -> StudyState:

@@ -35,6 +35,7 @@ def read_study(folder: StudyFolder) -> StudyView:
         trials=tuple(state.records),
         running=tuple(trial.number for trial in state.unfinished) if runner_of(folder) is not None else (),
         duplicates_avoided=state.duplicates_avoided,
+        left_out=dict(state.left_out),
         end=state.end,
         degraded=tuple(state.degraded),
     )

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 import yaml
+from attrs import asdict
 
 from scalecore.config.load import LoadedExperiment, Resolved, to_plain
 from scalecore.errors import RefusedError
@@ -20,9 +21,17 @@ from scalecore.files import read_json, write_text
 from scalecore.protocols import Executor, ExecutorContext
 from scalecore.readings import Finding
 from scalecore.study.components import create
+from scalecore.study.continuation import (
+    Change,
+    Continuation,
+    compare,
+    continuation_lines,
+    differences,
+    grid_options,
+    misfits,
+)
 from scalecore.study.control import StopRequests
 from scalecore.study.driver import Driver
-from scalecore.study.identity import binding
 from scalecore.study.journal import Journal, read_journal
 from scalecore.study.layout import StudyFolder, output_folder
 from scalecore.study.lock import StudyLock, is_alive
@@ -31,7 +40,15 @@ from scalecore.study.session import Session
 from scalecore.study.state import StudyState, replay
 from scalecore.trials import StudyEnd
 
-__all__ = ["run_study"]
+__all__ = [
+    "begin",
+    "end_orphans",
+    "refuse_another_experiment",
+    "refuse_changed_code",
+    "refuse_changed_data",
+    "refuse_findings",
+    "run_study",
+]
 
 ORPHAN_SECONDS = 20.0
 
@@ -55,16 +72,16 @@ def run_study(
     journal = None
     try:
         state = replay(read_journal(folder.journal)) if folder.journal.exists() else StudyState()
-        _refuse_another_experiment(folder, state, to_plain(resolved))
+        continuation = refuse_another_experiment(folder, state, to_plain(resolved), grid=grid_options(resolved))
         plan = build_plan(loaded, resolved, folder=folder.path)
-        _refuse_changed_data(folder, state, plan)
-        _refuse_changed_code(folder, state, plan, allow_changed_code=allow_changed_code)
-        _refuse_findings(plan.findings)
+        refuse_changed_data(folder, state, plan)
+        refuse_changed_code(folder, state, plan, allow_changed_code=allow_changed_code)
+        refuse_findings(plan.findings)
         # Nothing was written so far: what is refused leaves no trace.
         journal = Journal(folder.journal)
         plan.write_data(folder.data)
         with StopRequests(folder) as requests:
-            _end_orphans(folder, state)
+            end_orphans(folder, state)
             write_text(folder.source, yaml.safe_dump(plan.experiment, sort_keys=False, allow_unicode=True))
             executor: Executor = create(
                 "executor",
@@ -72,7 +89,7 @@ def run_study(
                 ExecutorContext(folder=folder.path, slots=resolved.experiment.execution.slots),
             )
             session = Session(plan, folder=folder, lock=lock, journal=journal, state=state, verbosity=verbosity)
-            _begin(session, resolved.experiment.search.trials)
+            begin(session, resolved.experiment.search.trials, changes=continuation.allowed)
             return Driver(session, executor=executor, requests=requests, registry=registry).run()
     finally:
         if journal is not None:
@@ -111,9 +128,16 @@ def _unmake(folder: StudyFolder) -> None:
             folder.path.rmdir()
 
 
-def _begin(session: Session, total: int) -> None:
-    """The first lines of this run: the experiment where it is new or changed, a repair, who runs what."""
+def begin(session: Session, total: int, *, changes: Sequence[Change] = ()) -> None:
+    """The first lines of this run: what changed in the search, the experiment where it is new or changed, a repair,
+    who runs what.
+    """
     plan = session.plan
+    if changes:
+        left_out = misfits(session.state, plan)
+        session.record("changed", {"changes": [asdict(change) for change in changes], "left_out": left_out})
+        for line in continuation_lines(changes, left_out, len(session.state.trials)):
+            session.message("info", line)
     if session.state.experiment != plan.experiment:
         session.record("study", {"experiment": plan.experiment, "plan": plan.plain()})
     if session.journal.torn is not None:
@@ -123,24 +147,27 @@ def _begin(session: Session, total: int) -> None:
     session.record("run_started", {**me, "versions": plan.versions, "total": total})
 
 
-def _refuse_another_experiment(folder: StudyFolder, state: StudyState, experiment: Mapping[str, Any]) -> None:
-    """One folder, one experiment (G22): what decides the results must be as it was."""
-    if not state.experiment:
-        return
-    was, now = binding(state.experiment), binding(experiment)
-    changes = _differences(was, now)
-    if changes:
-        lines = "\n".join(f"  {path}: {before} -> {after}" for path, before, after in changes)
+def refuse_another_experiment(
+    folder: StudyFolder, state: StudyState, experiment: Mapping[str, Any], *, grid: Sequence[str] = ()
+) -> Continuation:
+    """One folder, one experiment (G22): what decides the results must be as it was. Returns what else differs.
+
+    `grid` names the model's options that only say which shapes there are.
+    """
+    continuation = compare(state.experiment, experiment, grid=grid)
+    if continuation.refused:
+        lines = "\n".join(f"  {change.text()}" for change in continuation.refused)
         raise RefusedError(
             f"{folder.path} holds a study of another experiment; these settings differ (in the study -> in the "
             f"file):\n{lines}\n"
-            "Give another `output` or `name`, or undo the change. search.trials, loggers, monitors and execution may "
+            "Give another `output` or `name`, or undo the change. search, loggers, monitors and execution may "
             "change.",
             guard="G22",
         )
+    return continuation
 
 
-def _refuse_changed_data(folder: StudyFolder, state: StudyState, plan: Plan) -> None:
+def refuse_changed_data(folder: StudyFolder, state: StudyState, plan: Plan) -> None:
     """The data must be the same to the last value, whatever became of the prepared copy in the folder (G52)."""
     before = state.plan["data"]["fingerprint"] if state.plan else plan.data.fingerprint
     if before != plan.data.fingerprint:
@@ -151,13 +178,18 @@ def _refuse_changed_data(folder: StudyFolder, state: StudyState, plan: Plan) -> 
         )
 
 
-def _refuse_changed_code(folder: StudyFolder, state: StudyState, plan: Plan, *, allow_changed_code: bool) -> None:
+def refuse_changed_code(folder: StudyFolder, state: StudyState, plan: Plan, *, allow_changed_code: bool) -> None:
     """The code must be the same too, unless the user says that it may differ (G26)."""
     if not state.versions:
         return
-    changes = _differences(state.versions, dict(plan.versions))
+    was, now = dict(state.versions), dict(plan.versions)
+    if "search" in state.experiment and state.experiment["search"]["use"] != plan.resolved.search.name:
+        # Another strategy brings another package: that is a change of the search, and no change of what it searches.
+        both = was.keys() & now.keys() - {"code"}
+        was, now = {name: was[name] for name in both}, {name: now[name] for name in both}
+    changes = differences(was, now)
     if changes and not allow_changed_code:
-        text = ", ".join(f"{name} {old} -> {new}" for name, old, new in changes)
+        text = ", ".join(f"{one.key} {json.dumps(one.before)} -> {json.dumps(one.after)}" for one in changes)
         raise RefusedError(
             f"{folder.path}: the code changed since the study was last run ({text}); results of two versions would be "
             "mixed. "
@@ -166,7 +198,8 @@ def _refuse_changed_code(folder: StudyFolder, state: StudyState, plan: Plan, *, 
         )
 
 
-def _refuse_findings(findings: Sequence[Finding]) -> None:
+def refuse_findings(findings: Sequence[Finding]) -> None:
+    """Raise what the monitors' preflight refuses."""
     refused = [finding for finding in findings if finding.level == "refuse"]
     if refused:
         raise RefusedError(
@@ -175,7 +208,7 @@ def _refuse_findings(findings: Sequence[Finding]) -> None:
         )
 
 
-def _end_orphans(folder: StudyFolder, state: StudyState) -> None:
+def end_orphans(folder: StudyFolder, state: StudyState) -> None:
     """Attempts of a driver that was killed end by themselves when they lose their parent; wait, and insist."""
     deadline = time.monotonic() + ORPHAN_SECONDS
     for trial in state.unfinished:
@@ -186,15 +219,3 @@ def _end_orphans(folder: StudyFolder, state: StudyState) -> None:
                 time.sleep(0.05)
             if is_alive(pid, started):
                 os.killpg(pid, signal.SIGKILL)
-
-
-def _differences(was: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:
-    """Leaves that differ, by dotted path."""
-    changes = []
-    for key in sorted({*was, *now}):
-        before, after, path = was.get(key), now.get(key), f"{prefix}{key}"
-        if isinstance(before, Mapping) and isinstance(after, Mapping):
-            changes += _differences(before, after, f"{path}.")
-        elif before != after:
-            changes.append((path, json.dumps(before), json.dumps(after)))
-    return changes

@@ -67,6 +67,7 @@ class Session:
             trials=tuple(self.state.records),
             running=tuple(self.running),
             duplicates_avoided=self.state.duplicates_avoided,
+            left_out=dict(self.state.left_out),
             end=end,
             degraded=tuple(self.state.degraded),
         )

@@ -40,6 +40,12 @@ class StudyState:
     plan: Mapping[str, Any] = field(factory=dict)
     versions: Mapping[str, str] = field(factory=dict)
     total: int = 0
+    model: Mapping[str, Any] = field(factory=dict)
+    """The model as the study began with it. Its grid may change later; what identifies a trial may not."""
+    changes: list[dict[str, Any]] = field(factory=list)
+    """Each change of the search, as it was journalled."""
+    left_out: dict[int, str] = field(factory=dict)
+    """Trials that lie outside of today's grid or space, with the reason: they do not count."""
     trials: dict[int, AskedTrial] = field(factory=dict)
     hashes: dict[str, int] = field(factory=dict)
     duplicates_avoided: int = 0
@@ -53,6 +59,12 @@ class StudyState:
         match event["event"]:
             case "study":
                 self.experiment, self.plan = event["experiment"], event["plan"]
+                self.model = self.model or event["experiment"]["model"]
+            case "changed":
+                self.changes.append(dict(event))
+                self.left_out = {int(number): reason for number, reason in event["left_out"].items()}
+                if any(change["key"] != "search.trials" for change in event["changes"]):
+                    self.smoke = None  # the smallest and the largest shape may be others now
             case "run_started":
                 self.versions, self.total, self.end = event["versions"], event["total"], None
             case "smoke":
@@ -84,6 +96,11 @@ class StudyState:
     def records(self) -> list[TrialRecord]:
         """Finished trials in the order of their numbers."""
         return [trial.record for _, trial in sorted(self.trials.items()) if trial.record is not None]
+
+    @property
+    def counted(self) -> list[TrialRecord]:
+        """Finished trials that count towards the total: those that fit today's grid and space."""
+        return [record for record in self.records if record.number not in self.left_out]
 
     @property
     def unfinished(self) -> list[AskedTrial]:

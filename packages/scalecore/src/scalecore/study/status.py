@@ -24,9 +24,9 @@ def study_status(folder: StudyFolder) -> dict[str, Any]:
     state = replay(read_journal(folder.journal))
     runner = runner_of(folder)
     records = state.records
-    best = best_trial(records, direction=state.experiment["objective"]["direction"]) if state.experiment else None
+    best = best_trial(state.counted, direction=state.experiment["objective"]["direction"]) if state.experiment else None
     counts: dict[str, int] = {}
-    for record in records:
+    for record in state.counted:
         counts[record.state] = counts.get(record.state, 0) + 1
     result: dict[str, Any] = plain(
         {
@@ -35,7 +35,9 @@ def study_status(folder: StudyFolder) -> dict[str, Any]:
             "state": _state(state, runner),
             "runner": runner,
             "total": state.total,
-            "finished": len(records),
+            "finished": len(state.counted),
+            "left_out": state.left_out,
+            "changes": state.changes,
             "counts": counts,
             "duplicates_avoided": state.duplicates_avoided,
             "search": explain_search(state.plan, state) if state.plan else None,
@@ -45,7 +47,7 @@ def study_status(folder: StudyFolder) -> dict[str, Any]:
             if best is None
             else {"number": best.number, "value": best.value, "shape": texts.shape(best.architecture)},
             "unfinished": [_unfinished(folder, state, number) for number in (t.number for t in state.unfinished)],
-            "seconds_left": seconds_left(records, total=state.total, slots=1, running=[]) if records else None,
+            "seconds_left": seconds_left(state.counted, total=state.total, slots=1, running=[]) if records else None,
             "degraded": state.degraded,
         }
     )
@@ -72,6 +74,8 @@ def status_lines(status: Mapping[str, Any]) -> list[str]:
         lines.append(f"trial {trial['number']}, attempt {trial['attempt']}: {place}; {trial['shape']}")
     if status["state"] == "running":
         lines.append(f"time left: about {texts.duration(status['seconds_left'])}")
+    if status["left_out"]:
+        lines.append(f"further trials, of an earlier grid or space, that do not count: {len(status['left_out'])}")
     if status["search"]:
         lines += explain_lines(status["search"])
     lines += [f"degraded: {text}" for text in status["degraded"]]

@@ -12,7 +12,7 @@ import platform
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["code_versions"]
+__all__ = ["code_versions", "source_hash"]
 
 LIBRARIES = ("torch", "optuna", "numpy", "pandas", "pyarrow")
 
@@ -28,13 +28,18 @@ def code_versions(distributions: Iterable[str], *, packages: Iterable[str]) -> d
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
+    versions["code"] = source_hash(packages)
+    return versions
+
+
+def source_hash(packages: Iterable[str]) -> str:
+    """A hash over the source files of importable packages."""
     digest = hashlib.sha256()
     for package in sorted(set(packages)):
         for name, path in _sources(package):
             digest.update(f"{package}/{name}\0".encode())
             digest.update(path.read_bytes())
-    versions["code"] = digest.hexdigest()[:16]
-    return versions
+    return digest.hexdigest()[:16]
 
 
 def _sources(package: str) -> list[tuple[str, Path]]:

@@ -1,0 +1,152 @@
+"""What may change when a study goes on, and which past trials still fit it (guards G22, G34).
+
+A search may change: its grid, its space, its strategy, its total. What decides a trial's result may not, since trials
+would no longer be comparable.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from attrs import evolve, frozen
+
+from scalecore.config.load import Resolved
+from scalecore.records import ModelRecord
+from scalecore.space import Distribution, Value
+from scalecore.study.identity import binding
+from scalecore.study.plan import Plan
+from scalecore.study.state import AskedTrial, StudyState
+from scalecore.trials import RestoredTrial
+
+__all__ = [
+    "Change",
+    "Continuation",
+    "compare",
+    "continuation_lines",
+    "differences",
+    "grid_options",
+    "misfit",
+    "misfits",
+    "restored_today",
+]
+
+
+@frozen(kw_only=True)
+class Change:
+    """One key of the experiment with its value in the study and in the file; None where it is missing."""
+
+    key: str
+    before: Any
+    after: Any
+
+    def text(self) -> str:
+        return f"{self.key}: {json.dumps(self.before)} -> {json.dumps(self.after)}"
+
+
+@frozen(kw_only=True)
+class Continuation:
+    """How an experiment differs from the study that it goes on with."""
+
+    allowed: tuple[Change, ...] = ()
+    """Of the search; shown, stored, and followed."""
+    refused: tuple[Change, ...] = ()
+    """Of what decides results."""
+
+
+def compare(was: Mapping[str, Any], now: Mapping[str, Any], *, grid: Sequence[str] = ()) -> Continuation:
+    """Compare two resolved experiments; `grid` names the model's options that only say which shapes there are.
+
+    A hyper-parameter that moves between `search.space` and `training.hyperparameters` changes the space: which value a
+    past trial had is in its record either way.
+    """
+    if not was:
+        return Continuation()
+    allowed = differences(was["search"], now["search"], "search.")
+    refused: list[Change] = []
+    varied = {*was["search"].get("space", {}), *now["search"].get("space", {})}
+    free = {f"training.hyperparameters.{name}" for name in varied}
+    if was["model"]["use"] == now["model"]["use"]:
+        free |= {f"model.{name}" for name in grid}
+    for change in differences(binding(was), binding(now)):
+        if not change.key.startswith("search."):
+            (allowed if change.key in free else refused).append(change)
+    return Continuation(allowed=tuple(allowed), refused=tuple(refused))
+
+
+def grid_options(resolved: Resolved) -> tuple[str, ...]:
+    """The options of the study's model that only say which shapes there are."""
+    record = resolved.model.record
+    return record.grid if isinstance(record, ModelRecord) else ()
+
+
+def misfits(state: StudyState, plan: Plan) -> dict[int, str]:
+    """Past trials that lie outside of today's grid or space, by number, with the reason."""
+    space = plan.resolved.experiment.search.space
+    feasible = {architecture.id for architecture in plan.grid.architectures}
+    found = {}
+    for number, trial in sorted(state.trials.items()):
+        reason = misfit(trial, feasible=feasible, space=space, fixed=plan.fixed)
+        if reason is not None:
+            found[number] = reason
+    return found
+
+
+def misfit(
+    trial: AskedTrial, *, feasible: set[str], space: Mapping[str, Distribution], fixed: Mapping[str, Value]
+) -> str | None:
+    """Why a past trial does not fit, from the values that it really had; None where it fits."""
+    if trial.proposal.architecture.id not in feasible:
+        return f"{trial.proposal.architecture.id} is no feasible architecture any more"
+    used = trial.hyperparameters
+    for name, distribution in space.items():
+        if name not in used:
+            return f"it has no {name}"
+        if not distribution.contains(used[name]):
+            return f"{name}={used[name]!r} is outside of today's space"
+    for name, value in fixed.items():
+        if name in used and used[name] != value:
+            return f"{name}={used[name]!r}, now it is fixed at {value!r}"
+    return None
+
+
+def restored_today(
+    state: StudyState, plan: Plan, reports: Callable[[AskedTrial], Mapping[int, float]]
+) -> list[RestoredTrial]:
+    """All trials for a strategy, those that fit with the values that they had of what is varied today."""
+    space = plan.resolved.experiment.search.space
+    left_out = misfits(state, plan)
+    trials = []
+    for trial in state.restored(reports):
+        if trial.number not in left_out:
+            used = state.trials[trial.number].hyperparameters
+            proposal = evolve(trial.proposal, hyperparameters={name: used[name] for name in space})
+            trials.append(evolve(trial, proposal=proposal))
+        else:
+            trials.append(trial)
+    return trials
+
+
+def continuation_lines(changes: Sequence[Change], left_out: Mapping[Any, str], trials: int) -> list[str]:
+    """What changed and what becomes of the past trials, for people; nothing where nothing changed."""
+    if not changes:
+        return []
+    lines = ["the search changed since the study was last run (in the study -> in the file):"]
+    lines += [f"  {change.text()}" for change in changes]
+    if trials:
+        lines.append(f"  {trials - len(left_out)} of {trials} past trials still fit, and count")
+        lines += [f"  trial {number} no longer counts: {reason}" for number, reason in sorted(left_out.items())]
+    return lines
+
+
+def differences(was: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[Change]:
+    """Leaves that differ, by dotted path."""
+    changes: list[Change] = []
+    for key in sorted({*was, *now}):
+        before, after, path = was.get(key), now.get(key), f"{prefix}{key}"
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            changes += differences(before, after, f"{path}.")
+        elif before != after:
+            changes.append(Change(key=path, before=before, after=after))
+    return changes
