@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
         "status": ("scalecore.cli.study", "status", "Show how far a study is."),
         "stop": ("scalecore.cli.study", "stop", "Ask a running study to checkpoint and end."),
         "analyze": ("scalecore.cli.analyze", "analyze", "Analyse one or several studies, finished or running."),
+        "promote": ("scalecore.cli.promotion", "promote", "Make a model of a trial, and measure it on test data."),
         "data": ("scalecore.cli.data", "data", "Take in, build and verify the data of a dataset plugin."),
         "plugins": ("scalecore.cli.plugins", "plugins", "List plugins, their status and what they provide."),
         "schema": ("scalecore.cli.schema", "schema", "Print the JSON Schema of the experiment file, for editors."),

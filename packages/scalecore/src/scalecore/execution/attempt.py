@@ -9,19 +9,19 @@ from typing import Any
 import torch
 from torch import nn
 
-from scalecore.config.structure import make_converter
 from scalecore.data.bootstrap import BOOTSTRAP_SEED, mean_interval
 from scalecore.data.windows import open_windows
 from scalecore.errors import RefusedError
+from scalecore.execution.building import build_module, count_parameters
 from scalecore.execution.containment import contain
+from scalecore.execution.evaluation import evaluate
 from scalecore.execution.lifeline import AttemptMonitor
-from scalecore.plugins.registry import load_registry
-from scalecore.space import DataShape
 from scalecore.training import checkpoint
 from scalecore.training.evaluated import write_best
 from scalecore.training.hyperparameters import Hyperparameters
 from scalecore.training.tasks import task_named
 from scalecore.training.trainer import Trainer, TrainingPlan
+from scalecore.training.weights import KeepBest
 
 __all__ = ["run_attempt"]
 
@@ -36,6 +36,8 @@ def run_attempt(spec: Mapping[str, Any], monitor: AttemptMonitor) -> dict[str, A
     torch.set_num_threads(spec["threads"])
     device = pick_device(spec["device"])
     contained = monitor.contained(contain(spec.get("memory_limit"), device=device))
+    if spec["mode"] == "evaluate":
+        return evaluate(spec, monitor, device=device)
     trainer, hyperparameters = build(spec, device=device)
     setup = {
         "device": str(device),
@@ -56,7 +58,11 @@ def run_attempt(spec: Mapping[str, Any], monitor: AttemptMonitor) -> dict[str, A
         warnings += [f"checkpoint passed over: {text}" for text in passed]
 
     began_at = trainer.progress.total_steps
-    ended = trainer.run(monitor)
+    keeper = None
+    if spec.get("keep_weights"):
+        earlier = [Path(folder) for folder in spec["resume_from"]]
+        keeper = KeepBest(monitor, trainer, folder=monitor.folder.path, earlier=earlier)
+    ended = trainer.run(keeper or monitor)
     progress = trainer.progress
     if progress.best is not None:
         progress.best["intervals"] = intervals(trainer, overlap=spec["label_overlap"])
@@ -75,32 +81,22 @@ def run_attempt(spec: Mapping[str, Any], monitor: AttemptMonitor) -> dict[str, A
         "train_seconds": progress.train_seconds,
         "resumed_from": resumed_from,
         "weights": fingerprint(trainer.module),
+        "best_weights": _relative(keeper.path(), monitor) if keeper is not None else None,
         "warnings": warnings,
         "unread": hyperparameters.unread(spec["sampled"]),
     }
 
 
-def build(spec: Mapping[str, Any], *, device: torch.device) -> tuple[Trainer, Hyperparameters]:
-    """The trainer of a spec, at its first step.
+def _relative(path: Path | None, monitor: AttemptMonitor) -> str | None:
+    """From the folder of the trial: an earlier attempt may hold it, and a study may be moved."""
+    return None if path is None else str(path.relative_to(monitor.folder.path.parent))
 
-    Raises `RefusedError` when the model is not of the size that it should be (G04).
-    """
+
+def build(spec: Mapping[str, Any], *, device: torch.device) -> tuple[Trainer, Hyperparameters]:
+    """The trainer of a spec, at its first step. Raises as `build_module` does."""
     torch.manual_seed(spec["seed"])
-    shape = DataShape(**spec["shape"])
-    # The model is looked up as in the driver: the same plugins, and the same ones blocked.
-    record = load_registry(**spec["registry"]).get("model", spec["model"]["use"]).record
-    options: Any = make_converter(Path.cwd()).structure(spec["model"]["options"], record.options)
-    family = record.factory(options)
     hyperparameters = Hyperparameters(spec["hyperparameters"])
-    module = family.build(spec["architecture"], hyperparameters, shape)
-    counted = count_parameters(module)
-    if counted != spec["num_parameters"]:
-        raise RefusedError(
-            f"the built model {spec['model']['use']!r} has {counted:,} parameters, its formula says "
-            f"{spec['num_parameters']:,} "
-            f"for {dict(spec['architecture'])}: mend num_parameters() of the plugin",
-            guard="G04",
-        )
+    module = build_module(spec, hyperparameters)
     windows = open_windows(Path(spec["data"]), device=str(device))
     trainer = Trainer(
         module=module.to(device),
@@ -169,11 +165,6 @@ def pick_device(wanted: str) -> torch.device:
     elif wanted == "mps" and not torch.backends.mps.is_available():
         raise RefusedError("training.device: mps is asked for, but torch finds none here; use auto or cpu")
     return torch.device(wanted)
-
-
-def count_parameters(module: nn.Module) -> int:
-    """Trainable parameters, shared ones once."""
-    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
 
 
 def fingerprint(module: nn.Module) -> str:

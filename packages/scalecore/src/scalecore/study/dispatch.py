@@ -132,6 +132,7 @@ class Dispatcher:
                 resume_from=resume_from,
                 memory_limit=memory_limit,
             )
+            | self._session.extra
         )
         # In the journal before the process exists: an attempt that nobody knows of could write into a folder that is
         # used again.

@@ -61,6 +61,11 @@ class StudyFolder:
     def attempt(self, number: int, attempt: int) -> Path:
         return self.attempts / f"trial_{number:04d}" / f"attempt_{attempt}"
 
+    @property
+    def promoted(self) -> Path:
+        """A folder for each promoted model."""
+        return self.path / "promoted"
+
     def smoke(self, label: str) -> Path:
         return self.attempts / f"smoke_{label}"
 

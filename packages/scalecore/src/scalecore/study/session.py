@@ -32,13 +32,17 @@ class Session:
         journal: Journal,
         state: StudyState,
         verbosity: int = 0,
+        strategy: SearchStrategy | None = None,
+        extra: Mapping[str, Any] | None = None,
     ) -> None:
+        """`strategy` instead of that of the study; `extra` goes into every spec of an attempt."""
         self.plan = plan
         self.folder = folder
         self.lock = lock
         self.journal = journal
         self.state = state
-        self.strategy: SearchStrategy = plan.strategy()
+        self.strategy: SearchStrategy = strategy if strategy is not None else plan.strategy()
+        self.extra = dict(extra or {})
         self.running: list[int] = []
         """Numbers of the trials that are running."""
         self._outlets = Outlets(plan.resolved.loggers, LoggerContext(folder=folder.path, verbosity=verbosity))

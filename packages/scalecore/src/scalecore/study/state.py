@@ -53,6 +53,10 @@ class StudyState:
     end: StudyEnd | None = None
     """How the last run ended; None while one is going on, or after one that was killed."""
     degraded: list[str] = field(factory=list)
+    openings: list[dict[str, Any]] = field(factory=list)
+    """Each time that test data was opened: by which command, when, for how many models."""
+    measured: dict[str, dict[str, Any]] = field(factory=dict)
+    """What a model reached on test data, by the hash of its training."""
 
     def apply(self, event: Mapping[str, Any]) -> None:
         """Take one event of the journal. Unknown events of a later version are passed over."""
@@ -89,6 +93,10 @@ class StudyState:
                 self._finish(self.trials[event["number"]], record_from(event["record"]))
             case "degraded":
                 self.degraded.append(event["message"])
+            case "test_opened":
+                self.openings.append(dict(event))
+            case "test_measured":
+                self.measured[event["hash"]] = dict(event)
             case "run_ended":
                 self.end = StudyEnd(event["end"])
 

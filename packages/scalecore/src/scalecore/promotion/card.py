@@ -1,0 +1,188 @@
+"""The model card: what a promoted model is, how well it did on which data, and what to be careful about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from scalecore import texts
+
+__all__ = ["card", "summary_lines"]
+
+SHOWN = ("accuracy", "auc", "precision", "recall", "f1", "mae", "rmse", "sign_accuracy", "r2")
+
+
+def card(model: Mapping[str, Any], evaluation: Mapping[str, Any]) -> str:
+    """`model_card.md`; every number is in `model.json` or `evaluation.json` beside it."""
+    data, search, test = model["data"], model["search"], evaluation["test"]
+    shape = " ".join(f"{name}={value}" for name, value in model["architecture"].items())
+    lines = [
+        f"# {model['name']}",
+        "",
+        f"Predicts: {data['target']['text']} ({model['task']}). Family `{model['model']['use']}`, {shape}, "
+        f"{model['num_parameters']:,} parameters.",
+        "",
+        "## Results",
+        "",
+        *_results(evaluation),
+        "",
+        *_baselines(test["baselines"]),
+        "",
+        "## Read before use",
+        "",
+        *[f"- {text}" for text in _cautions(model, evaluation)],
+        "",
+        "## Data",
+        "",
+        f"`{data['name']}`, {len(data['features'])} features, windows of {data['context']} rows, normalised by "
+        f"`{data['normalise']['kind']}` with statistics of the training rows. Fingerprint `{data['fingerprint']}`.",
+        "",
+        "```",
+        *[texts.part_line(name, part) for name, part in data["split"]["parts"].items()],
+        "```",
+        "",
+        f"Split `{data['split']['kind']}`, purge {data['split']['purge']}, embargo {data['split']['embargo']} windows. "
+        f"Features in their order: {', '.join(data['features'])}.",
+        "",
+        "## Training",
+        "",
+        f"Trial {search['trial']} of the study `{search['study']}` ({search['origin']}), trained again with seed "
+        f"{model['seed']}; the weights are those of epoch {model['epoch']}. {_same(model)}",
+        "",
+        "| hyper-parameter | value |",
+        "|---|---|",
+        *[f"| {name} | {value} |" for name, value in model["hyperparameters"].items()],
+        f"| effective batch | {model['training']['effective_batch']} |",
+        f"| micro-batch | {model['micro_batch']} |",
+        "",
+        "## Use",
+        "",
+        "```console",
+        "$ scalecore predict THIS_FOLDER new_rows.parquet --output predictions.parquet",
+        "```",
+        "",
+        "`model.json` and `weights.safetensors` are all that it needs, with the packages below installed.",
+        "",
+        "## Versions",
+        "",
+        "| what | version |",
+        "|---|---|",
+        *[f"| {name} | {value} |" for name, value in sorted(model["versions"].items()) if name != "weights"],
+        f"| trial hash | {model['hash']} |",
+        f"| weights, SHA-256 | {model['weights']['sha256']} |",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def summary_lines(evaluation: Mapping[str, Any]) -> list[str]:
+    """The same in a few lines for the terminal."""
+    test = evaluation["test"]
+    lines = [
+        f"validation loss {evaluation['validation']['loss']:.4f}",
+        f"test loss       {test['loss']:.4f}{texts.interval(test['intervals']['loss'])}, {test['windows']:,} windows",
+    ]
+    lines += [
+        f"test {name:10} {test['metrics'][name]:.4f}{texts.interval(test['intervals'].get(name))}"
+        for name in SHOWN
+        if test["metrics"].get(name) is not None
+    ]
+    lines.append("baselines on test, and the model's loss less theirs:")
+    for baseline in test["baselines"]:
+        if baseline["loss"] is not None:
+            lines.append(
+                f"  {baseline['name']:14} {baseline['loss']:.4f}  {baseline['less']:+.4f}"
+                f"{texts.interval(baseline['less_interval'])}"
+            )
+    lines.append(opened_text(evaluation["openings"]))
+    return lines
+
+
+def opened_text(openings: Sequence[Mapping[str, Any]]) -> str:
+    """How often the test data of a study was opened, and what that does to its worth."""
+    if len(openings) == 1:
+        return "The test data was opened once, for this."
+    return (
+        f"The test data has been opened {len(openings)} times. Who chooses by what was seen there is too optimistic: "
+        "only the first opening is a test without a doubt."
+    )
+
+
+def _results(evaluation: Mapping[str, Any]) -> list[str]:
+    test, best = evaluation["test"], evaluation["validation"]["best"]
+    validation, intervals = best.get("intervals") or {}, test["intervals"]
+    rows = [
+        "| | validation, which chose the model | test |",
+        "|---|---|---|",
+        f"| windows | {evaluation['validation']['windows']:,} | {test['windows']:,} |",
+        f"| loss | {best['val_loss']:.4f}{texts.interval(validation.get('val_loss'))} | "
+        f"{test['loss']:.4f}{texts.interval(intervals['loss'])} |",
+    ]
+    for name in SHOWN:
+        if test["metrics"].get(name) is None:
+            continue
+        before = best.get(name)
+        shown = "" if before is None else f"{before:.4f}{texts.interval(validation.get(name))}"
+        rows.append(f"| {name} | {shown} | {test['metrics'][name]:.4f}{texts.interval(intervals.get(name))} |")
+    return [*rows, "", "In brackets: 95 % intervals by block bootstrap over windows, for this one training."]
+
+
+def _baselines(baselines: Sequence[Mapping[str, Any]]) -> list[str]:
+    rows = ["| baseline | test loss | the model's loss less this one's |", "|---|---|---|"]
+    for baseline in baselines:
+        if baseline["loss"] is None:
+            rows.append(f"| {baseline['name']} | not available: {baseline['reason']} | |")
+            continue
+        loss = f"{baseline['loss']:.4f}{texts.interval(baseline['loss_interval'])}"
+        less = f"{baseline['less']:+.4f}{texts.interval(baseline['less_interval'])}"
+        rows.append(f"| {baseline['name']}: {baseline['text']} | {loss} | {less} |")
+    return rows
+
+
+def _cautions(model: Mapping[str, Any], evaluation: Mapping[str, Any]) -> list[str]:
+    test, search = evaluation["test"], model["search"]
+    found = [_skill(test["baselines"]), opened_text(evaluation["openings"])]
+    if search["trials"] > 1:
+        found.append(
+            f"It was chosen among {search['trials']} trials by the validation data, so the validation numbers are too "
+            "good; `scalecore confirm` tells by how much."
+        )
+    if test["seen_in_search"]:
+        found.append(
+            f"{test['seen_in_search']:,} of {test['windows']:,} test windows were training or validation windows of "
+            "the search that chose this trial: on these the test is none."
+        )
+    found += [f"{flag['text']} [{flag['guard']}]" for flag in model["flags"]]
+    return found
+
+
+def _skill(baselines: Sequence[Mapping[str, Any]]) -> str:
+    """Whether it beats the best simple rule, beyond what the choice of windows can do."""
+    known = [baseline for baseline in baselines if baseline["loss"] is not None]
+    if not known:
+        return "No baseline could be computed on the test windows."
+    best = min(known, key=lambda baseline: float(baseline["loss"]))
+    interval = best["less_interval"]
+    if interval is None:
+        return f"Too few test windows to tell whether it is better than the best baseline, {best['name']}."
+    width = texts.interval(interval).strip()
+    if interval["high"] < 0:
+        return f"Better than the best baseline on test, {best['name']}: {best['less']:+.4f} {width}."
+    if interval["low"] > 0:
+        return f"WORSE than the best baseline on test, {best['name']}: {best['less']:+.4f} {width}."
+    return f"Not distinguishable from the best baseline on test, {best['name']}: {best['less']:+.4f} {width}."
+
+
+def _same(model: Mapping[str, Any]) -> str:
+    search = model["search"]
+    if not search["same_training"]:
+        return (
+            "Seed, split or epochs are others than in the search, where the trial reached "
+            f"{search['value']:.4f}; everything else is the same."
+        )
+    if search["same_weights"]:
+        return "It is the same training as in the search, and ended with the same weights to the last bit."
+    return (
+        f"It is the same training as in the search, which reached {search['value']:.4f}, but did not end with the same "
+        f"bits: here it reached {model['value']:.4f}. That is usual on a GPU, and with another number of threads."
+    )

@@ -1,0 +1,191 @@
+"""Opens the test data: counted in the study's journal before anything is looked at, then measured by an attempt.
+
+This is the only way to test data. The search has none: its attempts know the modes `smoke` and `train`, which read
+training and validation windows.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from attrs import frozen
+
+from scalecore.data.baselines import baselines
+from scalecore.data.bootstrap import BOOTSTRAP_SEED, mean_interval
+from scalecore.data.predictions import Predictions, checksum, read_predictions
+from scalecore.data.regression import cross_entropies
+from scalecore.errors import StudyError
+from scalecore.execution.folder import AttemptFolder, AttemptStatus
+from scalecore.files import read_json
+from scalecore.promotion.opened import OpenStudy
+from scalecore.promotion.retrain import Retrained
+from scalecore.protocols import Executor, ExecutorContext
+from scalecore.study.components import create
+from scalecore.study.plan import Plan
+from scalecore.trials import TrialRecord
+
+__all__ = ["Stopped", "measure", "test_baselines"]
+
+
+class Stopped(Exception):
+    """The user asked for it."""
+
+
+@frozen(kw_only=True)
+class _Bench:
+    study: OpenStudy
+    retrained: Retrained
+    plan: Plan
+    executor: Executor
+
+
+def measure(
+    study: OpenStudy, retrained: Retrained, records: Sequence[TrialRecord], *, plan: Plan, by: str
+) -> dict[str, dict[str, Any]]:
+    """What finished trainings reach on test data, by hash: `loss`, `metrics`, `intervals`, `opening` and the
+    `predictions` with their file in the folder of the trainings.
+
+    What was measured already is taken from the journal. Else the test data is opened once for all that are left, and
+    this is in the journal, flushed to the disk, before a process that reads it is started: whatever dies afterwards,
+    the opening counts. `by` is the command that the count names. Raises `Stopped`, or `StudyError` where a measurement
+    fails.
+    """
+    left = [record for record in records if not _is_measured(study, retrained, record)]
+    if left:
+        for record in left:
+            retrained.weights(record)  # what is missing is found before the opening
+        slots = plan.resolved.experiment.execution.slots
+        context = ExecutorContext(folder=retrained.folder.path, slots=slots)
+        executor: Executor = create("executor", plan.resolved.executor, context)
+        try:
+            study.record(
+                "test_opened",
+                {
+                    "by": by,
+                    "models": len(left),
+                    "hashes": [record.hash for record in left],
+                    "data": plan.data.fingerprint,
+                    "test": plan.data.parts["test"]["hash"],
+                },
+            )
+            bench = _Bench(study=study, retrained=retrained, plan=plan, executor=executor)
+            for record in left:
+                result = _measured(bench, record)
+                study.record("test_measured", {"hash": record.hash, "opening": len(study.state.openings), **result})
+        finally:
+            executor.close()
+    return {record.hash: study.state.measured[record.hash] for record in records}
+
+
+def test_baselines(plan: Plan, predictions: Predictions, *, data: Path) -> list[dict[str, Any]]:
+    """What simple rules reach on the test windows, fit on training windows as for validation; `less` is the model's
+    loss less that of the rule, paired window by window, with its 95 % interval. `data` is the prepared data."""
+    panel, overlap = plan.panel, max(1, plan.data.target["horizon"])
+    rows = predictions.rows
+    found = baselines(
+        panel.values,
+        panel.labels,
+        train=np.load(data / "train.npy", allow_pickle=False),
+        val=rows,
+        features=panel.features,
+        target=panel.target,
+        context=panel.context,
+        seed=BOOTSTRAP_SEED,
+    )
+    losses = predictions.losses()
+    result = []
+    for baseline in found:
+        row = baseline.to_json() | {"less": None, "less_interval": None}
+        if baseline.outputs is not None:
+            labels = panel.labels[rows]
+            if plan.data.task == "forecast":
+                other = (baseline.outputs[:, 0] - labels) ** 2
+            else:
+                other = cross_entropies(baseline.outputs, labels.astype("int64"))
+            interval = mean_interval(losses - other, overlap=overlap, seed=BOOTSTRAP_SEED)
+            row["less"] = float((losses - other).mean())
+            row["less_interval"] = None if interval is None else interval.to_json()
+        result.append(row)
+    return result
+
+
+def _is_measured(study: OpenStudy, retrained: Retrained, record: TrialRecord) -> bool:
+    known = study.state.measured.get(record.hash)
+    if known is None:
+        return False
+    path = retrained.folder.path / known["predictions"]["file"]
+    return path.is_file() and checksum(path) == str(known["predictions"]["sha256"])
+
+
+def _measured(bench: _Bench, record: TrialRecord) -> dict[str, Any]:
+    """One measurement, tried again when its process is killed from outside."""
+    retries = bench.plan.resolved.experiment.execution.retry.crash
+    for _ in range(retries + 1):
+        folder = AttemptFolder(bench.retrained.folder.attempts / f"test_{record.number:04d}")
+        status = _attempt(bench, folder, record)
+        if bench.study.requests.asked:
+            raise Stopped
+        result = folder.read_result(folder.path.name)
+        if result is not None and result["state"] == "completed":
+            return _kept(bench, folder, record, result)
+        if result is not None:
+            raise StudyError(f"{record.origin.label} cannot be measured: {result['reason']}\n{folder.log_tail()}")
+        if status.exit_code is not None and status.exit_code >= 0:
+            break
+    raise StudyError(
+        f"the measurement of {record.origin.label} ended with exit code {status.exit_code} and no result:\n"
+        f"{folder.log_tail()}"
+    )
+
+
+def _attempt(bench: _Bench, folder: AttemptFolder, record: TrialRecord) -> AttemptStatus:
+    """A process that evaluates, from the spec that the training had, until it is over."""
+    own = bench.retrained.folder
+    trained = read_json(AttemptFolder(own.attempt(record.number, len(record.attempts) - 1)).spec)
+    if trained is None:
+        raise StudyError(f"{own.attempts}: the attempts are gone; remove {own.path} to train again")
+    if folder.path.exists():
+        shutil.rmtree(folder.path)
+    folder.create(
+        trained
+        | {
+            "attempt": folder.path.name,
+            "mode": "evaluate",
+            "part": "test",
+            "epoch": (record.best or {})["epoch"],
+            "weights": str(own.weights(record.number)),
+            "data": str(own.data),
+            "registry": dict(bench.study.registry),
+            "resume_from": [],
+        }
+    )
+    handle = bench.executor.submit(folder.path)
+    limit = bench.plan.resolved.experiment.execution.hang_after
+    seen, changed = None, time.monotonic()
+    while (status := bench.executor.poll([handle])[0]).state == "running":
+        bench.study.requests.look()
+        if (progress := folder.read_progress()) != seen:
+            seen, changed = progress, time.monotonic()
+        late = time.monotonic() - changed > limit
+        if bench.study.requests.asked or late:
+            bench.executor.stop(handle, kill=True)
+        if late:
+            raise StudyError(f"the measurement of {record.origin.label} made no step for {limit:.0f} s")
+        time.sleep(0.02)
+    return status
+
+
+def _kept(bench: _Bench, folder: AttemptFolder, record: TrialRecord, result: Mapping[str, Any]) -> dict[str, Any]:
+    """The result, with its logits in the place where they stay."""
+    own: Path = bench.retrained.folder.path
+    kept = own / "predictions" / f"test_{record.number:04d}.npz"
+    kept.parent.mkdir(exist_ok=True)
+    folder.predictions.replace(kept)
+    read_predictions(kept)
+    file = {"file": str(kept.relative_to(own)), **result["predictions"]}
+    return {name: result[name] for name in ("loss", "metrics", "intervals", "probe", "device")} | {"predictions": file}

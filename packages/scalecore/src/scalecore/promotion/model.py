@@ -1,0 +1,105 @@
+"""A promoted model on the disk: `model.json` and `weights.safetensors`, which is all that `scalecore predict` needs.
+
+Neither file can execute anything. `model.json` names the model family and all that it is built with, the features in
+their order, how they are normalised, and a probe: logits of made-up windows that the model gave when it was written, so
+that other code or damaged weights are found before they predict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from attrs import frozen
+
+from scalecore.data.predictions import checksum
+from scalecore.errors import DataError, ExperimentError, RefusedError
+from scalecore.files import read_json
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["FORMAT", "MODEL_FILE", "WEIGHTS_FILE", "StoredModel", "read_model"]
+
+MODEL_FILE = "model.json"
+WEIGHTS_FILE = "weights.safetensors"
+FORMAT = 1
+PROBE_TOLERANCE = 1e-3
+"""Processors and thread counts differ in the last bits; a model of other meaning differs in the first."""
+
+
+@frozen(kw_only=True)
+class StoredModel:
+    """`content` is that of `model.json`."""
+
+    folder: Path
+    content: Mapping[str, Any]
+
+    @property
+    def features(self) -> Sequence[str]:
+        features: Sequence[str] = self.content["data"]["features"]
+        return features
+
+    @property
+    def context(self) -> int:
+        return int(self.content["shape"]["context"])
+
+    @property
+    def task(self) -> str:
+        return str(self.content["task"])
+
+    def normalised(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+        """`values` [rows, features] as the model saw them in training."""
+        from scalecore.data.normalise import Normaliser
+
+        stored = self.content["data"]["normalise"]
+        normaliser = Normaliser(
+            kind=stored["kind"],
+            center=np.array([stored["center"][name] for name in self.features]),
+            scale=np.array([stored["scale"][name] for name in self.features]),
+            constant=(),
+        )
+        return normaliser.apply(values)
+
+    def build(self, registry: Mapping[str, Any]) -> nn.Module:
+        """The model with its weights, on the CPU, in evaluation mode.
+
+        Raises `PluginError` where its family is missing, `DataError` where a file is damaged, and `RefusedError` where
+        the installed code makes another model of it.
+        """
+        from scalecore.execution.building import build_module
+        from scalecore.training.hyperparameters import Hyperparameters
+        from scalecore.training.inference import probe_logits
+        from scalecore.training.weights import load_weights
+
+        path = self.folder / self.content["weights"]["file"]
+        if not path.is_file():
+            raise DataError(f"{path} is missing; a model is {MODEL_FILE} and its weights, together")
+        if checksum(path) != self.content["weights"]["sha256"]:
+            raise DataError(f"{path}: the checksum does not match {MODEL_FILE}: the file is damaged or another model's")
+        hyperparameters = Hyperparameters(self.content["hyperparameters"])
+        module = build_module({**self.content, "registry": dict(registry)}, hyperparameters)
+        load_weights(path, module)
+        module.eval()
+        now, then = np.array(probe_logits(module, self.content["shape"])), np.array(self.content["probe"])
+        if now.shape != then.shape or not np.allclose(now, then, rtol=PROBE_TOLERANCE, atol=PROBE_TOLERANCE):
+            made = self.content["versions"]
+            raise RefusedError(
+                f"{self.folder}: the installed code gives other logits than the model had when it was promoted, with "
+                f"scalecore {made.get('scalecore')} and torch {made.get('torch')}; go back to these versions",
+                guard="G26",
+            )
+        return module
+
+
+def read_model(folder: Path) -> StoredModel:
+    """The model in `folder`; an `ExperimentError` where there is none."""
+    content = read_json(folder / MODEL_FILE)
+    if not isinstance(content, dict) or "weights" not in content:
+        raise ExperimentError(f"{folder}: no promoted model here (there is no whole {MODEL_FILE})")
+    if content["format"] > FORMAT:
+        raise RefusedError(f"{folder}: the model is of format {content['format']}, this scalecore reads {FORMAT}")
+    return StoredModel(folder=folder, content=content)

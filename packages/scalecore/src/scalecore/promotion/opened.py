@@ -1,0 +1,105 @@
+"""A study that exists, opened for work after its search: locked, replayed, its plan made again, changes refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from attrs import frozen
+
+from scalecore.config.load import load_resolved, to_plain
+from scalecore.errors import RefusedError
+from scalecore.plugins.registry import load_registry
+from scalecore.study.control import StopRequests
+from scalecore.study.journal import Journal, read_journal
+from scalecore.study.layout import StudyFolder
+from scalecore.study.lock import StudyLock
+from scalecore.study.plan import Plan, build_plan
+from scalecore.study.run import refuse_another_experiment, refuse_changed_code, refuse_changed_data, refuse_findings
+from scalecore.study.state import StudyState, replay
+from scalecore.trials import TrialRecord, TrialState, best_trial
+
+__all__ = ["OpenStudy", "open_study"]
+
+
+@frozen(kw_only=True, eq=False)
+class OpenStudy:
+    """Held from `open_study` on by its lock; `journal` is the study's, and only openings and results enter it here."""
+
+    folder: StudyFolder
+    lock: StudyLock
+    journal: Journal
+    state: StudyState
+    plan: Plan
+    requests: StopRequests
+    registry: Mapping[str, Any]
+    verbosity: int
+    allow_changed_code: bool
+
+    def record(self, event: str, content: Mapping[str, Any]) -> None:
+        """Append to the study's journal, on the disk when this returns."""
+        self.state.apply(self.journal.append(event, content))
+
+    def plan_with(self, overrides: Sequence[str]) -> Plan:
+        """The plan of the study with some keys of its experiment set otherwise."""
+        return _plan(self.folder, overrides, self.registry)
+
+    def completed(self) -> list[TrialRecord]:
+        """Completed trials, the best first; those that predict a constant behind all others (guard G09)."""
+        left = [record for record in self.state.records if record.state is TrialState.COMPLETED]
+        ranked: list[TrialRecord] = []
+        while (best := best_trial(left, direction=self.plan.resolved.experiment.objective.direction)) is not None:
+            ranked.append(best)
+            left.remove(best)
+        return ranked
+
+
+@contextmanager
+def open_study(
+    folder: StudyFolder, *, registry: Mapping[str, Any], verbosity: int = 0, allow_changed_code: bool = False
+) -> Iterator[OpenStudy]:
+    """Lock the study in `folder` and make its plan from the experiment that it holds.
+
+    Raises `RefusedError` when somebody runs it, and when its experiment (G22), its data (G52) or the code (G26) is not
+    what it was; nothing is written then.
+    """
+    folder = StudyFolder(folder.path.absolute())
+    lock = StudyLock(folder)
+    journal = None
+    try:
+        state = replay(read_journal(folder.journal))
+        if not state.records:
+            raise RefusedError(f"{folder.path}: no trial of this study is finished; continue it with `scalecore run`")
+        plan = _plan(folder, (), registry)
+        refuse_another_experiment(folder, state, to_plain(plan.resolved))
+        refuse_changed_data(folder, state, plan)
+        refuse_changed_code(folder, state, plan, allow_changed_code=allow_changed_code)
+        refuse_findings(plan.findings)
+        journal = Journal(folder.journal)
+        plan.write_data(folder.data)
+        with StopRequests(folder) as requests:
+            study = OpenStudy(
+                folder=folder,
+                lock=lock,
+                journal=journal,
+                state=state,
+                plan=plan,
+                requests=requests,
+                registry=registry,
+                verbosity=verbosity,
+                allow_changed_code=allow_changed_code,
+            )
+            if journal.torn is not None:
+                text = f"a torn last line of the journal was set aside as {journal.torn.name}"
+                study.record("repaired", {"message": text})
+            yield study
+    finally:
+        if journal is not None:
+            journal.close()
+        lock.release()
+
+
+def _plan(folder: StudyFolder, overrides: Sequence[str], registry: Mapping[str, Any]) -> Plan:
+    loaded, resolved = load_resolved(folder.source, overrides=overrides, registry=load_registry(**registry))
+    return build_plan(loaded, resolved, folder=folder.path)

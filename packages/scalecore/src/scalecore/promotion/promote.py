@@ -1,0 +1,227 @@
+"""`scalecore promote`: one trial, whole, trained again, kept for use, and measured on test data (guard G15)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from attrs import evolve, frozen
+
+from scalecore.data.predictions import Predictions, checksum, read_predictions
+from scalecore.errors import ExperimentError, RefusedError, StudyError
+from scalecore.execution.folder import AttemptFolder
+from scalecore.files import plain, read_json, utc_now, write_json, write_text
+from scalecore.promotion.card import card
+from scalecore.promotion.measure import measure, test_baselines
+from scalecore.promotion.model import FORMAT, MODEL_FILE, WEIGHTS_FILE
+from scalecore.promotion.opened import OpenStudy
+from scalecore.promotion.retrain import Retrained, RetrainFolder, Retraining, retrain
+from scalecore.study.plan import Plan
+from scalecore.trials import StudyEnd, TrialRecord, TrialState
+
+__all__ = ["Promotion", "Wanted", "promote"]
+
+EVALUATION_FILE = "evaluation.json"
+CARD_FILE = "model_card.md"
+
+
+@frozen(kw_only=True)
+class Wanted:
+    """Which trial, and what shall differ from it: nothing else can (guard G15)."""
+
+    trial: int | None = None
+    seed: int | None = None
+    epochs: int | None = None
+    split: Sequence[str] = ()
+    """`KEY=VALUE` below `dataset.split`."""
+
+
+@frozen(kw_only=True)
+class Promotion:
+    """What came of it; `evaluation` is None where the run ended before the model was measured."""
+
+    folder: Path
+    end: StudyEnd
+    evaluation: Mapping[str, Any] | None = None
+
+
+def promote(study: OpenStudy, wanted: Wanted) -> Promotion:
+    """Train, keep, open the test data, measure, describe. What an earlier call finished is not done again.
+
+    Raises `RefusedError` for a trial that cannot be promoted, `StudyError` where its training fails.
+    """
+    trial = _trial(study, wanted.trial)
+    plan = _plan(study, trial, wanted)
+    retraining = Retraining(
+        trial=trial,
+        hyperparameters=_hyperparameters(plan, trial, wanted.epochs),
+        seed=trial.seed if wanted.seed is None and not wanted.split and wanted.epochs is None else wanted.seed,
+        label=f"trial {trial.number}, promoted",
+    )
+    _, identity = retraining.identity(plan)
+    name = f"trial_{trial.number:04d}" + ("" if identity == trial.hash else f"-{identity[:8]}")
+    path = study.folder.promoted / name
+    folder = RetrainFolder(path, prepared=path / "data" if wanted.split else study.folder.data)
+    if wanted.split:
+        path.mkdir(parents=True, exist_ok=True)
+        plan.write_data(folder.data)
+    title = f"promotion of trial {trial.number} of {plan.resolved.experiment.name}"
+    retrained = retrain(study, [retraining], folder=folder, plan=plan, title=title)
+    record = retrained.records.get(identity)
+    if record is None:
+        return Promotion(folder=path, end=retrained.end)
+    if record.state is not TrialState.COMPLETED:
+        raise StudyError(f"trial {trial.number} was trained again and ended as {record.state}: {record.reason}")
+    measured = measure(study, retrained, [record], plan=plan, by=f"promote, trial {trial.number}")[identity]
+    evaluation = _evaluation(study, retrained, record, plan=plan, trial=trial, measured=measured)
+    model = _model(study, retrained, record, plan=plan, trial=trial) | {"probe": measured["probe"]}
+    write_json(path / EVALUATION_FILE, evaluation)
+    write_text(path / CARD_FILE, card(model, evaluation))
+    # Last: where this file is, everything is.
+    write_json(path / MODEL_FILE, model)
+    return Promotion(folder=path, end=StudyEnd.COMPLETED, evaluation=evaluation)
+
+
+def _trial(study: OpenStudy, number: int | None) -> TrialRecord:
+    completed = study.completed()
+    if number is None:
+        if not completed:
+            raise RefusedError(f"{study.folder.path}: no trial of this study is completed; there is none to promote")
+        return completed[0]
+    known = {record.number: record for record in study.state.records}
+    if number not in known:
+        raise ExperimentError(f"--trial {number}: the study has no finished trial of this number")
+    if known[number].state is not TrialState.COMPLETED:
+        raise RefusedError(
+            f"--trial {number}: it ended as {known[number].state} ({known[number].reason}); only a completed trial can "
+            "be promoted"
+        )
+    return known[number]
+
+
+def _plan(study: OpenStudy, trial: TrialRecord, wanted: Wanted) -> Plan:
+    """The study's plan with the split that is wanted; the micro-batch is the one that the trial ended with."""
+    for text in wanted.split:
+        if "=" not in text:
+            raise ExperimentError(f"--split {text}: write KEY=VALUE, as in `--split test_from=2020-01-02`")
+    plan = study.plan_with([f"dataset.split.{text}" for text in wanted.split]) if wanted.split else study.plan
+    experiment = plan.resolved.experiment
+    if trial.micro_batch is None:
+        return plan
+    training = evolve(experiment.training, micro_batch=trial.micro_batch)
+    return evolve(plan, resolved=evolve(plan.resolved, experiment=evolve(experiment, training=training)))
+
+
+def _hyperparameters(plan: Plan, trial: TrialRecord, epochs: int | None) -> Mapping[str, Any]:
+    values = dict(trial.hyperparameters)
+    if epochs is not None:
+        if problem := plan.hyperparameters["epochs"].problem(epochs):
+            raise ExperimentError(f"--epochs: {problem}")
+        values["epochs"] = epochs
+    return values
+
+
+def _model(
+    study: OpenStudy, retrained: Retrained, record: TrialRecord, *, plan: Plan, trial: TrialRecord
+) -> dict[str, Any]:
+    """`model.json` but for its probe; the weights lie beside it when this returns."""
+    path = retrained.folder.path
+    trained, kept = retrained.weights(record), path / WEIGHTS_FILE
+    kept.unlink(missing_ok=True)
+    try:
+        os.link(trained, kept)  # one copy on the disk, where the file system can
+    except OSError:
+        shutil.copyfile(trained, kept)
+    index = len(record.attempts) - 1
+    spec = read_json(AttemptFolder(retrained.folder.attempt(record.number, index)).spec)
+    data = plan.data
+    content: dict[str, Any] = {
+        "format": FORMAT,
+        "name": f"{plan.resolved.experiment.name}, trial {trial.number}",
+        "created": utc_now(),
+        **{
+            name: spec[name] for name in ("model", "architecture", "num_parameters", "hyperparameters", "shape", "task")
+        },
+        "seed": record.seed,
+        "hash": record.hash,
+        "epoch": (record.best or {})["epoch"],
+        "objective": plan.experiment["objective"],
+        "training": plan.experiment["training"],
+        "micro_batch": record.micro_batch,
+        "value": record.value,
+        "search": {
+            "study": plan.resolved.experiment.name,
+            "trial": trial.number,
+            "hash": trial.hash,
+            "value": trial.value,
+            "origin": trial.origin.kind,
+            "trials": len(study.state.records),
+            "same_training": record.hash == trial.hash,
+            "same_weights": record.versions.get("weights") == trial.versions.get("weights"),
+        },
+        "data": {
+            "name": data.name,
+            "block": plan.experiment["dataset"],
+            "features": data.features,
+            "context": data.context,
+            "normalise": data.normalise,
+            "target": data.target,
+            "split": data.split,
+            "fingerprint": data.fingerprint,
+            "prior": data.prior,
+            "details": data.details,
+        },
+        "flags": record.flags,
+        "versions": record.versions,
+        "weights": {"file": WEIGHTS_FILE, "sha256": checksum(kept)},
+    }
+    return content
+
+
+def _evaluation(
+    study: OpenStudy,
+    retrained: Retrained,
+    record: TrialRecord,
+    *,
+    plan: Plan,
+    trial: TrialRecord,
+    measured: Mapping[str, Any],
+) -> dict[str, Any]:
+    """`evaluation.json`: test beside validation, baselines beside the model, and how often test data was opened."""
+    predictions = read_predictions(retrained.folder.path / measured["predictions"]["file"])
+    result: dict[str, Any] = plain(
+        {
+            "study": plan.resolved.experiment.name,
+            "trial": trial.number,
+            "hash": record.hash,
+            "validation": {
+                "loss": (record.best or {}).get("val_loss"),
+                "best": record.best,
+                "windows": plan.data.parts["val"]["windows"],
+            },
+            "test": {
+                **{name: measured[name] for name in ("loss", "metrics", "intervals", "predictions", "opening")},
+                "windows": len(predictions),
+                "part": plan.data.parts["test"],
+                "seen_in_search": _seen_in_search(study, predictions),
+                "baselines": test_baselines(plan, predictions, data=retrained.folder.data),
+            },
+            "openings": [
+                {name: opening[name] for name in ("time", "by", "models", "data", "test")}
+                for opening in study.state.openings
+            ],
+        }
+    )
+    return result
+
+
+def _seen_in_search(study: OpenStudy, predictions: Predictions) -> int:
+    """Test windows whose last row the search trained or validated on: not 0 only where another split was given."""
+    folder = study.folder.data
+    times = np.load(folder / "times.npy", allow_pickle=False)
+    rows = np.concatenate([np.load(folder / f"{part}.npy", allow_pickle=False) for part in ("train", "val")])
+    return int(np.isin(predictions.times, times[rows]).sum())

@@ -1,0 +1,191 @@
+"""Trains configurations of a study again, with the study's driver, in a folder and a journal of their own.
+
+The search's journal, totals and tables do not change by it: a retraining is a small study inside the study's folder,
+under the study's lock, whose trials are given instead of asked for.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from attrs import evolve, frozen
+
+from scalecore.errors import StudyError
+from scalecore.execution.folder import AttemptFolder
+from scalecore.promotion.opened import OpenStudy
+from scalecore.promotion.told import teller
+from scalecore.protocols import ExecutorContext
+from scalecore.space import Value
+from scalecore.study.components import create
+from scalecore.study.driver import Driver
+from scalecore.study.identity import trial_content, trial_hash, trial_seed
+from scalecore.study.journal import Journal, read_journal
+from scalecore.study.layout import StudyFolder
+from scalecore.study.plan import Plan
+from scalecore.study.record import proposal_plain
+from scalecore.study.run import begin, end_orphans, refuse_changed_code
+from scalecore.study.session import Session
+from scalecore.study.state import StudyState, replay
+from scalecore.trials import Origin, Outcome, Proposal, RestoredTrial, StudyEnd, TrialRecord
+
+__all__ = ["RetrainFolder", "Retrained", "Retraining", "retrain"]
+
+
+@frozen
+class RetrainFolder(StudyFolder):
+    """Like that of a study, on data that another folder holds."""
+
+    prepared: Path
+
+    @property
+    def data(self) -> Path:
+        return self.prepared
+
+    def weights(self, number: int) -> Path:
+        """The best epoch's weights of a finished training."""
+        return self.path / "weights" / f"trial_{number:04d}.safetensors"
+
+
+@frozen(kw_only=True)
+class Retraining:
+    """One training that is wanted: the configuration of `trial`, whole but for what is given here."""
+
+    trial: TrialRecord
+    hyperparameters: Mapping[str, Value]
+    replicate: int = 0
+    """0 is the trial itself, with its own seed."""
+    seed: int | None = None
+    """None for the one that follows from study and content."""
+    label: str
+
+    def identity(self, plan: Plan) -> tuple[int, str]:
+        """Seed and hash, as those of a trial of the search."""
+        content = trial_content(
+            plan.experiment,
+            data=plan.data.fingerprint,
+            architecture=self.trial.architecture.values,
+            hyperparameters=self.hyperparameters,
+            replicate=self.replicate,
+        )
+        seed = self.seed if self.seed is not None else trial_seed(content, study_seed=plan.resolved.experiment.seed)
+        return seed, trial_hash(content, seed=seed)
+
+
+@frozen(kw_only=True, eq=False)
+class Retrained:
+    """How far the trainings came; `records` holds what is finished, by hash."""
+
+    folder: RetrainFolder
+    end: StudyEnd
+    records: Mapping[str, TrialRecord]
+
+    def weights(self, record: TrialRecord) -> Path:
+        """The best epoch's weights; `StudyError` where they are gone."""
+        path = self.folder.weights(record.number)
+        if not path.is_file():
+            raise StudyError(f"{path}: the weights are gone; remove {self.folder.path} to train again")
+        return path
+
+
+def retrain(
+    study: OpenStudy, wanted: Sequence[Retraining], *, folder: RetrainFolder, plan: Plan, title: str
+) -> Retrained:
+    """Train what is not trained yet; what an earlier call began goes on from its checkpoint.
+
+    A training that failed is tried once more by each call. Ends early when the user stops it, as a study does.
+    """
+    folder.path.mkdir(parents=True, exist_ok=True)
+    state = replay(read_journal(folder.journal)) if folder.journal.exists() else StudyState()
+    refuse_changed_code(folder, state, plan, allow_changed_code=study.allow_changed_code)
+    new = [one for one in wanted if one.identity(plan)[1] not in state.hashes]
+    end = StudyEnd.COMPLETED
+    if new or state.unfinished:
+        end = _drive(study, new, folder=folder, plan=plan, state=state, title=title)
+    for record in state.records:
+        _settle_weights(folder, record)
+    return Retrained(folder=folder, end=end, records={record.hash: record for record in state.records})
+
+
+def _drive(
+    study: OpenStudy, new: Sequence[Retraining], *, folder: RetrainFolder, plan: Plan, state: StudyState, title: str
+) -> StudyEnd:
+    state.smoke = study.state.smoke  # the shapes were tried there, unless the code has changed
+    journal = Journal(folder.journal)
+    try:
+        end_orphans(folder, state)
+        session = Session(
+            evolve(plan, resolved=evolve(plan.resolved, loggers=(teller(title),))),
+            folder=folder,
+            lock=study.lock,
+            journal=journal,
+            state=state,
+            verbosity=study.verbosity,
+            strategy=_Given(),
+            extra={"keep_weights": True},
+        )
+        begin(session, len(state.trials) + len(new))
+        for one in new:
+            _ask(session, one)
+        slots = plan.resolved.experiment.execution.slots
+        executor = create("executor", plan.resolved.executor, ExecutorContext(folder=folder.path, slots=slots))
+        return Driver(session, executor=executor, requests=study.requests, registry=study.registry).run()
+    finally:
+        journal.close()
+
+
+def _ask(session: Session, one: Retraining) -> None:
+    """The journal's line of a trial that exists from now on."""
+    seed, identity = one.identity(session.plan)
+    proposal = Proposal(
+        architecture=one.trial.architecture,
+        hyperparameters={
+            name: value
+            for name, value in one.hyperparameters.items()
+            if name in session.plan.resolved.experiment.search.space
+        },
+        origin=Origin(kind="replicate", label=one.label),
+    )
+    session.record(
+        "asked",
+        {
+            "number": len(session.state.trials),
+            "hash": identity,
+            "seed": seed,
+            "hyperparameters": one.hyperparameters,
+            "proposal": proposal_plain(proposal),
+            "trial": one.trial.number,
+            "replicate": one.replicate,
+        },
+    )
+
+
+def _settle_weights(folder: RetrainFolder, record: TrialRecord) -> None:
+    """Move the best epoch's weights out of the attempts of a finished training, and delete the others (guard G44)."""
+    trial = folder.attempt(record.number, 0).parent
+    index = len(record.attempts) - 1
+    result = AttemptFolder(folder.attempt(record.number, index)).read_result(f"{record.number}-{index}") or {}
+    kept = folder.weights(record.number)
+    if result.get("best_weights") and (trial / result["best_weights"]).is_file():
+        kept.parent.mkdir(exist_ok=True)
+        os.replace(trial / result["best_weights"], kept)
+    for path in trial.glob("attempt_*/best_*.safetensors"):
+        path.unlink()
+
+
+class _Given:
+    """A strategy with nothing of its own: all trials are in the journal before the driver starts."""
+
+    def planned(self) -> Sequence[Proposal]:
+        return ()
+
+    def restore(self, trials: Sequence[RestoredTrial]) -> None: ...
+
+    def ask(self, number: int) -> Proposal | None:
+        return None
+
+    def tell(self, number: int, outcome: Outcome) -> None: ...
+
+    def should_prune(self, number: int, *, epoch: int, value: float) -> bool:
+        return False

@@ -1,0 +1,83 @@
+"""What the user sees while chosen trials are trained again: a line where each begins and ends, progress between."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from scalecore import texts
+from scalecore.config.load import ResolvedComponent
+from scalecore.protocols import Logger, LoggerContext
+from scalecore.records import LoggerRecord, NoOptions
+from scalecore.trials import Epoch, Progress, Proposal, StudyView, TrialRecord, TrialState
+
+__all__ = ["teller"]
+
+EVERY = 10.0
+"""Seconds between two lines of progress."""
+
+
+def teller(title: str) -> ResolvedComponent:
+    """The only logger of a retraining: the study's own ones would put its trainings among the search's trials."""
+    record = LoggerRecord(
+        name="retraining",
+        summary="Says how far a retraining is.",
+        factory=lambda _, context: _Teller(title, context),
+    )
+    return ResolvedComponent(record=record, options=NoOptions(), provider="scalecore", version="")
+
+
+class _Teller(Logger):
+    def __init__(self, title: str, context: LoggerContext) -> None:
+        self._title = title
+        self._verbosity = context.verbosity
+        self._labels: dict[int, str] = {}
+        self._due = 0.0
+
+    def study_started(self, study: StudyView) -> None:
+        done = len(study.trials)
+        finished = f", {done} finished already" if done else ""
+        trainings = "1 training" if study.total == 1 else f"{study.total} trainings"
+        self._say(f"{self._title}: {trainings}{finished}; in {study.folder}")
+
+    def trial_started(self, number: int, proposal: Proposal, study: StudyView) -> None:
+        self._labels[number] = proposal.origin.label or f"training {number}"
+        self._due = time.monotonic() + EVERY
+        shown = f"{texts.shape(proposal.architecture)} {texts.settings(proposal.hyperparameters)}".strip()
+        self._say(f"{self._labels[number]} starts: {shown}")
+
+    def epoch(self, number: int, epoch: Epoch) -> None:
+        if self._verbosity > 0:
+            self._say(
+                f"  epoch {epoch['epoch']}: train_loss={epoch['train_loss']:.4f} val_loss={epoch['val_loss']:.4f}"
+            )
+
+    def progress(self, progress: Progress) -> None:
+        if time.monotonic() < self._due:
+            return
+        self._due = time.monotonic() + EVERY
+        readings = ", ".join(f"{name} {text}" for name, text in progress.readings.items())
+        self._say(
+            f"  {self._labels.get(progress.number, progress.number)}, {progress.phase}, epoch {progress.epoch} of "
+            f"{progress.epochs}, step {progress.step} of {progress.steps_per_epoch}; time left "
+            f"{texts.duration(progress.study_seconds_left)}, {readings}"
+        )
+
+    def trial_finished(self, record: TrialRecord, study: StudyView) -> None:
+        metric = study.experiment["objective"]["metric"]
+        label = record.origin.label or f"training {record.number}"
+        if record.state is TrialState.COMPLETED:
+            self._say(f"{label}: {metric}={record.value:.4f} in {texts.duration(record.duration)}")
+        else:
+            self._say(f"{label}: {record.state}" + (f" ({record.reason})" if record.reason else ""))
+
+    def message(self, level: str, text: str) -> None:
+        if level != "info":
+            click.echo(f"{level}: {text}")
+        else:
+            self._say(text)
+
+    def _say(self, text: str) -> None:
+        if self._verbosity >= 0:
+            click.echo(text)

@@ -1,0 +1,252 @@
+"""After the search: a trial becomes a model, and test data is opened only then, and counted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from scalecore.cli.main import main
+from scalecore.data.predictions import read_predictions
+from scalecore.files import read_json, write_json
+
+from .conftest import Study, kill, tiny_experiment
+
+
+def small(bars: Path) -> dict[str, Any]:
+    """Two trials of a random search, of which none is forced."""
+    experiment = tiny_experiment(bars)
+    experiment["search"] = {
+        "use": "random",
+        "budget": 4000,
+        "tolerance": 0.6,
+        "trials": 2,
+        "space": experiment["search"]["space"],
+    }
+    experiment["loggers"] = ["console"]
+    return experiment
+
+
+@pytest.fixture(scope="module")
+def finished(bars: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """A study at its end; only `mine` may be changed."""
+    study = Study(tmp_path_factory.mktemp("finished"), small(bars))
+    done = study.run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    return study
+
+
+@pytest.fixture
+def mine(finished: Study, tmp_path: Path) -> Study:
+    """A copy of the finished study."""
+    return copied(finished, tmp_path / "copy")
+
+
+def copied(study: Study, root: Path) -> Study:
+    shutil.copytree(study.root, root)
+    return Study(root, study.experiment)
+
+
+def promote(study: Study, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return study.cli("promote", str(study.folder), *arguments)
+
+
+def openings(study: Study) -> list[dict[str, Any]]:
+    return [event for event in study.events() if event["event"] == "test_opened"]
+
+
+def break_test_data(folder: Path) -> None:
+    """Test windows that end behind the last row, in a folder that still counts as whole."""
+    path = folder / "test.npy"
+    np.save(path, np.full_like(np.load(path), 1_000_000))
+    stored = read_json(folder / "data.json")
+    stored["files"]["test.npy"] = {
+        "bytes": path.stat().st_size,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+    }
+    write_json(folder / "data.json", stored)
+
+
+def test_g15_promote_takes_a_trial_whole(mine: Study) -> None:
+    """Architecture, hyper-parameters and seed are the trial's own, and so are the weights that come out.
+
+    The second call trains and opens nothing; another seed is another model, and opens the test data again.
+    """
+    records = mine.finished()
+    worst = max(records, key=lambda number: records[number]["value"])
+    done = promote(mine, "--trial", str(worst))
+    assert done.returncode == 0, done.stdout + done.stderr
+    record, folder = records[worst], mine.folder / "promoted" / f"trial_{worst:04d}"
+    model = read_json(folder / "model.json")
+    assert model["architecture"] == record["architecture"]["values"]
+    assert model["hyperparameters"] == record["hyperparameters"]
+    assert (model["seed"], model["hash"], model["value"]) == (record["seed"], record["hash"], record["value"])
+    assert model["versions"]["weights"] == record["versions"]["weights"]
+    assert model["weights"]["sha256"] == hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest()
+    card = (folder / "model_card.md").read_text()
+    assert "ended with the same weights to the last bit" in card
+    assert "The test data was opened once, for this." in card
+    assert "The test data was opened once, for this." in done.stdout
+
+    evaluation = read_json(folder / "evaluation.json")
+    kept = read_predictions(folder / evaluation["test"]["predictions"]["file"])
+    assert kept.about["part"] == "test"
+    assert len(kept) == record["data"]["split"]["parts"]["test"]["windows"]
+    assert kept.losses().mean() == evaluation["test"]["loss"]
+    interval = evaluation["test"]["intervals"]["loss"]
+    assert interval["low"] < evaluation["test"]["loss"] < interval["high"]
+    for baseline in evaluation["test"]["baselines"]:
+        assert baseline["less"] == pytest.approx(evaluation["test"]["loss"] - baseline["loss"])
+
+    before = mine.events()
+    again = promote(mine, "--trial", str(worst))
+    assert again.returncode == 0
+    assert again.stdout.endswith(done.stdout[done.stdout.index("validation loss") :])
+    assert mine.events() == before
+    assert mine.finished() == records
+
+    other = promote(mine, "--trial", str(worst), "--seed", "7")
+    assert other.returncode == 0, other.stderr
+    assert "The test data has been opened 2 times." in other.stdout
+    assert [opening["by"] for opening in openings(mine)] == [f"promote, trial {worst}"] * 2
+    (second,) = set((mine.folder / "promoted").iterdir()) - {folder}
+    assert "The test data has been opened 2 times." in (second / "model_card.md").read_text()
+    assert read_json(second / "model.json")["seed"] == 7
+    assert mine.finished() == records
+
+
+def test_g15_the_search_never_touches_test_data(mine: Study, tmp_path: Path) -> None:
+    """With test windows that cannot be read, the search runs as before, bit for bit; only promote stumbles on them."""
+    sound = copied(mine, tmp_path / "sound")
+    data = mine.folder / "data"
+    ends, values, labels = (np.load(data / f"{name}.npy") for name in ("test", "values", "labels"))
+    values[ends[0] :], labels[ends[0] :] = np.nan, np.nan
+    np.save(data / "values.npy", values)
+    np.save(data / "labels.npy", labels)
+    stored = read_json(data / "data.json")
+    for name in ("values.npy", "labels.npy"):
+        stored["files"][name]["sha256"] = hashlib.sha256((data / name).read_bytes()).hexdigest()
+    write_json(data / "data.json", stored)
+    break_test_data(data)
+
+    assert sound.run("search.trials=3").returncode == 0
+    assert mine.run("search.trials=3").returncode == 0
+    new, poisoned = sound.finished()[2], mine.finished()[2]
+    for key in ("value", "best", "learning_curve"):
+        assert _without_times(poisoned[key]) == _without_times(new[key])
+    assert poisoned["versions"]["weights"] == new["versions"]["weights"]
+    assert openings(mine) == []
+
+    stumbled = promote(mine, "--trial", "2")
+    assert stumbled.returncode == 6
+    assert "trial 2, promoted cannot be measured: " in stumbled.stderr
+    assert len(openings(mine)) == 1
+
+
+def _without_times(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_times(one) for key, one in value.items() if not key.endswith("seconds")}
+    return [_without_times(one) for one in value] if isinstance(value, list) else value
+
+
+def test_g15_an_opening_counts_though_the_measurement_breaks_off(mine: Study) -> None:
+    """It is in the journal before the data is looked at, so that nothing that dies afterwards can lose it."""
+    shutil.copytree(mine.folder / "data", mine.root / "data")
+    break_test_data(mine.folder / "data")
+    broken = promote(mine)
+    assert broken.returncode == 6, broken.stdout
+    assert len(openings(mine)) == 1
+    shutil.rmtree(mine.folder / "data")
+    shutil.move(mine.root / "data", mine.folder / "data")
+    done = promote(mine)
+    assert done.returncode == 0, done.stderr
+    assert "1 training" not in done.stdout, "what was trained is not trained again"
+    assert "The test data has been opened 2 times." in done.stdout
+
+
+def test_a_killed_promotion_goes_on(mine: Study) -> None:
+    """Killed in the middle, it continues from its checkpoint and keeps the weights that it would have had."""
+    arguments = ("promote", str(mine.folder), "--epochs", "40")
+    process = subprocess.Popen(
+        mine.command(*arguments), cwd=mine.root, env=mine.environment, stdout=subprocess.PIPE, text=True
+    )
+    attempts = mine.folder / "promoted"
+    mine.wait_for(
+        lambda: (
+            bool(list(attempts.glob("*/attempts/trial_0000/attempt_0/checkpoint.pt")))
+            and bool(list(attempts.glob("*/attempts/trial_0000/attempt_0/best_*.safetensors")))
+        ),
+        "a checkpoint and the weights of an epoch",
+    )
+    kill(process)
+    busy = mine.cli(*arguments)
+    assert busy.returncode == 0, busy.stdout + busy.stderr
+    (folder,) = attempts.iterdir()
+    lines = [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()]
+    assert sum(line["event"] == "attempt_started" for line in lines) == 2
+    killed = read_json(folder / "model.json")
+    shutil.rmtree(folder)
+    assert mine.cli(*arguments).returncode == 0
+    whole = read_json(folder / "model.json")
+    assert killed["weights"] == whole["weights"]
+    assert killed["epoch"] == whole["epoch"]
+    assert not list(folder.rglob("best_*")), "only the weights of the best epoch stay"
+    assert not list(folder.rglob("checkpoint*"))
+
+
+def test_a_stopped_promotion_says_so(mine: Study) -> None:
+    """Ctrl-C ends it with exit code 7, and nothing was opened."""
+    process = subprocess.Popen(
+        mine.command("promote", str(mine.folder), "--epochs", "100000"),
+        cwd=mine.root,
+        env=mine.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    mine.wait_for(lambda: bool(list(mine.folder.glob("promoted/*/attempts/*/*/epochs.jsonl"))), "an attempt")
+    second = promote(mine)
+    assert second.returncode == 5
+    assert "this study is being run by process" in second.stderr
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 7
+    assert out.endswith("stopped; the same command continues it\n")
+    assert openings(mine) == []
+
+
+def test_another_split_is_told_on_the_card(mine: Study) -> None:
+    """Test windows that the search had seen are counted, and the study's own data stays as it is."""
+    before = (mine.folder / "data" / "data.json").read_bytes()
+    done = promote(mine, "--split", "train=0.6", "--split", "val=0.2", "--split", "test=0.2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (folder,) = (mine.folder / "promoted").iterdir()
+    evaluation = read_json(folder / "evaluation.json")
+    seen = evaluation["test"]["seen_in_search"]
+    assert 0 < seen < evaluation["test"]["windows"]
+    card = (folder / "model_card.md").read_text()
+    assert f"{seen:,} of {evaluation['test']['windows']:,} test windows were training or validation windows" in card
+    assert (mine.folder / "data" / "data.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--trial", "9"), 2, "--trial 9: the study has no finished trial of this number\n"),
+        (("--epochs", "0"), 2, "--epochs: 0 is below 1\n"),
+        (("--split", "test"), 2, "--split test: write KEY=VALUE, as in `--split test_from=2020-01-02`\n"),
+        (("--split", "tset=0.2"), 2, "<command line>: dataset.split.tset=0.2: unknown key; did you mean 'test'?\n"),
+    ],
+)
+def test_what_cannot_be_promoted_is_told(finished: Study, arguments: tuple[str, ...], code: int, message: str) -> None:
+    """One clear message, and nothing is written."""
+    done = CliRunner().invoke(main, ["promote", str(finished.folder), *arguments])
+    assert (done.exit_code, done.stderr) == (code, message)
+    assert not (finished.folder / "promoted").exists()
