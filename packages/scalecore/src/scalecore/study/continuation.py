@@ -114,10 +114,13 @@ def misfit(
 def restored_today(
     state: StudyState, plan: Plan, reports: Callable[[AskedTrial], Mapping[int, float]]
 ) -> list[RestoredTrial]:
-    """All trials for a strategy, those that fit with the values that they had of what is varied today."""
+    """What a strategy is given: results from elsewhere under negative numbers, the latest as -1; then all trials, those
+    that fit with the values that they had of what is varied today.
+    """
     space = plan.resolved.experiment.search.space
     left_out = misfits(state, plan)
-    trials = []
+    count = len(state.imported)
+    trials = [one.restored(index - count, space=space) for index, one in enumerate(state.imported.values())]
     for trial in state.restored(reports):
         if trial.number not in left_out:
             used = state.trials[trial.number].hyperparameters

@@ -33,6 +33,7 @@ def explain_search(plan: Mapping[str, Any], state: StudyState) -> dict[str, Any]
             "origins": _counts(trial.proposal.origin.kind for trial in trials),
             "coverage": _coverage(plan["architectures"], searched),
             "duplicates_avoided": state.duplicates_avoided,
+            "imported": _imported(state),
             "last": _last(trials[-1]) if trials else None,
         }
     )
@@ -58,6 +59,10 @@ def explain_lines(search: Mapping[str, Any]) -> list[str]:
         shown = ", ".join(f"{one['pair']} {one['tried']}/{one['feasible']}" for one in coverage["pairs"])
         lines.append(f"  pairs of values: {shown}")
     lines.append(f"duplicates avoided: {search['duplicates_avoided']}")
+    if search["imported"]["count"]:
+        one = search["imported"]
+        proven = f"{one['comparable']} of them proven to be of the same data, model, objective and training"
+        lines.append(f"results from elsewhere that teach the search, and do not count: {one['count']}; {proven}")
     last = search["last"]
     if last is not None:
         label = f" {last['label']}" if last["label"] else ""
@@ -146,6 +151,11 @@ def _coverage(grid: Mapping[str, Any], trials: Sequence[AskedTrial]) -> dict[str
 
 def _key(values: Mapping[str, Any], names: Sequence[str]) -> tuple[int | None, ...]:
     return tuple(values.get(name) for name in names)
+
+
+def _imported(state: StudyState) -> dict[str, int]:
+    found = state.imported.values()
+    return {"count": len(found), "comparable": sum(one.comparable for one in found)}
 
 
 def _last(trial: AskedTrial) -> dict[str, Any]:

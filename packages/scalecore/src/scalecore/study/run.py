@@ -7,8 +7,8 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import yaml
@@ -43,6 +43,7 @@ from scalecore.trials import StudyEnd
 __all__ = [
     "begin",
     "end_orphans",
+    "made_folder",
     "refuse_another_experiment",
     "refuse_changed_code",
     "refuse_changed_data",
@@ -97,6 +98,18 @@ def run_study(
         if journal is None:
             _unmake(folder)
         lock.release()
+
+
+@contextmanager
+def made_folder(folder: StudyFolder) -> Iterator[None]:
+    """The study's folder exists inside; one that was made for nothing is removed. Raises `RefusedError` where it cannot
+    be written, or holds other things.
+    """
+    _make(folder)
+    try:
+        yield
+    finally:
+        _unmake(folder)
 
 
 def _make(folder: StudyFolder) -> None:

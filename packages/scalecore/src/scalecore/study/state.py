@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from attrs import define, field
+from attrs import define, field, frozen
 
-from scalecore.study.record import proposal_from, record_from
-from scalecore.trials import Outcome, Proposal, RestoredTrial, StudyEnd, TrialRecord, TrialState
+from scalecore.space import Architecture
+from scalecore.study.record import architecture_from, proposal_from, record_from
+from scalecore.trials import Origin, Outcome, Proposal, RestoredTrial, StudyEnd, TrialRecord, TrialState
 
-__all__ = ["AskedTrial", "StudyState", "replay"]
+__all__ = ["AskedTrial", "ImportedTrial", "StudyState", "replay"]
 
 
 @define(kw_only=True)
@@ -32,6 +33,30 @@ class AskedTrial:
         return Outcome(state=self.record.state, value=self.record.value, reason=self.record.reason)
 
 
+@frozen(kw_only=True)
+class ImportedTrial:
+    """A result from elsewhere that teaches the strategy. It is no trial of this study: it has no number in it, does not
+    count, and is never its best.
+    """
+
+    source: str
+    state: TrialState
+    value: float
+    architecture: Architecture
+    hyperparameters: Mapping[str, Any]
+    comparable: bool
+    """Whether data, model, objective and training are proven to be those of the study."""
+
+    def restored(self, number: int, *, space: Iterable[str]) -> RestoredTrial:
+        """As a strategy is given it: under a negative number, with what it knows of today's space."""
+        proposal = Proposal(
+            architecture=self.architecture,
+            hyperparameters={name: self.hyperparameters[name] for name in space if name in self.hyperparameters},
+            origin=Origin(kind="imported", label=self.source, reason="a result from elsewhere"),
+        )
+        return RestoredTrial(number=number, proposal=proposal, outcome=Outcome(state=self.state, value=self.value))
+
+
 @define(kw_only=True)
 class StudyState:
     """The study as the journal has it."""
@@ -47,6 +72,8 @@ class StudyState:
     left_out: dict[int, str] = field(factory=dict)
     """Trials that lie outside of today's grid or space, with the reason: they do not count."""
     trials: dict[int, AskedTrial] = field(factory=dict)
+    imported: dict[str, ImportedTrial] = field(factory=dict)
+    """Results from elsewhere by the key of each observation, in the order in which they came."""
     hashes: dict[str, int] = field(factory=dict)
     duplicates_avoided: int = 0
     smoke: dict[str, Any] | None = None
@@ -69,6 +96,15 @@ class StudyState:
                 self.left_out = {int(number): reason for number, reason in event["left_out"].items()}
                 if any(change["key"] != "search.trials" for change in event["changes"]):
                     self.smoke = None  # the smallest and the largest shape may be others now
+            case "imported":
+                self.imported[event["key"]] = ImportedTrial(
+                    source=event["source"],
+                    state=TrialState(event["state"]),
+                    value=event["value"],
+                    architecture=architecture_from(event["architecture"]),
+                    hyperparameters=event["hyperparameters"],
+                    comparable=event["comparable"],
+                )
             case "run_started":
                 self.versions, self.total, self.end = event["versions"], event["total"], None
             case "smoke":

@@ -34,7 +34,7 @@ def study_status(folder: StudyFolder) -> dict[str, Any]:
             "folder": folder.path,
             "state": _state(state, runner),
             "runner": runner,
-            "total": state.total,
+            "total": state.total or (state.experiment["search"]["trials"] if state.experiment else 0),
             "finished": len(state.counted),
             "left_out": state.left_out,
             "changes": state.changes,
@@ -86,6 +86,8 @@ def status_lines(status: Mapping[str, Any]) -> list[str]:
 def _state(state: StudyState, runner: Mapping[str, Any] | None) -> str:
     if runner is not None:
         return "running"
+    if not state.versions and not state.trials:
+        return "not begun (`scalecore run` starts it)"
     return str(state.end) if state.end is not None else "interrupted (its driver is gone; `scalecore run` continues it)"
 
 

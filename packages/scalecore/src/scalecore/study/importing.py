@@ -1,0 +1,157 @@
+"""`scalecore import`: old results into a study, whether it has begun or not. Journalled, so that nothing is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from attrs import asdict
+
+from scalecore import texts
+from scalecore.config.load import load_resolved, to_plain
+from scalecore.errors import ExperimentError
+from scalecore.files import plain, write_text
+from scalecore.plugins.registry import Registry
+from scalecore.study.continuation import grid_options
+from scalecore.study.journal import Journal
+from scalecore.study.layout import StudyFolder, output_folder
+from scalecore.study.lock import StudyLock
+from scalecore.study.old_results import OldRecord, read_old_results
+from scalecore.study.plan import Plan, build_plan
+from scalecore.study.preview import state_of
+from scalecore.study.run import made_folder, refuse_another_experiment, refuse_changed_data
+from scalecore.study.state import StudyState
+from scalecore.study.verdicts import Verdict, judge
+
+__all__ = ["import_results", "verdict_lines", "verdicts_plain"]
+
+
+def import_results(
+    paths: Sequence[Path], into: Path, *, registry: Registry, dry_run: bool = False, other_data: bool = False
+) -> tuple[Path, list[Verdict]]:
+    """Judge all records of `paths`, and store those that are taken in the study `into`; returns its folder.
+
+    `into` is a study's folder or an experiment file; a study that has not begun is made. With `dry_run` nothing is
+    written, and the study may be running. Raises the errors of `scalecore.errors`.
+    """
+    records = read_old_results(paths)
+    plan, folder = _target(into, registry)
+    if dry_run:
+        return folder.path, _judged(records, plan, folder, state_of(folder), other_data=other_data)
+    with made_folder(folder):
+        lock = StudyLock(folder)
+        try:
+            state = state_of(folder)
+            verdicts = _judged(records, plan, folder, state, other_data=other_data)
+            taken = [one for one in verdicts if one.architecture is not None]
+            if taken:
+                _store(taken, plan, folder, state)
+        finally:
+            lock.release()
+    return folder.path, verdicts
+
+
+def _target(into: Path, registry: Registry) -> tuple[Plan, StudyFolder]:
+    if into.is_dir():
+        folder = StudyFolder(into.absolute())
+        if not folder.journal.exists():
+            raise ExperimentError(f"{into}: no study here; give its experiment file to begin one with these results")
+        loaded, resolved = load_resolved(folder.source, registry=registry)
+    else:
+        loaded, resolved = load_resolved(into, registry=registry)
+        folder = StudyFolder(output_folder(resolved.experiment))
+    return build_plan(loaded, resolved, folder=_existing(folder.path)), folder
+
+
+def _existing(path: Path) -> Path:
+    """Where monitors can look when the study's folder is still to be made."""
+    while not path.is_dir():
+        path = path.parent
+    return path
+
+
+def _judged(
+    records: Sequence[OldRecord], plan: Plan, folder: StudyFolder, state: StudyState, *, other_data: bool
+) -> list[Verdict]:
+    refuse_another_experiment(folder, state, to_plain(plan.resolved), grid=grid_options(plan.resolved))
+    refuse_changed_data(folder, state, plan)
+    return judge(records, plan=plan, state=state, other_data=other_data)
+
+
+def _store(taken: Sequence[Verdict], plan: Plan, folder: StudyFolder, state: StudyState) -> None:
+    journal = Journal(folder.journal)
+    try:
+        if not state.experiment:
+            journal.append("study", {"experiment": plan.experiment, "plan": plan.plain()})
+            write_text(folder.source, yaml.safe_dump(plan.experiment, sort_keys=False, allow_unicode=True))
+        for one in taken:
+            assert one.architecture is not None
+            content = {
+                "key": one.key,
+                "source": one.record.source,
+                "number": one.record.number,
+                "state": one.record.state,
+                "value": one.record.value,
+                "architecture": asdict(one.architecture),
+                "hyperparameters": one.hyperparameters,
+                "missing": one.missing,
+                "notes": one.notes,
+                "fingerprint": one.record.fingerprint,
+                "comparable": one.comparable,
+            }
+            journal.append("imported", content)
+    finally:
+        journal.close()
+
+
+def verdicts_plain(folder: Path, verdicts: Sequence[Verdict], *, dry_run: bool) -> dict[str, Any]:
+    """Plain JSON types."""
+    result: dict[str, Any] = plain(
+        {
+            "into": folder,
+            "dry_run": dry_run,
+            "counts": counts(verdicts),
+            "records": [
+                {
+                    "source": one.record.source,
+                    "number": one.record.number,
+                    "state": one.record.state,
+                    "value": one.record.value,
+                    "verdict": one.verdict,
+                    "reason": one.reason,
+                    "architecture": None if one.architecture is None else one.architecture.values,
+                    "num_parameters": None if one.architecture is None else one.architecture.num_parameters,
+                    "stated_parameters": one.record.stated_parameters,
+                    "hyperparameters": one.hyperparameters,
+                    "missing": one.missing,
+                    "comparable": one.comparable,
+                    "notes": one.notes,
+                }
+                for one in verdicts
+            ],
+        }
+    )
+    return result
+
+
+def counts(verdicts: Sequence[Verdict]) -> Mapping[str, int]:
+    """Records by verdict, each named."""
+    names = ("taken", "taken with missing parameters", "duplicate", "refused")
+    return {name: sum(one.verdict == name for one in verdicts) for name in names}
+
+
+def verdict_lines(folder: Path, verdicts: Sequence[Verdict], *, dry_run: bool) -> list[str]:
+    """A line for each record, and the counts."""
+    lines = []
+    for one in verdicts:
+        line = f"{one.record.source}: {one.verdict}"
+        if one.reason:
+            line += f": {one.reason}"
+        if one.architecture is not None:
+            line += f"; {texts.shape(one.architecture)}, value {one.record.value:g}"
+        lines.append("; ".join((line, *one.notes)))
+    shown = ", ".join(f"{count} {name}" for name, count in counts(verdicts).items())
+    end = "; a dry run: nothing was written" if dry_run else f"; into {folder}"
+    return [*lines, f"{len(verdicts)} records: {shown}{end}"]

@@ -1,0 +1,191 @@
+"""What becomes of an old record in a study: taken, taken with missing parameters, refused and why, or known already.
+
+Labels are never trusted: the model family says which shapes there are and counts their parameters (guards G04, G20,
+G21).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from attrs import field, frozen
+
+from scalecore.space import Architecture, Choice, Distribution, IntRange, Value
+from scalecore.study.identity import content_hash, trial_content, trial_hash
+from scalecore.study.old_results import OldRecord
+from scalecore.study.plan import Plan
+from scalecore.study.state import StudyState
+from scalecore.trials import TrialState
+
+__all__ = ["Verdict", "judge"]
+
+VALUED = (TrialState.COMPLETED, TrialState.PRUNED)
+
+
+@frozen(kw_only=True)
+class Verdict:
+    """One record with what was decided, why, and what was noticed on the way."""
+
+    record: OldRecord
+    verdict: Literal["taken", "taken with missing parameters", "refused", "duplicate"]
+    reason: str | None = None
+    architecture: Architecture | None = None
+    hyperparameters: Mapping[str, Value] = field(factory=dict)
+    missing: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    key: str = ""
+    """Identifies the observation, so that importing it twice changes nothing."""
+    comparable: bool = False
+    """Whether data, model, objective and training are proven to be those of the study, by the trial's own hash."""
+
+
+class _Refused(Exception):
+    pass
+
+
+def judge(records: Sequence[OldRecord], *, plan: Plan, state: StudyState, other_data: bool = False) -> list[Verdict]:
+    """A verdict for each record, in their order. `other_data` takes what was measured on other data, too (G07)."""
+    known = dict.fromkeys(state.imported, "it is imported already")
+    verdicts = []
+    for record in records:
+        try:
+            verdict = _judge(record, plan=plan, state=state, other_data=other_data)
+        except _Refused as refusal:
+            verdicts.append(Verdict(record=record, verdict="refused", reason=str(refusal)))
+            continue
+        own = state.hashes.get(record.hash or "") if verdict.comparable else None
+        reason = known.get(verdict.key) or (f"it is trial {own} of this study" if own is not None else None)
+        if reason is not None:
+            verdict = Verdict(record=record, verdict="duplicate", reason=reason, key=verdict.key)
+        known.setdefault(verdict.key, f"it is the same as {record.source}")
+        verdicts.append(verdict)
+    return verdicts
+
+
+def _judge(record: OldRecord, *, plan: Plan, state: StudyState, other_data: bool) -> Verdict:
+    if record.problem is not None:
+        raise _Refused(record.problem)
+    if record.state is None:
+        raise _Refused(f"its state is {record.state_text!r}: no result")
+    if record.state not in VALUED:
+        raise _Refused(f"it ended as {record.state}: no result")
+    if record.value is None:
+        raise _Refused(f"it ended as {record.state} without a finite value")
+    if record.conflicts:
+        raise _Refused(f"it contradicts itself: {'; '.join(record.conflicts)}")
+    notes = []
+    architecture = _architecture(record, plan)
+    if record.stated_parameters not in (None, architecture.num_parameters):
+        notes.append(
+            f"it says {record.stated_parameters:,} parameters; counted for this study they are "
+            f"{architecture.num_parameters:,}"
+        )
+    hyperparameters, missing = _hyperparameters(record, plan)
+    if record.fingerprint is None:
+        notes.append("the file does not say which data it was measured on")
+    elif record.fingerprint != plan.data.fingerprint:
+        text = (
+            f"it was measured on other data (fingerprint {record.fingerprint[:12]}, here {plan.data.fingerprint[:12]})"
+        )
+        if not other_data:
+            raise _Refused(f"{text}: its value cannot be compared [G07]; --allow-other-data takes it all the same")
+        notes.append(text)
+    objective = plan.experiment["objective"]
+    if record.objective is not None and dict(record.objective) != dict(objective):
+        raise _Refused(f"its objective is {dict(record.objective)}, here it is {dict(objective)}")
+    content = {
+        "architecture": architecture.values,
+        "hyperparameters": hyperparameters,
+        "state": record.state,
+        "value": record.value,
+        "data": record.fingerprint,
+    }
+    return Verdict(
+        record=record,
+        verdict="taken with missing parameters" if missing else "taken",
+        reason=f"it has no {', '.join(missing)}" if missing else None,
+        architecture=architecture,
+        hyperparameters=hyperparameters,
+        missing=missing,
+        notes=tuple(notes),
+        key=content_hash(content),
+        comparable=_is_ours(record, architecture, plan, state),
+    )
+
+
+def _architecture(record: OldRecord, plan: Plan) -> Architecture:
+    """The feasible architecture that the record's values name, by content; a position is none."""
+    names = list(plan.grid.dimensions)
+    said = {**record.attributes, **record.values}
+    given = {name: _whole(said[name]) for name in names if said.get(name) is not None}
+    if names and not given:
+        if record.position is not None:
+            raise _Refused(
+                f"it names its architecture by the position {record.position!r}, which says nothing without the list "
+                "that it points into [G21]"
+            )
+        raise _Refused(f"it names no architecture: none of {', '.join(names)} is in it")
+    fitting = [
+        one for one in plan.grid.architectures if all(one.values[name] == value for name, value in given.items())
+    ]
+    text = ",".join(f"{name}={value}" for name, value in given.items())
+    if len(fitting) > 1:
+        absent = ", ".join(name for name in names if name not in given)
+        raise _Refused(f"it has no {absent}, and {len(fitting)} architectures have {text}")
+    if fitting:
+        return fitting[0]
+    if len(given) == len(names):
+        legal = plan.family.architecture_space(plan.shape).architectures
+        if any(dict(one) == given for one in legal):
+            count = plan.family.num_parameters(given, plan.shape)
+            if plan.grid.low is not None and not plan.grid.low <= count <= (plan.grid.high or count):
+                raise _Refused(
+                    f"{text} has {count:,} parameters, outside of the budget ({plan.grid.low:,} to {plan.grid.high:,})"
+                )
+            raise _Refused(f"{text} is excluded from this study")
+    raise _Refused(f"{text} is no architecture of the model's grid")
+
+
+def _hyperparameters(record: OldRecord, plan: Plan) -> tuple[dict[str, Value], tuple[str, ...]]:
+    """Values of what the study varies, and the names of those that the record lacks."""
+    space = plan.resolved.experiment.search.space
+    values: dict[str, Value] = {}
+    for name, distribution in space.items():
+        if record.values.get(name) is None:
+            continue
+        value = _of_type(record.values[name], distribution)
+        if not distribution.contains(value):
+            raise _Refused(f"{name}={record.values[name]!r} is outside of the study's space")
+        values[name] = value
+    for name, fixed in plan.fixed.items():
+        value = record.values.get(name)
+        if value is not None and value != fixed:
+            raise _Refused(f"{name}={value!r}, in this study it is fixed at {fixed!r}")
+    return values, tuple(name for name in space if name not in values)
+
+
+def _of_type(value: Any, distribution: Distribution) -> Any:
+    """75.0 is 75 where whole numbers are varied: JSON writers do not keep them apart."""
+    if isinstance(distribution, IntRange):
+        return _whole(value)
+    if isinstance(distribution, Choice):
+        return next((known for known in distribution.values if known == value and not isinstance(value, bool)), value)
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _is_ours(record: OldRecord, architecture: Architecture, plan: Plan, state: StudyState) -> bool:
+    """Whether the record's hash is that of the same content in this study: then nothing differs but the seed."""
+    if record.hash is None or record.seed is None or record.fingerprint != plan.data.fingerprint:
+        return False
+    content = trial_content(
+        {**plan.experiment, "model": state.model or plan.experiment["model"]},
+        data=plan.data.fingerprint,
+        architecture=architecture.values,
+        hyperparameters={name: record.values[name] for name in plan.hyperparameters if name in record.values},
+    )
+    return trial_hash(content, seed=record.seed) == record.hash
