@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from scalecore.builtin.options_dataset import ParquetOptions
     from scalecore.builtin.tables import Table
 
-__all__ = ["ParquetDataset"]
+__all__ = ["ParquetDataset", "numbers"]
 
 
 class ParquetDataset:
@@ -41,7 +41,7 @@ class ParquetDataset:
         for feature in features:
             if features.count(feature) > 1:
                 raise DataError(f"{options.path}: dataset.features lists {feature!r} twice")
-        values = np.column_stack([_numbers(table, name, role="feature") for name in features])
+        values = np.column_stack([numbers(table, name, role="feature") for name in features])
         check_finite(values, columns=features, times=table.times, name=str(options.path))
         target, targets = self._target(table)
         return Panel(
@@ -65,7 +65,7 @@ class ParquetDataset:
                     f"{table.path}: column {options.column!r} holds the labels and is a feature too; a model would "
                     "read the answer. Take it out of dataset.features"
                 )
-            raw = _numbers(table, options.column, role="label column", keep_integers=True)
+            raw = numbers(table, options.column, role="label column", keep_integers=True)
             try:
                 target = label_target(raw, column=options.column, horizon=options.horizon, task=options.task)
             except DataError as error:
@@ -77,7 +77,7 @@ class ParquetDataset:
 
 
 def _prices(table: Table, name: str) -> npt.NDArray[np.float64]:
-    prices = _numbers(table, name, role="price column").astype(np.float64)
+    prices = numbers(table, name, role="price column").astype(np.float64)
     check_finite(prices[:, None], columns=[name], times=table.times, name=str(table.path))
     bad = np.flatnonzero(prices <= 0)
     if len(bad):
@@ -89,7 +89,7 @@ def _prices(table: Table, name: str) -> npt.NDArray[np.float64]:
     return prices
 
 
-def _numbers(table: Table, name: str, *, role: str, keep_integers: bool = False) -> npt.NDArray[Any]:
+def numbers(table: Table, name: str, *, role: str, keep_integers: bool = False) -> npt.NDArray[Any]:
     """A column as float64 [rows], missing as NaN; whole numbers stay int64 with `keep_integers`."""
     import pandas as pd
     from pandas.api import types

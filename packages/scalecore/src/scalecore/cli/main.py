@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
         "analyze": ("scalecore.cli.analyze", "analyze", "Analyse one or several studies, finished or running."),
         "promote": ("scalecore.cli.promotion", "promote", "Make a model of a trial, and measure it on test data."),
         "import": ("scalecore.cli.import_results", "import_results", "Let old results teach a study."),
+        "predict": ("scalecore.cli.promotion", "predict", "Apply a promoted model to new data."),
         "data": ("scalecore.cli.data", "data", "Take in, build and verify the data of a dataset plugin."),
         "plugins": ("scalecore.cli.plugins", "plugins", "List plugins, their status and what they provide."),
         "schema": ("scalecore.cli.schema", "schema", "Print the JSON Schema of the experiment file, for editors."),

@@ -75,3 +75,69 @@ def promote(
         sys.exit(exit_code(done.end))
     click.echo("\n".join(summary_lines(done.evaluation)))
     click.echo(f"model: {done.folder}")
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("data", type=click.Path(path_type=Path), required=False)
+@click.option("--time", metavar="COLUMN", help="The column of DATA with the times, where it has no usual name.")
+@click.option(
+    "--dataset",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Instead of DATA: read the dataset that the model was trained on, with this option set so; repeatable.",
+)
+@click.option("--last", type=click.IntRange(min=1), metavar="N", help="Only the newest N windows.")
+@click.option("--output", type=click.Path(path_type=Path), help="A .parquet or .csv file; by default CSV is printed.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True)
+@plugin_options
+def predict(
+    model: Path,
+    data: Path | None,
+    time: str | None,
+    dataset: tuple[str, ...],
+    last: int | None,
+    output: Path | None,
+    device: str,
+    no_plugins: bool,
+    block: tuple[str, ...],
+) -> None:
+    """Apply a promoted MODEL to new data: a line with time and prediction for each window.
+
+    MODEL is a folder that `scalecore promote` made. DATA is a parquet or CSV file with a column for each feature of the
+    model. A window ends at the row of its time and sees no later one; the newest rows, whose targets are not known yet,
+    are predicted too.
+
+    \b
+    Exit codes: 0 completed, 2 bad command line or no model, 3 plugin, 4 data, 5 refused.
+
+    \b
+    Examples: scalecore predict studies/spy-2m-h1/promoted/trial_0017 features.parquet --output predictions.parquet
+              scalecore predict studies/spy-2m-h1/promoted/trial_0017 --dataset file=spy-new.parquet --last 5
+    """
+    from scalecore.data.dates import stamp
+    from scalecore.promotion.model import read_model
+    from scalecore.promotion.predict import csv_text, rows_of_dataset, rows_of_file, write_table
+    from scalecore.promotion.predict import predict as run
+
+    if (data is None) == (not dataset):
+        raise click.UsageError("give DATA, or the options of the dataset with --dataset, one of the two")
+    if dataset and time is not None:
+        raise click.UsageError("--time belongs to DATA; write --dataset time=COLUMN")
+    if output is not None and output.suffix not in (".parquet", ".csv"):
+        raise click.UsageError(f"--output {output}: the suffix may be .parquet or .csv")
+    registry = {"no_plugins": no_plugins, "block": list(block)}
+    stored = read_model(model)
+    if data is not None:
+        rows = rows_of_file(stored, data, time=time)
+    else:
+        rows = rows_of_dataset(stored, dataset, registry=registry)
+    table = run(stored, rows, registry=registry, device=device)
+    if last is not None:
+        table = table.tail(last)
+    if output is None:
+        click.echo(csv_text(table), nl=False)
+        return
+    write_table(table, output)
+    first, newest = (stamp(moment) for moment in table["time"].to_numpy()[[0, -1]])
+    click.echo(f"{len(table):,} predictions, {first} to {newest}: {output}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from attrs import field, frozen
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["WindowSource", "open_windows"]
+__all__ = ["WindowSource", "open_windows", "windows_over"]
 
 
 @frozen(kw_only=True, eq=False)
@@ -116,6 +117,14 @@ def open_windows(folder: Path, *, device: torch.device | str = "cpu") -> Mapping
     context = read_description(folder).context
     rows = _Rows(values=_map(folder / "values.npy"), labels=_map(folder / "labels.npy"), context=context)
     return {part: WindowSource(rows, _map(folder / f"{part}.npy")).to(device) for part in PARTS}
+
+
+def windows_over(values: npt.NDArray[np.float32], *, context: int, device: torch.device | str = "cpu") -> WindowSource:
+    """Every window of `values` [rows, features], normalised, whose labels are unknown (NaN): of new data to predict."""
+    rows = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
+    unknown = torch.full((len(rows),), torch.nan)
+    ends = torch.arange(context - 1, len(rows))
+    return WindowSource(_Rows(values=rows, labels=unknown, context=context), ends).to(device)
 
 
 def _map(path: Path) -> torch.Tensor:

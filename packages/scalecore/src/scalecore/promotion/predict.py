@@ -1,0 +1,181 @@
+"""`scalecore predict`: what a promoted model says about new rows, normalised as in its training.
+
+A window ends at the row that its prediction stands at, and nothing later is looked at: the statistics of the
+normalisation are stored ones, and no label is needed, so that the newest rows are predicted too.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import yaml
+from attrs import frozen
+from cattrs.errors import BaseValidationError
+
+from scalecore.config.load import ResolvedComponent
+from scalecore.config.messages import Problem, raise_problems
+from scalecore.config.overrides import apply_overrides
+from scalecore.config.source import parse
+from scalecore.config.structure import flatten, make_converter
+from scalecore.data.checks import check_finite, check_panel
+from scalecore.data.dates import stamp
+from scalecore.errors import DataError, ExperimentError, RefusedError, ScalecoreError
+from scalecore.files import write_text
+from scalecore.plugins.registry import load_registry
+from scalecore.promotion.model import MODEL_FILE, StoredModel
+from scalecore.protocols import DatasetContext
+from scalecore.study.components import create
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Rows", "csv_text", "predict", "rows_of_dataset", "rows_of_file", "write_table"]
+
+OF_THE_MODEL = ("context", "normalise", "split", "target")
+"""Options of a dataset that a prediction takes from the model, or does not need."""
+
+
+@frozen(kw_only=True, eq=False)
+class Rows:
+    """`values` [rows, features] raw and in the order of the model's features, `times` [rows]."""
+
+    name: str
+    times: npt.NDArray[np.datetime64]
+    values: npt.NDArray[np.float64]
+
+
+def rows_of_file(model: StoredModel, path: Path, *, time: str | None = None) -> Rows:
+    """The model's features from a parquet or CSV file that has a column for each, by their names.
+
+    `time` names the column with the times; by default that of the model's dataset, or else the usual names. Raises
+    `DataError` where a feature is missing, or is not a finite number in every row.
+    """
+    from scalecore.builtin.parquet import numbers
+    from scalecore.builtin.tables import read_table
+
+    stored = model.content["data"]["block"].get("time")
+    table = read_table(path, time=time or (stored if isinstance(stored, str) else None))
+    values = np.column_stack([numbers(table, name, role="feature") for name in model.features])
+    check_finite(values, columns=model.features, times=table.times, name=str(path))
+    return Rows(name=str(path), times=table.times, values=values)
+
+
+def rows_of_dataset(model: StoredModel, overrides: Sequence[str], *, registry: Mapping[str, Any]) -> Rows:
+    """The rows of the dataset that the model was trained on, with some of its options (`KEY=VALUE`) set otherwise.
+
+    Raises `ExperimentError` for wrong options, `DataError` and `RefusedError` where the dataset gives other features
+    than the model was trained on.
+    """
+    for text in overrides:
+        name = text.partition("=")[0].split(".")[0]
+        if name in OF_THE_MODEL:
+            raise ExperimentError(
+                f"--dataset {text}: {name} belongs to the model, and cannot be given for a prediction"
+            )
+    component = _component(model, overrides, registry)
+    dataset = create("dataset", component, DatasetContext(seed=0))
+    try:
+        panel = dataset.panel()
+        check_panel(panel)
+    except ScalecoreError:
+        raise
+    except Exception as error:
+        raise DataError(
+            f"dataset {component.name!r} ({component.provider} {component.version}) failed: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    if tuple(panel.features) != tuple(model.features):
+        raise RefusedError(f"{panel.name}: {_difference(panel.features, model.features)}")
+    return Rows(name=panel.name, times=panel.times.astype("datetime64[ns]"), values=panel.values)
+
+
+def predict(model: StoredModel, rows: Rows, *, registry: Mapping[str, Any], device: str = "auto") -> pd.DataFrame:
+    """One line for each window: `time` of its last row, then of a binary target `logit` and `probability`, of several
+    classes `logit_0`, ... and `probability_0`, ..., of a forecast `forecast`.
+
+    Raises `DataError` where there are fewer rows than a window has.
+    """
+    import pandas as pd
+    import torch
+
+    from scalecore.data.regression import probabilities
+    from scalecore.data.windows import windows_over
+    from scalecore.execution.attempt import pick_device
+    from scalecore.training.inference import all_logits
+
+    if len(rows.times) < model.context:
+        raise DataError(f"{rows.name}: {len(rows.times)} rows, and one window of the model has {model.context}")
+    module = model.build(registry)
+    where = pick_device(device)
+    source = windows_over(model.normalised(rows.values), context=model.context, device=where)
+    logits_NC = all_logits(module.to(where), source)
+    assert logits_NC is not None  # nobody interrupts it
+    logits = logits_NC.numpy()
+    columns: dict[str, Any] = {"time": rows.times[model.context - 1 :]}
+    if model.task == "forecast":
+        columns["forecast"] = logits[:, 0]
+    elif logits.shape[1] == 1:
+        columns |= {"logit": logits[:, 0], "probability": torch.sigmoid(logits_NC[:, 0].double()).numpy()}
+    else:
+        chances = probabilities(logits.astype(np.float64))
+        columns |= {f"logit_{number}": logits[:, number] for number in range(logits.shape[1])}
+        columns |= {f"probability_{number}": chances[:, number] for number in range(logits.shape[1])}
+    return pd.DataFrame(columns)
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """As parquet or CSV, by the suffix, whole or not at all."""
+    if path.suffix == ".csv":
+        write_text(path, csv_text(table))
+        return
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        table.to_parquet(temporary, index=False)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def csv_text(table: pd.DataFrame) -> str:
+    """Times in ISO 8601, numbers with all their digits."""
+    times = [stamp(moment) for moment in table["time"].to_numpy()]
+    text: str = table.assign(time=times).to_csv(index=False, lineterminator="\n")
+    return text
+
+
+def _component(model: StoredModel, overrides: Sequence[str], registry: Mapping[str, Any]) -> ResolvedComponent:
+    block = dict(model.content["data"]["block"])
+    tree = parse(yaml.safe_dump({"dataset": block}), source=str(model.folder / MODEL_FILE))
+    apply_overrides(tree, [f"dataset.{text}" for text in overrides])
+    if tree.problems:
+        raise_problems(tree.problems)
+    found = load_registry(**registry).get("dataset", block["use"])
+    content = {name: value for name, value in tree.root["dataset"].items() if name != "use"}
+    try:
+        options: Any = make_converter(Path.cwd()).structure(content, found.record.options)
+    except BaseValidationError as error:
+        problems = [
+            Problem(position=tree.position(("dataset", *path)), path=("dataset", *path), message=str(one))
+            for path, one in flatten(error)
+        ]
+        raise_problems(problems)
+    return ResolvedComponent(record=found.record, options=options, provider=found.provider, version=found.version)
+
+
+def _difference(found: Sequence[str], wanted: Sequence[str]) -> str:
+    """What is wrong with the features."""
+    missing = [name for name in wanted if name not in found]
+    foreign = [name for name in found if name not in wanted]
+    if missing:
+        return f"the model was trained with {', '.join(missing)}, which this data does not have [G55]"
+    if foreign:
+        return f"the model was not trained with {', '.join(foreign)}; leave them out [G55]"
+    return (
+        f"the features are in another order, {', '.join(found)}, than the model was trained with, "
+        f"{', '.join(wanted)} [G55]"
+    )

@@ -1,0 +1,193 @@
+"""A promoted model on new data: the numbers that were measured, without a look ahead, or one clear refusal."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner, Result
+
+from scalecore.cli.main import main
+from scalecore.data.predictions import Predictions, read_predictions
+from scalecore.files import read_json, write_json
+
+from .conftest import Study
+from .test_promotion import small
+
+
+@pytest.fixture(scope="module")
+def model(bars: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a promoted model of one trial."""
+    study = Study(tmp_path_factory.mktemp("predicting"), small(bars))
+    study.experiment["dataset"]["target"] = {"kind": "direction", "horizon": 3}
+    study.experiment["guards"] = {"min_validation_samples": 20, "min_validation_positives": 5}
+    assert study.run("search.trials=1").returncode == 0
+    done = study.cli("promote", str(study.folder))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return study.folder / "promoted" / "trial_0000"
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["predict", *map(str, arguments), "--device", "cpu"])
+
+
+def predicted(*arguments: object) -> pd.DataFrame:
+    done = run(*arguments)
+    assert done.exit_code == 0, done.output
+    return pd.read_csv(io.StringIO(done.stdout), index_col="time", parse_dates=True)
+
+
+def kept_on_test(model: Path) -> Predictions:
+    return read_predictions(model / read_json(model / "evaluation.json")["test"]["predictions"]["file"])
+
+
+def test_a_prediction_is_the_number_that_was_measured(model: Path, bars: Path, tmp_path: Path) -> None:
+    """On the rows of the test windows the logits are the kept ones bit for bit; among others they are within 1e-6.
+
+    Both parquet and CSV hold them with all their digits.
+    """
+    kept, table = kept_on_test(model), pd.read_parquet(bars)
+    first, last = kept.rows[0] - 11, kept.rows[-1] + 1
+    table.iloc[first:last].to_parquet(tmp_path / "rows.parquet")
+    done = run(model, tmp_path / "rows.parquet", "--output", tmp_path / "out.parquet")
+    dates = " to ".join(str(moment)[:10] for moment in kept.times[[0, -1]])
+    assert done.stdout == f"{len(kept)} predictions, {dates}: {tmp_path / 'out.parquet'}\n"
+    exact = pd.read_parquet(tmp_path / "out.parquet")
+    assert (exact["time"].to_numpy() == kept.times).all()
+    assert (exact["logit"].to_numpy() == kept.outputs[:, 0]).all()
+    printed = predicted(model, tmp_path / "rows.parquet")
+    assert (printed["logit"].to_numpy().astype(np.float32) == kept.outputs[:, 0]).all()
+    assert printed["probability"].to_numpy() == pytest.approx(1 / (1 + np.exp(-kept.outputs[:, 0].astype(float))))
+    whole = predicted(model, bars)
+    assert whole.loc[kept.times, "logit"].to_numpy() == pytest.approx(kept.outputs[:, 0], abs=1e-6)
+
+
+def test_the_newest_rows_are_predicted_without_a_target(model: Path, bars: Path) -> None:
+    """Every row that ends a whole window has a line, also the last ones, whose labels lie in the future."""
+    table, whole = pd.read_parquet(bars), predicted(model, bars)
+    assert list(whole.index) == list(table.index[11:])
+    assert kept_on_test(model).times[-1] == table.index[-4].to_datetime64()
+    newest = predicted(model, "--dataset", f"path={bars}", "--last", 2)
+    pd.testing.assert_frame_equal(newest, whole.tail(2), check_exact=False, atol=1e-6)
+
+
+def test_g51_a_prediction_does_not_look_ahead(model: Path, bars: Path, tmp_path: Path) -> None:
+    """What happens after a row, or that nothing is known after it, does not change the prediction at that row."""
+    table, whole = pd.read_parquet(bars), predicted(model, bars)
+    other = table.copy()
+    other.iloc[500:] *= 3.0
+    other.to_parquet(tmp_path / "other.parquet")
+    table.iloc[:500].to_parquet(tmp_path / "cut.parquet")
+    until = table.index[499]
+    assert predicted(model, tmp_path / "other.parquet").loc[:until].equals(whole.loc[:until])
+    assert not predicted(model, tmp_path / "other.parquet").equals(whole)
+    cut = predicted(model, tmp_path / "cut.parquet")
+    pd.testing.assert_frame_equal(cut, whole.loc[:until], check_exact=False, atol=1e-6)
+
+
+def _with(table: pd.DataFrame, **columns: Any) -> pd.DataFrame:
+    return table.assign(**columns)
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "message"),
+    [
+        (
+            lambda table: table.drop(columns="Volume"),
+            4,
+            "{path}: there is no feature 'Volume'; the columns are Open, High, Low, Close [G55]",
+        ),
+        (
+            lambda table: table.rename(columns={"Volume": "volume"}),
+            4,
+            "{path}: there is no feature 'Volume'; did you mean 'volume'? Names are case-sensitive [G55]",
+        ),
+        (
+            lambda table: _with(table, Volume="many"),
+            4,
+            "{path}: feature 'Volume' is not numeric: row 0 (2015-01-01) holds 'many'. Encode it as numbers, or leave "
+            "the column out [G50]",
+        ),
+        (lambda table: table.head(11), 4, "{path}: 11 rows, and one window of the model has 12"),
+        (
+            lambda table: _with(table, Close=table["Close"].where(table.index != table.index[7])),
+            4,
+            "{path}: column 'Close' is missing in row 7 (2015-01-12) [G50]",
+        ),
+        (
+            lambda table: table.iloc[::-1],
+            4,
+            "{path}: row 1 (2018-06-12) comes after row 0 (2018-06-13); sort the rows by time",
+        ),
+    ],
+    ids=["missing", "renamed", "text", "few rows", "gap", "backwards"],
+)
+def test_unfit_data_is_refused(change: Any, code: int, message: str, model: Path, bars: Path, tmp_path: Path) -> None:
+    """One message that names file, column and row; nothing is written."""
+    path = tmp_path / "rows.parquet"
+    change(pd.read_parquet(bars)).to_parquet(path)
+    done = run(model, path, "--output", tmp_path / "out.csv")
+    assert (done.exit_code, done.stderr) == (code, message.format(path=path) + "\n")
+    assert not (tmp_path / "out.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "code", "message"),
+    [
+        (
+            "features=[Volume, Close]",
+            5,
+            "bars.parquet: the features are in another order, Volume, Close, than the model was trained with, Close, "
+            "Volume [G55]",
+        ),
+        (
+            "features=[Close]",
+            5,
+            "bars.parquet: the model was trained with Volume, which this data does not have [G55]",
+        ),
+        (
+            "features=[Close, Volume, Open]",
+            5,
+            "bars.parquet: the model was not trained with Open; leave them out [G55]",
+        ),
+        ("context=5", 2, "--dataset context=5: context belongs to the model, and cannot be given for a prediction"),
+        ("pat=x", 2, "<command line>: dataset.pat=x: unknown key; did you mean 'path'?"),
+    ],
+)
+def test_another_dataset_is_refused(option: str, code: int, message: str, model: Path) -> None:
+    """The features that the dataset gives must be those of the training, in their order."""
+    done = run(model, "--dataset", option)
+    assert (done.exit_code, done.stderr) == (code, message + "\n")
+
+
+def test_a_damaged_model_is_refused(model: Path, bars: Path, tmp_path: Path) -> None:
+    """Damaged weights, and code that makes other logits of whole ones, predict nothing."""
+    copy = tmp_path / "model"
+    copy.mkdir()
+    for name in ("model.json", "weights.safetensors"):
+        shutil.copy(model / name, copy / name)
+    assert predicted(copy, bars).equals(predicted(model, bars)), "two files are the whole model"
+
+    content = read_json(copy / "model.json")
+    write_json(copy / "model.json", content | {"probe": [[value + 1.0] for (value,) in content["probe"]]})
+    done = run(copy, bars)
+    versions = content["versions"]
+    assert (done.exit_code, done.stderr) == (
+        5,
+        f"{copy}: the installed code gives other logits than the model had when it was promoted, with scalecore "
+        f"{versions['scalecore']} and torch {versions['torch']}; go back to these versions [G26]\n",
+    )
+    weights = bytearray((copy / "weights.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (copy / "weights.safetensors").write_bytes(weights)
+    done = run(copy, bars)
+    assert (done.exit_code, done.stderr) == (
+        4,
+        f"{copy / 'weights.safetensors'}: the checksum does not match model.json: the file is damaged or another "
+        "model's\n",
+    )
