@@ -1,17 +1,19 @@
 """Parts of the PatchTST module.
 
-Shape suffixes: B windows, T time steps, F features, N patches, D d_model, U d_ff, H heads, E = D / H width of a head.
+Shape suffixes: B windows, T time steps, F features, N patches, D d_model, U d_ff, H heads, E = D / H width of a head,
+S = N·B tokens.
 """
 
 from __future__ import annotations
-
-import math
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import nn
 
-__all__ = ["EncoderLayer", "Linear", "RevIN", "attend", "explicit_attention"]
+from scalecore_patchtst.dropping import dropout, hashed_mask
+from scalecore_patchtst.products import Linear, affine_rows
+
+__all__ = ["EncoderLayer", "RevIN", "attend", "explicit_attention"]
 
 EXPLICIT_UP_TO = 128
 """Patches up to which attention is written out in bfloat16 on a CPU.
@@ -19,23 +21,6 @@ EXPLICIT_UP_TO = 128
 There torch's fused kernel took 1.7 to 10 times as long for 2 to 96 patches; with 32 heads it was the faster one at 384
 (torch 2.13, Zen 4, forward and backward). Above, the attention weights of the written form would also need much memory.
 """
-
-
-class Linear(nn.Linear):
-    """A linear layer that does not draw its weights when made but when told how, so that none of 2B is drawn twice."""
-
-    def reset_parameters(self) -> None:
-        pass
-
-    @torch.no_grad()
-    def draw(self, gain: float = 1.0) -> None:
-        """Weights uniform with variance gain² / inputs, biases 0: outputs vary like inputs times `gain`, at any width.
-
-        Uniform since it is drawn much faster than normal, and the shape of the distribution does not matter here.
-        """
-        bound = gain * math.sqrt(3 / self.in_features)
-        self.weight.uniform_(-bound, bound)
-        self.bias.zero_()
 
 
 class RevIN(nn.Module):
@@ -101,11 +86,29 @@ class EncoderLayer(nn.Module):
         ):
             linear.draw(gain)
 
-    def forward(self, x_BND: torch.Tensor) -> torch.Tensor:
-        """[B, N, D] -> [B, N, D]"""
-        x_BND = x_BND + self._drop(self._attention(self.attention_norm(x_BND)))
-        hidden_BNU = self._drop(F.gelu(self.up(self.feed_forward_norm(x_BND))))
-        return x_BND + self._drop(self.down(hidden_BNU))
+    def forward(self, x_BND: torch.Tensor, seeds_32: torch.Tensor | None = None) -> torch.Tensor:
+        """[B, N, D] -> [B, N, D]; compiled code on a CPU is given the seeds of its three dropouts."""
+        first, second, third = (None, None, None) if seeds_32 is None else seeds_32.unbind(0)
+        x_BND = x_BND + self._drop(self._attention(self.attention_norm(x_BND)), first)
+        hidden_BNU = self._drop(F.gelu(self.up(self.feed_forward_norm(x_BND))), second)
+        return x_BND + self._drop(self.down(hidden_BNU), third)
+
+    def innermost(self, x_DNB: torch.Tensor, seeds_32: torch.Tensor | None) -> torch.Tensor:
+        """[D, N, B] -> [D, N, B]: `forward` with the windows innermost, for compiled code on a CPU.
+
+        Everything but the matrix products runs over windows side by side then, in whole vectors: sums over the few
+        patches and over the width of a head need no shuffling, and attention no tiny matrix products. The residual
+        stream is float32, also under autocast.
+        """
+        first, second, third = (None, None, None) if seeds_32 is None else seeds_32.unbind(0)
+        N, B = x_DNB.shape[1:]
+        x_DS = x_DNB.reshape(-1, N * B)
+        qkv_DS = affine_rows(_norm_columns(x_DS, self.attention_norm), self.qkv)
+        q_HENB, k_HENB, v_HENB = (part_DS.view(self.n_heads, -1, N, B).float() for part_DS in qkv_DS.chunk(3, dim=0))
+        mixed_DS = attention_innermost(q_HENB, k_HENB, v_HENB).view(-1, N * B)
+        x_DS = x_DS + self._drop(affine_rows(mixed_DS, self.attention_out), first)
+        hidden_US = self._drop(F.gelu(affine_rows(_norm_columns(x_DS, self.feed_forward_norm), self.up)), second)
+        return (x_DS + self._drop(affine_rows(hidden_US, self.down), third)).view(-1, N, B)
 
     def _attention(self, x_BND: torch.Tensor) -> torch.Tensor:
         B, N, D = x_BND.shape
@@ -114,5 +117,21 @@ class EncoderLayer(nn.Module):
         out_BND: torch.Tensor = self.attention_out(mixed_BHNE.transpose(1, 2).reshape(B, N, D))
         return out_BND
 
-    def _drop(self, x: torch.Tensor) -> torch.Tensor:
-        return F.dropout(x, self.dropout, self.training)
+    def _drop(self, x: torch.Tensor, seeds_2: torch.Tensor | None) -> torch.Tensor:
+        if seeds_2 is None or self.dropout == 0.0:
+            return dropout(x, self.dropout, training=self.training)
+        return x * hashed_mask(tuple(x.shape), self.dropout, seeds_2)
+
+
+def attention_innermost(q_HENB: torch.Tensor, k_HENB: torch.Tensor, v_HENB: torch.Tensor) -> torch.Tensor:
+    """softmax(q·kᵀ / √E)·v as products and sums: [H, E, N, B] -> [H, E, N, B]. The compiler makes loops of it."""
+    scores_HNMB = (q_HENB[:, :, :, None] * q_HENB.shape[1] ** -0.5 * k_HENB[:, :, None]).sum(1)
+    mixed_HENB: torch.Tensor = (scores_HNMB.softmax(2)[:, None] * v_HENB[:, :, None]).sum(3)
+    return mixed_HENB
+
+
+def _norm_columns(x_DS: torch.Tensor, norm: nn.LayerNorm) -> torch.Tensor:
+    """The layer norm of tokens in columns."""
+    variance_1S, mean_1S = torch.var_mean(x_DS, dim=0, correction=0, keepdim=True)
+    normal_DS = (x_DS - mean_1S) * torch.rsqrt(variance_1S + norm.eps)
+    return normal_DS * norm.weight[:, None] + norm.bias[:, None]

@@ -7,13 +7,30 @@ K = patch_len·F, D d_model, M = N·D, C outputs.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import torch
-import torch.nn.functional as F  # noqa: N812 - torch's own name for it
+from attrs import frozen
 from torch import nn
 
-from scalecore_patchtst.layers import EncoderLayer, Linear, RevIN
+from scalecore_patchtst.dropping import draw_seeds, dropout
+from scalecore_patchtst.layers import EncoderLayer, RevIN
+from scalecore_patchtst.products import Linear
 
 __all__ = ["PatchTST"]
+
+INNERMOST_UP_TO = 24
+"""Patches up to which compiled code on a CPU has the windows innermost: its attention takes time with their square."""
+
+
+@frozen(kw_only=True)
+class _Compiled:
+    """Compiled encoder layers, which serve training passes of exactly `batch` windows."""
+
+    batch: int
+    innermost: bool
+    layers: Sequence[Callable[..., torch.Tensor]]
 
 
 class PatchTST(nn.Module):
@@ -59,6 +76,17 @@ class PatchTST(nn.Module):
         self.head = Linear(self.n_patches * d_model, outputs)
         # Logits start near 0 at any width, so the first loss is that of knowing nothing; zeros would stop the gradient.
         self.head.draw(gain=0.1)
+        self._compiled: _Compiled | None = None
+
+    def compile_blocks(self, compiler: Callable[[Callable[..., Any]], Callable[..., Any]], *, batch: int) -> None:
+        """Use layers made by `compiler` for training passes of `batch` windows, and the plain ones for all others.
+
+        Optional part of scalecore's protocol of a module: without it the repeated blocks are compiled as they are.
+        """
+        innermost = self.head.weight.device.type == "cpu" and self.n_patches <= INNERMOST_UP_TO
+        chosen = EncoderLayer.innermost if innermost else EncoderLayer.forward
+        layers = [compiler(chosen.__get__(layer)) for layer in self.layers]
+        self._compiled = _Compiled(batch=batch, innermost=innermost, layers=layers)
 
     def repeated_blocks(self) -> list[nn.Module]:
         """The encoder layers."""
@@ -74,12 +102,25 @@ class PatchTST(nn.Module):
         if self.revin is not None:
             x_BTF = self.revin(x_BTF)
         x_BND = self.embedding(self._patches(x_BTF)) + self.positions[: self.n_patches]
-        x_BND = F.dropout(x_BND, self.dropout, self.training)
-        for layer in self.layers:
-            x_BND = layer(x_BND)
-        flat_BM = F.dropout(self.norm(x_BND).flatten(1), self.head_dropout, self.training)
+        x_BND = self._encode(dropout(x_BND, self.dropout, training=self.training))
+        flat_BM = dropout(self.norm(x_BND).flatten(1), self.head_dropout, training=self.training)
         logits_BC: torch.Tensor = self.head(flat_BM)
         return logits_BC
+
+    def _encode(self, x_BND: torch.Tensor) -> torch.Tensor:
+        """[B, N, D] -> [B, N, D] through all layers, compiled ones where they fit."""
+        compiled = self._compiled
+        if compiled is None or not self.training or len(x_BND) != compiled.batch:
+            for layer in self.layers:
+                x_BND = layer(x_BND)
+            return x_BND
+        seeded = self.dropout > 0 and x_BND.device.type == "cpu"
+        seeds = draw_seeds(len(compiled.layers), 3).unbind(0) if seeded else (None,) * len(compiled.layers)
+        # Of one memory layout and one type for all layers, so that one compiled code serves them all.
+        x = x_BND.permute(2, 1, 0).float().contiguous() if compiled.innermost else x_BND.contiguous()
+        for run, seeds_32 in zip(compiled.layers, seeds, strict=True):
+            x = run(x, seeds_32)
+        return x.permute(2, 1, 0) if compiled.innermost else x
 
     def _patches(self, x_BTF: torch.Tensor) -> torch.Tensor:
         """[B, T, F] -> [B, N, K], each patch in order of time: a view, as whole rows of the window lie side by side."""
