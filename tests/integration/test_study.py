@@ -187,12 +187,12 @@ def test_a_logger_is_swapped_by_one_line(study: Study, logger: str) -> None:
 
 
 def test_g02_the_best_value_has_an_interval(study: Study) -> None:
-    """Every record holds the block-bootstrap interval of its loss and accuracy, and the best is shown with it."""
+    """Every record holds the block-bootstrap intervals of its loss and metrics, and the best is shown with its."""
     done = study.run("search.trials=2")
     assert done.returncode == 0, done.stderr
     records = study.finished()
     for record in records.values():
-        for name in ("val_loss", "accuracy"):
+        for name in ("val_loss", "accuracy", "auc", "pr_auc", "brier"):
             interval = record["best"]["intervals"][name]
             assert interval["low"] < record["best"][name] < interval["high"]
     best = min(records.values(), key=lambda record: record["value"])
@@ -200,6 +200,34 @@ def test_g02_the_best_value_has_an_interval(study: Study) -> None:
     shown = f"val_loss {best['value']:.4f} ({interval['low']:.4f} to {interval['high']:.4f})"
     assert shown in done.stdout
     assert shown in (study.folder / "tiny_study_summary.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("target", "loss", "expected"),
+    [
+        ("forward_return", {"kind": "quantile"}, {"kind": "quantile", "quantiles": [0.1, 0.5, 0.9]}),
+        ("direction", {"kind": "focal", "positive_weight": "auto"}, {"kind": "focal", "gamma": 2.0}),
+    ],
+)
+def test_the_loss_of_the_file_is_what_trials_minimise(
+    study: Study, target: str, loss: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    """It is in the plan, in the record with its weights as numbers, and in the head; `val_loss` stays the yardstick."""
+    study.experiment["dataset"]["target"] = {"kind": target, "horizon": 1}
+    study.experiment["training"]["loss"] = loss
+    done = study.run("search.trials=1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    record = study.finished()[0]
+    if "positive_weight" in loss:
+        negative, positive = record["data"]["split"]["parts"]["train"]["classes"]
+        expected = {**expected, "positive_weight": negative / positive}
+    assert record["loss"] == expected
+    assert next(event["plan"]["loss"] for event in study.events() if event["event"] == "study") == expected
+    best, predictions = record["best"], trial_predictions(study.folder, record_from(record))
+    assert predictions is not None
+    assert predictions.outputs.shape[1] == len(expected.get("quantiles", [0]))
+    assert predictions.losses().mean() == pytest.approx(best["val_loss"], rel=1e-6)
+    assert best["val_training_loss"] != pytest.approx(best["val_loss"], rel=1e-3)
 
 
 def test_several_slots_run_trials_side_by_side(study: Study) -> None:

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 
 def test_a_right_file(invoke: Any, mine: str) -> None:
     """The file is ok, and each component is named with who provides it."""
@@ -126,3 +128,58 @@ def test_json_of_no_file(invoke: Any) -> None:
         "ok": False,
         "problems": [{"message": "no.yaml: there is no such file"}],
     }
+
+
+@pytest.mark.parametrize(
+    ("target", "loss", "objective", "problem"),
+    [
+        (
+            "{kind: forward_return}",
+            "{kind: focal, gamma: 1.5}",
+            "{}",
+            "6:25: training.loss.kind: focal does not belong to a forecast, which the target is; its losses are mse, "
+            "mae, quantile [G11]",
+        ),
+        (
+            "{kind: direction}",
+            "{kind: focal, class_weights: auto}",
+            "{}",
+            "6:47: training.loss.class_weights: has no meaning for a binary task, which the target is [G11]",
+        ),
+        (
+            "{kind: direction}",
+            "{kind: soft_auc, bce_share: 0}",
+            "{}",
+            "6:12: training.loss: val_loss says nothing of a soft_auc without cross-entropy, which leaves the level "
+            "of the logits open; set objective.metric to auc with direction maximize, or a bce_share above 0",
+        ),
+        ("{kind: direction}", "{kind: soft_auc, bce_share: 0}", "{metric: auc, direction: maximize}", None),
+        ("{kind: label, column: y}", "{kind: quantile}", "{}", None),
+        (
+            "{kind: forward_return}",
+            "{kind: quantile, quantiles: [0.9, 0.5]}",
+            "{}",
+            "6:12: training.loss: quantiles: must ascend, each once",
+        ),
+    ],
+)
+def test_g11_a_loss_of_another_task_is_refused(
+    invoke: Any, tmp_path: Path, target: str, loss: str, objective: str, problem: str | None
+) -> None:
+    """Found without reading data where the target tells the task, at the key that is wrong, with the way out."""
+    (tmp_path / "data.csv").touch()
+    lines = [
+        "name: mine",
+        f"dataset: {{use: parquet, path: data.csv, features: [Close], target: {target}}}",
+        "model: linear",
+        "search: {use: random}",
+        f"objective: {objective}",
+        f"training: {{loss: {loss}}}",
+    ]
+    (tmp_path / "mine.yaml").write_text("\n".join(lines) + "\n")
+    result = invoke("check", "mine.yaml", "--no-plugins")
+    if problem is None:
+        assert result.exit_code == 0, result.output
+    else:
+        assert result.exit_code == 2
+        assert f"mine.yaml:{problem}\n" in result.stderr

@@ -7,7 +7,14 @@ import json
 import numpy as np
 import pytest
 
-from scalecore.data.bootstrap import Interval, block_length, mean_interval, metric_interval, resampled_indices
+from scalecore.data.bootstrap import (
+    Interval,
+    block_length,
+    mean_interval,
+    metric_interval,
+    resampled_counts,
+    resampled_indices,
+)
 
 
 def interval_by_loops(values: list[float], *, overlap: int, seed: int, resamples: int) -> tuple[float, float]:
@@ -147,3 +154,13 @@ def test_an_interval_is_plain_json() -> None:
         "block": 4,
         "resamples": 1000,
     }
+
+
+@pytest.mark.parametrize(("samples", "block", "at_once"), [(50, 7, 3), (64, 8, 100), (30, 30, 1), (9, 1, 4)])
+def test_counts_are_those_of_the_resampled_indices(samples: int, block: int, at_once: int) -> None:
+    """How often each sample is taken, in pieces, whatever blocks run over the end."""
+    indices = resampled_indices(samples, block=block, resamples=20, seed=5)
+    expected = np.stack([np.bincount(one, minlength=samples) for one in indices])
+    pieces = list(resampled_counts(samples, block=block, resamples=20, seed=5, at_once=at_once))
+    assert all(len(piece) <= at_once for piece in pieces)
+    np.testing.assert_array_equal(np.concatenate(pieces), expected)

@@ -74,3 +74,15 @@ def test_what_may_change_on_resume_is_not_binding() -> None:
         ("seed", 2),
     ):
         assert binding({**EXPERIMENT, key: value}) != binding(EXPERIMENT)
+
+
+def test_the_loss_decides_a_result_and_studies_without_one_go_on() -> None:
+    """Another loss is another trial; an experiment from before there was a choice is one with the task's own loss."""
+    settings = EXPERIMENT["training"]
+    own = {**EXPERIMENT, "training": {**settings, "loss": None}}
+    focal = {**EXPERIMENT, "training": {**settings, "loss": {"kind": "focal", "gamma": 2.0}}}
+    arguments: dict[str, Any] = {"data": "d1", "architecture": {"d_model": 64}, "hyperparameters": {"dropout": 0.1}}
+    assert trial_content(own, **arguments) == trial_content(EXPERIMENT, **arguments)
+    assert binding(own) == binding(EXPERIMENT)
+    assert trial_content(focal, **arguments) != trial_content(EXPERIMENT, **arguments)
+    assert binding(focal) != binding(EXPERIMENT)

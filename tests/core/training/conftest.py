@@ -65,7 +65,11 @@ def trainer_of(prepared: Path) -> Callable[..., Trainer]:
     """Build a trainer; keyword arguments change the plan or the hyper-parameters."""
 
     def build(
-        module: nn.Module | None = None, *, hyperparameters: Mapping[str, Any] | None = None, **plan: Any
+        module: nn.Module | None = None,
+        *,
+        hyperparameters: Mapping[str, Any] | None = None,
+        loss: Mapping[str, Any] | None = None,
+        **plan: Any,
     ) -> Trainer:
         torch.manual_seed(3)
         values = {
@@ -92,7 +96,7 @@ def trainer_of(prepared: Path) -> Callable[..., Trainer]:
         }
         return Trainer(
             module=module or Net(),
-            task=task_named("binary"),
+            task=task_named("binary", loss),
             plan=TrainingPlan(**settings),
             hyperparameters=Hyperparameters(values),
             train=windows["train"],

@@ -31,5 +31,6 @@ def scalecore_datasets() -> Iterable[DatasetRecord]:
             options=MarketOptions,
             factory=_market,
             commands="scalecore_market.cli:data",
+            task=lambda options: options.target.task,
         )
     ]

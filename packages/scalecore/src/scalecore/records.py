@@ -58,11 +58,13 @@ class DatasetRecord(Record):
     """`factory(options, context)` returns a `Dataset`.
 
     `commands` names a `click.Group` as `module:attribute`, for a dataset that has files to look after: its commands are
-    those of `scalecore data`.
+    those of `scalecore data`. `task(options)` tells `binary`, `multiclass` or `forecast` where the options alone decide
+    it, and None where the data do, so that `scalecore check` finds a loss that does not belong to it.
     """
 
     factory: Callable[[Any, DatasetContext], Dataset]
     commands: str | None = None
+    task: Callable[[Any], str | None] | None = None
 
 
 @frozen(kw_only=True)

@@ -132,6 +132,8 @@ class TrialRecord:
     best: Mapping[str, Any] | None = None
     last: Mapping[str, Any] | None = None
     learning_curve: Sequence[Epoch] = ()
+    loss: Mapping[str, Any] | None = None
+    """What was minimised, with all its settings; `val_loss` is the task's own loss whatever it was."""
     predictions: Mapping[str, Any] | None = None
     """Where the logits of the best epoch are kept, with checksum, epoch and windows; read them with
     `scalecore.study.predictions.trial_predictions`."""

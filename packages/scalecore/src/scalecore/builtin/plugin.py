@@ -88,6 +88,7 @@ def scalecore_datasets() -> Iterable[DatasetRecord]:
             summary="Any parquet or CSV file with a time column: declared features, a target computed or given.",
             options=ParquetOptions,
             factory=_parquet,
+            task=lambda options: options.target.task,
         )
     ]
 

@@ -10,6 +10,7 @@ from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 from attrs import field, frozen
 
 from scalecore.config.bounds import Pattern
+from scalecore.config.losses import Loss
 from scalecore.options import option
 from scalecore.space import Distribution
 
@@ -87,6 +88,11 @@ class Training:
     effective_batch: Annotated[int, Ge(1)] = option(256, help="Windows per optimizer step.")
     micro_batch: Annotated[int, Ge(1)] | Literal["auto"] = option(
         "auto", help="Windows per forward pass; `auto` takes the largest power of two whose predicted memory fits."
+    )
+    loss: Loss | None = option(
+        None,
+        help="What is minimised, by `kind`; `null` is the task's own: `bce`, `cross_entropy` or `mse`. `val_loss` is "
+        "always the task's own.",
     )
     schedule: Literal["cosine", "linear", "constant"] = option(
         "cosine",

@@ -21,6 +21,7 @@ from cattrs.errors import BaseValidationError, StructureHandlerNotFoundError
 from scalecore.config.bounds import described, nearest
 from scalecore.config.experiment import ComponentRef, Execution, Experiment, Search
 from scalecore.config.forms import known_keys, register_forms, section_component
+from scalecore.config.losses import loss_problem, objective_problem
 from scalecore.config.messages import KeyPath, Position, Problem, raise_problems
 from scalecore.config.overrides import apply_overrides
 from scalecore.config.plain import plain_value, to_plain
@@ -248,6 +249,8 @@ def _resolve(draft: _Draft, registry: Registry) -> Resolved:
         problems += wrong
         if component is not None:
             found[path] = component
+    if draft.experiment is not None and ("dataset",) in found:
+        problems += _loss_problems(draft, draft.experiment, found["dataset",])
     if problems:
         raise_problems(problems)
     assert draft.experiment is not None
@@ -261,6 +264,18 @@ def _resolve(draft: _Draft, registry: Registry) -> Resolved:
         loggers=tuple(found["loggers", index] for index in range(len(draft.experiment.loggers))),
         analyses=tuple(found["analyses", index] for index in range(len(draft.experiment.analyses))),
     )
+
+
+def _loss_problems(draft: _Draft, experiment: Experiment, dataset: ResolvedComponent) -> Iterator[Problem]:
+    """What is wrong with the training loss, as far as the options of the dataset tell its task (guard G11)."""
+    told = getattr(dataset.record, "task", None)
+    task = None if told is None else told(dataset.options)
+    wrong = objective_problem(experiment.training.loss, metric=experiment.objective.metric)
+    paths: list[tuple[KeyPath, str]] = [] if wrong is None else [(("training", "loss"), wrong)]
+    if task is not None and (problem := loss_problem(experiment.training.loss, task=task)) is not None:
+        paths.append((("training", "loss", problem[0]), problem[1]))
+    for path, message in paths:
+        yield Problem(position=draft.tree.position(path), path=path, message=message)
 
 
 def _refs(root: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str, ComponentRef]]:

@@ -9,7 +9,7 @@ drawn equally often. Windows of a part that has several stretches are taken as o
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import attrs
@@ -17,7 +17,15 @@ import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
-__all__ = ["BOOTSTRAP_SEED", "Interval", "block_length", "mean_interval", "metric_interval", "resampled_indices"]
+__all__ = [
+    "BOOTSTRAP_SEED",
+    "Interval",
+    "block_length",
+    "mean_interval",
+    "metric_interval",
+    "resampled_counts",
+    "resampled_indices",
+]
 
 BOOTSTRAP_SEED = 0
 """The same blocks for everything that is measured on one data set, so that the intervals can be compared."""
@@ -69,6 +77,27 @@ def resampled_indices(samples: int, *, block: int, resamples: int, seed: int) ->
     starts = _starts(samples, block=block, resamples=resamples, seed=seed)
     indices = (starts[:, :, None] + np.arange(block)) % samples
     return indices.reshape(resamples, -1)[:, :samples]
+
+
+def resampled_counts(
+    samples: int, *, block: int, resamples: int, seed: int, at_once: int
+) -> Iterator[npt.NDArray[np.float64]]:
+    """How often each resample takes each sample: pieces [at most at_once, samples], in the order of the resamples.
+
+    The resamples are those of `resampled_indices`, of which this is another form that never holds all of them.
+    """
+    starts = _starts(samples, block=block, resamples=resamples, seed=seed)
+    lengths = np.full(starts.shape[1], block)
+    lengths[-1] = samples - block * (starts.shape[1] - 1)
+    for first in range(0, resamples, at_once):
+        piece = starts[first : first + at_once]
+        rows = np.arange(len(piece))[:, None] * (2 * samples)
+        # One more from each start on, one less from each end on; what runs over the end counts at the beginning.
+        size = len(piece) * 2 * samples
+        begins = np.bincount((rows + piece).ravel(), minlength=size)
+        ends = np.bincount((rows + piece + lengths).ravel(), minlength=size)
+        running = np.cumsum((begins - ends[:size]).reshape(len(piece), 2, samples).reshape(len(piece), -1), axis=1)
+        yield (running[:, :samples] + running[:, samples:]).astype(np.float64)
 
 
 def mean_interval(

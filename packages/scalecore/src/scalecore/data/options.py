@@ -54,6 +54,11 @@ class TargetOptions:
         if self.rule == "max":
             raise ValueError(f"`kind: {self.kind}` looks at t+horizon: leave rule out, or write at_horizon")
 
+    @property
+    def task(self) -> Literal["binary", "forecast"]:
+        """What such labels are."""
+        return "forecast" if self.kind == "forward_return" else "binary"
+
 
 @frozen(kw_only=True)
 class Split:

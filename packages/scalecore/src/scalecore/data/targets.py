@@ -90,7 +90,7 @@ def target_of(options: TargetOptions, *, columns: Mapping[str, str] | None = Non
         price=price,
         rule="at_horizon" if options.horizon == 1 else options.rule or ("max" if is_threshold else "at_horizon"),
         columns={role: names[role] for role in dict.fromkeys(("close", price))},
-        task="forecast" if options.kind == "forward_return" else "binary",
+        task=options.task,
         outputs=1,
     )
 

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from scalecore.data.bootstrap import BOOTSTRAP_SEED, mean_interval
 from scalecore.data.windows import open_windows
 from scalecore.errors import RefusedError
 from scalecore.execution.building import build_module, count_parameters
@@ -19,6 +18,7 @@ from scalecore.execution.lifeline import AttemptMonitor
 from scalecore.training import checkpoint
 from scalecore.training.evaluated import write_best
 from scalecore.training.hyperparameters import Hyperparameters
+from scalecore.training.intervals import metric_intervals
 from scalecore.training.tasks import task_named
 from scalecore.training.trainer import Trainer, TrainingPlan
 from scalecore.training.weights import KeepBest
@@ -64,8 +64,10 @@ def run_attempt(spec: Mapping[str, Any], monitor: AttemptMonitor) -> dict[str, A
         keeper = KeepBest(monitor, trainer, folder=monitor.folder.path, earlier=earlier)
     ended = trainer.run(keeper or monitor)
     progress = trainer.progress
-    if progress.best is not None:
-        progress.best["intervals"] = intervals(trainer, overlap=spec["label_overlap"])
+    if progress.best is not None and trainer.best_logits_NC is not None:
+        progress.best["intervals"] = metric_intervals(
+            trainer.task, trainer.best_logits_NC, trainer.validation.labels.cpu(), overlap=spec["label_overlap"]
+        )
     return setup | {
         "state": ended,
         "reason": None,
@@ -100,7 +102,7 @@ def build(spec: Mapping[str, Any], *, device: torch.device) -> tuple[Trainer, Hy
     windows = open_windows(Path(spec["data"]), device=str(device))
     trainer = Trainer(
         module=module.to(device),
-        task=task_named(spec["task"]),
+        task=task_named(spec["task"], spec.get("loss")),
         plan=TrainingPlan(**spec["plan"]),
         hyperparameters=hyperparameters,
         train=windows["train"],
@@ -138,22 +140,6 @@ def smoke(trainer: Trainer, hyperparameters: Hyperparameters, *, sampled: list[s
             guard="G23",
         )
     return {"state": "completed", "reason": None, "val_loss": loss}
-
-
-def intervals(trainer: Trainer, *, overlap: int) -> dict[str, Any]:
-    """95 % intervals of loss and accuracy at the best epoch, by the block bootstrap of the baselines (guard G02).
-
-    The same blocks for all trials of a data set, so that trials and baselines can be compared.
-    """
-    logits_NC, labels_N = trainer.best_logits_NC, trainer.validation.labels.cpu()
-    if logits_NC is None:
-        return {}
-    samples = {"val_loss": trainer.task.losses(logits_NC, labels_N).double()}
-    if trainer.task.name != "forecast":
-        predicted_N = logits_NC[:, 0] >= 0 if logits_NC.shape[1] == 1 else logits_NC.argmax(1)
-        samples["accuracy"] = (predicted_N.long() == labels_N.long()).double()
-    found = {name: mean_interval(one.numpy(), overlap=overlap, seed=BOOTSTRAP_SEED) for name, one in samples.items()}
-    return {name: None if interval is None else interval.to_json() for name, interval in found.items()}
 
 
 def pick_device(wanted: str) -> torch.device:

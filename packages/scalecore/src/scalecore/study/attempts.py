@@ -166,6 +166,7 @@ def attempt_spec(
             "outputs": plan.shape.outputs,
         },
         "task": plan.data.task,
+        "loss": plan.loss,
         "label_overlap": max(1, int(plan.data.target["horizon"])),
         "data": str(data),
         "seed": seed,

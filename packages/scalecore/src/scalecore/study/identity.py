@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from scalecore.files import canonical_json
@@ -17,6 +17,10 @@ FREE = {
 }
 """Keys of the experiment file that do not decide what a trial's result is, and may change when a study is resumed."""
 
+ADDED = {"training": {"loss": None}}
+"""Keys that older studies lack, with the value that says what was done before: it is left out of every identity, so
+that those studies go on and their trials keep their hashes."""
+
 
 def content_hash(content: Any) -> str:
     """SHA-256 of the canonical JSON of `content`, in hexadecimal digits."""
@@ -27,8 +31,14 @@ def binding(experiment: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a resolved experiment that may not change within a study."""
     bound = {key: value for key, value in experiment.items() if key not in FREE[""]}
     for section in ("search", "training"):
-        bound[section] = {key: value for key, value in bound[section].items() if key not in FREE[section]}
+        bound[section] = {key: value for key, value in _since(section, bound[section]) if key not in FREE[section]}
     return bound
+
+
+def _since(section: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The settings without those of `ADDED` that say what was done before they came."""
+    added = ADDED.get(section, {})
+    return ((key, value) for key, value in settings.items() if key not in added or value != added[key])
 
 
 def trial_content(
@@ -44,7 +54,9 @@ def trial_content(
     `data` is the fingerprint of data, target, split and normalisation.
     """
     training = {
-        key: value for key, value in experiment["training"].items() if key not in (*FREE["training"], "hyperparameters")
+        key: value
+        for key, value in _since("training", experiment["training"])
+        if key not in (*FREE["training"], "hyperparameters")
     }
     return {
         "data": data,

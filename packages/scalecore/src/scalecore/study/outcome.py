@@ -60,6 +60,7 @@ def build_record(
         last=result.get("last"),
         learning_curve=result.get("learning_curve") or (),
         predictions=predictions,
+        loss=plan.loss,
         data=_data_summary(plan),
         timings={
             "train_seconds": train_seconds,

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from scalecore.config.load import LoadedExperiment, Resolved, to_plain
+from scalecore.config.losses import loss_problem, outputs_of, settled
 from scalecore.data.description import DataDescription
 from scalecore.data.panel import Panel
 from scalecore.data.prepare import describe, prepare
@@ -50,6 +51,12 @@ class Plan:
     """Versions of executor, loggers and monitors."""
     findings: Sequence[Finding]
     monitors: Monitors
+
+    @property
+    def loss(self) -> dict[str, Any]:
+        """What every trial minimises, `auto` weights as numbers of the training split."""
+        counts = self.data.parts["train"]["classes"] or ()
+        return settled(self.resolved.experiment.training.loss, task=self.data.task, counts=counts)
 
     def write_data(self, folder: Path) -> None:
         """Store the prepared data for the attempts; a folder that holds other data is refused (guard G52)."""
@@ -104,6 +111,7 @@ class Plan:
                 "trials": self.resolved.experiment.search.trials,
                 "space": self.experiment["search"].get("space", {}),
                 "fixed": self.fixed,
+                "loss": self.loss,
                 "memory": {
                     "micro_batch": micro_batch,
                     "smallest": self.demand(smallest, micro_batch).memory,
@@ -137,7 +145,7 @@ def build_plan(loaded: LoadedExperiment, resolved: Resolved, *, folder: Path) ->
 
     panel = _read_panel(resolved)
     data = describe(panel, **_limits(resolved))
-    shape = data.shape
+    shape = _head(loaded, resolved, data)
     search = experiment.search
     try:
         with of_plugin("model", resolved.model, "cannot tell its architectures"):
@@ -179,6 +187,15 @@ def build_plan(loaded: LoadedExperiment, resolved: Resolved, *, folder: Path) ->
     )
     largest = plan.demand(grid.architectures[-1], 1)
     return _with_findings(plan, monitors.preflight(largest))
+
+
+def _head(loaded: LoadedExperiment, resolved: Resolved, data: DataDescription) -> DataShape:
+    """What the model sees, with the head that the loss needs; a loss of another task is refused (guard G11)."""
+    loss = resolved.experiment.training.loss
+    problem = loss_problem(loss, task=data.task, classes=data.outputs)
+    if problem is not None:
+        loaded.fail([loaded.problem(("training", "loss", problem[0]), problem[1])])
+    return evolve(data.shape, outputs=outputs_of(loss, data.outputs))
 
 
 def check_hyperparameters(
@@ -242,8 +259,6 @@ def _read_panel(resolved: Resolved) -> Panel:
 
 
 def _with_findings(plan: Plan, findings: Sequence[Finding]) -> Plan:
-    from attrs import evolve
-
     flags = [
         Finding(level="warn", subject="data", message=f"{flag['text']} [{flag['guard']}]") for flag in plan.data.flags
     ]

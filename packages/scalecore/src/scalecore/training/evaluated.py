@@ -43,7 +43,7 @@ def best_predictions(trainer: Trainer, data: Path) -> Predictions | None:
             "data": description.fingerprint,
             "target": description.target["hash"],
             "horizon": description.target["horizon"],
-            "point": 0,
+            "point": trainer.task.point,
         },
     )
 

@@ -1,15 +1,33 @@
-"""A task binds head size, loss and metrics, so that none of them can be exchanged alone (guard G11)."""
+"""A task binds head size, loss and metrics, so that none of them can be exchanged alone (guard G11).
+
+`val_loss` is the task's own loss of single windows, unweighted and unsmoothed, whatever a model is trained with:
+cross-entropy in nats, or the squared error of the forecast. So trials of different training losses are ranked by one
+yardstick, that of the baselines. Another training loss is in each line of the learning curve as `train_loss`, and over
+the validation windows as `val_training_loss`; a loss of pairs has no such sum.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from attrs import frozen
 from torch import Tensor
 
-from scalecore.training.metrics import binary_metrics, forecast_metrics, multiclass_metrics
+from scalecore.config.losses import settled
+from scalecore.training.losses import TrainingLoss, training_loss
+from scalecore.training.metrics import (
+    Measure,
+    binary_details,
+    binary_measure,
+    forecast_details,
+    forecast_measure,
+    multiclass_details,
+    multiclass_measure,
+    values_of,
+)
 
 __all__ = ["Task", "task_named"]
 
@@ -20,8 +38,67 @@ class Task:
 
     name: str
     losses: Callable[[Tensor, Tensor], Tensor]
-    metrics: Callable[[Tensor, Tensor], dict[str, Any]]
+    """The yardstick: its mean is `val_loss`."""
+    training: TrainingLoss
+    """What is minimised."""
+    measure: Callable[[Tensor, Tensor], Measure]
+    details: Callable[[Tensor, Tensor], dict[str, Any]]
     required_metrics: tuple[str, ...]
+    own_loss: bool = True
+    """Whether the model is trained with the yardstick itself."""
+    point: int = 0
+    """The output that is the forecast."""
+
+    def metrics(self, outputs_NC: Tensor, labels_N: Tensor) -> dict[str, Any]:
+        """All metrics of a split by name; what is not a number for each is in plain JSON types."""
+        found: dict[str, Any] = values_of(self.measure(outputs_NC, labels_N), windows=len(labels_N))
+        if self.training.over_windows and not self.own_loss:
+            found["val_training_loss"] = float(self.training.total(outputs_NC, labels_N)) / len(labels_N)
+        return found | self.details(outputs_NC, labels_N)
+
+
+def task_named(name: str, loss: Mapping[str, Any] | None = None) -> Task:
+    """The task that a target's definition names: `binary`, `multiclass` or `forecast`.
+
+    `loss` is what `scalecore.config.losses.settled` gives; without it the task's own.
+    """
+    own = settled(None, task=name, counts=())
+    task = partial(
+        Task,
+        name=name,
+        training=training_loss(own if loss is None else loss),
+        own_loss=loss is None or dict(loss) == own,
+    )
+    if name == "binary":
+        return task(
+            losses=_binary_losses,
+            measure=lambda logits_NC, labels_N: binary_measure(logits_NC[:, 0], labels_N),
+            details=lambda logits_NC, labels_N: binary_details(logits_NC[:, 0], labels_N),
+            required_metrics=_CLASSIFICATION,
+        )
+    if name == "multiclass":
+        return task(
+            losses=_multiclass_losses,
+            measure=multiclass_measure,
+            details=multiclass_details,
+            required_metrics=_CLASSIFICATION,
+        )
+    quantiles = None if loss is None else loss.get("quantiles")
+    point = 0 if quantiles is None else list(quantiles).index(0.5)
+    return task(
+        losses=partial(_forecast_losses, point=point),
+        measure=partial(forecast_measure, point=point, quantiles=quantiles),
+        details=partial(forecast_details, point=point),
+        required_metrics=_FORECAST if quantiles is None else (*_FORECAST, "pinball", "coverage"),
+        point=point,
+    )
+
+
+_CLASSIFICATION = (
+    *("accuracy", "auc", "pr_auc", "precision", "recall", "f1", "brier"),
+    *("confusion_matrix", "predictions"),
+)
+_FORECAST = ("mae", "rmse", "sign_accuracy", "r2", "predictions")
 
 
 def _binary_losses(logits_BC: Tensor, labels_B: Tensor) -> Tensor:
@@ -32,37 +109,5 @@ def _multiclass_losses(logits_BC: Tensor, labels_B: Tensor) -> Tensor:
     return F.cross_entropy(logits_BC, labels_B.long(), reduction="none")
 
 
-def _forecast_losses(outputs_BC: Tensor, labels_B: Tensor) -> Tensor:
-    return F.mse_loss(outputs_BC[:, 0], labels_B, reduction="none")
-
-
-_CLASSIFICATION = ("accuracy", "auc", "precision", "recall", "f1", "confusion_matrix", "predictions")
-
-_TASKS: Mapping[str, Task] = {
-    task.name: task
-    for task in (
-        Task(
-            name="binary",
-            losses=_binary_losses,
-            metrics=lambda logits_NC, labels_N: binary_metrics(logits_NC[:, 0], labels_N),
-            required_metrics=_CLASSIFICATION,
-        ),
-        Task(
-            name="multiclass",
-            losses=_multiclass_losses,
-            metrics=multiclass_metrics,
-            required_metrics=_CLASSIFICATION,
-        ),
-        Task(
-            name="forecast",
-            losses=_forecast_losses,
-            metrics=forecast_metrics,
-            required_metrics=("mae", "rmse", "sign_accuracy", "r2", "predictions"),
-        ),
-    )
-}
-
-
-def task_named(name: str) -> Task:
-    """The task that a target's definition names: `binary`, `multiclass` or `forecast`."""
-    return _TASKS[name]
+def _forecast_losses(outputs_BC: Tensor, labels_B: Tensor, *, point: int) -> Tensor:
+    return F.mse_loss(outputs_BC[:, point], labels_B, reduction="none")

@@ -167,7 +167,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         for micro_M in torch.split(indices_B, self.plan.micro_batch):
             x_MTF, y_M = self.train.batch(micro_M)
-            loss = self.task.losses(self.module(x_MTF), y_M).sum()
+            loss = self.task.training.total(self.module(x_MTF).float(), y_M)
             # Divided by the windows of the whole step: a short last micro-batch, or a short last step, weighs what it
             # holds.
             torch.autograd.backward(loss / len(indices_B))

@@ -1,0 +1,55 @@
+"""Confidence intervals of all metrics of a split at once, by the block bootstrap of the baselines (guard G02)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scalecore.data.bootstrap import (
+    BOOTSTRAP_SEED,
+    MAX_UNDEFINED,
+    MIN_BLOCKS,
+    Interval,
+    block_length,
+    resampled_counts,
+)
+from scalecore.training.tasks import Task
+
+__all__ = ["metric_intervals"]
+
+RESAMPLES, LEVEL = 1000, 0.95
+AT_ONCE = 250_000
+"""Numbers of a piece of counts, so that a large split takes megabytes and not hundreds of them."""
+
+
+def metric_intervals(task: Task, outputs_NC: Tensor, labels_N: Tensor, *, overlap: int) -> dict[str, Any]:
+    """95 % percentile intervals of `val_loss` and of each metric, as JSON, from 1,000 resamples of the windows.
+
+    `overlap` is how often labels of neighbouring windows overlap. The blocks are the same for all trials of a data set,
+    and those of the baselines, so that intervals can be compared. None for all of them where the windows make fewer
+    than 5 blocks; None for a metric that more than 5 % of the resamples do not define.
+    """
+    windows = len(labels_N)
+    block = block_length(windows, overlap=overlap)
+    losses_N, measure = task.losses(outputs_NC, labels_N).double(), task.measure(outputs_NC, labels_N)
+    if windows < MIN_BLOCKS * block:
+        return dict.fromkeys(["val_loss", *measure(torch.ones(1, windows, dtype=torch.float64))])
+    pieces: dict[str, list[Tensor]] = {}
+    for counts in resampled_counts(
+        windows, block=block, resamples=RESAMPLES, seed=BOOTSTRAP_SEED, at_once=max(1, AT_ONCE // windows)
+    ):
+        counts_RN = torch.from_numpy(counts)
+        for name, found_R in {"val_loss": counts_RN @ losses_N / windows, **measure(counts_RN)}.items():
+            pieces.setdefault(name, []).append(found_R)
+    return {name: _interval(torch.cat(found), block=block) for name, found in pieces.items()}
+
+
+def _interval(found_R: Tensor, *, block: int) -> dict[str, Any] | None:
+    defined = found_R[~found_R.isnan()]
+    if len(defined) < (1 - MAX_UNDEFINED) * RESAMPLES:
+        return None
+    ends = torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2], dtype=torch.float64)
+    low, high = torch.quantile(defined, ends).tolist()
+    return Interval(low=low, high=high, level=LEVEL, block=block, resamples=RESAMPLES).to_json()
