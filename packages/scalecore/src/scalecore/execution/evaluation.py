@@ -5,28 +5,24 @@ The only place that looks at test windows. The driver counts the opening in the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from scalecore.data.bootstrap import BOOTSTRAP_SEED, mean_interval, metric_interval
-from scalecore.data.folder import read_description
-from scalecore.data.predictions import Predictions, write_predictions
+from scalecore.data.predictions import write_predictions
 from scalecore.data.windows import open_windows
 from scalecore.execution.building import build_module
 from scalecore.execution.lifeline import AttemptMonitor
+from scalecore.training.evaluated import predictions_of
 from scalecore.training.hyperparameters import Hyperparameters
 from scalecore.training.inference import all_logits, probe_logits
-from scalecore.training.tasks import Task, task_named
+from scalecore.training.intervals import metric_intervals
+from scalecore.training.tasks import task_named
 from scalecore.training.weights import load_weights
 
 __all__ = ["evaluate"]
-
-RESAMPLED = ("accuracy", "auc", "mae", "rmse", "sign_accuracy")
-"""Metrics that get an interval, where the task has them."""
 
 
 def evaluate(spec: Mapping[str, Any], monitor: AttemptMonitor, *, device: torch.device) -> dict[str, Any]:
@@ -43,48 +39,18 @@ def evaluate(spec: Mapping[str, Any], monitor: AttemptMonitor, *, device: torch.
     )
     if logits_NC is None:
         return {"state": "stopped", "reason": None}
-    description, task = read_description(data), task_named(spec["task"])
-    labels_N, rows = source.labels.cpu(), source.ends.cpu().numpy()
-    predictions = Predictions(
-        outputs=logits_NC.numpy(),
-        labels=labels_N.numpy(),
-        times=np.load(data / "times.npy", mmap_mode="r", allow_pickle=False)[rows],
-        rows=rows,
-        about={
-            "part": spec["part"],
-            "epoch": spec["epoch"],
-            "task": spec["task"],
-            "data": description.fingerprint,
-            "target": description.target["hash"],
-            "horizon": description.target["horizon"],
-            "point": 0,
-        },
-    )
+    task, labels_N = task_named(spec["task"], spec.get("loss")), source.labels.cpu()
+    predictions = predictions_of(source, logits_NC, task=task, part=spec["part"], epoch=spec["epoch"], data=data)
     digest = write_predictions(monitor.folder.predictions, predictions)
-    metrics = task.metrics(logits_NC, labels_N)
+    # The same blocks for all models and baselines (guard G02).
+    intervals = metric_intervals(task, logits_NC, labels_N, overlap=max(1, predictions.about["horizon"]))
     return {
         "state": "completed",
         "reason": None,
         "device": str(device),
         "probe": probe_logits(module, spec["shape"]),
         "loss": float(predictions.losses().mean()),
-        "metrics": metrics,
-        "intervals": _intervals(predictions, task, names=[n for n in RESAMPLED if n in metrics]),
-        "predictions": {"sha256": digest, "part": spec["part"], "epoch": spec["epoch"], "windows": len(rows)},
+        "metrics": task.metrics(logits_NC, labels_N),
+        "intervals": {"loss": intervals.pop("val_loss"), **intervals},
+        "predictions": {"sha256": digest, "part": spec["part"], "epoch": spec["epoch"], "windows": len(predictions)},
     }
-
-
-def _intervals(predictions: Predictions, task: Task, *, names: Sequence[str]) -> dict[str, Any]:
-    """95 % intervals by block bootstrap, with the same blocks for all models and baselines (guard G02)."""
-    overlap = max(1, predictions.about["horizon"])
-    found = {"loss": mean_interval(predictions.losses(), overlap=overlap, seed=BOOTSTRAP_SEED)}
-    for name in names:
-
-        def metric(outputs: Any, labels: Any, name: str = name) -> float | None:
-            value: float | None = task.metrics(torch.from_numpy(outputs), torch.from_numpy(labels))[name]
-            return value
-
-        found[name] = metric_interval(
-            metric, predictions.outputs, predictions.labels, overlap=overlap, seed=BOOTSTRAP_SEED
-        )
-    return {name: None if interval is None else interval.to_json() for name, interval in found.items()}

@@ -96,7 +96,7 @@ def rows_of_dataset(model: StoredModel, overrides: Sequence[str], *, registry: M
 
 def predict(model: StoredModel, rows: Rows, *, registry: Mapping[str, Any], device: str = "auto") -> pd.DataFrame:
     """One line for each window: `time` of its last row, then of a binary target `logit` and `probability`, of several
-    classes `logit_0`, ... and `probability_0`, ..., of a forecast `forecast`.
+    classes `logit_0`, ... and `probability_0`, ..., of a forecast `forecast`, and of quantiles `quantile_0.1`, ....
 
     Raises `DataError` where there are fewer rows than a window has.
     """
@@ -118,7 +118,11 @@ def predict(model: StoredModel, rows: Rows, *, registry: Mapping[str, Any], devi
     logits = logits_NC.numpy()
     columns: dict[str, Any] = {"time": rows.times[model.context - 1 :]}
     if model.task == "forecast":
-        columns["forecast"] = logits[:, 0]
+        # Models from before there was a choice of losses have one output.
+        quantiles = (model.content.get("loss") or {}).get("quantiles", [0.5])
+        columns["forecast"] = logits[:, quantiles.index(0.5)]
+        if len(quantiles) > 1:
+            columns |= {f"quantile_{quantile:g}": logits[:, number] for number, quantile in enumerate(quantiles)}
     elif logits.shape[1] == 1:
         columns |= {"logit": logits[:, 0], "probability": torch.sigmoid(logits_NC[:, 0].double()).numpy()}
     else:

@@ -144,7 +144,8 @@ def _model(
         "name": f"{plan.resolved.experiment.name}, trial {trial.number}",
         "created": utc_now(),
         **{
-            name: spec[name] for name in ("model", "architecture", "num_parameters", "hyperparameters", "shape", "task")
+            name: spec[name]
+            for name in ("model", "architecture", "num_parameters", "hyperparameters", "shape", "task", "loss")
         },
         "seed": record.seed,
         "hash": record.hash,

@@ -1,4 +1,4 @@
-"""The best epoch's logits of a trial with the identity of each window, ready to be kept."""
+"""What a model says about every window of a part, with the identity of each window, ready to be kept."""
 
 from __future__ import annotations
 
@@ -7,12 +7,37 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from scalecore.data.folder import read_description
 from scalecore.data.predictions import Predictions, write_predictions
+from scalecore.data.windows import WindowSource
+from scalecore.training.tasks import Task
 from scalecore.training.trainer import Trainer
 
-__all__ = ["best_predictions", "write_best"]
+__all__ = ["best_predictions", "predictions_of", "write_best"]
+
+
+def predictions_of(
+    source: WindowSource, outputs_NC: Tensor, *, task: Task, part: str, epoch: int, data: Path
+) -> Predictions:
+    """What a model of `task` says about all windows of a part, with who they are; `data` is the prepared data."""
+    rows, description = source.ends.cpu().numpy(), read_description(data)
+    return Predictions(
+        outputs=outputs_NC.numpy(),
+        labels=source.labels.cpu().numpy(),
+        times=np.load(data / "times.npy", mmap_mode="r", allow_pickle=False)[rows],
+        rows=rows,
+        about={
+            "part": part,
+            "epoch": epoch,
+            "task": task.name,
+            "data": description.fingerprint,
+            "target": description.target["hash"],
+            "horizon": description.target["horizon"],
+            "point": task.point,
+        },
+    )
 
 
 def best_predictions(trainer: Trainer, data: Path) -> Predictions | None:
@@ -24,28 +49,12 @@ def best_predictions(trainer: Trainer, data: Path) -> Predictions | None:
     logits_NC, best = trainer.best_logits_NC, trainer.progress.best
     if logits_NC is None or best is None:
         return None
-    source, description = trainer.validation, read_description(data)
-    labels_N, rows = source.labels.cpu(), source.ends.cpu().numpy()
-    loss = float(trainer.task.losses(logits_NC, labels_N).double().mean())
+    loss = float(trainer.task.losses(logits_NC, trainer.validation.labels.cpu()).double().mean())
     if not math.isclose(loss, best["val_loss"], rel_tol=1e-6, abs_tol=1e-9):
         raise RuntimeError(
             f"the logits kept for epoch {best['epoch']} have the loss {loss!r}, that epoch had {best['val_loss']!r}"
         )
-    return Predictions(
-        outputs=logits_NC.numpy(),
-        labels=labels_N.numpy(),
-        times=np.load(data / "times.npy", mmap_mode="r", allow_pickle=False)[rows],
-        rows=rows,
-        about={
-            "part": "val",
-            "epoch": best["epoch"],
-            "task": trainer.task.name,
-            "data": description.fingerprint,
-            "target": description.target["hash"],
-            "horizon": description.target["horizon"],
-            "point": trainer.task.point,
-        },
-    )
+    return predictions_of(trainer.validation, logits_NC, task=trainer.task, part="val", epoch=best["epoch"], data=data)
 
 
 def write_best(trainer: Trainer, data: Path, path: Path) -> dict[str, Any] | None:
