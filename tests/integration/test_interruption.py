@@ -46,6 +46,8 @@ def check_whole(study: Study) -> None:
     assert len(set(started)) == len(started)
     assert sorted(started) == sorted(ended)
     assert study.workers() == []
+    verified = study.cli("verify", str(study.folder))
+    assert verified.returncode == 0, verified.stdout + verified.stderr
 
 
 def longer(study: Study) -> None:

@@ -39,6 +39,7 @@ class ExitCode(IntEnum):
     FAILED = 6
     STOPPED = 7
     TIMED_OUT = 8
+    UNSOUND = 9
 
 
 class ScalecoreError(Exception):

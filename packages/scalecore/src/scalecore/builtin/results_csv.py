@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from scalecore.files import write_text
 from scalecore.protocols import Logger, LoggerContext
 from scalecore.trials import StudyView, TrialRecord
 
-__all__ = ["CsvLogger"]
+__all__ = ["CsvLogger", "differences"]
 
 FIRST = ("timestamp", "experiment", "study", "budget", "horizon", "trial", "status", "value", "metric", "duration")
 LAST = ("param_count", "data_checksum", "thermal_max", "hash", "reason")
@@ -47,6 +49,23 @@ class CsvLogger(Logger):
             ]
             if rows:
                 _write(self._path, [*known, *rows])
+
+
+def differences(path: Path, study: StudyView) -> Iterator[str]:
+    """What the table does not hold as the study gives it; in words. Rows of another folder are another study's."""
+    rows = [row for row in _read(path) if row.get("study") == str(study.folder)]
+    if not rows and study.trials:
+        yield f"{path.name} has no rows of {study.folder}"
+        return
+    by_key = Counter(tuple(row.get(column, "") for column in KEY) for row in rows)
+    found = {tuple(row.get(column, "") for column in KEY): row for row in rows}
+    for record in study.trials:
+        expected = _row(study, record)
+        key = tuple(expected[column] for column in KEY)
+        if by_key[key] != 1:
+            yield f"{path.name} has {by_key[key]} rows of trial {record.number}"
+        elif any(found[key].get(name, "") != text for name, text in expected.items()):
+            yield f"{path.name} has another row of trial {record.number}"
 
 
 def _row(study: StudyView, record: TrialRecord) -> dict[str, str]:

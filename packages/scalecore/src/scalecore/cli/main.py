@@ -28,6 +28,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
         "plan": ("scalecore.cli.study", "plan", "Show everything that a run would do, without training."),
         "check": ("scalecore.cli.check", "check", "Check an experiment file and its components."),
         "status": ("scalecore.cli.study", "status", "Show how far a study is."),
+        "verify": ("scalecore.cli.verify", "verify", "Check that a study is whole: nothing lost, doubled, left over."),
         "stop": ("scalecore.cli.study", "stop", "Ask a running study to checkpoint and end."),
         "analyze": ("scalecore.cli.analyze", "analyze", "Analyse one or several studies, finished or running."),
         "promote": ("scalecore.cli.promotion", "promote", "Make a model of a trial, and measure it on test data."),
@@ -86,5 +87,5 @@ def main() -> None:
     """Architecture search under a parameter budget, on the hardware that you have.
 
     Exit codes: 0 completed, 1 a bug, 2 bad file or command line, 3 plugin missing or broken, 4 data, 5 refused by a
-    guard or lock, 6 failed, 7 stopped, 8 timed out.
+    guard or lock, 6 failed, 7 stopped, 8 timed out, 9 verify found something wrong.
     """

@@ -1,0 +1,83 @@
+"""Whether the files that the built-in loggers keep are what the journal gives."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from scalecore.builtin.results_csv import differences
+from scalecore.builtin.study_files import all_trials, best_file, study_summary, summary_markdown, trial_file
+from scalecore.files import read_json
+from scalecore.study.layout import StudyFolder
+from scalecore.study.verify import Check
+from scalecore.trials import StudyView
+
+__all__ = ["verify_derived"]
+
+REMEDY = "run the study again to rebuild it"
+
+
+def verify_derived(study: StudyView) -> list[Check]:
+    """One check for each logger that keeps files of its own, and one for `experiment.yaml`.
+
+    After a kill the files may be one trial behind: the next run writes them anew, so that is a note.
+    """
+    level: Any = "wrong" if study.end is not None else "note"
+    checks = []
+    for subject, found in _found(study).items():
+        checks += [Check(level=level, subject=subject, message=f"{text}; {REMEDY}") for text in found]
+        if not found:
+            checks.append(Check(level="ok", subject=subject, message="what the journal gives"))
+    return checks
+
+
+def _found(study: StudyView) -> dict[str, list[str]]:
+    found = {"experiment.yaml": list(_experiment(study))}
+    for logger in study.experiment["loggers"]:
+        path = Path(logger["path"]) if logger.get("path") else None
+        if logger["use"] == "files":
+            found["logger files"] = list(_files(study, path or study.folder))
+        elif logger["use"] == "csv":
+            table = path or study.folder.parent / "experiment_results.csv"
+            try:
+                found["logger csv"] = list(differences(table, study))
+            except (OSError, csv.Error, UnicodeDecodeError) as error:
+                found["logger csv"] = [f"{table.name} cannot be read: {error}"]
+    return found
+
+
+def _experiment(study: StudyView) -> Iterator[str]:
+    source = StudyFolder(study.folder).source
+    try:
+        same = yaml.safe_load(source.read_text(encoding="utf-8")) == study.experiment
+    except (OSError, yaml.YAMLError, UnicodeDecodeError):
+        same = False
+    if not same:
+        yield f"{source.name} is missing or not the experiment that was run last"
+
+
+def _files(study: StudyView, folder: Path) -> Iterator[str]:
+    expected: dict[str, Any] = {
+        f"{study.name}_{study.budget}_best.json": best_file(study),
+        f"{study.name}_all_trials.json": all_trials(study),
+        f"{study.name}_study_summary.json": study_summary(study),
+        **{f"trials/trial_{record.number:04d}.json": trial_file(record) for record in study.trials},
+    }
+    for name, content in expected.items():
+        if read_json(folder / name) != content:
+            yield _what(folder / name, name)
+    name = f"{study.name}_study_summary.md"
+    try:
+        same = (folder / name).read_text(encoding="utf-8") == summary_markdown(study)
+    except (OSError, UnicodeDecodeError):
+        same = False
+    if not same:
+        yield _what(folder / name, name)
+
+
+def _what(path: Path, name: str) -> str:
+    return f"{name} differs from what the journal gives" if path.exists() else f"{name} is missing"

@@ -1,0 +1,53 @@
+"""`scalecore verify`: whether a study is whole."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import attrs
+import click
+
+from scalecore.errors import ExitCode
+
+
+@click.command()
+@click.argument("study", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the answers as JSON.")
+def verify(study: Path, as_json: bool) -> None:
+    """Check that a STUDY is whole: its folder, its experiment file, or a folder of studies. Changes nothing.
+
+    Every acknowledged trial is there once, with the value that its attempt gave; every failure is explained; no process
+    is left running; the derived files are what the journal gives. Works while the study runs.
+
+    \b
+    Exit codes: 0 nothing is wrong, 2 there is no study, 9 something is wrong.
+
+    \b
+    Example: scalecore verify studies/quickstart
+    """
+    from scalecore.builtin.derived import verify_derived
+    from scalecore.errors import ExperimentError
+    from scalecore.study.results import find_studies, read_study
+    from scalecore.study.verify import verify_study
+
+    found = {}
+    for folder in find_studies(study):
+        checks = verify_study(folder)
+        if not any(check.subject == "journal" and check.level == "wrong" for check in checks):
+            # A run that ended before it had written what it would do has no files yet.
+            with suppress(ExperimentError):
+                checks += verify_derived(read_study(folder))
+        found[str(folder.path)] = checks
+    if as_json:
+        plain = {path: [attrs.asdict(check) for check in checks] for path, checks in found.items()}
+        click.echo(json.dumps(plain, indent=2))
+    else:
+        for path, checks in found.items():
+            click.echo(f"{path}:")
+            for check in checks:
+                click.echo(f"  {check.level:5}  {check.subject}: {check.message}")
+    if any(check.level == "wrong" for checks in found.values() for check in checks):
+        sys.exit(ExitCode.UNSOUND)

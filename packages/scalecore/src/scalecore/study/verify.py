@@ -1,0 +1,182 @@
+"""Whether a study is whole: what `scalecore verify` checks, and the tests after every fault.
+
+Read-only, takes no lock. Each check answers with what is wrong, or with what it found in order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from attrs import frozen
+
+from scalecore.errors import DataError, StudyError
+from scalecore.execution.folder import AttemptFolder
+from scalecore.files import read_json
+from scalecore.study.attempts import EndClass
+from scalecore.study.journal import read_journal
+from scalecore.study.layout import StudyFolder
+from scalecore.study.lock import is_alive, runner_of
+from scalecore.study.predictions import trial_predictions
+from scalecore.study.state import StudyState, replay
+from scalecore.trials import StudyEnd, TrialState
+
+__all__ = ["Check", "verify_study"]
+
+Event = Mapping[str, Any]
+
+ENDED = (StudyEnd.COMPLETED, StudyEnd.EXHAUSTED)
+
+
+@frozen(kw_only=True)
+class Check:
+    """One answer: `ok`, `note` for what the next run puts right by itself, or `wrong`."""
+
+    level: Literal["ok", "note", "wrong"]
+    subject: str
+    message: str
+
+
+def verify_study(folder: StudyFolder) -> list[Check]:
+    """All checks of a study but those of its derived files, which are the loggers' (`scalecore.builtin.derived`).
+
+    A journal that cannot be read is the only answer then: everything else follows from it.
+    """
+    try:
+        events = list(read_journal(folder.journal))
+        state = replay(events)
+    except StudyError as error:
+        return [Check(level="wrong", subject="journal", message=str(error))]
+    except (KeyError, TypeError, ValueError) as error:
+        text = f"{folder.journal}: its lines do not follow from one another ({type(error).__name__}: {error})"
+        return [Check(level="wrong", subject="journal", message=text)]
+    checks = [*_journal(folder, events)]
+    for subject, check in (("trials", _trials), ("attempts", _attempts), ("results", _results)):
+        wrong = list(check(folder, state, events))
+        checks += [Check(level="wrong", subject=subject, message=text) for text in wrong]
+        if not wrong:
+            checks.append(Check(level="ok", subject=subject, message=_found(subject, state)))
+    checks += _processes(folder, state)
+    checks += _unfinished(folder, state)
+    return checks
+
+
+def _found(subject: str, state: StudyState) -> str:
+    records, attempts = state.records, sum(len(trial.attempts) for trial in state.trials.values())
+    return {
+        "trials": f"{len(records)} acknowledged, each once; every one without a value says why",
+        "attempts": f"{attempts} started, each once; every one that failed says how",
+        "results": "values are those that the attempts gave; kept predictions are those of their trials",
+    }[subject]
+
+
+def _journal(folder: StudyFolder, events: Sequence[Event]) -> Iterator[Check]:
+    torn = not folder.journal.read_bytes().endswith(b"\n")
+    if torn:
+        text = "its last line was being written when the power went; the next run sets it aside"
+        yield Check(level="note", subject="journal", message=text)
+    else:
+        yield Check(level="ok", subject="journal", message=f"{len(events)} lines, without a gap")
+
+
+def _trials(folder: StudyFolder, state: StudyState, events: Sequence[Event]) -> Iterator[str]:
+    """Every acknowledged trial is there once, with a value or a reason."""
+    for event, what in (("asked", "asked for"), ("trial_finished", "finished")):
+        numbers = Counter(one["number"] for one in events if one["event"] == event)
+        yield from (f"trial {number} was {what} {count} times" for number, count in numbers.items() if count > 1)
+    if sorted(state.trials) != list(range(len(state.trials))):
+        missing = sorted(set(range(max(state.trials) + 1)) - set(state.trials))
+        yield f"there is no trial {', '.join(map(str, missing))}, though later ones are there"
+    valued: dict[str, int] = {}
+    for record in state.records:
+        has_value = record.state in (TrialState.COMPLETED, TrialState.PRUNED)
+        if has_value and (record.value is None or not math.isfinite(record.value)):
+            yield f"trial {record.number} is {record.state} and has no value"
+        if not has_value and record.value is not None:
+            yield f"trial {record.number} is {record.state} and has the value {record.value:g}"
+        if record.state is not TrialState.COMPLETED and not record.reason:
+            yield f"trial {record.number} is {record.state} and gives no reason"
+        if record.hash != state.trials[record.number].hash:
+            yield f"trial {record.number} has another hash than the one that was asked for"
+        if has_value and (earlier := valued.setdefault(record.hash, record.number)) != record.number:
+            yield f"trials {earlier} and {record.number} ran the same"
+
+
+def _attempts(folder: StudyFolder, state: StudyState, events: Sequence[Event]) -> Iterator[str]:
+    """Every attempt was started and ended once, and what failed says how."""
+    for event, what in (("attempt_started", "started"), ("attempt_ended", "ended")):
+        seen = Counter((one["number"], one["index"]) for one in events if one["event"] == event)
+        for (number, index), count in seen.items():
+            if count > 1:
+                yield f"attempt {index} of trial {number} was {what} {count} times"
+    for number, trial in sorted(state.trials.items()):
+        for at, attempt in enumerate(trial.attempts):
+            ended, last = attempt.get("ended"), at == len(trial.attempts) - 1
+            if ended is None:
+                if not last or trial.record is not None:
+                    yield f"attempt {at} of trial {number} has no end"
+                continue
+            if ended["class"] not in get_args(EndClass):
+                yield f"attempt {at} of trial {number} ended as {ended['class']!r}, which is no class"
+            elif ended["class"] not in ("completed", "stopped") and not ended.get("reason"):
+                yield f"attempt {at} of trial {number} is {ended['class']} and gives no reason"
+
+
+def _results(folder: StudyFolder, state: StudyState, events: Sequence[Event]) -> Iterator[str]:
+    """The journal's values are those of the attempts, as far as their folders are still there."""
+    for record in state.records:
+        last = len(state.trials[record.number].attempts) - 1
+        attempt = AttemptFolder(folder.attempt(record.number, max(0, last)))
+        result = attempt.read_result(f"{record.number}-{last}") if last >= 0 else None
+        valued = record.state in (TrialState.COMPLETED, TrialState.PRUNED)
+        if valued and result is not None and result.get("value") != record.value:
+            yield f"trial {record.number} has the value {record.value}, its attempt gave {result.get('value')}"
+        kept = [path.name for path in attempt.path.parent.glob("attempt_*/checkpoint*.pt")]
+        if kept:
+            yield f"trial {record.number} has ended and still has {len(kept)} checkpoints [G44]"
+        try:
+            trial_predictions(folder.path, record)
+        except DataError as error:
+            yield str(error)
+
+
+def _processes(folder: StudyFolder, state: StudyState) -> Iterator[Check]:
+    runner = runner_of(folder)
+    if runner is not None:
+        text = f"process {runner['pid']} on {runner['host']} runs the study now: unfinished trials are its own"
+        yield Check(level="note", subject="processes", message=text)
+        return
+    left = list(_alive(folder.attempts))
+    for path, pid in left:
+        text = f"process {pid} of {path.parent.name}/{path.name} is alive, though nobody runs the study"
+        yield Check(level="wrong", subject="processes", message=text)
+    if not left:
+        yield Check(level="ok", subject="processes", message="none is left")
+
+
+def _alive(attempts: Path) -> Iterator[tuple[Path, int]]:
+    for path in sorted(attempts.glob("*/attempt_*/process.json")):
+        process = read_json(path) or {}
+        if is_alive(process.get("pid"), process.get("started")):
+            yield path.parent, int(process["pid"])
+
+
+def _unfinished(folder: StudyFolder, state: StudyState) -> Iterator[Check]:
+    if runner_of(folder) is not None:
+        return
+    numbers = [trial.number for trial in state.unfinished]
+    if state.end in ENDED and numbers:
+        text = f"the study ended as {state.end}, and trial {', '.join(map(str, numbers))} has no end"
+        yield Check(level="wrong", subject="end", message=text)
+    elif state.end is StudyEnd.COMPLETED and len(state.records) < state.total:
+        text = f"the study ended as completed with {len(state.records)} of {state.total} trials"
+        yield Check(level="wrong", subject="end", message=text)
+    elif state.end in ENDED:
+        yield Check(level="ok", subject="end", message=f"{state.end}, {len(state.records)} of {state.total} trials")
+    else:
+        how = f"the last run ended as {state.end}" if state.end else "the last run was killed"
+        text = f"{how}, {len(state.records)} of {state.total} trials are finished; `scalecore run` continues it"
+        yield Check(level="note", subject="end", message=text)
