@@ -24,7 +24,7 @@ def test_importing_the_plugin_imports_no_library_that_reads_hardware() -> None:
     assert loaded.isdisjoint({"psutil", "pynvml", "ctypes", "torch", "optuna", "pandas", "numpy"})
 
 
-@pytest.mark.parametrize("name", ["memory", "thermal", "disk", "gpu"])
+@pytest.mark.parametrize("name", ["memory", "thermal", "disk", "cpu", "gpu"])
 def test_every_monitor_reads_this_machine_with_its_default_options(name: str, tmp_path: Path) -> None:
     """Each factory gives a monitor whose readings carry the declared quantities and either a value or a reason."""
     record = {record.name: record for record in scalecore_hardware_monitors()}[name]

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import signal
+import subprocess
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -182,7 +183,13 @@ def test_g42_stopping_ends_the_running_trial_with_a_checkpoint(
     if how == "STOP file":
         (study.folder / "STOP").touch()
     elif how == "scalecore stop":
-        assert study.cli("stop", str(study.folder), "--wait").returncode == 0
+        # The command takes a while to start: the trial shall not end before.
+        (worker,) = study.workers()
+        os.kill(worker, signal.SIGSTOP)
+        asking = subprocess.Popen(study.command("stop", str(study.folder), "--wait"), env=study.environment)
+        study.wait_for((study.folder / "STOP").exists, "the request")
+        os.kill(worker, signal.SIGCONT)
+        assert asking.wait(timeout=60) == 0
     else:
         process.send_signal(signal.Signals[how])
     output, _ = process.communicate(timeout=60)

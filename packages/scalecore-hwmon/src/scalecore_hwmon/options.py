@@ -77,6 +77,16 @@ class DiskOptions:
 
 
 @frozen(kw_only=True)
+class CpuOptions:
+    """`use: cpu`."""
+
+    busy_share: Annotated[float, Gt(0)] = option(
+        0.75, help="Warn before a study when the load is above this share of the cores. [G43]"
+    )
+    interval: Annotated[float, Gt(0)] = option(2.0, help="Seconds between two samples.")
+
+
+@frozen(kw_only=True)
 class GpuOptions:
     """`use: gpu`."""
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from scalecore import hookimpl
 from scalecore.records import HardwareMonitorRecord
-from scalecore_hwmon.options import DiskOptions, GpuOptions, MemoryOptions, ThermalOptions
+from scalecore_hwmon.options import CpuOptions, DiskOptions, GpuOptions, MemoryOptions, ThermalOptions
 
 if TYPE_CHECKING:
     from scalecore.protocols import HardwareMonitor, MonitorContext
@@ -31,6 +31,12 @@ def _disk(options: DiskOptions, context: MonitorContext) -> HardwareMonitor:
     return DiskMonitor(options, context)
 
 
+def _cpu(options: CpuOptions, context: MonitorContext) -> HardwareMonitor:
+    from scalecore_hwmon.cpu import CpuMonitor
+
+    return CpuMonitor(options)
+
+
 def _gpu(options: GpuOptions, context: MonitorContext) -> HardwareMonitor:
     from scalecore_hwmon.gpu import GpuMonitor
     from scalecore_hwmon.nvml import NvmlGpus
@@ -40,7 +46,7 @@ def _gpu(options: GpuOptions, context: MonitorContext) -> HardwareMonitor:
 
 @hookimpl
 def scalecore_hardware_monitors() -> list[HardwareMonitorRecord]:
-    """The monitors `memory`, `thermal`, `disk` and `gpu`."""
+    """The monitors `memory`, `thermal`, `disk`, `cpu` and `gpu`."""
     return [
         HardwareMonitorRecord(
             name="memory",
@@ -70,6 +76,13 @@ def scalecore_hardware_monitors() -> list[HardwareMonitorRecord]:
             options=DiskOptions,
             factory=_disk,
             quantities=("disk_free",),
+        ),
+        HardwareMonitorRecord(
+            name="cpu",
+            summary="Reads load, frequency and power of the processors, and says when the machine is overloaded.",
+            options=CpuOptions,
+            factory=_cpu,
+            quantities=("cpu", "load", "cpu_frequency", "power"),
         ),
         HardwareMonitorRecord(
             name="gpu",

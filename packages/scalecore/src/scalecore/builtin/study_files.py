@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scalecore import texts
+from scalecore.builtin.hardware_summary import NO_MONITOR, hardware_rows, hardware_table
 from scalecore.files import plain
 from scalecore.trials import StudyView, TrialRecord, TrialState
 
@@ -164,6 +165,7 @@ def study_summary(study: StudyView) -> dict[str, Any]:
             "best_precision": metrics.get("precision"),
             "best_recall": metrics.get("recall"),
             "best_f1": metrics.get("f1"),
+            "hardware": hardware_rows(study) if study.experiment.get("monitors") else None,
         }
     )
     return result
@@ -269,7 +271,14 @@ def summary_markdown(study: StudyView) -> str:
         lines += _table([{"parameter": name, **entry} for name, entry in summary["sensitivity"].items()])
     if summary["distribution"]:
         lines += [f"## Distribution of {metric}", "", *_table([summary["distribution"]])]
+    lines += ["## Hardware while trials ran", "", *_hardware(summary["hardware"])]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _hardware(rows: dict[str, Any] | None) -> list[str]:
+    if rows is None:
+        return [f"{NO_MONITOR.capitalize()}.", ""]
+    return _table(hardware_table(rows)) if rows else ["Nothing was read yet.", ""]
 
 
 def _baseline_row(baseline: Mapping[str, Any]) -> dict[str, Any]:

@@ -78,6 +78,7 @@ class Driver:
             for asked in list(self.waiting):
                 self._adopt(asked)
             self._smoke()
+            self.plan.monitors.start()
             while (end := self._over()) is None:
                 self._tick()
                 time.sleep(TICK)
@@ -87,6 +88,8 @@ class Driver:
             if self.session.lock.still_ours():
                 self.session.close(StudyEnd.FAILED, f"{type(error).__name__}: {error}")
             raise
+        finally:
+            self.plan.monitors.close()
         self.executor.close()
         self.session.close(end, self.end_reason)
         return end
@@ -271,7 +274,7 @@ class Driver:
         monitors = self.plan.monitors
         processes = {r.asked.number: r.pid for r in self.running if r.pid is not None}
         verdicts = monitors.tick(processes, {r.asked.number: r.summary for r in self.running})
-        monitors.write_csv(self.session.folder.hardware)
+        monitors.write(self.session.folder)
         for verdict in verdicts:
             reason = f"{verdict.reason} [{verdict.guard}]" if verdict.guard else str(verdict.reason)
             if verdict.action == "stop_study" and self.end is None:

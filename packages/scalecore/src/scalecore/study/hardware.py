@@ -1,41 +1,32 @@
-"""The monitors of a study, each isolated from the others.
+"""The monitors of a study, each isolated from the others: sampled by one thread, heeded in the driver's loop.
 
-Sampled on its own interval, its readings kept and summarised.
+Their readings are kept and summarised.
 """
 
 from __future__ import annotations
 
-import csv
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 from attrs import define, evolve, field
 
 from scalecore.config.load import ResolvedComponent
-from scalecore.files import utc_now
+from scalecore.files import utc_now, write_json
 from scalecore.protocols import HardwareMonitor, MonitorContext
 from scalecore.readings import Admission, Demand, Finding, Reading, Verdict
 from scalecore.study.components import create
+from scalecore.study.hardware_csv import append_readings
+from scalecore.study.layout import StudyFolder
+from scalecore.study.sampling import Sample, Sampler, Watched
 
 __all__ = ["HardwareSummary", "Monitors"]
 
-CSV_EVERY = 10.0
-CSV_COLUMNS = (
-    "timestamp",
-    "cpu_percent",
-    "memory_used",
-    "memory_available",
-    "process_memory",
-    "swap_used",
-    "temperature",
-    "temperature_sensors",
-    "gpu_percent",
-    "gpu_memory_used",
-    "power",
-)
-_QUANTITY_OF_COLUMN = {"cpu_percent": "cpu", "gpu_percent": "gpu"}
+WRITE_EVERY = 10.0
+"""Seconds between two rows of `hardware.csv`."""
+
+STALE_AFTER = 5.0
+"""Seconds beyond three intervals after which an old reading counts as unavailable."""
 
 Result = TypeVar("Result")
 
@@ -47,10 +38,17 @@ class HardwareSummary:
     values: dict[str, list[float]] = field(factory=dict)
     """By quantity: count, sum, smallest, largest."""
     reasons: dict[str, str] = field(factory=dict)
+    missed: dict[str, int] = field(factory=dict)
+    """By quantity: samples without a number."""
+    unguarded: set[str] = field(factory=set)
+    """Quantities whose policy was told to ignore that there is no number."""
 
     def add(self, reading: Reading) -> None:
         if reading.value is None:
-            self.reasons.setdefault(reading.quantity, str(reading.reason))
+            self.reasons[reading.quantity] = str(reading.reason)
+            self.missed[reading.quantity] = self.missed.get(reading.quantity, 0) + 1
+            if not reading.guarded:
+                self.unguarded.add(reading.quantity)
             return
         value = reading.value
         known = self.values.setdefault(reading.quantity, [0.0, 0.0, value, value])
@@ -63,31 +61,30 @@ class HardwareSummary:
             quantity: {"mean": total / count, "min": low, "max": high, "samples": int(count)}
             for quantity, (count, total, low, high) in self.values.items()
         }
-        missing = {q: {"unavailable": reason} for q, reason in self.reasons.items() if q not in numbers}
-        return numbers | missing
-
-
-@define(eq=False)
-class _Watched:
-    name: str
-    monitor: HardwareMonitor
-    quantities: Sequence[str]
-    due: float = 0.0
-    failed: str | None = None
+        for quantity, reason in self.reasons.items():
+            if quantity in numbers:  # it came and went: the last reason, and how often
+                numbers[quantity] |= {"missed": self.missed[quantity], "last_reason": reason}
+            else:
+                numbers[quantity] = {"unavailable": reason}
+        return numbers
 
 
 class Monitors:
     """All monitors as one. A monitor that raises counts as unavailable; the user is told once, the others go on."""
 
-    def __init__(self, watched: Sequence[_Watched]) -> None:
+    def __init__(self, watched: Sequence[Watched], *, clock: Callable[[], float] = time.monotonic) -> None:
         self._watched = list(watched)
+        self._clock = clock
+        self._sampler = Sampler(self._watched, clock=clock)
         self.latest: dict[tuple[str, str], Reading] = {}
+        self._seen: dict[str, float] = {}
+        """By monitor: when its last sample came."""
         self._failures: list[str] = []
         self._remarks: list[str] = []
         self._told: set[str] = set()
         self.pausing: dict[str, str] = {}
         """By monitor that wants a pause now: why."""
-        self._csv_due = 0.0
+        self._write_due = 0.0
 
     @classmethod
     def create(cls, components: Sequence[ResolvedComponent], context: MonitorContext) -> Monitors:
@@ -95,7 +92,7 @@ class Monitors:
         for component in components:
             monitor: HardwareMonitor = create("monitor", component, context)
             watched.append(
-                _Watched(name=component.name, monitor=monitor, quantities=getattr(component.record, "quantities", ()))
+                Watched(name=component.name, monitor=monitor, quantities=getattr(component.record, "quantities", ()))
             )
         return cls(watched)
 
@@ -135,41 +132,75 @@ class Monitors:
                 limits.append(answer.limit)
         return evolve(strictest, limit=min(limits, default=None))
 
+    def start(self) -> None:
+        """Begin to read the sensors, in a thread of their own."""
+        self._sampler.start()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._sampler.close()
+
     def tick(self, processes: Mapping[int, int], summaries: Mapping[int, HardwareSummary]) -> list[Verdict]:
-        """Sample the monitors that are due; the verdicts that ask to stop something. Pauses are kept in `pausing`."""
-        now = time.monotonic()
+        """Take what the thread has read since the last tick; the verdicts that ask to stop something.
+
+        Pauses are kept in `pausing`.
+        """
+        if processes.keys() - self._sampler.processes.keys():
+            self._sampler.processes = dict(processes)
+            self._sampler.look_now()  # a trial that has just begun shall not wait for a slow interval
+        self._sampler.processes = dict(processes)
         verdicts: list[Verdict] = []
-        for watched in self._watched:
-            if now < watched.due:
-                continue
-            readings = self._call(watched, lambda m=watched.monitor: list(m.sample(processes)))  # type: ignore[misc]
-            if readings is None:
-                readings = [
-                    Reading(quantity=q, source=watched.name, unit="", value=None, reason=str(watched.failed))
-                    for q in watched.quantities
-                ]
-            for reading in readings:
-                self.latest[reading.quantity, reading.source] = reading
-                for number, summary in summaries.items():
-                    if reading.trial in (None, number):
-                        summary.add(reading)
-            verdict = self._call(watched, lambda m=watched.monitor, r=readings: m.verdict(r))  # type: ignore[misc]
-            if verdict is not None and verdict.action == "pause":
-                self.pausing[watched.name] = verdict.reason or watched.name
-            else:
-                self.pausing.pop(watched.name, None)
-                if verdict is not None and verdict.action != "go_on":
-                    verdicts.append(verdict)
-            if (
-                verdict is not None
-                and verdict.action == "go_on"
-                and verdict.reason
-                and verdict.reason not in self._told
-            ):
-                self._told.add(verdict.reason)
-                self._remarks.append(verdict.reason)
-            watched.due = time.monotonic() + max(0.05, watched.monitor.interval)
+        for sample in self._sampler.take():
+            verdict = self._heed(sample, summaries)
+            if verdict is not None:
+                verdicts.append(verdict)
+        self._expire()
         return verdicts
+
+    def _heed(self, sample: Sample, summaries: Mapping[int, HardwareSummary]) -> Verdict | None:
+        watched, readings = sample.watched, sample.readings
+        if sample.error is not None:
+            self._fail(watched, sample.error)
+            readings = self._unavailable(watched, str(watched.failed))
+        self._seen[watched.name] = self._clock()
+        for reading in readings:
+            self.latest[reading.quantity, reading.source] = reading
+            for number, summary in summaries.items():
+                if reading.trial in (None, number):
+                    summary.add(reading)
+        if watched.hung:
+            return None
+        verdict = self._call(watched, lambda: watched.monitor.verdict(readings))
+        if verdict is not None and verdict.action == "pause":
+            self.pausing[watched.name] = verdict.reason or watched.name
+            return None
+        self.pausing.pop(watched.name, None)
+        if verdict is None or verdict.action != "go_on":
+            return verdict
+        if verdict.reason and verdict.reason not in self._told:
+            self._told.add(verdict.reason)
+            self._remarks.append(verdict.reason)
+        return None
+
+    def _expire(self) -> None:
+        """A reading that is not renewed is none."""
+        now = self._clock()
+        for watched in self._watched:
+            seen = self._seen.get(watched.name)
+            if seen is None or watched.failed or now - seen < STALE_AFTER + 3 * max(2.0, watched.monitor.interval):
+                continue
+            self._seen[watched.name] = now
+            for reading in self._unavailable(watched, f"no reading for {now - seen:.0f} s"):
+                self.latest[reading.quantity, reading.source] = reading
+
+    def _unavailable(self, watched: Watched, reason: str) -> list[Reading]:
+        """What stands in the place of all readings of a monitor."""
+        old = [reading for (quantity, _), reading in self.latest.items() if quantity in watched.quantities]
+        missing = set(watched.quantities) - {reading.quantity for reading in old}
+        return [evolve(reading, value=None, reason=reason) for reading in old] + [
+            Reading(quantity=quantity, source=watched.name, unit="", value=None, reason=reason)
+            for quantity in sorted(missing)
+        ]
 
     def take_failures(self) -> list[str]:
         """Which monitors raised for the first time since the last call."""
@@ -184,47 +215,53 @@ class Monitors:
     def texts(self) -> dict[str, str]:
         """Memory and temperature for a status line, in words also where there is no number."""
         memory = self._largest("process_memory")
-        temperature = self._largest("temperature")
+        temperature = self._largest("temperature") or self._largest("thermal_pressure")
         return {
             "memory": memory.text if memory else "not watched",
             "temperature": temperature.text if temperature else "not watched",
         }
 
-    def write_csv(self, path: Path) -> None:
-        """Append the latest readings, at most every ten seconds.
+    def write(self, folder: StudyFolder) -> None:
+        """Every ten seconds a row of `hardware.csv`, and all readings as `hardware.json` for `scalecore status`.
 
-        An empty cell is an unavailable reading, never a number.
+        A disk that is full is told once: readings are worth less than trials.
         """
-        now = time.monotonic()
-        if not self._watched or now < self._csv_due:
+        now = self._clock()
+        if not self.latest or now < self._write_due:
             return
-        self._csv_due = now + CSV_EVERY
-        row: dict[str, Any] = {"timestamp": utc_now()}
-        for column in CSV_COLUMNS[1:]:
-            reading = self._largest(_QUANTITY_OF_COLUMN.get(column, column))
-            row[column] = "" if reading is None or reading.value is None else f"{reading.value:g}"
-        row["temperature_sensors"] = ";".join(
-            f"{source}={reading.value:g}"
-            for (quantity, source), reading in sorted(self.latest.items())
-            if quantity == "temperature" and reading.value is not None
-        )
-        new = not path.exists()
-        with path.open("a", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, CSV_COLUMNS)
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
+        self._write_due = now + WRITE_EVERY
+        readings = list(self.latest.values())
+        shown = {"time": utc_now(), "readings": [_shown(reading) for reading in readings], "texts": self.texts()}
+        try:
+            append_readings(folder.hardware, readings)
+            write_json(folder.readings, shown, durable=False)
+        except OSError as error:
+            text = f"readings of the monitors cannot be written: {error}"
+            if text not in self._told:
+                self._told.add(text)
+                self._remarks.append(text)
 
     def _largest(self, quantity: str) -> Reading | None:
         readings = [reading for (name, _), reading in self.latest.items() if name == quantity]
         known = [reading for reading in readings if reading.value is not None]
         return max(known, key=lambda r: r.value or 0.0) if known else next(iter(readings), None)
 
-    def _call(self, watched: _Watched, function: Callable[[], Result]) -> Result | None:
-        try:
-            return function()
-        except Exception as error:
-            if watched.failed is None:
-                watched.failed = f"monitor {watched.name!r} raised {type(error).__name__}: {error}"
-                self._failures.append(f"{watched.failed}; its readings count as unavailable")
-            return None
+    def _call(self, watched: Watched, function: Callable[[], Result]) -> Result | None:
+        with watched.held() as mine:
+            if not mine:
+                return None
+            try:
+                return function()
+            except Exception as error:
+                self._fail(watched, error)
+                return None
+
+    def _fail(self, watched: Watched, error: Exception) -> None:
+        if watched.failed is None:
+            watched.failed = f"monitor {watched.name!r} raised {type(error).__name__}: {error}"
+            self._failures.append(f"{watched.failed}; its readings count as unavailable")
+
+
+def _shown(reading: Reading) -> dict[str, Any]:
+    kept = ("quantity", "source", "unit", "value", "reason", "trial")
+    return {name: getattr(reading, name) for name in kept} | {"text": reading.text}

@@ -55,6 +55,11 @@ class StudyFolder:
         return self.path / "predictions" / f"trial_{number:04d}.npz"
 
     @property
+    def readings(self) -> Path:
+        """The latest readings of the monitors."""
+        return self.path / "hardware.json"
+
+    @property
     def attempts(self) -> Path:
         return self.path / "attempts"
 

@@ -129,7 +129,8 @@ def _flags(plan: Plan, result: Mapping[str, Any], running: RunningTrial) -> list
         )
         flags.append({"guard": "G01", "kind": "too_good", "text": text})
     for quantity, reason in running.summary.reasons.items():
-        if quantity == "temperature" and quantity not in running.summary.values:
+        known = quantity in running.summary.values or quantity in running.summary.unguarded
+        if quantity == "temperature" and not known:
             flags.append({"guard": "G41", "kind": "unavailable", "text": f"temperature unavailable: {reason}"})
     if result.get("unread"):
         flags.append({"guard": "G03", "kind": "unread", "text": f"never read: {', '.join(result['unread'])}"})

@@ -7,7 +7,7 @@ from typing import Any
 
 from scalecore import texts
 from scalecore.execution.folder import AttemptFolder
-from scalecore.files import plain
+from scalecore.files import plain, read_json
 from scalecore.study.estimate import seconds_left
 from scalecore.study.explain import explain_lines, explain_search
 from scalecore.study.journal import read_journal
@@ -48,6 +48,7 @@ def study_status(folder: StudyFolder) -> dict[str, Any]:
             else {"number": best.number, "value": best.value, "shape": texts.shape(best.architecture)},
             "unfinished": [_unfinished(folder, state, number) for number in (t.number for t in state.unfinished)],
             "seconds_left": seconds_left(state.counted, total=state.total, slots=1, running=[]) if records else None,
+            "hardware": _hardware(folder) if runner is not None else None,
             "degraded": state.degraded,
         }
     )
@@ -76,11 +77,19 @@ def status_lines(status: Mapping[str, Any]) -> list[str]:
         lines.append(f"time left: about {texts.duration(status['seconds_left'])}")
     if status["left_out"]:
         lines.append(f"further trials, of an earlier grid or space, that do not count: {len(status['left_out'])}")
+    if status["hardware"]:
+        lines.append("hardware: " + ", ".join(f"{name} {text}" for name, text in status["hardware"]["texts"].items()))
     if status["search"]:
         lines += explain_lines(status["search"])
     lines += [f"degraded: {text}" for text in status["degraded"]]
     lines.append(f"folder: {status['folder']}")
     return lines
+
+
+def _hardware(folder: StudyFolder) -> dict[str, Any] | None:
+    """The latest readings, those without a number with the reason; None before the first."""
+    found = read_json(folder.readings)
+    return found if isinstance(found, dict) else None
 
 
 def _state(state: StudyState, runner: Mapping[str, Any] | None) -> str:

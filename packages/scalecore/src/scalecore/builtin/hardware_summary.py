@@ -1,0 +1,58 @@
+"""What the machine did while the trials of a study ran, from their records: in numbers, or else in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scalecore import texts
+from scalecore.trials import StudyView
+
+__all__ = ["hardware_rows", "hardware_table"]
+
+BYTES = ("memory", "disk_free", "swap_used", "gpu_memory")
+NO_MONITOR = "no hardware monitor was active: nothing was watched"
+
+
+def hardware_rows(study: StudyView) -> dict[str, Any]:
+    """By quantity: smallest, mean and largest reading over all trials that ran, or why there was none.
+
+    The mean is that of the readings, not of the trials. A study without monitors says that nothing was watched.
+    """
+    rows: dict[str, Any] = {}
+    for record in study.trials:
+        for quantity, found in record.hardware.items():
+            if not isinstance(found, dict) or ("mean" not in found and "unavailable" not in found):
+                continue
+            row = rows.setdefault(quantity, {"min": None, "mean": None, "max": None, "samples": 0, "unavailable": None})
+            if "unavailable" in found:
+                row["unavailable"] = found["unavailable"]
+                continue
+            total = row["samples"] + found["samples"]
+            row["mean"] = ((row["mean"] or 0.0) * row["samples"] + found["mean"] * found["samples"]) / total
+            row["min"] = found["min"] if row["min"] is None else min(row["min"], found["min"])
+            row["max"] = found["max"] if row["max"] is None else max(row["max"], found["max"])
+            row["samples"] = total
+            if found.get("missed"):
+                row["unavailable"] = found["last_reason"]
+    return rows
+
+
+def hardware_table(rows: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows for people: a quantity without a single number says `unavailable` with the reason."""
+    table = []
+    for quantity, row in sorted(rows.items()):
+        shown = {name: _text(quantity, row[name]) for name in ("min", "mean", "max")}
+        note = row["unavailable"] or ""
+        if row["samples"] == 0:
+            note = f"unavailable ({row['unavailable']})"
+        elif row["unavailable"]:
+            note = f"at times unavailable ({row['unavailable']})"
+        table.append({"reading": quantity, **shown, "note": note})
+    return table
+
+
+def _text(quantity: str, value: float | None) -> str | float | None:
+    if value is None:
+        return None
+    in_bytes = any(part in quantity for part in BYTES) and quantity != "memory_pressure"
+    return texts.size(int(value)) if in_bytes else value
