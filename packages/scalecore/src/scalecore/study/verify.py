@@ -171,12 +171,12 @@ def _unfinished(folder: StudyFolder, state: StudyState) -> Iterator[Check]:
     if state.end in ENDED and numbers:
         text = f"the study ended as {state.end}, and trial {', '.join(map(str, numbers))} has no end"
         yield Check(level="wrong", subject="end", message=text)
-    elif state.end is StudyEnd.COMPLETED and len(state.records) < state.total:
-        text = f"the study ended as completed with {len(state.records)} of {state.total} trials"
+    elif state.end is StudyEnd.COMPLETED and len(state.counted) < state.total:
+        text = f"the study ended as completed with {len(state.counted)} of {state.total} trials"
         yield Check(level="wrong", subject="end", message=text)
     elif state.end in ENDED:
-        yield Check(level="ok", subject="end", message=f"{state.end}, {len(state.records)} of {state.total} trials")
+        yield Check(level="ok", subject="end", message=f"{state.end}, {len(state.counted)} of {state.total} trials")
     else:
         how = f"the last run ended as {state.end}" if state.end else "the last run was killed"
-        text = f"{how}, {len(state.records)} of {state.total} trials are finished; `scalecore run` continues it"
+        text = f"{how}, {len(state.counted)} of {state.total} trials are finished; `scalecore run` continues it"
         yield Check(level="note", subject="end", message=text)
