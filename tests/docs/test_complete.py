@@ -145,7 +145,7 @@ def test_packages_have_readme_and_changelog() -> None:
         assert version is not None, package
         assert (package / "README.md").exists()
         headings = re.findall(r"^## (\S+)", (package / "CHANGELOG.md").read_text(), re.MULTILINE)
-        assert headings[0] == version[1], package
+        assert headings[headings[0] == "Unreleased"] == version[1], package
 
 
 def test_no_page_names_a_place_of_this_machine() -> None:

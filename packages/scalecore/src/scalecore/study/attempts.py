@@ -12,6 +12,7 @@ from attrs import define, field, frozen
 from scalecore.execution.folder import AttemptFolder, AttemptStatus
 from scalecore.files import read_json
 from scalecore.study.hardware import HardwareSummary
+from scalecore.study.pace import Pace
 from scalecore.study.plan import Plan
 from scalecore.study.state import AskedTrial
 from scalecore.training.failures import crash_signal
@@ -63,6 +64,7 @@ class RunningTrial:
     memory_limit: int | None = None
     started: float = field(factory=time.monotonic)
     summary: HardwareSummary = field(factory=HardwareSummary)
+    pace: Pace = field(factory=Pace)
     pid: int | None = None
     epochs_seen: int = 0
     progress: Mapping[str, Any] = field(factory=dict)

@@ -20,6 +20,7 @@ from scalecore.study.continuation import restored_today
 from scalecore.study.control import StopRequests
 from scalecore.study.dispatch import Dispatcher, DoesNotFit
 from scalecore.study.estimate import seconds_left
+from scalecore.study.forecast import forecast
 from scalecore.study.intake import next_trial
 from scalecore.study.outcome import build_record, unstarted_record
 from scalecore.study.predictions import keep_predictions
@@ -234,9 +235,17 @@ class Driver:
         for reading in self.plan.monitors.latest.values():
             if reading.trial is None:
                 running.summary.add(reading)
+        running.pace.expected = self._seconds_per_step(asked)
         self._set_running([*self.running, running])
         self.session.tell(lambda logger: logger.trial_started(asked.number, asked.proposal, self.session.view()))
         return True
+
+    def _seconds_per_step(self, asked: AskedTrial) -> float | None:
+        """What the finished trials suggest, evaluation included; None before the first."""
+        windows, shape = self.plan.data.parts["train"]["windows"], asked.proposal.architecture
+        found = forecast([shape], self.state.records, windows=windows, epochs=1)["seconds"][shape.id]
+        steps = -(-windows // self.plan.resolved.experiment.training.effective_batch)
+        return None if found is None else float(found) / steps
 
     # --- while trials run -------------------------------------------------------------------------------------------
 
@@ -244,6 +253,8 @@ class Driver:
         running.look()
         self._say_containment(running)
         self._pass_epochs(running)
+        if text := running.pace.look(running.progress, now=time.monotonic()):
+            self.session.message("warning", f"trial {running.asked.number}: {text} [G43]")
         idle = time.monotonic() - running.changed
         if idle > self.settings.hang_after and running.cut is None:
             self._kill(running, ("hung", f"no step for {idle:.0f} s (execution.hang_after) [G45]"))

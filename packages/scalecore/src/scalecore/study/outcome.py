@@ -110,6 +110,7 @@ def unstarted_record(plan: Plan, asked: AskedTrial, *, state: TrialState, reason
 
 def _flags(plan: Plan, result: Mapping[str, Any], running: RunningTrial) -> list[dict[str, str]]:
     flags = [{"guard": "G44", "kind": "warning", "text": text} for text in result.get("warnings") or ()]
+    flags += [{"guard": "G43", "kind": "slow", "text": text} for text in running.pace.flags]
     best = result.get("best")
     if not best:
         return flags
