@@ -416,10 +416,23 @@ def test_g11_a_head_of_the_wrong_size_is_refused(study: Study) -> None:
     assert "[G11]" in message
 
 
+def test_g36_a_diverged_trial_has_a_reason_and_no_value(study: Study) -> None:
+    """A loss that turns NaN in the second epoch ends the trial; the curve up to there is all that is kept of it."""
+    with_model(study, wrapped("return self.net(x) * (1.0 if self.calls < 16 else float('nan'))"))
+    done = study.run("search.trials=1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    record = study.finished()[0]
+    assert record["state"] == "diverged"
+    assert record["reason"].startswith("training loss is nan in epoch 2, step ")
+    assert [record[name] for name in ("value", "best", "last", "predictions")] == [None] * 4
+    assert [line["epoch"] for line in record["learning_curve"]] == [1]
+    assert study.json("tiny_none_best.json")["best_trial"] is None
+
+
 def test_g23_an_objective_that_is_not_measured_is_refused(study: Study) -> None:
     """Found on the smoke step; the message lists what the task measures."""
     message = refused(study, "objective.metric=sharpe", code=5)
-    assert "objective.metric: 'sharpe' is not measured; the task binary gives accuracy, auc, f1, precision" in message
+    assert "objective.metric: 'sharpe' is not measured; the task binary gives accuracy, auc, brier, f1" in message
     assert "[G23]" in message
     assert study.finished() == {}
 

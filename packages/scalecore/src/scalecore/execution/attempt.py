@@ -20,7 +20,7 @@ from scalecore.training.evaluated import write_best
 from scalecore.training.hyperparameters import Hyperparameters
 from scalecore.training.intervals import metric_intervals
 from scalecore.training.tasks import task_named
-from scalecore.training.trainer import Trainer, TrainingPlan
+from scalecore.training.trainer import Diverged, Trainer, TrainingPlan
 from scalecore.training.weights import KeepBest
 
 __all__ = ["run_attempt"]
@@ -62,20 +62,25 @@ def run_attempt(spec: Mapping[str, Any], monitor: AttemptMonitor) -> dict[str, A
     if spec.get("keep_weights"):
         earlier = [Path(folder) for folder in spec["resume_from"]]
         keeper = KeepBest(monitor, trainer, folder=monitor.folder.path, earlier=earlier)
-    ended = trainer.run(keeper or monitor)
-    progress = trainer.progress
-    if progress.best is not None and trainer.best_logits_NC is not None:
+    reason, ended = None, "diverged"
+    try:
+        ended = trainer.run(keeper or monitor)
+    except Diverged as diverged:
+        # A state with a reason: what was measured before is its learning curve, and no result (guard G36).
+        reason = str(diverged)
+    progress, judged = trainer.progress, ended in ("completed", "pruned")
+    if judged and progress.best is not None and trainer.best_logits_NC is not None:
         progress.best["intervals"] = metric_intervals(
             trainer.task, trainer.best_logits_NC, trainer.validation.labels.cpu(), overlap=spec["label_overlap"]
         )
     return setup | {
         "state": ended,
-        "reason": None,
-        "value": trainer.value(),
-        "best": progress.best,
-        "last": trainer.last,
+        "reason": reason,
+        "value": trainer.value() if judged else None,
+        "best": progress.best if judged else None,
+        "last": trainer.last if judged else None,
         "learning_curve": progress.curve,
-        "predictions": write_best(trainer, Path(spec["data"]), monitor.folder.predictions),
+        "predictions": write_best(trainer, Path(spec["data"]), monitor.folder.predictions) if judged else None,
         "steps": progress.total_steps,
         "steps_here": progress.total_steps - began_at,
         "epochs_ended": progress.epoch - 1,

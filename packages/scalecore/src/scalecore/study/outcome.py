@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scalecore.files import utc_now
 from scalecore.study.attempts import AttemptEnd, RunningTrial
+from scalecore.study.flags import suspicions
 from scalecore.study.plan import Plan
 from scalecore.study.quarantine import quarantine_flag
 from scalecore.study.state import AskedTrial
@@ -22,16 +23,20 @@ STATE_OF = {
     "out_of_memory": TrialState.OUT_OF_MEMORY,
     "hung": TrialState.TIMED_OUT,
 }
-COLLAPSED_SPREAD = 0.01
-"""Predictions that spread less than this share of the labels' own standard deviation are one constant."""
-LEAK_SHARE = 0.5
-"""A validation loss below this share of the constant prior's is better than this kind of data allows, until proven."""
 
 
 def build_record(
-    plan: Plan, running: RunningTrial, end: AttemptEnd, *, predictions: Mapping[str, Any] | None = None
+    plan: Plan,
+    running: RunningTrial,
+    end: AttemptEnd,
+    *,
+    predictions: Mapping[str, Any] | None = None,
+    earlier: Sequence[TrialRecord] = (),
 ) -> TrialRecord:
-    """The record of a trial whose last attempt has just ended; `predictions` tells where its logits are kept."""
+    """The record of a trial whose last attempt has just ended; `predictions` tells where its logits are kept.
+
+    `earlier` are the study's finished trials: two that measure the same to the last digit are suspicious.
+    """
     asked, result = running.asked, end.result or {}
     state = STATE_OF.get(end.kind, TrialState.FAILED)
     value = result.get("value") if state in (TrialState.COMPLETED, TrialState.PRUNED) else None
@@ -76,7 +81,7 @@ def build_record(
         hardware=running.summary.plain() | {"pauses": {"count": result.get("pauses") or 0}},
         attempts=[_attempt_summary(a) for a in asked.attempts],
         resumptions=sum(1 for a in asked.attempts if a.get("resumes")),
-        flags=[*plan.data.flags, *_flags(plan, result, running), *_quarantine(state, running)],
+        flags=[*plan.data.flags, *_flags(plan, result, running, earlier), *_quarantine(state, running)],
         versions={
             **plan.companions,
             **plan.versions,
@@ -108,27 +113,18 @@ def unstarted_record(plan: Plan, asked: AskedTrial, *, state: TrialState, reason
     )
 
 
-def _flags(plan: Plan, result: Mapping[str, Any], running: RunningTrial) -> list[dict[str, str]]:
+def _flags(
+    plan: Plan, result: Mapping[str, Any], running: RunningTrial, earlier: Sequence[TrialRecord]
+) -> list[dict[str, str]]:
     flags = [{"guard": "G44", "kind": "warning", "text": text} for text in result.get("warnings") or ()]
     flags += [{"guard": "G43", "kind": "slow", "text": text} for text in running.pace.flags]
     best = result.get("best")
     if not best:
         return flags
-    spread = _label_spread(plan)
-    predictions = best.get("predictions") or {}
-    if spread and predictions.get("std") is not None and predictions["std"] < COLLAPSED_SPREAD * spread:
-        text = (
-            f"predicts a constant: its outputs lie between {predictions['min']:.4f} and {predictions['max']:.4f} "
-            f"at the best epoch, while the labels' standard deviation is {spread:.4f}"
-        )
-        flags.append({"guard": "G09", "kind": "collapsed", "text": text})
-    floor = plan.data.parts["val"]["prior_loss"]
-    if floor and best.get("val_loss") is not None and best["val_loss"] < LEAK_SHARE * floor:
-        text = (
-            f"validation loss {best['val_loss']:.4f} is far below the constant prior's {floor:.4f}: "
-            "look for a leak in the features"
-        )
-        flags.append({"guard": "G01", "kind": "too_good", "text": text})
+    flags += suspicions(best, data=plan.data, earlier=earlier)
+    if plan.loss["kind"] == "soft_auc" and running.micro_batch < plan.resolved.experiment.training.effective_batch:
+        text = f"soft_auc saw pairs within micro-batches of {running.micro_batch} only: its result depends on them"
+        flags.append({"guard": "G40", "kind": "micro_batch", "text": text})
     for quantity, reason in running.summary.reasons.items():
         known = quantity in running.summary.values or quantity in running.summary.unguarded
         if quantity == "temperature" and not known:
@@ -153,15 +149,6 @@ def _data_summary(plan: Plan) -> dict[str, Any]:
     kept = ("name", "fingerprint", "target", "split", "features", "context", "prior", "normalise")
     drift = [row for row in plan.data.drift if row["strong"]]
     return {key: data[key] for key in kept} | {"strong_drift": drift}
-
-
-def _label_spread(plan: Plan) -> float:
-    """Standard deviation of the validation labels; for classes that of the most frequent one's indicator."""
-    part = plan.data.parts["val"]
-    if plan.data.task == "forecast":
-        return math.sqrt(part["entropy"])  # for a forecast the variance
-    share = max(part["classes"]) / part["windows"]
-    return math.sqrt(share * (1 - share))
 
 
 def _attempt_summary(attempt: Mapping[str, Any]) -> dict[str, Any]:

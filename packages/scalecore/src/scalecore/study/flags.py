@@ -1,0 +1,90 @@
+"""What makes the numbers of a trial suspicious: flags that are stored with its record and shown in reports."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from scalecore.data.description import DataDescription
+from scalecore.trials import TrialRecord, TrialState
+
+__all__ = ["suspicions"]
+
+COLLAPSED_SPREAD = 0.01
+"""Predictions that spread less than this share of the labels' own standard deviation are one constant."""
+LEAK_SHARE = 0.5
+"""A validation loss below this share of the constant prior's is better than this kind of data allows, until proven."""
+COMPARED = ("val_loss", "accuracy", "auc", "brier", "mae", "rmse")
+
+
+def suspicions(
+    best: Mapping[str, Any], *, data: DataDescription, earlier: Sequence[TrialRecord]
+) -> list[dict[str, str]]:
+    """Flags of a best epoch: a constant, one class for every window, the very numbers of another trial (guard G09), or
+    a loss that such data do not allow (G01). `earlier` are the study's finished trials.
+    """
+    found = [_collapsed(best, data), _one_class(best), _identical(best, earlier), _too_good(best, data)]
+    return [flag for flag in found if flag is not None]
+
+
+def _collapsed(best: Mapping[str, Any], data: DataDescription) -> dict[str, str] | None:
+    spread, predictions = _label_spread(data), best.get("predictions") or {}
+    if not spread or predictions.get("std") is None or predictions["std"] >= COLLAPSED_SPREAD * spread:
+        return None
+    text = (
+        f"predicts a constant: its outputs lie between {predictions['min']:.4f} and {predictions['max']:.4f} "
+        f"at the best epoch, while the labels' standard deviation is {spread:.4f}"
+    )
+    return {"guard": "G09", "kind": "collapsed", "text": text}
+
+
+def _one_class(best: Mapping[str, Any]) -> dict[str, str] | None:
+    """No collapse: where one class is rare, honest probabilities may all lie on one side of a half."""
+    matrix = best.get("confusion_matrix")
+    if matrix is None:
+        return None
+    if isinstance(matrix, Mapping):
+        matrix = [[matrix["tn"], matrix["fp"]], [matrix["fn"], matrix["tp"]]]
+    predicted = [number for number, column in enumerate(zip(*matrix, strict=True)) if sum(column)]
+    if len(predicted) != 1:
+        return None
+    text = (
+        f"predicts class {predicted[0]} for every window at the best epoch: its accuracy of {best['accuracy']:.4f} is "
+        "that class's share of the labels"
+    )
+    return {"guard": "G09", "kind": "one_class", "text": text}
+
+
+def _identical(best: Mapping[str, Any], earlier: Sequence[TrialRecord]) -> dict[str, str] | None:
+    numbers = [best.get(name) for name in COMPARED]
+    for record in earlier:
+        if record.state is not TrialState.COMPLETED or record.best is None:
+            continue
+        if [record.best.get(name) for name in COMPARED] == numbers:
+            text = (
+                f"all metrics equal those of trial {record.number} to the last digit: what the two differ in does not "
+                "act, or both predict a constant"
+            )
+            return {"guard": "G09", "kind": "identical", "text": text}
+    return None
+
+
+def _too_good(best: Mapping[str, Any], data: DataDescription) -> dict[str, str] | None:
+    floor = data.parts["val"]["prior_loss"]
+    if not floor or best.get("val_loss") is None or best["val_loss"] >= LEAK_SHARE * floor:
+        return None
+    text = (
+        f"validation loss {best['val_loss']:.4f} is far below the constant prior's {floor:.4f}: "
+        "look for a leak in the features"
+    )
+    return {"guard": "G01", "kind": "too_good", "text": text}
+
+
+def _label_spread(data: DataDescription) -> float:
+    """Standard deviation of the validation labels; for classes that of the most frequent one's indicator."""
+    part = data.parts["val"]
+    if data.task == "forecast":
+        return math.sqrt(part["entropy"])  # for a forecast the variance
+    share = max(part["classes"]) / part["windows"]
+    return math.sqrt(share * (1 - share))

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from scalecore.data.description import DataDescription
+from scalecore.space import Architecture
+from scalecore.study.flags import suspicions
+from scalecore.trials import Origin, TrialRecord, TrialState
+
+
+def data(task: str = "binary") -> DataDescription:
+    """A validation part of 100 windows, 30 of them positive; its prior costs 0.61."""
+    part = {"windows": 100, "classes": [70, 30], "prior_loss": 0.61, "entropy": 0.04}
+    fields: dict[str, Any] = dict.fromkeys(("name", "first", "last", "fingerprint"), "x")
+    fields |= {name: [] for name in ("features", "base_rates_per_year", "drift", "baselines", "flags")}
+    fields |= dict.fromkeys(("context", "look_back", "outputs", "rows", "base_rate", "prior"), 1)
+    fields |= {"task": task, "target": {}, "normalise": {}, "split": {"parts": {"val": part}}}
+    return DataDescription(**fields)
+
+
+def best(**changes: Any) -> dict[str, Any]:
+    return {
+        "val_loss": 0.6,
+        "accuracy": 0.72,
+        "auc": 0.58,
+        "brier": 0.2,
+        "confusion_matrix": {"tn": 68, "fp": 2, "fn": 26, "tp": 4},
+        "predictions": {"min": 0.2, "max": 0.6, "std": 0.05},
+        **changes,
+    }
+
+
+def record(number: int, *, state: TrialState = TrialState.COMPLETED, **changes: Any) -> TrialRecord:
+    return TrialRecord(
+        number=number,
+        hash=str(number),
+        seed=number,
+        state=state,
+        reason=None,
+        value=0.6,
+        origin=Origin(kind="sampled"),
+        architecture=Architecture(values={}, num_parameters=1, flops=1),
+        hyperparameters={},
+        best=best(**changes),
+    )
+
+
+def flags(found: dict[str, Any], *earlier: TrialRecord, task: str = "binary") -> list[tuple[str, str]]:
+    return [(flag["guard"], flag["kind"]) for flag in suspicions(found, data=data(task), earlier=earlier)]
+
+
+def test_g09_a_healthy_trial_has_no_flag() -> None:
+    """Spread, both classes, its own numbers, a loss that such data allow."""
+    assert flags(best(), record(0, val_loss=0.61)) == []
+
+
+def test_g09_a_constant_is_collapsed() -> None:
+    """Predictions that hardly spread beside the labels; of a forecast beside the labels' own deviation."""
+    constant = {"min": 0.299, "max": 0.301, "std": 0.0004}
+    assert flags(best(predictions=constant)) == [("G09", "collapsed")]
+    assert flags({"val_loss": 0.6, "mae": 0.1, "predictions": constant}, task="forecast") == [("G09", "collapsed")]
+    spread = {"min": 0.2, "max": 0.4, "std": 0.01}
+    assert flags({"val_loss": 0.6, "mae": 0.1, "predictions": spread}, task="forecast") == []
+
+
+@pytest.mark.parametrize(
+    "matrix", [{"tn": 70, "fp": 0, "fn": 30, "tp": 0}, [[0, 70, 0], [0, 20, 0], [0, 10, 0]]], ids=["binary", "classes"]
+)
+def test_g09_one_class_for_every_window_is_told(matrix: Any) -> None:
+    """Its accuracy is the base rate's; that alone is no collapse."""
+    assert flags(best(confusion_matrix=matrix)) == [("G09", "one_class")]
+
+
+def test_g09_identical_metrics_in_two_trials_are_told() -> None:
+    """Equal to the last digit: the earlier trial is named. A failed trial's numbers do not count."""
+    assert flags(best(), record(0, val_loss=0.7), record(3)) == [("G09", "identical")]
+    (flag,) = suspicions(best(), data=data(), earlier=[record(3)])
+    assert flag["text"] == (
+        "all metrics equal those of trial 3 to the last digit: what the two differ in does not act, or both predict a "
+        "constant"
+    )
+    assert flags(best(), record(3, state=TrialState.PRUNED)) == []
+    assert flags(best(), record(3, val_loss=0.6000000001)) == []
+
+
+def test_g01_a_loss_that_the_base_rate_does_not_allow_is_told() -> None:
+    """Below half of what the constant prior costs."""
+    assert flags(best(val_loss=0.3)) == [("G01", "too_good")]
