@@ -164,3 +164,26 @@ def test_a_second_try_that_the_driver_calls_a_duplicate_is_given_up(make: Callab
     assert strategy.ask(1).origin.label == strategy.planned()[0].origin.label
     strategy.tell(1, Outcome(state=TrialState.FAILED, duplicate_of=0))
     assert strategy.ask(1).origin.label == strategy.planned()[1].origin.label
+
+
+def test_maximin_spreads_over_the_feasible_architectures(make: Callable[..., Any]) -> None:
+    """The first is in the middle, the next are far apart; all are feasible and at the middles of the parameters."""
+    strategy = make(options={"forced": "maximin", "maximin_trials": 6})
+    planned = strategy.planned()
+    assert [proposal.origin.label for proposal in planned] == [f"maximin:{n}" for n in range(1, 7)]
+    assert planned[0].origin.reason == "an architecture in the middle"
+    assert planned[1].origin.reason == "an architecture far from those before it"
+    depths = [proposal.architecture.values["n_layers"] for proposal in planned]
+    assert min(depths) <= 3
+    assert max(depths) >= 32
+    assert len({proposal.architecture.id for proposal in planned}) == 6
+    assert [strategy.ask(number).origin.kind for number in range(7)] == ["forced"] * 6 + ["startup"]
+
+
+def test_designs_are_merged_where_they_meet(make: Callable[..., Any]) -> None:
+    """With both, one architecture is one trial that carries both labels."""
+    both = make(options={"forced": ["extremes", "maximin"], "maximin_trials": 40}).planned()
+    assert len({proposal.architecture.id for proposal in both}) == len(both) < 46
+    shared = [proposal for proposal in both if "min+maximin:" in (proposal.origin.label or "")]
+    assert shared
+    assert "; an architecture" in (shared[0].origin.reason or "")

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from optuna.trial import TrialState as OptunaState
 
-from scalecore.trials import Outcome, RestoredTrial, TrialState
+from scalecore.trials import Outcome, Proposal, RestoredTrial, TrialState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MEDIAN = {"forced": "none", "pruner": "median", "prune_after": 4}
+MEDIAN = {"forced": "none", "pruner": "median", "prune_after": 4, "prune_strata": 1}
 
 
 def run(strategy: Any, number: int, *, level: float, epochs: int = 8) -> list[bool]:
@@ -92,3 +94,104 @@ def test_a_restored_study_prunes_as_before(make: Callable[..., Any]) -> None:
     assert strategy.study.trials[4].intermediate_values == dict.fromkeys(range(1, 9), 0.5)
     assert run(strategy, 5, level=0.8) == [False] * 8
     assert run(strategy, 6, level=1.0) == [False, False, False, True]
+
+
+def deep_and_shallow(strategy: Any) -> tuple[list[int], list[int]]:
+    """Numbers of the first eighteen trials in the deepest and in the shallowest third."""
+    classes: dict[bool, list[int]] = {True: [], False: []}
+    for number in range(24):
+        depth = strategy.ask(number).architecture.values["n_layers"]
+        if depth >= 16 or depth <= 4:
+            classes[depth >= 16].append(number)
+    return classes[True], classes[False]
+
+
+def test_trials_are_compared_within_their_class_of_depth(make: Callable[..., Any]) -> None:
+    """Deep networks that start slowly are not measured by shallow ones; with one class they are."""
+    for strata, expected in ((3, False), (1, True)):
+        strategy = make(options={**MEDIAN, "prune_strata": strata, "inner": "random", "startup_trials": 24})
+        deep, shallow = deep_and_shallow(strategy)
+        assert min(len(deep), len(shallow)) >= 6
+        for number in shallow[:6]:
+            strategy.should_prune(number, epoch=4, value=0.2)
+            strategy.tell(number, Outcome(state=TrialState.COMPLETED, value=0.2))
+        assert strategy.should_prune(deep[0], epoch=4, value=0.9) is expected
+
+
+def course(strategy: Any, number: int, values: list[float]) -> int | None:
+    """Train a trial whose objective takes these values; the epoch at which it was pruned, or None."""
+    strategy.ask(number)
+    for epoch, value in enumerate(values, start=1):
+        if strategy.should_prune(number, epoch=epoch, value=value):
+            strategy.tell(number, Outcome(state=TrialState.PRUNED, value=min(values[:epoch])))
+            return epoch
+    strategy.tell(number, Outcome(state=TrialState.COMPLETED, value=min(values)))
+    return None
+
+
+PRUNERS: dict[str, dict[str, Any]] = {
+    "median": {},
+    "hyperband": {},
+    "patient": {"prune_patience": 3},
+    "wilcoxon": {},
+}
+
+
+@pytest.mark.parametrize("pruner", PRUNERS)
+def test_every_pruner_ends_bad_trials_but_never_before_its_epoch(make: Callable[..., Any], pruner: str) -> None:
+    """Good trials run to their end; of bad ones some are ended, all of them late enough."""
+    settings = {"forced": "none", "pruner": pruner, "prune_after": 5, "prune_strata": 1, **PRUNERS[pruner]}
+    strategy = make(options=settings)
+    # No two differences are equal: ties make the signed-rank test slow.
+    ends = [
+        course(strategy, number, [level + 0.01 * math.sin(epoch * (number + 2)) for epoch in range(40)])
+        for number, level in enumerate([0.5] * 6 + [0.9, 0.1, 0.95, 0.97, 0.98, 0.99])
+    ]
+    assert ends[7] is None
+    ended = [epoch for epoch in ends[8:] if epoch is not None]
+    assert ended
+    assert min(ended) >= 5
+
+
+@pytest.mark.parametrize("pruner", PRUNERS)
+def test_a_restored_study_prunes_like_the_uninterrupted_one(make: Callable[..., Any], pruner: str) -> None:
+    """One trial at a time: brackets, rungs and medians are the same after a restart."""
+    settings = {"forced": "none", "pruner": pruner, "prune_after": 3, "prune_strata": 2, **PRUNERS[pruner]}
+    levels = [((13 * number) % 10) / 10 for number in range(30)]
+
+    def study(restart: int | None) -> list[int | None]:
+        strategy, ends, journal = make(options=settings), [], []
+        for number, level in enumerate(levels):
+            if number == restart:
+                strategy = make(options=settings)
+                strategy.restore(journal)
+            # No two differences are equal: ties make the signed-rank test slow.
+            values = [level + 0.02 * math.sin(epoch * (number + 2)) + 0.01 * epoch for epoch in range(16)]
+            ends.append(course(strategy, number, values))
+            known = strategy._trials[number]
+            proposal = Proposal(
+                architecture=known.architecture, hyperparameters=known.hyperparameters, origin=known.origin
+            )
+            journal.append(
+                RestoredTrial(number=number, proposal=proposal, outcome=known.outcome, reports=dict(known.reports))
+            )
+        return ends
+
+    whole = study(None)
+    assert any(whole)
+    assert study(20) == whole
+
+
+def test_forced_trials_are_pruned_when_asked(make: Callable[..., Any]) -> None:
+    """`prune_forced` treats them like all others."""
+    strategy = make(
+        options={
+            **MEDIAN,
+            "forced": "extremes",
+            "extremes": ["n_heads", "n_layers", "d_model", "d_ff"],
+            "prune_forced": True,
+        }
+    )
+    planned = len(strategy.planned())
+    ends = [run(strategy, number, level=0.5 if number < 6 else 0.9) for number in range(planned)]
+    assert ends[6][-1]

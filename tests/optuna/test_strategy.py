@@ -64,7 +64,7 @@ def test_a_failed_startup_trial_is_made_up_for(make: Make) -> None:
         proposal = strategy.ask(number)
         assert proposal is not None
         kinds.append(proposal.origin.kind)
-        strategy.tell(number, Outcome(state=TrialState.DIVERGED) if number in (0, 2) else done(number / 10))
+        strategy.tell(number, Outcome(state=TrialState.FAILED) if number in (0, 2) else done(number / 10))
     assert kinds[:5] == ["startup"] * 5
     assert "startup" not in kinds[5:]
 
@@ -227,20 +227,32 @@ def test_g34_a_changed_grid_or_space_on_resume_keeps_working(
 
 
 @pytest.mark.parametrize(
-    "state", [TrialState.FAILED, TrialState.OUT_OF_MEMORY, TrialState.DIVERGED, TrialState.TIMED_OUT]
+    ("state", "options", "told", "constraints"),
+    [
+        (TrialState.FAILED, {}, OptunaState.FAIL, {}),
+        (TrialState.TIMED_OUT, {}, OptunaState.FAIL, {}),
+        (TrialState.DIVERGED, {}, OptunaState.PRUNED, {}),
+        (TrialState.DIVERGED, {"diverged": "fail"}, OptunaState.FAIL, {}),
+        (TrialState.OUT_OF_MEMORY, {}, OptunaState.PRUNED, {"memory": 1.0}),
+    ],
 )
-def test_g35_failures_are_not_values(make: Make, state: TrialState) -> None:
-    """Optuna is told FAIL, never PRUNED or a number, live as well as restored; a failure with a number is refused."""
-    strategy = make()
+def test_g35_failures_are_not_values(
+    make: Make, state: TrialState, options: dict[str, Any], told: OptunaState, constraints: dict[str, float]
+) -> None:
+    """No failure is a number, live as well as restored: memory is a constraint, divergence a penalty without one."""
+    strategy = make(options=options)
     proposal = strategy.ask(0)
     assert proposal is not None
     with pytest.raises(ValueError, match=f"trial 0: {state} with the value 0.5; a failure is a state, never a number"):
         strategy.tell(0, Outcome(state=state, value=0.5))
+    strategy.should_prune(0, epoch=1, value=0.7)
     strategy.tell(0, Outcome(state=state, reason="for a reason"))
-    again = make()
-    again.restore([RestoredTrial(number=0, proposal=proposal, outcome=Outcome(state=state))])
+    again = make(options=options)
+    again.restore([RestoredTrial(number=0, proposal=proposal, outcome=Outcome(state=state), reports={1: 0.7})])
     for study in (strategy.study, again.study):
-        assert [(trial.state, trial.values) for trial in study.trials] == [(OptunaState.FAIL, None)]
+        (trial,) = study.trials
+        assert (trial.state, trial.values, trial.intermediate_values) == (told, None, {})
+        assert trial.constraints == constraints
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), None])

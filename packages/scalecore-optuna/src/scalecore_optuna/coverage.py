@@ -16,6 +16,7 @@ from scalecore_optuna.grid import Grid, Key
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from optuna.study import Study
 
 __all__ = ["Coverage", "Settled", "Tried"]
 
@@ -33,6 +34,8 @@ class Tried:
     points: set[Point] = field(factory=set)
     at: dict[Key, list[Mapping[str, Value]]] = field(factory=dict)
     running: set[Key] = field(factory=set)
+    unfit: set[Key] = field(factory=set)
+    """Architectures that did not fit into memory: not suggested again while there is another one."""
 
     def visits_of(self, grid: Grid) -> NDArray[np.int64]:
         """How often each architecture was tried: shape [architectures]."""
@@ -44,7 +47,7 @@ class Settled:
     """Where a suggestion ended up; the rest is None where it just went to the nearest architecture.
 
     `moved_from` holds all parameters as suggested, `moved_to` those that differ now, `rule` why: `coverage`, `running`,
-    `repeat` or `variation`.
+    `memory`, `repeat` or `variation`.
     """
 
     architecture: Architecture
@@ -98,21 +101,43 @@ class Coverage:
         """
         tried = Tried()
         for values, running in trials:
-            tried.count += 1
-            architecture = self.grid.find(values)
-            if architecture is None:
-                continue
-            complete = all(name in values for name in self.space)
-            key = self.grid.key(values)
-            tried.at.setdefault(key, []).append(values if complete else {})
-            if running:
-                tried.running.add(key)
-            if complete:
-                tried.points.add(self.point(values, values))
+            self.note(tried, values)
+            if running and self.grid.find(values) is not None:
+                tried.running.add(self.grid.key(values))
         return tried
 
+    def note(self, tried: Tried, values: Mapping[str, Any]) -> None:
+        """One more trial with these parameters."""
+        tried.count += 1
+        if self.grid.find(values) is None:
+            return
+        complete = all(name in values for name in self.space)
+        tried.at.setdefault(self.grid.key(values), []).append(values if complete else {})
+        if complete:
+            tried.points.add(self.point(values, values))
+
+    def tried_in(self, study: Study) -> Tried:
+        """What an Optuna study has tried, unfinished and failed trials included; a broken constraint is no fit."""
+        trials = [trial for trial in study.get_trials(deepcopy=False) if trial.params]
+        tried = self.tried((trial.params, not trial.state.is_finished()) for trial in trials)
+        for trial in trials:
+            if any(value > 0 for value in trial.constraints.values()) and self.grid.find(trial.params) is not None:
+                tried.unfit.add(self.grid.key(trial.params))
+        return tried
+
+    def is_new(self, architecture: Architecture, hyperparameters: Mapping[str, Value], tried: Tried) -> bool:
+        """Whether the point is neither an exact nor a near repeat."""
+        if self.point(architecture.values, hyperparameters) in tried.points:
+            return False
+        earlier = tried.at.get(self.grid.key(architecture.values), ())
+        return not any(self._is_near(hyperparameters, other) for other in earlier)
+
     def exhausted(self, tried: Tried) -> bool:
-        """Whether every point was tried; never where a hyper-parameter is continuous."""
+        """Whether every point was tried of the architectures that fit; never where a hyper-parameter is continuous."""
+        if tried.unfit:
+            fit = [key for key in self.grid.keys if key not in tried.unfit]
+            inside = sum(key not in tried.unfit for key, _ in tried.points)
+            return not fit or (self._size is not None and inside * len(self.grid.keys) >= self._size * len(fit))
         return self._size is not None and len(tried.points) >= self._size
 
     def settle(self, suggestion: Mapping[str, Any], tried: Tried) -> Settled:
@@ -124,11 +149,12 @@ class Coverage:
         costs = distances + self._weight * max(0.0, 1.0 - tried.count / self._trials) * visits
         home = grid.architectures[int(np.argmin(distances))]
         running = np.array([key in tried.running for key in grid.keys])
-        order = [grid.architectures[row] for row in np.lexsort((costs, running))]
+        unfit = np.array([key in tried.unfit for key in grid.keys])
+        order = [grid.architectures[row] for row in np.lexsort((costs, running, unfit))]
         first = order[0]
         repeat = self.point(first.values, hyperparameters) in tried.points
         if repeat:
-            order = [grid.architectures[row] for row in np.lexsort((costs, visits > 0, running))]
+            order = [grid.architectures[row] for row in np.lexsort((costs, visits > 0, running, unfit))]
 
         architecture, settled = next(self._candidates(order, hyperparameters, tried), (first, hyperparameters))
         if architecture is home and settled == hyperparameters:
@@ -145,6 +171,9 @@ class Coverage:
             if running[np.argmin(distances)]:
                 rule = "running"
                 reason = f"{home.id} is running; this is the nearest that is not"
+            if unfit[np.argmin(distances)]:
+                rule = "memory"
+                reason = f"{home.id} did not fit into memory; this is the nearest that may"
         else:
             reason = f"{first.id} was tried with nearly the same {' and '.join(self._near)}"
         if settled != hyperparameters:
@@ -174,8 +203,7 @@ class Coverage:
             return self.point(architecture.values, values) not in tried.points
 
         def far(architecture: Architecture, values: Mapping[str, Value]) -> bool:
-            earlier = tried.at.get(self.grid.key(architecture.values), ())
-            return untried(architecture, values) and not any(self._is_near(values, other) for other in earlier)
+            return self.is_new(architecture, values, tried)
 
         for accepts in (far, untried):
             for architecture in order:

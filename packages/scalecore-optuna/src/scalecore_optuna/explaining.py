@@ -6,7 +6,7 @@ import itertools
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from scalecore.explanation import Covered, ForcedDesign, LastChoice
+from scalecore.explanation import Covered, ForcedDesign, LastChoice, Recommendation
 from scalecore_optuna.forced import explain
 
 if TYPE_CHECKING:
@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from scalecore_optuna.forced import Design
     from scalecore_optuna.grid import Grid
     from scalecore_optuna.ledger import Known
+    from scalecore_optuna.surrogate import Surrogate
 
-__all__ = ["covered", "forced_designs", "last_choice", "moved"]
+__all__ = ["covered", "forced_designs", "last_choice", "moved", "recommendation"]
 
 
 def covered(grid: Grid, trials: Iterable[Known]) -> tuple[Covered, ...]:
@@ -33,16 +34,12 @@ def covered(grid: Grid, trials: Iterable[Known]) -> tuple[Covered, ...]:
     return tuple(result)
 
 
-def forced_designs(designs: Sequence[Design], trials: Mapping[int, Known]) -> tuple[ForcedDesign, ...]:
+def forced_designs(designs: Sequence[Design], forced: Mapping[int, Known]) -> tuple[ForcedDesign, ...]:
     """Each design with the trials that ran it."""
     result = []
     for design in designs:
-        numbers = tuple(
-            number
-            for number, trial in sorted(trials.items())
-            if trial.origin.kind == "forced" and trial.architecture is design.architecture
-        )
-        outcome = trials[numbers[-1]].outcome if numbers else None
+        numbers = tuple(number for number, trial in sorted(forced.items()) if trial.architecture is design.architecture)
+        outcome = forced[numbers[-1]].outcome if numbers else None
         state = "planned" if not numbers else "running" if outcome is None else str(outcome.state)
         result.append(
             ForcedDesign(
@@ -69,4 +66,27 @@ def last_choice(trials: Mapping[int, Known]) -> LastChoice | None:
     trial = trials[number]
     return LastChoice(
         number=number, architecture=trial.architecture, hyperparameters=trial.hyperparameters, origin=trial.origin
+    )
+
+
+def recommendation(surrogate: Surrogate, trials: Mapping[int, Known], *, direction: str) -> Recommendation | None:
+    """The completed trial with the best posterior mean, whatever sampler chose it; None with fewer than two values."""
+    sign = -1.0 if direction == "maximize" else 1.0
+    observations = []
+    for number, trial in sorted(trials.items()):
+        if trial.outcome is not None and trial.outcome.value is not None:
+            seen = surrogate.observation(number, trial.params, sign * trial.outcome.value)
+            observations += [] if seen is None else [seen]
+    completed = {number for number, trial in trials.items() if trial.outcome and trial.outcome.state == "completed"}
+    found = surrogate.recommend(observations, among=completed)
+    if found is None:
+        return None
+    trial = trials[found.number]
+    return Recommendation(
+        number=found.number,
+        architecture=trial.architecture,
+        hyperparameters=trial.hyperparameters,
+        observed=trial.outcome.value if trial.outcome else None,
+        value=sign * found.value,
+        deviation=found.deviation,
     )

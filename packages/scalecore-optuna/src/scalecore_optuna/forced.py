@@ -1,21 +1,24 @@
-"""Forced designs: the extremes of the feasible grid, each of which can really be built (guard G32)."""
+"""Forced designs: extremes of the feasible grid and spread architectures, each of which can be built (guard G32)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import numpy as np
-from attrs import frozen
+from attrs import evolve, frozen
 
 from scalecore.errors import ExperimentError
 from scalecore.space import Architecture
+from scalecore_optuna.spread import farthest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from scalecore_optuna.grid import Grid
 
-__all__ = ["Design", "default_extremes", "explain", "extremes"]
+__all__ = ["Design", "default_extremes", "explain", "extremes", "maximin", "merged"]
 
 
 @frozen(kw_only=True)
@@ -75,10 +78,43 @@ def extremes(grid: Grid, names: Sequence[str] | None = None) -> list[Design]:
     return [Design(label="+".join(of), architecture=found[id_]) for id_, of in labels.items()]
 
 
+def maximin(scaled: NDArray[np.float64], grid: Grid, *, count: int) -> list[Design]:
+    """Architectures as far from each other as can be, chosen greedily from the one nearest to the middle.
+
+    `scaled` are coordinates of shape [architectures, coordinates]; fewer where the grid has fewer.
+    """
+    visits = np.zeros(len(grid.keys), dtype=np.int64)
+    designs = []
+    for position in range(min(count, len(visits))):
+        row = farthest(scaled, visits)
+        visits[row] += 1
+        designs.append(Design(label=f"maximin:{position + 1}", architecture=grid.architectures[row]))
+    return designs
+
+
+def merged(designs: Iterable[Design]) -> list[Design]:
+    """The same with one design per architecture, which carries the labels of all."""
+    found: dict[str, Design] = {}
+    for design in designs:
+        known = found.get(design.architecture.id)
+        found[design.architecture.id] = (
+            design if known is None else evolve(known, label=f"{known.label}+{design.label}")
+        )
+    return list(found.values())
+
+
 def explain(label: str, values: Mapping[str, int]) -> str:
     """Why a forced design is tried, in words."""
     ends = [part.split(":") for part in label.split("+")]
-    texts = [
-        f"{name} at its feasible {'minimum' if end == 'min' else 'maximum'} ({values[name]})" for name, end in ends
+    extreme = [
+        f"{name} at its feasible {'minimum' if end == 'min' else 'maximum'} ({values[name]})"
+        for name, end in ends
+        if name != "maximin"
     ]
-    return " and ".join(texts) + ", the rest as near to the middle as the budget allows"
+    texts = [" and ".join(extreme) + ", the rest as near to the middle as the budget allows"] if extreme else []
+    texts += [
+        "an architecture in the middle" if number == "1" else "an architecture far from those before it"
+        for name, number in ends
+        if name == "maximin"
+    ]
+    return "; ".join(texts)

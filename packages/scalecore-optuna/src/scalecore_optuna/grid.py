@@ -33,6 +33,7 @@ class Grid:
         self.names: tuple[str, ...] = tuple(architectures[0].values)
         self._by_key = {self.key(architecture.values): architecture for architecture in architectures}
         self.keys: tuple[Key, ...] = tuple(sorted(self._by_key))
+        self._rows = {key: row for row, key in enumerate(self.keys)}
         self.architectures: tuple[Architecture, ...] = tuple(self._by_key[key] for key in self.keys)
         columns = [sorted({key[position] for key in self.keys}) for position in range(len(self.names))]
         self.values: Mapping[str, list[int]] = dict(zip(self.names, columns, strict=True))
@@ -48,6 +49,10 @@ class Grid:
         if any(name not in values for name in self.names):
             return None
         return self._by_key.get(self.key(values))
+
+    def row(self, values: Mapping[str, Any]) -> int:
+        """Where a feasible architecture stands in `keys`, `architectures` and `coordinates`."""
+        return self._rows[self.key(values)]
 
     def is_log(self, name: str) -> bool:
         """Whether the dimension is searched on a logarithmic scale; one that can be zero or negative cannot be."""

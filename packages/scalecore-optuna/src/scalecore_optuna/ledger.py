@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from attrs import define, field
+from optuna.pruners import NopPruner
 from optuna.study import Study, StudyDirection, create_study
 from optuna.trial import Trial, create_trial
 from optuna.trial import TrialState as OptunaState
@@ -16,13 +17,15 @@ from scalecore.trials import Origin, Outcome, TrialState
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
-    from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
 
-__all__ = ["STATES", "Known", "Ledger", "check_outcome"]
+__all__ = ["Known", "Ledger", "check_outcome"]
 
 STATES = {TrialState.COMPLETED: OptunaState.COMPLETE, TrialState.PRUNED: OptunaState.PRUNED}
-"""What Optuna is told; every other end is a failure, which its samplers pass over (guard G35)."""
+"""Ends with a value, and what Optuna is told of them (guard G35)."""
+
+MEMORY = "memory"
+"""The constraint that a trial breaks which did not fit."""
 
 
 @define(kw_only=True)
@@ -49,8 +52,11 @@ class Known:
 class Ledger:
     """All trials by number, and Optuna's study with the architecture among the parameters of each (guard G20).
 
-    Optuna's study has the trials in the order of their numbers. It is rebuilt where that order was lost, so that a
-    restored strategy has the same study as one that was never interrupted.
+    Optuna is told COMPLETE or PRUNED with a value; of an architecture that did not fit, PRUNED with the constraint
+    `memory` broken; of one that diverged, PRUNED without a value, which is worse than all others to its samplers, or
+    FAIL where `penalise` is not set; of anything else FAIL, which they pass over. No failure is ever a number (G35).
+    The study has the trials in the order of their numbers. It is rebuilt where that order was lost, so that a restored
+    strategy has the same study as one that was never interrupted.
     """
 
     def __init__(
@@ -58,14 +64,21 @@ class Ledger:
         *,
         direction: str,
         distributions: Mapping[str, BaseDistribution],
-        pruner: BasePruner,
         sampler: BaseSampler,
+        penalise: bool,
     ) -> None:
         self.trials: dict[int, Known] = {}
+        self.forced: dict[int, Known] = {}
+        """Those of `trials` that are forced."""
+        self.open: dict[int, Known] = {}
+        """Those of `trials` that run."""
+        self.taught = 0
+        """How many ended with a value."""
         self._direction = StudyDirection.MAXIMIZE if direction == "maximize" else StudyDirection.MINIMIZE
         self._distributions = dict(distributions)
-        self._pruner = pruner
         self._sampler = sampler
+        self._penalise = penalise
+        self._last = -1
         self._study = self._rebuilt()
         self._in_order = True
 
@@ -78,67 +91,89 @@ class Ledger:
         return self._study
 
     def restore(self, trials: Mapping[int, Known]) -> None:
-        self.trials.update(trials)
+        for number, trial in trials.items():
+            self._note(number, trial)
         self._in_order = False
 
     def add(self, number: int, trial: Known, *, asked: int | None = None) -> None:
         """A new trial that runs; `asked` is Optuna's number for it where its study has it already."""
         study = self.study
-        in_order = all(number > known for known in self.trials)
-        self.trials[number] = trial
+        in_order = number > self._last
+        self._note(number, trial)
         trial.optuna_number = self._add(study, trial) if asked is None else asked
         self._in_order = in_order
 
     def drop(self, number: int) -> None:
         """Forget a trial that was not run."""
-        del self.trials[number]
+        for trials in (self.trials, self.forced, self.open):
+            trials.pop(number, None)
+        self._last = max(self.trials, default=-1)
         self._in_order = False
 
     def finish(self, number: int, outcome: Outcome) -> None:
         """Tell how a trial ended."""
-        trial = self.trials[number]
+        trial = self.open.pop(number)
         trial.outcome = outcome
-        if self._in_order:
-            state = STATES.get(outcome.state, OptunaState.FAIL)
-            if state is OptunaState.PRUNED and not trial.reports and outcome.value is not None:
-                self.live(trial).report(outcome.value, 0)
-            value = outcome.value if state is OptunaState.COMPLETE else None
-            self._study.tell(trial.optuna_number, value, state=state)
+        self.taught += trial.taught
+        if not self._in_order:
+            return
+        live = self._live(trial)
+        state = self._state(outcome)
+        if trial.taught:
+            for epoch, value in self._reports(trial).items():
+                live.report(value, epoch)
+        if outcome.state is TrialState.OUT_OF_MEMORY:
+            live.set_constraint(MEMORY, 1.0)
+        if state is OptunaState.PRUNED:
+            # `Study.tell` would make the last report the value, and knows no pruned trial without one.
+            values = None if outcome.value is None else [outcome.value]
+            self._study._storage.set_trial_state_values(live._trial_id, state=state, values=values)
+        else:
+            self._study.tell(trial.optuna_number, outcome.value, state=state)
 
-    def report(self, trial: Known, *, epoch: int, value: float) -> Trial:
-        """Note the objective after an epoch, once; returns the running trial."""
-        live = self.live(trial)
-        if epoch not in trial.reports:
-            trial.reports[epoch] = value
-            live.report(value, epoch)
-        return live
+    def _note(self, number: int, trial: Known) -> None:
+        self.trials[number] = trial
+        self._last = max(self._last, number)
+        if trial.origin.kind == "forced":
+            self.forced[number] = trial
+        if trial.outcome is None:
+            self.open[number] = trial
+        self.taught += trial.taught
 
-    def live(self, trial: Known) -> Trial:
+    def _live(self, trial: Known) -> Trial:
         """The handle of a running trial. Optuna has no public way to one that `add_trial` put there."""
         study = self.study
         return Trial(study, study.get_trials(deepcopy=False)[trial.optuna_number]._trial_id)
 
+    def _state(self, outcome: Outcome) -> OptunaState:
+        if outcome.state is TrialState.OUT_OF_MEMORY or (outcome.state is TrialState.DIVERGED and self._penalise):
+            return OptunaState.PRUNED
+        return STATES.get(outcome.state, OptunaState.FAIL)
+
+    def _reports(self, trial: Known) -> dict[int, float]:
+        """What Optuna is shown of the course of a trial; its samplers look for it where one was pruned."""
+        outcome = trial.outcome
+        if outcome is None or outcome.value is None:
+            return {}
+        return dict(sorted(trial.reports.items())) or ({0: outcome.value} if outcome.state == "pruned" else {})
+
     def _rebuilt(self) -> Study:
-        study = create_study(direction=self._direction, pruner=self._pruner, sampler=self._sampler)
+        study = create_study(direction=self._direction, sampler=self._sampler, pruner=NopPruner())
         for _, trial in sorted(self.trials.items()):
             trial.optuna_number = self._add(study, trial)
         return study
 
     def _add(self, study: Study, trial: Known) -> int:
         """Put a trial into the study as it is now; returns Optuna's number for it."""
-        state, value, reports = OptunaState.RUNNING, None, dict(trial.reports)
-        if trial.outcome is not None:
-            state = STATES.get(trial.outcome.state, OptunaState.FAIL)
-            value = trial.outcome.value
-            if state is OptunaState.PRUNED and value is not None:
-                reports = reports or {0: value}
+        outcome = trial.outcome
         study.add_trial(
             create_trial(
-                state=state,
-                value=value,
+                state=OptunaState.RUNNING if outcome is None else self._state(outcome),
+                value=None if outcome is None else outcome.value,
                 params=trial.params,
                 distributions=self._distributions,
-                intermediate_values=reports,
+                intermediate_values=self._reports(trial),
+                constraints={MEMORY: 1.0} if outcome and outcome.state is TrialState.OUT_OF_MEMORY else None,
             )
         )
         return len(study.get_trials(deepcopy=False)) - 1

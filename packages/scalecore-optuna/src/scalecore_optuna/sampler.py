@@ -49,14 +49,7 @@ class ArchitecturalSampler(BaseSampler):
 
     def tried(self, study: Study) -> Tried:
         """What the study has tried, unfinished and failed trials included."""
-        if self._tried is not None:
-            return self._tried
-        trials = study.get_trials(deepcopy=False)
-        return self.coverage.tried(
-            (trial.params, trial.state is TrialState.RUNNING)
-            for trial in trials
-            if trial.params and trial.state is not TrialState.WAITING
-        )
+        return self._tried if self._tried is not None else self.coverage.tried_in(study)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         # The inner sampler reads all trials for this.

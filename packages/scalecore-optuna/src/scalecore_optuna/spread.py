@@ -7,68 +7,73 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scalecore.space import middle
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from scalecore.space import Distribution, Value
+    from numpy.typing import NDArray
+
+    from scalecore.space import Distribution
+    from scalecore_optuna.coordinates import ArchitectureCoordinates
     from scalecore_optuna.coverage import Tried
     from scalecore_optuna.grid import Grid
 
-__all__ = ["Spread"]
-
-DIGITS_OF = 2.0**40
-"""Each coordinate of the sequence has as many digits as tell this many values apart."""
+__all__ = ["Spread", "farthest"]
 
 
 class Spread:
-    """A seeded design without an end. The seed decides the sequence and the order of equally good architectures.
+    """A seeded design without an end.
 
-    Hyper-parameters follow a Halton sequence with a random permutation of each digit (A. B. Owen, A randomized Halton
-    algorithm in R, 2017, arXiv:1706.02808); architectures are chosen greedily, the farthest from those tried.
+    Architectures are chosen greedily, each the one that is farthest from those tried; the first is the one nearest to
+    the middle. Hyper-parameters follow a scrambled Sobol sequence (A. B. Owen, Randomly permuted (t,m,s)-nets and
+    (t,s)-sequences, 1995), except that with `middles` a point has all of them at their middles.
     """
 
-    def __init__(self, grid: Grid, space: Mapping[str, Distribution], *, seed: np.random.SeedSequence) -> None:
-        generator = np.random.default_rng(seed)
+    def __init__(
+        self,
+        grid: Grid,
+        space: Mapping[str, Distribution],
+        *,
+        coordinates: ArchitectureCoordinates,
+        seed: np.random.SeedSequence,
+    ) -> None:
         self._grid = grid
         self._space = dict(space)
-        self._scaled = grid.scaled()
-        self._order = generator.permutation(len(grid.keys))
-        self._digits = [
-            [generator.permutation(base) for _ in range(math.ceil(math.log(DIGITS_OF, base)))]
-            for base in _primes(len(space))
-        ]
+        self._scaled = coordinates.scaled
+        self._seed = seed
+        self._drawn: list[NDArray[np.float64]] = []
+        self._sequence: Any = None
 
-    def point(self, index: int, tried: Tried) -> dict[str, Any]:
+    def point(self, index: int, tried: Tried, *, middles: bool = False) -> dict[str, Any]:
         """The point of this index, which counts from 0: values of all dimensions and hyper-parameters."""
-        return {**self._grid.architectures[self._farthest(tried)].values, **self._hyperparameters(index)}
+        row = farthest(self._scaled, tried.visits_of(self._grid))
+        if middles:
+            values = {name: middle(distribution) for name, distribution in self._space.items()}
+        else:
+            units = self._units(index)
+            values = {name: of.at(float(unit)) for (name, of), unit in zip(self._space.items(), units, strict=True)}
+        return {**self._grid.architectures[row].values, **values}
 
-    def _farthest(self, tried: Tried) -> int:
-        visits = tried.visits_of(self._grid)
-        fewest = visits == visits.min()
-        if fewest.all():
-            return int(self._order[0])
-        known = self._scaled[~fewest]
-        distances = np.linalg.norm(self._scaled[:, None, :] - known[None, :, :], axis=2).min(axis=1)
-        distances[~fewest] = -1.0
-        return int(self._order[np.argmax(np.round(distances[self._order], 9))])
+    def _units(self, index: int) -> NDArray[np.float64]:
+        if not self._space:
+            return np.zeros(0)
+        if self._sequence is None:
+            from scipy.stats.qmc import Sobol  # half a second, and a plan needs no point
 
-    def _hyperparameters(self, index: int) -> dict[str, Value]:
-        values: dict[str, Value] = {}
-        for (name, distribution), permutations in zip(self._space.items(), self._digits, strict=True):
-            base, rest, unit, share = len(permutations[0]), index, 0.0, 1.0
-            for permutation in permutations:
-                share /= base
-                rest, digit = divmod(rest, base)
-                unit += share * float(permutation[digit])
-            values[name] = distribution.at(min(unit, math.nextafter(1.0, 0.0)))
-        return values
+            self._sequence = Sobol(len(self._space), scramble=True, rng=np.random.default_rng(self._seed))
+        while len(self._drawn) <= index:
+            self._drawn.append(np.minimum(self._sequence.random(1)[0], math.nextafter(1.0, 0.0)))
+        return self._drawn[index]
 
 
-def _primes(count: int) -> list[int]:
-    primes: list[int] = []
-    candidate = 2
-    while len(primes) < count:
-        if all(candidate % prime for prime in primes):
-            primes.append(candidate)
-        candidate += 1
-    return primes
+def farthest(scaled: NDArray[np.float64], visits: NDArray[np.int64]) -> int:
+    """The row that is farthest from all with more visits than the fewest; the middle one where there are none."""
+    fewest = visits == visits.min()
+    if fewest.all():
+        middle_of = (scaled.min(axis=0) + scaled.max(axis=0)) / 2 if len(scaled) else 0.0
+        return int(np.argmin(np.round(np.linalg.norm(scaled - middle_of, axis=1), 9)))
+    distances = np.full(len(scaled), np.inf)
+    for row in np.flatnonzero(~fewest):
+        distances = np.minimum(distances, np.linalg.norm(scaled - scaled[row], axis=1))
+    return int(np.argmax(np.where(fewest, np.round(distances, 9), -1.0)))

@@ -1,4 +1,4 @@
-"""The search strategy `architectural`: forced designs, a space-filling start, then a sampler of Optuna; no repeats."""
+"""The search strategy `architectural`: forced designs, a space-filling start, then a model-based sampler."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from optuna.logging import WARNING, get_verbosity, set_verbosity
-from optuna.pruners import BasePruner, MedianPruner, NopPruner
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.samplers import RandomSampler
 from optuna.study import Study
 
 from scalecore.explanation import Explanation
 from scalecore.space import middle
 from scalecore.trials import Origin, Outcome, Proposal, RestoredTrial, TrialState
-from scalecore_optuna.coverage import Coverage, Point, Tried
-from scalecore_optuna.explaining import covered, forced_designs, last_choice, moved
-from scalecore_optuna.forced import Design, explain, extremes
+from scalecore_optuna.coverage import Coverage, Point, Settled, Tried
+from scalecore_optuna.explaining import covered, forced_designs, last_choice, moved, recommendation
+from scalecore_optuna.forced import Design, explain, extremes, maximin, merged
+from scalecore_optuna.frontier import FrontierSampler
 from scalecore_optuna.grid import Grid
+from scalecore_optuna.inner import inner_sampler
 from scalecore_optuna.ledger import Known, Ledger, check_outcome
+from scalecore_optuna.pruning import Pruning
 from scalecore_optuna.sampler import MOVED, ArchitecturalSampler, declared_distributions
 from scalecore_optuna.spread import Spread
 
@@ -33,6 +35,8 @@ TRANSIENT = (TrialState.FAILED, TrialState.TIMED_OUT)
 """Ends that say nothing about the configuration: a forced trial that ended so is asked for once more."""
 
 FORCED_TRIES = 2
+STARTUP, FIRST_DESIGN, LEAST_DESIGN = 20, 12, 6
+"""Startup trials by default; with `frontier` the forced ones count towards a first design of a dozen."""
 
 
 class ArchitecturalStrategy:
@@ -47,24 +51,43 @@ class ArchitecturalStrategy:
         set_verbosity(max(get_verbosity(), WARNING))
         self._options = options
         self._context = context
-        self._grid = Grid(context.architectures)
-        self._coverage = Coverage(
-            self._grid, context.space, weight=options.coverage, trials=context.trials, near=options.near_repeat
-        )
-        self._distributions = declared_distributions(self._coverage)
-        self._forced = extremes(self._grid, options.extremes) if options.forced == "extremes" else []
+        self._grid = grid = Grid(context.architectures)
+        weight = 0.0 if options.inner == "frontier" else options.coverage
+        self._coverage = Coverage(grid, context.space, weight=weight, trials=context.trials, near=options.near_repeat)
+        self._frontier = FrontierSampler(self._coverage, roles=context.roles)
+        coordinates = self._frontier.surrogate.coordinates
+        designs = {
+            "extremes": lambda: extremes(grid, options.extremes),
+            "maximin": lambda: maximin(coordinates.scaled, grid, count=options.maximin_trials),
+        }
+        self._forced = merged(design for name in options.designs for design in designs[name]())
         self._middle: dict[str, Any] = {name: middle(distribution) for name, distribution in context.space.items()}
-        self._spread = Spread(self._grid, context.space, seed=np.random.SeedSequence([context.seed, 0]))
+        self._startup = options.startup_trials
+        if self._startup is None:
+            rest = max(FIRST_DESIGN - len(self._forced), LEAST_DESIGN)
+            self._startup = rest if options.inner == "frontier" else STARTUP
+        seed = np.random.SeedSequence([context.seed, 0])
+        self._spread = Spread(grid, context.space, coordinates=coordinates, seed=seed)
+        self._distributions = declared_distributions(self._coverage)
         self._ledger = Ledger(
             direction=context.direction,
             distributions=self._distributions,
-            pruner=self._pruner(),
             sampler=RandomSampler(seed=0),
+            penalise=options.diverged == "penalise",
         )
+        self._pruning: Pruning | None = None
+        if options.pruner != "none":
+            depth = coordinates.roles.get("depth")
+            self._pruning = Pruning(options, grid=grid, depth=depth, space=context.space, direction=context.direction)
+        if options.inner not in ("frontier", "qmc"):
+            # What is wrong with it is told before the first trial.
+            inner_sampler(options.inner, options=options.inner_options, seed=0)
         self._trials = self._ledger.trials
         self._asks: dict[int, int] = {}
         self._repeats: set[Point] = set()
         self._left_out: dict[int, str] = {}
+        self._visits: list[Mapping[str, Any]] = []
+        self._known_tried: Tried | None = None
 
     @property
     def study(self) -> Study:
@@ -80,20 +103,20 @@ class ArchitecturalStrategy:
         return [self._forced_proposal(design) for design in self._forced]
 
     def explain(self) -> Explanation:
-        tried = self._tried()
-        moves = moved(self._trials.values())
-        origins: dict[str, int] = {}
-        for _, trial in sorted(self._trials.items()):
-            origins[trial.origin.kind] = origins.get(trial.origin.kind, 0) + 1
+        trials = [trial for _, trial in sorted(self._trials.items())]
+        moves = moved(trials)
+        kinds = [trial.origin.kind for trial in trials]
+        designs = " and ".join(self._options.designs) or "nothing"
         return Explanation(
-            method=f"{self._options.inner}, forced {self._options.forced}",
-            phase=self._phase(tried),
-            origins=origins,
-            forced=forced_designs(self._forced, self._trials),
-            covered=covered(self._grid, self._trials.values()),
+            method=f"{designs} forced, {self._startup} startup trials, then {self._options.inner}",
+            phase=self._phase(self._tried()),
+            origins={kind: kinds.count(kind) for kind in dict.fromkeys(kinds)},
+            forced=forced_designs(self._forced, self._ledger.forced),
+            covered=covered(self._grid, trials),
             moved=moves,
             duplicates_avoided=moves.get("repeat", 0) + len(self._repeats),
             last=last_choice(self._trials),
+            recommended=recommendation(self._frontier.surrogate, self._trials, direction=self._context.direction),
             left_out=self.left_out,
         )
 
@@ -106,6 +129,9 @@ class ArchitecturalStrategy:
             check_outcome(trial.number, trial.outcome)
             restored[trial.number] = self._known(trial.proposal, outcome=trial.outcome, reports=trial.reports)
         self._ledger.restore(restored)
+        if self._pruning is not None:
+            self._pruning.restore(restored)
+        self._known_tried = None
 
     def ask(self, number: int) -> Proposal | None:
         if number in self._trials or number in self._left_out:
@@ -120,32 +146,47 @@ class ArchitecturalStrategy:
         elif phase == "exhausted":
             return None
         elif phase == "startup" or self._options.inner == "qmc":
-            proposal = self._spread_proposal(tried)
+            proposal = self._spread_proposal(tried, phase)
         else:
             proposal, asked = self._sampled_proposal(self.study, tried, seed=[number, asks])
-        self._ledger.add(number, self._known(proposal), asked=asked)
+        trial = self._known(proposal)
+        self._ledger.add(number, trial, asked=asked)
+        if self._pruning is not None:
+            self._pruning.start(number, trial.architecture)
+        self._coverage.note(tried, trial.params)
         return proposal
 
     def tell(self, number: int, outcome: Outcome) -> None:
         if number in self._left_out:
             return
-        trial = self._trials.get(number)
-        if trial is None or trial.outcome is not None:
+        trial = self._ledger.open.get(number)
+        if trial is None:
             raise ValueError(f"trial {number} is not running, so nothing can be told of it")
         check_outcome(number, outcome)
         if outcome.duplicate_of is not None:
             # It was not run, so there is nothing to learn from: only that it is not to be proposed again.
             self._repeats.add(self._coverage.point(trial.architecture.values, trial.hyperparameters))
             self._ledger.drop(number)
+            if self._pruning is not None:
+                self._pruning.forget(number)
+            self._known_tried = None
             return
         self._ledger.finish(number, outcome)
+        if self._pruning is not None:
+            self._pruning.finish(number, trial)
+        if outcome.state is TrialState.OUT_OF_MEMORY:
+            self._known_tried = None
 
     def should_prune(self, number: int, *, epoch: int, value: float) -> bool:
-        trial = self._trials.get(number)
-        if trial is None or self._options.pruner == "none" or not math.isfinite(value):
+        trial = self._ledger.open.get(number)
+        if trial is None or self._pruning is None or not math.isfinite(value):
             return False
-        live = self._ledger.report(trial, epoch=epoch, value=value)
-        return trial.origin.kind != "forced" and live.should_prune()
+        new = epoch not in trial.reports
+        trial.reports.setdefault(epoch, value)
+        prune = self._pruning.should_prune(number, epoch=epoch, value=value, new=new)
+        return prune and (self._options.prune_forced or trial.origin.kind != "forced")
+
+    # --- phases -----------------------------------------------------------------------------------------------------
 
     def _phase(self, tried: Tried) -> str:
         """The phase of the next trial."""
@@ -153,7 +194,29 @@ class ArchitecturalStrategy:
             return "forced"
         if self._coverage.exhausted(tried):
             return "exhausted"
-        return "startup" if self._started() < self._options.startup_trials else "sampled"
+        return "startup" if self._started() < (self._startup or 0) else "sampled"
+
+    def _started(self) -> int:
+        """Trials after the forced ones that say something, or still run."""
+        kinds = ("forced", "replicate", "imported")
+        penalty = TrialState.DIVERGED if self._options.diverged == "penalise" else None
+        return sum(
+            trial.origin.kind not in kinds and (trial.outcome is None or trial.taught or trial.outcome.state is penalty)
+            for trial in self._trials.values()
+        )
+
+    def _next_forced(self, tried: Tried) -> Design | None:
+        """The first forced design that has no trial yet, or only one that failed for a reason of its own."""
+        for design in self._forced:
+            point = self._coverage.point(design.architecture.values, self._middle)
+            forced = self._ledger.forced.values()
+            ends = [trial.outcome for trial in forced if trial.architecture is design.architecture]
+            if not ends and point not in tried.points:
+                return design
+            again = 0 < len(ends) < FORCED_TRIES and all(end is not None and end.state in TRANSIENT for end in ends)
+            if again and point not in self._repeats:
+                return design
+        return None
 
     def _forced_proposal(self, design: Design) -> Proposal:
         return Proposal(
@@ -162,83 +225,65 @@ class ArchitecturalStrategy:
             origin=Origin(kind="forced", label=design.label, reason=explain(design.label, design.architecture.values)),
         )
 
-    def _next_forced(self, tried: Tried) -> Design | None:
-        """The first forced design that has no trial yet, or only one that failed for a reason of its own."""
-        for design in self._forced:
-            point = self._coverage.point(design.architecture.values, self._middle)
-            ends = [
-                trial.outcome
-                for trial in self._trials.values()
-                if trial.origin.kind == "forced" and trial.architecture is design.architecture
-            ]
-            if not ends and point not in tried.points:
-                return design
-            again = 0 < len(ends) < FORCED_TRIES and all(end is not None and end.state in TRANSIENT for end in ends)
-            if again and point not in self._repeats:
-                return design
-        return None
-
-    def _started(self) -> int:
-        """Trials after the forced ones that ran, or still run."""
-        return sum(
-            trial.origin.kind not in ("forced", "replicate") and (trial.outcome is None or trial.taught)
-            for trial in self._trials.values()
+    def _spread_proposal(self, tried: Tried, phase: str) -> Proposal:
+        others = [trial for trial in self._trials.values() if trial.origin.kind not in ("forced", "replicate")]
+        at_middle = sum(trial.hyperparameters == self._middle for trial in self._trials.values())
+        # The kernel learns the architecture's part best where the rest is the same: a third of the first design.
+        middles = self._options.inner == "frontier" and 3 * at_middle < len(self._trials) + 1
+        settled = self._coverage.settle(self._spread.point(len(others), tried, middles=middles), tried)
+        reason = f"{self._options.inner}: " if phase == "sampled" else "startup: "
+        origin = Origin(
+            kind="sampled" if phase == "sampled" else "startup",
+            reason=reason + "an architecture far from those tried",
         )
-
-    def _spread_proposal(self, tried: Tried) -> Proposal:
-        index = sum(trial.origin.kind not in ("forced", "replicate") for trial in self._trials.values())
-        settled = self._coverage.settle(self._spread.point(index, tried), tried)
-        if settled.moved_from is not None:
-            origin = Origin(
-                kind="redirected",
-                reason=settled.reason,
-                moved_from=settled.moved_from,
-                moved_to=settled.moved_to,
-                rule=settled.rule,
-            )
-        elif self._started() < self._options.startup_trials:
-            origin = Origin(kind="startup", reason="startup: an architecture far from those tried")
-        else:
-            origin = Origin(kind="sampled", reason=f"{self._options.inner}: an architecture far from those tried")
-        return Proposal(architecture=settled.architecture, hyperparameters=settled.hyperparameters, origin=origin)
+        return Proposal(
+            architecture=settled.architecture,
+            hyperparameters=settled.hyperparameters,
+            origin=_moved_origin(settled) or origin,
+        )
 
     def _sampled_proposal(self, study: Study, tried: Tried, *, seed: list[int]) -> tuple[Proposal, int]:
         """What the sampler suggests, and Optuna's number for it."""
-        seeds = np.random.SeedSequence([self._context.seed, 1, *seed])
-        inner = self._inner(int(seeds.generate_state(1)[0]))
+        drawn = int(np.random.SeedSequence([self._context.seed, 1, *seed]).generate_state(1)[0])
+        if self._options.inner == "frontier":
+            self._frontier.reseed(drawn)
+            self._frontier.tried = tried
+            inner: Any = self._frontier
+        else:
+            inner = inner_sampler(self._options.inner, options=self._options.inner_options, seed=drawn)
         study.sampler = ArchitecturalSampler(inner, self._coverage, tried=tried)
         trial = study.ask(self._distributions)
         architecture = self._grid.find(trial.params)
         assert architecture is not None, "the sampler settles on feasible architectures"
         move = study.get_trials(deepcopy=False)[trial.number].system_attrs.get(MOVED)
-        learnt = sum(known.taught for known in self._trials.values())
-        origin = (
-            Origin(kind="sampled", reason=f"{self._options.inner}, knowing {learnt} trials")
-            if move is None
-            else Origin(
+        origin = Origin(kind="sampled", reason=f"{self._options.inner}, knowing {self._ledger.taught} trials")
+        if move is not None:
+            origin = Origin(
                 kind="redirected",
                 reason=move["reason"],
                 moved_from=move["from"],
                 moved_to=move["to"],
                 rule=move["rule"],
             )
-        )
         hyperparameters = {name: trial.params[name] for name in self._context.space}
         return Proposal(architecture=architecture, hyperparameters=hyperparameters, origin=origin), trial.number
 
-    def _inner(self, seed: int) -> BaseSampler:
-        # One trial is enough for TPE to take over: the start is this strategy's own.
-        return (
-            RandomSampler(seed=seed) if self._options.inner == "random" else TPESampler(seed=seed, n_startup_trials=1)
-        )
-
-    def _pruner(self) -> BasePruner:
-        return NopPruner() if self._options.pruner == "none" else MedianPruner(n_warmup_steps=self._options.prune_after)
+    # --- trials -----------------------------------------------------------------------------------------------------
 
     def _tried(self) -> Tried:
-        tried = self._coverage.tried((trial.params, trial.outcome is None) for trial in self._trials.values())
-        tried.points.update(self._repeats)
-        return tried
+        """What was tried so far; kept up to date, since it takes long to gather from thousands of trials."""
+        if self._known_tried is None:
+            tried = self._coverage.tried(
+                [*((trial.params, False) for trial in self._trials.values()), *((v, False) for v in self._visits)]
+            )
+            tried.points.update(self._repeats)
+            for trial in self._trials.values():
+                if trial.outcome is not None and trial.outcome.state is TrialState.OUT_OF_MEMORY:
+                    tried.unfit.add(self._grid.key(trial.architecture.values))
+            self._known_tried = tried
+        running = self._ledger.open.values()
+        self._known_tried.running = {self._grid.key(trial.architecture.values) for trial in running}
+        return self._known_tried
 
     def _misfit(self, proposal: Proposal) -> str | None:
         """Why a trial of earlier cannot be told to today's sampler, or None."""
@@ -246,6 +291,7 @@ class ArchitecturalStrategy:
             return f"{proposal.architecture.id} is no feasible architecture any more"
         space, values = self._context.space, proposal.hyperparameters
         if missing := [name for name in space if name not in values]:
+            self._visits.append(proposal.architecture.values)
             return f"it has no {', '.join(missing)}"
         if further := [name for name in values if name not in space]:
             return f"{', '.join(further)} is not varied any more"
@@ -265,3 +311,16 @@ class ArchitecturalStrategy:
             outcome=outcome,
             reports={epoch: value for epoch, value in (reports or {}).items() if math.isfinite(value)},
         )
+
+
+def _moved_origin(settled: Settled) -> Origin | None:
+    """Where a trial comes from that a rule has moved; None where none has."""
+    if settled.moved_from is None:
+        return None
+    return Origin(
+        kind="redirected",
+        reason=settled.reason,
+        moved_from=settled.moved_from,
+        moved_to=settled.moved_to,
+        rule=settled.rule,
+    )

@@ -71,6 +71,7 @@ class PatchTSTFamily:
                 if d_model % n_heads == 0
             ),
             depth="n_layers",
+            roles={"width": "d_model", "heads": "n_heads", "feed_forward": "d_ff"},
         )
 
     def num_parameters(self, architecture: Mapping[str, int], data: DataShape) -> int:

@@ -80,7 +80,7 @@ class Explanation:
 
     `method` is one line; `phase` is the phase of the next trial (`forced`, `startup`, `sampled`), or `exhausted`;
     `origins` counts the trials so far by the kind of their origin; `covered` goes from whole architectures over single
-    dimensions to pairs. `moved` counts suggestions that were moved, by rule: `coverage`, `running`, `repeat`,
+    dimensions to pairs. `moved` counts suggestions that were moved, by rule: `coverage`, `running`, `memory`, `repeat`,
     `variation`. `duplicates_avoided` are exact repeats that were not run. `left_out` tells by number which earlier
     trials do not count, since they do not fit the architectures or the space of today.
     """

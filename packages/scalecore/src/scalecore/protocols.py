@@ -132,7 +132,8 @@ class SearchContext:
     """What a strategy's factory is given besides its options.
 
     `architectures` are the feasible ones in a fixed order, `dimensions` the values of each dimension that occur among
-    them, `space` the declared distributions of the study.
+    them, `space` the declared distributions of the study, `roles` what the family says of its dimensions (`depth` and
+    the `roles` of `ArchitectureSpace`).
     """
 
     architectures: Sequence[Architecture]
@@ -141,6 +142,7 @@ class SearchContext:
     direction: str
     trials: int
     seed: int
+    roles: Mapping[str, str] = field(factory=dict)
 
 
 @runtime_checkable

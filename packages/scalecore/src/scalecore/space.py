@@ -67,12 +67,14 @@ class ArchitectureSpace:
     `architectures` are the legal combinations (for instance: the heads divide the width).
     `depth` may name the dimension that counts equal blocks, each of which does the same work in the same memory: then
     the memory of a deep model is found from two shallow ones, which `build` must be able to make (depths 2 and 4). None
-    where there is no such dimension.
+    where there is no such dimension. `roles` may tell further which dimension is the `width`, the number of `heads`,
+    the `feed_forward` width: from their ratios a strategy derives what tells architectures of one size apart.
     """
 
     dimensions: Mapping[str, tuple[int, ...]] = field(converter=copied)
     architectures: tuple[Mapping[str, int], ...]
     depth: str | None = None
+    roles: Mapping[str, str] = field(factory=dict, converter=copied)
 
     def __attrs_post_init__(self) -> None:
         if self.depth is not None and self.depth not in self.dimensions:

@@ -53,7 +53,8 @@ class Origin:
 
     `label` names a forced design (`d_model:min+n_layers:max`), and `reason` tells in words why this point was chosen.
     Where a rule of the strategy moved what its sampler had suggested, `moved_from` holds all parameters as suggested,
-    `moved_to` those that differ in the trial, and `rule` names it (`coverage`, `running`, `repeat`, `variation`).
+    `moved_to` those that differ in the trial, and `rule` names it (`coverage`, `running`, `memory`, `repeat`,
+    `variation`).
     """
 
     kind: Literal["forced", "startup", "sampled", "redirected", "replicate", "imported"]

@@ -5,11 +5,11 @@ The legal ones of the family whose exact size is within the budget's tolerance.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from scalecore.config.experiment import Budget
 from scalecore.errors import ScalecoreError
@@ -42,6 +42,7 @@ class Grid:
     budget: int | None
     low: int | None
     high: int | None
+    roles: Mapping[str, str] = field(factory=dict)
 
     def gaps(self) -> list[tuple[float, float]]:
         """Stretches between two sizes, as shares of the budget, in which no shape lies."""
@@ -107,6 +108,7 @@ def feasible_grid(
         budget=budget.parameters if budget else None,
         low=low,
         high=high,
+        roles={**({"depth": space.depth} if space.depth is not None else {}), **space.roles},
     )
 
 

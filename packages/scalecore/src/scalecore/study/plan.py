@@ -72,6 +72,7 @@ class Plan:
             direction=self.resolved.experiment.objective.direction,
             trials=search.trials,
             seed=self.resolved.experiment.seed,
+            roles=self.grid.roles,
         )
         strategy: SearchStrategy = create("search strategy", self.resolved.search, context)
         return strategy

@@ -1,0 +1,247 @@
+"""The sampler `frontier`: a Gaussian process over the feasible architectures joined with the hyper-parameters."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
+from scipy.special import ndtr
+
+from scalecore_optuna.gaussian import Kernel, Posterior
+from scalecore_optuna.surrogate import Belief, Observation, Surrogate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+    from optuna.distributions import BaseDistribution
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
+
+    from scalecore_optuna.coverage import Coverage, Tried
+
+    Array = NDArray[np.float64]
+    Rows = NDArray[np.int64]
+
+__all__ = ["FrontierSampler", "loss_of"]
+
+CANDIDATES = 1600
+CENTRES = 6
+ROUNDS = 3
+"""How many points the acquisition is looked at, from how many good ones it is improved, and how often."""
+
+MOST_REFUSED = 30
+"""After so many repeats and near-repeats of an architecture it is passed over."""
+
+CROWDING = 0.5
+"""Expected improvement is divided by this power of one plus the visits of the architecture."""
+
+
+class FrontierSampler(BaseSampler):
+    """Suggests the point of greatest expected improvement, divided by the square root of one plus its visits.
+
+    The architectures are enumerated, so that every suggestion is feasible; hyper-parameters are continuous, or snapped
+    to their steps and choices before they are judged. It suggests nothing that `coverage` would move. Trials that break
+    a constraint teach which architectures do not fit: theirs are never suggested, similar ones less.
+
+    Meant as the inner sampler of `ArchitecturalSampler`; parameters beside those of `coverage` are drawn at random.
+    With fewer than two losses, and with several objectives, everything is.
+    """
+
+    def __init__(
+        self,
+        coverage: Coverage,
+        *,
+        seed: int | None = None,
+        roles: Mapping[str, str] | None = None,
+        tried: Tried | None = None,
+    ) -> None:
+        self.coverage = coverage
+        self.surrogate = Surrogate(grid=coverage.grid, space=coverage.space, roles=roles)
+        self.tried = tried
+        self._names = {*coverage.grid.names, *coverage.space}
+        self._rng = np.random.default_rng(seed)
+        self._random = RandomSampler(seed=seed)
+        self._seen: dict[tuple[int, int], tuple[Observation | None, int | None]] = {}
+
+    def reseed(self, seed: int) -> None:
+        """Go on as a new sampler with this seed, but with what was computed already."""
+        self._rng = np.random.default_rng(seed)
+        self._random = RandomSampler(seed=seed)
+
+    def reseed_rng(self) -> None:
+        self._rng = np.random.default_rng()
+        self._random.reseed_rng()
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return {}
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        if not self._names & search_space.keys() or len(study.directions) > 1:
+            return {}
+        observations, pending, unfit = self._read(study, trial)
+        belief = self.surrogate.belief(observations, pending)
+        if belief is None:
+            return {}
+        return self._suggest(belief, observations, unfit, self._tried(study))
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        return self._random.sample_independent(study, trial, param_name, param_distribution)
+
+    # --- what is known ----------------------------------------------------------------------------------------------
+
+    def _read(self, study: Study, current: FrozenTrial) -> tuple[list[Observation], list[Observation], set[int]]:
+        """Finished trials with a loss or a penalty; running ones; rows of the architectures that do not fit."""
+        observations, pending, unfit = [], [], set()
+        sign = -1.0 if study.direction is StudyDirection.MAXIMIZE else 1.0
+        for trial in study.get_trials(deepcopy=False):
+            if trial.state is TrialState.RUNNING:
+                if trial.number != current.number:
+                    waiting = self.surrogate.observation(trial.number, trial.params, 0.0)
+                    pending += [] if waiting is None else [waiting]
+                continue
+            key = (study._study_id, trial.number)
+            if key not in self._seen:
+                self._seen[key] = self._finished(trial, sign)
+            seen, row = self._seen[key]
+            if seen is not None:
+                observations.append(seen)
+            if row is not None:
+                unfit.add(row)
+        return observations, pending, unfit
+
+    def _finished(self, trial: FrozenTrial, sign: float) -> tuple[Observation | None, int | None]:
+        if breaks_constraint(trial):
+            found = self.surrogate.observation(trial.number, trial.params, math.inf)
+            return None, None if found is None else found.row
+        loss = loss_of(trial)
+        if loss is None:
+            return None, None
+        return self.surrogate.observation(
+            trial.number, trial.params, sign * loss if math.isfinite(loss) else loss
+        ), None
+
+    def _tried(self, study: Study) -> Tried:
+        return self.tried if self.tried is not None else self.coverage.tried_in(study)
+
+    # --- what is suggested ------------------------------------------------------------------------------------------
+
+    def _suggest(
+        self, belief: Belief, observations: Sequence[Observation], unfit: set[int], tried: Tried
+    ) -> dict[str, Any]:
+        weights = self._weights(observations, unfit, tried)
+        rows, units = self._candidates(belief, observations, weights)
+        gains = self._gains(belief, rows, units, weights)
+        for step in range(ROUNDS):
+            top = np.argsort(-gains, kind="stable")[:CENTRES]
+            near_rows, near_units = self._around(rows[top], units[top], count=16, spread=0.1 / 3**step, stay=True)
+            rows, units = np.concatenate([rows, near_rows]), np.concatenate([units, near_units])
+            gains = np.concatenate([gains, self._gains(belief, near_rows, near_units, weights)])
+        order = np.argsort(-gains, kind="stable")
+        first: dict[str, Any] | None = None
+        refused: Counter[int] = Counter()
+        for at in order:
+            row = int(rows[at])
+            if refused[row] >= MOST_REFUSED:
+                continue
+            architecture = self.coverage.grid.architectures[row]
+            pairs = zip(self.surrogate.axes.items(), map(float, units[at]), strict=True)
+            values = {name: axis.distribution.at(unit) for (name, axis), unit in pairs}
+            if self.coverage.is_new(architecture, values, tried):
+                return {**architecture.values, **values}
+            first = first or {**architecture.values, **values}
+            refused[row] += 1
+        return first or {}
+
+    def _weights(self, observations: Sequence[Observation], unfit: set[int], tried: Tried) -> Array:
+        """What expected improvement is multiplied with, for each architecture; logarithms, shape [architectures]."""
+        grid = self.coverage.grid
+        logs = -CROWDING * np.log1p(tried.visits_of(grid))
+        if unfit:
+            rows = sorted({one.row for one in observations} | unfit)
+            known = self.surrogate.coordinates.scaled
+            kernel = Kernel(lengths=np.full(known.shape[1], 0.3), signal=1.0, noise=0.05)
+            broken = np.array([float(row in unfit) for row in rows])
+            probability = 1.0 - np.clip(Posterior(kernel, known[rows], broken).at(known)[0], 0.0, 1.0 - 1e-6)
+            logs = logs + np.log(probability)
+            logs[sorted(unfit)] = -np.inf
+        running = np.array([key in tried.running for key in grid.keys])
+        if not running.all():
+            logs = np.where(running, logs - 1e6, logs)
+        return logs
+
+    def _gains(self, belief: Belief, rows: Rows, units: Array, weights: Array) -> Array:
+        mean, deviation = self.surrogate.at(belief, self.surrogate.features(rows, units))
+        return _log_improvement((belief.least - mean) / deviation) + np.log(deviation) + weights[rows]
+
+    def _candidates(self, belief: Belief, observations: Sequence[Observation], weights: Array) -> tuple[Rows, Array]:
+        """Two thirds over the whole space, every architecture as often as any other; one third near the best ones."""
+        count, width = len(weights), len(self.surrogate.axes)
+        over = 2 * CANDIDATES // 3
+        order = self._rng.permutation(count)
+        rows = np.resize(order, over)
+        units = self._rng.random((over, width))
+        known_rows = np.array([one.row for one in observations], dtype=np.int64)
+        known_units = np.array([one.units for one in observations], dtype=np.float64).reshape(len(observations), width)
+        recent = slice(max(0, len(observations) - MOST_CENTRES), None)
+        best = np.argsort([one.loss for one in observations], kind="stable")[:MOST_CENTRES]
+        pool = np.unique(np.concatenate([best, np.arange(len(observations))[recent]]))
+        means = self.surrogate.at(belief, self.surrogate.features(known_rows[pool], known_units[pool]))[0]
+        top = pool[np.argsort(means, kind="stable")[:CENTRES]]
+        each = (CANDIDATES - over) // max(len(top), 1)
+        near = self._around(known_rows[top], known_units[top], count=each, spread=0.1, stay=False)
+        return np.concatenate([rows, near[0]]), np.concatenate([units, near[1]])
+
+    def _around(self, rows: Rows, units: Array, *, count: int, spread: float, stay: bool) -> tuple[Rows, Array]:
+        """`count` points near each one: hyper-parameters moved a little, every second architecture to one near it."""
+        rows, units = np.repeat(rows, count), np.repeat(units, count, axis=0)
+        moves = self._rng.normal(size=units.shape) * spread * np.exp(self._rng.normal(size=(len(rows), 1)))
+        moves *= self._rng.random(units.shape) < 0.6
+        moved = np.clip(units + moves, 0.0, 1.0)
+        if not stay:
+            scaled = self.surrogate.coordinates.scaled
+            away = self._rng.random(len(rows)) < 0.5
+            near = np.argsort(np.square(scaled[rows[away]][:, None] - scaled[None]).sum(axis=2), axis=1, kind="stable")
+            rank = self._rng.integers(0, min(NEIGHBOURS, near.shape[1]), size=len(near))
+            rows[away] = near[np.arange(len(near)), rank]
+        return rows, moved
+
+
+MOST_CENTRES = 64
+NEIGHBOURS = 8
+"""Of how many trials the centres are taken, and from how many nearest architectures a neighbour."""
+
+
+def loss_of(trial: FrozenTrial) -> float | None:
+    """What a finished trial says: its value; infinity where it was ended without one; None where it says nothing."""
+    if trial.state is TrialState.COMPLETE:
+        return trial.value
+    if trial.state is not TrialState.PRUNED:
+        return None
+    if trial.value is not None:
+        return trial.value
+    return math.inf
+
+
+def breaks_constraint(trial: FrozenTrial) -> bool:
+    """Whether it was told that a limit was exceeded, for instance that of memory."""
+    return any(value > 0 for value in trial.constraints.values())
+
+
+def _log_improvement(z: Array) -> Array:
+    """The logarithm of the expected improvement of a standard normal variable over z below its mean."""
+    density = np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
+    plain = np.log(np.maximum(density + z * ndtr(z), 1e-300))
+    # Beyond that the two terms cancel; the first term of the asymptotic series stands for them.
+    far = np.minimum(z, -6.0)
+    tail = -0.5 * far * far - 0.5 * math.log(2 * math.pi) - 2.0 * np.log(-far)
+    return np.where(z < -6.0, tail, plain)

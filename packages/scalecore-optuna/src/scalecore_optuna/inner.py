@@ -1,0 +1,66 @@
+"""The samplers of Optuna that may stand inside the strategy: by name, or by the import path of a class."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
+
+from scalecore.errors import ExperimentError
+
+__all__ = ["inner_sampler"]
+
+
+def inner_sampler(name: str, *, options: Mapping[str, Any], seed: int) -> BaseSampler:
+    """The sampler `tpe`, `gp`, `random`, or the class at `package.module:Class`, made with this seed.
+
+    Only a subclass of `optuna.samplers.BaseSampler` that takes a `seed` is called. Raises `ExperimentError` for
+    anything else, for `gp` without torch, and for options that the class refuses.
+    """
+    if name == "random":
+        return RandomSampler(seed=seed)
+    if name == "gp" and find_spec("torch") is None:
+        raise ExperimentError(
+            "search.inner: 'gp' is Optuna's GPSampler, which needs torch, and torch is not installed here; "
+            "install it, or take 'frontier', which needs no torch"
+        )
+    # One trial is enough for them to take over: the start is the strategy's own.
+    defaults = {"n_startup_trials": 1} if name in ("tpe", "gp") else {}
+    kinds: dict[str, type[BaseSampler]] = {"tpe": TPESampler, "gp": GPSampler}
+    kind = kinds[name] if name in kinds else _imported(name)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            return kind(**{**defaults, **options, "seed": seed})
+    except (TypeError, ValueError) as error:
+        raise ExperimentError(f"search.inner_options: {kind.__name__} refuses them: {error}") from error
+
+
+def _imported(path: str) -> type[BaseSampler]:
+    module_name, _, name = path.partition(":")
+    try:
+        module = import_module(module_name)
+    except ImportError as error:
+        raise ExperimentError(
+            f"search.inner: {module_name!r} cannot be imported: {error}; install the package that provides it"
+        ) from error
+    kind = getattr(module, name, None)
+    if kind is None:
+        raise ExperimentError(f"search.inner: module {module_name!r} has no {name!r}")
+    if not (inspect.isclass(kind) and issubclass(kind, BaseSampler)):
+        raise ExperimentError(
+            f"search.inner: {path!r} is no subclass of optuna.samplers.BaseSampler, so it is not used"
+        )
+    if inspect.isabstract(kind):
+        raise ExperimentError(f"search.inner: {path!r} is abstract: it does not say how to sample")
+    if "seed" not in inspect.signature(kind).parameters:
+        raise ExperimentError(
+            f"search.inner: {path!r} takes no argument `seed`, so a study with it could not be repeated or continued"
+        )
+    return kind

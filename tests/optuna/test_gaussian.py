@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+
+from scalecore.space import Architecture, Uniform
+from scalecore_optuna.gaussian import Kernel, Posterior, fit
+from scalecore_optuna.grid import Grid
+from scalecore_optuna.surrogate import MOST_KNOWN, Observation, Surrogate, _chosen, _standardised
+
+
+def data(count: int, *, noise: float = 0.1) -> tuple[np.ndarray, np.ndarray]:
+    """Five coordinates of which two matter."""
+    draw = np.random.default_rng(0)
+    points = draw.random((count, 5))
+    values = np.sin(4 * points[:, 0]) + points[:, 1] ** 2 + noise * draw.normal(size=count)
+    return points, (values - values.mean()) / values.std()
+
+
+def test_the_posterior_is_that_of_scikit_learn() -> None:
+    """With the same kernel, mean and deviation agree with an implementation that is not ours."""
+    points, values = data(30)
+    lengths, signal, noise = np.array([0.4, 0.8, 2.0, 3.0, 1.0]), 1.7, 0.05
+    ours = Posterior(Kernel(lengths=lengths, signal=signal, noise=noise), points, values)
+    kernel = ConstantKernel(signal) * Matern(length_scale=lengths, nu=2.5) + WhiteKernel(noise)
+    theirs = GaussianProcessRegressor(kernel=kernel, optimizer=None).fit(points, values)
+    places = np.random.default_rng(1).random((50, 5))
+    mean, deviation = theirs.predict(places, return_std=True)
+    assert ours.at(places)[0] == pytest.approx(mean, abs=1e-6)
+    assert ours.at(places)[1] == pytest.approx(np.sqrt(deviation**2 - noise), abs=1e-5)
+
+
+def test_the_fit_finds_what_matters_and_how_noisy_it_is() -> None:
+    """Coordinates that matter get short length scales; the variance of the noise is found within a factor of two."""
+    points, values = data(120, noise=0.3)
+    kernel = fit(points, values)
+    assert kernel.lengths[:2].max() < kernel.lengths[2:].min()
+    share = 0.09 / (np.var(np.sin(4 * points[:, 0]) + points[:, 1] ** 2) + 0.09)
+    assert share / 2 < kernel.noise < share * 2
+
+
+def test_losses_are_clipped_above_and_penalties_are_the_bound() -> None:
+    """One diverged trial does not flatten the differences of the others."""
+    losses = [*np.linspace(1.0, 1.1, 21), 50.0, math.inf]
+    values, centre, scale = _standardised(losses)
+    low, middle, high = np.quantile(losses[:-1], [0.25, 0.5, 0.75])
+    bound = middle + 1.5 * (high - low)
+    assert values[-2] == values[-1] == pytest.approx((bound - centre) / scale)
+    assert scale < 0.06
+
+
+def test_of_many_observations_the_best_half_and_a_spread_of_the_others_count() -> None:
+    """The posterior stays affordable in a study of thousands."""
+    seen = [Observation(number=n, row=0, units=(), loss=float((n * 7919) % 1000)) for n in range(1000)]
+    chosen = _chosen(seen, MOST_KNOWN)
+    assert len(chosen) == MOST_KNOWN
+    assert [one.number for one in chosen] == sorted(one.number for one in chosen)
+    losses = sorted(one.loss for one in chosen)
+    assert losses[: MOST_KNOWN // 2] == [float(n) for n in range(MOST_KNOWN // 2)]
+    assert max(one.number for one in chosen) > 950
+    assert min(one.number for one in chosen) < 50
+
+
+def test_the_recommendation_resists_a_lucky_value() -> None:
+    """The trial that was lucky in a bad place is not recommended, and the claim is near the truth."""
+    shapes = [Architecture(values={"width": w}, num_parameters=w, flops=1) for w in (8, 16, 32, 64)]
+    surrogate = Surrogate(grid=Grid(shapes), space={"dropout": Uniform(low=0.0, high=1.0)})
+    draw = np.random.default_rng(3)
+    observations = []
+    for number in range(60):
+        dropout, width = float(draw.random()), shapes[number % 4].values["width"]
+        loss = (dropout - 0.3) ** 2 + 0.02 * abs(math.log2(width / 16)) + 0.02 * float(draw.normal())
+        loss = -0.1 if number == 7 else loss
+        seen = surrogate.observation(number, {"width": width, "dropout": 0.95 if number == 7 else dropout}, loss)
+        assert seen is not None
+        observations.append(seen)
+    found = surrogate.recommend(observations)
+    assert found is not None
+    best = observations[found.number]
+    assert found.number != 7
+    assert abs(best.units[0] - 0.3) < 0.15
+    assert abs(found.value) < 0.04
+    assert surrogate.recommend(observations, among={0, 1, 2}).number in {0, 1, 2}  # type: ignore[union-attr]
+    assert surrogate.recommend(observations[:1]) is None

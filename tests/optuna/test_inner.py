@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from optuna.samplers import QMCSampler, RandomSampler, TPESampler
+
+from scalecore.errors import ExperimentError
+from scalecore_optuna import inner
+from scalecore_optuna.inner import inner_sampler
+from scalecore_optuna.options import ArchitecturalOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from scalecore.trials import Proposal
+    from scalecore_optuna.strategy import ArchitecturalStrategy
+
+    Make = Callable[..., ArchitecturalStrategy]
+
+
+class Unseeded(RandomSampler):
+    """A sampler that cannot be repeated."""
+
+    def __init__(self) -> None:
+        super().__init__(seed=None)
+
+
+def test_a_sampler_class_is_taken_by_its_import_path(make: Make, drive: Callable[..., list[Proposal]]) -> None:
+    """Its suggestions become feasible like anyone's, and it is given options and the trial's seed."""
+    options = {"inner": "optuna.samplers:TPESampler", "inner_options": {"n_startup_trials": 3}, "startup_trials": 4}
+    proposals = drive(make(options=options), range(14))
+    assert proposals == drive(make(options=options), range(14))
+    assert {proposal.origin.kind for proposal in proposals[10:]} <= {"sampled", "redirected"}
+    assert drive(make(options={**options, "inner_options": {"n_startup_trials": 99}}), range(14)) != proposals
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        (
+            "no_such_package.samplers:Sampler",
+            "search.inner: 'no_such_package.samplers' cannot be imported: No module named 'no_such_package'; "
+            "install the package that provides it",
+        ),
+        ("optuna.samplers:Nothing", "search.inner: module 'optuna.samplers' has no 'Nothing'"),
+        (
+            "os:system",
+            "search.inner: 'os:system' is no subclass of optuna.samplers.BaseSampler, so it is not used",
+        ),
+        (
+            "pathlib:Path",
+            "search.inner: 'pathlib:Path' is no subclass of optuna.samplers.BaseSampler, so it is not used",
+        ),
+        (
+            "optuna.samplers:BaseSampler",
+            "search.inner: 'optuna.samplers:BaseSampler' is abstract: it does not say how to sample",
+        ),
+        (
+            f"{__name__}:Unseeded",
+            f"search.inner: '{__name__}:Unseeded' takes no argument `seed`, so a study with it could not be repeated "
+            "or continued",
+        ),
+    ],
+)
+def test_what_is_no_sampler_is_refused(make: Make, path: str, message: str) -> None:
+    """Nothing but a sampler class is called, and the message says what was found."""
+    with pytest.raises(ExperimentError) as caught:
+        make(options={"inner": path})
+    assert str(caught.value) == message
+
+
+def test_options_that_the_class_refuses_are_told(make: Make) -> None:
+    """Before the first trial, with the class's own words."""
+    with pytest.raises(ExperimentError) as caught:
+        make(options={"inner": "tpe", "inner_options": {"n_startup": 3}})
+    assert str(caught.value) == (
+        "search.inner_options: TPESampler refuses them: TPESampler.__init__() got an unexpected keyword argument "
+        "'n_startup'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"inner": "fronteer"},
+            "inner: 'fronteer' is neither one of frontier, tpe, gp, random, qmc nor a class as package.module:Class",
+        ),
+        ({"inner": "qmc", "inner_options": {"seed": 1}}, "inner_options: 'qmc' has none"),
+    ],
+)
+def test_a_misspelt_inner_is_found_with_the_file(settings: dict[str, Any], message: str) -> None:
+    """The options refuse it, so that `scalecore check` tells it with the line."""
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        ArchitecturalOptions(**settings)
+
+
+def test_gp_needs_torch_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without torch the refusal names what to take instead."""
+    monkeypatch.setattr(inner, "find_spec", lambda name: None)
+    with pytest.raises(ExperimentError) as caught:
+        inner_sampler("gp", options={}, seed=1)
+    assert str(caught.value) == (
+        "search.inner: 'gp' is Optuna's GPSampler, which needs torch, and torch is not installed here; install it, or "
+        "take 'frontier', which needs no torch"
+    )
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
+def test_gp_proposes_feasible_architectures(make: Make, drive: Callable[..., list[Proposal]]) -> None:
+    """Optuna's own Gaussian process works inside, and repeats itself with the same seed."""
+    import torch
+
+    torch.set_num_threads(1)
+    options = {"inner": "gp", "startup_trials": 4, "forced": "none"}
+    proposals = drive(make(options=options), range(6))
+    assert [proposal.origin.kind for proposal in proposals[:4]] == ["startup"] * 4
+    assert proposals == drive(make(options=options), range(6))
+
+
+def test_names_are_optunas_classes() -> None:
+    """`tpe` and `random` are what they are called; a path may name any other."""
+    assert type(inner_sampler("tpe", options={}, seed=1)) is TPESampler
+    assert type(inner_sampler("random", options={}, seed=1)) is RandomSampler
+    assert type(inner_sampler("optuna.samplers:QMCSampler", options={}, seed=1)) is QMCSampler
