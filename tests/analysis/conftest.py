@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
+from threadpoolctl import threadpool_limits
 
 from scalecore.config.load import load_resolved
 from scalecore.plugins.registry import load_registry
@@ -49,6 +51,13 @@ def trial(number: int, value: float | None = None, **changes: Any) -> TrialRecor
         **changes,
     }
     return TrialRecord(**content)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Matrices of a few rows: threads would only wait for each other."""
+    with threadpool_limits(1):
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -99,7 +108,7 @@ def study(planned: tuple[dict[str, Any], dict[str, Any]], tmp_path: Path) -> Cal
             "name": name,
             "folder": tmp_path / name,
             "experiment": {
-                **experiment,
+                **copy.deepcopy(experiment),
                 "name": name,
                 "search": {**experiment["search"], "budget": budget, "space": space},
             },

@@ -80,7 +80,8 @@ def view(folder: Path, *, trials: int = 2, end: StudyEnd | None = StudyEnd.COMPL
         )
         for number in range(trials)
     ]
-    experiment = {"name": folder.name, "search": {}, "objective": {"metric": "val_loss", "direction": "minimize"}}
+    objective = {"metric": "val_loss", "direction": "minimize"}
+    experiment = {"name": folder.name, "model": {"use": "linear"}, "search": {}, "objective": objective}
     return StudyView(
         name=folder.name, folder=folder, experiment=experiment, plan={}, total=5, trials=tuple(records), end=end
     )

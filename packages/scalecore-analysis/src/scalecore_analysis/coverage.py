@@ -14,6 +14,7 @@ from typing import Any
 from scalecore.protocols import AnalysisResult
 from scalecore.space import Choice, Distribution, IntRange
 from scalecore.trials import StudyView, TrialRecord, TrialState
+from scalecore_analysis.edges import edges_of, is_numeric
 from scalecore_analysis.options import CoverageOptions
 from scalecore_analysis.studies import distributions, labelled
 
@@ -66,7 +67,7 @@ def study_coverage(study: StudyView, options: CoverageOptions) -> dict[str, Any]
     visits = Counter(shape for shape in tried if shape in known)
     cells, visited = _cells(feasible, visits)
     repeats = [count for count in Counter(_point(trial) for trial in study.trials).values() if count > 1]
-    edges = _edges(study, options)
+    edges = edges_of(study, study.best, edge=options.edge) if study.best is not None else []
     return {
         "overview": {
             "trials": len(study.trials),
@@ -160,8 +161,8 @@ def _hyperparameters(study: StudyView, bins: int) -> list[dict[str, Any]]:
             {
                 "name": name,
                 "values": len(set(values)),
-                "low": min(values, default=None) if _numeric(values) else None,
-                "high": max(values, default=None) if _numeric(values) else None,
+                "low": min(values, default=None) if is_numeric(values) else None,
+                "high": max(values, default=None) if is_numeric(values) else None,
                 "parts": parts,
                 "tried": seen,
                 "widest gap": widest,
@@ -174,43 +175,6 @@ def _count(distribution: Distribution) -> int | None:
     if isinstance(distribution, IntRange):
         return (distribution.high - distribution.low) // distribution.step + 1
     return 1 if distribution.bounds()[0] == distribution.bounds()[-1] else None
-
-
-def _numeric(values: Sequence[Any]) -> bool:
-    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-
-
-def _edges(study: StudyView, options: CoverageOptions) -> list[dict[str, Any]]:
-    """Where the best trial lies in each dimension and each range; one that cannot vary has no edge."""
-    best = study.best
-    if best is None:
-        return []
-    rows: list[dict[str, Any]] = []
-
-    def add(name: str, value: Any, low: Any, high: Any, edge: str | None) -> None:
-        rows.append({"trial": best.number, "name": name, "value": value, "low": low, "high": high})
-        rows[-1]["on edge"] = f"at its {edge}" if edge else None
-
-    for name, values in study.plan["architectures"]["dimensions"].items():
-        if len(values) > 1 and name in best.architecture.values:
-            size = best.architecture.values[name]
-            edge = "minimum" if size == values[0] else "maximum" if size == values[-1] else None
-            add(name, size, values[0], values[-1], edge)
-    for name, distribution in distributions(study).items():
-        value = best.hyperparameters.get(name)
-        low, high = distribution.bounds()[0], distribution.bounds()[-1]
-        if value is None or low == high or not distribution.contains(value):
-            continue
-        if isinstance(distribution, Choice):
-            if not _numeric(distribution.values):
-                continue
-            low, high = min(distribution.values), max(distribution.values)
-            edge = "minimum" if value == low else "maximum" if value == high else None
-        else:
-            unit = distribution.unit(value)
-            edge = "minimum" if unit <= options.edge else "maximum" if unit >= 1 - options.edge else None
-        add(name, value, low, high, edge)
-    return rows
 
 
 def _repeated(study: StudyView) -> list[dict[str, Any]]:

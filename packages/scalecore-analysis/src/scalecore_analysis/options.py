@@ -1,13 +1,13 @@
 """The options of the analyses, given as `KEY=VALUE` or `--key VALUE` to `scalecore analyze NAME`."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, MinLen
 from attrs import frozen
 
-from scalecore.options import option
+from scalecore.options import ExistingFile, option
 
-__all__ = ["CoverageOptions"]
+__all__ = ["CoverageOptions", "PowerOptions", "ScalingLawOptions"]
 
 
 @frozen(kw_only=True)
@@ -20,3 +20,54 @@ class CoverageOptions:
     edge: Annotated[float, Gt(0), Le(0.5)] = option(
         0.05, help="The best trial lies on an edge where it is within this share of a hyper-parameter's range."
     )
+
+
+@frozen(kw_only=True)
+class ScalingLawOptions:
+    """`scalecore analyze scaling-law`."""
+
+    metric: str = option(
+        "val_loss", help="The metric that is judged, at the best epoch; another than `val_loss` needs `experimental`."
+    )
+    experimental: bool = option(
+        False, help="Judge a metric that is no proper loss, such as `auc`; one minus it takes the place of a loss."
+    )
+    margin: Annotated[float, Gt(0)] | None = option(
+        None,
+        help="Smallest difference that matters. By default `guards.margin` of the studies; one that is given here "
+        "makes the verdict exploratory.",
+    )
+    min_seeds: Annotated[int, Ge(2)] = option(3, help="Fewest runs of the chosen configuration of each budget. [G14]")
+    min_samples: Annotated[int, Ge(1)] = option(100, help="Fewest effective validation windows. [G02]")
+    min_positives: Annotated[int, Ge(1)] = option(20, help="Fewest of them of the rarer class. [G02]")
+    waive: list[Literal["tolerance", "edges", "data", "samples", "baseline", "dry runs", "collapse"]] = option(
+        factory=list, help="Preconditions that are set aside by name; the verdict is exploratory then."
+    )
+    points: ExistingFile | None = option(
+        None,
+        help="A CSV file in place of studies, one row for each run: `parameters` and `loss`, `budget` and `windows` "
+        "where known.",
+    )
+    seed: Annotated[int, Ge(0)] = option(0, help="Decides the resamples.")
+
+
+@frozen(kw_only=True)
+class PowerOptions:
+    """`scalecore analyze power`."""
+
+    spread: Annotated[float, Gt(0)] | None = option(
+        None,
+        help="Standard deviation of the loss over seeds. By default that of the studies; without any, all is in units "
+        "of it.",
+    )
+    margin: Annotated[float, Gt(0)] | None = option(
+        None, help="Smallest difference that matters. By default `guards.margin` of the studies, else one spread."
+    )
+    budgets: Annotated[int, Ge(3), Le(12)] = option(3, help="How many budgets, where no studies are given.")
+    seeds: Annotated[list[Annotated[int, Ge(2), Le(200)]], MinLen(1)] = option(
+        factory=lambda: [3, 5, 10, 20], help="Numbers of seeds of each budget to look at."
+    )
+    effects: Annotated[list[Annotated[float, Gt(0)]], MinLen(1)] = option(
+        factory=lambda: [0.25, 0.5, 1.0, 2.0], help="Steps of the loss from budget to budget, in spreads of the seeds."
+    )
+    metric: str = option("val_loss", help="The metric whose spread over seeds is taken from the studies.")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from scalecore import hookimpl
 from scalecore.records import AnalysisRecord
-from scalecore_analysis.options import CoverageOptions
+from scalecore_analysis.options import CoverageOptions, PowerOptions, ScalingLawOptions
 
 if TYPE_CHECKING:
     from scalecore.protocols import Analysis
@@ -18,6 +18,18 @@ def _coverage(options: CoverageOptions) -> Analysis:
     return CoverageAnalysis(options)
 
 
+def _power(options: PowerOptions) -> Analysis:
+    from scalecore_analysis.power import PowerAnalysis
+
+    return PowerAnalysis(options)
+
+
+def _scaling_law(options: ScalingLawOptions) -> Analysis:
+    from scalecore_analysis.scaling_law import ScalingLawAnalysis
+
+    return ScalingLawAnalysis(options)
+
+
 @hookimpl
 def scalecore_analyses() -> list[AnalysisRecord]:
     return [
@@ -26,5 +38,19 @@ def scalecore_analyses() -> list[AnalysisRecord]:
             summary="What of the search space was tried and what not; whether the best trial lies on an edge.",
             options=CoverageOptions,
             factory=_coverage,
+        ),
+        AnalysisRecord(
+            name="scaling-law",
+            summary="Whether the loss falls with the size of the model, and by which law; studies of several budgets.",
+            options=ScalingLawOptions,
+            factory=_scaling_law,
+            studies=0,
+        ),
+        AnalysisRecord(
+            name="power",
+            summary="What a design of so many budgets and seeds can find, and how many seeds a finding needs.",
+            options=PowerOptions,
+            factory=_power,
+            studies=0,
         ),
     ]

@@ -182,6 +182,9 @@ class StudyView:
     """What `scalecore plan --json` prints: data, splits, baselines, architectures, forced trials, memory, versions."""
     total: int
     trials: Sequence[TrialRecord]
+    confirmations: Sequence[TrialRecord] = ()
+    """Fresh trainings of configurations of the search under other seeds, with numbers of their own; in the order in
+    which they ended."""
     running: Sequence[int] = ()
     duplicates_avoided: int = 0
     end: StudyEnd | None = None

@@ -152,13 +152,18 @@ class Execution:
 
 @frozen(kw_only=True)
 class Guards:
-    """`guards:` limits below which a study is refused."""
+    """`guards:` limits below which a study is refused, and the margin of verdicts."""
 
     min_validation_samples: Annotated[int, Ge(1)] = option(
         100, help="Fewest effective validation samples: windows divided by the overlap of their labels. [G02]"
     )
     min_validation_positives: Annotated[int, Ge(1)] = option(
         20, help="Fewest validation samples of the rarer class, divided likewise. [G02]"
+    )
+    margin: Annotated[float, Gt(0)] | None = option(
+        None,
+        help="Smallest difference of the objective that matters: verdicts across budgets are judged by it, so it is "
+        "fixed before the study. [G14]",
     )
 
 
@@ -179,7 +184,7 @@ class Experiment:
     objective: Objective = option(factory=Objective, help="The number by which trials are ranked.")
     training: Training = option(factory=Training, help="How each trial is trained.")
     execution: Execution = option(factory=Execution, help="Where and how attempts run.")
-    guards: Guards = option(factory=Guards, help="Limits below which a study is refused.")
+    guards: Guards = option(factory=Guards, help="Limits below which a study is refused, and the margin of verdicts.")
     monitors: list[ComponentRef] = option(factory=list, help="Hardware monitors.")
     loggers: list[ComponentRef] = option(
         factory=lambda: [ComponentRef(use="console"), ComponentRef(use="files")],

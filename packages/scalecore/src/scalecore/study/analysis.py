@@ -19,6 +19,7 @@ from scalecore.plugins.registry import Registered
 from scalecore.protocols import Analysis, AnalysisResult
 from scalecore.records import AnalysisRecord
 from scalecore.study.layout import StudyFolder
+from scalecore.study.results import CONFIRMATION
 from scalecore.trials import StudyView
 
 __all__ = ["Analysed", "analyse", "output_folder_of", "result_json", "result_markdown", "write_result"]
@@ -130,9 +131,6 @@ def result_json(analysed: Analysed) -> dict[str, Any]:
 
 def _source(study: StudyView) -> dict[str, Any]:
     """What a result names of a study that it was computed from (guard G13): the journal as it was read."""
-    journal = StudyFolder(study.folder).journal
-    content = journal.read_bytes() if journal.exists() else b""
-    whole = content[: content.rfind(b"\n") + 1]
     return {
         "name": study.name,
         "folder": str(study.folder),
@@ -140,8 +138,17 @@ def _source(study: StudyView) -> dict[str, Any]:
         "total": study.total,
         "end": study.end,
         "running": list(study.running),
-        "journal": {"lines": whole.count(b"\n"), "sha256": hashlib.sha256(whole).hexdigest()},
+        "journal": _fingerprint(study.folder),
+        "confirmations": _fingerprint(study.folder / CONFIRMATION) if study.confirmations else None,
     }
+
+
+def _fingerprint(folder: Path) -> dict[str, Any]:
+    """The whole lines of a journal: how many, and their checksum."""
+    journal = StudyFolder(folder).journal
+    content = journal.read_bytes() if journal.exists() else b""
+    whole = content[: content.rfind(b"\n") + 1]
+    return {"lines": whole.count(b"\n"), "sha256": hashlib.sha256(whole).hexdigest()}
 
 
 def _study_text(study: Mapping[str, Any]) -> str:

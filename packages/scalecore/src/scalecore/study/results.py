@@ -11,9 +11,12 @@ from scalecore.study.journal import read_journal
 from scalecore.study.layout import StudyFolder, find_study
 from scalecore.study.lock import runner_of
 from scalecore.study.state import replay
-from scalecore.trials import StudyView
+from scalecore.trials import StudyView, TrialRecord
 
-__all__ = ["find_studies", "read_studies", "read_study"]
+__all__ = ["CONFIRMATION", "confirmations", "find_studies", "read_studies", "read_study"]
+
+CONFIRMATION = "confirm"
+"""The folder in a study's folder in which replicates have their journal."""
 
 
 def read_study(folder: StudyFolder) -> StudyView:
@@ -33,12 +36,22 @@ def read_study(folder: StudyFolder) -> StudyView:
         plan=state.plan,
         total=state.total,
         trials=tuple(state.records),
+        confirmations=confirmations(folder),
         running=tuple(trial.number for trial in state.unfinished) if runner_of(folder) is not None else (),
         duplicates_avoided=state.duplicates_avoided,
         left_out=dict(state.left_out),
         end=state.end,
         degraded=tuple(state.degraded),
     )
+
+
+def confirmations(folder: StudyFolder) -> tuple[TrialRecord, ...]:
+    """What `scalecore confirm` has trained for a study: the records of the journal that it keeps in the study's folder.
+
+    Empty where nothing was confirmed.
+    """
+    journal = StudyFolder(folder.path / CONFIRMATION).journal
+    return tuple(replay(read_journal(journal)).records) if journal.exists() else ()
 
 
 def find_studies(path: Path) -> list[StudyFolder]:
@@ -49,7 +62,10 @@ def find_studies(path: Path) -> list[StudyFolder]:
     """
     campaign = find_campaign(path)
     if campaign is not None:
-        return [entry.folder for entry in campaign.studies if entry.folder.journal.exists()]
+        begun = [entry.folder for entry in campaign.studies if entry.folder.journal.exists()]
+        if not begun:
+            raise ExperimentError(f"{path}: no study of the campaign {campaign.name} has begun")
+        return begun
     if path.is_dir() and not StudyFolder(path).journal.exists():
         inside = [StudyFolder(one) for one in sorted(path.iterdir()) if StudyFolder(one).journal.exists()]
         if inside:

@@ -1,0 +1,53 @@
+"""Whether a trial lies at the end of a dimension or of a range, beyond which the search could not look."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from scalecore.space import Choice
+from scalecore.trials import StudyView, TrialRecord
+from scalecore_analysis.studies import distributions
+
+__all__ = ["EDGE", "edges_of", "is_numeric"]
+
+EDGE = 0.05
+"""Within this share of a range, on its own scale, is on its edge."""
+LEVELS = 3
+"""With fewer values than these, every value of a dimension or choice is an end of it, which says nothing."""
+
+
+def edges_of(study: StudyView, trial: TrialRecord, *, edge: float = EDGE) -> list[dict[str, Any]]:
+    """One row for each dimension and each numeric hyper-parameter of the space with at least three values.
+
+    `on edge` is None inside, else `at its minimum` or `at its maximum`.
+    """
+    rows: list[dict[str, Any]] = []
+
+    def add(name: str, value: Any, low: Any, high: Any, end: str | None) -> None:
+        rows.append({"trial": trial.number, "name": name, "value": value, "low": low, "high": high})
+        rows[-1]["on edge"] = f"at its {end}" if end else None
+
+    for name, values in study.plan["architectures"]["dimensions"].items():
+        if len(values) >= LEVELS and name in trial.architecture.values:
+            size = trial.architecture.values[name]
+            low, high = min(values), max(values)
+            add(name, size, low, high, "minimum" if size <= low else "maximum" if size >= high else None)
+    for name, distribution in distributions(study).items():
+        value = trial.hyperparameters.get(name)
+        bounds = distribution.bounds()
+        if value is None or bounds[0] == bounds[-1] or not distribution.contains(value):
+            continue
+        if not isinstance(distribution, Choice):
+            unit = distribution.unit(value)
+            end = "minimum" if unit <= edge else "maximum" if unit >= 1 - edge else None
+            add(name, value, bounds[0], bounds[-1], end)
+        elif is_numeric(bounds) and len(set(bounds)) >= LEVELS:
+            lowest, highest = min(bounds), max(bounds)
+            add(name, value, lowest, highest, "minimum" if value == lowest else "maximum" if value == highest else None)
+    return rows
+
+
+def is_numeric(values: Sequence[Any]) -> bool:
+    """Whether all are numbers."""
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)

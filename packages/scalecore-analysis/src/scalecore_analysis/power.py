@@ -1,0 +1,101 @@
+"""`power`: what a design of so many budgets and seeds can find, before it is paid for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from scalecore.errors import DataError
+from scalecore.protocols import AnalysisResult
+from scalecore.trials import StudyView
+from scalecore_analysis.options import PowerOptions
+from scalecore_analysis.scaling.assess import pooled_variance
+from scalecore_analysis.scaling.budgets import from_studies
+from scalecore_analysis.scaling.power import TRUTHS, power_of, seeds_for
+from scalecore_analysis.scaling.verdict import smallest_effect
+
+__all__ = ["PowerAnalysis"]
+
+
+class PowerAnalysis:
+    """Power of the verdict on a scaling claim; spread and margin from the studies where they are not given."""
+
+    def __init__(self, options: PowerOptions) -> None:
+        self._options = options
+
+    def run(self, studies: Sequence[StudyView]) -> AnalysisResult:
+        options = self._options
+        budgets, spread, margin, origin = options.budgets, options.spread, options.margin, "given"
+        if studies:
+            runs = from_studies(studies, metric=options.metric, seeds=2)
+            budgets = len(studies)
+            if spread is None:
+                variance, freedom = pooled_variance(runs)
+                if not freedom or variance <= 0:
+                    raise DataError(
+                        "no study has a configuration with two seeds, so the spread of seeds is not known: give "
+                        "spread=..., or run `scalecore confirm` first"
+                    )
+                spread, origin = variance**0.5, f"of {freedom + len(runs)} runs of these studies"
+            declared = {one.margin for one in runs}
+            margin = margin if margin is not None or len(declared) > 1 else next(iter(declared))
+        if budgets < 3:
+            raise DataError(f"{budgets} budgets: a scaling claim needs at least 3")
+        unit = spread or 1.0
+        relative = (margin / unit) if margin is not None else 1.0
+        rows = _rates(options.effects, options.seeds, budgets=budgets, margin=relative, unit=unit)
+        needed = _needed(options.effects, budgets=budgets, margin=relative, unit=unit)
+        measure = f"{spread:.4g} ({origin})" if spread is not None else "not given: everything is in units of it"
+        summary = [
+            f"{budgets} budgets; spread of the seeds {measure}; margin {relative * unit:.4g}"
+            + ("" if margin is not None else " (one spread, since none is given or declared)")
+            + ".",
+            f"Fewest seeds of each budget for a power of 80 %: {'; '.join(_words(row) for row in needed)}.",
+        ]
+        return AnalysisResult(
+            title="Power of a scaling claim",
+            summary=summary,
+            tables={
+                "Rates of the verdicts": rows,
+                "Fewest seeds of each budget for a power of 80 %": needed,
+                "Smallest difference of two budgets that is found in 4 of 5 cases": [
+                    {
+                        "seeds": seeds,
+                        "difference": smallest_effect(seeds=[seeds] * budgets, variance=unit**2),
+                    }
+                    for seeds in options.seeds
+                ],
+            },
+            data={"budgets": budgets, "spread": spread, "margin": margin, "rates": rows, "needed": needed},
+            notes=[f"{kind}: {text}." for kind, text in TRUTHS.items()]
+            + ["A truth within the margin ends as flat, however many seeds there are."]
+            + ["More budgets often help more than more seeds: a power law with floor needs at least 4, better 5."],
+        )
+
+
+def _rates(
+    effects: Sequence[float], seeds: Sequence[int], *, budgets: int, margin: float, unit: float
+) -> list[dict[str, Any]]:
+    rows = []
+    for kind in TRUTHS:
+        for step in effects if kind != "flat" else (0.0,):
+            for count in seeds:
+                power, found = power_of(kind, step, budgets=budgets, seeds=count, margin=margin)
+                rows.append({"truth": kind, "step": step * unit, "step / spread": step, "seeds": count, "power": power})
+                rows[-1] |= {"holds": found.holds, "violated": found.violated, "flat": found.flat}
+                rows[-1]["inconclusive"] = found.inconclusive
+    return rows
+
+
+def _needed(effects: Sequence[float], *, budgets: int, margin: float, unit: float) -> list[dict[str, Any]]:
+    rows = []
+    for kind in TRUTHS:
+        for step in effects if kind != "flat" else (0.0,):
+            seeds = seeds_for(kind, step, budgets=budgets, margin=margin)
+            rows.append({"truth": kind, "step": step * unit, "step / spread": step, "seeds": seeds.text})
+    return rows
+
+
+def _words(row: dict[str, Any]) -> str:
+    step = f" by {row['step']:.3g}" if row["step"] else ""
+    return f"{row['truth']}{step}: {row['seeds']}"

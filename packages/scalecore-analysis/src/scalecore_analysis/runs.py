@@ -1,0 +1,85 @@
+"""Runs of one configuration under several seeds: what of a study may be averaged, and what was chosen for being low.
+
+The search's own trial of a configuration was selected for its value, so it says too much: where a configuration was
+trained again under fresh seeds, only these count.
+"""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+from attrs import frozen
+
+from scalecore.trials import StudyView, TrialRecord, TrialState
+
+__all__ = ["Configuration", "configurations", "metric_of"]
+
+
+@frozen(kw_only=True)
+class Configuration:
+    """One architecture with one set of hyper-parameters, and its completed runs.
+
+    `fresh` says that the runs are replicates which no selection has seen; `searched` is the trial of the search.
+    """
+
+    searched: TrialRecord | None
+    runs: tuple[TrialRecord, ...]
+    values: tuple[float, ...]
+    fresh: bool
+
+    @property
+    def first(self) -> TrialRecord:
+        """Any of them: what they share can be read from it."""
+        return self.runs[0]
+
+    @property
+    def mean(self) -> float:
+        return statistics.fmean(self.values)
+
+    @property
+    def numbers(self) -> str:
+        """The trials that the mean is of (guard G13)."""
+        listed = ", ".join(str(run.number) for run in self.runs)
+        return f"replicates {listed}" if self.fresh else f"trials {listed}"
+
+
+def metric_of(record: TrialRecord, metric: str) -> float | None:
+    """A metric of a completed trial at its best epoch; None where it is missing."""
+    if record.state is not TrialState.COMPLETED:
+        return None
+    value = (record.best or {}).get(metric)
+    if value is None and metric == "val_loss":
+        value = record.value if record.best is None else None
+    return float(value) if isinstance(value, int | float) else None
+
+
+def configurations(study: StudyView, metric: str) -> list[Configuration]:
+    """All configurations with a completed run, those of the search first, in the order of their first runs.
+
+    A run that predicts a constant is left out where the configuration has one that does not (guard G09).
+    """
+    searched: dict[Any, list[TrialRecord]] = {}
+    fresh: dict[Any, list[TrialRecord]] = {}
+    known = {record.hash for record in study.trials if record.origin.kind != "replicate"}
+    for record in (*study.trials, *study.confirmations):
+        if metric_of(record, metric) is None:
+            continue
+        key = (record.architecture.id, tuple(sorted(record.hyperparameters.items())))
+        group = fresh if record.origin.kind == "replicate" and record.hash not in known else searched
+        if group is fresh or record.hash not in {one.hash for one in searched.get(key, ())}:
+            group.setdefault(key, []).append(record)
+    found = []
+    for key in dict.fromkeys([*searched, *fresh]):
+        runs = fresh.get(key) or searched[key]
+        healthy = [run for run in runs if not run.collapsed] or runs
+        values = [metric_of(run, metric) for run in healthy]
+        found.append(
+            Configuration(
+                searched=searched[key][0] if key in searched else None,
+                runs=tuple(healthy),
+                values=tuple(value for value in values if value is not None),
+                fresh=key in fresh,
+            )
+        )
+    return found

@@ -1,0 +1,1 @@
+"""Scaling laws: forms, estimator, comparison, verdict, power."""

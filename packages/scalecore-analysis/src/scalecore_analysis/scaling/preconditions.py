@@ -1,0 +1,174 @@
+"""What must be true before a scaling claim can be judged at all; what is not known counts as missing."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Any
+
+from attrs import frozen
+
+from scalecore_analysis.scaling.budgets import BudgetRuns
+
+__all__ = ["WAIVABLE", "Precondition", "preconditions"]
+
+BUDGETS = 3
+WAIVABLE = ("tolerance", "edges", "data", "samples", "baseline", "dry runs", "collapse")
+"""What the user may set aside by name; the verdict is exploratory then. The others are arithmetic."""
+
+
+@frozen(kw_only=True)
+class Precondition:
+    """One condition: met, not met, or (None) not known; `text` tells what was found."""
+
+    name: str
+    met: bool | None
+    text: str
+    waived: bool = False
+
+    @property
+    def stands(self) -> bool:
+        """Whether the verdict may go on past it."""
+        return bool(self.met) or self.waived
+
+    def row(self) -> dict[str, Any]:
+        """For a table."""
+        state = "met" if self.met else "NOT KNOWN" if self.met is None else "NOT MET"
+        return {"precondition": self.name, "state": f"{state}, waived" if self.waived else state, "found": self.text}
+
+
+def preconditions(
+    budgets: Sequence[BudgetRuns],
+    *,
+    margin: float | None,
+    seeds: int,
+    samples: int,
+    positives: int,
+    proper: bool,
+    waived: Iterable[str] = (),
+) -> list[Precondition]:
+    """All of them, met or not, in a fixed order."""
+    found = [
+        _check(
+            "budgets",
+            [f"{len(budgets)} instead of {BUDGETS} or more"] if len(budgets) < BUDGETS else [],
+            f"{len(budgets)}",
+        ),
+        _sizes(budgets),
+        _check(
+            "tolerance",
+            [
+                f"{one.label} has {one.parameters:,} parameters, outside of its budget"
+                for one in budgets
+                if not one.within
+            ],
+            "counted parameters lie in their budgets",
+            unknown=[one.label for one in budgets if one.within is None],
+        ),
+        _seeds(budgets, seeds),
+        _margin(budgets, margin),
+        _check(
+            "loss", [] if proper else ["not a proper loss; set experimental=true to judge it all the same"], "proper"
+        ),
+        _check(
+            "edges",
+            [f"{one.label}: {', '.join(one.edges or ())}" for one in budgets if one.edges],
+            "no optimum lies on an edge of its search",
+            unknown=[one.label for one in budgets if one.edges is None],
+        ),
+        _same(budgets),
+        _samples(budgets, samples=samples, positives=positives),
+        _baseline(budgets),
+        _check(
+            "collapse",
+            [f"{one.label} predicts a constant [G09]" for one in budgets if one.collapsed],
+            "no model predicts a constant",
+            unknown=[one.label for one in budgets if one.collapsed is None],
+        ),
+        _dry(budgets),
+    ]
+    names = set(waived)
+    return [
+        Precondition(name=one.name, met=one.met, text=one.text, waived=True)
+        if one.name in names and not one.met
+        else one
+        for one in found
+    ]
+
+
+def _check(name: str, problems: Sequence[str], fine: str, *, unknown: Sequence[str] = ()) -> Precondition:
+    if unknown:
+        return Precondition(name=name, met=None, text=f"not recorded for {', '.join(unknown)}")
+    return Precondition(name=name, met=not problems, text="; ".join(problems) or fine)
+
+
+def _sizes(budgets: Sequence[BudgetRuns]) -> Precondition:
+    problems = [
+        f"{small.label} has {small.parameters:,} and {large.label} {large.parameters:,}"
+        for small, large in pairwise(budgets)
+        if small.parameters >= large.parameters
+    ]
+    listed = ", ".join(f"{one.parameters:,}" for one in budgets)
+    return _check("parameters", problems, f"counted and strictly increasing: {listed}")
+
+
+def _seeds(budgets: Sequence[BudgetRuns], least: int) -> Precondition:
+    problems = [f"{one.label} has {len(one.losses)}" for one in budgets if len(one.losses) < least]
+    if not problems and len({loss for one in budgets for loss in one.losses}) < sum(len(one.losses) for one in budgets):
+        problems = ["some runs have the same loss to the last digit: these are not independent runs"]
+    text = f"at least {least} of each budget are needed; {'; '.join(problems)}" if problems else ""
+    return _check("seeds", [text] if text else [], ", ".join(str(len(one.losses)) for one in budgets))
+
+
+def _margin(budgets: Sequence[BudgetRuns], margin: float | None) -> Precondition:
+    declared = {one.margin for one in budgets}
+    if margin is None:
+        text = "no study declares one: set guards.margin in the experiment file before the study, or margin=... now"
+        if len(declared) > 1:
+            text = f"the studies declare different ones: {', '.join(str(one) for one in declared)}"
+        return Precondition(name="margin", met=False, text=text)
+    source = "fixed before the studies" if declared == {margin} else "given after the studies"
+    return Precondition(name="margin", met=True, text=f"{margin:g}, {source}")
+
+
+def _same(budgets: Sequence[BudgetRuns]) -> Precondition:
+    unknown = [one.label for one in budgets if one.identity is None]
+    identities = [one.identity or {} for one in budgets]
+    names = list(dict.fromkeys(name for identity in identities for name in identity))
+    different = [name for name in names if len({identity.get(name) for identity in identities}) > 1]
+    problems = [f"the studies differ in {', '.join(different)} [G07]"] if different else []
+    return _check("data", problems, "data, target, split and metric are the same", unknown=unknown)
+
+
+def _samples(budgets: Sequence[BudgetRuns], *, samples: int, positives: int) -> Precondition:
+    problems = []
+    for one in budgets:
+        windows, rarer = one.samples or (0, None)
+        if windows < samples:
+            problems.append(f"{one.label} has {windows:g} effective validation windows, fewer than {samples}")
+        elif rarer is not None and rarer < positives:
+            problems.append(f"{one.label} has {rarer:g} effective windows of the rarer class, fewer than {positives}")
+    unknown = [one.label for one in budgets if one.samples is None]
+    return _check("samples", problems, "enough validation windows [G02]", unknown=unknown)
+
+
+def _baseline(budgets: Sequence[BudgetRuns]) -> Precondition:
+    problems = [
+        f"{one.label} has {one.mean:.4g}, {one.baseline[0]} {one.baseline[1]:.4g}"
+        for one in budgets
+        if one.baseline is not None and one.mean >= one.baseline[1]
+    ]
+    unknown = [one.label for one in budgets if one.baseline is None]
+    return _check("baseline", problems, "every budget is better than the best baseline", unknown=unknown)
+
+
+def _dry(budgets: Sequence[BudgetRuns]) -> Precondition:
+    """Rows that say so, and budgets whose losses are one constant: cells that differ in nothing [G12]."""
+    problems = [f"{one.label} is a dry run [G12]" for one in budgets if one.dry]
+    repeated = [loss for loss, count in Counter(one.losses for one in budgets).items() if count > 1]
+    if repeated:
+        problems.append(f"several budgets have the losses {statistics.fmean(repeated[0]):.6g} to the last digit [G12]")
+    unknown = [one.label for one in budgets if one.dry is None]
+    return _check("dry runs", problems, "every loss was measured", unknown=unknown)

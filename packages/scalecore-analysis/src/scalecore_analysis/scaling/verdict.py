@@ -1,0 +1,132 @@
+"""The verdict on a scaling claim, from per-budget means over seeds and a margin that was fixed before the study.
+
+| verdict | when |
+|---|---|
+| flat | every two budgets differ by less than the margin: two one-sided tests each |
+| violated | not flat, and the means increase somewhere: T_B is beyond its critical value |
+| holds | neither, the means are not equal (T_A), and no step to the next budget is worse by the margin or more |
+| inconclusive | none of these |
+
+Flat comes first: what lies within the margin is no finding, however many seeds there are. The same function judges one
+study and the many simulated ones from which the rates of error and the power are taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from itertools import combinations, pairwise
+
+import numpy as np
+import numpy.typing as npt
+from attrs import frozen
+from scipy.stats import t as student
+
+from scalecore_analysis.scaling.isotonic import Null, null_of, statistics
+from scalecore_analysis.scaling.laws import Floats
+
+__all__ = ["CONFIDENCE", "LEVEL", "SIMULATED", "Verdict", "classify", "rates", "smallest_effect", "step_bounds"]
+
+LEVEL = 0.04
+"""Of the two tests. Below 5 %, so that errors stay below that where the seeds of one budget spread three times as much
+as those of another, which the pooled variance does not know.
+"""
+CONFIDENCE = 0.95
+"""Of the one-sided bounds that are compared with the margin."""
+
+
+class Verdict(StrEnum):
+    """What can be said about the claim that larger models have a lower loss."""
+
+    HOLDS = "holds"
+    HOLDS_WITH_POWER_LAW = "holds with power law"
+    FLAT = "flat"
+    VIOLATED = "violated"
+    INCONCLUSIVE = "inconclusive"
+    NOT_ASSESSABLE = "not assessable"
+
+
+SIMULATED = (Verdict.HOLDS, Verdict.VIOLATED, Verdict.FLAT, Verdict.INCONCLUSIVE)
+"""What `classify` returns, as positions in this tuple."""
+
+
+def classify(
+    means: Floats, *, seeds: Sequence[int], variance: Floats, margin: Floats, null: Null
+) -> npt.NDArray[np.int64]:
+    """A verdict for each set of means [sets, budgets], smallest budget first, pooled variance [sets], margin [sets]."""
+    equal, ordered = statistics(means, seeds=seeds, variance=variance)
+    critical_equal, critical_ordered = null.critical(LEVEL)
+    flat = np.ones(len(means), dtype=bool)
+    for first, second in combinations(range(len(seeds)), 2):
+        width = _width(seeds[first], seeds[second], variance=variance, freedom=_freedom(seeds))
+        flat &= np.abs(means[:, second] - means[:, first]) + width < margin
+    safe = (step_bounds(means, seeds=seeds, variance=variance) < margin[:, None]).all(axis=1)
+    violated = ordered > critical_ordered
+    holds = ~violated & (equal > critical_equal) & safe
+    return np.select([flat, violated, holds], [2, 1, 0], default=3).astype(np.int64)
+
+
+def step_bounds(means: Floats, *, seeds: Sequence[int], variance: Floats) -> Floats:
+    """One-sided upper bounds [sets, budgets - 1] of the steps from each budget to the next larger one."""
+    freedom = _freedom(seeds)
+    bounds = [
+        means[:, index + 1] - means[:, index] + _width(first, second, variance=variance, freedom=freedom)
+        for index, (first, second) in enumerate(pairwise(seeds))
+    ]
+    return np.stack(bounds, axis=1)
+
+
+def _freedom(seeds: Sequence[int]) -> int:
+    return sum(seeds) - len(seeds)
+
+
+def _width(first: int, second: int, *, variance: Floats, freedom: int) -> Floats:
+    width: Floats = student.ppf(CONFIDENCE, freedom) * np.sqrt(variance * (1 / first + 1 / second))
+    return width
+
+
+@frozen(kw_only=True)
+class Rates:
+    """How often each verdict is given to a truth."""
+
+    holds: float
+    violated: float
+    flat: float
+    inconclusive: float
+
+
+def rates(
+    truth: Sequence[float],
+    *,
+    seeds: int,
+    margin: float = 1.0,
+    spreads: Sequence[float] | None = None,
+    sets: int = 20_000,
+    seed: int = 1,
+    null: Null | None = None,
+) -> Rates:
+    """Rates of the verdicts where the true means, in units of the seeds' standard deviation, are `truth`.
+
+    `spreads` are the true standard deviations of the seeds of each budget, 1 where they are not given.
+    """
+    generator = np.random.default_rng(seed)
+    budgets = len(truth)
+    spread = np.ones(budgets) if spreads is None else np.asarray(spreads, dtype=np.float64)
+    means = np.asarray(truth) + spread * generator.standard_normal((sets, budgets)) / np.sqrt(seeds)
+    within = spread**2 * generator.chisquare(seeds - 1, size=(sets, budgets)) / (seeds - 1)
+    verdicts = classify(
+        means,
+        seeds=[seeds] * budgets,
+        variance=within.mean(axis=1),
+        margin=np.full(sets, margin),
+        null=null or null_of([seeds] * budgets),
+    )
+    shares = np.bincount(verdicts, minlength=4) / sets
+    return Rates(**dict(zip(("holds", "violated", "flat", "inconclusive"), shares.tolist(), strict=True)))
+
+
+def smallest_effect(*, seeds: Sequence[int], variance: float, power: float = 0.8) -> float:
+    """The difference of two budgets that a two-sided t test at 5 % finds with this power: about 2.8 standard errors."""
+    freedom = _freedom(seeds)
+    error = np.sqrt(variance * max(1 / first + 1 / second for first, second in combinations(seeds, 2)))
+    return float((student.ppf(0.975, freedom) + student.ppf(power, freedom)) * error)

@@ -1,0 +1,216 @@
+"""`scaling-law`: does the loss fall with the size of the model, and by which law?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+from threadpoolctl import threadpool_limits
+
+from scalecore.errors import DataError, ExperimentError
+from scalecore.protocols import AnalysisResult
+from scalecore.trials import StudyView
+from scalecore_analysis.options import ScalingLawOptions
+from scalecore_analysis.page import figure_page
+from scalecore_analysis.scaling.assess import Assessment, FittedLaw, assess, mean_interval
+from scalecore_analysis.scaling.budgets import RATES, BudgetRuns, from_studies, from_table
+from scalecore_analysis.scaling.figures import scaling_figures
+from scalecore_analysis.scaling.power import seeds_for
+from scalecore_analysis.scaling.preconditions import preconditions
+from scalecore_analysis.scaling.verdict import Verdict
+
+__all__ = ["ScalingLawAnalysis"]
+
+RESAMPLES = 1000
+PROPER = ("val_loss",)
+SPREAD = 3.0
+"""So many times may the seeds of one budget spread as much as those of another, for the rates of error to hold."""
+
+
+class ScalingLawAnalysis:
+    """One verdict over studies that differ in their budgets."""
+
+    def __init__(self, options: ScalingLawOptions) -> None:
+        self._options = options
+
+    def run(self, studies: Sequence[StudyView]) -> AnalysisResult:
+        options = self._options
+        if (options.points is None) == (not studies):
+            raise ExperimentError(
+                "a scaling law needs either studies, one for each budget, or points=FILE with columns parameters and "
+                "loss: scalecore analyze scaling-law STUDY..."
+            )
+        if options.points is not None:
+            budgets = from_table(options.points)
+        else:
+            budgets = from_studies(studies, metric=options.metric, seeds=options.min_seeds)
+        if any(loss <= 0 for one in budgets for loss in one.losses):
+            raise DataError(f"some values of {options.metric} are not above zero: a law of their logs cannot be fitted")
+        margin = options.margin if options.margin is not None else _declared(budgets)
+        conditions = preconditions(
+            budgets,
+            margin=margin,
+            seeds=options.min_seeds,
+            samples=options.min_samples,
+            positives=options.min_positives,
+            proper=options.metric in PROPER or options.experimental,
+            waived=options.waive,
+        )
+        with threadpool_limits(1):  # matrices of a few rows: threads would only wait for each other
+            found = assess(budgets, conditions, margin=margin, resamples=RESAMPLES, seed=options.seed)
+        return AnalysisResult(
+            title=f"Scaling law over {len(budgets)} budgets, {self._loss_name()}",
+            summary=[sentence(found), *_assessed(found, budgets, margin)],
+            tables=_tables(found, budgets),
+            data={
+                "verdict": found.verdict,
+                "exploratory": list(found.exploratory),
+                "missing": [one.name for one in found.missing],
+                "margin": margin,
+                "preconditions": [attrs.asdict(one) for one in found.preconditions],
+                "budgets": [attrs.asdict(one) for one in budgets],
+                "tests": None if found.tests is None else attrs.asdict(found.tests),
+                "laws": [_law_data(law) for law in found.laws],
+                "power law": found.power_law,
+                "resamples": RESAMPLES,
+            },
+            notes=self._notes(found, budgets),
+            files={"figures.html": figure_page("Scaling law", scaling_figures(budgets, found))},
+        )
+
+    def _loss_name(self) -> str:
+        metric = self._options.metric
+        return f"1 - {metric} (experimental)" if metric in RATES else metric
+
+    def _notes(self, found: Assessment, budgets: Sequence[BudgetRuns]) -> list[str]:
+        notes = [
+            "The tests speak of seeds: another training on the same windows. How far the losses depend on which "
+            "windows there were is not in them; intervals over windows are in the records of the trials.",
+        ]
+        if found.tests is not None and min(found.tests.spreads) > 0:
+            ratio = max(found.tests.spreads) / min(found.tests.spreads)
+            if ratio > SPREAD:
+                notes.append(
+                    f"The seeds of one budget spread {ratio:.1f} times as much as those of another: beyond {SPREAD:g} "
+                    "the rates of error are not known."
+                )
+        known = [one.efforts for one in budgets if one.efforts is not None]
+        if known and max(known) > 1.5 * min(known):
+            notes.append(
+                f"The budgets were searched with {min(known)} to {max(known)} completed trials: a budget that was "
+                "searched harder has an advantage that is not its size."
+            )
+        if any(one.fresh is False for one in budgets):
+            notes.append(
+                "Where no configuration has fresh seeds, the losses are those of the search, which were chosen for "
+                "being low: `scalecore confirm` trains the best ones again."
+            )
+        return notes
+
+
+def _declared(budgets: Sequence[BudgetRuns]) -> float | None:
+    declared = {one.margin for one in budgets}
+    return next(iter(declared)) if len(declared) == 1 else None
+
+
+def sentence(found: Assessment) -> str:
+    """The verdict in one sentence."""
+    head = f"Verdict: {found.verdict}"
+    if found.verdict is Verdict.NOT_ASSESSABLE:
+        problems = [f"{one.name}: {one.text}" for one in found.missing if one.met is False]
+        unknown = ", ".join(one.name for one in found.missing if one.met is None)
+        problems += [f"not recorded at all: {unknown}"] if unknown else []
+        return f"{head}. Missing: {'; '.join(problems) or 'any spread between seeds'}."
+    meaning = {
+        Verdict.HOLDS: "the loss falls with the size of the model, and no step to a larger budget is worse",
+        Verdict.HOLDS_WITH_POWER_LAW: "the loss falls with the size of the model, and a power law describes how",
+        Verdict.FLAT: "every two budgets differ by less than the margin",
+        Verdict.VIOLATED: "the loss rises somewhere with the size of the model",
+        Verdict.INCONCLUSIVE: "these seeds cannot tell",
+    }[found.verdict]
+    exploratory = f" EXPLORATORY: {'; '.join(found.exploratory)}." if found.exploratory else ""
+    return f"{head}: {meaning}.{exploratory}"
+
+
+def _assessed(found: Assessment, budgets: Sequence[BudgetRuns], margin: float | None) -> list[str]:
+    tests = found.tests
+    if tests is None:
+        return []
+    lines = [
+        f"Equal means against falling ones: p = {tests.equal_p:.4f}. Falling means against any: "
+        f"p = {tests.ordered_p:.4f}. The largest 95 % upper bound of a step is {max(tests.bounds):.4g}"
+        + (f", the margin {margin:.4g}." if margin is not None else "."),
+        f"Power law: {found.power_law}.",
+        f"With this spread of seeds ({tests.variance**0.5:.4g}), differences of {tests.smallest_effect:.4g} are found "
+        "in 4 of 5 cases.",
+    ]
+    if found.verdict is Verdict.INCONCLUSIVE and margin is not None:
+        spread = tests.variance**0.5
+        slope = abs(budgets[-1].mean - budgets[0].mean) / len(tests.steps) / spread
+        needed = seeds_for("falling", slope, budgets=len(budgets), margin=margin / spread)
+        lines.append(
+            f"If the loss really falls by {slope * spread:.4g} from budget to budget, {needed.text} seeds of each are "
+            "needed to see it in 4 of 5 cases."
+        )
+    return lines
+
+
+def _tables(found: Assessment, budgets: Sequence[BudgetRuns]) -> dict[str, list[dict[str, Any]]]:
+    tests = found.tests
+    rows = []
+    for index, one in enumerate(budgets):
+        span = mean_interval(one.losses, variance=tests.variance, freedom=tests.freedom) if tests else (None, None)
+        rows.append(
+            {
+                "budget": one.label,
+                "parameters": one.parameters,
+                "seeds": len(one.losses),
+                "mean": one.mean,
+                "low": span[0],
+                "high": span[1],
+                "spread": tests.spreads[index] if tests else None,
+                "non-increasing fit": tests.isotonic[index] if tests else None,
+                "step": tests.steps[index - 1] if tests and index else None,
+                "at most": tests.bounds[index - 1] if tests and index else None,
+                "searched": one.searched,
+                "best baseline": one.baseline[1] if one.baseline else None,
+                "chosen": one.chosen,
+            }
+        )
+    tables: dict[str, list[dict[str, Any]]] = {
+        "Budgets": rows,
+        "Preconditions": [one.row() for one in found.preconditions],
+    }
+    if found.laws:
+        tables["Laws"] = [_law_row(law) for law in found.laws]
+        tables["Parameters of the laws, 95 % intervals"] = [
+            {"law": law.name, "parameter": name, "value": value, "low": low, "high": high}
+            for law in found.laws
+            for name, (value, low, high) in law.intervals().items()
+        ]
+    return tables
+
+
+def _law_row(law: FittedLaw) -> dict[str, Any]:
+    prediction = law.prediction
+    return {
+        "law": law.name,
+        "form": law.text,
+        "weight (AICc)": law.weight,
+        "AICc": law.aicc,
+        "objective": law.fit.objective if law.fit else None,
+        "lack of fit p": law.goodness,
+        "largest foretold": prediction.predicted if prediction else None,
+        "low": prediction.low if prediction else None,
+        "high": prediction.high if prediction else None,
+        "observed": prediction.observed if prediction else None,
+        "error": prediction.error if prediction else None,
+        "inside": prediction.covered if prediction else None,
+        "not testable": law.reason,
+    }
+
+
+def _law_data(law: FittedLaw) -> dict[str, Any]:
+    parameters = {name: dict(zip(("value", "low", "high"), one, strict=True)) for name, one in law.intervals().items()}
+    return {**_law_row(law), "parameters": parameters}

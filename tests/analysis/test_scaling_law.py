@@ -1,0 +1,308 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+
+from scalecore.errors import DataError, ExperimentError
+from scalecore.protocols import AnalysisResult
+from scalecore.trials import Origin, StudyView
+from scalecore_analysis.options import PowerOptions, ScalingLawOptions
+from scalecore_analysis.power import PowerAnalysis
+from scalecore_analysis.scaling.budgets import from_studies
+from scalecore_analysis.scaling.preconditions import preconditions
+from scalecore_analysis.scaling_law import ScalingLawAnalysis
+
+from .conftest import COLLAPSED, shape, trial
+
+Make = Callable[..., StudyView]
+SPREAD = 0.002
+
+
+@pytest.fixture
+def campaign(study: Make) -> Callable[..., list[StudyView]]:
+    """Studies of budgets a factor of ten apart, a search of 4 trials each, and fresh seeds of its best one."""
+
+    def make(
+        means: Sequence[float], *, seeds: int = 5, margin: float | None = 0.005, **changes: Any
+    ) -> list[StudyView]:
+        studies = []
+        generator = np.random.default_rng(7)
+        for index, mean in enumerate(means):
+            size = {"scale": 10**index}
+            inner = shape(16, 2, **size)
+            searched = [
+                # The chosen one lies inside of all ranges, and was lucky.
+                trial(0, mean - 0.01, architecture=inner, hyperparameters={"learning_rate": 3e-3, "epochs": 10}),
+                trial(1, mean + 0.02, architecture=shape(8, 1, **size)),
+                trial(2, mean + 0.03, architecture=shape(32, 4, **size)),
+                trial(3, state="failed"),
+            ]
+            confirmed = [
+                trial(
+                    seed,
+                    float(mean + SPREAD * generator.standard_normal()),
+                    hash=f"fresh-{seed}",
+                    architecture=inner,
+                    hyperparameters={"learning_rate": 3e-3, "epochs": 10},
+                    origin=Origin(kind="replicate"),
+                )
+                for seed in range(seeds)
+            ]
+            content = {"confirmations": tuple(confirmed), **changes}
+            made = study(searched, name=f"size-{index}", budget=f"{10**index}k", **content)
+            made.experiment["guards"] |= {"margin": margin}
+            made.plan["architectures"] |= {"range": [400 * 10**index, 600 * 10**index]}
+            studies.append(made)
+        return studies
+
+    return make
+
+
+def analyse(studies: Sequence[StudyView], **options: Any) -> AnalysisResult:
+    return ScalingLawAnalysis(ScalingLawOptions(**options)).run(studies)
+
+
+def missing(result: AnalysisResult) -> list[str]:
+    assert result.data["verdict"] == "not assessable"
+    return list(result.data["missing"])
+
+
+def test_a_loss_that_falls_holds(campaign: Callable[..., list[StudyView]]) -> None:
+    """Over three budgets, judged on fresh seeds; the lucky trial of the search is shown and not counted."""
+    result = analyse(campaign([0.60, 0.55, 0.52]))
+    assert result.data["verdict"] == "holds"
+    assert result.summary[0] == (
+        "Verdict: holds: the loss falls with the size of the model, and no step to a larger budget is worse."
+    )
+    rows = result.tables["Budgets"]
+    assert [row["parameters"] for row in rows] == [512, 5120, 51200]
+    assert [row["seeds"] for row in rows] == [5, 5, 5]
+    assert rows[0]["searched"] == pytest.approx(0.59)
+    assert rows[0]["mean"] == pytest.approx(0.60, abs=0.003)
+    assert rows[0]["chosen"] == "width=16,depth=2; replicates 0, 1, 2, 3, 4"
+    assert "not testable with 3 budgets" in result.data["power law"]
+    laws = {row["law"]: row for row in result.tables["Laws"]}
+    assert laws["power with floor"]["not testable"] == "3 parameters of the mean need at least 4 sizes, there are 3"
+    assert laws["power with floor"]["weight (AICc)"] is None
+    assert laws["N and D"]["not testable"] == "D spans a factor of 1 only"
+    assert sum(row["weight (AICc)"] or 0 for row in laws.values()) == pytest.approx(1)
+    # A constant says nothing of the largest budget; the power law comes near.
+    assert laws["constant"]["inside"] is False
+    assert laws["constant"]["error"] > laws["power"]["error"]
+
+
+def test_a_power_law_needs_budgets_fit_and_foresight(campaign: Callable[..., list[StudyView]]) -> None:
+    """Five sizes on a power law with floor: the law fits, and foretells the largest; its exponent is found."""
+    means = [0.3 + 0.2 * 10 ** (-0.3 * index) for index in range(5)]
+    result = analyse(campaign(means))
+    assert result.data["verdict"] == "holds with power law"
+    law = next(one for one in result.data["laws"] if one["law"] == "power with floor")
+    assert law["parameters"]["alpha"]["low"] < 0.3 < law["parameters"]["alpha"]["high"]
+    assert law["lack of fit p"] > 0.05
+    assert law["inside"]
+
+
+def test_a_fall_that_is_no_power_law_only_holds(campaign: Callable[..., list[StudyView]]) -> None:
+    """Four budgets with a drop between the second and the third."""
+    result = analyse(campaign([0.60, 0.595, 0.50, 0.495]))
+    assert result.data["verdict"] == "holds"
+    assert "lack of fit p = 0.0" in result.data["power law"]
+
+
+def test_a_rise_is_a_violation(campaign: Callable[..., list[StudyView]]) -> None:
+    """The largest model is worse than the middle one by ten spreads."""
+    assert analyse(campaign([0.60, 0.55, 0.57])).data["verdict"] == "violated"
+
+
+def test_budgets_within_the_margin_are_flat(campaign: Callable[..., list[StudyView]]) -> None:
+    """Ten seeds of each say that no difference matters."""
+    assert analyse(campaign([0.55, 0.55, 0.55], seeds=10)).data["verdict"] == "flat"
+
+
+def test_seeds_that_cannot_tell_are_inconclusive_and_told_what_is_needed(
+    campaign: Callable[..., list[StudyView]],
+) -> None:
+    """A fall within the noise of three seeds; how many seeds would do is said."""
+    result = analyse(campaign([0.5500, 0.5485, 0.5470], seeds=3, margin=0.001))
+    assert result.data["verdict"] == "inconclusive"
+    assert re.search(r"falls by 0\.00\d+ from budget to budget, \d+ seeds of each are needed", result.summary[-1])
+
+
+def test_g14_three_numbers_are_not_assessable(tmp_path: Path) -> None:
+    """One value of each of three budgets says nothing, whatever their order: seeds, baseline and margin are missing."""
+    table = tmp_path / "three.csv"
+    table.write_text("budget,parameters,loss\n2M,2417473,0.7178\n20M,23882881,0.7246\n200M,170457985,0.7147\n")
+    result = analyse([], points=table)
+    assert {"seeds", "margin", "baseline", "data", "edges", "samples"} <= set(missing(result))
+    assert "2M has 1; 20M has 1; 200M has 1" in result.summary[0]
+    assert result.tables.get("Laws") is None
+    assert result.data["tests"] is None
+    # Waiving what a table cannot tell does not help: the seeds are missing.
+    waived = ["tolerance", "edges", "data", "samples", "baseline", "dry runs", "collapse"]
+    assert missing(analyse([], points=table, waive=waived, margin=0.005)) == ["seeds"]
+
+
+def unmet(studies: Sequence[StudyView], *, margin: float | None = 0.005, **limits: Any) -> dict[str, str]:
+    """The preconditions that do not stand, with what was found."""
+    asked = {"seeds": 3, "samples": 100, "positives": 20, "proper": True, **limits}
+    budgets = from_studies(studies, metric="val_loss", seeds=3)
+    return {one.name: one.text for one in preconditions(budgets, margin=margin, **asked) if not one.stands}
+
+
+def test_g04_labels_are_nothing_the_counted_parameters_are_fitted(campaign: Callable[..., list[StudyView]]) -> None:
+    """A study that calls itself ten times as large as its models are is out of its budget, and not larger."""
+    studies = campaign([0.60, 0.55, 0.52])
+    studies[2].plan["architectures"] |= {"range": [400_000, 600_000]}
+    assert unmet(studies) == {"tolerance": "size-2 has 51,200 parameters, outside of its budget"}
+    again = attrs.evolve(studies[1], name="again")
+    assert unmet([*studies[:2], again])["parameters"] == "size-1 has 5,120 and again 5,120"
+
+
+def test_each_precondition_is_asked(campaign: Callable[..., list[StudyView]]) -> None:
+    """One after the other is broken, and told alone."""
+    means = [0.60, 0.55, 0.52]
+    fine = campaign(means)
+    assert unmet(fine) == {}
+    assert unmet(campaign(means, seeds=2)) == {
+        "seeds": "at least 3 of each budget are needed; size-0 has 2; size-1 has 2; size-2 has 2"
+    }
+    assert unmet(fine, margin=None) == {
+        "margin": "no study declares one: set guards.margin in the experiment file before the study, or margin=... now"
+    }
+    assert unmet(fine[:2]) == {"budgets": "2 instead of 3 or more"}
+    assert unmet(fine, proper=False) == {"loss": "not a proper loss; set experimental=true to judge it all the same"}
+    assert list(unmet(campaign([0.95, 0.90, 0.86]))) == ["baseline"]
+    assert re.match(
+        r"size-0 has \d+ effective validation windows, fewer than 9999; ", unmet(fine, samples=9999)["samples"]
+    )
+    assert re.match(r"size-0 has \d+ effective windows of the rarer class, ", unmet(fine, positives=9999)["samples"])
+
+    fine[1].experiment["search"]["space"] |= {"learning_rate": {"log_uniform": [2.9e-3, 0.1]}}
+    assert unmet(fine) == {"edges": "size-1: learning_rate at its minimum"}
+
+    other = campaign(means)
+    other[0].plan["data"] |= {"fingerprint": "another"}
+    assert unmet(other) == {"data": "the studies differ in data [G07]"}
+
+    constant = campaign(means)
+    flagged = tuple(attrs.evolve(record, flags=[COLLAPSED]) for record in constant[2].confirmations)
+    constant[2] = attrs.evolve(constant[2], confirmations=flagged, trials=())
+    assert unmet(constant) == {"collapse": "size-2 predicts a constant [G09]"}
+
+
+def test_g12_losses_that_are_one_constant_are_dry_runs(campaign: Callable[..., list[StudyView]]) -> None:
+    """Two budgets with the same numbers to the last digit did not run what they say."""
+    studies = campaign([0.60, 0.55, 0.52])
+    copied = tuple(
+        attrs.evolve(record, value=other.value, best=other.best)
+        for record, other in zip(studies[1].confirmations, studies[0].confirmations, strict=True)
+    )
+    studies[1] = attrs.evolve(studies[1], confirmations=copied)
+    assert list(unmet(studies)) == ["seeds", "dry runs"]
+
+
+def test_what_is_waived_or_given_later_makes_the_verdict_exploratory(
+    campaign: Callable[..., list[StudyView]],
+) -> None:
+    """By name, in the first sentence."""
+    later = analyse(campaign([0.60, 0.55, 0.52], margin=None), margin=0.005)
+    assert later.data["verdict"] == "holds"
+    assert "EXPLORATORY: the margin was given after the studies." in later.summary[0]
+    waived = analyse(campaign([0.95, 0.90, 0.86]), waive=["baseline"])
+    assert waived.data["verdict"] == "holds"
+    assert "EXPLORATORY: baseline waived." in waived.summary[0]
+
+
+def test_a_metric_that_is_no_proper_loss_must_be_asked_for(campaign: Callable[..., list[StudyView]]) -> None:
+    """As experimental; one minus it is what falls."""
+    studies = campaign([0.60, 0.55, 0.52])
+    assert "loss" in missing(analyse(studies, metric="auc"))
+    asked = analyse(studies, metric="auc", experimental=True)
+    assert "loss" not in missing(asked)
+    assert asked.title == "Scaling law over 3 budgets, 1 - auc (experimental)"
+    assert asked.tables["Budgets"][0]["mean"] == pytest.approx(0.4)
+
+
+def test_without_replicates_the_search_itself_is_shown_but_not_assessed(
+    campaign: Callable[..., list[StudyView]],
+) -> None:
+    """A best-of-n was chosen for being low: one value each, and the way out is named."""
+    result = analyse(campaign([0.60, 0.55, 0.52], confirmations=()))
+    assert missing(result) == ["seeds"]
+    assert [row["mean"] for row in result.tables["Budgets"]] == pytest.approx([0.59, 0.54, 0.51])
+    assert "`scalecore confirm` trains the best ones again" in result.notes[-1]
+
+
+def test_figures_open_offline(campaign: Callable[..., list[StudyView]]) -> None:
+    """One page with its own script, nothing from outside, and no name of a study that the browser would obey."""
+    studies = campaign([0.60, 0.55, 0.52])
+    hostile = attrs.evolve(studies[0], name="<script>alert(1)</script>")
+    page = analyse([hostile, *studies[1:]]).files["figures.html"]
+    assert page.count('class="plotly-graph-div"') == 2
+    assert not re.search(r"<(script|link|img|iframe)[^>]*\s(src|href)=", page)
+    assert "<script>alert(1)" not in page
+
+
+def test_what_cannot_be_fitted_is_told(study: Make, tmp_path: Path) -> None:
+    """No completed trial, no studies and no table, both, and broken tables."""
+    with pytest.raises(
+        DataError, match=r"^walk: no completed trial has the metric 'val_loss'; a scaling law needs one"
+    ):
+        analyse([study([trial(0, state="failed")])])
+    with pytest.raises(ExperimentError, match=r"^a scaling law needs either studies, one for each budget, or points="):
+        analyse([])
+    table = tmp_path / "table.csv"
+    table.write_text("parameters,value\n1,2\n")
+    with pytest.raises(DataError, match=r"no column 'loss'; it needs `parameters` and `loss`, one row for each run$"):
+        analyse([], points=table)
+    table.write_text("parameters,loss\n10,0.5\nmany,0.5\n")
+    with pytest.raises(DataError, match=r"table\.csv:3: parameters, loss and windows must be numbers"):
+        analyse([], points=table)
+    table.write_text("parameters,loss\n10,-0.5\n")
+    with pytest.raises(DataError, match=r"table\.csv:2: parameters and loss must be finite and above zero"):
+        analyse([], points=table)
+
+
+def test_a_table_with_windows_is_fitted_in_n_and_d(tmp_path: Path) -> None:
+    """Nine sizes and amounts of data, two runs each: the law in N and D is testable and wins."""
+    generator = np.random.default_rng(0)
+    lines = ["parameters,loss,windows,budget"]
+    for n in (1e5, 1e6, 1e7):
+        for d in (1e5, 1e6, 1e7):
+            for _ in range(2):
+                loss = (0.3 + 4 * n**-0.3 + 6 * d**-0.35) * np.exp(1e-4 * generator.standard_normal())
+                lines.append(f"{n},{loss},{d},{n:g} on {d:g}")
+    (tmp_path / "grid.csv").write_text("\n".join(lines))
+    result = analyse([], points=tmp_path / "grid.csv")
+    laws = {one["law"]: one for one in result.data["laws"]}
+    assert laws["N and D"]["weight (AICc)"] > 0.99
+    assert laws["N and D"]["parameters"]["beta"]["value"] == pytest.approx(0.35, rel=0.05)
+    assert missing(result)[0] == "parameters"
+
+
+def test_power_takes_spread_and_margin_from_studies(campaign: Callable[..., list[StudyView]]) -> None:
+    """The pooled spread of the seeds, the margin of the files, as many budgets as studies."""
+    result = PowerAnalysis(PowerOptions(seeds=[5], effects=[2.0])).run(campaign([0.60, 0.55, 0.52]))
+    assert result.data["spread"] == pytest.approx(SPREAD, rel=0.5)
+    assert result.data["margin"] == 0.005
+    assert [row["truth"] for row in result.data["needed"]] == ["falling", "rising at the end", "flat"]
+    assert "of 15 runs of these studies" in result.summary[0]
+    with pytest.raises(DataError, match=r"^no study has a configuration with two seeds, so the spread of seeds is not"):
+        PowerAnalysis(PowerOptions()).run(campaign([0.60, 0.55, 0.52], confirmations=()))
+
+
+def test_power_without_studies_is_in_units_of_the_spread() -> None:
+    """The table that a study is planned by: five seeds see a fall of two spreads, three a rise of that size not."""
+    result = PowerAnalysis(PowerOptions(seeds=[3, 5], effects=[2.0])).run([])
+    power = {(row["truth"], row["seeds"]): row["power"] for row in result.data["rates"]}
+    assert power["falling", 5] > 0.95
+    assert power["rising at the end", 3] < 0.6
+    assert result.summary[0].startswith(
+        "3 budgets; spread of the seeds not given: everything is in units of it; margin 1"
+    )

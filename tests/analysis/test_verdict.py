@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.isotonic import IsotonicRegression
+
+from scalecore_analysis.scaling.isotonic import non_increasing, null_of, statistics
+from scalecore_analysis.scaling.power import power_of, seeds_for, truth_of
+from scalecore_analysis.scaling.verdict import SIMULATED, Verdict, classify, rates, smallest_effect
+
+
+def verdict(means: list[float], *, seeds: int, spread: float, margin: float) -> Verdict:
+    """Of one set of means."""
+    code = classify(
+        np.array([means]),
+        seeds=[seeds] * len(means),
+        variance=np.array([spread**2]),
+        margin=np.array([margin]),
+        null=null_of([seeds] * len(means), draws=20_000),
+    )
+    return SIMULATED[int(code[0])]
+
+
+def test_the_non_increasing_fit_is_isotonic_regression() -> None:
+    """That of scikit-learn, over random means and weights."""
+    generator = np.random.default_rng(0)
+    means, weights = generator.normal(size=(40, 6)), generator.uniform(0.5, 2, 6)
+    reference = IsotonicRegression(increasing=False)
+    expected = [reference.fit(range(6), row, sample_weight=weights).predict(range(6)) for row in means]
+    assert non_increasing(means, weights) == pytest.approx(np.array(expected), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("budgets", "seeds", "equal", "ordered"),
+    [(3, 3, 5.7, 7.2), (3, 5, 4.6, 5.65), (3, 10, 4.15, 5.0), (4, 3, 6.2, 9.1), (4, 5, 5.3, 7.4), (4, 10, 4.85, 6.7)],
+)
+def test_critical_values(budgets: int, seeds: int, equal: float, ordered: float) -> None:
+    """Of both statistics at 5 %, as simulated independently of this code."""
+    assert null_of([seeds] * budgets).critical(0.05) == pytest.approx((equal, ordered), rel=0.025)
+
+
+def test_p_values_agree_with_critical_values() -> None:
+    """At the critical value of 5 % the p-value is 5 %, and it is never 0."""
+    null = null_of([4, 4, 4])
+    assert null.p_values(*null.critical(0.05)) == pytest.approx((0.05, 0.05), abs=1e-4)
+    assert null.p_values(1e9, 1e9) == (1 / 100_001, 1 / 100_001)
+
+
+def test_statistics_of_falling_and_rising_means() -> None:
+    """Falling means leave nothing to T_B; rising ones nothing to T_A."""
+    falling, rising = np.array([[3.0, 2.0, 1.0]]), np.array([[1.0, 2.0, 3.0]])
+    variance = np.array([1.0])
+    assert [float(one[0]) for one in statistics(falling, seeds=[2, 2, 2], variance=variance)] == [4.0, 0.0]
+    assert [float(one[0]) for one in statistics(rising, seeds=[2, 2, 2], variance=variance)] == [0.0, 4.0]
+
+
+def test_clear_cases() -> None:
+    """What falls holds, what rises is violated, what differs by less than the margin is flat, the rest is open."""
+    assert verdict([0.50, 0.45, 0.42], seeds=5, spread=0.005, margin=0.005) is Verdict.HOLDS
+    assert verdict([0.50, 0.45, 0.47], seeds=5, spread=0.005, margin=0.005) is Verdict.VIOLATED
+    assert verdict([0.500, 0.501, 0.4995], seeds=20, spread=0.002, margin=0.005) is Verdict.FLAT
+    assert verdict([0.500, 0.498, 0.501], seeds=3, spread=0.005, margin=0.005) is Verdict.INCONCLUSIVE
+
+
+def test_a_rise_within_the_margin_is_flat_and_not_violated() -> None:
+    """However many seeds there are: the margin says what matters."""
+    assert verdict([0.500, 0.501, 0.502], seeds=200, spread=0.002, margin=0.005) is Verdict.FLAT
+
+
+def test_a_fall_with_a_step_that_may_be_worse_does_not_hold() -> None:
+    """The means are not equal, but the last step is not shown to be no worse than the margin."""
+    assert verdict([0.60, 0.50, 0.505], seeds=3, spread=0.02, margin=0.01) is Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize("budgets", [3, 4, 6])
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+@pytest.mark.parametrize("margin", [0.5, 1.0, 2.0])
+def test_g14_a_flat_truth_is_called_holds_or_violated_in_at_most_5_percent(
+    budgets: int, seeds: int, margin: float
+) -> None:
+    """Each of both, over 40,000 simulated studies of every design."""
+    found = rates([0.0] * budgets, seeds=seeds, margin=margin, sets=40_000)
+    assert found.holds <= 0.05
+    assert found.violated <= 0.05
+
+
+@pytest.mark.parametrize("budgets", [3, 5])
+def test_error_rates_bear_unequal_spreads(budgets: int) -> None:
+    """One end of the budgets spreads three times as much as the other: within one per cent of the promise."""
+    spreads = np.linspace(1, 3, budgets)
+    for order in (spreads, spreads[::-1]):
+        found = rates([0.0] * budgets, seeds=5, spreads=order.tolist(), margin=1.0, sets=40_000)
+        assert found.holds <= 0.05
+        assert found.violated <= 0.055
+
+
+def test_power_grows_with_seeds_and_effect() -> None:
+    """A fall of two spreads a budget is found with three seeds, one of half a spread needs many more."""
+    assert power_of("falling", 2.0, budgets=3, seeds=3, margin=1.0)[0] > 0.8
+    assert seeds_for("falling", 2.0, budgets=3, margin=1.0).seeds == 3
+    needed = seeds_for("falling", 0.5, budgets=3, margin=1.0).seeds
+    assert needed is not None
+    assert 12 <= needed <= 22
+    assert power_of("falling", 0.5, budgets=3, seeds=needed, margin=1.0)[0] >= 0.8
+    # Ten times as large as what matters: nothing but more seeds than anyone has would call it anything but flat.
+    assert seeds_for("falling", 0.05, budgets=3, margin=1.0).text == "more than 200"
+
+
+METHODS = Path(__file__).parents[2] / "docs" / "methods.md"
+
+
+def documented() -> list[tuple[str, ...]]:
+    """The rows of the table of rates."""
+    text = METHODS.read_text(encoding="utf-8")
+    pattern = (
+        r"^\| (flat|falling, \d|rising at the end) \| (\d) \| (\d+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$"
+    )
+    return re.findall(pattern, text, re.MULTILINE)
+
+
+def test_the_documented_rates_are_those_of_the_code() -> None:
+    """Every row of the table, to what 20,000 simulated studies can tell."""
+    rows = documented()
+    assert len(rows) == 24
+    for kind, budgets, seeds, *shares in rows:
+        name, _, step = kind.partition(", ")
+        truth = truth_of(name, float(step or 1), int(budgets))
+        found = rates(truth, seeds=int(seeds), margin=1.0, sets=20_000)
+        expected = [found.holds, found.violated, found.flat, found.inconclusive]
+        assert [float(share) for share in shares] == pytest.approx(expected, abs=0.012), (kind, budgets, seeds)
+
+
+def test_truths() -> None:
+    """What the tables of power are about."""
+    assert truth_of("falling", 2.0, 3) == [0.0, -2.0, -4.0]
+    assert truth_of("rising at the end", 1.0, 3) == [0.0, -1.0, 0.0]
+    assert truth_of("rising at the end", 1.0, 4) == [0.0, -1.0, -2.0, -1.0]
+    assert truth_of("flat", 0.0, 3) == [0.0, 0.0, 0.0]
+
+
+def test_the_smallest_effect_is_about_2_8_standard_errors() -> None:
+    """With many degrees of freedom."""
+    assert smallest_effect(seeds=[200, 200, 200], variance=4.0) == pytest.approx(2.8 * (4 * 2 / 200) ** 0.5, rel=0.01)
