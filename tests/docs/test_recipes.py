@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -61,7 +63,7 @@ def installed(tmp_path: Path) -> tuple[Path, ...]:
     """Both packages, and the short recipes as a third one."""
     places = [install(tmp_path / name, contents) for name, contents in packages().items()]
     names = [Path(name).stem for name, _ in recipes()]
-    points = "\n".join(f'{name} = "recipes.{name}"' for name in names)
+    points = "\n".join(f'recipe-{name} = "recipes.{name}"' for name in names)
     project = (
         f'[project]\nname = "recipes"\nversion = "1.0"\ndependencies = []\n[project.entry-points.scalecore]\n{points}\n'
     )
@@ -123,6 +125,24 @@ def test_the_model_and_the_logger_run_a_study(installed: tuple[Path, ...], tmp_p
         *(f"try: trial {trial['number']} completed, {trial['value']}" for trial in trials),
         f"try: completed, 3 of 3 trials, best {best['value']:.4f}, trial {best['number']}",
     ]
+
+
+def test_the_model_keeps_its_contract(installed: tuple[Path, ...], tmp_path: Path) -> None:
+    """The test module of the page passes on the package of the page."""
+    (text,) = [text for name, text in files(PAGE) if name == "tests/test_dlinear.py"]
+    (tmp_path / "test_dlinear.py").write_text(text)
+    for name in ("__init__.py", "py.typed"):
+        (installed[0] / "my_plugin" / name).touch()
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_dlinear.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(installed[0]), os.environ.get("PYTHONPATH", "")])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "20 passed" in done.stdout
 
 
 def test_the_other_recipes_run_a_study(installed: tuple[Path, ...], tmp_path: Path) -> None:

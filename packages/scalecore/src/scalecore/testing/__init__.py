@@ -1,0 +1,47 @@
+"""The test kit for authors of plugins; `pip install scalecore[testing]`. The core imports nothing of it.
+
+One contract class for each kind of component. Inherit from it in a test module, give the one fixture that it asks for,
+and pytest runs its tests on your component::
+
+    from scalecore.testing import ModelContract
+
+    class TestMyModel(ModelContract):
+        @pytest.fixture
+        def family(self):
+            return MyFamily(MyOptions())
+
+`scalecore.testing.fakes` has small stand-ins for everything that a component may be given, and
+`pytest_plugins = ["scalecore.testing.fixtures"]` brings the fixtures `registry`, `experiment` and `run_cli`.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+# Before the contracts are imported, so that a failed assertion shows its values.
+pytest.register_assert_rewrite(
+    *(
+        f"scalecore.testing.{name}"
+        for name in ("dataset", "model", "strategy", "logger", "monitor", "executor", "analysis", "plugin")
+    )
+)
+
+from scalecore.testing.analysis import AnalysisContract
+from scalecore.testing.dataset import DatasetContract
+from scalecore.testing.executor import ExecutorContract
+from scalecore.testing.logger import LoggerContract
+from scalecore.testing.model import ModelContract
+from scalecore.testing.monitor import MonitorContract
+from scalecore.testing.plugin import PluginContract
+from scalecore.testing.strategy import SearchStrategyContract
+
+__all__ = [
+    "AnalysisContract",
+    "DatasetContract",
+    "ExecutorContract",
+    "LoggerContract",
+    "ModelContract",
+    "MonitorContract",
+    "PluginContract",
+    "SearchStrategyContract",
+]

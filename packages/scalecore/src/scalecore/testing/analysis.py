@@ -1,0 +1,97 @@
+"""What every analysis must hold."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from scalecore.errors import DataError, ExperimentError, RefusedError
+from scalecore.files import plain
+from scalecore.protocols import Analysis, AnalysisResult
+from scalecore.testing.fakes import make_study, make_trial
+from scalecore.testing.logger import HOSTILE
+from scalecore.trials import Origin, StudyView, TrialState
+
+__all__ = ["AnalysisContract"]
+
+
+class AnalysisContract:
+    """Inherit, and give the fixture `analysis`. `studies` is how many it needs at least."""
+
+    studies: int = 1
+
+    @pytest.fixture
+    def analysis(self) -> Analysis:
+        """The analysis under test."""
+        pytest.fail("give the fixture `analysis`: it returns your analysis")
+
+    def test_it_gives_a_result_that_can_be_stored(self, analysis: Analysis, tmp_path: Path) -> None:
+        """A title, tables of plain values, strict JSON."""
+        result = self._run(analysis, [self._study(tmp_path, number) for number in range(max(1, self.studies))])
+        if result is not None:
+            self._storable(result)
+
+    def test_a_study_without_a_result(self, analysis: Analysis, tmp_path: Path) -> None:
+        """No trial, only failures, one trial: a result, or a `DataError` or `RefusedError` in words."""
+        for name, trials in (
+            ("none", []),
+            ("failed", [make_trial(0), make_trial(1, state=TrialState.OUT_OF_MEMORY)]),
+            ("one", [make_trial(0, 0.7)]),
+        ):
+            study = make_study(tmp_path / name, trials, name=name)
+            result = self._run(analysis, [study] * max(1, self.studies))
+            if result is not None:
+                self._storable(result)
+
+    def test_hostile_texts(self, analysis: Analysis, tmp_path: Path) -> None:
+        """Names and reasons are text, whatever stands in them; in HTML they are escaped."""
+        trials = [make_trial(n, 0.7 - n / 100, origin=Origin(kind="forced", label=HOSTILE)) for n in range(6)]
+        trials.append(make_trial(6, reason=HOSTILE))
+        study = make_study(tmp_path / "hostile", trials)
+        result = self._run(analysis, [study] * max(1, self.studies))
+        if result is None:
+            return
+        self._storable(result)
+        for name, text in result.files.items():
+            if name.endswith(".html"):
+                assert "<script>|" not in text, f"{name}: a text of a trial stands in it unescaped"
+
+    def test_it_changes_nothing(self, analysis: Analysis, tmp_path: Path) -> None:
+        """An analysis returns what it found; the core writes it."""
+        studies = [self._study(tmp_path, number) for number in range(max(1, self.studies))]
+        before = self._listing(tmp_path)
+        self._run(analysis, studies)
+        assert self._listing(tmp_path) == before
+
+    # --- helpers ----------------------------------------------------------------------------------------------------
+
+    def _study(self, root: Path, number: int) -> StudyView:
+        trials = [make_trial(trial, 0.7 - 0.01 * (trial * 7 % 5)) for trial in range(8)]
+        return make_study(root / f"study-{number}", [*trials, make_trial(8)], name=f"study-{number}")
+
+    def _run(self, analysis: Analysis, studies: list[StudyView]) -> AnalysisResult | None:
+        """The result, or None where the analysis says in words why there is none."""
+        try:
+            return analysis.run(studies)
+        except (DataError, RefusedError, ExperimentError):
+            return None
+
+    def _storable(self, result: AnalysisResult) -> None:
+        assert result.title
+        for name, rows in result.tables.items():
+            assert all(set(row) <= set(rows[0]) for row in rows), f"the rows of table {name!r} have other columns"
+        content = plain(
+            {"tables": result.tables, "data": result.data, "notes": result.notes, "summary": result.summary}
+        )
+        json.dumps(content, allow_nan=False)
+        for name in result.files:
+            assert Path(name).name == name, f"{name!r} is no plain file name"
+
+    def _listing(self, root: Path) -> dict[str, tuple[int, int]]:
+        return {
+            str(path.relative_to(root)): (path.stat().st_mtime_ns, path.stat().st_size)
+            for path in sorted(root.rglob("*"))
+            if path.is_file()
+        }

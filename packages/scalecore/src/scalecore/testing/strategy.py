@@ -1,0 +1,178 @@
+"""What every search strategy must hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from scalecore.protocols import SearchContext, SearchStrategy
+from scalecore.space import Architecture
+from scalecore.testing.fakes import search_context
+from scalecore.trials import Origin, Outcome, Proposal, RestoredTrial, TrialState
+
+__all__ = ["SearchStrategyContract"]
+
+Make = Callable[[SearchContext], SearchStrategy]
+
+
+class SearchStrategyContract:
+    """Inherit, and give the fixture `make`: a function from a `SearchContext` to a fresh strategy."""
+
+    trials: int = 16
+    resumes_exactly: bool = True
+    """False for a strategy that, restored, may ask for something else than it would have without an interruption."""
+    ends_on_a_finite_space: bool = True
+    """False for a strategy that goes on proposing duplicates when everything was tried, instead of returning None."""
+
+    @pytest.fixture
+    def make(self) -> Make:
+        """Makes the strategy under test."""
+        pytest.fail("give the fixture `make`: it returns a function from a SearchContext to your strategy")
+
+    def test_proposals_are_legal(self, make: Make) -> None:
+        """One of the architectures of the context, a value inside its range for every name of the space."""
+        context = search_context(trials=self.trials)
+        for proposal in self._run(make(context)):
+            assert proposal.architecture in context.architectures
+            assert set(proposal.hyperparameters) == set(context.space)
+            for name, value in proposal.hyperparameters.items():
+                assert context.space[name].contains(value), f"{name}={value!r} is outside of its range"
+
+    def test_planned_trials_come_first(self, make: Make) -> None:
+        """What the plan lists is what is asked for, in that order."""
+        strategy = make(search_context(trials=self.trials))
+        planned = list(strategy.planned())
+        asked = self._run(strategy, count=len(planned))
+        assert [_content(one) for one in asked] == [_content(one) for one in planned]
+
+    def test_the_seed_decides(self, make: Make) -> None:
+        """Two strategies of one seed ask for the same."""
+        first, second = (self._run(make(search_context(trials=self.trials, seed=4))) for _ in range(2))
+        assert [_content(one) for one in first] == [_content(one) for one in second]
+
+    def test_no_configuration_is_proposed_twice(self, make: Make) -> None:
+        """An exact repeat is not run; a strategy that proposes it wastes a turn."""
+        contents = [_content(one) for one in self._run(make(search_context(trials=self.trials)))]
+        assert len(set(contents)) == len(contents)
+
+    def test_several_may_be_asked_before_any_is_told(self, make: Make) -> None:
+        """Parallel slots: four proposals, all different, told in another order."""
+        strategy = make(search_context(trials=self.trials))
+        batch = {number: strategy.ask(number) for number in range(4)}
+        contents = [_content(one) for one in batch.values() if one is not None]
+        assert len(set(contents)) == 4
+        for number in (2, 0, 3, 1):
+            strategy.tell(number, Outcome(state=TrialState.COMPLETED, value=1.0 + number))
+        assert strategy.ask(4) is not None
+
+    def test_a_resumed_study_goes_on_as_it_would_have(self, make: Make) -> None:
+        """Restored after any trial, the strategy asks for what it would have asked for."""
+        if not self.resumes_exactly:
+            pytest.skip("this strategy says that it may go on otherwise")
+        context = search_context(trials=self.trials)
+        whole = self._run(make(context))
+        for cut in (0, 1, self.trials // 2, len(whole) - 1):
+            resumed = make(context)
+            resumed.restore(_history(whole[:cut]))
+            assert _content(self._run(resumed, first=cut, count=1)[0]) == _content(whole[cut]), f"after trial {cut - 1}"
+
+    def test_what_was_running_is_told_after_a_restart(self, make: Make) -> None:
+        """A trial without an outcome takes its place in the history and is told later."""
+        context = search_context(trials=self.trials)
+        whole = self._run(make(context), count=3)
+        strategy = make(context)
+        history = _history(whole)
+        strategy.restore([*history[:2], RestoredTrial(number=2, proposal=whole[2], outcome=None)])
+        following = strategy.ask(3)
+        assert following is not None
+        assert _content(following) not in [_content(one) for one in whole]
+        strategy.tell(2, Outcome(state=TrialState.COMPLETED, value=0.5))
+        strategy.tell(3, Outcome(state=TrialState.COMPLETED, value=0.4))
+        assert strategy.ask(4) is not None
+
+    @pytest.mark.parametrize("state", [state for state in TrialState if state is not TrialState.COMPLETED])
+    def test_every_end_can_be_told(self, make: Make, state: TrialState) -> None:
+        """A failure has no value, and the search goes on."""
+        strategy = make(search_context(trials=self.trials))
+        for number in range(6):
+            assert strategy.ask(number) is not None
+            value = 2.0 if state is TrialState.PRUNED else None
+            strategy.tell(number, Outcome(state=state, value=value, reason="a test"))
+        assert strategy.ask(6) is not None
+
+    def test_a_duplicate_is_answered_by_another_proposal(self, make: Make) -> None:
+        """Told that the proposal of a number ran before, the strategy proposes something else for the number."""
+        strategy = make(search_context(trials=self.trials))
+        planned = len(list(strategy.planned()))
+        self._run(strategy, count=planned + 1)
+        number = planned + 1
+        first = strategy.ask(number)
+        assert first is not None
+        strategy.tell(number, Outcome(state=TrialState.COMPLETED, value=1.0, duplicate_of=0))
+        second = strategy.ask(number)
+        assert second is not None
+        assert _content(first) != _content(second)
+
+    def test_a_finite_space_ends(self, make: Make) -> None:
+        """Two shapes and nothing to vary: two proposals, then None."""
+        if not self.ends_on_a_finite_space:
+            pytest.skip("this strategy says that it leaves that to the core's limit of duplicates")
+        strategy = make(search_context(architectures=2, trials=5, space={}))
+        assert len(self._run(strategy, count=2)) == 2
+        assert strategy.ask(2) is None
+
+    def test_trials_of_another_space_do_no_harm(self, make: Make) -> None:
+        """A study may go on with another grid: what does not fit is left out, and may still be told."""
+        foreign = Proposal(
+            architecture=Architecture(values={"rank": 7}, num_parameters=7, flops=7),
+            hyperparameters={"momentum": 0.9},
+            origin=Origin(kind="sampled"),
+        )
+        strategy = make(search_context(trials=self.trials))
+        strategy.restore(
+            [
+                RestoredTrial(number=0, proposal=foreign, outcome=Outcome(state=TrialState.COMPLETED, value=0.1)),
+                RestoredTrial(number=1, proposal=foreign, outcome=None),
+            ]
+        )
+        strategy.tell(1, Outcome(state=TrialState.COMPLETED, value=0.2))
+        assert strategy.ask(2) is not None
+
+    def test_pruning_answers(self, make: Make) -> None:
+        """Yes or no after each epoch, and the same again for a strategy that was restored with what was reported."""
+        context = search_context(trials=self.trials)
+        strategy = make(context)
+        for number in range(3):
+            assert strategy.ask(number) is not None
+            for epoch in range(1, 4):
+                assert strategy.should_prune(number, epoch=epoch, value=1.0 / epoch) in (True, False)
+            strategy.tell(number, Outcome(state=TrialState.COMPLETED, value=1 / 3))
+
+    # --- helpers ----------------------------------------------------------------------------------------------------
+
+    def _run(self, strategy: SearchStrategy, *, first: int = 0, count: int | None = None) -> list[Proposal]:
+        """Ask and tell by turns; the outcome depends on the number only."""
+        found: list[Proposal] = []
+        for number in range(first, first + (self.trials if count is None else count)):
+            proposal = strategy.ask(number)
+            if proposal is None:
+                break
+            found.append(proposal)
+            strategy.tell(number, _outcome(number))
+        return found
+
+
+def _outcome(number: int) -> Outcome:
+    return Outcome(state=TrialState.COMPLETED, value=1.0 + (number * 7 % 5) / 10)
+
+
+def _history(proposals: Sequence[Proposal]) -> list[RestoredTrial]:
+    return [
+        RestoredTrial(number=number, proposal=proposal, outcome=_outcome(number))
+        for number, proposal in enumerate(proposals)
+    ]
+
+
+def _content(proposal: Proposal) -> tuple[str, tuple[tuple[str, object], ...]]:
+    return proposal.architecture.id, tuple(sorted(proposal.hyperparameters.items()))

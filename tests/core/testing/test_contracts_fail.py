@@ -1,0 +1,439 @@
+"""Each contract finds what it is there for: a broken component fails the test that is meant for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from attrs import evolve
+
+from scalecore.builtin.random_search import RandomSearch
+from scalecore.execution.folder import AttemptStatus
+from scalecore.execution.local import LocalExecutor
+from scalecore.execution.options import LocalOptions
+from scalecore.protocols import AnalysisResult, Logger, SearchContext
+from scalecore.readings import Reading, Verdict
+from scalecore.space import ArchitectureSpace, DataShape
+from scalecore.testing import (
+    AnalysisContract,
+    DatasetContract,
+    ExecutorContract,
+    LoggerContract,
+    ModelContract,
+    MonitorContract,
+    PluginContract,
+    SearchStrategyContract,
+)
+from scalecore.testing.fakes import ScriptedMonitor, TinyDataset, make_study
+
+
+class Sound:
+    """A family that keeps the contract; `change` breaks the module that it builds."""
+
+    def __init__(self, change: Callable[[Any, DataShape], Any] | None = None, **told: int) -> None:
+        self.change, self.told = change, told
+
+    def hyperparameters(self) -> list[Any]:
+        return []
+
+    def architecture_space(self, data: DataShape) -> ArchitectureSpace:
+        return ArchitectureSpace(dimensions={"width": (4,)}, architectures=({"width": 4},))
+
+    def num_parameters(self, architecture: Mapping[str, int], data: DataShape) -> int:
+        inputs = data.context * data.features
+        return 4 * inputs + 4 + 4 * data.outputs + data.outputs + self.told.get("parameters", 0)
+
+    def flops(self, architecture: Mapping[str, int], data: DataShape) -> int:
+        return 2 * 4 * (data.context * data.features + data.outputs) * self.told.get("flops", 1)
+
+    def saved_activations(self, architecture: Mapping[str, int], data: DataShape) -> int:
+        return (data.context * data.features + 8) * self.told.get("activations", 1)
+
+    def build(self, architecture: Mapping[str, int], hyperparameters: Any, data: DataShape) -> Any:
+        from torch import nn
+
+        inputs = data.context * data.features
+        module = nn.Sequential(nn.Flatten(), nn.Linear(inputs, 4), nn.Tanh(), nn.Linear(4, data.outputs))
+        return module if self.change is None else self.change(module, data)
+
+
+class Wrapped(torch.nn.Module):
+    """A module with something done to its inputs or outputs."""
+
+    def __init__(self, module: Any, *, before: Any = None, after: Any = None) -> None:
+        super().__init__()
+        self.module, self.before, self.after = module, before, after
+
+    def forward(self, x_BTF: torch.Tensor) -> torch.Tensor:
+        logits_BC = self.module(x_BTF if self.before is None else self.before(x_BTF))
+        return logits_BC if self.after is None else self.after(logits_BC)
+
+
+class BrokenSpace(Sound):
+    def architecture_space(self, data: DataShape) -> ArchitectureSpace:
+        return ArchitectureSpace(dimensions={"width": (4,)}, architectures=({"width": 5},))
+
+
+class Unread(Sound):
+    def hyperparameters(self) -> list[Any]:
+        from scalecore.space import Hyperparameter
+
+        return [Hyperparameter(name="dropout", default=0.1, help="Never read.")]
+
+
+def _dead(module: Any, data: DataShape) -> Any:
+    module.register_parameter("dead", torch.nn.Parameter(torch.zeros(1)))
+    return module
+
+
+def _unseeded(module: Any, data: DataShape) -> Any:
+    generator = torch.Generator()
+    generator.seed()
+    with torch.no_grad():
+        module[1].weight.normal_(generator=generator)
+    return module
+
+
+MODELS = {
+    "test_the_space_is_legal": BrokenSpace(),
+    "test_parameters_are_counted_exactly": Sound(parameters=1),
+    "test_it_returns_finite_logits": Sound(lambda module, data: Wrapped(module, after=lambda x: x[:, 0])),
+    "test_logits_are_not_squashed": Sound(lambda module, data: Wrapped(module, after=torch.sigmoid)),
+    "test_every_parameter_gets_a_gradient": Sound(_dead),
+    "test_a_wrong_shape_is_an_error": Sound(
+        lambda module, data: Wrapped(module, before=lambda x_BTF: x_BTF[:, :, : data.features])
+    ),
+    "test_the_seed_decides": Sound(_unseeded),
+    "test_windows_do_not_see_each_other": Sound(lambda module, data: Wrapped(module, after=lambda x: x - x.mean(0))),
+    "test_declared_hyperparameters_are_read_and_no_others": Unread(),
+    "test_flops_are_those_of_torch": Sound(flops=9),
+    "test_activations_are_about_right": Sound(activations=9),
+    "test_learning_works": Sound(lambda module, data: Wrapped(module, after=lambda x: x * 0 + x.detach())),
+}
+
+
+def names_of(contract: type) -> list[str]:
+    """The names of a contract's tests."""
+    return [name for name in dir(contract) if name.startswith("test_")]
+
+
+def test_every_model_test_is_shown_to_fail() -> None:
+    """The table below has a broken family for each test."""
+    assert sorted(MODELS) == names_of(ModelContract)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_broken_model_is_found(name: str) -> None:
+    """The sound family passes the test, the broken one does not."""
+    contract = ModelContract()
+    getattr(contract, name)(Sound())
+    with pytest.raises((AssertionError, pytest.fail.Exception)):
+        getattr(contract, name)(MODELS[name])
+
+
+class BrokenSearch(RandomSearch):
+    """Random search with one fault."""
+
+    def __init__(self, context: SearchContext, fault: str) -> None:
+        super().__init__(context)
+        self.context, self.fault, self.history = context, fault, 0
+        self.first: Any = None
+
+    def planned(self) -> Any:
+        return (self.ask(1000),) if self.fault == "planned" else ()
+
+    def restore(self, trials: Any) -> None:
+        if self.fault == "foreign":
+            for trial in trials:
+                self.context.space[next(iter(trial.proposal.hyperparameters))]
+        self.history = len(trials)
+        if self.fault != "forgets":
+            super().restore(trials)
+
+    def ask(self, number: int) -> Any:
+        if self.fault == "never ends" and len(self.context.architectures) == 2:
+            self._tried.clear()
+        if self.fault == "repeats":
+            self.first = self.first or super().ask(number)
+            return self.first
+        if self.fault == "forgets" and self.history:
+            number += 500
+        proposal = super().ask(number)
+        if proposal is not None and self.fault == "illegal":
+            proposal = evolve(proposal, hyperparameters={**proposal.hyperparameters, "dropout": 7.0})
+        if proposal is not None and self.fault == "chance":
+            proposal = evolve(proposal, hyperparameters={**proposal.hyperparameters, "dropout": np.random.rand() / 2})
+        return proposal
+
+    def tell(self, number: int, outcome: Any) -> None:
+        if self.fault == "needs a value":
+            float(outcome.value)
+
+    def should_prune(self, number: int, *, epoch: int, value: float) -> Any:
+        return None if self.fault == "shrugs" else False
+
+
+@pytest.mark.parametrize(
+    ("fault", "name"),
+    [
+        ("illegal", "test_proposals_are_legal"),
+        ("planned", "test_planned_trials_come_first"),
+        ("chance", "test_the_seed_decides"),
+        ("repeats", "test_no_configuration_is_proposed_twice"),
+        ("repeats", "test_several_may_be_asked_before_any_is_told"),
+        ("forgets", "test_a_resumed_study_goes_on_as_it_would_have"),
+        ("repeats", "test_a_duplicate_is_answered_by_another_proposal"),
+        ("never ends", "test_a_finite_space_ends"),
+        ("foreign", "test_trials_of_another_space_do_no_harm"),
+        ("shrugs", "test_pruning_answers"),
+    ],
+)
+def test_a_broken_strategy_is_found(fault: str, name: str) -> None:
+    """Each fault fails the test that is meant for it; without a fault it passes."""
+    getattr(SearchStrategyContract(), name)(lambda context: BrokenSearch(context, ""))
+    with pytest.raises((AssertionError, KeyError)):
+        getattr(SearchStrategyContract(), name)(lambda context: BrokenSearch(context, fault))
+
+
+def test_a_strategy_that_takes_a_failure_for_a_number_is_found() -> None:
+    """A failed trial has no value."""
+    from scalecore.trials import TrialState
+
+    contract = SearchStrategyContract()
+    with pytest.raises(TypeError):
+        contract.test_every_end_can_be_told(lambda context: BrokenSearch(context, "needs a value"), TrialState.FAILED)
+
+
+class Changed(TinyDataset):
+    """The tiny dataset with its panel changed."""
+
+    def __init__(self, change: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.change = change
+
+    def panel(self) -> Any:
+        return self.change(super().panel())
+
+
+def _with(array: Any, index: Any, value: float) -> Any:
+    array = array.copy()
+    array[index] = value
+    return array
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("test_rows_are_in_order_of_time", lambda panel: evolve(panel, times=panel.times[::-1])),
+        ("test_the_parts_fit_together", lambda panel: evolve(panel, features=("Close", "Close"))),
+        ("test_values_are_finite", lambda panel: evolve(panel, values=_with(panel.values, (5, 0), np.nan))),
+        ("test_the_future_has_no_label", lambda panel: evolve(panel, labels=_with(panel.labels, -1, 1.0))),
+        (
+            "test_the_same_again",
+            lambda panel: evolve(panel, values=panel.values + np.random.default_rng().random()),
+        ),
+    ],
+)
+def test_a_broken_dataset_is_found(name: str, change: Callable[[Any], Any]) -> None:
+    """Each fault fails the test that is meant for it; without a fault it passes."""
+    getattr(DatasetContract(), name)(TinyDataset)
+    with pytest.raises(AssertionError):
+        getattr(DatasetContract(), name)(lambda: Changed(change))
+
+
+def test_a_dataset_that_cannot_be_cut_is_found() -> None:
+    """What the core refuses is refused in the words of the core."""
+    from scalecore.errors import RefusedError
+
+    with pytest.raises(RefusedError):
+        DatasetContract().test_it_can_be_cut_into_splits(
+            lambda: Changed(lambda panel: evolve(panel, labels=np.zeros_like(panel.labels)))
+        )
+
+
+class Formats(Logger):
+    """Takes every value for a number, every label for a file name, and the journal for its own."""
+
+    def __init__(self, context: Any, fault: str) -> None:
+        self.folder, self.fault = context.folder, fault
+
+    def trial_finished(self, record: Any, study: Any) -> None:
+        if self.fault == "numbers":
+            f"{record.value:.4f} after {record.duration:.0f} s"
+        if self.fault == "paths" and record.origin.label:
+            (self.folder / record.origin.label).write_text("x")
+        if self.fault == "journal":
+            (self.folder / "journal.jsonl").write_text("mine")
+
+    def close(self) -> None:
+        if self.fault == "closes":
+            del self.opened
+
+    def study_started(self, study: Any) -> None:
+        self.opened = True
+
+
+@pytest.mark.parametrize(
+    ("fault", "name", "error"),
+    [
+        ("numbers", "test_values_that_are_missing", TypeError),
+        ("paths", "test_hostile_texts", OSError),
+        ("closes", "test_it_can_be_closed_at_any_time", AttributeError),
+        ("journal", "test_it_writes_nothing_where_it_was_not_told_to", AssertionError),
+    ],
+)
+def test_a_broken_logger_is_found(fault: str, name: str, error: type[Exception], tmp_path: Path) -> None:
+    """Each fault fails the test that is meant for it; without a fault it passes."""
+    study = make_study(tmp_path / "study")
+    getattr(LoggerContract(), name)(lambda context: Formats(context, ""), study)
+    with pytest.raises(error):
+        getattr(LoggerContract(), name)(lambda context: Formats(context, fault), study)
+
+
+def _reading(value: float | None, reason: str | None = None) -> Reading:
+    return Reading(quantity="fan", source="script", unit="rpm", value=value, reason=reason)
+
+
+@pytest.mark.parametrize(
+    ("name", "monitor"),
+    [
+        ("test_it_says_how_often_it_wants_to_be_asked", ScriptedMonitor(interval=0.0)),
+        ("test_readings_are_numbers_or_reasons", ScriptedMonitor(script=[([], Verdict(action="go_on"))])),
+        (
+            "test_readings_are_numbers_or_reasons",
+            ScriptedMonitor(script=[([_reading(float("nan"))], Verdict(action="go_on"))]),
+        ),
+        ("test_a_verdict_follows_from_readings", ScriptedMonitor(script=[((), Verdict(action="pause"))])),
+        ("test_missing_values_do_not_raise", ScriptedMonitor(script=[((), Verdict(action="stop_trial"))])),
+        ("test_processes_that_are_gone_do_not_raise", ScriptedMonitor(script=[((), Verdict(action="pause"))])),
+    ],
+)
+def test_a_broken_monitor_is_found(name: str, monitor: ScriptedMonitor) -> None:
+    """Each fault fails the test that is meant for it; without a fault it passes."""
+    getattr(MonitorContract(), name)(ScriptedMonitor(script=[([_reading(None, "none")], Verdict(action="go_on"))]))
+    with pytest.raises(AssertionError):
+        getattr(MonitorContract(), name)(monitor)
+
+
+class Clumsy:
+    """An analysis with one fault."""
+
+    def __init__(self, fault: str) -> None:
+        self.fault = fault
+
+    def run(self, studies: Any) -> AnalysisResult:
+        if self.fault == "writes":
+            (studies[0].folder / "mine.txt").write_text("x")
+        if self.fault == "best":
+            studies[0].best.value + 0.0
+        label = str(studies[0].trials[0].origin.label) if studies[0].trials else ""
+        return AnalysisResult(
+            title="" if self.fault == "title" else "Clumsy",
+            tables={},
+            data={},
+            files={"page.html": label} if self.fault == "html" else {},
+        )
+
+
+@pytest.mark.parametrize(
+    ("fault", "name", "error"),
+    [
+        ("title", "test_it_gives_a_result_that_can_be_stored", AssertionError),
+        ("best", "test_a_study_without_a_result", AttributeError),
+        ("html", "test_hostile_texts", AssertionError),
+        ("writes", "test_it_changes_nothing", AssertionError),
+    ],
+)
+def test_a_broken_analysis_is_found(fault: str, name: str, error: type[Exception], tmp_path: Path) -> None:
+    """Each fault fails the test that is meant for it; without a fault it passes."""
+    getattr(AnalysisContract(), name)(Clumsy(""), tmp_path / "sound")
+    with pytest.raises(error):
+        getattr(AnalysisContract(), name)(Clumsy(fault), tmp_path / "broken")
+
+
+class Careless(LocalExecutor):
+    """The local executor, saying that what it runs has ended, or leaving it running."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__(LocalOptions())
+        self.fault = fault
+
+    def poll(self, handles: Any) -> Any:
+        if self.fault == "hasty":
+            return [AttemptStatus(state="ended", exit_code=0) for _ in handles]
+        return super().poll(handles)
+
+
+def test_a_broken_executor_is_found(tmp_path: Path) -> None:
+    """One that calls an attempt ended while it runs fails the first test of the contract."""
+    executor = Careless("hasty")
+    with pytest.raises(AssertionError):
+        ExecutorContract().test_an_attempt_runs_to_its_end(executor, tmp_path)
+    executor.close()
+
+
+BROKEN_PLUGIN = """
+import numpy
+from attrs import frozen
+from scalecore import hookimpl
+from scalecore.options import option
+from scalecore.records import ModelRecord
+
+@frozen(kw_only=True)
+class Options:
+    width: int = option(4, help="")
+
+class Family:
+    def __init__(self, options): pass
+    def architecture_space(self, data):
+        import torch
+        from scalecore.space import ArchitectureSpace
+        return ArchitectureSpace(dimensions={}, architectures=({},))
+    def num_parameters(self, architecture, data): return 1
+    flops = saved_activations = num_parameters
+    def hyperparameters(self): return ()
+
+@hookimpl
+def scalecore_models():
+    return [ModelRecord(name="careless", summary="no sentence", options=Options, factory=Family)]
+"""
+
+
+def test_a_broken_plugin_is_found(fake_plugin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Heavy imports, torch in the driver, no help, no types, an open range: each fails its test."""
+    from scalecore.plugins.registry import load_registry
+
+    place = fake_plugin("careless", requires=["scalecore>=0.1"], code=BROKEN_PLUGIN)
+    monkeypatch.setenv("PYTHONPATH", str(place))
+
+    class Contract(PluginContract):
+        distribution = "careless"
+
+    contract, installed = Contract(), load_registry()
+    contract.test_it_is_found_and_works(installed)
+    for name in (
+        "test_it_offers_something",
+        "test_options_can_be_read_and_shown",
+        "test_importing_it_is_cheap",
+        "test_the_driver_needs_no_torch",
+        "test_it_is_typed",
+        "test_it_says_which_scalecore_it_needs",
+    ):
+        with pytest.raises(AssertionError):
+            getattr(contract, name)(installed)
+
+
+def test_a_plugin_that_is_not_there_is_found() -> None:
+    """The message names what is installed."""
+    from scalecore.plugins.registry import load_registry
+
+    class Contract(PluginContract):
+        distribution = "nowhere"
+
+    text = "nowhere has no entry point in the group 'scalecore'; installed plugins are"
+    with pytest.raises(AssertionError, match=text):
+        Contract().test_it_is_found_and_works(load_registry())

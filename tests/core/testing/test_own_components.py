@@ -1,0 +1,96 @@
+"""Everything that the core itself provides keeps the contracts of the test kit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scalecore.builtin.linear import LinearFamily
+from scalecore.builtin.options import ConsoleOptions, CsvOptions, FilesOptions, JsonlOptions
+from scalecore.builtin.random_search import RandomSearch
+from scalecore.execution.local import LocalExecutor
+from scalecore.execution.options import LocalOptions
+from scalecore.plugins.registry import load_registry
+from scalecore.protocols import DatasetContext
+from scalecore.readings import Reading
+from scalecore.testing import (
+    DatasetContract,
+    ExecutorContract,
+    LoggerContract,
+    ModelContract,
+    MonitorContract,
+    PluginContract,
+    SearchStrategyContract,
+)
+from scalecore.testing.fakes import RecordingLogger, ScriptedMonitor, TinyDataset, write_walk
+
+
+class TestCore(PluginContract):
+    distribution = "scalecore"
+
+
+class TestLinear(ModelContract):
+    @pytest.fixture
+    def family(self) -> LinearFamily:
+        return LinearFamily()
+
+
+class TestRandomSearch(SearchStrategyContract):
+    @pytest.fixture
+    def make(self) -> Any:
+        return RandomSearch
+
+
+class TestParquet(DatasetContract):
+    @pytest.fixture
+    def make(self, tmp_path: Path) -> Any:
+        from scalecore.config.standalone import standalone_options
+
+        record = load_registry(no_plugins=True).get("dataset", "parquet").record
+        path = write_walk(tmp_path)
+        options = standalone_options(
+            record.options, [f"path={path}", "features=[Close, Volume]", "target={kind: direction}", "context=8"]
+        )
+        return lambda: record.factory(options, DatasetContext(seed=0))
+
+
+class TestTinyDataset(DatasetContract):
+    @pytest.fixture
+    def make(self) -> Any:
+        return TinyDataset
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("console", ConsoleOptions()), ("files", FilesOptions()), ("csv", CsvOptions()), ("jsonl", JsonlOptions())],
+    ids=lambda one: one if isinstance(one, str) else "",
+    scope="class",
+)
+class TestLoggers(LoggerContract):
+    @pytest.fixture
+    def make(self, name: str, options: Any) -> Any:
+        record = load_registry(no_plugins=True).get("logger", name).record
+        return lambda context: record.factory(options, context)
+
+
+class TestRecordingLogger(LoggerContract):
+    @pytest.fixture
+    def make(self) -> Any:
+        return lambda context: RecordingLogger()
+
+
+class TestScriptedMonitor(MonitorContract):
+    @pytest.fixture
+    def monitor(self) -> ScriptedMonitor:
+        from scalecore.readings import Verdict
+
+        reading = Reading(quantity="fan", source="script", unit="rpm", value=None, reason="scripted")
+        return ScriptedMonitor(script=[([reading], Verdict(action="go_on"))])
+
+
+class TestLocalExecutor(ExecutorContract):
+    @pytest.fixture
+    def make(self) -> Any:
+        return lambda context: LocalExecutor(LocalOptions())

@@ -1,0 +1,25 @@
+"""PatchTST keeps the contracts of the test kit."""
+
+from __future__ import annotations
+
+import pytest
+
+from scalecore.space import DataShape
+from scalecore.testing import ModelContract, PluginContract
+from scalecore_patchtst.family import PatchTSTFamily
+from scalecore_patchtst.options import PatchTSTOptions
+
+
+class TestPackage(PluginContract):
+    distribution = "scalecore-patchtst"
+
+
+class TestPatchTST(ModelContract):
+    shapes = (DataShape(context=20, features=3, outputs=1), DataShape(context=24, features=1, outputs=3))
+    max_parameters = 300_000
+
+    @pytest.fixture
+    def family(self) -> PatchTSTFamily:
+        return PatchTSTFamily(
+            PatchTSTOptions(patch_len=5, stride=5, d_model=[16, 32], n_layers=[1, 2, 4], n_heads=[2, 4])
+        )
