@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.flop_counter import register_flop_formula
 
 __all__ = ["Linear", "affine_rows", "served"]
 
@@ -46,6 +47,12 @@ _LIBRARY.impl("product", _product, "CPU")  # type: ignore[no-untyped-call]
 @torch.library.register_fake("scalecore_patchtst::product", lib=_LIBRARY)  # type: ignore[untyped-decorator]
 def _product_shape(a_XK: torch.Tensor, b_YK: torch.Tensor, bias_Y: torch.Tensor | None) -> torch.Tensor:
     return a_XK.new_empty(a_XK.shape[0], b_YK.shape[0])
+
+
+@register_flop_formula(torch.ops.scalecore_patchtst.product)
+def _product_flops(a_XK: Any, b_YK: Any, *_: Any, **__: Any) -> int:
+    """So that torch's counter sees the operator; it hands over shapes."""
+    return int(2 * a_XK[0] * a_XK[1] * b_YK[0])
 
 
 def product(a_XK: torch.Tensor, b_YK: torch.Tensor, bias_Y: torch.Tensor | None = None) -> torch.Tensor:

@@ -141,7 +141,6 @@ class ModelContract:
 
     def test_flops_are_those_of_torch(self, family: ModelFamily) -> None:
         """Of a forward pass of one window, a multiply-add counted as two."""
-        import torch
         from torch.nn.attention import SDPBackend, sdpa_kernel
         from torch.utils.flop_counter import FlopCounterMode
 
