@@ -28,6 +28,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
         "plan": ("scalecore.cli.study", "plan", "Show everything that a run would do, without training."),
         "check": ("scalecore.cli.check", "check", "Check an experiment file and its components."),
         "status": ("scalecore.cli.study", "status", "Show how far a study is."),
+        "doctor": ("scalecore.cli.doctor", "doctor", "Look at this machine: what stands in the way, what sensors say."),
         "verify": ("scalecore.cli.verify", "verify", "Check that a study is whole: nothing lost, doubled, left over."),
         "stop": ("scalecore.cli.study", "stop", "Ask a running study to checkpoint and end."),
         "analyze": ("scalecore.cli.analyze", "analyze", "Analyse one or several studies, finished or running."),

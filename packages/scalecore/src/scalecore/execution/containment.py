@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["FRACTION", "AttemptGroups", "contain", "enter_group", "prefer_as_victim", "release"]
+__all__ = ["FRACTION", "AttemptGroups", "contain", "enter_group", "prefer_as_victim", "release", "why_no_groups"]
 
 OOM_SCORE = 500
 FRACTION = 0.9
@@ -125,8 +125,17 @@ class AttemptGroups:
         return kills
 
 
-def _delegated(root: Path) -> Path:
-    """The own group, ready for subgroups with memory limits. Raises OSError or ValueError where it cannot be."""
+def why_no_groups(root: Path = Path("/")) -> str | None:
+    """Why this process cannot make control groups for its attempts, in words; None where it can. Changes nothing."""
+    try:
+        _own_group(root)
+    except (OSError, ValueError) as error:
+        return str(error)
+    return None
+
+
+def _own_group(root: Path) -> Path:
+    """The own group, where it is delegated to this process. Raises OSError or ValueError where it is not."""
     from scalecore.cgroups import own_cgroups
 
     own = next((group.folder for group in own_cgroups(root) if group.version == 2), None)
@@ -140,6 +149,12 @@ def _delegated(root: Path) -> Path:
     members = (own / "cgroup.procs").read_text().split()
     if set(members) - {str(os.getpid())}:
         raise ValueError(f"{own} holds other processes too")
+    return own
+
+
+def _delegated(root: Path) -> Path:
+    """The own group, ready for subgroups with memory limits. Raises OSError or ValueError where it cannot be."""
+    own = _own_group(root)
     # A group whose members are limited by subgroups may hold no process itself.
     driver = own / "driver"
     driver.mkdir(exist_ok=True)

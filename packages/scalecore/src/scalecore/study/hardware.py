@@ -132,6 +132,15 @@ class Monitors:
                 limits.append(answer.limit)
         return evolve(strictest, limit=min(limits, default=None))
 
+    def sample_now(self) -> None:
+        """Read every monitor once, in this thread: for a look outside of a run."""
+        for watched in self._watched:
+            readings = self._call(watched, lambda m=watched.monitor: list(m.sample({})))  # type: ignore[misc]
+            if readings is None:
+                readings = self._unavailable(watched, str(watched.failed))
+            for reading in readings:
+                self.latest[reading.quantity, reading.source] = reading
+
     def start(self) -> None:
         """Begin to read the sensors, in a thread of their own."""
         self._sampler.start()

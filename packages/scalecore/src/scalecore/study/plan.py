@@ -24,6 +24,7 @@ from scalecore.space import Architecture, DataShape, Hyperparameter, Value
 from scalecore.study.architectures import Grid, Infeasible, feasible_grid
 from scalecore.study.components import create, of_plugin
 from scalecore.study.hardware import Monitors
+from scalecore.study.preflight import device_finding, folder_findings, machine_findings, room_finding
 from scalecore.study.record import proposal_plain
 from scalecore.study.versions import code_versions, source_hash
 from scalecore.training.hyperparameters import declared
@@ -187,7 +188,19 @@ def build_plan(loaded: LoadedExperiment, resolved: Resolved, *, folder: Path) ->
         monitors=monitors,
     )
     largest = plan.demand(grid.architectures[-1], 1)
-    return _with_findings(plan, monitors.preflight(largest))
+    return _with_findings(plan, [*_of_machine(plan, folder), *monitors.preflight(largest)])
+
+
+def _of_machine(plan: Plan, folder: Path) -> list[Finding]:
+    experiment = plan.resolved.experiment
+    size = 4 * plan.data.rows * (len(plan.data.features) + 4)
+    largest, slots = plan.grid.architectures[-1].num_parameters, experiment.execution.slots
+    return [
+        *machine_findings(),
+        device_finding(experiment.training.device),
+        *folder_findings(folder),
+        room_finding(folder, largest=largest, slots=slots, data=size),
+    ]
 
 
 def _head(loaded: LoadedExperiment, resolved: Resolved, data: DataDescription) -> DataShape:

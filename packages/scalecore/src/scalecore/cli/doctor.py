@@ -1,0 +1,106 @@
+"""`scalecore doctor`: what this machine offers, and what stands in the way."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from scalecore.cli.common import plugin_options
+from scalecore.errors import ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from scalecore.readings import Finding, Reading
+
+BETWEEN_SAMPLES = 1.1
+"""Seconds: a load and a rate need two samples."""
+
+
+@click.command()
+@click.argument("file", required=False, type=click.Path())
+@click.argument("overrides", metavar="[KEY=VALUE]...", nargs=-1)
+@plugin_options
+@click.option("--json", "as_json", is_flag=True, help="Print findings and readings as JSON.")
+def doctor(
+    file: str | None, overrides: tuple[str, ...], no_plugins: bool, block: tuple[str, ...], as_json: bool
+) -> None:
+    """Look at this machine: what its monitors find and read, how memory is held, what else runs.
+
+    With an experiment FILE, its checks are made: its monitors with their options, its device, its folder and the room
+    that it needs. Without one, every installed monitor with its defaults. Trains and writes nothing.
+
+    \b
+    Exit codes: 0 nothing stands in the way, 5 something does.
+
+    \b
+    Example: scalecore doctor examples/quickstart.yaml
+    """
+    from scalecore.plugins.registry import load_registry
+
+    registry = load_registry(no_plugins=no_plugins, block=block)
+    if file is None:
+        findings, readings = _of_machine(registry)
+    else:
+        findings, readings = _of_file(file, overrides, registry)
+    if as_json:
+        click.echo(json.dumps({"findings": _plain(findings), "readings": _plain(readings)}, indent=2))
+    else:
+        for finding in findings:
+            remedy = f"; {finding.remedy}" if finding.remedy else ""
+            click.echo(f"{finding.level:6} {finding.subject}: {finding.message}{remedy}")
+        nothing = "no monitor is installed: pip install scalecore-hwmon" if file is None else "no monitor is active"
+        click.echo("\nreadings:" if readings else f"\n{nothing}")
+        for reading in sorted(readings, key=lambda one: (one.quantity, one.source)):
+            click.echo(f"  {reading.quantity:18} {reading.text}  [{reading.source}]")
+    if any(finding.level == "refuse" for finding in findings):
+        sys.exit(ExitCode.REFUSED)
+
+
+def _of_machine(registry: Any) -> tuple[list[Finding], list[Reading]]:
+    from scalecore.protocols import MonitorContext
+    from scalecore.study.hardware import Monitors
+    from scalecore.study.preflight import device_finding, folder_findings, machine_findings
+    from scalecore.study.sampling import Watched
+
+    here = Path.cwd()
+    watched = []
+    for one in registry.components("monitor"):
+        monitor = one.record.factory(one.record.options(), MonitorContext(folder=here))
+        watched.append(Watched(name=one.name, monitor=monitor, quantities=one.record.quantities))
+    monitors = Monitors(watched)
+    findings = [*machine_findings(), device_finding("auto"), *folder_findings(here), *monitors.preflight(None)]
+    return findings, _read(monitors)
+
+
+def _of_file(file: str, overrides: Sequence[str], registry: Any) -> tuple[list[Finding], list[Reading]]:
+    from scalecore.config.load import load_resolved
+    from scalecore.study.layout import output_folder
+    from scalecore.study.plan import build_plan
+
+    loaded, resolved = load_resolved(file, overrides=tuple(overrides), registry=registry)
+    plan = build_plan(loaded, resolved, folder=output_folder(resolved.experiment))
+    return list(plan.findings), _read(plan.monitors)
+
+
+def _read(monitors: Any) -> list[Reading]:
+    """Two samples of every monitor: the second has loads and rates too."""
+    monitors.sample_now()
+    if monitors.latest:
+        time.sleep(BETWEEN_SAMPLES)
+        monitors.sample_now()
+    return list(monitors.latest.values())
+
+
+def _plain(found: Sequence[Any]) -> list[dict[str, Any]]:
+    import attrs
+
+    from scalecore.files import plain
+
+    result: list[dict[str, Any]] = plain([attrs.asdict(one) for one in found])
+    return result

@@ -1,0 +1,183 @@
+"""What speaks for or against a study on this machine, beside what the monitors say: each finding is ok, warn or refuse.
+
+Reads only, and quickly. `scalecore plan` and `run` print it, `scalecore doctor` at any time.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import psutil
+
+from scalecore.readings import Finding
+
+__all__ = ["device_finding", "folder_findings", "machine_findings", "other_runs", "room_finding"]
+
+FEW_FILES, TOO_FEW_FILES = 256, 64
+"""Open files: the driver needs some twenty, an attempt and its libraries some dozens more."""
+
+CHECKPOINT_BYTES = 12
+"""Per parameter: weights and two moments of AdamW, four bytes each."""
+
+NETWORK_FILE_SYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "9p", "afpfs", "lustre")
+
+
+def machine_findings() -> list[Finding]:
+    """Of the machine, whatever will be run on it: open files, other runs, how memory can be held."""
+    return [_open_files(), _others(other_runs()), _containment()]
+
+
+def _open_files() -> Finding:
+    try:
+        import resource
+    except ImportError:
+        return Finding(level="ok", subject="open files", message="not limited on this platform")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limited = soft != resource.RLIM_INFINITY
+    message = f"{soft} may be open at once" if limited else "as many as wanted may be open at once"
+    if limited and soft < FEW_FILES:
+        remedy = f"raise the limit: ulimit -n {4 * FEW_FILES}" if hard >= FEW_FILES or hard < 0 else "ask for more"
+        level: Literal["refuse", "warn"] = "refuse" if soft < TOO_FEW_FILES else "warn"
+        return Finding(level=level, subject="open files", message=f"only {message}", remedy=remedy)
+    return Finding(level="ok", subject="open files", message=message)
+
+
+def other_runs() -> list[tuple[int, str]]:
+    """Process ids and folders of other `scalecore run` processes that this user may see."""
+    me = psutil.Process()
+    mine = {me.pid, *(parent.pid for parent in me.parents())}
+    found = []
+    for process in psutil.process_iter(["pid", "cmdline"]):
+        if process.info["pid"] in mine or not _is_run(process.info["cmdline"] or ()):
+            continue
+        try:
+            found.append((process.pid, process.cwd()))
+        except psutil.Error:
+            continue
+    return found
+
+
+def _is_run(command: Sequence[str]) -> bool:
+    """`scalecore run ...`, or `python -m scalecore run ...`."""
+    for at, word in enumerate(command[:-1]):
+        started = Path(word).name == "scalecore" and (at <= 1 or command[at - 1] == "-m")
+        if started and command[at + 1] == "run":
+            return True
+    return False
+
+
+def _others(found: Sequence[tuple[int, str]]) -> Finding:
+    if not found:
+        return Finding(level="ok", subject="other runs", message="no other scalecore run on this machine")
+    listed = ", ".join(f"process {pid} in {folder}" for pid, folder in found)
+    return Finding(
+        level="warn",
+        subject="other runs",
+        message=f"{len(found)} more on this machine ({listed}): they share its memory, cores and GPUs",
+        remedy="give each its threads and slots; with the memory monitor each sees what the others leave free",
+    )
+
+
+def _containment() -> Finding:
+    from scalecore.execution.containment import why_no_groups
+
+    if sys.platform != "linux":
+        message = "an attempt is watched by the monitors; on MPS its allocator is limited too"
+        return Finding(level="ok", subject="containment", message=message)
+    held = "attempts are the kernel's first victims, and limited by RLIMIT_DATA where a monitor gives a limit"
+    if (why := why_no_groups()) is not None:
+        return Finding(level="ok", subject="containment", message=f"{held}; no control group for each: {why}")
+    return Finding(level="ok", subject="containment", message=f"{held}, and by a control group each")
+
+
+def device_finding(wanted: str) -> Finding:
+    """Whether the device of `training.device` can be there, without importing torch."""
+    driver = Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
+    build = _torch_build()
+    subject = "device"
+    if wanted == "cuda" and (not driver or build == "cpu"):
+        why = "torch is a build without CUDA" if build == "cpu" else "no NVIDIA driver is found"
+        remedy = "install the driver and a build of torch with CUDA, or set training.device to auto or cpu"
+        return Finding(level="refuse", subject=subject, message=f"cuda is asked for, and {why}", remedy=remedy)
+    if wanted == "mps" and sys.platform != "darwin":
+        remedy = "set training.device to auto or cpu"
+        return Finding(level="refuse", subject=subject, message="mps is asked for, and this is no Mac", remedy=remedy)
+    if wanted == "auto" and driver and build == "cpu":
+        message = "there is an NVIDIA driver, and torch is a build without CUDA: the CPU is used"
+        return Finding(level="warn", subject=subject, message=message, remedy="install a build of torch with CUDA")
+    if wanted == "auto":
+        found = "CUDA where torch finds it" if driver else "the CPU, no GPU is found"
+        if sys.platform == "darwin":
+            found = "MPS where torch finds it"
+        return Finding(level="ok", subject=subject, message=f"auto: {found}")
+    return Finding(level="ok", subject=subject, message=wanted)
+
+
+def _torch_build() -> str | None:
+    """`cpu`, `cu128` and the like as the installed version names it; None where it says nothing."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("torch").partition("+")[2] or None
+    except PackageNotFoundError:
+        return None
+
+
+def folder_findings(folder: Path) -> Iterator[Finding]:
+    """Whether the study's folder, or the nearest one above it that exists, can hold a study."""
+    place = next((one for one in (folder, *folder.parents) if one.exists()), folder)
+    subject = "output"
+    if not place.is_dir():
+        remedy = "give another `output`"
+        yield Finding(level="refuse", subject=subject, message=f"{place} is no folder", remedy=remedy)
+        return
+    read_only = hasattr(os, "statvfs") and bool(os.statvfs(place).f_flag & os.ST_RDONLY)
+    if read_only or not os.access(place, os.W_OK | os.X_OK):
+        why = "is on a read-only file system" if read_only else "may not be written"
+        yield Finding(
+            level="refuse", subject=subject, message=f"{place} {why}", remedy="give another `output`, or its rights"
+        )
+        return
+    kind = _file_system(place)
+    if kind in NETWORK_FILE_SYSTEMS:
+        yield Finding(
+            level="warn",
+            subject=subject,
+            message=f"{place} is on a network file system ({kind}): locks may not hold there, and checkpoints are slow",
+            remedy="give an `output` on a disk of this machine, or be sure that only one machine runs the study",
+        )
+        return
+    yield Finding(level="ok", subject=subject, message=f"{place} can be written" + (f" ({kind})" if kind else ""))
+
+
+def _file_system(place: Path) -> str | None:
+    """Its type by the longest mount point that holds `place`."""
+    resolved = str(place.resolve())
+    held = [
+        (len(partition.mountpoint), partition.fstype)
+        for partition in psutil.disk_partitions(all=True)
+        if resolved == partition.mountpoint or resolved.startswith(partition.mountpoint.rstrip("/") + "/")
+    ]
+    return max(held)[1] if held else None
+
+
+def room_finding(folder: Path, *, largest: int, slots: int, data: int) -> Finding:
+    """Whether the disk holds the prepared data (bytes) and two checkpoints of the largest model (parameters) a slot."""
+    place = next((one for one in (folder, *folder.parents) if one.is_dir()), Path("/"))
+    need = data + int(2.2 * CHECKPOINT_BYTES * largest * slots)
+    try:
+        free = shutil.disk_usage(place).free
+    except OSError as error:
+        return Finding(level="warn", subject="room", message=f"the free space of {place} cannot be read: {error}")
+    message = f"{free / 1e9:.1f} GB free at {place}, the study needs {need / 1e9:.1f} GB for data and checkpoints"
+    remedy = "make room, or give another `output`"
+    if free < need:
+        return Finding(level="refuse", subject="room", message=message, remedy=remedy)
+    if free < 2 * need:
+        return Finding(level="warn", subject="room", message=message, remedy=remedy)
+    return Finding(level="ok", subject="room", message=message)

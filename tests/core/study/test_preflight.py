@@ -1,0 +1,115 @@
+"""Findings about the machine before a study: ok, warn or refuse, with what to do."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from scalecore.cli.main import main
+from scalecore.study.preflight import device_finding, folder_findings, machine_findings, other_runs, room_finding
+
+
+def open_files(limit: int) -> tuple[str, str]:
+    """Level and message where a process may open so many files."""
+    code = (
+        "from scalecore.study.preflight import machine_findings; found = machine_findings()[0];"
+        "print(found.level, found.message, sep='|')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (limit, 4096)),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    level, message = done.stdout.strip().split("|")
+    return level, message
+
+
+def test_few_open_files_are_told_before_they_run_out() -> None:
+    """Some are warned of, too few refused."""
+    assert open_files(1024) == ("ok", "1024 may be open at once")
+    assert open_files(200) == ("warn", "only 200 may be open at once")
+    assert open_files(48) == ("refuse", "only 48 may be open at once")
+
+
+def test_another_run_on_the_machine_is_found(tmp_path: Path) -> None:
+    """With its process and folder; a command that only looks is none."""
+    script = tmp_path / "scalecore"
+    script.write_text("print('up', flush=True)\nimport time\ntime.sleep(60)\n")
+
+    def start(*words: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, str(script), *words], stdout=subprocess.PIPE, text=True, cwd=tmp_path
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        return process
+
+    runs = [start("run", "spy.yaml"), start("status", "spy.yaml")]
+    try:
+        found = [folder for _, folder in other_runs() if folder == str(tmp_path)]
+        assert found == [str(tmp_path)]
+        finding = machine_findings()[1]
+        assert finding.level == "warn"
+        assert f"in {tmp_path}" in finding.message
+        assert finding.message.endswith("): they share its memory, cores and GPUs")
+    finally:
+        for process in runs:
+            process.kill()
+            process.communicate()
+
+
+def test_a_folder_that_cannot_hold_a_study_is_refused(tmp_path: Path) -> None:
+    """A file in its place, or no right to write; one that will be made is looked at where it will be."""
+    (tmp_path / "file").touch()
+    (found,) = folder_findings(tmp_path / "file")
+    assert (found.level, found.message) == ("refuse", f"{tmp_path}/file is no folder")
+    (found,) = folder_findings(tmp_path / "studies" / "new")
+    assert found.level == "ok"
+    assert found.message.startswith(f"{tmp_path} can be written")
+
+
+def test_a_device_that_cannot_be_there_is_refused() -> None:
+    """Before torch is imported at all."""
+    assert device_finding("cpu").level == "ok"
+    if sys.platform != "darwin":
+        found = device_finding("mps")
+        assert (found.level, found.message) == ("refuse", "mps is asked for, and this is no Mac")
+    if not Path("/proc/driver/nvidia/version").exists():
+        assert device_finding("cuda").level == "refuse"
+        assert device_finding("auto").message == "auto: the CPU, no GPU is found" or sys.platform == "darwin"
+
+
+def test_g44_room_for_checkpoints_and_data_is_looked_for(tmp_path: Path) -> None:
+    """A model whose checkpoints the disk cannot hold is refused before its first step."""
+    assert room_finding(tmp_path, largest=1000, slots=1, data=1000).level == "ok"
+    found = room_finding(tmp_path, largest=10**15, slots=2, data=0)
+    assert found.level == "refuse"
+    assert found.message.endswith("the study needs 52800000.0 GB for data and checkpoints")
+
+
+def test_doctor_looks_at_the_machine_and_its_exit_code_tells() -> None:
+    """Without a file: findings and, with installed monitors, their readings; nothing is refused here."""
+    done = CliRunner().invoke(main, ["doctor", "--no-plugins", "--json"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert [one["subject"] for one in found["findings"]][:4] == ["open files", "other runs", "containment", "device"]
+    assert found["readings"] == []
+    shown = CliRunner().invoke(main, ["doctor", "--no-plugins"], catch_exceptions=False).stdout
+    assert "ok     device: " in shown
+    assert "no monitor is installed: pip install scalecore-hwmon" in shown
+
+
+@pytest.mark.parametrize("words", [["doctor", "nowhere.yaml"], ["doctor", "--josn"]])
+def test_doctor_refuses_what_it_cannot_read(words: list[str]) -> None:
+    """As every command: a message, exit code 2, no traceback."""
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 2
+    assert "Traceback" not in done.output
