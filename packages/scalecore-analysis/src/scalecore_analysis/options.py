@@ -7,7 +7,16 @@ from attrs import frozen
 
 from scalecore.options import ExistingFile, option
 
-__all__ = ["CoverageOptions", "PowerOptions", "ScalingLawOptions"]
+__all__ = ["CoverageOptions", "PowerOptions", "ResultsOptions", "ScalingLawOptions"]
+
+
+@frozen(kw_only=True)
+class ResultsOptions:
+    """`scalecore analyze results`."""
+
+    allow: list[Literal["values", "features", "target", "split", "metric"]] = option(
+        factory=list, help="In what the studies may differ all the same; without it such a comparison is refused. [G07]"
+    )
 
 
 @frozen(kw_only=True)

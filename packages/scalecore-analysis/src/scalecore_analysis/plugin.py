@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from scalecore import hookimpl
 from scalecore.records import AnalysisRecord
-from scalecore_analysis.options import CoverageOptions, PowerOptions, ScalingLawOptions
+from scalecore_analysis.options import CoverageOptions, PowerOptions, ResultsOptions, ScalingLawOptions
 
 if TYPE_CHECKING:
     from scalecore.protocols import Analysis
@@ -24,6 +24,12 @@ def _power(options: PowerOptions) -> Analysis:
     return PowerAnalysis(options)
 
 
+def _results(options: ResultsOptions) -> Analysis:
+    from scalecore_analysis.results import ResultsAnalysis
+
+    return ResultsAnalysis(options)
+
+
 def _scaling_law(options: ScalingLawOptions) -> Analysis:
     from scalecore_analysis.scaling_law import ScalingLawAnalysis
 
@@ -33,6 +39,12 @@ def _scaling_law(options: ScalingLawOptions) -> Analysis:
 @hookimpl
 def scalecore_analyses() -> list[AnalysisRecord]:
     return [
+        AnalysisRecord(
+            name="results",
+            summary="What studies found: the best with its interval, what is tied with it, luck, collapse and waste.",
+            options=ResultsOptions,
+            factory=_results,
+        ),
         AnalysisRecord(
             name="coverage",
             summary="What of the search space was tried and what not; whether the best trial lies on an edge.",

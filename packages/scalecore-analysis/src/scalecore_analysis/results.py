@@ -1,0 +1,206 @@
+"""`results`: what studies found, and how much of it is noise, luck or waste."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from scalecore.protocols import AnalysisResult
+from scalecore.texts import best_baseline, shape
+from scalecore.trials import StudyView, TrialRecord, TrialState
+from scalecore_analysis.agreement import agreement
+from scalecore_analysis.comparable import refuse_incomparable
+from scalecore_analysis.edges import edges_of
+from scalecore_analysis.options import ResultsOptions
+from scalecore_analysis.paired import Paired, paired_with_best
+from scalecore_analysis.runs import configurations, metric_of
+from scalecore_analysis.studies import labelled
+
+__all__ = ["ResultsAnalysis", "study_results"]
+
+
+class ResultsAnalysis:
+    """Results of studies side by side; refused where they are not on one scale."""
+
+    def __init__(self, options: ResultsOptions) -> None:
+        self._options = options
+
+    def run(self, studies: Sequence[StudyView]) -> AnalysisResult:
+        allowed = refuse_incomparable(studies, allow=self._options.allow)
+        found = {label: study_results(study) for label, study in labelled(studies).items()}
+        notes = [
+            "Tied: the 95 % interval of the difference from the best, over the same resampled blocks of windows, holds "
+            "0.",
+            "Optimism: how much better the best looks on the windows by which it was chosen, by the bootstrap; what "
+            "fresh seeds say is beside it where the best was trained again.",
+        ]
+        notes += [
+            f"{name}: not tied with any, and no optimism: {one['not paired']}."
+            for name, one in found.items()
+            if one["not paired"]
+        ]
+        if allowed:
+            names = ", ".join(allowed)
+            notes.insert(0, f"The studies differ in {names}, as asked for by name: their values are not on one scale.")
+        tables = {
+            "Best of each study": [{"study": name, **one["best"]} for name, one in found.items()],
+            "Trials": [{"study": name, **one["counts"]} for name, one in found.items()],
+            "Tied with the best": [{"study": name, **row} for name, one in found.items() for row in one["tied"]],
+            "Agreement of the optima": agreement({name: one["optimum"] for name, one in found.items()}),
+            "Wasted": [{"study": name, **row} for name, one in found.items() for row in one["wasted"]],
+            "Same values in different trials": [
+                {"study": name, **row} for name, one in found.items() for row in one["identical"]
+            ],
+        }
+        return AnalysisResult(
+            title=f"Results of {len(studies)} studies" if len(studies) > 1 else "Results",
+            summary=[_sentence(name, one) for name, one in found.items()],
+            tables=tables,
+            data=found,
+            notes=notes,
+        )
+
+
+def study_results(study: StudyView) -> dict[str, Any]:
+    """All numbers of one study, as plain JSON types."""
+    best, metric = study.best, study.experiment["objective"]["metric"]
+    completed = [trial for trial in study.trials if trial.state is TrialState.COMPLETED and trial.value is not None]
+    paired: Paired | str = "no trial has completed"
+    if best is not None:
+        paired = paired_with_best(study, completed, best)
+    tied = paired.tied if isinstance(paired, Paired) else []
+    return {
+        "metric": metric,
+        "best": _best_row(study, best, paired),
+        "counts": _counts(study),
+        "tied": [_tied_row(row, study) for row in paired.rows if row["tied"]] if isinstance(paired, Paired) else [],
+        "not paired": paired if isinstance(paired, str) else None,
+        "optimum": {
+            "best": None if best is None else _coordinates(best),
+            "tied": [_coordinates(trial) for trial in study.trials if trial.number in tied],
+        },
+        "wasted": _wasted(study),
+        "identical": _identical(completed),
+    }
+
+
+def _best_row(study: StudyView, best: TrialRecord | None, paired: Paired | str) -> dict[str, Any]:
+    metric = study.experiment["objective"]["metric"]
+    baseline = best_baseline(study.plan["data"])
+    row: dict[str, Any] = dict.fromkeys(
+        ("trial", metric, "low", "high", "tied", "optimism", "fresh seeds", "mean of them", "optimism by seeds")
+    )
+    row |= {"baseline": baseline["name"] if baseline else None, "its loss": baseline["loss"] if baseline else None}
+    row |= {"better": None, "collapsed": None, "on edge": None, "architecture": None}
+    if best is None:
+        return row
+    interval = ((best.best or {}).get("intervals") or {}).get(metric) or {}
+    row |= {"trial": best.number, metric: best.value, "low": interval.get("low"), "high": interval.get("high")}
+    loss = metric_of(best, "val_loss")
+    if baseline and loss is not None:
+        row["better"] = loss < baseline["loss"]
+    row["collapsed"] = best.collapsed
+    row["on edge"] = ", ".join(f"{one['name']} {one['on edge']}" for one in edges_of(study, best) if one["on edge"])
+    row["architecture"] = shape(best.architecture)
+    if isinstance(paired, Paired):
+        row |= {"tied": len(paired.tied), "optimism": paired.optimism}
+    fresh = [one for one in configurations(study, metric) if one.fresh and one.searched is best]
+    if fresh and best.value is not None:
+        sign = 1.0 if study.experiment["objective"]["direction"] == "minimize" else -1.0
+        row |= {"fresh seeds": len(fresh[0].values), "mean of them": fresh[0].mean}
+        row["optimism by seeds"] = sign * (fresh[0].mean - best.value)
+    return row
+
+
+def _tied_row(row: Mapping[str, Any], study: StudyView) -> dict[str, Any]:
+    trial = next(one for one in study.trials if one.number == row["trial"])
+    return {name: value for name, value in row.items() if name != "tied"} | {"architecture": shape(trial.architecture)}
+
+
+def _counts(study: StudyView) -> dict[str, Any]:
+    """Every state, named (guard G27), and what the trials cost."""
+    states = Counter(str(trial.state) for trial in study.trials)
+    seconds = sum(trial.duration or 0.0 for trial in study.trials)
+    useless = sum(trial.duration or 0.0 for trial in study.trials if _waste(trial) is not None)
+    return {
+        "of": study.total,
+        **{str(state): states[str(state)] for state in TrialState},
+        "running": len(study.running),
+        "collapsed": sum(trial.collapsed for trial in study.trials),
+        "duplicates avoided": study.duplicates_avoided,
+        "hours": seconds / 3600,
+        "wasted hours": useless / 3600,
+    }
+
+
+def _waste(trial: TrialRecord) -> str | None:
+    """Why a trial taught nothing, or None. A pruned trial did what it should."""
+    if trial.state in (TrialState.COMPLETED, TrialState.PRUNED):
+        return "predicts a constant [G09]" if trial.collapsed else None
+    return str(trial.state)
+
+
+def _wasted(study: StudyView) -> list[dict[str, Any]]:
+    rows: dict[tuple[str, str | None], list[TrialRecord]] = {}
+    for trial in study.trials:
+        why = _waste(trial)
+        if why is not None:
+            rows.setdefault((why, trial.reason), []).append(trial)
+    return [
+        {
+            "why": why,
+            "trials": len(trials),
+            "numbers": ", ".join(str(trial.number) for trial in trials),
+            "hours": sum(trial.duration or 0.0 for trial in trials) / 3600,
+            "reason": reason,
+        }
+        for (why, reason), trials in sorted(rows.items(), key=lambda one: -len(one[1]))
+    ]
+
+
+def _identical(completed: Sequence[TrialRecord]) -> list[dict[str, Any]]:
+    """Trials whose values are the same to the last digit: a constant model, or one result stored twice (guard G09)."""
+    groups: dict[float, list[TrialRecord]] = {}
+    for trial in completed:
+        if trial.value is not None:
+            groups.setdefault(trial.value, []).append(trial)
+    return [
+        {"value": value, "trials": len(trials), "numbers": ", ".join(str(trial.number) for trial in trials)}
+        for value, trials in sorted(groups.items())
+        if len(trials) > 1
+    ]
+
+
+def _coordinates(trial: TrialRecord) -> dict[str, float]:
+    """Where a trial lies, in numbers that mean the same at every budget."""
+    values = trial.architecture.values
+    found: dict[str, float] = {}
+    if values.get("d_model") and values.get("n_layers"):
+        found["d_model / n_layers"] = values["d_model"] / values["n_layers"]
+    if values.get("d_model") and values.get("n_heads"):
+        found["d_model / n_heads"] = values["d_model"] / values["n_heads"]
+    if values.get("d_ff") and values.get("d_model"):
+        found["d_ff / d_model"] = values["d_ff"] / values["d_model"]
+    for name, value in trial.hyperparameters.items():
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            found[name] = float(value)
+    return found
+
+
+def _sentence(name: str, found: Mapping[str, Any]) -> str:
+    best = found["best"]
+    if best["trial"] is None:
+        return f"{name}: no trial has completed."
+    metric = found["metric"]
+    text = f"{name}: trial {best['trial']}, {metric} {best[metric]:.4f}"
+    if best["low"] is not None:
+        text += f" ({best['low']:.4f} to {best['high']:.4f})"
+    if best["tied"] is not None:
+        text += f", {best['tied'] - 1} others tied with it" if best["tied"] > 1 else ", no other tied with it"
+    if best["better"] is not None:
+        text += f"; {'better' if best['better'] else 'NOT better'} than the best baseline ({best['baseline']} "
+        text += f"{best['its loss']:.4f})"
+    if best["collapsed"]:
+        text += "; every completed trial predicts a constant: this is no result [G09]"
+    return f"{text}."

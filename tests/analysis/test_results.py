@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+
+from scalecore.data.predictions import Predictions, write_predictions
+from scalecore.errors import RefusedError
+from scalecore.trials import Origin, StudyView, TrialRecord
+from scalecore_analysis.options import ResultsOptions
+from scalecore_analysis.results import ResultsAnalysis
+
+from .conftest import COLLAPSED, shape, trial
+
+Make = Callable[..., StudyView]
+WINDOWS = 400
+
+
+def analyse(*studies: StudyView, **options: Any) -> Any:
+    return ResultsAnalysis(ResultsOptions(**options)).run(studies)
+
+
+def predicting(folder: Path, record: TrialRecord, logits: np.ndarray, labels: np.ndarray) -> TrialRecord:
+    """The record with these logits kept, its value their mean loss."""
+    (folder / "predictions").mkdir(parents=True, exist_ok=True)
+    path = folder / "predictions" / f"trial_{record.number:04d}.npz"
+    about = {"part": "val", "epoch": 2, "task": "binary", "data": "d", "target": "t", "horizon": 1, "point": 0}
+    predictions = Predictions(
+        outputs=logits.astype(np.float32)[:, None],
+        labels=labels.astype(np.float32),
+        times=np.datetime64("2020-01-01", "ns") + np.arange(len(labels)) * np.timedelta64(1, "D"),
+        rows=np.arange(len(labels)),
+        about=about,
+    )
+    digest = write_predictions(path, predictions)
+    loss = float(predictions.losses().mean())
+    best = {**(record.best or {}), "val_loss": loss}
+    kept = {"file": f"predictions/{path.name}", "sha256": digest}
+    return attrs.evolve(record, value=loss, best=best, predictions=kept)
+
+
+@pytest.fixture
+def forecasters(study: Make, tmp_path: Path) -> StudyView:
+    """Trial 0 knows half of the truth, trial 1 as much with other noise, trial 2 nothing, trial 3 failed."""
+    generator = np.random.default_rng(0)
+    signal = generator.normal(size=WINDOWS)
+    labels = (signal + generator.normal(size=WINDOWS) > 0).astype(float)
+    noise = [0.1 * generator.normal(size=WINDOWS) for _ in range(3)]
+    logits = [1.5 * signal + noise[0], 1.5 * signal + noise[1], 5 * noise[2]]
+    records = [predicting(tmp_path / "walk", trial(number), logits[number], labels) for number in range(3)]
+    return study([*records, trial(3, state="failed", duration=1800.0)])
+
+
+def test_the_tied_set_is_found_window_by_window(forecasters: StudyView) -> None:
+    """The two that know as much are tied, the one that knows nothing is not."""
+    result = analyse(forecasters)
+    found = result.data["walk"]
+    assert sorted(row["trial"] for row in found["tied"]) == [0, 1]
+    assert found["best"]["tied"] == 2
+    assert found["best"]["trial"] in (0, 1)
+    assert result.summary[0].endswith(
+        f"1 others tied with it; better than the best baseline ({found['best']['baseline']} "
+        f"{found['best']['its loss']:.4f})."
+    )
+
+
+def test_the_difference_of_two_trials_can_be_computed_again(forecasters: StudyView) -> None:
+    """From the values of the records (guard G13)."""
+    found = analyse(forecasters).data["walk"]
+    values = {record.number: record.value for record in forecasters.trials}
+    for row in found["tied"]:
+        assert row["worse by"] == pytest.approx(values[row["trial"]] - values[found["best"]["trial"]])
+        assert row["low"] <= row["worse by"] <= row["high"]
+
+
+def test_the_best_of_many_that_know_nothing_is_optimistic(study: Make, tmp_path: Path) -> None:
+    """Of 30 models of pure noise the best looks better than it is, by about what fresh windows say."""
+    generator = np.random.default_rng(1)
+    labels = (generator.random(WINDOWS) < 0.5).astype(float)
+    records = [
+        predicting(tmp_path / "walk", trial(number), generator.normal(scale=0.5, size=WINDOWS), labels)
+        for number in range(30)
+    ]
+    found = analyse(study(records)).data["walk"]["best"]
+    values = [record.value for record in records]
+    # All models are the same but for luck: the mean is what the best one is really worth.
+    assert 0.3 < found["optimism"] / (np.mean(values) - min(values)) < 1.2
+
+
+def test_fresh_seeds_tell_the_optimism_of_the_best(study: Make) -> None:
+    """The best of the search had 0.50, its replicates 0.53 and 0.55."""
+    again = {"architecture": shape(8, 1), "hyperparameters": {"learning_rate": 1e-3, "epochs": 10}}
+    searched = [trial(0, 0.50, **again), trial(1, 0.60)]
+    replicates = tuple(
+        trial(number, value, hash=f"fresh-{number}", origin=Origin(kind="replicate"), **again)
+        for number, value in enumerate([0.53, 0.55])
+    )
+    best = analyse(study(searched, confirmations=replicates)).data["walk"]["best"]
+    assert (best["fresh seeds"], best["mean of them"]) == (2, pytest.approx(0.54))
+    assert best["optimism by seeds"] == pytest.approx(0.04)
+    assert best["tied"] is None
+
+
+def test_without_predictions_nothing_is_called_tied(study: Make) -> None:
+    """And the reason is told."""
+    result = analyse(study([trial(0, 0.5), trial(1, 0.6)]))
+    assert result.tables["Tied with the best"] == []
+    assert "trial 0 cannot be compared window by window: its predictions were not kept" in result.notes[-1]
+
+
+def test_g07_studies_of_different_targets_are_refused_unless_asked_for_by_name(study: Make) -> None:
+    """The groups are named, and what to type."""
+    target = {"hash": "other", "text": "CLOSE[t+5] > CLOSE[t]"}
+    first, second = study([trial(0, 0.5)], name="h2"), study([trial(0, 0.6)], name="h5", data={"target": target})
+    with pytest.raises(RefusedError) as error:
+        analyse(first, second)
+    assert str(error.value) == (
+        "the studies differ in target, so their results cannot stand in one table:\n"
+        f"  target: {first.plan['data']['target']['text']}: h2\n"
+        "  target: CLOSE[t+5] > CLOSE[t]: h5\n"
+        "Leave some out, or ask for the comparison by name: allow=[target] [G07]"
+    )
+    result = analyse(first, second, allow=["target"])
+    assert result.notes[0] == ("The studies differ in target, as asked for by name: their values are not on one scale.")
+    assert [row["val_loss"] for row in result.tables["Best of each study"]] == [0.5, 0.6]
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        ({"fingerprint": "changed"}, "values"),
+        ({"features": ["Close", "Open"]}, "features"),
+        ({"split": None}, "split"),
+    ],
+)
+def test_other_data_are_refused_too(study: Make, data: dict[str, Any], name: str) -> None:
+    """Changed values, other features, another split."""
+    first = study([trial(0, 0.5)], name="one")
+    if name == "split":
+        data = {"split": {**first.plan["data"]["split"], "hash": "other"}}
+    second = study([trial(0, 0.5)], name="two", data=data)
+    with pytest.raises(RefusedError, match=rf"(?s)^the studies differ in {name}, so .*allow=\[{name}\] \[G07\]$"):
+        analyse(first, second)
+    assert analyse(first, second, allow=[name]).title == "Results of 2 studies"
+
+
+def test_g27_every_state_is_counted_and_what_was_wasted_is_named(study: Make) -> None:
+    """Failures and constants with their reasons and hours; a pruned trial is no waste."""
+    records = [
+        trial(0, 0.5, duration=3600.0),
+        trial(1, 0.6, flags=[COLLAPSED], duration=1800.0),
+        trial(2, state="out_of_memory", duration=900.0),
+        trial(3, state="out_of_memory", duration=900.0),
+        trial(4, state="pruned", duration=600.0),
+        trial(5, state="diverged", duration=None),
+        trial(6, 0.5),
+    ]
+    result = analyse(study(records, running=(7,)))
+    (counts,) = result.tables["Trials"]
+    assert counts["completed"] == 3
+    assert (counts["out_of_memory"], counts["pruned"], counts["diverged"], counts["failed"]) == (2, 1, 1, 0)
+    assert (counts["collapsed"], counts["running"]) == (1, 1)
+    assert counts["wasted hours"] == pytest.approx(1.0)
+    wasted = {row["why"]: row for row in result.tables["Wasted"]}
+    assert wasted["out_of_memory"]["numbers"] == "2, 3"
+    assert set(wasted) == {"out_of_memory", "diverged", "predicts a constant [G09]"}
+    assert result.tables["Same values in different trials"] == [
+        {"study": "walk", "value": 0.5, "trials": 2, "numbers": "0, 6"}
+    ]
+
+
+def test_g09_a_collapsed_best_is_called_no_result(study: Make) -> None:
+    """Where nothing healthy exists."""
+    result = analyse(study([trial(0, 0.5, flags=[COLLAPSED])]))
+    assert "every completed trial predicts a constant: this is no result [G09]" in result.summary[0]
+
+
+def test_studies_agree_where_a_value_suits_the_tied_trials_of_all(study: Make) -> None:
+    """The learning rates of the best differ by ten without ties; the epochs are the same in all and say nothing."""
+
+    def one(name: str, rate: float) -> StudyView:
+        return study([trial(0, 0.5, hyperparameters={"learning_rate": rate, "epochs": 10})], name=name)
+
+    rows = analyse(one("small", 1e-3), one("large", 1e-2)).tables["Agreement of the optima"]
+    assert rows == [
+        {
+            "coordinate": "learning_rate",
+            "lowest best": 1e-3,
+            "highest best": 1e-2,
+            "largest over smallest": pytest.approx(10.0),
+            "agree": False,
+            "common from": None,
+            "common to": None,
+        }
+    ]
+
+
+@pytest.mark.parametrize("records", [[], [trial(0, state="failed")], [trial(0, 0.7)]])
+def test_studies_with_next_to_nothing_are_told_about(study: Make, records: list[TrialRecord]) -> None:
+    """No trial, only failures, one trial."""
+    result = analyse(study(records))
+    completed = sum(record.value is not None for record in records)
+    assert ("no trial has completed" in result.summary[0]) is (completed == 0)
