@@ -416,6 +416,15 @@ def test_g11_a_head_of_the_wrong_size_is_refused(study: Study) -> None:
     assert "[G11]" in message
 
 
+def test_g10_a_model_that_returns_probabilities_is_refused(study: Study) -> None:
+    """A sigmoid at the end of the model would be applied twice: found on the smoke step."""
+    with_model(study, wrapped("return self.net(x).sigmoid()"))
+    message = refused(study, code=5)
+    assert "the model returns probabilities: its outputs stay between 0 and 1 whatever its weights are" in message
+    assert "[G10]" in message
+    assert study.finished() == {}
+
+
 def test_g36_a_diverged_trial_has_a_reason_and_no_value(study: Study) -> None:
     """A loss that turns NaN in the second epoch ends the trial; the curve up to there is all that is kept of it."""
     with_model(study, wrapped("return self.net(x) * (1.0 if self.calls < 16 else float('nan'))"))

@@ -16,6 +16,7 @@ from scalecore.execution.containment import contain
 from scalecore.execution.evaluation import evaluate
 from scalecore.execution.lifeline import AttemptMonitor
 from scalecore.training import checkpoint
+from scalecore.training.contract import returns_probabilities
 from scalecore.training.evaluated import write_best
 from scalecore.training.hyperparameters import Hyperparameters
 from scalecore.training.intervals import metric_intervals
@@ -144,6 +145,14 @@ def smoke(trainer: Trainer, hyperparameters: Hyperparameters, *, sampled: list[s
             f"{', '.join(known)}",
             guard="G23",
         )
+    if trainer.task.name != "forecast":
+        x_BTF, _ = trainer.validation.batch(torch.arange(count, device=trainer.device))
+        if returns_probabilities(trainer.module, x_BTF):
+            raise RefusedError(
+                "the model returns probabilities: its outputs stay between 0 and 1 whatever its weights are; let it "
+                "return logits, which only the core turns into probabilities",
+                guard="G10",
+            )
     return {"state": "completed", "reason": None, "val_loss": loss}
 
 

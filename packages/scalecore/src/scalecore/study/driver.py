@@ -27,6 +27,7 @@ from scalecore.study.predictions import keep_predictions
 from scalecore.study.record import record_plain
 from scalecore.study.session import Session
 from scalecore.study.smoke import SmokeTest
+from scalecore.study.smoke_text import memory_warnings, smoke_text
 from scalecore.study.state import AskedTrial
 from scalecore.trials import Outcome, Progress, StudyEnd, TrialRecord, TrialState
 
@@ -168,9 +169,13 @@ class Driver:
             registry=self.dispatcher.registry,
             requests=self.requests,
         )
+        started = time.monotonic()
         results = smoke.run()
         if results is not None:
             self.session.record("smoke", {"versions": self.plan.versions, "results": results})
+            self.session.message("info", smoke_text(results, seconds=time.monotonic() - started))
+            for text in memory_warnings(results):
+                self.session.message("warning", text)
 
     # --- stopping ---------------------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
         f"plan of {plan['name']}: {plan['trials']} trials",
         "",
         *_data(plan["data"]),
+        f"  loss: {_loss(plan['loss'])}",
         "",
         *_architectures(plan["architectures"], plan["forecast"]),
         "",
@@ -59,6 +60,11 @@ def _data(data: Mapping[str, Any]) -> list[str]:
     lines.append("  baselines, validation loss with its 95 % interval: the numbers to beat")
     lines += [f"    {texts.baseline_line(baseline)}" for baseline in data["baselines"]]
     return lines
+
+
+def _loss(loss: Mapping[str, Any]) -> str:
+    """`focal gamma=2`; whatever it is, `val_loss` is the task's own."""
+    return f"{loss['kind']} {texts.settings({name: one for name, one in loss.items() if name != 'kind'})}".rstrip()
 
 
 def _architectures(grid: Mapping[str, Any], forecast: Mapping[str, Any]) -> list[str]:

@@ -1,7 +1,8 @@
 """The smoke step: one step on the smallest and one on the largest shape before the study costs anything.
 
 It finds what would make every trial worthless: a sampled hyper-parameter that nobody reads (G03), a model whose size is
-not its formula's (G04), outputs of the wrong shape (G11), an objective that is not measured (G23).
+not its formula's (G04), outputs that are probabilities already (G10) or of the wrong shape (G11), an objective that is
+not measured (G23), memory that is far from the prediction (G40).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from attrs import frozen
 
 from scalecore.errors import RefusedError, StudyError
 from scalecore.execution.folder import AttemptFolder, AttemptStatus
+from scalecore.files import read_json
 from scalecore.protocols import Executor
 from scalecore.space import Architecture, middle
 from scalecore.study.attempts import attempt_spec
@@ -119,4 +121,6 @@ class SmokeTest:
                 raise RefusedError(f"{where}: {result['reason']}")
             raise StudyError(f"{where}: {result['reason']}\n{folder.log_tail()}")
         kept = ("seconds", "num_parameters", "peak_memory", "device", "torch")
-        return {key: result[key] for key in kept}
+        micro_batch = int(read_json(folder.spec)["plan"]["micro_batch"])
+        predicted = self.plan.demand(architecture, micro_batch).memory
+        return {key: result[key] for key in kept} | {"micro_batch": micro_batch, "predicted_memory": predicted}

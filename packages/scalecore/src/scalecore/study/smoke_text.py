@@ -1,0 +1,50 @@
+"""What the smoke step found, in words: its cost, and how near the predicted memory was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from scalecore import texts
+
+__all__ = ["memory_warnings", "smoke_text"]
+
+NEAR = (0.5, 1.25)
+"""Measured by predicted memory: above, trials may run out of memory; below, micro-batches are smaller than need be."""
+
+
+def smoke_text(results: Mapping[str, Any], *, seconds: float) -> str:
+    """One line: `smoke step took 4 s: smallest d_model=8 1.2 s, 310 MB (predicted 350 MB); largest ...`."""
+    return f"smoke step took {texts.duration(seconds)}: " + "; ".join(
+        f"{label} {_one(result)}" for label, result in results.items()
+    )
+
+
+def memory_warnings(results: Mapping[str, Any]) -> Iterator[str]:
+    """Each shape whose measured memory is not near the prediction (guard G40)."""
+    for label, result in results.items():
+        measured, predicted = _memory(result)
+        if measured is None or not predicted or NEAR[0] <= measured / predicted <= NEAR[1]:
+            continue
+        more = measured > predicted
+        yield (
+            f"smoke step: the {label} shape took {texts.size(measured)} at micro-batch {result['micro_batch']}, "
+            f"predicted were {texts.size(predicted)}: "
+            + ("trials may run out of memory" if more else "micro-batches may be smaller than need be")
+            + " [G40]"
+        )
+
+
+def _one(result: Mapping[str, Any]) -> str:
+    if "left_out" in result:
+        return f"{result['architecture']} left out: {result['left_out']}"
+    measured, predicted = _memory(result)
+    memory = "" if measured is None else f", {texts.size(measured)} (predicted {texts.size(predicted)})"
+    return f"{result['architecture']} {result['seconds']:.1f} s{memory}"
+
+
+def _memory(result: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    """Measured and predicted bytes; the process's own memory tells nothing of a GPU's."""
+    if not str(result.get("device", "")).startswith("cpu"):
+        return None, None
+    return result.get("peak_memory"), result.get("predicted_memory")

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from scalecore.training.contract import returns_probabilities
+
+
+def deep(last: nn.Module) -> nn.Module:
+    """Thirty layers without a norm: large weights overflow in them."""
+    layers = [layer for _ in range(30) for layer in (nn.Linear(8, 8), nn.ReLU())]
+    return nn.Sequential(nn.Flatten(), nn.Linear(12, 8), *layers, nn.Linear(8, 1), last)
+
+
+def zero_head() -> nn.Module:
+    """A head that began at zero and made one small step: all its outputs are just above 0."""
+    head = nn.Linear(12, 1)
+    with torch.no_grad():
+        head.weight.fill_(1e-6)
+        head.bias.fill_(1e-5)
+    return nn.Sequential(nn.Flatten(), head)
+
+
+@pytest.mark.parametrize(
+    ("build", "expected"),
+    [
+        (lambda: nn.Sequential(nn.Flatten(), nn.Linear(12, 1)), False),
+        (lambda: nn.Sequential(nn.Flatten(), nn.Linear(12, 3), nn.LogSoftmax(1)), False),
+        (zero_head, False),
+        (lambda: deep(nn.Identity()), False),
+        (lambda: nn.Sequential(nn.Flatten(), nn.Linear(12, 1), nn.Sigmoid()), True),
+        (lambda: nn.Sequential(nn.Flatten(), nn.Linear(12, 3), nn.Softmax(1)), True),
+        (lambda: deep(nn.Sigmoid()), True),
+    ],
+    ids=["linear", "log-softmax", "zero-head", "deep", "sigmoid", "softmax", "deep-sigmoid"],
+)
+def test_g10_probabilities_are_told_from_logits(build: Callable[[], nn.Module], expected: bool) -> None:
+    """By what the outputs do when the weights grow, not by their range as they are."""
+    torch.manual_seed(0)
+    module, x_BTF = build(), torch.randn(16, 4, 3)
+    assert returns_probabilities(module, x_BTF) is expected
