@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from scalecore.cli.common import plugin_options
 from scalecore.cli.study import exit_code
-from scalecore.errors import ExitCode
+
+if TYPE_CHECKING:
+    from scalecore.promotion.opened import OpenStudy
+    from scalecore.trials import StudyEnd
 
 
 @click.command()
@@ -52,29 +58,66 @@ def promote(
               scalecore promote studies/spy-2m-h1 --epochs 200 --split val_from=2020-01-02 --split test_from=2022-01-03
     """
     from scalecore.promotion.card import summary_lines
-    from scalecore.promotion.measure import Stopped
-    from scalecore.promotion.opened import open_study
     from scalecore.promotion.promote import Wanted
     from scalecore.promotion.promote import promote as run
-    from scalecore.study.layout import find_study
 
-    opened = open_study(
-        find_study(study),
-        registry={"no_plugins": no_plugins, "block": list(block)},
-        verbosity=-1 if quiet else 1 if verbose else 0,
-        allow_changed_code=allow_changed_code,
-    )
-    try:
-        with opened as found:
-            done = run(found, Wanted(trial=trial, seed=seed, epochs=epochs, split=split))
-    except Stopped:
-        click.echo("stopped; the same command continues it")
-        sys.exit(ExitCode.STOPPED)
+    registry = {"no_plugins": no_plugins, "block": list(block)}
+    verbosity = -1 if quiet else 1 if verbose else 0
+    with _opened(study, registry, verbosity=verbosity, allow_changed_code=allow_changed_code) as found:
+        done = run(found, Wanted(trial=trial, seed=seed, epochs=epochs, split=split))
     if done.evaluation is None:
-        click.echo(f"{done.end}; the same command continues it")
-        sys.exit(exit_code(done.end))
-    click.echo("\n".join(summary_lines(done.evaluation)))
-    click.echo(f"model: {done.folder}")
+        _end_early(done.end)
+    else:
+        click.echo("\n".join(summary_lines(done.evaluation)))
+        click.echo(f"model: {done.folder}")
+
+
+@click.command()
+@click.argument("study", type=click.Path(path_type=Path))
+@click.option("--top", type=click.IntRange(min=1), default=3, show_default=True, help="How many of the best trials.")
+@click.option("--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="Fresh seeds for each.")
+@click.option("--test", is_flag=True, help="Measure the replicates on test data too, which is one counted opening.")
+@plugin_options
+@click.option("--allow-changed-code", is_flag=True, help="Go on under other versions of the code than the study's.")
+@click.option("-q", "--quiet", is_flag=True, help="Print the result, warnings and errors only.")
+@click.option("-v", "--verbose", is_flag=True, help="Print every epoch.")
+def confirm(
+    study: Path,
+    top: int,
+    seeds: int,
+    test: bool,
+    no_plugins: bool,
+    block: tuple[str, ...],
+    allow_changed_code: bool,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Train the best trials of a STUDY again on fresh seeds, and tell what is left of their differences.
+
+    STUDY is the study's folder or its experiment file. The best of many noisy numbers is too good to be true; the
+    replicates say by how much, how far seeds vary a result, and whether the best is better beyond chance. They run as
+    trials do, are continued by the same command, and do not count as trials of the search. With more seeds or more
+    trials only what is missing is trained.
+
+    \b
+    Exit codes: 0 completed, 2 bad command line, 3 plugin, 4 data, 5 refused, 6 failed, 7 stopped, 8 time limit.
+
+    \b
+    Examples: scalecore confirm studies/spy-2m-h1
+              scalecore confirm studies/spy-2m-h1 --top 2 --seeds 10 --test
+    """
+    from scalecore.promotion.confirm import confirm as run
+    from scalecore.promotion.confirmation_text import report_lines
+
+    registry = {"no_plugins": no_plugins, "block": list(block)}
+    verbosity = -1 if quiet else 1 if verbose else 0
+    with _opened(study, registry, verbosity=verbosity, allow_changed_code=allow_changed_code) as found:
+        done = run(found, top=top, seeds=seeds, test=test)
+    if done.content is None:
+        _end_early(done.end)
+    else:
+        click.echo("\n".join(report_lines(done.content)))
+        click.echo(f"results: {done.folder.path}")
 
 
 @click.command()
@@ -141,3 +184,25 @@ def predict(
     write_table(table, output)
     first, newest = (stamp(moment) for moment in table["time"].to_numpy()[[0, -1]])
     click.echo(f"{len(table):,} predictions, {first} to {newest}: {output}")
+
+
+@contextmanager
+def _opened(
+    study: Path, registry: Mapping[str, Any], *, verbosity: int, allow_changed_code: bool
+) -> Iterator[OpenStudy]:
+    from scalecore.promotion.measure import Stopped
+    from scalecore.promotion.opened import open_study
+    from scalecore.study.layout import find_study
+    from scalecore.trials import StudyEnd
+
+    folder = find_study(study)
+    try:
+        with open_study(folder, registry=registry, verbosity=verbosity, allow_changed_code=allow_changed_code) as found:
+            yield found
+    except Stopped:
+        _end_early(StudyEnd.STOPPED)
+
+
+def _end_early(end: StudyEnd) -> NoReturn:
+    click.echo(f"{end}; the same command continues it")
+    sys.exit(exit_code(end))

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from attrs import frozen
 
-from scalecore.data.baselines import baselines
+from scalecore.data.baselines import Baseline, baselines
 from scalecore.data.bootstrap import BOOTSTRAP_SEED, mean_interval
 from scalecore.data.predictions import Predictions, checksum, read_predictions
 from scalecore.data.regression import cross_entropies
@@ -29,7 +30,7 @@ from scalecore.study.components import create
 from scalecore.study.plan import Plan
 from scalecore.trials import TrialRecord
 
-__all__ = ["Stopped", "measure", "test_baselines"]
+__all__ = ["Stopped", "measure", "rules_on", "test_baselines"]
 
 
 class Stopped(Exception):
@@ -82,11 +83,11 @@ def measure(
     return {record.hash: study.state.measured[record.hash] for record in records}
 
 
-def test_baselines(plan: Plan, predictions: Predictions, *, data: Path) -> list[dict[str, Any]]:
-    """What simple rules reach on the test windows, fit on training windows as for validation; `less` is the model's
-    loss less that of the rule, paired window by window, with its 95 % interval. `data` is the prepared data."""
-    panel, overlap = plan.panel, max(1, plan.data.target["horizon"])
-    rows = predictions.rows
+def rules_on(plan: Plan, rows: npt.NDArray[np.int64], *, data: Path) -> list[tuple[Baseline, npt.NDArray[Any] | None]]:
+    """What simple rules reach on the windows that end at `rows`, fit on training windows as for validation, each with
+    its losses [windows] where it could be computed. `data` is the folder of prepared data.
+    """
+    panel = plan.panel
     found = baselines(
         panel.values,
         panel.labels,
@@ -97,19 +98,28 @@ def test_baselines(plan: Plan, predictions: Predictions, *, data: Path) -> list[
         context=panel.context,
         seed=BOOTSTRAP_SEED,
     )
-    losses = predictions.losses()
+    labels = panel.labels[rows]
     result = []
-    for baseline in found:
-        row = baseline.to_json() | {"less": None, "less_interval": None}
-        if baseline.outputs is not None:
-            labels = panel.labels[rows]
-            if plan.data.task == "forecast":
-                other = (baseline.outputs[:, 0] - labels) ** 2
-            else:
-                other = cross_entropies(baseline.outputs, labels.astype("int64"))
-            interval = mean_interval(losses - other, overlap=overlap, seed=BOOTSTRAP_SEED)
-            row["less"] = float((losses - other).mean())
-            row["less_interval"] = None if interval is None else interval.to_json()
+    for one in found:
+        losses: npt.NDArray[Any] | None = None
+        if one.outputs is not None and plan.data.task == "forecast":
+            losses = (one.outputs[:, 0] - labels) ** 2
+        elif one.outputs is not None:
+            losses = cross_entropies(one.outputs, labels.astype(np.int64))
+        result.append((one, losses))
+    return result
+
+
+def test_baselines(plan: Plan, predictions: Predictions, *, data: Path) -> list[dict[str, Any]]:
+    """`rules_on` the test windows of `predictions`; `less` is the model's loss less that of the rule, paired window by
+    window, with its 95 % interval."""
+    result = []
+    for one, theirs in rules_on(plan, predictions.rows, data=data):
+        row = one.to_json() | {"less": None, "less_interval": None}
+        if theirs is not None:
+            less = predictions.losses() - theirs
+            interval = mean_interval(less, overlap=max(1, plan.data.target["horizon"]), seed=BOOTSTRAP_SEED)
+            row |= {"less": float(less.mean()), "less_interval": None if interval is None else interval.to_json()}
         result.append(row)
     return result
 

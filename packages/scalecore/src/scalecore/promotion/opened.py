@@ -47,7 +47,7 @@ class OpenStudy:
 
     def completed(self) -> list[TrialRecord]:
         """Completed trials, the best first; those that predict a constant behind all others (guard G09)."""
-        left = [record for record in self.state.records if record.state is TrialState.COMPLETED]
+        left = [record for record in self.state.counted if record.state is TrialState.COMPLETED]
         ranked: list[TrialRecord] = []
         while (best := best_trial(left, direction=self.plan.resolved.experiment.objective.direction)) is not None:
             ranked.append(best)

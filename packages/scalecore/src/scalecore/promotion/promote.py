@@ -62,7 +62,7 @@ def promote(study: OpenStudy, wanted: Wanted) -> Promotion:
         seed=trial.seed if wanted.seed is None and not wanted.split and wanted.epochs is None else wanted.seed,
         label=f"trial {trial.number}, promoted",
     )
-    _, identity = retraining.identity(plan)
+    _, identity = retraining.identity(study, plan)
     name = f"trial_{trial.number:04d}" + ("" if identity == trial.hash else f"-{identity[:8]}")
     path = study.folder.promoted / name
     folder = RetrainFolder(path, prepared=path / "data" if wanted.split else study.folder.data)

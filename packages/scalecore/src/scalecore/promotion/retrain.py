@@ -48,7 +48,7 @@ class RetrainFolder(StudyFolder):
         return self.path / "weights" / f"trial_{number:04d}.safetensors"
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False)
 class Retraining:
     """One training that is wanted: the configuration of `trial`, whole but for what is given here."""
 
@@ -60,10 +60,11 @@ class Retraining:
     """None for the one that follows from study and content."""
     label: str
 
-    def identity(self, plan: Plan) -> tuple[int, str]:
+    def identity(self, study: OpenStudy, plan: Plan) -> tuple[int, str]:
         """Seed and hash, as those of a trial of the search."""
         content = trial_content(
-            plan.experiment,
+            # The grid may have changed since the study began; what identifies a trial has not.
+            {**plan.experiment, "model": study.state.model or plan.experiment["model"]},
             data=plan.data.fingerprint,
             architecture=self.trial.architecture.values,
             hyperparameters=self.hyperparameters,
@@ -99,7 +100,7 @@ def retrain(
     folder.path.mkdir(parents=True, exist_ok=True)
     state = replay(read_journal(folder.journal)) if folder.journal.exists() else StudyState()
     refuse_changed_code(folder, state, plan, allow_changed_code=study.allow_changed_code)
-    new = [one for one in wanted if one.identity(plan)[1] not in state.hashes]
+    new = [one for one in wanted if one.identity(study, plan)[1] not in state.hashes]
     end = StudyEnd.COMPLETED
     if new or state.unfinished:
         end = _drive(study, new, folder=folder, plan=plan, state=state, title=title)
@@ -127,7 +128,7 @@ def _drive(
         )
         begin(session, len(state.trials) + len(new))
         for one in new:
-            _ask(session, one)
+            _ask(session, one, *one.identity(study, plan))
         slots = plan.resolved.experiment.execution.slots
         executor = create("executor", plan.resolved.executor, ExecutorContext(folder=folder.path, slots=slots))
         return Driver(session, executor=executor, requests=study.requests, registry=study.registry).run()
@@ -135,9 +136,8 @@ def _drive(
         journal.close()
 
 
-def _ask(session: Session, one: Retraining) -> None:
+def _ask(session: Session, one: Retraining, seed: int, identity: str) -> None:
     """The journal's line of a trial that exists from now on."""
-    seed, identity = one.identity(session.plan)
     proposal = Proposal(
         architecture=one.trial.architecture,
         hyperparameters={

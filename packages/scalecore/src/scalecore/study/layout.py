@@ -71,6 +71,11 @@ class StudyFolder:
         """A folder for each promoted model."""
         return self.path / "promoted"
 
+    @property
+    def confirmation(self) -> Path:
+        """Replicates of the best trials, with a journal of their own."""
+        return self.path / "confirm"
+
     def smoke(self, label: str) -> Path:
         return self.attempts / f"smoke_{label}"
 

@@ -49,6 +49,7 @@ def study_status(folder: StudyFolder) -> dict[str, Any]:
             "unfinished": [_unfinished(folder, state, number) for number in (t.number for t in state.unfinished)],
             "seconds_left": seconds_left(state.counted, total=state.total, slots=1, running=[]) if records else None,
             "hardware": _hardware(folder) if runner is not None else None,
+            "test_openings": len(state.openings),
             "degraded": state.degraded,
         }
     )
@@ -81,6 +82,9 @@ def status_lines(status: Mapping[str, Any]) -> list[str]:
         lines.append("hardware: " + ", ".join(f"{name} {text}" for name, text in status["hardware"]["texts"].items()))
     if status["search"]:
         lines += explain_lines(status["search"])
+    if status["test_openings"]:
+        times = "once" if status["test_openings"] == 1 else f"{status['test_openings']} times"
+        lines.append(f"test data: opened {times}")
     lines += [f"degraded: {text}" for text in status["degraded"]]
     lines.append(f"folder: {status['folder']}")
     return lines

@@ -1,0 +1,246 @@
+"""`scalecore confirm`: the best configurations trained again on fresh seeds, and what is left of their differences.
+
+The best of many noisy numbers is too good to be true: it was chosen for its luck too. Replicates of the same
+configurations, whose seeds had no part in the choice, tell how good they are and whether they differ (guard G14).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from attrs import frozen
+
+from scalecore.data.predictions import Predictions, read_predictions
+from scalecore.errors import RefusedError
+from scalecore.files import plain, write_json, write_text
+from scalecore.promotion.confirmation_text import markdown
+from scalecore.promotion.measure import measure, rules_on
+from scalecore.promotion.opened import OpenStudy
+from scalecore.promotion.retrain import Retrained, RetrainFolder, Retraining, retrain
+from scalecore.promotion.statistics import MIN_SEEDS, Estimate, difference, margin_of, mean, one_training, verdict
+from scalecore.study.predictions import trial_predictions
+from scalecore.trials import StudyEnd, TrialRecord, TrialState
+
+__all__ = ["Confirmation", "confirm"]
+
+Losses = npt.NDArray[np.float64]
+
+
+@frozen(kw_only=True)
+class Confirmation:
+    """`content` is that of `confirmation.json`; None where the run ended before all replicates did."""
+
+    folder: RetrainFolder
+    end: StudyEnd
+    content: Mapping[str, Any] | None = None
+
+
+@frozen(kw_only=True, eq=False)
+class _Group:
+    """One configuration with its replicates on one part of the data."""
+
+    trial: TrialRecord
+    claimed_rank: int
+    values: list[float]
+    """The objective by seed, of those that completed; of test data the loss."""
+    losses: Losses | None
+    """[seeds, windows], where the mean over windows is the value."""
+    collapsed: int
+    """Replicates that predict a constant."""
+
+
+def confirm(study: OpenStudy, *, top: int, seeds: int, test: bool) -> Confirmation:
+    """Train what is missing of `seeds` replicates of the `top` best trials, and compare them.
+
+    On validation data, with `test` on test data too, which is opened once for all replicates that were not measured
+    yet. Raises `RefusedError` where no trial is completed.
+    """
+    chosen = study.completed()[:top]
+    if not chosen:
+        raise RefusedError(f"{study.folder.path}: no trial of this study is completed; there is none to confirm")
+    folder = RetrainFolder(study.folder.confirmation, prepared=study.folder.data)
+    # One seed of each after the other: what is stopped early has as many of each.
+    wanted = [
+        Retraining(
+            trial=trial,
+            hyperparameters=dict(trial.hyperparameters),
+            replicate=replicate,
+            label=f"trial {trial.number}, replicate {replicate}",
+        )
+        for replicate in range(1, seeds + 1)
+        for trial in chosen
+    ]
+    name = study.plan.resolved.experiment.name
+    title = f"confirmation of {name}, {len(chosen)} configurations on {seeds} seeds"
+    retrained = retrain(study, wanted, folder=folder, plan=study.plan, title=title)
+    records = {one: retrained.records.get(one.identity(study, study.plan)[1]) for one in wanted}
+    if retrained.end is not StudyEnd.COMPLETED or any(record is None for record in records.values()):
+        return Confirmation(folder=folder, end=retrained.end)
+    replicates = {
+        trial.number: [record for one, record in records.items() if record is not None and one.trial is trial]
+        for trial in chosen
+    }
+    measured: Mapping[str, Mapping[str, Any]] = {}
+    if test:
+        done = [r for own in replicates.values() for r in own if r.state is TrialState.COMPLETED]
+        measured = measure(study, retrained, done, plan=study.plan, by=f"confirm, top {top}, {seeds} seeds")
+        for record in done:
+            folder.weights(record.number).unlink(missing_ok=True)  # measured: nothing needs them any more (guard G44)
+    content = _content(study, retrained, chosen, replicates, measured=measured, seeds=seeds)
+    write_json(folder.path / "confirmation.json", content)
+    write_text(folder.path / "confirmation.md", markdown(content))
+    return Confirmation(folder=folder, end=StudyEnd.COMPLETED, content=content)
+
+
+def _content(
+    study: OpenStudy,
+    retrained: Retrained,
+    chosen: Sequence[TrialRecord],
+    replicates: Mapping[int, Sequence[TrialRecord]],
+    *,
+    measured: Mapping[str, Mapping[str, Any]],
+    seeds: int,
+) -> dict[str, Any]:
+    objective = study.plan.resolved.experiment.objective
+    path = retrained.folder.path
+    validation, test = [], []
+    for rank, trial in enumerate(chosen, start=1):
+        done = [record for record in replicates[trial.number] if record.state is TrialState.COMPLETED]
+        common: dict[str, Any] = {
+            "trial": trial,
+            "claimed_rank": rank,
+            "collapsed": sum(record.collapsed for record in done),
+        }
+        kept = [trial_predictions(path, record) for record in done]
+        # Only where the objective is the mean of these losses do windows vary it as they vary the losses.
+        is_loss = objective.metric == "val_loss" and objective.reduction == "best" and all(kept)
+        values = [float(record.value or 0.0) for record in done]
+        losses = _stack([one for one in kept if one is not None]) if is_loss else None
+        validation.append(_Group(values=values, losses=losses, **common))
+        if measured:
+            of_test = [read_predictions(path / measured[r.hash]["predictions"]["file"]) for r in done]
+            reached = [float(measured[record.hash]["loss"]) for record in done]
+            test.append(_Group(values=reached, losses=_stack(of_test), **common))
+    result: dict[str, Any] = plain(
+        {
+            "study": study.plan.resolved.experiment.name,
+            "trials_of_the_search": len(study.state.counted),
+            "seeds": seeds,
+            "metric": objective.metric,
+            "direction": objective.direction,
+            "validation": _part(study, retrained, validation, part="val", direction=objective.direction),
+            "test": _part(study, retrained, test, part="test", direction="minimize") if test else None,
+            "openings": [
+                {name: opening[name] for name in ("time", "by", "models", "data", "test")}
+                for opening in study.state.openings
+            ],
+            "replicates": {
+                str(number): [
+                    {
+                        "number": record.number,
+                        "seed": record.seed,
+                        "hash": record.hash,
+                        "state": record.state,
+                        "reason": record.reason,
+                        "value": record.value,
+                        "collapsed": record.collapsed,
+                        "test_loss": measured[record.hash]["loss"] if record.hash in measured else None,
+                        "test_metrics": measured[record.hash]["metrics"] if record.hash in measured else None,
+                    }
+                    for record in own
+                ]
+                for number, own in replicates.items()
+            },
+        }
+    )
+    return result
+
+
+def _part(
+    study: OpenStudy, retrained: Retrained, groups: Sequence[_Group], *, part: str, direction: str
+) -> dict[str, Any]:
+    """Rows by rank, the verdicts against the best one, and the best baseline on the same windows."""
+    overlap = max(1, int(study.plan.data.target["horizon"]))
+    sign = 1.0 if direction == "minimize" else -1.0
+    known = [group for group in groups if group.values]
+    known.sort(key=lambda group: sign * mean(group.values).value)
+    if not known:
+        return {"rows": [], "winner": None, "margin": None, "baseline": None}
+    best = known[0]
+    margin = margin_of(best.values, [group.values for group in known[1:]])
+    rows = []
+    for rank, group in enumerate(known, start=1):
+        estimate = mean(group.values, losses=group.losses, overlap=overlap)
+        row = {
+            "rank": rank,
+            "trial": group.trial.number,
+            "architecture": group.trial.architecture.values,
+            "num_parameters": group.trial.architecture.num_parameters,
+            "claimed_rank": group.claimed_rank,
+            "seeds": len(group.values),
+            "collapsed": group.collapsed,
+            "mean": estimate.value,
+            "interval": estimate.interval(),
+            "between_seeds": float(np.std(group.values, ddof=1)) if len(group.values) > 1 else None,
+            "smallest": min(group.values),
+            "largest": max(group.values),
+        }
+        if part == "val" and group.trial.value is not None:
+            row |= {
+                "claimed": group.trial.value,
+                "optimism": group.trial.value - estimate.value,
+                "one_training": one_training(group.values),
+            }
+        rows.append(row | _against(best, group, sign=sign, margin=margin, comparisons=len(known) - 1, overlap=overlap))
+    return {
+        "rows": rows,
+        "winner": best.trial.number,
+        "windows_resampled": best.losses is not None,
+        "margin": margin,
+        "baseline": _baseline(study, retrained, best, part=part, overlap=overlap),
+    }
+
+
+def _against(
+    best: _Group, group: _Group, *, sign: float, margin: float, comparisons: int, overlap: int
+) -> dict[str, Any]:
+    """How much worse a configuration is than the best one, and whether that can be told from chance."""
+    if group is best:
+        return {"worse_by": None, "worse_by_interval": None, "verdict": None}
+    losses = None if best.losses is None or group.losses is None else (group.losses, best.losses)
+    less = difference(group.values, best.values, losses=losses, overlap=overlap)
+    worse = Estimate(value=sign * less.value, error=less.error, degrees=less.degrees)
+    found = verdict(worse, seeds=(len(best.values), len(group.values)), margin=margin, comparisons=comparisons)
+    interval = worse.interval(level=1 - 0.05 / max(1, comparisons))
+    return {"worse_by": worse.value, "worse_by_interval": interval, "verdict": found}
+
+
+def _baseline(
+    study: OpenStudy, retrained: Retrained, best: _Group, *, part: str, overlap: int
+) -> dict[str, Any] | None:
+    """The best simple rule on these windows, and the best configuration's loss less that of the rule."""
+    if best.losses is None:
+        return None
+    rows = np.load(retrained.folder.data / f"{part}.npy", allow_pickle=False)
+    found = [
+        (one, losses) for one, losses in rules_on(study.plan, rows, data=retrained.folder.data) if losses is not None
+    ]
+    if not found:
+        return None
+    rule, theirs = min(found, key=lambda pair: float(pair[1].mean()))
+    less = mean([value - float(theirs.mean()) for value in best.values], losses=best.losses - theirs, overlap=overlap)
+    interval = less.interval() if len(best.values) >= MIN_SEEDS else None
+    return {
+        "name": rule.name,
+        "text": rule.text,
+        "loss": float(theirs.mean()),
+        "less": less.value,
+        "interval": interval,
+    }
+
+
+def _stack(predictions: Sequence[Predictions]) -> Losses | None:
+    return np.stack([one.losses() for one in predictions]) if predictions else None

@@ -1,0 +1,136 @@
+"""Confirmation: fresh seeds for the best configurations, beside the search and never in it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scalecore.data.predictions import read_predictions
+from scalecore.files import read_json
+
+from .conftest import Study, kill
+from .test_promotion import copied, openings, small
+
+
+@pytest.fixture(scope="module")
+def finished(bars: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """A study at its end; it is copied, not changed."""
+    study = Study(tmp_path_factory.mktemp("confirming"), small(bars))
+    done = study.run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    return study
+
+
+def confirm(study: Study, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return study.cli("confirm", str(study.folder), *arguments)
+
+
+def replicates(study: Study) -> list[dict[str, Any]]:
+    """The records of finished replicates; a number that is finished twice is an error."""
+    path = study.folder / "confirm" / "journal.jsonl"
+    lines = [json.loads(line) for line in path.read_text().split("\n")[:-1]] if path.exists() else []
+    records = [line["record"] for line in lines if line["event"] == "trial_finished"]
+    assert len({record["number"] for record in records}) == len(records)
+    return records
+
+
+def test_g14_the_best_are_trained_again_on_fresh_seeds(finished: Study, tmp_path: Path) -> None:
+    """Replicates are of origin `replicate`, each on a seed of its own, and no trials of the search.
+
+    Means and optimism are those of their records. A further call trains what is missing and nothing else; with
+    `--test` all are measured in one opening, once.
+    """
+    study = copied(finished, tmp_path / "copy")
+    trials, journal = study.finished(), (study.folder / "journal.jsonl").read_bytes()
+    done = confirm(study, "--top", "2", "--seeds", "3")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (study.folder / "journal.jsonl").read_bytes() == journal
+    assert "2 of 2 trials finished" in study.cli("status", str(study.folder)).stdout
+
+    records = replicates(study)
+    assert {record["origin"]["kind"] for record in records} == {"replicate"}
+    seeds = {record["seed"] for record in records} | {trial["seed"] for trial in trials.values()}
+    assert len(seeds) == 6 + 2
+    content = read_json(study.folder / "confirm" / "confirmation.json")
+    for row in content["validation"]["rows"]:
+        claimed = trials[row["trial"]]
+        own = [record for record in records if record["origin"]["label"].startswith(f"trial {row['trial']}, ")]
+        assert {record["state"] for record in own} == {"completed"}
+        for record in own:
+            assert record["hyperparameters"] == claimed["hyperparameters"]
+            assert record["architecture"] == claimed["architecture"]
+        mean = sum(record["value"] for record in own) / 3
+        assert row["mean"] == pytest.approx(mean)
+        assert row["optimism"] == pytest.approx(claimed["value"] - mean)
+        assert row["interval"][0] < row["mean"] < row["interval"][1]
+        assert row["smallest"] < row["mean"] < row["largest"]
+    first, second = content["validation"]["rows"]
+    assert first["mean"] < second["mean"]
+    assert (first["verdict"], content["test"], openings(study)) == (None, None, [])
+    assert second["verdict"] in ("worse", "equivalent", "inconclusive")
+    assert f"trial {first['trial']}: {first['mean']:.4f}" in done.stdout
+    assert (
+        "The best of 2 trials, each trained again on 3 fresh seeds."
+        in (study.folder / "confirm" / "confirmation.md").read_text()
+    )
+
+    more = confirm(study, "--top", "1", "--seeds", "4", "--test")
+    assert more.returncode == 0, more.stdout + more.stderr
+    assert replicates(study)[:6] == records
+    assert len(replicates(study)) == 7
+    (opening,) = openings(study)
+    assert opening["models"] == 4
+    assert "The test data was opened once, for this." in more.stdout
+    content = read_json(study.folder / "confirm" / "confirmation.json")
+    losses = [one["test_loss"] for own in content["replicates"].values() for one in own]
+    assert content["test"]["rows"][0]["mean"] == pytest.approx(sum(losses) / 4)
+    kept = read_predictions(study.folder / "confirm" / "predictions" / "test_0000.npz")
+    assert kept.about["part"] == "test"
+
+    again = confirm(study, "--top", "1", "--seeds", "4", "--test")
+    assert again.stdout == more.stdout[more.stdout.index("Validation, val_loss") :]
+    assert len(openings(study)) == 1
+    assert "test data: opened once" in study.cli("status", str(study.folder)).stdout
+    left = {path.name for path in (study.folder / "confirm" / "weights").iterdir()}
+    assert len(left) == 7 - 4, "the weights of what was measured are gone"
+
+    assert study.run("search.trials=3").returncode == 0
+    assert sorted(study.finished()) == [0, 1, 2]
+
+
+def test_a_killed_confirmation_goes_on(finished: Study, tmp_path: Path) -> None:
+    """What was finished is not trained again, and every replicate is there once."""
+    study = copied(finished, tmp_path / "copy")
+    arguments = ("confirm", str(study.folder), "--top", "2", "--seeds", "2")
+    process = subprocess.Popen(
+        study.command(*arguments), cwd=study.root, env=study.environment, stdout=subprocess.PIPE, text=True
+    )
+    study.wait_for(lambda: len(replicates(study)) >= 1, "a finished replicate")
+    kill(process)
+    before = replicates(study)
+    done = study.cli(*arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"4 trainings, {len(before)} finished already" in done.stdout
+    assert replicates(study)[: len(before)] == before
+    assert sorted(record["number"] for record in replicates(study)) == [0, 1, 2, 3]
+
+
+def test_what_cannot_be_confirmed_is_told(finished: Study, tmp_path: Path) -> None:
+    """A folder without a study, and a study without a finished trial."""
+    nothing = confirm(Study(tmp_path, finished.experiment))
+    assert nothing.returncode == 2
+    study = copied(finished, tmp_path / "copy")
+    lines = (study.folder / "journal.jsonl").read_text().splitlines(keepends=True)
+    first = next(index for index, line in enumerate(lines) if '"event":"asked"' in line)
+    (study.folder / "journal.jsonl").write_text("".join(lines[:first]))
+    unfinished = confirm(study)
+    assert (unfinished.returncode, unfinished.stderr) == (
+        5,
+        f"{study.folder}: no trial of this study is finished; continue it with `scalecore run`\n",
+    )
+    shutil.rmtree(study.folder)
