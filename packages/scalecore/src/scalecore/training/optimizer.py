@@ -1,4 +1,4 @@
-"""AdamW with decoupled weight decay on matrices only, and learning-rate schedules as pure functions of the step."""
+"""AdamW with decoupled weight decay of matrices only, and learning-rate schedules as pure functions of the step."""
 
 from __future__ import annotations
 
@@ -10,17 +10,23 @@ from torch import nn
 __all__ = ["build_optimizer", "learning_rate_at"]
 
 
-def build_optimizer(module: nn.Module, *, learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
-    """Biases, norm scales and other vectors are not decayed: shrinking them changes the function's scale, not its
-    complexity.
+NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
-    Fused, since the foreach variant needs the size of the parameters once more.
+
+def build_optimizer(module: nn.Module, *, learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
+    """Biases, norms and other vectors are not decayed: shrinking them changes the function's scale, not its complexity.
+
+    A bias is what is named so, a norm what belongs to one of torch's norm modules, whatever their shapes. Fused, since
+    the foreach variant needs the size of the parameters once more.
     """
-    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
-    ]
+    norms = {id(one) for part in module.modules() if isinstance(part, NORMS) for one in part.parameters(recurse=False)}
+    decayed: list[nn.Parameter] = []
+    spared: list[nn.Parameter] = []
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            free = parameter.ndim < 2 or id(parameter) in norms or name.endswith("bias")
+            (spared if free else decayed).append(parameter)
+    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": spared, "weight_decay": 0.0}]
     return torch.optim.AdamW([group for group in groups if group["params"]], lr=learning_rate, fused=True)
 
 
