@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from optuna.distributions import FloatDistribution, IntDistribution
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, QMCSampler, RandomSampler, TPESampler
 from optuna.search_space import intersection_search_space
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
@@ -17,6 +17,7 @@ from optuna.trial import TrialState, create_trial
 
 from scalecore.space import Architecture, Choice, Distribution, LogUniform
 from scalecore_optuna.coverage import Coverage
+from scalecore_optuna.frontier import FrontierSampler
 from scalecore_optuna.grid import Grid
 from scalecore_optuna.sampler import MOVED, ArchitecturalSampler
 
@@ -49,6 +50,15 @@ class TestOptunasOwnSuiteWithRandomInside(BasicSamplerTestCase, RelativeSamplerT
         return lambda: small(RandomSampler())
 
 
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+class TestOptunasOwnSuiteWithQmcInside(BasicSamplerTestCase, RelativeSamplerTestCase):
+    """The same with a low-discrepancy sequence inside."""
+
+    @pytest.fixture
+    def sampler(self) -> Callable[[], BaseSampler]:
+        return lambda: small(QMCSampler(warn_independent_sampling=False, warn_asynchronous_seeding=False))
+
+
 @pytest.fixture(params=["memory", "journal", "sqlite"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> BaseStorage | None:
     """The storages differ in what they refuse, so memory alone would hide errors."""
@@ -63,8 +73,10 @@ def optimize(study: Study, sampler: ArchitecturalSampler, trials: int) -> None:
         study.tell(trial, abs(trial.params["n_layers"] - 12) / 10 + trial.params["dropout"])
 
 
+@pytest.mark.parametrize("inner", ["tpe", "frontier"])
 def test_alone_in_a_plain_study_it_proposes_feasible_architectures(
     storage: BaseStorage | None,
+    inner: str,
     architectures: list[Architecture],
     space: dict[str, Distribution],
     grid_of: Callable[[float], list[Architecture]],
@@ -74,13 +86,16 @@ def test_alone_in_a_plain_study_it_proposes_feasible_architectures(
     everything: list[Architecture] = []
     for shapes in (architectures, grid_of(4e6), [shape for shape in architectures if shape.values["d_model"] < 256]):
         everything += shapes
-        study.sampler = ArchitecturalSampler(TPESampler(seed=3), Coverage(Grid(shapes), space, trials=36))
+        coverage = Coverage(Grid(shapes), space, trials=36)
+        inside = TPESampler(seed=3) if inner == "tpe" else FrontierSampler(coverage, seed=3)
+        study.sampler = ArchitecturalSampler(inside, coverage)
         before = len(study.trials)
         optimize(study, study.sampler, 12)
         grid = Grid(shapes)
         assert all(grid.find(trial.params) is not None for trial in study.trials[before:])
     moved = [trial for trial in study.trials if MOVED in trial.system_attrs]
-    assert moved
+    # Frontier chooses among what is feasible and new in the first place.
+    assert bool(moved) is (inner == "tpe")
     for trial in moved:
         assert trial.system_attrs[MOVED]["from"].keys() == trial.params.keys()
         assert trial.system_attrs[MOVED]["reason"]

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from attrs import define, field, frozen
+from numpy.typing import NDArray
 
 from scalecore.errors import ExperimentError
 from scalecore.space import Architecture, Choice, Distribution, IntRange, Value
 from scalecore_optuna.grid import Grid, Key
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from optuna.study import Study
 
 __all__ = ["Coverage", "Settled", "Tried"]
@@ -34,6 +34,8 @@ class Tried:
     points: set[Point] = field(factory=set)
     at: dict[Key, list[Mapping[str, Value]]] = field(factory=dict)
     running: set[Key] = field(factory=set)
+    near: dict[Key, NDArray[np.float64]] = field(factory=dict)
+    """Of the trials of an architecture, the values that near-repeats are told by; kept by `Coverage`."""
     unfit: set[Key] = field(factory=set)
     """Architectures that did not fit into memory: not suggested again while there is another one."""
 
@@ -129,8 +131,10 @@ class Coverage:
         """Whether the point is neither an exact nor a near repeat."""
         if self.point(architecture.values, hyperparameters) in tried.points:
             return False
-        earlier = tried.at.get(self.grid.key(architecture.values), ())
-        return not any(self._is_near(hyperparameters, other) for other in earlier)
+        if not self._near:
+            return True
+        values = np.array([[float(hyperparameters[name]) for name in self._near]])
+        return not self._are_near(values, architecture, tried)[0]
 
     def exhausted(self, tried: Tried) -> bool:
         """Whether every point was tried of the architectures that fit; never where a hyper-parameter is continuous."""
@@ -205,10 +209,13 @@ class Coverage:
         def far(architecture: Architecture, values: Mapping[str, Value]) -> bool:
             return self.is_new(architecture, values, tried)
 
+        moves = self._moves(hyperparameters)
         for accepts in (far, untried):
             for architecture in order:
                 if accepts(architecture, hyperparameters):
                     yield architecture, dict(hyperparameters)
+                elif accepts is far and not self._has_room(architecture, moves, tried):
+                    continue
                 elif (varied := self._vary(architecture, hyperparameters, accepts)) is not None:
                     yield architecture, varied
         # Of a long range one more value than there are points: one of them must be new.
@@ -221,11 +228,30 @@ class Coverage:
                 if untried(architecture, candidate):
                     yield architecture, candidate
 
-    def _is_near(self, values: Mapping[str, Value], other: Mapping[str, Value]) -> bool:
-        return bool(self._near) and all(
-            name in other and abs(float(values[name]) - float(other[name])) < threshold
-            for name, threshold in self._near.items()
-        )
+    def _are_near(self, values: NDArray[np.float64], architecture: Architecture, tried: Tried) -> NDArray[np.bool_]:
+        """Which of the values (rows; columns as in `near`) are near those of an earlier trial of the architecture."""
+        key = self.grid.key(architecture.values)
+        earlier = tried.at.get(key, ())
+        known = tried.near.get(key)
+        if known is None or len(known) < len(earlier):
+            # What a trial does not tell is near nothing: no comparison with NaN holds.
+            known = np.array([[float(one.get(name, math.nan)) for name in self._near] for one in earlier])
+            tried.near[key] = known = known.reshape(len(earlier), len(self._near))
+        limits = np.array(list(self._near.values()))
+        close = np.all(np.abs(values[:, None] - known[None]) < limits, axis=2)
+        return np.asarray(np.any(close, axis=1), dtype=np.bool_)
+
+    def _moves(self, hyperparameters: Mapping[str, Value]) -> NDArray[np.float64]:
+        """All that `_vary` may come up with, as rows for `_are_near`."""
+        here = [float(hyperparameters[name]) for name in self._near]
+        rows = [here]
+        for column, name in enumerate(self._near):
+            values = _nearest_first(self.space[name], hyperparameters[name])
+            rows += [[*here[:column], float(value), *here[column + 1 :]] for value in values]
+        return np.array(rows)
+
+    def _has_room(self, architecture: Architecture, moves: NDArray[np.float64], tried: Tried) -> bool:
+        return not self._near or not self._are_near(moves, architecture, tried).all()
 
     def _vary(
         self,

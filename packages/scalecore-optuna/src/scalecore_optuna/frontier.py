@@ -35,7 +35,7 @@ CENTRES = 6
 ROUNDS = 3
 """How many points the acquisition is looked at, from how many good ones it is improved, and how often."""
 
-MOST_REFUSED = 30
+MOST_REFUSED = 12
 """After so many repeats and near-repeats of an architecture it is passed over."""
 
 CROWDING = 0.5
@@ -67,7 +67,10 @@ class FrontierSampler(BaseSampler):
         self._names = {*coverage.grid.names, *coverage.space}
         self._rng = np.random.default_rng(seed)
         self._random = RandomSampler(seed=seed)
-        self._seen: dict[tuple[int, int], tuple[Observation | None, int | None]] = {}
+        self._study: Study | None = None
+        self._done = 0
+        self._observations: list[Observation] = []
+        self._unfit: set[int] = set()
 
     def reseed(self, seed: int) -> None:
         """Go on as a new sampler with this seed, but with what was computed already."""
@@ -100,24 +103,29 @@ class FrontierSampler(BaseSampler):
     # --- what is known ----------------------------------------------------------------------------------------------
 
     def _read(self, study: Study, current: FrozenTrial) -> tuple[list[Observation], list[Observation], set[int]]:
-        """Finished trials with a loss or a penalty; running ones; rows of the architectures that do not fit."""
-        observations, pending, unfit = [], [], set()
+        """Finished trials with a loss or a penalty; running ones; rows of the architectures that do not fit.
+
+        What is finished does not change: it is read once, up to the first trial that is not.
+        """
+        if study is not self._study:
+            self._study, self._done, self._observations, self._unfit = study, 0, [], set()
         sign = -1.0 if study.direction is StudyDirection.MAXIMIZE else 1.0
-        for trial in study.get_trials(deepcopy=False):
-            if trial.state is TrialState.RUNNING:
+        later: list[Observation] = []
+        pending: list[Observation] = []
+        unfit: set[int] = set()
+        whole = True
+        for trial in study.get_trials(deepcopy=False)[self._done :]:
+            if not trial.state.is_finished():
+                whole = False
                 if trial.number != current.number:
                     waiting = self.surrogate.observation(trial.number, trial.params, 0.0)
                     pending += [] if waiting is None else [waiting]
                 continue
-            key = (study._study_id, trial.number)
-            if key not in self._seen:
-                self._seen[key] = self._finished(trial, sign)
-            seen, row = self._seen[key]
-            if seen is not None:
-                observations.append(seen)
-            if row is not None:
-                unfit.add(row)
-        return observations, pending, unfit
+            seen, row = self._finished(trial, sign)
+            (self._observations if whole else later).extend([] if seen is None else [seen])
+            (self._unfit if whole else unfit).update(set() if row is None else {row})
+            self._done += whole
+        return [*self._observations, *later], pending, self._unfit | unfit
 
     def _finished(self, trial: FrozenTrial, sign: float) -> tuple[Observation | None, int | None]:
         if breaks_constraint(trial):

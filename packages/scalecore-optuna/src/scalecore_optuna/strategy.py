@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -62,10 +63,8 @@ class ArchitecturalStrategy:
         }
         self._forced = merged(design for name in options.designs for design in designs[name]())
         self._middle: dict[str, Any] = {name: middle(distribution) for name, distribution in context.space.items()}
-        self._startup = options.startup_trials
-        if self._startup is None:
-            rest = max(FIRST_DESIGN - len(self._forced), LEAST_DESIGN)
-            self._startup = rest if options.inner == "frontier" else STARTUP
+        first = max(FIRST_DESIGN - len(self._forced), LEAST_DESIGN) if options.inner == "frontier" else STARTUP
+        self._startup = first if options.startup_trials is None else options.startup_trials
         seed = np.random.SeedSequence([context.seed, 0])
         self._spread = Spread(grid, context.space, coordinates=coordinates, seed=seed)
         self._distributions = declared_distributions(self._coverage)
@@ -194,16 +193,19 @@ class ArchitecturalStrategy:
             return "forced"
         if self._coverage.exhausted(tried):
             return "exhausted"
-        return "startup" if self._started() < (self._startup or 0) else "sampled"
+        return "startup" if self._started() < self._startup else "sampled"
 
     def _started(self) -> int:
-        """Trials after the forced ones that say something, or still run."""
+        """Trials after the forced ones that say something, or still run; no more are counted than matter."""
         kinds = ("forced", "replicate", "imported")
         penalty = TrialState.DIVERGED if self._options.diverged == "penalise" else None
-        return sum(
-            trial.origin.kind not in kinds and (trial.outcome is None or trial.taught or trial.outcome.state is penalty)
+        counting = (
+            trial
             for trial in self._trials.values()
+            if trial.origin.kind not in kinds
+            and (trial.outcome is None or trial.taught or trial.outcome.state is penalty)
         )
+        return sum(1 for _ in itertools.islice(counting, self._startup))
 
     def _next_forced(self, tried: Tried) -> Design | None:
         """The first forced design that has no trial yet, or only one that failed for a reason of its own."""

@@ -164,8 +164,8 @@ def _chosen(observations: Sequence[Observation], most: int) -> Sequence[Observat
     """At most so many, in the order of their numbers: half of them the best, the others evenly spread by age."""
     if len(observations) <= most:
         return observations
-    order = sorted(range(len(observations)), key=lambda at: (observations[at].loss, at))
-    best = set(order[: most // 2])
+    order = np.argsort([one.loss for one in observations], kind="stable")
+    best = {int(at) for at in order[: most // 2]}
     rest = [at for at in range(len(observations)) if at not in best]
     count = most - len(best)
     best.update(rest[step * len(rest) // count] for step in range(count))
