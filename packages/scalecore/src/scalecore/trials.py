@@ -140,6 +140,8 @@ class TrialRecord:
     `scalecore.study.predictions.trial_predictions`."""
     data: Mapping[str, Any] = field(factory=dict)
     timings: Mapping[str, float] = field(factory=dict)
+    policy: Mapping[str, Any] = field(factory=dict)
+    """How the last attempt computed: `precision`, `compile`, `why` of each, `compile_seconds`."""
     throughput: float | None = None
     memory: Mapping[str, float | None] = field(factory=dict)
     hardware: Mapping[str, Any] = field(factory=dict)

@@ -109,6 +109,16 @@ class Training:
     device: Literal["auto", "cpu", "cuda", "mps"] = option(
         "auto", help="Where to train; `auto` takes a GPU if there is one."
     )
+    precision: Literal["auto", "fp32", "bf16"] = option(
+        "auto",
+        help="What matrix products are computed in; weights, losses and evaluations are always float32. `auto` takes "
+        "bfloat16 on a GPU that has it, else float32.",
+    )
+    compile: Literal["auto", "off", "block"] = option(
+        "auto",
+        help="Compile the repeated blocks of the model before the first step; `auto` does so where it pays over the "
+        "length of the trial and a compiler is found.",
+    )
     threads: Annotated[int, Ge(1)] | Literal["auto"] = option(
         "auto", help="CPU threads of a trial; `auto` divides the cores that this process may use among the slots."
     )

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from attrs import evolve
 from torch import nn
 
 from scalecore.data.windows import open_windows
 from scalecore.errors import RefusedError
 from scalecore.execution.building import build_module, count_parameters
+from scalecore.execution.computing import compile_trainer, settle
 from scalecore.execution.containment import contain
 from scalecore.execution.evaluation import evaluate
 from scalecore.execution.lifeline import AttemptMonitor
@@ -48,11 +50,22 @@ def run_attempt(spec: Mapping[str, Any], monitor: AttemptMonitor) -> dict[str, A
         "contained": contained,
     }
     if spec["mode"] == "smoke":
+        settle(spec, trainer)
         return setup | smoke(trainer, hyperparameters, sampled=spec["sampled"], outputs=spec["shape"]["outputs"])
 
     warnings: list[str] = []
     resumed_from = None
-    if found := checkpoint.load_newest(Path(folder) for folder in spec["resume_from"]):
+    found = checkpoint.load_newest(Path(folder) for folder in spec["resume_from"])
+    policy = settle(spec, trainer, earlier=found[0].get("policy") if found else None, warnings=warnings)
+    compile_seconds = None
+    if policy.compile == "block":
+        folder = monitor.folder.compiled
+        compile_seconds, problem = compile_trainer(trainer, policy, folder=folder, asked=spec["compile"] == "block")
+        if problem is not None:
+            trainer, hyperparameters = build(spec, device=device)
+            policy = evolve(policy, compile="off", why={**policy.why, "compile": problem})
+    trainer.policy = policy
+    if found:
         state, path, passed = found
         trainer.restore(state)
         resumed_from = {"checkpoint": f"{path.parent.name}/{path.name}", "step": trainer.progress.total_steps}
@@ -81,6 +94,7 @@ def run_attempt(spec: Mapping[str, Any], monitor: AttemptMonitor) -> dict[str, A
         "best": progress.best if judged else None,
         "last": trainer.last if judged else None,
         "learning_curve": progress.curve,
+        "policy": {**policy.plain(), "compile_seconds": compile_seconds},
         "predictions": write_best(trainer, Path(spec["data"]), monitor.folder.predictions) if judged else None,
         "steps": progress.total_steps,
         "steps_here": progress.total_steps - began_at,

@@ -10,6 +10,7 @@
 | `epochs.jsonl` | attempt | one line per epoch |
 | `checkpoint.pt`, `.json` | attempt | see `scalecore.training.checkpoint` |
 | `predictions.npz` | attempt | validation logits of its best epoch, see `scalecore.data.predictions` |
+| `compiled/` | attempt | the compiler's files, there only while it compiles |
 | `result.json` | attempt | how it ended, once, at its end; carries the attempt's id, which fences late results |
 | `log.txt` | attempt | standard output and error |
 """
@@ -17,6 +18,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -87,6 +89,10 @@ class AttemptFolder:
     def log(self) -> Path:
         return self.path / "log.txt"
 
+    @property
+    def compiled(self) -> Path:
+        return self.path / "compiled"
+
     def create(self, spec: Mapping[str, Any]) -> None:
         """Make the folder with its `spec.json`."""
         self.path.mkdir(parents=True, exist_ok=False)
@@ -132,3 +138,4 @@ class AttemptFolder:
         """Delete what only an unfinished trial needs (guard G44)."""
         for path in (*self.path.glob("checkpoint*"), *self.path.glob("predictions*")):
             path.unlink(missing_ok=True)
+        shutil.rmtree(self.compiled, ignore_errors=True)  # where the attempt was killed while it compiled

@@ -174,6 +174,9 @@ def attempt_spec(
         "seed": seed,
         "device": training.device,
         "threads": threads,
+        "precision": training.precision,
+        "compile": training.compile,
+        "flops": plan.family.flops(architecture, plan.shape),
         "memory_limit": memory_limit,
         "plan": {
             "effective_batch": effective,

@@ -67,6 +67,7 @@ def build_record(
         predictions=predictions,
         loss=plan.loss,
         data=_data_summary(plan),
+        policy=result.get("policy") or {},
         timings={
             "train_seconds": train_seconds,
             "paused_seconds": result.get("paused_seconds") or 0.0,

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from scalecore.data.windows import WindowSource
 from scalecore.training.hyperparameters import Hyperparameters
 from scalecore.training.optimizer import build_optimizer, learning_rate_at
+from scalecore.training.policies import Policy
 from scalecore.training.tasks import Task
 
 __all__ = ["Diverged", "Monitor", "Trainer", "TrainingPlan"]
@@ -115,6 +116,7 @@ class Trainer:
         )
         self.steps_per_epoch = math.ceil(len(train) / plan.effective_batch)
         self.progress = _Progress()
+        self.policy = Policy(why={})
         self.best_logits_NC: Tensor | None = None
         self._order: tuple[int, Tensor] | None = None
         # Sums stay on the device, so that no step waits for it; MPS has no double precision.
@@ -123,6 +125,9 @@ class Trainer:
         self._norm_sum = torch.zeros((), dtype=self._real, device=self.device)
         self._clipped = torch.zeros((), dtype=torch.int64, device=self.device)
         self._seconds_per_checkpoint = 0.0
+        # The windows of a micro-batch are gathered into the same memory each time.
+        shape = (min(plan.micro_batch, len(train)), train.context, train.features)
+        self._windows_MTF = torch.empty(shape, device=self.device)
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
@@ -166,8 +171,8 @@ class Trainer:
         self.module.train()
         self.optimizer.zero_grad(set_to_none=True)
         for micro_M in torch.split(indices_B, self.plan.micro_batch):
-            x_MTF, y_M = self.train.batch(micro_M)
-            loss = self.task.training.total(self.module(x_MTF).float(), y_M)
+            x_MTF, y_M = self.train.batch(micro_M, out=self._windows_MTF)
+            loss = self.task.training.total(self.logits(x_MTF), y_M)
             # Divided by the windows of the whole step: a short last micro-batch, or a short last step, weighs what it
             # holds.
             torch.autograd.backward(loss / len(indices_B))
@@ -184,9 +189,18 @@ class Trainer:
         if self.device.type == "cpu" or state.step % 32 == 0:
             self._check_finite(float(self._loss_sum))
 
+    def logits(self, x_MTF: Tensor) -> Tensor:
+        """Logits [M, C] of a training pass, computed as the policy says, and float32 for the loss whatever that is."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.policy.precision == "bf16"):
+            logits_MC: Tensor = self.module(x_MTF)
+        return logits_MC.float()
+
     @torch.inference_mode()
     def evaluate(self, source: WindowSource, *, limit: int | None = None) -> tuple[float, dict[str, Any], Tensor]:
-        """Mean loss, metrics and logits[windows, outputs] of a split, or of its first `limit` windows."""
+        """Mean loss, metrics and logits[windows, outputs] of a split, or of its first `limit` windows.
+
+        In float32 whatever the training is, as a promoted model is used.
+        """
         self.module.eval()
         count = len(source) if limit is None else min(limit, len(source))
         logits, labels = [], []
@@ -308,6 +322,7 @@ class Trainer:
                 "mps": torch.mps.get_rng_state() if self.device.type == "mps" else None,
             },
             "progress": asdict(state),
+            "policy": self.policy.plain(),
             "last": self.last,
             "best_logits": self.best_logits_NC,
         }

@@ -1,0 +1,94 @@
+"""Settles how an attempt computes, before its first step: precision, compiled blocks, and what that took."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from attrs import evolve
+
+from scalecore.errors import RefusedError
+from scalecore.training.compilation import CompilationFailed, block_count, compile_blocks, private_cache, warm_up
+from scalecore.training.policies import Policy, Work, choose, missing_compiler
+from scalecore.training.trainer import Trainer
+
+__all__ = ["compile_trainer", "settle"]
+
+
+def settle(
+    spec: Mapping[str, Any],
+    trainer: Trainer,
+    *,
+    earlier: Mapping[str, Any] | None = None,
+    warnings: list[str] | None = None,
+) -> Policy:
+    """The policy of this attempt: that of the `earlier` one which it goes on from, else the choice for this trial.
+
+    What the earlier one had and is not possible here goes to `warnings`. Raises `RefusedError` where the file asks for
+    what this machine or the model cannot.
+    """
+    device = trainer.device.type
+    problem = missing_compiler(device)
+    if spec.get("activation_checkpointing"):
+        problem = "activations are computed again to save memory, which compiled blocks would keep"
+    if earlier is not None:
+        policy = Policy(**earlier)
+        if policy.compile == "block" and problem is not None:
+            if warnings is not None:
+                warnings.append(f"goes on without compiled blocks, so not to the last bit: {problem}")
+            policy = evolve(policy, compile="off", why={**policy.why, "compile": problem})
+        return policy
+    blocks = block_count(trainer.module)
+    if len(trainer.train) < trainer.plan.effective_batch and problem is None:
+        problem = "there are fewer training windows than a batch has"
+    return choose(
+        precision=spec.get("precision", "fp32"),
+        compile=spec.get("compile", "off"),
+        device=device,
+        bf16_hardware=_has_bf16(trainer.device),
+        compiler_problem=problem,
+        work=Work(
+            flops=spec.get("flops", 0),
+            windows=len(trainer.train),
+            epochs=trainer.epochs,
+            effective_batch=trainer.plan.effective_batch,
+            blocks=blocks,
+        ),
+    )
+
+
+def compile_trainer(trainer: Trainer, policy: Policy, *, folder: Path, asked: bool) -> tuple[float | None, str | None]:
+    """Compile the blocks of the trainer's module in the policy's precision; the compiler's files are in `folder`.
+
+    The seconds it took, and None; or None, and why it could not be done: then the trainer must be built anew. Raises
+    `RefusedError` instead where it was `asked` for by name.
+    """
+    batch = trainer.plan.micro_batch
+    trainer.policy = policy
+    compile_blocks(trainer.module, batch=batch)
+    x_BTF, _ = trainer.train.batch(torch.arange(batch, device=trainer.device))
+
+    def step() -> torch.Tensor:
+        trainer.module.train()
+        return trainer.logits(x_BTF).square().mean()
+
+    try:
+        with private_cache(folder):
+            return warm_up(step, trainer.module, device=trainer.device), None
+    except CompilationFailed as error:
+        if asked:
+            raise RefusedError(f"training.compile: block is asked for, but compiling failed: {error}") from error
+        return None, f"compiling failed: {error}"
+
+
+def _has_bf16(device: torch.device) -> bool:
+    """Whether the device has instructions for products of bfloat16."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu":
+        # Private to torch, so not relied upon: without them the record only says less.
+        names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        return any(bool(getattr(torch.cpu, name, lambda: False)()) for name in names)
+    return True

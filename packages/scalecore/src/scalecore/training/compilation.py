@@ -1,0 +1,141 @@
+"""Compiles the repeated blocks of a module, once, before the first step.
+
+What is compiled serves training passes of one batch size. Other sizes (the short last batch) and every evaluation run
+as they are written, so that nothing is ever compiled anew in the middle of a trial, and a trial that goes on computes
+as the one that was not interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from scalecore.training.blocks import repeated_blocks
+
+__all__ = ["CompilationFailed", "block_count", "compile_blocks", "private_cache", "warm_up"]
+
+
+class CompilationFailed(Exception):
+    """The compiler could not do it; the module must be built anew, or the trial be given up."""
+
+
+class _State(NamedTuple):
+    """What a pass through a module changes beside the gradients."""
+
+    generator: torch.Tensor
+    device_generators: list[torch.Tensor]
+    buffers: list[torch.Tensor]
+
+
+def block_count(module: nn.Module) -> int:
+    """How many blocks there are to compile; 0 where the module does not say."""
+    return len(repeated_blocks(module))
+
+
+def compile_blocks(module: nn.Module, *, batch: int) -> None:
+    """Give the module compiled blocks for training passes of `batch` windows. Nothing is compiled before the first one.
+
+    A module with a method `compile_blocks(compiler, batch=...)` does that itself, for instance with other code than
+    that of its blocks. Of any other one each block is compiled as it is written.
+    """
+    own: Callable[..., None] | None = getattr(module, "compile_blocks", None)
+    if own is not None:
+        own(_compiler, batch=batch)
+        return
+    fits = _Fits(batch)
+    module.register_forward_pre_hook(fits.look)
+    for block in repeated_blocks(module):
+        block.forward = _Either(fits, _compiler(block.forward), block.forward)
+
+
+def warm_up(step: Callable[[], torch.Tensor], module: nn.Module, *, device: torch.device) -> float:
+    """Compile by one forward and backward pass of `step`, which returns a loss; the seconds it took.
+
+    Weights, buffers and random state are as before, gradients are cleared. Raises `CompilationFailed`, but out of
+    memory as it is.
+    """
+    from torch._dynamo.exc import TorchDynamoException
+    from torch._inductor.exc import CppCompileError, InvalidCxxCompiler
+
+    from scalecore.training.failures import classify
+
+    before = _state(module, device)
+    started = time.monotonic()
+    try:
+        torch.autograd.backward(step())
+    except (TorchDynamoException, CppCompileError, InvalidCxxCompiler) as error:
+        if classify(error) == "out_of_memory":
+            raise
+        raise CompilationFailed(str(error).strip().splitlines()[0]) from error
+    finally:
+        module.zero_grad(set_to_none=True)
+        _restore(module, device, before)
+    return time.monotonic() - started
+
+
+@contextmanager
+def private_cache(folder: Path) -> Iterator[None]:
+    """Let the compiler keep its files in `folder`, deleted at the end.
+
+    Not shared between attempts: torch writes a library under its last name while the C++ compiler runs, and an attempt
+    may be killed at any moment, which would leave half a library for the next one.
+    """
+    import torch._inductor.config as settings
+
+    settings.compile_threads = 1  # no pool of processes that outlives a kill
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
+    try:
+        yield
+    finally:
+        del os.environ["TORCHINDUCTOR_CACHE_DIR"]
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _compiler(function: Callable[..., Any]) -> Callable[..., Any]:
+    compiled: Callable[..., Any] = torch.compile(function, dynamic=False)
+    return compiled
+
+
+class _Fits:
+    """Whether the pass that is under way is one of training with the batch that was compiled for."""
+
+    def __init__(self, batch: int) -> None:
+        self.batch = batch
+        self.now = False
+
+    def look(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
+        self.now = module.training and torch.is_grad_enabled() and len(arguments[0]) == self.batch
+
+
+class _Either:
+    """The compiled block where it fits, else the block as it is written."""
+
+    def __init__(self, fits: _Fits, compiled: Callable[..., Any], written: Callable[..., Any]) -> None:
+        self._fits, self._compiled, self._written = fits, compiled, written
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        return (self._compiled if self._fits.now else self._written)(*arguments, **named)
+
+
+def _state(module: nn.Module, device: torch.device) -> _State:
+    return _State(
+        generator=torch.get_rng_state(),
+        device_generators=torch.cuda.get_rng_state_all() if device.type == "cuda" else [],
+        buffers=[buffer.clone() for buffer in module.buffers()],
+    )
+
+
+def _restore(module: nn.Module, device: torch.device, state: _State) -> None:
+    torch.set_rng_state(state.generator)
+    if device.type == "cuda":
+        torch.cuda.set_rng_state_all(state.device_generators)
+    for buffer, before in zip(module.buffers(), state.buffers, strict=True):
+        buffer.copy_(before)

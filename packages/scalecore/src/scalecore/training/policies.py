@@ -1,0 +1,131 @@
+"""How a trial computes: its precision and whether its blocks are compiled, with the reason.
+
+Both change the last digits of a result, so `auto` decides from what is in the trial's content (shape, windows, epochs)
+and from what the machine has (device, compiler), never from a measurement: an interrupted trial goes on as it began,
+and the same trial is the same again. What was chosen is in the trial's record.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from attrs import asdict, frozen
+
+from scalecore.errors import RefusedError
+
+__all__ = ["Policy", "Work", "choose", "missing_compiler"]
+
+Precision = Literal["fp32", "bf16"]
+Compile = Literal["off", "block"]
+
+CPU_WORTH = 2e13
+"""FLOPs of a trial from which compiling pays on a CPU: it takes about 20 s and saves a quarter of a step or more, and
+at some 80 GFLOP/s a core these are four minutes, of which early stopping may take half."""
+GPU_STEP = 2e11
+"""FLOPs of one block in one step below which a GPU waits for the next kernel to be launched; an estimate."""
+GPU_WORTH = 400_000
+"""Steps times blocks from which compiling pays there: 0.3 ms saved for each is two minutes; an estimate."""
+
+
+@frozen(kw_only=True)
+class Policy:
+    """What a trial runs with. `why` tells the reason of each in words."""
+
+    precision: Precision = "fp32"
+    compile: Compile = "off"
+    why: Mapping[str, str]
+
+    def plain(self) -> dict[str, Any]:
+        """For the record and for checkpoints."""
+        return asdict(self)
+
+
+@frozen(kw_only=True)
+class Work:
+    """The size of a trial: FLOPs of a forward pass of a window, windows, epochs at most, batch, blocks of the module.
+
+    A training step takes three times the FLOPs of the forward pass.
+    """
+
+    flops: int
+    windows: int
+    epochs: int
+    effective_batch: int
+    blocks: int
+
+    @property
+    def total(self) -> float:
+        """FLOPs of the whole trial, if no early stopping ends it."""
+        return 3.0 * self.flops * self.windows * self.epochs
+
+
+def choose(
+    *,
+    precision: Literal["auto", "fp32", "bf16"],
+    compile: Literal["auto", "off", "block"],  # noqa: A002 - the name of the setting
+    device: str,
+    bf16_hardware: bool,
+    compiler_problem: str | None,
+    work: Work,
+) -> Policy:
+    """The policy of a trial on `device` (cpu, cuda or mps).
+
+    `compiler_problem` says what compiling lacks here, None where it lacks nothing. Raises `RefusedError` where
+    compiling is asked for by name and cannot be.
+    """
+    chosen, why = _precision(precision, device=device, bf16_hardware=bf16_hardware)
+    compiled, why_compiled = _compile(compile, device=device, problem=compiler_problem, work=work)
+    return Policy(precision=chosen, compile=compiled, why={"precision": why, "compile": why_compiled})
+
+
+def missing_compiler(device: str) -> str | None:
+    """What is needed to compile for `device` and is not here; None where nothing is missing."""
+    if device == "mps":
+        return "torch does not compile for MPS well enough yet"
+    if device == "cuda":
+        import importlib.util
+
+        return None if importlib.util.find_spec("triton") else "the package triton is not installed"
+    name = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
+    return None if shutil.which(name) else f"no C++ compiler is found ({name}; the variable CXX names another one)"
+
+
+def _precision(asked: str, *, device: str, bf16_hardware: bool) -> tuple[Precision, str]:
+    if asked == "fp32":
+        return "fp32", "asked for"
+    if asked == "bf16":
+        return "bf16", "asked for" if bf16_hardware else "asked for; this processor has no instructions for it"
+    if device == "cuda" and bf16_hardware:
+        return "bf16", "auto: the GPU has matrix units for bfloat16"
+    if device == "cuda":
+        return "fp32", "auto: the GPU has no matrix units for bfloat16"
+    # Not by shape either: shapes of one study are compared, and must not differ in how they were computed.
+    return "fp32", f"auto: float32 on {device}, where bfloat16 must be asked for"
+
+
+def _compile(asked: str, *, device: str, problem: str | None, work: Work) -> tuple[Compile, str]:
+    if asked == "off":
+        return "off", "asked for"
+    if work.blocks == 0:
+        problem = "the model names no blocks (repeated_blocks or compile_blocks)"
+    if asked == "block":
+        if problem is not None:
+            raise RefusedError(f"training.compile: block is asked for, but {problem}; use auto or off")
+        return "block", "asked for"
+    if problem is not None:
+        return "off", f"auto: {problem}"
+    if device == "cpu":
+        pays = work.total >= CPU_WORTH
+        sign = ">=" if pays else "<"
+        return "block" if pays else "off", f"auto: {work.total:.2g} FLOPs in all, {sign} {CPU_WORTH:.0e}"
+    step = 3.0 * work.flops * work.effective_batch / work.blocks
+    if step >= GPU_STEP:
+        return "off", f"auto: {step:.2g} FLOPs of a block in a step keep the GPU busy, >= {GPU_STEP:.0e}"
+    launched = work.blocks * work.epochs * -(-work.windows // work.effective_batch)
+    pays = launched >= GPU_WORTH
+    sign = ">=" if pays else "<"
+    return "block" if pays else "off", f"auto: {launched} blocks in all steps, {sign} {GPU_WORTH}"

@@ -1,0 +1,89 @@
+"""Which precision a trial gets and whether its blocks are compiled, with the reasons."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from scalecore.errors import RefusedError
+from scalecore.training.policies import Policy, Work, choose, missing_compiler
+
+SMALL = Work(flops=10_000_000, windows=1_000, epochs=10, effective_batch=256, blocks=8)
+LONG = evolve(SMALL, flops=45_000_000, windows=5_000, epochs=50, blocks=48)
+
+
+def policy(**changes: Any) -> Policy:
+    settings: dict[str, Any] = {
+        "precision": "auto",
+        "compile": "auto",
+        "device": "cpu",
+        "bf16_hardware": True,
+        "compiler_problem": None,
+        "work": SMALL,
+    }
+    return choose(**{**settings, **changes})
+
+
+def test_a_cpu_computes_in_float32_unless_asked() -> None:
+    """`auto` never mixes precisions among the shapes of a study; bfloat16 by name is told where hardware lacks it."""
+    assert policy(work=LONG).precision == policy().precision == "fp32"
+    assert policy().why["precision"] == "auto: float32 on cpu, where bfloat16 must be asked for"
+    assert policy(precision="bf16").why["precision"] == "asked for"
+    slow = policy(precision="bf16", bf16_hardware=False)
+    assert (slow.precision, slow.why["precision"]) == ("bf16", "asked for; this processor has no instructions for it")
+
+
+def test_a_gpu_computes_in_bfloat16_where_it_has_it() -> None:
+    """Without matrix units for it, and on MPS, `auto` stays with float32; what is asked for is done."""
+    assert policy(device="cuda").precision == "bf16"
+    assert policy(device="cuda", bf16_hardware=False).precision == "fp32"
+    assert policy(device="cuda", precision="fp32").precision == "fp32"
+    assert policy(device="mps").precision == "fp32"
+
+
+def test_compiling_is_chosen_by_the_length_of_the_trial() -> None:
+    """On a CPU the FLOPs of all steps decide, and the reason has both numbers."""
+    short, long = policy(), policy(work=LONG)
+    assert (short.compile, short.why["compile"]) == ("off", "auto: 3e+11 FLOPs in all, < 2e+13")
+    assert (long.compile, long.why["compile"]) == ("block", "auto: 3.4e+13 FLOPs in all, >= 2e+13")
+
+
+def test_compiling_on_a_gpu_is_for_deep_narrow_shapes() -> None:
+    """Blocks that keep the GPU busy are left alone, and so are short trials."""
+    assert policy(device="cuda", work=LONG).why["compile"] == "auto: 48000 blocks in all steps, < 400000"
+    assert policy(device="cuda", work=evolve(LONG, windows=50_000)).compile == "block"
+    wide = evolve(LONG, flops=90_000_000_000, windows=50_000)
+    assert policy(device="cuda", work=wide).why["compile"] == (
+        "auto: 1.4e+12 FLOPs of a block in a step keep the GPU busy, >= 2e+11"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"compiler_problem": "no C++ compiler is found (g++)"}, "no C++ compiler is found (g++)"),
+        ({"work": evolve(LONG, blocks=0)}, "the model names no blocks (repeated_blocks or compile_blocks)"),
+    ],
+)
+def test_what_cannot_be_compiled_is_off_or_refused(changes: dict[str, Any], problem: str) -> None:
+    """`auto` turns it off and says why, `block` is refused with the same words, `off` does not care."""
+    settings = {"work": LONG, **changes}
+    found = policy(**settings)
+    assert (found.compile, found.why["compile"]) == ("off", f"auto: {problem}")
+    assert policy(**settings, compile="off").why["compile"] == "asked for"
+    with pytest.raises(RefusedError) as caught:
+        policy(**settings, compile="block")
+    assert str(caught.value) == f"training.compile: block is asked for, but {problem}; use auto or off"
+
+
+def test_a_missing_compiler_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The C++ compiler that torch would call is looked for, the one of CXX first."""
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert missing_compiler("cpu") == (
+        "no C++ compiler is found (no-such-compiler; the variable CXX names another one)"
+    )
+    monkeypatch.setenv("CXX", "sh")
+    assert missing_compiler("cpu") is None
+    assert missing_compiler("mps") == "torch does not compile for MPS well enough yet"
