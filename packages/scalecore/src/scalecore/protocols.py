@@ -115,11 +115,12 @@ class ModelFamily(Protocol):
         called on fake tensors (`torch._subclasses.FakeTensorMode`), which have shapes and no values, to find out how
         much memory training needs; where that fails, `saved_activations` is used.
 
-        The module may have two things more, both optional. A method `repeated_blocks()` returns its submodules of equal
-        shape in the order of the forward pass: the core may compile them as one, and recompute them in the backward
-        pass where memory is short. An attribute `micro_batch_invariance` says what it means to split a batch:
-        `"exact"`, `"stochastic"` (random numbers are drawn otherwise) or `"not_invariant"` (statistics over the batch);
-        without it the core finds out.
+        The module may have three things more, all optional. A method `repeated_blocks()` returns its submodules of
+        equal shape in the order of the forward pass: the core may compile them as one, and recompute them in the
+        backward pass where memory is short. A method `compile_blocks(compiler, batch=...)` is called instead where
+        other code than the blocks as they are written should be compiled (see `scalecore.training.compilation`). An
+        attribute `micro_batch_invariance` says what it means to split a batch: `"exact"`, `"stochastic"` (random
+        numbers are drawn otherwise) or `"not_invariant"` (statistics over the batch); without it the core finds out.
         """
         ...
 

@@ -23,7 +23,7 @@ Precision = Literal["fp32", "bf16"]
 Compile = Literal["off", "block"]
 
 CPU_WORTH = 2e13
-"""FLOPs of a trial from which compiling pays on a CPU: it takes about 20 s and saves a quarter of a step or more, and
+"""FLOPs of a trial from which compiling pays on a CPU: it takes about 25 s and saves a quarter of a step or more, and
 at some 80 GFLOP/s a core these are four minutes, of which early stopping may take half."""
 GPU_STEP = 2e11
 """FLOPs of one block in one step below which a GPU waits for the next kernel to be launched; an estimate."""
