@@ -6,9 +6,10 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge
 from attrs import frozen
 
+from scalecore.config.bounds import Pattern
 from scalecore.options import option
 
-__all__ = ["ArchitecturalOptions"]
+__all__ = ["ArchitecturalOptions", "MirrorOptions"]
 
 INNER = ("frontier", "tpe", "gp", "random", "qmc")
 PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -88,3 +89,23 @@ class ArchitecturalOptions:
             )
         if self.inner_options and self.inner in ("frontier", "random", "qmc"):
             raise ValueError(f"inner_options: {self.inner!r} has none")
+
+
+_STORAGE = r"journal|journal:.+|sqlite:///.+|postgresql://(?!.*password=)(?:[^@:/]+@)?[^@]+"
+_STORAGE_RULE = (
+    "expected `journal`, `journal:PATH`, `sqlite:///PATH` or `postgresql://USER@HOST/NAME`; a password is given by "
+    "PGPASSWORD or ~/.pgpass, since the experiment is stored with the study"
+)
+
+
+@frozen(kw_only=True)
+class MirrorOptions:
+    """`loggers: [{use: optuna, storage: ...}]`: a copy of the study for optuna-dashboard and other readers."""
+
+    storage: Annotated[str, Pattern(_STORAGE, _STORAGE_RULE)] = option(
+        "journal",
+        help="`journal` is the Optuna journal `optuna.journal` in the study's folder; `journal:PATH`, `sqlite:///PATH` "
+        "with a path from there; or a server, `postgresql://USER@HOST/NAME`, with the password in PGPASSWORD or "
+        "~/.pgpass.",
+    )
+    study_name: str | None = option(None, help="The study's name in the storage; that of the experiment by default.")

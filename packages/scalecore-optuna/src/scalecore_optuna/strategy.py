@@ -213,7 +213,7 @@ class ArchitecturalStrategy:
             point = self._coverage.point(design.architecture.values, self._middle)
             forced = self._ledger.forced.values()
             ends = [trial.outcome for trial in forced if trial.architecture is design.architecture]
-            if not ends and point not in tried.points:
+            if not ends and (point not in tried.points or self._only_imported(point)):
                 return design
             again = 0 < len(ends) < FORCED_TRIES and all(end is not None and end.state in TRANSIENT for end in ends)
             if again and point not in self._repeats:
@@ -286,6 +286,15 @@ class ArchitecturalStrategy:
         running = self._ledger.open.values()
         self._known_tried.running = {self._grid.key(trial.architecture.values) for trial in running}
         return self._known_tried
+
+    def _only_imported(self, point: Point) -> bool:
+        """Whether only results from elsewhere cover a point: they teach, but spare the study no forced trial."""
+        covering = [
+            trial.origin.kind
+            for trial in self._trials.values()
+            if self._coverage.point(trial.architecture.values, trial.hyperparameters) == point
+        ]
+        return bool(covering) and set(covering) == {"imported"} and point not in self._repeats
 
     def _misfit(self, proposal: Proposal) -> str | None:
         """Why a trial of earlier cannot be told to today's sampler, or None."""

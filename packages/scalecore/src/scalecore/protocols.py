@@ -7,7 +7,7 @@ that trains one trial. Implementations need not inherit: they satisfy the protoc
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Analysis",
     "AnalysisResult",
+    "DashboardContext",
     "Dataset",
     "DatasetContext",
     "Executor",
@@ -235,9 +236,30 @@ class Logger:
     def message(self, level: str, text: str) -> None:
         """Something the user should know: `level` is info, warning or error."""
 
+    def take_remarks(self) -> Sequence[tuple[str, str]]:
+        """What the logger itself wants the user to know since the last call, as pairs of level and text.
+
+        Asked for about twenty times a second, and once after `study_finished`; all loggers get it as a `message`.
+        """
+        return ()
+
     def study_finished(self, study: StudyView) -> None: ...
 
     def close(self) -> None: ...
+
+
+@frozen(kw_only=True)
+class DashboardContext:
+    """What a logger's dashboard is given by `scalecore dashboard`, in a process of its own.
+
+    `read` gives the study as it is now, as often as it is called, also while it runs. `port` is where to listen on the
+    loopback interface, 0 for any free one; `tell` prints a line.
+    """
+
+    folder: Path
+    read: Callable[[], StudyView]
+    port: int
+    tell: Callable[[str], None]
 
 
 # --- hardware -------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from attrs import field, frozen
 
 from scalecore.protocols import (
     Analysis,
+    DashboardContext,
     Dataset,
     DatasetContext,
     Executor,
@@ -88,9 +89,14 @@ class SearchStrategyRecord(Record):
 
 @frozen(kw_only=True)
 class LoggerRecord(Record):
-    """`factory(options, context)` returns a `Logger`."""
+    """`factory(options, context)` returns a `Logger`.
+
+    `dashboard(options, context)` shows a study in the browser until it is interrupted, for `scalecore dashboard`; the
+    options are those under which the study uses the logger, None where it does not.
+    """
 
     factory: Callable[[Any, LoggerContext], Logger]
+    dashboard: Callable[[Any, DashboardContext], None] | None = None
 
 
 @frozen(kw_only=True)

@@ -196,6 +196,10 @@ class StudyView:
     """Trials of an earlier grid or space that do not fit today's, with the reason: they do not count, and are never
     best."""
 
+    unfinished: Sequence[RestoredTrial] = ()
+    """Trials that were asked for and have no record yet, whether they run or not. Their reports are there where the
+    study is read from its folder; a logger was told them."""
+
     @property
     def counted(self) -> Sequence[TrialRecord]:
         """The trials that count towards the total."""

@@ -40,6 +40,12 @@ class Outlets:
         taken, self._failures = self._failures, []
         return taken
 
+    def take_remarks(self) -> list[tuple[str, str]]:
+        """What loggers want the user to know, as level and text; one that raises is switched off as in `tell`."""
+        remarks: list[tuple[str, str]] = []
+        self.tell(lambda logger: remarks.extend(logger.take_remarks()))
+        return remarks
+
     def close(self) -> None:
         """Close every logger, also those that were switched off."""
         for _, logger in self._all:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from attrs import evolve
+
 from scalecore.errors import ExperimentError
+from scalecore.execution.folder import AttemptFolder
 from scalecore.study.campaign import find_campaign
 from scalecore.study.journal import read_journal
 from scalecore.study.layout import StudyFolder, find_study
 from scalecore.study.lock import runner_of
-from scalecore.study.state import replay
-from scalecore.trials import StudyView, TrialRecord
+from scalecore.study.state import StudyState, replay
+from scalecore.trials import RestoredTrial, StudyView, TrialRecord
 
 __all__ = ["CONFIRMATION", "confirmations", "find_studies", "read_studies", "read_study"]
 
@@ -40,6 +43,7 @@ def read_study(folder: StudyFolder) -> StudyView:
         running=tuple(trial.number for trial in state.unfinished) if runner_of(folder) is not None else (),
         duplicates_avoided=state.duplicates_avoided,
         left_out=dict(state.left_out),
+        unfinished=tuple(_unfinished(folder, state)),
         end=state.end,
         degraded=tuple(state.degraded),
     )
@@ -52,6 +56,18 @@ def confirmations(folder: StudyFolder) -> tuple[TrialRecord, ...]:
     """
     journal = StudyFolder(folder.path / CONFIRMATION).journal
     return tuple(replay(read_journal(journal)).records) if journal.exists() else ()
+
+
+def _unfinished(folder: StudyFolder, state: StudyState) -> Iterator[RestoredTrial]:
+    """With the objective after each epoch as their attempts wrote it."""
+    metric = state.experiment["objective"]["metric"]
+    for trial, restored in zip(state.unfinished, state.restored_unfinished(), strict=True):
+        reports = {}
+        for index in range(len(trial.attempts)):
+            for line in AttemptFolder(folder.attempt(trial.number, index)).read_epochs(after=0):
+                if line.get(metric) is not None and line.get("epoch") is not None:
+                    reports[int(line["epoch"])] = float(line[metric])
+        yield evolve(restored, reports=reports)
 
 
 def find_studies(path: Path) -> list[StudyFolder]:

@@ -72,6 +72,7 @@ class Session:
             running=tuple(self.running),
             duplicates_avoided=self.state.duplicates_avoided,
             left_out=dict(self.state.left_out),
+            unfinished=tuple(self.state.restored_unfinished()),
             end=end,
             degraded=tuple(self.state.degraded),
         )
@@ -89,6 +90,7 @@ class Session:
         monitors, loggers = self.plan.monitors.take_failures(), self._outlets.take_failures()
         for text in (*monitors, *self.plan.monitors.take_remarks()):
             self.message("warning", text)
+        self._pass_remarks()
         for text in (*monitors, *loggers):
             self.record("degraded", {"message": text})
 
@@ -113,4 +115,9 @@ class Session:
         self.note_failures()
         self.record("run_ended", {"end": end, "reason": reason, "counts": counts, "total": self.state.total})
         self.tell(lambda logger: logger.study_finished(self.view(end=end)))
+        self._pass_remarks()
         self._outlets.close()
+
+    def _pass_remarks(self) -> None:
+        for level, text in self._outlets.take_remarks():
+            self.message(level, text)

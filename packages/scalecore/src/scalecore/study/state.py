@@ -150,6 +150,10 @@ class StudyState:
     def unfinished(self) -> list[AskedTrial]:
         return [trial for _, trial in sorted(self.trials.items()) if trial.record is None]
 
+    def restored_unfinished(self) -> list[RestoredTrial]:
+        """Trials without a record, without what they reported."""
+        return [RestoredTrial(number=one.number, proposal=one.proposal, outcome=None) for one in self.unfinished]
+
     def restored(self, reports: Callable[[AskedTrial], Mapping[int, float]]) -> list[RestoredTrial]:
         """What a strategy is given when the study goes on; `reports` are the objectives of a trial by epoch."""
         return [

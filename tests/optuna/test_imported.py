@@ -1,0 +1,60 @@
+"""Results from elsewhere: they teach the strategy, and stand for no trial of the study."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve
+
+from scalecore.trials import Origin, RestoredTrial
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from scalecore.trials import Proposal
+    from scalecore_optuna.strategy import ArchitecturalStrategy
+
+    Make = Callable[..., ArchitecturalStrategy]
+    Drive = Callable[..., list[Proposal]]
+    JournalOf = Callable[[Sequence[Proposal]], list[RestoredTrial]]
+
+
+def imported(trials: Sequence[RestoredTrial], *without: str) -> list[RestoredTrial]:
+    """As the core hands them on: under negative numbers, perhaps with parameters missing."""
+    found = []
+    for index, trial in enumerate(trials):
+        values: dict[str, Any] = {n: v for n, v in trial.proposal.hyperparameters.items() if n not in without}
+        proposal = evolve(trial.proposal, hyperparameters=values, origin=Origin(kind="imported"))
+        found.append(evolve(trial, number=index - len(trials), proposal=proposal))
+    return found
+
+
+def test_imported_results_teach_the_sampler(make: Make, drive: Drive, journal_of: JournalOf) -> None:
+    """Optuna's study holds them; the study's own phases are as without them."""
+    old = journal_of(drive(make(seed=1), range(30)))
+    strategy = make()
+    strategy.restore(imported(old))
+    assert len(strategy.study.trials) == 30
+    assert strategy.explain().origins == {"imported": 30}
+    proposals = drive(strategy, range(30))
+    assert [one.origin.kind for one in proposals[:6]] == ["forced"] * 6
+    plain = drive(make(), range(30))
+    assert [one.origin.kind for one in proposals if one.origin.kind == "startup"] != []
+    assert [one.hyperparameters for one in proposals[-4:]] != [one.hyperparameters for one in plain[-4:]]
+
+
+def test_g32_imported_results_spare_no_forced_trial(make: Make, drive: Drive, journal_of: JournalOf) -> None:
+    """The same forced designs of an older study are results of that study: this one runs its own, each once."""
+    designs = drive(make(), range(6))
+    strategy = make()
+    strategy.restore(imported(journal_of(designs)))
+    assert [one.origin.label for one in drive(strategy, range(8))][:6] == [one.origin.label for one in designs]
+
+
+def test_imported_results_with_missing_parameters_are_visits(make: Make, drive: Drive, journal_of: JournalOf) -> None:
+    """Their architecture counts as visited, and their value teaches nothing; they are named with the reason."""
+    strategy = make()
+    strategy.restore(imported(journal_of(drive(make(), range(3))), "dropout"))
+    assert strategy.study.trials == []
+    assert set(strategy.left_out.values()) == {"it has no dropout"}
+    assert drive(strategy, range(1))[0].origin.kind == "forced"
