@@ -7,7 +7,7 @@ from attrs import frozen
 
 from scalecore.options import ExistingFile, option
 
-__all__ = ["CoverageOptions", "PowerOptions", "ResultsOptions", "ScalingLawOptions"]
+__all__ = ["CalibrationOptions", "CoverageOptions", "PowerOptions", "ResultsOptions", "ScalingLawOptions"]
 
 
 @frozen(kw_only=True)
@@ -16,6 +16,22 @@ class ResultsOptions:
 
     allow: list[Literal["values", "features", "target", "split", "metric"]] = option(
         factory=list, help="In what the studies may differ all the same; without it such a comparison is refused. [G07]"
+    )
+
+
+@frozen(kw_only=True)
+class CalibrationOptions:
+    """`scalecore analyze calibration`."""
+
+    trial: Annotated[int, Ge(0)] | None = option(None, help="Number of the trial; the best one by default.")
+    bins: Annotated[int, Ge(2), Le(100)] = option(15, help="Bins of calibration errors and reliability diagrams.")
+    share: Annotated[float, Ge(0.2), Le(0.8)] = option(
+        0.5,
+        help="The earlier share of the validation windows, on which calibrators are fitted to be judged on the rest.",
+    )
+    choose: Literal["auto", "none", "temperature", "platt", "isotonic"] = option(
+        "auto",
+        help="Which calibrator is kept for `scalecore promote`; `auto` keeps the best one that helps beyond doubt.",
     )
 
 

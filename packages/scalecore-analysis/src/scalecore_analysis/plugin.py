@@ -6,10 +6,22 @@ from typing import TYPE_CHECKING
 
 from scalecore import hookimpl
 from scalecore.records import AnalysisRecord
-from scalecore_analysis.options import CoverageOptions, PowerOptions, ResultsOptions, ScalingLawOptions
+from scalecore_analysis.options import (
+    CalibrationOptions,
+    CoverageOptions,
+    PowerOptions,
+    ResultsOptions,
+    ScalingLawOptions,
+)
 
 if TYPE_CHECKING:
     from scalecore.protocols import Analysis
+
+
+def _calibration(options: CalibrationOptions) -> Analysis:
+    from scalecore_analysis.calibration import CalibrationAnalysis
+
+    return CalibrationAnalysis(options)
 
 
 def _coverage(options: CoverageOptions) -> Analysis:
@@ -50,6 +62,12 @@ def scalecore_analyses() -> list[AnalysisRecord]:
             summary="What of the search space was tried and what not; whether the best trial lies on an edge.",
             options=CoverageOptions,
             factory=_coverage,
+        ),
+        AnalysisRecord(
+            name="calibration",
+            summary="Whether the probabilities of a trial can be believed, and whether a calibrator helps.",
+            options=CalibrationOptions,
+            factory=_calibration,
         ),
         AnalysisRecord(
             name="scaling-law",

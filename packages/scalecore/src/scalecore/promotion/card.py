@@ -62,6 +62,7 @@ def card(model: Mapping[str, Any], evaluation: Mapping[str, Any]) -> str:
         "```",
         "",
         "`model.json` and `weights.safetensors` are all that it needs, with the packages below installed.",
+        *_calibrator(model.get("calibrator")),
         "",
         "## Versions",
         "",
@@ -73,6 +74,17 @@ def card(model: Mapping[str, Any], evaluation: Mapping[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _calibrator(calibrator: Mapping[str, Any] | None) -> list[str]:
+    """What travels with the model to make its probabilities believable."""
+    if calibrator is None:
+        return []
+    return [
+        "",
+        f"A calibrator ({calibrator['kind']}), fitted on the {calibrator['about']['windows']:,} validation windows, "
+        "travels with the model: the column `calibrated` of its predictions.",
+    ]
 
 
 def summary_lines(evaluation: Mapping[str, Any]) -> list[str]:

@@ -22,6 +22,7 @@ from scalecore.config.messages import Problem, raise_problems
 from scalecore.config.overrides import apply_overrides
 from scalecore.config.source import parse
 from scalecore.config.structure import flatten, make_converter
+from scalecore.data.calibrator import calibrator_from
 from scalecore.data.checks import check_finite, check_panel
 from scalecore.data.dates import stamp
 from scalecore.errors import DataError, ExperimentError, RefusedError, ScalecoreError
@@ -95,8 +96,9 @@ def rows_of_dataset(model: StoredModel, overrides: Sequence[str], *, registry: M
 
 
 def predict(model: StoredModel, rows: Rows, *, registry: Mapping[str, Any], device: str = "auto") -> pd.DataFrame:
-    """One line for each window: `time` of its last row, then of a binary target `logit` and `probability`, of several
-    classes `logit_0`, ... and `probability_0`, ..., of a forecast `forecast`, and of quantiles `quantile_0.1`, ....
+    """One line for each window: `time` of its last row, then of a binary target `logit` and `probability`, and
+    `calibrated` where a calibrator travels with the model; of several classes `logit_0`, ... and `probability_0`, ...;
+    of a forecast `forecast`, and of quantiles `quantile_0.1`, ....
 
     Raises `DataError` where there are fewer rows than a window has.
     """
@@ -125,6 +127,8 @@ def predict(model: StoredModel, rows: Rows, *, registry: Mapping[str, Any], devi
             columns |= {f"quantile_{quantile:g}": logits[:, number] for number, quantile in enumerate(quantiles)}
     elif logits.shape[1] == 1:
         columns |= {"logit": logits[:, 0], "probability": torch.sigmoid(logits_NC[:, 0].double()).numpy()}
+        if model.content.get("calibrator"):
+            columns["calibrated"] = calibrator_from(model.content["calibrator"]).apply(logits[:, 0])
     else:
         chances = probabilities(logits.astype(np.float64))
         columns |= {f"logit_{number}": logits[:, number] for number in range(logits.shape[1])}

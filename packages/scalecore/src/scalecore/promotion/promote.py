@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from attrs import evolve, frozen
 
+from scalecore.data.calibrator import read_calibrator
 from scalecore.data.predictions import Predictions, checksum, read_predictions
 from scalecore.errors import ExperimentError, RefusedError, StudyError
 from scalecore.execution.folder import AttemptFolder
@@ -79,6 +80,8 @@ def promote(study: OpenStudy, wanted: Wanted) -> Promotion:
     measured = measure(study, retrained, [record], plan=plan, by=f"promote, trial {trial.number}")[identity]
     evaluation = _evaluation(study, retrained, record, plan=plan, trial=trial, measured=measured)
     model = _model(study, retrained, record, plan=plan, trial=trial) | {"probe": measured["probe"]}
+    calibrator = read_calibrator(study.folder.path, trial=trial.number, identity=record.hash)
+    model["calibrator"] = calibrator.to_json() if calibrator is not None else None
     write_json(path / EVALUATION_FILE, evaluation)
     write_text(path / CARD_FILE, card(model, evaluation))
     # Last: where this file is, everything is.

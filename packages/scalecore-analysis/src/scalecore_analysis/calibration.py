@@ -1,0 +1,269 @@
+"""`calibration`: can the probabilities of a trial be believed, and does a calibrator help?
+
+Calibrators are fitted on the selection split (validation). They are judged on windows that they have not seen: by time,
+the first part of the validation windows against the rest, which decides; and on the test windows where `promote` has
+opened them for this very training, which decides nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from attrs import frozen
+
+from scalecore.data.bootstrap import BOOTSTRAP_SEED, mean_interval
+from scalecore.data.calibrator import Calibrator, calibrator_file
+from scalecore.data.predictions import Predictions, checksum, read_predictions
+from scalecore.errors import DataError, ExperimentError
+from scalecore.files import read_json
+from scalecore.protocols import AnalysisResult
+from scalecore.study.predictions import trial_predictions
+from scalecore.trials import StudyView, TrialRecord, TrialState
+from scalecore_analysis.calibrating.fitting import UNCALIBRATED, Floats, fit_calibrators
+from scalecore_analysis.calibrating.measures import log_losses, measures, reliability
+from scalecore_analysis.options import CalibrationOptions
+from scalecore_analysis.page import figure_page, new_figure
+
+__all__ = ["CalibrationAnalysis"]
+
+NONE = "none"
+LEAST = 50
+"""Fewest windows of either side of the cut, with at least five of the rarer class."""
+
+
+@frozen(kw_only=True, eq=False)
+class _Windows:
+    """Logits and labels of a binary target, [windows] each, in the order of time."""
+
+    logits: Floats
+    labels: Floats
+    times: Any
+
+    @classmethod
+    def of(cls, found: Predictions) -> _Windows:
+        order = np.argsort(found.times, kind="stable")
+        logits, labels = found.outputs[order, 0].astype(np.float64), found.labels[order].astype(np.float64)
+        return cls(logits=logits, labels=labels, times=found.times[order])
+
+    def part(self, first: int, last: int) -> _Windows:
+        keep = slice(first, last)
+        return _Windows(logits=self.logits[keep], labels=self.labels[keep], times=self.times[keep])
+
+    @property
+    def rarer(self) -> int:
+        return int(min(self.labels.sum(), len(self.labels) - self.labels.sum()))
+
+    def text(self) -> str:
+        first, last = (np.datetime_as_string(self.times[at], unit="D") for at in (0, -1))
+        return f"{len(self.labels):,} windows, {first} .. {last}, {int(self.labels.sum())} positive"
+
+
+class CalibrationAnalysis:
+    """Calibration of one trial of one study."""
+
+    def __init__(self, options: CalibrationOptions) -> None:
+        self._options = options
+
+    def run(self, studies: Sequence[StudyView]) -> AnalysisResult:
+        if len(studies) != 1:
+            raise ExperimentError(f"calibration is of one trial of one study, not of {len(studies)} studies")
+        study, options = studies[0], self._options
+        trial = _trial(study, options.trial)
+        found = trial_predictions(study.folder, trial)
+        if found is None:
+            raise DataError(f"trial {trial.number} has no predictions: it was run before they were kept")
+        if found.about["task"] != "binary":
+            raise DataError(f"calibration is for binary targets; this one is {found.about['task']}")
+        overlap = int(found.about["horizon"])
+        whole = _Windows.of(found)
+        fitted, judged = _cut(whole, share=options.share, gap=overlap)
+        inner = fit_calibrators(fitted.logits, fitted.labels)
+        rows = _judge(inner, judged, bins=options.bins, overlap=overlap)
+        chosen, why = _choose(rows, options.choose)
+        final = fit_calibrators(whole.logits, whole.labels, about=_about(study, trial, whole))
+        parts = {f"Judged on later validation windows ({judged.text()})": rows}
+        shown = {"later validation windows": (inner, judged)}
+        test = _test_windows(study, trial)
+        if test is not None:
+            parts[f"Judged on test windows ({test.text()})"] = _judge(final, test, bins=options.bins, overlap=overlap)
+            shown["test windows"] = (final, test)
+        files = {"figures.html": figure_page(f"Calibration of trial {trial.number}", _figures(shown, options.bins))}
+        calibrator = final.get(chosen)
+        if isinstance(calibrator, Calibrator):
+            files[calibrator_file(trial.number)] = json.dumps(calibrator.to_json(), indent=2) + "\n"
+        return AnalysisResult(
+            title=f"Calibration of trial {trial.number} of {study.name}",
+            summary=[
+                f"Fitted on {fitted.text()}.",
+                f"Chosen: {chosen}; {why}.",
+                "Test windows were not opened for this training: `scalecore promote` opens and counts them."
+                if test is None
+                else "The test windows were opened by `scalecore promote` for this training; they decide nothing here.",
+            ],
+            tables={title: [_shown(row) for row in part] for title, part in parts.items()}
+            | {
+                "Calibrators, fitted on all validation windows": [_row(name, one) for name, one in final.items()],
+                "Reliability without a calibrator": reliability(
+                    UNCALIBRATED.apply(judged.logits), judged.labels, bins=options.bins
+                ),
+            },
+            data={
+                "trial": trial.number,
+                "hash": trial.hash,
+                "chosen": chosen,
+                "why": why,
+                "fitted": len(fitted.labels),
+                "judged": rows,
+                "test": parts[list(parts)[1]] if test is not None else None,
+                "calibrators": {
+                    name: one.to_json() if isinstance(one, Calibrator) else one for name, one in final.items()
+                },
+                "file": calibrator_file(trial.number) if isinstance(calibrator, Calibrator) else None,
+            },
+            notes=[
+                "ECE is above zero even for right probabilities: beside it stands what labels drawn from them give: "
+                "the mean, the value that 95 % of the draws stay below, and the share of draws at least as large (p).",
+                "Overlapping labels make neighbouring windows alike, so the draws spread a little too little.",
+                "better by: log loss without a calibrator less that with it, window by window, with its 95 % interval.",
+            ],
+            files=files,
+        )
+
+
+def _trial(study: StudyView, number: int | None) -> TrialRecord:
+    known = {trial.number: trial for trial in study.trials if trial.state is TrialState.COMPLETED}
+    if number is None:
+        if study.best is None:
+            raise DataError(f"{study.name}: no trial has completed")
+        return study.best
+    if number not in known:
+        listed = ", ".join(map(str, sorted(known))) or "none"
+        raise ExperimentError(f"trial={number}: no completed trial of this number in {study.name}; completed: {listed}")
+    return known[number]
+
+
+def _cut(whole: _Windows, *, share: float, gap: int) -> tuple[_Windows, _Windows]:
+    """Windows to fit on, and later ones to judge on whose labels do not reach back into them."""
+    first = round(share * len(whole.labels))
+    fitted, judged = whole.part(0, first), whole.part(first + gap, len(whole.labels))
+    for part, name in ((fitted, "to fit on"), (judged, "to judge on")):
+        if len(part.labels) < LEAST or part.rarer < 5:
+            raise DataError(
+                f"{len(part.labels)} validation windows {name}, {part.rarer} of the rarer class: at least {LEAST} and "
+                "5 are needed [G02]"
+            )
+    return fitted, judged
+
+
+def _judge(
+    calibrators: Mapping[str, Calibrator | str], windows: _Windows, *, bins: int, overlap: int
+) -> list[dict[str, Any]]:
+    """One row for each calibrator, the first one without any."""
+    plain = UNCALIBRATED.apply(windows.logits)
+    before = log_losses(plain, windows.labels)
+    rows: list[dict[str, Any]] = []
+    for name, one in {NONE: UNCALIBRATED, **calibrators}.items():
+        if isinstance(one, str):
+            rows.append({"calibrator": name, "why not": one})
+            continue
+        chances = one.apply(windows.logits)
+        gained = mean_interval(before - log_losses(chances, windows.labels), overlap=overlap, seed=BOOTSTRAP_SEED)
+        row = {"calibrator": name, **measures(chances, windows.labels, bins=bins, overlap=overlap)}
+        row |= {"better by": float(before.mean()) - row["log loss"], "better low": None, "better high": None}
+        if gained is not None and name != NONE:
+            row |= {"better low": gained.low, "better high": gained.high}
+        rows.append(row)
+    return rows
+
+
+def _choose(rows: Sequence[Mapping[str, Any]], wanted: str) -> tuple[str, str]:
+    """The calibrator that is used, and why."""
+    known = {row["calibrator"]: row for row in rows if "log loss" in row}
+    if wanted != "auto":
+        if wanted not in known:
+            reason = next(row["why not"] for row in rows if row["calibrator"] == wanted)
+            raise DataError(f"choose={wanted}: {reason}")
+        return wanted, "as asked for"
+    helpful = [row for row in known.values() if row.get("better low") is not None and row["better low"] > 0]
+    if not helpful:
+        return NONE, "no calibrator is better than none beyond doubt, on windows that it has not seen"
+    best = min(helpful, key=lambda row: float(row["log loss"]))
+    low, high = best["better low"], best["better high"]
+    return best["calibrator"], f"its log loss is better than none by {best['better by']:.4f} ({low:.4f} to {high:.4f})"
+
+
+def _about(study: StudyView, trial: TrialRecord, windows: _Windows) -> dict[str, Any]:
+    data = study.plan["data"]
+    return {
+        "study": study.name,
+        "trial": trial.number,
+        "hash": trial.hash,
+        "data": data["fingerprint"],
+        "target": data["target"]["hash"],
+        "windows": len(windows.labels),
+        "positives": int(windows.labels.sum()),
+    }
+
+
+def _test_windows(study: StudyView, trial: TrialRecord) -> _Windows | None:
+    """Test predictions of this very training, where `promote` has made them; never computed here."""
+    folder = study.folder / "promoted" / f"trial_{trial.number:04d}"
+    evaluation = read_json(folder / "evaluation.json")
+    if not isinstance(evaluation, dict) or evaluation.get("hash") != trial.hash:
+        return None
+    kept = evaluation["test"]["predictions"]
+    path = folder / kept["file"]
+    if not path.is_file() or checksum(path) != kept["sha256"]:
+        raise DataError(f"{path}: not the test predictions of trial {trial.number}; promote it again")
+    windows = _Windows.of(read_predictions(path))
+    return windows if windows.rarer else None
+
+
+def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of the table; all of them are in the JSON form."""
+    names = ["calibrator", "log loss", "low", "high", "better by", "better low", "better high", "Brier", "reliability"]
+    names += ["resolution", "uncertainty", "within bins", "ECE", "ECE if calibrated", "95 % of it below", "p"]
+    names += ["ECE debiased", "slope", "intercept", "why not"]
+    return {name: row.get(name) for name in names}
+
+
+def _row(name: str, one: Calibrator | str) -> dict[str, Any]:
+    if isinstance(one, str):
+        return {"calibrator": name, "form": one}
+    if one.kind == "isotonic":
+        return {"calibrator": name, "form": f"{len(one.logits)} knots"}
+    return {"calibrator": name, "form": f"sigmoid({one.slope:.4g} logit {one.intercept:+.4g})"}
+
+
+def _figures(shown: Mapping[str, tuple[Mapping[str, Calibrator | str], _Windows]], bins: int) -> dict[str, Any]:
+    """A reliability diagram for each set of windows, with the band of right probabilities around the diagonal."""
+    figures = {}
+    for title, (calibrators, windows) in shown.items():
+        figure = new_figure(x="probability", y="share of positives")
+        figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", line={"dash": "dash", "color": "#808080"}, name="right")
+        for name, one in {NONE: UNCALIBRATED, **calibrators}.items():
+            if isinstance(one, str):
+                continue
+            rows = reliability(one.apply(windows.logits), windows.labels, bins=bins)
+            if name == NONE:
+                figure.add_scatter(
+                    x=[row["probability"] for row in rows] + [row["probability"] for row in rows[::-1]],
+                    y=[row["high"] for row in rows] + [row["low"] for row in rows[::-1]],
+                    fill="toself",
+                    line={"width": 0},
+                    fillcolor="rgba(128,128,128,0.2)",
+                    hoverinfo="skip",
+                    name="95 % if right, without a calibrator",
+                )
+            figure.add_scatter(
+                x=[row["probability"] for row in rows],
+                y=[row["share"] for row in rows],
+                text=[f"{row['windows']} windows" for row in rows],
+                mode="lines+markers",
+                name=name,
+            )
+        figures[f"Reliability, {title}"] = figure
+    return figures

@@ -1,0 +1,72 @@
+"""A whole study, and every analysis of it, as a user would go on with it."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from scalecore.data.predictions import read_predictions
+
+from .conftest import Study
+from .test_promotion import small
+
+
+@pytest.fixture(scope="module")
+def study(bars: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """Three trials of a random search."""
+    made = Study(tmp_path_factory.mktemp("analysed"), small(bars))
+    done = made.run("search.trials=3")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return made
+
+
+def test_a_calibrator_travels_with_the_promoted_model(study: Study) -> None:
+    """Chosen by the analysis, stored with the study, in the model and on its card, applied by its predictions.
+
+    Once the test windows are opened the analysis judges on them too, and chooses as before.
+    """
+    folder = study.folder
+    done = study.cli("analyze", "calibration", str(folder), "--trial", "1", "choose=platt")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Chosen: platt; as asked for." in done.stdout
+    assert "Test windows were not opened for this training" in done.stdout
+    calibrator = study.json("analyses/calibration/trial_0001.calibrator.json")
+    assert calibrator["about"]["hash"] == study.finished()[1]["hash"]
+
+    assert study.cli("promote", str(folder), "--trial", "1").returncode == 0
+    model = folder / "promoted" / "trial_0001"
+    assert study.json("promoted/trial_0001/model.json")["calibrator"] == calibrator
+    assert "A calibrator (platt), fitted on the" in (model / "model_card.md").read_text()
+    told = study.cli("predict", str(model), study.experiment["dataset"]["path"])
+    assert told.returncode == 0, told.stderr
+    table = pd.read_csv(io.StringIO(told.stdout))
+    expected = 1 / (1 + np.exp(-(calibrator["slope"] * table["logit"] + calibrator["intercept"])))
+    assert table["calibrated"].to_numpy() == pytest.approx(expected.to_numpy(), abs=1e-7)
+
+    again = study.cli("analyze", "calibration", str(folder), "--trial", "1", "choose=platt")
+    assert "The test windows were opened by `scalecore promote` for this training" in again.stdout
+    path = model / study.json("promoted/trial_0001/evaluation.json")["test"]["predictions"]["file"]
+    rows = study.json("analyses/calibration/result.json")["data"]["test"]
+    assert rows[0]["log loss"] == pytest.approx(read_predictions(path).losses().mean(), abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["results", "coverage", "scaling-law", "power"])
+def test_every_analysis_reads_a_real_study(study: Study, name: str) -> None:
+    """And stores what it prints; what one study cannot tell is told so."""
+    arguments = ["spread=0.01"] if name == "power" else []
+    done = study.cli("analyze", name, str(study.folder), *arguments)
+    if name == "power":
+        assert (done.returncode, done.stderr) == (4, "1 budgets: a scaling claim needs at least 3\n")
+        return
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (study.folder / "analyses" / name / "result.md").read_text() in done.stdout
+    if name == "scaling-law":
+        assert "Verdict: not assessable. Missing: budgets: 1 instead of 3 or more" in done.stdout
+    if name == "results":
+        best = study.json("analyses/results/result.json")["data"]["tiny"]["best"]
+        values = {number: record["value"] for number, record in study.finished().items()}
+        assert best["val_loss"] == min(values.values()) == values[best["trial"]]
