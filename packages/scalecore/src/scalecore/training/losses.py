@@ -6,7 +6,7 @@ micro-batches add up to the step whatever classes they hold.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -36,15 +36,34 @@ def training_loss(settings: Mapping[str, Any]) -> TrainingLoss:
     kind = options.pop("kind")
     if kind == "soft_auc":
         return TrainingLoss(kind=kind, total=partial(_soft_auc, **options), over_windows=False)
+    for name in ("class_weights", "quantiles"):
+        if name in options:
+            options[name] = _Constant(options[name])
     losses = partial(_LOSSES[kind], **options)
     return TrainingLoss(kind=kind, total=lambda logits_BC, labels_B: losses(logits_BC, labels_B).sum())
 
 
-def pinball(outputs_BQ: Tensor, labels_B: Tensor, *, quantiles: list[float]) -> Tensor:
+class _Constant:
+    """Numbers on whatever device they are asked for, copied there once: a copy at each step would wait for a GPU."""
+
+    def __init__(self, values: Sequence[float]) -> None:
+        self._values = torch.tensor(values, dtype=torch.float32)
+        self._elsewhere: dict[torch.device, Tensor] = {}
+
+    def on(self, device: torch.device) -> Tensor:
+        if device not in self._elsewhere:
+            self._elsewhere[device] = self._values.to(device)
+        return self._elsewhere[device]
+
+
+def pinball(outputs_BQ: Tensor, labels_B: Tensor, quantiles_Q: Tensor) -> Tensor:
     """[windows] mean over the quantiles of max(q * e, (q - 1) * e), e being label - output (Koenker, Bassett 1978)."""
-    q_Q = torch.tensor(quantiles, dtype=outputs_BQ.dtype, device=outputs_BQ.device)
     error_BQ = labels_B.to(outputs_BQ.dtype)[:, None] - outputs_BQ
-    return torch.maximum(q_Q * error_BQ, (q_Q - 1) * error_BQ).mean(1)
+    return torch.maximum(quantiles_Q * error_BQ, (quantiles_Q - 1) * error_BQ).mean(1)
+
+
+def _quantile(outputs_BQ: Tensor, labels_B: Tensor, *, quantiles: _Constant) -> Tensor:
+    return pinball(outputs_BQ, labels_B, quantiles.on(outputs_BQ.device))
 
 
 def _bce(logits_BC: Tensor, labels_B: Tensor, *, positive_weight: float = 1.0, label_smoothing: float = 0.0) -> Tensor:
@@ -54,7 +73,7 @@ def _bce(logits_BC: Tensor, labels_B: Tensor, *, positive_weight: float = 1.0, l
 
 
 def _cross_entropy(
-    logits_BC: Tensor, labels_B: Tensor, *, class_weights: list[float] | None = None, label_smoothing: float = 0.0
+    logits_BC: Tensor, labels_B: Tensor, *, class_weights: _Constant | None = None, label_smoothing: float = 0.0
 ) -> Tensor:
     losses_B = F.cross_entropy(logits_BC, labels_B.long(), reduction="none", label_smoothing=label_smoothing)
     return losses_B if class_weights is None else losses_B * _of_class(labels_B, class_weights)
@@ -66,7 +85,7 @@ def _focal(
     *,
     gamma: float,
     positive_weight: float = 1.0,
-    class_weights: list[float] | None = None,
+    class_weights: _Constant | None = None,
 ) -> Tensor:
     if logits_BC.shape[1] == 1:
         losses_B = _bce(logits_BC, labels_B)
@@ -106,8 +125,8 @@ def _of_positive(labels_B: Tensor, weight: float) -> Tensor:
     return 1 + (weight - 1) * labels_B
 
 
-def _of_class(labels_B: Tensor, weights: list[float]) -> Tensor:
-    return torch.tensor(weights, dtype=torch.float32, device=labels_B.device)[labels_B.long()]
+def _of_class(labels_B: Tensor, weights: _Constant) -> Tensor:
+    return weights.on(labels_B.device)[labels_B.long()]
 
 
 _LOSSES: Mapping[str, Callable[..., Tensor]] = {
@@ -116,5 +135,5 @@ _LOSSES: Mapping[str, Callable[..., Tensor]] = {
     "focal": _focal,
     "mse": _mse,
     "mae": _mae,
-    "quantile": pinball,
+    "quantile": _quantile,
 }

@@ -163,7 +163,7 @@ def forecast_measure(
     columns = [error_N.abs(), error_N**2, right_N, centred_N, centred_N**2]
     if quantiles is not None:
         covered_N = (outputs_NC[:, 0] <= labels_N) & (labels_N <= outputs_NC[:, -1])
-        columns += [pinball(outputs_NC, labels_N, quantiles=list(quantiles)), covered_N.double()]
+        columns += [pinball(outputs_NC, labels_N, torch.tensor(quantiles, dtype=torch.float64)), covered_N.double()]
     columns_NK = torch.stack(columns, dim=1)
 
     def measure(counts_RN: Tensor) -> dict[str, Tensor]:
