@@ -106,7 +106,10 @@ def test_g32_the_forced_extremes_come_first_and_the_plan_lists_them(study: Study
     assert sorted(records)[: len(forced)] == [record["number"] for record in forced]
     search = json.loads(study.cli("status", str(study.folder), "--json").stdout)["search"]
     assert [(one["trial"], one["state"]) for one in search["forced"]] == [(r["number"], r["state"]) for r in forced]
-    assert all(json.loads(study.cli("plan", str(study.file), "--json").stdout)["forecast"]["seconds"].values())
+    again = json.loads(study.cli("plan", str(study.file), "--json").stdout)
+    assert all(again["forecast"]["seconds"].values())
+    assert again["search"]["strategy"]["method"] == search["strategy"]["method"]
+    assert search["strategy"]["recommended"]["number"] in records
 
 
 def test_plan_writes_nothing(study: Study) -> None:

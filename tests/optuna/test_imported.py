@@ -58,3 +58,14 @@ def test_imported_results_with_missing_parameters_are_visits(make: Make, drive: 
     assert strategy.study.trials == []
     assert set(strategy.left_out.values()) == {"it has no dropout"}
     assert drive(strategy, range(1))[0].origin.kind == "forced"
+
+
+def test_an_imported_result_is_never_recommended(make: Make, drive: Drive, journal_of: JournalOf) -> None:
+    """However good it was: what is recommended is a trial of this study."""
+    strategy = make()
+    strategy.restore(imported(journal_of(drive(make(seed=1), range(12)))))
+    assert strategy.explain().recommended is None
+    drive(strategy, range(4))
+    recommended = strategy.explain().recommended
+    assert recommended is not None
+    assert recommended.number in range(4)

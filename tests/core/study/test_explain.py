@@ -8,7 +8,7 @@ from scalecore.space import Architecture
 from scalecore.study.explain import explain_lines, explain_search
 from scalecore.study.forecast import forecast
 from scalecore.study.record import proposal_plain
-from scalecore.study.state import AskedTrial, StudyState
+from scalecore.study.state import AskedTrial, StudyState, replay
 from scalecore.trials import Origin, Proposal, TrialRecord, TrialState
 
 SHAPES = [(8, 1), (8, 2), (16, 1), (16, 2)]
@@ -55,7 +55,9 @@ def study(*proposals: Proposal, unfinished: int = 0) -> StudyState:
 
 
 FORCED = proposal(8, 1, kind="forced", label="width:min")
-MOVED = proposal(16, 1, kind="redirected", reason="it was tried", moved_from={"width": 8, "depth": 1, "rate": 0.5})
+MOVED = proposal(
+    16, 1, kind="redirected", rule="repeat", reason="it was tried", moved_from={"width": 8, "depth": 1, "rate": 0.5}
+)
 
 
 def test_a_study_without_a_trial_is_explained() -> None:
@@ -73,7 +75,7 @@ def test_phase_origins_and_duplicates_are_told() -> None:
     search = explain_search(plan(FORCED), study(FORCED, startup, MOVED, unfinished=1))
     assert search["phase"] == "startup"
     assert search["origins"] == {"forced": 1, "startup": 1, "redirected": 1}
-    assert search["duplicates_avoided"] == 2
+    assert (search["duplicates_avoided"], search["moved"]) == (2, {"repeat": 1})
     assert search["forced"][0]["state"] == "completed"
 
 
@@ -120,3 +122,15 @@ def test_the_time_of_a_shape_follows_from_flops_and_measured_trials() -> None:
     assert told["trials"] == 1
     assert {name: round(seconds, 6) for name, seconds in told["seconds"].items()} == {small.id: 20.0, large.id: 40.0}
     assert forecast([small], [], windows=100, epochs=10)["seconds"] == {small.id: None}
+
+
+def test_what_the_strategy_told_at_the_end_is_shown() -> None:
+    """Its method, and the trial that it recommends: not always the best one observed."""
+    recommended = {"number": 1, "shape": "width=16", "observed": 0.5, "value": 0.51, "deviation": 0.01}
+    told = {"method": "a dozen, then a model", "phase": "sampled", "recommended": recommended}
+    lines = explain_lines(explain_search(plan(), replay([{"event": "explained", "search": told}])))
+    assert lines[-2:] == [
+        "strategy: a dozen, then a model",
+        "recommended by what it has learnt: trial 1, width=16, expected 0.5100, standard deviation 0.0100; "
+        "observed 0.5000",
+    ]

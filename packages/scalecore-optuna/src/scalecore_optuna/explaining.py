@@ -77,7 +77,9 @@ def recommendation(surrogate: Surrogate, trials: Mapping[int, Known], *, directi
         if trial.outcome is not None and trial.outcome.value is not None:
             seen = surrogate.observation(number, trial.params, sign * trial.outcome.value)
             observations += [] if seen is None else [seen]
-    completed = {number for number, trial in trials.items() if trial.outcome and trial.outcome.state == "completed"}
+    # Results from elsewhere teach, but are never the study's own best.
+    own = {number: trial for number, trial in trials.items() if trial.origin.kind != "imported"}
+    completed = {number for number, trial in own.items() if trial.outcome and trial.outcome.state == "completed"}
     found = surrogate.recommend(observations, among=completed)
     if found is None:
         return None

@@ -11,11 +11,12 @@ from typing import Any
 
 from scalecore import texts
 from scalecore.files import plain
+from scalecore.protocols import Explains, SearchStrategy
 from scalecore.study.record import proposal_from
 from scalecore.study.state import AskedTrial, StudyState
 from scalecore.trials import TrialState
 
-__all__ = ["explain_lines", "explain_search"]
+__all__ = ["explain_lines", "explain_search", "strategy_plain"]
 
 NOT_COUNTED = ("replicate",)
 """Kinds of trials that repeat a point on purpose: they cover nothing new."""
@@ -33,6 +34,8 @@ def explain_search(plan: Mapping[str, Any], state: StudyState) -> dict[str, Any]
             "origins": _counts(trial.proposal.origin.kind for trial in trials),
             "coverage": _coverage(plan["architectures"], searched),
             "duplicates_avoided": state.duplicates_avoided,
+            "moved": _counts(trial.proposal.origin.rule for trial in trials if trial.proposal.origin.rule),
+            "strategy": state.explained,
             "imported": _imported(state),
             "last": _last(trials[-1]) if trials else None,
         }
@@ -58,11 +61,13 @@ def explain_lines(search: Mapping[str, Any]) -> list[str]:
     if coverage["pairs"]:
         shown = ", ".join(f"{one['pair']} {one['tried']}/{one['feasible']}" for one in coverage["pairs"])
         lines.append(f"  pairs of values: {shown}")
-    lines.append(f"duplicates avoided: {search['duplicates_avoided']}")
+    moved = ", ".join(f"{count} by {rule}" for rule, count in search["moved"].items())
+    lines.append(f"duplicates avoided: {search['duplicates_avoided']}; suggestions moved: {moved or 'none'}")
     if search["imported"]["count"]:
         one = search["imported"]
         proven = f"{one['comparable']} of them proven to be of the same data, model, objective and training"
         lines.append(f"results from elsewhere that teach the search, and do not count: {one['count']}; {proven}")
+    lines += _strategy_lines(search["strategy"])
     last = search["last"]
     if last is not None:
         label = f" {last['label']}" if last["label"] else ""
@@ -71,6 +76,40 @@ def explain_lines(search: Mapping[str, Any]) -> list[str]:
             lines.append(f"  because: {last['reason']}")
         if last["moved_from"]:
             lines.append(f"  moved from: {texts.settings(last['moved_from'])}")
+    return lines
+
+
+def strategy_plain(strategy: SearchStrategy) -> dict[str, Any] | None:
+    """What only the strategy can tell: its method, the phase of the next trial, the trial that it recommends.
+
+    None where it does not explain itself.
+    """
+    if not isinstance(strategy, Explains):
+        return None
+    told = strategy.explain()
+    one = told.recommended
+    recommended: dict[str, Any] | None = None
+    if one is not None:
+        shape = texts.shape(one.architecture)
+        recommended = {key: getattr(one, key) for key in ("number", "observed", "value", "deviation")} | {
+            "shape": shape
+        }
+    result: dict[str, Any] = plain({"method": told.method, "phase": told.phase, "recommended": recommended})
+    return result
+
+
+def _strategy_lines(told: Mapping[str, Any] | None) -> list[str]:
+    if told is None:
+        return []
+    lines = [f"strategy: {told['method']}"]
+    one = told["recommended"]
+    if one is not None:
+        spread = "" if one["deviation"] is None else f", standard deviation {one['deviation']:.4f}"
+        observed = "" if one["observed"] is None else f"; observed {one['observed']:.4f}"
+        lines.append(
+            f"recommended by what it has learnt: trial {one['number']}, {one['shape']}, expected {one['value']:.4f}"
+            f"{spread}{observed}"
+        )
     return lines
 
 

@@ -125,8 +125,9 @@ def _changes(found: Mapping[str, Any]) -> list[str]:
 
 
 def _search(plan: Mapping[str, Any]) -> list[str]:
-    if plan["search"]["last"] is None:
-        return ["Search so far: no trial yet"]
+    if plan["search"]["last"] is None and not plan["search"]["imported"]["count"]:
+        told = plan["search"]["strategy"]
+        return ["Search so far: no trial yet" + (f"; strategy: {told['method']}" if told else "")]
     return ["Search so far, of the study in this folder:", *(f"  {line}" for line in explain_lines(plan["search"]))]
 
 

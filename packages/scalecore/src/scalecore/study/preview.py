@@ -8,8 +8,8 @@ from attrs import asdict
 
 from scalecore.files import plain
 from scalecore.space import middle
-from scalecore.study.continuation import compare, grid_options, misfits
-from scalecore.study.explain import explain_search
+from scalecore.study.continuation import compare, grid_options, misfits, restored_today
+from scalecore.study.explain import explain_search, strategy_plain
 from scalecore.study.forecast import forecast
 from scalecore.study.journal import read_journal
 from scalecore.study.layout import StudyFolder
@@ -22,13 +22,18 @@ __all__ = ["preview", "state_of"]
 def preview(plan: Plan, state: StudyState) -> dict[str, Any]:
     """The plan's JSON form with `search` (what was tried of it) and `forecast` (time of each shape)."""
     content = plan.plain()
+    strategy = plan.strategy()
+    strategy.restore(restored_today(state, plan, lambda _: {}))
+    search = explain_search(content, state)
+    if (told := strategy_plain(strategy)) is not None:
+        search |= {"phase": told["phase"], "strategy": told}
     space = plan.resolved.experiment.search.space
     epochs = int(plan.fixed["epochs"] if "epochs" in plan.fixed else middle(space["epochs"]))
     windows = int(plan.data.parts["train"]["windows"])
     return {
         **content,
         "changes": _changes(plan, state),
-        "search": explain_search(content, state),
+        "search": search,
         "forecast": forecast(plan.grid.architectures, state.records, windows=windows, epochs=epochs),
     }
 

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from scalecore.errors import ScalecoreError, StudyError
 from scalecore.protocols import Logger, LoggerContext, SearchStrategy
+from scalecore.study.explain import strategy_plain
 from scalecore.study.journal import Journal
 from scalecore.study.layout import StudyFolder
 from scalecore.study.lock import StudyLock
@@ -113,6 +114,13 @@ class Session:
         for record in self.state.records:
             counts[record.state] = counts.get(record.state, 0) + 1
         self.note_failures()
+        try:
+            told = strategy_plain(self.strategy)
+        except Exception as error:
+            told = None
+            self.message("warning", f"the strategy cannot explain itself: {type(error).__name__}: {error}")
+        if told is not None:
+            self.record("explained", {"search": told})
         self.record("run_ended", {"end": end, "reason": reason, "counts": counts, "total": self.state.total})
         self.tell(lambda logger: logger.study_finished(self.view(end=end)))
         self._pass_remarks()

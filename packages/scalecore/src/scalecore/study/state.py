@@ -79,6 +79,8 @@ class StudyState:
     smoke: dict[str, Any] | None = None
     end: StudyEnd | None = None
     """How the last run ended; None while one is going on, or after one that was killed."""
+    explained: dict[str, Any] | None = None
+    """What the strategy told of itself when the last run ended."""
     degraded: list[str] = field(factory=list)
     openings: list[dict[str, Any]] = field(factory=list)
     """Each time that test data was opened: by which command, when, for how many models."""
@@ -133,6 +135,8 @@ class StudyState:
                 self.openings.append(dict(event))
             case "test_measured":
                 self.measured[event["hash"]] = dict(event)
+            case "explained":
+                self.explained = dict(event["search"])
             case "run_ended":
                 self.end = StudyEnd(event["end"])
 
