@@ -170,7 +170,7 @@ def work() -> None:
     """Build what the first line of the input asks for, then run one turn for each further line."""
     job = json.loads(sys.stdin.readline())
     case = Case(*job.pop("case"))
-    clock = time.process_time if case.threads == 1 else time.perf_counter
+    clock = time.perf_counter if job.pop("wall") or case.threads > 1 else time.process_time
     step = step_of(case=case, **job)
     began = time.perf_counter()
     step()
@@ -190,7 +190,7 @@ def work() -> None:
 class Worker:
     """The process of one implementation."""
 
-    def __init__(self, name: str, case: Case, stack: ExitStack) -> None:
+    def __init__(self, name: str, case: Case, stack: ExitStack, *, wall: bool = False) -> None:
         threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(case.threads))
         self._process = subprocess.Popen(
             [sys.executable, __file__, "--work"],
@@ -202,16 +202,23 @@ class Worker:
         stack.callback(self._process.wait)
         stack.callback(self._process.kill)
         kind, precision, compiling = IMPLEMENTATIONS[name]
-        job = {"kind": kind, "precision": precision, "compiling": compiling, "case": list(case)}
-        self.first = self._ask(json.dumps(job))["first"]
+        job = {"kind": kind, "precision": precision, "compiling": compiling, "case": list(case), "wall": wall}
+        self.begin(json.dumps(job))
+        self.first = self.end()["first"]
 
     def turn(self, seconds: float) -> float:
-        return self._ask(str(seconds))["seconds"]
+        """Seconds a step, over a turn of that length."""
+        self.begin(str(seconds))
+        return self.end()["seconds"]
 
-    def _ask(self, line: str) -> dict[str, float]:
+    def begin(self, line: str) -> None:
+        """Send a line, and do not wait for the answer."""
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         print(line, file=self._process.stdin, flush=True)
+
+    def end(self) -> dict[str, float]:
+        """The answer to the line that was sent."""
+        assert self._process.stdout is not None
         answer: dict[str, float] = json.loads(self._process.stdout.readline())
         return answer
 

@@ -59,6 +59,17 @@ def test_an_attempt_completes_with_its_result(executor: LocalExecutor, attempt: 
     assert gone(pid_of(folder))
 
 
+def test_an_attempt_has_the_threads_of_its_spec(executor: LocalExecutor, attempt: Attempt) -> None:
+    """Not those of the machine: its share inside an operation, and one for operations side by side."""
+    folder = attempt("a", epochs=1, threads=2, precision="bf16", compile="auto")
+    until_over(executor, executor.submit(folder.path))
+    result = folder.read_result("0-0")
+    assert result is not None
+    assert (result["threads"], result["interop_threads"]) == (2, 1)
+    assert result["policy"]["precision"] == "bf16"
+    assert result["policy"]["why"]["compile"] == "auto: the model names no blocks (repeated_blocks or compile_blocks)"
+
+
 def test_both_ways_of_starting_compute_the_same(attempt: Attempt, forking: LocalExecutor) -> None:
     """A fork of the warm server and a fresh interpreter end with the same weights to the last bit."""
     one, other = attempt("forked"), attempt("spawned")

@@ -13,7 +13,7 @@ from torch import nn
 from scalecore.data.windows import open_windows
 from scalecore.errors import RefusedError
 from scalecore.execution.building import build_module, count_parameters
-from scalecore.execution.computing import compile_trainer, settle
+from scalecore.execution.computing import compile_trainer, set_threads, settle
 from scalecore.execution.containment import contain
 from scalecore.execution.evaluation import evaluate
 from scalecore.execution.lifeline import AttemptMonitor
@@ -36,7 +36,7 @@ def run_attempt(spec: Mapping[str, Any], monitor: AttemptMonitor) -> dict[str, A
 
     The content of `result.json` but for what the process itself knows.
     """
-    torch.set_num_threads(spec["threads"])
+    set_threads(spec["threads"])
     device = pick_device(spec["device"])
     contained = monitor.contained(contain(spec.get("memory_limit"), device=device))
     if spec["mode"] == "evaluate":
@@ -45,6 +45,7 @@ def run_attempt(spec: Mapping[str, Any], monitor: AttemptMonitor) -> dict[str, A
     setup = {
         "device": str(device),
         "threads": torch.get_num_threads(),
+        "interop_threads": torch.get_num_interop_threads(),
         "torch": torch.__version__,
         "num_parameters": count_parameters(trainer.module),
         "contained": contained,

@@ -14,7 +14,17 @@ from scalecore.training.compilation import CompilationFailed, block_count, compi
 from scalecore.training.policies import Policy, Work, choose, missing_compiler
 from scalecore.training.trainer import Trainer
 
-__all__ = ["compile_trainer", "settle"]
+__all__ = ["compile_trainer", "set_threads", "settle"]
+
+
+def set_threads(threads: int) -> None:
+    """Let torch use that many threads inside an operation, and never two operations at once.
+
+    The rest of the process has one thread for each library, by the environment that the executor gives it.
+    """
+    torch.set_num_threads(threads)
+    if torch.get_num_interop_threads() != 1:
+        torch.set_num_interop_threads(1)
 
 
 def settle(
