@@ -86,3 +86,16 @@ def test_the_loss_decides_a_result_and_studies_without_one_go_on() -> None:
     assert binding(own) == binding(EXPERIMENT)
     assert trial_content(focal, **arguments) != trial_content(EXPERIMENT, **arguments)
     assert binding(focal) != binding(EXPERIMENT)
+
+
+def test_precision_and_compilation_decide_a_result_and_older_studies_go_on_without() -> None:
+    """What they did before has a name, float32 and no compiling, and is the same trial; anything else is another."""
+    settings = EXPERIMENT["training"]
+    arguments: dict[str, Any] = {"data": "d1", "architecture": {"d_model": 64}, "hyperparameters": {"dropout": 0.1}}
+    before = {**EXPERIMENT, "training": {**settings, "precision": "fp32", "compile": "off"}}
+    assert trial_content(before, **arguments) == trial_content(EXPERIMENT, **arguments)
+    assert binding(before) == binding(EXPERIMENT)
+    for key, value in (("precision", "bf16"), ("precision", "auto"), ("compile", "block"), ("compile", "auto")):
+        other = {**EXPERIMENT, "training": {**before["training"], key: value}}
+        assert trial_content(other, **arguments) != trial_content(EXPERIMENT, **arguments)
+        assert binding(other) != binding(EXPERIMENT)

@@ -17,7 +17,7 @@ FREE = {
 }
 """Keys of the experiment file that do not decide what a trial's result is, and may change when a study is resumed."""
 
-ADDED = {"training": {"loss": None}}
+ADDED = {"training": {"loss": None, "precision": "fp32", "compile": "off"}}
 """Keys that older studies lack, with the value that says what was done before: it is left out of every identity, so
 that those studies go on and their trials keep their hashes."""
 
