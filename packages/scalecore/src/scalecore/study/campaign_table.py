@@ -64,14 +64,14 @@ def _row(entry: StudyEntry) -> dict[str, Any]:
     begun = entry.folder.journal.exists()
     state = replay(read_journal(entry.folder.journal)) if begun else StudyState()
     records = state.records
-    best = best_trial(records, direction=state.experiment["objective"]["direction"]) if state.experiment else None
+    best = best_trial(state.counted, direction=state.experiment["objective"]["direction"]) if state.experiment else None
     baseline = texts.best_baseline(state.plan["data"]) if state.plan else None
     metric = state.experiment["objective"]["metric"] if state.experiment else None
     return {
         "study": entry.label,
         "values": dict(entry.values),
         "state": _state(entry, state, begun=begun),
-        "finished": len(records),
+        "finished": len(state.counted),
         "total": state.total or None,
         "metric": metric,
         "trial": best.number if best else None,
