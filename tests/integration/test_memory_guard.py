@@ -33,8 +33,9 @@ def by_appetite(study: Study) -> dict[int, dict[str, Any]]:
 
 
 def test_g40_a_trial_that_eats_memory_is_stopped_and_the_study_completes(greedy: Study) -> None:
-    """Private memory ends in an exception, shared memory in a stop by the monitor; half the micro-batch is tried,
-    then the shape is quarantined with the reason; the other trials complete."""
+    """Private memory ends in an exception, upon which the step is tried down to a micro-batch of 1, shared memory in a
+    stop by the monitor, upon which half the micro-batch is tried; then the shape is quarantined with the reason; the
+    other trials complete."""
     only(greedy, 0, 1, 2, 3)
     greedy.experiment["training"]["micro_batch"] = 32
     done = greedy.run()
@@ -48,14 +49,26 @@ def test_g40_a_trial_that_eats_memory_is_stopped_and_the_study_completes(greedy:
     }
     attempts = {n: [(a["class"], a["micro_batch"]) for a in r["attempts"]] for n, r in records.items()}
     twice = [("out_of_memory", 32), ("out_of_memory", 16)]
-    assert attempts == {0: [("completed", 32)], 1: twice, 2: twice, 3: [("out_of_memory", 32), ("completed", 16)]}
+    assert attempts == {
+        0: [("completed", 32)],
+        1: [("out_of_memory", 32)],
+        2: twice,
+        3: [("out_of_memory", 32), ("completed", 16)],
+    }
+    assert [(one["from"], one["to"]) for one in records[1]["batching"]["halvings"]] == [
+        (32, 16),
+        (16, 8),
+        (8, 4),
+        (4, 2),
+        (2, 1),
+    ]
     assert (records[3]["micro_batch"], records[3]["accumulation"]) == (16, 4)
     assert records[2]["reason"].startswith("stopped by a guard: trial ")
     assert records[2]["reason"].endswith("more than 85 % of 2.4 GB (limit_gb of the memory monitor) [G40]")
-    for number in (1, 2):
+    for number, smallest in ((1, 1), (2, 16)):
         assert records[number]["value"] is None
         (flag,) = [flag for flag in records[number]["flags"] if flag["kind"] == "quarantined"]
-        assert flag["text"] == "out of memory at micro-batch 16, the smallest one tried: not tried again"
+        assert flag["text"] == f"out of memory at micro-batch {smallest}, the smallest one tried: not tried again"
         assert all(attempt["peak_memory"] < 2.4e9 for attempt in records[number]["attempts"])
     limit = "RLIMIT_DATA 2.0 GB"
     assert records[0]["attempts"][0]["contained"] == ["oom_score_adj 500", limit]

@@ -494,7 +494,7 @@ def test_g45_a_trial_that_hangs_is_ended_and_the_study_goes_on(study: Study) -> 
 
 
 def test_g40_a_trial_that_outgrows_its_memory_is_stopped_and_the_study_goes_on(study: Study) -> None:
-    """The guard stops it, it is tried again with a smaller micro-batch, and then ends as out of memory."""
+    """Its allocations fail, the step is tried with smaller micro-batches, and then it ends as out of memory."""
     hog = "import torch; (setattr(self, 'hog', torch.ones(400_000_000)) if self.calls > 5 else None)"
     with_model(study, wrapped(f"{hog}\n                    return self.net(x)"))
     study.experiment["search"]["trials"] = 1
@@ -504,6 +504,8 @@ def test_g40_a_trial_that_outgrows_its_memory_is_stopped_and_the_study_goes_on(s
     assert done.returncode == 0, done.stdout + done.stderr
     record = study.finished()[0]
     assert (record["state"], record["value"]) == ("out_of_memory", None)
-    assert [attempt["micro_batch"] for attempt in record["attempts"]] == [64, 32]
+    assert [attempt["micro_batch"] for attempt in record["attempts"]] == [64]
+    assert record["micro_batch"] == 1
     assert {attempt["class"] for attempt in record["attempts"]} == {"out_of_memory"}
-    assert "[G40]" in record["reason"]
+    assert record["reason"].startswith("StepOutOfMemory: a step does not fit even with a micro-batch of 1: ")
+    assert [flag["kind"] for flag in record["flags"] if flag["guard"] == "G40"] == ["quarantined", "halved"]

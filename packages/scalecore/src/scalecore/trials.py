@@ -143,7 +143,11 @@ class TrialRecord:
     policy: Mapping[str, Any] = field(factory=dict)
     """How the last attempt computed: `precision`, `compile`, `why` of each, `compile_seconds`."""
     throughput: float | None = None
-    memory: Mapping[str, float | None] = field(factory=dict)
+    memory: Mapping[str, Any] = field(factory=dict)
+    """`predicted` and `measured` peak and `limit` in bytes, and how it was predicted: `source`, `tensors`, `floor`."""
+    batching: Mapping[str, Any] = field(factory=dict)
+    """`micro_batch` in the end, `halvings` within a step, `invariance` of the model under them, and whether activations
+    were recomputed (`activation_checkpointing`)."""
     hardware: Mapping[str, Any] = field(factory=dict)
     attempts: Sequence[Mapping[str, Any]] = ()
     resumptions: int = 0

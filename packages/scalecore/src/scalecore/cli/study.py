@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,10 +56,10 @@ def run(
     Example: scalecore run examples/quickstart.yaml search.trials=20
     """
     found = _load(file, overrides, no_plugins=no_plugins, block=block)
-    if dry_run:
-        _show_plan(found, only=only, as_json=False)
-        return
     registry = {"no_plugins": no_plugins, "block": list(block)}
+    if dry_run:
+        _show_plan(found, only=only, as_json=False, registry=registry)
+        return
     verbosity = -1 if quiet else 1 if verbose else 0
     if not isinstance(found, tuple):
         from scalecore.cli.campaign import run_all
@@ -97,7 +98,8 @@ def plan(
     \b
     Example: scalecore plan examples/quickstart.yaml search.budget=200k
     """
-    _show_plan(_load(file, overrides, no_plugins=no_plugins, block=block), only=only, as_json=as_json)
+    found = _load(file, overrides, no_plugins=no_plugins, block=block)
+    _show_plan(found, only=only, as_json=as_json, registry={"no_plugins": no_plugins, "block": list(block)})
 
 
 @click.command()
@@ -186,7 +188,13 @@ def _refuse_only(only: tuple[str, ...]) -> None:
         raise ExperimentError("--only selects studies of a campaign, and this file has no `sweep`")
 
 
-def _show_plan(found: Campaign | tuple[LoadedExperiment, Resolved], *, only: tuple[str, ...], as_json: bool) -> None:
+def _show_plan(
+    found: Campaign | tuple[LoadedExperiment, Resolved],
+    *,
+    only: tuple[str, ...],
+    as_json: bool,
+    registry: Mapping[str, Any],
+) -> None:
     if not isinstance(found, tuple):
         from scalecore.cli.campaign import show_plan
 
@@ -204,7 +212,7 @@ def _show_plan(found: Campaign | tuple[LoadedExperiment, Resolved], *, only: tup
     state = state_of(StudyFolder(folder))
     while not os.path.isdir(folder):
         folder = folder.parent
-    built: Plan = build_plan(loaded, resolved, folder=folder)
+    built: Plan = build_plan(loaded, resolved, folder=folder, registry=registry)
     content: dict[str, Any] = preview(built, state)
     if as_json:
         click.echo(json.dumps(content, indent=2, allow_nan=False))

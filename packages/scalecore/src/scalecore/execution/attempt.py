@@ -10,14 +10,16 @@ import torch
 from attrs import evolve
 from torch import nn
 
-from scalecore.data.windows import open_windows
+from scalecore.data.windows import WindowSource, open_windows
 from scalecore.errors import RefusedError
+from scalecore.execution.allocation import measured, return_large_blocks
 from scalecore.execution.building import build_module, count_parameters
 from scalecore.execution.computing import compile_trainer, set_threads, settle
 from scalecore.execution.containment import contain
 from scalecore.execution.evaluation import evaluate
 from scalecore.execution.lifeline import AttemptMonitor
 from scalecore.training import checkpoint
+from scalecore.training.blocks import checkpoint_blocks
 from scalecore.training.contract import returns_probabilities
 from scalecore.training.evaluated import write_best
 from scalecore.training.hyperparameters import Hyperparameters
@@ -41,6 +43,8 @@ def run_attempt(spec: Mapping[str, Any], monitor: AttemptMonitor) -> dict[str, A
     contained = monitor.contained(contain(spec.get("memory_limit"), device=device))
     if spec["mode"] == "evaluate":
         return evaluate(spec, monitor, device=device)
+    if spec.get("activation_checkpointing") and device.type == "cpu":
+        return_large_blocks()
     trainer, hyperparameters = build(spec, device=device)
     setup = {
         "device": str(device),
@@ -107,6 +111,8 @@ def run_attempt(spec: Mapping[str, Any], monitor: AttemptMonitor) -> dict[str, A
         "best_weights": _relative(keeper.path(), monitor) if keeper is not None else None,
         "warnings": warnings,
         "unread": hyperparameters.unread(spec["sampled"]),
+        "memory": measured(device, micro_batch=trainer.micro_batch),
+        "batching": trainer.batching(),
     }
 
 
@@ -115,14 +121,20 @@ def _relative(path: Path | None, monitor: AttemptMonitor) -> str | None:
     return None if path is None else str(path.relative_to(monitor.folder.path.parent))
 
 
-def build(spec: Mapping[str, Any], *, device: torch.device) -> tuple[Trainer, Hyperparameters]:
-    """The trainer of a spec, at its first step. Raises as `build_module` does."""
+def build(
+    spec: Mapping[str, Any], *, device: torch.device, windows: Mapping[str, WindowSource] | None = None
+) -> tuple[Trainer, Hyperparameters]:
+    """The trainer of a spec, at its first step, on its data or other `windows`; raises as `build_module` does."""
     torch.manual_seed(spec["seed"])
     hyperparameters = Hyperparameters(spec["hyperparameters"])
     module = build_module(spec, hyperparameters)
-    windows = open_windows(Path(spec["data"]), device=str(device))
+    if spec.get("activation_checkpointing"):
+        checkpoint_blocks(module)
+    if windows is None:
+        windows = open_windows(Path(spec["data"]), device=str(device))
     trainer = Trainer(
-        module=module.to(device),
+        # Built on the CPU; fake tensors, with which memory is predicted, cannot be moved at all.
+        module=module if device.type == "cpu" else module.to(device),
         task=task_named(spec["task"], spec.get("loss")),
         plan=TrainingPlan(**spec["plan"]),
         hyperparameters=hyperparameters,

@@ -43,9 +43,13 @@ def main(path: str, *, parent: int) -> int:
 
         traceback.print_exc()
         from scalecore.training.failures import classify, reason
+        from scalecore.training.micro_batches import StepOutOfMemory
 
         release()  # telling the end needs some memory too
         result = {"state": classify(error), "reason": reason(error), "error": type(error).__name__}
+        if isinstance(error, StepOutOfMemory):
+            result["memory"] = {"micro_batch": error.batching["micro_batch"]}
+            result["batching"] = error.batching
     result |= {
         "attempt": spec["attempt"],
         "started": started_at,

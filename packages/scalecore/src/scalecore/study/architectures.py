@@ -37,6 +37,8 @@ class Grid:
 
     architectures: tuple[Architecture, ...]
     dimensions: dict[str, tuple[int, ...]]
+    depth: str | None
+    """The dimension that counts equal blocks, where the family names one."""
     legal: int
     excluded: int
     budget: int | None
@@ -103,6 +105,7 @@ def feasible_grid(
     return Grid(
         architectures=tuple(kept),
         dimensions=dimensions,
+        depth=space.depth,
         legal=len(space.architectures),
         excluded=excluded,
         budget=budget.parameters if budget else None,

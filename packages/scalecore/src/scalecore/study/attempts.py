@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import define, field, frozen
 
@@ -13,15 +13,21 @@ from scalecore.execution.folder import AttemptFolder, AttemptStatus
 from scalecore.files import read_json
 from scalecore.study.hardware import HardwareSummary
 from scalecore.study.pace import Pace
-from scalecore.study.plan import Plan
 from scalecore.study.state import AskedTrial
 from scalecore.training.failures import crash_signal
+
+if TYPE_CHECKING:
+    from scalecore.study.plan import Plan
 
 __all__ = ["AttemptEnd", "RunningTrial", "attempt_spec"]
 
 EndClass = Literal[
     "completed", "pruned", "diverged", "failed", "out_of_memory", "stopped", "hung", "killed", "crashed", "interrupted"
 ]
+
+
+OF_RESULT = ("memory", "pauses", "paused_seconds", "checkpoint_seconds")
+"""What the journal keeps of the result of every attempt, also of those that end before the trial does."""
 
 
 @frozen(kw_only=True)
@@ -48,6 +54,7 @@ class AttemptEnd:
             "last": self.last,
             "log_tail": self.log_tail,
             "contained": self.contained,
+            **{name: (self.result or {}).get(name) for name in OF_RESULT},
         }
 
 
@@ -62,6 +69,8 @@ class RunningTrial:
     micro_batch: int
     predicted_memory: int
     memory_limit: int | None = None
+    checkpointing: bool = False
+    """Whether activations are recomputed."""
     started: float = field(factory=time.monotonic)
     summary: HardwareSummary = field(factory=HardwareSummary)
     pace: Pace = field(factory=Pace)
@@ -146,6 +155,7 @@ def attempt_spec(
     registry: Mapping[str, Any],
     resume_from: Sequence[Path] = (),
     memory_limit: int | None = None,
+    checkpointing: bool = False,
 ) -> dict[str, Any]:
     """The whole content of `spec.json`: everything the attempt's process needs, by value."""
     training, objective = plan.resolved.experiment.training, plan.resolved.experiment.objective
@@ -178,6 +188,7 @@ def attempt_spec(
         "compile": training.compile,
         "flops": plan.family.flops(architecture, plan.shape),
         "memory_limit": memory_limit,
+        "activation_checkpointing": checkpointing,
         "plan": {
             "effective_batch": effective,
             "micro_batch": min(micro_batch, effective),

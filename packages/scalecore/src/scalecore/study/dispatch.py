@@ -12,6 +12,7 @@ from scalecore.execution.folder import AttemptFolder
 from scalecore.protocols import Executor
 from scalecore.readings import Demand
 from scalecore.study.attempts import RunningTrial, attempt_spec
+from scalecore.study.fitting import Fit, Way, halvings, never_fits
 from scalecore.study.quarantine import quarantined
 from scalecore.study.session import Session
 from scalecore.study.state import AskedTrial
@@ -40,6 +41,8 @@ class Dispatcher:
         self._plan = session.plan
         self._executor = executor
         self.registry = dict(registry)
+        self.tracing = False
+        """Whether the last trial was not started since its memory is still being found out: a matter of a moment."""
         self._waiting_since: dict[int, float] = {}
 
     def threads(self) -> int:
@@ -56,30 +59,80 @@ class Dispatcher:
         What does not fit now is tried with a smaller micro-batch first, then waits. Raises `DoesNotFit` when no
         micro-batch helps, when the shape is in quarantine, or when it waited too long while no other trial ran.
         """
-        first = micro_batch = self._first_micro_batch(asked)
-        waits: str | None = None
-        while True:
-            architecture = asked.proposal.architecture
-            demand = self._plan.demand(architecture, micro_batch, trial=asked.number, device=self._device())
-            admission = self._plan.monitors.admit(demand)
+        ways = self.ways(asked)
+        first, waits, refusal = ways[0].micro_batch, None, ""
+        last: Fit | None = None
+        self._plan.memory.learn(self._session.state)
+        for way in ways:
+            if way.checkpointing and waits is not None:
+                break  # what will fit as it is shall not be slowed down
+            fit = self._fit(asked, way)
+            if fit is None:
+                return None
+            if way.checkpointing and last is not None and not fit.prediction.blocks:
+                break  # nothing to recompute
+            last = fit
+            admission = self._plan.monitors.admit(fit.demand)
             if admission.action == "admit":
-                if why := quarantined(self._session.state.records, architecture.id, limit=admission.limit):
-                    raise DoesNotFit(why, demand)
-                if waits is not None:
-                    text = f"trial {asked.number} starts with a micro-batch of {micro_batch}, not {first}: {waits}"
-                    self._session.message("info", text)
-                return self._submit(asked, demand, memory_limit=admission.limit)
+                records, shape = self._session.state.records, asked.proposal.architecture.id
+                if why := quarantined(records, shape, limit=admission.limit):
+                    raise DoesNotFit(why, fit.demand)
+                self._say_way(asked, way, first=first, waits=waits, refusal=refusal)
+                return self._submit(asked, fit, memory_limit=admission.limit)
             if admission.action == "wait":
                 waits = waits or str(admission.reason)
-                if self._session.running and micro_batch * SQUEEZE <= first:
-                    self._wait(asked, waits, demand)
-                    return None
-            if micro_batch == 1:
-                if waits is not None:
-                    self._wait(asked, waits, demand)
-                    return None
-                raise DoesNotFit(f"does not fit even with a micro-batch of 1: {admission.reason}", demand)
-            micro_batch //= 2
+                if self._session.running and way.micro_batch * SQUEEZE <= first:
+                    break
+            refusal = str(admission.reason)
+        assert last is not None
+        if waits is None:
+            raise DoesNotFit(never_fits(refusal, last), last.demand)
+        self._wait(asked, waits, last.demand)
+        return None
+
+    def ways(self, asked: AskedTrial) -> list[Way]:
+        """In which ways the trial may be run from here on, in the order of preference.
+
+        An interrupted trial goes on as it was, or smaller; after it ran out of memory only smaller, and the list may be
+        empty then.
+        """
+        setting = self._plan.checkpointing
+        sizes = halvings(self._plan.first_micro_batch())
+        ways = [Way(micro_batch=size, checkpointing=setting == "on") for size in sizes]
+        if setting == "auto":
+            ways += [Way(micro_batch=size, checkpointing=True) for size in sizes]
+        if not asked.attempts:
+            return ways
+        last = asked.attempts[-1]
+        ended = last.get("ended") or {}
+        # A micro-batch that was halved within the attempt stays halved.
+        size = int((ended.get("memory") or {}).get("micro_batch") or last["micro_batch"])
+        had = Way(micro_batch=size, checkpointing=bool(last.get("activation_checkpointing")))
+        smaller = [way for way in ways if way.smaller_than(had)]
+        if ended.get("class") != "out_of_memory":
+            return [had, *smaller]
+        blocks = (last.get("memory") or {}).get("blocks")
+        return [way for way in smaller if blocks or not way.checkpointing or had.checkpointing]
+
+    def _fit(self, asked: AskedTrial, way: Way) -> Fit | None:
+        """The way with its predicted memory; None while that is being found out, without waiting for it."""
+        architecture, device = asked.proposal.architecture, self._device()
+        prediction = self._plan.memory.predict(
+            self._plan, architecture, way.micro_batch, device=device, checkpointing=way.checkpointing, wait=0.0
+        )
+        self.tracing = prediction is None
+        if prediction is None:
+            return None
+        demand = Demand(memory=prediction.bytes, micro_batch=way.micro_batch, trial=asked.number, device=device)
+        return Fit(way=way, prediction=prediction, demand=demand)
+
+    def _say_way(self, asked: AskedTrial, way: Way, *, first: int, waits: str | None, refusal: str) -> None:
+        if way.checkpointing and refusal:
+            text = f"trial {asked.number} recomputes activations in the backward pass, micro-batch {way.micro_batch}"
+            self._session.message("info", f"{text}: {refusal}")
+        elif waits is not None:
+            text = f"trial {asked.number} starts with a micro-batch of {way.micro_batch}, not {first}: {waits}"
+            self._session.message("info", text)
 
     def _wait(self, asked: AskedTrial, reason: str, demand: Demand) -> None:
         """Asked again every second, told once; only other trials of the study may be waited for without an end."""
@@ -93,21 +146,14 @@ class Dispatcher:
         elif limit is not None and now - since > limit:
             raise DoesNotFit(f"waited {now - since:.0f} s (execution.admission_wait) in vain: {reason}", demand)
 
-    def _first_micro_batch(self, asked: AskedTrial) -> int:
-        """What the last attempt had, halved after it ran out of memory; at first what the plan starts with."""
-        if not asked.attempts:
-            return self._plan.first_micro_batch()
-        last = asked.attempts[-1]
-        failed = (last.get("ended") or {}).get("class") == "out_of_memory"
-        return max(1, int(last["micro_batch"]) // (2 if failed else 1))
-
     def _device(self) -> Any:
         """Where attempts train: what the smoke step found; this process does not import torch to ask."""
         found = [result.get("device") for result in (self._session.state.smoke or {}).get("results", {}).values()]
         setting = self._plan.resolved.experiment.training.device
         return next((str(one).partition(":")[0] for one in found if one), "cpu" if setting == "auto" else setting)
 
-    def _submit(self, asked: AskedTrial, demand: Demand, *, memory_limit: int | None) -> RunningTrial:
+    def _submit(self, asked: AskedTrial, fit: Fit, *, memory_limit: int | None) -> RunningTrial:
+        demand = fit.demand
         index = len(asked.attempts)
         study = self._session.folder
         folder = AttemptFolder(study.attempt(asked.number, index))
@@ -131,6 +177,7 @@ class Dispatcher:
                 registry=self.registry,
                 resume_from=resume_from,
                 memory_limit=memory_limit,
+                checkpointing=fit.way.checkpointing,
             )
             | self._session.extra
         )
@@ -142,7 +189,9 @@ class Dispatcher:
                 "number": asked.number,
                 "index": index,
                 "micro_batch": demand.micro_batch,
+                "activation_checkpointing": fit.way.checkpointing,
                 "predicted_memory": demand.memory,
+                "memory": fit.prediction.plain(),
                 "memory_limit": memory_limit,
                 "resumes": bool(resume_from),
             },
@@ -155,4 +204,5 @@ class Dispatcher:
             micro_batch=demand.micro_batch,
             predicted_memory=demand.memory,
             memory_limit=memory_limit,
+            checkpointing=fit.way.checkpointing,
         )

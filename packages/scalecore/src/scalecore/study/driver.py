@@ -221,7 +221,7 @@ class Driver:
                     return
                 self.waiting.append(asked)
             if not self._start(self.waiting[0]):
-                self._admission_due = time.monotonic() + SLOW_TICK
+                self._admission_due = time.monotonic() + (TICK if self.dispatcher.tracing else SLOW_TICK)
                 return
 
     def _start(self, asked: AskedTrial) -> bool:
@@ -362,8 +362,8 @@ class Driver:
             again = "it was stopped from outside; it goes on from its checkpoint"
         elif end.kind in ("killed", "crashed") and (self.end is not None or crashes <= retry.crash):
             again = f"{end.reason}; it goes on from its last checkpoint"
-        elif end.kind == "out_of_memory" and running.micro_batch > 1 and memory <= retry.out_of_memory:
-            again = f"{end.reason}; tried again with a micro-batch of {running.micro_batch // 2}"
+        elif end.kind == "out_of_memory" and (ways := self.dispatcher.ways(asked)) and memory <= retry.out_of_memory:
+            again = f"{end.reason}; tried again with {ways[0].text}"
         else:
             found = (end.result or {}).get("predictions")
             kept = keep_predictions(self.session.folder, running.folder, number=asked.number, found=found)

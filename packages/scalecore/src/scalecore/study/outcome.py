@@ -45,7 +45,7 @@ def build_record(
     seconds = sum(float((a.get("ended") or {}).get("seconds") or 0.0) for a in asked.attempts)
     train_seconds = result.get("train_seconds") or 0.0
     windows = result.get("windows") or 0
-    micro = running.micro_batch
+    micro = _micro_batch(running, result)
     return TrialRecord(
         number=asked.number,
         hash=asked.hash,
@@ -70,19 +70,29 @@ def build_record(
         policy=result.get("policy") or {},
         timings={
             "train_seconds": train_seconds,
-            "paused_seconds": result.get("paused_seconds") or 0.0,
-            "checkpoint_seconds": result.get("checkpoint_seconds") or 0.0,
+            "paused_seconds": _over_attempts(asked, "paused_seconds"),
+            "checkpoint_seconds": _over_attempts(asked, "checkpoint_seconds"),
         },
         throughput=windows * result["epochs_ended"] / train_seconds if train_seconds and windows else None,
         memory={
+            **_prediction(asked),
             "predicted": running.predicted_memory,
-            "measured": result.get("peak_memory") or end.peak_memory,
+            "measured": (result.get("memory") or {}).get("peak") or result.get("peak_memory") or end.peak_memory,
             "limit": running.memory_limit,
         },
-        hardware=running.summary.plain() | {"pauses": {"count": result.get("pauses") or 0}},
+        batching={
+            **(result.get("batching") or {}),
+            "activation_checkpointing": running.checkpointing,
+        },
+        hardware=running.summary.plain() | {"pauses": {"count": int(_over_attempts(asked, "pauses"))}},
         attempts=[_attempt_summary(a) for a in asked.attempts],
         resumptions=sum(1 for a in asked.attempts if a.get("resumes")),
-        flags=[*plan.data.flags, *_flags(plan, result, running, earlier), *_quarantine(state, running)],
+        flags=[
+            *plan.data.flags,
+            *_flags(plan, result, running, earlier),
+            *_quarantine(state, micro),
+            *_halved(result),
+        ],
         versions={
             **plan.companions,
             **plan.versions,
@@ -90,6 +100,17 @@ def build_record(
             **({"weights": result["weights"]} if "weights" in result else {}),
         },
     )
+
+
+def _prediction(asked: AskedTrial) -> dict[str, Any]:
+    """How the last attempt's memory was predicted (see `scalecore.study.memory.Prediction`)."""
+    memory = dict((asked.attempts[-1].get("memory") or {}) if asked.attempts else {})
+    return {name: value for name, value in memory.items() if name != "predicted"}
+
+
+def _over_attempts(asked: AskedTrial, name: str) -> float:
+    """The sum over all attempts that told it; one that was killed could not tell it any more."""
+    return float(sum((attempt.get("ended") or {}).get(name) or 0.0 for attempt in asked.attempts))
 
 
 def unstarted_record(plan: Plan, asked: AskedTrial, *, state: TrialState, reason: str, predicted: int) -> TrialRecord:
@@ -135,13 +156,33 @@ def _flags(
     return flags
 
 
-def _quarantine(state: TrialState, running: RunningTrial) -> list[dict[str, str]]:
+def _micro_batch(running: RunningTrial, result: Mapping[str, Any]) -> int:
+    """The micro-batch in the end: it may have been halved within a step."""
+    return int((result.get("batching") or {}).get("micro_batch") or running.micro_batch)
+
+
+def _halved(result: Mapping[str, Any]) -> list[dict[str, str]]:
+    """A flag where memory ran out within steps: what the smaller micro-batch means for the result."""
+    batching = result.get("batching") or {}
+    halvings, kind = batching.get("halvings") or [], batching.get("invariance")
+    if not halvings:
+        return []
+    meaning = {
+        "exact": "the sums are the same up to rounding",
+        "stochastic": "the model draws other random numbers than it would have, of the same distribution",
+        "not_invariant": "model or loss depend on the micro-batch: this is not the trial that was planned",
+    }.get(str(kind), "what that means for this model is not known")
+    first = halvings[0]
+    where = f"epoch {first['epoch']}, step {first['step']}"
+    text = f"out of memory in {where}: micro-batch {first['from']} -> {halvings[-1]['to']}; {meaning}"
+    return [{"guard": "G40", "kind": "halved", "text": text}]
+
+
+def _quarantine(state: TrialState, micro_batch: int) -> list[dict[str, str]]:
     """The flag of a shape that ran out of memory for the last time."""
     if state is not TrialState.OUT_OF_MEMORY:
         return []
-    return [
-        quarantine_flag(f"out of memory at micro-batch {running.micro_batch}, the smallest one tried: not tried again")
-    ]
+    return [quarantine_flag(f"out of memory at micro-batch {micro_batch}, the smallest one tried: not tried again")]
 
 
 def _data_summary(plan: Plan) -> dict[str, Any]:
@@ -154,7 +195,7 @@ def _data_summary(plan: Plan) -> dict[str, Any]:
 
 def _attempt_summary(attempt: Mapping[str, Any]) -> dict[str, Any]:
     ended = attempt.get("ended") or {}
-    kept = ("class", "reason", "exit_code", "peak_memory", "last", "log_tail", "contained", "seconds")
+    kept = ("class", "reason", "exit_code", "peak_memory", "last", "log_tail", "contained", "seconds", "memory")
     return {
         "index": attempt["index"],
         "micro_batch": attempt["micro_batch"],

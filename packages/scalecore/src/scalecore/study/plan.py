@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from attrs import evolve, frozen
 
@@ -24,13 +24,16 @@ from scalecore.space import Architecture, DataShape, Hyperparameter, Value
 from scalecore.study.architectures import Grid, Infeasible, feasible_grid
 from scalecore.study.components import create, of_plugin
 from scalecore.study.hardware import Monitors
+from scalecore.study.memory import MemoryModel, Prediction
 from scalecore.study.preflight import device_finding, folder_findings, machine_findings, room_finding
 from scalecore.study.record import proposal_plain
 from scalecore.study.versions import code_versions, source_hash
 from scalecore.training.hyperparameters import declared
-from scalecore.training.memory import predicted_bytes
+from scalecore.training.memory import Device
 
 __all__ = ["Plan", "build_plan", "check_hyperparameters"]
+
+MEMORY_FILE = "memory.json"
 
 
 @frozen(kw_only=True)
@@ -52,6 +55,7 @@ class Plan:
     """Versions of executor, loggers and monitors."""
     findings: Sequence[Finding]
     monitors: Monitors
+    memory: MemoryModel
 
     @property
     def loss(self) -> dict[str, Any]:
@@ -84,14 +88,38 @@ class Plan:
         micro_batch: int,
         *,
         trial: int | None = None,
-        device: Literal["cpu", "cuda", "mps"] = "cpu",
     ) -> Demand:
-        """Predicted memory of a trial of this shape."""
-        saved = self.family.saved_activations(architecture.values, self.shape)
-        memory = predicted_bytes(
-            num_parameters=architecture.num_parameters, saved_activations=saved, micro_batch=micro_batch
+        """Predicted memory of a trial of this shape, with activations recomputed only where the file says so."""
+        found = self.predict(architecture, micro_batch, checkpointing=self.checkpointing == "on")
+        return Demand(memory=found.bytes, micro_batch=micro_batch, trial=trial, device=self.likely_device())
+
+    def least_demand(self, architecture: Architecture) -> tuple[Demand, bool]:
+        """The least memory with which this shape can be trained, and whether activations are recomputed for it."""
+        kept = self.demand(architecture, 1)
+        if self.checkpointing != "auto":
+            return kept, self.checkpointing == "on"
+        recomputed = self.predict(architecture, 1, checkpointing=True)
+        if not recomputed.blocks or recomputed.bytes >= kept.memory:
+            return kept, False
+        return evolve(kept, memory=recomputed.bytes), True
+
+    def predict(self, architecture: Architecture, micro_batch: int, *, checkpointing: bool) -> Prediction:
+        """Predicted memory of one way to train this shape, waited for."""
+        found = self.memory.predict(
+            self, architecture, micro_batch, device=self.likely_device(), checkpointing=checkpointing
         )
-        return Demand(memory=memory, micro_batch=micro_batch, trial=trial, device=device)
+        assert found is not None  # when its patience is over, the memory model has the closed form
+        return found
+
+    @property
+    def checkpointing(self) -> str:
+        """`auto`, `on` or `off`."""
+        return self.resolved.experiment.training.activation_checkpointing
+
+    def likely_device(self) -> Device:
+        """The device that the file asks for; the CPU for `auto`, since only an attempt can look for a GPU."""
+        setting = self.resolved.experiment.training.device
+        return "cpu" if setting == "auto" else setting
 
     def first_micro_batch(self) -> int:
         """What an attempt starts with: the setting, or the largest power of two within the effective batch."""
@@ -118,7 +146,8 @@ class Plan:
                     "micro_batch": micro_batch,
                     "smallest": self.demand(smallest, micro_batch).memory,
                     "largest": self.demand(largest, micro_batch).memory,
-                    "floor_of_largest": self.demand(largest, 1).memory,
+                    "floor_of_largest": self.least_demand(largest)[0].memory,
+                    "source": self.predict(largest, micro_batch, checkpointing=self.checkpointing == "on").source,
                 },
                 "findings": [
                     {"level": f.level, "subject": f.subject, "message": f.message, "remedy": f.remedy}
@@ -133,18 +162,26 @@ class Plan:
         """The grid with the predicted memory of each shape."""
         grid = self.grid.plain()
         for one, content in zip(self.grid.architectures, grid["architectures"], strict=True):
-            content["memory"] = self.demand(one, micro_batch).memory
+            content["memory"] = self.memory.rough(self, one, micro_batch)
         return grid
 
 
-def build_plan(loaded: LoadedExperiment, resolved: Resolved, *, folder: Path) -> Plan:
-    """Read the data, enumerate the shapes, ask the monitors about `folder`. Writes nothing."""
+def build_plan(
+    loaded: LoadedExperiment, resolved: Resolved, *, folder: Path, registry: Mapping[str, Any] | None = None
+) -> Plan:
+    """Read the data, enumerate the shapes, ask the monitors about `folder`. Writes nothing.
+
+    `registry` are the arguments with which other processes build their registry; without them, memory is predicted by
+    the families' closed forms.
+    """
     experiment = resolved.experiment
     family: ModelFamily = create("model", resolved.model)
     with of_plugin("model", resolved.model, "cannot tell its hyper-parameters"):
         parameters = declared(family.hyperparameters())
     check_hyperparameters(loaded, resolved, parameters)
 
+    memory = MemoryModel(registry=registry, path=folder / MEMORY_FILE)
+    memory.start()
     panel = _read_panel(resolved)
     data = describe(panel, **_limits(resolved))
     shape = _head(loaded, resolved, data)
@@ -186,8 +223,9 @@ def build_plan(loaded: LoadedExperiment, resolved: Resolved, *, folder: Path) ->
         companions=companions,
         findings=(),
         monitors=monitors,
+        memory=memory,
     )
-    largest = plan.demand(grid.architectures[-1], 1)
+    largest, _ = plan.least_demand(grid.architectures[-1])
     return _with_findings(plan, [*_of_machine(plan, folder), *monitors.preflight(largest)])
 
 

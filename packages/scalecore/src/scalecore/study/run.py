@@ -74,13 +74,14 @@ def run_study(
     try:
         state = replay(read_journal(folder.journal)) if folder.journal.exists() else StudyState()
         continuation = refuse_another_experiment(folder, state, to_plain(resolved), grid=grid_options(resolved))
-        plan = build_plan(loaded, resolved, folder=folder.path)
+        plan = build_plan(loaded, resolved, folder=folder.path, registry=registry)
         refuse_changed_data(folder, state, plan)
         refuse_changed_code(folder, state, plan, allow_changed_code=allow_changed_code)
         refuse_findings(plan.findings)
         # Nothing was written so far: what is refused leaves no trace.
         journal = Journal(folder.journal)
         plan.write_data(folder.data)
+        plan.memory.keep()
         with StopRequests(folder) as requests:
             end_orphans(folder, state)
             write_text(folder.source, yaml.safe_dump(plan.experiment, sort_keys=False, allow_unicode=True))

@@ -49,22 +49,28 @@ class SmokeTest:
             del shapes["largest"]
         results: dict[str, Any] = {}
         for label, architecture in shapes.items():
+            checkpointing = self.plan.checkpointing == "on"
             admission = self.plan.monitors.admit(self.plan.demand(architecture, 1))
+            if admission.action == "refuse" and not checkpointing:
+                least, checkpointing = self.plan.least_demand(architecture)
+                admission = self.plan.monitors.admit(least)
             if admission.action == "refuse":
                 results[label] = {"architecture": architecture.id, "left_out": admission.reason}
                 continue
-            result = self._step(architecture, label, memory_limit=admission.limit)
+            result = self._step(architecture, label, memory_limit=admission.limit, checkpointing=checkpointing)
             if result is None:
                 return None
             results[label] = {"architecture": architecture.id, **result}
         return results
 
-    def _step(self, architecture: Architecture, label: str, *, memory_limit: int | None) -> dict[str, Any] | None:
+    def _step(
+        self, architecture: Architecture, label: str, *, memory_limit: int | None, checkpointing: bool
+    ) -> dict[str, Any] | None:
         """One step, tried again when its process is killed from outside."""
         retries = self.plan.resolved.experiment.execution.retry.crash
         for again in range(retries + 1):
             folder = AttemptFolder(self.folder.smoke(f"{label}_{again}" if again else label))
-            status = self._attempt(architecture, folder, memory_limit=memory_limit)
+            status = self._attempt(architecture, folder, memory_limit=memory_limit, checkpointing=checkpointing)
             if self.requests.asked:
                 return None
             result = folder.read_result(folder.path.name)
@@ -77,7 +83,9 @@ class SmokeTest:
             f"{folder.log_tail()}"
         )
 
-    def _attempt(self, architecture: Architecture, folder: AttemptFolder, *, memory_limit: int | None) -> AttemptStatus:
+    def _attempt(
+        self, architecture: Architecture, folder: AttemptFolder, *, memory_limit: int | None, checkpointing: bool
+    ) -> AttemptStatus:
         if folder.path.exists():
             shutil.rmtree(folder.path)
         space = self.plan.resolved.experiment.search.space
@@ -95,6 +103,7 @@ class SmokeTest:
                 data=self.folder.data,
                 threads=self.threads,
                 memory_limit=memory_limit,
+                checkpointing=checkpointing,
                 registry=self.registry,
             )
         )

@@ -16,7 +16,16 @@ from attrs import asdict, define, field, frozen
 from torch import Tensor, nn
 
 from scalecore.data.windows import WindowSource
+from scalecore.training.failures import is_out_of_memory
 from scalecore.training.hyperparameters import Hyperparameters
+from scalecore.training.micro_batches import (
+    Invariance,
+    StepOutOfMemory,
+    invariance,
+    random_state,
+    restore_random_state,
+    step_state,
+)
 from scalecore.training.optimizer import build_optimizer, learning_rate_at
 from scalecore.training.policies import Policy
 from scalecore.training.tasks import Task
@@ -82,6 +91,8 @@ class _Progress:
     reference: float | None = None
     """What the next epoch must beat by `min_delta` to count as an improvement."""
     first_loss: float | None = None
+    halvings: list[dict[str, Any]] = field(factory=list)
+    """Where memory ran out within a step, and the micro-batch was halved."""
     best: dict[str, Any] | None = None
     curve: list[dict[str, Any]] = field(factory=list)
 
@@ -118,6 +129,9 @@ class Trainer:
         self.progress = _Progress()
         self.policy = Policy(why={})
         self.best_logits_NC: Tensor | None = None
+        self.micro_batch = plan.micro_batch
+        self.invariance: Invariance | None = None
+        """What splitting a batch means for this model; None before the first step."""
         self._order: tuple[int, Tensor] | None = None
         # Sums stay on the device, so that no step waits for it; MPS has no double precision.
         self._real = torch.float32 if self.device.type == "mps" else torch.float64
@@ -170,13 +184,7 @@ class Trainer:
             group["lr"] = rate
         self.module.train()
         self.optimizer.zero_grad(set_to_none=True)
-        for micro_M in torch.split(indices_B, self.plan.micro_batch):
-            x_MTF, y_M = self.train.batch(micro_M, out=self._windows_MTF)
-            loss = self.task.training.total(self.logits(x_MTF), y_M)
-            # Divided by the windows of the whole step: a short last micro-batch, or a short last step, weighs what it
-            # holds.
-            torch.autograd.backward(loss / len(indices_B))
-            self._loss_sum += loss.detach()
+        self._accumulate(indices_B)
         limit = self.plan.gradient_clip
         norm = nn.utils.clip_grad_norm_(self.module.parameters(), math.inf if limit is None else limit)
         self._norm_sum += norm
@@ -195,6 +203,55 @@ class Trainer:
             logits_MC: Tensor = self.module(x_MTF)
         return logits_MC.float()
 
+    def _accumulate(self, indices_B: Tensor) -> None:
+        """Add up the gradients of a step; when memory runs out, again with half the micro-batch, as often as it takes.
+
+        Raises `StepOutOfMemory` where a single window is too much.
+        """
+        while True:
+            undo = step_state(self.module, self._loss_sum, self.device)
+            drew = torch.get_rng_state() if self.invariance is None else None
+            try:
+                for micro_M in torch.split(indices_B, self.micro_batch):
+                    x_MTF, y_M = self.train.batch(micro_M, out=self._windows_MTF)
+                    loss = self.task.training.total(self.logits(x_MTF), y_M)
+                    # Divided by the windows of the whole step: a short last micro-batch, or a short last step, weighs
+                    # what it holds.
+                    torch.autograd.backward(loss / len(indices_B))
+                    self._loss_sum += loss.detach()
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                reason = " ".join(str(error).split())[:200]
+            else:
+                if drew is not None:
+                    sums = self.task.training.over_windows  # else the loss compares the windows of a micro-batch
+                    found = invariance(self.module, drew=not torch.equal(drew, torch.get_rng_state()))
+                    self.invariance = found if sums else "not_invariant"
+                return
+            # Not within `except`: the traceback of the error holds on to the activations of the failed pass.
+            undo()
+            self._halve(reason, largest=len(indices_B))
+
+    def _halve(self, reason: str, *, largest: int) -> None:
+        """Go on with half the micro-batch, or with half of what the step has where that is less."""
+        had = min(self.micro_batch, largest)
+        if had == 1:
+            message = f"a step does not fit even with a micro-batch of 1: {reason}"
+            raise StepOutOfMemory(message, batching=self.batching())
+        self.micro_batch = had // 2
+        state = self.progress
+        halving = {"epoch": state.epoch, "step": state.step, "from": had, "to": self.micro_batch, "reason": reason}
+        state.halvings.append(halving)
+
+    def batching(self) -> dict[str, Any]:
+        """For the record: the micro-batch in the end, how it came to be halved, and what that means for this model."""
+        return {
+            "micro_batch": self.micro_batch,
+            "halvings": self.progress.halvings,
+            "invariance": self.invariance,
+        }
+
     @torch.inference_mode()
     def evaluate(self, source: WindowSource, *, limit: int | None = None) -> tuple[float, dict[str, Any], Tensor]:
         """Mean loss, metrics and logits[windows, outputs] of a split, or of its first `limit` windows.
@@ -204,9 +261,7 @@ class Trainer:
         self.module.eval()
         count = len(source) if limit is None else min(limit, len(source))
         logits, labels = [], []
-        for indices_B in torch.split(
-            torch.arange(count, device=self.device), max(EVALUATION_BATCH, self.plan.micro_batch)
-        ):
+        for indices_B in torch.split(torch.arange(count, device=self.device), max(EVALUATION_BATCH, self.micro_batch)):
             x_BTF, y_B = source.batch(indices_B)
             logits.append(self.module(x_BTF).float().cpu())
             labels.append(y_B.cpu())
@@ -316,11 +371,7 @@ class Trainer:
         return {
             "module": self.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "rng": {
-                "cpu": torch.get_rng_state(),
-                "cuda": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
-                "mps": torch.mps.get_rng_state() if self.device.type == "mps" else None,
-            },
+            "rng": random_state(self.device),
             "progress": asdict(state),
             "policy": self.policy.plain(),
             "last": self.last,
@@ -332,13 +383,11 @@ class Trainer:
         self.module.load_state_dict(state["module"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.progress = _Progress(**state["progress"])
+        # What ran out of memory before would again.
+        self.micro_batch = min([self.micro_batch, *(one["to"] for one in self.progress.halvings)])
         self._loss_sum.fill_(self.progress.loss_sum)
         self._norm_sum.fill_(self.progress.norm_sum)
         self._clipped.fill_(self.progress.clipped)
         self.last = state["last"]
         self.best_logits_NC = state["best_logits"]
-        torch.set_rng_state(state["rng"]["cpu"])
-        if self.device.type == "cuda":
-            torch.cuda.set_rng_state_all(state["rng"]["cuda"])
-        if self.device.type == "mps":
-            torch.mps.set_rng_state(state["rng"]["mps"])
+        restore_random_state(state["rng"], self.device)

@@ -1,0 +1,116 @@
+"""A process that finds out how much memory shapes need: torch is imported here, so that the driver need not.
+
+Started as `python -m scalecore.execution.tracer`. It reads a JSON line per question and answers with one, in the order
+of the questions. It ends when its input ends, which it does when the driver ends, or when nothing was asked for some
+minutes. In: `{"key": ..., "specs": [...], "depths": [2, 4], "depth": 48}`, specs like those of attempts, of one shape
+at each of `depths`, or of the one shape itself where `depths` is empty. Out: `{"key": ..., "tensors": bytes,
+"blocks": count}`, or `{"key": ..., "error": text}`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import select
+from collections.abc import Mapping
+from typing import Any
+
+import psutil
+
+from scalecore.execution.containment import prefer_as_victim
+
+__all__ = ["answer"]
+
+IDLE_SECONDS = 300.0
+ROOM = 1 << 30
+"""Bytes that the process may take on top of what it has when torch is imported; tracing itself takes some megabytes."""
+
+
+def answer(question: Mapping[str, Any]) -> dict[str, Any]:
+    """Bytes of the tensors of one step of the spec's trainer, and how many repeated blocks its module names."""
+    from scalecore.training.memory_trace import extrapolated
+
+    try:
+        traced = [_trace(spec) for spec in question["specs"]]
+        trace, blocks = traced[-1]
+        tensors = trace.peak
+        if question["depths"]:
+            low, high = question["depths"]
+            tensors = extrapolated(traced[0][0], trace, depths=(low, high), depth=question["depth"])
+    except Exception as error:
+        # Whatever a family does that fake tensors cannot follow: the closed form is used then, and the record says why.
+        return {"key": question["key"], "error": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
+    return {"key": question["key"], "tensors": tensors, "blocks": blocks}
+
+
+def _trace(spec: Mapping[str, Any]) -> tuple[Any, int]:
+    import torch
+
+    from scalecore.execution.attempt import build
+    from scalecore.training.blocks import repeated_blocks
+    from scalecore.training.memory_trace import FakeWindows, trace_step
+    from scalecore.training.policies import Policy
+    from scalecore.training.trainer import Trainer
+
+    # Fake tensors need no device; shapes and dtypes are those of the CPU's path, and the correction is the device's.
+    device = torch.device("cpu")
+    plan, shape = spec["plan"], spec["shape"]
+    sizes = {"context": shape["context"], "features": shape["features"], "device": device}
+    blocks = 0
+
+    def make() -> Trainer:
+        nonlocal blocks
+        windows: Any = FakeWindows(windows=4 * plan["effective_batch"], **sizes)
+        trainer, _ = build(spec, device=device, windows={"train": windows, "val": windows})
+        trainer.policy = Policy(precision=spec["precision"], why={})
+        blocks = len(repeated_blocks(trainer.module))
+        return trainer
+
+    return trace_step(make, evaluate=spec["evaluate"]), blocks
+
+
+def _serve() -> None:
+    answers = os.dup(1)
+    os.dup2(2, 1)  # what a model family prints is no answer
+    _warm_up()
+    _contain()
+    pending = b""
+    while select.select([0], [], [], IDLE_SECONDS)[0]:
+        data = os.read(0, 1 << 20)
+        if not data:
+            return
+        *lines, pending = (pending + data).split(b"\n")
+        for line in lines:
+            os.write(answers, json.dumps(answer(json.loads(line))).encode() + b"\n")
+
+
+def _contain() -> None:
+    """Whatever a family's `build` or module does beside torch's operations is real: it may not take the machine.
+
+    Address space, unlike data, counts shared memory too.
+    """
+    prefer_as_victim()
+    used = psutil.Process().memory_info().vms
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    allowed = used + ROOM
+    resource.setrlimit(resource.RLIMIT_AS, (allowed if hard == resource.RLIM_INFINITY else min(allowed, hard), hard))
+
+
+def _warm_up() -> None:
+    """Import what the first question will need, while the driver is still reading its data."""
+    import torch
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    import scalecore.execution.attempt  # noqa: F401
+
+    torch.set_num_threads(1)
+    with FakeTensorMode():
+        linear = torch.nn.Linear(2, 2)
+        torch.autograd.backward(linear(torch.zeros(1, 2)).sum())
+        torch.optim.AdamW(linear.parameters(), fused=True).step()
+
+
+if __name__ == "__main__":
+    _serve()
+    os._exit(0)

@@ -1,0 +1,256 @@
+"""What trials will need: traced by the tracer or in closed form, corrected by what the study's attempts measured."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from attrs import field, frozen
+
+from scalecore.execution.tracing import TraceClient
+from scalecore.files import read_json, write_json
+from scalecore.space import Architecture, middle
+from scalecore.study.attempts import attempt_spec
+from scalecore.study.identity import content_hash
+from scalecore.study.state import StudyState
+from scalecore.training.memory import Allocator, Correction, Device, Observation, closed_form, floor_bytes, prior
+
+if TYPE_CHECKING:
+    from scalecore.study.plan import Plan
+
+__all__ = ["MemoryModel", "Prediction"]
+
+SHALLOW = (2, 4)
+"""Depths that are traced for any deeper model; see `scalecore.training.memory_trace`."""
+PATIENCE = 60.0
+"""Seconds that a question may take, on a loaded machine too, before the closed form has to do."""
+EVALUATION_BATCH = 512
+Source = Literal["traced", "closed form"]
+
+
+@frozen(kw_only=True)
+class Prediction:
+    """The predicted peak of an attempt's process in bytes, and how it came about."""
+
+    bytes: int
+    tensors: int
+    """The part that is tensors, before the correction."""
+    floor: int
+    """The part of it that no micro-batch removes: weights, gradients, moments of the optimizer."""
+    source: Source
+    correction: Correction = field(repr=False)
+    group: str
+    """Attempts with the same text share a correction: device, precision, compilation, allocator, source."""
+    blocks: int | None = None
+    """Repeated blocks that the module names; None where it is not known."""
+    note: str | None = None
+    """Why it was not traced."""
+
+    def plain(self) -> dict[str, Any]:
+        """For the journal."""
+        return {
+            "predicted": self.bytes,
+            "tensors": self.tensors,
+            "floor": self.floor,
+            "source": self.source,
+            "group": self.group,
+            "constant": round(self.correction.constant),
+            "factor": self.correction.factor,
+            "factor_above": self.correction.factor_above,
+            "observations": self.correction.observations,
+            "blocks": self.blocks,
+            **({"note": self.note} if self.note else {}),
+        }
+
+
+class MemoryModel:
+    """Predictions for one study. Answers of the tracer are kept, in the study's folder too once there is one."""
+
+    def __init__(self, *, registry: Mapping[str, Any] | None, path: Path | None = None) -> None:
+        """`registry` are the arguments with which the tracer builds its registry; None for closed forms only.
+
+        Answers that are in the file `path` are read; nothing is written before `keep` was called.
+        """
+        self._registry = registry
+        self._client = TraceClient()
+        self._path = path
+        self._keeps = False
+        self._answers: dict[str, dict[str, Any]] = dict((read_json(path) if path else None) or {})
+        self._sent: dict[str, float] = {}
+        self._untraceable: dict[str, str] = {}
+        """By architecture: why it is not asked for again. What hung or crashed once costs no second wait."""
+        self._observed: dict[str, list[Observation]] = {}
+
+    def start(self) -> None:
+        """Let the tracer warm up, unless answers are at hand already."""
+        if self._registry is not None and not self._answers:
+            self._client.start()
+
+    def keep(self) -> None:
+        """From now on keep the answers in the file."""
+        self._keeps = True
+        self._write()
+
+    def learn(self, state: StudyState) -> None:
+        """Take the measured peaks of all attempts that ended by themselves."""
+        observed: dict[str, list[Observation]] = {}
+        for trial in state.trials.values():
+            for attempt in trial.attempts:
+                memory, ended = attempt.get("memory"), attempt.get("ended") or {}
+                peak = (ended.get("memory") or {}).get("peak")
+                halved = (ended.get("memory") or {}).get("micro_batch") != attempt["micro_batch"]
+                if memory and peak and not halved and ended.get("class") in ("completed", "pruned"):
+                    one = Observation(tensors=memory["tensors"], peak=peak)
+                    observed.setdefault(memory["group"], []).append(one)
+        self._observed = observed
+
+    def predict(
+        self,
+        plan: Plan,
+        architecture: Architecture,
+        micro_batch: int,
+        *,
+        device: Device,
+        checkpointing: bool = False,
+        wait: float = PATIENCE,
+    ) -> Prediction | None:
+        """The prediction, after at most `wait` seconds; None while the tracer has not answered.
+
+        After `PATIENCE` the closed form is used.
+        """
+        answer = self._answer(plan, architecture, micro_batch, device=device, checkpointing=checkpointing, wait=wait)
+        if answer is None:
+            return None
+        allocator: Allocator = "returning" if checkpointing and device == "cpu" else "default"
+        traced = "tensors" in answer
+        tensors = answer["tensors"] if traced else self._closed_form(plan, architecture, micro_batch)
+        source: Source = "traced" if traced else "closed form"
+        compiled = plan.resolved.experiment.training.compile
+        group = ", ".join((device, _precision(plan, device), f"compile {compiled}", allocator, source))
+        correction = prior(device, allocator, traced=traced).fitted(self._observed.get(group, ()))
+        return Prediction(
+            bytes=correction.apply(tensors),
+            tensors=tensors,
+            floor=floor_bytes(architecture.num_parameters),
+            source=source,
+            correction=correction,
+            group=group,
+            blocks=answer.get("blocks"),
+            note=answer.get("error"),
+        )
+
+    def rough(self, plan: Plan, architecture: Architecture, micro_batch: int) -> int:
+        """The closed form's prediction in bytes, at once: for tables of many shapes."""
+        correction = prior("cpu", "default", traced=False)
+        return correction.apply(self._closed_form(plan, architecture, micro_batch))
+
+    def _closed_form(self, plan: Plan, architecture: Architecture, micro_batch: int) -> int:
+        return closed_form(
+            num_parameters=architecture.num_parameters,
+            saved_activations=plan.family.saved_activations(architecture.values, plan.shape),
+            micro_batch=micro_batch,
+        )
+
+    def _answer(
+        self,
+        plan: Plan,
+        architecture: Architecture,
+        micro_batch: int,
+        *,
+        device: Device,
+        checkpointing: bool,
+        wait: float,
+    ) -> dict[str, Any] | None:
+        if self._registry is None:
+            return {"error": "not asked for"}
+        question = _question(
+            plan, architecture, micro_batch, device=device, checkpointing=checkpointing, registry=self._registry
+        )
+        key = question["key"]
+        if key in self._answers:
+            return self._answers[key]
+        if architecture.id in self._untraceable:
+            return {"error": self._untraceable[architecture.id]}
+        self._client.ask(question)
+        now = time.monotonic()
+        since = self._sent.setdefault(key, now)
+        deadline = now + wait
+        while key not in self._answers:
+            left = min(deadline, since + PATIENCE) - time.monotonic()
+            found = self._client.answers(wait=max(0.0, left))
+            if not found and time.monotonic() - since >= PATIENCE:
+                found = self._client.give_up(f"tracing took longer than {PATIENCE:.0f} s")
+            for one in found:
+                self._answers[one.pop("key")] = one
+            if found:
+                self._write()
+            elif time.monotonic() >= deadline:
+                return None
+        answer = self._answers[key]
+        if "error" in answer:
+            self._untraceable[architecture.id] = answer["error"]
+        return answer
+
+    def _write(self) -> None:
+        if self._keeps and self._path is not None:
+            # What was found anew costs a second: not worth waiting for the disk.
+            write_json(self._path, self._answers, durable=False)
+
+
+def _precision(plan: Plan, device: Device) -> str:
+    """The precision that `auto` will come to: bfloat16 on a GPU alone (see `scalecore.training.policies`)."""
+    setting = plan.resolved.experiment.training.precision
+    return setting if setting != "auto" else "bf16" if device == "cuda" else "fp32"
+
+
+def _question(
+    plan: Plan,
+    architecture: Architecture,
+    micro_batch: int,
+    *,
+    device: Device,
+    checkpointing: bool,
+    registry: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What the tracer is asked: the spec of an attempt at two small depths, or of the shape itself.
+
+    Hyper-parameters are the middle ones of the study: whether there is dropout counts, and not how much.
+    """
+    shapes = [dict(architecture.values)]
+    depth = plan.grid.depth
+    extrapolates = depth is not None and architecture.values[depth] > SHALLOW[-1]
+    if depth is not None and extrapolates:
+        shapes = [{**architecture.values, depth: small} for small in SHALLOW]
+    accumulates = micro_batch < plan.resolved.experiment.training.effective_batch
+    space = plan.resolved.experiment.search.space
+    specs = []
+    for values in shapes:
+        spec = attempt_spec(
+            plan,
+            mode="train",
+            attempt="",
+            number=None,
+            architecture=values,
+            num_parameters=plan.family.num_parameters(values, plan.shape),
+            hyperparameters={**plan.fixed, **{name: middle(one) for name, one in space.items()}},
+            seed=0,
+            micro_batch=micro_batch,
+            data=Path(),
+            threads=1,
+            registry=registry,
+            checkpointing=checkpointing,
+        )
+        # Two micro-batches stand for any number: from the second on, gradients are there while the next ones come.
+        batches = {"micro_batch": micro_batch, "effective_batch": micro_batch * (2 if accumulates else 1)}
+        windows = int(plan.data.parts["val"]["windows"])
+        evaluate = min(windows, max(EVALUATION_BATCH, micro_batch))
+        computed = {"plan": {**spec["plan"], **batches}, "precision": _precision(plan, device), "evaluate": evaluate}
+        specs.append({**spec, **computed})
+    content = {
+        "specs": specs,
+        "depths": list(SHALLOW) if extrapolates else [],
+        "depth": architecture.values[depth] if depth is not None else None,
+    }
+    return {**content, "key": content_hash([content, device, dict(plan.versions)])}

@@ -1,0 +1,86 @@
+"""When memory runs out within a step: half the micro-batch, and the step again as if it had not been tried."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Invariance", "StepOutOfMemory", "invariance", "random_state", "restore_random_state", "step_state"]
+
+Invariance = Literal["exact", "stochastic", "not_invariant"]
+"""What it means to split a batch into smaller micro-batches. `exact`: the same sums, up to rounding. `stochastic`:
+the model draws random numbers (dropout), other ones for another split, of the same distribution. `not_invariant`:
+statistics over the micro-batch are part of the function (batch normalisation): another split is another model."""
+
+
+class StepOutOfMemory(MemoryError):
+    """Memory ran out where no smaller micro-batch helps; `batching` tells what was tried, as the record has it."""
+
+    def __init__(self, message: str, *, batching: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.batching = batching
+
+
+def invariance(module: nn.Module, *, drew: bool) -> Invariance:
+    """What the module declares as `micro_batch_invariance`; else found from its parts and whether a training pass drew.
+
+    Raises `ValueError` for a declaration that is none of the three.
+    """
+    declared = getattr(module, "micro_batch_invariance", None)
+    if declared is not None:
+        if declared not in get_args(Invariance):
+            raise ValueError(
+                f"{type(module).__name__}.micro_batch_invariance is {declared!r}, not one of "
+                f"{', '.join(get_args(Invariance))}"
+            )
+        kind: Invariance = declared
+        return kind
+    if _with_batch_statistics(module):
+        return "not_invariant"
+    return "stochastic" if drew else "exact"
+
+
+def random_state(device: torch.device) -> dict[str, Any]:
+    """The state of torch's generators that a module on `device` may draw from."""
+    return {
+        "cpu": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if device.type == "cuda" else [],
+        "mps": torch.mps.get_rng_state() if device.type == "mps" else None,
+    }
+
+
+def restore_random_state(state: dict[str, Any], device: torch.device) -> None:
+    """Set what `random_state` returned."""
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state_all(state["cuda"])
+    if device.type == "mps":
+        torch.mps.set_rng_state(state["mps"])
+
+
+def step_state(module: nn.Module, sums: Tensor, device: torch.device) -> Callable[[], None]:
+    """What a step changes before the optimizer does: call the result to undo it and try the step again.
+
+    Random state, gradients, running statistics of normalisation, and `sums` of losses. A few microseconds a step.
+    """
+    before, total = random_state(device), sums.clone()
+    buffers = [(b, b.clone()) for part in _with_batch_statistics(module) for b in part.buffers(recurse=False)]
+
+    def undo() -> None:
+        restore_random_state(before, device)
+        sums.copy_(total)
+        for buffer, value in buffers:
+            buffer.copy_(value)
+        for parameter in module.parameters():
+            parameter.grad = None
+        if device.type == "cuda":
+            torch.cuda.empty_cache()  # cached blocks of the larger micro-batch do not fit the smaller one
+
+    return undo
+
+
+def _with_batch_statistics(module: nn.Module) -> list[nn.Module]:
+    return [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]

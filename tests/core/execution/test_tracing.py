@@ -1,0 +1,83 @@
+"""The tracer: a process of its own that answers how much memory shapes need, whatever a model family does in it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import psutil
+import pytest
+
+from scalecore.execution.tracing import TraceClient
+
+
+def question(spec: dict[str, Any], *, key: str = "one") -> dict[str, Any]:
+    plan = {**spec["plan"], "effective_batch": 8, "micro_batch": 4}
+    return {
+        "key": key,
+        "specs": [{**spec, "plan": plan, "precision": "fp32", "evaluate": 16}],
+        "depths": [],
+        "depth": None,
+    }
+
+
+def tracer_process() -> psutil.Process:
+    """The tracer that was started last, once it is one: until its `exec` it looks like this process."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        for process in psutil.Process().children():
+            if process.status() != psutil.STATUS_ZOMBIE and "scalecore.execution.tracer" in process.cmdline():
+                return process
+        time.sleep(0.01)
+    raise AssertionError("no tracer was started")
+
+
+def answers(client: TraceClient, count: int = 1) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    deadline = time.monotonic() + 60
+    while len(found) < count and time.monotonic() < deadline:
+        found += client.answers(wait=1.0)
+    return found
+
+
+def test_the_tracer_answers_without_the_data_and_ends_with_its_client(spec: dict[str, Any]) -> None:
+    """It needs no data folder; what it finds is above weights, gradients and moments; no process is left behind."""
+    client = TraceClient()
+    client.ask(question({**spec, "data": "nowhere"}))
+    (found,) = answers(client)
+    assert (found["key"], found["blocks"]) == ("one", 0)
+    assert 16 * spec["num_parameters"] < found["tensors"] < 1_000_000
+    tracer = tracer_process()
+    del client
+    assert not tracer.is_running()
+
+
+def test_a_shape_that_cannot_be_traced_is_answered_with_the_reason(spec: dict[str, Any]) -> None:
+    """The next question is answered all the same."""
+    client = TraceClient()
+    wrong = {**spec, "num_parameters": 1}
+    client.ask(question(wrong, key="wrong"))
+    client.ask(question(spec, key="right"))
+    first, second = answers(client, 2)
+    assert first["key"] == "wrong"
+    assert first["error"].startswith("RefusedError: the built model 'linear' has ")
+    assert second["tensors"] > 0
+
+
+@pytest.mark.parametrize("how", ["killed", "given up"])
+def test_a_tracer_that_dies_or_hangs_costs_an_answer_and_no_more(spec: dict[str, Any], how: str) -> None:
+    """What was asked is answered with the reason, and a new tracer takes the next question."""
+    client = TraceClient()
+    client.start()
+    tracer = tracer_process()
+    client.ask(question(spec))
+    if how == "killed":
+        tracer.kill()
+        found = answers(client)
+    else:
+        found = client.give_up("tracing took too long")
+    reason = "the tracer ended without an answer" if how == "killed" else "tracing took too long"
+    assert found == [{"key": "one", "error": reason}]
+    client.ask(question(spec, key="two"))
+    (second,) = answers(client)
+    assert second["tensors"] > 0

@@ -1,0 +1,123 @@
+"""The memory of PatchTST's training steps, found on fake tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import psutil
+import pytest
+import torch
+
+from scalecore.training.blocks import checkpoint_blocks
+from scalecore.training.hyperparameters import Hyperparameters
+from scalecore.training.memory import floor_bytes
+from scalecore.training.memory_trace import FakeWindows, LiveStorages, extrapolated, trace_step
+from scalecore.training.tasks import task_named
+from scalecore.training.trainer import Trainer, TrainingPlan
+from scalecore_patchtst.model import PatchTST
+
+MIB = 1024**2
+
+
+def trainer_of(
+    n_layers: int, *, d_model: int = 64, micro_batch: int = 64, accumulate: bool = False, recompute: bool = False
+) -> Callable[[], Trainer]:
+    def build() -> Trainer:
+        module = PatchTST(
+            context=60,
+            features=25,
+            outputs=1,
+            patch_len=10,
+            stride=5,
+            revin=False,
+            d_model=d_model,
+            n_layers=n_layers,
+            n_heads=4,
+            d_ff=4 * d_model,
+            spare_positions=10,
+            dropout=0.2,
+            head_dropout=0.0,
+        )
+        if recompute:
+            checkpoint_blocks(module)
+        effective = micro_batch * (2 if accumulate else 1)
+        windows: Any = FakeWindows(windows=4 * effective, context=60, features=25, device=torch.device("cpu"))
+        plan = TrainingPlan(
+            effective_batch=effective,
+            micro_batch=micro_batch,
+            schedule="cosine",
+            gradient_clip=1.0,
+            patience=None,
+            min_delta=0.0,
+            metric="val_loss",
+            direction="minimize",
+            reduction="best",
+            seed=0,
+            checkpoint_every=60.0,
+        )
+        values = {"learning_rate": 1e-3, "weight_decay": 1e-3, "warmup_steps": 2, "epochs": 2}
+        return Trainer(
+            module=module,
+            task=task_named("binary"),
+            plan=plan,
+            hyperparameters=Hyperparameters(values),
+            train=windows,
+            validation=windows,
+        )
+
+    return build
+
+
+def predicted(n_layers: int, **settings: Any) -> int:
+    shallow, deep = (trace_step(trainer_of(depth, **settings), evaluate=64) for depth in (2, 4))
+    return extrapolated(shallow, deep, depths=(2, 4), depth=n_layers)
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize(
+    ("n_layers", "d_model", "micro_batch", "accumulate"), [(12, 64, 64, True), (9, 256, 2, True), (10, 64, 16, False)]
+)
+def test_two_small_depths_give_the_peak_of_a_deep_model(
+    n_layers: int, d_model: int, micro_batch: int, accumulate: bool, recompute: bool
+) -> None:
+    """Where activations weigh most, and where weights and gradients do: equal to following the deep model itself."""
+    settings: dict[str, Any] = {
+        "d_model": d_model,
+        "micro_batch": micro_batch,
+        "accumulate": accumulate,
+        "recompute": recompute,
+    }
+    whole = trace_step(trainer_of(n_layers, **settings), evaluate=64)
+    assert predicted(n_layers, **settings) == pytest.approx(whole.peak, rel=0.01)
+
+
+def test_two_billion_parameters_are_predicted_without_allocating_them() -> None:
+    """The peak is above the floor of 16 bytes a parameter, and this process did not grow by a hundredth of it."""
+    before = psutil.Process().memory_info().rss
+    found = predicted(256, d_model=768, micro_batch=8, accumulate=True)
+    parameters = 256 * (12 * 768**2 + 13 * 768)
+    assert floor_bytes(parameters) < found < 2 * floor_bytes(parameters)
+    assert psutil.Process().memory_info().rss - before < floor_bytes(parameters) / 100
+
+
+def test_accumulation_and_recomputation_move_the_peak_as_they_should() -> None:
+    """Gradients of the first micro-batch stay while the second one comes; recomputed activations are not kept."""
+    once = predicted(24)
+    several = predicted(24, accumulate=True)
+    recomputed = predicted(24, accumulate=True, recompute=True)
+    gradients = 4 * 24 * (12 * 64**2 + 13 * 64)
+    assert once < several <= once + 2 * gradients
+    assert recomputed < several / 2
+
+
+def test_the_traced_peak_is_what_the_tensors_of_a_real_step_take() -> None:
+    """The same step on real tensors, its live storages followed likewise, comes to the same number of bytes."""
+    torch.set_num_threads(1)
+    with LiveStorages() as live:
+        trainer = trainer_of(4)()
+        trainer.optimizer_step()
+        live.begin()
+        trainer.optimizer_step()
+        real = max(max(phase.sizes) for phase in live.phases())
+    assert trace_step(trainer_of(4), evaluate=1).peak == pytest.approx(real, rel=0.01)
