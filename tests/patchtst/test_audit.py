@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from scalecore.cli.main import main
+
+
+def test_g04_a_foreign_model_is_counted_by_the_family(tmp_path: Path) -> None:
+    """A label of 200M over shapes of 2.4 and 23.9 million parameters, of which one is stated and one misstated."""
+    rows = [
+        {
+            "number": number,
+            "value": 0.71 + 0.01 * number,
+            "state": "COMPLETE",
+            "params": {"d_model": width, "n_layers": depth, "n_heads": 4, "d_ff": wide},
+            "user_attrs": {"param_count": stated},
+        }
+        for number, (width, depth, wide, stated) in enumerate([(64, 48, 256, 2_417_473), (128, 180, 256, 200_000_000)])
+    ]
+    path = tmp_path / "spy_200M.json"
+    path.write_text(json.dumps(rows))
+    arguments = ["audit", str(path), "--model", "patchtst", "patch_len=10", "stride=5", "--features", "25", "--json"]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0, done.output
+    found = [(one["level"], one["text"]) for one in json.loads(done.stdout)["findings"] if one["guard"] == "G04"]
+    assert found == [
+        ("wrong", "trials 1: 200,000,000 parameters are stated, 23,882,881 are counted"),
+        ("wrong", "labelled 200M, but 2 of 2 models have 2.42M to 23.88M (counted)"),
+    ]
+
+
+def test_a_study_of_scalecore_is_not_audited(tmp_path: Path) -> None:
+    """Its journal holds more than an old result file could say."""
+    (tmp_path / "journal.jsonl").touch()
+    done = CliRunner().invoke(main, ["audit", str(tmp_path)])
+    expected = f"{tmp_path}: a study of scalecore has its own checks: scalecore analyze results {tmp_path}\n"
+    assert (done.exit_code, done.stderr) == (2, expected)
+
+
+def test_options_of_no_model_are_refused(tmp_path: Path) -> None:
+    """They would be read by nobody; a wrong one is told with the nearest."""
+    (tmp_path / "a.json").write_text("[]")
+    done = CliRunner().invoke(main, ["audit", str(tmp_path / "a.json"), "patch_len=10"])
+    assert (done.exit_code, done.stderr) == (2, "patch_len=10: options of a model, but no --model NAME\n")
+    done = CliRunner().invoke(main, ["audit", str(tmp_path / "a.json"), "--model", "patchtst", "patch_len2=10"])
+    assert (done.exit_code, done.stderr) == (
+        2,
+        "<command line>: patch_len2=10: unknown key; did you mean 'patch_len'?\n",
+    )
