@@ -221,6 +221,29 @@ def test_a_deep_model_learns() -> None:
     assert losses[-1] < 0.35
 
 
+def test_bfloat16_learns_what_float32_learns() -> None:
+    """The same steps in bfloat16, as it is written and in the layout of compiled code, fit the same rule as well."""
+    x = windows(64)
+    y = (x[:, -5:, 0].sum(dim=1, keepdim=True) > 0).float()
+    losses = {}
+    for way in ("float32", "bfloat16", "innermost"):
+        module = build(data=DataShape(context=20, features=3, outputs=1), options=PatchTSTOptions(), dropout=0.1)
+        if way == "innermost":
+            module.compile_blocks(lambda block: block, batch=64)
+        optimizer = torch.optim.AdamW(module.parameters(), lr=3e-3, fused=True)
+        for _ in range(40):
+            with torch.autocast("cpu", torch.bfloat16, enabled=way != "float32"):
+                logits = module(x)
+            loss = nn.functional.binary_cross_entropy_with_logits(logits.float(), y)
+            optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            optimizer.step()
+        losses[way] = nn.functional.binary_cross_entropy_with_logits(module.eval()(x), y).item()
+    assert losses["float32"] < 0.3
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], abs=0.1)
+    assert losses["innermost"] == pytest.approx(losses["float32"], abs=0.1)
+
+
 def test_a_2b_model_is_built_on_the_meta_device_without_memory() -> None:
     """256 layers of width 768 are made from shapes alone."""
     shape = {"d_model": 768, "n_layers": 256, "n_heads": 16, "d_ff": 3072}

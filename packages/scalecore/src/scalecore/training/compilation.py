@@ -13,26 +13,20 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import nn
 
 from scalecore.training.blocks import repeated_blocks
+from scalecore.training.failures import is_out_of_memory
+from scalecore.training.micro_batches import random_state, restore_random_state
 
 __all__ = ["CompilationFailed", "block_count", "compile_blocks", "private_cache", "warm_up"]
 
 
 class CompilationFailed(Exception):
     """The compiler could not do it; the module must be built anew, or the trial be given up."""
-
-
-class _State(NamedTuple):
-    """What a pass through a module changes beside the gradients."""
-
-    generator: torch.Tensor
-    device_generators: list[torch.Tensor]
-    buffers: list[torch.Tensor]
 
 
 def block_count(module: nn.Module) -> int:
@@ -65,19 +59,19 @@ def warm_up(step: Callable[[], torch.Tensor], module: nn.Module, *, device: torc
     from torch._dynamo.exc import TorchDynamoException
     from torch._inductor.exc import CppCompileError, InvalidCxxCompiler
 
-    from scalecore.training.failures import classify
-
-    before = _state(module, device)
+    random, buffers = random_state(device), [buffer.clone() for buffer in module.buffers()]
     started = time.monotonic()
     try:
         torch.autograd.backward(step())
     except (TorchDynamoException, CppCompileError, InvalidCxxCompiler) as error:
-        if classify(error) == "out_of_memory":
+        if is_out_of_memory(error):
             raise
         raise CompilationFailed(str(error).strip().splitlines()[0]) from error
     finally:
         module.zero_grad(set_to_none=True)
-        _restore(module, device, before)
+        restore_random_state(random, device)
+        for buffer, before in zip(module.buffers(), buffers, strict=True):
+            buffer.copy_(before)
     return time.monotonic() - started
 
 
@@ -123,19 +117,3 @@ class _Either:
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         return (self._compiled if self._fits.now else self._written)(*arguments, **named)
-
-
-def _state(module: nn.Module, device: torch.device) -> _State:
-    return _State(
-        generator=torch.get_rng_state(),
-        device_generators=torch.cuda.get_rng_state_all() if device.type == "cuda" else [],
-        buffers=[buffer.clone() for buffer in module.buffers()],
-    )
-
-
-def _restore(module: nn.Module, device: torch.device, state: _State) -> None:
-    torch.set_rng_state(state.generator)
-    if device.type == "cuda":
-        torch.cuda.set_rng_state_all(state.device_generators)
-    for buffer, before in zip(module.buffers(), state.buffers, strict=True):
-        buffer.copy_(before)
