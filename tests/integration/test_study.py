@@ -190,7 +190,10 @@ def test_a_logger_is_swapped_by_one_line(study: Study, logger: str) -> None:
 
 
 def test_g02_the_best_value_has_an_interval(study: Study) -> None:
-    """Every record holds the block-bootstrap intervals of its loss and metrics, and the best is shown with its."""
+    """Every record holds the block-bootstrap intervals of its loss and metrics, and the best is shown with its.
+
+    Before the first trial, the smoke step shows what it cost and took.
+    """
     done = study.run("search.trials=2")
     assert done.returncode == 0, done.stderr
     records = study.finished()
@@ -200,6 +203,10 @@ def test_g02_the_best_value_has_an_interval(study: Study) -> None:
             assert interval["low"] < record["best"][name] < interval["high"]
     best = min(records.values(), key=lambda record: record["value"])
     interval = best["best"]["intervals"]["val_loss"]
+    smoke = next(event["results"] for event in study.events() if event["event"] == "smoke")
+    assert all(one["seconds"] > 0 and one["peak_memory"] > 0 for one in smoke.values())
+    assert all(one["predicted_memory"] and one["micro_batch"] == 8 for one in smoke.values())
+    assert f"smallest {smoke['smallest']['architecture']} {smoke['smallest']['seconds']:.1f} s" in done.stdout
     shown = f"val_loss {best['value']:.4f} ({interval['low']:.4f} to {interval['high']:.4f})"
     assert shown in done.stdout
     assert shown in (study.folder / "tiny_study_summary.md").read_text()

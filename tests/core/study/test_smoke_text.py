@@ -18,7 +18,7 @@ def result(peak: float, **changes: Any) -> dict[str, Any]:
 
 
 def test_the_smoke_step_shows_what_it_cost() -> None:
-    """Seconds and memory of each shape; a GPU's memory is not the process's; what was left out says why."""
+    """Seconds and memory of each shape; what was left out says why."""
     results = {
         "smallest": result(350e6),
         "largest": {"architecture": "d_model=64", "left_out": "9 GB are needed, 4 GB are free"},
@@ -26,9 +26,6 @@ def test_the_smoke_step_shows_what_it_cost() -> None:
     assert smoke_text(results, seconds=3.8) == (
         "smoke step took 4 s: smallest d_model=8 1.2 s, 350 MB (predicted 400 MB); largest d_model=64 left out: 9 GB "
         "are needed, 4 GB are free"
-    )
-    assert smoke_text({"smallest": result(3e9, device="cuda:0")}, seconds=1) == (
-        "smoke step took 1 s: smallest d_model=8 1.2 s"
     )
 
 
@@ -43,4 +40,4 @@ def test_g40_memory_far_from_its_prediction_is_a_warning() -> None:
         "smoke step: the largest shape took 190 MB at micro-batch 8, predicted were 400 MB: micro-batches may be "
         "smaller than need be [G40]"
     ]
-    assert list(memory_warnings({"largest": result(9e9, device="cuda")})) == []
+    assert list(memory_warnings({"largest": result(9e9, predicted_memory=None)})) == []

@@ -172,6 +172,7 @@ def smoke(trainer: Trainer, hyperparameters: Hyperparameters, *, sampled: list[s
             f"{', '.join(known)}",
             guard="G23",
         )
+    memory = measured(trainer.device, micro_batch=trainer.micro_batch)
     if trainer.task.name != "forecast":
         x_BTF, _ = trainer.validation.batch(torch.arange(count, device=trainer.device))
         if returns_probabilities(trainer.module, x_BTF):
@@ -180,7 +181,7 @@ def smoke(trainer: Trainer, hyperparameters: Hyperparameters, *, sampled: list[s
                 "return logits, which only the core turns into probabilities",
                 guard="G10",
             )
-    return {"state": "completed", "reason": None, "val_loss": loss}
+    return {"state": "completed", "reason": None, "val_loss": loss, "memory": memory}
 
 
 def pick_device(wanted: str) -> torch.device:

@@ -129,7 +129,16 @@ class SmokeTest:
             if result.get("error") == "RefusedError":
                 raise RefusedError(f"{where}: {result['reason']}")
             raise StudyError(f"{where}: {result['reason']}\n{folder.log_tail()}")
-        kept = ("seconds", "num_parameters", "peak_memory", "device", "torch")
-        micro_batch = int(read_json(folder.spec)["plan"]["micro_batch"])
-        predicted = self.plan.demand(architecture, micro_batch).memory
-        return {key: result[key] for key in kept} | {"micro_batch": micro_batch, "predicted_memory": predicted}
+        memory, spec = result["memory"], read_json(folder.spec)
+        predicted = self.plan.memory.predict(
+            self.plan,
+            architecture,
+            memory["micro_batch"],
+            device=str(result["device"]).partition(":")[0],  # type: ignore[arg-type]  # one of the three, by its name
+            checkpointing=spec["activation_checkpointing"],
+        )
+        return {key: result[key] for key in ("seconds", "num_parameters", "device", "torch")} | {
+            "micro_batch": memory["micro_batch"],
+            "peak_memory": memory["peak"],
+            "predicted_memory": None if predicted is None else predicted.bytes,
+        }

@@ -44,7 +44,5 @@ def _one(result: Mapping[str, Any]) -> str:
 
 
 def _memory(result: Mapping[str, Any]) -> tuple[float | None, float | None]:
-    """Measured and predicted bytes; the process's own memory tells nothing of a GPU's."""
-    if not str(result.get("device", "")).startswith("cpu"):
-        return None, None
+    """Measured and predicted bytes, both of the device that trains."""
     return result.get("peak_memory"), result.get("predicted_memory")
