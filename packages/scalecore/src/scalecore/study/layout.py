@@ -90,7 +90,7 @@ def find_study(path: Path) -> StudyFolder:
         from scalecore.config.load import load_experiment
 
         folder = output_folder(load_experiment(path).experiment)
-    study = StudyFolder(folder)
+    study = StudyFolder(folder.absolute())
     if not study.journal.exists():
         raise ExperimentError(f"{path}: no study here (there is no {study.journal}); start one with `scalecore run`")
     return study
