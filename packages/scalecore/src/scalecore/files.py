@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -12,7 +13,16 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-__all__ = ["canonical_json", "plain", "read_json", "sync_folder", "utc_now", "write_json", "write_text"]
+__all__ = [
+    "canonical_json",
+    "is_disk_error",
+    "plain",
+    "read_json",
+    "sync_folder",
+    "utc_now",
+    "write_json",
+    "write_text",
+]
 
 
 def utc_now() -> str:
@@ -81,6 +91,14 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError):
         return None
+
+
+def is_disk_error(error: BaseException) -> bool:
+    """Whether an error says that the disk is full, read-only or broken: nothing to blame the content for."""
+    return isinstance(error, OSError) and error.errno in _DISK
+
+
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
 def sync_folder(folder: Path) -> None:

@@ -14,7 +14,7 @@ from scalecore.builtin.study_files import all_trials, best_file, study_summary, 
 from scalecore.files import read_json
 from scalecore.study.layout import StudyFolder
 from scalecore.study.verify import Check
-from scalecore.trials import StudyView
+from scalecore.trials import StudyEnd, StudyView
 
 __all__ = ["verify_derived"]
 
@@ -24,9 +24,10 @@ REMEDY = "run the study again to rebuild it"
 def verify_derived(study: StudyView) -> list[Check]:
     """One check for each logger that keeps files of its own, and one for `experiment.yaml`.
 
-    After a kill the files may be one trial behind: the next run writes them anew, so that is a note.
+    After a kill or a failure, of the disk for one, the files may be behind: the next run writes them anew, so that is a
+    note.
     """
-    level: Any = "wrong" if study.end is not None else "note"
+    level: Any = "note" if study.end in (None, StudyEnd.FAILED) else "wrong"
     checks = []
     for subject, found in _found(study).items():
         checks += [Check(level=level, subject=subject, message=f"{text}; {REMEDY}") for text in found]

@@ -27,7 +27,10 @@ from attrs import frozen
 
 from scalecore.files import read_json, write_json
 
-__all__ = ["AttemptFolder", "AttemptStatus"]
+__all__ = ["DISK_EXIT", "AttemptFolder", "AttemptStatus"]
+
+DISK_EXIT = 74
+"""The exit code of an attempt that could not write to its folder (EX_IOERR of sysexits.h)."""
 
 Control = Literal["go_on", "pause", "stop", "prune"]
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import psutil
 
 from scalecore.execution.containment import enter_group, prefer_as_victim, release
-from scalecore.execution.folder import AttemptFolder
+from scalecore.execution.folder import DISK_EXIT, AttemptFolder
 from scalecore.execution.lifeline import AttemptMonitor, end_with_parent
-from scalecore.files import read_json, utc_now, write_json
+from scalecore.files import is_disk_error, read_json, utc_now, write_json
 
 __all__ = ["main"]
 
@@ -45,6 +45,8 @@ def main(path: str, *, parent: int) -> int:
         from scalecore.training.failures import classify, reason
         from scalecore.training.micro_batches import StepOutOfMemory
 
+        if is_disk_error(error):
+            return DISK_EXIT  # the trial is not to blame, and there is nowhere to tell more
         release()  # telling the end needs some memory too
         result = {"state": classify(error), "reason": reason(error), "error": type(error).__name__}
         if isinstance(error, StepOutOfMemory):
@@ -61,7 +63,13 @@ def main(path: str, *, parent: int) -> int:
         "warnings": [*result.get("warnings", []), *monitor.warnings],
         "peak_memory": peak_memory(),
     }
-    write_json(folder.result, result)
+    try:
+        write_json(folder.result, result)
+    except OSError as error:
+        if not is_disk_error(error):
+            raise
+        print(f"the result cannot be written: {error}", file=sys.stderr)
+        return DISK_EXIT
     return 0
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import define, field, frozen
 
-from scalecore.execution.folder import AttemptFolder, AttemptStatus
+from scalecore.execution.folder import DISK_EXIT, AttemptFolder, AttemptStatus
 from scalecore.files import read_json
 from scalecore.study.hardware import HardwareSummary
 from scalecore.study.pace import Pace
@@ -127,6 +127,8 @@ class RunningTrial:
         if status.oom_kill is not None:
             reason = f"the kernel killed the attempt for lack of memory: {status.oom_kill}"
             return AttemptEnd(kind="out_of_memory", reason=reason, **evidence)
+        if status.exit_code == DISK_EXIT:
+            return AttemptEnd(kind="interrupted", reason="the attempt could not write to its folder", **evidence)
         if status.state == "lost":
             return AttemptEnd(kind="killed", reason="the executor lost the attempt", **evidence)
         if status.exit_code is not None and status.exit_code < 0:

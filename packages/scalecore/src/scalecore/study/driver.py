@@ -6,13 +6,15 @@ derived files). Whatever dies in between, a replay of the journal finds the stud
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from scalecore.errors import StudyError
-from scalecore.execution.folder import AttemptFolder, AttemptStatus
+from scalecore.execution.folder import DISK_EXIT, AttemptFolder, AttemptStatus
 from scalecore.files import read_json
 from scalecore.protocols import Executor
 from scalecore.study.attempts import AttemptEnd, RunningTrial
@@ -88,7 +90,9 @@ class Driver:
             self.executor.close()
             # Whoever lost the lock writes no more: the journal may be another runner's by now.
             if self.session.lock.still_ours():
-                self.session.close(StudyEnd.FAILED, f"{type(error).__name__}: {error}")
+                # On a full disk there is no room for this either; the first error is the one to tell.
+                with suppress(OSError):
+                    self.session.close(StudyEnd.FAILED, f"{type(error).__name__}: {error}")
             raise
         finally:
             self.plan.monitors.close()
@@ -348,6 +352,8 @@ class Driver:
             end = running.end(status)
             self._record_end(running, end, seconds=time.monotonic() - running.started)
             self._decide(running, end)
+            if status.exit_code == DISK_EXIT and self.end is None:
+                raise OSError(errno.EIO, str(end.reason))
 
     def _record_end(self, running: RunningTrial, end: AttemptEnd, *, seconds: float | None) -> None:
         content = {"number": running.asked.number, "index": running.index, "seconds": seconds, **end.plain()}

@@ -7,6 +7,7 @@ refused with its number, since silently dropping it would lose what was acknowle
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -66,7 +67,7 @@ class Journal:
         try:
             written = self._stream.write(data)
             if written != len(data):
-                raise OSError(f"{self.path}: only {written} of {len(data)} bytes could be written; is the disk full?")
+                raise OSError(errno.ENOSPC, f"only {written} of {len(data)} bytes could be written: is the disk full?")
             os.fsync(self._stream.fileno())
         except OSError:
             os.ftruncate(self._stream.fileno(), before)

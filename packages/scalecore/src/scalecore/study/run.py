@@ -31,6 +31,7 @@ from scalecore.study.continuation import (
     misfits,
 )
 from scalecore.study.control import StopRequests
+from scalecore.study.disk import explained
 from scalecore.study.driver import Driver
 from scalecore.study.journal import Journal, read_journal
 from scalecore.study.layout import StudyFolder, output_folder
@@ -69,7 +70,8 @@ def run_study(
     """
     folder = StudyFolder(output_folder(resolved.experiment))
     _make(folder)
-    lock = StudyLock(folder)
+    with explained(folder.path):
+        lock = StudyLock(folder)
     journal = None
     try:
         state = replay(read_journal(folder.journal)) if folder.journal.exists() else StudyState()
@@ -80,9 +82,10 @@ def run_study(
         refuse_findings(plan.findings)
         # Nothing was written so far: what is refused leaves no trace.
         journal = Journal(folder.journal)
-        plan.write_data(folder.data)
-        plan.memory.keep()
-        with StopRequests(folder) as requests:
+        with explained(folder.path):
+            plan.write_data(folder.data)
+            plan.memory.keep()
+        with explained(folder.path), StopRequests(folder) as requests:
             end_orphans(folder, state)
             write_text(folder.source, yaml.safe_dump(plan.experiment, sort_keys=False, allow_unicode=True))
             executor: Executor = create(

@@ -1,0 +1,156 @@
+"""Full disks, read-only folders, damaged checkpoints, a clock that jumps, two runners: a clear end, nothing lost."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import Study, tiny_experiment
+from .test_interruption import check_whole, longer, results
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, bars: Path) -> list[tuple[Any, ...]]:
+    """What the study gives when nothing happens to it."""
+    twin = Study(tmp_path_factory.mktemp("undisturbed"), tiny_experiment(bars))
+    longer(twin)
+    twin.experiment["search"]["trials"] = 2
+    assert twin.run().returncode == 0
+    return results(twin)
+
+
+def two_trials(study: Study) -> None:
+    longer(study)
+    study.experiment["search"]["trials"] = 2
+
+
+def mounted(folder: Path, options: str) -> None:
+    """A small file system of its own; skipped where this user may not mount one."""
+    folder.mkdir(parents=True)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if done.returncode != 0:
+        pytest.skip("mounting a small file system needs root")
+
+
+def verified(study: Study) -> str:
+    done = study.cli("verify", str(study.folder))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("how", ["limited file size", "small tmpfs"])
+def test_a_full_disk_ends_the_run_and_room_lets_it_go_on(
+    study: Study, undisturbed: list[tuple[Any, ...]], how: str
+) -> None:
+    """Exit code 6 with what to do, no traceback; what was acknowledged is whole; the same command completes it."""
+    two_trials(study)
+    if how == "small tmpfs":
+        mounted(study.folder.parent, "size=300k")
+        before: Callable[[], object] | None = None
+    else:  # what every user can have: no file may grow beyond this
+        limit = 27_000
+        before = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))  # noqa: E731
+    try:
+        process = study.start(before=before)
+        output, _ = process.communicate(timeout=240)
+        assert process.returncode == 6, output
+        assert "Traceback" not in output
+        assert f"{study.folder}: cannot be written (" in output
+        assert "everything finished is kept: mend or empty the disk, and `scalecore run` continues" in output
+        assert study.workers() == []
+        verified(study)
+        if how == "small tmpfs":
+            subprocess.run(["mount", "-o", "remount,size=50m", str(study.folder.parent)], check=True)
+        kept = results(study)
+        done = study.run()
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert results(study)[: len(kept)] == kept
+        assert results(study) == undisturbed
+        check_whole(study)
+    finally:
+        if how == "small tmpfs":
+            subprocess.run(["umount", "-l", str(study.folder.parent)], check=False)
+
+
+def test_a_read_only_folder_is_refused(study: Study) -> None:
+    """Before anything is trained, and before `plan` says that all is well; root is stopped by the file system."""
+    place = study.root / "sealed"
+    study.experiment["output"] = str(place / "tiny")
+    if os.geteuid() == 0:
+        mounted(place, "size=1m,ro")
+    else:
+        place.mkdir(mode=0o555)
+    try:
+        study.write()
+        planned = study.cli("plan", str(study.file))
+        why = "is on a read-only file system" if os.geteuid() == 0 else "may not be written"
+        assert f"  refuse output: {place} {why}" in planned.stdout
+        done = study.run()
+        assert done.returncode == 5, done.stdout + done.stderr
+        assert f"{place / 'tiny'}: the study's folder cannot be written: " in done.stderr
+        assert "Traceback" not in done.stderr
+    finally:
+        if os.geteuid() == 0:
+            subprocess.run(["umount", "-l", str(place)], check=False)
+
+
+def test_a_truncated_checkpoint_costs_one_interval(study: Study, undisturbed: list[tuple[Any, ...]]) -> None:
+    """The one before is taken, and the record says what was passed over; the result is the same to the last bit."""
+    two_trials(study)
+    process = study.start()
+    attempt = study.folder / "attempts/trial_0001/attempt_0"
+    study.wait_for((attempt / "checkpoint.previous.pt").exists, "two checkpoints")
+    (worker,) = study.workers()
+    os.kill(worker, 19)
+    process.kill()
+    process.communicate()
+    newest = attempt / "checkpoint.pt"
+    size = newest.stat().st_size
+    os.kill(worker, 9)
+    with newest.open("r+b") as stream:
+        stream.truncate(size // 2)
+    done = study.run()
+    assert done.returncode == 0, done.stderr
+    assert results(study) == undisturbed
+    record = study.finished()[1]
+    passed = f"checkpoint passed over: attempt_0/checkpoint.pt: {size // 2} bytes instead of {size}"
+    assert passed in [flag["text"] for flag in record["flags"]]
+    check_whole(study)
+
+
+SHIFT = """
+import datetime, time
+steady, wall, began = time.monotonic, time.time, time.monotonic()
+time.time = lambda: wall() - 86400 - 3600 * int(steady() - began)
+class Shifted(datetime.datetime):
+    @classmethod
+    def now(cls, tz=None):
+        return cls.fromtimestamp(time.time(), tz)
+datetime.datetime = Shifted
+"""
+
+
+def test_a_clock_that_is_set_back_changes_nothing(study: Study, undisturbed: list[tuple[Any, ...]]) -> None:
+    """A run that believes it is a day earlier than the one before continues it; durations come from no wall clock."""
+    two_trials(study)
+    assert study.run("search.trials=1").returncode == 0
+    hook = study.root / "clock"
+    hook.mkdir()
+    # Loaded by every interpreter of the study: its wall clock is a day behind, and goes back another hour every second.
+    (hook / "sitecustomize.py").write_text(SHIFT)
+    study.path.append(str(hook))
+    done = study.run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    events = study.events()
+    assert events[-1]["time"] < events[0]["time"], "the clock was set back"
+    assert results(study) == undisturbed
+    assert all(0 < record["duration"] < 200 for record in study.finished().values())
+    check_whole(study)
