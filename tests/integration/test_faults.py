@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import Study, tiny_experiment
+from .conftest import Study, kill, tiny_experiment
 from .test_interruption import check_whole, longer, results
 
 
@@ -102,39 +103,42 @@ def test_a_read_only_folder_is_refused(study: Study) -> None:
             subprocess.run(["umount", "-l", str(place)], check=False)
 
 
-def test_a_truncated_checkpoint_costs_one_interval(study: Study, undisturbed: list[tuple[Any, ...]]) -> None:
-    """The one before is taken, and the record says what was passed over; the result is the same to the last bit."""
+def test_a_truncated_checkpoint_is_passed_over(study: Study, undisturbed: list[tuple[Any, ...]]) -> None:
+    """The one before is taken, or the trial begins anew; the record says so, and the result is the same to the last
+    bit."""
     two_trials(study)
     process = study.start()
     attempt = study.folder / "attempts/trial_0001/attempt_0"
-    study.wait_for((attempt / "checkpoint.previous.pt").exists, "two checkpoints")
+    newest, previous = attempt / "checkpoint.pt", attempt / "checkpoint.previous.pt"
+    study.wait_for(newest.exists, "a checkpoint")
     (worker,) = study.workers()
-    os.kill(worker, 19)
-    process.kill()
-    process.communicate()
-    newest = attempt / "checkpoint.pt"
+    os.kill(worker, signal.SIGSTOP)
+    kill(process)
+    os.kill(worker, signal.SIGKILL)
     size = newest.stat().st_size
-    os.kill(worker, 9)
     with newest.open("r+b") as stream:
         stream.truncate(size // 2)
+    had_previous = previous.exists()
     done = study.run()
     assert done.returncode == 0, done.stderr
     assert results(study) == undisturbed
     record = study.finished()[1]
     passed = f"checkpoint passed over: attempt_0/checkpoint.pt: {size // 2} bytes instead of {size}"
     assert passed in [flag["text"] for flag in record["flags"]]
+    assert record["resumptions"] == 1 or not had_previous
     check_whole(study)
 
 
 SHIFT = """
 import datetime, time
+import scalecore.files
 steady, wall, began = time.monotonic, time.time, time.monotonic()
 time.time = lambda: wall() - 86400 - 3600 * int(steady() - began)
 class Shifted(datetime.datetime):
     @classmethod
     def now(cls, tz=None):
         return cls.fromtimestamp(time.time(), tz)
-datetime.datetime = Shifted
+scalecore.files.datetime = Shifted
 """
 
 
@@ -144,7 +148,7 @@ def test_a_clock_that_is_set_back_changes_nothing(study: Study, undisturbed: lis
     assert study.run("search.trials=1").returncode == 0
     hook = study.root / "clock"
     hook.mkdir()
-    # Loaded by every interpreter of the study: its wall clock is a day behind, and goes back another hour every second.
+    # Loaded by every interpreter of the study: its clock is a day behind, and goes back another hour every second.
     (hook / "sitecustomize.py").write_text(SHIFT)
     study.path.append(str(hook))
     done = study.run()

@@ -95,7 +95,7 @@ def test_g40_a_shape_in_quarantine_is_not_run_again_until_the_limit_grows(greedy
 def test_g45_a_trial_that_crashes_and_one_that_hangs_do_not_block_the_others(greedy: Study) -> None:
     """A segmentation fault is a crash and named; a hang is timed out; the study reaches its total."""
     only(greedy, 0, 4, 5)
-    greedy.experiment["execution"] |= {"hang_after": 12.0}
+    greedy.experiment["execution"] |= {"hang_after": 20.0}
     done = greedy.run()
     assert done.returncode == 0, done.stdout + done.stderr
     records = by_appetite(greedy)

@@ -42,13 +42,14 @@ class CsvLogger(Logger):
 
     def _add(self, study: StudyView, records: Any) -> None:
         with self._lock:
-            known = _read(self._path)
-            seen = {tuple(row.get(column, "") for column in KEY) for row in known}
-            rows = [
-                row for row in (_row(study, record) for record in records) if tuple(row[c] for c in KEY) not in seen
-            ]
-            if rows:
-                _write(self._path, [*known, *rows])
+            before = _read(self._path)
+            rows = {tuple(row.get(column, "") for column in KEY): row for row in before}
+            for row in (_row(study, record) for record in records):
+                key = tuple(row[column] for column in KEY)
+                # An older row of the same trial keeps its place and the columns of others.
+                rows[key] = {**rows.get(key, {}), **row}
+            if list(rows.values()) != before:
+                _write(self._path, list(rows.values()))
 
 
 def differences(path: Path, study: StudyView) -> Iterator[str]:

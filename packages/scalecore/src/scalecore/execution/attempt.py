@@ -59,8 +59,10 @@ def run_attempt(spec: Mapping[str, Any], monitor: AttemptMonitor) -> dict[str, A
         return setup | smoke(trainer, hyperparameters, sampled=spec["sampled"], outputs=spec["shape"]["outputs"])
 
     warnings: list[str] = []
+    passed: list[str] = []
     resumed_from = None
-    found = checkpoint.load_newest(Path(folder) for folder in spec["resume_from"])
+    found = checkpoint.load_newest((Path(folder) for folder in spec["resume_from"]), passed_over=passed)
+    warnings += [f"checkpoint passed over: {text}" for text in passed]
     policy = settle(spec, trainer, earlier=found[0].get("policy") if found else None, warnings=warnings)
     compile_seconds = None
     if policy.compile == "block":
@@ -71,10 +73,9 @@ def run_attempt(spec: Mapping[str, Any], monitor: AttemptMonitor) -> dict[str, A
             policy = evolve(policy, compile="off", why={**policy.why, "compile": problem})
     trainer.policy = policy
     if found:
-        state, path, passed = found
+        state, path, _ = found
         trainer.restore(state)
         resumed_from = {"checkpoint": f"{path.parent.name}/{path.name}", "step": trainer.progress.total_steps}
-        warnings += [f"checkpoint passed over: {text}" for text in passed]
 
     began_at = trainer.progress.total_steps
     keeper = None

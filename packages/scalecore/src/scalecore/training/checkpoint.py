@@ -50,12 +50,14 @@ def save(folder: Path, state: dict[str, Any]) -> Path:
     return newest
 
 
-def load_newest(folders: Iterable[Path]) -> tuple[dict[str, Any], Path, list[str]] | None:
+def load_newest(
+    folders: Iterable[Path], *, passed_over: list[str] | None = None
+) -> tuple[dict[str, Any], Path, list[str]] | None:
     """The newest valid checkpoint of `folders` (newest attempt first).
 
-    Its state, its path, and what had to be passed over.
+    Its state, its path, and what had to be passed over; that is added to `passed_over` too, also where None is valid.
     """
-    passed: list[str] = []
+    passed: list[str] = [] if passed_over is None else passed_over
     for folder in folders:
         for path in (folder / NEWEST, folder / PREVIOUS):
             if not path.exists():

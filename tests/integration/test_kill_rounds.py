@@ -1,0 +1,103 @@
+"""kill -9 of driver, fork server and attempts at random moments, round after round, on a tiny study.
+
+    tox run -e faults        # a hundred rounds; SCALECORE_KILL_ROUNDS and SCALECORE_KILL_SEED change number and seed
+
+A round starts the study, kills something after a random time, and verifies what is left; when the study completes, its
+results are compared with those of an undisturbed run and another study begins. The seed is printed with a failure.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from .conftest import Study, kill, tiny_experiment
+
+ROUNDS = int(os.environ.get("SCALECORE_KILL_ROUNDS", "4"))
+SEED = int(os.environ.get("SCALECORE_KILL_SEED", "20"))
+TRIALS = 3
+VICTIMS = ("attempt", "driver", "server", "driver")
+
+
+def tiny(root: Path, bars: Path) -> Study:
+    experiment = tiny_experiment(bars)
+    experiment["search"] |= {"trials": TRIALS}
+    experiment["training"]["hyperparameters"] = {"epochs": 8, "warmup_steps": 5}
+    experiment["execution"]["retry"] = {"crash": 100}
+    root.mkdir()
+    return Study(root, experiment)
+
+
+def results(records: Mapping[int, Mapping[str, Any]]) -> list[tuple[Any, ...]]:
+    """What must not depend on interruptions."""
+    return [(n, r["hash"], r["state"], r["value"], r["versions"]["weights"]) for n, r in sorted(records.items())]
+
+
+def disturb(study: Study, generator: random.Random, *, what: str) -> str:
+    """Start the study, wait, kill something of it; what that was, or `completed`."""
+    process = study.start("-q")
+    driver = psutil.Process(process.pid)
+    time.sleep(generator.uniform(0.2, 6.0))
+    with suppress(psutil.Error, IndexError):
+        family = {
+            "server": driver.children(),
+            "attempt": [each for each in driver.children(recursive=True) if each.ppid() != driver.pid],
+            "driver": [driver],
+        }
+        generator.choice(family[what]).kill()
+    if what != "driver":
+        time.sleep(generator.uniform(0.0, 2.0))
+    if process.poll() is not None and process.returncode == 0:
+        process.communicate()
+        return "completed"
+    kill(process)
+    return what
+
+
+def check(study: Study, kept: Mapping[int, Any]) -> dict[int, Any]:
+    """Nothing finished is lost or changed, nothing is left running, the journal is whole; what is finished now."""
+    now = study.finished()
+    assert {number: now[number] for number in kept} == kept, "a finished trial was lost or changed"
+    if study.events():
+        study.wait_for(lambda: study.workers() == [], "the end of orphans")
+        done = study.cli("verify", str(study.folder), "--json")
+        assert done.returncode == 0, json.dumps(json.loads(done.stdout), indent=1)
+    return now
+
+
+def test_rounds_of_kills(tmp_path: Path, bars: Path) -> None:
+    """After every round what was finished is there; in the end all is as without any kill, to the last bit."""
+    twin = tiny(tmp_path / "undisturbed", bars)
+    assert twin.run("-q").returncode == 0
+    expected = results(twin.finished())
+    generator = random.Random(SEED)
+    happened: Counter[str] = Counter()
+    completed = 0
+    study, kept = tiny(tmp_path / "0", bars), dict[int, Any]()
+    for number in range(ROUNDS):
+        what = disturb(study, generator, what=VICTIMS[number % len(VICTIMS)])
+        happened[what] += 1
+        print(f"round {number}: {what}", flush=True)
+        try:
+            kept = check(study, kept)
+            if len(kept) < TRIALS and number < ROUNDS - 1:
+                continue
+            done = study.run("-q")
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert results(check(study, kept)) == expected
+        except AssertionError as error:
+            raise AssertionError(f"round {number} of seed {SEED}, after {dict(happened)}: {error}") from error
+        completed += 1
+        study, kept = tiny(tmp_path / str(completed), bars), {}
+    assert completed >= 1
+    assert sum(happened.values()) == ROUNDS
+    print(f"{ROUNDS} rounds: {dict(happened)}; {completed} studies completed as if nothing had happened")
