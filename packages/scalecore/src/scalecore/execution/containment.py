@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -147,7 +148,7 @@ def _own_group(root: Path) -> Path:
         if not os.access(own / name, os.W_OK):
             raise ValueError(f"{own} is not delegated to this user")
     members = (own / "cgroup.procs").read_text().split()
-    if set(members) - {str(os.getpid())}:
+    if set(members) - {str(pid) for pid in _own_processes()}:
         raise ValueError(f"{own} holds other processes too")
     return own
 
@@ -158,14 +159,25 @@ def _delegated(root: Path) -> Path:
     # A group whose members are limited by subgroups may hold no process itself.
     driver = own / "driver"
     driver.mkdir(exist_ok=True)
-    (driver / "cgroup.procs").write_text(str(os.getpid()))
+    for pid in _own_processes():
+        with suppress(ProcessLookupError):
+            (driver / "cgroup.procs").write_text(str(pid))
     try:
         (own / "cgroup.subtree_control").write_text("+memory")
     except OSError:
-        (own / "cgroup.procs").write_text(str(os.getpid()))
+        for pid in _own_processes():
+            with suppress(ProcessLookupError):
+                (own / "cgroup.procs").write_text(str(pid))
         driver.rmdir()
         raise
     return own
+
+
+def _own_processes() -> list[int]:
+    """This process last, so that what it starts meanwhile is moved too."""
+    import psutil
+
+    return [*(child.pid for child in psutil.Process().children(recursive=True)), os.getpid()]
 
 
 def _write_if_there(path: Path, text: str) -> None:
