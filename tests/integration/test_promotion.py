@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from scalecore.cli.main import main
 from scalecore.data.predictions import read_predictions
@@ -55,8 +55,8 @@ def copied(study: Study, root: Path) -> Study:
     return Study(root, study.experiment)
 
 
-def promote(study: Study, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return study.cli("promote", str(study.folder), *arguments)
+def promote(study: Study, *arguments: str) -> Result:
+    return CliRunner().invoke(main, ["promote", str(study.folder), *arguments])
 
 
 def openings(study: Study) -> list[dict[str, Any]]:
@@ -83,7 +83,7 @@ def test_g15_promote_takes_a_trial_whole(mine: Study) -> None:
     records = mine.finished()
     worst = max(records, key=lambda number: records[number]["value"])
     done = promote(mine, "--trial", str(worst))
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.exit_code == 0, done.stdout + done.stderr
     record, folder = records[worst], mine.folder / "promoted" / f"trial_{worst:04d}"
     model = read_json(folder / "model.json")
     assert model["architecture"] == record["architecture"]["values"]
@@ -108,19 +108,27 @@ def test_g15_promote_takes_a_trial_whole(mine: Study) -> None:
 
     before = mine.events()
     again = promote(mine, "--trial", str(worst))
-    assert again.returncode == 0
+    assert again.exit_code == 0
     assert again.stdout.endswith(done.stdout[done.stdout.index("validation loss") :])
     assert mine.events() == before
     assert mine.finished() == records
 
     other = promote(mine, "--trial", str(worst), "--seed", "7")
-    assert other.returncode == 0, other.stderr
+    assert other.exit_code == 0, other.stderr
     assert "The test data has been opened 2 times." in other.stdout
     assert [opening["by"] for opening in openings(mine)] == [f"promote, trial {worst}"] * 2
     (second,) = set((mine.folder / "promoted").iterdir()) - {folder}
     assert "The test data has been opened 2 times." in (second / "model_card.md").read_text()
     assert read_json(second / "model.json")["seed"] == 7
     assert mine.finished() == records
+
+    whole = CliRunner().invoke(main, ["verify", str(mine.folder)])
+    assert whole.exit_code == 0, whole.stdout
+    assert whole.stdout.count("model: its weights are those of model.json") == 2
+    (second / "weights.safetensors").unlink()
+    broken = CliRunner().invoke(main, ["verify", str(mine.folder)])
+    assert broken.exit_code == 9
+    assert "weights.safetensors is missing; a model is model.json and its weights, together" in broken.stdout
 
 
 def test_g15_the_search_never_touches_test_data(mine: Study, tmp_path: Path) -> None:
@@ -146,7 +154,7 @@ def test_g15_the_search_never_touches_test_data(mine: Study, tmp_path: Path) -> 
     assert openings(mine) == []
 
     stumbled = promote(mine, "--trial", "2")
-    assert stumbled.returncode == 6
+    assert stumbled.exit_code == 6
     assert "trial 2, promoted cannot be measured: " in stumbled.stderr
     assert len(openings(mine)) == 1
 
@@ -162,19 +170,19 @@ def test_g15_an_opening_counts_though_the_measurement_breaks_off(mine: Study) ->
     shutil.copytree(mine.folder / "data", mine.root / "data")
     break_test_data(mine.folder / "data")
     broken = promote(mine)
-    assert broken.returncode == 6, broken.stdout
+    assert broken.exit_code == 6, broken.stdout
     assert len(openings(mine)) == 1
     shutil.rmtree(mine.folder / "data")
     shutil.move(mine.root / "data", mine.folder / "data")
     done = promote(mine)
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     assert "1 training" not in done.stdout, "what was trained is not trained again"
     assert "The test data has been opened 2 times." in done.stdout
 
 
 def test_a_killed_promotion_goes_on(mine: Study) -> None:
     """Killed in the middle, it continues from its checkpoint and keeps the weights that it would have had."""
-    arguments = ("promote", str(mine.folder), "--epochs", "40")
+    arguments = ("promote", str(mine.folder), "--epochs", "20")
     process = subprocess.Popen(
         mine.command(*arguments), cwd=mine.root, env=mine.environment, stdout=subprocess.PIPE, text=True
     )
@@ -187,14 +195,14 @@ def test_a_killed_promotion_goes_on(mine: Study) -> None:
         "a checkpoint and the weights of an epoch",
     )
     kill(process)
-    busy = mine.cli(*arguments)
-    assert busy.returncode == 0, busy.stdout + busy.stderr
+    continued = promote(mine, "--epochs", "20")
+    assert continued.exit_code == 0, continued.output
     (folder,) = attempts.iterdir()
     lines = [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()]
     assert sum(line["event"] == "attempt_started" for line in lines) == 2
     killed = read_json(folder / "model.json")
     shutil.rmtree(folder)
-    assert mine.cli(*arguments).returncode == 0
+    assert promote(mine, "--epochs", "20").exit_code == 0
     whole = read_json(folder / "model.json")
     assert killed["weights"] == whole["weights"]
     assert killed["epoch"] == whole["epoch"]
@@ -213,7 +221,7 @@ def test_a_stopped_promotion_says_so(mine: Study) -> None:
     )
     mine.wait_for(lambda: bool(list(mine.folder.glob("promoted/*/attempts/*/*/epochs.jsonl"))), "an attempt")
     second = promote(mine)
-    assert second.returncode == 5
+    assert second.exit_code == 5
     assert "this study is being run by process" in second.stderr
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=60)
@@ -226,7 +234,7 @@ def test_another_split_is_told_on_the_card(mine: Study) -> None:
     """Test windows that the search had seen are counted, and the study's own data stays as it is."""
     before = (mine.folder / "data" / "data.json").read_bytes()
     done = promote(mine, "--split", "train=0.6", "--split", "val=0.2", "--split", "test=0.2")
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.exit_code == 0, done.stdout + done.stderr
     (folder,) = (mine.folder / "promoted").iterdir()
     evaluation = read_json(folder / "evaluation.json")
     seen = evaluation["test"]["seen_in_search"]
@@ -247,6 +255,6 @@ def test_another_split_is_told_on_the_card(mine: Study) -> None:
 )
 def test_what_cannot_be_promoted_is_told(finished: Study, arguments: tuple[str, ...], code: int, message: str) -> None:
     """One clear message, and nothing is written."""
-    done = CliRunner().invoke(main, ["promote", str(finished.folder), *arguments])
+    done = promote(finished, *arguments)
     assert (done.exit_code, done.stderr) == (code, message)
     assert not (finished.folder / "promoted").exists()

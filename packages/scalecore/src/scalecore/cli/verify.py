@@ -20,7 +20,8 @@ def verify(study: Path, as_json: bool) -> None:
     """Check that a STUDY is whole: its folder, its experiment file, or a folder of studies. Changes nothing.
 
     Every acknowledged trial is there once, with the value that its attempt gave; every failure is explained; no process
-    is left running; the derived files are what the journal gives. Works while the study runs.
+    is left running; the derived files are what the journal gives; promoted models are whole. Works while the study
+    runs.
 
     \b
     Exit codes: 0 nothing is wrong, 2 there is no study, 9 something is wrong.
@@ -30,6 +31,7 @@ def verify(study: Path, as_json: bool) -> None:
     """
     from scalecore.builtin.derived import verify_derived
     from scalecore.errors import ExperimentError
+    from scalecore.promotion.model import verify_model
     from scalecore.study.results import find_studies, read_study
     from scalecore.study.verify import verify_study
 
@@ -41,6 +43,9 @@ def verify(study: Path, as_json: bool) -> None:
             with suppress(ExperimentError):
                 checks += verify_derived(read_study(folder))
         found[str(folder.path)] = checks
+        for retraining in folder.retrainings():
+            models = verify_model(retraining.path) if retraining.path.parent == folder.promoted else []
+            found[str(retraining.path)] = [*verify_study(retraining), *models]
     if as_json:
         plain = {path: [attrs.asdict(check) for check in checks] for path, checks in found.items()}
         click.echo(json.dumps(plain, indent=2))

@@ -16,13 +16,14 @@ import numpy.typing as npt
 from attrs import frozen
 
 from scalecore.data.predictions import checksum
-from scalecore.errors import DataError, ExperimentError, RefusedError
+from scalecore.errors import DataError, ExperimentError, RefusedError, ScalecoreError
 from scalecore.files import read_json
+from scalecore.study.verify import Check
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["FORMAT", "MODEL_FILE", "WEIGHTS_FILE", "StoredModel", "read_model"]
+__all__ = ["FORMAT", "MODEL_FILE", "WEIGHTS_FILE", "StoredModel", "read_model", "verify_model"]
 
 MODEL_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
@@ -64,6 +65,15 @@ class StoredModel:
         )
         return normaliser.apply(values)
 
+    def check_weights(self) -> Path:
+        """The file of the weights; a `DataError` where it is missing or damaged."""
+        path = self.folder / str(self.content["weights"]["file"])
+        if not path.is_file():
+            raise DataError(f"{path} is missing; a model is {MODEL_FILE} and its weights, together")
+        if checksum(path) != self.content["weights"]["sha256"]:
+            raise DataError(f"{path}: the checksum does not match {MODEL_FILE}: the file is damaged or another model's")
+        return path
+
     def build(self, registry: Mapping[str, Any]) -> nn.Module:
         """The model with its weights, on the CPU, in evaluation mode.
 
@@ -75,11 +85,7 @@ class StoredModel:
         from scalecore.training.inference import probe_logits
         from scalecore.training.weights import load_weights
 
-        path = self.folder / self.content["weights"]["file"]
-        if not path.is_file():
-            raise DataError(f"{path} is missing; a model is {MODEL_FILE} and its weights, together")
-        if checksum(path) != self.content["weights"]["sha256"]:
-            raise DataError(f"{path}: the checksum does not match {MODEL_FILE}: the file is damaged or another model's")
+        path = self.check_weights()
         hyperparameters = Hyperparameters(self.content["hyperparameters"])
         module = build_module({**self.content, "registry": dict(registry)}, hyperparameters)
         load_weights(path, module)
@@ -103,3 +109,15 @@ def read_model(folder: Path) -> StoredModel:
     if content["format"] > FORMAT:
         raise RefusedError(f"{folder}: the model is of format {content['format']}, this scalecore reads {FORMAT}")
     return StoredModel(folder=folder, content=content)
+
+
+def verify_model(folder: Path) -> list[Check]:
+    """Whether a promoted model is whole: its weights are those that `model.json` names."""
+    if not (folder / MODEL_FILE).exists():
+        text = "it is not finished; `scalecore promote` continues it"
+        return [Check(level="note", subject="model", message=text)]
+    try:
+        read_model(folder).check_weights()
+    except ScalecoreError as error:
+        return [Check(level="wrong", subject="model", message=str(error))]
+    return [Check(level="ok", subject="model", message=f"its weights are those of {MODEL_FILE}")]

@@ -76,6 +76,11 @@ class StudyFolder:
         """Replicates of the best trials, with a journal of their own."""
         return self.path / "confirm"
 
+    def retrainings(self) -> list[StudyFolder]:
+        """What was trained after the search, each with a journal of its own."""
+        folders = [StudyFolder(self.confirmation), *(StudyFolder(path) for path in sorted(self.promoted.glob("*")))]
+        return [folder for folder in folders if folder.journal.exists()]
+
     def smoke(self, label: str) -> Path:
         return self.attempts / f"smoke_{label}"
 
