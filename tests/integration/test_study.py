@@ -48,6 +48,10 @@ def test_every_file_exists_and_agrees_with_the_journal(study: Study) -> None:
 
     ranked = study.json("tiny_all_trials.json")
     assert [row["value"] for row in ranked] == sorted(record["value"] for record in records.values())
+    kept = {path.name for path in (study.folder / "weights").iterdir()}
+    assert kept == {f"trial_{row['number']:04d}.safetensors" for row in ranked[:3]}, "the weights of the best (G44)"
+    assert not list(study.folder.glob("attempts/*/*/best_*"))
+    assert {record["memory"]["source"] for record in records.values()} == {"traced"}
     summary = study.json("tiny_study_summary.json")
     assert summary["counts"] == best_file["counts"]
     assert summary["distribution"]["min"] == best["value"]

@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from scalecore.training import checkpoint
+from scalecore.training.generators import seed_everything
 from scalecore.training.optimizer import build_optimizer, learning_rate_at
 from scalecore.training.trainer import Diverged, Trainer
 
@@ -233,3 +235,45 @@ def test_a_checkpoint_is_read_without_running_anything(trainer_of: Build, tmp_pa
     checkpoint.save(tmp_path, {**state, "evil": Evil()})
     assert checkpoint.load_newest([tmp_path]) is None
     assert not marker.exists()
+
+
+def test_every_random_generator_is_part_of_a_checkpoint(trainer_of: Build, tmp_path: Path) -> None:
+    """A module that draws from Python's and numpy's generators goes on as if it had not been interrupted."""
+
+    class Drawing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = plain_net()
+
+        def forward(self, x_BTF: torch.Tensor) -> torch.Tensor:
+            scale = 0.5 + random.random() + float(np.random.random()) if self.training else 1.0
+            return scale * self.inner(x_BTF)
+
+    def made() -> Trainer:
+        seed_everything(4)
+        return trainer_of(Drawing(), hyperparameters={"epochs": 2})
+
+    whole = made()
+    whole.run(Watcher())
+    first = made()
+    first.run(Watcher(stop_at=7, folder=tmp_path))
+    second = made()
+    seed_everything(99)
+    found = checkpoint.load_newest([tmp_path])
+    assert found is not None
+    second.restore(found[0])
+    second.run(Watcher())
+    assert without_times(second.progress.curve) == without_times(whole.progress.curve)
+
+
+def test_checkpoints_are_written_by_epoch_too(trainer_of: Build, tmp_path: Path) -> None:
+    """After every second epoch but the last, however short they are; without the setting by time alone."""
+
+    class Counting(Watcher):
+        def checkpoint(self, state: dict[str, Any]) -> None:
+            epochs.append(state["progress"]["epoch"] - 1)
+
+    for setting, expected in ((2, [2, 4]), (None, [])):
+        epochs: list[int] = []
+        trainer_of(hyperparameters={"epochs": 6}, checkpoint_epochs=setting).run(Counting(folder=tmp_path))
+        assert epochs == expected

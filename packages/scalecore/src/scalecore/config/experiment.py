@@ -129,6 +129,12 @@ class Training:
         "auto", help="CPU threads of a trial; `auto` divides the cores that this process may use among the slots."
     )
     checkpoint_every: Annotated[float, Gt(0)] = option(60.0, help="Seconds between two checkpoints of a running trial.")
+    checkpoint_epochs: Annotated[int, Ge(1)] | None = option(
+        None, help="Epochs after which a checkpoint is written too, however short they were; `null` for by time alone."
+    )
+    keep_weights: Annotated[int, Ge(0)] = option(
+        3, help="Of how many of the best trials the weights of the best epoch are kept, in `weights/`; 0 for none."
+    )
 
 
 @frozen(kw_only=True)

@@ -22,6 +22,7 @@ from scalecore.training import checkpoint
 from scalecore.training.blocks import checkpoint_blocks
 from scalecore.training.contract import returns_probabilities
 from scalecore.training.evaluated import write_best
+from scalecore.training.generators import seed_everything
 from scalecore.training.hyperparameters import Hyperparameters
 from scalecore.training.intervals import metric_intervals
 from scalecore.training.tasks import task_named
@@ -126,7 +127,7 @@ def build(
     spec: Mapping[str, Any], *, device: torch.device, windows: Mapping[str, WindowSource] | None = None
 ) -> tuple[Trainer, Hyperparameters]:
     """The trainer of a spec, at its first step, on its data or other `windows`; raises as `build_module` does."""
-    torch.manual_seed(spec["seed"])
+    seed_everything(spec["seed"])
     hyperparameters = Hyperparameters(spec["hyperparameters"])
     module = build_module(spec, hyperparameters)
     if spec.get("activation_checkpointing"):

@@ -43,10 +43,6 @@ class RetrainFolder(StudyFolder):
     def data(self) -> Path:
         return self.prepared
 
-    def weights(self, number: int) -> Path:
-        """The best epoch's weights of a finished training."""
-        return self.path / "weights" / f"trial_{number:04d}.safetensors"
-
 
 @frozen(kw_only=True, eq=False)
 class Retraining:

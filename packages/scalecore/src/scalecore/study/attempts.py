@@ -191,6 +191,7 @@ def attempt_spec(
         "flops": plan.family.flops(architecture, plan.shape),
         "memory_limit": memory_limit,
         "activation_checkpointing": checkpointing,
+        "keep_weights": training.keep_weights > 0,
         "plan": {
             "effective_batch": effective,
             "micro_batch": min(micro_batch, effective),
@@ -203,6 +204,7 @@ def attempt_spec(
             "reduction": objective.reduction,
             "seed": seed,
             "checkpoint_every": training.checkpoint_every,
+            "checkpoint_epochs": training.checkpoint_epochs,
         },
         "resume_from": [str(path) for path in resume_from],
     }

@@ -27,6 +27,7 @@ from scalecore.study.intake import next_trial
 from scalecore.study.outcome import build_record, unstarted_record
 from scalecore.study.predictions import keep_predictions
 from scalecore.study.record import record_plain
+from scalecore.study.retention import settle_weights
 from scalecore.study.session import Session
 from scalecore.study.smoke import SmokeTest
 from scalecore.study.smoke_text import memory_warnings, smoke_text
@@ -387,6 +388,10 @@ class Driver:
         self.session.tell(lambda logger: logger.trial_finished(record, self.session.view()))
         for path in self.session.folder.attempt(record.number, 0).parent.glob("attempt_*"):
             AttemptFolder(path).remove_checkpoints()
+        if "keep_weights" not in self.session.extra:  # else whoever asked for them looks after them
+            experiment = self.plan.resolved.experiment
+            keep, direction = experiment.training.keep_weights, experiment.objective.direction
+            settle_weights(self.session.folder, record, self.state.counted, keep=keep, direction=direction)
         self._check_first_trials(record)
 
     def _check_first_trials(self, record: TrialRecord) -> None:

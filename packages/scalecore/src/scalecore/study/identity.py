@@ -13,7 +13,14 @@ __all__ = ["binding", "content_hash", "trial_content", "trial_hash", "trial_seed
 FREE = {
     "": ("output", "monitors", "loggers", "execution", "analyses"),
     "search": ("trials",),
-    "training": ("threads", "checkpoint_every", "micro_batch", "activation_checkpointing"),
+    "training": (
+        "threads",
+        "checkpoint_every",
+        "checkpoint_epochs",
+        "keep_weights",
+        "micro_batch",
+        "activation_checkpointing",
+    ),
 }
 """Keys of the experiment file that do not decide what a trial's result is, and may change when a study is resumed."""
 

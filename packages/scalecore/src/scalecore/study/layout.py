@@ -81,6 +81,10 @@ class StudyFolder:
         folders = [StudyFolder(self.confirmation), *(StudyFolder(path) for path in sorted(self.promoted.glob("*")))]
         return [folder for folder in folders if folder.journal.exists()]
 
+    def weights(self, number: int) -> Path:
+        """The best epoch's weights of a finished trial, where they are kept."""
+        return self.path / "weights" / f"trial_{number:04d}.safetensors"
+
     def smoke(self, label: str) -> Path:
         return self.attempts / f"smoke_{label}"
 

@@ -14,7 +14,7 @@ from scalecore.study.quarantine import quarantine_flag
 from scalecore.study.state import AskedTrial
 from scalecore.trials import TrialRecord, TrialState
 
-__all__ = ["build_record", "unstarted_record"]
+__all__ = ["build_record", "over_attempts", "unstarted_record"]
 
 STATE_OF = {
     "completed": TrialState.COMPLETED,
@@ -70,8 +70,8 @@ def build_record(
         policy=result.get("policy") or {},
         timings={
             "train_seconds": train_seconds,
-            "paused_seconds": _over_attempts(asked, "paused_seconds"),
-            "checkpoint_seconds": _over_attempts(asked, "checkpoint_seconds"),
+            "paused_seconds": over_attempts(asked, "paused_seconds"),
+            "checkpoint_seconds": over_attempts(asked, "checkpoint_seconds"),
         },
         throughput=windows * result["epochs_ended"] / train_seconds if train_seconds and windows else None,
         memory={
@@ -84,7 +84,7 @@ def build_record(
             **(result.get("batching") or {}),
             "activation_checkpointing": running.checkpointing,
         },
-        hardware=running.summary.plain() | {"pauses": {"count": int(_over_attempts(asked, "pauses"))}},
+        hardware=running.summary.plain() | {"pauses": {"count": int(over_attempts(asked, "pauses"))}},
         attempts=[_attempt_summary(a) for a in asked.attempts],
         resumptions=sum(1 for a in asked.attempts if a.get("resumes")),
         flags=[
@@ -108,7 +108,7 @@ def _prediction(asked: AskedTrial) -> dict[str, Any]:
     return {name: value for name, value in memory.items() if name != "predicted"}
 
 
-def _over_attempts(asked: AskedTrial, name: str) -> float:
+def over_attempts(asked: AskedTrial, name: str) -> float:
     """The sum over all attempts that told it; one that was killed could not tell it any more."""
     return float(sum((attempt.get("ended") or {}).get(name) or 0.0 for attempt in asked.attempts))
 

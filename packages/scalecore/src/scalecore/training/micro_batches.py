@@ -8,6 +8,8 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from scalecore.training.generators import other_random_state, restore_other_random_state
+
 __all__ = ["Invariance", "StepOutOfMemory", "invariance", "random_state", "restore_random_state", "step_state"]
 
 Invariance = Literal["exact", "stochastic", "not_invariant"]
@@ -66,11 +68,12 @@ def step_state(module: nn.Module, sums: Tensor, device: torch.device) -> Callabl
 
     Random state, gradients, running statistics of normalisation, and `sums` of losses. A few microseconds a step.
     """
-    before, total = random_state(device), sums.clone()
+    before, others, total = random_state(device), other_random_state(), sums.clone()
     buffers = [(b, b.clone()) for part in _with_batch_statistics(module) for b in part.buffers(recurse=False)]
 
     def undo() -> None:
         restore_random_state(before, device)
+        restore_other_random_state(others)
         sums.copy_(total)
         for buffer, value in buffers:
             buffer.copy_(value)

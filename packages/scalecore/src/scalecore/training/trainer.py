@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from scalecore.data.windows import WindowSource
 from scalecore.training.failures import is_out_of_memory
+from scalecore.training.generators import other_random_state, restore_other_random_state
 from scalecore.training.hyperparameters import Hyperparameters
 from scalecore.training.micro_batches import (
     Invariance,
@@ -60,6 +61,7 @@ class TrainingPlan:
     reduction: Literal["best", "last"]
     seed: int
     checkpoint_every: float
+    checkpoint_epochs: int | None = None
 
 
 class Monitor(Protocol):
@@ -166,6 +168,10 @@ class Trainer:
             state.epoch_seconds += time.monotonic() - started
             monitor.step(epoch=state.epoch, step=state.step, phase="evaluate")
             monitor.epoch(self._end_epoch())
+            every = self.plan.checkpoint_epochs
+            if every is not None and (state.epoch - 1) % every == 0 and not self._finished():
+                self._save(monitor)
+                saved = time.monotonic()
         return "completed"
 
     def optimizer_step(self) -> None:
@@ -371,7 +377,7 @@ class Trainer:
         return {
             "module": self.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "rng": random_state(self.device),
+            "rng": {**random_state(self.device), **other_random_state()},
             "progress": asdict(state),
             "policy": self.policy.plain(),
             "last": self.last,
@@ -391,3 +397,4 @@ class Trainer:
         self.last = state["last"]
         self.best_logits_NC = state["best_logits"]
         restore_random_state(state["rng"], self.device)
+        restore_other_random_state(state["rng"])

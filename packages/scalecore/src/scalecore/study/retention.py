@@ -1,0 +1,46 @@
+"""Which weights are kept: those of the best epochs of the best trials, and no others (guard G44)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from scalecore.execution.folder import AttemptFolder
+from scalecore.study.layout import StudyFolder
+from scalecore.trials import TrialRecord, TrialState
+
+__all__ = ["best_first", "settle_weights"]
+
+
+def best_first(records: Sequence[TrialRecord], *, direction: str) -> list[TrialRecord]:
+    """Completed trials from the best on, collapsed ones last (guard G09); of equal ones the earlier."""
+    sign = 1.0 if direction == "minimize" else -1.0
+    completed = [one for one in records if one.state is TrialState.COMPLETED and one.value is not None]
+    return sorted(completed, key=lambda one: (one.collapsed, sign * (one.value or 0.0), one.number))
+
+
+def settle_weights(
+    folder: StudyFolder, record: TrialRecord, records: Sequence[TrialRecord], *, keep: int, direction: str
+) -> None:
+    """After `record` is in the journal: keep the weights of the `keep` best of `records`, delete all others.
+
+    Weights are moved out of the folder of the attempt, so that they are at one place whichever attempt made them. What
+    a driver that died in between left is taken up by the next call.
+    """
+    kept = best_first(records, direction=direction)[:keep]
+    for one in (record, *kept):
+        trial = folder.attempt(one.number, 0).parent
+        target = folder.weights(one.number)
+        if one in kept and not target.exists():
+            index = len(one.attempts) - 1
+            attempt = AttemptFolder(folder.attempt(one.number, index))
+            found = (attempt.read_result(f"{one.number}-{index}") or {}).get("best_weights")
+            if found and (trial / found).is_file():
+                target.parent.mkdir(exist_ok=True)
+                os.replace(trial / found, target)
+        for path in trial.glob("attempt_*/best_*.safetensors"):
+            path.unlink()
+    names = {folder.weights(one.number).name for one in kept}
+    for path in folder.weights(0).parent.glob("trial_*.safetensors"):
+        if path.name not in names:
+            path.unlink()

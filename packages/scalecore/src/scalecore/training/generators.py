@@ -1,0 +1,36 @@
+"""The random generators beside torch's: a family may draw from Python's and numpy's, so both are seeded and kept."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+__all__ = ["other_random_state", "restore_other_random_state", "seed_everything"]
+
+
+def seed_everything(seed: int) -> None:
+    """Set torch's generators on all devices, Python's, and numpy's global one."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+
+
+def other_random_state() -> dict[str, Any]:
+    """The state of Python's generator and of numpy's global one, in types that a checkpoint may hold."""
+    state: Any = np.random.get_state(legacy=False)
+    key = torch.from_numpy(state["state"]["key"].astype(np.int64))
+    return {"python": random.getstate(), "numpy": {**state, "state": {**state["state"], "key": key}}}
+
+
+def restore_other_random_state(state: Mapping[str, Any]) -> None:
+    """Set what `other_random_state` returned; nothing where a checkpoint of an earlier version has none."""
+    if "python" not in state:
+        return
+    random.setstate(state["python"])
+    numpy = state["numpy"]
+    key = numpy["state"]["key"].numpy().astype(np.uint32)
+    np.random.set_state({**numpy, "state": {**numpy["state"], "key": key}})
