@@ -17,18 +17,21 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from .conftest import Study, tiny_experiment
+from .conftest import Study, kill, tiny_experiment
 
 
 @pytest.fixture(scope="module")
 def mirrored(tmp_path_factory: pytest.TempPathFactory, bars: Path) -> Study:
-    """A finished study of two trials with two mirrors, which was stopped and continued in between."""
+    """A finished study of two trials with two mirrors, whose driver was killed in between."""
     study = Study(tmp_path_factory.mktemp("mirrored"), tiny_experiment(bars))
     study.experiment["loggers"] = ["console", {"use": "optuna", "storage": "sqlite:///study.db"}, "optuna"]
-    for trials in (1, 2):
-        done = study.run(f"search.trials={trials}")
-        assert done.returncode == 0, done.stderr
-        assert "warning: mirror" not in done.stdout
+    study.experiment["search"]["trials"] = 2
+    process = study.start()
+    study.wait_for((study.folder / "attempts/trial_0001/attempt_0/progress.json").exists, "trial 1")
+    kill(process)
+    done = study.run()
+    assert done.returncode == 0, done.stderr
+    assert "warning: mirror" not in done.stdout
     return study
 
 

@@ -166,6 +166,9 @@ class SearchStrategy(Protocol):
         A study may go on with other architectures, another space or another total: trials of earlier that fit today's
         context count as if they had been asked for by this strategy. What does not fit must not raise; a strategy that
         explains itself names it in `left_out`. Either way the number is taken, and a `tell` may follow.
+
+        Results from elsewhere come first, under negative numbers and with the origin `imported`; they may lack
+        parameters, and none of them is a trial of the study.
         """
         ...
 
