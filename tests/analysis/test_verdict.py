@@ -8,7 +8,7 @@ import pytest
 from sklearn.isotonic import IsotonicRegression
 
 from scalecore_analysis.scaling.isotonic import non_increasing, null_of, statistics
-from scalecore_analysis.scaling.power import power_of, seeds_for, truth_of
+from scalecore_analysis.scaling.power import Design, truth_of
 from scalecore_analysis.scaling.verdict import SIMULATED, Verdict, classify, rates, smallest_effect
 
 
@@ -99,14 +99,15 @@ def test_error_rates_bear_unequal_spreads(budgets: int) -> None:
 
 def test_power_grows_with_seeds_and_effect() -> None:
     """A fall of two spreads a budget is found with three seeds, one of half a spread needs many more."""
-    assert power_of("falling", 2.0, budgets=3, seeds=3, margin=1.0)[0] > 0.8
-    assert seeds_for("falling", 2.0, budgets=3, margin=1.0).seeds == 3
-    needed = seeds_for("falling", 0.5, budgets=3, margin=1.0).seeds
+    design = Design(budgets=3, margin=1.0)
+    assert design.rates("falling", 2.0, seeds=3)[0] > 0.8
+    assert design.seeds_for("falling", 2.0).seeds == 3
+    needed = design.seeds_for("falling", 0.5).seeds
     assert needed is not None
     assert 12 <= needed <= 22
-    assert power_of("falling", 0.5, budgets=3, seeds=needed, margin=1.0)[0] >= 0.8
-    # Ten times as large as what matters: nothing but more seeds than anyone has would call it anything but flat.
-    assert seeds_for("falling", 0.05, budgets=3, margin=1.0).text == "more than 200"
+    assert design.rates("falling", 0.5, seeds=needed)[0] >= 0.8
+    # Far within what matters: with many seeds it is flat, and never called anything else.
+    assert design.seeds_for("falling", 0.05).text == "more than 200"
 
 
 METHODS = Path(__file__).parents[2] / "docs" / "methods.md"

@@ -11,7 +11,7 @@ from scalecore.trials import StudyView
 from scalecore_analysis.options import PowerOptions
 from scalecore_analysis.scaling.assess import pooled_variance
 from scalecore_analysis.scaling.budgets import from_studies
-from scalecore_analysis.scaling.power import TRUTHS, power_of, seeds_for
+from scalecore_analysis.scaling.power import TRUTHS, Design
 from scalecore_analysis.scaling.verdict import smallest_effect
 
 __all__ = ["PowerAnalysis"]
@@ -43,8 +43,9 @@ class PowerAnalysis:
             raise DataError(f"{budgets} budgets: a scaling claim needs at least 3")
         unit = spread or 1.0
         relative = (margin / unit) if margin is not None else 1.0
-        rows = _rates(options.effects, options.seeds, budgets=budgets, margin=relative, unit=unit)
-        needed = _needed(options.effects, budgets=budgets, margin=relative, unit=unit)
+        design = Design(budgets=budgets, margin=relative)
+        rows = _rates(design, options.effects, options.seeds, unit=unit)
+        needed = _needed(design, options.effects, unit=unit)
         measure = f"{spread:.4g} ({origin})" if spread is not None else "not given: everything is in units of it"
         summary = [
             f"{budgets} budgets; spread of the seeds {measure}; margin {relative * unit:.4g}"
@@ -73,27 +74,31 @@ class PowerAnalysis:
         )
 
 
-def _rates(
-    effects: Sequence[float], seeds: Sequence[int], *, budgets: int, margin: float, unit: float
-) -> list[dict[str, Any]]:
+def _truths(effects: Sequence[float]) -> list[tuple[str, float]]:
+    return [(kind, step) for kind in TRUTHS for step in (effects if kind != "flat" else (0.0,))]
+
+
+def _rates(design: Design, effects: Sequence[float], seeds: Sequence[int], *, unit: float) -> list[dict[str, Any]]:
     rows = []
-    for kind in TRUTHS:
-        for step in effects if kind != "flat" else (0.0,):
-            for count in seeds:
-                power, found = power_of(kind, step, budgets=budgets, seeds=count, margin=margin)
-                rows.append({"truth": kind, "step": step * unit, "step / spread": step, "seeds": count, "power": power})
-                rows[-1] |= {"holds": found.holds, "violated": found.violated, "flat": found.flat}
-                rows[-1]["inconclusive"] = found.inconclusive
+    for kind, step in _truths(effects):
+        for count in seeds:
+            power, found = design.rates(kind, step, seeds=count)
+            rows.append({"truth": kind, "step": step * unit, "step / spread": step, "seeds": count, "power": power})
+            rows[-1] |= {"holds": found.holds, "violated": found.violated, "flat": found.flat}
+            rows[-1]["inconclusive"] = found.inconclusive
     return rows
 
 
-def _needed(effects: Sequence[float], *, budgets: int, margin: float, unit: float) -> list[dict[str, Any]]:
-    rows = []
-    for kind in TRUTHS:
-        for step in effects if kind != "flat" else (0.0,):
-            seeds = seeds_for(kind, step, budgets=budgets, margin=margin)
-            rows.append({"truth": kind, "step": step * unit, "step / spread": step, "seeds": seeds.text})
-    return rows
+def _needed(design: Design, effects: Sequence[float], *, unit: float) -> list[dict[str, Any]]:
+    return [
+        {
+            "truth": kind,
+            "step": step * unit,
+            "step / spread": step,
+            "seeds": design.seeds_for(kind, step).text,
+        }
+        for kind, step in _truths(effects)
+    ]
 
 
 def _words(row: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ from scalecore_analysis.page import figure_page
 from scalecore_analysis.scaling.assess import Assessment, FittedLaw, assess, mean_interval
 from scalecore_analysis.scaling.budgets import RATES, BudgetRuns, from_studies, from_table
 from scalecore_analysis.scaling.figures import scaling_figures
-from scalecore_analysis.scaling.power import seeds_for
+from scalecore_analysis.scaling.power import Design
 from scalecore_analysis.scaling.preconditions import preconditions
 from scalecore_analysis.scaling.verdict import Verdict
 
@@ -148,7 +148,7 @@ def _assessed(found: Assessment, budgets: Sequence[BudgetRuns], margin: float | 
     if found.verdict is Verdict.INCONCLUSIVE and margin is not None:
         spread = tests.variance**0.5
         slope = abs(budgets[-1].mean - budgets[0].mean) / len(tests.steps) / spread
-        needed = seeds_for("falling", slope, budgets=len(budgets), margin=margin / spread)
+        needed = Design(budgets=len(budgets), margin=margin / spread).seeds_for("falling", slope)
         lines.append(
             f"If the loss really falls by {slope * spread:.4g} from budget to budget, {needed.text} seeds of each are "
             "needed to see it in 4 of 5 cases."

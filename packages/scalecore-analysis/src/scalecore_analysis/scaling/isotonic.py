@@ -36,16 +36,12 @@ def non_increasing(means: Floats, weights: Floats) -> Floats:
     zeros = np.zeros((len(means), 1))
     total = np.concatenate([zeros, np.cumsum(weights * means, axis=1)], axis=1)
     weight = np.concatenate([zeros, np.cumsum(weights, axis=1)], axis=1)
-    fitted = np.empty_like(means)
-    for index in range(count):
-        largest = [
-            np.max(
-                (total[:, index + 1 :] - total[:, [start]]) / (weight[:, index + 1 :] - weight[:, [start]]),
-                axis=1,
-            )
-            for start in range(index + 1)
-        ]
-        fitted[:, index] = np.min(largest, axis=0)
+    fitted = np.full(means.shape, np.inf)
+    for start in range(count):
+        averages = (total[:, start + 1 :] - total[:, [start]]) / (weight[:, start + 1 :] - weight[:, [start]])
+        # For each i from `start` on: the largest average of start..t with t >= i.
+        largest = np.maximum.accumulate(averages[:, ::-1], axis=1)[:, ::-1]
+        fitted[:, start:] = np.minimum(fitted[:, start:], largest)
     return fitted
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from attrs import field, frozen
 
-from attrs import frozen
-
-from scalecore_analysis.scaling.isotonic import null_of
+from scalecore_analysis.scaling.isotonic import Null, null_of
 from scalecore_analysis.scaling.verdict import Rates, rates
 
-__all__ = ["TRUTHS", "Needed", "seeds_for", "truth_of"]
+__all__ = ["TRUTHS", "Design", "Needed", "truth_of"]
 
 MOST_SEEDS = 200
 SETS = 4000
@@ -43,26 +40,31 @@ def truth_of(kind: str, step: float, budgets: int) -> list[float]:
     return [0.0] * budgets
 
 
-def power_of(kind: str, step: float, *, budgets: int, seeds: int, margin: float) -> tuple[float, Rates]:
-    """How often the truth is found, and all rates. `step` and `margin` are in units of the spread of seeds."""
-    null = null_of([seeds] * budgets, draws=NULL_DRAWS)
-    found = rates(truth_of(kind, step, budgets), seeds=seeds, margin=margin, sets=SETS, null=null)
-    return {"falling": found.holds, "rising at the end": found.violated, "flat": found.flat}[kind], found
+@frozen(kw_only=True)
+class Design:
+    """So many budgets, judged with a margin in units of the spread of seeds. Remembers the nulls it has simulated."""
 
+    budgets: int
+    margin: float
+    _nulls: dict[int, Null] = field(factory=dict, init=False, repr=False, eq=False)
 
-def seeds_for(kind: str, step: float, *, budgets: int, margin: float, power: float = 0.8) -> Needed:
-    """The fewest seeds of each budget with which the truth is found with this power."""
-    found: Callable[[int], bool] = partial(_enough, kind, step, budgets=budgets, margin=margin, power=power)
-    low, high = 1, 2
-    while not found(high):
-        if high >= MOST_SEEDS:
-            return Needed(seeds=None)
-        low, high = high, min(2 * high, MOST_SEEDS)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if found(middle) else (middle, high)
-    return Needed(seeds=high)
+    def rates(self, kind: str, step: float, *, seeds: int) -> tuple[float, Rates]:
+        """How often the truth is found, and all rates; `step` is in units of the spread of seeds."""
+        null = self._nulls.get(seeds)
+        if null is None:
+            null = self._nulls[seeds] = null_of([seeds] * self.budgets, draws=NULL_DRAWS)
+        found = rates(truth_of(kind, step, self.budgets), seeds=seeds, margin=self.margin, sets=SETS, null=null)
+        return {"falling": found.holds, "rising at the end": found.violated, "flat": found.flat}[kind], found
 
-
-def _enough(kind: str, step: float, seeds: int, *, budgets: int, margin: float, power: float) -> bool:
-    return power_of(kind, step, budgets=budgets, seeds=seeds, margin=margin)[0] >= power
+    def seeds_for(self, kind: str, step: float, *, power: float = 0.8) -> Needed:
+        """The fewest seeds of each budget with which the truth is found with this power."""
+        low, high = 1, 2
+        while self.rates(kind, step, seeds=high)[0] < power:
+            if high >= MOST_SEEDS:
+                return Needed(seeds=None)
+            low, high = high, min(2 * high, MOST_SEEDS)
+        while high - low > 1:
+            middle = (low + high) // 2
+            enough = self.rates(kind, step, seeds=middle)[0] >= power
+            low, high = (low, middle) if enough else (middle, high)
+        return Needed(seeds=high)
