@@ -100,12 +100,12 @@ def test_an_analysis_is_printed_and_stored(
     assert (done.exit_code, done.stderr) == (0, "")
     assert done.stdout == (
         "# Longest \\<b>trials\\</b>\n\n"
-        f"- one: 2 of 5 trials finished, completed; {folder.relative_to(tmp_path)}\n\n"
+        f"- one: 2 of 5 trials finished, completed; {folder}\n\n"
         "2 trials, loud=True.\n\n"
         "## Trials\n\n"
         "| study | trial | seconds |\n|-------|------:|--------:|\n| one   |     0 |       0 |\n\n"
         "## Notes\n\n- A note.\n"
-        "written to one/analyses/longest: result.json, result.md, page.html\n"
+        f"written to {folder}/analyses/longest: result.json, result.md, page.html\n"
     )
     stored = json.loads((output / "result.json").read_text(), parse_constant=pytest.fail)
     assert stored["options"] == {"top": 1, "loud": True}
@@ -147,7 +147,7 @@ def test_an_interrupted_study_with_a_torn_line_can_be_analysed(
 
     done = invoke("analyze", "longest", "torn", "--no-files")
 
-    assert "- torn: 2 of 5 trials finished, interrupted; torn\n" in done.stdout
+    assert f"- torn: 2 of 5 trials finished, interrupted; {folder}\n" in done.stdout
     assert (folder / "journal.jsonl").stat().st_size == size
     assert not (folder / "analyses").exists()
 
@@ -195,7 +195,7 @@ def test_what_cannot_be_analysed_is_told_plainly(
     )
     assert told("longest", "empty") == (
         2,
-        "empty: the journal holds no study yet; start it with `scalecore run`",
+        f"{tmp_path / 'empty'}: the journal holds no study yet; start it with `scalecore run`",
     )
     assert told("longest", "one", "top=0") == (4, "nothing to show")
     assert told("longest", "one", "top=-1") == (

@@ -19,7 +19,6 @@ from scalecore.plugins.registry import Registered
 from scalecore.protocols import Analysis, AnalysisResult
 from scalecore.records import AnalysisRecord
 from scalecore.study.layout import StudyFolder
-from scalecore.study.results import CONFIRMATION
 from scalecore.trials import StudyView
 
 __all__ = ["Analysed", "analyse", "output_folder_of", "result_json", "result_markdown", "write_result"]
@@ -139,7 +138,7 @@ def _source(study: StudyView) -> dict[str, Any]:
         "end": study.end,
         "running": list(study.running),
         "journal": _fingerprint(study.folder),
-        "confirmations": _fingerprint(study.folder / CONFIRMATION) if study.confirmations else None,
+        "confirmations": _fingerprint(StudyFolder(study.folder).confirmation) if study.confirmations else None,
     }
 
 

@@ -16,10 +16,7 @@ from scalecore.study.lock import runner_of
 from scalecore.study.state import StudyState, replay
 from scalecore.trials import RestoredTrial, StudyView, TrialRecord
 
-__all__ = ["CONFIRMATION", "confirmations", "find_studies", "read_studies", "read_study"]
-
-CONFIRMATION = "confirm"
-"""The folder in a study's folder in which replicates have their journal."""
+__all__ = ["confirmations", "find_studies", "read_studies", "read_study"]
 
 
 def read_study(folder: StudyFolder) -> StudyView:
@@ -54,7 +51,7 @@ def confirmations(folder: StudyFolder) -> tuple[TrialRecord, ...]:
 
     Empty where nothing was confirmed.
     """
-    journal = StudyFolder(folder.path / CONFIRMATION).journal
+    journal = StudyFolder(folder.confirmation).journal
     return tuple(replay(read_journal(journal)).records) if journal.exists() else ()
 
 
