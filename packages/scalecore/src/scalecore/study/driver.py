@@ -150,6 +150,7 @@ class Driver:
             micro_batch=last["micro_batch"],
             predicted_memory=last["predicted_memory"],
             memory_limit=last.get("memory_limit"),
+            checkpointing=bool(last.get("activation_checkpointing")),
         )
         running.cut = ("interrupted", "the driver ended before the attempt did")
         end = running.end(AttemptStatus(state="lost"))

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from scalecore.training.generators import other_random_state, restore_other_random_state
-
-__all__ = ["Invariance", "StepOutOfMemory", "invariance", "random_state", "restore_random_state", "step_state"]
+__all__ = [
+    "Invariance",
+    "StepOutOfMemory",
+    "invariance",
+    "random_state",
+    "restore_random_state",
+    "step_state",
+    "with_batch_statistics",
+]
 
 Invariance = Literal["exact", "stochastic", "not_invariant"]
 """What it means to split a batch into smaller micro-batches. `exact`: the same sums, up to rounding. `stochastic`:
@@ -40,7 +46,7 @@ def invariance(module: nn.Module, *, drew: bool) -> Invariance:
             )
         kind: Invariance = declared
         return kind
-    if _with_batch_statistics(module):
+    if with_batch_statistics(module):
         return "not_invariant"
     return "stochastic" if drew else "exact"
 
@@ -63,17 +69,19 @@ def restore_random_state(state: dict[str, Any], device: torch.device) -> None:
         torch.mps.set_rng_state(state["mps"])
 
 
-def step_state(module: nn.Module, sums: Tensor, device: torch.device) -> Callable[[], None]:
+def step_state(
+    module: nn.Module, sums: Tensor, device: torch.device, *, normalised: Sequence[nn.Module]
+) -> Callable[[], None]:
     """What a step changes before the optimizer does: call the result to undo it and try the step again.
 
-    Random state, gradients, running statistics of normalisation, and `sums` of losses. A few microseconds a step.
+    Torch's random state (numpy's would take longer than all the rest), gradients, running statistics of the modules
+    `normalised`, and `sums` of losses. A few microseconds a step on a CPU.
     """
-    before, others, total = random_state(device), other_random_state(), sums.clone()
-    buffers = [(b, b.clone()) for part in _with_batch_statistics(module) for b in part.buffers(recurse=False)]
+    before, total = random_state(device), sums.clone()
+    buffers = [(b, b.clone()) for part in normalised for b in part.buffers(recurse=False)]
 
     def undo() -> None:
         restore_random_state(before, device)
-        restore_other_random_state(others)
         sums.copy_(total)
         for buffer, value in buffers:
             buffer.copy_(value)
@@ -85,5 +93,6 @@ def step_state(module: nn.Module, sums: Tensor, device: torch.device) -> Callabl
     return undo
 
 
-def _with_batch_statistics(module: nn.Module) -> list[nn.Module]:
+def with_batch_statistics(module: nn.Module) -> list[nn.Module]:
+    """Its parts whose function depends on all windows of a batch."""
     return [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]

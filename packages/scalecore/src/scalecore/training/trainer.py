@@ -26,6 +26,7 @@ from scalecore.training.micro_batches import (
     random_state,
     restore_random_state,
     step_state,
+    with_batch_statistics,
 )
 from scalecore.training.optimizer import build_optimizer, learning_rate_at
 from scalecore.training.policies import Policy
@@ -134,6 +135,7 @@ class Trainer:
         self.micro_batch = plan.micro_batch
         self.invariance: Invariance | None = None
         """What splitting a batch means for this model; None before the first step."""
+        self._normalised = with_batch_statistics(module)
         self._order: tuple[int, Tensor] | None = None
         # Sums stay on the device, so that no step waits for it; MPS has no double precision.
         self._real = torch.float32 if self.device.type == "mps" else torch.float64
@@ -215,7 +217,7 @@ class Trainer:
         Raises `StepOutOfMemory` where a single window is too much.
         """
         while True:
-            undo = step_state(self.module, self._loss_sum, self.device)
+            undo = step_state(self.module, self._loss_sum, self.device, normalised=self._normalised)
             drew = torch.get_rng_state() if self.invariance is None else None
             try:
                 for micro_M in torch.split(indices_B, self.micro_batch):
