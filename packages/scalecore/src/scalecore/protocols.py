@@ -16,7 +16,7 @@ from attrs import field, frozen
 from scalecore.explanation import Explanation
 from scalecore.readings import Admission, Demand, Finding, Reading, Verdict
 from scalecore.space import Architecture, ArchitectureSpace, DataShape, Distribution, Hyperparameter
-from scalecore.trials import Epoch, Outcome, Progress, Proposal, RestoredTrial, StudyView, TrialRecord
+from scalecore.trials import Epoch, Outcome, Progress, Proposal, RestoredTrial, StudyEnd, StudyView, TrialRecord
 
 if TYPE_CHECKING:
     import torch
@@ -41,6 +41,8 @@ __all__ = [
     "MonitorContext",
     "SearchContext",
     "SearchStrategy",
+    "TrainingContext",
+    "Trains",
 ]
 
 
@@ -363,6 +365,30 @@ class AnalysisResult:
     summary: Sequence[str] = ()
     notes: Sequence[str] = ()
     files: Mapping[str, str] = field(factory=dict)
+
+
+@frozen(kw_only=True)
+class TrainingContext:
+    """What an analysis that trains is given: how attempts build their registry, and how much the user wants to see."""
+
+    registry: Mapping[str, Any]
+    verbosity: int = 0
+    allow_changed_code: bool = False
+
+
+@runtime_checkable
+class Trains(Protocol):
+    """What an analysis may have besides, when its result needs trainings that the studies do not hold yet."""
+
+    def planned(self, studies: Sequence[StudyView]) -> AnalysisResult:
+        """What `train` would do and cost: printed by `--dry-run`, which writes nothing."""
+        ...
+
+    def train(self, studies: Sequence[StudyView], context: TrainingContext) -> StudyEnd:
+        """Train what is missing, in folders of its own inside the studies' folders, under their locks. Called before
+        `run`, which reads what it left; only after an end of `completed` is `run` called.
+        """
+        ...
 
 
 @runtime_checkable

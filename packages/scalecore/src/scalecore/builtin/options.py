@@ -1,7 +1,9 @@
 """Options of the built-in components, but for the dataset's, which stand in `options_dataset.py`."""
 
 from pathlib import Path
+from typing import Annotated
 
+from annotated_types import Ge, Le
 from attrs import frozen
 
 from scalecore.options import option
@@ -36,3 +38,10 @@ class JsonlOptions:
     """Options of logger `jsonl`."""
 
     path: Path | None = option(None, help="The file; `events.jsonl` in the study's folder by default.")
+
+
+@frozen(kw_only=True)
+class CrossBudgetOptions:
+    """Options of analysis `cross-budget`."""
+
+    seeds: Annotated[int, Ge(2), Le(100)] = option(3, help="Fresh seeds of each configuration at each budget.")

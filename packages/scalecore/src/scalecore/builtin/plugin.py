@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from scalecore.builtin.options import ConsoleOptions, CsvOptions, FilesOptions, JsonlOptions
+from scalecore.builtin.options import ConsoleOptions, CrossBudgetOptions, CsvOptions, FilesOptions, JsonlOptions
 from scalecore.builtin.options_dataset import ParquetOptions
 from scalecore.execution.options import LocalOptions
 from scalecore.hookspecs import hookimpl
 from scalecore.records import (
+    AnalysisRecord,
     DatasetRecord,
     ExecutorRecord,
     LoggerRecord,
@@ -20,6 +21,7 @@ from scalecore.records import (
 
 if TYPE_CHECKING:
     from scalecore.protocols import (
+        Analysis,
         Dataset,
         DatasetContext,
         Executor,
@@ -80,6 +82,12 @@ def _local(options: LocalOptions, context: ExecutorContext) -> Executor:
     return LocalExecutor(options)
 
 
+def _cross_budget(options: CrossBudgetOptions) -> Analysis:
+    from scalecore.promotion.cross_budget import CrossBudget
+
+    return CrossBudget(options)
+
+
 @hookimpl
 def scalecore_datasets() -> Iterable[DatasetRecord]:
     return [
@@ -128,5 +136,18 @@ def scalecore_executors() -> Iterable[ExecutorRecord]:
     return [
         ExecutorRecord(
             name="local", summary="Supervised processes on this machine.", options=LocalOptions, factory=_local
+        )
+    ]
+
+
+@hookimpl
+def scalecore_analyses() -> Iterable[AnalysisRecord]:
+    return [
+        AnalysisRecord(
+            name="cross-budget",
+            summary="Whether what is best at one budget holds at another: trains each best at every budget.",
+            options=CrossBudgetOptions,
+            factory=_cross_budget,
+            studies=2,
         )
     ]

@@ -25,6 +25,8 @@ _OVERRIDE = re.compile(r"[A-Za-z_]\w*(\.\w+)*=")
 @click.option("--output", type=click.Path(path_type=Path), metavar="FOLDER", help="Where the files go.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.option("--no-files", is_flag=True, help="Print the result, write nothing.")
+@click.option("--dry-run", is_flag=True, help="Of an analysis that trains: show what it would train, and the cost.")
+@click.option("--allow-changed-code", is_flag=True, help="Train under other versions of the code than the study's.")
 @click.option("-h", "--help", "show_help", is_flag=True, help="Show this message, and the options of analysis NAME.")
 @plugin_options
 @click.pass_context
@@ -35,15 +37,18 @@ def analyze(
     output: Path | None,
     as_json: bool,
     no_files: bool,
+    dry_run: bool,
+    allow_changed_code: bool,
     show_help: bool,
     no_plugins: bool,
     block: tuple[str, ...],
 ) -> None:
     """Let the analysis NAME look at studies: their folders, their experiment files, or a folder that holds several.
 
-    Works while a study runs, and changes nothing in it. KEY=VALUE or --key VALUE sets options of the analysis. The
-    result is printed as Markdown, and stored with its figures as analyses/NAME in the study's folder; of several
-    studies in the folder that holds them all. Without NAME the analyses are listed.
+    Works while a study runs, and changes nothing in it; one that trains, such as cross-budget, wants finished ones.
+    KEY=VALUE or --key VALUE sets options of the analysis. The result is printed as Markdown, and stored with its
+    figures as analyses/NAME in the study's folder; of several studies in the folder that holds them all. Without NAME
+    the analyses are listed.
 
     \b
     Example: scalecore analyze coverage studies/quickstart
@@ -63,18 +68,22 @@ def analyze(
         _describe(component)
         return
     from scalecore.config.standalone import standalone_options
+    from scalecore.protocols import TrainingContext
     from scalecore.study.analysis import analyse, output_folder_of, result_json, result_markdown, write_result
     from scalecore.study.results import read_studies
 
     paths, overrides = split_arguments(arguments, flags=_flags(component))
     options: Any = standalone_options(component.record.options, overrides)
     studies = read_studies(paths)
-    analysed = analyse(component, options=options, studies=studies)
+    training = TrainingContext(
+        registry={"no_plugins": no_plugins, "block": list(block)}, allow_changed_code=allow_changed_code
+    )
+    analysed = analyse(component, options=options, studies=studies, training=training, dry_run=dry_run)
     if as_json:
         click.echo(json.dumps(result_json(analysed), indent=2, allow_nan=False, ensure_ascii=False))
     else:
         click.echo(result_markdown(analysed), nl=False)
-    if not no_files:
+    if not no_files and not dry_run:
         folder = output or output_folder_of(component.name, studies)
         written = write_result(analysed, folder)
         click.echo(f"written to {folder}: {', '.join(path.name for path in written)}", err=as_json)

@@ -13,6 +13,7 @@ from scalecore.errors import ExitCode
 
 if TYPE_CHECKING:
     from scalecore.config.campaign import Campaign, CampaignStudy
+    from scalecore.protocols import TrainingContext
     from scalecore.study.campaign import CampaignIndex
     from scalecore.study.plan import Plan
     from scalecore.trials import StudyEnd
@@ -29,6 +30,7 @@ def run_all(
     allow_changed_code: bool,
 ) -> ExitCode:
     """Run the campaign, print its table, and say how it ended: the worst of its studies."""
+    from scalecore.protocols import TrainingContext
     from scalecore.study.campaign import find_campaign, run_campaign
     from scalecore.study.campaign_table import campaign_rows, table_lines, write_tables
 
@@ -48,18 +50,21 @@ def run_all(
     click.echo("\n".join(table_lines(rows)))
     click.echo(f"folder: {campaign.folder}")
     if campaign.analyses:
-        _analyse(campaign, index, rows)
+        training = TrainingContext(registry=registry, verbosity=verbosity, allow_changed_code=allow_changed_code)
+        _analyse(campaign, index, rows, training)
     return worst(list(ends.values()))
 
 
-def _analyse(campaign: Campaign, index: CampaignIndex, rows: Sequence[Mapping[str, Any]]) -> None:
+def _analyse(
+    campaign: Campaign, index: CampaignIndex, rows: Sequence[Mapping[str, Any]], training: TrainingContext
+) -> None:
     from scalecore.study.finale import run_analyses
 
     missing = [row["study"] for row in rows if row["state"] not in ("completed", "exhausted")]
     if missing:
         click.echo(f"analyses wait for {len(missing)} of {len(rows)} studies: {', '.join(missing)}")
         return
-    run_analyses(campaign.analyses, [index.path], folder=index.path, say=click.echo)
+    run_analyses(campaign.analyses, [index.path], folder=index.path, training=training, say=click.echo)
 
 
 def worst(ends: Sequence[StudyEnd]) -> ExitCode:

@@ -72,11 +72,13 @@ def run(
     loaded, resolved = found
     end = run_study(loaded, resolved, registry=registry, verbosity=verbosity, allow_changed_code=allow_changed_code)
     if resolved.analyses and exit_code(end) is ExitCode.COMPLETED:
+        from scalecore.protocols import TrainingContext
         from scalecore.study.finale import run_analyses
         from scalecore.study.layout import output_folder
 
         folder = output_folder(resolved.experiment)
-        run_analyses(resolved.analyses, [folder], folder=folder, say=click.echo)
+        training = TrainingContext(registry=registry, verbosity=verbosity, allow_changed_code=allow_changed_code)
+        run_analyses(resolved.analyses, [folder], folder=folder, training=training, say=click.echo)
     sys.exit(exit_code(end))
 
 

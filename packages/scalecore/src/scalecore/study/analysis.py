@@ -13,15 +13,15 @@ from attrs import frozen
 from scalecore import __version__, markdown
 from scalecore.config.load import ResolvedComponent
 from scalecore.config.plain import plain_value
-from scalecore.errors import DataError, ExperimentError, PluginError, RefusedError, ScalecoreError
+from scalecore.errors import DataError, ExitCode, ExperimentError, PluginError, RefusedError, ScalecoreError, StudyError
 from scalecore.files import plain, utc_now, write_json, write_text
 from scalecore.plugins.registry import Registered
-from scalecore.protocols import Analysis, AnalysisResult
+from scalecore.protocols import Analysis, AnalysisResult, TrainingContext, Trains
 from scalecore.records import AnalysisRecord
 from scalecore.study.layout import StudyFolder
-from scalecore.trials import StudyView
+from scalecore.trials import StudyEnd, StudyView
 
-__all__ = ["Analysed", "analyse", "output_folder_of", "result_json", "result_markdown", "write_result"]
+__all__ = ["Analysed", "TrainingEnded", "analyse", "output_folder_of", "result_json", "result_markdown", "write_result"]
 
 
 @frozen(kw_only=True)
@@ -36,8 +36,28 @@ class Analysed:
     made: str
 
 
-def analyse(component: Registered | ResolvedComponent, *, options: Any, studies: Sequence[StudyView]) -> Analysed:
-    """Let the analysis run. What it raises but the errors of scalecore is told as its plugin's fault."""
+class TrainingEnded(StudyError):
+    """An analysis needs trainings, and they ended before they were complete."""
+
+    def __init__(self, name: str, end: StudyEnd) -> None:
+        super().__init__(f"analysis {name!r} waits for its trainings: {end}; the same command goes on with them")
+        codes = {StudyEnd.STOPPED: ExitCode.STOPPED, StudyEnd.TIMED_OUT: ExitCode.TIMED_OUT}
+        self.exit_code = codes.get(end, ExitCode.FAILED)
+
+
+def analyse(
+    component: Registered | ResolvedComponent,
+    *,
+    options: Any,
+    studies: Sequence[StudyView],
+    training: TrainingContext,
+    dry_run: bool = False,
+) -> Analysed:
+    """Let the analysis run. What it raises but the errors of scalecore is told as its plugin's fault.
+
+    One that trains does so first, under the studies' locks; with `dry_run` it says what it would train instead. Raises
+    `TrainingEnded` where the trainings were stopped.
+    """
     record = component.record
     assert isinstance(record, AnalysisRecord)
     if len(studies) < record.studies:
@@ -50,7 +70,7 @@ def analyse(component: Registered | ResolvedComponent, *, options: Any, studies:
     sources = [_source(study) for study in studies]
     try:
         analysis: Analysis = record.factory(options)
-        result = analysis.run(studies)
+        result = _result(record.name, analysis, studies, training=training, dry_run=dry_run)
     except ScalecoreError:
         raise
     except Exception as error:
@@ -66,6 +86,21 @@ def analyse(component: Registered | ResolvedComponent, *, options: Any, studies:
         versions={"scalecore": __version__, component.provider: component.version},
         made=utc_now(),
     )
+
+
+def _result(
+    name: str, analysis: Analysis, studies: Sequence[StudyView], *, training: TrainingContext, dry_run: bool
+) -> AnalysisResult:
+    if not isinstance(analysis, Trains):
+        if dry_run:
+            raise ExperimentError(f"analysis {name!r} trains nothing, so there is nothing to plan; leave --dry-run out")
+        return analysis.run(studies)
+    if dry_run:
+        return analysis.planned(studies)
+    end = analysis.train(studies, training)
+    if end is not StudyEnd.COMPLETED:
+        raise TrainingEnded(name, end)
+    return analysis.run(studies)
 
 
 def output_folder_of(name: str, studies: Sequence[StudyView]) -> Path:

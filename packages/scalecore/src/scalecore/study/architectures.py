@@ -64,6 +64,7 @@ class Grid:
             "range": [self.low, self.high],
             "gaps": [list(gap) for gap in self.gaps()],
             "dimensions": {name: list(values) for name, values in self.dimensions.items()},
+            "roles": dict(self.roles),
             "architectures": [
                 {**a.values, "id": a.id, "num_parameters": a.num_parameters, "flops": a.flops}
                 for a in self.architectures

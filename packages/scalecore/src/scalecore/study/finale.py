@@ -7,6 +7,7 @@ from pathlib import Path
 
 from scalecore.config.load import ResolvedComponent
 from scalecore.errors import ScalecoreError
+from scalecore.protocols import TrainingContext
 from scalecore.study.analysis import analyse, write_result
 from scalecore.study.results import read_studies
 
@@ -14,7 +15,12 @@ __all__ = ["run_analyses"]
 
 
 def run_analyses(
-    components: Sequence[ResolvedComponent], paths: Sequence[Path], *, folder: Path, say: Callable[[str], None]
+    components: Sequence[ResolvedComponent],
+    paths: Sequence[Path],
+    *,
+    folder: Path,
+    training: TrainingContext,
+    say: Callable[[str], None],
 ) -> None:
     """Run each on the studies of `paths` and store its result in `folder`/analyses/NAME.
 
@@ -23,7 +29,7 @@ def run_analyses(
     for component in components:
         try:
             studies = read_studies(paths)
-            analysed = analyse(component, options=component.options, studies=studies)
+            analysed = analyse(component, options=component.options, studies=studies, training=training)
             written = write_result(analysed, folder / "analyses" / component.name)
         except ScalecoreError as error:
             say(f"analysis {component.name} was not made: {error}")

@@ -78,12 +78,17 @@ class StudyFolder:
 
     def retrainings(self) -> list[StudyFolder]:
         """What was trained after the search, each with a journal of its own."""
-        folders = [StudyFolder(self.confirmation), *(StudyFolder(path) for path in sorted(self.promoted.glob("*")))]
-        return [folder for folder in folders if folder.journal.exists()]
+        paths = [self.confirmation, self.cross_budget, *sorted(self.promoted.glob("*"))]
+        return [folder for folder in map(StudyFolder, paths) if folder.journal.exists()]
 
     def weights(self, number: int) -> Path:
         """The best epoch's weights of a finished trial, where they are kept."""
         return self.path / "weights" / f"trial_{number:04d}.safetensors"
+
+    @property
+    def cross_budget(self) -> Path:
+        """Best configurations of other budgets, trained at this one, with a journal of their own."""
+        return self.path / "cross-budget"
 
     def smoke(self, label: str) -> Path:
         return self.attempts / f"smoke_{label}"

@@ -1,0 +1,317 @@
+"""Analysis `cross-budget`: does what is best at one parameter budget hold at another?
+
+Each study's best configuration is trained at every budget: its hyper-parameters kept, its architecture moved to the
+nearest shape of the other budget, on fresh seeds. What was chosen at its own budget is trained again too: the best of a
+search is too good to be true (guard G14), and only replicates may be compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from attrs import evolve, frozen
+
+from scalecore import texts
+from scalecore.builtin.options import CrossBudgetOptions
+from scalecore.errors import RefusedError
+from scalecore.promotion.opened import open_study
+from scalecore.promotion.retrain import RetrainFolder, Retraining, retrain
+from scalecore.promotion.statistics import MIN_SEEDS, Estimate, difference, margin_of, mean, verdict
+from scalecore.protocols import AnalysisResult, TrainingContext
+from scalecore.space import Architecture
+from scalecore.study.forecast import forecast
+from scalecore.study.identity import content_hash
+from scalecore.study.journal import read_journal
+from scalecore.study.layout import StudyFolder
+from scalecore.study.nearest import nearest_shape
+from scalecore.study.predictions import trial_predictions
+from scalecore.study.state import replay
+from scalecore.trials import StudyEnd, StudyView, TrialRecord, TrialState
+
+__all__ = ["Cell", "CrossBudget", "cells_of", "groups_of"]
+
+
+@frozen(kw_only=True, eq=False)
+class Cell:
+    """One configuration at one budget: the best of `source`, as it is trained in `target`."""
+
+    source: StudyView
+    target: StudyView
+    trial: TrialRecord
+    """The best trial of the source, with the architecture of the target."""
+    same_as: str | None = None
+    """The study whose best makes the same training here: this cell would be that run again, and is refused."""
+
+    @property
+    def own(self) -> bool:
+        return self.source is self.target
+
+
+class CrossBudget:
+    """Satisfies `scalecore.protocols.Analysis` and `Trains`."""
+
+    def __init__(self, options: CrossBudgetOptions) -> None:
+        self._options = options
+
+    def planned(self, studies: Sequence[StudyView]) -> AnalysisResult:
+        """Every training that is missing, and what it costs as far as it is known."""
+        rows: list[dict[str, Any]] = []
+        total, unknown, missing = 0.0, 0, 0
+        for cell in (cell for group in groups_of(studies) for cell in cells_of(group)):
+            done = len(_replicates(cell, self._options.seeds))
+            left = 0 if cell.same_as else self._options.seeds - done
+            seconds = _seconds(cell)
+            total += (seconds or 0.0) * left
+            unknown += left if seconds is None else 0
+            missing += left
+            rows.append(
+                {
+                    "best of": cell.source.name,
+                    "trained at": cell.target.budget,
+                    "architecture": texts.shape(cell.trial.architecture),
+                    "seeds": self._options.seeds,
+                    "done": done,
+                    "each": texts.duration(seconds),
+                    "remark": f"same as the best of {cell.same_as}: not run" if cell.same_as else None,
+                }
+            )
+        cost = f"{missing} trainings to do, about {texts.duration(total)} of trial time in all"
+        return AnalysisResult(
+            title="Plan of the cross-budget validation",
+            summary=[cost + (f"; the time of {unknown} is not known" if unknown else "")],
+            tables={"trainings": rows},
+            data={"trainings": missing, "seconds": total if not unknown else None},
+        )
+
+    def train(self, studies: Sequence[StudyView], context: TrainingContext) -> StudyEnd:
+        """What is missing, budget by budget; a stopped training goes on with the next call."""
+        groups = groups_of(studies)
+        cells = [cell for group in groups for cell in cells_of(group) if cell.same_as is None]
+        for target in (study for group in groups for study in group):
+            folder = StudyFolder(target.folder)
+            wanted = [one for cell in cells if cell.target is target for one in _retrainings(cell, self._options.seeds)]
+            with open_study(
+                folder,
+                registry=context.registry,
+                verbosity=context.verbosity,
+                allow_changed_code=context.allow_changed_code,
+            ) as study:
+                into = RetrainFolder(folder.cross_budget, prepared=folder.data)
+                title = f"cross-budget validation at {target.budget}"
+                done = retrain(study, wanted, folder=into, plan=study.plan, title=title)
+            for record in done.records.values():
+                into.weights(record.number).unlink(missing_ok=True)  # nothing needs them
+            if done.end is not StudyEnd.COMPLETED:
+                return done.end
+        return StudyEnd.COMPLETED
+
+    def run(self, studies: Sequence[StudyView]) -> AnalysisResult:
+        """The matrix of means with intervals, and for each pair of budgets whether the choice holds."""
+        rows: list[dict[str, Any]] = []
+        pairs: list[dict[str, Any]] = []
+        refused: list[str] = []
+        for group in groups_of(studies):
+            cells = cells_of(group)
+            for target in group:
+                here = [cell for cell in cells if cell.target is target]
+                rows += [_row(cell, self._options.seeds) for cell in here]
+                pairs += _pairs(here, self._options.seeds)
+            refused += [
+                f"{_name(cell)} is the same training as the best of {cell.same_as} there, and is not run twice."
+                for cell in cells
+                if cell.same_as
+            ]
+        held = sum(pair["verdict"] in ("holds", "better") for pair in pairs)
+        lost = sum(pair["verdict"] == "lost" for pair in pairs)
+        return AnalysisResult(
+            title="Cross-budget validation",
+            summary=[
+                f"Of {len(pairs)} transfers between budgets {held} hold, {lost} lose, "
+                f"{len(pairs) - held - lost} are inconclusive; {self._options.seeds} seeds each."
+            ],
+            tables={"matrix": rows, "transfers": pairs},
+            data={"cells": rows, "transfers": pairs, "seeds": self._options.seeds},
+            notes=[
+                "All values are of replicates on fresh seeds, none is a value of the search.",
+                "A gap is the mean of the transferred configuration less that of the budget's own, above 0 is worse; "
+                "intervals hold together for one budget (Bonferroni) and cover seeds and validation windows.",
+                "holds: no worse by more than what does not matter (two one-sided tests); lost: worse beyond chance.",
+                *refused,
+            ],
+        )
+
+
+def groups_of(studies: Sequence[StudyView]) -> list[list[StudyView]]:
+    """Studies that differ in their budget only, together; of a campaign over horizons too, one group a horizon.
+
+    Raises `RefusedError` where no two can be compared, saying why.
+    """
+    groups: dict[str, list[StudyView]] = {}
+    for study in studies:
+        key = [study.plan["data"]["fingerprint"], study.experiment["model"]["use"], study.experiment["objective"]]
+        groups.setdefault(content_hash(key), []).append(study)
+    found = [group for group in groups.values() if len(group) > 1]
+    if not found:
+        raise RefusedError(
+            "no two of the studies have the same data, target, split, model and objective: their results cannot be "
+            "compared; name studies that differ in their budget only"
+        )
+    for group in found:
+        budgets = [study.budget for study in group]
+        if len(set(budgets)) < len(budgets):
+            names = ", ".join(study.name for study in group)
+            raise RefusedError(f"of {names} two have the same budget; name one of each")
+        for study in group:
+            if study.best is None:
+                raise RefusedError(f"{study.folder}: no trial of this study is completed; there is no best to transfer")
+    return found
+
+
+def cells_of(studies: Sequence[StudyView]) -> list[Cell]:
+    """All cells of one group, targets outermost, each target's own first."""
+    cells: list[Cell] = []
+    for target in studies:
+        grid = target.plan["architectures"]
+        shapes = [
+            Architecture(
+                values={name: row[name] for name in grid["dimensions"]},
+                num_parameters=row["num_parameters"],
+                flops=row["flops"],
+            )
+            for row in grid["architectures"]
+        ]
+        seen: dict[tuple[str, str], str] = {}
+        for source in sorted(studies, key=lambda one: one is not target):
+            best = source.best
+            assert best is not None
+            shape = best.architecture
+            if source is not target:
+                shape = nearest_shape(shape, shapes, roles=grid.get("roles") or {})
+            same = (shape.id, repr(sorted(best.hyperparameters.items())))
+            trial = evolve(best, architecture=shape)
+            cells.append(Cell(source=source, target=target, trial=trial, same_as=seen.get(same)))
+            seen.setdefault(same, source.name)
+    return cells
+
+
+# --- trainings ------------------------------------------------------------------------------------------------------
+
+
+@frozen(kw_only=True, eq=False)
+class _Values:
+    values: list[float]
+    losses: np.ndarray[Any, np.dtype[np.float64]] | None
+    failed: int
+
+
+def _retrainings(cell: Cell, seeds: int) -> list[Retraining]:
+    return [
+        Retraining(
+            trial=cell.trial,
+            hyperparameters=dict(cell.trial.hyperparameters),
+            replicate=replicate,
+            label=f"best of {cell.source.name} at {cell.target.budget}, seed {replicate}",
+        )
+        for replicate in range(1, seeds + 1)
+    ]
+
+
+def _replicates(cell: Cell, seeds: int) -> list[TrialRecord]:
+    """Finished trainings of a cell, by what they are and not by the budget that they came from."""
+    journal = StudyFolder(StudyFolder(cell.target.folder).cross_budget).journal
+    state = replay(read_journal(journal)) if journal.exists() else None
+    records = state.records if state is not None else []
+    mine = [
+        record
+        for record in records
+        if record.architecture.id == cell.trial.architecture.id
+        and dict(record.hyperparameters) == dict(cell.trial.hyperparameters)
+    ]
+    return mine[:seeds]
+
+
+def _values(cell: Cell, records: Sequence[TrialRecord]) -> _Values:
+    done = [record for record in records if record.state is TrialState.COMPLETED and record.value is not None]
+    objective = cell.target.experiment["objective"]
+    folder = StudyFolder(cell.target.folder).cross_budget
+    kept = [trial_predictions(folder, record) for record in done]
+    is_loss = objective["metric"] == "val_loss" and objective["reduction"] == "best" and kept and all(kept)
+    return _Values(
+        values=[float(record.value or 0.0) for record in done],
+        losses=np.stack([one.losses() for one in kept if one is not None]) if is_loss else None,
+        failed=len(records) - len(done),
+    )
+
+
+def _overlap(cell: Cell) -> int:
+    return max(1, int(cell.target.plan["data"]["target"]["horizon"]))
+
+
+def _row(cell: Cell, seeds: int) -> dict[str, Any]:
+    found = _values(cell, _replicates(cell, seeds))
+    estimate = mean(found.values, losses=found.losses, overlap=_overlap(cell)) if found.values else None
+    interval = estimate.interval() if estimate else None
+    return {
+        "best of": cell.source.name,
+        "trained at": cell.target.budget,
+        "architecture": texts.shape(cell.trial.architecture),
+        "seeds": len(found.values),
+        "failed": found.failed,
+        "mean": estimate.value if estimate else None,
+        "low": interval[0] if interval else None,
+        "high": interval[1] if interval else None,
+        "remark": f"same as the best of {cell.same_as}" if cell.same_as else None,
+    }
+
+
+def _pairs(cells: Sequence[Cell], seeds: int) -> list[dict[str, Any]]:
+    """The cells of one target against its own."""
+    (own,) = (cell for cell in cells if cell.own)
+    others = [cell for cell in cells if not cell.own and cell.same_as is None]
+    here = {cell: _values(cell, _replicates(cell, seeds)) for cell in (own, *others)}
+    if not here[own].values:
+        return [_pair(cell, None, seeds=(0, 0), margin=0.0, comparisons=len(others)) for cell in others]
+    margin = margin_of(here[own].values, [here[cell].values for cell in others])
+    rows = []
+    for cell in others:
+        mine, best = here[cell], here[own]
+        gap = None
+        if mine.values:
+            losses = None if mine.losses is None or best.losses is None else (mine.losses, best.losses)
+            gap = difference(mine.values, best.values, losses=losses, overlap=_overlap(cell))
+        counts = (len(best.values), len(mine.values))
+        rows.append(_pair(cell, gap, seeds=counts, margin=margin, comparisons=len(others)))
+    return rows
+
+
+def _pair(
+    cell: Cell, less: Estimate | None, *, seeds: tuple[int, int], margin: float, comparisons: int
+) -> dict[str, Any]:
+    row: dict[str, Any] = {"best of": cell.source.name, "trained at": cell.target.budget}
+    if less is None:
+        return row | {"gap": None, "low": None, "high": None, "verdict": "inconclusive"}
+    sign = 1.0 if cell.target.experiment["objective"]["direction"] == "minimize" else -1.0
+    gap = evolve(less, value=sign * less.value)
+    interval = gap.interval(level=1 - 0.05 / max(1, comparisons))
+    said = {"worse": "lost", "equivalent": "holds", "inconclusive": "inconclusive"}[
+        verdict(gap, seeds=seeds, margin=margin, comparisons=comparisons)
+    ]
+    if interval is not None and interval[1] < 0 and min(seeds) >= MIN_SEEDS:
+        said = "better"
+    low, high = interval if interval is not None else (None, None)
+    return row | {"gap": gap.value, "low": low, "high": high, "verdict": said}
+
+
+def _name(cell: Cell) -> str:
+    return f"The best of {cell.source.name} at {cell.target.budget}"
+
+
+def _seconds(cell: Cell) -> float | None:
+    """How long one training takes, by the finished trials of the target."""
+    windows = int(cell.target.plan["data"]["split"]["parts"]["train"]["windows"])
+    epochs = int(cell.trial.hyperparameters["epochs"])
+    shape = cell.trial.architecture
+    seconds: float | None = forecast([shape], cell.target.trials, windows=windows, epochs=epochs)["seconds"][shape.id]
+    return seconds
