@@ -101,7 +101,8 @@ def test_g45_a_trial_that_crashes_and_one_that_hangs_do_not_block_the_others(gre
     records = by_appetite(greedy)
     assert {n: r["state"] for n, r in records.items()} == {0: "completed", 4: "failed", 5: "timed_out"}
     assert records[4]["reason"] == "the attempt crashed with SIGSEGV"
-    assert "in misbehave" in records[4]["attempts"][0]["log_tail"], "the stack tells where"
+    for number in (4, 5):
+        assert "in misbehave" in records[number]["attempts"][0]["log_tail"], "the stack tells where"
 
 
 def container(limit: int) -> Path:

@@ -41,6 +41,7 @@ __all__ = [
     "MonitorContext",
     "SearchContext",
     "SearchStrategy",
+    "TakesStacks",
     "TrainingContext",
     "Trains",
 ]
@@ -344,6 +345,15 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """End everything that is left and give resources back."""
+        ...
+
+
+@runtime_checkable
+class TakesStacks(Protocol):
+    """What an executor may have besides, so that a record shows where a trial hung."""
+
+    def take_stacks(self, handle: Any) -> None:
+        """Make the attempt write the stacks of its threads into its log, if it can. `stop` with `kill` follows."""
         ...
 
 

@@ -3,7 +3,7 @@
 | file | writer | content |
 |---|---|---|
 | `spec.json` | driver | what to run; complete before the attempt is submitted |
-| `group.json` | executor | the control group that the attempt enters, where there is one for it |
+| `group.json` | executor | the control group that the attempt enters and the GPU that it may see, where it has such |
 | `process.json` | attempt | its process id and start time, written first, and what holds it within its memory |
 | `control.json` | driver | what to do now: go_on, pause, stop, prune |
 | `progress.json` | attempt | phase, epoch, step, replaced twice a second and at each evaluation: the sign of progress |

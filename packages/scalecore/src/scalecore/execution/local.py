@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from attrs import define, evolve
 
 from scalecore.execution.containment import AttemptGroups
+from scalecore.execution.devices import GpuSlots, visible_gpus
 from scalecore.execution.folder import AttemptFolder, AttemptStatus
 from scalecore.execution.kills import KernelKills
 from scalecore.execution.launch import ForkedProcesses, Launcher, SpawnedProcesses, kill_group, wait_until
@@ -18,6 +21,9 @@ from scalecore.execution.options import LocalOptions
 from scalecore.files import read_json, write_json
 
 __all__ = ["LocalExecutor", "LocalHandle"]
+
+STACK_SECONDS = 3.0
+"""What a process that hangs gets to write its stacks."""
 
 
 @define(eq=False)
@@ -28,6 +34,8 @@ class LocalHandle:
     status: AttemptStatus | None = None
     group: Path | None = None
     """Its control group, where it has one of its own."""
+    gpu: str | None = None
+    """The one that it may see, where there are several."""
     killed: bool = False
     """Whether this executor killed it."""
 
@@ -48,11 +56,14 @@ class LocalExecutor:
         self._launcher: Launcher = ForkedProcesses(environment) if fork else SpawnedProcesses(environment)
         self._handles: list[LocalHandle] = []
         self._groups = AttemptGroups()
+        self._gpus = GpuSlots(visible_gpus(os.environ))
         self._kills = KernelKills()
 
     def submit(self, folder: Path) -> LocalHandle:
         handle = LocalHandle(AttemptFolder(folder))
-        handle.group = self._group_for(handle.folder)
+        handle.group, handle.gpu = self._group_for(handle.folder), self._gpus.take()
+        if handle.group is not None or handle.gpu is not None:
+            write_json(handle.folder.group, {"group": handle.group, "gpu": handle.gpu}, durable=False)
         self._launcher.start(folder)
         self._handles.append(handle)
         return handle
@@ -76,6 +87,20 @@ class LocalExecutor:
             # until then, since in its first moment a fork has no group of its own yet.
             wait_until(lambda: self._is_over_after_kill(handle, pid))
 
+    def take_stacks(self, handle: LocalHandle) -> None:
+        """Let a process that hangs write the stacks of its threads into its log, and end by that.
+
+        The handler of SIGABRT needs no Python to run, so that it answers in native code too.
+        """
+        pid = self._poll(handle).pid
+        if pid is None:
+            return
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGABRT)
+        deadline = time.monotonic() + STACK_SECONDS
+        while self._poll(handle).state == "running" and time.monotonic() < deadline:
+            time.sleep(0.02)
+
     def close(self) -> None:
         for handle in list(self._handles):
             self.stop(handle, kill=True)
@@ -84,10 +109,7 @@ class LocalExecutor:
     def _group_for(self, folder: AttemptFolder) -> Path | None:
         """A control group of its own for an attempt that has a limit, where this machine allows it."""
         limit = (read_json(folder.spec) or {}).get("memory_limit")
-        group = self._groups.make(f"scalecore-{os.getpid()}-{folder.path.parent.name}-{folder.path.name}", limit=limit)
-        if group is not None:
-            write_json(folder.group, {"group": group}, durable=False)
-        return group
+        return self._groups.make(f"scalecore-{os.getpid()}-{folder.path.parent.name}-{folder.path.name}", limit=limit)
 
     def _oom_kill(self, handle: LocalHandle, status: AttemptStatus) -> str | None:
         if handle.group is not None and self._groups.end(handle.group):
@@ -108,5 +130,6 @@ class LocalExecutor:
             if status.pid is not None:
                 kill_group(status.pid)  # children that the attempt left behind in its group must not outlive it
             handle.status = evolve(status, oom_kill=self._oom_kill(handle, status))
+            self._gpus.give_back(handle.gpu)
             self._handles.remove(handle)
         return handle.status

@@ -26,8 +26,13 @@ def main(path: str, *, parent: int) -> int:
     """Run the attempt of this folder as a child of `parent`; 0 when `result.json` tells how it ended."""
     faulthandler.enable()
     folder = AttemptFolder(Path(path))
-    contained = [*prefer_as_victim(), *enter_group((read_json(folder.group) or {}).get("group"))]
+    given = read_json(folder.group) or {}
+    if given.get("gpu") is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = given["gpu"]  # read when CUDA starts, which it has not yet
+    contained = [*prefer_as_victim(), *enter_group(given.get("group"))]
     process = {"pid": os.getpid(), "started": psutil.Process().create_time(), "contained": contained}
+    if given.get("gpu") is not None:
+        process["visible_gpus"] = os.environ["CUDA_VISIBLE_DEVICES"]
     write_json(folder.process, process, durable=False)
     spec = read_json(folder.spec)
     monitor = AttemptMonitor(folder)

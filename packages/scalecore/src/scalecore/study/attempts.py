@@ -121,7 +121,7 @@ class RunningTrial:
             reason = result.get("reason") or (self.prune_reason if result["state"] == "pruned" else None)
             tail = self.folder.log_tail() if result["state"] == "failed" else None
             return AttemptEnd(kind=result["state"], reason=reason, result=result, log_tail=tail, **evidence)
-        evidence["log_tail"] = self.folder.log_tail() or None
+        evidence["log_tail"] = self.folder.log_tail(characters=6000) or None
         if self.cut is not None:
             return AttemptEnd(kind=self.cut[0], reason=self.cut[1], **evidence)
         if status.oom_kill is not None:

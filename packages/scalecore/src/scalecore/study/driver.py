@@ -16,7 +16,7 @@ from typing import Any
 from scalecore.errors import StudyError
 from scalecore.execution.folder import DISK_EXIT, AttemptFolder, AttemptStatus
 from scalecore.files import read_json
-from scalecore.protocols import Executor
+from scalecore.protocols import Executor, TakesStacks
 from scalecore.study.attempts import AttemptEnd, RunningTrial
 from scalecore.study.continuation import restored_today
 from scalecore.study.control import StopRequests
@@ -268,6 +268,8 @@ class Driver:
             self.session.message("warning", f"trial {running.asked.number}: {text} [G43]")
         idle = time.monotonic() - running.changed
         if idle > self.settings.hang_after and running.cut is None:
+            if isinstance(self.executor, TakesStacks):
+                self.executor.take_stacks(running.handle)
             self._kill(running, ("hung", f"no step for {idle:.0f} s (execution.hang_after) [G45]"))
 
     def _say_containment(self, running: RunningTrial) -> None:
