@@ -1,0 +1,141 @@
+"""How a trial is made to fit: the largest micro-batch, then recomputed activations, then an answer why not at all."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from attrs import evolve
+
+from scalecore import texts
+from scalecore.config.load import load_resolved
+from scalecore.plugins.registry import load_registry
+from scalecore.protocols import MonitorContext
+from scalecore.study.dispatch import Dispatcher, DoesNotFit
+from scalecore.study.hardware import Monitors
+from scalecore.study.intake import next_trial
+from scalecore.study.journal import Journal
+from scalecore.study.layout import StudyFolder
+from scalecore.study.lock import StudyLock
+from scalecore.study.plan import Plan, build_plan
+from scalecore.study.run import begin
+from scalecore.study.session import Session
+from scalecore.study.state import StudyState
+
+from .conftest import tiny_experiment
+
+MARGIN, SHARE = 1.15, 0.85  # the memory monitor's
+
+
+class Recorder:
+    """An executor that starts nothing: what it was given is in the attempt's folder."""
+
+    def submit(self, folder: Path) -> Path:
+        return folder
+
+
+@pytest.fixture(scope="module")
+def deep(tmp_path_factory: pytest.TempPathFactory, bars: Path) -> tuple[Path, Plan]:
+    """A plan over one shape whose activations of a single window take hundreds of megabytes: 128 layers, 96 patches."""
+    experiment = tiny_experiment(bars)
+    experiment["dataset"]["context"] = 96
+    experiment["model"] |= {"patch_len": 1, "stride": 1, "d_model": [64], "n_layers": [128], "n_heads": [32]}
+    experiment["model"]["d_ff_ratio"] = [4]
+    experiment["search"] = {"use": "random", "trials": 1}
+    experiment["training"]["effective_batch"] = 8
+    experiment["guards"] = {"min_validation_samples": 10, "min_validation_positives": 2}
+    root = tmp_path_factory.mktemp("deep")
+    (root / "experiment.yaml").write_text(yaml.safe_dump(experiment))
+    loaded, resolved = load_resolved(root / "experiment.yaml", registry=load_registry())
+    return root, build_plan(loaded, resolved, folder=root, registry={})
+
+
+@pytest.fixture
+def start(deep: tuple[Path, Plan], tmp_path: Path) -> Iterator[Callable[[int], dict[str, Any]]]:
+    """Dispatch the trial under a memory limit in bytes: the spec of its attempt."""
+    root, plan = deep
+    opened: list[Any] = []
+
+    def dispatch(limit: int) -> dict[str, Any]:
+        content = yaml.safe_load((root / "experiment.yaml").read_text())
+        monitor = {"use": "memory", "limit_gb": limit / 1e9, "reserve_gb": 0.0, "min_free_gb": 0.0}
+        (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(content | {"monitors": [monitor]}))
+        _, resolved = load_resolved(tmp_path / "experiment.yaml", registry=load_registry())
+        folder = StudyFolder(tmp_path / "study")
+        folder.path.mkdir()
+        monitors = Monitors.create(resolved.monitors, MonitorContext(folder=folder.path))
+        lock, journal = StudyLock(folder), Journal(folder.journal)
+        opened.extend((journal.close, lock.release))
+        watched = evolve(plan, monitors=monitors)
+        session = Session(watched, folder=folder, lock=lock, journal=journal, state=StudyState())
+        begin(session, 1)
+        asked = next_trial(session)
+        assert asked is not None
+        dispatcher: Any = Dispatcher(session, Recorder(), registry={})  # type: ignore[arg-type]
+        deadline = time.monotonic() + 60
+        while (running := dispatcher.start(asked)) is None:
+            assert dispatcher.tracing, "it fits or it does not: there is nothing to wait for"
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        found: dict[str, Any] = json.loads(running.folder.spec.read_text())
+        told = session.state.trials[asked.number].attempts[-1]
+        assert told["activation_checkpointing"] is found["activation_checkpointing"]
+        assert told["predicted_memory"] * MARGIN <= SHARE * limit
+        return found
+
+    yield dispatch
+    for close in opened:
+        close()
+
+
+def peak(plan: Plan, micro_batch: int, *, checkpointing: bool) -> int:
+    """Predicted bytes of one way to train the shape."""
+    return plan.predict(plan.grid.architectures[0], micro_batch, checkpointing=checkpointing).bytes
+
+
+def limit_for(need: int) -> int:
+    """The limit under which just this need is admitted."""
+    return round(need * MARGIN / SHARE * 1.001)
+
+
+@pytest.mark.parametrize("micro_batch", [8, 2, 1])
+def test_the_largest_micro_batch_that_fits_is_taken(
+    deep: tuple[Path, Plan], start: Callable[[int], dict[str, Any]], micro_batch: int
+) -> None:
+    """Under a limit that admits just this power of two, it is taken, at the same effective batch."""
+    spec = start(limit_for(peak(deep[1], micro_batch, checkpointing=False)))
+    assert (spec["plan"]["micro_batch"], spec["plan"]["effective_batch"]) == (micro_batch, 8)
+    assert spec["activation_checkpointing"] is False
+
+
+def test_activations_are_recomputed_where_a_micro_batch_of_one_does_not_fit(
+    deep: tuple[Path, Plan], start: Callable[[int], dict[str, Any]]
+) -> None:
+    """Then again with the largest micro-batch that fits."""
+    plan = deep[1]
+    limit = limit_for(peak(plan, 1, checkpointing=False)) - 50_000_000
+    expected = next(m for m in (8, 4, 2, 1) if limit_for(peak(plan, m, checkpointing=True)) <= limit)
+    spec = start(limit)
+    assert spec["activation_checkpointing"] is True
+    assert spec["plan"]["micro_batch"] == expected
+
+
+def test_g40_what_never_fits_is_answered_with_what_to_do(
+    deep: tuple[Path, Plan], start: Callable[[int], dict[str, Any]]
+) -> None:
+    """No micro-batch removes weights, gradients and moments: their size and the ways out are named."""
+    limit = limit_for(peak(deep[1], 1, checkpointing=True)) - 50_000_000
+    with pytest.raises(DoesNotFit) as caught:
+        start(limit)
+    text = str(caught.value)
+    assert text.startswith("does not fit even with a micro-batch of 1 and recomputed activations: predicted ")
+    floor = texts.size(16 * deep[1].grid.architectures[0].num_parameters)
+    assert text.endswith(
+        f"; weights, gradients and moments of the optimizer alone take {floor}, which no micro-batch removes: "
+        "leave such shapes out (search.exclude), take a smaller budget, or a machine with more memory"
+    )
