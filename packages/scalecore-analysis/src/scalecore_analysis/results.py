@@ -69,12 +69,13 @@ def study_results(study: StudyView) -> dict[str, Any]:
     paired: Paired | str = "no trial has completed"
     if best is not None:
         paired = paired_with_best(study, completed, best)
-    tied = paired.tied if isinstance(paired, Paired) else []
+    tied = set(paired.tied) if isinstance(paired, Paired) else set()
+    by_number = {trial.number: trial for trial in study.trials}
     return {
         "metric": metric,
         "best": _best_row(study, best, paired),
         "counts": _counts(study),
-        "tied": [_tied_row(row, study) for row in paired.rows if row["tied"]] if isinstance(paired, Paired) else [],
+        "tied": [_tied_row(row, by_number) for row in paired.rows if row["tied"]] if isinstance(paired, Paired) else [],
         "not paired": paired if isinstance(paired, str) else None,
         "optimum": {
             "best": None if best is None else _coordinates(best),
@@ -113,9 +114,9 @@ def _best_row(study: StudyView, best: TrialRecord | None, paired: Paired | str) 
     return row
 
 
-def _tied_row(row: Mapping[str, Any], study: StudyView) -> dict[str, Any]:
-    trial = next(one for one in study.trials if one.number == row["trial"])
-    return {name: value for name, value in row.items() if name != "tied"} | {"architecture": shape(trial.architecture)}
+def _tied_row(row: Mapping[str, Any], trials: Mapping[int, TrialRecord]) -> dict[str, Any]:
+    kept = {name: value for name, value in row.items() if name != "tied"}
+    return kept | {"architecture": shape(trials[row["trial"]].architecture)}
 
 
 def _counts(study: StudyView) -> dict[str, Any]:

@@ -55,21 +55,14 @@ def loss_figure(budgets: Sequence[BudgetRuns], assessment: Assessment) -> Figure
         value = next(one.baseline[1] for one in budgets if one.baseline and one.baseline[0] == name)
         figure.add_hline(y=value, line={"dash": "dash", "color": "#808080"}, annotation_text=label(f"baseline {name}"))
     tests = assessment.tests
-    intervals = [
-        mean_interval(one.losses, variance=tests.variance, freedom=tests.freedom) if tests else None for one in budgets
+    widths = [
+        mean_interval(one.losses, variance=tests.variance, freedom=tests.freedom)[1] - one.mean if tests else 0.0
+        for one in budgets
     ]
     figure.add_scatter(
         x=[one.parameters for one in budgets],
         y=[one.mean for one in budgets],
-        error_y={
-            "type": "data",
-            "array": [
-                high - one.mean if span else 0
-                for one, span in zip(budgets, intervals, strict=True)
-                for high in [span[1] if span else 0]
-            ],
-            "visible": tests is not None,
-        },
+        error_y={"type": "data", "array": widths, "visible": tests is not None},
         text=[label(f"{one.label}: {one.chosen or ''}") for one in budgets],
         mode="markers",
         name="chosen, mean over seeds, 95 %",
