@@ -38,7 +38,9 @@ def imported(*arguments: str, code: int = 0, folder: Path | None = None) -> set[
     return set(re.findall(r"^import time:.*\|\s+([\w.]+)$", done.stderr, re.MULTILINE))
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("run", "--help"), ("check", "--help")])
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("--version",), ("run", "--help"), ("analyze", "--help"), ("check", "--help")]
+)
 def test_help_imports_almost_nothing(arguments: tuple[str, ...]) -> None:
     """No plugin, nothing heavy, and none of the core's own libraries but click."""
     modules = imported(*arguments)
@@ -48,7 +50,8 @@ def test_help_imports_almost_nothing(arguments: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code"), [(("plugins", "--json"), 0), (("schema",), 0), (("check", "experiment.yaml"), 0)]
+    ("arguments", "code"),
+    [(("plugins", "--json"), 0), (("analyze",), 0), (("schema",), 0), (("check", "experiment.yaml"), 0)],
 )
 def test_commands_around_the_file_import_nothing_heavy(arguments: tuple[str, ...], code: int, tmp_path: Path) -> None:
     """All installed plugins are imported, and none of them brings torch, optuna, pandas, numpy or pyarrow."""
