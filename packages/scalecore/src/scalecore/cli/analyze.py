@@ -53,11 +53,11 @@ def analyze(
     \b
     Example: scalecore analyze coverage studies/quickstart
     """
-    from scalecore.plugins.registry import load_registry
-
     if show_help and name is None:
         click.echo(context.get_help())
         return
+    from scalecore.plugins.registry import load_registry
+
     registry = load_registry(no_plugins=no_plugins, block=block)
     if name is None:
         _list(registry)
