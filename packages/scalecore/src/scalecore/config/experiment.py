@@ -154,7 +154,11 @@ class Execution:
     """`execution:` where and how attempts run; further keys are the executor's options."""
 
     component: ComponentRef = field(factory=lambda: ComponentRef(use="local"))
-    slots: Annotated[int, Ge(1)] = option(1, help="Trials that run at the same time.")
+    slots: Annotated[int, Ge(1)] | Literal["auto"] = option(
+        1,
+        help="Trials that run at the same time, as far as their memory fits; `auto` takes one for each GPU, or as many "
+        "as the cores carry.",
+    )
     time_limit: Annotated[float, Gt(0)] | None = option(
         None, help="Hours after which the study checkpoints and ends as timed out; `scalecore run` then continues it."
     )

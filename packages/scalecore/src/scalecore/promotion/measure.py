@@ -28,6 +28,7 @@ from scalecore.promotion.retrain import Retrained
 from scalecore.protocols import Executor, ExecutorContext
 from scalecore.study.components import create
 from scalecore.study.plan import Plan
+from scalecore.study.slots import slots_of
 from scalecore.trials import TrialRecord
 
 __all__ = ["Stopped", "measure", "rules_on", "test_baselines"]
@@ -60,7 +61,7 @@ def measure(
     if left:
         for record in left:
             retrained.weights(record)  # what is missing is found before the opening
-        slots = plan.resolved.experiment.execution.slots
+        slots = slots_of(plan.resolved.experiment)
         context = ExecutorContext(folder=retrained.folder.path, slots=slots)
         executor: Executor = create("executor", plan.resolved.executor, context)
         try:

@@ -27,6 +27,7 @@ from scalecore.study.plan import Plan
 from scalecore.study.record import proposal_plain
 from scalecore.study.run import begin, end_orphans, refuse_changed_code
 from scalecore.study.session import Session
+from scalecore.study.slots import slots_of
 from scalecore.study.state import StudyState, replay
 from scalecore.trials import Origin, Outcome, Proposal, RestoredTrial, StudyEnd, TrialRecord
 
@@ -125,7 +126,7 @@ def _drive(
         begin(session, len(state.trials) + len(new))
         for one in new:
             _ask(session, one, *one.identity(study, plan))
-        slots = plan.resolved.experiment.execution.slots
+        slots = slots_of(plan.resolved.experiment)
         executor = create("executor", plan.resolved.executor, ExecutorContext(folder=folder.path, slots=slots))
         return Driver(session, executor=executor, requests=study.requests, registry=study.registry).run()
     finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from scalecore.study.attempts import RunningTrial, attempt_spec
 from scalecore.study.fitting import Fit, Way, halvings, never_fits
 from scalecore.study.quarantine import quarantined
 from scalecore.study.session import Session
+from scalecore.study.slots import cores, slots_of
 from scalecore.study.state import AskedTrial
 
 __all__ = ["Dispatcher", "DoesNotFit"]
@@ -50,8 +50,7 @@ class Dispatcher:
         setting = self._plan.resolved.experiment.training.threads
         if setting != "auto":
             return setting
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return max(1, cores // self._plan.resolved.experiment.execution.slots)
+        return max(1, cores() // slots_of(self._plan.resolved.experiment))
 
     def start(self, asked: AskedTrial) -> RunningTrial | None:
         """Submit an attempt with the largest micro-batch that the monitors admit; None when the trial has to wait.

@@ -29,6 +29,7 @@ from scalecore.study.predictions import keep_predictions
 from scalecore.study.record import record_plain
 from scalecore.study.retention import settle_weights
 from scalecore.study.session import Session
+from scalecore.study.slots import slots_of
 from scalecore.study.smoke import SmokeTest
 from scalecore.study.smoke_text import memory_warnings, smoke_text
 from scalecore.study.state import AskedTrial
@@ -56,6 +57,7 @@ class Driver:
         self.plan = session.plan
         self.state = session.state
         self.settings = session.plan.resolved.experiment.execution
+        self.slots = slots_of(session.plan.resolved.experiment)
         self.executor = executor
         self.requests = requests
         self.dispatcher = Dispatcher(session, executor, registry=registry)
@@ -214,7 +216,7 @@ class Driver:
     # --- starting trials --------------------------------------------------------------------------------------------
 
     def _fill_slots(self) -> None:
-        while len(self.running) < self.settings.slots and not self.plan.monitors.pausing:
+        while len(self.running) < self.slots and not self.plan.monitors.pausing:
             if time.monotonic() < self._admission_due:
                 return
             if not self.waiting:
@@ -321,7 +323,7 @@ class Driver:
         left = seconds_left(
             self.state.counted,
             total=self.state.total,
-            slots=self.settings.slots,
+            slots=self.slots,
             running=[(now - r.started, r.fraction_done()) for r in self.running],
         )
         windows = self.plan.data.parts["train"]["windows"]

@@ -27,6 +27,7 @@ from scalecore.study.hardware import Monitors
 from scalecore.study.memory import MemoryModel, Prediction
 from scalecore.study.preflight import device_finding, folder_findings, machine_findings, room_finding
 from scalecore.study.record import proposal_plain
+from scalecore.study.slots import slots_and_why
 from scalecore.study.versions import code_versions, source_hash
 from scalecore.training.hyperparameters import declared
 from scalecore.training.memory import Device
@@ -232,10 +233,12 @@ def build_plan(
 def _of_machine(plan: Plan, folder: Path) -> list[Finding]:
     experiment = plan.resolved.experiment
     size = 4 * plan.data.rows * (len(plan.data.features) + 4)
-    largest, slots = plan.grid.architectures[-1].num_parameters, experiment.execution.slots
+    largest = plan.grid.architectures[-1].num_parameters
+    slots, why = slots_and_why(experiment)
     return [
         *machine_findings(),
         device_finding(experiment.training.device),
+        Finding(level="ok", subject="slots", message=f"{slots} at a time ({why}), as far as their memory fits"),
         *folder_findings(folder),
         room_finding(folder, largest=largest, slots=slots, data=size),
     ]

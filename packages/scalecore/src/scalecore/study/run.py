@@ -38,6 +38,7 @@ from scalecore.study.layout import StudyFolder, output_folder
 from scalecore.study.lock import StudyLock, is_alive
 from scalecore.study.plan import Plan, build_plan
 from scalecore.study.session import Session
+from scalecore.study.slots import slots_of
 from scalecore.study.state import StudyState, replay
 from scalecore.trials import StudyEnd
 
@@ -91,7 +92,7 @@ def run_study(
             executor: Executor = create(
                 "executor",
                 resolved.executor,
-                ExecutorContext(folder=folder.path, slots=resolved.experiment.execution.slots),
+                ExecutorContext(folder=folder.path, slots=slots_of(resolved.experiment)),
             )
             session = Session(plan, folder=folder, lock=lock, journal=journal, state=state, verbosity=verbosity)
             begin(session, resolved.experiment.search.trials, changes=continuation.allowed)
