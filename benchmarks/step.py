@@ -261,6 +261,7 @@ def main() -> None:
     """Compare, and print."""
     parser = arguments(__doc__)
     parser.add_argument("--full", action="store_true", help="every shape of the 2M grid, one thread, dropout 0.1")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="only every Nth case")
     parser.add_argument("--threads", type=int, metavar="N", help="only the cases with so many threads")
     parser.add_argument("--only", metavar="NAME", nargs="+", choices=list(IMPLEMENTATIONS), help="implementations")
     options = parser.parse_args()
@@ -268,7 +269,7 @@ def main() -> None:
     names = ["reference", *(name for name in options.only or IMPLEMENTATIONS if name != "reference")]
     if importlib.util.find_spec("transformers") is None and "huggingface" in names:
         names.remove("huggingface")
-    cases = tuple(case for case in cases if options.threads in (None, case.threads))
+    cases = tuple(case for case in cases if options.threads in (None, case.threads))[:: options.every]
     if options.short:
         cases, rounds, turn = (Case(16, 2, 2, 64), Case(16, 2, 2, 64, dropout=0.1)), 2, 0.05
         names = ["reference", "eager", "bf16 eager"]
