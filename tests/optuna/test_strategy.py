@@ -69,7 +69,7 @@ def test_a_failed_startup_trial_is_made_up_for(make: Make) -> None:
     assert "startup" not in kinds[5:]
 
 
-@pytest.mark.parametrize("inner", ["tpe", "random", "qmc"])
+@pytest.mark.parametrize("inner", ["frontier", "tpe", "random", "qmc"])
 def test_every_inner_sampler_stays_in_the_grid_and_the_space(
     make: Make, drive: Drive, inner: str, architectures: list[Architecture], space: dict[str, Distribution]
 ) -> None:
@@ -286,7 +286,7 @@ def through_json(proposal: Proposal) -> Proposal:
 
 
 @pytest.mark.parametrize("cut", [0, 3, 6, 15, 26, 29])
-@pytest.mark.parametrize("inner", ["tpe", "random", "qmc"])
+@pytest.mark.parametrize("inner", ["frontier", "tpe", "random", "qmc"])
 def test_g37_a_restored_study_goes_on_as_the_uninterrupted_one(
     make: Make, loss_of: Callable[[Proposal, int], float], cut: int, inner: str
 ) -> None:
