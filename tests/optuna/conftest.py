@@ -84,12 +84,12 @@ def context_of(architectures: list[Architecture], space: dict[str, Distribution]
 
 @pytest.fixture
 def make(context_of: Callable[..., SearchContext]) -> Make:
-    """A strategy: changes of the context, and `options` of the strategy."""
+    """A strategy with TPE inside: changes of the context, and `options` of the strategy."""
     from scalecore_optuna.options import ArchitecturalOptions
     from scalecore_optuna.strategy import ArchitecturalStrategy
 
     def build(*, options: dict[str, Any] | None = None, **changes: Any) -> ArchitecturalStrategy:
-        return ArchitecturalStrategy(ArchitecturalOptions(**(options or {})), context_of(**changes))
+        return ArchitecturalStrategy(ArchitecturalOptions(**{"inner": "tpe", **(options or {})}), context_of(**changes))
 
     return build
 

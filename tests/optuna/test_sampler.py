@@ -22,6 +22,7 @@ from scalecore_optuna.grid import Grid
 from scalecore_optuna.sampler import MOVED, ArchitecturalSampler
 
 README = Path(__file__).parents[2] / "packages" / "scalecore-optuna" / "README.md"
+DOCS = Path(__file__).parents[2] / "docs" / "search.md"
 
 
 def small(inner: BaseSampler) -> ArchitecturalSampler:
@@ -162,8 +163,9 @@ def test_other_parameters_of_a_trial_are_left_to_the_inner_sampler(architectures
     assert all(0 <= trial.params["mine"] <= 1 for trial in study.trials)
 
 
-def test_the_readmes_script_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    """What the README shows is what happens."""
-    (script,) = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
-    exec(compile(script, str(README), "exec"), {})
+@pytest.mark.parametrize("page", [README, DOCS], ids=["readme", "docs"])
+def test_the_script_of_the_documentation_runs(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What README and docs show is what happens."""
+    (script,) = re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
+    exec(compile(script, str(page), "exec"), {})
     assert "width" in capsys.readouterr().out

@@ -20,7 +20,7 @@ class ArchitecturalOptions:
     """`search: {use: architectural}`: forced designs, then a space-filling start, then a model-based sampler."""
 
     inner: str = option(
-        "tpe",
+        "frontier",
         help="What chooses after the start: `frontier`, a Gaussian process over the feasible architectures and the "
         "space; Optuna's `tpe`, `gp` (needs torch) or `random`; `qmc`, with which the start goes on; or a sampler "
         "class of an installed package as `package.module:Class`.",

@@ -50,7 +50,7 @@ def scalecore_search_strategies() -> list[SearchStrategyRecord]:
     return [
         SearchStrategyRecord(
             name="architectural",
-            summary="Forced extremes, a space-filling start, then Optuna's TPE on what is feasible; no repeats.",
+            summary="Forced extremes, a space-filling start, then a Gaussian process over feasible shapes; no repeats.",
             options=ArchitecturalOptions,
             factory=_architectural,
         )
