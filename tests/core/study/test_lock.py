@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from scalecore.errors import RefusedError
+from scalecore.files import start_ticks
 from scalecore.study.layout import StudyFolder
-from scalecore.study.lock import StudyLock, runner_of
+from scalecore.study.lock import StudyLock, is_alive, runner_of
 
 HOLD = """
 import sys, time
@@ -62,3 +63,16 @@ def test_a_deleted_lock_file_is_noticed(tmp_path: Path) -> None:
     lock.release()
     assert folder.lease.exists(), "the lease of the second runner must survive the first one's release"
     second.release()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel tells ticks on Linux only")
+def test_a_clock_that_was_set_hides_no_process() -> None:
+    """A time of day that is off by a day is no other process; other ticks are."""
+    import psutil
+
+    me, ticks = os.getpid(), start_ticks(os.getpid())
+    assert ticks is not None
+    yesterday = psutil.Process().create_time() - 86400
+    assert is_alive(me, yesterday, ticks=ticks)
+    assert not is_alive(me, psutil.Process().create_time(), ticks=ticks - 1)
+    assert not is_alive(me, yesterday)

@@ -18,6 +18,7 @@ __all__ = [
     "is_disk_error",
     "plain",
     "read_json",
+    "start_ticks",
     "sync_folder",
     "utc_now",
     "write_json",
@@ -90,6 +91,18 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError):
+        return None
+
+
+def start_ticks(pid: int) -> int | None:
+    """When a process was started, in the kernel's ticks since the machine came up; None where the kernel does not tell.
+
+    Unlike a time of day it stays the same when the clock is set, and with the process id it names a process for good.
+    """
+    try:
+        # The name in parentheses may hold blanks; the 22nd field is the 20th behind it.
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
         return None
 
 

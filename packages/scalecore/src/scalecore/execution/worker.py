@@ -17,7 +17,7 @@ import psutil
 from scalecore.execution.containment import enter_group, prefer_as_victim, release
 from scalecore.execution.folder import DISK_EXIT, AttemptFolder
 from scalecore.execution.lifeline import AttemptMonitor, end_with_parent
-from scalecore.files import is_disk_error, read_json, utc_now, write_json
+from scalecore.files import is_disk_error, read_json, start_ticks, utc_now, write_json
 
 __all__ = ["main"]
 
@@ -31,6 +31,7 @@ def main(path: str, *, parent: int) -> int:
         os.environ["CUDA_VISIBLE_DEVICES"] = given["gpu"]  # read when CUDA starts, which it has not yet
     contained = [*prefer_as_victim(), *enter_group(given.get("group"))]
     process = {"pid": os.getpid(), "started": psutil.Process().create_time(), "contained": contained}
+    process["ticks"] = start_ticks(os.getpid())
     if given.get("gpu") is not None:
         process["visible_gpus"] = os.environ["CUDA_VISIBLE_DEVICES"]
     write_json(folder.process, process, durable=False)

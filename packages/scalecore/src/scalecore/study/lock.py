@@ -11,7 +11,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from scalecore.errors import RefusedError
-from scalecore.files import read_json, utc_now, write_json
+from scalecore.files import read_json, start_ticks, utc_now, write_json
 from scalecore.study.layout import StudyFolder
 
 __all__ = ["StudyLock", "is_alive", "runner_of"]
@@ -63,19 +63,22 @@ def runner_of(folder: StudyFolder) -> dict[str, Any] | None:
         return None
     if lease.get("host") != socket.gethostname():
         return lease  # another machine: it cannot be asked from here
-    return lease if is_alive(lease.get("pid"), lease.get("process_started")) else None
+    return lease if is_alive(lease.get("pid"), lease.get("process_started"), ticks=lease.get("ticks")) else None
 
 
-def is_alive(pid: int | None, started: float | None) -> bool:
+def is_alive(pid: int | None, started: float | None, *, ticks: int | None = None) -> bool:
     """Whether the process that had `pid` since `started` still lives.
 
-    A number that was given to another one does not count.
+    A number that was given to another one does not count. `ticks` tell it apart also when the clock was set meanwhile.
     """
     if not pid:
         return False
+    now = start_ticks(pid)
     try:
         process = psutil.Process(pid)
-        return abs(process.create_time() - (started or 0.0)) < 2.0 and process.status() != psutil.STATUS_ZOMBIE
+        near = abs(process.create_time() - (started or 0.0)) < 2.0
+        same = near if ticks is None or now is None else now == ticks
+        return same and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
 
@@ -85,5 +88,6 @@ def _me() -> dict[str, Any]:
         "pid": os.getpid(),
         "host": socket.gethostname(),
         "process_started": psutil.Process().create_time(),
+        "ticks": start_ticks(os.getpid()),
         "since": utc_now(),
     }

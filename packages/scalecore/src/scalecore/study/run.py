@@ -232,8 +232,8 @@ def end_orphans(folder: StudyFolder, state: StudyState) -> None:
     for trial in state.unfinished:
         for index in range(len(trial.attempts)):
             process = read_json(AttemptFolder(folder.attempt(trial.number, index)).process) or {}
-            pid, started = int(process.get("pid", 0)), process.get("started")
-            while is_alive(pid, started) and time.monotonic() < deadline:
+            pid, started, ticks = int(process.get("pid", 0)), process.get("started"), process.get("ticks")
+            while is_alive(pid, started, ticks=ticks) and time.monotonic() < deadline:
                 time.sleep(0.05)
-            if is_alive(pid, started):
+            if is_alive(pid, started, ticks=ticks):
                 os.killpg(pid, signal.SIGKILL)

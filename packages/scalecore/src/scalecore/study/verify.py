@@ -160,7 +160,7 @@ def _processes(folder: StudyFolder, state: StudyState) -> Iterator[Check]:
 def _alive(attempts: Path) -> Iterator[tuple[Path, int]]:
     for path in sorted(attempts.glob("*/attempt_*/process.json")):
         process = read_json(path) or {}
-        if is_alive(process.get("pid"), process.get("started")):
+        if is_alive(process.get("pid"), process.get("started"), ticks=process.get("ticks")):
             yield path.parent, int(process["pid"])
 
 
