@@ -150,9 +150,10 @@ def _distribution(content: Mapping[str, Any]) -> str:
 
 def _needs(plan: Mapping[str, Any]) -> list[str]:
     memory = plan["memory"]
+    how = f" ({memory['source']})" if "source" in memory else ""  # plans of earlier versions do not say
     return [
-        f"Memory, predicted at micro-batch {memory['micro_batch']}: {texts.size(memory['smallest'])} for the smallest "
-        "shape, "
+        f"Memory, predicted{how} at micro-batch {memory['micro_batch']}: {texts.size(memory['smallest'])} for the "
+        "smallest shape, "
         f"{texts.size(memory['largest'])} for the largest ({texts.size(memory['floor_of_largest'])} at micro-batch 1)"
     ]
 
