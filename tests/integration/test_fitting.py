@@ -41,10 +41,10 @@ class Recorder:
 
 @pytest.fixture(scope="module")
 def deep(tmp_path_factory: pytest.TempPathFactory, bars: Path) -> tuple[Path, Plan]:
-    """A plan over one shape whose activations of a single window take hundreds of megabytes: 128 layers, 96 patches."""
+    """A plan over one shape whose activations of a single window take hundreds of megabytes: 256 layers, 96 patches."""
     experiment = tiny_experiment(bars)
     experiment["dataset"]["context"] = 96
-    experiment["model"] |= {"patch_len": 1, "stride": 1, "d_model": [64], "n_layers": [128], "n_heads": [32]}
+    experiment["model"] |= {"patch_len": 1, "stride": 1, "d_model": [64], "n_layers": [256], "n_heads": [32]}
     experiment["model"]["d_ff_ratio"] = [4]
     experiment["search"] = {"use": "random", "trials": 1}
     experiment["training"]["effective_batch"] = 8

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from scalecore.training.memory import KNEE, MIB, Correction, Observation, closed_form, floor_bytes, prior
+from scalecore.training.memory import MIB, Correction, Observation, closed_form, floor_bytes, prior
 
 
 def test_the_floor_is_weights_gradients_and_two_moments() -> None:
@@ -12,24 +12,25 @@ def test_the_floor_is_weights_gradients_and_two_moments() -> None:
     assert closed_form(num_parameters=1000, saved_activations=50, micro_batch=2) == 16_000 + 2 * 4 * 50 * 2
 
 
-def test_large_tensors_are_corrected_by_a_smaller_factor() -> None:
-    """Above the knee blocks are given back to the system."""
-    correction = Correction(constant=100.0, factor=1.5, factor_above=1.1)
-    assert correction.apply(0) == 100
-    assert correction.apply(KNEE) == 100 + round(1.5 * KNEE)
-    assert correction.apply(2 * KNEE) == 100 + round(1.5 * KNEE + 1.1 * KNEE)
+def test_what_stays_and_what_comes_and_goes_are_corrected_apart() -> None:
+    """Each has its factor, and the process a constant."""
+    correction = Correction(constant=100.0, factor=1.5, factor_of_floor=1.1)
+    assert correction.apply(0, floor=0) == 100
+    assert correction.apply(3000, floor=1000) == 100 + 3000 + 1100
 
 
 def test_the_prior_moves_to_what_was_measured() -> None:
     """After some attempts of different shapes, the next one is predicted within a few percent; before it was above."""
-    true = Correction(constant=290.0 * MIB, factor=1.12, factor_above=1.05)
-    sizes = [20 * MIB, 100 * MIB, 300 * MIB, 700 * MIB, 1500 * MIB, 4000 * MIB]
+    true = Correction(constant=290.0 * MIB, factor=1.12, factor_of_floor=1.02)
+    sizes = [(20, 5), (100, 30), (300, 200), (700, 50), (1500, 1200), (4000, 3500)]
     begun = prior("cpu", "default", traced=True)
-    fitted = begun.fitted([Observation(tensors=size, peak=true.apply(size)) for size in sizes])
+    observed = [Observation(tensors=t * MIB, floor=f * MIB, peak=true.apply(t * MIB, floor=f * MIB)) for t, f in sizes]
+    fitted = begun.fitted(observed)
     assert fitted.observations == len(sizes)
-    for size in (50 * MIB, 500 * MIB, 3000 * MIB):
-        assert begun.apply(size) > true.apply(size)
-        assert fitted.apply(size) == pytest.approx(true.apply(size), rel=0.03)
+    for tensors, floor in ((50, 10), (500, 100), (3000, 2000)):
+        peak = true.apply(tensors * MIB, floor=floor * MIB)
+        assert begun.apply(tensors * MIB, floor=floor * MIB) > peak
+        assert fitted.apply(tensors * MIB, floor=floor * MIB) == pytest.approx(peak, rel=0.03)
 
 
 def test_without_a_measurement_nothing_moves() -> None:
@@ -40,5 +41,5 @@ def test_without_a_measurement_nothing_moves() -> None:
 
 def test_no_fit_predicts_less_than_the_tensors_take() -> None:
     """Measurements that are far too small, of a process that was mostly swapped out say, do not make it optimistic."""
-    odd = [Observation(tensors=1000 * MIB, peak=200 * MIB) for _ in range(50)]
-    assert prior("cpu", "default", traced=True).fitted(odd).apply(1000 * MIB) >= 1000 * MIB
+    odd = [Observation(tensors=1000 * MIB, floor=500 * MIB, peak=200 * MIB) for _ in range(50)]
+    assert prior("cpu", "default", traced=True).fitted(odd).apply(1000 * MIB, floor=500 * MIB) >= 1000 * MIB

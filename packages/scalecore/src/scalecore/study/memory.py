@@ -58,7 +58,7 @@ class Prediction:
             "group": self.group,
             "constant": round(self.correction.constant),
             "factor": self.correction.factor,
-            "factor_above": self.correction.factor_above,
+            "factor_of_floor": self.correction.factor_of_floor,
             "observations": self.correction.observations,
             "blocks": self.blocks,
             **({"note": self.note} if self.note else {}),
@@ -102,7 +102,7 @@ class MemoryModel:
                 peak = (ended.get("memory") or {}).get("peak")
                 halved = (ended.get("memory") or {}).get("micro_batch") != attempt["micro_batch"]
                 if memory and peak and not halved and ended.get("class") in ("completed", "pruned"):
-                    one = Observation(tensors=memory["tensors"], peak=peak)
+                    one = Observation(tensors=memory["tensors"], floor=memory["floor"], peak=peak)
                     observed.setdefault(memory["group"], []).append(one)
         self._observed = observed
 
@@ -126,14 +126,15 @@ class MemoryModel:
         allocator: Allocator = "returning" if checkpointing and device == "cpu" else "default"
         traced = "tensors" in answer
         tensors = answer["tensors"] if traced else self._closed_form(plan, architecture, micro_batch)
+        floor = floor_bytes(architecture.num_parameters)
         source: Source = "traced" if traced else "closed form"
         compiled = plan.resolved.experiment.training.compile
         group = ", ".join((device, _precision(plan, device), f"compile {compiled}", allocator, source))
         correction = prior(device, allocator, traced=traced).fitted(self._observed.get(group, ()))
         return Prediction(
-            bytes=correction.apply(tensors),
+            bytes=correction.apply(tensors, floor=floor),
             tensors=tensors,
-            floor=floor_bytes(architecture.num_parameters),
+            floor=floor,
             source=source,
             correction=correction,
             group=group,
@@ -144,7 +145,8 @@ class MemoryModel:
     def rough(self, plan: Plan, architecture: Architecture, micro_batch: int) -> int:
         """The closed form's prediction in bytes, at once: for tables of many shapes."""
         correction = prior("cpu", "default", traced=False)
-        return correction.apply(self._closed_form(plan, architecture, micro_batch))
+        tensors = self._closed_form(plan, architecture, micro_batch)
+        return correction.apply(tensors, floor=floor_bytes(architecture.num_parameters))
 
     def _closed_form(self, plan: Plan, architecture: Architecture, micro_batch: int) -> int:
         return closed_form(

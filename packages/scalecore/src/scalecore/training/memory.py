@@ -4,8 +4,8 @@ Nothing here imports torch: the driver uses it. `scalecore.training.memory_trace
 
 What a process uses is more than its tensors: the interpreter with torch, workspaces of kernels, and freed blocks that
 the allocator keeps. That is a constant and a factor, one pair for each device, precision and allocator. They begin with
-priors on the safe side and are fitted to the measured peak of every attempt of the study. The factor is smaller for the
-part of the tensors above `KNEE`: large blocks are given back to the system, small ones are kept.
+priors on the safe side and are fitted to the measured peak of every attempt of the study. Weights, gradients and
+moments stay where they are and have a factor of their own, near 1; what comes and goes leaves holes behind.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ Allocator = Literal["default", "returning"]
 """`returning`: blocks of a mebibyte and more go back to the system when freed (see `execution.allocation`)."""
 
 MIB = 1024**2
-KNEE = 1024 * MIB
 BYTES_PER_PARAMETER = 16
 BYTES_PER_ACTIVATION = 4
 ACTIVATION_FACTOR = 2.0
 SPREAD_OF_PEAKS = 0.05
 """Measured peaks of one shape scatter by about this share: how far a single measurement is believed."""
 SPREAD_OF_PRIOR = (100.0 * MIB, 0.2, 0.05)
+"""How far constant and factors may be from the prior before measurements must insist."""
 
 
 def floor_bytes(num_parameters: int) -> int:
@@ -48,24 +48,26 @@ def closed_form(*, num_parameters: int, saved_activations: int, micro_batch: int
 
 @frozen(kw_only=True)
 class Observation:
-    """An attempt that ended by itself: bytes of its tensors as traced, and the measured peak of its process."""
+    """An attempt that ended by itself: bytes of its tensors as traced, those of them that stay (`floor_bytes`), and the
+    measured peak of its process."""
 
     tensors: int
+    floor: int
     peak: int
 
 
 @frozen(kw_only=True)
 class Correction:
-    """peak = constant + factor · tensors up to `KNEE` + factor_above · tensors above it, in bytes."""
+    """peak = constant + factor · (tensors - floor) + factor_of_floor · floor, in bytes."""
 
     constant: float
     factor: float
-    factor_above: float
+    factor_of_floor: float
     observations: int = 0
 
-    def apply(self, tensors: int) -> int:
-        """The predicted peak of a process whose tensors need that much."""
-        return round(sum(p * x for p, x in zip(self._parameters, _features(tensors), strict=True)))
+    def apply(self, tensors: int, *, floor: int) -> int:
+        """The predicted peak of a process whose tensors need that much, `floor` of it all the time."""
+        return round(sum(p * x for p, x in zip(self._parameters, _features(tensors, floor), strict=True)))
 
     def fitted(self, observations: Sequence[Observation]) -> Correction:
         """This one, moved towards what was measured: Bayesian linear regression with this one as the prior's mean.
@@ -76,43 +78,43 @@ class Correction:
             return self
         import numpy as np
 
-        features = np.array([_features(one.tensors) for one in observations])
+        features = np.array([_features(one.tensors, one.floor) for one in observations])
         peaks = np.array([float(one.peak) for one in observations])
         weights = 1 / (SPREAD_OF_PEAKS * peaks) ** 2
         mean, trust = np.array(self._parameters), np.diag(1 / np.array(SPREAD_OF_PRIOR) ** 2)
         residuals = peaks - features @ mean
         moved = np.linalg.solve(features.T @ (weights[:, None] * features) + trust, features.T @ (weights * residuals))
-        constant, factor, above = (float(one) for one in mean + moved)
+        constant, factor, of_floor = (float(one) for one in mean + moved)
         # Less memory than the tensors need is impossible, whatever a few odd measurements say.
         return Correction(
             constant=max(constant, 0.0),
             factor=max(factor, 1.0),
-            factor_above=max(above, 1.0),
+            factor_of_floor=max(of_floor, 1.0),
             observations=len(observations),
         )
 
     @property
     def _parameters(self) -> tuple[float, float, float]:
-        return (self.constant, self.factor, self.factor_above)
+        return (self.constant, self.factor, self.factor_of_floor)
 
 
 def prior(device: Device, allocator: Allocator, *, traced: bool) -> Correction:
     """Where a study begins, on the safe side of what was measured.
 
-    CPU: a process with torch and one step behind it has 320 to 370 MiB beside its tensors; the C library keeps freed
-    blocks, 15 to 35 % on models below 100M parameters and up to 7 % above (`benchmarks/memory.py`). CUDA: context and
-    workspaces, and blocks that the caching allocator holds. MPS: not measured; its allocator is known to keep much.
+    CPU: a process with torch and one step behind it has some 330 MiB beside its tensors, and the C library keeps about
+    a fifth of what comes and goes (`benchmarks/memory.py`). CUDA, not measured: context and workspaces, and blocks that
+    the caching allocator holds. MPS, not measured: its allocator is known to keep much.
     """
     if not traced:
-        return Correction(constant=400.0 * MIB, factor=1.0, factor_above=1.0)
+        return Correction(constant=400.0 * MIB, factor=1.0, factor_of_floor=1.0)
     if device == "cuda":
-        return Correction(constant=700.0 * MIB, factor=1.15, factor_above=1.08)
+        return Correction(constant=700.0 * MIB, factor=1.15, factor_of_floor=1.08)
     if device == "mps":
-        return Correction(constant=700.0 * MIB, factor=2.0, factor_above=2.0)
+        return Correction(constant=700.0 * MIB, factor=2.0, factor_of_floor=2.0)
     if allocator == "returning":
-        return Correction(constant=400.0 * MIB, factor=1.15, factor_above=1.05)
-    return Correction(constant=400.0 * MIB, factor=1.3, factor_above=1.1)
+        return Correction(constant=470.0 * MIB, factor=1.3, factor_of_floor=1.05)
+    return Correction(constant=400.0 * MIB, factor=1.45, factor_of_floor=1.05)
 
 
-def _features(tensors: int) -> tuple[float, float, float]:
-    return (1.0, float(min(tensors, KNEE)), float(max(0, tensors - KNEE)))
+def _features(tensors: int, floor: int) -> tuple[float, float, float]:
+    return (1.0, float(max(0, tensors - floor)), float(floor))
