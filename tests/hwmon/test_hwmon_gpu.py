@@ -45,7 +45,7 @@ def test_g41_nvml_gives_numbers_or_says_why_not() -> None:
     """On a machine without the driver or the package every quantity is unavailable with its reason."""
     readings = NvmlGpus().read()
     assert {reading.quantity for reading in readings} == {
-        "gpu", "gpu_memory_used", "gpu_memory_free", "temperature", "power", "thermal_slowdown",
+        "gpu", "gpu_memory_used", "gpu_memory_free", "temperature", "power", "thermal_slowdown", "slowdown_at",
     }  # fmt: skip
     if not driver_present():
         assert {reading.reason for reading in readings} <= {

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from scalecore.errors import RefusedError
-from scalecore.files import start_ticks
+from scalecore.files import read_json, start_ticks, write_json
 from scalecore.study.layout import StudyFolder
 from scalecore.study.lock import StudyLock, is_alive, runner_of
 
@@ -76,3 +76,30 @@ def test_a_clock_that_was_set_hides_no_process() -> None:
     assert is_alive(me, yesterday, ticks=ticks)
     assert not is_alive(me, psutil.Process().create_time(), ticks=ticks - 1)
     assert not is_alive(me, yesterday)
+
+
+def test_every_runner_has_a_number_of_its_own(tmp_path: Path) -> None:
+    """Also after a release; a runner whose number is no longer that of the lease must not write."""
+    folder = StudyFolder(tmp_path)
+    numbers = []
+    for _ in range(3):
+        lock = StudyLock(folder)
+        numbers.append(read_json(folder.lease)["epoch"])
+        lock.release()
+    assert numbers == [1, 2, 3]
+    lock = StudyLock(folder)
+    assert lock.still_ours()
+    write_json(folder.lease, {**read_json(folder.lease), "epoch": 9})
+    assert not lock.still_ours()
+    lock.release()
+    assert folder.lease.exists(), "the lease of another runner must survive"
+
+
+def test_a_lease_from_before_a_restart_holds_nothing(tmp_path: Path) -> None:
+    """After a power cut the process number may be that of somebody else, who started at the same tick."""
+    folder = StudyFolder(tmp_path)
+    lock = StudyLock(folder)
+    assert runner_of(folder) is not None
+    write_json(folder.lease, {**read_json(folder.lease), "boot": "another start of this machine"})
+    assert runner_of(folder) is None
+    lock.release()

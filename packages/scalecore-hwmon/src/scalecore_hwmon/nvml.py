@@ -18,6 +18,7 @@ _UNITS = {
     "temperature": "°C",
     "power": "W",
     "thermal_slowdown": "of 1",
+    "slowdown_at": "°C",
 }
 
 _DRIVER = Path("/proc/driver/nvidia/version")
@@ -32,7 +33,7 @@ class NvmlGpus:
     """A sensor provider: the chosen quantities of the chosen GPUs (all of them by default).
 
     Indices are those of NVML and `nvidia-smi`; `CUDA_VISIBLE_DEVICES` does not change them. `thermal_slowdown` is 1
-    while the driver lowers the clock because of heat.
+    while the driver lowers the clock because of heat; `slowdown_at` is the temperature from which it does.
     """
 
     def __init__(self, *, devices: Sequence[int] = (), quantities: Sequence[str] = tuple(_UNITS)) -> None:
@@ -69,6 +70,9 @@ class NvmlGpus:
             "temperature": lambda: nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU),
             "power": lambda: nvml.nvmlDeviceGetPowerUsage(handle) / 1000,
             "thermal_slowdown": lambda: float(bool(nvml.nvmlDeviceGetCurrentClocksEventReasons(handle) & heat)),
+            "slowdown_at": lambda: nvml.nvmlDeviceGetTemperatureThreshold(
+                handle, nvml.NVML_TEMPERATURE_THRESHOLD_SLOWDOWN
+            ),
         }
         readings = []
         for quantity in self._quantities:

@@ -89,6 +89,14 @@ def scalecore_hardware_monitors() -> list[HardwareMonitorRecord]:
             summary="Reads NVIDIA GPUs through NVML and admits trials by free GPU memory.",
             options=GpuOptions,
             factory=_gpu,
-            quantities=("gpu", "gpu_memory_used", "gpu_memory_free", "temperature", "power", "thermal_slowdown"),
+            quantities=(
+                "gpu",
+                "gpu_memory_used",
+                "gpu_memory_free",
+                "temperature",
+                "power",
+                "thermal_slowdown",
+                "slowdown_at",
+            ),
         ),
     ]

@@ -34,6 +34,11 @@ class StudyFolder:
         return self.path / "lease.json"
 
     @property
+    def epoch(self) -> Path:
+        """How many runners this folder had: each has a number of its own."""
+        return self.path / ".epoch"
+
+    @property
     def stop_file(self) -> Path:
         return self.path / "STOP"
 

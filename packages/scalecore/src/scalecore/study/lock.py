@@ -38,17 +38,21 @@ class StudyLock:
                 guard="G22",
             ) from None
         self._inode = os.stat(folder.lock).st_ino
-        write_json(folder.lease, _me())
+        self._epoch = _next_epoch(folder)
+        write_json(folder.lease, {**_me(), "epoch": self._epoch})
 
     def still_ours(self) -> bool:
-        """False once somebody deleted or replaced the lock file.
+        """False once somebody deleted or replaced the lock file, or another runner took the lease.
 
-        Another runner may write then, so this one must not.
+        Another runner may write then, so this one must not, however late it wakes up.
         """
         try:
-            return os.stat(self._folder.lock).st_ino == self._inode
+            same = os.stat(self._folder.lock).st_ino == self._inode
         except FileNotFoundError:
             return False
+        lease = read_json(self._folder.lease)
+        # A lease that was deleted says nothing; the lock does.
+        return same and (not isinstance(lease, dict) or lease.get("epoch") == self._epoch)
 
     def release(self) -> None:
         if self.still_ours():
@@ -63,6 +67,8 @@ def runner_of(folder: StudyFolder) -> dict[str, Any] | None:
         return None
     if lease.get("host") != socket.gethostname():
         return lease  # another machine: it cannot be asked from here
+    if lease.get("boot") not in (None, boot_id()):
+        return None  # the machine was started again since
     return lease if is_alive(lease.get("pid"), lease.get("process_started"), ticks=lease.get("ticks")) else None
 
 
@@ -83,10 +89,27 @@ def is_alive(pid: int | None, started: float | None, *, ticks: int | None = None
         return False
 
 
+def boot_id() -> str | None:
+    """What Linux names this start of the machine; None elsewhere."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return None
+
+
+def _next_epoch(folder: StudyFolder) -> int:
+    """One more than any runner of this folder had; counted in a file of its own, under the lock."""
+    before = read_json(folder.epoch)
+    epoch = (before if isinstance(before, int) else 0) + 1
+    write_json(folder.epoch, epoch)
+    return epoch
+
+
 def _me() -> dict[str, Any]:
     return {
         "pid": os.getpid(),
         "host": socket.gethostname(),
+        "boot": boot_id(),
         "process_started": psutil.Process().create_time(),
         "ticks": start_ticks(os.getpid()),
         "since": utc_now(),

@@ -141,6 +141,7 @@ def _unmake(folder: StudyFolder) -> None:
     """Remove a folder that was made for a study that did not come about; one that holds anything stays."""
     if not folder.journal.exists():
         folder.lease.unlink(missing_ok=True)
+        folder.epoch.unlink(missing_ok=True)
         folder.lock.unlink(missing_ok=True)
         with suppress(OSError):
             folder.path.rmdir()
