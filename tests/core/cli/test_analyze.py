@@ -207,6 +207,28 @@ def test_what_cannot_be_analysed_is_told_plainly(
     assert not (tmp_path / "one" / "analyses").exists()
 
 
+def test_report_is_the_analysis_of_that_name(
+    invoke: Invoke, fake_plugin: Any, write_study: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Printed and stored as `analyze report` does, and without it the answer is who provides it; a study may have any
+    name.
+    """
+    fake_plugin("acme", version="1.2", code=CODE.replace('"longest"', '"report"'))
+    folder = write_study(view(tmp_path / "a=b"))
+    block = ("--block", "scalecore-analysis")
+
+    done = invoke("report", "a=b", *block)
+
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.startswith("# Longest")
+    assert done.stdout.endswith(f"written to {folder}/analyses/report: result.json, result.md, page.html\n")
+    stored = json.loads(invoke("report", "a=b", "--json", "--output", "kept", *block).stdout)
+    assert stored == json.loads((tmp_path / "kept" / "result.json").read_text())
+    without = invoke("report", "a=b", "--no-plugins", *block)
+    assert without.exit_code == 3
+    assert "analysis 'report'" in without.stderr
+
+
 def test_an_analysis_may_need_no_study(invoke: Invoke, longest: None, tmp_path: Path) -> None:
     """Its result goes below the working directory."""
     done = invoke("analyze", "alone")

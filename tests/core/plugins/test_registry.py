@@ -130,6 +130,7 @@ def test_a_blocked_package_is_the_answer_for_its_components(fake_plugin: Any) ->
         ("dataset", "market", "scalecore-market"),
         ("logger", "mlflow", "scalecore-trackers"),
         ("analysis", "coverage", "scalecore-analysis"),
+        ("analysis", "report", "scalecore-analysis"),
     ],
 )
 def test_a_package_that_is_not_installed_is_named(fake_plugin: Any, kind: str, name: str, package: str) -> None:

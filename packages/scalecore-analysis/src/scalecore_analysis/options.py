@@ -7,7 +7,14 @@ from attrs import frozen
 
 from scalecore.options import ExistingFile, option
 
-__all__ = ["CalibrationOptions", "CoverageOptions", "PowerOptions", "ResultsOptions", "ScalingLawOptions"]
+__all__ = [
+    "CalibrationOptions",
+    "CoverageOptions",
+    "PowerOptions",
+    "ReportOptions",
+    "ResultsOptions",
+    "ScalingLawOptions",
+]
 
 
 @frozen(kw_only=True)
@@ -33,6 +40,13 @@ class CalibrationOptions:
         "auto",
         help="Which calibrator is kept for `scalecore promote`; `auto` keeps the best one that helps beyond doubt.",
     )
+
+
+@frozen(kw_only=True)
+class ReportOptions:
+    """`scalecore analyze report`, and `scalecore report`."""
+
+    rows: Annotated[int, Ge(1)] = option(50, help="Rows of each table of coverage that are shown; the JSON has all.")
 
 
 @frozen(kw_only=True)

@@ -10,6 +10,7 @@ from scalecore_analysis.options import (
     CalibrationOptions,
     CoverageOptions,
     PowerOptions,
+    ReportOptions,
     ResultsOptions,
     ScalingLawOptions,
 )
@@ -36,6 +37,12 @@ def _power(options: PowerOptions) -> Analysis:
     return PowerAnalysis(options)
 
 
+def _report(options: ReportOptions) -> Analysis:
+    from scalecore_analysis.report.analysis import ReportAnalysis
+
+    return ReportAnalysis(options)
+
+
 def _results(options: ResultsOptions) -> Analysis:
     from scalecore_analysis.results import ResultsAnalysis
 
@@ -51,6 +58,12 @@ def _scaling_law(options: ScalingLawOptions) -> Analysis:
 @hookimpl
 def scalecore_analyses() -> list[AnalysisRecord]:
     return [
+        AnalysisRecord(
+            name="report",
+            summary="Everything about each study: tables, figures, and all trials on one page that opens offline.",
+            options=ReportOptions,
+            factory=_report,
+        ),
         AnalysisRecord(
             name="results",
             summary="What studies found: the best with its interval, what is tied with it, luck, collapse and waste.",

@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
         "stop": ("scalecore.cli.study", "stop", "Ask a running study to checkpoint and end."),
         "dashboard": ("scalecore.cli.dashboard", "dashboard", "Show a study in the browser, on this machine only."),
         "analyze": ("scalecore.cli.analyze", "analyze", "Analyse one or several studies, finished or running."),
+        "report": ("scalecore.cli.report", "report", "Write everything about a study on one page that opens offline."),
         "audit": ("scalecore.cli.audit", "audit", "Look for what is wrong with results of others."),
         "import": ("scalecore.cli.import_results", "import_results", "Let old results teach a study."),
         "confirm": (

@@ -32,6 +32,7 @@ _PROVIDERS: Mapping[tuple[str, str], str] = MappingProxyType(
         ("analysis", "calibration"): "scalecore-analysis",
         ("analysis", "coverage"): "scalecore-analysis",
         ("analysis", "power"): "scalecore-analysis",
+        ("analysis", "report"): "scalecore-analysis",
         ("analysis", "results"): "scalecore-analysis",
         ("analysis", "scaling-law"): "scalecore-analysis",
     }

@@ -1,0 +1,100 @@
+"""`report`: one page for each study, and the same as tables and data."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from scalecore.protocols import AnalysisResult
+from scalecore.trials import StudyView
+from scalecore_analysis.coverage import study_coverage
+from scalecore_analysis.options import CoverageOptions, ReportOptions
+from scalecore_analysis.report.architectures import architectures
+from scalecore_analysis.report.best import best_trial_section
+from scalecore_analysis.report.hardware import hardware
+from scalecore_analysis.report.html import report_page
+from scalecore_analysis.report.section import Section, Subject
+from scalecore_analysis.report.setup import baselines, setup, versions
+from scalecore_analysis.report.training import distribution, learning_curves, sensitivity
+from scalecore_analysis.report.trials import all_trials, flags, origins, states
+from scalecore_analysis.studies import labelled
+
+__all__ = ["ReportAnalysis"]
+
+CHAPTERS: tuple[Callable[[Subject], Section], ...] = (
+    states,
+    best_trial_section,
+    baselines,
+    setup,
+    architectures,
+    sensitivity,
+    distribution,
+    learning_curves,
+    origins,
+)
+
+
+class ReportAnalysis:
+    """Each study by itself: nothing is compared, so nothing has to be comparable."""
+
+    def __init__(self, options: ReportOptions) -> None:
+        self._options = options
+
+    def run(self, studies: Sequence[StudyView]) -> AnalysisResult:
+        tables: dict[str, Sequence[Mapping[str, Any]]] = {}
+        data: dict[str, Any] = {}
+        files: dict[str, str] = {}
+        summary: list[str] = []
+        for name, study in labelled(studies).items():
+            subject = Subject.of(study)
+            sections = [one(subject) for one in CHAPTERS]
+            sections += [self._coverage(study), hardware(subject), flags(subject), versions(subject)]
+            shown, rows = all_trials(subject)
+            sentence = _sentence(name, subject)
+            page = report_page(f"{study.name}, budget {study.budget}", sentence, [*sections, shown], rows)
+            files["report.html" if len(studies) == 1 else _file(name, files)] = page
+            summary.append(sentence)
+            data[name] = {one.title: one.data for one in (*sections, shown)}
+            prefix = "" if len(studies) == 1 else f"{name}: "
+            for one in (*sections, shown):
+                summary += [f"{prefix}{one.title}: {text}" for text in one.text if text]
+                tables |= {f"{prefix}{one.title}: {title}": rows for title, rows in one.tables.items()}
+        return AnalysisResult(
+            title="Report" if len(studies) == 1 else f"Reports of {len(studies)} studies",
+            summary=summary,
+            tables=tables,
+            data=data,
+            notes=[
+                "Values of the best trial are too good: it was chosen for them. Fresh seeds (`scalecore confirm`) and "
+                "the test windows (`scalecore promote`) say what is left.",
+            ],
+            files=files,
+        )
+
+    def _coverage(self, study: StudyView) -> Section:
+        found = study_coverage(study, CoverageOptions())
+        overview = [{"what": name, "value": value} for name, value in found["overview"].items()]
+        titles = {"Pairs of dimensions": "pairwise", "Hyper-parameters": "hyperparameters", "Edges": "edges"}
+        titles |= {"Gaps of the grid": "gaps", "Architectures tried more than once": "repeated"}
+        tables = {title: found[key][: self._options.rows] for title, key in titles.items() if found[key]}
+        return Section(title="Coverage", tables={"Overview": overview, **tables}, data=found)
+
+
+def _sentence(name: str, subject: Subject) -> str:
+    study, best = subject.study, subject.best
+    end = "running" if study.running else study.end or "interrupted"
+    text = f"{name}: {len(study.trials)} of {study.total} trials finished, {end}"
+    if best is None:
+        return f"{text}; no trial has completed."
+    return f"{text}; best is trial {best.number} with {subject.metric} {best.value:.4f}."
+
+
+def _file(name: str, taken: Mapping[str, str]) -> str:
+    """A plain file name of a study's name, another one for each."""
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:80] or "study"
+    file, count = f"{stem}.html", 1
+    while file.lower() in {one.lower() for one in taken}:
+        count += 1
+        file = f"{stem}-{count}.html"
+    return file

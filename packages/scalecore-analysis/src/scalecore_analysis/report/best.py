@@ -1,0 +1,135 @@
+"""The best trial: what it is, its confusion matrix and scores, and whether its probabilities can be believed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scalecore.errors import DataError
+from scalecore.study.predictions import trial_predictions
+from scalecore.texts import origin_text
+from scalecore_analysis.edges import edges_of
+from scalecore_analysis.page import label, new_figure
+from scalecore_analysis.report.section import Row, Section, Subject, finite
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+    from scalecore.trials import TrialRecord
+
+__all__ = ["best_trial_section", "confusion_rows"]
+
+BINS = 10
+NOT_METRICS = {"epoch", "learning_rate", "gradient_norm", "clipped_share", "train_seconds", "evaluation_seconds"}
+
+
+def best_trial_section(subject: Subject) -> Section:
+    """Of the trial with the best value; a sentence where there is none."""
+    best = subject.best
+    if best is None:
+        return Section(title="Best trial", text=["No trial has completed."], data=None)
+    at_best = best.best or {}
+    text = [f"Trial {best.number}: {subject.metric} {best.value:.6g}, at epoch {at_best.get('epoch', 'unknown')}."]
+    if best.collapsed:
+        text.append("Every completed trial predicts a constant: this is no result [G09].")
+    try:
+        edges = edges_of(subject.study, best)
+    except KeyError:  # a trial without a parameter that the space has
+        edges = []
+    on_edge = [f"{row['name']} {row['on edge']} ({row['value']})" for row in edges if row["on edge"]]
+    if on_edge:
+        text.append(f"It has {' and '.join(on_edge)}: the optimum may lie beyond.")
+    configuration: list[Row] = [{"what": name, "value": value} for name, value in best.architecture.values.items()]
+    configuration += [
+        {"what": "parameters", "value": best.architecture.num_parameters},
+        *({"what": name, "value": value} for name, value in best.hyperparameters.items()),
+        {"what": "micro-batch", "value": best.micro_batch},
+        {"what": "accumulation", "value": best.accumulation},
+        {"what": "seed", "value": str(best.seed)},
+        {"what": "origin", "value": origin_text(best)},
+        {"what": "why this point", "value": best.origin.reason},
+    ]
+    tables: dict[str, Sequence[Row]] = {"Configuration": configuration, "Metrics at the best epoch": _metrics(at_best)}
+    matrix = confusion_rows(at_best.get("confusion_matrix"))
+    if matrix:
+        tables["Confusion matrix"] = matrix
+        text.append("The confusion matrix is of the validation windows, at probability 0.5 or the most probable class.")
+    rows, measured, why = _reliability(subject, best)
+    figures: dict[str, Callable[[], Figure]] = {}
+    if rows:
+        tables["Reliability"] = rows
+        tables["Calibration error"] = [measured]
+        figures["Reliability"] = lambda: _diagram(rows)
+    else:
+        text.append(f"There is no reliability diagram: {why}.")
+    data: dict[str, Any] = {"trial": best.number, "hash": best.hash, "value": finite(best.value)}
+    data |= {"configuration": {row["what"]: row["value"] for row in configuration}, "metrics": _metrics(at_best)}
+    data |= {"confusion matrix": at_best.get("confusion_matrix"), "reliability": rows, "calibration": measured or None}
+    return Section(title="Best trial", text=text, tables=tables, figures=figures, data={**data, "on edge": on_edge})
+
+
+def _metrics(at_best: Mapping[str, Any]) -> list[Row]:
+    intervals = at_best.get("intervals") or {}
+    rows = []
+    for name, value in at_best.items():
+        if name in NOT_METRICS or isinstance(value, Mapping | list | str):
+            continue
+        interval = intervals.get(name) or {}
+        rows.append({"metric": name, "value": finite(value)})
+        rows[-1] |= {"low": finite(interval.get("low")), "high": finite(interval.get("high"))}
+    return rows
+
+
+def confusion_rows(matrix: Any) -> list[Row]:
+    """A table of true classes by predicted ones, from either form that records have; empty without one."""
+    if isinstance(matrix, Mapping) and {"tn", "fp", "fn", "tp"} <= set(matrix):
+        return [
+            {"truth": "negative", "predicted negative": matrix["tn"], "predicted positive": matrix["fp"]},
+            {"truth": "positive", "predicted negative": matrix["fn"], "predicted positive": matrix["tp"]},
+        ]
+    if isinstance(matrix, Sequence) and not isinstance(matrix, str):
+        return [
+            {"truth": f"class {truth}", **{f"predicted {name}": count for name, count in enumerate(line)}}
+            for truth, line in enumerate(matrix)
+        ]
+    return []
+
+
+def _reliability(subject: Subject, best: TrialRecord) -> tuple[list[Row], Row, str]:
+    """Rows of the diagram and the calibration measures, or why there are none."""
+    try:
+        found = trial_predictions(subject.study.folder, best)
+    except DataError as error:
+        return [], {}, str(error)
+    if found is None:
+        return [], {}, "its predictions were not kept"
+    if found.about["task"] != "binary":
+        return [], {}, f"it is for binary targets, and this one is {found.about['task']}"
+    from scipy.special import expit
+
+    from scalecore_analysis.calibrating.measures import measures, reliability
+
+    chances = expit(found.outputs[:, 0].astype(np.float64))
+    labels = found.labels.astype(np.float64)
+    measured = measures(chances, labels, bins=BINS, overlap=int(found.about["horizon"]))
+    return reliability(chances, labels, bins=BINS), measured, ""
+
+
+def _diagram(rows: Sequence[Row]) -> Figure:
+    figure = new_figure(x="mean probability of a bin", y="share of positives")
+    x = [row["probability"] for row in rows]
+    grey = {"color": "#808080"}
+    above = [row["high"] - row["probability"] for row in rows]
+    below = [row["probability"] - row["low"] for row in rows]
+    bars = {"type": "data", "symmetric": False, "array": above, "arrayminus": below, "color": "#808080"}
+    figure.add_scatter(x=x, y=x, error_y=bars, mode="lines", line=grey, name="right probabilities, 95 % band")
+    figure.add_scatter(
+        x=x,
+        y=[row["share"] for row in rows],
+        text=[label(f"{row['windows']} windows") for row in rows],
+        mode="lines+markers",
+        name="observed",
+    )
+    return figure

@@ -1,0 +1,108 @@
+"""What the machine did: temperature and memory while trials ran, predicted memory against measured, pauses."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scalecore.builtin.hardware_summary import NO_MONITOR, hardware_rows, hardware_table
+from scalecore.study.layout import StudyFolder
+from scalecore_analysis.page import new_figure
+from scalecore_analysis.report.section import Row, Section, Subject, finite
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+__all__ = ["hardware"]
+
+POINTS = 2000
+"""Points of a figure: of a longer history, the largest reading of each stretch, so that no peak is lost."""
+GB = 1e9
+SHOWN = {"temperature": ("temperature", 1.0, "°C")} | dict.fromkeys(
+    ("memory_used", "process_memory", "swap_used", "gpu_memory_used"), ("memory", GB, "GB")
+)
+"""Columns of `hardware.csv` that are drawn: figure, divisor, unit."""
+
+
+def hardware(subject: Subject) -> Section:
+    """From the records, and from `hardware.csv` where it is there."""
+    trials = subject.study.trials
+    readings = hardware_rows(subject.study)
+    counts = [(t.hardware.get("pauses") or {}).get("count") for t in trials]
+    seconds = [finite(t.timings.get("paused_seconds")) for t in trials]
+    known = [one for one in counts if isinstance(one, int)]
+    pauses: Row = {
+        "pauses": sum(known) if known else None,
+        "trials paused": sum(one > 0 for one in known) if known else None,
+        "paused minutes": sum(one for one in seconds if one is not None) / 60
+        if any(s is not None for s in seconds)
+        else None,
+        "resumptions": sum(trial.resumptions for trial in trials),
+        "attempts": sum(len(trial.attempts) for trial in trials),
+    }
+    memory = _memory(subject)
+    history = _history(StudyFolder(subject.study.folder).hardware)
+    text = [] if readings else [f"{NO_MONITOR.capitalize()}."]
+    text += [f"{len(history)} rows of readings are in hardware.csv."] if history else ["There is no hardware.csv."]
+    figures: dict[str, Callable[[], Figure]] = {}
+    for title in ("temperature", "memory"):
+        series = {name: unit for name, (group, _, unit) in SHOWN.items() if group == title}
+        present = [name for name in series if any(_number(row.get(name)) is not None for row in history)]
+        if present:
+            figures[f"{title.capitalize()} over time"] = _drawer(history, present)
+    tables: dict[str, Sequence[Row]] = {"Readings while trials ran": hardware_table(readings)} if readings else {}
+    tables |= {"Pauses and resumptions": [pauses], **({"Peak memory": [memory]} if memory else {})}
+    data = {"readings": readings, "pauses": pauses, "memory": memory, "rows of hardware.csv": len(history)}
+    return Section(title="Hardware", text=text, tables=tables, figures=figures, data=data)
+
+
+def _memory(subject: Subject) -> Row | None:
+    """Predicted against measured peaks, over the trials that have both."""
+    pairs = [(finite(t.memory.get("predicted")), finite(t.memory.get("measured"))) for t in subject.study.trials]
+    both = [(predicted, measured) for predicted, measured in pairs if predicted is not None and measured]
+    if not both:
+        return None
+    ratios = sorted(predicted / measured for predicted, measured in both)
+    return {
+        "trials": len(both),
+        "largest predicted, GB": max(predicted for predicted, _ in both) / GB,
+        "largest measured, GB": max(measured for _, measured in both) / GB,
+        "predicted / measured, lowest": ratios[0],
+        "highest": ratios[-1],
+    }
+
+
+def _history(path: Path) -> list[dict[str, str]]:
+    """Rows of `hardware.csv`; empty where there is none that can be read."""
+    try:
+        with path.open(newline="", encoding="utf-8", errors="replace") as stream:
+            return [row for row in csv.DictReader(stream) if row.get("timestamp")]
+    except (OSError, csv.Error):
+        return []
+
+
+def _number(text: str | None) -> float | None:
+    """The number that a cell holds, or None."""
+    try:
+        return finite(float(text)) if text else None
+    except ValueError:
+        return None
+
+
+def _drawer(history: Sequence[dict[str, str]], names: Sequence[str]) -> Callable[[], Figure]:
+    def draw() -> Figure:
+        figure = new_figure(x="time, UTC", y=SHOWN[names[0]][2])
+        width = -(-len(history) // POINTS)
+        for name in names:
+            x, y = [], []
+            for at in range(0, len(history), width):
+                piece = history[at : at + width]
+                values = [value for row in piece if (value := _number(row.get(name))) is not None]
+                x.append(piece[0]["timestamp"])
+                y.append(max(values) / SHOWN[name][1] if values else None)
+            figure.add_scatter(x=x, y=y, mode="lines", name=name.replace("_", " "))
+        return figure
+
+    return draw

@@ -1,0 +1,88 @@
+"""What a report is made of: sections of sentences, tables and figures; and the numbers that all of them start from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from attrs import field, frozen
+
+from scalecore.trials import StudyView, TrialRecord, TrialState, best_trial
+
+__all__ = ["Row", "Section", "Subject", "finite", "numbers_text"]
+
+Row = dict[str, Any]
+LISTED = 12
+"""Trial numbers that are named in one cell; further ones are counted."""
+
+
+@frozen(kw_only=True)
+class Section:
+    """One chapter. `figures` make themselves, each a Plotly figure, when the page is drawn.
+
+    `data` is for programs: all numbers, unrounded.
+    """
+
+    title: str
+    text: Sequence[str] = ()
+    tables: Mapping[str, Sequence[Row]] = field(factory=dict)
+    figures: Mapping[str, Callable[[], Any]] = field(factory=dict)
+    data: Any = None
+
+
+@frozen(kw_only=True)
+class Subject:
+    """A study as the report sees it."""
+
+    study: StudyView
+    metric: str
+    direction: str
+    completed: tuple[TrialRecord, ...]
+    """Completed trials that count and have a finite value, in the order of their numbers."""
+    best: TrialRecord | None
+
+    @classmethod
+    def of(cls, study: StudyView) -> Subject:
+        objective = study.experiment["objective"]
+        completed = tuple(
+            trial
+            for trial in sorted(study.counted, key=lambda one: one.number)
+            if trial.state is TrialState.COMPLETED and finite(trial.value) is not None
+        )
+        return cls(
+            study=study,
+            metric=objective["metric"],
+            direction=objective["direction"],
+            completed=completed,
+            best=best_trial(completed, direction=objective["direction"]),
+        )
+
+    @property
+    def values(self) -> list[float]:
+        """The objective of the completed trials."""
+        return [float(trial.value) for trial in self.completed if trial.value is not None]
+
+    def better(self, values: Iterable[float]) -> float | None:
+        """The best of values; None of none."""
+        return (min if self.direction == "minimize" else max)(values, default=None)
+
+    def ranked(self) -> list[TrialRecord]:
+        """Completed trials from the best on, those that predict a constant behind; then all others by number."""
+        sign = 1.0 if self.direction == "minimize" else -1.0
+        first = sorted(self.completed, key=lambda one: (one.collapsed, sign * (one.value or 0.0), one.number))
+        known = {trial.number for trial in first}
+        return first + [trial for trial in self.study.trials if trial.number not in known]
+
+
+def finite(value: Any) -> float | None:
+    """A number as a float; None for what is missing, NaN, infinite or no number (guard G25)."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) else None
+
+
+def numbers_text(numbers: Sequence[int]) -> str:
+    """`3, 7, 9 and 40 more`."""
+    listed = ", ".join(str(number) for number in numbers[:LISTED])
+    return listed if len(numbers) <= LISTED else f"{listed} and {len(numbers) - LISTED} more"

@@ -1,0 +1,142 @@
+"""What was searched, on which data, and what a model must beat; and by which versions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scalecore.texts import best_baseline
+from scalecore_analysis.report.section import Row, Section, Subject, finite
+
+__all__ = ["baselines", "setup", "versions"]
+
+FEATURES = 8
+"""Names that are shown; the JSON has all."""
+
+
+def setup(subject: Subject) -> Section:
+    """The experiment in a few lines, the parts of the split, features and base rates by year."""
+    study = subject.study
+    data, search = study.plan["data"], study.experiment["search"]
+    grid = study.plan["architectures"]
+    low, high = grid["range"] or (None, None)
+    rows: list[Row] = [
+        {"what": "data", "value": data["name"]},
+        {"what": "rows", "value": f"{data['rows']:,}, {data['first']} .. {data['last']}"},
+        {"what": "target", "value": data["target"].get("text") or data["target"]["kind"]},
+        {"what": "context", "value": data["context"]},
+        {"what": "features", "value": _features(data["features"])},
+        {"what": "normalised", "value": data["normalise"]["kind"]},
+        {"what": "split", "value": data["split"]["kind"]},
+        {"what": "purge, embargo", "value": f"{data['split']['purge']}, {data['split']['embargo']}"},
+        {"what": "model", "value": study.experiment["model"]["use"]},
+        {"what": "search", "value": search["use"]},
+        {"what": "objective", "value": f"{subject.direction} {subject.metric}"},
+        {"what": "budget", "value": study.budget},
+        {"what": "architectures", "value": f"{grid['feasible']:,} of {low:,} to {high:,} parameters"}
+        if low is not None
+        else {"what": "architectures", "value": grid["feasible"]},
+        {"what": "data fingerprint", "value": data["fingerprint"]},
+    ]
+    parts = [_part(name, part) for name, part in data["split"]["parts"].items()]
+    years = [{key: row.get(key) for key in ("year", "rows", "base_rate")} for row in data["base_rates_per_year"]]
+    return Section(
+        title="Setup and data",
+        tables={"Setup": rows, "Split": parts, "Base rate by year": years},
+        data={
+            "setup": {row["what"]: row["value"] for row in rows},
+            "features": list(data["features"]),
+            "split": parts,
+            "base rates per year": years,
+        },
+    )
+
+
+def _features(names: list[str]) -> str:
+    listed = ", ".join(names[:FEATURES])
+    return f"{len(names)}: {listed}" + (f" and {len(names) - FEATURES} more" if len(names) > FEATURES else "")
+
+
+def _part(name: str, part: dict[str, Any]) -> Row:
+    return {
+        "part": name,
+        "first": part["samples"][0],
+        "last": part["samples"][1],
+        "windows": part["windows"],
+        "effective": part["effective"],
+        "positives": part["positives"],
+        "base rate": part["base_rate"],
+        "loss of the prior": part["prior_loss"],
+    }
+
+
+def baselines(subject: Subject) -> Section:
+    """All baselines by their validation loss, the best trial among them."""
+    data = subject.study.plan["data"]
+    rows: list[Row] = []
+    for one in data["baselines"]:
+        interval = one["loss_interval"] or {}
+        rows.append(
+            {
+                "predictor": one["name"],
+                "loss": one["loss"],
+                "low": interval.get("low"),
+                "high": interval.get("high"),
+                "accuracy": one["accuracy"],
+                "auc": one["auc"],
+                "how": one["reason"] or one["text"],
+            }
+        )
+    best, champion = subject.best, best_baseline(data)
+    loss = None if best is None else finite((best.best or {}).get("val_loss"))
+    if best is not None and best.best is not None:
+        interval = (best.best.get("intervals") or {}).get("val_loss") or {}
+        rows.append(
+            {
+                "predictor": f"trial {best.number}",
+                "loss": loss,
+                "low": finite(interval.get("low")),
+                "high": finite(interval.get("high")),
+                "accuracy": finite(best.best.get("accuracy")),
+                "auc": finite(best.best.get("auc")),
+                "how": "the best trial, chosen on these windows",
+            }
+        )
+    rows.sort(key=lambda row: (row["loss"] is None, row["loss"] or 0.0))
+    difference = None if champion is None or loss is None else loss - float(champion["loss"])
+    text = "There is no completed trial with a loss to stand beside the baselines."
+    if champion is None:
+        text = "No baseline could be computed."
+    elif best is not None and difference is not None:
+        side = "better than" if difference < 0 else "NOT better than"
+        text = (
+            f"Trial {best.number} is {side} the best baseline, {champion['name']}: {loss:.4f} against "
+            f"{champion['loss']:.4f}."
+        )
+    return Section(
+        title="Baselines",
+        text=[text],
+        tables={"Validation loss": rows},
+        data={
+            "predictors": rows,
+            "best baseline": None if champion is None else champion["name"],
+            "best trial less best baseline": difference,
+        },
+    )
+
+
+def versions(subject: Subject) -> Section:
+    """Versions as planned, and every other one under which a trial ran."""
+    found: dict[str, dict[str, int]] = {name: {} for name in subject.study.plan["versions"]}
+    for trial in subject.study.trials:
+        for name, version in trial.versions.items():
+            seen = found.setdefault(name, {})
+            seen[version] = seen.get(version, 0) + 1
+    rows = [
+        {
+            "name": name,
+            "planned": subject.study.plan["versions"].get(name),
+            "trials": ", ".join(f"{version} ({count})" for version, count in sorted(seen.items())) or None,
+        }
+        for name, seen in sorted(found.items())
+    ]
+    return Section(title="Versions", tables={"Versions": rows}, data=rows)

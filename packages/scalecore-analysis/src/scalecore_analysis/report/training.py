@@ -1,0 +1,178 @@
+"""What the training parameters did: rank correlations, importance, the spread of the objective, learning curves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from scalecore.markdown import cell
+from scalecore.trials import TrialRecord
+from scalecore_analysis.page import label, new_figure
+from scalecore_analysis.report.section import Row, Section, Subject, finite
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+__all__ = ["distribution", "learning_curves", "rank_correlation", "sensitivity"]
+
+FEWEST = 4
+"""Below this many completed trials a rank correlation says nothing."""
+FEWEST_FOR_INTERVAL = 10
+"""The normal approximation of the interval is poor below."""
+CURVES = 10
+FAINT = 40
+
+Floats = npt.NDArray[np.float64]
+
+
+def sensitivity(subject: Subject) -> Section:
+    """Spearman's rank correlation of the objective with each training parameter, and how much a forest needs it."""
+    from scalecore_analysis.report.importance import importance
+
+    names = list(dict.fromkeys(name for trial in subject.completed for name in trial.hyperparameters))
+    known = subject.study.experiment["search"].get("space", {})
+    names = list(dict.fromkeys([*known, *names]))
+    told, found = importance(subject)
+    rows = []
+    for name in names:
+        row = {"parameter": name, **_correlation(subject, name)}
+        row |= dict(zip(("importance", "lowest", "highest"), found.get(name, (None,) * 3), strict=True))
+        rows.append(row)
+    text = [
+        f"Spearman's correlation with {subject.metric} over completed trials, with its 95 % interval. A search picks "
+        "its points, so a correlation describes these trials and is no proof of a cause.",
+        told,
+    ]
+    dimensions = [
+        {"dimension": name, "importance": mean, "lowest": low, "highest": high}
+        for name, (mean, low, high) in found.items()
+        if name not in names
+    ]
+    return Section(
+        title="Sensitivity",
+        text=text,
+        tables={"Training parameters": rows, **({"Importance of dimensions": dimensions} if dimensions else {})},
+        data={"parameters": rows, "dimensions": dimensions, "importance": told},
+    )
+
+
+def _correlation(subject: Subject, name: str) -> Row:
+    pairs = [(t.hyperparameters[name], float(t.value or 0.0)) for t in subject.completed if name in t.hyperparameters]
+    row: Row = {"trials": len(pairs), "correlation": None, "low": None, "high": None, "note": None}
+    different = {value for value, _ in pairs}
+    numeric = [(number, value) for given, value in pairs if (number := finite(given)) is not None]
+    if len(pairs) < FEWEST and name in subject.study.experiment["search"].get("space", {}):
+        row["note"] = "too few completed trials"
+    elif len(different) == 1:
+        row["note"] = f"not varied ({cell(next(iter(different)))})"
+    elif len(pairs) < FEWEST:
+        row["note"] = "too few completed trials"
+    elif len(numeric) < len(pairs):
+        row["note"] = "no number: best by value " + _best_by_value(subject, pairs)
+    else:
+        found = rank_correlation([at for at, _ in numeric], [value for _, value in numeric])
+        if found is None:
+            row["note"] = "every trial has one value"
+        else:
+            row |= dict(zip(("correlation", "low", "high"), found, strict=True))
+            row["note"] = None if found[1] is not None else f"no interval below {FEWEST_FOR_INTERVAL} trials"
+    return row
+
+
+def _best_by_value(subject: Subject, pairs: Sequence[tuple[Any, float]]) -> str:
+    best = {str(given): subject.better(v for at, v in pairs if str(at) == str(given)) for given, _ in pairs}
+    return ", ".join(f"{given} {value:.4g}" for given, value in sorted(best.items()))
+
+
+def rank_correlation(
+    first: Sequence[float], second: Sequence[float]
+) -> tuple[float, float | None, float | None] | None:
+    """Spearman's correlation with its 95 % interval; None where one side is constant.
+
+    The interval is that of Fisher's z with the standard error of Bonett and Wright (2000, Sample size requirements for
+    estimating Pearson, Kendall and Spearman correlations), sqrt((1 + r^2 / 2) / (n - 3)).
+    """
+    from scipy.stats import rankdata
+
+    if len(set(first)) < 2 or len(set(second)) < 2:
+        return None
+    r = float(np.clip(np.corrcoef(rankdata(first), rankdata(second))[0, 1], -1, 1))
+    if len(first) < FEWEST_FOR_INTERVAL or abs(r) > 1 - 1e-12:
+        return r, None, None
+    half = 1.959964 * np.sqrt((1 + r * r / 2) / (len(first) - 3))
+    return r, float(np.tanh(np.arctanh(r) - half)), float(np.tanh(np.arctanh(r) + half))
+
+
+def distribution(subject: Subject) -> Section:
+    """Smallest, quartiles, largest, mean and spread of the objective over the completed trials."""
+    values = subject.values
+    if not values:
+        return Section(title="Distribution", text=["No trial has completed."], data=None)
+    q1, median, q3 = np.quantile(values, (0.25, 0.5, 0.75)).tolist()
+    row: Row = {"trials": len(values), "smallest": min(values), "lower quartile": q1, "median": median}
+    row |= {"upper quartile": q3, "largest": max(values), "mean": float(np.mean(values))}
+    row["standard deviation"] = float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+    def figure() -> Figure:
+        drawn = new_figure(x=label(subject.metric), y="trials")
+        bins = min(60, max(5, 2 * round(len(values) ** 0.5)))
+        drawn.add_histogram(x=values, nbinsx=bins, name="trials", marker={"color": "#3d8bd4"})
+        return drawn
+
+    figures: dict[str, Callable[[], Figure]] = {f"Distribution of {subject.metric}": figure}
+    return Section(title="Distribution", tables={subject.metric: [row]}, figures=figures, data=row)
+
+
+def learning_curves(subject: Subject) -> Section:
+    """Validation loss by epoch: the best trials by name, others faintly; and where the best epochs lie."""
+    ranked = [trial for trial in subject.ranked() if _points(trial)]
+    rows: list[Row] = []
+    for trial in ranked[:CURVES]:
+        points = _points(trial)
+        row: Row = {"trial": trial.number, "state": str(trial.state), "epochs": points[-1][0]}
+        row |= {
+            "best epoch": (trial.best or {}).get("epoch"),
+            "first": points[0][1],
+            "lowest": min(y for _, y in points),
+        }
+        row |= {"last": points[-1][1], "train at last": finite(trial.learning_curve[-1].get("train_loss"))}
+        rows.append(row)
+    text = [f"The best {CURVES} of {len(ranked)} trials with an epoch."] if len(ranked) > CURVES else []
+    figures: dict[str, Callable[[], Figure]] = {"Validation loss by epoch": lambda: _curves(ranked)} if ranked else {}
+    return Section(
+        title="Learning curves",
+        text=text if ranked else ["No trial has ended an epoch."],
+        tables={"Validation loss": rows} if rows else {},
+        figures=figures,
+        data=rows,
+    )
+
+
+def _points(trial: TrialRecord) -> list[tuple[int, float]]:
+    """Epochs with a validation loss."""
+    points = [(line.get("epoch"), finite(line.get("val_loss"))) for line in trial.learning_curve]
+    return [(int(epoch), loss) for epoch, loss in points if epoch is not None and loss is not None]
+
+
+def _curves(ranked: Sequence[TrialRecord]) -> Figure:
+    figure = new_figure(x="epoch", y="val_loss")
+    faint: list[tuple[int | None, float | None]] = []
+    for trial in ranked[CURVES : CURVES + FAINT]:
+        faint += [*_points(trial), (None, None)]
+    if faint:
+        figure.add_scatter(
+            x=[epoch for epoch, _ in faint],
+            y=[loss for _, loss in faint],
+            mode="lines",
+            line={"color": "rgba(128,128,128,0.3)", "width": 1},
+            name=f"the next {min(FAINT, len(ranked) - CURVES)}",
+            hoverinfo="skip",
+        )
+    for trial in ranked[:CURVES]:
+        points = _points(trial)
+        x, y = [epoch for epoch, _ in points], [loss for _, loss in points]
+        figure.add_scatter(x=x, y=y, mode="lines+markers", name=f"trial {trial.number}")
+    return figure
