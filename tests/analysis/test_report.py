@@ -212,6 +212,43 @@ def test_predictions_that_are_damaged_are_told(journalled: tuple[StudyView, list
     )
 
 
+def test_fresh_seeds_stand_beside_the_best(study: Make) -> None:
+    """What was chosen for its value is told with what replicates of it reached."""
+    best = trial(1, 0.5)
+    same = {"architecture": best.architecture, "hyperparameters": best.hyperparameters}
+    replicates = [trial(n, value, origin=Origin(kind="replicate"), **same) for n, value in ((7, 0.6), (8, 0.7))]
+    result = report(study([trial(0, 0.8), best], confirmations=tuple(replicates)))
+    assert result.data["walk"]["Best trial"]["fresh seeds"] == [0.6, 0.7]
+    assert "Best trial: Under 2 fresh seeds its mean is 0.65 (replicates 7, 8)." in result.summary
+
+
+def test_five_thousand_trials(study: Make) -> None:
+    """All of them are in the data and on the page; the tables for a terminal stay short."""
+    source = random.Random(3)
+    records = [trial(n, 0.5 + source.random()) for n in range(4000)]
+    records += [trial(n, state="failed", reason=f"line {n}") for n in range(4000, 5000)]
+    result = report(study(records))
+    data = result.data["walk"]
+    assert data["Best trial"]["trial"] == min(records[:4000], key=lambda one: one.value or 0).number
+    assert len({row["trial"] for row in data["All trials"]}) == 5000
+    assert len(data["Trials by state"]["reasons"]) == 1000
+    assert "Trials by state: 950 further reasons are in the table of all trials." in result.summary
+    page = result.files["report.html"]
+    assert page.partition('<table id="trials">')[2].count("<tr>") == 5001
+    assert max(len(rows) for rows in result.tables.values()) <= 50
+
+
+@pytest.mark.parametrize("matrix", [[[5, 1, 0], [2, 7, 1], [0, 0, 9]], None])
+def test_targets_of_several_classes_and_none(study: Make, matrix: Any) -> None:
+    """A row for each true class; no matrix where a target has no classes."""
+    tables = report(study([trial(0, 0.7, best={"epoch": 1, "val_loss": 0.7, "confusion_matrix": matrix})])).tables
+    if matrix is None:
+        assert "Best trial: Confusion matrix" not in tables
+    else:
+        rows = tables["Best trial: Confusion matrix"]
+        assert rows[1] == {"truth": "class 1", "predicted 0": 2, "predicted 1": 7, "predicted 2": 1}
+
+
 def test_a_study_of_failures(study: Make) -> None:
     """Reasons are told; nothing is made up for what never was."""
     view = study([trial(number, state="failed", reason="no such file") for number in range(5)])

@@ -77,6 +77,7 @@ def test_the_page_in_a_browser(study: Callable[..., StudyView], browser: Any, tm
 
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(21, 24, 27)"
+    assert page.evaluate("document.querySelector('.plotly-graph-div').layout.font.color") == "rgb(227, 230, 233)"
     page.emulate_media(color_scheme="light")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert page.evaluate("document.querySelector('.plotly-graph-div').layout.font.color") == "rgb(29, 33, 38)"

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scalecore.errors import DataError
+from scalecore.markdown import cell
 from scalecore.study.predictions import trial_predictions
 from scalecore.texts import origin_text
 from scalecore_analysis.edges import edges_of
 from scalecore_analysis.page import label, new_figure
 from scalecore_analysis.report.section import Row, Section, Subject, finite
+from scalecore_analysis.runs import configurations
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -34,13 +36,15 @@ def best_trial_section(subject: Subject) -> Section:
     text = [f"Trial {best.number}: {subject.metric} {best.value:.6g}, at epoch {at_best.get('epoch', 'unknown')}."]
     if best.collapsed:
         text.append("Every completed trial predicts a constant: this is no result [G09].")
-    try:
-        edges = edges_of(subject.study, best)
-    except KeyError:  # a trial without a parameter that the space has
-        edges = []
-    on_edge = [f"{row['name']} {row['on edge']} ({row['value']})" for row in edges if row["on edge"]]
+    edges = edges_of(subject.study, best)
+    on_edge = [f"{row['name']} {row['on edge']} ({cell(row['value'])})" for row in edges if row["on edge"]]
     if on_edge:
         text.append(f"It has {' and '.join(on_edge)}: the optimum may lie beyond.")
+    seeds = next(
+        (one for one in configurations(subject.study, subject.metric) if one.fresh and one.searched is best), None
+    )
+    if seeds is not None:
+        text.append(f"Under {len(seeds.values)} fresh seeds its mean is {seeds.mean:.6g} ({seeds.numbers}).")
     configuration: list[Row] = [{"what": name, "value": value} for name, value in best.architecture.values.items()]
     configuration += [
         {"what": "parameters", "value": best.architecture.num_parameters},
@@ -67,7 +71,13 @@ def best_trial_section(subject: Subject) -> Section:
     data: dict[str, Any] = {"trial": best.number, "hash": best.hash, "value": finite(best.value)}
     data |= {"configuration": {row["what"]: row["value"] for row in configuration}, "metrics": _metrics(at_best)}
     data |= {"confusion matrix": at_best.get("confusion_matrix"), "reliability": rows, "calibration": measured or None}
-    return Section(title="Best trial", text=text, tables=tables, figures=figures, data={**data, "on edge": on_edge})
+    return Section(
+        title="Best trial",
+        text=text,
+        tables=tables,
+        figures=figures,
+        data={**data, "on edge": on_edge, "fresh seeds": list(seeds.values) if seeds else []},
+    )
 
 
 def _metrics(at_best: Mapping[str, Any]) -> list[Row]:

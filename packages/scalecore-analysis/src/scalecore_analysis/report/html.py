@@ -58,5 +58,6 @@ def _numeric(rows: Sequence[Row], name: str) -> bool:
 
 
 def _figure(figure: Figure) -> Markup:
+    figure.update_yaxes(automargin=True, title_standoff=12)
     config = {"displaylogo": False, "responsive": True, "showSendToCloud": False}
     return Markup(figure.to_html(full_html=False, include_plotlyjs=False, config=config))

@@ -37,11 +37,12 @@ def setup(subject: Subject) -> Section:
         else {"what": "architectures", "value": grid["feasible"]},
         {"what": "data fingerprint", "value": data["fingerprint"]},
     ]
-    parts = [_part(name, part) for name, part in data["split"]["parts"].items()]
-    years = [{key: row.get(key) for key in ("year", "rows", "base_rate")} for row in data["base_rates_per_year"]]
+    rate = "mean label" if data["task"] == "forecast" else "base rate"
+    parts = [_part(name, part, rate) for name, part in data["split"]["parts"].items()]
+    years = [{"year": row["year"], "rows": row["rows"], rate: row["base_rate"]} for row in data["base_rates_per_year"]]
     return Section(
         title="Setup and data",
-        tables={"Setup": rows, "Split": parts, "Base rate by year": years},
+        tables={"Setup": rows, "Split": parts, f"{rate.capitalize()} by year": years},
         data={
             "setup": {row["what"]: row["value"] for row in rows},
             "features": list(data["features"]),
@@ -56,7 +57,7 @@ def _features(names: list[str]) -> str:
     return f"{len(names)}: {listed}" + (f" and {len(names) - FEATURES} more" if len(names) > FEATURES else "")
 
 
-def _part(name: str, part: dict[str, Any]) -> Row:
+def _part(name: str, part: dict[str, Any], rate: str) -> Row:
     return {
         "part": name,
         "first": part["samples"][0],
@@ -64,7 +65,7 @@ def _part(name: str, part: dict[str, Any]) -> Row:
         "windows": part["windows"],
         "effective": part["effective"],
         "positives": part["positives"],
-        "base rate": part["base_rate"],
+        rate: part["base_rate"],
         "loss of the prior": part["prior_loss"],
     }
 
