@@ -295,3 +295,12 @@ def test_a_study_without_a_budget_has_files_too(study: Make, tmp_path: Path) -> 
     """The best file is named `none` then."""
     FilesLogger(FilesOptions(), LoggerContext(folder=tmp_path)).study_started(study([trial(0, 0.7)], budget=None))
     assert (tmp_path / "walk_none_best.json").exists()
+
+
+def test_a_parameter_that_early_trials_lack_counts_where_it_is_there(study: Make) -> None:
+    """A study may go on with one more parameter; its first trials had none of it."""
+    early = [trial(number, 0.7, hyperparameters={"learning_rate": 1e-3 * (number + 1)}) for number in range(3)]
+    later = [trial(number, 0.5 + number / 100) for number in range(3, 8)]
+    found = study_summary(study([*early, *later]))["sensitivity"]
+    assert found["learning_rate"]["trials"] == 8
+    assert found["epochs"] == {"rank_correlation": None, "note": "not varied", "trials": 5}

@@ -6,6 +6,7 @@ Pure functions of the study, so that they can be rebuilt from the journal at any
 from __future__ import annotations
 
 import statistics
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -198,9 +199,11 @@ def sensitivity(study: StudyView) -> dict[str, Any]:
 
     `not varied` where all completed trials have the same value, `too few` below four trials.
     """
-    completed = [r for r in study.trials if r.state is TrialState.COMPLETED and r.value is not None]
+    every = [r for r in study.trials if r.state is TrialState.COMPLETED and r.value is not None]
     result: dict[str, Any] = {}
     for name in study.experiment["search"].get("space", {}):
+        # A study may have gone on with a parameter that its first trials did not have.
+        completed = [r for r in every if name in r.hyperparameters]
         values = [r.hyperparameters[name] for r in completed]
         if len(completed) < 4:
             result[name] = {"rank_correlation": None, "note": "too few completed trials", "trials": len(completed)}
@@ -224,7 +227,7 @@ def spearman(first: Sequence[float], second: Sequence[float]) -> float | None:
 def _ranks(values: Sequence[float]) -> list[float]:
     """Ranks from 1; equal values share the mean of theirs."""
     ordered = sorted(values)
-    return [ordered.index(value) + (ordered.count(value) + 1) / 2 for value in values]
+    return [(bisect_left(ordered, value) + bisect_right(ordered, value) + 1) / 2 for value in values]
 
 
 def distribution(values: Sequence[float]) -> dict[str, float | int] | None:
