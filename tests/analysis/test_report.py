@@ -115,7 +115,7 @@ def journalled(study: Make, tmp_path: Path) -> tuple[StudyView, list[dict[str, A
     return read_study(folder), lines
 
 
-def test_every_number_is_that_of_the_journal(journalled: tuple[StudyView, list[dict[str, Any]]]) -> None:
+def test_g13_every_number_is_that_of_the_journal(journalled: tuple[StudyView, list[dict[str, Any]]]) -> None:
     """States, groups, correlations, spread, best trial, hardware, origins and flags are computed from its lines."""
     view, lines = journalled
     records = [line["record"] for line in lines if line["event"] == "trial_finished"]
