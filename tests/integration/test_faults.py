@@ -54,7 +54,7 @@ def test_a_full_disk_ends_the_run_and_room_lets_it_go_on(
     """Exit code 6 with what to do, no traceback; what was acknowledged is whole; the same command completes it."""
     two_trials(study)
     if how == "small tmpfs":
-        mounted(study.folder.parent, "size=300k")
+        mounted(study.folder.parent, "size=240k")
         before: Callable[[], object] | None = None
     else:  # what every user can have: no file may grow beyond this
         limit = 27_000

@@ -121,7 +121,9 @@ def test_plan_writes_nothing(study: Study) -> None:
     study.write()
     plan, dry = study.cli("plan", str(study.file)), study.cli("run", str(study.file), "--dry-run")
     assert plan.returncode == dry.returncode == 0, plan.stderr
-    assert plan.stdout == dry.stdout
+    # Other tests may run studies on this machine at the same time, and the plan says so.
+    texts = [[line for line in one.stdout.splitlines() if "other runs:" not in line] for one in (plan, dry)]
+    assert texts[0] == texts[1]
     for expected in ("Architectures: ", "Forced trials, first: ", "train ", "purge ", "What this plan cannot find out"):
         assert expected in plan.stdout
     assert sorted(path.name for path in study.root.iterdir()) == ["experiment.yaml"]
@@ -265,12 +267,15 @@ def test_several_slots_run_trials_side_by_side(study: Study) -> None:
 def test_a_pruned_trial_keeps_its_last_value_and_says_why(study: Study) -> None:
     """The strategy's pruner ends a trial after an epoch; it is in the tables with its reason, and never the best."""
     study.experiment["search"] |= {
+        "inner": "tpe",
         "forced": "none",
         "startup_trials": 2,
         "trials": 8,
         "pruner": "median",
         "prune_after": 1,
     }
+    # Trials are compared with others of like depth: one depth, so that eight are enough.
+    study.experiment["model"]["n_layers"] = [2]
     study.experiment["search"]["space"]["learning_rate"] = {"log_uniform": [1e-7, 1e-2]}
     study.experiment["training"]["hyperparameters"] = {"epochs": 6, "warmup_steps": 0}
     done = study.run()

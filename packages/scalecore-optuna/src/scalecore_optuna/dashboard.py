@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socketserver
 import threading
 from contextlib import suppress
@@ -53,6 +54,8 @@ def serve(options: MirrorOptions | None, context: DashboardContext) -> None:
         raise RefusedError(
             f"port {context.port} of {HOST} cannot be listened on: {error.strerror}; give another --port, or 0 for any"
         ) from None
+    # A shell's background job inherits that Ctrl-C is ignored; whoever sends the signal to this process means it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         context.tell(f"http://{HOST}:{server.server_port}/dashboard/studies/{study_id}")
         context.tell("Ctrl-C ends the dashboard; the study goes on")
