@@ -49,8 +49,9 @@ def trainer_of(shape: tuple[Any, ...], *, fake: bool, n_layers: int | None = Non
     from scalecore.training.blocks import checkpoint_blocks
     from scalecore.training.hyperparameters import Hyperparameters
     from scalecore.training.memory_trace import FakeWindows
+    from scalecore.training.plan import TrainingPlan
     from scalecore.training.tasks import task_named
-    from scalecore.training.trainer import Trainer, TrainingPlan
+    from scalecore.training.trainer import Trainer
     from scalecore_patchtst.model import PatchTST
 
     d_model, depth, n_heads, d_ff, micro_batch, accumulation, recompute = shape

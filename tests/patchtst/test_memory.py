@@ -13,8 +13,9 @@ from scalecore.training.blocks import checkpoint_blocks
 from scalecore.training.hyperparameters import Hyperparameters
 from scalecore.training.memory import floor_bytes
 from scalecore.training.memory_trace import FakeWindows, LiveStorages, extrapolated, trace_step
+from scalecore.training.plan import TrainingPlan
 from scalecore.training.tasks import task_named
-from scalecore.training.trainer import Trainer, TrainingPlan
+from scalecore.training.trainer import Trainer
 from scalecore_patchtst.model import PatchTST
 
 MIB = 1024**2

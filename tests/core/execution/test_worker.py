@@ -7,7 +7,7 @@ import torch
 
 from scalecore.errors import RefusedError
 from scalecore.training.failures import classify, reason
-from scalecore.training.trainer import Diverged
+from scalecore.training.plan import Diverged
 
 
 def allocation_failure() -> RuntimeError:

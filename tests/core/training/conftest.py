@@ -17,8 +17,9 @@ from scalecore.data.prepare import prepare
 from scalecore.data.targets import labels, target_of
 from scalecore.data.windows import open_windows
 from scalecore.training.hyperparameters import Hyperparameters
+from scalecore.training.plan import TrainingPlan
 from scalecore.training.tasks import task_named
-from scalecore.training.trainer import Trainer, TrainingPlan
+from scalecore.training.trainer import Trainer
 
 torch.set_num_threads(1)
 

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from scalecore.training.optimizer import build_optimizer, learning_rate_at
-from scalecore.training.trainer import Diverged, Trainer
+from scalecore.training.plan import Diverged
+from scalecore.training.trainer import Trainer
 
 Build = Callable[..., Trainer]
 

@@ -14,7 +14,8 @@ from torch import nn
 from scalecore.training import checkpoint
 from scalecore.training.generators import seed_everything
 from scalecore.training.optimizer import build_optimizer, learning_rate_at
-from scalecore.training.trainer import Diverged, Trainer
+from scalecore.training.plan import Diverged
+from scalecore.training.trainer import Trainer
 
 Build = Callable[..., Trainer]
 

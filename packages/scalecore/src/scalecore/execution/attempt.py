@@ -25,8 +25,9 @@ from scalecore.training.evaluated import write_best
 from scalecore.training.generators import seed_everything
 from scalecore.training.hyperparameters import Hyperparameters
 from scalecore.training.intervals import metric_intervals
+from scalecore.training.plan import Diverged, TrainingPlan
 from scalecore.training.tasks import task_named
-from scalecore.training.trainer import Diverged, Trainer, TrainingPlan
+from scalecore.training.trainer import Trainer
 from scalecore.training.weights import KeepBest
 
 __all__ = ["run_attempt"]

@@ -43,7 +43,7 @@ def end_with_parent(parent: int, stop: threading.Event) -> None:
 
 
 class AttemptMonitor:
-    """Satisfies `scalecore.training.trainer.Monitor` through the attempt's folder."""
+    """Satisfies `scalecore.training.plan.Monitor` through the attempt's folder."""
 
     def __init__(self, folder: AttemptFolder) -> None:
         self.folder = folder

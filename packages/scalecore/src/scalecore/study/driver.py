@@ -13,7 +13,6 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from scalecore.errors import StudyError
 from scalecore.execution.folder import DISK_EXIT, AttemptFolder, AttemptStatus
 from scalecore.files import read_json
 from scalecore.protocols import Executor, TakesStacks
@@ -21,11 +20,11 @@ from scalecore.study.attempts import AttemptEnd, RunningTrial
 from scalecore.study.continuation import restored_today
 from scalecore.study.control import StopRequests
 from scalecore.study.dispatch import Dispatcher, DoesNotFit
-from scalecore.study.estimate import seconds_left
-from scalecore.study.forecast import forecast
+from scalecore.study.first_trials import refuse_alike_failures
 from scalecore.study.intake import next_trial
 from scalecore.study.outcome import build_record, unstarted_record
 from scalecore.study.predictions import keep_predictions
+from scalecore.study.progress import progress_of, seconds_per_step
 from scalecore.study.record import record_plain
 from scalecore.study.retention import settle_weights
 from scalecore.study.session import Session
@@ -33,7 +32,7 @@ from scalecore.study.slots import slots_of
 from scalecore.study.smoke import SmokeTest
 from scalecore.study.smoke_text import memory_warnings, smoke_text
 from scalecore.study.state import AskedTrial
-from scalecore.trials import Outcome, Progress, StudyEnd, TrialRecord, TrialState
+from scalecore.trials import Outcome, StudyEnd, TrialRecord, TrialState
 
 __all__ = ["Driver"]
 
@@ -248,17 +247,10 @@ class Driver:
         for reading in self.plan.monitors.latest.values():
             if reading.trial is None:
                 running.summary.add(reading)
-        running.pace.expected = self._seconds_per_step(asked)
+        running.pace.expected = seconds_per_step(self.plan, self.state.records, asked.proposal.architecture)
         self._set_running([*self.running, running])
         self.session.tell(lambda logger: logger.trial_started(asked.number, asked.proposal, self.session.view()))
         return True
-
-    def _seconds_per_step(self, asked: AskedTrial) -> float | None:
-        """What the finished trials suggest, evaluation included; None before the first."""
-        windows, shape = self.plan.data.parts["train"]["windows"], asked.proposal.architecture
-        found = forecast([shape], self.state.records, windows=windows, epochs=1)["seconds"][shape.id]
-        steps = -(-windows // self.plan.resolved.experiment.training.effective_batch)
-        return None if found is None else float(found) / steps
 
     # --- while trials run -------------------------------------------------------------------------------------------
 
@@ -319,28 +311,9 @@ class Driver:
                     running.folder.tell("pause" if self._paused else "go_on")
 
     def _say_progress(self) -> None:
-        now = time.monotonic()
-        left = seconds_left(
-            self.state.counted,
-            total=self.state.total,
-            slots=self.slots,
-            running=[(now - r.started, r.fraction_done()) for r in self.running],
-        )
-        windows = self.plan.data.parts["train"]["windows"]
-        steps = -(-windows // self.plan.resolved.experiment.training.effective_batch)
-        for running in self.running:
-            seen = running.progress
-            progress = Progress(
-                number=running.asked.number,
-                phase=str(seen.get("phase", "starting")),
-                epoch=int(seen.get("epoch", 0)),
-                epochs=int(running.asked.hyperparameters["epochs"]),
-                step=int(seen.get("step", 0)),
-                steps_per_epoch=steps,
-                trial_seconds=now - running.started,
-                study_seconds_left=left,
-                readings=self.plan.monitors.texts(),
-            )
+        for progress in progress_of(
+            self.plan, self.state.counted, self.running, total=self.state.total, slots=self.slots
+        ):
             self.session.tell(lambda logger, progress=progress: logger.progress(progress))  # type: ignore[misc]
 
     # --- when attempts end ------------------------------------------------------------------------------------------
@@ -397,20 +370,7 @@ class Driver:
             experiment = self.plan.resolved.experiment
             keep, direction = experiment.training.keep_weights, experiment.objective.direction
             settle_weights(self.session.folder, record, self.state.counted, keep=keep, direction=direction)
-        self._check_first_trials(record)
-
-    def _check_first_trials(self, record: TrialRecord) -> None:
-        """Two failures of one kind and no success yet: the study is wrong, not the trials."""
-        records = self.state.records
-        failed = [r for r in records if r.state is TrialState.FAILED]
-        if len(failed) < 2 or any(r.state in (TrialState.COMPLETED, TrialState.PRUNED) for r in records):
-            return
-        if record.state is TrialState.FAILED and len({(r.reason or "").split(":")[0] for r in failed[:2]}) == 1:
-            tail = str(record.attempts[-1].get("log_tail") or "") if record.attempts else ""
-            raise StudyError(
-                f"the first trials fail in the same way: {record.reason}\n"
-                f"(trials {failed[0].number} and {failed[1].number}; the end of the log of the second follows)\n{tail}"
-            )
+        refuse_alike_failures(self.state.records, record)
 
     def _set_running(self, running: list[RunningTrial]) -> None:
         self.running = running

@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 from typing import Literal
 
+from scalecore.training.plan import Diverged
+
 __all__ = ["classify", "crash_signal", "is_out_of_memory", "reason"]
 
 OUT_OF_MEMORY_TEXTS = (
@@ -37,8 +39,6 @@ def classify(error: Exception) -> Literal["diverged", "out_of_memory", "crashed"
     `crashed` is an error of the device: its context is spoilt, so the trial goes on from its checkpoint in a new
     process.
     """
-    from scalecore.training.trainer import Diverged
-
     if isinstance(error, Diverged):
         return "diverged"
     if is_out_of_memory(error):
@@ -60,7 +60,6 @@ def is_out_of_memory(error: BaseException) -> bool:
 def reason(error: Exception) -> str:
     """One line for the record: the kind of error and its message."""
     from scalecore.errors import ScalecoreError
-    from scalecore.training.trainer import Diverged
 
     text = " ".join(str(error).split())[:500]
     return text if isinstance(error, ScalecoreError | Diverged) else f"{type(error).__name__}: {text}"

@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
-from attrs import asdict, define, field, frozen
+from attrs import asdict
 from torch import Tensor, nn
 
 from scalecore.data.windows import WindowSource
@@ -29,75 +29,16 @@ from scalecore.training.micro_batches import (
     with_batch_statistics,
 )
 from scalecore.training.optimizer import build_optimizer, learning_rate_at
+from scalecore.training.plan import Diverged, Monitor, Progress, TrainingPlan
 from scalecore.training.policies import Policy
 from scalecore.training.tasks import Task
 
-__all__ = ["Diverged", "Monitor", "Trainer", "TrainingPlan"]
+__all__ = ["Trainer"]
 
 # A training loss this many times that of the first epoch, or of an untrained model, is an explosion and not a bad
 # epoch.
 EXPLOSION = 100.0
 EVALUATION_BATCH = 512
-
-
-class Diverged(Exception):
-    """The loss is not finite or has exploded: a state with a reason, never a value (guard G36)."""
-
-
-@frozen(kw_only=True)
-class TrainingPlan:
-    """How to train, apart from the sampled hyper-parameters.
-
-    From `training:` and `objective:` of the experiment file.
-    """
-
-    effective_batch: int
-    micro_batch: int
-    schedule: str
-    gradient_clip: float | None
-    patience: int | None
-    min_delta: float
-    metric: str
-    direction: Literal["minimize", "maximize"]
-    reduction: Literal["best", "last"]
-    seed: int
-    checkpoint_every: float
-    checkpoint_epochs: int | None = None
-
-
-class Monitor(Protocol):
-    """What the loop tells and asks the world outside, once a step and once an epoch."""
-
-    def step(self, *, epoch: int, step: int, phase: str) -> Literal["go_on", "stop", "prune"]:
-        """Called before each optimizer step; blocks while the trial is paused."""
-        ...
-
-    def epoch(self, line: Mapping[str, Any]) -> None: ...
-
-    def checkpoint(self, state: dict[str, Any]) -> None: ...
-
-
-@define
-class _Progress:
-    """Everything beside weights, optimizer and RNG that a continued trial needs."""
-
-    epoch: int = 1
-    step: int = 0
-    """Optimizer steps done in this epoch."""
-    total_steps: int = 0
-    loss_sum: float = 0.0
-    norm_sum: float = 0.0
-    clipped: int = 0
-    epoch_seconds: float = 0.0
-    train_seconds: float = 0.0
-    stale_epochs: int = 0
-    reference: float | None = None
-    """What the next epoch must beat by `min_delta` to count as an improvement."""
-    first_loss: float | None = None
-    halvings: list[dict[str, Any]] = field(factory=list)
-    """Where memory ran out within a step, and the micro-batch was halved."""
-    best: dict[str, Any] | None = None
-    curve: list[dict[str, Any]] = field(factory=list)
 
 
 class Trainer:
@@ -129,7 +70,7 @@ class Trainer:
             module, learning_rate=self.learning_rate, weight_decay=float(hyperparameters["weight_decay"])
         )
         self.steps_per_epoch = math.ceil(len(train) / plan.effective_batch)
-        self.progress = _Progress()
+        self.progress = Progress()
         self.policy = Policy(why={})
         self.best_logits_NC: Tensor | None = None
         self.micro_batch = plan.micro_batch
@@ -390,7 +331,7 @@ class Trainer:
         """Continue from what `state` returned; call it on a trainer built with the same arguments."""
         self.module.load_state_dict(state["module"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.progress = _Progress(**state["progress"])
+        self.progress = Progress(**state["progress"])
         # What ran out of memory before would again.
         self.micro_batch = min([self.micro_batch, *(one["to"] for one in self.progress.halvings)])
         self._loss_sum.fill_(self.progress.loss_sum)

@@ -16,7 +16,8 @@ from torch import nn
 
 from scalecore.errors import DataError, StudyError
 from scalecore.files import sync_folder
-from scalecore.training.trainer import Monitor, Trainer
+from scalecore.training.plan import Monitor
+from scalecore.training.trainer import Trainer
 
 __all__ = ["KeepBest", "load_weights", "save_weights"]
 
