@@ -33,4 +33,4 @@ test: $(VENV)-tox/.installed
 	$(VENV)-tox/bin/tox run-parallel --parallel 2 --parallel-no-spinner
 
 clean:
-	rm -rf $(VENV) $(VENV)-tox .tox .pytest_cache .mypy_cache .ruff_cache .hypothesis packages/*/dist
+	rm -rf $(VENV) $(VENV)-tox .tox .pytest_cache .mypy_cache .ruff_cache .hypothesis packages/*/dist site

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import re
 from pathlib import Path
 
 import pytest
 import yaml
 
-from .conftest import ROOT, blocks, scalecore
+from .conftest import ROOT, blocks, markdown_files, scalecore
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
 
@@ -61,3 +63,16 @@ def test_a_piece_of_an_experiment_file_passes_the_check(path: str, text: str, tm
     (folder / "piece.yaml").write_text(yaml.safe_dump({**base, **piece}))
     done = scalecore("check", str(folder / "piece.yaml"), folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, ""), path
+
+
+PYTHON = [(path.relative_to(ROOT).as_posix(), body) for path in markdown_files() for body in blocks(path, "python")]
+
+
+@pytest.mark.parametrize(("path", "text"), PYTHON)
+def test_a_piece_of_python_is_valid_and_imports_what_exists(path: str, text: str) -> None:
+    """Names that it imports from scalecore are there; most pieces are run too, by the tests of their pages."""
+    for node in ast.walk(ast.parse(text, filename=path)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0].startswith("scalecore"):
+            module = importlib.import_module(str(node.module))
+            for name in node.names:
+                assert hasattr(module, name.name), f"{path}: {node.module}.{name.name}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -12,6 +13,7 @@ from attrs import NOTHING
 from scalecore.config.bounds import bounds_of
 from scalecore.config.experiment import Budget, ComponentRef, Experiment
 from scalecore.config.fields import OptionField, fields_of, is_class, kind_of, members_of
+from scalecore.errors import PluginError
 from scalecore.options import MustExist
 from scalecore.plugins.kinds import KINDS
 from scalecore.space import Distribution
@@ -19,7 +21,7 @@ from scalecore.space import Distribution
 if TYPE_CHECKING:
     from scalecore.plugins.registry import Registered, Registry
 
-__all__ = ["render_reference"]
+__all__ = ["render_plugins", "render_reference"]
 
 _INTRODUCTION = """\
 # The experiment file
@@ -55,6 +57,15 @@ A budget is a number of parameters: `250000`, `250k`, `2M` or `1.5B`. A distribu
 _COMPONENTS = """\
 `scalecore plugins` lists what is installed, and `scalecore schema` prints the options of all of it for editors."""
 
+_PLUGINS = """\
+# Options of plugins
+
+<!-- Made by `python -m scalecore.config.reference DISTRIBUTION...` from the attrs classes. Change those, not this. -->
+
+The components that the packages of this project offer beside [those of scalecore](experiment-file.md#components), with
+their options, which stand beside `use:`. For packages of others, `scalecore schema` has the same.
+"""
+
 _PLAIN = {bool: "true or false", int: "whole number", float: "number", str: "text", Path: "path", Any: "any value"}
 
 
@@ -71,6 +82,20 @@ def render_reference(registry: Registry) -> str:
     for kind in KINDS.values():
         for component in registry.components(kind.name):
             lines += [*_component(component, kind.name), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def render_plugins(registry: Registry, distributions: Iterable[str]) -> str:
+    """The page of the components of these distributions, all of which must be installed."""
+    lines = [_PLUGINS]
+    for distribution in distributions:
+        lines += [f"## {distribution}", ""]
+        found = [(kind.name, one) for kind in KINDS.values() for one in registry.components(kind.name)]
+        ours = [(kind, one) for kind, one in found if one.provider == distribution]
+        if not ours:
+            raise PluginError(f"{distribution} provides no component that can be used; see `scalecore plugins`")
+        for kind, component in ours:
+            lines += [*_component(component, kind), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -192,5 +217,8 @@ def _or(texts: list[str]) -> str:
 if __name__ == "__main__":
     from scalecore.plugins.registry import load_registry
 
-    # The page is that of scalecore alone, whatever else is installed.
-    print(render_reference(load_registry(no_plugins=True)), end="")
+    if sys.argv[1:]:
+        print(render_plugins(load_registry(), sys.argv[1:]), end="")
+    else:
+        # The page is that of scalecore alone, whatever else is installed.
+        print(render_reference(load_registry(no_plugins=True)), end="")

@@ -1,0 +1,144 @@
+"""Run the commands of the documentation on examples/quickstart.yaml, and keep what they print.
+
+`.venv/bin/python .ci/record_docs.py`, with all packages installed; about six minutes on two cores. It writes the
+transcripts in docs/reference/output, the reference of the commands made with them, and the output of `run` that
+README.md and docs/quickstart.md show. `--pages` makes the pages of the transcripts that there are, and runs nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+OUTPUT = ROOT / "docs" / "reference" / "output"
+SHOWN = ("README.md", "docs/quickstart.md")
+QUICKSTART = "examples/quickstart.yaml"
+STUDY = "studies/quickstart"
+BLOCK = re.compile(rf"^```console\n\$ scalecore run {re.escape(QUICKSTART)}\n.*?^```$", re.DOTALL | re.MULTILINE)
+
+# File, command, and how many lines are kept of the beginning and of the end; None for all.
+TRANSCRIPTS: tuple[tuple[str, str, tuple[int, int] | None], ...] = (
+    ("check", f"check {QUICKSTART}", None),
+    ("check-wrong", f"check {QUICKSTART} search.trails=5 model.d_model=big", None),
+    ("plan", f"plan {QUICKSTART}", None),
+    ("run", f"run {QUICKSTART}", None),
+    ("status", f"status {STUDY}", None),
+    ("doctor", "doctor", None),
+    ("verify", f"verify {STUDY}", None),
+    ("analyze", "analyze", None),
+    ("analyze-coverage", f"analyze coverage {STUDY}", (24, 2)),
+    ("report", f"report {STUDY}", (40, 1)),
+    ("confirm", f"confirm {STUDY} --top 2 --seeds 3 --quiet", None),
+    ("promote", f"promote {STUDY} --quiet", None),
+    ("predict", "predict {MODEL} --dataset file=examples/data/spy_daily.parquet --last 3", None),
+    ("data-ingest", "data ingest SPY=examples/data/spy_daily.parquet --store store", None),
+    ("data-verify", "data verify --store store", None),
+    ("audit", "audit old.json", None),
+    ("import", "import old.json --into after.yaml --dry-run", None),
+    ("plugins", "plugins", None),
+    ("schema", "schema", (12, 0)),
+)
+
+
+def record() -> None:
+    """Run all commands in a folder of their own, in their order."""
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        shutil.copytree(ROOT / "examples", folder / "examples")
+        shutil.copy(folder / "examples" / "data" / "spy_daily.parquet", folder)
+        for file in ("before.py", "after.yaml"):
+            (folder / file).write_text(code_of(ROOT / "docs" / "migrating.md", file))
+        subprocess.run([sys.executable, "before.py"], cwd=folder, check=True, capture_output=True)
+        for file, command, kept in TRANSCRIPTS:
+            if "{MODEL}" in command:
+                (model,) = folder.glob(f"{STUDY}/promoted/*")
+                command = command.replace("{MODEL}", model.relative_to(folder).as_posix())
+            print(f"scalecore {command}", flush=True)
+            save(file, command, printed(command, folder), kept=kept)
+        stopped(folder)
+
+
+def stopped(folder: Path) -> None:
+    """`stop` of a run that goes on."""
+    more = [*call(f"run {QUICKSTART}"), "search.trials=12"]
+    running = subprocess.Popen(more, cwd=folder, env=environment(), stdout=subprocess.DEVNULL)
+    while "running" not in (text := printed(f"status {STUDY}", folder)) and running.poll() is None:
+        time.sleep(0.5)
+    assert running.poll() is None, text
+    command = f"stop {STUDY} --wait"
+    save("stop", command, printed(command, folder))
+    running.wait()
+
+
+def printed(command: str, folder: Path) -> str:
+    """All that a command prints, without the place of the folder."""
+    done = subprocess.run(call(command), cwd=folder, env=environment(), capture_output=True, text=True, check=False)
+    return (done.stdout + done.stderr).replace(f"{folder}/", "")
+
+
+def call(command: str) -> list[str]:
+    """How this interpreter runs a command of scalecore."""
+    return [sys.executable, "-m", "scalecore", *command.split()]
+
+
+def environment() -> dict[str, str]:
+    """One thread, and lines of one width whatever the terminal."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
+
+
+def save(file: str, command: str, text: str, *, kept: tuple[int, int] | None = None) -> None:
+    """Keep a transcript, or its beginning and its end."""
+    lines = text.rstrip("\n").split("\n")
+    if kept is not None and len(lines) > sum(kept):
+        lines = [*lines[: kept[0]], "...", *lines[len(lines) - kept[1] :]]
+    (OUTPUT / f"{file}.txt").write_text("\n".join([f"$ scalecore {command}", *lines]) + "\n", encoding="utf-8")
+
+
+def code_of(page: Path, file: str) -> str:
+    """The code block of a page that begins with a comment that names the file."""
+    block = re.compile(rf"^```\w+\n(# {re.escape(file)}\n.*?)^```$", re.DOTALL | re.MULTILINE)
+    found = block.search(page.read_text(encoding="utf-8"))
+    assert found is not None, file
+    return found[1]
+
+
+def shortened(text: str) -> str:
+    """The transcript of `run` without the lines of the trials in the middle."""
+    lines = text.rstrip("\n").split("\n")
+    numbers = [int(found[1]) if (found := re.match(r" *trial (\d+)\b", line)) else None for line in lines]
+    middle = [index for index, number in enumerate(numbers) if number is not None and 2 <= number <= 6]
+    return "\n".join([*lines[: middle[0]], "...", *lines[middle[-1] + 1 :]])
+
+
+def make_pages() -> None:
+    """The generated references, and the output of `run` where pages show it."""
+    packages = sorted(path.parent.name for path in ROOT.glob("packages/scalecore-*/pyproject.toml"))
+    for page, module, arguments in (
+        ("experiment-file", "scalecore.config.reference", []),
+        ("plugins", "scalecore.config.reference", packages),
+        ("commands", "scalecore.cli.reference", [str(OUTPUT)]),
+    ):
+        made = subprocess.run(
+            [sys.executable, "-m", module, *arguments], env=environment(), capture_output=True, check=True
+        )
+        (ROOT / "docs" / "reference" / f"{page}.md").write_bytes(made.stdout)
+    shown = shortened((OUTPUT / "run.txt").read_text(encoding="utf-8"))
+    for name in SHOWN:
+        path = ROOT / name
+        text, count = BLOCK.subn(lambda _: f"```console\n{shown}\n```", path.read_text(encoding="utf-8"))
+        assert count == 1, name
+        path.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    if "--pages" not in sys.argv:
+        record()
+    make_pages()

@@ -1,0 +1,108 @@
+"""The reference of the commands as Markdown, made from click's own description of them, with recorded output.
+
+`python -m scalecore.cli.reference FOLDER > docs/reference/commands.md`; FOLDER holds what commands printed, as
+`NAME.txt`, or `NAME-ANYTHING.txt` where there are several.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from scalecore.cli.main import COMMANDS, main
+
+__all__ = ["option_names", "render_commands"]
+
+_INTRODUCTION = """\
+# Commands
+
+<!-- Made by `python -m scalecore.cli.reference docs/reference/output` from the commands themselves, and from what they
+printed when `.ci/record_docs.py` ran them on examples/quickstart.yaml. Change those, not this file. -->
+
+`scalecore COMMAND --help` prints the same. Numbers and times of the output are those of one run on two CPU cores; `...`
+stands for lines that are left out. [Exit codes](../operating.md#exit-codes) mean the same for all commands.
+"""
+
+
+def render_commands(output: Path) -> str:
+    """The whole page: every command with its options, exit codes, examples, and output from a folder."""
+    lines = [_INTRODUCTION, "| command | what it does |", "|---|---|"]
+    lines += [f"| [`{name}`](#{name}) | {summary} |" for name, (_, _, summary) in COMMANDS.items()]
+    with click.Context(main, info_name="scalecore") as context:
+        for name in COMMANDS:
+            lines += ["", *_command(_found(context, name), f"scalecore {name}", context, level=2)]
+            for path in sorted([*output.glob(f"{name}.txt"), *output.glob(f"{name}-*.txt")]):
+                lines += ["", "```console", path.read_text(encoding="utf-8").rstrip(), "```"]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def option_names() -> dict[str, list[str]]:
+    """Every option of each command, by its long name where it has one; subcommands as `data ingest`."""
+
+    def names(command: click.Command, path: str, above: click.Context) -> Iterator[tuple[str, list[str]]]:
+        with click.Context(command, info_name=path, parent=above) as context:
+            yield path, [one.opts[-1] for one in command.get_params(context) if isinstance(one, click.Option)]
+            if isinstance(command, click.Group):
+                for name in command.list_commands(context):
+                    yield from names(_found(context, name), f"{path} {name}", context)
+
+    with click.Context(main, info_name="scalecore") as context:
+        return {path: found for name in COMMANDS for path, found in names(_found(context, name), name, context)}
+
+
+def _found(context: click.Context, name: str) -> click.Command:
+    assert isinstance(context.command, click.Group)
+    command = context.command.get_command(context, name)
+    assert command is not None
+    return command
+
+
+def _command(command: click.Command, path: str, above: click.Context, *, level: int) -> Iterator[str]:
+    with click.Context(command, info_name=path.rpartition(" ")[2], parent=above) as context:
+        usage = " ".join([path, *command.collect_usage_pieces(context)])
+        yield f"{'#' * level} `{path.partition(' ')[2]}`"
+        yield from ("", "```console", f"$ {usage}", "```")
+        for paragraph in inspect.cleandoc(command.help or "").split("\n\n"):
+            yield ""
+            yield from _paragraph(paragraph)
+        options = [one for one in command.get_params(context) if isinstance(one, click.Option)]
+        rows = [record for one in options if (record := one.get_help_record(context)) is not None]
+        if rows:
+            yield from ("", "| option | meaning |", "|---|---|")
+            yield from (f"| {_code(names)} | {_escaped(text)} |" for names, text in rows)
+        if isinstance(command, click.Group):
+            for name in command.list_commands(context):
+                yield ""
+                yield from _command(_found(context, name), f"{path} {name}", context, level=level + 1)
+
+
+def _paragraph(text: str) -> Iterator[str]:
+    """A paragraph of a docstring; what click is told to leave as it is becomes code, or a list."""
+    kept = text.startswith("\b")
+    lines = text.removeprefix("\b").strip("\n").split("\n")
+    head, _, rest = lines[0].partition(":")
+    if kept and head in ("Example", "Examples"):
+        examples = [line.strip().removeprefix("$ ") for line in [rest, *lines[1:]]]
+        yield from ("```console", *(f"$ {line}" for line in examples if line), "```")
+    elif kept and head == "Exit codes":
+        yield f"**Exit codes:** {' '.join(line.strip() for line in [rest, *lines[1:]]).strip()}"
+    elif kept:
+        yield from ("```text", *lines, "```")
+    else:
+        yield from map(_escaped, lines)
+
+
+def _code(names: str) -> str:
+    return ", ".join(f"`{name}`" for name in names.replace("|", "\\|").split(", "))
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")
+
+
+if __name__ == "__main__":
+    print(render_commands(Path(sys.argv[1])), end="")

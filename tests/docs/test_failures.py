@@ -1,0 +1,76 @@
+"""What the pages on failures say is what the code does."""
+
+from __future__ import annotations
+
+import re
+from typing import get_args
+
+from scalecore import errors
+from scalecore.config.experiment import Execution, Retry
+from scalecore.config.fields import fields_of
+from scalecore.errors import ExitCode, ScalecoreError
+from scalecore.study.attempts import EndClass
+from scalecore.study.outcome import STATE_OF
+from scalecore.trials import StudyEnd, TrialState
+
+
+def section(page: str, title: str) -> str:
+    """The text under a heading."""
+    (found,) = re.findall(rf"^## {re.escape(title)}.*?\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
+    return found
+
+
+def test_every_class_of_an_attempt_has_a_row_with_the_state_that_follows(handbook: dict[str, str]) -> None:
+    """All of them, each with the trial's state that the code gives it."""
+    table = section(handbook["failures.md"], "An attempt ends")
+    lines = [line.strip().strip("|") for line in table.splitlines() if line.startswith("|")]
+    rows = {cells[0]: cells[-1] for line in lines if len(cells := [one.strip() for one in line.split("|")]) == 4}
+    told = {name.strip("`"): last for name, last in rows.items() if re.fullmatch(r"`\w+`", name)}
+    assert set(told) == set(get_args(EndClass))
+    for name, last in told.items():
+        state = re.match(r"`(\w+)`", last)
+        if name in ("stopped", "interrupted"):
+            assert state is None, name
+        else:
+            assert state is not None, name
+            assert TrialState(state[1]) is STATE_OF.get(name, TrialState.FAILED), name
+
+
+def test_the_defaults_of_the_failure_policy_are_those_of_the_code(handbook: dict[str, str]) -> None:
+    """Of every key that is named."""
+    told = dict(re.findall(r"^\| `([\w.]+)` \| (\d+) \|", handbook["failures.md"], re.MULTILINE))
+    fields = {one.name: one.default for one in fields_of(Execution)}
+    fields |= {f"retry.{one.name}": one.default for one in fields_of(Retry)}
+    assert set(told) == {"retry.crash", "retry.out_of_memory", "hang_after", "stop_grace", "admission_wait"}
+    for name, value in told.items():
+        assert fields[name] == float(value), name
+
+
+def test_every_end_of_a_study_has_its_exit_code(handbook: dict[str, str]) -> None:
+    """As `scalecore run` returns it."""
+    table = section(handbook["failures.md"], "The study ends early")
+    told = dict(re.findall(r"^\| `(\w+)` \| .*? \| (\d).*? \|", table, re.MULTILINE))
+    from scalecore.cli.study import exit_code
+
+    assert {StudyEnd(end): ExitCode(int(code)) for end, code in told.items()} == {
+        end: exit_code(end) for end in StudyEnd
+    }
+
+
+def test_every_error_and_exit_code_has_its_part_in_troubleshooting(handbook: dict[str, str]) -> None:
+    """Under a heading that names the class and the code, with messages."""
+    page = handbook["troubleshooting.md"]
+    classes = [
+        one
+        for one in (getattr(errors, name) for name in errors.__all__)
+        if isinstance(one, type) and issubclass(one, ScalecoreError) and one is not ScalecoreError
+    ]
+    assert len(classes) >= 5
+    headings = re.findall(r"^## (.+)$", page, re.MULTILINE)
+    for one in classes:
+        (heading,) = [text for text in headings if f"`{one.__name__}`" in text]
+        assert heading.endswith(f"exit code {int(one.exit_code)}")
+        (body,) = re.findall(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
+        assert len(re.findall(r"^\| \*", body, re.MULTILINE)) >= 5, heading
+    codes = {int(code) for heading in headings for code in re.findall(r"\d+", heading)}
+    assert codes == {int(code) for code in ExitCode if code is not ExitCode.COMPLETED}

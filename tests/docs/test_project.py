@@ -1,0 +1,85 @@
+"""What stands around the code: versions, citation, issue templates, release notes."""
+
+from __future__ import annotations
+
+import datetime
+import re
+import tomllib
+from typing import Any
+
+import yaml
+
+import scalecore
+
+from .conftest import ROOT
+
+PACKAGES = sorted(ROOT.glob("packages/*/pyproject.toml"))
+
+
+def projects() -> dict[str, dict[str, Any]]:
+    found = [tomllib.loads(path.read_text(encoding="utf-8"))["project"] for path in PACKAGES]
+    return {project["name"]: project for project in found}
+
+
+def test_all_packages_have_one_version() -> None:
+    """That of the core, which every plugin package accepts."""
+    from packaging.requirements import Requirement
+
+    assert {project["version"] for project in projects().values()} == {scalecore.__version__}
+    for name, project in projects().items():
+        assert project["license"] == "Apache-2.0"
+        if name != "scalecore":
+            requirements = [Requirement(text) for text in project["dependencies"]]
+            (core,) = [one for one in requirements if one.name == "scalecore"]
+            assert core.specifier.contains(scalecore.__version__), name
+
+
+def test_every_package_has_the_licence() -> None:
+    """The whole text, in each."""
+    text = (ROOT / "LICENSE").read_text(encoding="utf-8")
+    assert "Apache License" in text
+    for path in PACKAGES:
+        assert (path.parent / "LICENSE").read_text(encoding="utf-8") == text, path
+
+
+def test_the_release_notes_are_those_of_the_version() -> None:
+    """They name every package, and say what does not work."""
+    notes = (ROOT / "docs" / "releases" / f"{scalecore.__version__}.md").read_text(encoding="utf-8")
+    assert notes.startswith(f"# scalecore {scalecore.__version__}\n")
+    for name in projects():
+        assert f"`{name}`" in notes, name
+    headings = re.findall(r"^## (.+)$", notes, re.MULTILINE)
+    assert {"What it cannot do", "Known limits"} <= set(headings)
+
+
+def test_the_citation_file_is_valid() -> None:
+    """Version 1.2.0 of the Citation File Format: what it requires, with values of the right form."""
+    content = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    allowed = {"abstract", "authors", "cff-version", "date-released", "keywords", "license", "message", "title", "type"}
+    assert {"cff-version", "message", "title", "authors"} <= set(content) <= allowed | {"version"}
+    assert content["cff-version"] == "1.2.0"
+    assert content["type"] == "software"
+    assert content["version"] == scalecore.__version__
+    assert isinstance(content["date-released"], datetime.date)
+    assert content["license"] == "Apache-2.0"
+    assert all(isinstance(word, str) for word in content["keywords"])
+    for author in content["authors"]:
+        assert set(author) <= {"name"} or {"family-names", "given-names"} <= set(author)
+
+
+def test_issue_templates_are_forms_and_ask_for_what_helps() -> None:
+    """Each field has a label; a bug comes with the output of `scalecore doctor`."""
+    folder = ROOT / ".github" / "ISSUE_TEMPLATE"
+    forms = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in folder.glob("*.yml")}
+    assert set(forms) == {"bug", "feature", "plugin", "config"}
+    assert set(forms.pop("config")) <= {"blank_issues_enabled", "contact_links"}
+    for name, form in forms.items():
+        assert {"name", "description", "body"} <= set(form), name
+        identities = [field["id"] for field in form["body"] if field["type"] != "markdown"]
+        assert len(identities) == len(set(identities)) >= 4
+        for field in form["body"]:
+            assert field["type"] in ("markdown", "textarea", "input", "dropdown", "checkboxes")
+            assert field["type"] == "markdown" or field["attributes"]["label"], name
+            assert field["type"] != "dropdown" or len(field["attributes"]["options"]) >= 2
+    required = {f["id"]: f for f in forms["bug"]["body"] if f.get("validations", {}).get("required")}
+    assert "`scalecore doctor`" in required["doctor"]["attributes"]["label"]
