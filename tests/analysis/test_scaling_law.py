@@ -11,10 +11,11 @@ import pytest
 
 from scalecore.errors import DataError, ExperimentError
 from scalecore.protocols import AnalysisResult
+from scalecore.training.tasks import task_named
 from scalecore.trials import Origin, StudyView
 from scalecore_analysis.options import PowerOptions, ScalingLawOptions
 from scalecore_analysis.power import PowerAnalysis
-from scalecore_analysis.scaling.budgets import from_studies
+from scalecore_analysis.scaling.budgets import RATES, from_studies, loss_of
 from scalecore_analysis.scaling.preconditions import preconditions
 from scalecore_analysis.scaling_law import ScalingLawAnalysis
 
@@ -227,6 +228,14 @@ def test_a_metric_that_is_no_proper_loss_must_be_asked_for(campaign: Callable[..
     assert "loss" not in missing(asked)
     assert asked.title == "Scaling law over 3 budgets, 1 - auc (experimental)"
     assert asked.tables["Budgets"][0]["mean"] == pytest.approx(0.4)
+
+
+def test_of_what_is_better_when_larger_one_minus_it_is_the_loss() -> None:
+    """Of every metric that a task measures it is known which way is better."""
+    tasks = [task_named(name) for name in ("binary", "multiclass", "forecast")]
+    numbers = {name for task in tasks for name in task.required_metrics} - {"confusion_matrix", "predictions"}
+    assert {name for name in numbers if loss_of(0.2, name) == 0.2} == {"brier", "mae", "rmse"}
+    assert {loss_of(0.2, name) for name in RATES} == {0.8}
 
 
 def test_without_replicates_the_search_itself_is_shown_but_not_assessed(

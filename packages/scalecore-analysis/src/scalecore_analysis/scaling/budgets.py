@@ -21,7 +21,7 @@ from scalecore_analysis.studies import labelled
 
 __all__ = ["BudgetRuns", "from_studies", "from_table", "loss_of", "points_of"]
 
-RATES = ("auc", "accuracy", "precision", "recall", "f1", "sign_accuracy", "r2")
+RATES = ("auc", "pr_auc", "accuracy", "precision", "recall", "f1", "sign_accuracy", "r2")
 """Metrics of which more is better: one minus them takes the place of a loss."""
 
 
