@@ -83,6 +83,24 @@ def test_an_optimum_on_an_edge_is_named(covered: dict[str, Any]) -> None:
     assert {row["trial"] for row in covered["edges"]} == {1}
 
 
+@pytest.mark.parametrize(
+    ("space", "edge"),
+    [
+        ({"int": [1, 2]}, []),
+        ({"int": [2, 10], "step": 8}, []),
+        ({"int": [1, 3]}, ["at its minimum"]),
+        ({"choice": [1, 2]}, []),
+        ({"choice": [3, 2, 1]}, ["at its minimum"]),
+    ],
+)
+def test_of_two_values_both_are_ends_which_says_nothing(study: Make, space: dict[str, Any], edge: list[str]) -> None:
+    """In whichever form they are written."""
+    lowest = 2 if "step" in space else 1
+    view = study([trial(0, 0.5, hyperparameters={"depth_factor": lowest})], space={"depth_factor": space})
+    rows = CoverageAnalysis(CoverageOptions()).run([view]).data["walk"]["edges"]
+    assert [row["on edge"] for row in rows if row["name"] == "depth_factor"] == edge
+
+
 def test_gaps_are_given_in_parameters(covered: dict[str, Any]) -> None:
     """The plan keeps them as shares of the budget."""
     assert covered["gaps"] == [{"from": 600.0, "to": 1100.0, "share of budget": "60% to 110%"}]

@@ -12,7 +12,7 @@ from itertools import combinations, pairwise
 from typing import Any
 
 from scalecore.protocols import AnalysisResult
-from scalecore.space import Choice, Distribution, IntRange
+from scalecore.space import Choice, levels
 from scalecore.trials import StudyView, TrialRecord, TrialState
 from scalecore_analysis.edges import edges_of, is_numeric
 from scalecore_analysis.options import CoverageOptions
@@ -150,11 +150,12 @@ def _hyperparameters(study: StudyView, bins: int) -> list[dict[str, Any]]:
         values = [trial.hyperparameters[name] for trial in study.trials if name in trial.hyperparameters]
         inside = [value for value in values if distribution.contains(value)]
         units = [distribution.unit(value) for value in inside]
+        count = levels(distribution)
         if isinstance(distribution, Choice):
-            parts, seen = len(distribution.values), len(set(inside))
+            parts, seen = count, len(set(inside))
             widest = None
         else:
-            parts = min(bins, _count(distribution) or bins)
+            parts = min(bins, count or bins)
             seen = len({min(int(unit * parts), parts - 1) for unit in units})
             widest = max((b - a for a, b in pairwise([0.0, *sorted(units), 1.0])), default=None)
         rows.append(
@@ -169,12 +170,6 @@ def _hyperparameters(study: StudyView, bins: int) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def _count(distribution: Distribution) -> int | None:
-    if isinstance(distribution, IntRange):
-        return (distribution.high - distribution.low) // distribution.step + 1
-    return 1 if distribution.bounds()[0] == distribution.bounds()[-1] else None
 
 
 def _repeated(study: StudyView) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from scalecore.space import Choice
+from scalecore.space import Choice, levels
 from scalecore.trials import StudyView, TrialRecord
 from scalecore_analysis.studies import distributions
 
@@ -14,7 +14,7 @@ __all__ = ["EDGE", "edges_of", "is_numeric"]
 EDGE = 0.05
 """Within this share of a range, on its own scale, is on its edge."""
 LEVELS = 3
-"""With fewer values than these, every value of a dimension or choice is an end of it, which says nothing."""
+"""With fewer values than these, every value of a dimension or range is an end of it, which says nothing."""
 
 
 def edges_of(study: StudyView, trial: TrialRecord, *, edge: float = EDGE) -> list[dict[str, Any]]:
@@ -35,14 +35,14 @@ def edges_of(study: StudyView, trial: TrialRecord, *, edge: float = EDGE) -> lis
             add(name, size, low, high, "minimum" if size <= low else "maximum" if size >= high else None)
     for name, distribution in distributions(study).items():
         value = trial.hyperparameters.get(name)
-        bounds = distribution.bounds()
-        if value is None or bounds[0] == bounds[-1] or not distribution.contains(value):
+        bounds, count = distribution.bounds(), levels(distribution)
+        if value is None or not distribution.contains(value) or (count is not None and count < LEVELS):
             continue
         if not isinstance(distribution, Choice):
             unit = distribution.unit(value)
             end = "minimum" if unit <= edge else "maximum" if unit >= 1 - edge else None
             add(name, value, bounds[0], bounds[-1], end)
-        elif is_numeric(bounds) and len(set(bounds)) >= LEVELS:
+        elif is_numeric(bounds):
             lowest, highest = min(bounds), max(bounds)
             add(name, value, lowest, highest, "minimum" if value == lowest else "maximum" if value == highest else None)
     return rows

@@ -12,7 +12,7 @@ from attrs import define, field, frozen
 from numpy.typing import NDArray
 
 from scalecore.errors import ExperimentError
-from scalecore.space import Architecture, Choice, Distribution, IntRange, Value
+from scalecore.space import Architecture, Choice, Distribution, IntRange, Value, levels
 from scalecore_optuna.grid import Grid, Key
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Coverage:
         for name in self._near:
             if any(not _is_number(value) for value in space[name].bounds()):
                 raise ExperimentError(f"search.near_repeat: {name!r} is not a number, so no two values of it are near")
-        sizes = [_size(distribution) for distribution in self.space.values()]
+        sizes = [levels(distribution) for distribution in self.space.values()]
         self._size = None if None in sizes else len(grid.keys) * math.prod(size for size in sizes if size is not None)
 
     def point(self, architecture: Mapping[str, int], hyperparameters: Mapping[str, Value]) -> Point:
@@ -278,21 +278,6 @@ def _text(value: Value) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _size(distribution: Distribution) -> int | None:
-    """How many values there are; None where they are continuous."""
-    match distribution:
-        case Choice():
-            return len(set(distribution.values))
-        case IntRange():
-            return len(_integers(distribution))
-        case _:
-            return 1 if distribution.low == distribution.high else None
-
-
-def _integers(distribution: IntRange) -> range:
-    return range(distribution.low, distribution.high + 1, 1 if distribution.log else distribution.step)
-
-
 def _nearest_first(distribution: Distribution, value: Value, *, steps: int = STEPS) -> list[Value]:
     """The values of a distribution, or `steps` + 1 of them where there are more, by how far they are from `value`."""
     values: Iterable[Value]
@@ -300,7 +285,7 @@ def _nearest_first(distribution: Distribution, value: Value, *, steps: int = STE
         case Choice():
             values = distribution.values
         case IntRange():
-            whole = _integers(distribution)
+            whole = range(distribution.low, distribution.high + 1, distribution.step)
             values = (
                 whole if len(whole) <= steps else [whole[step * (len(whole) - 1) // steps] for step in range(steps + 1)]
             )

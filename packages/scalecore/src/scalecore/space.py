@@ -19,6 +19,7 @@ __all__ = [
     "LogUniform",
     "Uniform",
     "Value",
+    "levels",
     "middle",
 ]
 
@@ -216,3 +217,13 @@ Distribution = Uniform | LogUniform | IntRange | Choice
 def middle(distribution: Distribution) -> Any:
     """The middle of a range; of a choice its middle value."""
     return distribution.at(0.5)
+
+
+def levels(distribution: Distribution) -> int | None:
+    """How many values it has; None where they are continuous."""
+    match distribution:
+        case Choice():
+            return len(distribution.values)
+        case IntRange():
+            return (distribution.high - distribution.low) // distribution.step + 1
+    return 1 if distribution.low == distribution.high else None
