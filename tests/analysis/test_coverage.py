@@ -48,6 +48,13 @@ def test_architectures_cells_and_repeats_are_counted(covered: dict[str, Any]) ->
     ]
 
 
+def test_every_trial_has_come_from_somewhere(study: Make) -> None:
+    """Those whose results were imported from elsewhere too."""
+    records = [trial(0, 0.5), trial(1, 0.6, origin=Origin(kind="imported")), trial(2, state="failed")]
+    origins = CoverageAnalysis(CoverageOptions()).run([study(records)]).data["walk"]["origins"]
+    assert (origins["sampled"], origins["imported"], sum(origins.values())) == (2, 1, 3)
+
+
 def test_marginal_and_pairwise_coverage(covered: dict[str, Any]) -> None:
     """Each value of each dimension with its feasible shapes and trials; pairs of values that occur together."""
     marginal = {(row["dimension"], row["value"]): row for row in covered["marginal"]}

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import combinations, pairwise
-from typing import Any
+from typing import Any, get_args
 
 from scalecore.protocols import AnalysisResult
 from scalecore.space import Choice, levels
-from scalecore.trials import StudyView, TrialRecord, TrialState
+from scalecore.trials import OriginKind, StudyView, TrialRecord, TrialState
 from scalecore_analysis.edges import edges_of, is_numeric
 from scalecore_analysis.options import CoverageOptions
 from scalecore_analysis.studies import distributions, labelled
@@ -82,10 +82,7 @@ def study_coverage(study: StudyView, options: CoverageOptions) -> dict[str, Any]
             "redirected": sum(trial.origin.kind == "redirected" for trial in study.trials),
             "best on an edge": None if study.best is None else any(row["on edge"] for row in edges),
         },
-        "origins": {
-            kind: sum(trial.origin.kind == kind for trial in study.trials)
-            for kind in ("forced", "startup", "sampled", "redirected", "replicate")
-        },
+        "origins": {kind: sum(trial.origin.kind == kind for trial in study.trials) for kind in get_args(OriginKind)},
         "marginal": _marginal(study, names, feasible),
         "pairwise": _pairwise(names, feasible, visits),
         "hyperparameters": _hyperparameters(study, options.bins),

@@ -14,6 +14,7 @@ from scalecore.space import Architecture, Value, copied
 __all__ = [
     "Epoch",
     "Origin",
+    "OriginKind",
     "Outcome",
     "Progress",
     "Proposal",
@@ -47,6 +48,9 @@ class StudyEnd(StrEnum):
     FAILED = "failed"
 
 
+OriginKind = Literal["forced", "startup", "sampled", "redirected", "replicate", "imported"]
+
+
 @frozen(kw_only=True)
 class Origin:
     """Where a trial comes from.
@@ -57,7 +61,7 @@ class Origin:
     `variation`).
     """
 
-    kind: Literal["forced", "startup", "sampled", "redirected", "replicate", "imported"]
+    kind: OriginKind
     label: str | None = None
     reason: str | None = None
     moved_from: Mapping[str, Value] | None = None

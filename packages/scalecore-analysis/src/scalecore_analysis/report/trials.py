@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import Any, get_args
 
 from scalecore.texts import origin_text
-from scalecore.trials import TrialRecord, TrialState
+from scalecore.trials import OriginKind, TrialRecord, TrialState
 from scalecore_analysis.report.section import Row, Section, Subject, finite, numbers_text
 
 __all__ = ["all_trials", "flags", "origins", "states"]
@@ -15,7 +15,6 @@ REASONS = 50
 """Rows of reasons that are shown; further ones are counted."""
 SHOWN = 30
 """Trials in the Markdown: the page in the browser has all."""
-ORIGINS = ("forced", "startup", "sampled", "redirected", "replicate", "imported")
 
 
 def states(subject: Subject) -> Section:
@@ -69,7 +68,7 @@ def origins(subject: Subject) -> Section:
     """Where trials came from, and what came of them."""
     kinds: Counter[str] = Counter(trial.origin.kind for trial in subject.study.trials)
     rows: list[Row] = []
-    for kind in ORIGINS:
+    for kind in get_args(OriginKind):
         values = [float(t.value) for t in subject.completed if t.origin.kind == kind and t.value is not None]
         mean = sum(values) / len(values) if values else None
         rows.append({"origin": kind, "trials": kinds[kind], "completed": len(values)})
