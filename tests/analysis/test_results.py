@@ -68,6 +68,14 @@ def test_the_tied_set_is_found_window_by_window(forecasters: StudyView) -> None:
     )
 
 
+def test_a_trial_that_does_not_count_is_tied_with_nothing(forecasters: StudyView) -> None:
+    """It lies outside of today's grid or space, and could not have been chosen."""
+    best = analyse(forecasters).data["walk"]["best"]["trial"]
+    found = analyse(attrs.evolve(forecasters, left_out={best: "outside of the space"})).data["walk"]
+    assert [row["trial"] for row in found["tied"]] == [1 - best]
+    assert found["best"]["trial"] == 1 - best
+
+
 def test_the_difference_of_two_trials_can_be_computed_again(forecasters: StudyView) -> None:
     """From the values of the records (guard G13)."""
     found = analyse(forecasters).data["walk"]

@@ -65,7 +65,7 @@ class ResultsAnalysis:
 def study_results(study: StudyView) -> dict[str, Any]:
     """All numbers of one study, as plain JSON types."""
     best, metric = study.best, study.experiment["objective"]["metric"]
-    completed = [trial for trial in study.trials if trial.state is TrialState.COMPLETED and trial.value is not None]
+    completed = [trial for trial in study.counted if trial.state is TrialState.COMPLETED and trial.value is not None]
     paired: Paired | str = "no trial has completed"
     if best is not None:
         paired = paired_with_best(study, completed, best)
