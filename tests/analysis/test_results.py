@@ -207,6 +207,22 @@ def test_studies_agree_where_a_value_suits_the_tied_trials_of_all(study: Make) -
     ]
 
 
+def test_studies_agree_in_the_ratios_whose_roles_the_family_tells(study: Make) -> None:
+    """Whatever its dimensions are called; without roles there is no ratio of these two."""
+
+    def one(name: str, width: int, roles: dict[str, str]) -> StudyView:
+        view = study([trial(0, 0.5, architecture=shape(width, 2))], name=name)
+        view.plan["architectures"] |= {"roles": roles}
+        return view
+
+    roles = {"width": "width", "depth": "depth"}
+    rows = analyse(one("small", 8, roles), one("large", 32, roles)).tables["Agreement of the optima"]
+    assert [(row["coordinate"], row["lowest best"], row["highest best"]) for row in rows] == [
+        ("width / depth", 4.0, 16.0)
+    ]
+    assert analyse(one("small", 8, {}), one("large", 32, {})).tables["Agreement of the optima"] == []
+
+
 @pytest.mark.parametrize("records", [[], [trial(0, state="failed")], [trial(0, 0.7)]])
 def test_studies_with_next_to_nothing_are_told_about(study: Make, records: list[TrialRecord]) -> None:
     """No trial, only failures, one trial."""

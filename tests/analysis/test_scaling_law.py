@@ -256,6 +256,9 @@ def test_figures_open_offline(campaign: Callable[..., list[StudyView]]) -> None:
     assert page.count('class="plotly-graph-div"') == 2
     assert not re.search(r"<(script|link|img|iframe)[^>]*\s(src|href)=", page)
     assert "<script>alert(1)" not in page
+    for one in studies:
+        one.plan["architectures"] |= {"roles": {"width": "width", "depth": "depth"}}
+    assert "<h2>Loss against aspect, log2(width / depth)</h2>" in analyse(studies).files["figures.html"]
 
 
 def test_what_cannot_be_fitted_is_told(study: Make, tmp_path: Path) -> None:

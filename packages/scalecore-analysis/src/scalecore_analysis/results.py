@@ -15,7 +15,7 @@ from scalecore_analysis.edges import edges_of
 from scalecore_analysis.options import ResultsOptions
 from scalecore_analysis.paired import Paired, paired_with_best
 from scalecore_analysis.runs import configurations, metric_of
-from scalecore_analysis.studies import labelled
+from scalecore_analysis.studies import labelled, ratios
 
 __all__ = ["ResultsAnalysis", "study_results"]
 
@@ -78,8 +78,8 @@ def study_results(study: StudyView) -> dict[str, Any]:
         "tied": [_tied_row(row, by_number) for row in paired.rows if row["tied"]] if isinstance(paired, Paired) else [],
         "not paired": paired if isinstance(paired, str) else None,
         "optimum": {
-            "best": None if best is None else _coordinates(best),
-            "tied": [_coordinates(trial) for trial in study.trials if trial.number in tied],
+            "best": None if best is None else _coordinates(study, best),
+            "tied": [_coordinates(study, trial) for trial in study.trials if trial.number in tied],
         },
         "wasted": _wasted(study),
         "identical": _identical(completed),
@@ -173,16 +173,10 @@ def _identical(completed: Sequence[TrialRecord]) -> list[dict[str, Any]]:
     ]
 
 
-def _coordinates(trial: TrialRecord) -> dict[str, float]:
+def _coordinates(study: StudyView, trial: TrialRecord) -> dict[str, float]:
     """Where a trial lies, in numbers that mean the same at every budget."""
-    values = trial.architecture.values
-    found: dict[str, float] = {}
-    if values.get("d_model") and values.get("n_layers"):
-        found["d_model / n_layers"] = values["d_model"] / values["n_layers"]
-    if values.get("d_model") and values.get("n_heads"):
-        found["d_model / n_heads"] = values["d_model"] / values["n_heads"]
-    if values.get("d_ff") and values.get("d_model"):
-        found["d_ff / d_model"] = values["d_ff"] / values["d_model"]
+    known = {ratio.name: ratio.of(trial.architecture) for ratio in ratios(study).values()}
+    found = {name: value for name, value in known.items() if value is not None}
     for name, value in trial.hyperparameters.items():
         if isinstance(value, int | float) and not isinstance(value, bool):
             found[name] = float(value)

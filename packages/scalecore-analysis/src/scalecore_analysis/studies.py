@@ -1,17 +1,45 @@
-"""What several analyses need of studies: a name for each, and the search space from the journal's plain form."""
+"""What several analyses need of studies: a name for each, the search space, and ratios that tell shapes apart."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from attrs import frozen
 
 from scalecore.config.forms import register_forms
 from scalecore.config.structure import make_converter
-from scalecore.space import Distribution
+from scalecore.space import Architecture, Distribution
 from scalecore.trials import StudyView
 
-__all__ = ["distributions", "labelled"]
+__all__ = ["Ratio", "distributions", "labelled", "ratios"]
+
+USUAL = {"width": "d_model", "depth": "n_layers", "heads": "n_heads", "feed_forward": "d_ff"}
+"""What the dimensions are called where a study's plan does not tell their roles yet."""
+RATIOS = {
+    "aspect": ("width", "depth"),
+    "head size": ("width", "heads"),
+    "feed-forward ratio": ("feed_forward", "width"),
+}
+
+
+@frozen(kw_only=True)
+class Ratio:
+    """One dimension by another: what means the same at every size."""
+
+    above: str
+    below: str
+
+    @property
+    def name(self) -> str:
+        """For example `d_model / n_layers`."""
+        return f"{self.above} / {self.below}"
+
+    def of(self, architecture: Architecture) -> float | None:
+        """None where the architecture lacks one of the two, or divides by zero."""
+        above, below = architecture.values.get(self.above), architecture.values.get(self.below)
+        return above / below if above is not None and below else None
 
 
 def labelled(studies: Sequence[StudyView]) -> dict[str, StudyView]:
@@ -26,3 +54,15 @@ def distributions(study: StudyView) -> dict[str, Distribution]:
     register_forms(converter)
     read = converter.get_structure_hook(Distribution)
     return {name: read(plain, Distribution) for name, plain in study.experiment["search"].get("space", {}).items()}
+
+
+def ratios(study: StudyView) -> dict[str, Ratio]:
+    """Aspect, head size and feed-forward ratio, of those whose roles the family of the study tells."""
+    grid = study.plan["architectures"]
+    told: Mapping[str, str] = grid.get("roles") or USUAL
+    roles = {role: name for role, name in told.items() if name in grid["dimensions"]}
+    return {
+        title: Ratio(above=roles[above], below=roles[below])
+        for title, (above, below) in RATIOS.items()
+        if above in roles and below in roles
+    }

@@ -3,80 +3,55 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from scalecore.space import Architecture
 from scalecore.texts import best_baseline, shape
 from scalecore.trials import TrialRecord
 from scalecore_analysis.page import label, new_figure
 from scalecore_analysis.report.section import Row, Section, Subject, finite
+from scalecore_analysis.studies import ratios
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-__all__ = ["architectures", "coordinates_of", "roles_of"]
+__all__ = ["architectures"]
 
 LEVELS = 12
 """More different values than these are shown as `BINS` ranges of about as many trials each."""
 BINS = 8
-USUAL = {"width": "d_model", "depth": "n_layers", "heads": "n_heads", "feed_forward": "d_ff"}
-"""What the dimensions are called where a study's plan does not tell their roles yet."""
 
-
-def roles_of(subject: Subject) -> dict[str, str]:
-    """The dimension of each role, of those that the family has."""
-    grid = subject.study.plan["architectures"]
-    told: Mapping[str, str] = grid.get("roles") or USUAL
-    return {role: name for role, name in told.items() if name in grid["dimensions"]}
-
-
-def coordinates_of(subject: Subject) -> dict[str, Callable[[TrialRecord], float | None]]:
-    """Each dimension, then aspect, head size and feed-forward ratio where the family has them."""
-
-    def dimension(name: str) -> Callable[[TrialRecord], float | None]:
-        return lambda trial: trial.architecture.values.get(name)
-
-    def ratio(above: str, below: str) -> Callable[[TrialRecord], float | None]:
-        def found(trial: TrialRecord) -> float | None:
-            values = trial.architecture.values
-            return values[above] / values[below] if above in values and values.get(below) else None
-
-        return found
-
-    found = {name: dimension(name) for name in subject.study.plan["architectures"]["dimensions"]}
-    roles = roles_of(subject)
-    for title, above, below in (
-        ("aspect", "width", "depth"),
-        ("head size", "width", "heads"),
-        ("feed-forward ratio", "feed_forward", "width"),
-    ):
-        if above in roles and below in roles:
-            found[f"{title} ({roles[above]} / {roles[below]})"] = ratio(roles[above], roles[below])
-    return found
+Coordinate = Callable[[Architecture], float | None]
 
 
 def architectures(subject: Subject) -> Section:
-    """One table for each coordinate, and the objective against aspect and parameters."""
-    coordinates = coordinates_of(subject)
+    """One table for each dimension and ratio, and the objective against aspect and parameters."""
+    known = ratios(subject.study)
+    names = subject.study.plan["architectures"]["dimensions"]
+    coordinates: dict[str, Coordinate] = {name: partial(_size, name) for name in names}
+    coordinates |= {f"{title} ({ratio.name})": ratio.of for title, ratio in known.items()}
     tables = {f"By {name}": _by(subject, name, of) for name, of in coordinates.items()}
+    aspect = known.get("aspect")
     figures: dict[str, Callable[[], Figure]] = {}
-    text = []
-    aspect = next((name for name in coordinates if name.startswith("aspect (")), None)
-    if aspect is None:
-        text.append("The family tells no width and depth, so there is no aspect.")
     if subject.completed:
+        drawn: dict[str, Coordinate] = {"parameters": lambda architecture: architecture.num_parameters}
         if aspect is not None:
-            of_aspect = coordinates[aspect]
-            figures[f"{subject.metric} against aspect"] = lambda: _scatter(subject, aspect, of_aspect)
-        figures[f"{subject.metric} against parameters"] = lambda: _scatter(
-            subject, "parameters", lambda trial: trial.architecture.num_parameters
-        )
+            drawn = {f"aspect ({aspect.name})": aspect.of, **drawn}
+        for name, of in drawn.items():
+            figures[f"{subject.metric} against {name.partition(' (')[0]}"] = partial(_scatter, subject, name, of)
+    text = [] if aspect is not None else ["The family tells no width and depth, so there is no aspect."]
     return Section(title="Architectures", text=text, tables=tables, figures=figures, data=tables)
 
 
-def _by(subject: Subject, name: str, of: Callable[[TrialRecord], float | None]) -> list[Row]:
+def _size(name: str, architecture: Architecture) -> float | None:
+    return architecture.values.get(name)
+
+
+def _by(subject: Subject, name: str, of: Coordinate) -> list[Row]:
     """Trials that count, by the value of one coordinate."""
-    placed = [(value, trial) for trial in subject.study.counted if (value := of(trial)) is not None]
+    placed = [(value, trial) for trial in subject.study.counted if (value := of(trial.architecture)) is not None]
     levels = sorted({value for value, _ in placed})
     groups: list[tuple[Any, list[TrialRecord]]]
     if len(levels) <= LEVELS:
@@ -113,16 +88,16 @@ def _ranges(placed: list[tuple[float, TrialRecord]]) -> list[tuple[str, list[Tri
     return [(f"{part[0][0]:.4g} to {part[-1][0]:.4g}", [trial for _, trial in part]) for part in bins]
 
 
-def _scatter(subject: Subject, name: str, of: Callable[[TrialRecord], float | None]) -> Figure:
+def _scatter(subject: Subject, name: str, of: Coordinate) -> Figure:
     figure = new_figure(x=label(name), y=label(subject.metric), xaxis_type="log")
     for title, wanted, symbol, colour in (
         ("trials", False, "circle", "#3d8bd4"),
         ("predicts a constant [G09]", True, "x", "#e08a1e"),
     ):
-        trials = [t for t in subject.completed if t.collapsed is wanted and of(t)]
+        trials = [t for t in subject.completed if t.collapsed is wanted and of(t.architecture)]
         if trials:
             figure.add_scatter(
-                x=[of(trial) for trial in trials],
+                x=[of(trial.architecture) for trial in trials],
                 y=[trial.value for trial in trials],
                 text=[label(f"trial {trial.number}: {shape(trial.architecture)}") for trial in trials],
                 mode="markers",
@@ -130,9 +105,10 @@ def _scatter(subject: Subject, name: str, of: Callable[[TrialRecord], float | No
                 marker={"symbol": symbol, "opacity": 0.8, "color": colour},
             )
     best = subject.best
-    if best is not None and of(best):
+    if best is not None and of(best.architecture):
         ring = {"size": 16, "symbol": "circle-open", "line": {"width": 3}, "color": "#d62728"}
-        figure.add_scatter(x=[of(best)], y=[best.value], mode="markers", name=f"best, trial {best.number}", marker=ring)
+        at = {"x": [of(best.architecture)], "y": [best.value]}
+        figure.add_scatter(**at, mode="markers", name=f"best, trial {best.number}", marker=ring)
     baseline = best_baseline(subject.study.plan["data"])
     if subject.metric == "val_loss" and baseline is not None and finite(baseline["loss"]) is not None:
         told = label(f"best baseline: {baseline['name']}")

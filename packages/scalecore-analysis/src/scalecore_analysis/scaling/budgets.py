@@ -13,11 +13,11 @@ from attrs import frozen
 
 from scalecore.errors import DataError
 from scalecore.texts import best_baseline
-from scalecore.trials import StudyView
+from scalecore.trials import StudyView, TrialRecord
 from scalecore_analysis.edges import edges_of
 from scalecore_analysis.runs import Configuration, configurations, metric_of
 from scalecore_analysis.scaling.laws import Points
-from scalecore_analysis.studies import labelled
+from scalecore_analysis.studies import Ratio, labelled, ratios
 
 __all__ = ["BudgetRuns", "from_studies", "from_table", "loss_of", "points_of"]
 
@@ -86,7 +86,7 @@ def _of_study(label: str, study: StudyView, *, metric: str, seeds: int) -> Budge
     searched = metric_of(chosen.searched, metric) if chosen.searched is not None else None
     epochs = _mean([(run.best or {}).get("epoch") for run in chosen.runs])
     windows = data["split"]["parts"]["train"]["windows"]
-    objective = study.experiment["objective"]
+    objective, aspect = study.experiment["objective"], ratios(study).get("aspect")
     return BudgetRuns(
         label=label,
         parameters=record.architecture.num_parameters,
@@ -95,7 +95,7 @@ def _of_study(label: str, study: StudyView, *, metric: str, seeds: int) -> Budge
         chosen=f"{record.architecture.id}; {chosen.numbers}",
         fresh=chosen.fresh,
         searched=None if searched is None else loss_of(searched, metric),
-        others=tuple(_point(trial, metric) for trial in study.trials if metric_of(trial, metric) is not None),
+        others=tuple(_point(trial, metric, aspect) for trial in study.trials if metric_of(trial, metric) is not None),
         within=None if low is None else low <= record.architecture.num_parameters <= high,
         edges=tuple(f"{row['name']} {row['on edge']}" for row in edges_of(study, record) if row["on edge"]),
         samples=(part["effective"], part.get("effective_rarest")),
@@ -125,17 +125,14 @@ def _chosen(study: StudyView, *, metric: str, seeds: int) -> Configuration | Non
     return None
 
 
-def _point(trial: Any, metric: str) -> dict[str, Any]:
-    values = trial.architecture.values
+def _point(trial: TrialRecord, metric: str, aspect: Ratio | None) -> dict[str, Any]:
     value = metric_of(trial, metric)
-    aspect = None
-    if values.get("d_model") and values.get("n_layers"):
-        aspect = float(np.log2(values["d_model"] / values["n_layers"]))
+    ratio = None if aspect is None else aspect.of(trial.architecture)
     return {
         "number": trial.number,
         "parameters": trial.architecture.num_parameters,
         "loss": None if value is None else loss_of(value, metric),
-        "aspect": aspect,
+        "aspect": float(np.log2(ratio)) if ratio else None,
         "collapsed": trial.collapsed,
     }
 

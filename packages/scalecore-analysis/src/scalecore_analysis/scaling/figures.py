@@ -32,7 +32,7 @@ def scaling_figures(budgets: Sequence[BudgetRuns], assessment: Assessment) -> di
     if any(law.fit is not None for law in assessment.laws):
         figures["Residuals: log of the loss less log of the law"] = residual_figure(budgets, assessment)
     if any(trial["aspect"] is not None for one in budgets for trial in one.others):
-        figures["Loss against aspect, log2(d_model / n_layers)"] = aspect_figure(budgets)
+        figures["Loss against aspect, log2(width / depth)"] = aspect_figure(budgets)
     return figures
 
 
@@ -124,7 +124,7 @@ def residual_figure(budgets: Sequence[BudgetRuns], assessment: Assessment) -> Fi
 
 def aspect_figure(budgets: Sequence[BudgetRuns]) -> Figure:
     """All trials of each budget: whether wide or deep models do better, and whether the best lie at an end."""
-    figure = new_figure(x="aspect, log2(d_model / n_layers)", y="loss")
+    figure = new_figure(x="aspect, log2(width / depth)", y="loss")
     for one in budgets:
         known = [trial for trial in one.others if trial["aspect"] is not None]
         figure.add_scatter(
