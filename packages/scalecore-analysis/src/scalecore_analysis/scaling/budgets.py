@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -144,20 +145,26 @@ def from_table(path: Path) -> list[BudgetRuns]:
     Such a table says nothing of data, split, edges, samples or baselines: what needs them stays open. Raises
     `DataError` with the line of what is wrong.
     """
-    with path.open(encoding="utf-8-sig", newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    missing = [name for name in ("parameters", "loss") if not rows or name not in rows[0]]
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream)
+            rows = [(reader.line_num, row) for row in reader]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read as CSV: {error}") from error
+    missing = [name for name in ("parameters", "loss") if not rows or name not in rows[0][1]]
     if missing:
         raise DataError(f"{path}: no column {missing[0]!r}; it needs `parameters` and `loss`, one row for each run")
     groups: dict[str, list[tuple[float, float, float | None]]] = {}
-    for line, row in enumerate(rows, start=2):
+    for line, row in rows:
         try:
             parameters, loss = float(row["parameters"]), float(row["loss"])
             windows = float(row["windows"]) if row.get("windows") else None
         except (TypeError, ValueError):
             raise DataError(f"{path}:{line}: parameters, loss and windows must be numbers: {row}") from None
-        if not (parameters > 0 and loss > 0 and np.isfinite(parameters) and np.isfinite(loss)):
-            raise DataError(f"{path}:{line}: parameters and loss must be finite and above zero: {row}")
+        if not all(0 < number < math.inf for number in (parameters, loss, 1.0 if windows is None else windows)):
+            raise DataError(f"{path}:{line}: parameters, loss and windows must be finite and above zero: {row}")
+        if parameters != round(parameters):
+            raise DataError(f"{path}:{line}: parameters are counted, so a whole number such as 2417473: {row}")
         groups.setdefault(row.get("budget") or f"{parameters:.0f}", []).append((parameters, loss, windows))
     found = [
         BudgetRuns(
