@@ -8,6 +8,8 @@ Training compute-optimal large language models, D.3).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
+from itertools import chain
 from types import MappingProxyType
 
 import numpy as np
@@ -101,21 +103,15 @@ def _power(theta: Floats, inputs: Inputs) -> tuple[Floats, Floats]:
     return value, np.stack([np.ones_like(value), np.broadcast_to(-n, value.shape)], axis=-1)
 
 
-def _power_floor(theta: Floats, inputs: Inputs) -> tuple[Floats, Floats]:
-    n = inputs[0]
-    first = theta[..., 0:1] - theta[..., 1:2] * n
-    value = np.logaddexp(first, theta[..., 2:3])
-    share = np.exp(first - value)
-    return value, np.stack([share, -n * share, 1 - share], axis=-1)
-
-
-def _chinchilla(theta: Floats, inputs: Inputs) -> tuple[Floats, Floats]:
-    n, d = inputs
-    first = theta[..., 0:1] - theta[..., 1:2] * n
-    second = theta[..., 2:3] - theta[..., 3:4] * d
-    value = np.logaddexp(np.logaddexp(first, second), theta[..., 4:5])
-    one, two, three = np.exp(first - value), np.exp(second - value), np.exp(theta[..., 4:5] - value)
-    return value, np.stack([one, -n * one, two, -d * two, three], axis=-1)
+def _sum(theta: Floats, inputs: Inputs) -> tuple[Floats, Floats]:
+    """Terms that decay with N, then D, and a floor: log coefficient and exponent of each term, log of the floor."""
+    pairs = range(theta.shape[-1] // 2)
+    decays = [theta[..., 2 * at : 2 * at + 1] - theta[..., 2 * at + 1 : 2 * at + 2] * inputs[at] for at in pairs]
+    floor = theta[..., -1:]
+    value = reduce(np.logaddexp, [*decays, floor])
+    shares = [np.exp(decay - value) for decay in decays]
+    slopes = [slope for share, x in zip(shares, inputs, strict=False) for slope in (share, -x * share)]
+    return value, np.stack([*slopes, np.exp(floor - value)], axis=-1)
 
 
 def _quadratic(theta: Floats, inputs: Inputs) -> tuple[Floats, Floats]:
@@ -137,11 +133,24 @@ def _at(exponents: Floats, inputs: Inputs) -> Floats:
     return np.stack([np.ones_like(inputs[0]), *decays], axis=-1)
 
 
-def _scale(theta: Floats, points: Points, *, a: int, exponent: int, windows: bool = False) -> Floats:
-    """exp(a) times the centre to the power of the exponent: the coefficient of the form that is not centred."""
-    centre = float(np.log(points.windows if windows else points.parameters).mean())
-    coefficient: Floats = np.exp(theta[..., a] + theta[..., exponent] * centre)
-    return coefficient
+def _assembled(linear: Floats, exponents: Floats, typical: float) -> Floats:
+    """Parameters of `_sum` from the coefficients of `_at`."""
+    floor, *coefficients = _log(linear, typical)
+    return np.array([*chain.from_iterable(zip(coefficients, exponents, strict=True)), floor])
+
+
+def _decays(theta: Floats, points: Points) -> dict[str, Floats]:
+    """Coefficient and exponent of each term, the coefficient that of the form that is not centred."""
+    found: dict[str, Floats] = {}
+    terms = (("A", "alpha", points.parameters), ("B", "beta", points.windows))
+    for at, (coefficient, name, values) in enumerate(terms[: theta.shape[-1] // 2]):
+        exponent = theta[..., 2 * at + 1]
+        found |= {coefficient: np.exp(theta[..., 2 * at] + exponent * np.log(values).mean()), name: exponent}
+    return found
+
+
+def _with_floor(theta: Floats, points: Points) -> dict[str, Floats]:
+    return {"E": np.exp(theta[..., -1]), **_decays(theta, points)}
 
 
 _FREE = (None, None)
@@ -171,52 +180,29 @@ LAWS: Mapping[str, Law] = MappingProxyType(
                 exponents=1,
                 columns=lambda exponents, inputs: _at(exponents, inputs)[:, 1:],
                 assemble=lambda linear, exponents, typical: np.array([*_log(linear, typical), *exponents]),
-                natural=lambda theta, points: {
-                    "A": _scale(theta, points, a=0, exponent=1),
-                    "alpha": theta[..., 1],
-                },
+                natural=_decays,
             ),
             Law(
                 name="power with floor",
                 text="L = E + A N^-alpha",
                 count=3,
-                terms=_power_floor,
+                terms=_sum,
                 bounds=[_FREE, _DECAY, _FREE],
                 exponents=1,
                 columns=_at,
-                assemble=lambda linear, exponents, typical: np.array(
-                    [_log(linear[1], typical), exponents[0], _log(linear[0], typical)]
-                ),
-                natural=lambda theta, points: {
-                    "E": np.exp(theta[..., 2]),
-                    "A": _scale(theta, points, a=0, exponent=1),
-                    "alpha": theta[..., 1],
-                },
+                assemble=_assembled,
+                natural=_with_floor,
             ),
             Law(
                 name="N and D",
                 text="L = E + A N^-alpha + B D^-beta",
                 count=5,
-                terms=_chinchilla,
+                terms=_sum,
                 bounds=[_FREE, _DECAY, _FREE, _DECAY, _FREE],
                 exponents=2,
                 columns=_at,
-                assemble=lambda linear, exponents, typical: np.array(
-                    [
-                        _log(linear[1], typical),
-                        exponents[0],
-                        _log(linear[2], typical),
-                        exponents[1],
-                        _log(linear[0], typical),
-                    ]
-                ),
-                natural=lambda theta, points: {
-                    "E": np.exp(theta[..., 4]),
-                    "A": _scale(theta, points, a=0, exponent=1),
-                    "alpha": theta[..., 1],
-                    "B": _scale(theta, points, a=2, exponent=3, windows=True),
-                    "beta": theta[..., 3],
-                },
+                assemble=_assembled,
+                natural=_with_floor,
                 uses_windows=True,
             ),
             Law(
