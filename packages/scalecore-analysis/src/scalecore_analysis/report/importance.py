@@ -32,9 +32,9 @@ def importance(subject: Subject) -> tuple[str, dict[str, Importance]]:
     trials = [trial for trial in subject.completed if not trial.collapsed]
     if len(trials) < FEWEST:
         return f"Importance needs {FEWEST} completed trials that are no constant; there are {len(trials)}.", {}
-    generator = np.random.default_rng(SEED)
     if len(trials) > MOST:
-        trials = [trials[index] for index in sorted(generator.choice(len(trials), MOST, replace=False))]
+        chosen = np.random.default_rng(SEED).choice(len(trials), MOST, replace=False)
+        trials = [trials[index] for index in sorted(chosen)]
     names = [*subject.study.plan["architectures"]["dimensions"]]
     names += list(dict.fromkeys(name for trial in trials for name in trial.hyperparameters if name not in names))
     columns: dict[str, Floats] = {}
@@ -45,7 +45,7 @@ def importance(subject: Subject) -> tuple[str, dict[str, Importance]]:
     y = np.array([trial.value for trial in trials], dtype=np.float64)
     if not columns or y.std() == 0:
         return "Importance: nothing varied.", {}
-    scores, drops = _folds(np.stack(list(columns.values()), axis=1), y, generator)
+    scores, drops = _folds(np.stack(list(columns.values()), axis=1), y)
     if scores.mean() <= 0:
         return f"Importance is not given: a forest foretells nothing of held-out trials (R² {scores.mean():.2f}).", {}
     found = {
@@ -67,23 +67,17 @@ def _coded(given: list[Any]) -> Floats:
     return np.array([float(levels.index(str(one))) for one in given])
 
 
-def _folds(x: Floats, y: Floats, generator: np.random.Generator) -> tuple[Floats, Floats]:
+def _folds(x: Floats, y: Floats) -> tuple[Floats, Floats]:
     """R² on each held-out fold [folds], and its fall for each column [folds, columns]."""
     from sklearn.ensemble import RandomForestRegressor
+    from sklearn.inspection import permutation_importance
+    from sklearn.model_selection import KFold
 
-    member = generator.permutation(len(y)) % FOLDS
-    scores, drops = np.zeros(FOLDS), np.zeros((FOLDS, x.shape[1]))
-    for fold in range(FOLDS):
-        held = member == fold
+    scores, drops = [], []
+    for learned, held in KFold(FOLDS, shuffle=True, random_state=SEED).split(x):
         forest = RandomForestRegressor(n_estimators=60, min_samples_leaf=2, random_state=SEED, n_jobs=1)
-        forest.fit(x[~held], y[~held])
-        spread = max(float(((y[held] - y[held].mean()) ** 2).sum()), 1e-300)
-        scores[fold] = 1 - ((y[held] - forest.predict(x[held])) ** 2).sum() / spread
-        for column in range(x.shape[1]):
-            shuffled = np.repeat(x[held][None], REPEATS, axis=0)
-            for one in shuffled:
-                one[:, column] = generator.permutation(one[:, column])
-            predicted = forest.predict(shuffled.reshape(-1, x.shape[1])).reshape(REPEATS, -1)
-            errors = ((y[held] - predicted) ** 2).sum(axis=1) / spread
-            drops[fold, column] = scores[fold] - (1 - errors).mean()
-    return scores, drops
+        forest.fit(x[learned], y[learned])
+        found = permutation_importance(forest, x[held], y[held], n_repeats=REPEATS, random_state=SEED)
+        scores.append(forest.score(x[held], y[held]))
+        drops.append(found.importances_mean)
+    return np.array(scores), np.array(drops)

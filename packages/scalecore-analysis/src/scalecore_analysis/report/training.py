@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from scalecore.markdown import cell
 from scalecore.trials import TrialRecord
@@ -24,8 +23,6 @@ FEWEST_FOR_INTERVAL = 10
 """The normal approximation of the interval is poor below."""
 CURVES = 10
 FAINT = 40
-
-Floats = npt.NDArray[np.float64]
 
 
 def sensitivity(subject: Subject) -> Section:
@@ -64,12 +61,11 @@ def _correlation(subject: Subject, name: str) -> Row:
     row: Row = {"trials": len(pairs), "correlation": None, "low": None, "high": None, "note": None}
     different = {value for value, _ in pairs}
     numeric = [(number, value) for given, value in pairs if (number := finite(given)) is not None]
-    if len(pairs) < FEWEST and name in subject.study.experiment["search"].get("space", {}):
+    varied = name in subject.study.experiment["search"].get("space", {})
+    if len(pairs) < FEWEST and (varied or len(different) != 1):
         row["note"] = "too few completed trials"
     elif len(different) == 1:
         row["note"] = f"not varied ({cell(next(iter(different)))})"
-    elif len(pairs) < FEWEST:
-        row["note"] = "too few completed trials"
     elif len(numeric) < len(pairs):
         row["note"] = "no number: best by value " + _best_by_value(subject, pairs)
     else:
@@ -95,11 +91,11 @@ def rank_correlation(
     The interval is that of Fisher's z with the standard error of Bonett and Wright (2000, Sample size requirements for
     estimating Pearson, Kendall and Spearman correlations), sqrt((1 + r^2 / 2) / (n - 3)).
     """
-    from scipy.stats import rankdata
+    from scipy.stats import spearmanr
 
     if len(set(first)) < 2 or len(set(second)) < 2:
         return None
-    r = float(np.clip(np.corrcoef(rankdata(first), rankdata(second))[0, 1], -1, 1))
+    r = float(spearmanr(first, second).statistic)
     if len(first) < FEWEST_FOR_INTERVAL or abs(r) > 1 - 1e-12:
         return r, None, None
     half = 1.959964 * np.sqrt((1 + r * r / 2) / (len(first) - 3))
