@@ -8,6 +8,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
 from scalecore.space import Architecture, Uniform
+from scalecore_optuna.frontier import _log_improvement
 from scalecore_optuna.gaussian import Kernel, Posterior, fit
 from scalecore_optuna.grid import Grid
 from scalecore_optuna.surrogate import MOST_KNOWN, Observation, Surrogate, _chosen, _standardised
@@ -86,3 +87,11 @@ def test_the_recommendation_resists_a_lucky_value() -> None:
     assert abs(found.value) < 0.04
     assert surrogate.recommend(observations, among={0, 1, 2}).number in {0, 1, 2}  # type: ignore[union-attr]
     assert surrogate.recommend(observations[:1]) is None
+
+
+def test_the_expected_improvement_is_right_where_hardly_any_is_expected() -> None:
+    """Against values with 60 digits; nowhere does it fall as more is to be expected."""
+    exact = {-40: -808.298568, -25: -319.861464, -8: -37.1223643, -6: -22.5788794, 0: -0.91893853, 3: 1.09873967}
+    found = _log_improvement(np.array(list(exact), dtype=np.float64))
+    assert found == pytest.approx(list(exact.values()), rel=1e-6)
+    assert (np.diff(_log_improvement(np.linspace(-30, 5, 35_001))) > 0).all()

@@ -249,7 +249,7 @@ def _log_improvement(z: Array) -> Array:
     """The logarithm of the expected improvement of a standard normal variable over z below its mean."""
     density = np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
     plain = np.log(np.maximum(density + z * ndtr(z), 1e-300))
-    # Beyond that the two terms cancel; the first term of the asymptotic series stands for them.
-    far = np.minimum(z, -6.0)
-    tail = -0.5 * far * far - 0.5 * math.log(2 * math.pi) - 2.0 * np.log(-far)
-    return np.where(z < -6.0, tail, plain)
+    # Further down the two terms cancel; the first ones of the asymptotic series, 1 / z^2 - 3 / z^4, stand for them.
+    far = np.minimum(z, -20.0)
+    tail = -0.5 * far * far - 0.5 * math.log(2 * math.pi) - 2.0 * np.log(-far) + np.log1p(-3.0 / (far * far))
+    return np.where(z < -20.0, tail, plain)

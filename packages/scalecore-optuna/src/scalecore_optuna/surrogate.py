@@ -78,7 +78,6 @@ class Surrogate:
 
     def __attrs_post_init__(self) -> None:
         self.coordinates = ArchitectureCoordinates(self.grid, self.roles)
-        # A hyper-parameter with a single value tells nothing.
         self.axes = {name: Axis(distribution) for name, distribution in self.space.items()}
 
     def observation(self, number: int, values: Mapping[str, Value], loss: float) -> Observation | None:
