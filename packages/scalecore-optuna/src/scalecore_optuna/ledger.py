@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from attrs import define, field
 from optuna.pruners import NopPruner
-from optuna.study import Study, StudyDirection, create_study
+from optuna.study import Study, create_study
 from optuna.trial import Trial, create_trial
 from optuna.trial import TrialState as OptunaState
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
 
-__all__ = ["Known", "Ledger", "check_outcome"]
+__all__ = ["Known", "Ledger", "check_outcome", "live_trial"]
 
 STATES = {TrialState.COMPLETED: OptunaState.COMPLETE, TrialState.PRUNED: OptunaState.PRUNED}
 """Ends with a value, and what Optuna is told of them (guard G35)."""
@@ -62,7 +62,7 @@ class Ledger:
     def __init__(
         self,
         *,
-        direction: str,
+        direction: Literal["minimize", "maximize"],
         distributions: Mapping[str, BaseDistribution],
         sampler: BaseSampler,
         penalise: bool,
@@ -74,7 +74,7 @@ class Ledger:
         """Those of `trials` that run."""
         self.taught = 0
         """How many ended with a value."""
-        self._direction = StudyDirection.MAXIMIZE if direction == "maximize" else StudyDirection.MINIMIZE
+        self._direction = direction
         self._distributions = dict(distributions)
         self._sampler = sampler
         self._penalise = penalise
@@ -117,7 +117,7 @@ class Ledger:
         self.taught += trial.taught
         if not self._in_order:
             return
-        live = self._live(trial)
+        live = live_trial(self._study, trial.optuna_number)
         state = self._state(outcome)
         if trial.taught:
             for epoch, value in self._reports(trial).items():
@@ -139,11 +139,6 @@ class Ledger:
         if trial.outcome is None:
             self.open[number] = trial
         self.taught += trial.taught
-
-    def _live(self, trial: Known) -> Trial:
-        """The handle of a running trial. Optuna has no public way to one that `add_trial` put there."""
-        study = self.study
-        return Trial(study, study.get_trials(deepcopy=False)[trial.optuna_number]._trial_id)
 
     def _state(self, outcome: Outcome) -> OptunaState:
         if outcome.state is TrialState.OUT_OF_MEMORY or (outcome.state is TrialState.DIVERGED and self._penalise):
@@ -177,6 +172,11 @@ class Ledger:
             )
         )
         return len(study.get_trials(deepcopy=False)) - 1
+
+
+def live_trial(study: Study, number: int) -> Trial:
+    """The handle of a running trial. Optuna has no public way to one that `add_trial` put there."""
+    return Trial(study, study.get_trials(deepcopy=False)[number]._trial_id)
 
 
 def check_outcome(number: int, outcome: Outcome | None) -> None:

@@ -135,7 +135,7 @@ class Mirror:
         self.forget()
         # Held from here on, so that it is closed again whatever is raised.
         storage = self._storage = self._connect()
-        direction = StudyDirection.MAXIMIZE if study.direction == "maximize" else StudyDirection.MINIMIZE
+        direction = StudyDirection[study.direction.upper()]
         try:
             self._study = storage.create_new_study([direction], study.name)
             known: list[FrozenTrial] = []

@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from scalecore import trials
 from scalecore.files import canonical_json, plain
+from scalecore_optuna.sampler import WIDEST
 
 if TYPE_CHECKING:
     from scalecore.trials import Proposal, RestoredTrial, StudyView, TrialRecord
@@ -20,7 +21,6 @@ __all__ = ["NUMBER", "Picture", "StudyPicture", "picture_of"]
 
 NUMBER = "trial"
 """The user attribute by which a trial is known again; Optuna's own number may differ."""
-WIDEST = 65_536
 STATES = {trials.TrialState.COMPLETED: TrialState.COMPLETE, trials.TrialState.PRUNED: TrialState.PRUNED}
 """Every other end is a failure to Optuna; the attribute `state` says which."""
 

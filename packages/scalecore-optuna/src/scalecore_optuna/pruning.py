@@ -5,18 +5,22 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, PatientPruner, WilcoxonPruner
 from optuna.samplers import RandomSampler
-from optuna.study import Study, StudyDirection, create_study
-from optuna.trial import Trial, create_trial
+from optuna.study import Study, create_study
 from optuna.trial import TrialState as OptunaState
+from optuna.trial import create_trial
+
+from scalecore_optuna.ledger import live_trial
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from optuna.trial import Trial
 
     from scalecore.space import Architecture, Distribution
     from scalecore_optuna.grid import Grid
@@ -44,11 +48,11 @@ class Pruning:
         grid: Grid,
         depth: str | None,
         space: Mapping[str, Distribution],
-        direction: str,
+        direction: Literal["minimize", "maximize"],
     ) -> None:
         self._options = options
         self._depth = depth
-        self._direction = StudyDirection.MAXIMIZE if direction == "maximize" else StudyDirection.MINIMIZE
+        self._direction = direction
         epochs = [int(value) for value in space["epochs"].bounds()] if "epochs" in space else []
         self._longest = max(epochs, default=None)
         depths = sorted(shape.values[depth] for shape in grid.architectures) if depth is not None else []
@@ -110,10 +114,8 @@ class Pruning:
         self._studies[stratum].tell(own, state=OptunaState.FAIL)
 
     def _live(self, number: int) -> Trial:
-        """The handle of a running trial. Optuna has no public way to one that `add_trial` put there."""
         stratum, own = self._numbers[number]
-        study = self._studies[stratum]
-        return Trial(study, study.get_trials(deepcopy=False)[own]._trial_id)
+        return live_trial(self._studies[stratum], own)
 
     def _pruner(self) -> BasePruner:
         after = self._options.prune_after

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from attrs import field, frozen
 
@@ -144,7 +144,7 @@ class SearchContext:
     architectures: Sequence[Architecture]
     dimensions: Mapping[str, tuple[int, ...]]
     space: Mapping[str, Distribution]
-    direction: str
+    direction: Literal["minimize", "maximize"]
     trials: int
     seed: int
     roles: Mapping[str, str] = field(factory=dict)
