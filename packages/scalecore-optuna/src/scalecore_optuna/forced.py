@@ -9,16 +9,25 @@ from attrs import evolve, frozen
 
 from scalecore.errors import ExperimentError
 from scalecore.space import Architecture
+from scalecore.trials import Origin, Proposal, TrialState
 from scalecore_optuna.spread import farthest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from scalecore.space import Value
+    from scalecore_optuna.coverage import Coverage, Point, Tried
     from scalecore_optuna.grid import Grid
+    from scalecore_optuna.ledger import Ledger
 
-__all__ = ["Design", "default_extremes", "explain", "extremes", "maximin", "merged"]
+__all__ = ["Design", "ForcedTrials", "default_extremes", "explain", "extremes", "maximin", "merged"]
+
+TRANSIENT = (TrialState.FAILED, TrialState.TIMED_OUT)
+"""Ends that say nothing about the configuration: a forced trial that ended so is asked for once more."""
+
+TRIES = 2
 
 
 @frozen(kw_only=True)
@@ -118,3 +127,49 @@ def explain(label: str, values: Mapping[str, int]) -> str:
         if name == "maximin"
     ]
     return "; ".join(texts)
+
+
+class ForcedTrials:
+    """Which design is next: each runs once, at the middle of all hyper-parameters, and once more where its trial failed
+    for a reason of its own.
+    """
+
+    def __init__(
+        self, designs: Sequence[Design], *, middle: Mapping[str, Value], coverage: Coverage, ledger: Ledger
+    ) -> None:
+        self.designs = tuple(designs)
+        self._middle = middle
+        self._coverage = coverage
+        self._ledger = ledger
+
+    def planned(self) -> list[Proposal]:
+        """All of them, in their order."""
+        return [self._proposal(design) for design in self.designs]
+
+    def next(self, tried: Tried, *, repeats: Collection[Point]) -> Proposal | None:
+        """The first that has no trial yet, or only one that failed so; `repeats` turned out to be duplicates."""
+        for design in self.designs:
+            point = self._coverage.point(design.architecture.values, self._middle)
+            if point in repeats:
+                continue
+            forced = self._ledger.forced.values()
+            ends = [trial.outcome for trial in forced if trial.architecture is design.architecture]
+            if not ends and (point not in tried.points or self._only_imported(point)):
+                return self._proposal(design)
+            if 0 < len(ends) < TRIES and all(end is not None and end.state in TRANSIENT for end in ends):
+                return self._proposal(design)
+        return None
+
+    def _only_imported(self, point: Point) -> bool:
+        """Whether only results from elsewhere cover a point: they teach, but spare the study no forced trial."""
+        covering = {
+            trial.origin.kind
+            for trial in self._ledger.trials.values()
+            if self._coverage.point(trial.architecture.values, trial.hyperparameters) == point
+        }
+        return covering == {"imported"}
+
+    def _proposal(self, design: Design) -> Proposal:
+        values = design.architecture.values
+        origin = Origin(kind="forced", label=design.label, reason=explain(design.label, values))
+        return Proposal(architecture=design.architecture, hyperparameters=self._middle, origin=origin)

@@ -17,7 +17,7 @@ from scalecore.space import middle
 from scalecore.trials import Origin, Outcome, Proposal, RestoredTrial, TrialState
 from scalecore_optuna.coverage import Coverage, Point, Settled, Tried
 from scalecore_optuna.explaining import covered, forced_designs, last_choice, moved, recommendation
-from scalecore_optuna.forced import Design, explain, extremes, maximin, merged
+from scalecore_optuna.forced import ForcedTrials, extremes, maximin, merged
 from scalecore_optuna.frontier import FrontierSampler
 from scalecore_optuna.grid import Grid
 from scalecore_optuna.inner import inner_sampler
@@ -32,10 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ArchitecturalStrategy"]
 
-TRANSIENT = (TrialState.FAILED, TrialState.TIMED_OUT)
-"""Ends that say nothing about the configuration: a forced trial that ended so is asked for once more."""
-
-FORCED_TRIES = 2
 STARTUP, FIRST_DESIGN, LEAST_DESIGN = 20, 12, 6
 """Startup trials by default; with `frontier` the forced ones count towards a first design of a dozen."""
 
@@ -61,9 +57,9 @@ class ArchitecturalStrategy:
             "extremes": lambda: extremes(grid, options.extremes),
             "maximin": lambda: maximin(coordinates.scaled, grid, count=options.maximin_trials),
         }
-        self._forced = merged(design for name in options.designs for design in designs[name]())
+        forced = merged(design for name in options.designs for design in designs[name]())
         self._middle: dict[str, Any] = {name: middle(distribution) for name, distribution in context.space.items()}
-        first = max(FIRST_DESIGN - len(self._forced), LEAST_DESIGN) if options.inner == "frontier" else STARTUP
+        first = max(FIRST_DESIGN - len(forced), LEAST_DESIGN) if options.inner == "frontier" else STARTUP
         self._startup = first if options.startup_trials is None else options.startup_trials
         seed = np.random.SeedSequence([context.seed, 0])
         self._spread = Spread(grid, context.space, coordinates=coordinates, seed=seed)
@@ -74,6 +70,7 @@ class ArchitecturalStrategy:
             sampler=RandomSampler(seed=0),
             penalise=options.diverged == "penalise",
         )
+        self._forced = ForcedTrials(forced, middle=self._middle, coverage=self._coverage, ledger=self._ledger)
         self._pruning: Pruning | None = None
         if options.pruner != "none":
             depth = coordinates.roles.get("depth")
@@ -99,7 +96,7 @@ class ArchitecturalStrategy:
         return dict(self._left_out)
 
     def planned(self) -> Sequence[Proposal]:
-        return [self._forced_proposal(design) for design in self._forced]
+        return self._forced.planned()
 
     def explain(self) -> Explanation:
         trials = [trial for _, trial in sorted(self._trials.items())]
@@ -110,7 +107,7 @@ class ArchitecturalStrategy:
             method=f"{designs} forced, {self._startup} startup trials, then {self._options.inner}",
             phase=self._phase(self._tried()),
             origins={kind: kinds.count(kind) for kind in dict.fromkeys(kinds)},
-            forced=forced_designs(self._forced, self._ledger.forced),
+            forced=forced_designs(self._forced.designs, self._ledger.forced),
             covered=covered(self._grid, trials),
             moved=moves,
             duplicates_avoided=moves.get("repeat", 0) + len(self._repeats),
@@ -140,8 +137,8 @@ class ArchitecturalStrategy:
         tried = self._tried()
         asked: int | None = None
         phase = self._phase(tried)
-        if design := self._next_forced(tried):
-            proposal = self._forced_proposal(design)
+        if forced := self._forced.next(tried, repeats=self._repeats):
+            proposal = forced
         elif phase == "exhausted":
             return None
         elif phase == "startup" or self._options.inner == "qmc":
@@ -189,7 +186,7 @@ class ArchitecturalStrategy:
 
     def _phase(self, tried: Tried) -> str:
         """The phase of the next trial."""
-        if self._next_forced(tried) is not None:
+        if self._forced.next(tried, repeats=self._repeats) is not None:
             return "forced"
         if self._coverage.exhausted(tried):
             return "exhausted"
@@ -206,26 +203,6 @@ class ArchitecturalStrategy:
             and (trial.outcome is None or trial.taught or trial.outcome.state is penalty)
         )
         return sum(1 for _ in itertools.islice(counting, self._startup))
-
-    def _next_forced(self, tried: Tried) -> Design | None:
-        """The first forced design that has no trial yet, or only one that failed for a reason of its own."""
-        for design in self._forced:
-            point = self._coverage.point(design.architecture.values, self._middle)
-            forced = self._ledger.forced.values()
-            ends = [trial.outcome for trial in forced if trial.architecture is design.architecture]
-            if not ends and (point not in tried.points or self._only_imported(point)):
-                return design
-            again = 0 < len(ends) < FORCED_TRIES and all(end is not None and end.state in TRANSIENT for end in ends)
-            if again and point not in self._repeats:
-                return design
-        return None
-
-    def _forced_proposal(self, design: Design) -> Proposal:
-        return Proposal(
-            architecture=design.architecture,
-            hyperparameters=self._middle,
-            origin=Origin(kind="forced", label=design.label, reason=explain(design.label, design.architecture.values)),
-        )
 
     def _spread_proposal(self, tried: Tried, phase: str) -> Proposal:
         others = [trial for trial in self._trials.values() if trial.origin.kind not in ("forced", "replicate")]
@@ -286,15 +263,6 @@ class ArchitecturalStrategy:
         running = self._ledger.open.values()
         self._known_tried.running = {self._grid.key(trial.architecture.values) for trial in running}
         return self._known_tried
-
-    def _only_imported(self, point: Point) -> bool:
-        """Whether only results from elsewhere cover a point: they teach, but spare the study no forced trial."""
-        covering = [
-            trial.origin.kind
-            for trial in self._trials.values()
-            if self._coverage.point(trial.architecture.values, trial.hyperparameters) == point
-        ]
-        return bool(covering) and set(covering) == {"imported"} and point not in self._repeats
 
     def _misfit(self, proposal: Proposal) -> str | None:
         """Why a trial of earlier cannot be told to today's sampler, or None."""
