@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from scalecore.readings import Admission, Demand, Finding, Reading, Verdict
+from scalecore.study.slots import cores
 from scalecore_hwmon.sensors import CpuLoad
 
 if TYPE_CHECKING:
@@ -41,10 +42,9 @@ class CpuMonitor:
         return self._options.interval
 
     def preflight(self, demand: Demand | None) -> Sequence[Finding]:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-        found = f"{cores} cores may be used" + ("" if load is None else f", load {load:.1f}")
-        if load is not None and load > self._options.busy_share * cores:
+        found = f"{cores()} cores may be used" + ("" if load is None else f", load {load:.1f}")
+        if load is not None and load > self._options.busy_share * cores():
             remedy = "other programs slow the trials down; wait for them, or give fewer slots and threads"
             return [Finding(level="warn", subject=SUBJECT, message=f"{found}: the machine is busy", remedy=remedy)]
         return [Finding(level="ok", subject=SUBJECT, message=found)]
@@ -56,10 +56,9 @@ class CpuMonitor:
         return [*self._load.read(), _load(), _frequency(), self._power.read()]
 
     def verdict(self, readings: Sequence[Reading]) -> Verdict:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         load = next((one.value for one in readings if one.quantity == "load" and one.value is not None), None)
         # Twice as many runnable threads as cores: whatever the trials use, they wait for half of their time.
-        self._busy = self._busy + 1 if load is not None and load > 2 * cores else 0
+        self._busy = self._busy + 1 if load is not None and load > 2 * cores() else 0
         if self._busy >= CONFIRM:
             return Verdict(action="go_on", reason="the machine is overloaded: trials are slower", guard="G43")
         return Verdict(action="go_on")
