@@ -102,6 +102,9 @@ def test_the_dashboard_opens_the_mirror(mirrored: Study) -> None:
         check_shown(trials_of(address), mirrored)
         with pytest.raises(HTTPError, match="403"):
             urlopen(Request(address, headers={"Host": "elsewhere.example:80"}), timeout=30)
+        # At port 80 a browser leaves the port out.
+        with urlopen(Request(address, headers={"Host": "localhost"}), timeout=30) as answer:
+            assert answer.status == 200
 
 
 def test_the_dashboard_is_made_from_the_journal_where_the_mirror_is_lost(mirrored: Study) -> None:

@@ -102,7 +102,7 @@ def _for_this_machine(app: Any) -> Any:
     """Refuse what was asked for under another name: a page from elsewhere could let its name point to this machine."""
 
     def guarded(environ: dict[str, Any], start_response: Any) -> Any:
-        if environ.get("HTTP_HOST", "").rpartition(":")[0] in (HOST, "localhost"):
+        if environ.get("HTTP_HOST", "").partition(":")[0] in (HOST, "localhost"):
             return app(environ, start_response)
         start_response("403 Forbidden", [("Content-Type", "text/plain")])
         return [f"open it as http://{HOST}\n".encode()]
