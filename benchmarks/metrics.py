@@ -13,13 +13,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from report import arguments, show
 from sklearn.metrics import roc_auc_score
 

@@ -10,19 +10,14 @@ given; a flat truth may be called `holds` and `violated` in at most 5 % of them 
 
 from __future__ import annotations
 
-import sys
 import time
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from report import arguments, show
 from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from report import arguments, show
 
 from scalecore_analysis.scaling.estimator import DELTA, SCALE, fit, huber
 from scalecore_analysis.scaling.laws import LAWS, Floats, Points

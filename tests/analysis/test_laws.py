@@ -93,7 +93,7 @@ def from_start(points: Points, start: tuple[float, ...]) -> float:
 
 def test_the_objective_is_not_above_that_of_starts_of_the_classic_grid() -> None:
     """Of the 4,500 starts of Hoffmann et al. sixty at random and the truth itself; all 4,500 are in
-    benchmarks/scaling_fit.py."""
+    benchmarks/scaling.py."""
     points = chinchilla(60, noise=0.02)
     generator = np.random.default_rng(4)
     grid = [np.arange(0, 30, 5), np.arange(0, 30, 5), np.arange(-1, 1.5, 0.5), np.arange(0, 2.5, 0.5)]
