@@ -22,7 +22,7 @@ def test_a_transformer_has_aspect_head_size_ratio_and_size(
     coordinates = ArchitectureCoordinates(grid)
     assert coordinates.names == ("aspect", "head_size", "feed_forward_ratio", "size")
     shape = next(s for s in grid.architectures if s.values["d_model"] == 192 and s.values["n_heads"] == 8)
-    raw = coordinates.of(grid, shape)
+    raw = {name: column[grid.architectures.index(shape)] for name, column in coordinates.raw.items()}
     assert raw["aspect"] == pytest.approx(math.log2(192 / shape.values["n_layers"]))
     assert raw["head_size"] == pytest.approx(math.log2(192 / 8))
     assert raw["feed_forward_ratio"] == pytest.approx(math.log2(shape.values["d_ff"] / 192))

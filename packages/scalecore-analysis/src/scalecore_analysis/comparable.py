@@ -9,9 +9,7 @@ from scalecore.errors import RefusedError
 from scalecore.trials import StudyView
 from scalecore_analysis.studies import labelled
 
-__all__ = ["ALLOWED", "differences", "refuse_incomparable"]
-
-ALLOWED = ("values", "features", "target", "split", "metric")
+__all__ = ["differences", "refuse_incomparable"]
 
 
 def identity_of(study: StudyView) -> dict[str, Any]:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from scalecore.space import Architecture
     from scalecore_optuna.grid import Grid
 
 __all__ = ["ROLES", "ArchitectureCoordinates", "Axis", "roles_of"]
@@ -65,17 +64,11 @@ class ArchitectureCoordinates:
         if "aspect" in columns or (width is not None and used):
             columns["size"] = np.array([math.log2(max(shape.num_parameters, 1)) for shape in grid.architectures])
         columns |= {name: values for name, values in log2.items() if name not in used}
-        varying = {label: column for label, column in columns.items() if np.ptp(column) > 1e-9}
-        self.raw = varying
-        self.names: tuple[str, ...] = tuple(varying)
+        self.raw = {label: column for label, column in columns.items() if np.ptp(column) > 1e-9}
+        self.names: tuple[str, ...] = tuple(self.raw)
         rows = len(grid.architectures)
-        scaled = [(column - column.min()) / np.ptp(column) for column in varying.values()]
+        scaled = [(column - column.min()) / np.ptp(column) for column in self.raw.values()]
         self.scaled: NDArray[np.float64] = np.array(scaled).T.reshape(rows, len(scaled))
-
-    def of(self, grid: Grid, architecture: Architecture) -> dict[str, float]:
-        """The coordinates of one architecture, unscaled, by name."""
-        row = grid.architectures.index(architecture)
-        return {name: float(column[row]) for name, column in self.raw.items()}
 
 
 class Axis:

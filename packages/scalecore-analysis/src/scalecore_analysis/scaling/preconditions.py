@@ -12,11 +12,9 @@ from attrs import frozen
 
 from scalecore_analysis.scaling.budgets import BudgetRuns
 
-__all__ = ["WAIVABLE", "Precondition", "preconditions"]
+__all__ = ["Precondition", "preconditions"]
 
 BUDGETS = 3
-WAIVABLE = ("tolerance", "edges", "data", "samples", "baseline", "dry runs", "collapse")
-"""What the user may set aside by name; the verdict is exploratory then. The others are arithmetic."""
 
 
 @frozen(kw_only=True)

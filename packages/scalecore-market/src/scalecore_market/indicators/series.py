@@ -27,7 +27,6 @@ __all__ = [
     "root",
     "shift",
     "ta",
-    "true_range",
     "wilder_response",
     "windows",
 ]
@@ -115,12 +114,6 @@ def windows(values: Array, rows: int, function: Callable[[Array], Array]) -> Arr
 def cumulative_sum(steps: Array) -> Array:
     """Running total; the first row, which has no step, counts as 0."""
     return np.cumsum(np.concatenate(([0.0], steps[1:])))
-
-
-def true_range(high: Array, low: Array, close: Array) -> Array:
-    """`max(high, close[t-1]) - min(low, close[t-1])`; NaN in the first row."""
-    previous = shift(close, 1)
-    return np.maximum(high, previous) - np.minimum(low, previous)
 
 
 def completed_weeks(dates: npt.NDArray[np.datetime64], close: Array, function: Callable[[Array], Array]) -> Array:
