@@ -316,6 +316,11 @@ def test_power_takes_spread_and_margin_from_studies(campaign: Callable[..., list
     assert result.data["margin"] == 0.005
     assert [row["truth"] for row in result.data["needed"]] == ["falling", "rising at the end", "flat"]
     assert "of 15 runs of these studies" in result.summary[0]
+    studies = campaign([0.60, 0.55, 0.52])
+    studies[0].experiment["guards"] |= {"margin": 0.01}
+    differing = PowerAnalysis(PowerOptions(seeds=[5], effects=[2.0])).run(studies)
+    assert differing.data["margin"] is None
+    assert differing.summary[0].endswith(" (one spread: none is given, and none declared alike by all studies).")
     with pytest.raises(DataError, match=r"^no study has a configuration with two seeds, so the spread of seeds is not"):
         PowerAnalysis(PowerOptions()).run(campaign([0.60, 0.55, 0.52], confirmations=()))
 

@@ -49,7 +49,7 @@ class PowerAnalysis:
         measure = f"{spread:.4g} ({origin})" if spread is not None else "not given: everything is in units of it"
         summary = [
             f"{budgets} budgets; spread of the seeds {measure}; margin {relative * unit:.4g}"
-            + ("" if margin is not None else " (one spread, since none is given or declared)")
+            + ("" if margin is not None else " (one spread: none is given, and none declared alike by all studies)")
             + ".",
             f"Fewest seeds of each budget for a power of 80 %: {'; '.join(_words(row) for row in needed)}.",
         ]
