@@ -23,6 +23,7 @@ __all__ = [
     "StudyView",
     "TrialRecord",
     "TrialState",
+    "best_first",
     "best_trial",
 ]
 
@@ -224,11 +225,13 @@ class StudyView:
         return best_trial(self.counted, direction=self.experiment["objective"]["direction"])
 
 
-def best_trial(trials: Sequence[TrialRecord], *, direction: Literal["minimize", "maximize"]) -> TrialRecord | None:
-    """The best completed trial, the earlier one of equals.
-
-    A collapsed one only where no healthy one exists (guard G09).
-    """
+def best_first(trials: Sequence[TrialRecord], *, direction: str) -> list[TrialRecord]:
+    """Completed trials from the best on, collapsed ones last (guard G09); of equal ones the earlier."""
     sign = 1.0 if direction == "minimize" else -1.0
-    candidates = [trial for trial in trials if trial.state is TrialState.COMPLETED and trial.value is not None]
-    return min(candidates, key=lambda trial: (trial.collapsed, sign * (trial.value or 0.0), trial.number), default=None)
+    completed = [trial for trial in trials if trial.state is TrialState.COMPLETED and trial.value is not None]
+    return sorted(completed, key=lambda trial: (trial.collapsed, sign * (trial.value or 0.0), trial.number))
+
+
+def best_trial(trials: Sequence[TrialRecord], *, direction: str) -> TrialRecord | None:
+    """The first of them; a collapsed one only where no healthy one exists."""
+    return next(iter(best_first(trials, direction=direction)), None)

@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from scalecore.trials import StudyView, TrialRecord, TrialState, best_trial
+from scalecore.trials import StudyView, TrialRecord, TrialState, best_first, best_trial
 
 __all__ = ["Row", "Section", "Subject", "finite", "numbers_text"]
 
@@ -69,8 +69,7 @@ class Subject:
 
     def ranked(self) -> list[TrialRecord]:
         """Completed trials from the best on, those that predict a constant behind; then all others by number."""
-        sign = 1.0 if self.direction == "minimize" else -1.0
-        first = sorted(self.completed, key=lambda one: (one.collapsed, sign * (one.value or 0.0), one.number))
+        first = best_first(self.completed, direction=self.direction)
         known = {trial.number for trial in first}
         return first + [trial for trial in self.study.trials if trial.number not in known]
 

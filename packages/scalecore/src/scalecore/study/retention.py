@@ -7,16 +7,9 @@ from collections.abc import Sequence
 
 from scalecore.execution.folder import AttemptFolder
 from scalecore.study.layout import StudyFolder
-from scalecore.trials import TrialRecord, TrialState
+from scalecore.trials import TrialRecord, best_first
 
-__all__ = ["best_first", "settle_weights"]
-
-
-def best_first(records: Sequence[TrialRecord], *, direction: str) -> list[TrialRecord]:
-    """Completed trials from the best on, collapsed ones last (guard G09); of equal ones the earlier."""
-    sign = 1.0 if direction == "minimize" else -1.0
-    completed = [one for one in records if one.state is TrialState.COMPLETED and one.value is not None]
-    return sorted(completed, key=lambda one: (one.collapsed, sign * (one.value or 0.0), one.number))
+__all__ = ["settle_weights"]
 
 
 def settle_weights(
