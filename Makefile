@@ -13,9 +13,11 @@ help:
 	@echo "make clean        remove what these commands made, but no study"
 
 # pip runs again only when a package's metadata or the pins change; sources are installed editable.
+# The schema for editors depends on the installed plugins, so it is made here and not kept in the repository.
 $(VENV)/.installed: constraints.txt $(PACKAGES:%=packages/%/pyproject.toml)
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt $(PACKAGES:%=--editable packages/%)
+	$(VENV)/bin/scalecore schema --output examples/scalecore.schema.json
 	@touch $@
 
 install: $(VENV)/.installed

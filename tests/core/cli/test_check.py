@@ -130,6 +130,27 @@ def test_json_of_no_file(invoke: Any) -> None:
     }
 
 
+def test_annotations_for_github(invoke: Any, mine: str) -> None:
+    """Each problem is a command that marks its line; what ends a value in it is escaped; exit codes are the same."""
+    Path(mine).write_text(Path(mine).read_text() + "seed: x\nobjective: {metric: [1, 2]}\n")
+
+    result = invoke("check", mine, "guards.margin=a,b:c", "--format", "github")
+
+    assert result.exit_code == 2
+    assert result.stdout.splitlines() == [
+        "::error file=mine.yaml,line=7,col=7,title=seed::expected a whole number, got text 'x'",
+        "::error file=mine.yaml,line=8,col=13,title=objective.metric::expected text, got a list",
+        "::error title=scalecore check guards.margin=a%2Cb%3Ac::expected a number or null, got text 'a,b:c'",
+    ]
+    gone = invoke("check", "a%b.yaml", "--format", "github")
+    assert (gone.exit_code, gone.stdout) == (
+        2,
+        "::error file=a%25b.yaml,title=scalecore check::a%25b.yaml: there is no such file\n",
+    )
+    right = invoke("check", "mine.yaml", "seed=1", "objective.metric=val_loss", "--format", "github")
+    assert right.stdout.startswith("mine.yaml: ok\n")
+
+
 @pytest.mark.parametrize(
     ("target", "loss", "objective", "problem"),
     [

@@ -144,7 +144,7 @@ def test_the_schema_carries_help_and_defaults(registry: Registry) -> None:
     assert properties["loggers"]["default"] == ["console", "files"]
     (dice,) = properties["search"]["oneOf"]
     assert dice["properties"]["sides"] == {"description": "Faces of the dice.", "type": "integer", "default": 6}
-    assert dice["properties"]["use"] == {"const": "dice"}
+    assert dice["properties"]["use"] == {"description": "Chance.", "const": "dice"}
 
 
 def test_a_schema_without_any_plugin_names_no_component(tmp_path: Path) -> None:

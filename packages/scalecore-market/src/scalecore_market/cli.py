@@ -39,7 +39,13 @@ def _reading(command: Any) -> Any:
 
 @click.group()
 def data() -> None:
-    """Keep daily prices and features built from them, with versions and checksums."""
+    """Keep daily prices and features built from them, with versions and checksums.
+
+    \b
+    Examples:
+      scalecore data ingest spy_daily.csv --store market
+      scalecore data list --store market
+    """
 
 
 @data.command()
@@ -54,6 +60,11 @@ def ingest(files: tuple[str, ...], symbols: tuple[str, ...], store: Path, **read
 
     The symbol is the name of the file without its ending, or stands before it: SPY=spy_daily.csv. Several symbols must
     have the same dates in the time they share. Prices that differ from what the store has are refused: see `register`.
+
+    \b
+    Examples:
+      scalecore data ingest SPY=spy_daily.csv VIX=vix_daily.csv --store market
+      scalecore data ingest --download SPY --store market --start 1999-03-10
     """
     from scalecore_market.store import Store
     from scalecore_market.validate import check_same_dates
@@ -75,7 +86,12 @@ def ingest(files: tuple[str, ...], symbols: tuple[str, ...], store: Path, **read
 @_STORE
 @_reading
 def register(file: str | None, symbol: str | None, store: Path, **reading: Any) -> None:
-    """Take changed prices of a symbol into the store, as its next version."""
+    """Take changed prices of a symbol into the store, as its next version.
+
+    \b
+    Examples:
+      scalecore data register SPY=spy_daily.csv --store market
+    """
     from scalecore_market.store import Store
 
     if (file is None) == (symbol is None):
@@ -123,7 +139,12 @@ def build(
     name: str | None,
     store: Path,
 ) -> None:
-    """Compute the features of a tier from the newest prices of SYMBOL, and store them."""
+    """Compute the features of a tier from the newest prices of SYMBOL, and store them.
+
+    \b
+    Examples:
+      scalecore data build SPY --tier a25 --vix --store market
+    """
     from scalecore_market.build import build as build_set
     from scalecore_market.indicators.registry import load_registry
     from scalecore_market.store import Store
@@ -149,7 +170,12 @@ def build(
 @data.command()
 @_STORE
 def verify(store: Path) -> None:
-    """Look for missing, changed and orphaned files; the exit code is 4 where there are any."""
+    """Look for missing, changed and orphaned files; the exit code is 4 where there are any.
+
+    \b
+    Examples:
+      scalecore data verify --store market
+    """
     from scalecore_market.store import Store
 
     report = Store(store).verify()
@@ -164,7 +190,12 @@ def verify(store: Path) -> None:
 @click.option("--json", "as_json", is_flag=True, help="As JSON, with all fields.")
 @_STORE
 def list_(as_json: bool, store: Path) -> None:
-    """List the tables of the store."""
+    """List the tables of the store.
+
+    \b
+    Examples:
+      scalecore data list --store market --json
+    """
     from scalecore_market.store import Store
 
     kept = Store(store)
@@ -192,7 +223,13 @@ def list_(as_json: bool, store: Path) -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="As JSON, with all fields.")
 def indicators(tiers: tuple[str, ...], extensions: tuple[str, ...], as_json: bool) -> None:
-    """List the indicators with their look-backs, warm-ups and formulas."""
+    """List the indicators with their look-backs, warm-ups and formulas.
+
+    \b
+    Examples:
+      scalecore data indicators
+      scalecore data indicators --tier a50 --json
+    """
     from scalecore_market.indicators.registry import load_registry
 
     registry = load_registry(extensions)

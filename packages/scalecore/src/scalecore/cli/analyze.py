@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scalecore.cli.common import plugin_options
+from scalecore.cli.completing import component_names, studies
 from scalecore.errors import ExperimentError
 
 if TYPE_CHECKING:
@@ -20,8 +21,10 @@ _OVERRIDE = re.compile(r"[A-Za-z_]\w*(\.\w+)*=")
 
 
 @click.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
-@click.argument("name", required=False)
-@click.argument("arguments", metavar="[STUDY]... [KEY=VALUE]...", nargs=-1, type=click.UNPROCESSED)
+@click.argument("name", required=False, shell_complete=component_names("analysis"))
+@click.argument(
+    "arguments", metavar="[STUDY]... [KEY=VALUE]...", nargs=-1, type=click.UNPROCESSED, shell_complete=studies
+)
 @click.option("--output", type=click.Path(path_type=Path), metavar="FOLDER", help="Where the files go.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.option("--no-files", is_flag=True, help="Print the result, write nothing.")
@@ -51,7 +54,11 @@ def analyze(
     the analyses are listed.
 
     \b
-    Example: scalecore analyze coverage studies/quickstart
+    Examples:
+      scalecore analyze
+      scalecore analyze coverage studies/quickstart
+      scalecore analyze results studies --json
+      scalecore analyze coverage --help
     """
     if show_help and name is None:
         click.echo(context.get_help())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scalecore.cli.common import plugin_options
+from scalecore.cli.completing import component_names
 from scalecore.errors import ExperimentError
 
 if TYPE_CHECKING:
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("arguments", metavar="PATH... [KEY=VALUE]...", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.option(
-    "--model", metavar="NAME", help="The model family that counts the parameters; KEY=VALUE sets its options."
+    "--model",
+    metavar="NAME",
+    help="The model family that counts the parameters; KEY=VALUE sets its options.",
+    shell_complete=component_names("model"),
 )
 @click.option("--context", type=click.IntRange(min=1), default=60, show_default=True, help="Rows of a window.")
 @click.option("--features", type=click.IntRange(min=1), default=25, show_default=True, help="Features of a row.")
@@ -41,7 +45,9 @@ def audit(
     counted, and compared with what is stated and with labels such as 200M. Nothing is written.
 
     \b
-    Example: scalecore audit old/all_trials.json --model patchtst patch_len=10 --features 25
+    Examples:
+      scalecore audit old/all_trials.json
+      scalecore audit old/all_trials.json --model patchtst patch_len=10 --features 25
     """
     from scalecore.cli.analyze import split_arguments
     from scalecore.files import plain

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,7 +18,15 @@ __all__ = ["check"]
 
 @click.command(short_help="Check an experiment file and its components.")
 @experiment_arguments
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, problems with their positions.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "github"]),
+    default="text",
+    show_default=True,
+    help="How problems are told: `file:line:column: message`, JSON, or the annotations of GitHub workflows.",
+)
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @plugin_options
 @click.pass_context
 def check(
@@ -25,39 +34,69 @@ def check(
     file: str,
     overrides: tuple[str, ...],
     *,
+    form: str,
     as_json: bool,
     no_plugins: bool,
     block: tuple[str, ...],
 ) -> None:
     """Check the experiment FILE, with values replaced by KEY=VALUE such as search.trials=5.
 
-    All problems are listed with their positions. Data is not read; `scalecore plan` does that.
+    All problems are listed with their positions, in the form that editors find in the output of compilers. Data is not
+    read; `scalecore plan` does that.
+
+    \b
+    Exit codes: 0 the file is right, 2 it is not, 3 a plugin is missing or broken.
+
+    \b
+    Examples:
+      scalecore check experiment.yaml
+      scalecore check experiment.yaml search.trials=5 --json
+      scalecore check experiment.yaml --format github
     """
     from scalecore.config.campaign import load_campaign
     from scalecore.config.messages import ComponentsError, ExperimentFileError
     from scalecore.errors import ScalecoreError
     from scalecore.plugins.registry import load_registry
 
+    form = "json" if as_json else form
     try:
         registry = load_registry(no_plugins=no_plugins, block=block)
         found = load_campaign(file, overrides=overrides, registry=registry)
     except ScalecoreError as error:
-        if not as_json:
+        if form == "text":
             raise
-        problems = [{"message": str(error)}]
+        problems: list[dict[str, Any]] = [{"message": str(error)}]
         if isinstance(error, ExperimentFileError | ComponentsError):
             problems = [one.as_json() for one in error.problems]
-        click.echo(json.dumps({"file": file, "ok": False, "problems": problems}, indent=2))
+        if form == "json":
+            click.echo(json.dumps({"file": file, "ok": False, "problems": problems}, indent=2))
+        else:
+            click.echo("\n".join(_annotation(one, file=file) for one in problems))
         ctx.exit(int(error.exit_code))
     studies = [] if isinstance(found, tuple) else [study.label for study in found.studies]
     resolved = found[1] if isinstance(found, tuple) else found.studies[0].resolved
-    if as_json:
+    if form == "json":
         components = {role: [_as_json(one) for one in ones] for role, ones in _roles(resolved).items()}
         click.echo(json.dumps({"file": file, "ok": True, "studies": studies, "components": components}, indent=2))
         return
     click.echo(f"{file}: ok" + (f", {len(studies)} studies: {', '.join(studies)}" if studies else ""))
     for role, ones in _roles(resolved).items():
         click.echo(f"  {role:<9} {', '.join(f'{one.name} ({one.provider} {one.version})' for one in ones) or 'none'}")
+
+
+def _annotation(problem: Mapping[str, Any], *, file: str) -> str:
+    """A problem as a command of GitHub workflows: an annotation of the line in the file that is wrong."""
+    override = problem.get("override")
+    places = {"file": None if override else problem.get("file") or file}
+    places |= {"line": problem.get("line"), "col": problem.get("column")}
+    places["title"] = f"scalecore check {override}" if override else problem.get("key") or "scalecore check"
+    shown = ",".join(f"{name}={_escaped(value, ',:')}" for name, value in places.items() if value)
+    return f"::error {shown}::{_escaped(problem['message'])}"
+
+
+def _escaped(value: object, also: str = "") -> str:
+    """As GitHub's runner reads values of a command, where `%`, line ends, and in properties `,` and `:` end them."""
+    return "".join(f"%{ord(one):02X}" if one in f"%\r\n{also}" else one for one in str(value))
 
 
 def _roles(resolved: Resolved) -> dict[str, tuple[ResolvedComponent, ...]]:

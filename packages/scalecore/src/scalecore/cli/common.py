@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-__all__ = ["experiment_arguments", "only_option", "plugin_options"]
+from scalecore.cli.completing import distributions, studies
+
+__all__ = ["experiment_arguments", "only_option", "plugin_options", "study_argument"]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -15,7 +18,11 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 def plugin_options(function: _Function) -> _Function:
     """Add `--no-plugins` and `--block`, given to the command as `no_plugins: bool` and `block: tuple[str, ...]`."""
     block = click.option(
-        "--block", metavar="DIST", multiple=True, help="Leave out the plugins of a distribution; may be repeated."
+        "--block",
+        metavar="DIST",
+        multiple=True,
+        help="Leave out the plugins of a distribution; may be repeated.",
+        shell_complete=distributions,
     )
     alone = click.option("--no-plugins", is_flag=True, help="Use what scalecore itself provides, no plugins.")
     return alone(block(function))
@@ -26,6 +33,11 @@ def experiment_arguments(function: _Function) -> _Function:
     overrides = click.argument("overrides", metavar="[KEY=VALUE]...", nargs=-1)
     file = click.argument("file", metavar="FILE", type=click.Path())
     return file(overrides(function))
+
+
+def study_argument(function: _Function) -> _Function:
+    """Add the argument STUDY, a study's folder or its experiment file, given as `study: Path`."""
+    return click.argument("study", type=click.Path(path_type=Path), shell_complete=studies)(function)
 
 
 def only_option(function: _Function) -> _Function:

@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from scalecore.cli.common import plugin_options
+from scalecore.cli.common import plugin_options, study_argument
 
 
 @click.command()
-@click.argument("study", type=click.Path(path_type=Path))
+@study_argument
 @click.option(
     "--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="Where to listen; 0 for any."
 )
@@ -24,7 +24,9 @@ def dashboard(study: Path, port: int, no_plugins: bool, block: tuple[str, ...]) 
     changes the study.
 
     \b
-    Example: scalecore dashboard studies/quickstart --port 0
+    Examples:
+      scalecore dashboard studies/quickstart
+      scalecore dashboard experiment.yaml --port 0
     """
     from scalecore.errors import PluginError
     from scalecore.plugins.registry import load_registry

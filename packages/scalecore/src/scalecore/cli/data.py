@@ -44,5 +44,7 @@ def data() -> None:
     """Take in, build and verify data, by the commands of the installed dataset plugins.
 
     \b
-    Example: scalecore data verify
+    Examples:
+      scalecore data ingest spy_daily.csv --store market
+      scalecore data verify --store market
     """

@@ -39,7 +39,9 @@ def doctor(
     Exit codes: 0 nothing stands in the way, 5 something does.
 
     \b
-    Example: scalecore doctor examples/quickstart.yaml
+    Examples:
+      scalecore doctor
+      scalecore doctor experiment.yaml
     """
     from scalecore.plugins.registry import load_registry
 

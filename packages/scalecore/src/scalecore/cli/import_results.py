@@ -40,7 +40,9 @@ def import_results(
     Exit codes: 0 something was taken or is known already, 2 bad file, 5 every record was refused.
 
     \b
-    Example: scalecore import old/trials --into experiment.yaml --dry-run
+    Examples:
+      scalecore import old/trials --into experiment.yaml --dry-run
+      scalecore import studies/earlier --into studies/now
     """
     from scalecore.plugins.registry import load_registry
     from scalecore.study import importing

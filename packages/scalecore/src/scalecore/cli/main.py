@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from scalecore import __version__
 from scalecore.errors import ScalecoreError
@@ -24,6 +25,7 @@ INTERRUPTED = 130
 
 COMMANDS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
     {
+        "init": ("scalecore.cli.init", "init", "Write a commented experiment file for components of your choice."),
         "run": ("scalecore.cli.study", "run", "Run a study to its end, or continue it."),
         "plan": ("scalecore.cli.study", "plan", "Show everything that a run would do, without training."),
         "check": ("scalecore.cli.check", "check", "Check an experiment file and its components."),
@@ -46,6 +48,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
         "data": ("scalecore.cli.data", "data", "Take in, build and verify the data of a dataset plugin."),
         "plugins": ("scalecore.cli.plugins", "plugins", "List plugins, their status and what they provide."),
         "schema": ("scalecore.cli.schema", "schema", "Print the JSON Schema of the experiment file, for editors."),
+        "completion": ("scalecore.cli.completion", "completion", "Print what makes bash, zsh or fish complete."),
     }
 )
 """Each subcommand with its module, the name of the command in it, and one line of help."""
@@ -79,6 +82,12 @@ class _LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, summary) for name, (_, _, summary) in COMMANDS.items()])
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        # By the table: click would import every command to ask for its help.
+        found = [(name, summary) for name, (_, _, summary) in COMMANDS.items() if name.startswith(incomplete)]
+        options = click.Command.shell_complete(self, ctx, incomplete)
+        return [*(CompletionItem(name, help=summary) for name, summary in found), *options]
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
@@ -97,4 +106,12 @@ def main() -> None:
 
     Exit codes: 0 completed, 1 a bug, 2 bad file or command line, 3 plugin missing or broken, 4 data, 5 refused by a
     guard or lock, 6 failed, 7 stopped, 8 timed out, 9 verify found something wrong.
+
+    \b
+    Examples:
+      scalecore init experiment.yaml
+      scalecore check experiment.yaml
+      scalecore plan experiment.yaml
+      scalecore run experiment.yaml
+      scalecore status experiment.yaml
     """

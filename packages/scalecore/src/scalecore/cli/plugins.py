@@ -23,7 +23,14 @@ __all__ = ["plugins"]
 )
 @plugin_options
 def plugins(*, as_json: bool, verbose: bool, no_plugins: bool, block: tuple[str, ...]) -> None:
-    """List the installed plugins, whether each can be used, why not, and what it provides."""
+    """List the installed plugins, whether each can be used, why not, and what it provides.
+
+    \b
+    Examples:
+      scalecore plugins
+      scalecore plugins --verbose
+      scalecore plugins --json
+    """
     from scalecore.plugins.registry import load_registry
 
     registry = load_registry(no_plugins=no_plugins, block=block)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import click
 
-from scalecore.cli.common import plugin_options
+from scalecore.cli.common import plugin_options, study_argument
 from scalecore.cli.study import exit_code
 
 if TYPE_CHECKING:
@@ -18,29 +19,57 @@ if TYPE_CHECKING:
     from scalecore.trials import StudyEnd
 
 
+class _How(NamedTuple):
+    """How trials are trained again: the arguments of `open_study` that are the same for all commands."""
+
+    registry: Mapping[str, Any]
+    verbosity: int
+    allow_changed_code: bool
+
+
+def _retraining_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of a command that trains trials again; they are given to it as `how: _How`."""
+
+    @wraps(function)
+    def command(
+        *,
+        no_plugins: bool,
+        block: tuple[str, ...],
+        allow_changed_code: bool,
+        quiet: bool,
+        verbose: bool,
+        **rest: Any,
+    ) -> None:
+        how = _How(
+            registry={"no_plugins": no_plugins, "block": list(block)},
+            verbosity=-1 if quiet else 1 if verbose else 0,
+            allow_changed_code=allow_changed_code,
+        )
+        function(how=how, **rest)
+
+    verbose = click.option("-v", "--verbose", is_flag=True, help="Print every epoch.")
+    quiet = click.option("-q", "--quiet", is_flag=True, help="Print the result, warnings and errors only.")
+    text = "Go on under other versions of the code than the study's."
+    code = click.option("--allow-changed-code", is_flag=True, help=text)
+    return plugin_options(code(quiet(verbose(command))))
+
+
 @click.command()
-@click.argument("study", type=click.Path(path_type=Path))
+@study_argument
 @click.option("--trial", type=int, metavar="N", help="The trial to promote; the best one by default.")
 @click.option("--seed", type=click.IntRange(min=0), help="Another seed; that of the trial by default.")
 @click.option("--epochs", type=int, help="Another number of epochs, at most; that of the trial by default.")
 @click.option(
     "--split", metavar="KEY=VALUE", multiple=True, help="Another split, key by key: test_from=2022-01-03; repeatable."
 )
-@plugin_options
-@click.option("--allow-changed-code", is_flag=True, help="Go on under other versions of the code than the study's.")
-@click.option("-q", "--quiet", is_flag=True, help="Print the result, warnings and errors only.")
-@click.option("-v", "--verbose", is_flag=True, help="Print every epoch.")
+@_retraining_options
 def promote(
     study: Path,
     trial: int | None,
     seed: int | None,
     epochs: int | None,
     split: tuple[str, ...],
-    no_plugins: bool,
-    block: tuple[str, ...],
-    allow_changed_code: bool,
-    quiet: bool,
-    verbose: bool,
+    how: _How,
 ) -> None:
     """Make a model of a trial: train it again, whole, keep it, and measure it on the test data.
 
@@ -53,17 +82,16 @@ def promote(
     Exit codes: 0 completed, 2 bad command line, 3 plugin, 4 data, 5 refused, 6 failed, 7 stopped, 8 time limit.
 
     \b
-    Examples: scalecore promote studies/spy-2m-h1
-              scalecore promote studies/spy-2m-h1 --trial 17 --seed 3
-              scalecore promote studies/spy-2m-h1 --epochs 200 --split val_from=2020-01-02 --split test_from=2022-01-03
+    Examples:
+      scalecore promote studies/spy-2m-h1
+      scalecore promote studies/spy-2m-h1 --trial 17 --seed 3
+      scalecore promote studies/spy-2m-h1 --split val_from=2020-01-02 --split test_from=2022-01-03
     """
     from scalecore.promotion.card import summary_lines
     from scalecore.promotion.promote import Wanted
     from scalecore.promotion.promote import promote as run
 
-    registry = {"no_plugins": no_plugins, "block": list(block)}
-    verbosity = -1 if quiet else 1 if verbose else 0
-    with _opened(study, registry, verbosity=verbosity, allow_changed_code=allow_changed_code) as found:
+    with _opened(study, how) as found:
         done = run(found, Wanted(trial=trial, seed=seed, epochs=epochs, split=split))
     if done.evaluation is None:
         _end_early(done.end)
@@ -73,25 +101,12 @@ def promote(
 
 
 @click.command()
-@click.argument("study", type=click.Path(path_type=Path))
+@study_argument
 @click.option("--top", type=click.IntRange(min=1), default=3, show_default=True, help="How many of the best trials.")
 @click.option("--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="Fresh seeds for each.")
 @click.option("--test", is_flag=True, help="Measure the replicates on test data too, which is one counted opening.")
-@plugin_options
-@click.option("--allow-changed-code", is_flag=True, help="Go on under other versions of the code than the study's.")
-@click.option("-q", "--quiet", is_flag=True, help="Print the result, warnings and errors only.")
-@click.option("-v", "--verbose", is_flag=True, help="Print every epoch.")
-def confirm(
-    study: Path,
-    top: int,
-    seeds: int,
-    test: bool,
-    no_plugins: bool,
-    block: tuple[str, ...],
-    allow_changed_code: bool,
-    quiet: bool,
-    verbose: bool,
-) -> None:
+@_retraining_options
+def confirm(study: Path, top: int, seeds: int, test: bool, how: _How) -> None:
     """Train the best trials of a STUDY again on fresh seeds, and tell what is left of their differences.
 
     STUDY is the study's folder or its experiment file. The best of many noisy numbers is too good to be true; the
@@ -103,15 +118,14 @@ def confirm(
     Exit codes: 0 completed, 2 bad command line, 3 plugin, 4 data, 5 refused, 6 failed, 7 stopped, 8 time limit.
 
     \b
-    Examples: scalecore confirm studies/spy-2m-h1
-              scalecore confirm studies/spy-2m-h1 --top 2 --seeds 10 --test
+    Examples:
+      scalecore confirm studies/spy-2m-h1
+      scalecore confirm studies/spy-2m-h1 --top 2 --seeds 10 --test
     """
     from scalecore.promotion.confirm import confirm as run
     from scalecore.promotion.confirmation_text import report_lines
 
-    registry = {"no_plugins": no_plugins, "block": list(block)}
-    verbosity = -1 if quiet else 1 if verbose else 0
-    with _opened(study, registry, verbosity=verbosity, allow_changed_code=allow_changed_code) as found:
+    with _opened(study, how) as found:
         done = run(found, top=top, seeds=seeds, test=test)
     if done.content is None:
         _end_early(done.end)
@@ -155,8 +169,9 @@ def predict(
     Exit codes: 0 completed, 2 bad command line or no model, 3 plugin, 4 data, 5 refused.
 
     \b
-    Examples: scalecore predict studies/spy-2m-h1/promoted/trial_0017 features.parquet --output predictions.parquet
-              scalecore predict studies/spy-2m-h1/promoted/trial_0017 --dataset file=spy-new.parquet --last 5
+    Examples:
+      scalecore predict studies/spy-2m-h1/promoted/trial_0017 features.parquet --output predictions.parquet
+      scalecore predict studies/spy-2m-h1/promoted/trial_0017 --dataset file=spy-new.parquet --last 5
     """
     from scalecore.data.dates import stamp
     from scalecore.promotion.model import read_model
@@ -187,9 +202,7 @@ def predict(
 
 
 @contextmanager
-def _opened(
-    study: Path, registry: Mapping[str, Any], *, verbosity: int, allow_changed_code: bool
-) -> Iterator[OpenStudy]:
+def _opened(study: Path, how: _How) -> Iterator[OpenStudy]:
     from scalecore.promotion.measure import Stopped
     from scalecore.promotion.opened import open_study
     from scalecore.study.layout import find_study
@@ -197,7 +210,12 @@ def _opened(
 
     folder = find_study(study)
     try:
-        with open_study(folder, registry=registry, verbosity=verbosity, allow_changed_code=allow_changed_code) as found:
+        with open_study(
+            folder,
+            registry=how.registry,
+            verbosity=how.verbosity,
+            allow_changed_code=how.allow_changed_code,
+        ) as found:
             yield found
     except Stopped:
         _end_early(StudyEnd.STOPPED)

@@ -7,10 +7,13 @@ from pathlib import Path
 import click
 
 from scalecore.cli.common import plugin_options
+from scalecore.cli.completing import studies as studies_here
 
 
 @click.command()
-@click.argument("studies", metavar="STUDY...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument(
+    "studies", metavar="STUDY...", nargs=-1, required=True, type=click.Path(path_type=Path), shell_complete=studies_here
+)
 @click.option("--output", type=click.Path(path_type=Path), metavar="FOLDER", help="Where the files go.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @plugin_options
@@ -30,7 +33,9 @@ def report(
     analysis `report` of scalecore-analysis.
 
     \b
-    Example: scalecore report studies/quickstart
+    Examples:
+      scalecore report studies/quickstart
+      scalecore report studies --output report
     """
     from scalecore.cli.analyze import analyze
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scalecore.cli.common import experiment_arguments, only_option, plugin_options
+from scalecore.cli.common import experiment_arguments, only_option, plugin_options, study_argument
 from scalecore.errors import ExitCode, ExperimentError
 
 if TYPE_CHECKING:
@@ -53,7 +53,10 @@ def run(
     Exit codes: 0 completed, 2 bad file, 3 plugin, 4 data, 5 refused, 6 failed, 7 stopped, 8 time limit.
 
     \b
-    Example: scalecore run examples/quickstart.yaml search.trials=20
+    Examples:
+      scalecore run experiment.yaml
+      scalecore run experiment.yaml search.trials=20 --quiet
+      scalecore run campaign.yaml --only budget-2M
     """
     found = _load(file, overrides, no_plugins=no_plugins, block=block)
     registry = {"no_plugins": no_plugins, "block": list(block)}
@@ -98,21 +101,25 @@ def plan(
     """Show what a run of FILE would do, need, and cannot know before. Trains and writes nothing.
 
     \b
-    Example: scalecore plan examples/quickstart.yaml search.budget=200k
+    Examples:
+      scalecore plan experiment.yaml
+      scalecore plan experiment.yaml search.budget=200k --json
     """
     found = _load(file, overrides, no_plugins=no_plugins, block=block)
     _show_plan(found, only=only, as_json=as_json, registry={"no_plugins": no_plugins, "block": list(block)})
 
 
 @click.command()
-@click.argument("study", type=click.Path(path_type=Path))
+@study_argument
 @click.option("--json", "as_json", is_flag=True, help="Print the state as JSON.")
 def status(study: Path, as_json: bool) -> None:
     """Show how far a STUDY is: its folder, or the experiment file that made it. Works while it runs, and changes
     nothing.
 
     \b
-    Example: scalecore status studies/quickstart
+    Examples:
+      scalecore status studies/quickstart
+      scalecore status experiment.yaml --json
     """
     from scalecore.study.campaign import find_campaign
     from scalecore.study.layout import find_study
@@ -132,13 +139,15 @@ def status(study: Path, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("study", type=click.Path(path_type=Path))
+@study_argument
 @click.option("--wait", is_flag=True, help="Return only when the run has ended.")
 def stop(study: Path, wait: bool) -> None:
     """End the run of a STUDY at the next step, with a checkpoint. `scalecore run` continues it.
 
     \b
-    Example: scalecore stop studies/quickstart --wait
+    Examples:
+      scalecore stop studies/quickstart
+      scalecore stop experiment.yaml --wait
     """
     from scalecore.study.campaign import find_campaign
     from scalecore.study.layout import find_study

@@ -10,11 +10,12 @@ from pathlib import Path
 import attrs
 import click
 
+from scalecore.cli.common import study_argument
 from scalecore.errors import ExitCode
 
 
 @click.command()
-@click.argument("study", type=click.Path(path_type=Path))
+@study_argument
 @click.option("--json", "as_json", is_flag=True, help="Print the answers as JSON.")
 def verify(study: Path, as_json: bool) -> None:
     """Check that a STUDY is whole: its folder, its experiment file, or a folder of studies. Changes nothing.
@@ -27,7 +28,9 @@ def verify(study: Path, as_json: bool) -> None:
     Exit codes: 0 nothing is wrong, 2 there is no study, 9 something is wrong.
 
     \b
-    Example: scalecore verify studies/quickstart
+    Examples:
+      scalecore verify studies/quickstart
+      scalecore verify studies --json
     """
     from scalecore.builtin.derived import verify_derived
     from scalecore.errors import ExperimentError

@@ -21,27 +21,41 @@ if TYPE_CHECKING:
 
 __all__ = ["experiment_schema"]
 
-_NUMBERS = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
-_INTEGERS = {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2}
+_ENDS = {"type": "array", "minItems": 2, "maxItems": 2}
+_INTEGERS = _ENDS | {"items": {"type": "integer"}, "description": "Whole numbers from low to high, both included."}
 _DISTRIBUTION = {
     "oneOf": [
-        {"type": "object", "properties": {"uniform": _NUMBERS}, "required": ["uniform"], "additionalProperties": False},
         {
             "type": "object",
-            "properties": {"log_uniform": _NUMBERS},
-            "required": ["log_uniform"],
+            "properties": {name: _ENDS | {"items": {"type": "number"}, "description": text}},
+            "required": [name],
             "additionalProperties": False,
-        },
+        }
+        for name, text in (
+            ("uniform", "Any number from low to high."),
+            ("log_uniform", "Any number from low to high, each order of magnitude alike."),
+        )
+    ]
+    + [
         {
             "type": "object",
-            "properties": {"int": _INTEGERS, "step": {"type": "integer", "minimum": 1}, "log": {"type": "boolean"}},
+            "properties": {
+                "int": _INTEGERS,
+                "step": {"description": "From one value to the next.", "type": "integer", "minimum": 1},
+                "log": {"description": "Whether each order of magnitude counts alike.", "type": "boolean"},
+            },
             "required": ["int"],
             "additionalProperties": False,
         },
         {
             "type": "object",
             "properties": {
-                "choice": {"type": "array", "items": {"type": ["number", "string", "boolean"]}, "minItems": 1}
+                "choice": {
+                    "description": "One of these values.",
+                    "type": "array",
+                    "items": {"type": ["number", "string", "boolean"]},
+                    "minItems": 1,
+                }
             },
             "required": ["choice"],
             "additionalProperties": False,
@@ -81,17 +95,22 @@ def experiment_schema(registry: Registry) -> dict[str, Any]:
 def _component(components: Iterable[Registered]) -> dict[str, Any]:
     """A component by its name alone, if it needs no options, or a mapping with `use`."""
     variants: list[dict[str, Any]] = []
-    bare: list[str] = []
+    bare: list[dict[str, Any]] = []
     for one in components:
         fields = list(fields_of(one.record.options))
         required = [field.name for field in fields if field.required]
-        properties = {"use": {"const": one.name}, **_properties(fields)}
+        properties = {"use": _use(one), **_properties(fields)}
         variants.append({"description": one.record.summary, **_object(properties, ["use", *required])})
         if not required:
-            bare.append(one.name)
+            bare.append(_use(one))
     if not variants:
         return {"type": ["string", "object"], "required": ["use"], "properties": {"use": {"type": "string"}}}
-    return {"oneOf": [*([{"enum": bare}] if bare else []), *variants]}
+    return {"oneOf": [*bare, *variants]}
+
+
+def _use(component: Registered) -> dict[str, Any]:
+    """The name of a component, with what an editor shows beside it."""
+    return {"description": component.record.summary, "const": component.name}
 
 
 def _section(section: type, components: Iterable[Registered], default: str | None = None) -> dict[str, Any]:
@@ -101,7 +120,7 @@ def _section(section: type, components: Iterable[Registered], default: str | Non
     for one in components:
         fields = list(fields_of(one.record.options))
         required = [field.name for field in fields if field.required]
-        properties = {"use": {"const": one.name}, **_properties(fields), **own}
+        properties = {"use": _use(one), **_properties(fields), **own}
         use = [] if one.name == default else ["use"]
         variants.append({"description": one.record.summary, **_object(properties, [*use, *required])})
     if variants:

@@ -1,0 +1,144 @@
+"""What `scalecore init` puts into an experiment file: components that fit together, a table, a space to begin with."""
+
+from __future__ import annotations
+
+import csv
+import math
+import random
+import re
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from scalecore.config.template import Components, example_values, file_option
+from scalecore.errors import ExperimentError
+from scalecore.plugins.registry import Registered, Registry
+
+__all__ = ["EXAMPLE_DATA", "Wanted", "choose", "starting_values", "suggested", "write_example_data"]
+
+EXAMPLE_DATA = "example-prices.csv"
+"""A random walk, for who has no data at hand."""
+
+_PREFERRED: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "dataset": ("parquet",),
+        "model": ("patchtst", "linear"),
+        "search": ("architectural", "random"),
+        "executor": ("local",),
+        "monitor": ("memory", "thermal", "disk"),
+        "logger": ("console", "files", "csv"),
+        "analysis": (),
+    }
+)
+"""What is taken where nothing is said, as far as it is installed: of the first four kinds one, of the others all."""
+
+_LISTS = {"monitor": "monitors", "logger": "loggers", "analysis": "analyses"}
+
+Wanted = Mapping[str, Sequence[str]]
+"""Names of components by kind, as the user gave them; a kind that is not there is left to `suggested`."""
+
+
+def suggested(registry: Registry, kind: str) -> tuple[str, ...]:
+    """The names that are taken for a kind where nothing is said."""
+    names = [one.name for one in registry.components(kind)]
+    known = tuple(name for name in _PREFERRED[kind] if name in names)
+    return known if kind in _LISTS else (known or tuple(names))[:1]
+
+
+def choose(registry: Registry, wanted: Wanted) -> Components:
+    """The components of these names, and what is suggested for the other kinds.
+
+    Raises the `PluginError` of a name that is not there, or an `ExperimentError` for a kind of which nothing is.
+    """
+    found: dict[str, list[Registered]] = {}
+    for kind in _PREFERRED:
+        names = wanted.get(kind) or suggested(registry, kind)
+        found[kind] = [registry.get(kind, name) for name in names]
+        if not found[kind] and kind not in _LISTS:
+            raise ExperimentError(f"no {kind} is installed: see `scalecore plugins`")
+    others = {
+        _LISTS.get(kind, "execution" if kind == "executor" else kind): [
+            one.name for one in registry.components(kind) if one.name not in {chosen.name for chosen in found[kind]}
+        ]
+        for kind in _PREFERRED
+    }
+    return Components(
+        dataset=found["dataset"][0],
+        model=found["model"][0],
+        search=found["search"][0],
+        executor=found["executor"][0],
+        monitors=found["monitor"],
+        loggers=found["logger"],
+        analyses=found["analysis"],
+        others=others,
+    )
+
+
+def starting_values(components: Components, *, name: str, data: str) -> dict[str, Any]:
+    """The values that stand in the file: components with what they require, the data, a budget, a learning rate.
+
+    `data` is the path of the table as the file will name it.
+    """
+    dataset = example_values(components.dataset)
+    file = file_option(components.dataset)
+    if file is not None:
+        dataset[file.name] = data
+    search: dict[str, Any] = {"trials": 20}
+    if getattr(components.model.record, "grid", ()):
+        search["budget"] = "2M"  # the whole grid of a family may reach from thousands to billions
+    space = {"learning_rate": {"log_uniform": [1e-4, 1e-3]}}
+    values: dict[str, Any] = {"name": name, "seed": 42, "dataset": dataset, "model": example_values(components.model)}
+    values["search"] = {**example_values(components.search), **search, "space": space}
+    if components.executor.name != "local":
+        values["execution"] = example_values(components.executor)
+    for key in _LISTS.values():
+        if components.of(key) or key == "loggers":
+            values[key] = [example_values(one) for one in components.of(key)]
+    return values
+
+
+def table_values(file: Path) -> dict[str, Any]:
+    """Options of the dataset `parquet` for a table, by its columns: numbers are features, a close makes a target."""
+    columns = _numeric_columns(file)
+    if not columns:
+        raise ExperimentError(f"{file}: no column with numbers was found; give another file with --data")
+    close = next((name for name in columns if name.lower() in ("close", "adj close", "adj_close")), None)
+    if close is None:
+        target: dict[str, Any] = {"kind": "label", "column": columns[-1]}
+        return {"features": columns[:-1] or columns, "target": target}
+    target = {"kind": "direction"}
+    return {"features": columns, "target": target if close == "Close" else {**target, "columns": {"close": close}}}
+
+
+def _numeric_columns(file: Path) -> list[str]:
+    try:
+        if file.suffix in (".parquet", ".pq"):
+            import pyarrow.parquet
+            import pyarrow.types as types
+
+            schema = pyarrow.parquet.read_schema(file)
+            return [one.name for one in schema if types.is_floating(one.type) or types.is_integer(one.type)]
+        with file.open(newline="", encoding="utf-8-sig") as stream:
+            names, first = next(csv.reader(stream), []), next(csv.reader(stream), [])
+    except FileNotFoundError:
+        raise ExperimentError(f"{file}: there is no such file") from None
+    except (OSError, ValueError, UnicodeDecodeError) as error:
+        raise ExperimentError(f"{file}: cannot be read as a table ({error})") from None
+    number = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
+    return [name for name, cell in zip(names, first, strict=False) if number.fullmatch(cell)]
+
+
+def write_example_data(file: Path, *, rows: int = 2000) -> None:
+    """Daily prices that were made up: a random walk with a day's spread of 1 %, the same on every machine."""
+    draw, day, close = random.Random(7), date(2015, 1, 1), 100.0
+    lines = ["Date,Open,High,Low,Close,Volume"]
+    for _ in range(rows):
+        day += timedelta(days=3 if day.weekday() == 4 else 1)
+        opened, close = close, close * math.exp(draw.gauss(0.0003, 0.01))
+        high = max(opened, close) * (1 + abs(draw.gauss(0, 0.004)))
+        low = min(opened, close) * (1 - abs(draw.gauss(0, 0.004)))
+        volume = draw.randrange(1_000_000, 9_000_000)
+        lines.append(f"{day},{opened:.4f},{high:.4f},{low:.4f},{close:.4f},{volume}")
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,0 +1,80 @@
+"""Completion in a real shell."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scalecore.cli.main import COMMANDS
+
+
+def complete(typed: str, folder: Path) -> list[str]:
+    """What bash offers for the last word of a command line."""
+    place = folder / "bin"
+    if not place.exists():
+        place.mkdir()
+        script = place / "scalecore"
+        code = "from scalecore.cli.main import main; main(prog_name='scalecore')"
+        script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{code}" "$@"\n')
+        script.chmod(0o755)
+    words = typed.split(" ")
+    lines = [
+        'eval "$(scalecore completion bash)"',
+        f"COMP_WORDS=({' '.join(word or chr(34) * 2 for word in words)})",
+        f"COMP_CWORD={len(words) - 1}",
+        "compopt() { :; }",  # works only while bash itself completes
+        f"$(complete -p scalecore | sed 's/.*-F \\([^ ]*\\).*/\\1/') scalecore '{words[-1]}' '{words[-2]}'",
+        'printf "%s\\n" "${COMPREPLY[@]}"',
+    ]
+    done = subprocess.run(
+        [str(shutil.which("bash")), "-c", "\n".join(lines)],
+        cwd=folder,
+        env={**os.environ, "PATH": f"{place}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here")
+def test_bash_completes_commands_names_and_studies(tmp_path: Path) -> None:
+    """Commands, options, components of plugins, and studies of the working directory."""
+    for name in ("one", "campaign/budget-2M"):
+        (tmp_path / "studies" / name).mkdir(parents=True)
+        (tmp_path / "studies" / name / "journal.jsonl").touch()
+
+    assert complete("scalecore ", tmp_path) == list(COMMANDS)
+    assert complete("scalecore pl", tmp_path) == ["plan", "plugins"]
+    assert complete("scalecore run --dr", tmp_path) == ["--dry-run"]
+    assert complete("scalecore init --dataset par", tmp_path) == ["parquet"]
+    assert complete("scalecore analyze cross", tmp_path) == ["cross-budget"]
+    assert complete("scalecore status ", tmp_path) == ["studies/campaign/budget-2M", "studies/one"]
+    assert complete("scalecore plugins --block scalecor", tmp_path)[0] == "scalecore"
+
+
+@pytest.mark.parametrize(
+    ("shell", "sign"), [("bash", "complete -o"), ("zsh", "#compdef scalecore"), ("fish", "function")]
+)
+def test_each_shell_has_its_script(invoke: Any, shell: str, sign: str) -> None:
+    """Ready to be read by that shell, about the command `scalecore`."""
+    done = invoke("completion", shell)
+
+    assert done.exit_code == 0
+    assert sign in done.stdout
+    assert "_SCALECORE_COMPLETE" in done.stdout
+
+
+def test_another_shell_is_refused(invoke: Any) -> None:
+    """With the three that are known."""
+    done = invoke("completion", "csh")
+
+    assert done.exit_code == 2
+    assert "'csh' is not one of 'bash', 'zsh', 'fish'." in done.stderr

@@ -1,0 +1,117 @@
+"""What editors get: a schema in which every option of every installed plugin stands, and files that name it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from attrs import NOTHING
+from click.testing import CliRunner
+
+from scalecore.cli.main import main
+from scalecore.config.fields import fields_of
+from scalecore.config.load import load_resolved, to_plain
+from scalecore.config.schema import experiment_schema
+from scalecore.config.source import parse
+from scalecore.plugins.kinds import KINDS
+from scalecore.plugins.registry import Registry, load_registry
+
+from .conftest import ROOT
+
+EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
+KEYS = {"executor": "execution", "monitor": "monitors", "logger": "loggers", "analysis": "analyses"}
+OPTION = re.compile(r"^(\s*)#(?=[a-z])", re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def registry() -> Registry:
+    return load_registry()
+
+
+@pytest.fixture(scope="module")
+def schema(registry: Registry) -> dict[str, Any]:
+    return experiment_schema(registry)
+
+
+def variants(part: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The mappings that a role of the schema allows."""
+    yield from (one for one in part.get("items", part)["oneOf"] if "properties" in one)
+
+
+def test_every_option_of_every_plugin_is_in_the_schema(registry: Registry, schema: dict[str, Any]) -> None:
+    """With its description, and with its default where it has one; so are the options within options."""
+    jsonschema.Draft202012Validator.check_schema(schema)
+    seen = 0
+    for kind in KINDS:
+        found = {one["properties"]["use"]["const"]: one for one in variants(schema["properties"][KEYS.get(kind, kind)])}
+        for component in registry.components(kind):
+            properties = found[component.name]["properties"]
+            assert properties["use"]["description"] == component.record.summary
+            for one in fields_of(component.record.options):
+                seen += 1
+                shown = properties[one.name]
+                assert one.help, f"{component.name}.{one.name}"
+                assert shown["description"] == one.help
+                assert one.default is NOTHING or shown["default"] == one.default
+                assert one.required == (one.name in found[component.name]["required"])
+    assert seen > 100
+    for path, part in objects(schema, ()):
+        if part.get("description") is None and path[-1] != "kind":
+            raise AssertionError(f"no description: {'.'.join(path)}")
+
+
+def objects(part: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+    """Every property of every mapping in the schema."""
+    if isinstance(part, list):
+        for one in part:
+            yield from objects(one, path)
+    elif isinstance(part, dict):
+        for name, one in part.get("properties", {}).items():
+            yield (*path, name), one
+            yield from objects(one, (*path, name))
+        for key in ("oneOf", "anyOf", "items", "prefixItems", "additionalProperties"):
+            yield from objects(part.get(key), path)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_an_example_names_the_schema_and_is_right_by_it(path: Path, schema: dict[str, Any], tmp_path: Path) -> None:
+    """Its first line is that of `scalecore init`; `make install` writes the file that it names."""
+    text = path.read_text(encoding="utf-8")
+    name = "scalecore.schema.json"
+    assert text.startswith(f"# yaml-language-server: $schema={name}\n")
+    jsonschema.Draft202012Validator(schema).validate(parse(text, source=path.name).root)
+    assert f"scalecore schema --output examples/{name}" in (ROOT / "Makefile").read_text()
+    assert f"examples/{name}" in (ROOT / ".gitignore").read_text().splitlines()
+
+
+def test_the_schema_marks_what_is_wrong(schema: dict[str, Any]) -> None:
+    """A plugin's option misspelt, or out of its bounds."""
+    good = parse((ROOT / "examples" / "quickstart.yaml").read_text(), source="quickstart.yaml").root
+    for change in ({"patch_length": 3}, {"patch_len": 0}):
+        assert not jsonschema.Draft202012Validator(schema).is_valid({**good, "model": {"use": "patchtst", **change}})
+
+
+def test_init_writes_a_right_file_for_every_installed_component(
+    registry: Registry, schema: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It passes the check and the schema, also when the `#` of every option is removed: then it is the same one."""
+    monkeypatch.chdir(tmp_path)
+    names = {kind: registry.names(kind) for kind in KINDS}
+    one_of = ("dataset", "model", "search", "executor")
+    for number in range(max(len(names[kind]) for kind in one_of)):
+        arguments = [f"--{kind}={names[kind][number % len(names[kind])]}" for kind in one_of]
+        arguments += [f"--{kind}={name}" for kind in ("monitor", "logger", "analysis") for name in names[kind]]
+        done = CliRunner().invoke(main, ["init", f"file-{number}.yaml", *arguments])
+        assert done.exit_code == 0, done.output
+        text = Path(f"file-{number}.yaml").read_text()
+        Path("all.yaml").write_text(OPTION.sub(r"\1", text))
+        short, whole = (load_resolved(file, registry=registry)[1] for file in (f"file-{number}.yaml", "all.yaml"))
+        assert to_plain(short) == to_plain(whole)
+        assert json.loads(Path("scalecore.schema.json").read_text()) == schema
+        for content in (text, Path("all.yaml").read_text()):
+            jsonschema.Draft202012Validator(schema).validate(parse(content, source="file").root)

@@ -1,0 +1,57 @@
+"""The help of every command has examples, and what they show can be typed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+
+import click
+import pytest
+
+from scalecore.cli.main import main
+
+
+def commands(
+    group: click.Group, path: tuple[str, ...] = ("scalecore",)
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Every command below a group, with the words that call it."""
+    context = click.Context(group, info_name=path[-1])
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        yield (*path, name), command
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+
+
+COMMANDS = [(("scalecore",), main), *commands(main)]
+
+
+@pytest.mark.parametrize(("path", "command"), COMMANDS, ids=[" ".join(path) for path, _ in COMMANDS])
+def test_help_has_examples_that_can_be_typed(path: tuple[str, ...], command: click.Command) -> None:
+    """Each parses as the command line that it is, and is about this command."""
+    shown = command.get_help(click.Context(command, info_name=" ".join(path)))
+    match = re.search(r"^  Examples:\n((?:    scalecore .*\n)+)", f"{shown}\n", re.MULTILINE)
+    assert match is not None, shown
+    for line in match[1].splitlines():
+        words = shlex.split(line)
+        assert tuple(words[: len(path)]) == path
+        parse(words[1:])
+
+
+def parse(words: list[str]) -> None:
+    """Let click parse a command line, without doing what it says."""
+    context, current = click.Context(main, info_name="scalecore"), main
+    while isinstance(current, click.Group):
+        found = current.get_command(context, words[0]) if words else None
+        assert found is not None, words
+        context, current, words = click.Context(found, info_name=words[0], parent=context), found, words[1:]
+    current.make_context(str(current.name), words, parent=context.parent)
+
+
+def test_the_parser_of_this_test_refuses_what_cannot_be_typed() -> None:
+    """An option that does not exist, and an argument too few."""
+    for words in (["run", "experiment.yaml", "--no-such"], ["run"], ["nothing"]):
+        with pytest.raises((click.UsageError, AssertionError)):
+            parse(words)
