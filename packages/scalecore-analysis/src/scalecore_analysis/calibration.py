@@ -21,6 +21,7 @@ from scalecore.errors import DataError, ExperimentError
 from scalecore.files import read_json
 from scalecore.protocols import AnalysisResult
 from scalecore.study.predictions import trial_predictions
+from scalecore.texts import number
 from scalecore.trials import StudyView, TrialRecord, TrialState
 from scalecore_analysis.calibrating.fitting import UNCALIBRATED, Floats, fit_calibrators
 from scalecore_analysis.calibrating.measures import log_losses, measures, reliability
@@ -191,8 +192,8 @@ def _choose(rows: Sequence[Mapping[str, Any]], wanted: str) -> tuple[str, str]:
     if not helpful:
         return NONE, "no calibrator is better than none beyond doubt, on windows that it has not seen"
     best = min(helpful, key=lambda row: float(row["log loss"]))
-    low, high = best["better low"], best["better high"]
-    return best["calibrator"], f"its log loss is better than none by {best['better by']:.4f} ({low:.4f} to {high:.4f})"
+    by, low, high = (number(best[key], like=best["log loss"]) for key in ("better by", "better low", "better high"))
+    return best["calibrator"], f"its log loss is better than none by {by} ({low} to {high})"
 
 
 def _about(study: StudyView, trial: TrialRecord, windows: _Windows) -> dict[str, Any]:

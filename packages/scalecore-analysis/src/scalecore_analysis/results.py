@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scalecore.protocols import AnalysisResult
-from scalecore.texts import best_baseline, shape
+from scalecore.texts import best_baseline, measured, number, shape
 from scalecore.trials import StudyView, TrialRecord, TrialState
 from scalecore_analysis.agreement import agreement
 from scalecore_analysis.comparable import refuse_incomparable
@@ -188,14 +188,13 @@ def _sentence(name: str, found: Mapping[str, Any]) -> str:
     if best["trial"] is None:
         return f"{name}: no trial has completed."
     metric = found["metric"]
-    text = f"{name}: trial {best['trial']}, {metric} {best[metric]:.4f}"
-    if best["low"] is not None:
-        text += f" ({best['low']:.4f} to {best['high']:.4f})"
+    within = None if best["low"] is None else {"low": best["low"], "high": best["high"]}
+    text = f"{name}: trial {best['trial']}, {metric} {measured(best[metric], within)}"
     if best["tied"] is not None:
         text += f", {best['tied'] - 1} others tied with it" if best["tied"] > 1 else ", no other tied with it"
     if best["better"] is not None:
         text += f"; {'better' if best['better'] else 'NOT better'} than the best baseline ({best['baseline']} "
-        text += f"{best['its loss']:.4f})"
+        text += f"{number(best['its loss'])})"
     if best["collapsed"]:
         text += "; every completed trial predicts a constant: this is no result [G09]"
     return f"{text}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,8 +12,11 @@ from scalecore.trials import TrialRecord, TrialState
 __all__ = [
     "baseline_line",
     "best_baseline",
+    "best_so_far",
     "duration",
     "interval",
+    "measured",
+    "number",
     "origin_text",
     "parameters",
     "part_line",
@@ -51,6 +55,30 @@ def size(count: float | None) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
+def number(value: float | None, *, like: float | None = None, sign: bool = False) -> str:
+    """A metric's value: `0.4081`, `0.0002134`, `-12.5000`; `unknown` for None.
+
+    Four decimals, and so many more that a number below 0.1 has four significant digits. What is compared with another
+    number, such as a difference from it or the end of its interval, has the decimals of that: give it as `like`.
+    """
+    if value is None:
+        return "unknown"
+    size = abs(value if like is None else like)
+    decimals = max(4, 3 - math.floor(math.log10(size))) if math.isfinite(size) and size > 0 else 4
+    form = f".{decimals}f" if decimals <= 10 else ".3e"
+    return f"{value:{'+' if sign else ''}{form}}"
+
+
+def measured(value: float | None, within: Mapping[str, Any] | None) -> str:
+    """`0.4081 (0.3654 to 0.4533)`: a number and its 95 % interval, where there is one."""
+    return f"{number(value)}{interval(within, like=value)}"
+
+
+def best_so_far(best: TrialRecord | None) -> str:
+    """`best 0.4081 #9`, or `no best yet`."""
+    return "no best yet" if best is None or best.value is None else f"best {number(best.value)} #{best.number}"
+
+
 def part_line(name: str, part: Mapping[str, Any]) -> str:
     """`train  4,900 windows  1993-04-27 .. 2013-02-01, 24.1% positive (1,181)`: one part of a split."""
     first, last = part["samples"]
@@ -62,13 +90,12 @@ def baseline_line(baseline: Mapping[str, Any]) -> str:
     """`last_values  0.3260 (0.2980 to 0.3530)`: the validation loss with its 95 % interval, or why there is none."""
     if baseline["loss"] is None:
         return f"{baseline['name']:14} not available: {baseline['reason']}"
-    width = interval(baseline["loss_interval"])
-    return f"{baseline['name']:14} {baseline['loss']:.4f}{width}  {baseline['text']}"
+    return f"{baseline['name']:14} {measured(baseline['loss'], baseline['loss_interval'])}  {baseline['text']}"
 
 
-def interval(content: Mapping[str, Any] | None) -> str:
-    """` (0.2980 to 0.3530)`: a 95 % interval behind its number; nothing where there is none."""
-    return f" ({content['low']:.4f} to {content['high']:.4f})" if content else ""
+def interval(content: Mapping[str, Any] | None, *, like: float | None = None) -> str:
+    """` (0.2980 to 0.3530)`: a 95 % interval behind its number, which is `like`; nothing where there is none."""
+    return f" ({number(content['low'], like=like)} to {number(content['high'], like=like)})" if content else ""
 
 
 def best_baseline(data: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -95,11 +122,11 @@ def trial_line(record: TrialRecord, *, metric: str, best: TrialRecord | None, va
     shown = {name: record.hyperparameters[name] for name in varied if name in record.hyperparameters}
     line = f"trial {record.number}  {shape(record.architecture)} {settings(shown)}".rstrip()
     if record.state is TrialState.COMPLETED:
-        line += f" -> {metric}={record.value:.4f}"
+        line += f" -> {metric}={number(record.value)}"
     else:
         line += f" -> {record.state}" + (f" ({record.reason})" if record.reason else "")
     if best is not None and best.value is not None:
-        line += f" (best {best.value:.4f} #{best.number})"
+        line += f" ({best_so_far(best)})"
     return line
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from scalecore.protocols import AnalysisResult
+from scalecore.texts import number
 from scalecore.trials import StudyView
 from scalecore_analysis.coverage import study_coverage
 from scalecore_analysis.options import CoverageOptions, ReportOptions
@@ -87,7 +88,7 @@ def _sentence(name: str, subject: Subject) -> str:
     text = f"{name}: {len(study.trials)} of {study.total} trials finished, {end}"
     if best is None:
         return f"{text}; no trial has completed."
-    return f"{text}; best is trial {best.number} with {subject.metric} {best.value:.4f}."
+    return f"{text}; best is trial {best.number} with {subject.metric} {number(best.value)}."
 
 
 def _file(name: str, taken: Mapping[str, str]) -> str:

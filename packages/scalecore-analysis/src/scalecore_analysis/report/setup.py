@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scalecore.texts import best_baseline
+from scalecore.texts import best_baseline, number
 from scalecore_analysis.report.section import Row, Section, Subject, finite
 
 __all__ = ["baselines", "setup", "versions"]
@@ -110,8 +110,8 @@ def baselines(subject: Subject) -> Section:
     elif best is not None and difference is not None:
         side = "better than" if difference < 0 else "NOT better than"
         text = (
-            f"Trial {best.number} is {side} the best baseline, {champion['name']}: {loss:.4f} against "
-            f"{champion['loss']:.4f}."
+            f"Trial {best.number} is {side} the best baseline, {champion['name']}: {number(loss)} against "
+            f"{number(champion['loss'])}."
         )
     return Section(
         title="Baselines",

@@ -258,8 +258,8 @@ def summary_markdown(study: StudyView) -> str:
     if best["best_trial"] is None:
         lines += ["No trial has completed.", ""]
     else:
-        interval = texts.interval((best["intervals"] or {}).get(metric))
-        lines += [f"Best: trial {best['best_trial']} with {metric} {best['best_value']:.4f}{interval}.", ""]
+        value = texts.measured(best["best_value"], (best["intervals"] or {}).get(metric))
+        lines += [f"Best: trial {best['best_trial']} with {metric} {value}.", ""]
         if best["collapsed"]:
             lines += ["Every completed trial predicts a constant: this is no result [G09].", ""]
         lines += _table([best["architecture"] | {"origin": best["origin"]}])

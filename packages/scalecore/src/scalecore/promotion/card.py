@@ -91,21 +91,18 @@ def summary_lines(evaluation: Mapping[str, Any]) -> list[str]:
     """The same in a few lines for the terminal."""
     test = evaluation["test"]
     lines = [
-        f"validation loss {evaluation['validation']['loss']:.4f}",
-        f"test loss       {test['loss']:.4f}{texts.interval(test['intervals']['loss'])}, {test['windows']:,} windows",
+        f"validation loss {texts.number(evaluation['validation']['loss'])}",
+        f"test loss       {texts.measured(test['loss'], test['intervals']['loss'])}, {test['windows']:,} windows",
     ]
     lines += [
-        f"test {name:10} {test['metrics'][name]:.4f}{texts.interval(test['intervals'].get(name))}"
+        f"test {name:10} {texts.measured(test['metrics'][name], test['intervals'].get(name))}"
         for name in SHOWN
         if test["metrics"].get(name) is not None
     ]
     lines.append("baselines on test, and the model's loss less theirs:")
     for baseline in test["baselines"]:
         if baseline["loss"] is not None:
-            lines.append(
-                f"  {baseline['name']:14} {baseline['loss']:.4f}  {baseline['less']:+.4f}"
-                f"{texts.interval(baseline['less_interval'])}"
-            )
+            lines.append(f"  {baseline['name']:14} {texts.number(baseline['loss'])}  {_less(baseline)}")
     lines.append(opened_text(evaluation["openings"]))
     return lines
 
@@ -127,15 +124,15 @@ def _results(evaluation: Mapping[str, Any]) -> list[str]:
         "| | validation, which chose the model | test |",
         "|---|---|---|",
         f"| windows | {evaluation['validation']['windows']:,} | {test['windows']:,} |",
-        f"| loss | {best['val_loss']:.4f}{texts.interval(validation.get('val_loss'))} | "
-        f"{test['loss']:.4f}{texts.interval(intervals['loss'])} |",
+        f"| loss | {texts.measured(best['val_loss'], validation.get('val_loss'))} | "
+        f"{texts.measured(test['loss'], intervals['loss'])} |",
     ]
     for name in SHOWN:
         if test["metrics"].get(name) is None:
             continue
         before = best.get(name)
-        shown = "" if before is None else f"{before:.4f}{texts.interval(validation.get(name))}"
-        rows.append(f"| {name} | {shown} | {test['metrics'][name]:.4f}{texts.interval(intervals.get(name))} |")
+        shown = "" if before is None else texts.measured(before, validation.get(name))
+        rows.append(f"| {name} | {shown} | {texts.measured(test['metrics'][name], intervals.get(name))} |")
     return [*rows, "", "In brackets: 95 % intervals by block bootstrap over windows, for this one training."]
 
 
@@ -145,10 +142,15 @@ def _baselines(baselines: Sequence[Mapping[str, Any]]) -> list[str]:
         if baseline["loss"] is None:
             rows.append(f"| {baseline['name']} | not available: {baseline['reason']} | |")
             continue
-        loss = f"{baseline['loss']:.4f}{texts.interval(baseline['loss_interval'])}"
-        less = f"{baseline['less']:+.4f}{texts.interval(baseline['less_interval'])}"
-        rows.append(f"| {baseline['name']}: {baseline['text']} | {loss} | {less} |")
+        loss = texts.measured(baseline["loss"], baseline["loss_interval"])
+        rows.append(f"| {baseline['name']}: {baseline['text']} | {loss} | {_less(baseline)} |")
     return rows
+
+
+def _less(baseline: Mapping[str, Any]) -> str:
+    """The model's loss less the baseline's, with its interval, in as many decimals as the losses."""
+    like = baseline["loss"]
+    return texts.number(baseline["less"], like=like, sign=True) + texts.interval(baseline["less_interval"], like=like)
 
 
 def _cautions(model: Mapping[str, Any], evaluation: Mapping[str, Any]) -> list[str]:
@@ -177,12 +179,11 @@ def _skill(baselines: Sequence[Mapping[str, Any]]) -> str:
     interval = best["less_interval"]
     if interval is None:
         return f"Too few test windows to tell whether it is better than the best baseline, {best['name']}."
-    width = texts.interval(interval).strip()
     if interval["high"] < 0:
-        return f"Better than the best baseline on test, {best['name']}: {best['less']:+.4f} {width}."
+        return f"Better than the best baseline on test, {best['name']}: {_less(best)}."
     if interval["low"] > 0:
-        return f"WORSE than the best baseline on test, {best['name']}: {best['less']:+.4f} {width}."
-    return f"Not distinguishable from the best baseline on test, {best['name']}: {best['less']:+.4f} {width}."
+        return f"WORSE than the best baseline on test, {best['name']}: {_less(best)}."
+    return f"Not distinguishable from the best baseline on test, {best['name']}: {_less(best)}."
 
 
 def _same(model: Mapping[str, Any]) -> str:
@@ -190,11 +191,12 @@ def _same(model: Mapping[str, Any]) -> str:
     if not search["same_training"]:
         return (
             "Seed, split or epochs are others than in the search, where the trial reached "
-            f"{search['value']:.4f}; everything else is the same."
+            f"{texts.number(search['value'])}; everything else is the same."
         )
     if search["same_weights"]:
         return "It is the same training as in the search, and ended with the same weights to the last bit."
     return (
-        f"It is the same training as in the search, which reached {search['value']:.4f}, but did not end with the same "
-        f"bits: here it reached {model['value']:.4f}. That is usual on a GPU, and with another number of threads."
+        f"It is the same training as in the search, which reached {texts.number(search['value'])}, but did not end "
+        f"with the same bits: here it reached {texts.number(model['value'])}. That is usual on a GPU, and with another "
+        "number of threads."
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scalecore.promotion.card import opened_text
+from scalecore.texts import number
 
 __all__ = ["markdown", "report_lines"]
 
@@ -17,8 +18,8 @@ def report_lines(content: Mapping[str, Any]) -> list[str]:
         lines += [f"{title}, by the mean of the replicates:"]
         for row in part["rows"]:
             lines.append(
-                f"  {row['rank']}. trial {row['trial']}: {row['mean']:.4f}{_interval(row['interval'])}, between seeds "
-                f"{_number(row['between_seeds'])}, {row['seeds']} seeds{_claimed(row)}{_verdict(row)}"
+                f"  {row['rank']}. trial {row['trial']}: {_mean(row)}, between seeds "
+                f"{number(row['between_seeds'], like=row['mean'])}, {row['seeds']} seeds{_claimed(row)}{_verdict(row)}"
             )
         lines += [f"  {text}" for text in _words(content, part)]
     lines += _failures(content)
@@ -37,7 +38,7 @@ def markdown(content: Mapping[str, Any]) -> str:
     for part, title in _parts(content):
         lines += ["", f"## {title}", "", *_table(part), "", *[f"- {text}" for text in _words(content, part)]]
         if part["margin"] is not None:
-            lines.append(f"- a difference below {part['margin']:.4f} counts as none: the margin of `equivalent`")
+            lines.append(f"- a difference below {_margin(part)} counts as none: the margin of `equivalent`")
     if failures := _failures(content):
         lines += ["", "## Replicates without a value", "", *[f"- {text}" for text in failures]]
     lines += [
@@ -69,12 +70,12 @@ def _table(part: Mapping[str, Any]) -> list[str]:
     ]
     for row in part["rows"]:
         shape = " ".join(f"{name}={value}" for name, value in row["architecture"].items())
-        claimed = "" if row.get("claimed") is None else f"{row['claimed']:.4f} ({row['claimed_rank']})"
-        optimism = "" if row.get("optimism") is None else f"{row['optimism']:+.4f}"
-        worse = "" if row["worse_by"] is None else f"{row['worse_by']:.4f}{_interval(row['worse_by_interval'])}"
+        claimed = "" if row.get("claimed") is None else f"{number(row['claimed'])} ({row['claimed_rank']})"
+        optimism = "" if row.get("optimism") is None else number(row["optimism"], like=row["mean"], sign=True)
+        worse = "" if row["worse_by"] is None else _worse(row)
         rows.append(
-            f"| {row['rank']} | {row['trial']} | {shape} | {row['mean']:.4f}{_interval(row['interval'])} | "
-            f"{_number(row['between_seeds'])} | {row['seeds']} | {claimed} | {optimism} | {worse} | "
+            f"| {row['rank']} | {row['trial']} | {shape} | {_mean(row)} | "
+            f"{number(row['between_seeds'], like=row['mean'])} | {row['seeds']} | {claimed} | {optimism} | {worse} | "
             f"{row['verdict'] or 'best'} |"
         )
     return rows
@@ -114,18 +115,21 @@ def _claim_text(content: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     sign = 1.0 if content["direction"] == "minimize" else -1.0
     better = sign * row["optimism"] < 0
     text = (
-        f"the search claimed {row['claimed']:.4f} for trial {row['trial']}, its replicates have {row['mean']:.4f}: the "
-        f"claim was too {'good' if better else 'bad'} by {abs(row['optimism']):.4f}"
+        f"the search claimed {number(row['claimed'])} for trial {row['trial']}, its replicates have "
+        f"{number(row['mean'])}: the claim was too {'good' if better else 'bad'} by "
+        f"{number(abs(row['optimism']), like=row['mean'])}"
     )
     if row["one_training"] is None:
         return text
     low, high = row["one_training"]
-    inside = low <= row["claimed"] <= high
-    return f"{text}, {'within' if inside else 'outside of'} what single trainings vary by ({low:.4f} to {high:.4f})"
+    inside = "within" if low <= row["claimed"] <= high else "outside of"
+    return f"{text}, {inside} what single trainings vary by{_interval((low, high), like=row['mean'])}"
 
 
 def _baseline_text(best: Mapping[str, Any], baseline: Mapping[str, Any]) -> str:
-    which = f"the best baseline, {baseline['name']}: {baseline['less']:+.4f}{_interval(baseline['interval'])}"
+    like = best["mean"]
+    less = number(baseline["less"], like=like, sign=True) + _interval(baseline["interval"], like=like)
+    which = f"the best baseline, {baseline['name']}: {less}"
     if baseline["interval"] is None:
         return f"trial {best['trial']} against {which}; too few seeds or windows to tell"
     low, high = baseline["interval"]
@@ -144,18 +148,27 @@ def _failures(content: Mapping[str, Any]) -> list[str]:
 
 
 def _claimed(row: Mapping[str, Any]) -> str:
-    return "" if row.get("claimed") is None else f", claimed {row['claimed']:.4f}"
+    return "" if row.get("claimed") is None else f", claimed {number(row['claimed'])}"
 
 
 def _verdict(row: Mapping[str, Any]) -> str:
     if row["verdict"] is None:
         return ""
-    return f"; worse by {row['worse_by']:.4f}{_interval(row['worse_by_interval'])}: {row['verdict']}"
+    return f"; worse by {_worse(row)}: {row['verdict']}"
 
 
-def _interval(pair: Sequence[float] | None) -> str:
-    return "" if pair is None else f" ({pair[0]:.4f} to {pair[1]:.4f})"
+def _mean(row: Mapping[str, Any]) -> str:
+    return f"{number(row['mean'])}{_interval(row['interval'], like=row['mean'])}"
 
 
-def _number(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.4f}"
+def _worse(row: Mapping[str, Any]) -> str:
+    like = row["mean"]
+    return f"{number(row['worse_by'], like=like)}{_interval(row['worse_by_interval'], like=like)}"
+
+
+def _margin(part: Mapping[str, Any]) -> str:
+    return number(part["margin"], like=part["rows"][0]["mean"] if part["rows"] else None)
+
+
+def _interval(pair: Sequence[float] | None, *, like: float) -> str:
+    return "" if pair is None else f" ({number(pair[0], like=like)} to {number(pair[1], like=like)})"

@@ -50,7 +50,8 @@ class _Teller(Logger):
     def epoch(self, number: int, epoch: Epoch) -> None:
         if self._verbosity > 0:
             self._say(
-                f"  epoch {epoch['epoch']}: train_loss={epoch['train_loss']:.4f} val_loss={epoch['val_loss']:.4f}"
+                f"  epoch {epoch['epoch']}: train_loss={texts.number(epoch['train_loss'])} "
+                f"val_loss={texts.number(epoch['val_loss'])}"
             )
 
     def progress(self, progress: Progress) -> None:
@@ -68,7 +69,7 @@ class _Teller(Logger):
         metric = study.experiment["objective"]["metric"]
         label = record.origin.label or f"training {record.number}"
         if record.state is TrialState.COMPLETED:
-            self._say(f"{label}: {metric}={record.value:.4f} in {texts.duration(record.duration)}")
+            self._say(f"{label}: {metric}={texts.number(record.value)} in {texts.duration(record.duration)}")
         else:
             self._say(f"{label}: {record.state}" + (f" ({record.reason})" if record.reason else ""))
 

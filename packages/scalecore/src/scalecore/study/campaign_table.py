@@ -100,9 +100,9 @@ def _cell(row: Mapping[str, Any], name: str) -> str:
         case "trials":
             return "-" if row["total"] is None else f"{row['finished']}/{row['total']}"
         case "value":
-            return "-" if row["value"] is None else f"{row['value']:.4f} #{row['trial']}"
+            return "-" if row["value"] is None else f"{texts.number(row['value'])} #{row['trial']}"
         case "interval":
-            return texts.interval(row["interval"]).strip(" ()") or "-"
+            return texts.interval(row["interval"], like=row["value"]).strip(" ()") or "-"
         case "baseline":
-            return "-" if row["baseline"] is None else f"{row['baseline']:.4f} {row['baseline_name']}"
+            return "-" if row["baseline"] is None else f"{texts.number(row['baseline'])} {row['baseline_name']}"
     return str(row[name]) if row[name] is not None else "-"

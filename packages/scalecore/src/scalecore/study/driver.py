@@ -13,6 +13,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from scalecore import texts
 from scalecore.execution.folder import DISK_EXIT, AttemptFolder, AttemptStatus
 from scalecore.files import read_json
 from scalecore.protocols import Executor, TakesStacks
@@ -284,7 +285,7 @@ class Driver:
                 continue
             ask = partial(_should_prune, number=number, epoch=epoch, value=float(value))
             if self.session.of_strategy(ask):
-                running.prune_reason = f"pruned by the strategy after epoch {epoch} at {metric} {value:.4f}"
+                running.prune_reason = f"pruned by the strategy after epoch {epoch} at {metric} {texts.number(value)}"
                 running.folder.tell("prune")
 
     def _guard(self) -> None:

@@ -104,11 +104,12 @@ def _strategy_lines(told: Mapping[str, Any] | None) -> list[str]:
     lines = [f"strategy: {told['method']}"]
     one = told["recommended"]
     if one is not None:
-        spread = "" if one["deviation"] is None else f", standard deviation {one['deviation']:.4f}"
-        observed = "" if one["observed"] is None else f"; observed {one['observed']:.4f}"
+        expected, deviation = one["value"], texts.number(one["deviation"], like=one["value"])
+        spread = "" if one["deviation"] is None else f", standard deviation {deviation}"
+        observed = "" if one["observed"] is None else f"; observed {texts.number(one['observed'])}"
         lines.append(
-            f"recommended by what it has learnt: trial {one['number']}, {one['shape']}, expected {one['value']:.4f}"
-            f"{spread}{observed}"
+            f"recommended by what it has learnt: trial {one['number']}, {one['shape']}, expected "
+            f"{texts.number(expected)}{spread}{observed}"
         )
     return lines
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from scalecore import texts
 from scalecore.data.description import DataDescription
 from scalecore.trials import TrialRecord, TrialState
 
@@ -32,9 +33,10 @@ def _collapsed(best: Mapping[str, Any], data: DataDescription) -> dict[str, str]
     spread, predictions = _label_spread(data), best.get("predictions") or {}
     if not spread or predictions.get("std") is None or predictions["std"] >= COLLAPSED_SPREAD * spread:
         return None
+    low, high = (texts.number(predictions[end], like=spread) for end in ("min", "max"))
     text = (
-        f"predicts a constant: its outputs lie between {predictions['min']:.4f} and {predictions['max']:.4f} "
-        f"at the best epoch, while the labels' standard deviation is {spread:.4f}"
+        f"predicts a constant: its outputs lie between {low} and {high} "
+        f"at the best epoch, while the labels' standard deviation is {texts.number(spread)}"
     )
     return {"guard": "G09", "kind": "collapsed", "text": text}
 
@@ -75,7 +77,7 @@ def _too_good(best: Mapping[str, Any], data: DataDescription) -> dict[str, str] 
     if not floor or best.get("val_loss") is None or best["val_loss"] >= LEAK_SHARE * floor:
         return None
     text = (
-        f"validation loss {best['val_loss']:.4f} is far below the constant prior's {floor:.4f}: "
+        f"validation loss {texts.number(best['val_loss'])} is far below the constant prior's {texts.number(floor)}: "
         "look for a leak in the features"
     )
     return {"guard": "G01", "kind": "too_good", "text": text}

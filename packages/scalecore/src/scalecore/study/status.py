@@ -68,7 +68,7 @@ def status_lines(status: Mapping[str, Any]) -> list[str]:
         )
     if status["best"]:
         best = status["best"]
-        lines.append(f"best: {status['metric']} {best['value']:.4f}, trial {best['number']}, {best['shape']}")
+        lines.append(f"best: {status['metric']} {texts.number(best['value'])}, trial {best['number']}, {best['shape']}")
     if status["baseline"]:
         lines.append(f"best baseline, val_loss: {' '.join(texts.baseline_line(status['baseline']).split())}")
     for trial in status["unfinished"]:
