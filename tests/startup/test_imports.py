@@ -74,3 +74,10 @@ def test_a_wrong_file_is_told_without_anything_heavy(tmp_path: Path) -> None:
     (tmp_path / "experiment.yaml").write_text("name: [")
 
     assert imported("check", "experiment.yaml", code=2, folder=tmp_path) & HEAVY == set()
+
+
+def test_what_draws_on_terminals_is_imported_for_terminals_only() -> None:
+    """The logger `console` writes lines without it."""
+    code = "import sys, scalecore.builtin.console; sys.exit('rich' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

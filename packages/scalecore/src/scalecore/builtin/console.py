@@ -1,18 +1,19 @@
-"""Logger `console`: a live picture on a terminal, plain lines elsewhere."""
+"""Logger `console`: plain lines, and on a terminal a live picture below them."""
 
 from __future__ import annotations
 
+import os
 import sys
 import time
-
-from rich.console import Console
-from rich.progress import BarColumn, TaskID, TextColumn
-from rich.progress import Progress as Bars
+from typing import TYPE_CHECKING
 
 from scalecore import texts
 from scalecore.builtin.options import ConsoleOptions
 from scalecore.protocols import Logger, LoggerContext
 from scalecore.trials import Epoch, Progress, Proposal, StudyEnd, StudyView, TrialRecord
+
+if TYPE_CHECKING:
+    from scalecore.builtin.live import LivePicture
 
 __all__ = ["ConsoleLogger"]
 
@@ -24,20 +25,21 @@ END_TEXTS = {
     StudyEnd.FAILED: "failed; everything finished is kept",
 }
 
+VERBOSITIES = {"quiet": -1, "normal": 0, "verbose": 1}
+
 
 class ConsoleLogger(Logger):
     """Says what is going on: trial, epoch, best so far, time left, memory, temperature or why there is none."""
 
     def __init__(self, options: ConsoleOptions, context: LoggerContext) -> None:
         self._options = options
-        self._verbosity = context.verbosity
-        # No markup: names and reasons come from files and may hold brackets.
-        self._console = Console(file=sys.stdout, markup=False, highlight=False, soft_wrap=True)
-        self._bars: Bars | None = None
-        self._study_bar: TaskID | None = None
-        self._trial_bar: TaskID | None = None
+        # What the command line says counts more than the file.
+        self._verbosity = context.verbosity or VERBOSITIES[options.verbosity]
+        self._stream = sys.stdout
+        self._picture: LivePicture | None = None
         self._study: StudyView | None = None
-        self._last_epoch: Epoch | None = None
+        self._epochs: dict[int, Epoch] = {}
+        """By running trial: its last epoch."""
         self._line_due = 0.0
 
     def study_started(self, study: StudyView) -> None:
@@ -65,56 +67,66 @@ class ConsoleLogger(Logger):
         for finding in study.plan["findings"]:
             if finding["level"] != "ok":
                 self._print(f"{finding['level']}: {finding['subject']}: {finding['message']}")
-        if self._console.is_terminal:
-            self._start_bars(study)
+        if self._options.progress == "auto" and self._stream.isatty() and os.environ.get("TERM") not in (None, "dumb"):
+            from scalecore.builtin.live import LivePicture
+
+            self._picture = LivePicture(self._stream)
+            self._picture.start(study)
 
     def trial_started(self, number: int, proposal: Proposal, study: StudyView) -> None:
-        self._study, self._last_epoch = study, None
+        self._study = study
+        self._epochs.pop(number, None)
         if self._verbosity < 0:
             return
         origin = proposal.origin.kind + (f" {proposal.origin.label}" if proposal.origin.label else "")
         shown = f"{texts.shape(proposal.architecture)} {texts.settings(proposal.hyperparameters)}".strip()
-        if self._bars is None or self._verbosity > 0:
+        if self._picture is None or self._verbosity > 0:
             self._print(f"trial {number} of {study.total + len(study.left_out)} starts ({origin}): {shown}")
         if self._verbosity > 0 and proposal.origin.reason:
             self._print(f"  because: {proposal.origin.reason}")
         self._line_due = time.monotonic() + self._options.every
+        if self._picture is not None:
+            self._picture.trial_started(number, study)
 
     def epoch(self, number: int, epoch: Epoch) -> None:
-        self._last_epoch = epoch
+        self._epochs[number] = epoch
+        if self._picture is not None:
+            self._picture.epoch(number, epoch)
         if self._verbosity > 0:
             self._print(
-                f"  trial {number} epoch {epoch['epoch']}: train_loss={epoch['train_loss']:.4f} "
-                f"val_loss={epoch['val_loss']:.4f} "
+                f"  trial {number} epoch {epoch['epoch']}: train_loss={texts.number(epoch['train_loss'])} "
+                f"val_loss={texts.number(epoch['val_loss'])} "
                 f"({epoch['train_seconds']:.1f} s)"
             )
 
     def progress(self, progress: Progress) -> None:
         if self._verbosity < 0 or self._study is None:
             return
-        best = self._study.best
-        facts = [f"best {best.value:.4f} #{best.number}" if best and best.value is not None else "no best yet"]
-        if self._last_epoch is not None:
-            facts.append(f"val_loss {self._last_epoch['val_loss']:.4f}")
+        if self._picture is not None:
+            self._picture.progress(progress)
+            return
+        if time.monotonic() < self._line_due:
+            return
+        self._line_due = time.monotonic() + self._options.every
+        last = self._epochs.get(progress.number)
+        facts = [texts.best_so_far(self._study.best)]
+        if last is not None:
+            facts.append(f"val_loss {texts.number(last['val_loss'])}")
         facts.append(f"time left {texts.duration(progress.study_seconds_left)}")
         facts += [f"{name} {text}" for name, text in progress.readings.items()]
-        line = (
-            f"trial {progress.number} of {self._study.total + len(self._study.left_out)}, {progress.phase}, "
+        self._print(
+            f"  trial {progress.number} of {self._study.total + len(self._study.left_out)}, {progress.phase}, "
             f"epoch {progress.epoch} of {progress.epochs}, "
-            f"step {progress.step} of {progress.steps_per_epoch}"
+            f"step {progress.step} of {progress.steps_per_epoch}; {', '.join(facts)}"
         )
-        if self._bars is not None and self._trial_bar is not None and self._study_bar is not None:
-            self._bars.update(self._study_bar, completed=len(self._study.counted), facts=", ".join(facts))
-            share = (max(progress.epoch, 1) - 1 + progress.step / max(1, progress.steps_per_epoch)) / progress.epochs
-            self._bars.update(self._trial_bar, completed=share, facts=line)
-        elif time.monotonic() >= self._line_due:
-            self._line_due = time.monotonic() + self._options.every
-            self._print(f"  {line}; {', '.join(facts)}")
 
     def trial_finished(self, record: TrialRecord, study: StudyView) -> None:
         self._study = study
+        self._epochs.pop(record.number, None)
         if self._verbosity < 0:
             return
+        if self._picture is not None:
+            self._picture.trial_finished(record.number, study)
         metric = study.experiment["objective"]["metric"]
         self._print(
             texts.trial_line(record, metric=metric, best=study.best, varied=study.experiment["search"].get("space", {}))
@@ -125,7 +137,7 @@ class ConsoleLogger(Logger):
 
     def message(self, level: str, text: str) -> None:
         if self._verbosity >= 0 or level != "info":
-            self._print(text if level == "info" else f"{level}: {text}")
+            self._print(text if level == "info" else f"{level}: {text}", level=level)
 
     def study_finished(self, study: StudyView) -> None:
         self.close()
@@ -138,10 +150,8 @@ class ConsoleLogger(Logger):
         best = study.best
         if best is not None and best.value is not None:
             metric = study.experiment["objective"]["metric"]
-            width = texts.interval((best.best or {}).get("intervals", {}).get(metric))
-            self._print(
-                f"best: trial {best.number}, {texts.shape(best.architecture)}, {metric} {best.value:.4f}{width}"
-            )
+            value = texts.measured(best.value, (best.best or {}).get("intervals", {}).get(metric))
+            self._print(f"best: trial {best.number}, {texts.shape(best.architecture)}, {metric} {value}")
             baseline = texts.best_baseline(study.plan["data"])
             if metric == "val_loss" and baseline is not None:
                 relation = "better than" if best.value < baseline["loss"] else "NOT better than"
@@ -156,20 +166,12 @@ class ConsoleLogger(Logger):
         self._print(f"results: {study.folder}")
 
     def close(self) -> None:
-        if self._bars is not None:
-            self._bars.stop()
-            self._bars = None
+        picture, self._picture = self._picture, None
+        if picture is not None:
+            picture.stop()
 
-    def _start_bars(self, study: StudyView) -> None:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[facts]}", markup=False),
-        )
-        self._bars = Bars(*columns, console=self._console, transient=True, expand=False)
-        self._study_bar = self._bars.add_task("study", total=study.total, completed=len(study.counted), facts="")
-        self._trial_bar = self._bars.add_task("trial", total=1.0, facts="starting")
-        self._bars.start()
-
-    def _print(self, text: str) -> None:
-        self._console.print(text)
+    def _print(self, text: str, *, level: str = "info") -> None:
+        if self._picture is not None:
+            self._picture.line(text, level)
+        else:
+            print(text, file=self._stream, flush=True)

@@ -1,7 +1,7 @@
 """Options of the built-in components, but for the dataset's, which stand in `options_dataset.py`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
 from attrs import frozen
@@ -13,7 +13,15 @@ from scalecore.options import option
 class ConsoleOptions:
     """Options of logger `console`."""
 
-    every: float = option(10.0, help="Seconds between two lines of progress where the output is not a terminal.")
+    verbosity: Literal["quiet", "normal", "verbose"] = option(
+        "normal",
+        help="`quiet`: the end, warnings and errors only; `verbose`: every epoch, and why each trial was chosen. "
+        "`--quiet` and `--verbose` of the command line count more.",
+    )
+    progress: Literal["auto", "lines"] = option(
+        "auto", help="`auto` shows bars on a terminal, and lines elsewhere; `lines` shows lines everywhere."
+    )
+    every: float = option(10.0, help="Seconds between two lines of progress where no bars are shown.")
 
 
 @frozen(kw_only=True)

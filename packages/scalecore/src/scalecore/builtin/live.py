@@ -1,0 +1,167 @@
+"""The picture that logger `console` keeps below its lines on a terminal: the study, each running trial, the machine.
+
+Drawn by `rich`, which is imported here and nowhere else. The cursor is never hidden, and rests below the picture: so a
+terminal is sane even after `kill -9`, which leaves nobody to tidy up. No thread draws: the driver does, about once a
+second and with each line.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import TextIO
+
+from attrs import define
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from scalecore import texts
+from scalecore.trials import Epoch, Progress, StudyView
+
+__all__ = ["LivePicture"]
+
+SILENT_AFTER = 5.0
+"""Seconds without a word of a trial, after which it is said to wait: it may be between two attempts."""
+
+STYLES: Mapping[str, str] = {"warning": "yellow", "error": "bold red"}
+
+
+class _Console(Console):
+    """A console that leaves the cursor alone."""
+
+    def show_cursor(self, show: bool = True) -> bool:
+        return False
+
+
+@define
+class _Row:
+    """What is known of a running trial."""
+
+    heard: float
+    progress: Progress | None = None
+    epoch: Epoch | None = None
+
+
+class LivePicture:
+    """Bars that stay at the bottom while lines pass above. Made, then `start`ed, then told; `stop` wipes it away."""
+
+    def __init__(self, stream: TextIO) -> None:
+        # No markup: names and reasons come from files and may hold brackets.
+        self._console = _Console(file=stream, markup=False, highlight=False, emoji=False, soft_wrap=True)
+        self._rows: dict[int, _Row] = {}
+        self._study: StudyView | None = None
+        self._latest: Progress | None = None
+        self._live: Live | None = None
+
+    def start(self, study: StudyView) -> None:
+        """Draw for the first time. What is printed from now on, by anybody, stands above the picture."""
+        self._study = study
+        self._live = Live(
+            self._render(),
+            console=self._console,
+            auto_refresh=False,
+            transient=True,
+            # What goes to a file shall stay there.
+            redirect_stderr=sys.stderr.isatty(),
+        )
+        self._live.start(refresh=True)
+
+    def stop(self) -> None:
+        """Wipe the picture; the lines stay. Safe at any time, and again."""
+        live, self._live = self._live, None
+        if live is not None:
+            live.stop()
+
+    def line(self, text: str, level: str = "info") -> None:
+        """Print a line above."""
+        self._console.print(text, style=STYLES.get(level))
+
+    def trial_started(self, number: int, study: StudyView) -> None:
+        """A row for the trial."""
+        self._rows[number] = _Row(heard=time.monotonic())
+        self._draw(study)
+
+    def epoch(self, number: int, epoch: Epoch) -> None:
+        """Its row shows the loss of this epoch from now on."""
+        if number in self._rows:
+            self._rows[number].epoch = epoch
+
+    def progress(self, progress: Progress) -> None:
+        """Where the trial is, what the sensors say, and how long the study takes."""
+        row = self._rows.setdefault(progress.number, _Row(heard=0.0))
+        row.progress, row.heard = progress, time.monotonic()
+        self._latest = progress
+        self._draw(self._study)
+
+    def trial_finished(self, number: int, study: StudyView) -> None:
+        """The row goes."""
+        self._rows.pop(number, None)
+        self._draw(study)
+
+    def _draw(self, study: StudyView | None) -> None:
+        self._study = study
+        if self._live is not None:
+            self._live.update(self._render(), refresh=True)
+
+    # --- what is drawn ----------------------------------------------------------------------------------------------
+
+    def _render(self) -> RenderableType:
+        study = self._study
+        assert study is not None
+        table = Table.grid(padding=(0, 1), expand=True)
+        table.add_column(no_wrap=True)
+        table.add_column(width=max(8, min(30, self._console.width // 5)))
+        table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+        done = len(study.counted)
+        table.add_row(
+            Text("study", style="bold"), ProgressBar(total=max(1, study.total), completed=done), self._study_text(study)
+        )
+        # The picture must not be higher than the screen.
+        room = max(1, self._console.height - 5)
+        shown = sorted(self._rows.items())[:room]
+        for number, row in shown:
+            table.add_row(
+                f"trial {number}", ProgressBar(total=1.0, completed=_share(row.progress)), Text(_trial_text(row))
+            )
+        parts: list[RenderableType] = [table]
+        if len(self._rows) > len(shown):
+            parts.append(Text(f"and {len(self._rows) - len(shown)} more running"))
+        if readings := self._readings():
+            parts.append(Text(readings, style="dim", no_wrap=True, overflow="ellipsis"))
+        # The cursor rests in an empty line: a shell's prompt stands alone there, whatever ended the run.
+        return Group(*parts, Text(""))
+
+    def _study_text(self, study: StudyView) -> Text:
+        facts = [f"{len(study.counted)} of {study.total}", texts.best_so_far(study.best)]
+        if self._latest is not None:
+            facts.append(f"left {texts.duration(self._latest.study_seconds_left)}")
+        return Text(", ".join(facts))
+
+    def _readings(self) -> str:
+        """Memory and temperature, or why there is none; nothing of what no monitor watches."""
+        readings = {} if self._latest is None else self._latest.readings
+        return ", ".join(f"{name} {text}" for name, text in readings.items() if text != "not watched")
+
+
+def _share(progress: Progress | None) -> float:
+    """How much of its epochs the trial has behind it."""
+    if progress is None:
+        return 0.0
+    within = progress.step / max(1, progress.steps_per_epoch)
+    return min(1.0, (max(progress.epoch, 1) - 1 + within) / max(1, progress.epochs))
+
+
+def _trial_text(row: _Row) -> str:
+    seen = row.progress
+    if seen is None:
+        return "starting"
+    if time.monotonic() - row.heard > SILENT_AFTER:
+        return "waiting to go on"
+    facts = [f"epoch {seen.epoch}/{seen.epochs}", f"{seen.phase} {seen.step}/{seen.steps_per_epoch}"]
+    if row.epoch is not None and (loss := row.epoch.get("val_loss")) is not None:
+        facts.append(f"val_loss {texts.number(loss)}")
+    return ", ".join([*facts, texts.duration(seen.trial_seconds)])
