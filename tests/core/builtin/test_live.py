@@ -105,12 +105,13 @@ def test_study_trials_and_machine_stand_below_the_lines(study: Make, started: St
     logger.epoch(2, EPOCH)
     logger.progress(progress(1))
     logger.progress(progress(2, phase="evaluate", epoch=8, step=19))
+    logger.progress(progress(3, phase="starting", epoch=0, step=0, trial_seconds=0.4))
 
     assert terminal.rows()[-5:] == [
         "study = 1 of 9, best 0.5000 #0, left 2 h 05 min",
         "trial 1 = epoch 2/8, train 3/19, 4 s",
         "trial 2 = epoch 8/8, evaluate 19/19, val_loss 0.0002134, 4 s",
-        "trial 3 = starting",
+        "trial 3 = starting, 0 s",
         "memory 1.2 GB, temperature unavailable (no sensor)",
     ]
     assert max(map(len, terminal.shown())) <= terminal.screen.columns
@@ -121,7 +122,7 @@ def test_lines_pass_above_and_the_picture_stays_one(study: Make, started: Start,
     """Warnings, lines of trials, and what anybody prints; the row of a trial that has ended is gone."""
     logger = started(1, 2)
     logger.progress(progress(1))
-    logger.message("warning", "the disk fills up " * 6)
+    logger.message("warning", "the disk fills up " * 8)
     print("a line of somebody else")
     record = trial(1, 0.4)
     logger.trial_finished(record, study([trial(0, 0.5), record], total=9))
@@ -134,10 +135,11 @@ def test_lines_pass_above_and_the_picture_stays_one(study: Make, started: Start,
         "memory 1.2 GB, temperature unavailable (no sensor)",
     ]
     assert sum(line.startswith("study") for line in shown) == 1
-    above = "".join(shown[:-3])
-    assert "warning: the disk fills up the disk fills up" in above
-    assert "a line of somebody else" in above
-    assert "trial 1  width=8 depth=2 params=128" in above
+    above = "\n".join(shown[:-3])
+    assert "\nwarning: the disk fills up the disk fills up" in above
+    assert re.search(r"^    (the|disk|fills|up) ", above, re.MULTILINE), "broken between words, the rest moved in"
+    assert "\na line of somebody else\n" in above
+    assert "\ntrial 1  width=8 depth=2 params=128" in above
 
 
 def test_at_the_end_only_lines_are_left(study: Make, started: Start, terminal: Terminal) -> None:

@@ -46,6 +46,10 @@ class ConsoleLogger(Logger):
         self._study = study
         if self._verbosity < 0:
             return
+        if self._options.progress == "auto" and self._stream.isatty() and os.environ.get("TERM") not in (None, "dumb"):
+            from scalecore.builtin.live import LivePicture
+
+            self._picture = LivePicture(self._stream)
         data, grid = study.plan["data"], study.plan["architectures"]
         done = len(study.counted)
         self._print(
@@ -67,10 +71,7 @@ class ConsoleLogger(Logger):
         for finding in study.plan["findings"]:
             if finding["level"] != "ok":
                 self._print(f"{finding['level']}: {finding['subject']}: {finding['message']}")
-        if self._options.progress == "auto" and self._stream.isatty() and os.environ.get("TERM") not in (None, "dumb"):
-            from scalecore.builtin.live import LivePicture
-
-            self._picture = LivePicture(self._stream)
+        if self._picture is not None:
             self._picture.start(study)
 
     def trial_started(self, number: int, proposal: Proposal, study: StudyView) -> None:
@@ -166,9 +167,8 @@ class ConsoleLogger(Logger):
         self._print(f"results: {study.folder}")
 
     def close(self) -> None:
-        picture, self._picture = self._picture, None
-        if picture is not None:
-            picture.stop()
+        if self._picture is not None:
+            self._picture.stop()
 
     def _print(self, text: str, *, level: str = "info") -> None:
         if self._picture is not None:

@@ -8,6 +8,7 @@ second and with each line.
 from __future__ import annotations
 
 import sys
+import textwrap
 import time
 from collections.abc import Mapping
 from typing import TextIO
@@ -47,7 +48,7 @@ class _Row:
 
 
 class LivePicture:
-    """Bars that stay at the bottom while lines pass above. Made, then `start`ed, then told; `stop` wipes it away."""
+    """Bars that stay at the bottom while lines pass above, between `start` and `stop`, which wipes them away."""
 
     def __init__(self, stream: TextIO) -> None:
         # No markup: names and reasons come from files and may hold brackets.
@@ -77,8 +78,13 @@ class LivePicture:
             live.stop()
 
     def line(self, text: str, level: str = "info") -> None:
-        """Print a line above."""
-        self._console.print(text, style=STYLES.get(level))
+        """Print a line above, broken between words where it is longer than the terminal is wide."""
+        for part in text.splitlines():
+            indent = " " * (len(part) - len(part.lstrip()) + 4)
+            broken = textwrap.wrap(
+                part, self._console.width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+            )
+            self._console.print("\n".join(broken), style=STYLES.get(level))
 
     def trial_started(self, number: int, study: StudyView) -> None:
         """A row for the trial."""
@@ -112,21 +118,20 @@ class LivePicture:
     def _render(self) -> RenderableType:
         study = self._study
         assert study is not None
-        table = Table.grid(padding=(0, 1), expand=True)
-        table.add_column(no_wrap=True)
-        table.add_column(width=max(8, min(30, self._console.width // 5)))
-        table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
-        done = len(study.counted)
-        table.add_row(
-            Text("study", style="bold"), ProgressBar(total=max(1, study.total), completed=done), self._study_text(study)
-        )
         # The picture must not be higher than the screen.
-        room = max(1, self._console.height - 5)
-        shown = sorted(self._rows.items())[:room]
-        for number, row in shown:
-            table.add_row(
-                f"trial {number}", ProgressBar(total=1.0, completed=_share(row.progress)), Text(_trial_text(row))
-            )
+        shown = sorted(self._rows.items())[: max(1, self._console.height - 5)]
+        labels = ["study", *(f"trial {number}" for number, _ in shown)]
+        bar = max(8, min(30, self._console.width // 5))
+        # No wider than it must be: a terminal that is made narrower breaks long lines in two.
+        table = Table.grid(padding=(0, 1))
+        table.add_column(no_wrap=True)
+        table.add_column(width=bar)
+        room = self._console.width - max(map(len, labels)) - bar - 3
+        table.add_column(no_wrap=True, overflow="ellipsis", max_width=max(1, room))
+        done = ProgressBar(total=max(1, study.total), completed=len(study.counted))
+        table.add_row(Text(labels[0], style="bold"), done, self._study_text(study))
+        for label, (_, row) in zip(labels[1:], shown, strict=True):
+            table.add_row(label, ProgressBar(total=1.0, completed=_share(row.progress)), Text(_trial_text(row)))
         parts: list[RenderableType] = [table]
         if len(self._rows) > len(shown):
             parts.append(Text(f"and {len(self._rows) - len(shown)} more running"))
@@ -161,7 +166,9 @@ def _trial_text(row: _Row) -> str:
         return "starting"
     if time.monotonic() - row.heard > SILENT_AFTER:
         return "waiting to go on"
-    facts = [f"epoch {seen.epoch}/{seen.epochs}", f"{seen.phase} {seen.step}/{seen.steps_per_epoch}"]
+    facts = [seen.phase]  # before the first epoch: starting, compiling, reading a checkpoint
+    if seen.epoch > 0:
+        facts = [f"epoch {seen.epoch}/{seen.epochs}", f"{seen.phase} {seen.step}/{seen.steps_per_epoch}"]
     if row.epoch is not None and (loss := row.epoch.get("val_loss")) is not None:
         facts.append(f"val_loss {texts.number(loss)}")
     return ", ".join([*facts, texts.duration(seen.trial_seconds)])
