@@ -100,7 +100,7 @@ def main() -> None:
     inners = ("frontier", "tpe", "random", "qmc")
     rows = [measure(inner, count, asks=asks) for inner in inners for count in sizes]
     notes = [
-        "Processor time of the thread, and time by the clock: the machine was shared, with the load told below.",
+        "Processor time of the thread, and time by the clock: the load of the machine is told below.",
         "The first ask, which imports and gathers, is left out. TPE's time is Optuna's own for the most part.",
     ]
     report.show(f"Ask and tell, {asks - 1} times, 20M grid, 4 hyper-parameters", rows, notes=notes, path=settings.json)

@@ -219,7 +219,7 @@ def main() -> None:
     rows += rows_of([result for where, result in done if where == "real tables"], "real tables")
     notes = [
         "Means and 95 % intervals. A difference above 0 says that frontier is ahead; paired over the same instances.",
-        "exact repeats: trials that repeat a point; the strategies of scalecore never do. The machine was shared.",
+        "exact repeats: trials that repeat a point; the strategies of scalecore never do. Others may have used it.",
     ]
     report.show("Search, 50 trials", rows, notes=notes, path=settings.json)
 
