@@ -16,7 +16,7 @@ def commands(
     group: click.Group, path: tuple[str, ...] = ("scalecore",)
 ) -> Iterator[tuple[tuple[str, ...], click.Command]]:
     """Every command below a group, with the words that call it."""
-    context = click.Context(group, info_name=path[-1])
+    context = click.Context(group, info_name=path[-1], **group.context_settings)
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         assert command is not None
@@ -42,7 +42,7 @@ def test_help_has_examples_that_can_be_typed(path: tuple[str, ...], command: cli
 
 def parse(words: list[str]) -> None:
     """Let click parse a command line, without doing what it says."""
-    context, current = click.Context(main, info_name="scalecore"), main
+    context, current = click.Context(main, info_name="scalecore", **main.context_settings), main
     while isinstance(current, click.Group):
         found = current.get_command(context, words[0]) if words else None
         assert found is not None, words

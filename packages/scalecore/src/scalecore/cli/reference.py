@@ -32,7 +32,7 @@ def render_commands(output: Path) -> str:
     """The whole page: every command with its options, exit codes, examples, and output from a folder."""
     lines = [_INTRODUCTION, "| command | what it does |", "|---|---|"]
     lines += [f"| [`{name}`](#{name}) | {summary} |" for name, (_, _, summary) in COMMANDS.items()]
-    with click.Context(main, info_name="scalecore") as context:
+    with click.Context(main, info_name="scalecore", **main.context_settings) as context:
         for name in COMMANDS:
             lines += ["", *_command(_found(context, name), f"scalecore {name}", context, level=2)]
             for path in sorted([*output.glob(f"{name}.txt"), *output.glob(f"{name}-*.txt")]):
@@ -50,7 +50,7 @@ def option_names() -> dict[str, list[str]]:
                 for name in command.list_commands(context):
                     yield from names(_found(context, name), f"{path} {name}", context)
 
-    with click.Context(main, info_name="scalecore") as context:
+    with click.Context(main, info_name="scalecore", **main.context_settings) as context:
         return {path: found for name in COMMANDS for path, found in names(_found(context, name), name, context)}
 
 
