@@ -16,7 +16,7 @@ def commands(
     group: click.Group, path: tuple[str, ...] = ("scalecore",)
 ) -> Iterator[tuple[tuple[str, ...], click.Command]]:
     """Every command below a group, with the words that call it."""
-    context = click.Context(group, info_name=path[-1], **group.context_settings)
+    context = click.Context(group, info_name=path[-1], **main.context_settings)
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         assert command is not None
@@ -31,7 +31,7 @@ COMMANDS = [(("scalecore",), main), *commands(main)]
 @pytest.mark.parametrize(("path", "command"), COMMANDS, ids=[" ".join(path) for path, _ in COMMANDS])
 def test_help_has_examples_that_can_be_typed(path: tuple[str, ...], command: click.Command) -> None:
     """Each parses as the command line that it is, and is about this command."""
-    shown = command.get_help(click.Context(command, info_name=" ".join(path)))
+    shown = command.get_help(click.Context(command, info_name=" ".join(path), **main.context_settings))
     match = re.search(r"^  Examples:\n((?:    scalecore .*\n)+)", f"{shown}\n", re.MULTILINE)
     assert match is not None, shown
     for line in match[1].splitlines():
