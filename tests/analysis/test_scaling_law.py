@@ -254,11 +254,13 @@ def test_figures_open_offline(campaign: Callable[..., list[StudyView]]) -> None:
     hostile = attrs.evolve(studies[0], name="<script>alert(1)</script>")
     page = analyse([hostile, *studies[1:]]).files["figures.html"]
     assert page.count('class="plotly-graph-div"') == 2
+    assert "Content-Security-Policy" in page
+    assert "All trials" not in page
     assert not re.search(r"<(script|link|img|iframe)[^>]*\s(src|href)=", page)
     assert "<script>alert(1)" not in page
     for one in studies:
         one.plan["architectures"] |= {"roles": {"width": "width", "depth": "depth"}}
-    assert "<h2>Loss against aspect, log2(width / depth)</h2>" in analyse(studies).files["figures.html"]
+    assert "<h3>Loss against aspect, log2(width / depth)</h3>" in analyse(studies).files["figures.html"]
 
 
 def test_what_cannot_be_fitted_is_told(study: Make, tmp_path: Path) -> None:

@@ -26,7 +26,8 @@ from scalecore.trials import StudyView, TrialRecord, TrialState
 from scalecore_analysis.calibrating.fitting import UNCALIBRATED, Floats, fit_calibrators
 from scalecore_analysis.calibrating.measures import log_losses, measures, reliability
 from scalecore_analysis.options import CalibrationOptions
-from scalecore_analysis.page import figure_page, new_figure
+from scalecore_analysis.page import new_figure
+from scalecore_analysis.report.html import figure_page
 
 __all__ = ["CalibrationAnalysis"]
 

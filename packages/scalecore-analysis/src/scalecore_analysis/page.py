@@ -1,59 +1,16 @@
-"""One HTML page with figures that opens offline: Plotly's script is in it, once, and nothing is fetched."""
+"""What all figures share: how an empty one looks, and names in it that hold no HTML."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from html import escape
 from typing import TYPE_CHECKING, Any
-
-from jinja2 import Environment
-from markupsafe import Markup
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-__all__ = ["figure_page", "label", "new_figure"]
+__all__ = ["label", "new_figure"]
 
 GRID = "rgba(128,128,128,0.25)"
-
-_TEMPLATE = """\
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ title }}</title>
-<style>
-:root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 60rem; padding: 1rem; }
-h2 { font-size: 1.1rem; margin: 2rem 0 0.5rem; }
-</style>
-<script>{{ script }}</script>
-</head>
-<body>
-<h1>{{ title }}</h1>
-{% for name, figure in figures.items() %}
-<section>
-<h2>{{ name }}</h2>
-{{ figure }}
-</section>
-{% endfor %}
-</body>
-</html>
-"""
-
-
-def figure_page(title: str, figures: Mapping[str, Figure]) -> str:
-    """The page; title and names are escaped."""
-    from plotly.offline import get_plotlyjs
-
-    config = {"displaylogo": False, "responsive": True}
-    drawn = {
-        name: Markup(figure.to_html(full_html=False, include_plotlyjs=False, config=config))
-        for name, figure in figures.items()
-    }
-    template = Environment(autoescape=True).from_string(_TEMPLATE)
-    return template.render(title=title, figures=drawn, script=Markup(get_plotlyjs()))
 
 
 def new_figure(*, x: str, y: str, **axes: Any) -> Figure:

@@ -12,7 +12,7 @@ from scalecore.errors import DataError, ExperimentError
 from scalecore.protocols import AnalysisResult
 from scalecore.trials import StudyView
 from scalecore_analysis.options import ScalingLawOptions
-from scalecore_analysis.page import figure_page
+from scalecore_analysis.report.html import figure_page
 from scalecore_analysis.scaling.assess import Assessment, FittedLaw, assess, mean_interval
 from scalecore_analysis.scaling.budgets import RATES, BudgetRuns, from_studies, from_table
 from scalecore_analysis.scaling.figures import scaling_figures

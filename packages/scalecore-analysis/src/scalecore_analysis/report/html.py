@@ -1,11 +1,11 @@
-"""The page: sections, figures and the table of all trials in one file that opens offline.
+"""Pages: sections, figures and the table of all trials in one file that opens offline, Plotly's script included.
 
 Its content security policy forbids the browser to fetch anything; every text is escaped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader
@@ -17,26 +17,30 @@ from scalecore_analysis.report.section import Row, Section
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-__all__ = ["report_page", "shown"]
+__all__ = ["figure_page", "report_page", "shown"]
 
 
 def report_page(title: str, sentence: str, sections: Sequence[Section], trials: Sequence[Row]) -> str:
     """The HTML of one study; `trials` are all of them, in place of the tables of the last section."""
+    chapters = [_chapter(one, {name: make() for name, make in one.figures.items()}) for one in sections[:-1]]
+    return _rendered(title=title, sentence=sentence, chapters=chapters, trials=trials)
+
+
+def figure_page(title: str, figures: Mapping[str, Figure]) -> str:
+    """The HTML of figures by their titles, and of nothing else."""
+    return _rendered(title=title, sentence="", chapters=[_chapter(Section(title="Figures"), figures)], trials=None)
+
+
+def _chapter(section: Section, figures: Mapping[str, Figure]) -> dict[str, Any]:
+    return {"section": section, "figures": {name: _figure(one) for name, one in figures.items()}}
+
+
+def _rendered(**content: Any) -> str:
     from plotly.offline import get_plotlyjs
 
     environment = Environment(loader=PackageLoader("scalecore_analysis.report"), autoescape=True, trim_blocks=True)
     environment.globals.update(shown=shown, raw=_raw, columns=_columns, numeric=_numeric)
-    drawn = [
-        {"section": one, "figures": {name: _figure(make()) for name, make in one.figures.items()}}
-        for one in sections[:-1]
-    ]
-    return environment.get_template("report.html.jinja").render(
-        title=title,
-        sentence=sentence,
-        chapters=drawn,
-        trials=trials,
-        plotly=Markup(get_plotlyjs()),
-    )
+    return environment.get_template("report.html.jinja").render(**content, plotly=Markup(get_plotlyjs()))
 
 
 def shown(value: Any) -> str:
