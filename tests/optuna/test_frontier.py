@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from optuna.testing.pytest_samplers import BasicSamplerTestCase, RelativeSamplerTestCase
 
@@ -87,8 +88,19 @@ def test_it_proposes_nothing_that_has_to_be_moved(make: Make, drive: Callable[..
     assert len(points) == 40
 
 
-def test_visits_divide_the_expected_improvement(make: Make, space: dict[str, Distribution]) -> None:
-    """An architecture that is good but crowded is left for others now and then."""
+def test_visits_divide_the_expected_improvement() -> None:
+    """By the square root of one plus their number: after eight visits a third of it counts."""
+    shapes = [Architecture(values={"width": width}, num_parameters=width, flops=1) for width in (8, 16, 32)]
+    coverage = Coverage(Grid(shapes), {})
+    tried = coverage.tried(({"width": width}, False) for width in [16] * 3 + [32] * 8)
+    weights = FrontierSampler(coverage)._weights([], set(), tried)
+    assert np.exp(weights) == pytest.approx([1, 1 / 2, 1 / 3])
+    running = coverage.tried(({"width": width}, width == 8) for width in (8, 16))
+    assert FrontierSampler(coverage)._weights([], set(), running).argsort().tolist() == [0, 1, 2]
+
+
+def test_a_good_architecture_does_not_keep_others_from_being_tried(make: Make) -> None:
+    """It is left for others now and then."""
     strategy = make(options={**FRONTIER, "near_repeat": {}, "forced": "none", "startup_trials": 12})
     for number in range(50):
         proposal = strategy.ask(number)

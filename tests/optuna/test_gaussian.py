@@ -9,7 +9,7 @@ from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
 from scalecore.space import Architecture, Uniform
 from scalecore_optuna.frontier import _log_improvement
-from scalecore_optuna.gaussian import Kernel, Posterior, fit
+from scalecore_optuna.gaussian import PRIOR_LENGTH, PRIOR_NOISE, PRIOR_SIGNAL, Kernel, Posterior, fit
 from scalecore_optuna.grid import Grid
 from scalecore_optuna.surrogate import MOST_KNOWN, Observation, Surrogate, _chosen, _standardised
 
@@ -42,6 +42,44 @@ def test_the_fit_finds_what_matters_and_how_noisy_it_is() -> None:
     assert kernel.lengths[:2].max() < kernel.lengths[2:].min()
     share = 0.09 / (np.var(np.sin(4 * points[:, 0]) + points[:, 1] ** 2) + 0.09)
     assert share / 2 < kernel.noise < share * 2
+
+
+def test_the_fit_ends_where_no_step_is_better() -> None:
+    """By the marginal likelihood of scikit-learn and the priors: a step of 5 % in any parameter is worse."""
+    points, values = data(40)
+    theirs = GaussianProcessRegressor(
+        kernel=ConstantKernel(1.0) * Matern(length_scale=np.ones(5), nu=2.5) + WhiteKernel(0.1), optimizer=None
+    ).fit(points, values)
+    means = np.array([PRIOR_SIGNAL[0], *[PRIOR_LENGTH[0]] * 5, PRIOR_NOISE[0]])
+    spreads = np.array([PRIOR_SIGNAL[1], *[PRIOR_LENGTH[1]] * 5, PRIOR_NOISE[1]])
+
+    def density(logs: np.ndarray) -> float:
+        return float(theirs.log_marginal_likelihood(logs) - 0.5 * (((logs - means) / spreads) ** 2).sum())
+
+    kernel = fit(points, values)
+    found = np.log([kernel.signal, *kernel.lengths, kernel.noise])
+    steps = [sign * 0.05 * one for one in np.eye(7) for sign in (1, -1)]
+    assert max(density(found + step) for step in steps) < density(found)
+
+
+def test_a_running_trial_counts_as_if_it_had_gone_as_expected() -> None:
+    """What is expected stays as it is; how uncertain that is, falls where it runs."""
+    shapes = [Architecture(values={"width": w}, num_parameters=w, flops=1) for w in (8, 16)]
+    surrogate = Surrogate(grid=Grid(shapes), space={"dropout": Uniform(low=0.0, high=1.0)})
+
+    def seen(number: int, dropout: float, loss: float) -> Observation:
+        found = surrogate.observation(number, {"width": 8, "dropout": dropout}, loss)
+        assert found is not None
+        return found
+
+    observations = [seen(number, number / 12, (number / 12 - 0.2) ** 2) for number in range(6)]
+    at = surrogate.features(np.array([0]), np.array([[0.9]]))
+    alone, beside = surrogate.belief(observations), surrogate.belief(observations, [seen(6, 0.9, 0.0)])
+    assert alone is not None
+    assert beside is not None
+    (mean, deviation), (again, smaller) = surrogate.at(alone, at), surrogate.at(beside, at)
+    assert again == pytest.approx(mean, abs=1e-3)
+    assert smaller < 0.5 * deviation
 
 
 def test_losses_are_clipped_above_and_penalties_are_the_bound() -> None:
