@@ -118,21 +118,20 @@ class Pruning:
         return live_trial(self._studies[stratum], own)
 
     def _pruner(self) -> BasePruner:
-        after = self._options.prune_after
+        """None of them is heeded before `prune_after`; of Hyperband that is the first rung too."""
+        options = self._options
         with _quietly():
-            return self._made(after)
-
-    def _made(self, after: int) -> BasePruner:
-        match self._options.pruner:
-            case "hyperband":
-                least = after if self._longest is None else max(after, -(-self._longest // LEAST_SHARE))
-                longest = "auto" if self._longest is None else max(self._longest, least)
-                return HyperbandPruner(min_resource=least, max_resource=longest, reduction_factor=3)
-            case "patient":
-                return PatientPruner(MedianPruner(n_warmup_steps=after), patience=self._options.prune_patience)
-            case "wilcoxon":
-                return WilcoxonPruner(n_startup_steps=after)
-        return MedianPruner(n_warmup_steps=after)
+            match options.pruner:
+                case "hyperband":
+                    after, longest = options.prune_after, self._longest
+                    least = after if longest is None else max(after, -(-longest // LEAST_SHARE))
+                    most = "auto" if longest is None else max(longest, least)
+                    return HyperbandPruner(min_resource=least, max_resource=most, reduction_factor=3)
+                case "patient":
+                    return PatientPruner(MedianPruner(), patience=options.prune_patience)
+                case "wilcoxon":
+                    return WilcoxonPruner()
+            return MedianPruner()
 
 
 @contextmanager
