@@ -186,3 +186,25 @@ def test_what_cannot_be_calibrated_is_told(calibrated: Callable[..., Any], study
         analysis.run([study([])])
     with pytest.raises(ExperimentError, match=r"^calibration is of one trial of one study, not of 2 studies$"):
         analysis.run([bare, bare])
+
+
+def test_no_single_surprise_costs_an_isotonic_calibrator_everything() -> None:
+    """Classes that are apart have no share of 0 or 1 either, as one window more might be the other class's."""
+    logits = np.linspace(-3, 3, 1000)
+    isotonic = fit_calibrators(logits, (logits > 0).astype(float))["isotonic"]
+    assert isinstance(isotonic, Calibrator)
+    chances = isotonic.apply(np.array([-9.0, 9.0]))
+    assert chances == pytest.approx([1 / 1002, 1001 / 1002])
+
+
+def test_test_windows_are_those_of_this_very_training(study: Make, tmp_path: Path) -> None:
+    """What `promote` measured is shown; of another training under the same number it is not."""
+    folder = tmp_path / "walk" / "promoted" / "trial_0004"
+    kept = keep(folder, *overconfident(300), part="test")
+    record = trial(4, 0.5, predictions=keep(tmp_path / "walk", *overconfident(1000)))
+    analysis = CalibrationAnalysis(CalibrationOptions())
+    for identity, found in (("hash-4", True), ("another", False)):
+        write_json(folder / "evaluation.json", {"hash": identity, "test": {"predictions": kept}})
+        result = analysis.run([study([record])])
+        assert (result.data["test"] is not None) is found
+        assert any(title.startswith("Judged on test windows (300 windows") for title in result.tables) is found

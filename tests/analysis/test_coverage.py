@@ -98,6 +98,9 @@ def test_an_optimum_on_an_edge_is_named(covered: dict[str, Any]) -> None:
         ({"int": [1, 3]}, ["at its minimum"]),
         ({"choice": [1, 2]}, []),
         ({"choice": [3, 2, 1]}, ["at its minimum"]),
+        ({"uniform": [0.0, 1.0]}, ["at its maximum"]),
+        ({"uniform": [0.0, 1.04]}, ["at its maximum"]),
+        ({"uniform": [0.0, 1.1]}, [None]),
     ],
 )
 def test_of_two_values_both_are_ends_which_says_nothing(study: Make, space: dict[str, Any], edge: list[str]) -> None:

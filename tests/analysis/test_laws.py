@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
+from scalecore_analysis.scaling.comparison import corrected_aic, leave_largest_out
 from scalecore_analysis.scaling.estimator import DELTA, SCALE, fit, huber, objective
 from scalecore_analysis.scaling.laws import LAWS, Floats, Points, centred
 from scalecore_analysis.scaling.resampling import descend_all, resampled, weights_of
@@ -160,3 +161,25 @@ def test_a_bound_that_is_reached_is_kept() -> None:
     targets = np.log(points.losses)[None]
     theta = descend_all(LAWS["power"], np.array([[0.0, 1.0]]), inputs, targets, weights=np.ones((1, 12)), delta=DELTA)
     assert theta[0, 1] == 0.0
+
+
+def test_the_corrected_criterion_of_akaike() -> None:
+    """n ln(RSS / n) + 2 k n / (n - k - 1), of ten residuals, two parameters of the mean and a third of the spread."""
+    assert corrected_aic(np.full(10, 0.1), 2) == pytest.approx(10 * np.log(0.01) + 2 * 3 * 10 / 6)
+    assert corrected_aic(np.full(4, 0.1), 2) is None
+    assert corrected_aic(np.zeros(10), 2) is None
+
+
+def test_a_mean_of_fewer_runs_is_foretold_less_closely() -> None:
+    """The interval holds the luck of the runs that are foretold, not that of the fit alone."""
+
+    def width(runs: int) -> float:
+        points = budgets(noise=0.02, sizes=4, seeds=20)
+        first = np.flatnonzero(points.budgets == 3)[0]
+        keep = slice(0, first + runs)
+        fewer = Points(parameters=points.parameters[keep], windows=points.windows[keep], losses=points.losses[keep])
+        found = leave_largest_out(LAWS["power"], fewer, resamples=500, seed=0)
+        assert found is not None
+        return found.high - found.low
+
+    assert width(1) > 2 * width(20)

@@ -18,6 +18,7 @@ from scalecore import markdown
 from scalecore.data.predictions import Predictions, write_predictions
 from scalecore.files import plain
 from scalecore.protocols import AnalysisResult
+from scalecore.space import Architecture
 from scalecore.study.journal import Journal
 from scalecore.study.layout import StudyFolder
 from scalecore.study.record import proposal_plain, record_plain
@@ -25,7 +26,10 @@ from scalecore.study.results import read_study
 from scalecore.trials import Origin, Proposal, StudyView, TrialRecord
 from scalecore_analysis.options import ReportOptions
 from scalecore_analysis.report.analysis import ReportAnalysis
+from scalecore_analysis.report.hardware import hardware
+from scalecore_analysis.report.section import Subject
 from scalecore_analysis.report.training import rank_correlation
+from scalecore_analysis.studies import ratios
 
 from .conftest import COLLAPSED, trial
 
@@ -362,3 +366,32 @@ def test_the_interval_of_a_rank_correlation_holds_the_truth() -> None:
         assert high is not None
         held += low <= truth <= high
     assert 0.91 <= held / 300 <= 0.99
+
+
+def test_no_peak_of_a_long_history_is_lost(study: Make, tmp_path: Path) -> None:
+    """One hot reading among ten thousand is in the figure."""
+    view = study([trial(0, 0.7)])
+    view.folder.mkdir()
+    rows = [f"2026-01-01T00:00:00Z,{93.25 if number == 7_777 else 50}" for number in range(10_000)]
+    StudyFolder(view.folder).hardware.write_text("\n".join(["timestamp,temperature", *rows]))
+    figure = hardware(Subject.of(view)).figures["Temperature over time"]()
+    assert len(figure.data[0].y) == 2000
+    assert max(figure.data[0].y) == 93.25
+
+
+def test_ratios_are_those_of_the_roles(study: Make) -> None:
+    """Width by depth, width by heads, feed-forward width by width; one that a role lacks is left out."""
+    view = study([])
+    dimensions = {name: [1] for name in ("breite", "tiefe", "koepfe", "innen")}
+    roles = {"width": "breite", "depth": "tiefe", "heads": "koepfe", "feed_forward": "innen"}
+    view.plan["architectures"] |= {"dimensions": dimensions, "roles": roles}
+    values = {"breite": 8, "tiefe": 2, "koepfe": 4, "innen": 32}
+    shape = Architecture(values=values, num_parameters=1, flops=1)
+    found = {title: (ratio.name, ratio.of(shape)) for title, ratio in ratios(view).items()}
+    assert found == {
+        "aspect": ("breite / tiefe", 4.0),
+        "head size": ("breite / koepfe", 2.0),
+        "feed-forward ratio": ("innen / breite", 4.0),
+    }
+    view.plan["architectures"] |= {"roles": {"width": "breite", "depth": "tiefe"}}
+    assert list(ratios(view)) == ["aspect"]
