@@ -152,6 +152,23 @@ def test_g36_divergence_is_a_state_with_a_reason(trainer_of: Build) -> None:
         trainer_of(Exploding()).run(Watcher())
 
 
+def test_g36_a_validation_loss_that_is_not_finite_is_a_divergence_too(trainer_of: Build) -> None:
+    """Where only the windows that are judged give none."""
+
+    class Unseen(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(1))
+
+        def forward(self, x_BTF: torch.Tensor) -> torch.Tensor:
+            return self.weight * x_BTF[:, 0, :1] * (1.0 if self.training else float("nan"))
+
+    trainer = trainer_of(Unseen())
+    with pytest.raises(Diverged, match="validation loss is nan after epoch 1"):
+        trainer.run(Watcher())
+    assert (trainer.progress.best, trainer.progress.curve) == (None, [])
+
+
 def test_early_stopping_counts_epochs_without_improvement(trainer_of: Build) -> None:
     """With an improvement that nothing can reach, the trial ends after the first epoch and the patience."""
     trainer = trainer_of(patience=2, min_delta=10.0, hyperparameters={"epochs": 20})
