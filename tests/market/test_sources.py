@@ -139,11 +139,11 @@ def test_volume_and_adjusted_close_may_be_absent(prices: Prices, tmp_path: Path)
     assert list(read(tmp_path / "VIX.csv").columns) == ["Open", "High", "Low", "Close"]
 
 
-def test_times_with_an_offset_are_moved_to_the_zone_of_the_exchange(prices: Prices, tmp_path: Path) -> None:
-    """Midnight in New York written in UTC is the right day once the zone is named."""
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Tokyo"])
+def test_times_with_an_offset_are_moved_to_the_zone_of_the_exchange(prices: Prices, tmp_path: Path, zone: str) -> None:
+    """Midnight there written in UTC, in Tokyo's case on the day before, is the right day once the zone is named."""
     frame = prices(120)
-    moved = zoned(frame)
-    moved.index = moved.index.tz_convert("UTC")
+    moved = frame.set_axis(frame.index.tz_localize(zone).tz_convert("UTC").rename("Date"))
     moved.to_csv(tmp_path / "utc.csv")
-    table = read(tmp_path / "utc.csv", zone="America/New_York")
+    table = read(tmp_path / "utc.csv", zone=zone)
     assert table.checksum == to_table(from_frame(frame, origin="x", symbol="SPY"), rules=ReadRules()).checksum
