@@ -2,7 +2,8 @@
 
 `.venv/bin/python .ci/record_docs.py`, with all packages installed; about six minutes on two cores. It writes the
 transcripts in docs/reference/output, the reference of the commands made with them, and the output of `run` that
-README.md and docs/quickstart.md show. `--pages` makes the pages of the transcripts that there are, and runs nothing.
+README.md and docs/quickstart.md show. Names of transcripts (`check plugins`) record these only; those that look at the
+study need `run` before them. `--pages` makes the pages of the transcripts that there are, and runs nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -25,6 +27,7 @@ BLOCK = re.compile(rf"^```console\n\$ scalecore run {re.escape(QUICKSTART)}\n.*?
 
 # File, command, and how many lines are kept of the beginning and of the end; None for all.
 TRANSCRIPTS: tuple[tuple[str, str, tuple[int, int] | None], ...] = (
+    ("init", "init experiment.yaml --model linear --strategy random", None),
     ("check", f"check {QUICKSTART}", None),
     ("check-wrong", f"check {QUICKSTART} search.trails=5 model.d_model=big", None),
     ("plan", f"plan {QUICKSTART}", None),
@@ -44,11 +47,12 @@ TRANSCRIPTS: tuple[tuple[str, str, tuple[int, int] | None], ...] = (
     ("import", "import old.json --into after.yaml --dry-run", None),
     ("plugins", "plugins", None),
     ("schema", "schema", (12, 0)),
+    ("completion", "completion bash", (6, 0)),
 )
 
 
-def record() -> None:
-    """Run all commands in a folder of their own, in their order."""
+def record(names: Sequence[str]) -> None:
+    """Run these commands, or all, in a folder of their own, in their order."""
     OUTPUT.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -56,14 +60,20 @@ def record() -> None:
         shutil.copy(folder / "examples" / "data" / "spy_daily.parquet", folder)
         for file in ("before.py", "after.yaml"):
             (folder / file).write_text(code_of(ROOT / "docs" / "migrating.md", file))
-        subprocess.run([sys.executable, "before.py"], cwd=folder, check=True, capture_output=True)
+        if not names or {"audit", "import"} & {*names}:
+            subprocess.run(
+                [sys.executable, "before.py"], cwd=folder, env=environment(), check=True, capture_output=True
+            )
         for file, command, kept in TRANSCRIPTS:
+            if names and file not in names:
+                continue
             if "{MODEL}" in command:
                 (model,) = folder.glob(f"{STUDY}/promoted/*")
                 command = command.replace("{MODEL}", model.relative_to(folder).as_posix())
             print(f"scalecore {command}", flush=True)
             save(file, command, printed(command, folder), kept=kept)
-        stopped(folder)
+        if not names or "stop" in names:
+            stopped(folder)
 
 
 def stopped(folder: Path) -> None:
@@ -81,7 +91,7 @@ def stopped(folder: Path) -> None:
 def printed(command: str, folder: Path) -> str:
     """All that a command prints, without the place of the folder."""
     done = subprocess.run(call(command), cwd=folder, env=environment(), capture_output=True, text=True, check=False)
-    return (done.stdout + done.stderr).replace(f"{folder}/", "")
+    return (done.stdout + done.stderr).replace(f"{folder}/", "").replace(str(folder), ".")
 
 
 def call(command: str) -> list[str]:
@@ -139,6 +149,6 @@ def make_pages() -> None:
 
 
 if __name__ == "__main__":
-    if "--pages" not in sys.argv:
-        record()
+    if sys.argv[1:] != ["--pages"]:
+        record(sys.argv[1:])
     make_pages()

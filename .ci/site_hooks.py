@@ -17,6 +17,9 @@ OUTSIDE = "project/"
 
 _FENCE = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"(\]\()([^)\s]+)(\))")
+_LIST = re.compile(r"^((?!\s|[-*] |1\. |\|).+)\n(?=[-*] |1\. )", re.MULTILINE)
+_CELL = re.compile(r"<td[^>]*>.*?</td>", re.DOTALL)
+_CODE = re.compile(r"<code>[^<]*</code>")
 _PICTURE = re.compile(r'<img alt="([^"]*)" src="[^"]*?assets/([\w-]+\.svg)" ?/?>')
 
 
@@ -42,7 +45,9 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Files) -> str:
-    """Turn links that leave docs/, or come from outside of it, into links of the site. A folder is no page."""
+    """Turn links that leave docs/, or come from outside of it, into links of the site, but not those of folders; part
+    lists from the paragraph before, as GitHub does.
+    """
     uri = page.file.src_uri
     source = ROOT / uri.removeprefix(OUTSIDE) if uri.startswith(OUTSIDE) else DOCS / uri
 
@@ -58,17 +63,20 @@ def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Files) -> 
         return f"{match[1]}{relative}{f'#{anchor}' if anchor else ''}{match[3]}"
 
     parts = re.split(f"({_FENCE.pattern})", markdown, flags=re.DOTALL | re.MULTILINE)
-    return "".join(part if part.startswith("```") else _LINK.sub(link, part) for part in parts)
+    return "".join(part if part.startswith("```") else _LINK.sub(link, _LIST.sub(r"\1\n\n", part)) for part in parts)
 
 
 def on_page_content(html: str, *, page: Any, config: Any, files: Files) -> str:
-    """Replace an image element of a picture in docs/assets by the picture itself."""
+    """Put pictures of docs/assets in as text, and let long names in tables break after an underscore."""
 
     def picture(match: re.Match[str]) -> str:
         svg = (DOCS / "assets" / match[2]).read_text(encoding="utf-8")
         return f'<div class="picture" role="img" aria-label="{match[1]}">{svg}</div>'
 
-    return _PICTURE.sub(picture, html)
+    def breakable(cell: re.Match[str]) -> str:
+        return _CODE.sub(lambda code: code[0].replace("_", "_<wbr>"), cell[0])
+
+    return _CELL.sub(breakable, _PICTURE.sub(picture, html))
 
 
 def _resolve(page: Path, target: str) -> Path | None:
