@@ -89,9 +89,10 @@ def stopped(folder: Path) -> None:
 
 
 def printed(command: str, folder: Path) -> str:
-    """All that a command prints, without the place of the folder."""
+    """All that a command prints, without the place of the folder, and without other runs on this machine."""
     done = subprocess.run(call(command), cwd=folder, env=environment(), capture_output=True, text=True, check=False)
-    return (done.stdout + done.stderr).replace(f"{folder}/", "").replace(str(folder), ".")
+    text = (done.stdout + done.stderr).replace(f"{folder}/", "").replace(str(folder), ".")
+    return re.sub(r"^ *warn:? +other runs: .*\n", "", text, flags=re.MULTILINE)
 
 
 def call(command: str) -> list[str]:

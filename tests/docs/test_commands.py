@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
+import pytest
+
+from scalecore.cli.main import COMMANDS
 from scalecore.cli.reference import option_names, render_commands
 from scalecore.config.fields import fields_of
 from scalecore.config.reference import render_plugins
 from scalecore.plugins.kinds import KINDS
 from scalecore.plugins.registry import load_registry
 
-from .conftest import ROOT
+from .conftest import ROOT, blocks, scalecore
 
 OUTPUT = ROOT / "docs" / "reference" / "output"
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("packages/scalecore-*/pyproject.toml"))
 STALE = "run `python .ci/record_docs.py --pages` with all packages installed"
+SILENT = {"dashboard": "serves until Ctrl-C", "data": "a group; its commands have output"}
+"""Commands without recorded output, and why."""
+
+
+@pytest.fixture(scope="module")
+def record() -> ModuleType:
+    """The script that records output and makes the pages."""
+    spec = importlib.util.spec_from_file_location("record_docs", ROOT / ".ci" / "record_docs.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def test_the_page_of_commands_is_made_from_the_commands(handbook: dict[str, str]) -> None:
@@ -42,3 +62,63 @@ def test_every_option_is_on_a_page_and_says_what_it_does(handbook: dict[str, str
         for component in registry.components(kind.name):
             if component.provider in ("scalecore", *PACKAGES):
                 assert all(one.help for one in fields_of(component.record.options)), component.name
+
+
+def test_every_command_shows_its_output(record: ModuleType) -> None:
+    """A transcript of a real run, and an example in its help."""
+    for name in COMMANDS:
+        found = [OUTPUT / f"{name}.txt", *OUTPUT.glob(f"{name}-*.txt")]
+        assert any(path.is_file() for path in found) or name in SILENT, name
+    made = {file for file, _, _ in record.TRANSCRIPTS} | {"stop"}
+    assert {path.stem for path in OUTPUT.glob("*.txt")} == made
+    for path in OUTPUT.glob("*.txt"):
+        assert path.read_text(encoding="utf-8").startswith("$ scalecore "), path
+        assert "Traceback" not in path.read_text(encoding="utf-8"), path
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md"])
+def test_the_run_that_a_page_shows_is_the_recorded_one(page: str, record: ModuleType) -> None:
+    """Line by line, without the trials in the middle."""
+    shown = record.shortened((OUTPUT / "run.txt").read_text(encoding="utf-8"))
+    assert f"```console\n{shown}\n```\n" in (ROOT / page).read_text(encoding="utf-8"), STALE
+
+
+def labels(text: str) -> list[str]:
+    """The lines of an output by what they begin with: words, without numbers and values."""
+    found = []
+    for line in text.splitlines():
+        words = re.match(r" *[A-Za-z_-]+(?: [a-z_]+)?", line)
+        if words is not None:
+            found.append(words[0].strip())
+    return list(dict.fromkeys(found))
+
+
+def test_the_recorded_output_is_what_the_commands_print_today(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shorter study of the same file: all kinds of recorded lines are printed; predictions are read as told."""
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    short = ["search.trials=2", "training.hyperparameters.epochs=1"]
+    commands = {
+        "check": ["check", "examples/quickstart.yaml"],
+        "check-wrong": ["check", "examples/quickstart.yaml", "search.trails=5", "model.d_model=big"],
+        "run": ["run", "examples/quickstart.yaml", *short],
+        "plan": ["plan", "examples/quickstart.yaml", *short],
+        "status": ["status", "studies/quickstart"],
+        "verify": ["verify", "studies/quickstart"],
+        "plugins": ["plugins"],
+        "analyze": ["analyze"],
+        "schema": ["schema"],
+    }
+    for name, arguments in commands.items():
+        done = scalecore(*arguments, folder=tmp_path)
+        recorded = (OUTPUT / f"{name}.txt").read_text(encoding="utf-8").partition("\n")[2]
+        printed = set(labels(done.stdout + done.stderr))
+        assert done.returncode == (2 if name == "check-wrong" else 0), done.stderr
+        if name in ("check", "check-wrong"):
+            assert done.stdout + done.stderr == recorded
+        missing = [one for one in labels(recorded) if one not in printed]
+        assert not missing, f"{name}: run .ci/record_docs.py, which records {missing}"
+    (code,) = [body for body in blocks(ROOT / "docs" / "operating.md", "python") if "read_predictions" in body]
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(compile(code.replace("studies/NAME", "studies/quickstart"), "operating.md", "exec"), names)
+    assert len(names["difference"]) > 100
