@@ -111,11 +111,12 @@ def test_the_recorded_output_is_what_the_commands_print_today(tmp_path: Path, mo
     for name, arguments in commands.items():
         done = scalecore(*arguments, folder=tmp_path)
         recorded = (OUTPUT / f"{name}.txt").read_text(encoding="utf-8").partition("\n")[2]
-        printed = set(labels(done.stdout + done.stderr))
+        printed = set(labels((done.stdout + done.stderr).replace(f"{tmp_path}/", "")))
         assert done.returncode == (2 if name == "check-wrong" else 0), done.stderr
         if name in ("check", "check-wrong"):
             assert done.stdout + done.stderr == recorded
-        missing = [one for one in labels(recorded) if one not in printed]
+        # What a machine is warned of depends on the machine.
+        missing = [one for one in labels(recorded) if one not in printed and one not in ("ok", "warn")]
         assert not missing, f"{name}: run .ci/record_docs.py, which records {missing}"
     (code,) = [body for body in blocks(ROOT / "docs" / "operating.md", "python") if "read_predictions" in body]
     monkeypatch.chdir(tmp_path)
