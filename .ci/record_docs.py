@@ -68,8 +68,10 @@ def record(names: Sequence[str]) -> None:
             if names and file not in names:
                 continue
             if "{MODEL}" in command:
-                (model,) = folder.glob(f"{STUDY}/promoted/*")
-                command = command.replace("{MODEL}", model.relative_to(folder).as_posix())
+                models = list(folder.glob(f"{STUDY}/promoted/*"))
+                if not models:
+                    raise SystemExit(f"{file}: no promoted model; name run and promote before it")
+                command = command.replace("{MODEL}", models[0].relative_to(folder).as_posix())
             print(f"scalecore {command}", flush=True)
             save(file, command, printed(command, folder), kept=kept)
         if not names or "stop" in names:
@@ -122,11 +124,12 @@ def code_of(page: Path, file: str) -> str:
 
 
 def shortened(text: str) -> str:
-    """The transcript of `run` without the lines of the trials in the middle."""
+    """The transcript of `run` without the lines of the trials between the first and the last."""
     lines = text.rstrip("\n").split("\n")
     numbers = [int(found[1]) if (found := re.match(r" *trial (\d+)\b", line)) else None for line in lines]
-    middle = [index for index, number in enumerate(numbers) if number is not None and 2 <= number <= 6]
-    return "\n".join([*lines[: middle[0]], "...", *lines[middle[-1] + 1 :]])
+    last = max((number for number in numbers if number is not None), default=0)
+    middle = [index for index, number in enumerate(numbers) if number is not None and 0 < number < last]
+    return "\n".join([*lines[: middle[0]], "...", *lines[middle[-1] + 1 :]] if middle else lines)
 
 
 def make_pages() -> None:
@@ -141,7 +144,13 @@ def make_pages() -> None:
             [sys.executable, "-m", module, *arguments], env=environment(), capture_output=True, check=True
         )
         (ROOT / "docs" / "reference" / f"{page}.md").write_bytes(made.stdout)
-    shown = shortened((OUTPUT / "run.txt").read_text(encoding="utf-8"))
+    recorded = OUTPUT / "run.txt"
+    if not recorded.is_file():
+        print(
+            f"{recorded.relative_to(ROOT)} is missing: {' and '.join(SHOWN)} stay as they are until `run` is recorded"
+        )
+        return
+    shown = shortened(recorded.read_text(encoding="utf-8"))
     for name in SHOWN:
         path = ROOT / name
         text, count = BLOCK.subn(lambda _: f"```console\n{shown}\n```", path.read_text(encoding="utf-8"))

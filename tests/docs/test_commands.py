@@ -83,6 +83,23 @@ def test_the_run_that_a_page_shows_is_the_recorded_one(page: str, record: Module
     assert f"```console\n{shown}\n```\n" in (ROOT / page).read_text(encoding="utf-8"), STALE
 
 
+def test_pages_are_made_where_no_run_was_recorded(
+    tmp_path: Path, record: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The pages that show the run stay as they are, and it says so."""
+    (tmp_path / "docs" / "reference").mkdir(parents=True)
+    (tmp_path / "README.md").write_text("as it was")
+    monkeypatch.setattr(record, "ROOT", tmp_path)
+    monkeypatch.setattr(record, "OUTPUT", tmp_path / "docs" / "reference" / "output")
+    record.make_pages()
+    assert capsys.readouterr().out == (
+        "docs/reference/output/run.txt is missing: README.md and docs/quickstart.md stay as they are until `run` is "
+        "recorded\n"
+    )
+    assert (tmp_path / "README.md").read_text() == "as it was"
+    assert (tmp_path / "docs" / "reference" / "commands.md").read_text().startswith("# Commands\n")
+
+
 def labels(text: str) -> list[str]:
     """The lines of an output by what they begin with: words, without numbers and values."""
     found = []
