@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from scalecore.builtin.linear import LinearFamily
-from scalecore.builtin.options import ConsoleOptions, CsvOptions, FilesOptions, JsonlOptions
+from scalecore.builtin.options import ConsoleOptions, CsvOptions, FilesOptions, JsonlOptions, ParquetLoggerOptions
 from scalecore.builtin.random_search import RandomSearch
 from scalecore.execution.local import LocalExecutor
 from scalecore.execution.options import LocalOptions
@@ -64,7 +64,13 @@ class TestTinyDataset(DatasetContract):
 
 @pytest.mark.parametrize(
     ("name", "options"),
-    [("console", ConsoleOptions()), ("files", FilesOptions()), ("csv", CsvOptions()), ("jsonl", JsonlOptions())],
+    [
+        ("console", ConsoleOptions()),
+        ("files", FilesOptions()),
+        ("csv", CsvOptions()),
+        ("jsonl", JsonlOptions()),
+        ("parquet", ParquetLoggerOptions()),
+    ],
     ids=lambda one: one if isinstance(one, str) else "",
     scope="class",
 )

@@ -21,6 +21,7 @@ __all__ = [
     "start_ticks",
     "sync_folder",
     "utc_now",
+    "write_bytes",
     "write_json",
     "write_text",
 ]
@@ -59,14 +60,19 @@ def canonical_json(value: Any) -> str:
 
 
 def write_text(path: Path, text: str, *, durable: bool = True) -> None:
-    """Replace `path` by `text` in one step; `durable` waits until it is on the disk.
+    """Replace `path` by `text` in UTF-8, as `write_bytes` does."""
+    write_bytes(path, text.encode("utf-8"), durable=durable)
+
+
+def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Replace `path` by `content` in one step; `durable` waits until it is on the disk.
 
     A reader sees the old or the new content, never a part. The temporary file is removed when writing fails.
     """
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as stream:
-            stream.write(text)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
             stream.flush()
             # mkstemp gives 0600; results are meant to be read by others as far as the umask allows.
             os.fchmod(stream.fileno(), 0o666 & ~_umask())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import field, frozen
@@ -46,12 +46,15 @@ class Record:
     factory.
 
     `factory` is a short function that imports the heavy module inside and returns the run-time object.
+    `needs(options)` names the modules of optional extras without which it cannot work, each with what pip installs for
+    it, such as `{"mlflow": "scalecore-trackers[mlflow]"}`: one that is missing is told when the file is checked.
     """
 
     name: str
     summary: str
     options: type = NoOptions
     factory: Callable[..., Any]
+    needs: Callable[[Any], Mapping[str, str]] | None = None
 
 
 @frozen(kw_only=True)

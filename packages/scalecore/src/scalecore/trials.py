@@ -205,6 +205,9 @@ class StudyView:
     """Trials of an earlier grid or space that do not fit today's, with the reason: they do not count, and are never
     best."""
 
+    id: str = ""
+    """Names this study for good, wherever its folder lies: it comes from the first line of the journal."""
+
     unfinished: Sequence[RestoredTrial] = ()
     """Trials that were asked for and have no record yet, whether they run or not. Their reports are there where the
     study is read from its folder; a logger was told them."""

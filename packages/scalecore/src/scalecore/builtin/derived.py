@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from scalecore.builtin import results_parquet as tables
 from scalecore.builtin.results_csv import differences
 from scalecore.builtin.study_files import all_trials, best_file, study_summary, summary_markdown, trial_file
 from scalecore.files import read_json
@@ -48,6 +49,8 @@ def _found(study: StudyView) -> dict[str, list[str]]:
                 found["logger csv"] = list(differences(table, study))
             except (OSError, csv.Error, UnicodeDecodeError) as error:
                 found["logger csv"] = [f"{table.name} cannot be read: {error}"]
+        elif logger["use"] == "parquet":
+            found["logger parquet"] = list(tables.differences(path or study.folder, study))
     return found
 
 

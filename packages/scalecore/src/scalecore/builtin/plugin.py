@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from scalecore.builtin.options import ConsoleOptions, CrossBudgetOptions, CsvOptions, FilesOptions, JsonlOptions
+from scalecore.builtin.options import (
+    ConsoleOptions,
+    CrossBudgetOptions,
+    CsvOptions,
+    FilesOptions,
+    JsonlOptions,
+    ParquetLoggerOptions,
+)
 from scalecore.builtin.options_dataset import ParquetOptions
 from scalecore.execution.options import LocalOptions
 from scalecore.hookspecs import hookimpl
@@ -76,6 +83,12 @@ def _jsonl(options: JsonlOptions, context: LoggerContext) -> Logger:
     return JsonlLogger(options, context)
 
 
+def _parquet_tables(options: ParquetLoggerOptions, context: LoggerContext) -> Logger:
+    from scalecore.builtin.results_parquet import ParquetLogger
+
+    return ParquetLogger(options, context)
+
+
 def _local(options: LocalOptions, context: ExecutorContext) -> Executor:
     from scalecore.execution.local import LocalExecutor
 
@@ -128,6 +141,12 @@ def scalecore_loggers() -> Iterable[LoggerRecord]:
         ),
         LoggerRecord(name="csv", summary="One table of results across studies.", options=CsvOptions, factory=_csv),
         LoggerRecord(name="jsonl", summary="Every event as a line of JSON.", options=JsonlOptions, factory=_jsonl),
+        LoggerRecord(
+            name="parquet",
+            summary="Tables of trials and of epochs.",
+            options=ParquetLoggerOptions,
+            factory=_parquet_tables,
+        ),
     ]
 
 

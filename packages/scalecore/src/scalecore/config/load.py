@@ -20,6 +20,7 @@ from cattrs.errors import BaseValidationError, StructureHandlerNotFoundError
 
 from scalecore.config.bounds import described, nearest
 from scalecore.config.experiment import ComponentRef, Execution, Experiment, Search
+from scalecore.config.extras import missing_extras
 from scalecore.config.forms import known_keys, register_forms, section_component
 from scalecore.config.losses import loss_problem, objective_problem
 from scalecore.config.messages import KeyPath, Position, Problem, raise_problems
@@ -247,6 +248,9 @@ def _resolve(draft: _Draft, registry: Registry) -> Resolved:
             continue
         component, wrong = _structure_options(draft, path, ref, registered)
         problems += wrong
+        if component is not None:
+            for message in missing_extras(kind, component.record, component.options):
+                problems.append(Problem(position=draft.tree.position(path), path=path, message=message, kind="plugin"))
         if component is not None:
             found[path] = component
     if draft.experiment is not None and ("dataset",) in found:

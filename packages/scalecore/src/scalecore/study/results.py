@@ -30,6 +30,7 @@ def read_study(folder: StudyFolder) -> StudyView:
     if not state.experiment:
         raise ExperimentError(f"{folder.path}: the journal holds no study yet; start it with `scalecore run`")
     return StudyView(
+        id=state.id,
         name=state.experiment["name"],
         folder=folder.path,
         experiment=state.experiment,

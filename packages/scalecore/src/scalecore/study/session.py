@@ -64,6 +64,7 @@ class Session:
     def view(self, *, end: StudyEnd | None = None) -> StudyView:
         """The study as loggers see it."""
         return StudyView(
+            id=self.state.id,
             name=self.plan.resolved.experiment.name,
             folder=self.folder.path,
             experiment=self.plan.experiment,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from attrs import define, field, frozen
 
+from scalecore.files import canonical_json
 from scalecore.space import Architecture
 from scalecore.study.record import architecture_from, proposal_from, record_from
 from scalecore.trials import Origin, Outcome, Proposal, RestoredTrial, StudyEnd, TrialRecord, TrialState
@@ -61,6 +63,8 @@ class ImportedTrial:
 class StudyState:
     """The study as the journal has it."""
 
+    id: str = ""
+    """The first event as a hash: it holds the time to the millisecond, who began it and what."""
     experiment: Mapping[str, Any] = field(factory=dict)
     plan: Mapping[str, Any] = field(factory=dict)
     versions: Mapping[str, str] = field(factory=dict)
@@ -89,6 +93,8 @@ class StudyState:
 
     def apply(self, event: Mapping[str, Any]) -> None:
         """Take one event of the journal. Unknown events of a later version are passed over."""
+        if not self.id:
+            self.id = hashlib.sha256(canonical_json(event).encode()).hexdigest()[:16]
         match event["event"]:
             case "study":
                 self.experiment, self.plan = event["experiment"], event["plan"]

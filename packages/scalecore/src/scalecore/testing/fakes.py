@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -362,6 +363,7 @@ def make_study(folder: Path, trials: Sequence[TrialRecord] = (), **changes: Any)
         "space": {name: {"log_uniform": [1e-4, 1e-2]} for name in names},
     }
     content: dict[str, Any] = {
+        "id": hashlib.sha256(str(folder).encode()).hexdigest()[:16],
         "name": "walk",
         "folder": folder,
         "experiment": experiment,

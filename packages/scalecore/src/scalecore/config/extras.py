@@ -1,0 +1,21 @@
+"""Whether the extras are installed that a component needs with the options that it was given."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from typing import Any
+
+from scalecore.records import Record
+
+__all__ = ["missing_extras"]
+
+
+def missing_extras(kind: str, record: Record, options: Any) -> Iterator[str]:
+    """One sentence for each missing module, with what installs it. Nothing is imported."""
+    for module, requirement in (record.needs(options) if record.needs is not None else {}).items():
+        if importlib.util.find_spec(module) is None:
+            yield (
+                f"{kind} {record.name!r} needs the module {module!r}, which is not installed; "
+                f"`pip install '{requirement}'` provides it"
+            )
