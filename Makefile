@@ -2,7 +2,8 @@
 
 PYTHON ?= python3
 VENV := .venv
-PACKAGES := scalecore scalecore-patchtst scalecore-optuna scalecore-hwmon scalecore-market scalecore-analysis
+PACKAGES := scalecore scalecore-patchtst scalecore-optuna scalecore-hwmon scalecore-market scalecore-analysis \
+            scalecore-trackers
 
 .PHONY: help install quickstart test clean
 

@@ -12,6 +12,7 @@ import yaml
 
 from .conftest import ROOT, blocks, markdown_files, scalecore
 
+MISSING_EXTRA = re.compile(r"which is not installed; `pip install 'scalecore-trackers\[\w+\]'` provides it$")
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
 
 
@@ -62,6 +63,8 @@ def test_a_piece_of_an_experiment_file_passes_the_check(path: str, text: str, tm
         piece["loggers"] = [one for one in piece["loggers"] if not (isinstance(one, dict) and one["use"] == "notify")]
     (folder / "piece.yaml").write_text(yaml.safe_dump({**base, **piece}))
     done = scalecore("check", str(folder / "piece.yaml"), folder=tmp_path)
+    if done.returncode == 3 and all(MISSING_EXTRA.search(line) for line in done.stderr.splitlines()):
+        return  # right but for what is not installed here; tests/trackers check it with everything there
     assert (done.returncode, done.stderr) == (0, ""), path
 
 

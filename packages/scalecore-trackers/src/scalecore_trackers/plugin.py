@@ -1,0 +1,63 @@
+"""What this package gives to scalecore."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scalecore import hookimpl
+from scalecore.records import LoggerRecord
+from scalecore_trackers.options import MlflowOptions, TensorboardOptions, WandbOptions
+
+if TYPE_CHECKING:
+    from scalecore.protocols import Logger, LoggerContext
+
+
+def _tensorboard(options: TensorboardOptions, context: LoggerContext) -> Logger:
+    from scalecore_trackers.tensorboard_logger import TensorboardLogger
+
+    return TensorboardLogger(options, context)
+
+
+def _mlflow(options: MlflowOptions, context: LoggerContext) -> Logger:
+    from scalecore_trackers.mlflow_logger import MlflowLogger
+
+    return MlflowLogger(options, context)
+
+
+def _wandb(options: WandbOptions, context: LoggerContext) -> Logger:
+    from scalecore_trackers.wandb_logger import WandbLogger
+
+    return WandbLogger(options, context)
+
+
+def _mlflow_needs(options: MlflowOptions) -> dict[str, str]:
+    modules = ("mlflow", "sqlalchemy", "alembic") if options.is_file else ("mlflow",)
+    return dict.fromkeys(modules, "scalecore-trackers[mlflow]")
+
+
+@hookimpl
+def scalecore_loggers() -> list[LoggerRecord]:
+    """The loggers `tensorboard`, `mlflow` and `wandb`; each needs the extra of its name."""
+    return [
+        LoggerRecord(
+            name="tensorboard",
+            summary="Learning curves and hyper-parameters for TensorBoard.",
+            options=TensorboardOptions,
+            factory=_tensorboard,
+            needs=lambda options: {"tensorboard": "scalecore-trackers[tensorboard]"},
+        ),
+        LoggerRecord(
+            name="mlflow",
+            summary="A run of MLflow for the study and one within it for each trial, in a file or on a server.",
+            options=MlflowOptions,
+            factory=_mlflow,
+            needs=_mlflow_needs,
+        ),
+        LoggerRecord(
+            name="wandb",
+            summary="A run of Weights & Biases for each trial, offline unless told otherwise.",
+            options=WandbOptions,
+            factory=_wandb,
+            needs=lambda options: {"wandb": "scalecore-trackers[wandb]"},
+        ),
+    ]

@@ -1,0 +1,143 @@
+"""Studies by hand and real ones, a database of MLflow, and its server."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import define, evolve
+
+from scalecore.protocols import Logger
+from scalecore.testing.fakes import make_trial
+from scalecore.trials import Epoch, Proposal, StudyEnd, StudyView, TrialRecord
+
+pytest_plugins = ["scalecore.testing.fixtures"]
+
+
+def curve(epochs: int, *, start: int = 1) -> list[Epoch]:
+    """Lines of a learning curve."""
+    return [
+        {
+            "epoch": epoch,
+            "val_loss": 0.9 - epoch / 100,
+            "accuracy": 0.5 + epoch / 100,
+            "auc": None,
+            "train_seconds": 1.5,
+        }
+        for epoch in range(start, start + epochs)
+    ]
+
+
+def record(number: int, value: float | None = 0.7, *, epochs: int = 3, **changes: Any) -> TrialRecord:
+    """A finished trial of so many epochs, the last of which is its best."""
+    lines = curve(epochs) if value is not None else []
+    best = {**lines[-1], "confusion_matrix": {"tn": 1}} if lines else None
+    return make_trial(number, value, **{"learning_curve": lines, "best": best, **changes})
+
+
+def proposal(trial: TrialRecord) -> Proposal:
+    return Proposal(architecture=trial.architecture, hyperparameters=trial.hyperparameters, origin=trial.origin)
+
+
+def follow(logger: Logger, study: StudyView, *trials: TrialRecord) -> StudyView:
+    """These trials run from their start to their end; the study goes on."""
+    for trial in trials:
+        logger.trial_started(trial.number, proposal(trial), evolve(study, running=(trial.number,)))
+        for line in trial.learning_curve:
+            logger.epoch(trial.number, line)
+        study = evolve(study, trials=(*study.trials, trial))
+        logger.trial_finished(trial, study)
+    return study
+
+
+def finish(logger: Logger, study: StudyView) -> list[str]:
+    """The run ends; the warnings of the logger."""
+    logger.study_finished(evolve(study, end=StudyEnd.COMPLETED))
+    warnings = [text for level, text in logger.take_remarks() if level == "warning"]
+    logger.close()
+    return warnings
+
+
+def wait_for(done: Callable[[], bool], seconds: float = 120.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database of MLflow: to make one takes seconds, to copy it none."""
+    path = tmp_path_factory.mktemp("mlflow") / "empty.db"
+    code = "import sys; from mlflow import MlflowClient; MlflowClient(sys.argv[1]).search_experiments()"
+    subprocess.run([sys.executable, "-c", code, f"sqlite:///{path}"], check=True, env=quiet(), capture_output=True)
+    return path
+
+
+def quiet() -> dict[str, str]:
+    """The environment of a process of MLflow."""
+    return {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "GIT_PYTHON_REFRESH": "quiet"}
+
+
+@define
+class Server:
+    """A server of MLflow on this machine, which can be killed and started again."""
+
+    folder: Path
+    port: int
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def uri(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
+        stores = ["--backend-store-uri", f"sqlite:///{self.folder / 'mlflow.db'}"]
+        stores += ["--artifacts-destination", str(self.folder / "artifacts"), "--workers", "1"]
+        with (self.folder / "log.txt").open("ab") as log:
+            self.process = subprocess.Popen(
+                command + stores, stdout=log, stderr=log, env=quiet(), start_new_session=True, cwd=self.folder
+            )
+        wait_for(self._answers)
+
+    def kill(self) -> None:
+        """At once, as the machine under it would go."""
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+
+    def _answers(self) -> bool:
+        import requests
+
+        assert self.process is not None
+        assert self.process.poll() is None, (self.folder / "log.txt").read_text()
+        try:
+            return bool(requests.get(f"{self.uri}/health", timeout=1).ok)
+        except requests.RequestException:
+            return False
+
+
+@pytest.fixture
+def server(tmp_path: Path, database: Path) -> Iterator[Server]:
+    """Not started yet."""
+    folder = tmp_path / "server"
+    folder.mkdir()
+    (folder / "mlflow.db").write_bytes(database.read_bytes())
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = Server(folder, port)
+    try:
+        yield server
+    finally:
+        server.kill()

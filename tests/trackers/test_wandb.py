@@ -1,0 +1,137 @@
+"""Logger `wandb`, read back with W&B's own reader of the files of a run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import wandb
+from attrs import evolve
+
+from scalecore.protocols import LoggerContext
+from scalecore.testing.fakes import make_study
+from scalecore.trials import Origin, RestoredTrial, StudyView
+from scalecore_trackers.options import WandbOptions
+from scalecore_trackers.wandb_logger import WandbLogger
+
+from .conftest import curve, finish, follow, proposal, record, wait_for
+
+
+def logger_of(study: StudyView, **options: Any) -> WandbLogger:
+    return WandbLogger(WandbOptions(**options), LoggerContext(folder=study.folder))
+
+
+def folders(study: StudyView) -> dict[int, Path]:
+    """The folder of each trial's run; each has one."""
+    found = sorted(study.folder.glob("wandb/*run-*"))
+    by_number = {int(path.name.rpartition("-")[2]): path for path in found}
+    assert len(by_number) == len(found)
+    return by_number
+
+
+def inspected(folder: Path, *options: str) -> str:
+    """What W&B's own reader finds in the file of a run."""
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", *options, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(inspected(folder, "--summary"))
+    return found
+
+
+def history(folder: Path) -> list[tuple[int, float]]:
+    lines = [json.loads(line) for line in inspected(folder).splitlines()]
+    rows = [line["history"] for line in lines if line["type"] == "history"]
+    return [(row["step"]["num"], row["item"]["val_loss"]) for row in rows]
+
+
+def group(folder: Path) -> str:
+    lines = [json.loads(line) for line in inspected(folder).splitlines()]
+    (run,) = [line["run"] for line in lines if line["type"] == "run"]
+    return str(run["run_group"])
+
+
+def test_a_study_is_a_group_with_one_run_a_trial(tmp_path: Path) -> None:
+    """Offline: values by epoch, configuration and summary are in the files of each run."""
+    study = make_study(tmp_path)
+    logger = logger_of(study, project="budgets")
+    logger.study_started(study)
+    first = record(0, 0.7, origin=Origin(kind="forced", label="width:min"))
+    study = follow(logger, study, first, record(1, None, reason="exit code -11"))
+    assert finish(logger, study) == []
+    found = folders(study)
+    assert sorted(found) == [0, 1]
+    assert history(found[0]) == [(1, 0.89), (2, 0.88), (3, 0.87)]
+    assert group(found[0]) == "walk"
+    told = summary(found[0])
+    assert (told["name"], told["project"], told["state"], told["exit_code"]) == ("trial_0000", "budgets", "finished", 0)
+    config = told["config"]
+    assert {name: config[name] for name in ("width", "depth", "num_parameters", "learning_rate")} == {
+        "width": 8, "depth": 1, "num_parameters": 824, "learning_rate": 1e-3
+    }  # fmt: skip
+    assert (config["study"]["trial"], config["study"]["label"]) == (0, "width:min")
+    assert (told["summary"]["value"], told["summary"]["best/epoch"], told["summary"]["state"]) == (0.7, 3, "completed")
+    failed = summary(found[1])
+    assert (failed["exit_code"], failed["summary"]["reason"]) == (1, "exit code -11")
+    assert "value" not in failed["summary"]
+
+
+def test_a_resumed_study_has_one_run_a_trial(tmp_path: Path) -> None:
+    """What is whole is left alone; what an interrupted trial left is replaced by its whole curve."""
+    study = make_study(tmp_path)
+    trial = record(1, 0.6, epochs=4)
+    logger = logger_of(study)
+    logger.study_started(study)
+    study = follow(logger, study, record(0, 0.7))
+    logger.trial_started(1, proposal(trial), evolve(study, running=(1,)))
+    for line in curve(2):
+        logger.epoch(1, line)
+    wait_for(lambda: sorted(folders(study)) == [0, 1])
+    logger.study_finished(study)
+    logger.close()
+    wait_for(lambda: history(folders(study)[1]) == [(1, 0.89), (2, 0.88)])
+    before = {number: path / "scalecore.json" for number, path in folders(study).items()}
+    assert [path.exists() for path in before.values()] == [True, False]
+    stamp = before[0].stat().st_mtime_ns
+
+    waiting = RestoredTrial(number=1, proposal=proposal(trial), outcome=None)
+    study = evolve(study, unfinished=(waiting,))
+    logger = logger_of(study)
+    logger.study_started(study)
+    logger.trial_started(1, proposal(trial), evolve(study, running=(1,)))
+    for line in curve(2, start=3):
+        logger.epoch(1, line)
+    study = evolve(study, unfinished=(), trials=(*study.trials, trial))
+    logger.trial_finished(trial, study)
+    assert finish(logger, study) == []
+    assert before[0].stat().st_mtime_ns == stamp
+    assert history(folders(study)[1]) == [(1, 0.89), (2, 0.88), (3, 0.87), (4, 0.86)]
+
+
+def test_online_a_server_that_cannot_be_reached_costs_one_warning(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Runs are written to the disk instead, and the user is told how they are uploaded."""
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setattr("scalecore_trackers.wandb_runs.SECONDS", 2)
+    wandb.teardown()  # it reads the environment once in a process
+    study = make_study(tmp_path, [record(0, 0.7)])
+    logger = logger_of(study, mode="online")
+    logger.patience = 120.0
+    logger.study_started(study)
+    (warning,) = finish(logger, study)
+    assert warning.startswith("wandb cannot be reached: ")
+    assert warning.endswith(
+        f"; runs are written to {tmp_path / 'wandb'} from here on, and `wandb sync` uploads them from there"
+    )
+    (folder,) = folders(study).values()
+    assert folder.name.startswith("offline-run-")
+    assert len(history(folder)) == 3
