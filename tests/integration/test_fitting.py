@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,7 +26,7 @@ from scalecore.study.lock import StudyLock
 from scalecore.study.plan import Plan, build_plan
 from scalecore.study.run import begin
 from scalecore.study.session import Session
-from scalecore.study.state import StudyState
+from scalecore.study.state import AskedTrial, StudyState
 
 from .conftest import tiny_experiment
 
@@ -139,3 +140,30 @@ def test_g40_what_never_fits_is_answered_with_what_to_do(
         f"; weights, gradients and moments of the optimizer alone take {floor}, which no micro-batch removes: "
         "leave such shapes out (search.exclude), take a smaller budget, or a machine with more memory"
     )
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's allocator is replayed")
+def test_measured_peaks_move_predictions_of_their_kind_only(deep: tuple[Path, Plan]) -> None:
+    """A record of an older version, which does not tell what the allocator holds, is read and changes nothing; one that
+    was predicted as the next one will be does.
+    """
+    plan = deep[1]
+    architecture = plan.grid.architectures[0]
+    begun = plan.predict(architecture, 4, checkpointing=False)
+    assert begun.held is not None
+    assert begun.group.endswith(", replayed")
+    assert begun.tensors < begun.held < begun.bytes
+    new = {**begun.plain(), "group": begun.group}
+    old = {name: value for name, value in new.items() if name != "held"}
+    old["group"] = begun.group.replace("replayed", "traced")
+    ended = {"class": "completed", "memory": {"peak": 2 * begun.bytes, "micro_batch": 4}}
+    predicted = []
+    for memory in (old, new):
+        attempt = {"memory": memory, "micro_batch": 4, "ended": ended}
+        trial: Any = AskedTrial(number=0, proposal=None, hyperparameters={}, hash="", seed=0, attempts=[attempt])  # type: ignore[arg-type]
+        plan.memory.learn(StudyState(trials={0: trial}))
+        predicted.append(plan.predict(architecture, 4, checkpointing=False))
+    plan.memory.learn(StudyState())
+    assert predicted[0].bytes == begun.bytes
+    assert predicted[1].bytes > begun.bytes
+    assert predicted[1].correction.observations == 1

@@ -12,7 +12,9 @@ import torch
 from scalecore.training.blocks import checkpoint_blocks
 from scalecore.training.hyperparameters import Hyperparameters
 from scalecore.training.memory import floor_bytes
-from scalecore.training.memory_trace import FakeWindows, LiveStorages, extrapolated, trace_step
+from scalecore.training.memory_heap import held
+from scalecore.training.memory_storages import Phase, Trace, deepened, extrapolated
+from scalecore.training.memory_trace import FakeWindows, LiveStorages, trace_step
 from scalecore.training.plan import TrainingPlan
 from scalecore.training.tasks import task_named
 from scalecore.training.trainer import Trainer
@@ -70,19 +72,28 @@ def trainer_of(
     return build
 
 
-def predicted(n_layers: int, **settings: Any) -> int:
+def two(**settings: Any) -> tuple[Trace, Trace]:
+    """The traces of two and of four layers."""
     shallow, deep = (trace_step(trainer_of(depth, **settings), evaluate=64) for depth in (2, 4))
-    return extrapolated(shallow, deep, depths=(2, 4), depth=n_layers)
+    return shallow, deep
+
+
+def predicted(n_layers: int, **settings: Any) -> int:
+    trace = deepened(*two(**settings), depth=n_layers)
+    assert trace is not None
+    return trace.peak
 
 
 @pytest.mark.parametrize("recompute", [False, True])
 @pytest.mark.parametrize(
     ("n_layers", "d_model", "micro_batch", "accumulate"), [(12, 64, 64, True), (9, 256, 2, True), (10, 64, 16, False)]
 )
-def test_two_small_depths_give_the_peak_of_a_deep_model(
+def test_two_small_depths_give_the_trace_of_a_deep_model(
     n_layers: int, d_model: int, micro_batch: int, accumulate: bool, recompute: bool
 ) -> None:
-    """Where activations weigh most, and where weights and gradients do: equal to following the deep model itself."""
+    """Where activations weigh most, and where weights and gradients do: the same operations make and end the same
+    storages as in the deep model itself, so that its peak and what the allocator holds are equal too.
+    """
     settings: dict[str, Any] = {
         "d_model": d_model,
         "micro_batch": micro_batch,
@@ -90,7 +101,18 @@ def test_two_small_depths_give_the_peak_of_a_deep_model(
         "recompute": recompute,
     }
     whole = trace_step(trainer_of(n_layers, **settings), evaluate=64)
-    assert predicted(n_layers, **settings) == pytest.approx(whole.peak, rel=0.01)
+    shallow, deep = two(**settings)
+    found = deepened(shallow, deep, depth=n_layers)
+    assert found is not None
+    assert [operations(phase) for phase in found.phases] == [operations(phase) for phase in whole.phases]
+    assert found.peak == pytest.approx(whole.peak, rel=0.01)
+    assert held(found) == pytest.approx(held(whole), rel=0.01)
+    assert extrapolated(shallow, deep, depths=(2, 4), depth=n_layers) == pytest.approx(whole.peak, rel=0.01)
+
+
+def operations(phase: Phase) -> list[tuple[str, list[int], int]]:
+    """What each operation makes, and how many storages end at it."""
+    return [(one.name, [size for _, size in one.made], len(one.ended)) for one in phase.operations]
 
 
 def test_two_billion_parameters_are_predicted_without_allocating_them() -> None:
@@ -120,5 +142,5 @@ def test_the_traced_peak_is_what_the_tensors_of_a_real_step_take() -> None:
         trainer.optimizer_step()
         live.begin()
         trainer.optimizer_step()
-        real = max(max(phase.sizes) for phase in live.phases())
+        real = live.trace().peak
     assert trace_step(trainer_of(4), evaluate=1).peak == pytest.approx(real, rel=0.01)

@@ -47,6 +47,7 @@ def test_the_tracer_answers_without_the_data_and_ends_with_its_client(spec: dict
     (found,) = answers(client)
     assert (found["key"], found["blocks"]) == ("one", 0)
     assert 16 * spec["num_parameters"] < found["tensors"] < 1_000_000
+    assert found["held"] is None or found["tensors"] <= found["held"] < 2_000_000
     tracer = tracer_process()
     del client
     assert not tracer.is_running()

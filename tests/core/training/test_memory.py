@@ -23,7 +23,7 @@ def test_the_prior_moves_to_what_was_measured() -> None:
     """After some attempts of different shapes, the next one is predicted within a few percent; before it was above."""
     true = Correction(constant=290.0 * MIB, factor=1.12, factor_of_floor=1.02)
     sizes = [(20, 5), (100, 30), (300, 200), (700, 50), (1500, 1200), (4000, 3500)]
-    begun = prior("cpu", "default", traced=True)
+    begun = prior("cpu", "default", basis="tensors")
     observed = [Observation(tensors=t * MIB, floor=f * MIB, peak=true.apply(t * MIB, floor=f * MIB)) for t, f in sizes]
     fitted = begun.fitted(observed)
     assert fitted.observations == len(sizes)
@@ -35,11 +35,22 @@ def test_the_prior_moves_to_what_was_measured() -> None:
 
 def test_without_a_measurement_nothing_moves() -> None:
     """The prior is returned as it is."""
-    begun = prior("cuda", "default", traced=True)
+    begun = prior("cuda", "default", basis="tensors")
     assert begun.fitted([]) is begun
 
 
 def test_no_fit_predicts_less_than_the_tensors_take() -> None:
     """Measurements that are far too small, of a process that was mostly swapped out say, do not make it optimistic."""
     odd = [Observation(tensors=1000 * MIB, floor=500 * MIB, peak=200 * MIB) for _ in range(50)]
-    assert prior("cpu", "default", traced=True).fitted(odd).apply(1000 * MIB, floor=500 * MIB) >= 1000 * MIB
+    assert prior("cpu", "default", basis="tensors").fitted(odd).apply(1000 * MIB, floor=500 * MIB) >= 1000 * MIB
+
+
+def test_a_replayed_allocator_is_believed_more_than_a_guess() -> None:
+    """One odd measurement moves the prediction by less than where the allocator is only guessed at."""
+    moved = []
+    for basis in ("held", "tensors"):
+        begun = prior("cpu", "default", basis=basis)  # type: ignore[arg-type]  # one of the three
+        expected = begun.apply(1000 * MIB, floor=100 * MIB)
+        odd = Observation(tensors=1000 * MIB, floor=100 * MIB, peak=expected * 2)
+        moved.append(begun.fitted([odd]).apply(1000 * MIB, floor=100 * MIB) / expected)
+    assert 1.0 < moved[0] < moved[1] < 2.0

@@ -4,13 +4,14 @@ Started as `python -m scalecore.execution.tracer`. It reads a JSON line per ques
 of the questions. It ends when its input ends, which it does when the driver ends, or when nothing was asked for some
 minutes. In: `{"key": ..., "specs": [...], "depths": [2, 4], "depth": 48}`, specs like those of attempts, of one shape
 at each of `depths`, or of the one shape itself where `depths` is empty. Out: `{"key": ..., "tensors": bytes,
-"blocks": count}`, or `{"key": ..., "error": text}`.
+"held": bytes, "blocks": count}`, or `{"key": ..., "error": text}`.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import platform
 import resource
 import select
 from collections.abc import Mapping
@@ -28,20 +29,32 @@ ROOM = 1 << 30
 
 
 def answer(question: Mapping[str, Any]) -> dict[str, Any]:
-    """Bytes of the tensors of one step of the spec's trainer, and how many repeated blocks its module names."""
-    from scalecore.training.memory_trace import extrapolated
+    """Bytes of the tensors of one step of the spec's trainer, those that the C library's allocator holds for them, None
+    where it is not glibc, and how many repeated blocks its module names.
+    """
+    from scalecore.execution.allocation import RETURNED_FROM
+    from scalecore.training.memory_heap import held
+    from scalecore.training.memory_storages import deepened, extrapolated
 
     try:
         traced = [_trace(spec) for spec in question["specs"]]
         trace, blocks = traced[-1]
-        tensors = trace.peak
+        tensors, kept = trace.peak, None
         if question["depths"]:
-            low, high = question["depths"]
-            tensors = extrapolated(traced[0][0], trace, depths=(low, high), depth=question["depth"])
+            deep = deepened(traced[0][0], trace, depth=question["depth"])
+            if deep is not None:
+                trace, tensors = deep, deep.peak
+            else:
+                low, high = question["depths"]
+                tensors = extrapolated(traced[0][0], trace, depths=(low, high), depth=question["depth"])
+        if platform.libc_ver()[0] == "glibc":
+            returning = bool(question["specs"][-1].get("activation_checkpointing"))
+            # Where the operations of a deep model are not known, it adds the share that it adds to a shallow one.
+            kept = held(trace, threshold=RETURNED_FROM if returning else None) * tensors // trace.peak
     except Exception as error:
         # Whatever a family does that fake tensors cannot follow: the closed form is used then, and the record says why.
         return {"key": question["key"], "error": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
-    return {"key": question["key"], "tensors": tensors, "blocks": blocks}
+    return {"key": question["key"], "tensors": tensors, "held": kept, "blocks": blocks}
 
 
 def _trace(spec: Mapping[str, Any]) -> tuple[Any, int]:

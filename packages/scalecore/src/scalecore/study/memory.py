@@ -15,7 +15,7 @@ from scalecore.space import Architecture, middle
 from scalecore.study.attempts import attempt_spec
 from scalecore.study.identity import content_hash
 from scalecore.study.state import StudyState
-from scalecore.training.memory import Allocator, Correction, Device, Observation, closed_form, floor_bytes, prior
+from scalecore.training.memory import Allocator, Basis, Correction, Device, Observation, closed_form, floor_bytes, prior
 
 if TYPE_CHECKING:
     from scalecore.study.plan import Plan
@@ -38,6 +38,8 @@ class Prediction:
     tensors: int
     """The part that is tensors, before the correction."""
     floor: int
+    held: int | None
+    """What the C library's allocator holds for them; None where that is not known."""
     """The part of it that no micro-batch removes: weights, gradients, moments of the optimizer."""
     source: Source
     correction: Correction = field(repr=False)
@@ -55,6 +57,7 @@ class Prediction:
             "tensors": self.tensors,
             "floor": self.floor,
             "source": self.source,
+            "held": self.held,
             "group": self.group,
             "constant": round(self.correction.constant),
             "factor": self.correction.factor,
@@ -102,7 +105,9 @@ class MemoryModel:
                 peak = (ended.get("memory") or {}).get("peak")
                 halved = (ended.get("memory") or {}).get("micro_batch") != attempt["micro_batch"]
                 if memory and peak and not halved and ended.get("class") in ("completed", "pruned"):
-                    one = Observation(tensors=memory["tensors"], floor=memory["floor"], peak=peak)
+                    # A prediction of an older version knows no `held`, and has a group of its own.
+                    tensors = memory.get("held") or memory["tensors"]
+                    one = Observation(tensors=tensors, floor=memory["floor"], peak=peak)
                     observed.setdefault(memory["group"], []).append(one)
         self._observed = observed
 
@@ -124,15 +129,17 @@ class MemoryModel:
         if answer is None:
             return None
         allocator: Allocator = "returning" if checkpointing and device == "cpu" else "default"
-        traced = "tensors" in answer
+        traced, held = "tensors" in answer, answer.get("held") if device == "cpu" else None
         tensors = answer["tensors"] if traced else self._closed_form(plan, architecture, micro_batch)
         floor = floor_bytes(architecture.num_parameters)
         source: Source = "traced" if traced else "closed form"
         compiled = plan.resolved.experiment.training.compile
-        group = ", ".join((device, _precision(plan, device), f"compile {compiled}", allocator, source))
-        correction = prior(device, allocator, traced=traced).fitted(self._observed.get(group, ()))
+        basis: Basis = "held" if held is not None else "tensors" if traced else "closed form"
+        kinds = {"held": "replayed", "tensors": "traced", "closed form": "closed form"}
+        group = ", ".join((device, _precision(plan, device), f"compile {compiled}", allocator, kinds[basis]))
+        correction = prior(device, allocator, basis=basis).fitted(self._observed.get(group, ()))
         return Prediction(
-            bytes=correction.apply(tensors, floor=floor),
+            bytes=correction.apply(tensors if held is None else held, floor=floor),
             tensors=tensors,
             floor=floor,
             source=source,
@@ -142,9 +149,10 @@ class MemoryModel:
             note=answer.get("error"),
         )
 
+            held=held,
     def rough(self, plan: Plan, architecture: Architecture, micro_batch: int) -> int:
         """The closed form's prediction in bytes, at once: for tables of many shapes."""
-        correction = prior("cpu", "default", traced=False)
+        correction = prior("cpu", "default", basis="closed form")
         tensors = self._closed_form(plan, architecture, micro_batch)
         return correction.apply(tensors, floor=floor_bytes(architecture.num_parameters))
 

@@ -3,9 +3,10 @@
 Nothing here imports torch: the driver uses it. `scalecore.training.memory_trace` says how large the tensors are.
 
 What a process uses is more than its tensors: the interpreter with torch, workspaces of kernels, and freed blocks that
-the allocator keeps. That is a constant and a factor, one pair for each device, precision and allocator. They begin with
-priors on the safe side and are fitted to the measured peak of every attempt of the study. Weights, gradients and
-moments stay where they are and have a factor of their own, near 1; what comes and goes leaves holes behind.
+the allocator keeps. What glibc's keeps is replayed; the rest is a constant and two factors, for each device, precision
+and allocator. They begin with priors and are fitted to the measured peak of every attempt of the study. Weights,
+gradients and moments stay where they are and have a factor of their own, near 1; what comes and goes leaves holes
+behind.
 """
 
 from __future__ import annotations
@@ -15,11 +16,15 @@ from typing import Literal
 
 from attrs import frozen
 
-__all__ = ["Allocator", "Correction", "Device", "Observation", "closed_form", "floor_bytes", "prior"]
+__all__ = ["Allocator", "Basis", "Correction", "Device", "Observation", "closed_form", "floor_bytes", "prior"]
 
 Device = Literal["cpu", "cuda", "mps"]
 Allocator = Literal["default", "returning"]
 """`returning`: blocks of a mebibyte and more go back to the system when freed (see `execution.allocation`)."""
+
+Basis = Literal["held", "tensors", "closed form"]
+"""What a prediction starts from: what the allocator holds for the tensors of a step as traced, these tensors alone, or
+a family's closed form."""
 
 MIB = 1024**2
 BYTES_PER_PARAMETER = 16
@@ -29,6 +34,8 @@ SPREAD_OF_PEAKS = 0.05
 """Measured peaks of one shape scatter by about this share: how far a single measurement is believed."""
 SPREAD_OF_PRIOR = (100.0 * MIB, 0.2, 0.05)
 """How far constant and factors may be from the prior before measurements must insist."""
+SPREAD_OF_REPLAYED = (30.0 * MIB, 0.05, 0.03)
+"""The same where the allocator is replayed: 26 shapes lay within a tenth of that prior."""
 
 
 def floor_bytes(num_parameters: int) -> int:
@@ -48,8 +55,8 @@ def closed_form(*, num_parameters: int, saved_activations: int, micro_batch: int
 
 @frozen(kw_only=True)
 class Observation:
-    """An attempt that ended by itself: bytes of its tensors as traced, those of them that stay (`floor_bytes`), and the
-    measured peak of its process."""
+    """An attempt that ended by itself: bytes of its tensors, or of what the allocator holds for them, those of them
+    that stay (`floor_bytes`), and the measured peak of its process."""
 
     tensors: int
     floor: int
@@ -63,6 +70,8 @@ class Correction:
     constant: float
     factor: float
     factor_of_floor: float
+    spread: tuple[float, float, float] = SPREAD_OF_PRIOR
+    """How far each of the three may be from what is told here."""
     observations: int = 0
 
     def apply(self, tensors: int, *, floor: int) -> int:
@@ -81,7 +90,7 @@ class Correction:
         features = np.array([_features(one.tensors, one.floor) for one in observations])
         peaks = np.array([float(one.peak) for one in observations])
         weights = 1 / (SPREAD_OF_PEAKS * peaks) ** 2
-        mean, trust = np.array(self._parameters), np.diag(1 / np.array(SPREAD_OF_PRIOR) ** 2)
+        mean, trust = np.array(self._parameters), np.diag(1 / np.array(self.spread) ** 2)
         residuals = peaks - features @ mean
         moved = np.linalg.solve(features.T @ (weights[:, None] * features) + trust, features.T @ (weights * residuals))
         constant, factor, of_floor = (float(one) for one in mean + moved)
@@ -90,6 +99,7 @@ class Correction:
             constant=max(constant, 0.0),
             factor=max(factor, 1.0),
             factor_of_floor=max(of_floor, 1.0),
+            spread=self.spread,
             observations=len(observations),
         )
 
@@ -98,19 +108,23 @@ class Correction:
         return (self.constant, self.factor, self.factor_of_floor)
 
 
-def prior(device: Device, allocator: Allocator, *, traced: bool) -> Correction:
-    """Where a study begins, on the safe side of what was measured.
+def prior(device: Device, allocator: Allocator, *, basis: Basis) -> Correction:
+    """Where a study begins: near what was measured where the allocator is replayed, else on the safe side of it.
 
-    CPU: a process with torch and one step behind it has some 330 MiB beside its tensors, and the C library keeps about
-    a fifth of what comes and goes (`benchmarks/memory.py`). CUDA, not measured: context and workspaces, and blocks that
-    the caching allocator holds. MPS, not measured: its allocator is known to keep much.
+    CPU with glibc: what its allocator holds is replayed (`scalecore.training.memory_heap`), and a process with torch
+    and one step behind it has some 350 MiB beside it: libraries, their code and buffers, and Python's objects
+    (`benchmarks/memory.py`). With another C library: it is taken to keep up to half of what comes and goes. CUDA, not
+    measured: context and workspaces, and blocks that the caching allocator holds. MPS, not measured: its allocator is
+    known to keep much.
     """
-    if not traced:
+    if basis == "closed form":
         return Correction(constant=400.0 * MIB, factor=1.0, factor_of_floor=1.0)
     if device == "cuda":
         return Correction(constant=700.0 * MIB, factor=1.15, factor_of_floor=1.08)
     if device == "mps":
         return Correction(constant=700.0 * MIB, factor=2.0, factor_of_floor=2.0)
+    if basis == "held":
+        return Correction(constant=350.0 * MIB, factor=1.0, factor_of_floor=1.0, spread=SPREAD_OF_REPLAYED)
     if allocator == "returning":
         return Correction(constant=470.0 * MIB, factor=1.3, factor_of_floor=1.05)
     return Correction(constant=400.0 * MIB, factor=1.45, factor_of_floor=1.05)

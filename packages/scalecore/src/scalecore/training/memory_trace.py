@@ -1,64 +1,29 @@
 """How much memory the tensors of one training step need, found without allocating any.
 
-The real trainer makes real steps on fake tensors: torch's `FakeTensorMode` computes shapes and no values. Every live
-storage is followed through forward, backward and optimizer, and the largest sum of their sizes is the peak. Deep models
-are not traced: memory is linear in the number of equal blocks, so two small depths give the peak of any depth. At 2
-billion parameters and 256 layers that is a fraction of a second.
+The real trainer makes real steps on fake tensors: torch's `FakeTensorMode` computes shapes and no values. Every storage
+is followed through forward, backward and optimizer, and the largest sum of their sizes is the peak. Deep models are not
+traced: equal blocks make equal operations, so two small depths give the trace of any depth
+(`scalecore.training.memory_storages`).
 """
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from attrs import frozen
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
+from scalecore.training.memory_storages import Operation, Phase, Trace
 from scalecore.training.trainer import Trainer
 
-__all__ = ["FakeWindows", "LiveStorages", "Phase", "Trace", "extrapolated", "trace_step"]
+__all__ = ["FakeWindows", "LiveStorages", "trace_step"]
 
-
-@frozen(kw_only=True)
-class Phase:
-    """A forward pass, a backward pass, or the optimizer's step: bytes of all live storages after each operation."""
-
-    backward: bool
-    sizes: Sequence[int]
-
-
-@frozen(kw_only=True)
-class Trace:
-    """The phases of one optimizer step and of an evaluation, in their order; the same phases at every depth."""
-
-    phases: Sequence[Phase]
-
-    @property
-    def peak(self) -> int:
-        """The largest sum of live storages, in bytes."""
-        return max(max(phase.sizes) for phase in self.phases)
-
-
-def extrapolated(shallow: Trace, deep: Trace, *, depths: tuple[int, int], depth: int) -> int:
-    """The peak in bytes at `depth`, from the traces at two smaller `depths`.
-
-    Linear in depth where the same operations are compared: of a backward pass its beginning, the head and one block,
-    where activations weigh most, and its end, one block and the embedding, where gradients do. In between, memory goes
-    from the one to the other in equal steps.
-    """
-    low, high = depths
-    peaks = []
-    for first, second in zip(shallow.phases, deep.phases, strict=True):
-        per_block = (len(second.sizes) - len(first.sizes)) // (high - low)
-        length = max(1, len(first.sizes) - (low - 1) * per_block) if first.backward else 0
-        for part in (slice(0, length), slice(-length, None)) if first.backward else (slice(None),):
-            a, b = max(first.sizes[part]), max(second.sizes[part])
-            peaks.append(a + (b - a) * (depth - low) // (high - low))
-    return max(peaks)
+FOLLOWED_FROM = 1024
+"""Bytes of the smallest storages that are followed one by one; smaller ones only count in sums."""
 
 
 class FakeWindows:
@@ -91,32 +56,48 @@ def trace_step(build: Callable[[], Trainer], *, evaluate: int) -> Trace:
         trainer.optimizer_step()  # the optimizer makes its state in its first step
         live.begin()
         trainer.optimizer_step()
-        step = live.phases()
-        live.begin()
+        live.evaluates()
         with torch.inference_mode():
             trainer.module.eval()
             x_BTF, _ = trainer.validation.batch(torch.zeros(evaluate, dtype=torch.int64, device=trainer.device))
             trainer.logits(x_BTF)
-        return Trace(phases=(*step, *live.phases()))
+        trace: Trace = live.trace()
+        return trace
 
 
 class LiveStorages(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's class hook has no types
-    """The bytes of all storages that are alive, after each operation."""
+    """Follows all storages: which operation makes them, and which is the first after their end."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.bytes = 0
-        self._known: set[int] = set()
-        self._phases: list[tuple[bool, list[int]]] = []
+        """Of all that are alive."""
+        self._known: dict[int, int] = {}
+        """Number of the storage by address, which is used again after its end."""
+        self._alive: dict[int, int] = {}
+        """Bytes of the storage by number."""
+        self._count = 0
         self.begin()
 
     def begin(self) -> None:
-        """Forget the peaks so far; what is alive stays."""
-        self._phases = [(False, [self.bytes])]
+        """Forget the operations so far; what is alive stays."""
+        self._before = dict(self._alive)
+        self._ended: list[int] = []
+        self._phases: list[tuple[bool, bool, list[Operation]]] = []
+        self._evaluation = False
+        self._peak = self.bytes
 
-    def phases(self) -> list[Phase]:
+    def evaluates(self) -> None:
+        """From here on operations belong to an evaluation."""
+        self._evaluation = True
+
+    def trace(self) -> Trace:
         """What happened since `begin`."""
-        return [Phase(backward=backward, sizes=sizes) for backward, sizes in self._phases]
+        phases = [
+            Phase(backward=backward, evaluation=evaluation, operations=operations)
+            for backward, evaluation, operations in self._phases
+        ]
+        return Trace(phases=phases, resident=sum(self._before.values()), peak=self._peak)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.ops.aten._local_scalar_dense.default:
@@ -125,25 +106,36 @@ class LiveStorages(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch
         if func is torch.ops.aten.equal.default:
             return True
         result = func(*args, **(kwargs or {}))
-        for item in tree_iter(result):
-            if isinstance(item, Tensor):
-                self._follow(item.untyped_storage())
+        storages = [item.untyped_storage() for item in tree_iter(result) if isinstance(item, Tensor)]
+        new = [number for one in storages if (number := self._follow(one)) is not None]
+        made = [(number, self._alive[number]) for number in new if self._alive[number] >= FOLLOWED_FROM]
+        del storages
         # Recomputation for checkpointing is part of the backward pass: it runs inside of one of its nodes.
-        backward = torch._C._current_autograd_node() is not None
-        if self._phases[-1][0] is not backward:
-            self._phases.append((backward, []))
-        self._phases[-1][1].append(self.bytes)
+        kind = (torch._C._current_autograd_node() is not None, self._evaluation)
+        if not self._phases or self._phases[-1][:2] != kind:
+            self._phases.append((*kind, []))
+        self._peak = max(self._peak, self.bytes)
+        if made or self._ended:
+            ended, self._ended = self._ended, []
+            self._phases[-1][2].append(Operation(name=str(func), made=made, ended=ended, live=self.bytes))
         return result
 
-    def _follow(self, storage: torch.UntypedStorage) -> None:
-        key = storage._cdata
-        if key in self._known:
-            return
-        size = storage.nbytes()
-        self._known.add(key)
-        self.bytes += size
-        weakref.finalize(storage, self._forget, key, size)
+    def _follow(self, storage: torch.UntypedStorage) -> int | None:
+        """The number of a storage that was not known."""
+        address = storage._cdata
+        if address in self._known:
+            return None
+        self._count += 1
+        self._known[address] = self._count
+        self._alive[self._count] = storage.nbytes()
+        self.bytes += storage.nbytes()
+        weakref.finalize(storage, self._forget, address, self._count)
+        return self._count
 
-    def _forget(self, key: int, size: int) -> None:
-        self._known.discard(key)
+    def _forget(self, address: int, number: int) -> None:
+        self._known.pop(address, None)
+        size = self._alive.pop(number)
         self.bytes -= size
+        gradient = self._before.pop(number, None) is not None  # of the step before
+        if not gradient and size >= FOLLOWED_FROM:
+            self._ended.append(number)
