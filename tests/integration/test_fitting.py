@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 import yaml
 from attrs import evolve
 
+import scalecore.study.memory as memory_module
 from scalecore import texts
 from scalecore.config.load import load_resolved
 from scalecore.plugins.registry import load_registry
@@ -23,6 +26,7 @@ from scalecore.study.intake import next_trial
 from scalecore.study.journal import Journal
 from scalecore.study.layout import StudyFolder
 from scalecore.study.lock import StudyLock
+from scalecore.study.memory import MemoryModel
 from scalecore.study.plan import Plan, build_plan
 from scalecore.study.run import begin
 from scalecore.study.session import Session
@@ -167,3 +171,31 @@ def test_measured_peaks_move_predictions_of_their_kind_only(deep: tuple[Path, Pl
     assert predicted[0].bytes == begun.bytes
     assert predicted[1].bytes > begun.bytes
     assert predicted[1].correction.observations == 1
+
+
+@pytest.mark.parametrize("how", ["cannot be started", "ends", "hangs"])
+def test_a_tracer_that_fails_leaves_the_closed_form_and_says_why(
+    deep: tuple[Path, Plan], monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """The prior is applied to it, the reason is one line in the record, and the shape is not asked for again."""
+    plan, kept = deep[1], []
+
+    def fork(questions: int, answers: int) -> bool:
+        kept.extend([os.dup(questions), *([os.dup(answers)] if how == "hangs" else [])])
+        return how != "cannot be started"
+
+    monkeypatch.setattr(memory_module, "PATIENCE", 1.0)
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    memory = MemoryModel(registry={}, fork_tracer=fork)
+    found = [memory.predict(plan, plan.grid.architectures[0], size, device="cpu", wait=5.0) for size in (4, 8)]
+    for descriptor in kept:
+        os.close(descriptor)
+    reason = {
+        "cannot be started": "the tracer cannot be started: [Errno 2] No such file or directory: '/nowhere/python'",
+        "ends": "the tracer ended without an answer",
+        "hangs": "tracing took longer than 1 s",
+    }[how]
+    for one, size in zip(found, (4, 8), strict=True):
+        assert one is not None
+        assert (one.source, one.held, one.plain()["note"]) == ("closed form", None, reason)
+        assert one.bytes == memory.rough(plan, plan.grid.architectures[0], size)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Callable
 from typing import Any
 
 import psutil
 import pytest
 
+from scalecore.execution.folder import AttemptFolder
+from scalecore.execution.local import LocalExecutor
+from scalecore.execution.options import LocalOptions
 from scalecore.execution.tracing import TraceClient
+
+from .conftest import fork_server, gone, wait_for
 
 
 def question(spec: dict[str, Any], *, key: str = "one") -> dict[str, Any]:
@@ -82,3 +89,69 @@ def test_a_tracer_that_dies_or_hangs_costs_an_answer_and_no_more(spec: dict[str,
     client.ask(question(spec, key="two"))
     (second,) = answers(client)
     assert second["tensors"] > 0
+
+
+def forked_tracer() -> psutil.Process:
+    """The only child of the fork server."""
+    wait_for(lambda: bool(fork_server().children()), "a fork of the server")
+    (tracer,) = fork_server().children()
+    return tracer
+
+
+def test_a_tracer_forked_from_the_server_answers_like_any_other(
+    spec: dict[str, Any], forking: LocalExecutor, attempt: Callable[..., AttemptFolder]
+) -> None:
+    """It ends with its client and is reaped; the server stays with one thread and serves attempts."""
+    client = TraceClient(fork=forking.fork_tracer)
+    client.ask(question(spec))
+    (found,) = answers(client)
+    assert found["tensors"] > 16 * spec["num_parameters"]
+    server, tracer = fork_server(), forked_tracer()
+    assert server.num_threads() == 1
+    del client
+    wait_for(lambda: gone(tracer.pid), "the end of the tracer")
+    folder = attempt("a")
+    handle = forking.submit(folder.path)
+    wait_for(lambda: forking.poll([handle])[0].state != "running", "the attempt's end")
+    assert forking.poll([handle])[0].exit_code == 0
+    assert fork_server().pid == server.pid
+
+
+@pytest.mark.parametrize("how", ["nothing to fork", "no handle of processes"])
+def test_where_no_tracer_can_be_forked_a_fresh_one_answers(
+    spec: dict[str, Any], forking: LocalExecutor, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """With an executor that starts interpreters, and on a system where what is no child could not be killed safely."""
+    executor = forking
+    if how == "nothing to fork":
+        executor = LocalExecutor(LocalOptions(start="spawn"))
+    else:
+        monkeypatch.delattr(os, "pidfd_open")
+    client = TraceClient(fork=executor.fork_tracer)
+    client.ask(question(spec))
+    (found,) = answers(client)
+    assert found["tensors"] > 0
+    assert tracer_process().is_running()
+    executor.close()
+
+
+@pytest.mark.parametrize("how", ["hangs", "has ended"])
+def test_a_forked_tracer_that_is_of_no_use_is_replaced_by_a_fresh_one(
+    spec: dict[str, Any], forking: LocalExecutor, how: str
+) -> None:
+    """One that hangs is killed although it is no child of this process; one that has ended costs no answer."""
+    client = TraceClient(fork=forking.fork_tracer)
+    client.ask(question(spec))
+    assert len(answers(client)) == 1
+    tracer = forked_tracer()
+    if how == "hangs":
+        tracer.suspend()
+        client.ask(question(spec, key="two"))
+        assert client.give_up("tracing took too long") == [{"key": "two", "error": "tracing took too long"}]
+    else:
+        tracer.terminate()
+    wait_for(lambda: gone(tracer.pid), "the end of the tracer")
+    client.ask(question(spec, key="three"))
+    (third,) = answers(client)
+    assert (third["key"], third["tensors"] > 0) == ("three", True)
+    assert fork_server().children() == []

@@ -33,6 +33,7 @@ __all__ = [
     "Executor",
     "ExecutorContext",
     "Explains",
+    "ForksTracer",
     "HardwareMonitor",
     "HyperparameterReader",
     "Logger",
@@ -354,6 +355,20 @@ class TakesStacks(Protocol):
 
     def take_stacks(self, handle: Any) -> None:
         """Make the attempt write the stacks of its threads into its log, if it can. `stop` with `kill` follows."""
+        ...
+
+
+@runtime_checkable
+class ForksTracer(Protocol):
+    """What an executor may have besides, where it has a process that has imported torch: one import less for a study.
+
+    Called at most once, before the first `submit`, while the driver still reads its data.
+    """
+
+    def fork_tracer(self, questions: int, answers: int) -> bool:
+        """Let a fork of that process run `scalecore.execution.tracer.serve` on these file descriptors, which the caller
+        closes; False where there is none.
+        """
         ...
 
 

@@ -6,6 +6,9 @@ device: a process that has used torch's threads or CUDA must not be forked. It h
 It speaks JSON lines with the driver. In: `{"folder": ...}`. Out: `{"folder": ..., "pid": ...}` for each fork, and
 `{"pid": ..., "exit_code": ..., "peak_memory": ...}` for each end. When its input ends, the driver is gone: the server
 ends too, and its children notice that (see `scalecore.execution.lifeline`).
+
+Started with two file descriptors as arguments, it forks the tracer first (`scalecore.execution.tracer`), which reads
+its questions from the one and writes its answers to the other.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import os
 import select
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -25,11 +29,20 @@ __all__ = ["serve"]
 REAP_EVERY = 0.02
 
 
-def serve() -> None:
-    """Import what every attempt needs, then fork on demand until the input ends."""
+def serve(tracer: Sequence[int] = ()) -> None:
+    """Import what every attempt needs, then fork on demand until the input ends.
+
+    `tracer` are the descriptors of the tracer's questions and answers, where there shall be one.
+    """
 
     import scalecore.execution.attempt  # noqa: F401 - what every attempt imports
 
+    if tracer:
+        questions, answers = tracer
+        if os.fork() == 0:
+            become_tracer(questions, answers)
+        os.close(questions)
+        os.close(answers)
     pending = b""
     while True:
         readable, _, _ = select.select([0], [], [], REAP_EVERY)
@@ -76,6 +89,23 @@ def become_attempt(folder: str, parent: int) -> NoReturn:
         os._exit(code)
 
 
+def become_tracer(questions: int, answers: int) -> NoReturn:
+    """In the child: a session of its own, nothing of the server's pipes, and the questions until they end."""
+    code = 1
+    try:
+        os.setsid()
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        for source, target in ((questions, 0), (answers, 1), (nothing, 2)):
+            os.dup2(source, target)
+            os.close(source)
+        from scalecore.execution.tracer import serve as answer_questions
+
+        answer_questions()
+        code = 0
+    finally:
+        os._exit(code)
+
+
 def reap() -> None:
     """Report the children that have ended."""
     while True:
@@ -94,5 +124,5 @@ def say(message: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    serve()
+    serve([int(number) for number in sys.argv[1:]])
     os._exit(0)  # nothing to clean up, and tearing torch down takes half a second that the driver would wait for

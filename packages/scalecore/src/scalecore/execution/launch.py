@@ -29,6 +29,8 @@ class Launcher(Protocol):
 
     def status(self, folder: Path) -> AttemptStatus: ...
 
+    def fork_tracer(self, questions: int, answers: int) -> bool: ...
+
     def close(self) -> None: ...
 
 
@@ -62,6 +64,9 @@ class SpawnedProcesses:
                 status = evolve(status, state="ended", exit_code=process.returncode, peak_memory=peak)
                 self._processes[folder] = (process, status)
         return status
+
+    def fork_tracer(self, questions: int, answers: int) -> bool:
+        return False
 
     def close(self) -> None:
         """Nothing is left: the executor has stopped every process."""
@@ -100,9 +105,18 @@ class ForkedProcesses:
             return AttemptStatus(state="ended", pid=child.pid, exit_code=child.exit_code, peak_memory=child.peak_memory)
         return AttemptStatus(state="lost" if str(folder) in self._lost else "running", pid=child.pid)
 
+    def fork_tracer(self, questions: int, answers: int) -> bool:
+        """Start the server and let it fork the tracer before any attempt; False where a server runs already."""
+        if self._server is not None:
+            return False
+        self._start_server(questions, answers)
+        return True
+
     def close(self) -> None:
         if self._server is None:
             return
+        if not self._children and not self._lost:
+            self._server.kill()  # it may be importing still, for nothing
         for pipe in (self._server.stdin, self._server.stdout):
             if pipe is not None:
                 pipe.close()
@@ -118,12 +132,16 @@ class ForkedProcesses:
             return self._server
         self._listen()  # what a dead server ran is lost, also when a new one is needed before anybody asks
         self.close()
+        return self._start_server()
+
+    def _start_server(self, *tracer: int) -> subprocess.Popen[bytes]:
         self._server = subprocess.Popen(
-            [sys.executable, "-m", "scalecore.execution.forkserver"],
+            [sys.executable, "-m", "scalecore.execution.forkserver", *(str(descriptor) for descriptor in tracer)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,
             env=self._environment,
+            pass_fds=tracer,
         )
         assert self._server.stdout is not None
         os.set_blocking(self._server.stdout.fileno(), False)

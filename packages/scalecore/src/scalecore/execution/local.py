@@ -68,6 +68,10 @@ class LocalExecutor:
         self._handles.append(handle)
         return handle
 
+    def fork_tracer(self, questions: int, answers: int) -> bool:
+        """See `scalecore.protocols.ForksTracer`."""
+        return self._launcher.fork_tracer(questions, answers)
+
     def poll(self, handles: Sequence[LocalHandle]) -> Sequence[AttemptStatus]:
         self._kills.look()
         return [self._poll(handle) for handle in handles]

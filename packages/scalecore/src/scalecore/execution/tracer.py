@@ -1,10 +1,10 @@
 """A process that finds out how much memory shapes need: torch is imported here, so that the driver need not.
 
-Started as `python -m scalecore.execution.tracer`. It reads a JSON line per question and answers with one, in the order
-of the questions. It ends when its input ends, which it does when the driver ends, or when nothing was asked for some
-minutes. In: `{"key": ..., "specs": [...], "depths": [2, 4], "depth": 48}`, specs like those of attempts, of one shape
-at each of `depths`, or of the one shape itself where `depths` is empty. Out: `{"key": ..., "tensors": bytes,
-"held": bytes, "blocks": count}`, or `{"key": ..., "error": text}`.
+Started as `python -m scalecore.execution.tracer`, or as a fork of the fork server, which has imported torch. It reads
+a JSON line per question and answers with one, in the order of the questions. It ends when its input ends, which it does
+when the driver ends, or when nothing was asked for some minutes. In: `{"key": ..., "specs": [...], "depths": [2, 4],
+"depth": 48}`, specs like those of attempts, of one shape at each of `depths`, or of the one shape itself where `depths`
+is empty. Out: `{"key": ..., "tensors": bytes, "held": bytes, "blocks": count}`, or `{"key": ..., "error": text}`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import psutil
 
 from scalecore.execution.containment import prefer_as_victim
 
-__all__ = ["answer"]
+__all__ = ["answer", "serve"]
 
 IDLE_SECONDS = 300.0
 ROOM = 1 << 30
@@ -83,9 +83,14 @@ def _trace(spec: Mapping[str, Any]) -> tuple[Any, int]:
     return trace_step(make, evaluate=spec["evaluate"]), blocks
 
 
-def _serve() -> None:
+def serve() -> None:
+    """Answer on the standard output what comes on the standard input, until it ends or nothing comes any more.
+
+    The first line is `{"pid": ...}`.
+    """
     answers = os.dup(1)
     os.dup2(2, 1)  # what a model family prints is no answer
+    os.write(answers, json.dumps({"pid": os.getpid()}).encode() + b"\n")
     _warm_up()
     _contain()
     pending = b""
@@ -125,5 +130,5 @@ def _warm_up() -> None:
 
 
 if __name__ == "__main__":
-    _serve()
+    serve()
     os._exit(0)

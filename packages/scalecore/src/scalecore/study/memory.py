@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import field, frozen
 
-from scalecore.execution.tracing import TraceClient
+from scalecore.execution.tracing import ForkTracer, TraceClient
 from scalecore.files import read_json, write_json
 from scalecore.space import Architecture, middle
 from scalecore.study.attempts import attempt_spec
@@ -37,9 +38,9 @@ class Prediction:
     bytes: int
     tensors: int
     """The part that is tensors, before the correction."""
-    floor: int
     held: int | None
     """What the C library's allocator holds for them; None where that is not known."""
+    floor: int
     """The part of it that no micro-batch removes: weights, gradients, moments of the optimizer."""
     source: Source
     correction: Correction = field(repr=False)
@@ -56,8 +57,8 @@ class Prediction:
             "predicted": self.bytes,
             "tensors": self.tensors,
             "floor": self.floor,
-            "source": self.source,
             "held": self.held,
+            "source": self.source,
             "group": self.group,
             "constant": round(self.correction.constant),
             "factor": self.correction.factor,
@@ -71,13 +72,19 @@ class Prediction:
 class MemoryModel:
     """Predictions for one study. Answers of the tracer are kept, in the study's folder too once there is one."""
 
-    def __init__(self, *, registry: Mapping[str, Any] | None, path: Path | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        registry: Mapping[str, Any] | None,
+        path: Path | None = None,
+        fork_tracer: ForkTracer | None = None,
+    ) -> None:
         """`registry` are the arguments with which the tracer builds its registry; None for closed forms only.
 
         Answers that are in the file `path` are read; nothing is written before `keep` was called.
         """
         self._registry = registry
-        self._client = TraceClient()
+        self._client = TraceClient(fork=fork_tracer)
         self._path = path
         self._keeps = False
         self._answers: dict[str, dict[str, Any]] = dict((read_json(path) if path else None) or {})
@@ -89,7 +96,8 @@ class MemoryModel:
     def start(self) -> None:
         """Let the tracer warm up, unless answers are at hand already."""
         if self._registry is not None and not self._answers:
-            self._client.start()
+            with suppress(OSError):  # told where something is asked
+                self._client.start()
 
     def keep(self) -> None:
         """From now on keep the answers in the file."""
@@ -141,6 +149,7 @@ class MemoryModel:
         return Prediction(
             bytes=correction.apply(tensors if held is None else held, floor=floor),
             tensors=tensors,
+            held=held,
             floor=floor,
             source=source,
             correction=correction,
@@ -149,7 +158,6 @@ class MemoryModel:
             note=answer.get("error"),
         )
 
-            held=held,
     def rough(self, plan: Plan, architecture: Architecture, micro_batch: int) -> int:
         """The closed form's prediction in bytes, at once: for tables of many shapes."""
         correction = prior("cpu", "default", basis="closed form")
@@ -183,7 +191,10 @@ class MemoryModel:
             return self._answers[key]
         if architecture.id in self._untraceable:
             return {"error": self._untraceable[architecture.id]}
-        self._client.ask(question)
+        try:
+            self._client.ask(question)
+        except OSError as error:
+            return {"error": f"the tracer cannot be started: {error}"}
         now = time.monotonic()
         since = self._sent.setdefault(key, now)
         deadline = now + wait

@@ -17,6 +17,7 @@ from scalecore.data.description import DataDescription
 from scalecore.data.panel import Panel
 from scalecore.data.prepare import describe, prepare
 from scalecore.errors import DataError, ScalecoreError
+from scalecore.execution.tracing import ForkTracer
 from scalecore.files import plain
 from scalecore.protocols import DatasetContext, ModelFamily, MonitorContext, SearchContext, SearchStrategy
 from scalecore.readings import Demand, Finding
@@ -168,12 +169,17 @@ class Plan:
 
 
 def build_plan(
-    loaded: LoadedExperiment, resolved: Resolved, *, folder: Path, registry: Mapping[str, Any] | None = None
+    loaded: LoadedExperiment,
+    resolved: Resolved,
+    *,
+    folder: Path,
+    registry: Mapping[str, Any] | None = None,
+    fork_tracer: ForkTracer | None = None,
 ) -> Plan:
     """Read the data, enumerate the shapes, ask the monitors about `folder`. Writes nothing.
 
     `registry` are the arguments with which other processes build their registry; without them, memory is predicted by
-    the families' closed forms.
+    the families' closed forms. `fork_tracer` makes the process that predicts it, where there is one to fork.
     """
     experiment = resolved.experiment
     family: ModelFamily = create("model", resolved.model)
@@ -181,7 +187,7 @@ def build_plan(
         parameters = declared(family.hyperparameters())
     check_hyperparameters(loaded, resolved, parameters)
 
-    memory = MemoryModel(registry=registry, path=folder / MEMORY_FILE)
+    memory = MemoryModel(registry=registry, path=folder / MEMORY_FILE, fork_tracer=fork_tracer)
     memory.start()
     panel = _read_panel(resolved)
     data = describe(panel, **_limits(resolved))

@@ -18,7 +18,7 @@ from scalecore.config.load import LoadedExperiment, Resolved, to_plain
 from scalecore.errors import RefusedError
 from scalecore.execution.folder import AttemptFolder
 from scalecore.files import read_json, write_text
-from scalecore.protocols import Executor, ExecutorContext
+from scalecore.protocols import Executor, ExecutorContext, ForksTracer
 from scalecore.readings import Finding
 from scalecore.study.components import create
 from scalecore.study.continuation import (
@@ -74,10 +74,17 @@ def run_study(
     with explained(folder.path):
         lock = StudyLock(folder)
     journal = None
+    executor: Executor | None = None
+    driven = False
+    """Whether the driver has the executor, and closes it."""
     try:
         state = replay(read_journal(folder.journal)) if folder.journal.exists() else StudyState()
         continuation = refuse_another_experiment(folder, state, to_plain(resolved), grid=grid_options(resolved))
-        plan = build_plan(loaded, resolved, folder=folder.path, registry=registry)
+        context = ExecutorContext(folder=folder.path, slots=slots_of(resolved.experiment))
+        executor = create("executor", resolved.executor, context)
+        # Both the tracer and the attempts need torch, whose import takes over a second.
+        fork = executor.fork_tracer if isinstance(executor, ForksTracer) else None
+        plan = build_plan(loaded, resolved, folder=folder.path, registry=registry, fork_tracer=fork)
         refuse_changed_data(folder, state, plan)
         refuse_changed_code(folder, state, plan, allow_changed_code=allow_changed_code)
         refuse_findings(plan.findings)
@@ -89,15 +96,14 @@ def run_study(
         with explained(folder.path), StopRequests(folder) as requests:
             end_orphans(folder, state)
             write_text(folder.source, yaml.safe_dump(plan.experiment, sort_keys=False, allow_unicode=True))
-            executor: Executor = create(
-                "executor",
-                resolved.executor,
-                ExecutorContext(folder=folder.path, slots=slots_of(resolved.experiment)),
-            )
             session = Session(plan, folder=folder, lock=lock, journal=journal, state=state, verbosity=verbosity)
             begin(session, resolved.experiment.search.trials, changes=continuation.allowed)
-            return Driver(session, executor=executor, requests=requests, registry=registry).run()
+            driver = Driver(session, executor=executor, requests=requests, registry=registry)
+            driven = True
+            return driver.run()
     finally:
+        if executor is not None and not driven:
+            executor.close()
         if journal is not None:
             journal.close()
         if journal is None:
