@@ -46,6 +46,7 @@ TRANSCRIPTS: tuple[tuple[str, str, tuple[int, int] | None], ...] = (
     ("audit", "audit old.json", None),
     ("import", "import old.json --into after.yaml --dry-run", None),
     ("plugins", "plugins", None),
+    ("new", "new plugin my-model --kind model", None),
     ("schema", "schema", (12, 0)),
     ("completion", "completion bash", (6, 0)),
 )

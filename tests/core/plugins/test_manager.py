@@ -127,6 +127,13 @@ def test_a_syntax_error_is_told_with_its_text(fake_plugin: Any) -> None:
             "scalecore_models: Options has an option `use`, the key that names the component",
         ),
         (
+            "import attrs\n@attrs.frozen\nclass Options:\n    trials: int = 3\n"
+            "@hookimpl\ndef scalecore_search_strategies():\n"
+            "    return [SearchStrategyRecord(name='toy', summary='A toy.', options=Options, factory=print)]",
+            "scalecore_search_strategies: Options has an option `trials`, which could never be set: in the experiment "
+            "file that key of the section is the study's own; name the option otherwise",
+        ),
+        (
             "import attrs\n@attrs.frozen\nclass Options:\n    size: 'Missing'\n"
             "@hookimpl\ndef scalecore_models():\n"
             "    return [ModelRecord(name='toy', summary='A toy.', options=Options, factory=print)]",

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from scalecore.config.experiment import Execution, Search
+from scalecore.config.forms import known_keys
 from scalecore.errors import ExperimentError, PluginError
 from scalecore.plugins.kinds import KINDS
 from scalecore.plugins.registry import Registry, load_registry
@@ -51,6 +53,12 @@ def test_every_hook_fills_its_kind(fake_plugin: Any) -> None:
 
     assert {kind: registry.names(kind) for kind in KINDS} == {kind: (f"my-{kind}",) for kind in KINDS}
     assert [one.name for one in registry.provided_by(registry.plugins[0])] == [f"my-{kind}" for kind in KINDS]
+
+
+def test_the_keys_of_a_section_are_no_names_of_options() -> None:
+    """What a strategy's and an executor's options stand beside: a plugin with such an option is refused."""
+    assert KINDS["search"].taken == known_keys(Search)
+    assert KINDS["executor"].taken == known_keys(Execution)
 
 
 def test_one_name_in_two_kinds_is_no_conflict(fake_plugin: Any) -> None:

@@ -14,21 +14,38 @@ __all__ = ["KINDS", "Kind"]
 
 @frozen
 class Kind:
-    """One kind of component."""
+    """One kind of component.
+
+    `taken` are the keys of the experiment file's section that stand beside the options of a component of this kind: an
+    option of such a name could never be set.
+    """
 
     name: str
     plural: str
     hook: str
     record: type[records.Record]
+    taken: tuple[str, ...] = ()
 
 
 _KINDS = (
     Kind("dataset", "datasets", "scalecore_datasets", records.DatasetRecord),
     Kind("model", "models", "scalecore_models", records.ModelRecord),
-    Kind("search", "search strategies", "scalecore_search_strategies", records.SearchStrategyRecord),
+    Kind(
+        "search",
+        "search strategies",
+        "scalecore_search_strategies",
+        records.SearchStrategyRecord,
+        taken=("trials", "budget", "tolerance", "exclude", "space"),
+    ),
     Kind("logger", "loggers", "scalecore_loggers", records.LoggerRecord),
     Kind("monitor", "monitors", "scalecore_hardware_monitors", records.HardwareMonitorRecord),
-    Kind("executor", "executors", "scalecore_executors", records.ExecutorRecord),
+    Kind(
+        "executor",
+        "executors",
+        "scalecore_executors",
+        records.ExecutorRecord,
+        taken=("slots", "time_limit", "hang_after", "admission_wait", "stop_grace", "retry"),
+    ),
     Kind("analysis", "analyses", "scalecore_analyses", records.AnalysisRecord),
 )
 

@@ -152,6 +152,12 @@ def _check_options(kind: Kind, record: Record) -> None:
         raise _BrokenPluginError(
             f"{kind.hook}: {record.options.__name__} has an option `use`, the key that names the component"
         )
+    for name in attrs.fields_dict(record.options):
+        if name in kind.taken:
+            raise _BrokenPluginError(
+                f"{kind.hook}: {record.options.__name__} has an option `{name}`, which could never be set: in the "
+                "experiment file that key of the section is the study's own; name the option otherwise"
+            )
 
 
 def _unknown_hook(hook: str, known: dict[str, Kind]) -> str:

@@ -15,7 +15,7 @@ from scalecore.plugins.kinds import KINDS
 from scalecore.plugins.manager import load_plugin
 from scalecore.records import Record
 
-__all__ = ["Registered", "Registry", "load_registry"]
+__all__ = ["Registered", "Registry", "known_provider", "load_registry"]
 
 _PROVIDERS: Mapping[tuple[str, str], str] = MappingProxyType(
     {
@@ -111,7 +111,7 @@ class Registry:
         return tuple(found for by_name in self._components.values() for found in by_name.values() if len(found) > 1)
 
     def _why_not(self, kind: str, name: str) -> str:
-        known = _PROVIDERS.get((kind, name))
+        known = known_provider(kind, name)
         unusable = [plugin for plugin in self.plugins if plugin.status is not Status.OK]
         for plugin in unusable:
             if (kind, name) in plugin.claims or canonicalize_name(plugin.distribution) == known:
@@ -126,6 +126,11 @@ class Registry:
             states = "; ".join(f"{plugin.provider} is {plugin.status}: {plugin.reason}" for plugin in unusable)
             text += f". Not usable, and it may be theirs: {states}"
         return text
+
+
+def known_provider(kind: str, name: str) -> str | None:
+    """This project's package that provides the component, installed or not; None where none does."""
+    return _PROVIDERS.get((kind, name))
 
 
 def load_registry(

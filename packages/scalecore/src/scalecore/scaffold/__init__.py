@@ -1,0 +1,1 @@
+"""Writing a plugin package to start from: `scalecore new plugin`."""

@@ -1,0 +1,80 @@
+"""Whether a plugin may be called so: one name serves as distribution, entry point and component."""
+
+from __future__ import annotations
+
+import importlib.util
+import keyword
+import re
+import sys
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+from packaging.utils import canonicalize_name
+
+from scalecore.errors import ExperimentError
+from scalecore.plugins.registry import known_provider
+
+if TYPE_CHECKING:
+    from scalecore.plugins.registry import Registry
+
+__all__ = ["PLUGIN_KINDS", "Names", "names_for"]
+
+PLUGIN_KINDS: Mapping[str, str] = MappingProxyType(
+    {
+        "model": "model",
+        "strategy": "search",
+        "dataset": "dataset",
+        "logger": "logger",
+        "monitor": "monitor",
+        "executor": "executor",
+        "analysis": "analysis",
+    }
+)
+"""What may be asked for, and what `scalecore.plugins.kinds` calls it."""
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*[A-Za-z0-9]")
+
+
+@frozen(kw_only=True)
+class Names:
+    """What a plugin is called: `my-tcn` as distribution, entry point and component, `my_tcn` as module, `MyTcn` at the
+    beginning of its classes' names; where the name ends in the kind of the component, without it.
+    """
+
+    name: str
+    module: str
+    prefix: str
+
+
+def names_for(name: str, *, kind: str, registry: Registry) -> Names:
+    """The names of a new plugin; an `ExperimentError` says why it cannot be called so.
+
+    `kind` is one of `PLUGIN_KINDS`.
+    """
+    if not _NAME.fullmatch(name):
+        raise ExperimentError(
+            f"{name!r} cannot name a plugin: use letters, digits, `-` and `_`, begin with a letter, end with a letter "
+            "or digit; for instance my-model"
+        )
+    module = name.lower().replace("-", "_")
+    if keyword.iskeyword(module) or keyword.issoftkeyword(module):
+        raise ExperimentError(f"{name!r} cannot name a plugin: {module!r} is a word of Python; try my-{name}")
+    if module in sys.stdlib_module_names:
+        raise ExperimentError(f"{name!r} cannot name a plugin: Python has a module {module!r}; try my-{name}")
+    known = known_provider(PLUGIN_KINDS[kind], name)
+    if known is not None:
+        raise ExperimentError(f"{kind} {name!r} is that of {known}; choose another name")
+    for plugin in registry.plugins:
+        if canonicalize_name(plugin.distribution) == canonicalize_name(name):
+            raise ExperimentError(f"the plugin {plugin.provider} is installed under this name; choose another one")
+        if plugin.name == name:
+            raise ExperimentError(f"{plugin.provider} has a plugin {name!r}; choose another name")
+    for one in registry.components(PLUGIN_KINDS[kind]):
+        if one.name == name:
+            raise ExperimentError(f"{kind} {name!r} is provided by {one.provider} {one.version}; choose another name")
+    if importlib.util.find_spec(module) is not None:
+        raise ExperimentError(f"{name!r} cannot name a plugin: a module {module!r} is installed; choose another name")
+    prefix = "".join(part[:1].upper() + part[1:] for part in re.split("[-_]", name))
+    return Names(name=name, module=module, prefix=prefix.removesuffix(kind.capitalize()) or prefix)

@@ -1,0 +1,91 @@
+"""The core and one plugin package in an environment without any other: it is found, and a study with it runs.
+
+Run in each package's own tox environment, which was made by `pip install` of the core and that package from their
+wheels; `SCALECORE_ALONE` names it there. Elsewhere, where several packages are installed, there is nothing to see.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = os.environ.get("SCALECORE_ALONE", "")
+PACKAGES = {"core": "scalecore", "example": "scalecore-example"}
+
+pytestmark = pytest.mark.skipif(not ENVIRONMENT, reason="only in a package's own tox environment")
+
+USES: dict[str, dict[str, Any]] = {
+    "core": {},
+    "patchtst": {
+        "model": {"use": "patchtst", "patch_len": 4, "stride": 4, "d_model": [8], "n_layers": [1], "n_heads": [2]}
+    },
+    "optuna": {"search": {"use": "architectural"}},
+    "hwmon": {"monitors": ["memory", "disk"]},
+    "market": {
+        "dataset": {
+            "use": "market",
+            "symbol": "SPY",
+            "file": str(ROOT / "examples" / "data" / "spy_daily.parquet"),
+            "tier": "a20",
+            "target": {"kind": "direction"},
+            "context": 8,
+        }
+    },
+    "analysis": {"analyses": ["results"]},
+    "trackers": {"loggers": []},
+    "example": {"model": {"use": "tcn", "channels": [4], "levels": [1]}, "search": {"use": "evolution"}},
+}
+"""What an experiment of each environment uses of the package; everything else is built in."""
+
+
+def scalecore(*arguments: str, folder: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "scalecore", *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def experiment(tmp_path: Path) -> Path:
+    """A study of two trials in a folder of its own."""
+    from scalecore.testing.fakes import EXPERIMENT, write_walk
+
+    write_walk(tmp_path)
+    uses = USES[ENVIRONMENT]
+    search = {**EXPERIMENT["search"], "trials": 2, **uses.get("search", {})}
+    path = tmp_path / "experiment.yaml"
+    path.write_text(yaml.safe_dump({**EXPERIMENT, **uses, "search": search, "output": "study"}))
+    return path
+
+
+def test_no_other_package_is_installed(tmp_path: Path) -> None:
+    """The core and the one package, each ok."""
+    package = PACKAGES.get(ENVIRONMENT, f"scalecore-{ENVIRONMENT}")
+    names = {dist.name for dist in importlib.metadata.distributions() if dist.name.startswith("scalecore")}
+    assert names == {"scalecore", package}
+    listed = json.loads(scalecore("plugins", "--json", folder=tmp_path))
+    assert {plugin["distribution"]: plugin["status"] for plugin in listed} == dict.fromkeys(names, "ok")
+
+
+def test_a_study_runs(experiment: Path) -> None:
+    """Checked, planned and run to its end with what the package provides; and its status told."""
+    package = PACKAGES.get(ENVIRONMENT, f"scalecore-{ENVIRONMENT}")
+    checked = scalecore("check", str(experiment), folder=experiment.parent)
+    assert ENVIRONMENT == "trackers" or f"({package} " in checked
+    scalecore("plan", str(experiment), folder=experiment.parent)
+    scalecore("run", str(experiment), folder=experiment.parent)
+    status = scalecore("status", "study", folder=experiment.parent)
+    assert status.startswith("walk: completed; 2 of 2 trials finished")
+    if ENVIRONMENT == "analysis":
+        assert (experiment.parent / "study" / "analyses" / "results" / "result.json").exists()
+        scalecore("report", "study", folder=experiment.parent)

@@ -1,0 +1,63 @@
+"""A fresh environment in which packages are installed as their authors would, beside what is installed here."""
+
+from __future__ import annotations
+
+import os
+import site
+import subprocess
+import sys
+import sysconfig
+import venv
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from attrs import frozen
+
+ROOT = Path(__file__).parents[2]
+
+
+@frozen
+class Environment:
+    """A virtual environment that also sees everything of this one."""
+
+    folder: Path
+
+    @property
+    def python(self) -> str:
+        return str(self.folder / "bin" / "python")
+
+    def install(self, *packages: Path) -> None:
+        """`pip install --editable`, with the build backend and the dependencies that are here: nothing is fetched."""
+        pip = [sys.executable, "-m", "pip", "--python", self.python, "--disable-pip-version-check", "--quiet"]
+        options = ["install", "--no-index", "--no-deps", "--no-build-isolation"]
+        editable = [part for package in packages for part in ("--editable", str(package))]
+        done = subprocess.run([*pip, *options, *editable], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def run(self, module: str, *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+        """`python -m MODULE ARGUMENTS` in `folder`."""
+        return subprocess.run(
+            [self.python, "-m", module, *arguments],
+            cwd=folder,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+
+def make_environment(folder: Path, outer: Sequence[str]) -> Environment:
+    """Without pip, in a tenth of a second; `outer` are the folders of packages that it sees besides its own."""
+    venv.create(folder, symlinks=True)
+    own = Path(sysconfig.get_path("purelib", "venv", {"base": str(folder), "platbase": str(folder)}))
+    # addsitedir reads the .pth files in them, so that editable installs are seen, too.
+    (own / "outer.pth").write_text("".join(f"import site; site.addsitedir({path!r})\n" for path in outer))
+    return Environment(folder)
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """One for all tests: each package that is installed into it has a name of its own."""
+    return make_environment(tmp_path_factory.mktemp("environment"), site.getsitepackages())

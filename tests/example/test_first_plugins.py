@@ -1,0 +1,77 @@
+"""docs/first-plugins.md, executed from its first line to its last: commands are run, files written, output compared."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from .conftest import ROOT, Environment
+
+PAGE = ROOT / "docs" / "first-plugins.md"
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def shown(text: str, output: str) -> str | None:
+    """The first line of a page's output that the real one does not have, after the lines before it; None if it has all.
+
+    `...` stands for any text in a line, and for any lines where it stands alone.
+    """
+    rest = output.splitlines()
+    for line in filter(lambda line: line != "...", text.splitlines()):
+        pattern = ".*".join(map(re.escape, line.split("...")))
+        while rest and not re.fullmatch(pattern, rest[0]):
+            rest.pop(0)
+        if not rest:
+            return line
+        rest.pop(0)
+    return None
+
+
+def test_output_is_compared_in_order() -> None:
+    """A line that is missing, or stands elsewhere, is found."""
+    assert shown("a\n...\nc 1...\n", "a\nb\nc 12\n") is None
+    assert shown("a\nd\n", "a\nb\n") == "d"
+    assert shown("b\na\n", "a\nb\n") == "a"
+
+
+def test_the_page_can_be_followed(environment: Environment, tmp_path: Path) -> None:
+    """Each command succeeds and prints what the page shows."""
+    folder, commands = tmp_path, 0
+    for language, body in BLOCK.findall(PAGE.read_text(encoding="utf-8")):
+        if language != "console":
+            name = re.match(r"# (\S+)\n", body)
+            assert name is not None, f"a block of {language} names no file: {body}"
+            assert (folder / name[1]).exists(), f"{name[1]} changes nothing"
+            (folder / name[1]).write_text(body)
+            continue
+        for step in re.split(r"^\$ ", body, flags=re.MULTILINE)[1:]:
+            command, _, text = step.partition("\n")
+            commands += 1
+            program, *arguments = shlex.split(command)
+            if program == "cd":
+                folder = (folder / arguments[0]).resolve()
+            elif program == "pip":
+                # From here, not from an index.
+                assert arguments == ["install", "--editable", ".[test]"]
+                environment.install(folder)
+            else:
+                assert program in ("scalecore", "pytest")
+                done = environment.run(program, *arguments, folder=folder)
+                assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+                missing = shown(text, done.stdout)
+                assert missing is None, f"{command}: {missing!r} is not in {done.stdout}"
+    assert commands == 14
+    assert folder == tmp_path / "my-median"
+
+
+@pytest.mark.parametrize(("package", "lines"), [("my_glu", 60), ("my_median", 60)])
+def test_a_plugin_is_about_sixty_lines(package: str, lines: int) -> None:
+    """What the author of each plugin writes in its sources, blank lines not counted."""
+    bodies = [
+        body for _, body in BLOCK.findall(PAGE.read_text(encoding="utf-8")) if body.startswith(f"# src/{package}/")
+    ]
+    assert bodies
+    assert sum(bool(line.strip()) for body in bodies for line in body.splitlines()) <= lines

@@ -1,0 +1,126 @@
+"""A plugin package is uninstalled: the others and the core go on, and whoever needs it is told which one to install."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import site
+import subprocess
+import sysconfig
+import venv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from .conftest import Study, tiny_experiment
+
+USES = {
+    "scalecore-patchtst": ("model", "model 'patchtst'"),
+    "scalecore-optuna": ("search", "search 'architectural'"),
+    "scalecore-hwmon": ("monitors[0]", "monitor 'disk'"),
+    "scalecore-analysis": ("analyses[0]", "analysis 'results'"),
+}
+"""What the study of these tests uses of each package: the place in its file, and the component."""
+
+Python = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, bars: Path) -> Study:
+    """A finished study that used four packages."""
+    study = Study(tmp_path_factory.mktemp("made"), tiny_experiment(bars))
+    study.experiment["search"] |= {"trials": 2}
+    study.experiment |= {"monitors": ["disk"], "analyses": ["results"]}
+    done = study.run()
+    assert done.returncode == 0, done.stderr
+    return study
+
+
+def without(package: str, folder: Path) -> Python:
+    """Runs `scalecore` in an environment that has everything that this one has, but for a package.
+
+    Its site-packages are links to all entries of ours that are not the package's own.
+    """
+    environment, kept = folder / "environment", folder / "kept"
+    kept.mkdir()
+    module = package.replace("-", "_")
+    for place in site.getsitepackages():
+        for entry in Path(place).iterdir():
+            if not re.search(rf"(^|_){module}(\W|$)", entry.name):
+                (kept / entry.name).symlink_to(entry)
+    venv.create(environment, symlinks=True)
+    own = sysconfig.get_path("purelib", "venv", {"base": str(environment), "platbase": str(environment)})
+    (Path(own) / "kept.pth").write_text(f"import site; site.addsitedir({str(kept)!r})\n")
+
+    def run(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(environment / "bin" / "python"), "-m", "scalecore", *arguments],
+            cwd=folder,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.mark.parametrize("package", [*USES, "scalecore-market"])
+def test_the_others_go_on_without_it(package: str, made: Study, tmp_path: Path) -> None:
+    """The list of plugins lacks it and has all others; a file that needs it is refused with what to install, once; a
+    study that used it can be looked at and verified; a file that does not need it is fine.
+    """
+    scalecore = without(package, tmp_path)
+    listed = json.loads(scalecore("plugins", "--json", folder=tmp_path).stdout)
+    names = {one["distribution"] for one in listed}
+    assert package not in names
+    assert {*USES, "scalecore-market", "scalecore"} - {package} <= names
+    assert {one["status"] for one in listed} == {"ok"}
+
+    place, component = USES.get(package, ("dataset", "dataset 'market'"))
+    file = made.file
+    if package == "scalecore-market":
+        file = tmp_path / "experiment.yaml"
+        file.write_text(yaml.safe_dump({**made.experiment, "dataset": {"use": "market", "symbol": "SPY"}}))
+    for command in ("check", "run"):
+        done = scalecore(command, str(file), folder=made.root)
+        assert (done.returncode, done.stdout) == (3, ""), done.stdout
+        told = rf"{re.escape(str(file))}:\d+:\d+: {re.escape(place)}(\.use)?: "
+        message = f"{component} is not installed; `pip install {package}` provides it\n"
+        assert re.fullmatch(told + re.escape(message), done.stderr), done.stderr
+
+    status = scalecore("status", str(made.folder), folder=made.root)
+    assert (status.returncode, status.stderr) == (0, "")
+    assert status.stdout.startswith("tiny: completed; 2 of 2 trials finished (2 completed)")
+    verified = scalecore("verify", str(made.folder), folder=made.root)
+    assert (verified.returncode, verified.stderr) == (0, ""), verified.stdout
+    report = scalecore("report", str(made.folder), "--output", str(tmp_path / "report"), folder=made.root)
+    if package == "scalecore-analysis":
+        message = "analysis 'report' is not installed; `pip install scalecore-analysis` provides it\n"
+        assert (report.returncode, report.stderr) == (3, message)
+    else:
+        assert (report.returncode, report.stderr) == (0, ""), report.stderr
+
+    alone = experiment_without(package, made.experiment)
+    (tmp_path / "alone.yaml").write_text(yaml.safe_dump(alone))
+    done = scalecore("plan", str(tmp_path / "alone.yaml"), folder=tmp_path)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+
+
+def experiment_without(package: str, experiment: dict[str, Any]) -> dict[str, Any]:
+    """The same study with what is built in, in place of what the package provided."""
+    search = {name: value for name, value in experiment["search"].items() if name != "startup_trials"}
+    space = {"learning_rate": experiment["search"]["space"]["learning_rate"]}
+    without_model = {name: value for name, value in experiment["search"].items() if name not in ("budget", "tolerance")}
+    instead: dict[str, dict[str, Any]] = {
+        "scalecore-patchtst": {"model": "linear", "search": {**without_model, "space": space}},
+        "scalecore-optuna": {"search": {**search, "use": "random"}},
+        "scalecore-hwmon": {"monitors": []},
+        "scalecore-analysis": {"analyses": []},
+        "scalecore-market": {},
+    }
+    return {**experiment, **instead[package]}
