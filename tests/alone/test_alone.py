@@ -35,7 +35,7 @@ USES: dict[str, dict[str, Any]] = {
             "use": "market",
             "symbol": "SPY",
             "file": str(ROOT / "examples" / "data" / "spy_daily.parquet"),
-            "tier": "a20",
+            "tier": "a25",
             "target": {"kind": "direction"},
             "context": 8,
         }

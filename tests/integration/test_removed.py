@@ -21,8 +21,8 @@ from .conftest import Study, tiny_experiment
 USES = {
     "scalecore-patchtst": ("model", "model 'patchtst'"),
     "scalecore-optuna": ("search", "search 'architectural'"),
-    "scalecore-hwmon": ("monitors[0]", "monitor 'disk'"),
-    "scalecore-analysis": ("analyses[0]", "analysis 'results'"),
+    "scalecore-hwmon": ("monitors.0", "monitor 'disk'"),
+    "scalecore-analysis": ("analyses.0", "analysis 'results'"),
 }
 """What the study of these tests uses of each package: the place in its file, and the component."""
 

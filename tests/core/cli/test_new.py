@@ -75,26 +75,26 @@ def test_a_bad_name_is_refused(
 
 def test_a_folder_that_exists_is_not_touched(invoke: Callable[..., Result], tmp_path: Path) -> None:
     """Even an empty one, and a dangling link."""
-    (tmp_path / "tcn").mkdir()
-    (tmp_path / "gru").symlink_to("nowhere")
-    for name in ("tcn", "gru"):
+    (tmp_path / "wide").mkdir()
+    (tmp_path / "deep").symlink_to("nowhere")
+    for name in ("wide", "deep"):
         done = invoke("new", "plugin", name, "--kind", "model")
         message = f"{name} exists; choose another name, or another folder with --into\n"
         assert (done.exit_code, done.stderr) == (2, message)
-    assert list((tmp_path / "tcn").iterdir()) == []
+    assert list((tmp_path / "wide").iterdir()) == []
 
 
 def test_a_place_that_cannot_be_written_is_named(invoke: Callable[..., Result], tmp_path: Path) -> None:
     """A file where a folder should be."""
     (tmp_path / "file").write_text("")
-    done = invoke("new", "plugin", "tcn", "--kind", "model", "--into", "file")
+    done = invoke("new", "plugin", "wide", "--kind", "model", "--into", "file")
     assert done.exit_code == 2
-    assert done.stderr == "file/tcn: cannot be written (Not a directory)\n"
+    assert done.stderr == "file/wide: cannot be written (Not a directory)\n"
 
 
 def test_a_kind_is_needed(invoke: Callable[..., Result]) -> None:
     """The message lists the kinds."""
-    done: Any = invoke("new", "plugin", "tcn", "--kind", "sampler")
+    done: Any = invoke("new", "plugin", "wide", "--kind", "sampler")
     assert done.exit_code == 2
     for kind in KINDS:
         assert f"'{kind}'" in done.stderr
