@@ -26,6 +26,12 @@ USES = {
 }
 """What the study of these tests uses of each package: the place in its file, and the component."""
 
+OTHERS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "scalecore-market": ("dataset", "dataset 'market'", {"dataset": {"use": "market", "symbol": "SPY"}}),
+    "scalecore-trackers": ("loggers.0", "logger 'tensorboard'", {"loggers": ["tensorboard"]}),
+}
+"""Packages that it does not use: place and component of a file that does, and what that file has instead."""
+
 Python = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -69,7 +75,7 @@ def without(package: str, folder: Path) -> Python:
     return run
 
 
-@pytest.mark.parametrize("package", [*USES, "scalecore-market"])
+@pytest.mark.parametrize("package", [*USES, *OTHERS])
 def test_the_others_go_on_without_it(package: str, made: Study, tmp_path: Path) -> None:
     """The list of plugins lacks it and has all others; a file that needs it is refused with what to install, once; a
     study that used it can be looked at and verified; a file that does not need it is fine.
@@ -78,14 +84,15 @@ def test_the_others_go_on_without_it(package: str, made: Study, tmp_path: Path) 
     listed = json.loads(scalecore("plugins", "--json", folder=tmp_path).stdout)
     names = {one["distribution"] for one in listed}
     assert package not in names
-    assert {*USES, "scalecore-market", "scalecore"} - {package} <= names
+    assert {*USES, *OTHERS, "scalecore"} - {package} <= names
     assert {one["status"] for one in listed} == {"ok"}
 
-    place, component = USES.get(package, ("dataset", "dataset 'market'"))
-    file = made.file
-    if package == "scalecore-market":
+    if package in USES:
+        file, (place, component) = made.file, USES[package]
+    else:
+        place, component, instead = OTHERS[package]
         file = tmp_path / "experiment.yaml"
-        file.write_text(yaml.safe_dump({**made.experiment, "dataset": {"use": "market", "symbol": "SPY"}}))
+        file.write_text(yaml.safe_dump({**made.experiment, **instead}))
     for command in ("check", "run"):
         done = scalecore(command, str(file), folder=made.root)
         assert (done.returncode, done.stdout) == (3, ""), done.stdout
@@ -121,6 +128,5 @@ def experiment_without(package: str, experiment: dict[str, Any]) -> dict[str, An
         "scalecore-optuna": {"search": {**search, "use": "random"}},
         "scalecore-hwmon": {"monitors": []},
         "scalecore-analysis": {"analyses": []},
-        "scalecore-market": {},
     }
-    return {**experiment, **instead[package]}
+    return {**experiment, **instead.get(package, {})}
