@@ -16,6 +16,7 @@ PROJECTS = sorted([*ROOT.glob("packages/*/pyproject.toml"), *ROOT.glob("examples
 DISTRIBUTIONS = {
     "annotated_types": "annotated-types",
     "attr": "attrs",
+    "mlflow": "mlflow-skinny",
     "optuna_dashboard": "optuna-dashboard",
     "pynvml": "nvidia-ml-py",
     "sklearn": "scikit-learn",
