@@ -104,8 +104,10 @@ class Server:
         stores = ["--backend-store-uri", f"sqlite:///{self.folder / 'mlflow.db'}"]
         stores += ["--artifacts-destination", str(self.folder / "artifacts"), "--workers", "1"]
         with (self.folder / "log.txt").open("ab") as log:
+            # Its workers for jobs of language models would double the time that it takes to start.
+            env = {**quiet(), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
             self.process = subprocess.Popen(
-                command + stores, stdout=log, stderr=log, env=quiet(), start_new_session=True, cwd=self.folder
+                command + stores, stdout=log, stderr=log, env=env, start_new_session=True, cwd=self.folder
             )
         wait_for(self._answers)
 
