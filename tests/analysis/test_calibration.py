@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,9 @@ def test_an_overconfident_trial_gets_a_calibrator(calibrated: Callable[..., Any]
     assert rows["platt"]["better low"] > 0
     assert rows["temperature"]["slope"] == pytest.approx(1.0, abs=0.25)
     assert "2,998 windows" in next(title for title in result.tables if title.startswith("Judged"))
+    forms = {row["calibrator"]: row["form"] for row in result.tables["Calibrators, fitted on all validation windows"]}
+    assert re.fullmatch(r"sigmoid\(0\.\d+ logit\)", forms["temperature"]), forms
+    assert re.fullmatch(r"sigmoid\(0\.\d+ logit [+-] 0\.\d+\)", forms["platt"]), forms
     assert list(result.files) == ["figures.html", "trial_0004.calibrator.json"]
     assert result.data["calibrators"]["platt"]["about"]["hash"] == "hash-4"
     assert result.data["calibrators"]["platt"]["about"]["windows"] == 6000

@@ -113,7 +113,8 @@ def test_of_two_values_both_are_ends_which_says_nothing(study: Make, space: dict
 
 def test_gaps_are_given_in_parameters(covered: dict[str, Any]) -> None:
     """The plan keeps them as shares of the budget."""
-    assert covered["gaps"] == [{"from": 600.0, "to": 1100.0, "share of budget": "60% to 110%"}]
+    assert covered["gaps"] == [{"from": 600, "to": 1100, "share of budget": "60% to 110%"}]
+    assert {type(covered["gaps"][0][end]) for end in ("from", "to")} == {int}
 
 
 def test_a_study_without_any_trial_is_covered_by_nothing(study: Make) -> None:

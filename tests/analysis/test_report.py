@@ -56,7 +56,7 @@ def made_up(folder: Path) -> list[TrialRecord]:
             "hardware": {**hardware, "pauses": {"count": number % 3}},
             "timings": {"paused_seconds": 2.0 * (number % 3)},
             "memory": {"predicted": 2_000_000 + number, "measured": 1_000_000},
-            "versions": {"torch": "2.13.0" if number else "2.12.0"},
+            "versions": {"torch": "2.13.0" if number else "2.12.0", "weights": f"hash of {number}"},
         }
         if number % 12 == 7:
             found.append(trial(number, state="out_of_memory", reason="needs 9 GB", **common))
@@ -180,6 +180,7 @@ def test_g13_every_number_is_that_of_the_journal(journalled: tuple[StudyView, li
     assert {row["origin"]: row["trials"] for row in data["Origin of trials"]["kinds"] if row["trials"]} == kinds
     assert [(row["guard"], row["trials"]) for row in data["Flags"]["trials"]] == [("G09", 1)]
     assert {"name": "torch", "planned": "2.13.0+cpu", "trials": "2.12.0 (1), 2.13.0 (35)"} in data["Versions"]
+    assert "weights" not in {row["name"] for row in data["Versions"]}
     parts = lines[0]["plan"]["data"]["split"]["parts"]
     assert [(row["windows"], row["positives"], row["base rate"]) for row in data["Setup and data"]["split"]] == [
         (part["windows"], part["positives"], part["base_rate"]) for part in parts.values()

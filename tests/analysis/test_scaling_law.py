@@ -227,6 +227,7 @@ def test_a_metric_that_is_no_proper_loss_must_be_asked_for(campaign: Callable[..
     asked = analyse(studies, metric="auc", experimental=True)
     assert "loss" not in missing(asked)
     assert asked.title == "Scaling law over 3 budgets, 1 - auc (experimental)"
+    assert analyse(studies[:1]).title == "Scaling law over 1 budget, val_loss"
     assert asked.tables["Budgets"][0]["mean"] == pytest.approx(0.4)
 
 

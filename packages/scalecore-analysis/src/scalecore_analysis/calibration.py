@@ -237,7 +237,8 @@ def _row(name: str, one: Calibrator | str) -> dict[str, Any]:
         return {"calibrator": name, "form": one}
     if one.kind == "isotonic":
         return {"calibrator": name, "form": f"{len(one.logits)} knots"}
-    return {"calibrator": name, "form": f"sigmoid({one.slope:.4g} logit {one.intercept:+.4g})"}
+    offset = f" {'-' if one.intercept < 0 else '+'} {abs(one.intercept):.4g}" if one.intercept else ""
+    return {"calibrator": name, "form": f"sigmoid({one.slope:.4g} logit{offset})"}
 
 
 def _figures(shown: Mapping[str, tuple[Mapping[str, Calibrator | str], _Windows]], bins: int) -> dict[str, Any]:

@@ -88,7 +88,11 @@ def study_coverage(study: StudyView, options: CoverageOptions) -> dict[str, Any]
         "hyperparameters": _hyperparameters(study, options.bins),
         "edges": edges,
         "gaps": [
-            {"from": low * grid["budget"], "to": high * grid["budget"], "share of budget": f"{low:.0%} to {high:.0%}"}
+            {
+                "from": round(low * grid["budget"]),
+                "to": round(high * grid["budget"]),
+                "share of budget": f"{low:.0%} to {high:.0%}",
+            }
             for low, high in grid["gaps"]
         ],
         "repeated": _repeated(study),

@@ -60,7 +60,7 @@ class ScalingLawAnalysis:
         with threadpool_limits(1):  # matrices of a few rows: threads would only wait for each other
             found = assess(budgets, conditions, margin=margin, resamples=RESAMPLES, seed=options.seed)
         return AnalysisResult(
-            title=f"Scaling law over {len(budgets)} budgets, {self._loss_name()}",
+            title=f"Scaling law over {len(budgets)} budget{'s' * (len(budgets) != 1)}, {self._loss_name()}",
             summary=[sentence(found), *_assessed(found, budgets, margin)],
             tables=_tables(found, budgets),
             data={

@@ -126,12 +126,13 @@ def baselines(subject: Subject) -> Section:
 
 
 def versions(subject: Subject) -> Section:
-    """Versions as planned, and every other one under which a trial ran."""
+    """Versions as planned, and every other one under which a trial ran; never the hash of its weights."""
     found: dict[str, dict[str, int]] = {name: {} for name in subject.study.plan["versions"]}
     for trial in subject.study.trials:
         for name, version in trial.versions.items():
-            seen = found.setdefault(name, {})
-            seen[version] = seen.get(version, 0) + 1
+            if name != "weights":
+                seen = found.setdefault(name, {})
+                seen[version] = seen.get(version, 0) + 1
     rows = [
         {
             "name": name,
