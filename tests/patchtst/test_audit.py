@@ -32,6 +32,17 @@ def test_g04_a_foreign_model_is_counted_by_the_family(tmp_path: Path) -> None:
     ]
 
 
+def test_the_shape_that_was_counted_for_is_told(tmp_path: Path) -> None:
+    """Where it is not given it is assumed, and then it is the reader who must see that."""
+    (tmp_path / "a.json").write_text("[]")
+    arguments = ["audit", str(tmp_path / "a.json"), "--model", "patchtst", "--context", "30"]
+    done = CliRunner().invoke(main, arguments)
+    assert "Parameters are counted by patchtst for --context 30 --features 25 --outputs 1.\n" in done.stdout
+    done = CliRunner().invoke(main, [*arguments, "--json"])
+    counted = {"model": "patchtst", "context": 30, "features": 25, "outputs": 1}
+    assert json.loads(done.stdout)["counted"] == counted
+
+
 def test_a_study_of_scalecore_is_not_audited(tmp_path: Path) -> None:
     """Its journal holds more than an old result file could say."""
     (tmp_path / "journal.jsonl").touch()

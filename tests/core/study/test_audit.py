@@ -66,11 +66,15 @@ def test_g30_repeats_are_counted_with_their_values(tmp_path: Path) -> None:
     assert told(found, "G30") == [
         (
             "doubtful",
-            "2 of 4 trials repeat an earlier one exactly (trials 2, 3); in 1 cases with the same value to the last "
+            "2 of 4 trials repeat an earlier one exactly (trials 2, 3); in 1 case with the same value to the last "
             "digit",
             2,
         )
     ]
+    # Values that are missing are not the same value.
+    rows = [row(0), row(0, float("nan")), row(1), {**row(1), "value": None}, row(2, float("nan")), row(2, float("inf"))]
+    ((_, text, _),) = told(look(tmp_path, rows), "G30")
+    assert text == "3 of 6 trials repeat an earlier one exactly (trials 0, 1, 2)"
     # Under another seed it is a replicate.
     assert told(look(tmp_path, [{**row(0), "seed": 1}, {**row(0, 0.5), "seed": 2}]), "G30") == []
     assert told(look(tmp_path, [{**row(0), "seed": 1}, {**row(0, 0.5), "seed": 2}]), "G14") == []
@@ -170,6 +174,14 @@ def test_g22_the_same_results_under_two_names_are_found(tmp_path: Path) -> None:
     found = audit(read_old_results([tmp_path]))
     ((level, text, records),) = told(found, "G22")
     assert (level, text, records) == ("wrong", f"the same 3 results as in {tmp_path / 'h5.json'}", 3)
+
+
+def test_a_file_that_is_named_twice_is_read_once(tmp_path: Path) -> None:
+    """By its own name, by its folder, and by a link: else every trial would repeat itself."""
+    look(tmp_path, [row(number) for number in range(3)])
+    (tmp_path / "link.json").symlink_to(tmp_path / "trials.json")
+    found = audit(read_old_results([tmp_path / "trials.json", tmp_path, tmp_path / ".." / tmp_path.name]))
+    assert (found.records, found.files, told(found, "G30"), told(found, "G22")) == (3, 1, [], [])
 
 
 def test_the_table_has_the_worst_first_and_escapes_what_files_say(tmp_path: Path) -> None:

@@ -61,17 +61,19 @@ def audit(
     for path in paths:
         if path.suffix == ".jsonl" or (path / "journal.jsonl").exists():
             raise ExperimentError(f"{path}: a study of scalecore has its own checks: scalecore analyze results {path}")
-    count = None
+    count = counted = None
+    shape = {"context": context, "features": features, "outputs": outputs}
     if model is not None:
-        shape = {"context": context, "features": features, "outputs": outputs}
+        counted = f"by {model} for --context {context} --features {features} --outputs {outputs}"
         count = _counter(model, overrides, shape=shape, no_plugins=no_plugins, block=block)
     found = look(read_old_results(paths), count=count)
     if as_json:
         content = {"records": found.records, "files": found.files, "states": found.states}
+        content |= {"counted": None if model is None else {"model": model, **shape}}
         content |= {"findings": [one.row() for one in found.findings]}
         click.echo(json.dumps(plain(content), indent=2, allow_nan=False, ensure_ascii=False))
     else:
-        click.echo("\n".join(audit_lines(found)))
+        click.echo("\n".join(audit_lines(found, counted=counted)))
 
 
 def _counter(

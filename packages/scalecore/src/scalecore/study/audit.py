@@ -175,9 +175,10 @@ def _repeats(where: str, group: Sequence[OldRecord]) -> Iterator[Finding]:
     same = list(_by(full, lambda record: (_content(record), record.seed)).values())
     again = [record for records in same for record in records[1:]]
     if again:
-        bits = sum(len({record.value for record in records}) == 1 for records in same if len(records) > 1)
+        values = [{record.value for record in records} for records in same if len(records) > 1]
+        bits = sum(len(one) == 1 and None not in one for one in values)
         text = f"{len(again)} of {len(full)} trials repeat an earlier one exactly ({_named(again)})"
-        text += f"; in {bits} cases with the same value to the last digit" if bits else ""
+        text += f"; in {bits} case{'s' * (bits > 1)} with the same value to the last digit" if bits else ""
         yield Finding(level="doubtful", guard="G30", where=where, text=text, records=len(again))
     valued = [record for record in full if record.value is not None]
     for value, records in _by(valued, lambda record: record.value).items():

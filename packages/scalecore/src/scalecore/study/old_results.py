@@ -54,15 +54,18 @@ class OldRecord:
 
 
 def read_old_results(paths: Sequence[Path]) -> list[OldRecord]:
-    """All records of all files, in their order. What cannot be read is a record with a `problem`.
+    """All records of all files, in their order, of each file once. What cannot be read is a record with a `problem`.
 
     A folder stands for its journal, else for `trials/trial_*.json` in it, else for all its JSON files. Raises
     `ExperimentError` where a path leads nowhere.
     """
     records: list[OldRecord] = []
+    read: set[Path] = set()
     for path in paths:
         for file in _files(path):
-            records += _journal(file) if file.suffix == ".jsonl" else _json(file)
+            if file.resolve() not in read:
+                read.add(file.resolve())
+                records += _journal(file) if file.suffix == ".jsonl" else _json(file)
     return records
 
 
