@@ -63,16 +63,18 @@ def uri(tmp_path: Path, database: Path) -> str:
 
 
 def test_a_study_is_a_run_with_one_run_a_trial(uri: str, tmp_path: Path) -> None:
-    """Parameters, metrics by epoch, how each ended, and the artifacts."""
+    """Parameters, metrics by epoch, how each ended, and artifacts; nothing more when a finished study is run again."""
     study = make_study(tmp_path / "study")
     logger = logger_of(study)
     logger.study_started(study)
     first = record(0, 0.7, origin=Origin(kind="forced", label="width:min"))
-    failed = record(1, None, reason="exit code -11")
+    failed = record(1, None, reason="exit code -11", ended=None)
     study = follow(logger, study, first, failed, record(2, 0.65, state=TrialState.PRUNED))
     assert finish(logger, study) == []
     client = MlflowClient(uri)
     parent, trials = runs(uri)
+    place = client.get_experiment(parent.info.experiment_id)
+    assert place.tags["mlflow.experimentKind"] == "custom_model_development"
     assert (parent.info.run_name, parent.info.status) == ("walk", "FINISHED")
     assert parent.data.params["model"] == "linear"
     assert parent.data.params["epochs"] == "2"
@@ -96,6 +98,14 @@ def test_a_study_is_a_run_with_one_run_a_trial(uri: str, tmp_path: Path) -> None
     stored = client.download_artifacts(parent.info.run_id, "experiment.yaml", str(tmp_path))
     assert "model:\n  use: linear\n" in Path(stored).read_text()
     assert (tmp_path / "mlartifacts").is_dir()
+
+    logger = logger_of(study)
+    logger.study_started(study)
+    assert finish(logger, study) == []
+    again, trials = runs(uri)
+    assert (again.info.run_id, sorted(trials)) == (parent.info.run_id, [0, 1, 2])
+    assert steps(uri, again, "best") == [1, 2, 3]
+    assert steps(uri, trials[0]) == [1, 2, 3]
 
 
 def test_a_resumed_study_goes_on_in_the_same_runs(uri: str, tmp_path: Path) -> None:
@@ -174,7 +184,8 @@ def test_a_server_that_dies_costs_one_warning_and_nothing_else(server: Server, t
     parent, trials = runs(server.uri)
     assert [steps(server.uri, trials[n]) for n in range(3)] == [[1, 2, 3], [1, 2, 3, 4, 5], [1, 2, 3]]
     assert [trials[n].info.status for n in range(3)] == ["FINISHED"] * 3
-    assert parent.data.metrics["best"] == 0.5
+    best = MlflowClient(server.uri).get_metric_history(parent.info.run_id, "best")
+    assert [(one.step, one.value) for one in best] == [(1, 0.7), (2, 0.6), (3, 0.5)]
     stored = MlflowClient(server.uri).list_artifacts(trials[1].info.run_id)
     assert [one.path for one in stored] == ["trial.json"]
 

@@ -18,12 +18,14 @@ from mlflow.entities import Metric, Param, Run, RunTag
 from scalecore.space import Value
 from scalecore.study.following import StudyNow
 from scalecore.study.record import record_plain
-from scalecore.trials import Origin, StudyEnd, StudyView, TrialRecord, TrialState
+from scalecore.trials import Origin, StudyEnd, StudyView, TrialRecord, TrialState, best_trial
 from scalecore_trackers.values import numbers, outcome, parameters, run_name, seconds
 
 __all__ = ["StudyRuns"]
 
 STUDY, TRIAL, STATE, STORED = "scalecore.study", "scalecore.trial", "scalecore.state", "scalecore.stored"
+KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""Of a new experiment: without it MLflow's page shows it as one of language models."""
 BATCH = 900
 """Metrics in one request; MLflow takes a thousand entries."""
 TEXT = 5000
@@ -65,7 +67,7 @@ class StudyRuns:
         self._experiment: str = (
             found.experiment_id
             if found is not None
-            else self._client.create_experiment(experiment, artifact_location=folder)
+            else self._client.create_experiment(experiment, artifact_location=folder, tags=KIND)
         )
         self._trials: dict[int, _Known] = {}
         self._described = False
@@ -95,10 +97,7 @@ class StudyRuns:
             self._set_status(known, "RUNNING")
             shown = parameters(study, proposal.architecture, proposal.hyperparameters)
             self._log(known, self._metrics(now.curve(number), known), params=shown)
-        best = study.best
-        if best is not None and best.value is not None:
-            told = self._new(self._parent, {"best": best.value}, step=len(study.counted), at=_now())
-            self._log(self._parent, told, tags={"scalecore.best": str(best.number)})
+        self._show_best(study)
         if study.end is not None:
             self._log(self._parent, [], tags={STATE: str(study.end)})
             self._set_status(self._parent, ENDS[study.end])
@@ -122,6 +121,20 @@ class StudyRuns:
         }
         self._log(self._parent, [], params=shown, tags={"scalecore.folder": str(study.folder)})
         self._described = True
+
+    def _show_best(self, study: StudyView) -> None:
+        """The best value after each finished trial, those that ended while MLflow was away among them."""
+        counted, direction = study.counted, study.experiment["objective"]["direction"]
+        found: list[Metric] = []
+        for count, last in enumerate(counted, start=1):
+            if count in self._parent.steps.get("best", ()):
+                continue
+            best = best_trial(counted[:count], direction=direction)
+            if best is not None and best.value is not None:
+                at = _milliseconds(seconds(last.ended))
+                found += self._new(self._parent, {"best": best.value}, step=count, at=at)
+        best = study.best
+        self._log(self._parent, found, tags={} if best is None else {"scalecore.best": str(best.number)})
 
     def _trial(self, study: StudyView, number: int, origin: Origin, *, at: float | None) -> _Known:
         """The run of a trial; made where it is missing, within that of the study."""
@@ -182,7 +195,7 @@ class StudyRuns:
         known = _Known(
             id=run.info.run_id, status=run.info.status, tags=dict(run.data.tags), params=set(run.data.params)
         )
-        if not known.over:
+        if TRIAL not in known.tags or not known.over:
             for name in run.data.metrics:
                 known.steps[name] = {one.step for one in self._client.get_metric_history(known.id, name)}
         return known
