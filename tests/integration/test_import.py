@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from scalecore.errors import RefusedError
 from scalecore.plugins.registry import Registry, load_registry
 from scalecore.study.importing import import_results
+from scalecore.study.layout import StudyFolder
+from scalecore.study.lock import StudyLock
 from scalecore.study.verdicts import Verdict
 
 from .conftest import Study
@@ -183,3 +188,13 @@ def test_unreadable_files_are_told_and_the_others_are_read(study: Study, registr
     assert [Path(one.record.source).name for one in verdicts] == ["a.json", "b.json", "c.json"]
     assert [one.verdict for one in verdicts] == ["refused", "refused", "taken"]
     assert verdicts[0].reason == "the file is empty"
+
+
+def test_g22_an_import_leaves_a_run_that_has_just_begun_alone(study: Study, registry: Registry) -> None:
+    """Refused while another holds the folder, it removes nothing there, though there is no journal yet."""
+    study.folder.mkdir(parents=True)
+    lock = StudyLock(StudyFolder(study.folder))
+    with pytest.raises(RefusedError, match=re.escape(f"this study is being run by process {os.getpid()} on ")):
+        judged(study, registry, old())
+    assert lock.still_ours()
+    lock.release()

@@ -15,13 +15,13 @@ from scalecore.errors import ExperimentError
 from scalecore.files import plain, write_text
 from scalecore.plugins.registry import Registry
 from scalecore.study.continuation import grid_options
+from scalecore.study.disk import explained
 from scalecore.study.journal import Journal
 from scalecore.study.layout import StudyFolder, output_folder
-from scalecore.study.lock import StudyLock
 from scalecore.study.old_results import OldRecord, read_old_results
 from scalecore.study.plan import Plan, build_plan
 from scalecore.study.preview import state_of
-from scalecore.study.run import made_folder, refuse_another_experiment, refuse_changed_data
+from scalecore.study.run import locked_folder, refuse_another_experiment, refuse_changed_data
 from scalecore.study.state import StudyState
 from scalecore.study.verdicts import Verdict, judge
 
@@ -40,16 +40,13 @@ def import_results(
     plan, folder = _target(into, registry)
     if dry_run:
         return folder.path, _judged(records, plan, folder, state_of(folder), other_data=other_data)
-    with made_folder(folder):
-        lock = StudyLock(folder)
-        try:
-            state = state_of(folder)
-            verdicts = _judged(records, plan, folder, state, other_data=other_data)
-            taken = [one for one in verdicts if one.architecture is not None]
-            if taken:
+    with locked_folder(folder):
+        state = state_of(folder)
+        verdicts = _judged(records, plan, folder, state, other_data=other_data)
+        taken = [one for one in verdicts if one.architecture is not None]
+        if taken:
+            with explained(folder.path):
                 _store(taken, plan, folder, state)
-        finally:
-            lock.release()
     return folder.path, verdicts
 
 

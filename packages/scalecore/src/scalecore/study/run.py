@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import Any
 
 import yaml
@@ -17,6 +16,7 @@ from attrs import asdict
 from scalecore.config.load import LoadedExperiment, Resolved, to_plain
 from scalecore.errors import RefusedError
 from scalecore.execution.folder import AttemptFolder
+from scalecore.execution.launch import kill_group
 from scalecore.files import read_json, write_text
 from scalecore.protocols import Executor, ExecutorContext, ForksTracer
 from scalecore.readings import Finding
@@ -45,7 +45,7 @@ from scalecore.trials import StudyEnd
 __all__ = [
     "begin",
     "end_orphans",
-    "made_folder",
+    "locked_folder",
     "refuse_another_experiment",
     "refuse_changed_code",
     "refuse_changed_data",
@@ -70,18 +70,12 @@ def run_study(
     whatever is raised, what was finished is in the journal.
     """
     folder = StudyFolder(output_folder(resolved.experiment))
-    _make(folder)
-    with explained(folder.path):
-        lock = StudyLock(folder)
-    journal = None
-    executor: Executor | None = None
-    driven = False
-    """Whether the driver has the executor, and closes it."""
-    try:
+    with locked_folder(folder) as lock, ExitStack() as opened, ExitStack() as undriven:
         state = replay(read_journal(folder.journal)) if folder.journal.exists() else StudyState()
         continuation = refuse_another_experiment(folder, state, to_plain(resolved), grid=grid_options(resolved))
         context = ExecutorContext(folder=folder.path, slots=slots_of(resolved.experiment))
-        executor = create("executor", resolved.executor, context)
+        executor: Executor = create("executor", resolved.executor, context)
+        undriven.callback(executor.close)
         # Both the tracer and the attempts need torch, whose import takes over a second.
         fork = executor.fork_tracer if isinstance(executor, ForksTracer) else None
         plan = build_plan(loaded, resolved, folder=folder.path, registry=registry, fork_tracer=fork)
@@ -89,8 +83,8 @@ def run_study(
         refuse_changed_code(folder, state, plan, allow_changed_code=allow_changed_code)
         refuse_findings(plan.findings)
         # Nothing was written so far: what is refused leaves no trace.
-        journal = Journal(folder.journal)
         with explained(folder.path):
+            journal = opened.enter_context(closing(Journal(folder.journal)))
             plan.write_data(folder.data)
             plan.memory.keep()
         with explained(folder.path), StopRequests(folder) as requests:
@@ -99,28 +93,24 @@ def run_study(
             session = Session(plan, folder=folder, lock=lock, journal=journal, state=state, verbosity=verbosity)
             begin(session, resolved.experiment.search.trials, changes=continuation.allowed)
             driver = Driver(session, executor=executor, requests=requests, registry=registry)
-            driven = True
+            undriven.pop_all()  # the driver closes the executor itself
             return driver.run()
-    finally:
-        if executor is not None and not driven:
-            executor.close()
-        if journal is not None:
-            journal.close()
-        if journal is None:
-            _unmake(folder)
-        lock.release()
 
 
 @contextmanager
-def made_folder(folder: StudyFolder) -> Iterator[None]:
-    """The study's folder exists inside; one that was made for nothing is removed. Raises `RefusedError` where it cannot
-    be written, or holds other things.
+def locked_folder(folder: StudyFolder) -> Iterator[StudyLock]:
+    """The study's folder exists inside and is locked; one in which no study began is removed, by who holds its lock.
+
+    Raises `RefusedError` where it cannot be written, holds other things, or somebody else runs its study.
     """
     _make(folder)
+    with explained(folder.path):
+        lock = StudyLock(folder)
     try:
-        yield
+        yield lock
     finally:
         _unmake(folder)
+        lock.release()
 
 
 def _make(folder: StudyFolder) -> None:
@@ -243,4 +233,4 @@ def end_orphans(folder: StudyFolder, state: StudyState) -> None:
             while is_alive(pid, started, ticks=ticks) and time.monotonic() < deadline:
                 time.sleep(0.05)
             if is_alive(pid, started, ticks=ticks):
-                os.killpg(pid, signal.SIGKILL)
+                kill_group(pid)
