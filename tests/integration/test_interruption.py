@@ -318,6 +318,28 @@ def test_a_result_that_the_driver_did_not_live_to_record_counts(study: Study, la
     check_whole(study)
 
 
+def test_an_end_that_the_driver_did_not_live_to_decide_upon_is_decided_by_the_next_one(study: Study) -> None:
+    """The journal ends where the kernel killed the smallest attempt there is: the trial ends as out of memory."""
+    study.experiment["search"]["trials"] = 2
+    study.experiment["training"]["activation_checkpointing"] = "off"
+    assert study.run().returncode == 0
+    events = study.events()
+    kinds = [(event["event"], event.get("number")) for event in events]
+    kept = events[: kinds.index(("attempt_ended", 1)) + 1]
+    kept[kinds.index(("attempt_started", 1))]["micro_batch"] = 1
+    reason = "the kernel killed the attempt for lack of memory"
+    kept[-1] |= {"class": "out_of_memory", "reason": reason, "memory": None, "peak_memory": 5_000_000_000}
+    journal = study.folder / "journal.jsonl"
+    journal.write_text("".join(json.dumps(event) + "\n" for event in kept))
+    (study.folder / "attempts/trial_0001/attempt_0/result.json").unlink()
+    done = study.run()
+    assert done.returncode == 0, done.stderr
+    record = study.finished()[1]
+    assert (record["state"], record["reason"], record["value"]) == ("out_of_memory", reason, None)
+    assert record["memory"]["measured"] == 5_000_000_000
+    check_whole(study)
+
+
 def test_derived_files_are_rebuilt(study: Study) -> None:
     """Deleted or torn, every derived file comes back from the journal when the study is run again."""
     assert study.run("search.trials=3").returncode == 0

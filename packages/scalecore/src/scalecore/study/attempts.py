@@ -12,6 +12,7 @@ from attrs import define, field, frozen
 from scalecore.execution.folder import DISK_EXIT, AttemptFolder, AttemptStatus
 from scalecore.files import read_json
 from scalecore.study.hardware import HardwareSummary
+from scalecore.study.layout import StudyFolder
 from scalecore.study.pace import Pace
 from scalecore.study.state import AskedTrial
 from scalecore.training.failures import crash_signal
@@ -19,7 +20,7 @@ from scalecore.training.failures import crash_signal
 if TYPE_CHECKING:
     from scalecore.study.plan import Plan
 
-__all__ = ["AttemptEnd", "RunningTrial", "attempt_spec"]
+__all__ = ["AttemptEnd", "RunningTrial", "attempt_spec", "left_running"]
 
 EndClass = Literal[
     "completed", "pruned", "diverged", "failed", "out_of_memory", "stopped", "hung", "killed", "crashed", "interrupted"
@@ -139,6 +140,27 @@ class RunningTrial:
         return AttemptEnd(
             kind="crashed", reason=f"the attempt ended with exit code {status.exit_code} and no result", **evidence
         )
+
+
+def left_running(folder: StudyFolder, asked: AskedTrial) -> tuple[RunningTrial, AttemptEnd]:
+    """The last attempt of a trial whose driver is gone, and its end.
+
+    That is the attempt's own result, else what the driver journalled, else `interrupted`.
+    """
+    last = asked.attempts[-1]
+    ended = last.get("ended") or {"class": "interrupted", "reason": "the driver ended before the attempt did"}
+    running = RunningTrial(
+        asked=asked,
+        index=last["index"],
+        folder=AttemptFolder(folder.attempt(asked.number, last["index"])),
+        handle=None,
+        micro_batch=last["micro_batch"],
+        predicted_memory=last["predicted_memory"],
+        memory_limit=last.get("memory_limit"),
+        checkpointing=bool(last.get("activation_checkpointing")),
+        cut=(ended["class"], ended["reason"]),
+    )
+    return running, running.end(AttemptStatus(state="lost", peak_memory=ended.get("peak_memory")))
 
 
 def attempt_spec(

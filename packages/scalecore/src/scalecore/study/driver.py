@@ -14,10 +14,10 @@ from functools import partial
 from typing import Any
 
 from scalecore import texts
-from scalecore.execution.folder import DISK_EXIT, AttemptFolder, AttemptStatus
+from scalecore.execution.folder import DISK_EXIT, AttemptFolder
 from scalecore.files import read_json
 from scalecore.protocols import Executor, TakesStacks
-from scalecore.study.attempts import AttemptEnd, RunningTrial
+from scalecore.study.attempts import AttemptEnd, RunningTrial, left_running
 from scalecore.study.continuation import restored_today
 from scalecore.study.control import StopRequests
 from scalecore.study.dispatch import Dispatcher, DoesNotFit
@@ -40,6 +40,8 @@ __all__ = ["Driver"]
 TICK = 0.05
 SLOW_TICK = 1.0
 """Seconds between two progress messages, admissions of a waiting trial, looks at the lock."""
+SETTLED = ("out_of_memory", "hung", "failed")
+"""Ends without a result of the attempt that another attempt from its checkpoint would only repeat."""
 
 
 class Driver:
@@ -140,25 +142,16 @@ class Driver:
     # --- what earlier runs left, and the smoke step -----------------------------------------------------------------
 
     def _adopt(self, asked: AskedTrial) -> None:
-        """Take what the last attempt of an interrupted trial left; its result counts as if its driver saw it."""
+        """Take what the last attempt of an interrupted trial left; its result counts as if its driver saw it.
+
+        What a driver found out and journalled it may not have lived to decide upon.
+        """
         if not asked.attempts:
             return
-        last = asked.attempts[-1]
-        running = RunningTrial(
-            asked=asked,
-            index=last["index"],
-            folder=AttemptFolder(self.session.folder.attempt(asked.number, last["index"])),
-            handle=None,
-            micro_batch=last["micro_batch"],
-            predicted_memory=last["predicted_memory"],
-            memory_limit=last.get("memory_limit"),
-            checkpointing=bool(last.get("activation_checkpointing")),
-        )
-        running.cut = ("interrupted", "the driver ended before the attempt did")
-        end = running.end(AttemptStatus(state="lost"))
-        if "ended" not in last:
+        running, end = left_running(self.session.folder, asked)
+        if "ended" not in asked.attempts[-1]:
             self._record_end(running, end, seconds=(end.result or {}).get("seconds"))
-        if end.result is not None and end.kind != "stopped":
+        if end.kind != "stopped" and (end.result is not None or end.kind in SETTLED):
             self.waiting.remove(asked)
             self._decide(running, end)
 
