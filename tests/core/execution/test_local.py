@@ -428,6 +428,14 @@ def test_a_line_that_is_being_written_is_left_for_later(attempt: Attempt) -> Non
     assert folder.read_epochs(after=2) == [{"epoch": 3}]
 
 
+def test_a_damaged_learning_curve_is_read_up_to_the_damage(attempt: Attempt) -> None:
+    """A power cut may leave anything in a file that is not flushed: the study goes on from what is whole."""
+    folder = attempt("a")
+    for damage in (b"\0\0\0\0\n", b"\xff\xfe\n", b'{"epoch": 2, "val\n'):
+        folder.epochs.write_bytes(b'{"epoch": 1}\n' + damage + b'{"epoch": 3}\n')
+        assert folder.read_epochs(after=0) == [{"epoch": 1}]
+
+
 def test_the_log_tail_is_the_end_of_the_log(attempt: Attempt) -> None:
     """Bytes that are no UTF-8 do not hide it."""
     folder = attempt("a")

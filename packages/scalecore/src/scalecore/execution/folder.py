@@ -20,6 +20,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -118,14 +119,17 @@ class AttemptFolder:
     def read_epochs(self, *, after: int) -> list[dict[str, Any]]:
         """Whole lines of the learning curve from line `after` on.
 
-        A line that is being written is left for the next time.
+        A line that is being written is left for the next time, and so is one that a power cut damaged, with what
+        follows it: this file is not flushed to the disk.
         """
         try:
-            text = self.epochs.read_text(encoding="utf-8")
+            lines = self.epochs.read_bytes().split(b"\n")[after:-1]
         except FileNotFoundError:
             return []
-        lines = text[: text.rfind("\n") + 1].splitlines()
-        return [json.loads(line) for line in lines[after:]]
+        found: list[dict[str, Any]] = []
+        with suppress(ValueError):
+            found.extend(json.loads(line) for line in lines)
+        return found
 
     def log_tail(self, *, characters: int = 2000) -> str:
         """The end of what the attempt printed."""

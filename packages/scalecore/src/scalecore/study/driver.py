@@ -27,6 +27,7 @@ from scalecore.study.outcome import build_record, unstarted_record
 from scalecore.study.predictions import keep_predictions
 from scalecore.study.progress import progress_of, seconds_per_step
 from scalecore.study.record import record_plain
+from scalecore.study.reports import reports_of
 from scalecore.study.retention import settle_weights
 from scalecore.study.session import Session
 from scalecore.study.slots import slots_of
@@ -80,7 +81,8 @@ class Driver:
     def run(self) -> StudyEnd:
         """Until the total is reached, something ends the run, or nothing is left to try."""
         try:
-            restored = restored_today(self.state, self.plan, self._reports)
+            metric = self.plan.resolved.experiment.objective.metric
+            restored = restored_today(self.state, self.plan, partial(reports_of, self.session.folder, metric=metric))
             self.session.of_strategy(lambda strategy: strategy.restore(restored))
             self.waiting = self.state.unfinished
             self.session.tell(lambda logger: logger.study_started(self.session.view()))
@@ -129,15 +131,6 @@ class Driver:
             self._say_progress()
             self.session.check_lock()
         self.session.note_failures()
-
-    def _reports(self, trial: AskedTrial) -> dict[int, float]:
-        """The objective after each epoch: of a finished trial from its record, else from what its attempts wrote."""
-        lines = list(trial.record.learning_curve) if trial.record is not None else []
-        if trial.record is None:
-            for index in range(len(trial.attempts)):
-                lines += AttemptFolder(self.session.folder.attempt(trial.number, index)).read_epochs(after=0)
-        metric = self.plan.resolved.experiment.objective.metric
-        return {int(line["epoch"] or 0): float(line[metric] or 0.0) for line in lines if line.get(metric) is not None}
 
     # --- what earlier runs left, and the smoke step -----------------------------------------------------------------
 

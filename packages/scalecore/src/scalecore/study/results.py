@@ -8,11 +8,11 @@ from pathlib import Path
 from attrs import evolve
 
 from scalecore.errors import ExperimentError
-from scalecore.execution.folder import AttemptFolder
 from scalecore.study.campaign import find_campaign
 from scalecore.study.journal import read_journal
 from scalecore.study.layout import StudyFolder, find_study
 from scalecore.study.lock import runner_of
+from scalecore.study.reports import reports_of
 from scalecore.study.state import StudyState, replay
 from scalecore.trials import RestoredTrial, StudyView, TrialRecord
 
@@ -60,12 +60,7 @@ def _unfinished(folder: StudyFolder, state: StudyState) -> Iterator[RestoredTria
     """With the objective after each epoch as their attempts wrote it."""
     metric = state.experiment["objective"]["metric"]
     for trial, restored in zip(state.unfinished, state.restored_unfinished(), strict=True):
-        reports = {}
-        for index in range(len(trial.attempts)):
-            for line in AttemptFolder(folder.attempt(trial.number, index)).read_epochs(after=0):
-                if line.get(metric) is not None and line.get("epoch") is not None:
-                    reports[int(line["epoch"])] = float(line[metric])
-        yield evolve(restored, reports=reports)
+        yield evolve(restored, reports=reports_of(folder, trial, metric=metric))
 
 
 def find_studies(path: Path) -> list[StudyFolder]:
