@@ -180,7 +180,7 @@ class SearchStrategy(Protocol):
         """What trial `number` shall be; None when nothing is left to try. Depends on the seed, the number and the
         history only.
 
-        Asked again for the same number after a duplicate was told.
+        Asked again for the same number after a duplicate was told, and after None once a running trial has ended.
         """
         ...
 

@@ -70,6 +70,7 @@ class Driver:
         self.end: StudyEnd | None = None
         self.end_reason: str | None = None
         self._exhausted = False
+        """The strategy had nothing new to offer; it is asked again after the next outcome, if it waits for that."""
         self._paused = False
         self._containment_told = False
         self._started = time.monotonic()
@@ -210,8 +211,7 @@ class Driver:
                     return
                 asked = next_trial(self.session)
                 if asked is None:
-                    # A strategy may wait for the outcome of what is running; with nothing running it is at its end.
-                    self._exhausted = not self.running
+                    self._exhausted = True
                     return
                 self.waiting.append(asked)
             if not self._start(self.waiting[0]):
@@ -350,6 +350,7 @@ class Driver:
         self.session.record("trial_finished", {"number": record.number, "record": record_plain(record)})
         outcome = Outcome(state=record.state, value=record.value, reason=record.reason)
         self.session.of_strategy(lambda strategy: strategy.tell(record.number, outcome))
+        self._exhausted = False
         self.session.tell(lambda logger: logger.trial_finished(record, self.session.view()))
         for path in self.session.folder.attempt(record.number, 0).parent.glob("attempt_*"):
             AttemptFolder(path).remove_checkpoints()

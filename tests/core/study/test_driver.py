@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from scalecore.config.load import load_resolved
+from scalecore.execution.folder import AttemptFolder, AttemptStatus
+from scalecore.files import write_json
+from scalecore.plugins.registry import load_registry
+from scalecore.study.control import StopRequests
+from scalecore.study.driver import Driver
+from scalecore.study.intake import MAX_DUPLICATES
+from scalecore.study.journal import Journal
+from scalecore.study.layout import StudyFolder
+from scalecore.study.lock import StudyLock
+from scalecore.study.plan import build_plan
+from scalecore.study.run import begin
+from scalecore.study.session import Session
+from scalecore.study.state import StudyState
+from scalecore.testing.fakes import EXPERIMENT, ScriptedStrategy, search_context, write_walk
+from scalecore.trials import Origin, Proposal, StudyEnd
+
+POLLS = 5
+
+
+class Slow:
+    """An executor whose attempts end with a result after some polls, without any process."""
+
+    def __init__(self) -> None:
+        self._polled = 0
+
+    def submit(self, folder: Path) -> AttemptFolder:
+        return AttemptFolder(folder)
+
+    def poll(self, handles: Sequence[AttemptFolder]) -> Sequence[AttemptStatus]:
+        self._polled += 1
+        if self._polled < POLLS:
+            return [AttemptStatus(state="running") for _ in handles]
+        for folder in handles:
+            number = int(folder.path.parent.name.removeprefix("trial_"))
+            write_json(folder.result, {"attempt": f"{number}-0", "state": "completed", "value": 0.5})
+        return [AttemptStatus(state="ended", exit_code=0) for _ in handles]
+
+    def stop(self, handle: Any, *, kill: bool) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Stubborn(ScriptedStrategy):
+    """Proposes one and the same, whatever it is told."""
+
+    def ask(self, number: int) -> Proposal | None:
+        return self._script[0]
+
+
+def test_a_strategy_without_anything_new_is_asked_again_after_the_next_outcome_only(tmp_path: Path) -> None:
+    """While a trial runs beside a free slot, duplicates are not asked for, and journalled, twenty times a second."""
+    write_walk(tmp_path)
+    file = tmp_path / "experiment.yaml"
+    file.write_text(yaml.safe_dump({**EXPERIMENT, "execution": {"slots": 2}}))
+    loaded, resolved = load_resolved(file, registry=load_registry(no_plugins=True))
+    folder = StudyFolder(tmp_path / "study")
+    folder.path.mkdir()
+    plan = build_plan(loaded, resolved, folder=folder.path)
+    lock, journal = StudyLock(folder), Journal(folder.journal)
+    same = Proposal(
+        architecture=plan.grid.architectures[0],
+        hyperparameters={"learning_rate": 1e-3},
+        origin=Origin(kind="sampled"),
+    )
+    strategy = Stubborn(search_context(), [same])
+    session = Session(plan, folder=folder, lock=lock, journal=journal, state=StudyState(), strategy=strategy)
+    session.state.smoke = {"versions": dict(plan.versions)}
+    begin(session, 4)
+    with StopRequests(folder) as requests:
+        end = Driver(session, executor=Slow(), requests=requests, registry={}).run()
+    journal.close()
+    lock.release()
+    assert end is StudyEnd.EXHAUSTED
+    assert [record.number for record in session.state.records] == [0]
+    assert session.state.duplicates_avoided == 2 * MAX_DUPLICATES
