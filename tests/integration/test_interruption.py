@@ -340,6 +340,25 @@ def test_an_end_that_the_driver_did_not_live_to_decide_upon_is_decided_by_the_ne
     check_whole(study)
 
 
+def test_g44_what_a_driver_did_not_live_to_delete_is_deleted_by_the_next_one(study: Study) -> None:
+    """Killed between a trial's line in the journal and the end of its checkpoints, which `verify` finds."""
+    study.experiment["training"]["keep_weights"] = 1
+    assert study.run("search.trials=2").returncode == 0
+    left = [study.folder / f"attempts/trial_000{n}/attempt_0/{name}" for n in (0, 1) for name in LEFT]
+    for path in left:
+        path.write_bytes(b"of a trial that has ended")
+    found = study.cli("verify", str(study.folder))
+    assert found.returncode == 9
+    assert "trial 0 has ended and still has 1 checkpoints [G44]" in found.stdout
+    assert study.run("search.trials=2").returncode == 0
+    assert [path for path in left if path.exists()] == []
+    assert len(list((study.folder / "weights").iterdir())) == 1
+    assert study.cli("verify", str(study.folder)).returncode == 0
+
+
+LEFT = ("checkpoint.pt", "checkpoint.json", "best_1.safetensors")
+
+
 def test_derived_files_are_rebuilt(study: Study) -> None:
     """Deleted or torn, every derived file comes back from the journal when the study is run again."""
     assert study.run("search.trials=3").returncode == 0

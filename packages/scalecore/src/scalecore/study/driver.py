@@ -28,7 +28,7 @@ from scalecore.study.predictions import keep_predictions
 from scalecore.study.progress import progress_of, seconds_per_step
 from scalecore.study.record import record_plain
 from scalecore.study.reports import reports_of
-from scalecore.study.retention import settle_weights
+from scalecore.study.retention import holds_room, remove_checkpoints, settle_weights
 from scalecore.study.session import Session
 from scalecore.study.slots import slots_of
 from scalecore.study.smoke import SmokeTest
@@ -86,6 +86,9 @@ class Driver:
             restored = restored_today(self.state, self.plan, partial(reports_of, self.session.folder, metric=metric))
             self.session.of_strategy(lambda strategy: strategy.restore(restored))
             self.waiting = self.state.unfinished
+            for record in self.state.records:
+                if holds_room(self.session.folder, record.number):  # its driver died between its line and this
+                    self._clear(record)
             self.session.tell(lambda logger: logger.study_started(self.session.view()))
             for asked in list(self.waiting):
                 self._adopt(asked)
@@ -352,13 +355,16 @@ class Driver:
         self.session.of_strategy(lambda strategy: strategy.tell(record.number, outcome))
         self._exhausted = False
         self.session.tell(lambda logger: logger.trial_finished(record, self.session.view()))
-        for path in self.session.folder.attempt(record.number, 0).parent.glob("attempt_*"):
-            AttemptFolder(path).remove_checkpoints()
+        self._clear(record)
+        refuse_alike_failures(self.state.records, record)
+
+    def _clear(self, record: TrialRecord) -> None:
+        """Give back the room that only an unfinished trial needs (guard G44)."""
+        remove_checkpoints(self.session.folder, record.number)
         if "keep_weights" not in self.session.extra:  # else whoever asked for them looks after them
             experiment = self.plan.resolved.experiment
             keep, direction = experiment.training.keep_weights, experiment.objective.direction
             settle_weights(self.session.folder, record, self.state.counted, keep=keep, direction=direction)
-        refuse_alike_failures(self.state.records, record)
 
     def _set_running(self, running: list[RunningTrial]) -> None:
         self.running = running

@@ -1,4 +1,4 @@
-"""Which weights are kept: those of the best epochs of the best trials, and no others (guard G44)."""
+"""What is kept of finished trials: the weights of the best epochs of the best ones, and nothing else (guard G44)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,19 @@ from scalecore.execution.folder import AttemptFolder
 from scalecore.study.layout import StudyFolder
 from scalecore.trials import TrialRecord, best_first
 
-__all__ = ["settle_weights"]
+__all__ = ["holds_room", "remove_checkpoints", "settle_weights"]
+
+
+def holds_room(folder: StudyFolder, number: int) -> bool:
+    """Whether the attempts of a finished trial still hold checkpoints or weights."""
+    trial = folder.attempt(number, 0).parent
+    return any(any(trial.glob(f"attempt_*/{name}")) for name in ("checkpoint*", "best_*.safetensors"))
+
+
+def remove_checkpoints(folder: StudyFolder, number: int) -> None:
+    """Delete what only an unfinished trial needs from all its attempts."""
+    for path in folder.attempt(number, 0).parent.glob("attempt_*"):
+        AttemptFolder(path).remove_checkpoints()
 
 
 def settle_weights(
