@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from scalecore import texts
-from scalecore.execution.folder import DISK_EXIT, AttemptFolder
+from scalecore.execution.folder import DISK_EXIT
 from scalecore.files import read_json
 from scalecore.protocols import Executor, TakesStacks
 from scalecore.study.attempts import AttemptEnd, RunningTrial, left_running
@@ -31,8 +31,7 @@ from scalecore.study.reports import reports_of
 from scalecore.study.retention import holds_room, remove_checkpoints, settle_weights
 from scalecore.study.session import Session
 from scalecore.study.slots import slots_of
-from scalecore.study.smoke import SmokeTest
-from scalecore.study.smoke_text import memory_warnings, smoke_text
+from scalecore.study.smoke import smoke_step
 from scalecore.study.state import AskedTrial
 from scalecore.trials import Outcome, StudyEnd, TrialRecord, TrialState
 
@@ -92,7 +91,13 @@ class Driver:
             self.session.tell(lambda logger: logger.study_started(self.session.view()))
             for asked in list(self.waiting):
                 self._adopt(asked)
-            self._smoke()
+            smoke_step(
+                self.session,
+                executor=self.executor,
+                threads=self.dispatcher.threads(),
+                registry=self.dispatcher.registry,
+                requests=self.requests,
+            )
             self.plan.monitors.start()
             while (end := self._over()) is None:
                 self._tick()
@@ -136,7 +141,7 @@ class Driver:
             self.session.check_lock()
         self.session.note_failures()
 
-    # --- what earlier runs left, and the smoke step -----------------------------------------------------------------
+    # --- what earlier runs left -------------------------------------------------------------------------------------
 
     def _adopt(self, asked: AskedTrial) -> None:
         """Take what the last attempt of an interrupted trial left; its result counts as if its driver saw it.
@@ -151,29 +156,6 @@ class Driver:
         if end.kind != "stopped" and (end.result is not None or end.kind in SETTLED):
             self.waiting.remove(asked)
             self._decide(running, end)
-
-    def _smoke(self) -> None:
-        """Once per study and version of the code, and only where something is left to run."""
-        if len(self.state.counted) >= self.state.total:
-            return
-        if self.state.smoke is not None and self.state.smoke["versions"] == dict(self.plan.versions):
-            return
-        self.session.message("info", "smoke step: one step on the smallest and the largest shape")
-        smoke = SmokeTest(
-            plan=self.plan,
-            folder=self.session.folder,
-            executor=self.executor,
-            threads=self.dispatcher.threads(),
-            registry=self.dispatcher.registry,
-            requests=self.requests,
-        )
-        started = time.monotonic()
-        results = smoke.run()
-        if results is not None:
-            self.session.record("smoke", {"versions": self.plan.versions, "results": results})
-            self.session.message("info", smoke_text(results, seconds=time.monotonic() - started))
-            for text in memory_warnings(results):
-                self.session.message("warning", text)
 
     # --- stopping ---------------------------------------------------------------------------------------------------
 

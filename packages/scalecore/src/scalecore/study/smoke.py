@@ -23,12 +23,36 @@ from scalecore.study.attempts import attempt_spec
 from scalecore.study.control import StopRequests
 from scalecore.study.layout import StudyFolder
 from scalecore.study.plan import Plan
+from scalecore.study.session import Session
+from scalecore.study.smoke_text import memory_warnings, smoke_text
 
-__all__ = ["SmokeTest"]
+__all__ = ["smoke_step"]
+
+
+def smoke_step(
+    session: Session, *, executor: Executor, threads: int, registry: Mapping[str, Any], requests: StopRequests
+) -> None:
+    """Once per study and version of the code, and only where something is left to run; told and journalled."""
+    plan, state = session.plan, session.state
+    if len(state.counted) >= state.total:
+        return
+    if state.smoke is not None and state.smoke["versions"] == dict(plan.versions):
+        return
+    session.message("info", "smoke step: one step on the smallest and the largest shape")
+    smoke = _SmokeTest(
+        plan=plan, folder=session.folder, executor=executor, threads=threads, registry=registry, requests=requests
+    )
+    started = time.monotonic()
+    results = smoke.run()
+    if results is not None:
+        session.record("smoke", {"versions": plan.versions, "results": results})
+        session.message("info", smoke_text(results, seconds=time.monotonic() - started))
+        for text in memory_warnings(results):
+            session.message("warning", text)
 
 
 @frozen(kw_only=True)
-class SmokeTest:
+class _SmokeTest:
     """What the smoke steps of a study need."""
 
     plan: Plan
