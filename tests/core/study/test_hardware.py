@@ -118,6 +118,37 @@ def test_a_monitor_that_hangs_is_given_up_and_the_others_go_on() -> None:
     monitors.close()
 
 
+def test_a_monitor_that_hangs_in_a_pause_that_it_asked_for_stops_the_study() -> None:
+    """It can never end the pause, and nobody knows whether all is well again: rather a checkpoint than a wait."""
+    now = [0.0]
+    hang = threading.Event()
+
+    def hanging(number: int) -> Sequence[Reading]:
+        if number > 0:
+            hang.wait(30)
+        return [temperature(90.0)]
+
+    monitor = Replayed(hanging, answer=Verdict(action="pause", reason="90 °C"))
+    monitors = Monitors([watched("fan", monitor)], clock=lambda: now[0])
+    monitors.start()
+    verdicts: list[Verdict] = []
+
+    def ticking() -> bool:
+        now[0] += 0.02
+        verdicts.extend(monitors.tick({1: 1}, {}))
+        return len(monitor.sampled) == 2
+
+    until(ticking)
+    assert (verdicts, dict(monitors.pausing)) == ([], {"fan": "90 °C"})
+    now[0] += 10.0
+    ticking()
+    text = "90 °C; then monitor 'fan' raised TimeoutError: did not answer for 10 s"
+    assert [(one.action, one.reason) for one in verdicts] == [("stop_study", text)]
+    assert monitors.pausing == {}
+    hang.set()
+    monitors.close()
+
+
 def test_g41_a_reading_that_is_not_renewed_is_none() -> None:
     """A monitor from which nothing comes any more has no value, however good its last one was."""
     now = [0.0]

@@ -178,7 +178,9 @@ class Monitors:
                 if reading.trial in (None, number):
                     summary.add(reading)
         if watched.hung:
-            return None
+            # Who asked for a pause and does not answer any more can never end it.
+            paused = self.pausing.pop(watched.name, None)
+            return None if paused is None else Verdict(action="stop_study", reason=f"{paused}; then {watched.failed}")
         verdict = self._call(watched, lambda: watched.monitor.verdict(readings))
         if verdict is not None and verdict.action == "pause":
             self.pausing[watched.name] = verdict.reason or watched.name
