@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-
-from attrs import frozen
 
 from scalecore.files import utc_now
 from scalecore.readings import Reading
@@ -18,31 +16,24 @@ def _plain(value: float) -> str:
     return f"{value:.10g}"
 
 
-@frozen
-class _Column:
-    """The largest reading of a quantity."""
-
-    quantity: str
-    text: Callable[[float], str] = _plain
-
-
 COLUMNS = {
-    "cpu_percent": _Column("cpu"),
-    "cpu_frequency_mhz": _Column("cpu_frequency"),
-    "load_1min": _Column("load"),
-    "memory_used": _Column("memory_used"),
-    "memory_available": _Column("memory_available"),
-    "process_memory": _Column("process_memory"),
-    "swap_used": _Column("swap_used"),
-    "swap_in": _Column("swap_in"),
-    "memory_pressure": _Column("memory_pressure"),
-    "disk_free": _Column("disk_free"),
-    "temperature": _Column("temperature"),
-    "thermal_pressure": _Column("thermal_pressure"),
-    "gpu_percent": _Column("gpu"),
-    "gpu_memory_used": _Column("gpu_memory_used"),
-    "power": _Column("power"),
+    "cpu_percent": "cpu",
+    "cpu_frequency_mhz": "cpu_frequency",
+    "load_1min": "load",
+    "memory_used": "memory_used",
+    "memory_available": "memory_available",
+    "process_memory": "process_memory",
+    "swap_used": "swap_used",
+    "swap_in": "swap_in",
+    "memory_pressure": "memory_pressure",
+    "disk_free": "disk_free",
+    "temperature": "temperature",
+    "thermal_pressure": "thermal_pressure",
+    "gpu_percent": "gpu",
+    "gpu_memory_used": "gpu_memory_used",
+    "power": "power",
 }
+"""The quantity of each column, of which it holds the largest reading."""
 CSV_COLUMNS = ("timestamp", "memory_percent", *COLUMNS, "temperature_sensors", "unavailable")
 
 
@@ -53,9 +44,9 @@ def append_readings(path: Path, readings: Sequence[Reading]) -> None:
     own columns.
     """
     row = {"timestamp": utc_now()}
-    for name, column in COLUMNS.items():
-        values = [one.value for one in readings if one.quantity == column.quantity and one.value is not None]
-        row[name] = column.text(max(values)) if values else ""
+    for name, quantity in COLUMNS.items():
+        values = [one.value for one in readings if one.quantity == quantity and one.value is not None]
+        row[name] = _plain(max(values)) if values else ""
     row["memory_percent"] = _memory_percent(readings)
     known = [one for one in readings if one.quantity == "temperature" and one.value is not None]
     row["temperature_sensors"] = ";".join(f"{one.source}={_plain(one.value or 0.0)}" for one in known)
