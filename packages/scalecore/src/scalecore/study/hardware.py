@@ -109,7 +109,7 @@ class Monitors:
             ]
         findings: list[Finding] = []
         for watched in self._watched:
-            found = self._call(watched, lambda m=watched.monitor: list(m.preflight(demand)))  # type: ignore[misc]
+            found = self._call(watched, lambda monitor: list(monitor.preflight(demand)))
             if found is None:
                 findings.append(Finding(level="warn", subject=watched.name, message=str(watched.failed)))
             else:
@@ -123,19 +123,21 @@ class Monitors:
         strictest = Admission(action="admit")
         limits: list[int] = []
         for watched in self._watched:
-            answer: Admission | None = self._call(watched, lambda m=watched.monitor: m.admit(demand))  # type: ignore[misc]
-            if answer is not None and answer.action == "refuse":
+            answer = self._call(watched, lambda monitor: monitor.admit(demand))
+            if answer is None:
+                continue
+            if answer.action == "refuse":
                 return answer
-            if answer is not None and answer.action == "wait":
+            if answer.action == "wait":
                 strictest = answer
-            if answer is not None and answer.limit is not None:
+            if answer.limit is not None:
                 limits.append(answer.limit)
         return evolve(strictest, limit=min(limits, default=None))
 
     def sample_now(self) -> None:
         """Read every monitor once, in this thread: for a look outside of a run."""
         for watched in self._watched:
-            readings = self._call(watched, lambda m=watched.monitor: list(m.sample({})))  # type: ignore[misc]
+            readings = self._call(watched, lambda monitor: list(monitor.sample({})))
             if readings is None:
                 readings = self._unavailable(watched, str(watched.failed))
             for reading in readings:
@@ -181,7 +183,7 @@ class Monitors:
             # Who asked for a pause and does not answer any more can never end it.
             paused = self.pausing.pop(watched.name, None)
             return None if paused is None else Verdict(action="stop_study", reason=f"{paused}; then {watched.failed}")
-        verdict = self._call(watched, lambda: watched.monitor.verdict(readings))
+        verdict = self._call(watched, lambda monitor: monitor.verdict(readings))
         if verdict is not None and verdict.action == "pause":
             self.pausing[watched.name] = verdict.reason or watched.name
             return None
@@ -257,12 +259,12 @@ class Monitors:
         known = [reading for reading in readings if reading.value is not None]
         return max(known, key=lambda r: r.value or 0.0) if known else next(iter(readings), None)
 
-    def _call(self, watched: Watched, function: Callable[[], Result]) -> Result | None:
+    def _call(self, watched: Watched, function: Callable[[HardwareMonitor], Result]) -> Result | None:
         with watched.held() as mine:
             if not mine:
                 return None
             try:
-                return function()
+                return function(watched.monitor)
             except Exception as error:
                 self._fail(watched, error)
                 return None
