@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from scalecore import texts
@@ -143,9 +144,7 @@ class ConsoleLogger(Logger):
     def study_finished(self, study: StudyView) -> None:
         self.close()
         end = study.end or StudyEnd.FAILED
-        states: dict[str, int] = {}
-        for record in study.counted:
-            states[record.state] = states.get(record.state, 0) + 1
+        states = Counter(record.state for record in study.counted)
         counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "none finished"
         self._print(f"{study.name}: {END_TEXTS[end]} ({len(study.counted)} of {study.total} trials: {counts})")
         best = study.best

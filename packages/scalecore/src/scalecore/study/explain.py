@@ -5,6 +5,7 @@ Computed from the plan and the journal alone, so that `plan` and `status` say th
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
@@ -31,10 +32,10 @@ def explain_search(plan: Mapping[str, Any], state: StudyState) -> dict[str, Any]
         {
             "phase": _phase(forced, searched),
             "forced": forced,
-            "origins": _counts(trial.proposal.origin.kind for trial in trials),
+            "origins": Counter(trial.proposal.origin.kind for trial in trials),
             "coverage": _coverage(plan["architectures"], searched),
             "duplicates_avoided": state.duplicates_avoided,
-            "moved": _counts(trial.proposal.origin.rule for trial in trials if trial.proposal.origin.rule),
+            "moved": Counter(trial.proposal.origin.rule for trial in trials if trial.proposal.origin.rule),
             "strategy": state.explained,
             "imported": _imported(state),
             "last": _last(trials[-1]) if trials else None,
@@ -153,7 +154,7 @@ def _coverage(grid: Mapping[str, Any], trials: Sequence[AskedTrial]) -> dict[str
     feasible = {_key(shape, names) for shape in grid["architectures"]}
     keys = [_key(trial.proposal.architecture.values, names) for trial in trials]
     tried = feasible.intersection(keys)
-    visits = _counts(key for key in keys if key in feasible)
+    visits = Counter(key for key in keys if key in feasible)
     dimensions = {}
     for column, name in enumerate(names):
         dimensions[name] = [
@@ -209,10 +210,3 @@ def _last(trial: AskedTrial) -> dict[str, Any]:
         "shape": texts.shape(trial.proposal.architecture),
         "hyperparameters": trial.proposal.hyperparameters,
     }
-
-
-def _counts(items: Any) -> dict[Any, int]:
-    counts: dict[Any, int] = {}
-    for item in items:
-        counts[item] = counts.get(item, 0) + 1
-    return counts

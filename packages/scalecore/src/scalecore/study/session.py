@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -111,9 +112,7 @@ class Session:
 
     def close(self, end: StudyEnd, reason: str | None) -> None:
         """The journal says how the run ended, with the counts (guard G38); the loggers are told and closed."""
-        counts: dict[str, int] = {}
-        for record in self.state.records:
-            counts[record.state] = counts.get(record.state, 0) + 1
+        counts = Counter(record.state for record in self.state.records)
         self.note_failures()
         try:
             told = strategy_plain(self.strategy)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ from scalecore.study.explain import explain_lines, explain_search
 from scalecore.study.journal import read_journal
 from scalecore.study.layout import StudyFolder
 from scalecore.study.lock import runner_of
-from scalecore.study.state import StudyState, replay
+from scalecore.study.state import AskedTrial, StudyState, replay
 from scalecore.trials import best_trial
 
 __all__ = ["status_lines", "study_status"]
@@ -25,9 +26,6 @@ def study_status(folder: StudyFolder) -> dict[str, Any]:
     runner = runner_of(folder)
     records = state.records
     best = best_trial(state.counted, direction=state.experiment["objective"]["direction"]) if state.experiment else None
-    counts: dict[str, int] = {}
-    for record in state.counted:
-        counts[record.state] = counts.get(record.state, 0) + 1
     result: dict[str, Any] = plain(
         {
             "name": state.experiment.get("name"),
@@ -38,7 +36,7 @@ def study_status(folder: StudyFolder) -> dict[str, Any]:
             "finished": len(state.counted),
             "left_out": state.left_out,
             "changes": state.changes,
-            "counts": counts,
+            "counts": Counter(record.state for record in state.counted),
             "duplicates_avoided": state.duplicates_avoided,
             "search": explain_search(state.plan, state) if state.plan else None,
             "metric": state.experiment["objective"]["metric"] if state.experiment else None,
@@ -46,7 +44,7 @@ def study_status(folder: StudyFolder) -> dict[str, Any]:
             "best": None
             if best is None
             else {"number": best.number, "value": best.value, "shape": texts.shape(best.architecture)},
-            "unfinished": [_unfinished(folder, state, number) for number in (t.number for t in state.unfinished)],
+            "unfinished": [_unfinished(folder, trial) for trial in state.unfinished],
             "seconds_left": seconds_left(state.counted, total=state.total, slots=1, running=[]) if records else None,
             "hardware": _hardware(folder) if runner is not None else None,
             "test_openings": len(state.openings),
@@ -104,13 +102,12 @@ def _state(state: StudyState, runner: Mapping[str, Any] | None) -> str:
     return str(state.end) if state.end is not None else "interrupted (its driver is gone; `scalecore run` continues it)"
 
 
-def _unfinished(folder: StudyFolder, state: StudyState, number: int) -> dict[str, Any]:
-    trial = state.trials[number]
+def _unfinished(folder: StudyFolder, trial: AskedTrial) -> dict[str, Any]:
     index = len(trial.attempts) - 1
-    seen = AttemptFolder(folder.attempt(number, index)).read_progress() if index >= 0 else None
+    seen = AttemptFolder(folder.attempt(trial.number, index)).read_progress() if index >= 0 else None
     seen = seen or {"phase": "not started" if index < 0 else "starting", "epoch": 0, "step": 0}
     return {
-        "number": number,
+        "number": trial.number,
         "attempt": index,
         "epochs": trial.hyperparameters["epochs"],
         "shape": texts.shape(trial.proposal.architecture),
