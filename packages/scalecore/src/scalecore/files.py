@@ -6,8 +6,8 @@ import errno
 import json
 import math
 import os
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
@@ -18,6 +18,7 @@ __all__ = [
     "is_disk_error",
     "plain",
     "read_json",
+    "replacing",
     "start_ticks",
     "sync_folder",
     "utc_now",
@@ -59,31 +60,35 @@ def canonical_json(value: Any) -> str:
     return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
 
 
-def write_text(path: Path, text: str, *, durable: bool = True) -> None:
-    """Replace `path` by `text` in UTF-8, as `write_bytes` does."""
-    write_bytes(path, text.encode("utf-8"), durable=durable)
+@contextmanager
+def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """A temporary path beside `path`: what is written there inside replaces `path` in one step at the end.
+
+    A reader sees the old or the new content, never a part; `durable` waits until it is on the disk. When writing fails
+    the old content stays.
+    """
+    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
+    try:
+        yield temporary
+        if durable:
+            with temporary.open("rb") as stream:
+                os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    if durable:
+        sync_folder(path.parent)
 
 
 def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
-    """Replace `path` by `content` in one step; `durable` waits until it is on the disk.
+    """Replace `path` by `content`, as `replacing` does."""
+    with replacing(path, durable=durable) as temporary:
+        temporary.write_bytes(content)
 
-    A reader sees the old or the new content, never a part. The temporary file is removed when writing fails.
-    """
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            # mkstemp gives 0600; results are meant to be read by others as far as the umask allows.
-            os.fchmod(stream.fileno(), 0o666 & ~_umask())
-            if durable:
-                os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    if durable:
-        sync_folder(path.parent)
+
+def write_text(path: Path, text: str, *, durable: bool = True) -> None:
+    """Replace `path` by `text` in UTF-8, as `replacing` does."""
+    write_bytes(path, text.encode("utf-8"), durable=durable)
 
 
 def write_json(path: Path, value: Any, *, durable: bool = True, indent: int | None = 2) -> None:
@@ -127,9 +132,3 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -20,11 +19,9 @@ from attrs import field, frozen
 
 from scalecore.data.regression import cross_entropies
 from scalecore.errors import DataError, RefusedError
-from scalecore.files import canonical_json, sync_folder
+from scalecore.files import canonical_json, replacing
 
 __all__ = ["Predictions", "checksum", "common_windows", "read_predictions", "write_predictions"]
-
-TEMPORARY = ".tmp"
 
 
 def _plain(about: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,8 +80,7 @@ def common_windows(first: Predictions, second: Predictions) -> tuple[npt.NDArray
 
 def write_predictions(path: Path, predictions: Predictions) -> str:
     """Store them as `path`, whole or not at all, durably; the SHA-256 of the file."""
-    temporary = path.with_name(path.name + TEMPORARY)
-    try:
+    with replacing(path) as temporary:
         with temporary.open("wb") as stream:
             np.savez_compressed(
                 stream,
@@ -94,15 +90,7 @@ def write_predictions(path: Path, predictions: Predictions) -> str:
                 rows=predictions.rows,
                 about=np.array(canonical_json(predictions.about)),
             )
-            stream.flush()
-            os.fsync(stream.fileno())
-        digest = checksum(temporary)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-    return digest
+        return checksum(temporary)
 
 
 def read_predictions(path: Path) -> Predictions:

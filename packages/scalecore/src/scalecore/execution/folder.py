@@ -143,6 +143,7 @@ class AttemptFolder:
 
     def remove_checkpoints(self) -> None:
         """Delete what only an unfinished trial needs (guard G44)."""
-        for path in (*self.path.glob("checkpoint*"), *self.path.glob("predictions*")):
-            path.unlink(missing_ok=True)
+        for name in ("checkpoint*", "predictions*", ".*.tmp"):
+            for path in self.path.glob(name):
+                path.unlink(missing_ok=True)
         shutil.rmtree(self.compiled, ignore_errors=True)  # where the attempt was killed while it compiled

@@ -6,7 +6,6 @@ normalisation are stored ones, and no label is needed, so that the newest rows a
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +25,7 @@ from scalecore.data.calibrator import calibrator_from
 from scalecore.data.checks import check_finite, check_panel
 from scalecore.data.dates import stamp
 from scalecore.errors import DataError, ExperimentError, RefusedError, ScalecoreError
-from scalecore.files import write_text
+from scalecore.files import replacing, write_text
 from scalecore.plugins.registry import load_registry
 from scalecore.promotion.model import MODEL_FILE, StoredModel
 from scalecore.protocols import DatasetContext
@@ -141,12 +140,8 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
     if path.suffix == ".csv":
         write_text(path, csv_text(table))
         return
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
+    with replacing(path) as temporary:
         table.to_parquet(temporary, index=False)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def csv_text(table: pd.DataFrame) -> str:

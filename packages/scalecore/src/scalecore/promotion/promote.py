@@ -15,7 +15,7 @@ from scalecore.data.calibrator import read_calibrator
 from scalecore.data.predictions import Predictions, checksum, read_predictions
 from scalecore.errors import ExperimentError, RefusedError, StudyError
 from scalecore.execution.folder import AttemptFolder
-from scalecore.files import plain, read_json, utc_now, write_json, write_text
+from scalecore.files import plain, read_json, replacing, utc_now, write_json, write_text
 from scalecore.promotion.card import card
 from scalecore.promotion.measure import measure, test_baselines
 from scalecore.promotion.model import FORMAT, MODEL_FILE, WEIGHTS_FILE
@@ -134,11 +134,11 @@ def _model(
     """`model.json` but for its probe; the weights lie beside it when this returns."""
     path = retrained.folder.path
     trained, kept = retrained.weights(record), path / WEIGHTS_FILE
-    kept.unlink(missing_ok=True)
-    try:
-        os.link(trained, kept)  # one copy on the disk, where the file system can
-    except OSError:
-        shutil.copyfile(trained, kept)
+    with replacing(kept) as temporary:
+        try:
+            os.link(trained, temporary)  # one copy on the disk, where the file system can
+        except OSError:
+            shutil.copyfile(trained, temporary)
     index = len(record.attempts) - 1
     spec = read_json(AttemptFolder(retrained.folder.attempt(record.number, index)).spec)
     data = plan.data

@@ -8,7 +8,6 @@ the record holds their checksum, so that a file is known to be that of its trial
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 from scalecore.data.predictions import Predictions, checksum, read_predictions
 from scalecore.errors import DataError
 from scalecore.execution.folder import AttemptFolder
-from scalecore.files import sync_folder
+from scalecore.files import replacing
 from scalecore.study.layout import StudyFolder
 from scalecore.trials import TrialRecord
 
@@ -35,13 +34,8 @@ def keep_predictions(
         return None
     kept = folder.predictions(number)
     kept.parent.mkdir(exist_ok=True)
-    temporary = kept.with_name(kept.name + ".tmp")
-    with attempt.predictions.open("rb") as source, temporary.open("wb") as target:
-        shutil.copyfileobj(source, target)
-        target.flush()
-        os.fsync(target.fileno())
-    os.replace(temporary, kept)
-    sync_folder(kept.parent)
+    with replacing(kept) as temporary:
+        shutil.copyfile(attempt.predictions, temporary)
     return {"file": str(kept.relative_to(folder.path)), **found}
 
 

@@ -5,7 +5,6 @@ The best epoch's weights are kept while a model is trained for use, in one file 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from scalecore.errors import DataError, StudyError
-from scalecore.files import sync_folder
+from scalecore.files import replacing
 from scalecore.training.plan import Monitor
 from scalecore.training.trainer import Trainer
 
@@ -26,16 +25,8 @@ def save_weights(path: Path, module: nn.Module) -> None:
     """Write all parameters and buffers as `path`, whole or not at all, and flushed to the disk."""
     # Tensors that share memory are refused by the format: each gets its own.
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.state_dict().items()}
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
+    with replacing(path) as temporary:
         save_file(tensors, temporary)
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
 
 
 def load_weights(path: Path, module: nn.Module) -> None:
