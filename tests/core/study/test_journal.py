@@ -14,10 +14,9 @@ from scalecore.study.journal import Journal, read_journal
 
 def written(path: Path, events: int) -> list[dict[str, object]]:
     journal = Journal(path)
-    for number in range(events):
-        journal.append("asked", {"number": number, "value": 0.1 * number})
+    lines = [journal.append("asked", {"number": number, "value": 0.1 * number}) for number in range(events)]
     journal.close()
-    return journal.events
+    return lines
 
 
 def test_what_was_appended_is_read_back(tmp_path: Path) -> None:
@@ -38,12 +37,25 @@ def test_g24_a_torn_last_line_is_set_aside_at_every_cut(tmp_path: Path) -> None:
         for aside in tmp_path.glob("journal.torn-*"):
             aside.unlink()
         journal = Journal(path)
-        assert [event["seq"] for event in journal.events] == [0, 1]
+        assert [event["seq"] for event in read_journal(path)] == [0, 1]
         assert journal.torn is not None
         assert journal.torn.read_bytes() == whole[start_of_last:cut]
         journal.append("asked", {"number": 2})
         journal.close()
         assert [event["seq"] for event in read_journal(path)] == [0, 1, 2]
+
+
+def test_torn_lines_that_were_set_aside_are_kept(tmp_path: Path) -> None:
+    """Also where somebody has tidied up the first of them."""
+    path = tmp_path / "journal.jsonl"
+    for number in range(3):
+        with path.open("ab") as stream:
+            stream.write(b"torn %d" % number)
+        Journal(path).close()
+        if number == 1:
+            (tmp_path / "journal.torn-0.jsonl").unlink()
+    assert (tmp_path / "journal.torn-1.jsonl").read_bytes() == b"torn 1"
+    assert (tmp_path / "journal.torn-0.jsonl").read_bytes() == b"torn 2"
 
 
 def test_a_damaged_line_in_the_middle_is_refused_with_its_number(tmp_path: Path) -> None:

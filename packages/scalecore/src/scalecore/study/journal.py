@@ -7,15 +7,15 @@ refused with its number, since silently dropping it would lose what was acknowle
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 from collections.abc import Iterator, Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from scalecore.errors import StudyError
-from scalecore.files import plain, sync_folder, utc_now
+from scalecore.files import plain, replacing, sync_folder, utc_now
 
 __all__ = ["Journal", "read_journal"]
 
@@ -49,8 +49,8 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.torn = self._set_torn_line_aside()
-        self.events = list(read_journal(path)) if path.exists() else []
         created = not path.exists()
+        self._lines = 0 if created else sum(1 for _ in read_journal(path))
         self._stream: BinaryIO = path.open("ab", buffering=0)
         if created:
             sync_folder(path.parent)
@@ -61,18 +61,17 @@ class Journal:
         Raises OSError when the disk is full: what was written of the line is taken back, so that the journal stays
         whole.
         """
-        line = {"seq": len(self.events), "time": utc_now(), "event": event, **plain(content)}
+        line = {"seq": self._lines, "time": utc_now(), "event": event, **plain(content)}
         data = (json.dumps(line, allow_nan=False, ensure_ascii=False, separators=(",", ":")) + "\n").encode()
         before = os.fstat(self._stream.fileno()).st_size
         try:
-            written = self._stream.write(data)
-            if written != len(data):
-                raise OSError(errno.ENOSPC, f"only {written} of {len(data)} bytes could be written: is the disk full?")
+            while data:  # a disk that gets full takes a part, and says why at the next
+                data = data[self._stream.write(data) :]
             os.fsync(self._stream.fileno())
         except OSError:
             os.ftruncate(self._stream.fileno(), before)
             raise
-        self.events.append(line)
+        self._lines += 1
         return line
 
     def close(self) -> None:
@@ -86,11 +85,11 @@ class Journal:
         end = content.rfind(b"\n") + 1
         if end == len(content):
             return None
-        number = len(list(self.path.parent.glob("journal.torn-*.jsonl")))
-        aside = self.path.with_name(f"journal.torn-{number}.jsonl")
-        aside.write_bytes(content[end:])
+        names = (self.path.with_name(f"journal.torn-{number}.jsonl") for number in count())
+        aside = next(path for path in names if not path.exists())
+        with replacing(aside) as temporary:
+            temporary.write_bytes(content[end:])
         with self.path.open("r+b") as stream:
             stream.truncate(end)
             os.fsync(stream.fileno())
-        sync_folder(self.path.parent)
         return aside
