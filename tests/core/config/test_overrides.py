@@ -75,10 +75,14 @@ def test_items_of_lists_are_numbered(write: Any, small: str) -> None:
 
 def test_a_bare_component_takes_options(write: Any, small: str) -> None:
     """Setting an option of a component that the file names by a string keeps the component."""
-    experiment = experiment_of(write(small + "monitors: [clock]\n"), "dataset.rows=3", "monitors.0.sides=8")
+    text = small + "monitors: [clock]\nloggers: [table]\nanalyses: [summary]\n"
+    overrides = ("dataset.rows=3", "monitors.0.sides=8", "loggers.0.sides=8", "analyses.0.sides=8")
+    experiment = experiment_of(write(text), *overrides)
 
     assert experiment.dataset == ComponentRef(use="table", options={"rows": 3})
     assert experiment.monitors == [ComponentRef(use="clock", options={"sides": 8})]
+    assert experiment.loggers == [ComponentRef(use="table", options={"sides": 8})]
+    assert experiment.analyses == [ComponentRef(use="summary", options={"sides": 8})]
 
 
 def test_swapping_a_component_keeps_the_other_options(write: Any, small: str) -> None:

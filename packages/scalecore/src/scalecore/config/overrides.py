@@ -77,7 +77,7 @@ def _index(path: KeyPath, name: str, value: list[object]) -> int:
 
 
 def _is_component(path: KeyPath) -> bool:
-    return path in (("dataset",), ("model",)) or (len(path) == 2 and path[0] in ("monitors", "loggers"))
+    return path in (("dataset",), ("model",)) or (len(path) == 2 and path[0] in ("monitors", "loggers", "analyses"))
 
 
 def _replace(tree: Tree, path: KeyPath, value: dict[str, object], position: Position) -> dict[str, object]:
