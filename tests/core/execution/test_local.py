@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 
 from scalecore.execution.folder import AttemptFolder, AttemptStatus
+from scalecore.execution.lifeline import AttemptMonitor
 from scalecore.execution.local import LocalExecutor, LocalHandle
 from scalecore.files import read_json
 from scalecore.training import checkpoint
@@ -307,6 +308,7 @@ def test_an_attempt_without_a_readable_spec_says_so(executor: LocalExecutor, att
 DRIVER = """
 import sys, time
 from pathlib import Path
+from scalecore.execution.lifeline import AttemptMonitor
 from scalecore.execution.local import LocalExecutor
 from scalecore.execution.options import LocalOptions
 
@@ -451,3 +453,13 @@ def test_control_is_read_whole(attempt: Attempt) -> None:
         folder.tell(action)  # type: ignore[arg-type]
         assert read_json(folder.control) == {"action": action}
     assert [path.name for path in folder.path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_what_is_told_within_one_tick_of_the_file_system_is_heeded(attempt: Attempt) -> None:
+    """Some file systems count whole seconds: an attempt that missed the end of a pause would wait for good."""
+    folder = attempt("a")
+    monitor = AttemptMonitor(folder)
+    for action in ("prune", "go_on", "prune"):
+        folder.tell(action)  # type: ignore[arg-type]
+        os.utime(folder.control, (1_700_000_000, 1_700_000_000))
+        assert monitor.step(epoch=1, step=0, phase="train") == action

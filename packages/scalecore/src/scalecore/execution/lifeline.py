@@ -53,7 +53,7 @@ class AttemptMonitor:
         self.checkpoint_seconds = 0.0
         self.warnings: list[str] = []
         self._action: Literal["go_on", "pause", "stop", "prune"] = "go_on"
-        self._control_time = -1
+        self._control_seen: tuple[int, int] | None = None
         self._written = 0.0
         self._epochs = folder.epochs.open("a", encoding="utf-8")
 
@@ -97,11 +97,13 @@ class AttemptMonitor:
     def _read_control(self) -> Literal["go_on", "pause", "stop", "prune"]:
         # One stat per step is about a microsecond; the file is read only when it was replaced.
         try:
-            changed = os.stat(self.folder.control).st_mtime_ns
+            found = os.stat(self.folder.control)
         except FileNotFoundError:
             return self._action
-        if changed != self._control_time:
-            self._control_time = changed
+        # By the file too: two in the same tick of a file system's clock, seconds on some, have one time.
+        seen = (found.st_ino, found.st_mtime_ns)
+        if seen != self._control_seen:
+            self._control_seen = seen
             control = read_json(Path(self.folder.control))
             self._action = control["action"] if control else self._action
         return self._action
