@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections.abc import Mapping
@@ -218,13 +217,9 @@ def _show_plan(
     from scalecore.study.preview import preview, state_of
 
     loaded, resolved = found
-    # Nothing is written: where there is no study folder yet, monitors look at the folder that would hold it.
     folder = output_folder(resolved.experiment)
-    state = state_of(StudyFolder(folder))
-    while not os.path.isdir(folder):
-        folder = folder.parent
     built: Plan = build_plan(loaded, resolved, folder=folder, registry=registry)
-    content: dict[str, Any] = preview(built, state)
+    content: dict[str, Any] = preview(built, state_of(StudyFolder(folder)))
     if as_json:
         click.echo(json.dumps(content, indent=2, allow_nan=False))
     else:

@@ -77,12 +77,9 @@ def is_complete(study: CampaignStudy) -> bool:
 def plan_campaign(campaign: Campaign, studies: Sequence[CampaignStudy]) -> list[tuple[CampaignStudy, Plan]]:
     """The plan of every study; raises one error that names all studies that cannot be planned or are refused."""
     planned, problems = [], []
-    folder = campaign.folder
-    while not folder.is_dir():
-        folder = folder.parent
     for study in studies:
         try:
-            plan = build_plan(study.loaded, study.resolved, folder=folder)
+            plan = build_plan(study.loaded, study.resolved, folder=campaign.folder)
         except ScalecoreError as error:
             problems.append((study, error))
             continue

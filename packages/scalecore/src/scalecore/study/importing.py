@@ -59,14 +59,7 @@ def _target(into: Path, registry: Registry) -> tuple[Plan, StudyFolder]:
     else:
         loaded, resolved = load_resolved(into, registry=registry)
         folder = StudyFolder(output_folder(resolved.experiment))
-    return build_plan(loaded, resolved, folder=_existing(folder.path)), folder
-
-
-def _existing(path: Path) -> Path:
-    """Where monitors can look when the study's folder is still to be made."""
-    while not path.is_dir():
-        path = path.parent
-    return path
+    return build_plan(loaded, resolved, folder=folder.path), folder
 
 
 def _judged(

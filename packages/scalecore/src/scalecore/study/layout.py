@@ -12,7 +12,7 @@ from scalecore.errors import ExperimentError
 if TYPE_CHECKING:
     from scalecore.config.experiment import Experiment
 
-__all__ = ["StudyFolder", "find_study", "output_folder"]
+__all__ = ["StudyFolder", "find_study", "nearest_folder", "output_folder"]
 
 
 @frozen
@@ -113,6 +113,11 @@ def find_study(path: Path) -> StudyFolder:
     if not study.journal.exists():
         raise ExperimentError(f"{path}: no study here (there is no {study.journal}); start one with `scalecore run`")
     return study
+
+
+def nearest_folder(path: Path) -> Path:
+    """`path`, or the nearest folder above it that exists."""
+    return next(one for one in (path, *path.absolute().parents) if one.is_dir())
 
 
 def output_folder(experiment: Experiment) -> Path:

@@ -25,6 +25,7 @@ from scalecore.space import Architecture, DataShape, Hyperparameter, Value
 from scalecore.study.architectures import Grid, Infeasible, feasible_grid
 from scalecore.study.components import create, of_plugin
 from scalecore.study.hardware import Monitors
+from scalecore.study.layout import nearest_folder
 from scalecore.study.memory import MemoryModel, Prediction
 from scalecore.study.preflight import device_finding, folder_findings, machine_findings, room_finding
 from scalecore.study.record import proposal_plain
@@ -84,16 +85,10 @@ class Plan:
         strategy: SearchStrategy = create("search strategy", self.resolved.search, context)
         return strategy
 
-    def demand(
-        self,
-        architecture: Architecture,
-        micro_batch: int,
-        *,
-        trial: int | None = None,
-    ) -> Demand:
+    def demand(self, architecture: Architecture, micro_batch: int) -> Demand:
         """Predicted memory of a trial of this shape, with activations recomputed only where the file says so."""
         found = self.predict(architecture, micro_batch, checkpointing=self.checkpointing == "on")
-        return Demand(memory=found.bytes, micro_batch=micro_batch, trial=trial, device=self.likely_device())
+        return Demand(memory=found.bytes, micro_batch=micro_batch, device=self.likely_device())
 
     def least_demand(self, architecture: Architecture) -> tuple[Demand, bool]:
         """The least memory with which this shape can be trained, and whether activations are recomputed for it."""
@@ -176,10 +171,11 @@ def build_plan(
     registry: Mapping[str, Any] | None = None,
     fork_tracer: ForkTracer | None = None,
 ) -> Plan:
-    """Read the data, enumerate the shapes, ask the monitors about `folder`. Writes nothing.
+    """Read the data, enumerate the shapes, ask the monitors about `folder`, which need not be there yet.
 
-    `registry` are the arguments with which other processes build their registry; without them, memory is predicted by
-    the families' closed forms. `fork_tracer` makes the process that predicts it, where there is one to fork.
+    Writes nothing. `registry` are the arguments with which other processes build their registry; without them, memory
+    is predicted by the families' closed forms. `fork_tracer` makes the process that predicts it, where there is one to
+    fork.
     """
     experiment = resolved.experiment
     family: ModelFamily = create("model", resolved.model)
@@ -200,7 +196,8 @@ def build_plan(
             )
     except Infeasible as error:
         loaded.fail([loaded.problem(error.path, str(error))])
-    monitors = Monitors.create(resolved.monitors, MonitorContext(folder=folder))
+    # Where there is no study's folder yet, they look at the one that would hold it.
+    monitors = Monitors.create(resolved.monitors, MonitorContext(folder=nearest_folder(folder)))
     # What decides results; executor, loggers and monitors may be swapped in the middle of a study.
     deciding = (resolved.dataset, resolved.model, resolved.search)
     packages = ("scalecore", *(component.record.factory.__module__.partition(".")[0] for component in deciding))

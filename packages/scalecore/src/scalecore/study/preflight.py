@@ -15,6 +15,7 @@ from typing import Literal
 import psutil
 
 from scalecore.readings import Finding
+from scalecore.study.layout import nearest_folder
 
 __all__ = ["device_finding", "folder_findings", "machine_findings", "other_runs", "room_finding"]
 
@@ -168,7 +169,7 @@ def _file_system(place: Path) -> str | None:
 
 def room_finding(folder: Path, *, largest: int, slots: int, data: int) -> Finding:
     """Whether the disk holds the prepared data (bytes) and two checkpoints of the largest model (parameters) a slot."""
-    place = next((one for one in (folder, *folder.parents) if one.is_dir()), Path("/"))
+    place = nearest_folder(folder)
     need = data + int(2.2 * CHECKPOINT_BYTES * largest * slots)
     try:
         free = shutil.disk_usage(place).free
