@@ -13,7 +13,7 @@ from typing import Any
 from scalecore import texts
 from scalecore.builtin.hardware_summary import NO_MONITOR, hardware_rows, hardware_table
 from scalecore.files import plain
-from scalecore.trials import StudyView, TrialRecord, TrialState
+from scalecore.trials import StudyView, TrialRecord, TrialState, best_first
 
 __all__ = ["all_trials", "best_file", "study_summary", "summary_markdown", "trial_file"]
 
@@ -108,18 +108,9 @@ def all_trials(study: StudyView) -> list[dict[str, Any]]:
 
 
 def ranked(study: StudyView) -> list[TrialRecord]:
-    sign = 1.0 if study.experiment["objective"]["direction"] == "minimize" else -1.0
-
-    def order(record: TrialRecord) -> tuple[bool, bool, float, int]:
-        valued = record.state is TrialState.COMPLETED and record.value is not None
-        return (
-            not valued,
-            record.collapsed,
-            sign * record.value if valued and record.value is not None else 0.0,
-            record.number,
-        )
-
-    return sorted(study.trials, key=order)
+    others = [r for r in study.trials if r.state is not TrialState.COMPLETED or r.value is None]
+    others.sort(key=lambda record: (record.collapsed, record.number))
+    return [*best_first(study.trials, direction=study.experiment["objective"]["direction"]), *others]
 
 
 def row(record: TrialRecord) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from scalecore.study.lock import StudyLock
 from scalecore.study.plan import Plan, build_plan
 from scalecore.study.run import refuse_another_experiment, refuse_changed_code, refuse_changed_data, refuse_findings
 from scalecore.study.state import StudyState, replay
-from scalecore.trials import TrialRecord, TrialState, best_trial
+from scalecore.trials import TrialRecord, best_first
 
 __all__ = ["OpenStudy", "open_study"]
 
@@ -47,12 +47,7 @@ class OpenStudy:
 
     def completed(self) -> list[TrialRecord]:
         """Completed trials, the best first; those that predict a constant behind all others (guard G09)."""
-        left = [record for record in self.state.counted if record.state is TrialState.COMPLETED]
-        ranked: list[TrialRecord] = []
-        while (best := best_trial(left, direction=self.plan.resolved.experiment.objective.direction)) is not None:
-            ranked.append(best)
-            left.remove(best)
-        return ranked
+        return best_first(self.state.counted, direction=self.plan.resolved.experiment.objective.direction)
 
 
 @contextmanager
