@@ -18,9 +18,9 @@ from scalecore.builtin.study_files import (
     distribution,
     spearman,
     study_summary,
-    summary_markdown,
     trial_file,
 )
+from scalecore.builtin.summary_page import summary_markdown
 from scalecore.protocols import LoggerContext
 from scalecore.trials import Origin, StudyEnd, StudyView, TrialState
 

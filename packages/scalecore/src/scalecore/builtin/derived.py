@@ -11,7 +11,8 @@ import yaml
 
 from scalecore.builtin import results_parquet as tables
 from scalecore.builtin.results_csv import differences
-from scalecore.builtin.study_files import all_trials, best_file, study_summary, summary_markdown, trial_file
+from scalecore.builtin.study_files import all_trials, best_file, study_summary, trial_file
+from scalecore.builtin.summary_page import summary_markdown
 from scalecore.files import read_json
 from scalecore.study.layout import StudyFolder
 from scalecore.study.verify import Check

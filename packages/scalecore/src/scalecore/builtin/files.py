@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from scalecore.builtin.options import FilesOptions
-from scalecore.builtin.study_files import all_trials, best_file, study_summary, summary_markdown, trial_file
+from scalecore.builtin.study_files import all_trials, best_file, study_summary, trial_file
+from scalecore.builtin.summary_page import summary_markdown
 from scalecore.files import write_json, write_text
 from scalecore.protocols import Logger, LoggerContext
 from scalecore.trials import StudyView, TrialRecord
