@@ -55,7 +55,6 @@ class AttemptMonitor:
         self._action: Literal["go_on", "pause", "stop", "prune"] = "go_on"
         self._control_seen: tuple[int, int] | None = None
         self._written = 0.0
-        self._epochs = folder.epochs.open("a", encoding="utf-8")
 
     def obey_signals(self) -> None:
         """SIGTERM asks for a checkpoint and an end at the next step."""
@@ -82,8 +81,8 @@ class AttemptMonitor:
         return list(process["contained"])
 
     def epoch(self, line: Mapping[str, Any]) -> None:
-        self._epochs.write(json.dumps(plain(line), allow_nan=False) + "\n")
-        self._epochs.flush()
+        with self.folder.epochs.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(plain(line), allow_nan=False) + "\n")
 
     def checkpoint(self, state: dict[str, Any]) -> None:
         started = time.monotonic()
