@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -96,6 +97,18 @@ def test_what_is_fetched_is_there(site: Path) -> None:
             name = re.split(r"[?#]", address)[0]
             if name and not name.startswith("data:"):
                 assert (path.parent / name).resolve().is_file(), f"{path}: {address}"
+
+
+def test_the_search_needs_no_server(site: Path) -> None:
+    """Its index is a script too, and every page has what runs the search where a page was opened from the disk."""
+    name, _, content = (site / "search" / "search_index.js").read_text(encoding="utf-8").partition(" = ")
+    assert name == "var __index"
+    found = {entry["location"].partition("#")[0] for entry in json.loads(content)["docs"]}
+    for page in (ROOT / "docs").rglob("*.md"):
+        built = page.relative_to(ROOT / "docs").with_suffix(".html")
+        assert built.as_posix() in found
+        fetched = Page((site / built).read_text(encoding="utf-8")).fetched
+        assert any(address.endswith("assets/iframe-worker.js") for address in fetched), page
 
 
 def test_pictures_are_part_of_the_page(site: Path) -> None:
