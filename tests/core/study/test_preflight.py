@@ -12,7 +12,14 @@ import pytest
 from click.testing import CliRunner
 
 from scalecore.cli.main import main
-from scalecore.study.preflight import device_finding, folder_findings, machine_findings, other_runs, room_finding
+from scalecore.study.preflight import (
+    device_finding,
+    folder_findings,
+    machine_findings,
+    other_runs,
+    room_finding,
+    warmup_findings,
+)
 
 
 def open_files(limit: int) -> tuple[str, str]:
@@ -93,6 +100,26 @@ def test_g44_room_for_checkpoints_and_data_is_looked_for(tmp_path: Path) -> None
     found = room_finding(tmp_path, largest=10**15, slots=2, data=0)
     assert found.level == "refuse"
     assert found.message.endswith("the study needs 52800000.0 GB for data and checkpoints")
+
+
+def test_a_warm_up_longer_than_the_training_is_told_before(tmp_path: Path) -> None:
+    """With the numbers, by the plan; one that ends within the longest training is no finding."""
+    assert list(warmup_findings(warmup=99, epochs=10, steps_per_epoch=10)) == []
+    file = tmp_path / "mine.yaml"
+    CliRunner().invoke(main, ["init", str(file), "--no-plugins"], catch_exceptions=False)
+
+    def findings(*overrides: str) -> list[str]:
+        done = CliRunner().invoke(main, ["plan", str(file), "--no-plugins", "--json", *overrides])
+        assert done.exit_code == 0, done.output
+        return [one["message"] for one in json.loads(done.stdout)["findings"] if one["subject"] == "warm-up"]
+
+    space = "search.space={learning_rate: {log_uniform: [1e-4, 1e-3]}, warmup_steps: {choice: [100, 500]}}"
+    assert findings(space) == []
+    assert findings(space, "training.hyperparameters.epochs=10") == [
+        "100 steps of warm-up, and the longest training has 50 (epochs 10, 5 steps each): "
+        "no trial reaches its learning rate"
+    ]
+    assert findings("training.hyperparameters={epochs: 10, warmup_steps: 5}") == []
 
 
 def test_doctor_looks_at_the_machine_and_its_exit_code_tells() -> None:

@@ -27,7 +27,13 @@ from scalecore.study.components import create, of_plugin
 from scalecore.study.hardware import Monitors
 from scalecore.study.layout import nearest_folder
 from scalecore.study.memory import MemoryModel, Prediction
-from scalecore.study.preflight import device_finding, folder_findings, machine_findings, room_finding
+from scalecore.study.preflight import (
+    device_finding,
+    folder_findings,
+    machine_findings,
+    room_finding,
+    warmup_findings,
+)
 from scalecore.study.record import proposal_plain
 from scalecore.study.slots import slots_and_why
 from scalecore.study.versions import code_versions, source_hash
@@ -124,6 +130,10 @@ class Plan:
         if training.micro_batch != "auto":
             return min(training.micro_batch, training.effective_batch)
         return 1 << (training.effective_batch.bit_length() - 1)
+
+    def values(self, name: str) -> tuple[Any, ...]:
+        """What a hyper-parameter is fixed at, or the bounds that it varies between."""
+        return (self.fixed[name],) if name in self.fixed else self.resolved.experiment.search.space[name].bounds()
 
     def plain(self) -> dict[str, Any]:
         """What `scalecore plan --json` prints and the journal keeps."""
@@ -244,6 +254,11 @@ def _of_machine(plan: Plan, folder: Path) -> list[Finding]:
         Finding(level="ok", subject="slots", message=f"{slots} at a time ({why}), as far as their memory fits"),
         *folder_findings(folder),
         room_finding(folder, largest=largest, slots=slots, data=size),
+        *warmup_findings(
+            warmup=min(plan.values("warmup_steps")),
+            epochs=max(plan.values("epochs")),
+            steps_per_epoch=-(-plan.data.parts["train"]["windows"] // experiment.training.effective_batch),
+        ),
     ]
 
 

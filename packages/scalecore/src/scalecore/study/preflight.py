@@ -17,7 +17,7 @@ import psutil
 from scalecore.readings import Finding
 from scalecore.study.layout import nearest_folder
 
-__all__ = ["device_finding", "folder_findings", "machine_findings", "other_runs", "room_finding"]
+__all__ = ["device_finding", "folder_findings", "machine_findings", "other_runs", "room_finding", "warmup_findings"]
 
 FEW_FILES, TOO_FEW_FILES = 256, 64
 """Open files: the driver needs some twenty, an attempt and its libraries some dozens more."""
@@ -182,3 +182,15 @@ def room_finding(folder: Path, *, largest: int, slots: int, data: int) -> Findin
     if free < 2 * need:
         return Finding(level="warn", subject="room", message=message, remedy=remedy)
     return Finding(level="ok", subject="room", message=message)
+
+
+def warmup_findings(*, warmup: int, epochs: int, steps_per_epoch: int) -> Iterator[Finding]:
+    """Whether the shortest warm-up, in steps, ends within the longest training; nothing where it does."""
+    if warmup >= epochs * steps_per_epoch:
+        yield Finding(
+            level="warn",
+            subject="warm-up",
+            message=f"{warmup} steps of warm-up, and the longest training has {epochs * steps_per_epoch} (epochs "
+            f"{epochs}, {steps_per_epoch} steps each): no trial reaches its learning rate",
+            remedy="set training.hyperparameters.warmup_steps lower, or epochs higher",
+        )

@@ -73,7 +73,8 @@ def status_lines(status: Mapping[str, Any]) -> list[str]:
         place = f"{trial['phase']}, epoch {trial['epoch']} of {trial['epochs']}, step {trial['step']}"
         lines.append(f"trial {trial['number']}, attempt {trial['attempt']}: {place}; {trial['shape']}")
     if status["state"] == "running":
-        lines.append(f"time left: about {texts.duration(status['seconds_left'])}")
+        left = status["seconds_left"]
+        lines.append(f"time left: {'not known yet' if left is None else f'about {texts.duration(left)}'}")
     if status["left_out"]:
         lines.append(f"further trials, of an earlier grid or space, that do not count: {len(status['left_out'])}")
     if status["hardware"]:
