@@ -116,6 +116,20 @@ def test_a_fall_that_is_no_power_law_only_holds(campaign: Callable[..., list[Stu
     assert "lack of fit p = 0.0" in result.data["power law"]
 
 
+def test_a_law_that_misses_has_no_intervals(campaign: Callable[..., list[StudyView]]) -> None:
+    """All its resamples agree to the last digit, which is no certainty; nor has its line a band."""
+    result = analyse(campaign([0.3 + 0.2 * 10 ** (-0.3 * index) for index in range(4)]))
+    laws = {one["law"]: one for one in result.data["laws"]}
+    assert laws["constant"]["lack of fit p"] <= 0.05 < laws["power with floor"]["lack of fit p"]
+    assert laws["constant"]["parameters"]["E"] == {"value": pytest.approx(0.4, abs=0.05), "low": None, "high": None}
+    alpha = laws["power with floor"]["parameters"]["alpha"]
+    assert alpha["low"] < alpha["value"] < alpha["high"]
+    told = next(note for note in result.notes if note.startswith("No intervals for the parameters of constant"))
+    assert "power with floor" not in told
+    bands = [one for one in laws.values() if one["objective"] is not None and one["lack of fit p"] > 0.05]
+    assert 0 < result.files["figures.html"].count('"fill":"toself"') == len(bands) < len(laws)
+
+
 def test_a_rise_is_a_violation(campaign: Callable[..., list[StudyView]]) -> None:
     """The largest model is worse than the middle one by ten spreads."""
     assert analyse(campaign([0.60, 0.55, 0.57])).data["verdict"] == "violated"

@@ -95,6 +95,12 @@ class ScalingLawAnalysis:
                     f"The seeds of one budget spread {ratio:.1f} times as much as those of another: beyond {SPREAD:g} "
                     "the rates of error are not known."
                 )
+        missing = [law.name for law in found.laws if law.misses]
+        if missing:
+            notes.append(
+                f"No intervals for the parameters of {', '.join(missing)}: with a lack of fit (p of 0.05 or less) a "
+                "law is not what made these losses."
+            )
         known = [one.efforts for one in budgets if one.efforts is not None]
         if known and max(known) > 1.5 * min(known):
             notes.append(

@@ -68,15 +68,24 @@ class FittedLaw:
     prediction: Prediction | None = None
     goodness: float | None = None
 
-    def intervals(self) -> dict[str, tuple[float, float, float]]:
-        """Value, low and high (95 %) of each parameter as papers write it."""
+    @property
+    def misses(self) -> bool:
+        """Whether it shows a lack of fit. Then the resamples say nothing of its parameters.
+
+        Beyond its threshold the Huber loss counts on which side of the law a run lies, not how far away. Where all runs
+        of a budget lie on one side, every resample has the same optimum: intervals of no width.
+        """
+        return self.goodness is not None and self.goodness <= GOODNESS
+
+    def intervals(self) -> dict[str, tuple[float, float | None, float | None]]:
+        """Value, low and high (95 %) of each parameter as papers write it; a law that misses has no intervals."""
         if self.fit is None or self.thetas is None:
             return {}
         values, draws = self.fit.natural(), self.fit.natural(self.thetas)
-        found = {}
+        found: dict[str, tuple[float, float | None, float | None]] = {}
         for name, value in values.items():
             low, high = np.quantile(draws[name], (0.025, 0.975)).tolist()
-            found[name] = (float(value), low, high)
+            found[name] = (float(value), None, None) if self.misses else (float(value), low, high)
         return found
 
 
@@ -221,7 +230,7 @@ def _power_law(laws: Sequence[FittedLaw], budgets: int) -> tuple[bool, str]:
     if not candidates:
         return False, "no power law could be fitted"
     best = min(candidates, key=lambda one: float(one.aicc or 0.0))
-    fits = best.goodness is not None and best.goodness > GOODNESS
+    fits = best.goodness is not None and not best.misses
     foretold = best.prediction is not None and best.prediction.covered
     text = (
         f"{best.text}: lack of fit p = {'unknown' if best.goodness is None else f'{best.goodness:.3f}'}; the largest "

@@ -77,20 +77,21 @@ def _draw_law(figure: Figure, law: FittedLaw, budgets: Sequence[BudgetRuns]) -> 
     sizes = np.geomspace(min(one.parameters for one in budgets) / 1.5, max(one.parameters for one in budgets) * 3, 80)
     windows = np.full(len(sizes), float(np.exp(np.log(law.fit.points.windows).mean())))
     colour = COLOURS[law.name]
-    low, high = np.quantile(law.fit.predict(sizes, windows, theta=law.thetas), (0.025, 0.975), axis=0)
     shown = True if law.weight is not None and law.weight >= 0.1 else "legendonly"
-    figure.add_scatter(
-        x=[*sizes, *sizes[::-1]],
-        y=[*high, *low[::-1]],
-        fill="toself",
-        line={"width": 0},
-        fillcolor=colour,
-        opacity=0.15,
-        hoverinfo="skip",
-        showlegend=False,
-        legendgroup=law.name,
-        visible=shown,
-    )
+    if not law.misses:
+        low, high = np.quantile(law.fit.predict(sizes, windows, theta=law.thetas), (0.025, 0.975), axis=0)
+        figure.add_scatter(
+            x=[*sizes, *sizes[::-1]],
+            y=[*high, *low[::-1]],
+            fill="toself",
+            line={"width": 0},
+            fillcolor=colour,
+            opacity=0.15,
+            hoverinfo="skip",
+            showlegend=False,
+            legendgroup=law.name,
+            visible=shown,
+        )
     figure.add_scatter(
         x=sizes,
         y=law.fit.predict(sizes, windows),
