@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from scalecore.cli.main import main
 from scalecore.errors import DataError, ExitCode, ExperimentError, RefusedError, ScalecoreError
 from scalecore_market.cli import data
 
@@ -17,7 +18,8 @@ Prices = Callable[..., Any]
 
 
 def run(*arguments: object) -> Result:
-    return CliRunner().invoke(data, [str(argument) for argument in arguments])
+    # With the settings that it runs with: click keeps a command's help option from its first call on.
+    return CliRunner().invoke(data, [str(argument) for argument in arguments], **main.context_settings)
 
 
 def failed(result: Result, kind: type[ScalecoreError], code: ExitCode) -> str:

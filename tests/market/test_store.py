@@ -238,7 +238,10 @@ def test_symbols_that_are_not_there_are_answered_with_those_that_are(store: Stor
     """A misspelt symbol, and a folder that is no store."""
     with pytest.raises(DataError) as caught:
         store.raw("QQQ")
-    assert str(caught.value) == f"{store.folder}: QQQ.OHLCV.daily is not in the store; it has SPY, VIX"
+    assert str(caught.value) == (
+        f"{store.folder}: QQQ.OHLCV.daily is not in the store; it has SPY, VIX; take it in: "
+        f"scalecore data ingest QQQ=FILE --store {store.folder}"
+    )
     with pytest.raises(DataError) as caught:
         Store(tmp_path / "nothing").raw("SPY")
     assert str(caught.value) == f"{tmp_path / 'nothing'}: there is no such store; `scalecore data ingest` makes one"

@@ -43,7 +43,7 @@ def data() -> None:
 
     \b
     Examples:
-      scalecore data ingest spy_daily.csv --store market
+      scalecore data ingest SPY=spy_daily.csv --store market
       scalecore data list --store market
     """
 

@@ -79,7 +79,10 @@ class Store:
         versions = {entry.version: entry for entry in self.entries("raw") if entry.name == name}
         if not versions:
             known = sorted({entry.name.removesuffix(".OHLCV.daily") for entry in self.entries("raw")})
-            raise DataError(f"{self.folder}: {name} is not in the store; it has {', '.join(known) or 'no prices'}")
+            raise DataError(
+                f"{self.folder}: {name} is not in the store; it has {', '.join(known) or 'no prices'}; "
+                f"take it in: scalecore data ingest {symbol}=FILE --store {self.folder}"
+            )
         if version is None:
             return versions[max(versions)]
         if version not in versions:

@@ -45,6 +45,6 @@ def data() -> None:
 
     \b
     Examples:
-      scalecore data ingest spy_daily.csv --store market
+      scalecore data ingest SPY=spy_daily.csv --store market
       scalecore data verify --store market
     """
