@@ -6,7 +6,8 @@ import shutil
 from typing import TYPE_CHECKING
 
 from scalecore.readings import Admission, Demand, Finding, Reading, Verdict
-from scalecore_hwmon.words import GB, size
+from scalecore.texts import size
+from scalecore_hwmon.words import GB
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

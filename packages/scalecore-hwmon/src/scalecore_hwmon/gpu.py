@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from attrs import evolve, frozen
 
 from scalecore.readings import Admission, Demand, Finding, Reading, Verdict
-from scalecore_hwmon.words import missing_finding, size
+from scalecore.texts import size
+from scalecore_hwmon.words import missing_finding
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

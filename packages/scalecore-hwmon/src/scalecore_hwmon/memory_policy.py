@@ -8,7 +8,8 @@ from attrs import frozen
 
 from scalecore.cgroups import MemoryLimit
 from scalecore.readings import Admission, Demand, Finding, Reading, Verdict
-from scalecore_hwmon.words import GB, size
+from scalecore.texts import size
+from scalecore_hwmon.words import GB
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Words for people, and the one finding that all monitors share: what to say where nothing can be read."""
+"""What all monitors share: the unit of their options, and what to say where nothing can be read."""
 
 from __future__ import annotations
 
@@ -10,11 +10,7 @@ if TYPE_CHECKING:
     from scalecore_hwmon.options import OnMissing
 
 GB = 10**9
-
-
-def size(amount: float) -> str:
-    """Bytes as `21.3 GB`, or as `255 MB` below one gigabyte."""
-    return f"{amount / 1e9:.1f} GB" if abs(amount) >= 1e9 else f"{amount / 1e6:.0f} MB"
+"""Bytes."""
 
 
 def missing_finding(subject: str, message: str, *, on_missing: OnMissing, remedy: str) -> Finding:
