@@ -1,29 +1,35 @@
 """Predicted and measured memory of training: PatchTST shapes on the CPU, each in a process of its own.
 
-For each shape: the tensors of a step as traced on fake tensors, what the C library's allocator holds for them as
-replayed, the seconds both took, the peak that a new study predicts (`predicted`), the measured peak of a process that
-made three optimizer steps and an evaluation, and the ratio of predicted to measured. The `known` shapes are those that
-the constants of the prediction were set with; the `fresh` ones were drawn at random over the grid and never used.
-`fitted` is what a study predicts that has measured all other shapes with the same allocator (leave one out).
-A shape of 2 billion parameters is predicted only.
+Each shape is a study of one trial. Predicted is by the study's own way: the tensors of a step as traced on fake
+tensors, what the C library's allocator holds for them as replayed, and the peak that a new study predicts from that,
+with the seconds that it waited. Measured is the peak that the attempt reports: three optimizer steps in eager float32,
+an evaluation, a checkpoint, as in every trial. The `known` shapes are those that the constants of the prediction were
+set with; the `fresh` ones were drawn at random over the grid and never used. `fitted` is what a study predicts that has
+measured all other shapes with the same allocator (leave one out). A shape of 2 billion parameters is predicted only.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from report import arguments, show
 
-from scalecore.training.memory import MIB, Allocator, Correction, Observation, floor_bytes, prior
+from scalecore.training.memory import MIB, Observation, floor_bytes
+
+if TYPE_CHECKING:
+    from scalecore.study.memory import MemoryModel, Prediction
+    from scalecore.study.plan import Plan
 
 CONTEXT, FEATURES, PATCHES, EVALUATED = 60, 25, 11, 512
+NEAR = 0.10
 
 
 class Shape(NamedTuple):
@@ -39,8 +45,9 @@ class Shape(NamedTuple):
     dropout: float = 0.2
 
     @property
-    def allocator(self) -> Allocator:
-        return "returning" if self.recompute else "default"
+    def effective_batch(self) -> int:
+        """Windows of an optimizer step."""
+        return self.micro_batch * self.accumulation
 
 
 KNOWN = (
@@ -63,7 +70,13 @@ LARGEST = Shape(768, 256, 16, 3072, 64, 4)
 SHORT, STEPS = 4, 3
 FRESH, SEED = 12, 20261122
 LEAST_TENSORS, MOST_TENSORS, MOST_FLOPS = 100 * MIB, 2500 * MIB, 6e11
-"""What a fresh shape needs: enough to be seen beside what every process takes, no more than a small machine has."""
+"""About what a fresh shape needs: enough to be seen beside what every process takes, and what a small machine has."""
+NOTES = (
+    "known: the constants of the prediction were set with these; fresh: drawn at random, not used",
+    "fitted: the correction is fitted to the other measured shapes with the same allocator (leave one out)",
+    "recompute: with activation checkpointing and blocks of a mebibyte given back",
+    "eager, float32; on a shared machine under load, which moves the seconds, not the peaks",
+)
 
 
 def fresh() -> Iterator[Shape]:
@@ -82,200 +95,200 @@ def fresh() -> Iterator[Shape]:
             recompute=draw.random() < 0.3,
             dropout=draw.choice((0.0, 0.2)),
         )
-        parameters = floor_of(shape) // floor_bytes(1)
+        parameters = shape.n_layers * (4 * d_model**2 + 2 * d_model * shape.d_ff)
+        floor = floor_bytes(parameters)
         rows = PATCHES * shape.micro_batch
         activations = 4 * rows * shape.n_layers * (9 * d_model + 4 * shape.d_ff)
         flops = 6 * parameters * rows * shape.accumulation
-        if LEAST_TENSORS <= floor_of(shape) + activations <= MOST_TENSORS and flops <= MOST_FLOPS:
+        if LEAST_TENSORS <= floor + activations <= MOST_TENSORS and flops <= MOST_FLOPS:
             found += 1
             yield shape
 
 
-def trainer_of(shape: Shape, *, fake: bool, n_layers: int | None = None) -> Any:
-    """The trainer of a shape, on windows without data or on random ones."""
-    import torch
-
-    from scalecore.training.blocks import checkpoint_blocks
-    from scalecore.training.hyperparameters import Hyperparameters
-    from scalecore.training.memory_trace import FakeWindows
-    from scalecore.training.plan import TrainingPlan
-    from scalecore.training.tasks import task_named
-    from scalecore.training.trainer import Trainer
-    from scalecore_patchtst.model import PatchTST
-
-    module = PatchTST(
-        context=CONTEXT,
-        features=FEATURES,
-        outputs=1,
-        patch_len=10,
-        stride=5,
-        revin=False,
-        d_model=shape.d_model,
-        n_layers=n_layers or shape.n_layers,
-        n_heads=shape.n_heads,
-        d_ff=shape.d_ff,
-        spare_positions=10,
-        dropout=shape.dropout,
-        head_dropout=0.0,
-    )
-    if shape.recompute:
-        checkpoint_blocks(module)
-    batch = shape.micro_batch * (min(shape.accumulation, 2) if fake else shape.accumulation)
-    count = max(8 * batch, EVALUATED)
-    windows: Any = FakeWindows(windows=count, context=CONTEXT, features=FEATURES, device=torch.device("cpu"))
-    plan = TrainingPlan(
-        effective_batch=batch,
-        micro_batch=shape.micro_batch,
-        schedule="cosine",
-        gradient_clip=1.0,
-        patience=None,
-        min_delta=0.0,
-        metric="val_loss",
-        direction="minimize",
-        reduction="best",
-        seed=0,
-        checkpoint_every=60.0,
-    )
-    values = {"learning_rate": 1e-3, "weight_decay": 1e-3, "warmup_steps": 2, "epochs": 2}
-    return Trainer(
-        module=module,
-        task=task_named("binary"),
-        plan=plan,
-        hyperparameters=Hyperparameters(values),
-        train=windows,
-        validation=windows,
-    )
+def parts(shape: Shape) -> tuple[int, int]:
+    """Rows of the training part, and of each of the others: their windows, and what is cut off between parts."""
+    return STEPS * shape.effective_batch + 2 * CONTEXT, EVALUATED + 2 * CONTEXT
 
 
-def traced(shape: Shape) -> tuple[int, int, float]:
-    """Bytes of the tensors, bytes that the allocator holds for them, and the seconds that it took to find that out."""
-    from scalecore.execution.allocation import RETURNED_FROM
-    from scalecore.training.memory_heap import held
-    from scalecore.training.memory_storages import deepened
-    from scalecore.training.memory_trace import trace_step
+def columns() -> list[str]:
+    """Of the random walk."""
+    return ["Close", *(f"f{n}" for n in range(1, FEATURES))]
 
+
+def experiment(shape: Shape) -> dict[str, Any]:
+    """The content of an experiment file over one architecture: an epoch of a few steps, eager, in float32."""
+    train, others = parts(shape)
+    rows = train + 2 * others
+    return {
+        "name": "memory",
+        "dataset": {
+            "use": "parquet",
+            "path": "walk.csv",
+            "features": columns(),
+            "target": {"kind": "direction"},
+            "context": CONTEXT,
+            "split": {"train": train / rows, "val": others / rows, "test": others / rows},
+        },
+        "model": {
+            "use": "patchtst",
+            "d_model": [shape.d_model],
+            "n_layers": [shape.n_layers],
+            "n_heads": [shape.n_heads],
+            "d_ff_ratio": [shape.d_ff // shape.d_model],
+        },
+        "search": {"use": "random", "trials": 1},
+        "training": {
+            "effective_batch": shape.effective_batch,
+            "micro_batch": shape.micro_batch,
+            "activation_checkpointing": "on" if shape.recompute else "off",
+            "precision": "fp32",
+            "compile": "off",
+            "device": "cpu",
+            "threads": 1,
+            "hyperparameters": {"epochs": 1, "dropout": shape.dropout},
+        },
+        "guards": {"min_validation_samples": 10, "min_validation_positives": 2},
+        "monitors": [],
+        "loggers": [],
+    }
+
+
+def plan_of(shape: Shape, folder: Path) -> Plan:
+    """The plan of a study of this shape, over a random walk that is as long as its steps need."""
+    import numpy as np
+    import yaml
+
+    from scalecore.config.load import load_resolved
+    from scalecore.plugins.registry import load_registry
+    from scalecore.study.plan import build_plan
+
+    train, others = parts(shape)
+    rows = train + 2 * others
+    walk = np.exp(np.cumsum(np.random.default_rng(3).normal(0, 0.01, (rows, FEATURES)), axis=0))
+    days = np.datetime64("1990-01-01") + np.arange(rows)
+    lines = [",".join((str(day), *map(str, row))) for day, row in zip(days, walk, strict=True)]
+    header = ",".join(("Date", *columns()))
+    (folder / "walk.csv").write_text("\n".join([header, *lines]), encoding="utf-8")
+    (folder / "experiment.yaml").write_text(yaml.safe_dump(experiment(shape)), encoding="utf-8")
+    loaded, resolved = load_resolved(folder / "experiment.yaml", registry=load_registry())
+    return build_plan(loaded, resolved, folder=folder)
+
+
+def predict(plan: Plan, shape: Shape, memory: MemoryModel) -> tuple[Prediction, float]:
+    """What a new study predicts, by its own way, and the seconds that it waited for the tracer."""
+    (architecture,) = plan.grid.architectures
     started = time.perf_counter()
-    depths = (2, 4) if shape.n_layers > 4 else (shape.n_layers,)
-    traces = [
-        trace_step(lambda n=n: trainer_of(shape, fake=True, n_layers=n), evaluate=EVALUATED)  # type: ignore[misc]
-        for n in depths
-    ]
-    trace = traces[0] if len(traces) == 1 else deepened(*traces, depth=shape.n_layers)
-    assert trace is not None
-    kept = held(trace, threshold=RETURNED_FROM if shape.recompute else None)
-    return trace.peak, kept, time.perf_counter() - started
+    found = memory.predict(plan, architecture, shape.micro_batch, device="cpu", checkpointing=shape.recompute)
+    if found is None or found.held is None:
+        raise SystemExit(f"{shape} was not replayed: {found}")
+    return found, time.perf_counter() - started
 
 
-def work(shape: Shape) -> None:
-    """In a process of its own: real steps and an evaluation; prints the peak in bytes."""
-    import torch
+def measure(plan: Plan, shape: Shape, folder: Path) -> int:
+    """The peak in bytes that the attempt of a trial of this shape reports, from a process of its own."""
+    from scalecore.execution.folder import AttemptFolder
+    from scalecore.study.attempts import attempt_spec
 
-    import scalecore.execution.attempt  # noqa: F401 - what an attempt has in memory too
-    from scalecore.execution.allocation import measured, return_large_blocks
-
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    if shape.recompute:
-        return_large_blocks()
-    trainer = trainer_of(shape, fake=False)
-    trainer._windows_MTF.zero_()  # where the windows come to lie: real numbers for real steps
-    for _ in range(STEPS):
-        trainer.optimizer_step()
-    trainer.evaluate(trainer.validation, limit=EVALUATED)
-    print(measured(torch.device("cpu"), micro_batch=trainer.micro_batch)["peak"])
-
-
-def measure(shape: Shape) -> int:
-    """The peak of a process that trains this shape."""
-    command = [sys.executable, __file__, "--work", json.dumps(shape)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    return int(done.stdout.split()[-1])
+    plan.write_data(folder / "data")
+    (architecture,) = plan.grid.architectures
+    spec = attempt_spec(
+        plan,
+        mode="train",
+        attempt="0-0",
+        number=0,
+        architecture=architecture.values,
+        num_parameters=architecture.num_parameters,
+        hyperparameters=plan.fixed,
+        seed=0,
+        micro_batch=shape.micro_batch,
+        data=folder / "data",
+        threads=1,
+        registry={},
+        checkpointing=shape.recompute,
+    )
+    attempt = AttemptFolder(folder / "attempt")
+    attempt.create(spec)
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    subprocess.run(
+        [sys.executable, "-m", "scalecore.execution.worker", str(attempt.path), str(os.getpid())],
+        check=True,
+        env={**os.environ, **threads},
+    )
+    result = attempt.read_result("0-0")
+    if result is None or result["state"] != "completed" or result["batching"]["halvings"]:
+        raise SystemExit(f"the attempt of {shape} ended otherwise: {result}")
+    return int(result["memory"]["peak"])
 
 
 def main() -> None:
-    """Trace all shapes, train all but the largest, and show the ratios."""
-    parser = arguments(__doc__)
-    parser.add_argument("--work", help="internal: the shape to train in this process")
-    options = parser.parse_args()
-    if options.work:
-        work(Shape(*json.loads(options.work)))
-        return
+    """Predict all shapes, train all but the largest, and show the ratios."""
+    from scalecore.study.memory import MemoryModel
+
+    options = arguments(__doc__).parse_args()
     shapes = [("known", shape) for shape in KNOWN] + [("fresh", shape) for shape in fresh()]
-    if options.short:
-        shapes = shapes[:SHORT]
-    traced(shapes[0][1])  # imports
-    found = []
+    shapes = shapes[:SHORT] if options.short else [*shapes, ("largest", LARGEST)]
+    memory = MemoryModel(registry={})
+    memory.start()
+    found: list[tuple[str, Shape, Prediction, float, int | None]] = []
     for kind, shape in shapes:
-        found.append((kind, shape, *traced(shape), measure(shape)))
-        print(f"{shape}: {found[-1][-1] / MIB:.0f} MiB", file=sys.stderr, flush=True)
-    rows = []
-    for at, (kind, shape, tensors, kept, seconds, peak) in enumerate(found):
-        begun = first(shape)
-        others = [
-            Observation(tensors=k, floor=floor_of(other), peak=p)
-            for n, (_, other, _, k, _, p) in enumerate(found)
-            if n != at and other.recompute == shape.recompute
-        ]
-        predicted = begun.apply(kept, floor=floor_of(shape))
-        fitted = begun.fitted(others).apply(kept, floor=floor_of(shape))
-        rows.append(
-            row(kind, shape, tensors, kept, seconds)
-            | {
-                "predicted_mib": round(predicted / MIB),
-                "fitted_mib": round(fitted / MIB),
-                "measured_mib": round(peak / MIB),
-                "predicted/measured": round(predicted / peak, 3),
-                "fitted/measured": round(fitted / peak, 3),
-            }
+        with tempfile.TemporaryDirectory() as folder:
+            plan = plan_of(shape, Path(folder))
+            prediction, seconds = predict(plan, shape, memory)
+            peak = measure(plan, shape, Path(folder)) if kind != "largest" else None
+        found.append((kind, shape, prediction, seconds, peak))
+        print(
+            f"{shape}: {prediction.bytes / MIB:.0f} MiB, measured {(peak or 0) / MIB:.0f}", file=sys.stderr, flush=True
         )
-    ratios = [one["predicted/measured"] for one in rows]
-    tensors, kept, seconds = traced(LARGEST)
-    predicted = first(LARGEST).apply(kept, floor=floor_of(LARGEST))
-    rows.append(row("largest", LARGEST, tensors, kept, seconds) | {"predicted_mib": round(predicted / MIB)})
+    rows = [row(*one, fitted=fitted(one[1], found)) for one in found]
     show(
         "Memory of training on a CPU: predicted and measured peak of the process",
         rows,
-        notes=[
-            f"predicted/measured: {min(ratios)} to {max(ratios)}; known: the constants of the prediction were set with "
-            "these; fresh: drawn at random, not used",
-            "fitted: the correction is fitted to the other measured shapes with the same allocator (leave one out)",
-            "recompute: with activation checkpointing and blocks of a mebibyte given back",
-            "on a shared machine under load, which moves the seconds, not the peaks",
-        ],
+        notes=[*(spread(rows, column) for column in ("predicted/measured", "fitted/measured")), *NOTES],
         path=options.json,
     )
 
 
-def first(shape: Shape) -> Correction:
-    """How a new study predicts."""
-    return prior("cpu", shape.allocator, basis="held")
+def fitted(shape: Shape, found: Sequence[tuple[str, Shape, Prediction, float, int | None]]) -> int | None:
+    """Bytes that a study predicts which has measured the others with the same allocator; None where none was."""
+    (own,) = [prediction for _, other, prediction, _, _ in found if other == shape]
+    observed = [
+        Observation(tensors=prediction.held or 0, floor=prediction.floor, peak=peak)
+        for _, other, prediction, _, peak in found
+        if other != shape and other.recompute == shape.recompute and peak is not None
+    ]
+    return own.correction.fitted(observed).apply(own.held or 0, floor=own.floor) if observed else None
 
 
-def floor_of(shape: Shape) -> int:
-    """Bytes of weights, gradients and moments."""
-    from scalecore.space import DataShape
-    from scalecore_patchtst.family import PatchTSTFamily
-    from scalecore_patchtst.options import PatchTSTOptions
-
-    names = ("d_model", "n_layers", "n_heads", "d_ff")
-    data = DataShape(context=CONTEXT, features=FEATURES, outputs=1)
-    family = PatchTSTFamily(PatchTSTOptions())
-    return floor_bytes(family.num_parameters({name: getattr(shape, name) for name in names}, data))
-
-
-def row(kind: str, shape: Shape, tensors: int, kept: int, seconds: float) -> dict[str, Any]:
-    """What is known of a shape without training it."""
+def row(
+    kind: str, shape: Shape, prediction: Prediction, seconds: float, peak: int | None, *, fitted: int | None
+) -> dict[str, Any]:
+    """All that is known of a shape."""
+    sizes = {"tensors": prediction.tensors, "held": prediction.held, "predicted": prediction.bytes}
+    sizes |= {"fitted": fitted, "measured": peak}
     return {
         "set": kind,
         "shape": f"d{shape.d_model} L{shape.n_layers} h{shape.n_heads} u{shape.d_ff}",
         "micro_batch": f"{shape.micro_batch} x {shape.accumulation}",
         "dropout": shape.dropout,
         "recompute": "yes" if shape.recompute else "no",
-        "tensors_mib": round(tensors / MIB),
-        "held_mib": round(kept / MIB),
         "seconds": round(seconds, 2),
+        **{f"{name}_mib": None if size is None else round(size / MIB) for name, size in sizes.items()},
+        **{
+            f"{name}/measured": None if size is None or peak is None else round(size / peak, 3)
+            for name, size in (("predicted", prediction.bytes), ("fitted", fitted))
+        },
     }
+
+
+def spread(rows: Sequence[Mapping[str, Any]], column: str) -> str:
+    """The range of a ratio in both sets, and how many of the shapes are within a tenth."""
+    parts = []
+    for kind in ("known", "fresh"):
+        ratios = [one[column] for one in rows if one["set"] == kind and one[column] is not None]
+        near = sum(abs(ratio - 1) <= NEAR for ratio in ratios)
+        if ratios:
+            parts.append(f"{kind} {min(ratios)} to {max(ratios)}, {near} of {len(ratios)} within {NEAR:.0%}")
+    return f"{column}: {'; '.join(parts)}"
 
 
 if __name__ == "__main__":
