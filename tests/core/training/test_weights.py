@@ -11,6 +11,7 @@ import torch
 
 from scalecore.errors import DataError
 from scalecore.training import checkpoint
+from scalecore.training.memory_trace import LiveStorages
 from scalecore.training.trainer import Trainer
 from scalecore.training.weights import KeepBest, load_weights, save_weights
 
@@ -105,3 +106,18 @@ def test_foreign_weights_are_refused(tmp_path: Path) -> None:
     for name in ("other", "text", "absent"):
         with pytest.raises(DataError, match=rf"{name}\.safetensors: these are not the weights of the model: "):
             load_weights(tmp_path / f"{name}.safetensors", Net())
+
+
+def test_weights_are_written_without_a_second_copy_of_them(tmp_path: Path) -> None:
+    """Only what shares its memory with another tensor is copied, and all come back as they were."""
+    with LiveStorages() as live:
+        module = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.Linear(64, 64), torch.nn.Linear(64, 64))
+        module[1].weight = module[0].weight
+        live.begin()
+        save_weights(tmp_path / "tied.safetensors", module)
+        copied = live.trace().peak - live.trace().resident
+    assert copied == 64 * 64 * 4
+    other = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.Linear(64, 64), torch.nn.Linear(64, 64))
+    load_weights(tmp_path / "tied.safetensors", other)
+    for name, tensor in module.state_dict().items():
+        assert torch.equal(other.state_dict()[name], tensor)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from scalecore.errors import DataError, StudyError
 from scalecore.files import replacing
@@ -23,8 +23,14 @@ __all__ = ["KeepBest", "load_weights", "save_weights"]
 
 def save_weights(path: Path, module: nn.Module) -> None:
     """Write all parameters and buffers as `path`, whole or not at all, and flushed to the disk."""
-    # Tensors that share memory are refused by the format: each gets its own.
-    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.state_dict().items()}
+    # Tensors that share memory are refused by the format: each gets its own. No other is copied: beside the gradients,
+    # which are still there at the end of an epoch, a second set of weights would be the peak of a large model.
+    tensors: dict[str, Tensor] = {}
+    taken: set[int] = set()
+    for name, tensor in module.state_dict().items():
+        own = tensor.detach().cpu().contiguous()
+        tensors[name] = own.clone() if own.untyped_storage().data_ptr() in taken else own
+        taken.add(own.untyped_storage().data_ptr())
     with replacing(path) as temporary:
         save_file(tensors, temporary)
 
