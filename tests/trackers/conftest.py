@@ -73,13 +73,47 @@ def wait_for(done: Callable[[], bool], seconds: float = 120.0) -> None:
         time.sleep(0.05)
 
 
+@define
+class FirstUse:
+    """What a logger made where there was no database, and what it printed meanwhile."""
+
+    path: Path
+    printed: str
+
+
+FIRST_USE = """
+import sys
+from pathlib import Path
+from scalecore.protocols import LoggerContext
+from scalecore.testing.fakes import make_study
+from scalecore_trackers.mlflow_logger import MlflowLogger
+from scalecore_trackers.options import MlflowOptions
+
+study = make_study(Path(sys.argv[1]) / "study")
+logger = MlflowLogger(MlflowOptions(experiment="first"), LoggerContext(folder=study.folder))
+logger.patience = 300.0
+logger.study_started(study)
+logger.study_finished(study)
+assert logger.take_remarks() == []
+logger.close()
+"""
+
+
 @pytest.fixture(scope="session")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty database of MLflow: to make one takes seconds, to copy it none."""
-    path = tmp_path_factory.mktemp("mlflow") / "empty.db"
-    code = "import sys; from mlflow import MlflowClient; MlflowClient(sys.argv[1]).search_experiments()"
-    subprocess.run([sys.executable, "-c", code, f"sqlite:///{path}"], check=True, env=quiet(), capture_output=True)
-    return path
+def first_use(tmp_path_factory: pytest.TempPathFactory) -> FirstUse:
+    """In a process of its own, which has the settings of nobody else."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    env = {name: text for name, text in os.environ.items() if not name.startswith("MLFLOW_")}
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST_USE, folder], check=True, env=env, capture_output=True, text=True
+    )
+    return FirstUse(folder / "mlflow.db", done.stdout + done.stderr)
+
+
+@pytest.fixture(scope="session")
+def database(first_use: FirstUse) -> Path:
+    """A database of MLflow: to make one takes seconds, to copy it none."""
+    return first_use.path
 
 
 def quiet() -> dict[str, str]:

@@ -59,7 +59,9 @@ def test_a_missing_extra_is_told_before_anything_runs(
     assert not (path.parent / "study").exists()
 
 
-@pytest.mark.parametrize("uri", ["http://me:secret@host", "mlruns", "sqlite:", "postgresql://host/db"])
+@pytest.mark.parametrize(
+    "uri", ["http://me:secret@host", "http://host:port", "http://", "mlruns", "sqlite:", "postgresql://host/db"]
+)
 def test_a_uri_that_cannot_be_used_is_refused(uri: str, experiment: Experiment, run_cli: Cli) -> None:
     """A password would be stored with the study; a folder is what MLflow 3 does not take any more."""
     done = run_cli("check", experiment(loggers=[{"use": "mlflow", "uri": uri}]))

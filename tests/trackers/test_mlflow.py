@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from scalecore.trials import Origin, RestoredTrial, StudyEnd, StudyView, TrialSt
 from scalecore_trackers.mlflow_logger import MlflowLogger
 from scalecore_trackers.options import MlflowOptions
 
-from .conftest import Server, curve, finish, follow, proposal, record, wait_for
+from .conftest import FirstUse, Server, curve, finish, follow, proposal, record, wait_for
 
 # MLflow's own database code is not up to the latest SQLAlchemy.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -188,6 +190,44 @@ def test_a_server_that_dies_costs_one_warning_and_nothing_else(server: Server, t
     assert [(one.step, one.value) for one in best] == [(1, 0.7), (2, 0.6), (3, 0.5)]
     stored = MlflowClient(server.uri).list_artifacts(trials[1].info.run_id)
     assert [one.path for one in stored] == ["trial.json"]
+
+
+def test_a_new_database_is_made_in_silence(first_use: FirstUse) -> None:
+    """MLflow would tell of each step, in the middle of the console's picture."""
+    assert first_use.path.exists()
+    assert first_use.printed == ""
+
+
+@pytest.mark.parametrize(
+    ("status", "why"),
+    [
+        (401, "the server asks for another login (HTTP 401)"),
+        (403, "the server does not allow it with this login (HTTP 403)"),
+        (404, "what answers there is no server of MLflow (HTTP 404)"),
+        (418, "API request to endpoint /api/2.0/mlflow/experiments/get-by-name failed with error code 418 != 200. "),
+    ],
+)
+def test_what_answers_otherwise_than_mlflow_is_told_in_words(status: int, why: str, tmp_path: Path) -> None:
+    """Another program has the port, or a proxy asks for a password."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # the name that the library asks for
+            self.send_error(status)
+
+        def log_message(self, *arguments: object) -> None:
+            """Print nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        uri = f"http://127.0.0.1:{other.server_port}"
+        study = make_study(tmp_path / "study")
+        logger = logger_of(study, uri=uri)
+        logger.study_started(study)
+        first, behind = finish(logger, study)
+        other.shutdown()
+    assert first.startswith(f"mlflow {uri} cannot be written: {why}")
+    assert first.endswith("; the study goes on without it, and it is brought in line when that works again")
+    assert behind == f"mlflow {uri} is behind; the next run brings it in line"
 
 
 def test_settings_of_the_user_stay(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

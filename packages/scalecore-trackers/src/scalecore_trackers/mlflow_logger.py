@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,8 +25,17 @@ SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "GIT_PYTHON_REFRESH": "quiet",
+    # It tells how it makes a database, in the middle of the console.
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
 """Of the environment, where it does not set them itself; MLflow has no other way to be told."""
+
+REFUSALS = {
+    "401": "the server asks for another login",
+    "403": "the server does not allow it with this login",
+    "404": "what answers there is no server of MLflow",
+}
+"""What an answer that is not in MLflow's own form means, by its HTTP status."""
 
 
 class MlflowLogger(Follower):
@@ -67,7 +77,11 @@ class MlflowLogger(Follower):
             if isinstance(cause, requests.ConnectionError):
                 return "the server cannot be reached"
             cause = cause.__cause__ or cause.__context__
-        return super().why(error)[:300]
+        text = super().why(error)
+        status = re.search(r"^API request to endpoint \S+ failed with error code (\d+)", text)
+        if status is not None and status[1] in REFUSALS:
+            return f"{REFUSALS[status[1]]} (HTTP {status[1]})"
+        return text[:300]
 
 
 def location(options: MlflowOptions, folder: Path) -> tuple[str, str | None]:

@@ -10,6 +10,7 @@ from scalecore.options import option
 
 __all__ = ["MlflowOptions", "TensorboardOptions", "WandbOptions"]
 
+_URI = r"sqlite:///.+|https?://([^@:/\s\[\]]+|\[[\da-fA-F:]+\])(:\d{1,5})?(/[^@\s]*)?"
 _URI_RULE = (
     "expected `sqlite:///PATH` or a server, `http://HOST:PORT` or `https://HOST`; a password is given by "
     "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, since the experiment is stored with the study"
@@ -31,7 +32,7 @@ class TensorboardOptions:
 class MlflowOptions:
     """`loggers: [{use: mlflow, uri: ...}]`: runs of MLflow in a database file or on a server."""
 
-    uri: Annotated[str, Pattern(r"sqlite:///.+|https?://[^@]+", _URI_RULE)] | None = option(
+    uri: Annotated[str, Pattern(_URI, _URI_RULE)] | None = option(
         None,
         help="Where runs are kept: a server, `http://HOST:PORT`, or `sqlite:///PATH` with a path from the study's "
         "folder; the file `mlflow.db` beside the study's folder by default, with artifacts in `mlartifacts` there.",
