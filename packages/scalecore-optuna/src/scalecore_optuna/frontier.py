@@ -35,6 +35,12 @@ CENTRES = 6
 ROUNDS = 3
 """How many points the acquisition is looked at, from how many good ones it is improved, and how often."""
 
+MOST_CENTRES = 64
+"""From so many of the best and so many of the newest trials the first of these points are chosen."""
+
+NEIGHBOURS = 8
+"""Of so many nearest architectures one is taken for a neighbour."""
+
 MOST_REFUSED = 12
 """After so many repeats and near-repeats of an architecture it is passed over."""
 
@@ -222,11 +228,6 @@ class FrontierSampler(BaseSampler):
             rank = self._rng.integers(0, min(NEIGHBOURS, near.shape[1]), size=len(near))
             rows[away] = near[np.arange(len(near)), rank]
         return rows, moved
-
-
-MOST_CENTRES = 64
-NEIGHBOURS = 8
-"""Of how many trials the centres are taken, and from how many nearest architectures a neighbour."""
 
 
 def loss_of(trial: FrozenTrial) -> float | None:

@@ -54,7 +54,7 @@ def _squared(a: Array, b: Array) -> Array:
 
 
 class Posterior:
-    """What is known of the loss after observing `values` at `points`; `noise` may be given for each of them."""
+    """What is known of the loss after observing `values` [n] at `points` [n, coordinates]."""
 
     def __init__(self, kernel: Kernel, points: Array, values: Array) -> None:
         self.kernel = kernel
