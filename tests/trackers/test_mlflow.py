@@ -144,6 +144,9 @@ def test_a_resumed_study_goes_on_in_the_same_runs(uri: str, tmp_path: Path) -> N
     parent, trials = runs(uri)
     assert sorted(trials) == [0, 1]
     assert [steps(uri, trials[n]) for n in (0, 1)] == [[1, 2, 3, 4], [1, 2, 3]]
+    history = MlflowClient(uri).get_metric_history(trials[0].info.run_id, "val_loss")
+    times = [one.timestamp - trials[0].info.start_time for one in sorted(history, key=lambda one: one.step)]
+    assert times == sorted(times)
     assert (parent.info.status, trials[0].info.status) == ("FINISHED", "FINISHED")
     assert [run.data.metrics["value"] for run in runs(uri, "shared")[1].values()] == [0.9]
 

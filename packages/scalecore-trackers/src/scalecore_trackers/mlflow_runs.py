@@ -19,7 +19,7 @@ from scalecore.space import Value
 from scalecore.study.following import StudyNow
 from scalecore.study.record import record_plain
 from scalecore.trials import Origin, StudyEnd, StudyView, TrialRecord, TrialState, best_trial
-from scalecore_trackers.values import numbers, outcome, parameters, run_name, seconds
+from scalecore_trackers.values import numbers, outcome, parameters, run_name, seconds, spent
 
 __all__ = ["StudyRuns"]
 
@@ -44,6 +44,8 @@ class _Known:
     """What MLflow has of a run."""
 
     id: str
+    start: int
+    """Milliseconds since 1970."""
     status: str = "RUNNING"
     tags: dict[str, str] = field(factory=dict)
     params: set[str] = field(factory=set)
@@ -154,7 +156,7 @@ class StudyRuns:
         known = self._trial(study, record.number, record.origin, at=begun)
         if known.over:
             return
-        metrics = self._metrics(record.learning_curve, known, at=begun)
+        metrics = self._metrics(record.learning_curve, known)
         found = outcome(record)
         metrics += self._new(known, found, step=int(found.get("best/epoch", 0)), at=_milliseconds(over))
         tags = {"scalecore.hash": record.hash, "scalecore.seed": str(record.seed), STATE: str(record.state)}
@@ -193,7 +195,11 @@ class StudyRuns:
 
     def _known(self, run: Run) -> _Known:
         known = _Known(
-            id=run.info.run_id, status=run.info.status, tags=dict(run.data.tags), params=set(run.data.params)
+            id=run.info.run_id,
+            start=run.info.start_time,
+            status=run.info.status,
+            tags=dict(run.data.tags),
+            params=set(run.data.params),
         )
         if TRIAL not in known.tags or not known.over:
             for name in run.data.metrics:
@@ -202,15 +208,18 @@ class StudyRuns:
 
     def _create(self, name: str, tags: dict[str, str], *, at: float | None) -> _Known:
         run = self._client.create_run(self._experiment, start_time=_milliseconds(at), tags=tags, run_name=name)
-        return _Known(id=run.info.run_id, tags=dict(tags))
+        return _Known(id=run.info.run_id, start=run.info.start_time, tags=dict(tags))
 
-    def _metrics(self, lines: Any, known: _Known, *, at: float | None = None) -> list[Metric]:
-        """What is new in a learning curve; at the times at which epochs ended, from `at` on, or now."""
+    def _metrics(self, lines: Any, known: _Known) -> list[Metric]:
+        """What is new in a learning curve, at the run's start plus the time that the epochs took.
+
+        The same for a line that comes as it happens and for one that is made up for: times never run backwards.
+        """
         found: list[Metric] = []
+        at = known.start
         for line in lines:
-            if at is not None:
-                at += float(line.get("train_seconds") or 0.0) + float(line.get("evaluation_seconds") or 0.0)
-            found += self._new(known, numbers(line), step=int(line["epoch"] or 0), at=_milliseconds(at))
+            at += round(spent(line) * 1000)
+            found += self._new(known, numbers(line), step=int(line["epoch"] or 0), at=at)
         return found
 
     def _new(self, known: _Known, values: Mapping[str, float], *, step: int, at: int) -> list[Metric]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from attrs import define, field
 
@@ -13,10 +12,10 @@ from scalecore.files import read_json, write_json
 from scalecore.protocols import LoggerContext
 from scalecore.space import Value
 from scalecore.study.following import Follower, StudyNow
-from scalecore.trials import RestoredTrial, StudyView, TrialRecord, TrialState
+from scalecore.trials import Epoch, RestoredTrial, StudyView, TrialRecord, TrialState
 from scalecore_trackers.event_files import EventFile, columns, new_name, session_end, session_start, whole_file
 from scalecore_trackers.options import TensorboardOptions
-from scalecore_trackers.values import numbers, outcome, parameters, run_name, seconds
+from scalecore_trackers.values import numbers, outcome, parameters, run_name, seconds, spent
 
 __all__ = ["TensorboardLogger"]
 
@@ -30,7 +29,20 @@ class _Live:
     """The file of a running trial."""
 
     file: EventFile
-    epochs: set[int] = field(factory=set)
+    at: float
+    """Seconds since 1970 at which the next line begins; lines that come together are as far apart as they took."""
+    written: list[tuple[int, dict[str, float]]] = field(factory=list)
+
+    def add(self, lines: Sequence[Epoch]) -> None:
+        for line in lines[len(self.written) :]:
+            epoch, values = _point(line)
+            self.at += spent(line)
+            self.file.scalars(values, step=epoch, at=self.at)
+            self.written.append((epoch, values))
+
+    def continues_as(self, lines: Sequence[Epoch]) -> bool:
+        """Whether adding what is missing makes exactly this curve: an epoch may have been trained twice."""
+        return self.written == [_point(line) for line in lines[: len(self.written)]]
 
 
 class TensorboardLogger(Follower):
@@ -74,7 +86,9 @@ class TensorboardLogger(Follower):
         if (read_json(marker) or {}).get("hash") == record.hash:
             _drop_former(folder)
             return
-        if live is not None and sorted(live.epochs) == [int(line["epoch"] or 0) for line in record.learning_curve]:
+        curve = record.learning_curve
+        if live is not None and live.continues_as(curve):
+            live.add(curve)
             _write_end(live.file, record)
             live.file.close()
         else:
@@ -86,20 +100,18 @@ class TensorboardLogger(Follower):
         write_json(marker, {"study": study.id, "trial": record.number, "hash": record.hash}, durable=False)
 
     def _grow(self, now: StudyNow, trial: RestoredTrial) -> None:
+        curve = now.curve(trial.number)
         live = self._live.get(trial.number)
         if live is None:
             folder = self._folder / run_name(trial.number)
             folder.mkdir(parents=True, exist_ok=True)
-            live = self._live[trial.number] = _Live(EventFile(folder / new_name()))
+            begun = time.time() - sum(spent(line) for line in curve)
+            live = self._live[trial.number] = _Live(EventFile(folder / new_name()), at=begun)
             live.file.restart()
             proposal = trial.proposal
             shown = parameters(now.study, proposal.architecture, proposal.hyperparameters)
-            session_start(run_name(trial.number), shown, at=time.time())(live.file)
-        for line in now.curve(trial.number):
-            epoch = int(line["epoch"] or 0)
-            if epoch not in live.epochs:
-                live.file.scalars(numbers(line), step=epoch)
-                live.epochs.add(epoch)
+            session_start(run_name(trial.number), shown, at=begun)(live.file)
+        live.add(curve)
         live.file.flush()
 
     def _describe(self, study: StudyView) -> None:
@@ -131,7 +143,7 @@ def _write_trial(file: EventFile, study: StudyView, record: TrialRecord) -> None
     shown: dict[str, Value] = parameters(study, record.architecture, record.hyperparameters)
     session_start(run_name(record.number), shown, at=begun)(file)
     for line in record.learning_curve:
-        at = None if at is None else at + _spent(line)
+        at = None if at is None else at + spent(line)
         file.scalars(numbers(line), step=int(line["epoch"] or 0), at=at)
     _write_end(file, record)
 
@@ -144,6 +156,6 @@ def _write_end(file: EventFile, record: TrialRecord) -> None:
     session_end(success=record.state in (TrialState.COMPLETED, TrialState.PRUNED), at=over)(file)
 
 
-def _spent(line: Mapping[str, Any]) -> float:
-    """Seconds that an epoch took."""
-    return float(line.get("train_seconds") or 0.0) + float(line.get("evaluation_seconds") or 0.0)
+def _point(line: Epoch) -> tuple[int, dict[str, float]]:
+    """The epoch and numbers of a line of the learning curve."""
+    return int(line["epoch"] or 0), numbers(line)

@@ -10,7 +10,7 @@ from typing import Any
 from scalecore.space import Architecture, Value
 from scalecore.trials import Epoch, StudyView, TrialRecord
 
-__all__ = ["numbers", "outcome", "parameters", "run_name", "seconds"]
+__all__ = ["numbers", "outcome", "parameters", "run_name", "seconds", "spent"]
 
 
 def run_name(number: int) -> str:
@@ -50,3 +50,8 @@ def outcome(record: TrialRecord) -> dict[str, float]:
 def seconds(time: str | None) -> float | None:
     """A time of a record as seconds since 1970."""
     return None if time is None else datetime.fromisoformat(time).timestamp()
+
+
+def spent(line: Epoch | Mapping[str, Any]) -> float:
+    """Seconds that an epoch took."""
+    return float(line.get("train_seconds") or 0.0) + float(line.get("evaluation_seconds") or 0.0)
