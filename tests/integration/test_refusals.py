@@ -374,6 +374,19 @@ def test_a_model_plugin_that_raises_while_planning_is_named(study: Study) -> Non
     assert not study.folder.exists()
 
 
+def test_a_model_plugin_that_lacks_a_method_is_refused(study: Study) -> None:
+    """Before anything is computed, with what is missing and where it is described."""
+    with_model(study, GOOD_NET)
+    source = study.root / "site" / "scalecore-mlp" / "scalecore_mlp.py"
+    source.write_text(source.read_text().replace("def saved_activations", "def activations"))
+    message = refused(study, code=3)
+    assert message == (
+        "model 'mlp' (scalecore-mlp 1.0) cannot start: Family has no saved_activations; "
+        "scalecore.protocols.ModelFamily says what is asked of it\n"
+    )
+    assert not study.folder.exists()
+
+
 def test_g03_a_sampled_hyperparameter_that_nobody_reads_is_refused(study: Study) -> None:
     """Found on the smoke step, before the study costs anything."""
     with_model(study, GOOD_NET.replace("hyperparameters['gain']; ", ""))

@@ -134,6 +134,12 @@ def test_a_syntax_error_is_told_with_its_text(fake_plugin: Any) -> None:
             "file that key of the section is the study's own; name the option otherwise",
         ),
         (
+            "import attrs\n@attrs.frozen\nclass Options:\n    hidden: int = 3\n"
+            "@hookimpl\ndef scalecore_models():\n"
+            "    return [ModelRecord(name='toy', summary='A toy.', options=Options, factory=print, grid=('width',))]",
+            "scalecore_models: the grid of the model 'toy' names `width`, which is no option of Options",
+        ),
+        (
             "import attrs\n@attrs.frozen\nclass Options:\n    size: 'Missing'\n"
             "@hookimpl\ndef scalecore_models():\n"
             "    return [ModelRecord(name='toy', summary='A toy.', options=Options, factory=print)]",

@@ -20,7 +20,7 @@ from attrs import evolve, frozen
 from scalecore import hookspecs
 from scalecore.plugins.discovery import GROUP, Plugin, Status
 from scalecore.plugins.kinds import KINDS, Kind
-from scalecore.records import Record
+from scalecore.records import ModelRecord, Record
 
 __all__ = ["Loaded", "load_plugin"]
 
@@ -157,6 +157,12 @@ def _check_options(kind: Kind, record: Record) -> None:
             raise _BrokenPluginError(
                 f"{kind.hook}: {record.options.__name__} has an option `{name}`, which could never be set: in the "
                 "experiment file that key of the section is the study's own; name the option otherwise"
+            )
+    for name in record.grid if isinstance(record, ModelRecord) else ():
+        if name not in attrs.fields_dict(record.options):
+            raise _BrokenPluginError(
+                f"{kind.hook}: the grid of the model {record.name!r} names `{name}`, which is no option of "
+                f"{record.options.__name__}"
             )
 
 

@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 
+from scalecore import protocols
 from scalecore.config.load import ResolvedComponent
 from scalecore.errors import PluginError, ScalecoreError
 
 __all__ = ["create", "of_plugin"]
 
+_PROTOCOLS: Mapping[str, type] = MappingProxyType(
+    {
+        "dataset": protocols.Dataset,
+        "model": protocols.ModelFamily,
+        "search strategy": protocols.SearchStrategy,
+        "monitor": protocols.HardwareMonitor,
+        "executor": protocols.Executor,
+    }
+)
+"""What an object of each kind must have; a logger inherits what it lacks."""
+
 
 def create(kind: str, component: ResolvedComponent, *context: Any) -> Any:
-    """Call the factory."""
+    """Call the factory, and look whether its object has all that is asked of one of its kind."""
+    protocol = _PROTOCOLS.get(kind, object)
     with of_plugin(kind, component, "cannot start"):
-        return component.record.factory(component.options, *context)
+        made = component.record.factory(component.options, *context)
+        lacks = [name for name in vars(protocol) if not name.startswith("_") and not hasattr(made, name)]
+    if lacks:
+        raise PluginError(
+            f"{kind} {component.record.name!r} ({component.provider} {component.version}) cannot start: "
+            f"{type(made).__name__} has no {', '.join(lacks)}; scalecore.protocols.{protocol.__name__} says what is "
+            "asked of it"
+        )
+    return made
 
 
 @contextmanager

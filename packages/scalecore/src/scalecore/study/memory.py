@@ -14,6 +14,7 @@ from scalecore.execution.tracing import ForkTracer, TraceClient
 from scalecore.files import read_json, write_json
 from scalecore.space import Architecture, middle
 from scalecore.study.attempts import attempt_spec
+from scalecore.study.components import of_plugin
 from scalecore.study.identity import content_hash
 from scalecore.study.state import StudyState
 from scalecore.training.memory import Allocator, Basis, Correction, Device, Observation, closed_form, floor_bytes, prior
@@ -165,11 +166,9 @@ class MemoryModel:
         return correction.apply(tensors, floor=floor_bytes(architecture.num_parameters))
 
     def _closed_form(self, plan: Plan, architecture: Architecture, micro_batch: int) -> int:
-        return closed_form(
-            num_parameters=architecture.num_parameters,
-            saved_activations=plan.family.saved_activations(architecture.values, plan.shape),
-            micro_batch=micro_batch,
-        )
+        with of_plugin("model", plan.resolved.model, "cannot tell its activations"):
+            saved = plan.family.saved_activations(architecture.values, plan.shape)
+        return closed_form(num_parameters=architecture.num_parameters, saved_activations=saved, micro_batch=micro_batch)
 
     def _answer(
         self,
@@ -248,13 +247,15 @@ def _question(
     space = plan.resolved.experiment.search.space
     specs = []
     for values in shapes:
+        with of_plugin("model", plan.resolved.model, "cannot tell its size"):
+            count = plan.family.num_parameters(values, plan.shape)
         spec = attempt_spec(
             plan,
             mode="train",
             attempt="",
             number=None,
             architecture=values,
-            num_parameters=plan.family.num_parameters(values, plan.shape),
+            num_parameters=count,
             hyperparameters={**plan.fixed, **{name: middle(one) for name, one in space.items()}},
             seed=0,
             micro_batch=micro_batch,

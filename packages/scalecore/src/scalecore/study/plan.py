@@ -139,12 +139,14 @@ class Plan:
         """What `scalecore plan --json` prints and the journal keeps."""
         micro_batch = self.first_micro_batch()
         smallest, largest = self.grid.architectures[0], self.grid.architectures[-1]
+        with of_plugin("search strategy", self.resolved.search, "cannot tell its planned trials"):
+            planned = [proposal_plain(proposal) for proposal in self.strategy().planned()]
         result: dict[str, Any] = plain(
             {
                 "name": self.resolved.experiment.name,
                 "data": self.data.to_json(),
                 "architectures": self._grid_plain(micro_batch),
-                "planned": [proposal_plain(proposal) for proposal in self.strategy().planned()],
+                "planned": planned,
                 "trials": self.resolved.experiment.search.trials,
                 "space": self.experiment["search"].get("space", {}),
                 "fixed": self.fixed,

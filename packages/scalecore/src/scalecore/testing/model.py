@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -36,6 +36,16 @@ class ModelContract:
     def family(self) -> ModelFamily:
         """The family under test."""
         pytest.fail("give the fixture `family`: it returns your model family")
+
+    @pytest.fixture(autouse=True)
+    def _one_thread(self) -> Iterator[None]:
+        """Threads cost more than they save on shapes as small as these, and by far where other programs run."""
+        import torch
+
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        yield
+        torch.set_num_threads(before)
 
     def test_the_space_is_legal(self, family: ModelFamily) -> None:
         """Every architecture has a value of every dimension, no other, and stands there once."""
