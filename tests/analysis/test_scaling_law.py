@@ -275,7 +275,9 @@ def test_figures_open_offline(campaign: Callable[..., list[StudyView]]) -> None:
     assert "<script>alert(1)" not in page
     for one in studies:
         one.plan["architectures"] |= {"roles": {"width": "width", "depth": "depth"}}
-    assert "<h3>Loss against aspect, log2(width / depth)</h3>" in analyse(studies).files["figures.html"]
+    page = analyse(studies).files["figures.html"]
+    assert "<h2>Loss against aspect, log2(width / depth)</h2>" in page
+    assert ">Loss against aspect, log2(width / depth)</a>" in page
 
 
 def test_what_cannot_be_fitted_is_told(study: Make, tmp_path: Path) -> None:

@@ -27,8 +27,9 @@ def report_page(title: str, sentence: str, sections: Sequence[Section], trials: 
 
 
 def figure_page(title: str, figures: Mapping[str, Figure]) -> str:
-    """The HTML of figures by their titles, and of nothing else."""
-    return _rendered(title=title, sentence="", chapters=[_chapter(Section(title="Figures"), figures)], trials=None)
+    """The HTML of figures by their titles, each a chapter, and of nothing else."""
+    chapters = [_chapter(Section(title=name), {"": figure}) for name, figure in figures.items()]
+    return _rendered(title=title, sentence="", chapters=chapters, trials=None)
 
 
 def _chapter(section: Section, figures: Mapping[str, Figure]) -> dict[str, Any]:
