@@ -34,6 +34,35 @@ def test_all_packages_have_one_version() -> None:
             assert core.specifier.contains(scalecore.__version__), name
 
 
+def test_every_list_of_packages_has_all() -> None:
+    """Of the README, `make install`, tox, the linter of imports, and what contributors are told to run."""
+    names = projects()
+    readme, make, tox, imports, guide = (
+        (ROOT / name).read_text(encoding="utf-8")
+        for name in ("README.md", "Makefile", "tox.ini", ".importlinter", "CONTRIBUTING.md")
+    )
+    (installed,) = re.findall(r"^PACKAGES := ((?:.*\\\n)*.*)$", make, re.MULTILINE)
+    assert sorted(installed.replace("\\", "").split()) == sorted(names)
+    for name in names:
+        short = "core" if name == "scalecore" else name.removeprefix("scalecore-")
+        assert f"| `packages/{name}` |" in readme, name
+        assert re.search(rf"^ +{short}: pytest ", tox, re.MULTILINE), name
+        assert re.search(rf"^env_list = .*\b{short}\b", tox, re.MULTILINE), name
+        assert f"packages/{name}/src" in tox, name
+        assert re.search(rf"^ +{name.replace('-', '_')}$", imports, re.MULTILINE), name
+        assert f"`{short}`" in guide or f"-e {short}`" in guide, name
+
+
+def test_every_page_is_in_the_readme_and_in_the_overview() -> None:
+    """Of the README's list no page is missing; the first page of the site leads to those that a user needs."""
+    pages = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/**/*.md")}
+    linked = set(re.findall(r"\]\((docs/[\w/.-]+\.md)", (ROOT / "README.md").read_text(encoding="utf-8")))
+    assert linked == pages
+    overview = re.findall(r"\]\(([\w/.-]+\.md)", (ROOT / "docs" / "index.md").read_text(encoding="utf-8"))
+    inner = {"docs/index.md", "docs/architecture.md", "docs/performance.md"}
+    assert {f"docs/{name}" for name in overview} >= pages - inner
+
+
 def test_every_package_has_the_licence() -> None:
     """The whole text, in each."""
     text = (ROOT / "LICENSE").read_text(encoding="utf-8")
