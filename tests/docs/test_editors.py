@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 from attrs import NOTHING
 
+from scalecore.config.extras import missing_extras
 from scalecore.config.fields import fields_of
 from scalecore.config.load import load_resolved, to_plain
 from scalecore.config.schema import experiment_schema
@@ -94,12 +95,18 @@ def test_the_schema_marks_what_is_wrong(schema: dict[str, Any]) -> None:
         assert not jsonschema.Draft202012Validator(schema).is_valid({**good, "model": {"use": "patchtst", **change}})
 
 
+def usable(registry: Registry, kind: str, name: str) -> bool:
+    """Whether the extras of a component are installed, which `init` asks for: where all packages are, not all are."""
+    record = registry.get(kind, name).record
+    return record.needs is None or not list(missing_extras(kind, record, record.options()))
+
+
 def test_init_writes_a_right_file_for_every_installed_component(
     registry: Registry, schema: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It passes the check and the schema, also when the `#` of every option is removed: then it is the same one."""
     monkeypatch.chdir(tmp_path)
-    names = {kind: registry.names(kind) for kind in KINDS}
+    names = {kind: [name for name in registry.names(kind) if usable(registry, kind, name)] for kind in KINDS}
     one_of = ("dataset", "model", "search", "executor")
     for number in range(max(len(names[kind]) for kind in one_of)):
         arguments = [f"--{kind}={names[kind][number % len(names[kind])]}" for kind in one_of]
