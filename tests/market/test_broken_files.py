@@ -127,6 +127,10 @@ BROKEN: dict[str, tuple[Callable[[Any], Any], str]] = {
         _dates("01/09/2001"),
         "column Date: line 7: '01/09/2001' is not a date such as 2001-01-22",
     ),
+    "seconds since 1970": (
+        _dates("1009929600"),
+        "column Date: line 7: '1009929600' is not a date such as 2001-01-22",
+    ),
     "an impossible date": (_dates("2001-02-30"), "column Date: line 7: '2001-02-30' is not a date such as 2001-01-22"),
     "a missing date": (_dates(""), "column Date: line 7: the date is missing"),
     "a missing column": (

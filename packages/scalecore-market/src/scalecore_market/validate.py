@@ -88,11 +88,9 @@ def _dates(raw: Raw, *, rules: ReadRules) -> npt.NDArray[np.datetime64]:
             ) from None
     days = []
     for index, stamp in enumerate(raw.stamps):
-        # The usual case first: thousands of plain dates.
-        if len(stamp) != 10 and not stamp.endswith("T00:00:00"):
-            days.append(_day(raw, index, zone=zone))
-        else:
-            days.append(stamp[:10])
+        # The usual case first: thousands of plain dates. Without hyphens numpy takes the seconds of 1970 for a year.
+        plain = len(stamp) == 10 or stamp.endswith("T00:00:00")
+        days.append(stamp[:10] if plain and stamp[4] == stamp[7] == "-" else _day(raw, index, zone=zone))
     try:
         return np.array(days, dtype="datetime64[D]")
     except ValueError:
