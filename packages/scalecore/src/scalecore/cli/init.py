@@ -13,7 +13,7 @@ import click
 
 from scalecore.cli.common import plugin_options
 from scalecore.cli.completing import component_names
-from scalecore.errors import ExperimentError
+from scalecore.errors import ExperimentError, PluginError
 
 if TYPE_CHECKING:
     from scalecore.config.template import Components
@@ -151,6 +151,8 @@ def _write(
     except (ExperimentFileError, ComponentsError) as error:
         _forget(example, made=makes_example)
         lines = "\n".join(f"  {one.text}" for one in error.problems)
+        if isinstance(error, ComponentsError):
+            raise PluginError(f"nothing is written: something is missing that was asked for\n{lines}") from None
         raise ExperimentError(
             f"nothing is written: some options have no value that would do without you; give them as KEY=VALUE\n{lines}"
         ) from None
