@@ -40,7 +40,7 @@ class PowerAnalysis:
             declared = {one.margin for one in runs}
             margin = margin if margin is not None or len(declared) > 1 else next(iter(declared))
         if budgets < 3:
-            raise DataError(f"{budgets} budgets: a scaling claim needs at least 3")
+            raise DataError(f"a scaling claim needs at least 3 budgets, a study of each; studies named: {budgets}")
         unit = spread or 1.0
         relative = (margin / unit) if margin is not None else 1.0
         design = Design(budgets=budgets, margin=relative)
