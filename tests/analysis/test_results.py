@@ -63,7 +63,7 @@ def test_the_tied_set_is_found_window_by_window(forecasters: StudyView) -> None:
     assert found["best"]["tied"] == 2
     assert found["best"]["trial"] in (0, 1)
     assert result.summary[0].endswith(
-        f"1 others tied with it; better than the best baseline ({found['best']['baseline']} "
+        f"1 other tied with it; better than the best baseline ({found['best']['baseline']} "
         f"{found['best']['its loss']:.4f})."
     )
 

@@ -191,7 +191,7 @@ def _sentence(name: str, found: Mapping[str, Any]) -> str:
     within = None if best["low"] is None else {"low": best["low"], "high": best["high"]}
     text = f"{name}: trial {best['trial']}, {metric} {measured(best[metric], within)}"
     if best["tied"] is not None:
-        text += f", {best['tied'] - 1} others tied with it" if best["tied"] > 1 else ", no other tied with it"
+        text += f", {best['tied'] - 1 or 'no'} other{'s' * (best['tied'] > 2)} tied with it"
     if best["better"] is not None:
         text += f"; {'better' if best['better'] else 'NOT better'} than the best baseline ({best['baseline']} "
         text += f"{number(best['its loss'])})"
