@@ -128,13 +128,15 @@ def test_the_model_and_the_logger_run_a_study(installed: tuple[Path, ...], tmp_p
 
 
 def test_the_model_keeps_its_contract(installed: tuple[Path, ...], tmp_path: Path) -> None:
-    """The test module of the page passes on the package of the page."""
-    (text,) = [text for name, text in files(PAGE) if name == "tests/test_dlinear.py"]
-    (tmp_path / "test_dlinear.py").write_text(text)
+    """The tests of the page pass on the package of the page, a study of one trial among them."""
+    (tmp_path / "tests").mkdir()
+    for name, text in files(PAGE):
+        if name.startswith("tests/"):
+            (tmp_path / name).write_text(text)
     for name in ("__init__.py", "py.typed"):
         (installed[0] / "my_plugin" / name).touch()
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_dlinear.py"],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(installed[0]), os.environ.get("PYTHONPATH", "")])},
         capture_output=True,
@@ -142,7 +144,7 @@ def test_the_model_keeps_its_contract(installed: tuple[Path, ...], tmp_path: Pat
         check=False,
     )
     assert done.returncode == 0, done.stdout
-    assert "20 passed" in done.stdout
+    assert "22 passed" in done.stdout
 
 
 def test_the_other_recipes_run_a_study(installed: tuple[Path, ...], tmp_path: Path) -> None:
