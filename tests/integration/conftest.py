@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import yaml
 from attrs import define, field
@@ -23,6 +24,33 @@ from scalecore.study.lock import is_alive
 
 ROOT = Path(__file__).parents[2]
 WAIT = 120.0
+
+# Loaded by every interpreter of a study, see `Study.hold`. Lines are appended, and whole files are moved into place.
+HOLD = """
+import glob, json, os, signal, sys
+
+FOLDER = os.path.dirname(__file__)
+with open(os.path.join(FOLDER, "places.json")) as file:
+    PLACES = json.load(file)
+
+def hold(event, arguments):
+    if event == "os.rename":
+        path = str(arguments[1])
+    elif event == "open" and arguments[1] == "a":
+        path = str(arguments[0])
+    else:
+        return
+    for number, (place, beside) in enumerate(PLACES):
+        held = os.path.join(FOLDER, f"held-{number}")
+        if not path.endswith(place) or os.path.exists(held):
+            continue
+        if all(glob.glob(os.path.join(os.path.dirname(path), name)) for name in beside):
+            with open(held, "w") as file:
+                file.write(str(os.getpid()))
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+sys.addaudithook(hold)
+"""
 
 
 @define
@@ -110,6 +138,31 @@ class Study:
         while not condition():
             assert time.monotonic() < deadline, f"waited {WAIT:.0f} s in vain for {what}"
             time.sleep(0.01)
+
+    def hold(self, place: str, *, beside: Sequence[str] = ()) -> None:
+        """Whoever is about to write a file whose path ends with `place` stops itself, once, as by SIGSTOP.
+
+        Not before a file matches each pattern of `beside` in its folder. An attempt that was only waited for could have
+        ended, on a busy machine, before it is killed in its middle.
+        """
+        folder = self.root / "hold"
+        if not folder.exists():
+            folder.mkdir()
+            (folder / "places.json").write_text("[]")
+            (folder / "sitecustomize.py").write_text(HOLD)
+            self.path.append(str(folder))
+        places = json.loads((folder / "places.json").read_text())
+        (folder / "places.json").write_text(json.dumps([*places, [f"/{place}", list(beside)]]))
+
+    def held(self, place: str) -> int:
+        """Wait until somebody is held at `place`; its process id."""
+        folder = self.root / "hold"
+        number = [one for one, _ in json.loads((folder / "places.json").read_text())].index(f"/{place}")
+        told = folder / f"held-{number}"
+        self.wait_for(lambda: told.exists() and told.read_text() != "", f"the writer of {place}")
+        pid = int(told.read_text())
+        self.wait_for(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED, f"the stop before {place}")
+        return pid
 
     def workers(self) -> list[int]:
         """Process ids of attempts that are alive."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import signal
 
 import pytest
 import yaml
@@ -29,9 +31,12 @@ def test_a_killed_campaign_goes_on_and_skips_what_is_complete(campaign: Study) -
     """kill -9 in the second study, then the same command: the first is skipped, nothing is run twice."""
     second = Study(campaign.root, {"name": f"tiny/{LABELS[1]}"})
     first = Study(campaign.root, {"name": f"tiny/{LABELS[0]}"})
+    curve = f"{LABELS[1]}/attempts/trial_0000/attempt_0/epochs.jsonl"
+    campaign.hold(curve)
     process = campaign.start()
-    campaign.wait_for(lambda: any(one["event"] == "asked" for one in second.events()), "the second study")
+    worker = campaign.held(curve)
     kill(process)
+    os.kill(worker, signal.SIGKILL)
     before = first.events()
 
     assert not (campaign.folder / "analyses").exists()

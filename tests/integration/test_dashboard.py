@@ -26,9 +26,11 @@ def mirrored(tmp_path_factory: pytest.TempPathFactory, bars: Path) -> Study:
     study = Study(tmp_path_factory.mktemp("mirrored"), tiny_experiment(bars))
     study.experiment["loggers"] = ["console", {"use": "optuna", "storage": "sqlite:///study.db"}, "optuna"]
     study.experiment["search"]["trials"] = 2
+    study.hold("trial_0001/attempt_0/epochs.jsonl")
     process = study.start()
-    study.wait_for((study.folder / "attempts/trial_0001/attempt_0/progress.json").exists, "trial 1")
+    worker = study.held("trial_0001/attempt_0/epochs.jsonl")
     kill(process)
+    os.kill(worker, signal.SIGKILL)
     done = study.run()
     assert done.returncode == 0, done.stderr
     assert "warning: mirror" not in done.stdout

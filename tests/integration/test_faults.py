@@ -107,12 +107,11 @@ def test_a_truncated_checkpoint_is_passed_over(study: Study, undisturbed: list[t
     """The one before is taken, or the trial begins anew; the record says so, and the result is the same to the last
     bit."""
     two_trials(study)
+    study.hold("trial_0001/attempt_0/epochs.jsonl", beside=["checkpoint.json"])
     process = study.start()
     attempt = study.folder / "attempts/trial_0001/attempt_0"
     newest, previous = attempt / "checkpoint.pt", attempt / "checkpoint.previous.pt"
-    study.wait_for(newest.exists, "a checkpoint")
-    (worker,) = study.workers()
-    os.kill(worker, signal.SIGSTOP)
+    worker = study.held("trial_0001/attempt_0/epochs.jsonl")
     kill(process)
     os.kill(worker, signal.SIGKILL)
     size = newest.stat().st_size

@@ -117,20 +117,16 @@ def test_a_storm_of_kills(study: Study, undisturbed: list[tuple[Any, ...]]) -> N
 def test_kill_9_of_the_worker(study: Study, undisturbed: list[tuple[Any, ...]]) -> None:
     """The driver survives, says what happened, and the same trial goes on from its checkpoint to the same result."""
     longer(study)
+    places = {number: f"trial_{number:04d}/attempt_0/epochs.jsonl" for number in (0, 2)}
+    for place in places.values():
+        study.hold(place, beside=["checkpoint.json"])
     process = study.start()
-    killed: set[int] = set()
-    for number in (0, 2):
-        place = study.folder / f"attempts/trial_{number:04d}"
-        study.wait_for(
-            lambda place=place: any(place.glob("attempt_0/checkpoint.pt")), f"a checkpoint of trial {number}"
-        )  # type: ignore[misc]
-        (worker,) = study.workers()
-        os.kill(worker, signal.SIGKILL)
-        killed.add(number)
+    for place in places.values():
+        os.kill(study.held(place), signal.SIGKILL)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
     assert "killed from outside by SIGKILL; it goes on from its last checkpoint" in output
-    for number in killed:
+    for number in places:
         attempts = study.finished()[number]["attempts"]
         assert [attempt["class"] for attempt in attempts] == ["killed", "completed"]
         assert attempts[0]["exit_code"] == -9
@@ -141,10 +137,9 @@ def test_kill_9_of_the_worker(study: Study, undisturbed: list[tuple[Any, ...]]) 
 def test_a_smoke_step_that_is_killed_from_outside_is_made_again(study: Study) -> None:
     """A kill says nothing about the model: the study starts all the same."""
     study.experiment["search"]["trials"] = 1
+    study.hold("smoke_smallest/result.json")
     process = study.start()
-    place = study.folder / "attempts/smoke_smallest/process.json"
-    study.wait_for(place.exists, "the smoke step")
-    os.kill(json.loads(place.read_text())["pid"], signal.SIGKILL)
+    os.kill(study.held("smoke_smallest/result.json"), signal.SIGKILL)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
     assert (study.folder / "attempts/smoke_smallest_1/result.json").exists()
@@ -155,12 +150,12 @@ def test_a_worker_that_is_always_killed_fails_its_trial_and_not_the_study(study:
     """After the retries the trial is failed with the reason; the next trials run."""
     longer(study)
     study.experiment["execution"]["retry"] = {"crash": 1}
+    places = [f"trial_0001/attempt_{index}/epochs.jsonl" for index in (0, 1)]
+    for place in places:
+        study.hold(place)
     process = study.start()
-    place = study.folder / "attempts/trial_0001"
-    for index in (0, 1):
-        study.wait_for(lambda i=index: (place / f"attempt_{i}/progress.json").exists(), f"attempt {index} of trial 1")  # type: ignore[misc]
-        (worker,) = study.workers()
-        os.kill(worker, signal.SIGKILL)
+    for place in places:
+        os.kill(study.held(place), signal.SIGKILL)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
     record = study.finished()[1]
@@ -177,27 +172,26 @@ def test_g42_stopping_ends_the_running_trial_with_a_checkpoint(
     """Within a step: a checkpoint, exit code 7, a message; the same command continues to the undisturbed result."""
     longer(study)
     study.experiment["training"]["checkpoint_every"] = 3600.0
+    attempt = study.folder / "attempts/trial_0001/attempt_0"
+    study.hold("trial_0001/attempt_0/epochs.jsonl")
     process = study.start()
-    progress = study.folder / "attempts/trial_0001/attempt_0/progress.json"
-    study.wait_for(progress.exists, "trial 1")
+    worker = study.held("trial_0001/attempt_0/epochs.jsonl")
+    asking = None
     if how == "STOP file":
         (study.folder / "STOP").touch()
     elif how == "scalecore stop":
-        # The command takes a while to start: the trial shall not end before.
-        (worker,) = study.workers()
-        os.kill(worker, signal.SIGSTOP)
         asking = subprocess.Popen(study.command("stop", str(study.folder), "--wait"), env=study.environment)
-        study.wait_for((study.folder / "STOP").exists, "the request")
-        os.kill(worker, signal.SIGCONT)
-        assert asking.wait(timeout=60) == 0
     else:
         process.send_signal(signal.Signals[how])
+    study.wait_for((attempt / "control.json").exists, "what the driver tells the attempt")
+    os.kill(worker, signal.SIGCONT)
+    assert asking is None or asking.wait(timeout=60) == 0
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 7, output
     assert "stopped; the same command continues it" in output
     assert not (study.folder / "STOP").exists()
     assert 1 not in study.finished()
-    assert (progress.parent / "checkpoint.pt").exists()
+    assert (attempt / "checkpoint.pt").exists()
     assert study.workers() == []
     done = study.run()
     assert done.returncode == 0, done.stderr
@@ -210,12 +204,11 @@ def test_g42_stopping_ends_the_running_trial_with_a_checkpoint(
 def test_g42_a_second_signal_ends_at_once_without_loss(study: Study, undisturbed: list[tuple[Any, ...]]) -> None:
     """An attempt that does not answer is killed on the second signal; the study continues later."""
     longer(study)
+    study.hold("trial_0001/attempt_0/epochs.jsonl")
     process = study.start()
-    progress = study.folder / "attempts/trial_0001/attempt_0/progress.json"
-    study.wait_for(progress.exists, "trial 1")
-    (worker,) = study.workers()
-    os.kill(worker, signal.SIGSTOP)
+    study.held("trial_0001/attempt_0/epochs.jsonl")
     process.send_signal(signal.SIGINT)
+    study.wait_for((study.folder / "attempts/trial_0001/attempt_0/control.json").exists, "the first signal's answer")
     time.sleep(0.3)
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
@@ -241,11 +234,13 @@ def test_no_worker_outlives_its_driver(study: Study) -> None:
 def test_g22_a_second_runner_is_refused(study: Study) -> None:
     """With the first one's pid, and without disturbing it."""
     longer(study)
+    study.hold("trial_0000/attempt_0/epochs.jsonl")
     process = study.start()
-    study.wait_for(lambda: bool(study.events()), "the first runner")
+    worker = study.held("trial_0000/attempt_0/epochs.jsonl")
     second = study.run()
     assert second.returncode == 5
     assert f"this study is being run by process {process.pid} on" in second.stderr
+    os.kill(worker, signal.SIGCONT)
     process.communicate(timeout=120)
     assert process.returncode == 0
     check_whole(study)

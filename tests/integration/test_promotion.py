@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -182,24 +183,21 @@ def test_g15_an_opening_counts_though_the_measurement_breaks_off(mine: Study) ->
 
 def test_a_killed_promotion_goes_on(mine: Study) -> None:
     """Killed in the middle, it continues from its checkpoint and keeps the weights that it would have had."""
+    curve = "trial_0000/attempt_0/epochs.jsonl"
+    mine.hold(curve, beside=["checkpoint.json", "best_*.safetensors"])
     arguments = ("promote", str(mine.folder), "--epochs", "20")
     process = subprocess.Popen(
         mine.command(*arguments), cwd=mine.root, env=mine.environment, stdout=subprocess.PIPE, text=True
     )
-    attempts = mine.folder / "promoted"
-    mine.wait_for(
-        lambda: (
-            bool(list(attempts.glob("*/attempts/trial_0000/attempt_0/checkpoint.pt")))
-            and bool(list(attempts.glob("*/attempts/trial_0000/attempt_0/best_*.safetensors")))
-        ),
-        "a checkpoint and the weights of an epoch",
-    )
+    worker = mine.held(curve)
     kill(process)
+    os.kill(worker, signal.SIGKILL)
+    (folder,) = (mine.folder / "promoted").iterdir()
+    assert list(folder.glob("attempts/trial_0000/attempt_0/best_*.safetensors"))
     continued = promote(mine, "--epochs", "20")
     assert continued.exit_code == 0, continued.output
-    (folder,) = attempts.iterdir()
     lines = [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()]
-    assert sum(line["event"] == "attempt_started" for line in lines) == 2
+    assert [line["resumes"] for line in lines if line["event"] == "attempt_started"] == [False, True]
     killed = read_json(folder / "model.json")
     shutil.rmtree(folder)
     assert promote(mine, "--epochs", "20").exit_code == 0
