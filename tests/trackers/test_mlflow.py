@@ -75,8 +75,6 @@ def test_a_study_is_a_run_with_one_run_a_trial(uri: str, tmp_path: Path) -> None
     assert finish(logger, study) == []
     client = MlflowClient(uri)
     parent, trials = runs(uri)
-    place = client.get_experiment(parent.info.experiment_id)
-    assert place.tags["mlflow.experimentKind"] == "custom_model_development"
     assert (parent.info.run_name, parent.info.status) == ("walk", "FINISHED")
     assert parent.data.params["model"] == "linear"
     assert parent.data.params["epochs"] == "2"

@@ -24,8 +24,6 @@ from scalecore_trackers.values import numbers, outcome, parameters, run_name, se
 __all__ = ["StudyRuns"]
 
 STUDY, TRIAL, STATE, STORED = "scalecore.study", "scalecore.trial", "scalecore.state", "scalecore.stored"
-KIND = {"mlflow.experimentKind": "custom_model_development"}
-"""Of a new experiment: without it MLflow's page shows it as one of language models."""
 BATCH = 900
 """Metrics in one request; MLflow takes a thousand entries."""
 TEXT = 5000
@@ -69,7 +67,7 @@ class StudyRuns:
         self._experiment: str = (
             found.experiment_id
             if found is not None
-            else self._client.create_experiment(experiment, artifact_location=folder, tags=KIND)
+            else self._client.create_experiment(experiment, artifact_location=folder)
         )
         self._trials: dict[int, _Known] = {}
         self._described = False
