@@ -132,6 +132,12 @@ def test_g07_studies_of_different_targets_are_refused_unless_asked_for_by_name(s
         "  target: CLOSE[t+5] > CLOSE[t]: h5\n"
         "Leave some out, or ask for the comparison by name: allow=[target] [G07]"
     )
+    # Several in one word, as a shell takes it.
+    third = study([trial(0, 0.6)], name="h9", data={"target": target, "features": ["Open"]})
+    with pytest.raises(
+        RefusedError, match=r"(?s)^the studies differ in features, target, .*allow=\[features,target\] "
+    ):
+        analyse(first, third)
     result = analyse(first, second, allow=["target"])
     assert result.notes[0] == ("The studies differ in target, as asked for by name: their values are not on one scale.")
     assert [row["val_loss"] for row in result.tables["Best of each study"]] == [0.5, 0.6]

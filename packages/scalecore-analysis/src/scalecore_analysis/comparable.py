@@ -58,7 +58,7 @@ def refuse_incomparable(studies: Sequence[StudyView], *, allow: Iterable[str]) -
         + ", ".join(refused)
         + ", so their results cannot stand in one table:\n"
         + "\n".join(lines)
-        + f"\nLeave some out, or ask for the comparison by name: allow=[{', '.join(found)}]",
+        + f"\nLeave some out, or ask for the comparison by name: allow=[{','.join(found)}]",
         guard="G07",
     )
 
