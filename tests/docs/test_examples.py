@@ -1,4 +1,4 @@
-"""Every experiment file that is shipped, or shown, passes the check."""
+"""Every experiment file that is shipped passes the check and runs; every one that is shown passes the check."""
 
 from __future__ import annotations
 
@@ -27,6 +27,30 @@ def test_an_example_passes_the_check(path: Path) -> None:
     done = scalecore("check", str(path), folder=ROOT)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"{path}: ok")
+
+
+SHORT = {
+    "spy-parquet": ["training.hyperparameters={epochs: 1, warmup_steps: 5}"],
+    "spy-campaign": ["training.hyperparameters={epochs: 1, warmup_steps: 5}", "--only", "budget-20k_horizon-1"],
+    # Few windows and flat shapes: this is the study of days.
+    "spy-2m-h1": [
+        "dataset.start=2014-01-02",
+        "dataset.split.purge=60",
+        "search.exclude=[n_layers > 3]",
+        "search.space={learning_rate: {log_uniform: [1e-4, 1e-3]}, epochs: {choice: [1, 2]}}",
+        "training.hyperparameters.warmup_steps=1",
+    ],
+}
+"""What makes an example a test of seconds. The quickstart is run by test_commands.py, shortened too."""
+
+
+@pytest.mark.parametrize("path", [one for one in EXAMPLES if one.stem != "quickstart"], ids=lambda path: path.name)
+def test_an_example_runs(path: Path, tmp_path: Path) -> None:
+    """One trial of it, to its end."""
+    done = scalecore("run", str(path), "search.trials=1", *SHORT[path.stem], folder=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "completed (1 of 1 trials: 1 completed)" in done.stdout
+    assert (tmp_path / "studies").is_dir()
 
 
 def test_the_experiment_file_of_the_readme_passes_the_check(tmp_path: Path) -> None:
