@@ -65,10 +65,12 @@ KNOWN = (
     Shape(768, 8, 8, 3072, 8, 2),
     Shape(1024, 12, 16, 4096, 4, 2),
     Shape(512, 48, 8, 1024, 8, 2),
+    Shape(768, 2, 8, 768, 128),
+    Shape(768, 6, 8, 3072, 32),
 )
 LARGEST = Shape(768, 256, 16, 3072, 64, 4)
 SHORT, STEPS = 4, 3
-FRESH, SEED = 12, 20261122
+FRESH, SEED = 12, 20261124
 LEAST_TENSORS, MOST_TENSORS, MOST_FLOPS = 100 * MIB, 2500 * MIB, 6e11
 """About what a fresh shape needs: enough to be seen beside what every process takes, and what a small machine has."""
 NOTES = (

@@ -2,7 +2,15 @@ from __future__ import annotations
 
 import pytest
 
-from scalecore.training.memory import MIB, Correction, Observation, closed_form, floor_bytes, prior
+from scalecore.training.memory import (
+    MIB,
+    Correction,
+    Observation,
+    closed_form,
+    evaluation_is_larger,
+    floor_bytes,
+    prior,
+)
 
 
 def test_the_floor_is_weights_gradients_and_two_moments() -> None:
@@ -43,6 +51,13 @@ def test_no_fit_predicts_less_than_the_tensors_take() -> None:
     """Measurements that are far too small, of a process that was mostly swapped out say, do not make it optimistic."""
     odd = [Observation(tensors=1000 * MIB, floor=500 * MIB, peak=200 * MIB) for _ in range(50)]
     assert prior("cpu", "default", basis="tensors").fitted(odd).apply(1000 * MIB, floor=500 * MIB) >= 1000 * MIB
+
+
+def test_an_evaluation_is_larger_than_a_step_of_few_windows_in_few_blocks() -> None:
+    """A model without repeated blocks counts as one."""
+    assert evaluation_is_larger(windows=512, micro_batch=128, blocks=2)
+    assert not evaluation_is_larger(windows=512, micro_batch=128, blocks=4)
+    assert not evaluation_is_larger(windows=100, micro_batch=128, blocks=0)
 
 
 def test_a_replayed_allocator_is_believed_more_than_a_guess() -> None:

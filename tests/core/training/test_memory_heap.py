@@ -7,8 +7,10 @@ import platform
 import subprocess
 import sys
 
+import psutil
 import pytest
 
+from scalecore.training.free_memory import give_back
 from scalecore.training.memory_heap import Heap, held
 from scalecore.training.memory_storages import Operation, Phase, Trace
 
@@ -114,3 +116,35 @@ def test_a_training_holds_weights_gradients_moments_and_what_its_passes_need() -
     trace = Trace(phases=phases, resident=26 * MIB, peak=34 * MIB)
     assert [key for key, _ in trace.gradients] == list(range(8))
     assert 34 * MIB <= held(trace) <= 38 * MIB
+
+
+def test_an_evaluation_takes_new_pages_where_free_ones_were_given_back() -> None:
+    """Larger tensors fit into none of the pieces that a step has left, which no longer count then."""
+    made = [
+        Operation(name="forward", made=[(("saved", n), MIB), (("kept", n), 4096)], ended=(), live=0) for n in range(8)
+    ]
+    freed = [Operation(name="backward", made=(), ended=[("saved", n)], live=0) for n in range(8)]
+    large = Operation(name="evaluation", made=[("large", 5 * MIB)], ended=(), live=0)
+    phases = [
+        Phase(backward=False, evaluation=False, operations=made),
+        Phase(backward=True, evaluation=False, operations=freed),
+        Phase(backward=False, evaluation=True, operations=[large]),
+    ]
+    trace = Trace(phases=phases, resident=0, peak=8 * MIB)
+    assert 12.9 * MIB <= held(trace, threshold=32 * MIB) <= 14 * MIB
+    assert 8 * MIB <= held(trace, threshold=32 * MIB, gives_back=True) <= 9 * MIB
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="this C library is not glibc")
+def test_free_pages_between_small_objects_go_back_to_the_system() -> None:
+    """A hundred megabytes in pieces, each before an object that stays."""
+    process = psutil.Process()
+    pieces, stay = [], []
+    for _ in range(1000):
+        pieces.append(bytearray(b"x") * 100_000)
+        stay.append(bytearray(b"x") * 1000)
+    pieces.clear()
+    before = process.memory_info().rss
+    assert give_back()
+    assert process.memory_info().rss < before - 50_000_000
+    assert len(stay) == 1000

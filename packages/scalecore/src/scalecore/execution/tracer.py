@@ -15,11 +15,14 @@ import platform
 import resource
 import select
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from scalecore.execution.containment import prefer_as_victim
+
+if TYPE_CHECKING:
+    from scalecore.training.memory_storages import Trace
 
 __all__ = ["answer", "serve"]
 
@@ -32,8 +35,6 @@ def answer(question: Mapping[str, Any]) -> dict[str, Any]:
     """Bytes of the tensors of one step of the spec's trainer, those that the C library's allocator holds for them, None
     where it is not glibc, and how many repeated blocks its module names.
     """
-    from scalecore.execution.allocation import RETURNED_FROM
-    from scalecore.training.memory_heap import held
     from scalecore.training.memory_storages import deepened, extrapolated
 
     try:
@@ -48,13 +49,25 @@ def answer(question: Mapping[str, Any]) -> dict[str, Any]:
                 low, high = question["depths"]
                 tensors = extrapolated(traced[0][0], trace, depths=(low, high), depth=question["depth"])
         if platform.libc_ver()[0] == "glibc":
-            returning = bool(question["specs"][-1].get("activation_checkpointing"))
             # Where the operations of a deep model are not known, it adds the share that it adds to a shallow one.
-            kept = held(trace, threshold=RETURNED_FROM if returning else None) * tensors // trace.peak
+            kept = _held(question, trace, blocks) * tensors // trace.peak
     except Exception as error:
         # Whatever a family does that fake tensors cannot follow: the closed form is used then, and the record says why.
         return {"key": question["key"], "error": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
     return {"key": question["key"], "tensors": tensors, "held": kept, "blocks": blocks}
+
+
+def _held(question: Mapping[str, Any], trace: Trace, blocks: int) -> int:
+    from scalecore.execution.allocation import RETURNED_FROM
+    from scalecore.training.memory import evaluation_is_larger
+    from scalecore.training.memory_heap import held
+
+    spec = question["specs"][-1]
+    if question["depths"]:
+        blocks += question["depth"] - question["depths"][-1]
+    larger = evaluation_is_larger(windows=spec["evaluate"], micro_batch=spec["plan"]["micro_batch"], blocks=blocks)
+    returning = bool(spec.get("activation_checkpointing"))
+    return held(trace, threshold=RETURNED_FROM if returning else None, gives_back=larger)
 
 
 def _trace(spec: Mapping[str, Any]) -> tuple[Any, int]:

@@ -17,7 +17,17 @@ from scalecore.study.attempts import attempt_spec
 from scalecore.study.components import of_plugin
 from scalecore.study.identity import content_hash
 from scalecore.study.state import StudyState
-from scalecore.training.memory import Allocator, Basis, Correction, Device, Observation, closed_form, floor_bytes, prior
+from scalecore.training.memory import (
+    EVALUATION_BATCH,
+    Allocator,
+    Basis,
+    Correction,
+    Device,
+    Observation,
+    closed_form,
+    floor_bytes,
+    prior,
+)
 
 if TYPE_CHECKING:
     from scalecore.study.plan import Plan
@@ -28,7 +38,6 @@ SHALLOW = (2, 4)
 """Depths that are traced for any deeper model; see `scalecore.training.memory_trace`."""
 PATIENCE = 60.0
 """Seconds that a question may take, on a loaded machine too, before the closed form has to do."""
-EVALUATION_BATCH = 512
 Source = Literal["traced", "closed form"]
 
 

@@ -16,7 +16,18 @@ from typing import Literal
 
 from attrs import frozen
 
-__all__ = ["Allocator", "Basis", "Correction", "Device", "Observation", "closed_form", "floor_bytes", "prior"]
+__all__ = [
+    "EVALUATION_BATCH",
+    "Allocator",
+    "Basis",
+    "Correction",
+    "Device",
+    "Observation",
+    "closed_form",
+    "evaluation_is_larger",
+    "floor_bytes",
+    "prior",
+]
 
 Device = Literal["cpu", "cuda", "mps"]
 Allocator = Literal["default", "returning"]
@@ -27,6 +38,8 @@ Basis = Literal["held", "tensors", "closed form"]
 a family's closed form."""
 
 MIB = 1024**2
+EVALUATION_BATCH = 512
+"""Windows that are evaluated at once, or the micro-batch where that is larger."""
 BYTES_PER_PARAMETER = 16
 BYTES_PER_ACTIVATION = 4
 ACTIVATION_FACTOR = 2.0
@@ -41,6 +54,14 @@ SPREAD_OF_REPLAYED = (30.0 * MIB, 0.05, 0.03)
 def floor_bytes(num_parameters: int) -> int:
     """Weights, gradients and AdamW's two moments in float32: what no micro-batch removes."""
     return BYTES_PER_PARAMETER * num_parameters
+
+
+def evaluation_is_larger(*, windows: int, micro_batch: int, blocks: int) -> bool:
+    """Whether evaluating so many windows at once may need more memory than a step.
+
+    A step keeps the tensors of all its repeated blocks, an evaluation those of one.
+    """
+    return windows > micro_batch * max(1, blocks)
 
 
 def closed_form(*, num_parameters: int, saved_activations: int, micro_batch: int) -> int:

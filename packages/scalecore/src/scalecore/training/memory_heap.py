@@ -60,6 +60,12 @@ class Heap:
         self._spread = 0.0
         self.peak = 0
 
+    def emptied(self) -> Heap:
+        """A new one, with the limits that this one has come to."""
+        other = Heap()
+        other._rises, other._threshold, other._trim_above = self._rises, self._threshold, self._trim_above
+        return other
+
     @property
     def bytes(self) -> int:
         """Of the heap and of blocks from mmap."""
@@ -157,10 +163,11 @@ class Heap:
         return length
 
 
-def held(trace: Trace, *, threshold: int | None = None) -> int:
+def held(trace: Trace, *, threshold: int | None = None, gives_back: bool = False) -> int:
     """The largest number of bytes that the allocator holds for the tensors of a training: steps and an evaluation.
 
-    The moments are made after the first step, of the sizes of the gradients; what else is `resident` stays apart.
+    The moments are made after the first step, of the sizes of the gradients; what else is `resident` stays apart. With
+    `gives_back` free pages go back to the system before the evaluation (`scalecore.training.free_memory`).
     """
     heap = Heap(threshold=threshold)
     gradients = [(key, size) for key, size in trace.gradients if size >= LEAST]
@@ -175,10 +182,19 @@ def held(trace: Trace, *, threshold: int | None = None) -> int:
             for key, size in gradients:
                 for moment in ("first", "second"):
                     heap.allocate((moment, key), size)
-    _replay([phase for phase in trace.phases if phase.evaluation], heap)
-    apart = trace.resident - 3 * sum(size for _, size in trace.gradients)
+    evaluation = [phase for phase in trace.phases if phase.evaluation]
+    gradients_bytes = sum(size for _, size in trace.gradients)
+    apart = max(0, trace.resident - 3 * gradients_bytes)
+    evaluated = 0
+    if gives_back:
+        # Whatever their addresses are, the pages that the evaluation takes are new ones beside what is alive.
+        fresh = heap.emptied()
+        _replay(evaluation, fresh)
+        evaluated = trace.resident + gradients_bytes + fresh.peak
+    else:
+        _replay(evaluation, heap)
     # Of a model so small that none of its storages is followed, the sum.
-    return max(heap.peak + max(0, apart), trace.peak)
+    return max(heap.peak + apart, evaluated, trace.peak)
 
 
 def _replay(phases: Sequence[Phase], heap: Heap) -> None:

@@ -16,9 +16,12 @@ from attrs import asdict
 from torch import Tensor, nn
 
 from scalecore.data.windows import WindowSource
+from scalecore.training.blocks import repeated_blocks
 from scalecore.training.failures import is_out_of_memory
+from scalecore.training.free_memory import give_back
 from scalecore.training.generators import other_random_state, restore_other_random_state
 from scalecore.training.hyperparameters import Hyperparameters
+from scalecore.training.memory import EVALUATION_BATCH, evaluation_is_larger
 from scalecore.training.micro_batches import (
     Invariance,
     StepOutOfMemory,
@@ -38,7 +41,6 @@ __all__ = ["Trainer"]
 # A training loss this many times that of the first epoch, or of an untrained model, is an explosion and not a bad
 # epoch.
 EXPLOSION = 100.0
-EVALUATION_BATCH = 512
 
 
 class Trainer:
@@ -226,6 +228,11 @@ class Trainer:
         train_loss = float(self._loss_sum) / len(self.train)
         self._check_finite(train_loss)
         started = time.monotonic()
+        blocks, windows = len(repeated_blocks(self.module)), min(len(self.validation), EVALUATION_BATCH)
+        if self.device.type == "cpu" and evaluation_is_larger(
+            windows=windows, micro_batch=self.micro_batch, blocks=blocks
+        ):
+            give_back()
         validation_loss, metrics, logits_NC = self.evaluate(self.validation)
         if not math.isfinite(validation_loss):
             raise Diverged(f"validation loss is {validation_loss} after epoch {state.epoch}")
