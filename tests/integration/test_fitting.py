@@ -8,9 +8,11 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 from attrs import evolve
@@ -32,7 +34,7 @@ from scalecore.study.run import begin
 from scalecore.study.session import Session
 from scalecore.study.state import AskedTrial, StudyState
 
-from .conftest import tiny_experiment
+from .conftest import Study, tiny_experiment
 
 MARGIN, SHARE = 1.15, 0.85  # the memory monitor's
 
@@ -199,3 +201,23 @@ def test_a_tracer_that_fails_leaves_the_closed_form_and_says_why(
         assert one is not None
         assert (one.source, one.held, one.plain()["note"]) == ("closed form", None, reason)
         assert one.bytes == memory.rough(plan, plan.grid.architectures[0], size)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the fork server is used on Linux only")
+def test_a_new_study_imports_torch_once_for_predictions_and_attempts(study: Study) -> None:
+    """The tracer is a fork of the fork server; no other interpreter is started up to the first attempt."""
+    process = study.start()
+    seen: set[str] = set()
+
+    def attempted() -> bool:
+        for child in psutil.Process(process.pid).children(recursive=True):
+            with suppress(psutil.Error):
+                seen.add(" ".join(child.cmdline()[1:3]))
+        return bool(study.workers())
+
+    study.wait_for(attempted, "the first attempt")
+    process.terminate()
+    process.communicate()
+    assert "-m scalecore.execution.forkserver" in seen
+    assert not {"-m scalecore.execution.tracer", "-m scalecore.execution.worker"} & seen
+    assert all(one["tensors"] > 0 for one in study.json("memory.json").values())
