@@ -39,6 +39,53 @@ def test_it_runs_as_it_is_written(invoke: Any) -> None:
     assert (planned.exit_code, planned.stderr) == (0, "")
 
 
+FAMILY = """\
+from attrs import frozen
+from scalecore import hookimpl
+from scalecore.options import option
+from scalecore.records import ModelRecord
+from scalecore.space import ArchitectureSpace
+
+@frozen(kw_only=True)
+class Options:
+    sizes: tuple[int, ...] = option({sizes}, help="Sizes of the grid.")
+
+class Family:
+    def __init__(self, options):
+        self.options = options
+
+    def architecture_space(self, data):
+        sizes = self.options.sizes
+        return ArchitectureSpace(dimensions={{"n": sizes}}, architectures=tuple({{"n": size}} for size in sizes))
+
+    def num_parameters(self, architecture, data):
+        return architecture["n"]
+
+@hookimpl
+def scalecore_models():
+    return [ModelRecord(name="mine", summary="Mine.", options=Options, factory=Family, grid=("sizes",))]
+"""
+
+
+@pytest.mark.parametrize(
+    ("sizes", "budget"),
+    [
+        ((10, 1000), None),
+        ((1000, 1_900_000, 2_600_000), "budget: 2M"),
+        ((1000, 7_123_456, 10**9), "budget: 7100000"),
+    ],
+)
+def test_the_budget_is_one_that_the_model_has(
+    invoke: Any, fake_plugin: Any, sizes: tuple[int, ...], budget: str | None
+) -> None:
+    """2M, or the size nearest to it; none where all shapes are smaller."""
+    fake_plugin("acme", version="1.2", code=FAMILY.format(sizes=sizes))
+    done = invoke("init", "mine.yaml", "--model", "mine", "--dataset", "parquet")
+    assert done.exit_code == 0, done.stderr
+    lines = [line.strip() for line in Path("mine.yaml").read_text().splitlines()]
+    assert [line for line in lines if line.startswith("budget:")] == ([] if budget is None else [budget])
+
+
 def test_every_default_in_a_comment_is_the_default(invoke: Any) -> None:
     """Whoever removes the `#` of every option has the same experiment, and every option is there with its help."""
     assert invoke("init", *("mine.yaml", *ALONE, "--logger", "csv", "--analysis", "cross-budget")).exit_code == 0

@@ -12,9 +12,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from scalecore.config.structure import make_converter
 from scalecore.config.template import Components, example_values, file_option
 from scalecore.errors import ExperimentError
 from scalecore.plugins.registry import Registered, Registry
+from scalecore.space import DataShape
 
 __all__ = ["EXAMPLE_DATA", "Wanted", "choose", "starting_values", "suggested", "write_example_data"]
 
@@ -35,6 +37,8 @@ _PREFERRED: Mapping[str, tuple[str, ...]] = MappingProxyType(
 """What is taken where nothing is said, as far as it is installed: of the first four kinds one, of the others all."""
 
 _LISTS = {"monitor": "monitors", "logger": "loggers", "analysis": "analyses"}
+
+_BUDGET = 2_000_000
 
 Wanted = Mapping[str, Sequence[str]]
 """Names of components by kind, as the user gave them; a kind that is not there is left to `suggested`."""
@@ -86,8 +90,9 @@ def starting_values(components: Components, *, name: str, data: str) -> dict[str
     if file is not None:
         dataset[file.name] = data
     search: dict[str, Any] = {"trials": 20}
-    if getattr(components.model.record, "grid", ()):
-        search["budget"] = "2M"  # the whole grid of a family may reach from thousands to billions
+    budget = _budget(components.model)
+    if budget is not None:
+        search["budget"] = budget
     space = {"learning_rate": {"log_uniform": [1e-4, 1e-3]}}
     values: dict[str, Any] = {"name": name, "seed": 42, "dataset": dataset, "model": example_values(components.model)}
     values["search"] = {**example_values(components.search), **search, "space": space}
@@ -97,6 +102,29 @@ def starting_values(components: Components, *, name: str, data: str) -> dict[str
         if components.of(key) or key == "loggers":
             values[key] = [example_values(one) for one in components.of(key)]
     return values
+
+
+def _budget(model: Registered) -> str | int | None:
+    """Of a family with a grid, which may reach from thousands to billions: 2M, or what it has nearest to it.
+
+    None where all of its shapes are smaller. They are counted for windows of an ordinary size; who has other windows
+    has other counts, but not by as much as the tolerance of a budget.
+    """
+    record: Any = model.record
+    if not getattr(record, "grid", ()):
+        return None
+    given = {name: value for name, value in example_values(model).items() if name != "use"}
+    try:
+        family = record.factory(make_converter(Path.cwd()).structure(given, record.options))
+        data = DataShape(context=20, features=5, outputs=1)
+        sizes = [family.num_parameters(one, data) for one in family.architecture_space(data).architectures]
+        nearest = min(sizes, key=lambda size: abs(math.log(size / _BUDGET)))
+    except Exception:
+        # What is wrong with the family, or with the options that it requires, is told by the check and the plan.
+        return "2M"
+    if abs(nearest / _BUDGET - 1) < 0.1:
+        return "2M"
+    return None if max(sizes) < _BUDGET else int(float(f"{nearest:.2g}"))
 
 
 def table_values(file: Path) -> dict[str, Any]:
