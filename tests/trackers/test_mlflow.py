@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -191,6 +192,18 @@ def test_a_server_that_dies_costs_one_warning_and_nothing_else(server: Server, t
     assert [(one.step, one.value) for one in best] == [(1, 0.7), (2, 0.6), (3, 0.5)]
     stored = MlflowClient(server.uri).list_artifacts(trials[1].info.run_id)
     assert [one.path for one in stored] == ["trial.json"]
+
+
+def test_a_server_that_hangs_is_told_and_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes connections and says nothing; the environment says how long a request is waited for."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        study = make_study(tmp_path / "study")
+        logger = logger_of(study, uri=uri)
+        logger.study_started(study)
+        first, _ = finish(logger, study)
+    assert first.startswith(f"mlflow {uri} cannot be written: the server does not answer; the study goes on without it")
 
 
 def test_a_new_database_is_made_in_silence(first_use: FirstUse) -> None:

@@ -72,7 +72,8 @@ class MlflowLogger(Follower):
 
         cause: BaseException | None = error
         while cause is not None:
-            if isinstance(cause, requests.Timeout):
+            # Where nothing is tried again, a silent server is a ConnectionError too.
+            if isinstance(cause, requests.Timeout) or "Read timed out" in str(cause):
                 return "the server does not answer"
             if isinstance(cause, requests.ConnectionError):
                 return "the server cannot be reached"
