@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 import pytest
 import yaml
@@ -21,24 +20,11 @@ from scalecore.execution.options import LocalOptions
 from scalecore.plugins.registry import load_registry
 from scalecore.study.attempts import attempt_spec
 from scalecore.study.plan import build_plan
+from scalecore.testing.fakes import EXPERIMENT, write_walk
 
 WAIT = 60.0
 ENDLESS = 1_000_000
 """Epochs: an attempt that goes on until something ends it."""
-
-EXPERIMENT = {
-    "name": "walk",
-    "dataset": {
-        "use": "parquet",
-        "path": "walk.csv",
-        "features": ["Close", "Volume"],
-        "target": {"kind": "direction"},
-        "context": 4,
-    },
-    "model": "linear",
-    "search": {"use": "random", "trials": 1},
-    "training": {"effective_batch": 64, "early_stopping": None, "threads": 1, "checkpoint_every": 3600.0},
-}
 
 
 def wait_for(condition: Callable[[], bool], what: str) -> None:
@@ -78,12 +64,10 @@ def fork_server() -> psutil.Process:
 def spec(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The content of a `spec.json` as the driver writes it, of a linear model on prepared data."""
     root = tmp_path_factory.mktemp("study")
-    generator = np.random.default_rng(3)
-    close = np.exp(np.cumsum(generator.normal(0, 0.01, 900)))
-    days = np.datetime64("2015-01-01") + np.arange(900)
-    rows = [f"{day},{price},{volume}" for day, price, volume in zip(days, close, generator.random(900), strict=True)]
-    (root / "walk.csv").write_text("\n".join(["Date,Close,Volume", *rows]))
-    (root / "experiment.yaml").write_text(yaml.safe_dump(EXPERIMENT))
+    write_walk(root)
+    training = {"effective_batch": 64, "early_stopping": None, "threads": 1, "checkpoint_every": 3600.0}
+    experiment = {**EXPERIMENT, "search": {"use": "random", "trials": 1}, "training": training}
+    (root / "experiment.yaml").write_text(yaml.safe_dump(experiment))
     loaded, resolved = load_resolved(root / "experiment.yaml", registry=load_registry(no_plugins=True))
     plan = build_plan(loaded, resolved, folder=root)
     plan.write_data(root / "data")

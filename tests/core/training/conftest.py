@@ -61,6 +61,20 @@ class Net(nn.Module):
         return self.layers(x_BTF)
 
 
+class Failing(nn.Module):
+    """One weight on the feature `feature`; from its call number `call` on, from 1, its outputs are `factor` times as
+    large."""
+
+    def __init__(self, *, call: int, factor: float, feature: int = 0) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+        self.calls, self.call, self.factor, self.feature = 0, call, factor, feature
+
+    def forward(self, x_BTF: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return self.weight * x_BTF[:, 0, self.feature, None] * (1.0 if self.calls < self.call else self.factor)
+
+
 @pytest.fixture
 def trainer_of(prepared: Path) -> Callable[..., Trainer]:
     """Build a trainer; keyword arguments change the plan or the hyper-parameters."""

@@ -14,6 +14,8 @@ from scalecore.training.optimizer import build_optimizer, learning_rate_at
 from scalecore.training.plan import Diverged
 from scalecore.training.trainer import Trainer
 
+from .conftest import Failing
+
 Build = Callable[..., Trainer]
 
 
@@ -103,18 +105,7 @@ def test_clipping_bounds_the_step_and_its_rate_is_told(trainer_of: Build) -> Non
 
 def test_g36_an_exploding_loss_is_a_divergence(trainer_of: Build) -> None:
     """A loss a hundred times that of the first epoch ends the trial although it is finite."""
-
-    class Runaway(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.weight = nn.Parameter(torch.ones(1))
-            self.calls = 0
-
-        def forward(self, x_BTF: torch.Tensor) -> torch.Tensor:
-            self.calls += 1
-            return self.weight * x_BTF[:, 0, 1:2] * (1.0 if self.calls < 12 else 1e4)
-
-    trainer = trainer_of(Runaway(), hyperparameters={"learning_rate": 1e-8})
+    trainer = trainer_of(Failing(call=12, factor=1e4, feature=1), hyperparameters={"learning_rate": 1e-8})
     one_epoch(trainer)
     with pytest.raises(Diverged, match=r"training loss exploded from 0\.\d+ to \d+ in epoch 2|e\+03 in epoch 2"):
         one_epoch(trainer)

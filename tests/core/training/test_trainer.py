@@ -17,6 +17,8 @@ from scalecore.training.optimizer import build_optimizer, learning_rate_at
 from scalecore.training.plan import Diverged
 from scalecore.training.trainer import Trainer
 
+from .conftest import Failing
+
 Build = Callable[..., Trainer]
 
 
@@ -137,19 +139,8 @@ def test_g05_best_and_last_epoch_are_kept_apart(trainer_of: Build) -> None:
 
 def test_g36_divergence_is_a_state_with_a_reason(trainer_of: Build) -> None:
     """A loss that is not finite raises, naming epoch and step; it never becomes a value."""
-
-    class Exploding(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.weight = nn.Parameter(torch.ones(1))
-            self.calls = 0
-
-        def forward(self, x_BTF: torch.Tensor) -> torch.Tensor:
-            self.calls += 1
-            return self.weight * x_BTF[:, 0, :1] * (float("nan") if self.calls > 2 else 1.0)
-
     with pytest.raises(Diverged, match="training loss is nan in epoch 1, step 3"):
-        trainer_of(Exploding()).run(Watcher())
+        trainer_of(Failing(call=3, factor=float("nan"))).run(Watcher())
 
 
 def test_g36_a_validation_loss_that_is_not_finite_is_a_divergence_too(trainer_of: Build) -> None:
