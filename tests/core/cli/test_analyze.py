@@ -13,6 +13,8 @@ from scalecore.cli.analyze import split_arguments
 from scalecore.errors import ExperimentError
 from scalecore.plugins.discovery import discover
 from scalecore.space import Architecture
+from scalecore.study.layout import StudyFolder
+from scalecore.study.lock import StudyLock
 from scalecore.trials import Origin, StudyEnd, StudyView, TrialRecord, TrialState
 
 Invoke = Callable[..., Result]
@@ -157,9 +159,6 @@ def test_a_running_study_can_be_analysed(
     invoke: Invoke, longest: None, write_study: Callable[..., Path], tmp_path: Path
 ) -> None:
     """While its lock is held, and the trials that run are named."""
-    from scalecore.study.layout import StudyFolder
-    from scalecore.study.lock import StudyLock
-
     folder = write_study(view(tmp_path / "busy", end=None), unfinished=1)
     lock = StudyLock(StudyFolder(folder))
     try:
@@ -168,6 +167,25 @@ def test_a_running_study_can_be_analysed(
         lock.release()
     assert json.loads(done.stdout)["data"]["running"] == [[2]]
     assert "busy/analyses/longest" in done.stderr
+
+
+@pytest.mark.parametrize(("end", "state"), [(None, "running"), (StudyEnd.COMPLETED, "completed")])
+def test_a_study_between_two_trials_is_no_interrupted_one(
+    invoke: Invoke,
+    longest: None,
+    write_study: Callable[..., Path],
+    tmp_path: Path,
+    end: StudyEnd | None,
+    state: str,
+) -> None:
+    """Nor while it tries its first step, which may take a minute; a completed one that is confirmed stays completed."""
+    folder = write_study(view(tmp_path / "quiet", end=end))
+    lock = StudyLock(StudyFolder(folder))
+    try:
+        done = invoke("analyze", "longest", "quiet", "--no-files")
+    finally:
+        lock.release()
+    assert f"- quiet: 2 of 5 trials finished, {state}; {folder}\n" in done.stdout
 
 
 def test_what_cannot_be_analysed_is_told_plainly(

@@ -212,6 +212,16 @@ class StudyView:
     """Trials that were asked for and have no record yet, whether they run or not. Their reports are there where the
     study is read from its folder; a logger was told them."""
 
+    runs: bool = False
+    """Whether somebody runs the study now, be a trial under way or not."""
+
+    @property
+    def state(self) -> str:
+        """How the study ended; before that `running`, or `interrupted` where nobody runs it."""
+        if self.end is not None:
+            return str(self.end)
+        return "running" if self.runs or self.running else "interrupted"
+
     @property
     def counted(self) -> Sequence[TrialRecord]:
         """The trials that count towards the total."""

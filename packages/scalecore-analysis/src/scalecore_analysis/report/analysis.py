@@ -84,8 +84,7 @@ class ReportAnalysis:
 
 def _sentence(name: str, subject: Subject) -> str:
     study, best = subject.study, subject.best
-    end = "running" if study.running else study.end or "interrupted"
-    text = f"{name}: {len(study.trials)} of {study.total} trials finished, {end}"
+    text = f"{name}: {len(study.trials)} of {study.total} trials finished, {study.state}"
     if best is None:
         return f"{text}; no trial has completed."
     return f"{text}; best is trial {best.number} with {subject.metric} {number(best.value)}."

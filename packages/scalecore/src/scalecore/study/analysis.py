@@ -171,6 +171,7 @@ def _source(study: StudyView) -> dict[str, Any]:
         "finished": len(study.trials),
         "total": study.total,
         "end": study.end,
+        "state": study.state,
         "running": list(study.running),
         "journal": _fingerprint(study.folder),
         "confirmations": _fingerprint(StudyFolder(study.folder).confirmation) if study.confirmations else None,
@@ -186,6 +187,5 @@ def _fingerprint(folder: Path) -> dict[str, Any]:
 
 
 def _study_text(study: Mapping[str, Any]) -> str:
-    state = "running" if study["running"] else (study["end"] or "interrupted")
     name, folder = markdown.escaped(study["name"]), markdown.escaped(study["folder"])
-    return f"{name}: {study['finished']} of {study['total']} trials finished, {state}; {folder}"
+    return f"{name}: {study['finished']} of {study['total']} trials finished, {study['state']}; {folder}"

@@ -27,6 +27,7 @@ def read_study(folder: StudyFolder) -> StudyView:
     `ExperimentError` where a run ended before it had written what it would do.
     """
     state = replay(read_journal(folder.journal))
+    runs = runner_of(folder) is not None
     if not state.experiment:
         raise ExperimentError(f"{folder.path}: the journal holds no study yet; start it with `scalecore run`")
     return StudyView(
@@ -38,12 +39,13 @@ def read_study(folder: StudyFolder) -> StudyView:
         total=state.total,
         trials=tuple(state.records),
         confirmations=confirmations(folder),
-        running=tuple(trial.number for trial in state.unfinished) if runner_of(folder) is not None else (),
+        running=tuple(trial.number for trial in state.unfinished) if runs else (),
         duplicates_avoided=state.duplicates_avoided,
         left_out=dict(state.left_out),
         unfinished=tuple(_unfinished(folder, state)),
         end=state.end,
         degraded=tuple(state.degraded),
+        runs=runs,
     )
 
 

@@ -78,6 +78,7 @@ class Session:
             unfinished=tuple(self.state.restored_unfinished()),
             end=end,
             degraded=tuple(self.state.degraded),
+            runs=True,
         )
 
     def tell(self, what: Callable[[Logger], None]) -> None:
