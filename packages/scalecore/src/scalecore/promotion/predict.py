@@ -58,9 +58,18 @@ def rows_of_file(model: StoredModel, path: Path, *, time: str | None = None) -> 
     from scalecore.builtin.parquet import numbers
     from scalecore.builtin.tables import read_table
 
-    stored = model.content["data"]["block"].get("time")
+    block = model.content["data"]["block"]
+    stored, dataset = block.get("time"), block.get("use")
     table = read_table(path, time=time or (stored if isinstance(stored, str) else None))
-    values = np.column_stack([numbers(table, name, role="feature") for name in model.features])
+    try:
+        values = np.column_stack([numbers(table, name, role="feature") for name in model.features])
+    except DataError as error:
+        if dataset == "parquet":
+            raise
+        raise DataError(
+            f"{error}. DATA must hold the features that dataset {dataset!r} made; where it is what that dataset reads, "
+            "name the dataset's options instead, --dataset KEY=VALUE"
+        ) from error
     check_finite(values, columns=model.features, times=table.times, name=str(path))
     return Rows(name=str(path), times=table.times, values=values)
 
