@@ -27,7 +27,7 @@ from scalecore.study.journal import read_journal
 from scalecore.study.layout import StudyFolder
 from scalecore.study.nearest import nearest_shape
 from scalecore.study.predictions import trial_predictions
-from scalecore.study.state import replay
+from scalecore.study.state import StudyState, replay
 from scalecore.trials import StudyEnd, StudyView, TrialRecord, TrialState
 
 __all__ = ["Cell", "CrossBudget", "cells_of", "groups_of"]
@@ -60,7 +60,9 @@ class CrossBudget:
         rows: list[dict[str, Any]] = []
         total, unknown, missing = 0.0, 0, 0
         for cell in (cell for group in groups_of(studies) for cell in cells_of(group)):
-            done = len(_replicates(cell, self._options.seeds))
+            state = _state(cell)
+            # One that failed once is trained again, and is no known hash until it has failed twice.
+            done = sum(record.hash in state.hashes for record in _replicates(cell, self._options.seeds))
             left = 0 if cell.same_as else self._options.seeds - done
             seconds = _seconds(cell)
             total += (seconds or 0.0) * left
@@ -219,17 +221,22 @@ def _retrainings(cell: Cell, seeds: int) -> list[Retraining]:
 
 
 def _replicates(cell: Cell, seeds: int) -> list[TrialRecord]:
-    """Finished trainings of a cell, by what they are and not by the budget that they came from."""
-    journal = StudyFolder(StudyFolder(cell.target.folder).cross_budget).journal
-    state = replay(read_journal(journal)) if journal.exists() else None
-    records = state.records if state is not None else []
-    mine = [
-        record
-        for record in records
+    """Finished trainings of a cell, by what they are and not by the budget that they came from; one that failed and was
+    tried again as it ended then.
+    """
+    mine = {
+        record.hash: record
+        for record in _state(cell).records
         if record.architecture.id == cell.trial.architecture.id
         and dict(record.hyperparameters) == dict(cell.trial.hyperparameters)
-    ]
-    return mine[:seeds]
+    }
+    return list(mine.values())[:seeds]
+
+
+def _state(cell: Cell) -> StudyState:
+    """The trainings at the cell's budget."""
+    journal = StudyFolder(StudyFolder(cell.target.folder).cross_budget).journal
+    return replay(read_journal(journal)) if journal.exists() else StudyState()
 
 
 def _values(cell: Cell, records: Sequence[TrialRecord]) -> _Values:

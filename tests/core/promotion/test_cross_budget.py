@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from scalecore.builtin.options import CrossBudgetOptions
+from scalecore.promotion.cross_budget import CrossBudget
+from scalecore.study.layout import StudyFolder
+from scalecore.study.record import proposal_plain, record_plain
+from scalecore.testing.fakes import make_study, make_trial
+from scalecore.trials import Proposal, StudyView, TrialRecord
+
+SEEDS = 3
+
+
+def journal(study: StudyView, records: list[TrialRecord]) -> None:
+    """The trainings of the cross-budget validation in a study's folder, as the driver journals them."""
+    events: list[dict[str, Any]] = []
+    for record in records:
+        proposal = Proposal(
+            architecture=record.architecture, hyperparameters=record.hyperparameters, origin=record.origin
+        )
+        asked = {"hash": record.hash, "seed": record.seed, "hyperparameters": record.hyperparameters}
+        events.append({"event": "asked", "number": record.number, **asked, "proposal": proposal_plain(proposal)})
+        events.append({"event": "trial_finished", "number": record.number, "record": record_plain(record)})
+    folder = StudyFolder(StudyFolder(study.folder).cross_budget)
+    folder.path.mkdir(parents=True)
+    folder.journal.write_text("".join(json.dumps({"seq": n, **event}) + "\n" for n, event in enumerate(events)))
+
+
+def studies(root: Path) -> list[StudyView]:
+    """Two that differ in their budget only, with one trial each."""
+    found = []
+    for budget, value in (("1k", 0.6), ("2k", 0.5)):
+        study = make_study(root / budget, [make_trial(0, value)], name=budget)
+        search = {**study.experiment["search"], "budget": budget}
+        found.append(evolve(study, experiment={**study.experiment, "search": search}))
+    return found
+
+
+def test_a_training_that_failed_and_was_tried_again_counts_as_it_ended_then(tmp_path: Path) -> None:
+    """Until then it is missing in the plan, since the next call makes it again."""
+    analysis = CrossBudget(CrossBudgetOptions(seeds=SEEDS))
+    once, again = (studies(tmp_path / name) for name in ("once", "again"))
+    shape = once[0].trials[0].architecture
+    ends = [("first", 0.5), ("second", None), ("third", 0.6), ("second", 0.7)]
+    ended = [make_trial(n, value, hash=name, architecture=shape) for n, (name, value) in enumerate(ends)]
+    journal(once[0], ended[:3])
+    journal(again[0], ended)
+    assert analysis.planned(once).tables["trainings"][0]["done"] == 2
+    assert analysis.planned(again).tables["trainings"][0]["done"] == 3
+    own = analysis.run(once).tables["matrix"][0]
+    assert (own["seeds"], own["failed"], own["mean"]) == (2, 1, pytest.approx(0.55))
+    own = analysis.run(again).tables["matrix"][0]
+    assert (own["seeds"], own["failed"], own["mean"]) == (3, 0, pytest.approx(0.6))
