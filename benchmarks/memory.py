@@ -3,9 +3,10 @@
 Each shape is a study of one trial. Predicted is by the study's own way: the tensors of a step as traced on fake
 tensors, what the C library's allocator holds for them as replayed, and the peak that a new study predicts from that,
 with the seconds that it waited. Measured is the peak that the attempt reports: three optimizer steps in eager float32,
-an evaluation, a checkpoint, as in every trial. The `known` shapes are those that the constants of the prediction were
-set with; the `fresh` ones were drawn at random over the grid and never used. `fitted` is what a study predicts that has
-measured all other shapes with the same allocator (leave one out). A shape of 2 billion parameters is predicted only.
+an evaluation, the best weights written, as in every trial. The `known` shapes are those that were looked at while the
+prediction was made; the `fresh` ones were drawn at random over the grid and never used. `fitted` is what a study
+predicts that has measured all other shapes with the same allocator (leave one out). A shape of 2 billion parameters is
+predicted only.
 """
 
 from __future__ import annotations
