@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import os
+import signal
 
 import psutil
 import pytest
@@ -22,10 +24,13 @@ def test_g41_a_machine_without_a_temperature_says_so_everywhere(study: Study) ->
     study.write()
     planned = study.cli("plan", str(study.file))
     assert "  warn   temperature: no temperature sensor: thermal guard inactive" in planned.stdout
+    study.hold("trial_0000/attempt_0/epochs.jsonl")
     process = study.start()
+    worker = study.held("trial_0000/attempt_0/epochs.jsonl")
     study.wait_for((study.folder / "hardware.json").exists, "the first readings")
     status = study.cli("status", str(study.folder))
     assert "temperature unavailable (no temperature sensor)" in status.stdout
+    os.kill(worker, signal.SIGCONT)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
     record = study.finished()[0]
