@@ -15,7 +15,7 @@ from tensorboard.plugins.hparams import metadata
 
 from scalecore.protocols import LoggerContext
 from scalecore.testing.fakes import make_study
-from scalecore.trials import RestoredTrial, TrialState
+from scalecore.trials import RestoredTrial, StudyView, TrialRecord, TrialState
 from scalecore_trackers.options import TensorboardOptions
 from scalecore_trackers.tensorboard_logger import TensorboardLogger
 
@@ -84,14 +84,19 @@ def test_a_study_is_a_folder_with_one_run_a_trial(tmp_path: Path) -> None:
     assert {one.name for one in columns.hparam_infos} == set(told)
 
 
+def with_a_running_trial(folder: Path, study: StudyView, trial: TrialRecord) -> TensorboardLogger:
+    """A logger that was told of the study and of the trial's start."""
+    logger = logger_of(folder)
+    logger.study_started(study)
+    logger.trial_started(0, proposal(trial), evolve(study, running=(0,)))
+    return logger
+
+
 def test_a_running_tensorboard_sees_every_epoch_once(tmp_path: Path) -> None:
     """While a trial runs, when it is over, and when what a killed run left is replaced."""
-    study = make_study(tmp_path)
-    run = tmp_path / "tensorboard" / "trial_0000"
-    logger = logger_of(tmp_path)
-    logger.study_started(study)
+    study, run = make_study(tmp_path), tmp_path / "tensorboard" / "trial_0000"
     trial = record(0, 0.7, epochs=4)
-    logger.trial_started(0, proposal(trial), evolve(study, running=(0,)))
+    logger = with_a_running_trial(tmp_path, study, trial)
     for line in curve(2):
         logger.epoch(0, line)
     wait_for(lambda: len(seen(run)) == 2)
@@ -102,10 +107,8 @@ def test_a_running_tensorboard_sees_every_epoch_once(tmp_path: Path) -> None:
         stream.write(b"\x18\x00\x00\x00\x00")
 
     waiting = RestoredTrial(number=0, proposal=proposal(trial), outcome=None)
-    logger = logger_of(tmp_path)
     study = evolve(study, unfinished=(waiting,))
-    logger.study_started(study)
-    logger.trial_started(0, proposal(trial), evolve(study, running=(0,)))
+    logger = with_a_running_trial(tmp_path, study, trial)
     for line in curve(3, start=2):
         logger.epoch(0, line)
     wait_for(lambda: series(read(run), "val_loss")[-1:] == [(4, 0.86)])
@@ -126,12 +129,9 @@ def test_a_running_tensorboard_sees_every_epoch_once(tmp_path: Path) -> None:
 
 def test_an_epoch_that_was_trained_twice_is_shown_as_in_the_record(tmp_path: Path) -> None:
     """An attempt that died after an epoch is followed by one that trains it again, and other numbers come out."""
-    study = make_study(tmp_path)
-    run = tmp_path / "tensorboard" / "trial_0000"
-    logger = logger_of(tmp_path)
-    logger.study_started(study)
+    study, run = make_study(tmp_path), tmp_path / "tensorboard" / "trial_0000"
     trial = record(0, 0.7, epochs=3)
-    logger.trial_started(0, proposal(trial), evolve(study, running=(0,)))
+    logger = with_a_running_trial(tmp_path, study, trial)
     first, second, _ = curve(3)
     for line in (first, {**second, "val_loss": 0.99}):
         logger.epoch(0, line)
@@ -146,12 +146,9 @@ def test_an_epoch_that_was_trained_twice_is_shown_as_in_the_record(tmp_path: Pat
 
 def test_a_short_trial_is_one_file(tmp_path: Path) -> None:
     """Epochs that end together with the trial are added to the file that grew."""
-    study = make_study(tmp_path)
-    run = tmp_path / "tensorboard" / "trial_0000"
-    logger = logger_of(tmp_path)
-    logger.study_started(study)
+    study, run = make_study(tmp_path), tmp_path / "tensorboard" / "trial_0000"
     trial = record(0, 0.7, epochs=3)
-    logger.trial_started(0, proposal(trial), evolve(study, running=(0,)))
+    logger = with_a_running_trial(tmp_path, study, trial)
     logger.epoch(0, trial.learning_curve[0])
     wait_for(lambda: seen(run) == [(1, 0.89)])
     for line in trial.learning_curve[1:]:
