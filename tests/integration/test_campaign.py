@@ -104,3 +104,16 @@ def test_only_is_for_campaigns(study: Study) -> None:
         "--only selects studies of a campaign, and this file has no `sweep`\n",
     )
     assert yaml.safe_load(study.file.read_text())["name"] == "tiny"
+
+
+def test_a_mistake_that_only_the_plan_finds_is_listed(campaign: Study) -> None:
+    """A hyper-parameter that nothing reads, in every study: exit code and message of a bad file."""
+    campaign.experiment["search"]["space"] = {"learning_rat": {"uniform": [0.1, 0.2]}}
+    done = campaign.run()
+    assert done.returncode == 2, done.stderr
+    lines = done.stderr.splitlines()
+    assert lines[0] == "2 of 2 studies of the campaign cannot be run, so none is started:"
+    for line, label in zip(lines[1:], LABELS, strict=True):
+        assert line.startswith((f"  {label}: {campaign.file.name}:", f"  {label}: {campaign.file}:"))
+        assert "reads a hyper-parameter 'learning_rat'; they read " in line
+    assert not campaign.folder.exists()

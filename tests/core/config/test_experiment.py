@@ -247,6 +247,7 @@ def test_right_names(write: Any, small: str, value: str) -> None:
             "execution, guards, monitors, loggers, analyses, sweep",
         ),
         ("seed: -1", "5:7: seed: must be at least 0, got -1"),
+        (f"seed: {2**63}", f"5:7: seed: must be less than {2**63}, got {2**63}"),
         ("seed: 1.0", "5:7: seed: expected a whole number, got 1.0; write 1"),
         ("seed: 1.5", "5:7: seed: expected a whole number, got 1.5"),
         ("seed: true", "5:7: seed: expected a whole number, got true"),

@@ -139,6 +139,7 @@ def test_the_schema_carries_help_and_defaults(registry: Registry) -> None:
         "description": "Decides everything that is drawn.",
         "type": "integer",
         "minimum": 0,
+        "exclusiveMaximum": 2**63,
         "default": 0,
     }
     assert properties["loggers"]["default"] == ["console", "files"]
@@ -167,7 +168,8 @@ def test_the_reference_has_every_key_and_component(registry: Registry) -> None:
     """Keys, bounds, defaults and help stand in one row; nested keys below the one that holds them."""
     page = render_reference(registry)
 
-    assert "| `seed` | whole number, at least 0 | `0` | Decides everything that is drawn. |" in page
+    bounds = f"at least 0, less than {2**63}"
+    assert f"| `seed` | whole number, {bounds} | `0` | Decides everything that is drawn. |" in page
     assert "| `early_stopping` | mapping or `null` |  | When to end early; `null` for never. |" in page
     assert "| `early_stopping.patience` | whole number, at least 1 | `10` |" in page
     assert "| `loggers` | list of components | `[console, files]` | Where results go, several at once. |" in page

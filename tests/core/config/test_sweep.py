@@ -12,6 +12,8 @@ from scalecore.config.campaign import Campaign, load_campaign
 from scalecore.config.load import load_resolved, to_plain
 from scalecore.errors import ExperimentError
 from scalecore.plugins.registry import Registry
+from scalecore.study.campaign import find_campaign
+from scalecore.study.layout import find_study
 
 Write = Callable[[str], str]
 
@@ -125,3 +127,64 @@ def test_a_file_without_a_sweep_is_one_study(write: Write, small: str, registry:
     """The same loader serves both."""
     found: Any = load_campaign(write(small), registry=registry)
     assert found[1].experiment.name == "small"
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ('""', "output: expected a path, got text ''"),
+        ("5", "output: expected a path, got 5"),
+        ("~nobody-of-this-name/x", "output: Could not determine home directory."),
+    ],
+)
+def test_an_output_that_is_no_path_is_reported(
+    write: Write, small: str, registry: Registry, output: str, message: str
+) -> None:
+    """Of a campaign as of a study, also where its state is asked for."""
+    name = write(small + f"output: {output}\nsweep: {{seed: [1, 2]}}\n")
+    assert error_of(name, registry).partition(": ")[2] == message
+    with pytest.raises(ExperimentError) as caught:
+        find_campaign(Path(name))
+    assert str(caught.value).replace(f"{name}:", "").partition(": ")[2] == message
+
+
+def test_a_name_that_is_missing_or_grows_too_long_is_reported(write: Write, small: str, registry: Registry) -> None:
+    """The label stands behind it; once for all studies."""
+    name = "x" * 95
+    text = small.replace("name: small", f"name: {name}") + "sweep: {seed: [1, 20]}\n"
+    assert error_of(write(text), registry) == (
+        "1:7: name: with the label of a study behind it, such as seed-20, it has more than 100 characters; shorten it, "
+        "or sweep fewer keys"
+    )
+    text = small.replace("name: small\n", "") + "sweep: {seed: [1, 20]}\n"
+    assert error_of(write(text), registry) == "1:1: name: required, but missing"
+
+
+@pytest.mark.parametrize("override", ["search.budget=5M", "model.width=9"])
+def test_an_override_of_what_is_swept_is_refused(write: Write, small: str, registry: Registry, override: str) -> None:
+    """Every study sets its own value over it, so it would be lost without a word; other keys may be set."""
+    name = write(small + "sweep:\n  search.budget: [2M, 20M]\n  model.width: [8, 16]\n")
+    key = override.partition("=")[0]
+    with pytest.raises(ExperimentError) as caught:
+        load_campaign(name, overrides=["seed=3", override], registry=registry)
+    assert (
+        str(caught.value) == f"<command line>: {override}: the sweep sets {key} in every study; pick some with --only"
+    )
+    studies = campaign_of(name, registry, "seed=3", "search.trials=7", "model.rate=0.25").studies
+    assert {(one.resolved.experiment.seed, one.resolved.experiment.search.trials) for one in studies} == {(3, 7)}
+
+
+def test_a_file_of_the_index_name_that_is_another_programs_is_no_campaign(tmp_path: Path) -> None:
+    """Only what a campaign writes is read as one."""
+    for content in ("[]", "{}", '{"name": "x", "studies": 3}', '{"name": "x", "studies": [1]}', "{"):
+        (tmp_path / "campaign.json").write_text(content)
+        assert find_campaign(tmp_path) is None
+
+
+def test_a_path_that_cannot_be_looked_at_is_told() -> None:
+    """A name that no file system has is a mistake, and no traceback."""
+    name = "x" * 300
+    for look in (find_campaign, find_study):
+        with pytest.raises(ExperimentError) as caught:
+            look(Path(name))
+        assert str(caught.value) == f"{name}: cannot be read (File name too long)"

@@ -57,7 +57,7 @@ def _retraining_options(function: Callable[..., None]) -> Callable[..., None]:
 @click.command()
 @study_argument
 @click.option("--trial", type=int, metavar="N", help="The trial to promote; the best one by default.")
-@click.option("--seed", type=click.IntRange(min=0), help="Another seed; that of the trial by default.")
+@click.option("--seed", type=click.IntRange(min=0, max=2**63 - 1), help="Another seed; that of the trial by default.")
 @click.option("--epochs", type=int, help="Another number of epochs, at most; that of the trial by default.")
 @click.option(
     "--split", metavar="KEY=VALUE", multiple=True, help="Another split, key by key: test_from=2022-01-03; repeatable."

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from scalecore.config.experiment import LONGEST_NAME
 from scalecore.config.load import LoadedExperiment, Resolved, ResolvedComponent, draft_of, read_tree, resolved_draft
-from scalecore.config.messages import ComponentsError, ExperimentFileError, raise_problems
+from scalecore.config.messages import ComponentsError, ExperimentFileError, Problem, raise_problems
 from scalecore.config.scalars import read_path
-from scalecore.config.sweep import expand
+from scalecore.config.sweep import Variant, expand
 
 if TYPE_CHECKING:
     from scalecore.config.source import Tree
@@ -57,13 +58,18 @@ def load_campaign(
     if "sweep" not in tree.root:
         return resolved_draft(draft_of(tree, source=source, folder=parent), registry)
     variants, problems = expand(tree)
+    problems += _too_long(tree, variants)
+    try:
+        folder, studies = campaign_folder(tree, parent), []
+    except ExperimentFileError as error:
+        problems += error.problems
     if problems:
         raise_problems([*tree.problems, *problems])
-    folder, studies = campaign_folder(tree, parent), []
     for variant in variants:
         root = variant.tree.root
         root["output"] = str(folder / variant.label)
-        root["name"] = f"{root['name']}-{variant.label}" if isinstance(root.get("name"), str) else root.get("name")
+        if isinstance(root.get("name"), str):
+            root["name"] = f"{root['name']}-{variant.label}"
         try:
             loaded, resolved = resolved_draft(draft_of(variant.tree, source=source, folder=parent), registry)
         except (ExperimentFileError, ComponentsError) as error:
@@ -76,8 +82,27 @@ def load_campaign(
 
 
 def campaign_folder(tree: Tree, parent: Path) -> Path:
-    """`output:` of the file, taken from the file's folder, or `studies/NAME` under the working directory."""
+    """`output:` of the file, taken from the file's folder, or `studies/NAME` under the working directory.
+
+    Raises `ExperimentError` where `output:` is no path.
+    """
     output = tree.root.get("output")
-    if isinstance(output, str):
+    if output is None:
+        return (Path("studies") / str(tree.root.get("name"))).absolute()
+    try:
         return read_path(parent, output, None)
-    return (Path("studies") / str(tree.root.get("name"))).absolute()
+    except ValueError as error:
+        problem = Problem(position=tree.position(("output",)), path=("output",), message=str(error))
+        raise_problems([problem])
+
+
+def _too_long(tree: Tree, variants: Sequence[Variant]) -> list[Problem]:
+    """The name of the whole where the label of a study behind it makes it longer than a name may be."""
+    name, label = tree.root.get("name"), max((variant.label for variant in variants), key=len, default="")
+    if not isinstance(name, str) or len(name) > LONGEST_NAME or len(f"{name}-{label}") <= LONGEST_NAME:
+        return []
+    message = (
+        f"with the label of a study behind it, such as {label}, it has more than {LONGEST_NAME} characters; "
+        "shorten it, or sweep fewer keys"
+    )
+    return [Problem(position=tree.position(("name",)), path=("name",), message=message)]

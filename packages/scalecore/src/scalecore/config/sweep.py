@@ -89,7 +89,18 @@ def _problems(tree: Tree, sweep: Any) -> list[Problem]:
             for index, value in enumerate(values):
                 if value in values[:index]:
                     add((*path, index), "this value stands in the list twice: two studies would be the same")
-    return found
+    return found or _overridden(tree, sweep)
+
+
+def _overridden(tree: Tree, sweep: Mapping[str, Any]) -> list[Problem]:
+    """Overrides of what is swept: every study would set its own value over it."""
+    given = {place.sets: place for place in tree.values.values() if place.override is not None}
+    return [
+        Problem(position=place, path=place.sets, message=f"the sweep sets {key} in every study; pick some with --only")
+        for key in sweep
+        for path, place in given.items()
+        if [str(part) for part in path][: len(key.split("."))] == key.split(".")
+    ]
 
 
 def _copy(tree: Tree) -> Tree:

@@ -14,11 +14,11 @@ from attrs import frozen
 
 from scalecore.config.campaign import Campaign, CampaignStudy, campaign_folder
 from scalecore.config.load import read_tree, to_plain
-from scalecore.errors import ExperimentError, RefusedError, ScalecoreError, StudyError
+from scalecore.errors import DataError, ExperimentError, PluginError, RefusedError, ScalecoreError, StudyError
 from scalecore.files import plain, read_json, write_json
 from scalecore.study.identity import binding
 from scalecore.study.journal import read_journal
-from scalecore.study.layout import StudyFolder, output_folder
+from scalecore.study.layout import StudyFolder, is_file, output_folder
 from scalecore.study.plan import Plan, build_plan
 from scalecore.study.run import run_study
 from scalecore.study.state import replay
@@ -90,7 +90,10 @@ def plan_campaign(campaign: Campaign, studies: Sequence[CampaignStudy]) -> list[
     if problems:
         lines = "\n".join(f"  {study.label}: {error}" for study, error in problems)
         head = f"{len(problems)} of {len(studies)} studies of the campaign cannot be run, so none is started"
-        raise type(problems[0][1])(f"{head}:\n{lines}")
+        first = problems[0][1]
+        # Subclasses are made of other things than a message.
+        kinds = (ExperimentError, PluginError, DataError, RefusedError, StudyError)
+        raise next((kind for kind in kinds if isinstance(first, kind)), ScalecoreError)(f"{head}:\n{lines}")
     return planned
 
 
@@ -144,7 +147,7 @@ def find_campaign(path: Path) -> CampaignIndex | None:
     Raises `ExperimentError` for an experiment file with a sweep that was never run.
     """
     folder = path
-    if path.is_file():
+    if is_file(path):
         tree = read_tree(path, ())
         if "sweep" not in tree.root:
             return None
@@ -154,7 +157,7 @@ def find_campaign(path: Path) -> CampaignIndex | None:
                 f"{path}: no campaign here (there is no {folder / INDEX}); start one with `scalecore run`"
             )
     content = read_json(folder / INDEX)
-    if not isinstance(content, dict):
+    if not _is_index(content):
         return None
     return CampaignIndex(
         name=content["name"],
@@ -166,12 +169,21 @@ def find_campaign(path: Path) -> CampaignIndex | None:
     )
 
 
+def _is_index(content: Any) -> bool:
+    """Whether it is what `_write_index` writes: other programs have files of that name, too."""
+    studies = content.get("studies") if isinstance(content, dict) else None
+    whole = isinstance(studies, list) and all(
+        isinstance(one, dict) and {"label", "values"} <= {*one} for one in studies
+    )
+    return whole and isinstance(content.get("name"), str)
+
+
 def _write_index(campaign: Campaign) -> None:
     """The studies of the file; those of an earlier form of the file that have begun stay listed, behind them."""
     known = {study.label for study in campaign.studies}
     entries = [{"label": study.label, "values": plain(dict(study.values))} for study in campaign.studies]
     before = read_json(campaign.folder / INDEX)
-    if isinstance(before, dict):
+    if _is_index(before):
         entries += [
             one
             for one in before["studies"]

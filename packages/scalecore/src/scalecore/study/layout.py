@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from scalecore.errors import ExperimentError
 if TYPE_CHECKING:
     from scalecore.config.experiment import Experiment
 
-__all__ = ["StudyFolder", "find_study", "nearest_folder", "output_folder"]
+__all__ = ["StudyFolder", "find_study", "is_file", "nearest_folder", "output_folder"]
 
 
 @frozen
@@ -105,7 +106,7 @@ def find_study(path: Path) -> StudyFolder:
     Raises `ExperimentError` where there is no study.
     """
     folder = path
-    if path.is_file():
+    if is_file(path):
         from scalecore.config.load import load_experiment
 
         folder = output_folder(load_experiment(path).experiment)
@@ -113,6 +114,16 @@ def find_study(path: Path) -> StudyFolder:
     if not study.journal.exists():
         raise ExperimentError(f"{path}: no study here (there is no {study.journal}); start one with `scalecore run`")
     return study
+
+
+def is_file(path: Path) -> bool:
+    """Whether an argument is a file; `ExperimentError` where that cannot be told."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise ExperimentError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def nearest_folder(path: Path) -> Path:
