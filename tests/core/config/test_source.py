@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from scalecore.config.load import load_experiment
-from scalecore.config.source import MAX_BYTES, parse
+from scalecore.config.source import MAX_BYTES, dump, parse
 from scalecore.errors import ExperimentError
 
 
@@ -227,3 +227,13 @@ def test_an_alias_bomb_is_bounded(write: Any) -> None:
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 10)]
 
     assert error_of(write("\n".join(lines))) == "experiment.yaml:1:1: more than 20000 values, aliases counted each time"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1e3", "-1.5e3", "2E6", "1e+3", ".5", "5.", "007", "on", "null", "true", "12:30", "~", "", "a: b", "x #", "<<"],
+)
+def test_what_is_written_is_read_again(text: str) -> None:
+    """Text stays text, whatever YAML of another version would make of it, and numbers stay numbers."""
+    value = {"key": [text, 1e-5, 1e300, 7, True, None]}
+    assert parse(dump(value), source="file").root == value

@@ -22,7 +22,7 @@ from yaml.scanner import Scanner
 
 from scalecore.config.messages import KeyPath, Position, Problem
 
-__all__ = ["Tree", "parse"]
+__all__ = ["Tree", "dump", "parse"]
 
 MAX_BYTES = 256 * 1024
 _MAX_DEPTH = 40
@@ -99,6 +99,22 @@ _Loader.add_implicit_resolver(_BOOL, re.compile(r"(?:true|false)\Z"), list("tf")
 _Loader.add_implicit_resolver(_NULL, re.compile(r"(?:null|~|)\Z"), ["n", "~", ""])
 _Loader.add_implicit_resolver(_INT, _INT_PATTERN, list("-+0123456789"))
 _Loader.add_implicit_resolver(_FLOAT, _FLOAT_PATTERN, list("-+.0123456789"))
+
+
+class _Dumper(yaml.SafeDumper):
+    """PyYAML with quotes around what is text for YAML 1.1 and a number for `parse`, such as `1e3`."""
+
+
+_Dumper.add_implicit_resolver(_FLOAT, _FLOAT_PATTERN, list("-+.0123456789"))
+
+
+def dump(value: Any, **style: Any) -> str:
+    """Plain values as YAML that `parse` reads as the same values, keys in their order.
+
+    `style` is what PyYAML's `dump` takes beside them.
+    """
+    text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, **style)
+    return text
 
 
 def parse(text: str, *, source: str, override: str | None = None, at: KeyPath = ()) -> Tree:

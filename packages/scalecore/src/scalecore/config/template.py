@@ -11,13 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 import annotated_types as at
-import yaml
 from attrs import NOTHING, field, frozen
 
 from scalecore.config.bounds import bounds_of
 from scalecore.config.experiment import ComponentRef, Execution, Experiment, Search
 from scalecore.config.fields import OptionField, fields_of, is_class, kind_of, members_of
 from scalecore.config.forms import known_keys
+from scalecore.config.source import dump
 from scalecore.options import MustExist
 from scalecore.plugins.registry import Registered
 
@@ -154,7 +154,7 @@ def _comment(text: str, indent: int) -> Iterator[str]:
 
 def _flow(value: Any) -> str:
     """A value on one line, as the experiment file is read."""
-    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, sort_keys=False, width=float("inf"))
+    text = dump(value, default_flow_style=True, width=float("inf"))
     return text.removesuffix("\n").removesuffix("\n...")
 
 

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import yaml
 from attrs import frozen
 from cattrs.errors import BaseValidationError
 
 from scalecore.config.load import ResolvedComponent
 from scalecore.config.messages import Problem, raise_problems
 from scalecore.config.overrides import apply_overrides
-from scalecore.config.source import parse
+from scalecore.config.source import dump, parse
 from scalecore.config.structure import flatten, make_converter
 from scalecore.data.calibrator import calibrator_from
 from scalecore.data.checks import check_finite, check_panel
@@ -162,7 +161,7 @@ def csv_text(table: pd.DataFrame) -> str:
 
 def _component(model: StoredModel, overrides: Sequence[str], registry: Mapping[str, Any]) -> ResolvedComponent:
     block = dict(model.content["data"]["block"])
-    tree = parse(yaml.safe_dump({"dataset": block}), source=str(model.folder / MODEL_FILE))
+    tree = parse(dump({"dataset": block}), source=str(model.folder / MODEL_FILE))
     apply_overrides(tree, [f"dataset.{text}" for text in overrides])
     if tree.problems:
         raise_problems(tree.problems)

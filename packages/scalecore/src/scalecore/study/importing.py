@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from attrs import asdict
 
 from scalecore import texts
 from scalecore.config.load import load_resolved, to_plain
+from scalecore.config.source import dump
 from scalecore.errors import ExperimentError
 from scalecore.files import plain, write_text
 from scalecore.plugins.registry import Registry
@@ -75,7 +75,7 @@ def _store(taken: Sequence[Verdict], plan: Plan, folder: StudyFolder, state: Stu
     try:
         if not state.experiment:
             journal.append("study", {"experiment": plan.experiment, "plan": plan.plain()})
-            write_text(folder.source, yaml.safe_dump(plan.experiment, sort_keys=False, allow_unicode=True))
+            write_text(folder.source, dump(plan.experiment))
         for one in taken:
             assert one.architecture is not None
             content = {

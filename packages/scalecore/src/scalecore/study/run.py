@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import Any
 
-import yaml
 from attrs import asdict
 
 from scalecore.config.load import LoadedExperiment, Resolved, to_plain
+from scalecore.config.source import dump
 from scalecore.errors import RefusedError
 from scalecore.execution.folder import AttemptFolder
 from scalecore.execution.launch import kill_group
@@ -89,7 +89,7 @@ def run_study(
             plan.memory.keep()
         with explained(folder.path), StopRequests(folder) as requests:
             end_orphans(folder, state)
-            write_text(folder.source, yaml.safe_dump(plan.experiment, sort_keys=False, allow_unicode=True))
+            write_text(folder.source, dump(plan.experiment))
             session = Session(plan, folder=folder, lock=lock, journal=journal, state=state, verbosity=verbosity)
             begin(session, resolved.experiment.search.trials, changes=continuation.allowed)
             driver = Driver(session, executor=executor, requests=requests, registry=registry)
