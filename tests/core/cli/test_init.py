@@ -149,11 +149,42 @@ def test_it_overwrites_nothing_unasked(invoke: Any) -> None:
         (
             ("mine.yaml", "--dataset", "parquet", "search.trials=0"),
             2,
-            "nothing is written: some options have no value that would do without you; give them as KEY=VALUE\n"
+            "nothing is written: some options have no value that would do without you, or a wrong one; give them as "
+            "KEY=VALUE\n"
             "  mine.yaml:*: search.trials: must be at least 1, got 0\n",
         ),
         (("mine.yaml", "--model", "linaer", "--no-plugins"), 3, "there is no model 'linaer'*did you mean 'linear'?*"),
         (("mine.yaml", "--data", "none.csv", "--dataset", "parquet"), 2, "none.csv: there is no such file\n"),
+        (
+            ("mine.yaml", *ALONE, "search.bugdet=2M", "traning.schedule=linear"),
+            2,
+            "nothing is written: some options have no value that would do without you, or a wrong one; give them as "
+            "KEY=VALUE\n"
+            "  <command line>: traning.schedule=linear: traning: unknown key; did you mean 'training'?\n"
+            "  <command line>: search.bugdet=2M: unknown key; did you mean 'budget'?\n",
+        ),
+        (
+            ("mine.yaml", *ALONE, "sweep={search.budget: [2M]}"),
+            2,
+            "sweep cannot be set here; write it into the file\n",
+        ),
+        *(
+            (
+                ("mine.yaml", *ALONE, text),
+                2,
+                f"{text.partition('=')[0].partition('.')[0]}: components are chosen by --{option} NAME, and KEY=VALUE "
+                "sets their options\n",
+            )
+            for text, option in (
+                ("loggers.3=csv", "logger"),
+                ("loggers=[console]", "logger"),
+                ("analyses.0=report", "analysis"),
+                ("monitors=5", "monitor"),
+                ("model=linear", "model"),
+                ("search.use=architectural", "strategy"),
+                ("execution=local", "executor"),
+            )
+        ),
         (("nowhere/mine.yaml",), 2, "nowhere: there is no such folder\n"),
         (("search.trials=3",), 2, "*name the file before search.trials=3: scalecore init experiment.yaml *\n"),
     ],
@@ -215,3 +246,18 @@ def test_on_a_terminal_where_nothing_is_chosen_it_asks(tmp_path: Path) -> None:
     tree = parse((tmp_path / "experiment.yaml").read_text(), source="experiment.yaml").root
     assert [tree[key]["use"] for key in ("dataset", "model", "search")] == ["parquet", "linear", "random"]
     assert tree["loggers"] == [{"use": "files"}, {"use": "jsonl"}]
+
+
+def test_a_table_that_is_none_is_told(invoke: Any) -> None:
+    """A cell longer than a reader of tables takes is no traceback."""
+    Path("binary.csv").write_text("x" * 200_000)
+    done = invoke("init", "mine.yaml", *ALONE, "--data", "binary.csv")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == "binary.csv: cannot be read as a table (field larger than field limit (131072))\n"
+
+
+def test_text_that_looks_like_a_number_stays_text(invoke: Any) -> None:
+    """A file may be called 1e3.yaml, and its name is text."""
+    done = invoke("init", "1e3.yaml", *ALONE)
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert parse(Path("1e3.yaml").read_text(), source="1e3.yaml").root["name"] == "1e3"

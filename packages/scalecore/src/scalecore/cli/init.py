@@ -121,7 +121,14 @@ def _ask(registry: Registry, kind: str, default: Sequence[str]) -> list[str]:
 def _write(
     file: Path, components: Components, *, registry: Registry, data: Path | None, overrides: Sequence[str]
 ) -> None:
-    from scalecore.cli.starting import EXAMPLE_DATA, starting_values, table_values, write_example_data
+    from scalecore.cli.starting import (
+        EXAMPLE_DATA,
+        lost_keys,
+        refuse_exchanged,
+        starting_values,
+        table_values,
+        write_example_data,
+    )
     from scalecore.config.load import draft_of, resolved_draft
     from scalecore.config.messages import ComponentsError, ExperimentFileError, Position, raise_problems
     from scalecore.config.overrides import apply_overrides
@@ -144,17 +151,23 @@ def _write(
         apply_overrides(tree, overrides)
         if tree.problems:
             raise_problems(tree.problems)
+        refuse_exchanged(components, tree.root)
         head = [line.format(schema=SCHEMA, file=file.name) for line in _HEAD]
         text = experiment_text(components, tree.root, head=head)
-        draft = draft_of(parse(text, source=str(file)), source=str(file), folder=file.absolute().parent)
-        resolved_draft(draft, registry)
+        written = parse(text, source=str(file))
+        if lost := lost_keys(tree.root, written.root):
+            # What the file has no line for is wrong in most cases, and then named in better words.
+            resolved_draft(draft_of(tree, source=str(file), folder=file.absolute().parent), registry)
+            raise ExperimentError(f"{lost[0]} cannot be set here; write it into the file")
+        resolved_draft(draft_of(written, source=str(file), folder=file.absolute().parent), registry)
     except (ExperimentFileError, ComponentsError) as error:
         _forget(example, made=makes_example)
         lines = "\n".join(f"  {one.text}" for one in error.problems)
         if isinstance(error, ComponentsError):
             raise PluginError(f"nothing is written: something is missing that was asked for\n{lines}") from None
         raise ExperimentError(
-            f"nothing is written: some options have no value that would do without you; give them as KEY=VALUE\n{lines}"
+            "nothing is written: some options have no value that would do without you, or a wrong one; give them as "
+            f"KEY=VALUE\n{lines}"
         ) from None
     except ExperimentError:
         _forget(example, made=makes_example)

@@ -18,7 +18,17 @@ from scalecore.errors import ExperimentError
 from scalecore.plugins.registry import Registered, Registry
 from scalecore.space import DataShape
 
-__all__ = ["EXAMPLE_DATA", "Wanted", "choose", "starting_values", "suggested", "write_example_data"]
+__all__ = [
+    "EXAMPLE_DATA",
+    "Wanted",
+    "choose",
+    "lost_keys",
+    "refuse_exchanged",
+    "starting_values",
+    "suggested",
+    "table_values",
+    "write_example_data",
+]
 
 EXAMPLE_DATA = "example-prices.csv"
 """A random walk, for who has no data at hand."""
@@ -127,6 +137,41 @@ def _budget(model: Registered) -> str | int | None:
     return None if max(sizes) < _BUDGET else int(float(f"{nearest:.2g}"))
 
 
+def refuse_exchanged(components: Components, values: Mapping[str, Any]) -> None:
+    """An `ExperimentError` where a KEY=VALUE names other components than were chosen, or puts something else there.
+
+    They are chosen before, since what they require, and the comments of the file, follow from them.
+    """
+    for key in ("dataset", "model", "search", "execution", *_LISTS.values()):
+        if key not in values:
+            continue
+        chosen = [one.name for one in components.of(key)]
+        items = values[key] if key in _LISTS.values() else [values[key]]
+        names = (
+            [one.get("use", chosen[0]) for one in items if isinstance(one, dict)] if isinstance(items, list) else None
+        )
+        if names != chosen or len(items) != len(chosen):
+            options = {"search": "strategy", "execution": "executor"} | {name: kind for kind, name in _LISTS.items()}
+            raise ExperimentError(
+                f"{key}: components are chosen by --{options.get(key, key)} NAME, and KEY=VALUE sets their options"
+            )
+
+
+def lost_keys(given: Any, written: Any, path: str = "") -> list[str]:
+    """The keys of `given`, joined by dots, that are not in `written`."""
+    if isinstance(given, list):
+        given = dict(enumerate(given))
+        written = dict(enumerate(written)) if isinstance(written, list) else {}
+    if not isinstance(given, dict):
+        return []
+    found = []
+    for key, value in given.items():
+        here = f"{path}{key}"
+        there = isinstance(written, dict) and key in written
+        found += lost_keys(value, written[key], f"{here}.") if there else [here]
+    return found
+
+
 def table_values(file: Path) -> dict[str, Any]:
     """Options of the dataset `parquet` for a table, by its columns: numbers are features, a close makes a target."""
     columns = _numeric_columns(file)
@@ -152,7 +197,7 @@ def _numeric_columns(file: Path) -> list[str]:
             names, first = next(csv.reader(stream), []), next(csv.reader(stream), [])
     except FileNotFoundError:
         raise ExperimentError(f"{file}: there is no such file") from None
-    except (OSError, ValueError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise ExperimentError(f"{file}: cannot be read as a table ({error})") from None
     number = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
     return [name for name, cell in zip(names, first, strict=False) if number.fullmatch(cell)]
