@@ -87,6 +87,12 @@ FORCED = {f"forced_{name}": value for name, value in PARAMS.items()}
             "it has no n_layers, d_ff, and 3 architectures have d_model=16,n_heads=1",
         ),
         (old(params={**PARAMS, "dropout": 0.9}), "refused", "dropout=0.9 is outside of the study's space"),
+        (
+            old(params={**PARAMS, "dropout": 10**400}),
+            "refused",
+            f"dropout={10**400} is outside of the study's space",
+        ),
+        (old(user_attrs={"data": {"fingerprint": 5}}), "taken", None),
         (old(params={**PARAMS, "epochs": 50}), "refused", "epochs=50, in this study it is fixed at 2"),
         (
             old(user_attrs={"architecture": {**SHAPE, "d_model": 8}}),

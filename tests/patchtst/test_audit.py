@@ -61,3 +61,26 @@ def test_options_of_no_model_are_refused(tmp_path: Path) -> None:
         2,
         "<command line>: patch_len2=10: unknown key; did you mean 'patch_len'?\n",
     )
+
+
+def test_values_that_are_no_sizes_make_no_architecture(tmp_path: Path) -> None:
+    """Old files hold NaN, Infinity and numbers that stand for something else; they are not counted."""
+    rows = [
+        {"number": number, "value": 0.5 + number, "state": "COMPLETE", "params": {"d_model": odd, "n_layers": 2}}
+        for number, odd in enumerate([float("nan"), float("inf"), 1e300, -64, 64.5])
+    ]
+    for one in rows:
+        one["params"] |= {"n_heads": 4, "d_ff": 256}  # type: ignore[operator]
+    path = tmp_path / "a_200M.json"
+    path.write_text(json.dumps(rows))
+    done = CliRunner().invoke(main, ["audit", str(path), "--model", "patchtst", "--json"])
+    assert done.exit_code == 0, done.output
+    found = [(one["level"], one["text"]) for one in json.loads(done.stdout)["findings"] if one["guard"] == "G04"]
+    assert found == [("unknown", "no record holds a whole architecture, so parameters cannot be counted")]
+
+
+def test_an_audit_of_nothing_is_a_mistake() -> None:
+    """Not a page without findings."""
+    done = CliRunner().invoke(main, ["audit", "patch_len=10", "--model", "patchtst"])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == "no results are named: scalecore audit PATH... [KEY=VALUE]...\n"

@@ -192,3 +192,31 @@ def test_the_table_has_the_worst_first_and_escapes_what_files_say(tmp_path: Path
     assert "Findings: 2 wrong, " in text
     assert text.index("| wrong ") < text.index("| unknown ")
     assert "no known state (\\<script>\\|)" in text
+
+
+def test_numbers_that_no_float_holds_are_missing(tmp_path: Path) -> None:
+    """Infinite counts, integers of 400 digits, and a label of nothing are looked at without an error."""
+    odd = 10**400
+    rows = [row(number) for number in range(4)]
+    rows[0]["user_attrs"] |= {"val_samples": float("inf"), "param_count": odd, "data": {"fingerprint": 5}}
+    rows[1]["params"] |= {"d_model": odd, "n_layers": float("nan")}
+    rows[2] |= {"value": odd, "seed": odd, "number": odd}
+    path = tmp_path / "models_0M.json"
+    path.write_text(json.dumps(rows))
+    records = read_old_results([path])
+
+    assert [record.value is None for record in records] == [False, False, True, False]
+    assert (records[0].stated_parameters, records[0].fingerprint, records[2].number) == (None, None, None)
+    found = audit(records, count=lambda values: 1000)
+    assert told(found, "G25") == [
+        ("wrong", f"trials {path}[2]: completed without a finite value (missing, NaN or infinite)", 1)
+    ]
+    assert told(found, "G04") == []
+
+
+def test_a_file_that_is_nested_without_end_is_no_result(tmp_path: Path) -> None:
+    """It is reported as a file that cannot be read."""
+    path = tmp_path / "deep.json"
+    path.write_text("[" * 100_000)
+    (record,) = read_old_results([path])
+    assert record.problem == "the file cannot be read as JSON: it is nested too deep"

@@ -15,6 +15,9 @@ from scalecore.errors import ExperimentError
 if TYPE_CHECKING:
     from scalecore.study.audit import Count
 
+LARGEST = 10**9
+"""What is more is no dimension of an architecture."""
+
 
 @click.command()
 @click.argument("arguments", metavar="PATH... [KEY=VALUE]...", nargs=-1, required=True, type=click.UNPROCESSED)
@@ -56,6 +59,8 @@ def audit(
     from scalecore.study.old_results import read_old_results
 
     paths, overrides = split_arguments(arguments)
+    if not paths:
+        raise ExperimentError("no results are named: scalecore audit PATH... [KEY=VALUE]...")
     if overrides and model is None:
         raise ExperimentError(f"{overrides[0]}: options of a model, but no --model NAME")
     for path in paths:
@@ -95,9 +100,14 @@ def _counter(
 
     def count(values: Mapping[str, Any]) -> int | None:
         whole = {key: values.get(key) for key in dimensions}
-        if not all(isinstance(value, int | float) and value == int(value) and value > 0 for value in whole.values()):
+        if not all(_is_size(value) for value in whole.values()):
             return None
         number: int = family.num_parameters({key: int(value or 0) for key, value in whole.items()}, data)
         return number
 
     return count
+
+
+def _is_size(value: object) -> bool:
+    """Whether a value can be a dimension of an architecture: whole, positive, and no number that stands for another."""
+    return isinstance(value, int | float) and 0 < value <= LARGEST and value == int(value)

@@ -154,8 +154,8 @@ def _sizes(where: str, group: Sequence[OldRecord], count: Count | None) -> Itera
     label = _LABEL.search(Path(where).name) or _LABEL.search(str(where))
     sizes = [counted.get(id(record)) or record.stated_parameters for record in group]
     known = sorted(size for size in sizes if size is not None)
-    if label is not None and known:
-        budget = float(label[1]) * _UNITS[label[2]]
+    budget = 0.0 if label is None else float(label[1]) * _UNITS[label[2]]
+    if label is not None and budget > 0 and known:
         outside = [size for size in known if abs(size / budget - 1) > TOLERANCE]
         if outside:
             low, high = texts.parameters(outside[0]), texts.parameters(outside[-1])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ def read_old_results(paths: Sequence[Path]) -> list[OldRecord]:
 
 
 def _files(path: Path) -> list[Path]:
-    if not path.exists():
+    if not os.path.exists(path):
         raise ExperimentError(f"{path}: there is no such file or folder")
     if path.is_file():
         return [path]
@@ -86,6 +87,9 @@ def _json(path: Path) -> Iterator[OldRecord]:
     try:
         # Old files hold NaN and Infinity, which are no JSON; here they become floats, and then missing.
         content = json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        yield _unreadable(str(path), "the file cannot be read as JSON: it is nested too deep")
+        return
     except (OSError, ValueError) as error:
         text = "is empty" if path.stat().st_size == 0 else f"cannot be read as JSON: {error}"
         yield _unreadable(str(path), f"the file {text}")
@@ -135,7 +139,7 @@ def _record(source: str, item: Mapping[str, Any]) -> OldRecord:
         position=position,
         hash=item.get("hash") if isinstance(item.get("hash"), str) else None,
         seed=_integer(item.get("seed")),
-        fingerprint=data.get("fingerprint"),
+        fingerprint=data.get("fingerprint") if isinstance(data.get("fingerprint"), str) else None,
         conflicts=tuple(conflicts),
     )
 
@@ -169,10 +173,17 @@ def _mapping(value: Any) -> dict[str, Any]:
 
 def _number(value: Any) -> float | None:
     """A finite number, or None: NaN and infinities are missing."""
-    known = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if known else None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _integer(value: Any) -> int | None:
     number = _number(value)
-    return int(number) if number is not None and number == int(number) else None
+    if number is None or number != int(number):
+        return None
+    return value if isinstance(value, int) else int(number)

@@ -6,6 +6,7 @@ G21).
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -171,7 +172,9 @@ def _of_type(value: Any, distribution: Distribution) -> Any:
         return _whole(value)
     if isinstance(distribution, Choice):
         return next((known for known in distribution.values if known == value and not isinstance(value, bool)), value)
-    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > sys.float_info.max:
+        return value
+    return float(value)
 
 
 def _whole(value: Any) -> Any:
