@@ -274,5 +274,8 @@ def test_arguments_are_studies_or_options(tmp_path: Path, monkeypatch: pytest.Mo
         [Path("x"), Path("a=b")],
         ["c=d", "trial=7", "e=f=g", "dry_run=true", "y.z=[1, 2]"],
     )
+    # Longer than any file's name.
+    long = f"title={'x' * 300}"
+    assert split_arguments([long]) == ([], [long])
     with pytest.raises(ExperimentError, match=r"^--trial needs a value: --trial VALUE$"):
         split_arguments(["--trial"])

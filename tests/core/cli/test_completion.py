@@ -78,3 +78,9 @@ def test_another_shell_is_refused(invoke: Any) -> None:
 
     assert done.exit_code == 2
     assert "'csh' is not one of 'bash', 'zsh', 'fish'." in done.stderr
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here")
+def test_behind_a_word_that_is_no_command_the_commands_are_offered(tmp_path: Path) -> None:
+    """And no traceback in the line that somebody types."""
+    assert complete("scalecore pln ", tmp_path) == list(COMMANDS)

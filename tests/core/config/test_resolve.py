@@ -113,6 +113,11 @@ def test_paths_are_relative_to_the_file_not_to_the_working_directory(
             "2:23: dataset.zzz: unknown key; known are rows, file, target, columns",
         ),
         ("dataset: table", "dataset: {use: table, file: no.csv}", "2:29: dataset.file: there is no file HERE/no.csv"),
+        (
+            "dataset: table",
+            f"dataset: {{use: table, file: {'n' * 300}}}",
+            f"2:29: dataset.file: HERE/{'n' * 300} cannot be looked at (File name too long)",
+        ),
         ("dataset: table", "dataset: {use: table, columns: a}", "2:32: dataset.columns: expected a list, got text 'a'"),
         (
             "dataset: table",

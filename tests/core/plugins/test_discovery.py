@@ -178,3 +178,16 @@ def test_no_plugins_keeps_the_core_only(fake_plugin: Any, tmp_path: Path) -> Non
         ("acme", Status.BLOCKED, "left out by --no-plugins"),
     ]
     assert "acme_left_out" not in sys.modules
+
+
+def test_entry_points_that_are_no_text_harm_nobody(fake_plugin: Any, tmp_path: Path) -> None:
+    """Those of a plugin make it broken; those of another distribution are none of ours."""
+    for name, group in (("acme", b"[scalecore]"), ("other", b"[console_scripts]")):
+        folder = fake_plugin(name, version="1.0")
+        (folder / f"{name}-1.0.dist-info" / "entry_points.txt").write_bytes(group + b"\nname = \xff\xfe\n")
+
+    (plugin,) = load_registry(path=[str(tmp_path)]).plugins
+
+    assert (plugin.distribution, plugin.status) == ("acme", Status.BROKEN)
+    assert plugin.reason is not None
+    assert plugin.reason.startswith(f"its entry_points.txt in {tmp_path} cannot be read (UnicodeDecodeError: ")

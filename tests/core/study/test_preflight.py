@@ -7,6 +7,7 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -140,3 +141,35 @@ def test_doctor_refuses_what_it_cannot_read(words: list[str]) -> None:
     done = CliRunner().invoke(main, words)
     assert done.exit_code == 2
     assert "Traceback" not in done.output
+
+
+MONITORS = """
+from attrs import frozen
+from scalecore import hookimpl
+from scalecore.options import option
+from scalecore.records import HardwareMonitorRecord
+
+@frozen(kw_only=True)
+class PlugOptions:
+    address: str = option(help="Where it is.")
+
+def broken(options, context):
+    raise OSError("no such device")
+
+@hookimpl
+def scalecore_hardware_monitors():
+    return [
+        HardwareMonitorRecord(name="plug", summary="A plug.", options=PlugOptions, factory=broken),
+        HardwareMonitorRecord(name="meter", summary="A meter.", factory=broken),
+    ]
+"""
+
+
+def test_a_monitor_that_cannot_be_made_is_told_by_doctor(fake_plugin: Any) -> None:
+    """One whose options have no default, and one that fails; the others are asked."""
+    fake_plugin("acme", version="1.2", code=MONITORS)
+    done = CliRunner().invoke(main, ["doctor"])
+    lines = done.stdout.splitlines()
+    assert "warn   plug: it has no default for address: give an experiment file that uses it" in lines, done.output
+    assert "warn   meter: monitor 'meter' (acme 1.2) cannot start: OSError: no such device" in lines
+    assert any(line.startswith("ok     ") for line in lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -115,7 +116,7 @@ def split_arguments(arguments: Iterable[str], *, flags: Iterable[str] = ()) -> t
                     raise ExperimentError(f"{text} needs a value: {text} VALUE")
                 value = rest.pop(0)
             overrides.append(f"{key}={value}")
-        elif _OVERRIDE.match(text) and not Path(text).exists():
+        elif _OVERRIDE.match(text) and not os.path.exists(text):
             overrides.append(text)
         else:
             paths.append(Path(text))

@@ -65,19 +65,33 @@ def doctor(
 
 
 def _of_machine(registry: Any) -> tuple[list[Finding], list[Reading]]:
+    from scalecore.config.fields import fields_of
+    from scalecore.config.load import ResolvedComponent
+    from scalecore.errors import PluginError
     from scalecore.protocols import MonitorContext
+    from scalecore.readings import Finding
+    from scalecore.study.components import create
     from scalecore.study.hardware import Monitors
     from scalecore.study.preflight import device_finding, folder_findings, machine_findings
     from scalecore.study.sampling import Watched
 
     here = Path.cwd()
-    watched = []
+    watched, left_out = [], []
     for one in registry.components("monitor"):
-        monitor = one.record.factory(one.record.options(), MonitorContext(folder=here))
+        try:
+            if required := [option.name for option in fields_of(one.record.options) if option.required]:
+                raise PluginError(f"it has no default for {', '.join(required)}: give an experiment file that uses it")
+            component = ResolvedComponent(
+                record=one.record, options=one.record.options(), provider=one.provider, version=one.version
+            )
+            monitor = create("monitor", component, MonitorContext(folder=here))
+        except PluginError as error:
+            left_out.append(Finding(level="warn", subject=one.name, message=str(error)))
+            continue
         watched.append(Watched(name=one.name, monitor=monitor, quantities=one.record.quantities))
     monitors = Monitors(watched)
-    findings = [*machine_findings(), device_finding("auto"), *folder_findings(here), *monitors.preflight(None)]
-    return findings, _read(monitors)
+    findings = [*machine_findings(), device_finding("auto"), *folder_findings(here), *left_out]
+    return [*findings, *monitors.preflight(None)], _read(monitors)
 
 
 def _of_file(file: str, overrides: Sequence[str], registry: Any) -> tuple[list[Finding], list[Reading]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, get_args
 
 import annotated_types as at
@@ -62,8 +63,18 @@ def bound_problem(bound: Any, value: Any, *, written: object) -> str | None:
             return f"must have at most {_counted(bound.max_length, value)}, got {len(value)}"
         case Pattern() if re.fullmatch(bound.regex, value) is None:
             return f"{bound.rule}, got {described(written)}"
-        case MustExist() if not value.exists():
-            return f"there is no file {value}"
+        case MustExist():
+            return _unreachable(value)
+    return None
+
+
+def _unreachable(path: Path) -> str | None:
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return f"there is no file {path}"
+    except OSError as error:
+        return f"{path} cannot be looked at ({error.strerror})"
     return None
 
 

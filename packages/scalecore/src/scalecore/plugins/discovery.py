@@ -66,7 +66,7 @@ def discover(path: Sequence[str] | None = None) -> tuple[Plugin, ...]:
     plugins: list[Plugin] = []
     seen: set[str] = set()
     for distribution in importlib.metadata.distributions(path=list(sys.path if path is None else path)):
-        if GROUP not in (distribution.read_text("entry_points.txt") or ""):
+        if not _has_plugins(distribution):
             continue
         found = list(_read(distribution))
         names = {canonicalize_name(plugin.distribution) for plugin in found}
@@ -101,6 +101,13 @@ def refuse_name_clashes(plugins: Iterable[Plugin]) -> tuple[Plugin, ...]:
 
 def _is_core(plugin: Plugin) -> bool:
     return canonicalize_name(plugin.distribution) == CORE
+
+
+def _has_plugins(distribution: importlib.metadata.Distribution) -> bool:
+    try:
+        return GROUP in (distribution.read_text("entry_points.txt") or "")
+    except UnicodeDecodeError as error:
+        return GROUP.encode() in error.object
 
 
 def _read(distribution: importlib.metadata.Distribution) -> Iterator[Plugin]:
