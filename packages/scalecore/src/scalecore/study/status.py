@@ -57,9 +57,8 @@ def study_status(folder: StudyFolder) -> dict[str, Any]:
 def status_lines(status: Mapping[str, Any]) -> list[str]:
     """The same for people."""
     counts = ", ".join(f"{count} {state}" for state, count in sorted(status["counts"].items())) or "none yet"
-    lines = [
-        f"{status['name']}: {status['state']}; {status['finished']} of {status['total']} trials finished ({counts})"
-    ]
+    name = status["name"] or "study"  # where the run ended before it had written its name
+    lines = [f"{name}: {status['state']}; {status['finished']} of {status['total']} trials finished ({counts})"]
     if status["runner"]:
         lines.append(
             f"run by process {status['runner']['pid']} on {status['runner']['host']} since {status['runner']['since']}"

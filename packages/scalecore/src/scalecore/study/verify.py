@@ -74,8 +74,8 @@ def _found(subject: str, state: StudyState) -> str:
 
 
 def _journal(folder: StudyFolder, events: Sequence[Event]) -> Iterator[Check]:
-    torn = not folder.journal.read_bytes().endswith(b"\n")
-    if torn:
+    content = folder.journal.read_bytes()
+    if content and not content.endswith(b"\n"):
         text = "its last line was being written when the power went; the next run sets it aside"
         yield Check(level="note", subject="journal", message=text)
     else:
