@@ -11,6 +11,7 @@ from scalecore.data.windows import WindowSource
 from scalecore.training.policies import Policy
 from scalecore.training.trainer import Trainer
 
+from .conftest import Net
 from .test_compilation import Deep
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU and a torch built for it")
@@ -41,3 +42,11 @@ def test_no_step_waits_for_the_gpu_and_the_loss_falls(trainer_of: Callable[..., 
         torch.cuda.set_sync_debug_mode("default")
     after, _, _ = trainer.evaluate(trainer.train)
     assert after < before
+
+
+def test_dropout_on_the_gpu_is_told_as_stochastic(trainer_of: Callable[..., Trainer]) -> None:
+    """Its random numbers come from the generator of the GPU."""
+    for rate, expected in ((0.3, "stochastic"), (0.0, "exact")):
+        trainer = on_gpu(trainer_of(Net(dropout=rate)), lambda source: source.to("cuda"))
+        trainer.optimizer_step()
+        assert trainer.batching()["invariance"] == expected

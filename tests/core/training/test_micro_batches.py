@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from torch import nn
 
 from scalecore.training import checkpoint
 from scalecore.training.blocks import checkpoint_blocks
-from scalecore.training.micro_batches import StepOutOfMemory, invariance
+from scalecore.training.micro_batches import StepOutOfMemory, invariance, random_state, same_random_state
 from scalecore.training.trainer import Trainer
 
 from .conftest import CONTEXT
@@ -60,6 +61,46 @@ def test_g40_out_of_memory_in_a_step_halves_the_micro_batch(trainer_of: Build, e
     assert told["halvings"][0]["reason"] == CPU_ERROR
     assert (told["micro_batch"], told["invariance"]) == (16, "stochastic")
     assert small.batching() == {"micro_batch": 16, "halvings": [], "invariance": "stochastic"}
+
+
+class FailsBackward(torch.autograd.Function):
+    """Hands on what it is given; its backward pass fails for more than `most` windows."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, most: int) -> torch.Tensor:
+        ctx.most = most
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        if len(gradients[0]) > ctx.most:
+            raise RuntimeError(CPU_ERROR)
+        return gradients[0], None
+
+
+class HungryBackward(nn.Module):
+    """Runs out of memory in a backward pass; counts the activations that earlier passes left behind."""
+
+    def __init__(self, *, most: int) -> None:
+        super().__init__()
+        self.first, self.last, self.most = nn.Linear(3 * CONTEXT, 8), nn.Linear(8, 1), most
+        self.made: list[weakref.ref[torch.UntypedStorage]] = []
+        self.left: list[int] = []
+
+    def forward(self, x_BTF: torch.Tensor) -> torch.Tensor:
+        self.left.append(sum(one() is not None for one in self.made))
+        hidden_BU = torch.tanh(self.first(x_BTF.flatten(1)))
+        self.made.append(weakref.ref(hidden_BU.untyped_storage()))
+        return self.last(FailsBackward.apply(hidden_BU, self.most))  # type: ignore[no-untyped-call]
+
+
+def test_g40_activations_of_the_failed_pass_are_gone_before_the_step_is_repeated(trainer_of: Build) -> None:
+    """Memory that ran out in the backward pass: what was kept for it must not be there beside the smaller pass."""
+    module = HungryBackward(most=32)
+    trainer = trainer_of(module, micro_batch=64)
+    trainer.optimizer_step()
+    assert trainer.micro_batch == 32
+    assert module.left == [0, 0, 0]
 
 
 def test_a_step_that_fits_in_no_way_ends_as_out_of_memory(trainer_of: Build) -> None:
@@ -111,6 +152,19 @@ def test_what_splitting_a_batch_means_is_found_or_declared() -> None:
         match=r"Sequential\.micro_batch_invariance is 'yes', not one of exact, stochastic, not_invariant",
     ):
         invariance(declared, drew=False)
+
+
+def test_a_draw_is_seen_on_whatever_device_it_was() -> None:
+    """Dropout on a GPU leaves the generator of the CPU alone."""
+    before = random_state(torch.device("cpu"))
+    assert same_random_state(before, random_state(torch.device("cpu")))
+    torch.rand(1)
+    assert not same_random_state(before, random_state(torch.device("cpu")))
+    on_two = {**before, "cuda": [before["cpu"], before["cpu"]]}
+    assert same_random_state(on_two, {**on_two})
+    assert not same_random_state(on_two, {**on_two, "cuda": [before["cpu"], before["cpu"] + 1]})
+    on_mac = {**before, "mps": before["cpu"]}
+    assert not same_random_state(on_mac, {**on_mac, "mps": before["cpu"] + 1})
 
 
 @pytest.mark.parametrize("recompute", [False, True])

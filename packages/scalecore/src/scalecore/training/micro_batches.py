@@ -14,6 +14,7 @@ __all__ = [
     "invariance",
     "random_state",
     "restore_random_state",
+    "same_random_state",
     "step_state",
     "with_batch_statistics",
 ]
@@ -67,6 +68,14 @@ def restore_random_state(state: dict[str, Any], device: torch.device) -> None:
         torch.cuda.set_rng_state_all(state["cuda"])
     if device.type == "mps":
         torch.mps.set_rng_state(state["mps"])
+
+
+def same_random_state(first: dict[str, Any], second: dict[str, Any]) -> bool:
+    """Whether nothing was drawn between two calls of `random_state`: a module on a GPU draws from its generator."""
+    pairs = [(first["cpu"], second["cpu"]), *zip(first["cuda"], second["cuda"], strict=True)]
+    if first["mps"] is not None:
+        pairs.append((first["mps"], second["mps"]))
+    return all(torch.equal(before, after) for before, after in pairs)
 
 
 def step_state(

@@ -28,6 +28,7 @@ from scalecore.training.micro_batches import (
     invariance,
     random_state,
     restore_random_state,
+    same_random_state,
     step_state,
     with_batch_statistics,
 )
@@ -161,15 +162,9 @@ class Trainer:
         """
         while True:
             undo = step_state(self.module, self._loss_sum, self.device, normalised=self._normalised)
-            drew = torch.get_rng_state() if self.invariance is None else None
+            drew = random_state(self.device) if self.invariance is None else None
             try:
-                for micro_M in torch.split(indices_B, self.micro_batch):
-                    x_MTF, y_M = self.train.batch(micro_M, out=self._windows_MTF)
-                    loss = self.task.training.total(self.logits(x_MTF), y_M)
-                    # Divided by the windows of the whole step: a short last micro-batch, or a short last step, weighs
-                    # what it holds.
-                    torch.autograd.backward(loss / len(indices_B))
-                    self._loss_sum += loss.detach()
+                self._passes(indices_B)
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
@@ -177,12 +172,23 @@ class Trainer:
             else:
                 if drew is not None:
                     sums = self.task.training.over_windows  # else the loss compares the windows of a micro-batch
-                    found = invariance(self.module, drew=not torch.equal(drew, torch.get_rng_state()))
+                    found = invariance(self.module, drew=not same_random_state(drew, random_state(self.device)))
                     self.invariance = found if sums else "not_invariant"
                 return
-            # Not within `except`: the traceback of the error holds on to the activations of the failed pass.
+            # Not within `except`: the traceback of the error holds on to the activations of the failed pass, which are
+            # local to a method of their own, so that none is left here.
             undo()
             self._halve(reason, largest=len(indices_B))
+
+    def _passes(self, indices_B: Tensor) -> None:
+        """Forward and backward passes of all micro-batches of a step."""
+        for micro_M in torch.split(indices_B, self.micro_batch):
+            x_MTF, y_M = self.train.batch(micro_M, out=self._windows_MTF)
+            loss = self.task.training.total(self.logits(x_MTF), y_M)
+            # Divided by the windows of the whole step: a short last micro-batch, or a short last step, weighs what it
+            # holds.
+            torch.autograd.backward(loss / len(indices_B))
+            self._loss_sum += loss.detach()
 
     def _halve(self, reason: str, *, largest: int) -> None:
         """Go on with half the micro-batch, or with half of what the step has where that is less."""
