@@ -16,6 +16,7 @@ from scalecore.training.memory_heap import held
 from scalecore.training.memory_storages import Phase, Trace, deepened, extrapolated
 from scalecore.training.memory_trace import FakeWindows, LiveStorages, trace_step
 from scalecore.training.plan import TrainingPlan
+from scalecore.training.policies import Policy
 from scalecore.training.tasks import task_named
 from scalecore.training.trainer import Trainer
 from scalecore_patchtst.model import PatchTST
@@ -113,6 +114,34 @@ def test_two_small_depths_give_the_trace_of_a_deep_model(
 def operations(phase: Phase) -> list[tuple[str, list[int], int]]:
     """What each operation makes, and how many storages end at it."""
     return [(one.name, [size for _, size in one.made], len(one.ended)) for one in phase.operations]
+
+
+def test_an_evaluation_is_traced_in_float32_whatever_the_training_is() -> None:
+    """As it is made: in bfloat16 its tensors would be half as large."""
+
+    def in_bf16() -> Trainer:
+        trainer = trainer_of(2)()
+        trainer.policy = Policy(precision="bf16", why={})
+        return trainer
+
+    made: list[dict[bool, list[list[int]]]] = []
+    for build in (trainer_of(2), in_bf16):
+        phases = trace_step(build, evaluate=512).phases
+        made.append(
+            {
+                evaluation: [
+                    [size for _, size in one.made]
+                    for phase in phases
+                    if phase.evaluation == evaluation
+                    for one in phase.operations
+                    if one.made
+                ]
+                for evaluation in (False, True)
+            }
+        )
+    single, half = made
+    assert half[True] == single[True]
+    assert half[False] != single[False]
 
 
 def test_two_billion_parameters_are_predicted_without_allocating_them() -> None:

@@ -60,7 +60,7 @@ def trace_step(build: Callable[[], Trainer], *, evaluate: int) -> Trace:
         with torch.inference_mode():
             trainer.module.eval()
             x_BTF, _ = trainer.validation.batch(torch.zeros(evaluate, dtype=torch.int64, device=trainer.device))
-            trainer.logits(x_BTF)
+            trainer.module(x_BTF).float()  # not as the policy says: evaluations are in float32
         trace: Trace = live.trace()
         return trace
 
