@@ -152,6 +152,40 @@ def test_annotations_for_github(invoke: Any, mine: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("objective", "problem"),
+    [
+        ("{metric: auc}", "5:1: objective.direction: of auc the larger is the better, and minimize would"),
+        (
+            "{metric: val_loss, direction: maximize}",
+            "5:42: objective.direction: of val_loss the smaller is the better, and maximize would",
+        ),
+        ("{metric: auc, direction: maximize}", None),
+        ("{metric: sharpe, direction: maximize}", None),
+    ],
+)
+def test_an_objective_in_the_wrong_direction_is_refused(
+    invoke: Any, tmp_path: Path, objective: str, problem: str | None
+) -> None:
+    """It would search for the worst trial; of a metric that is not known here nothing is said."""
+    (tmp_path / "data.csv").touch()
+    lines = [
+        "name: mine",
+        "dataset: {use: parquet, path: data.csv, features: [Close], target: {kind: direction}}",
+        "model: linear",
+        "search: {use: random}",
+        f"objective: {objective}",
+    ]
+    (tmp_path / "mine.yaml").write_text("\n".join(lines) + "\n")
+    result = invoke("check", "mine.yaml", "--no-plugins")
+    if problem is None:
+        assert result.exit_code == 0, result.output
+    else:
+        right = "minimize" if "maximize would" in problem else "maximize"
+        assert result.exit_code == 2
+        assert f"mine.yaml:{problem} rank the worst trial first; set {right}\n" in result.stderr
+
+
+@pytest.mark.parametrize(
     ("target", "loss", "objective", "problem"),
     [
         (

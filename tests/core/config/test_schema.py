@@ -23,7 +23,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "reference" / "experiment-file.md"
 RIGHT = [
     "seed: 3",
     "output: out",
-    "objective: {direction: maximize}",
+    "objective: {metric: auc, direction: maximize}",
     "training: {gradient_clip: null, micro_batch: 4, early_stopping: {patience: 3}}",
     "training: {micro_batch: auto, hyperparameters: {anything: 1}}",
     "execution: {slots: 2}",

@@ -70,7 +70,7 @@ class Objective:
     """`objective:` the number by which trials are ranked."""
 
     metric: str = option("val_loss", help="A metric of the validation split.")
-    direction: Literal["minimize", "maximize"] = option("minimize", help="Which way is better.")
+    direction: Literal["minimize", "maximize"] = option("minimize", help="Which way is better; that of the metric.")
     reduction: Literal["best", "last"] = option("best", help="The value of the best epoch, or that of the last one.")
 
 
@@ -103,7 +103,7 @@ class Training:
     )
     schedule: Literal["cosine", "linear", "constant"] = option(
         "cosine",
-        help="Learning rate after the warm-up: cosine or linear decay to zero at the last planned step, or constant.",
+        help="Learning rate after the warm-up: cosine or linear decay to zero after the last step, or constant.",
     )
     gradient_clip: Annotated[float, Gt(0)] | None = option(
         1.0, help="Largest norm of the gradient; `null` for no clipping."

@@ -22,7 +22,7 @@ from scalecore.config.bounds import described, nearest
 from scalecore.config.experiment import ComponentRef, Execution, Experiment, Search
 from scalecore.config.extras import missing_extras
 from scalecore.config.forms import known_keys, register_forms, section_component
-from scalecore.config.losses import loss_problem, objective_problem
+from scalecore.config.losses import direction_problem, loss_problem, objective_problem
 from scalecore.config.messages import KeyPath, Position, Problem, raise_problems
 from scalecore.config.overrides import apply_overrides
 from scalecore.config.plain import plain_value, to_plain
@@ -271,13 +271,17 @@ def _resolve(draft: _Draft, registry: Registry) -> Resolved:
 
 
 def _loss_problems(draft: _Draft, experiment: Experiment, dataset: ResolvedComponent) -> Iterator[Problem]:
-    """What is wrong with the training loss, as far as the options of the dataset tell its task (guard G11)."""
+    """What is wrong with loss and objective, as far as the options of the dataset tell the task (guard G11)."""
     told = getattr(dataset.record, "task", None)
     task = None if told is None else told(dataset.options)
     wrong = objective_problem(experiment.training.loss, metric=experiment.objective.metric)
     paths: list[tuple[KeyPath, str]] = [] if wrong is None else [(("training", "loss"), wrong)]
     if task is not None and (problem := loss_problem(experiment.training.loss, task=task)) is not None:
         paths.append((("training", "loss", problem[0]), problem[1]))
+    objective = experiment.objective
+    wrong = direction_problem(metric=objective.metric, direction=objective.direction)
+    if wrong is not None:
+        paths.append((("objective", "direction"), wrong))
     for path, message in paths:
         yield Problem(position=draft.tree.position(path), path=path, message=message)
 

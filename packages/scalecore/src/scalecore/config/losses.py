@@ -23,6 +23,7 @@ __all__ = [
     "MeanSquared",
     "Quantile",
     "SoftAuc",
+    "direction_problem",
     "loss_problem",
     "objective_problem",
     "outputs_of",
@@ -124,6 +125,8 @@ TASKS: Mapping[str, tuple[str, ...]] = {
     "mae": ("forecast",),
     "quantile": ("forecast",),
 }
+SMALL_IS_GOOD = ("val_loss", "train_loss", "val_training_loss", "brier", "mae", "rmse", "pinball")
+LARGE_IS_GOOD = ("accuracy", "auc", "pr_auc", "precision", "recall", "f1", "sign_accuracy", "r2")
 DEFAULTS: Mapping[str, type] = {"binary": BinaryCrossEntropy, "multiclass": CrossEntropy, "forecast": MeanSquared}
 NAMES: Mapping[str, str] = {"binary": "a binary task", "multiclass": "several classes", "forecast": "a forecast"}
 
@@ -155,6 +158,18 @@ def objective_problem(loss: Loss | None, *, metric: str) -> str | None:
             "objective.metric to auc with direction maximize, or a bce_share above 0"
         )
     return None
+
+
+def direction_problem(*, metric: str, direction: str) -> str | None:
+    """Why ranking by `metric` in this direction would make the worst trial the best, or None.
+
+    Of `coverage` and of what is no metric of ours nothing is known.
+    """
+    right = "minimize" if metric in SMALL_IS_GOOD else "maximize" if metric in LARGE_IS_GOOD else direction
+    if direction == right:
+        return None
+    better = "smaller" if right == "minimize" else "larger"
+    return f"of {metric} the {better} is the better, and {direction} would rank the worst trial first; set {right}"
 
 
 def outputs_of(loss: Loss | None, outputs: int) -> int:
