@@ -6,7 +6,11 @@ import pytest
 import torch
 from torch import nn
 
+from scalecore.errors import RefusedError
+from scalecore.execution.attempt import smoke
 from scalecore.training.contract import returns_probabilities
+from scalecore.training.hyperparameters import Hyperparameters
+from scalecore.training.trainer import Trainer
 
 
 def deep(last: nn.Module) -> nn.Module:
@@ -42,3 +46,14 @@ def test_g10_probabilities_are_told_from_logits(build: Callable[[], nn.Module], 
     torch.manual_seed(0)
     module, x_BTF = build(), torch.randn(16, 4, 3)
     assert returns_probabilities(module, x_BTF) is expected
+
+
+@pytest.mark.parametrize("metric", ["confusion_matrix", "predictions", "sharpe"])
+def test_g23_what_is_no_number_cannot_rank_trials(trainer_of: Callable[..., Trainer], metric: str) -> None:
+    """Refused on the smoke step, which names the numbers that there are."""
+    with pytest.raises(
+        RefusedError,
+        match=rf"^objective\.metric: '{metric}' is not measured; the task binary gives accuracy, auc, brier, f1, "
+        r"pr_auc, precision, recall, train_loss, val_loss \[G23\]$",
+    ):
+        smoke(trainer_of(metric=metric), Hyperparameters({}), sampled=[], outputs=1)

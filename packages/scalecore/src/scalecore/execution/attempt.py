@@ -168,8 +168,8 @@ def smoke(trainer: Trainer, hyperparameters: Hyperparameters, *, sampled: list[s
     if missing:
         raise RefusedError(f"the task {trainer.task.name} does not give {', '.join(missing)}", guard="G23")
     line = {"val_loss": loss, "train_loss": loss, **metrics}
-    if trainer.plan.metric not in line:
-        known = sorted(name for name, value in line.items() if not isinstance(value, dict | list))
+    known = sorted(name for name, value in line.items() if not isinstance(value, dict | list))
+    if trainer.plan.metric not in known:
         raise RefusedError(
             f"objective.metric: {trainer.plan.metric!r} is not measured; the task {trainer.task.name} gives "
             f"{', '.join(known)}",
