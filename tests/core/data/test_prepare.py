@@ -78,6 +78,16 @@ def test_robust_normalisation_of_a_mostly_constant_feature_falls_back_to_the_dev
     assert scale == pytest.approx(values[:623, 1].std())
 
 
+@pytest.mark.parametrize("kind", ["standard", "robust"])
+def test_a_feature_whose_deviation_rounds_to_zero_counts_as_constant(make_panel: Any, kind: str) -> None:
+    """Its squares are too small for any number: nothing is divided by zero."""
+    values = make_panel().values
+    values[:, 1] = 1e-170 * (np.arange(900) % 10 == 0)
+    found = describe(make_panel(values=values, normalise=kind))
+    assert found.normalise["scale"]["noise"] == 1.0
+    assert [flag["text"] for flag in found.flags] == ["features are constant in training: noise"]
+
+
 def test_normalisation_is_fit_on_training_rows_only(make_panel: Any) -> None:
     """What comes after training changes neither center nor scale."""
     values = make_panel().values

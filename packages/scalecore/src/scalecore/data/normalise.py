@@ -57,7 +57,8 @@ def fit(values: Values, *, kind: Normalisation) -> Normaliser:
     """
     count = values.shape[1]
     spread = values.std(axis=0)
-    constant = values.max(axis=0) == values.min(axis=0)
+    # Rounding may give a constant a spread; and the spread of what varies by 1e-170 rounds to 0.
+    constant = (values.max(axis=0) == values.min(axis=0)) | (spread == 0)
     if kind == "none":
         center, scale = np.zeros(count), np.ones(count)
     elif kind == "standard":
