@@ -8,16 +8,27 @@ import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from attrs import evolve
 from click.testing import CliRunner, Result
 
 from scalecore.cli.main import main
 from scalecore.data.predictions import read_predictions
+from scalecore.execution.folder import AttemptStatus
+from scalecore.execution.local import LocalExecutor, LocalHandle
+from scalecore.execution.options import LocalOptions
 from scalecore.files import read_json, write_json
+from scalecore.promotion.measure import Stopped
+from scalecore.promotion.opened import open_study
+from scalecore.promotion.promote import Promotion, Wanted
+from scalecore.promotion.promote import promote as promote_trial
+from scalecore.records import ExecutorRecord
+from scalecore.study.layout import find_study
 
 from .conftest import Study, kill, tiny_experiment
 
@@ -226,6 +237,45 @@ def test_a_stopped_promotion_says_so(mine: Study) -> None:
     assert process.returncode == 7
     assert out.endswith("stopped; the same command continues it\n")
     assert openings(mine) == []
+
+
+class Interrupts(LocalExecutor):
+    """Presses Ctrl-C once when an attempt of this folder is over."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(LocalOptions())
+        self.name: str | None = name
+
+    def poll(self, handles: Sequence[LocalHandle]) -> Sequence[AttemptStatus]:
+        found = super().poll(handles)
+        for handle, status in zip(handles, found, strict=True):
+            if status.state != "running" and handle.folder.path.name == self.name:
+                self.name = None
+                os.kill(os.getpid(), signal.SIGINT)
+        return found
+
+
+def interrupted(study: Study, name: str) -> Promotion:
+    """The promotion of the best trial with Ctrl-C when the attempt of this folder is over."""
+    with open_study(find_study(study.folder), registry={}) as opened:
+        record = ExecutorRecord(name="local", summary="Interrupts.", factory=lambda *_: Interrupts(name))
+        known = opened.plan.resolved
+        plan = evolve(opened.plan, resolved=evolve(known, executor=evolve(known.executor, record=record)))
+        return promote_trial(evolve(opened, plan=plan), Wanted())
+
+
+def test_g15_a_request_to_stop_loses_no_measurement(mine: Study) -> None:
+    """After the training nothing is opened for it; what was measured when it came is kept, and not opened again."""
+    with pytest.raises(Stopped):
+        interrupted(mine, "attempt_0")
+    assert openings(mine) == []
+    (best,) = [int(path.name.removeprefix("trial_")) for path in (mine.folder / "promoted").iterdir()]
+    done = interrupted(mine, "test_0000")
+    assert done.evaluation is not None
+    assert done.evaluation["trial"] == best
+    assert len(openings(mine)) == 1
+    assert promote(mine).exit_code == 0
+    assert len(openings(mine)) == 1
 
 
 def test_another_split_is_told_on_the_card(mine: Study) -> None:

@@ -61,6 +61,7 @@ def measure(
     if left:
         for record in left:
             retrained.weights(record)  # what is missing is found before the opening
+        _heed_stop(study)
         slots = slots_of(plan.resolved.experiment)
         context = ExecutorContext(folder=retrained.folder.path, slots=slots)
         executor: Executor = create("executor", plan.resolved.executor, context)
@@ -76,7 +77,9 @@ def measure(
                 },
             )
             bench = _Bench(study=study, retrained=retrained, plan=plan, executor=executor)
-            for record in left:
+            for number, record in enumerate(left):
+                if number:
+                    _heed_stop(study)
                 result = _measured(bench, record)
                 study.record("test_measured", {"hash": record.hash, "opening": len(study.state.openings), **result})
         finally:
@@ -125,6 +128,12 @@ def test_baselines(plan: Plan, predictions: Predictions, *, data: Path) -> list[
     return result
 
 
+def _heed_stop(study: OpenStudy) -> None:
+    study.requests.look()
+    if study.requests.asked:
+        raise Stopped
+
+
 def _is_measured(study: OpenStudy, retrained: Retrained, record: TrialRecord) -> bool:
     known = study.state.measured.get(record.hash)
     if known is None:
@@ -139,11 +148,11 @@ def _measured(bench: _Bench, record: TrialRecord) -> dict[str, Any]:
     for _ in range(retries + 1):
         folder = AttemptFolder(bench.retrained.folder.attempts / f"test_{record.number:04d}")
         status = _attempt(bench, folder, record)
-        if bench.study.requests.asked:
-            raise Stopped
         result = folder.read_result(folder.path.name)
+        # Before a request to stop is heeded: what was measured need not be opened for once more.
         if result is not None and result["state"] == "completed":
             return _kept(bench, folder, record, result)
+        _heed_stop(bench.study)
         if result is not None:
             raise StudyError(f"{record.origin.label} cannot be measured: {result['reason']}\n{folder.log_tail()}")
         if status.exit_code is not None and status.exit_code >= 0:
