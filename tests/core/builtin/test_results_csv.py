@@ -111,6 +111,19 @@ def test_studies_of_different_families_share_a_table(study: Make, tmp_path: Path
     assert list(first)[-2:] == ["hash", "reason"]
 
 
+def test_rows_of_others_stay(study: Make, tmp_path: Path) -> None:
+    """A table that is there already may hold rows that name no trial, also several and equal ones."""
+    path = tmp_path / "results.csv"
+    path.write_text("run,value\na,0.3\nb,0.4\nb,0.4\n")
+    logger(path).study_started(study([trial(0, 0.7)]))
+    assert [(row["run"], row["value"], row["trial"]) for row in rows_of(path)] == [
+        ("a", "0.3", ""),
+        ("b", "0.4", ""),
+        ("b", "0.4", ""),
+        ("", "0.7", "0"),
+    ]
+
+
 def test_the_table_lies_beside_the_study(study: Make, tmp_path: Path) -> None:
     """Without a path it is shared by the studies of one folder, which is made if need be."""
     folder = tmp_path / "new" / "studies" / "walk"

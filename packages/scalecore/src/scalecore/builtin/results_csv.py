@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,8 @@ class CsvLogger(Logger):
     def _add(self, study: StudyView, records: Any) -> None:
         with self._lock:
             before = _read(self._path)
-            rows = {tuple(row.get(column, "") for column in KEY): row for row in before}
+            # A row that names no trial is of something else than a study, and stays as it is.
+            rows: dict[Any, dict[str, str]] = {_key(row) or number: row for number, row in enumerate(before)}
             for row in (_row(study, record) for record in records):
                 key = tuple(row[column] for column in KEY)
                 # An older row of the same trial keeps its place and the columns of others.
@@ -91,6 +92,12 @@ def _row(study: StudyView, record: TrialRecord) -> dict[str, str]:
         "reason": record.reason,
     }
     return {name: "" if value is None else str(value) for name, value in row.items()}
+
+
+def _key(row: Mapping[str, str]) -> tuple[str, ...] | None:
+    """What a row is found by; None where it does not say."""
+    key = tuple(row.get(column) or "" for column in KEY)
+    return key if all(key) else None
 
 
 def _read(path: Path) -> list[dict[str, str]]:
