@@ -115,6 +115,23 @@ def test_a_resumed_study_has_one_run_a_trial(tmp_path: Path) -> None:
     assert history(folders(study)[1]) == [(1, 0.89), (2, 0.88), (3, 0.87), (4, 0.86)]
 
 
+def test_an_epoch_that_was_trained_twice_shows_what_counts(tmp_path: Path) -> None:
+    """An attempt that went on from an earlier checkpoint trained it anew; the record has the second one."""
+    study = make_study(tmp_path)
+    trial = record(0, 0.6)
+    logger = logger_of(study)
+    logger.study_started(study)
+    logger.trial_started(0, proposal(trial), evolve(study, running=(0,)))
+    for line in curve(2):
+        logger.epoch(0, {**line, "val_loss": 0.5})
+    wait_for(lambda: sorted(folders(study)) == [0])
+    wait_for(lambda: logger._runs is not None and [len(one.epochs) for one in [*logger._runs._open.values()]] == [2])
+    study = evolve(study, trials=(trial,))
+    logger.trial_finished(trial, study)
+    assert finish(logger, study) == []
+    assert history(folders(study)[0]) == [(1, 0.89), (2, 0.88), (3, 0.87)]
+
+
 def test_online_a_server_that_cannot_be_reached_costs_one_warning(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -29,10 +29,10 @@ RETRIES = 2
 
 @define
 class _Open:
-    """A run that is being written, and the epochs that it has."""
+    """A run that is being written, and the numbers of the epochs that it has."""
 
     run: wandb.Run
-    epochs: set[int] = field(factory=set)
+    epochs: dict[int, dict[str, float]] = field(factory=dict)
 
     @property
     def folder(self) -> Path:
@@ -44,7 +44,7 @@ class _Open:
             epoch = int(line["epoch"] or 0)
             if epoch not in self.epochs and epoch >= self.run.starting_step:
                 self.run.log(numbers(line), step=epoch)
-            self.epochs.add(epoch)
+            self.epochs.setdefault(epoch, numbers(line))
 
 
 class StudyRuns:
@@ -182,7 +182,8 @@ def _run_id(study: StudyView, number: int) -> str:
     return f"{study.id}-{number}"
 
 
-def _extends(curve: Sequence[Epoch], known: set[int]) -> bool:
-    """Whether a run that has these epochs becomes the whole curve by adding what comes after them."""
-    epochs = [int(line["epoch"] or 0) for line in curve]
-    return set(epochs[: len(known)]) == known
+def _extends(curve: Sequence[Epoch], known: Mapping[int, Mapping[str, float]]) -> bool:
+    """Whether a run that has these epochs becomes the whole curve by adding what comes after them: an epoch may have
+    been trained twice, with other numbers.
+    """
+    return {int(line["epoch"] or 0): numbers(line) for line in curve[: len(known)]} == known
