@@ -49,6 +49,17 @@ def changes(child: Proposal, parent: Proposal) -> list[str]:
     return [*names, *(["shape"] if child.architecture.id != parent.architecture.id else [])]
 
 
+def test_a_duplicate_teaches_nothing() -> None:
+    """Its value is another trial's, and the number is asked for again: what fails then is no parent."""
+    strategy = Evolution(EvolutionOptions(population=2, tournament=2), search_context())
+    assert strategy.ask(0) is not None
+    strategy.tell(0, Outcome(state=TrialState.COMPLETED, value=0.1, duplicate_of=7))
+    told(strategy, {0: None, 1: 0.5})
+    drawn = strategy.ask(2)
+    assert drawn is not None
+    assert drawn.origin.kind == "startup"
+
+
 def test_a_child_differs_from_the_best_parent_in_one_thing() -> None:
     """With a tournament of the whole population the parent is its best; old and failed trials are no parents."""
     context = search_context(trials=40)

@@ -59,7 +59,12 @@ class Evolution:
         return None
 
     def tell(self, number: int, outcome: Outcome) -> None:
-        """Only what completed has a value to go by; a failure is never a number, and a pruned trial's is no end."""
+        """Only what completed has a value to go by; a failure is never a number, and a pruned trial's is no end.
+
+        Of a duplicate the value is another trial's, and the number is asked for again.
+        """
+        if outcome.duplicate_of is not None:
+            return
         if number in self._proposals and outcome.state is TrialState.COMPLETED and outcome.value is not None:
             self._values[number] = outcome.value
 
