@@ -12,6 +12,7 @@ import torch
 from attrs import evolve
 
 from scalecore.builtin.random_search import RandomSearch
+from scalecore.errors import DataError
 from scalecore.execution.folder import AttemptStatus
 from scalecore.execution.local import LocalExecutor
 from scalecore.execution.options import LocalOptions
@@ -135,12 +136,19 @@ def test_a_broken_model_is_found(name: str) -> None:
         getattr(contract, name)(MODELS[name])
 
 
+def test_a_model_that_looks_at_nothing_is_found() -> None:
+    """Its bias learns, and lowers the loss as far as a constant can."""
+    blind = Sound(lambda module, data: Wrapped(module, before=lambda x_BTF: x_BTF * 0))
+    with pytest.raises(AssertionError, match="all windows get the logit"):
+        ModelContract().test_learning_works(blind)
+
+
 class BrokenSearch(RandomSearch):
     """Random search with one fault."""
 
     def __init__(self, context: SearchContext, fault: str) -> None:
         super().__init__(context)
-        self.context, self.fault, self.history = context, fault, 0
+        self.context, self.fault, self.history, self.reports = context, fault, 0, 0
         self.first: Any = None
 
     def planned(self) -> Any:
@@ -174,6 +182,9 @@ class BrokenSearch(RandomSearch):
             float(outcome.value)
 
     def should_prune(self, number: int, *, epoch: int, value: float) -> Any:
+        self.reports += 1
+        if self.fault == "counts anew":
+            return self.reports > 96
         return None if self.fault == "shrugs" else False
 
 
@@ -190,6 +201,7 @@ class BrokenSearch(RandomSearch):
         ("never ends", "test_a_finite_space_ends"),
         ("foreign", "test_trials_of_another_space_do_no_harm"),
         ("shrugs", "test_pruning_answers"),
+        ("counts anew", "test_pruning_answers"),
     ],
 )
 def test_a_broken_strategy_is_found(fault: str, name: str) -> None:
@@ -266,8 +278,11 @@ class Formats(Logger):
             f"{record.value:.4f} after {record.duration:.0f} s"
         if self.fault == "paths" and record.origin.label:
             (self.folder / record.origin.label).write_text("x")
-        if self.fault == "journal":
-            (self.folder / "journal.jsonl").write_text("mine")
+        if self.fault in ("journal.jsonl", "experiment.yaml"):
+            (self.folder / self.fault).write_text("mine")
+
+    def take_remarks(self) -> Any:
+        return [("warning", "the copy cannot be written")] if self.fault == "copy" else ()
 
     def close(self) -> None:
         if self.fault == "closes":
@@ -283,7 +298,9 @@ class Formats(Logger):
         ("numbers", "test_values_that_are_missing", TypeError),
         ("paths", "test_hostile_texts", OSError),
         ("closes", "test_it_can_be_closed_at_any_time", AttributeError),
-        ("journal", "test_it_writes_nothing_where_it_was_not_told_to", AssertionError),
+        ("journal.jsonl", "test_it_writes_nothing_where_it_was_not_told_to", AssertionError),
+        ("experiment.yaml", "test_it_writes_nothing_where_it_was_not_told_to", AssertionError),
+        ("copy", "test_values_that_are_missing", AssertionError),
     ],
 )
 def test_a_broken_logger_is_found(fault: str, name: str, error: type[Exception], tmp_path: Path) -> None:
@@ -328,6 +345,8 @@ class Clumsy:
     def run(self, studies: Any) -> AnalysisResult:
         if self.fault == "writes":
             (studies[0].folder / "mine.txt").write_text("x")
+        if self.fault == "refuses":
+            raise DataError("not these")
         if self.fault == "best":
             studies[0].best.value + 0.0
         label = str(studies[0].trials[0].origin.label) if studies[0].trials else ""
@@ -343,6 +362,7 @@ class Clumsy:
     ("fault", "name", "error"),
     [
         ("title", "test_it_gives_a_result_that_can_be_stored", AssertionError),
+        ("refuses", "test_it_gives_a_result_that_can_be_stored", DataError),
         ("best", "test_a_study_without_a_result", AttributeError),
         ("html", "test_hostile_texts", AssertionError),
         ("writes", "test_it_changes_nothing", AssertionError),
@@ -356,7 +376,7 @@ def test_a_broken_analysis_is_found(fault: str, name: str, error: type[Exception
 
 
 class Careless(LocalExecutor):
-    """The local executor, saying that what it runs has ended, or leaving it running."""
+    """The local executor, saying that what it runs has ended, or taking one attempt for another."""
 
     def __init__(self, fault: str) -> None:
         super().__init__(LocalOptions())
@@ -365,7 +385,16 @@ class Careless(LocalExecutor):
     def poll(self, handles: Any) -> Any:
         if self.fault == "hasty":
             return [AttemptStatus(state="ended", exit_code=0) for _ in handles]
-        return super().poll(handles)
+        found = super().poll(handles)
+        return found[::-1] if self.fault == "mixed" else found
+
+
+def test_an_executor_that_mixes_attempts_up_is_found(tmp_path: Path) -> None:
+    """What it says of several must be in the order in which it was asked."""
+    executor = Careless("mixed")
+    with pytest.raises(AssertionError, match="the first was killed, and is told to be running"):
+        ExecutorContract().test_closing_ends_everything(lambda context: executor, tmp_path)
+    executor.close()
 
 
 def test_a_broken_executor_is_found(tmp_path: Path) -> None:
@@ -425,6 +454,30 @@ def test_a_broken_plugin_is_found(fake_plugin: Any, monkeypatch: pytest.MonkeyPa
     ):
         with pytest.raises(AssertionError):
             getattr(contract, name)(installed)
+
+
+TWINS = """
+from scalecore import hookimpl
+from scalecore.records import ModelRecord
+
+@hookimpl
+def scalecore_models():
+    return [ModelRecord(name=name, summary="A model.", factory=print) for name in ("shared", __name__)]
+"""
+
+
+def test_a_name_that_two_plugins_offer_is_found(fake_plugin: Any) -> None:
+    """Neither of them can be used, whatever else they offer."""
+    from scalecore.plugins.registry import load_registry
+
+    class Contract(PluginContract):
+        distribution = "twin-one"
+
+    fake_plugin("twin-one", code=TWINS)
+    Contract().test_its_names_are_its_own(load_registry())
+    fake_plugin("twin-two", code=TWINS)
+    with pytest.raises(AssertionError, match=r"model 'shared' is provided by twin-one 1\.0 and twin-two 1\.0"):
+        Contract().test_its_names_are_its_own(load_registry())
 
 
 def test_a_plugin_that_is_not_there_is_found() -> None:

@@ -96,14 +96,18 @@ class ExecutorContract:
         assert result.get("reason") or folder.log_tail()
 
     def test_closing_ends_everything(self, make: Make, tmp_path: Path) -> None:
-        """Nothing that was started is left."""
+        """Nothing that was started is left. Before, each attempt has its own status, in the order of the handles."""
         executor = make(ExecutorContext(folder=tmp_path, slots=2))
         folders = [self._attempt(tmp_path, name, epochs=ENDLESS) for name in ("a", "b")]
-        for folder in folders:
-            executor.submit(folder.path)
+        handles = [executor.submit(folder.path) for folder in folders]
         for folder in folders:
             self._in_training(folder)
         pids = [int(json.loads(folder.process.read_text())["pid"]) for folder in folders]
+        executor.stop(handles[0], kill=True)
+        self._until_over(executor, handles[0])
+        states = [status.state for status in executor.poll(handles)]
+        assert states[0] in ("ended", "lost"), f"of two attempts the first was killed, and is told to be {states[0]}"
+        assert states[1] == "running", f"of two attempts the first was killed, and the other is told to be {states[1]}"
         executor.close()
         for pid in pids:
             self._gone(pid)

@@ -188,7 +188,7 @@ class ModelContract:
             assert counted <= self.activations_factor * told + slack, f"{one}: told {told}, kept {counted:.0f}"
 
     def test_learning_works(self, family: ModelFamily) -> None:
-        """Sixty steps lower the loss on eight windows whose label stands in their last row."""
+        """Sixty steps lower the loss on eight windows whose label stands in their last row, and tell them apart."""
         import torch
         from torch.nn import functional
 
@@ -206,6 +206,9 @@ class ModelContract:
             optimizer.step()
             losses.append(float(loss.detach()))
         assert sum(losses[-5:]) / 5 < losses[0], f"{one}: the loss went from {losses[0]:.3f} to {losses[-1]:.3f}"
+        # A bias alone lowers the loss too.
+        logits_B = module.eval()(x_BTF)[:, 0].detach()
+        assert float(logits_B.max() - logits_B.min()) > 1e-4, f"{one}: all windows get the logit {logits_B[0]:.3g}"
 
     # --- helpers ----------------------------------------------------------------------------------------------------
 

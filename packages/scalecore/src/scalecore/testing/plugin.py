@@ -122,8 +122,11 @@ class PluginContract:
 
     def test_its_names_are_its_own(self, installed: Registry) -> None:
         """No other installed distribution offers a component of the same kind and name."""
-        for component in self._components(installed):
-            assert installed.get(component.kind, component.name).provider == component.provider
+        mine = self._plugins(installed)
+        for several in installed.conflicts():
+            providers = " and ".join(f"{one.provider} {one.version}" for one in several)
+            ours = any(one.plugin in mine for one in several)
+            assert not ours, f"{several[0].kind} {several[0].name!r} is provided by {providers}"
 
     # --- helpers ----------------------------------------------------------------------------------------------------
 

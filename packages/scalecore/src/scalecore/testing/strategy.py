@@ -15,6 +15,9 @@ __all__ = ["SearchStrategyContract"]
 
 Make = Callable[[SearchContext], SearchStrategy]
 
+EPOCHS = 12
+"""Of a trial that is not pruned."""
+
 
 class SearchStrategyContract:
     """Inherit, and give the fixture `make`: a function from a `SearchContext` to a fresh strategy."""
@@ -142,14 +145,38 @@ class SearchStrategyContract:
     def test_pruning_answers(self, make: Make) -> None:
         """Yes or no after each epoch, and the same again for a strategy that was restored with what was reported."""
         context = search_context(trials=self.trials)
-        strategy = make(context)
-        for number in range(3):
-            assert strategy.ask(number) is not None
-            for epoch in range(1, 4):
-                assert strategy.should_prune(number, epoch=epoch, value=1.0 / epoch) in (True, False)
-            strategy.tell(number, Outcome(state=TrialState.COMPLETED, value=1 / 3))
+        strategy, last = make(context), min(8, self.trials - 1)
+        history: list[RestoredTrial] = []
+        for number in range(last + 1):
+            proposal = strategy.ask(number)
+            assert proposal is not None
+            if number == last:
+                history.append(RestoredTrial(number=number, proposal=proposal, outcome=None))
+                break
+            reports = self._reported(strategy, number, scale=_outcome(number).value or 1.0)
+            state = TrialState.COMPLETED if len(reports) == EPOCHS else TrialState.PRUNED
+            outcome = Outcome(state=state, value=reports[len(reports)])
+            strategy.tell(number, outcome)
+            history.append(RestoredTrial(number=number, proposal=proposal, outcome=outcome, reports=reports))
+        if self.resumes_exactly:
+            resumed = make(context)
+            resumed.restore(history)
+            # Far worse than all others: what is pruned at all is pruned now.
+            before, after = (self._reported(one, last, scale=100.0) for one in (strategy, resumed))
+            assert len(before) == len(after), f"pruned after epoch {len(before)}, and once restored {len(after)}"
 
     # --- helpers ----------------------------------------------------------------------------------------------------
+
+    def _reported(self, strategy: SearchStrategy, number: int, *, scale: float) -> dict[int, float]:
+        """What is reported of a trial until it is pruned or has all its epochs."""
+        reports: dict[int, float] = {}
+        for epoch in range(1, EPOCHS + 1):
+            reports[epoch] = scale / epoch
+            answer = strategy.should_prune(number, epoch=epoch, value=reports[epoch])
+            assert answer in (True, False)
+            if answer:
+                break
+        return reports
 
     def _run(self, strategy: SearchStrategy, *, first: int = 0, count: int | None = None) -> list[Proposal]:
         """Ask and tell by turns; the outcome depends on the number only."""
