@@ -16,6 +16,7 @@ from scalecore.study.campaign import find_campaign
 from scalecore.study.layout import find_study
 
 Write = Callable[[str], str]
+NAME_RULE = "a name has letters, digits, `-`, `_` and `.`, and starts with none of `-` and `.`"
 
 
 def campaign_of(name: str, registry: Registry, *overrides: str) -> Campaign:
@@ -158,6 +159,13 @@ def test_a_name_that_is_missing_or_grows_too_long_is_reported(write: Write, smal
     )
     text = small.replace("name: small\n", "") + "sweep: {seed: [1, 20]}\n"
     assert error_of(write(text), registry) == "1:1: name: required, but missing"
+    for wrong, message in (
+        ("a/b", f"{NAME_RULE}, got text 'a/b'"),
+        ("''", "must not be empty"),
+        ("x" * 101, "must have at most 100 characters, got 101"),
+    ):
+        text = small.replace("name: small", f"name: {wrong}") + "sweep: {seed: [1, 20]}\n"
+        assert error_of(write(text), registry) == f"1:7: name: {message}"
 
 
 @pytest.mark.parametrize("override", ["search.budget=5M", "model.width=9"])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from scalecore.config.experiment import LONGEST_NAME
+from scalecore.config.experiment import LONGEST_NAME, NAME
 from scalecore.config.load import LoadedExperiment, Resolved, ResolvedComponent, draft_of, read_tree, resolved_draft
 from scalecore.config.messages import ComponentsError, ExperimentFileError, Problem, raise_problems
 from scalecore.config.scalars import read_path
@@ -68,7 +69,8 @@ def load_campaign(
     for variant in variants:
         root = variant.tree.root
         root["output"] = str(folder / variant.label)
-        if isinstance(root.get("name"), str):
+        # One that is wrong is told as the file has it.
+        if isinstance(root.get("name"), str) and re.fullmatch(NAME, root["name"]) and len(root["name"]) <= LONGEST_NAME:
             root["name"] = f"{root['name']}-{variant.label}"
         try:
             loaded, resolved = resolved_draft(draft_of(variant.tree, source=source, folder=parent), registry)

@@ -15,7 +15,7 @@ from scalecore.options import option
 from scalecore.space import Distribution
 
 LONGEST_NAME = 100
-_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
+NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
 _NAME_RULE = "a name has letters, digits, `-`, `_` and `.`, and starts with none of `-` and `.`"
 
 
@@ -198,7 +198,7 @@ class Guards:
 class Experiment:
     """One experiment file, checked, with every default filled in."""
 
-    name: Annotated[str, MinLen(1), MaxLen(LONGEST_NAME), Pattern(_NAME, _NAME_RULE)] = option(
+    name: Annotated[str, MinLen(1), MaxLen(LONGEST_NAME), Pattern(NAME, _NAME_RULE)] = option(
         help="Name of the study: letters, digits, `-`, `_` and `.`; part of file names."
     )
     seed: Annotated[int, Ge(0), Lt(2**63)] = option(0, help="Decides everything that is drawn.")
