@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import resource
 import subprocess
 import sys
@@ -121,6 +122,29 @@ def test_a_warm_up_longer_than_the_training_is_told_before(tmp_path: Path) -> No
         "no trial reaches its learning rate"
     ]
     assert findings("training.hyperparameters={epochs: 10, warmup_steps: 5}") == []
+
+
+def test_early_stopping_that_sees_no_improvement_is_told_before(tmp_path: Path) -> None:
+    """Its `min_delta` against the loss of the best baseline, which for returns is far below the default of 0.001."""
+    file = tmp_path / "mine.yaml"
+    CliRunner().invoke(main, ["init", str(file), "--no-plugins"], catch_exceptions=False)
+
+    def findings(*overrides: str) -> list[str]:
+        done = CliRunner().invoke(main, ["plan", str(file), "--no-plugins", "--json", *overrides])
+        assert done.exit_code == 0, done.output
+        return [one["message"] for one in json.loads(done.stdout)["findings"] if one["subject"] == "early stopping"]
+
+    returns = "dataset.target={kind: forward_return, horizon: 1}"
+    assert findings() == []
+    (message,) = findings(returns)
+    assert re.fullmatch(
+        r"only improvements of more than 0\.001 count, and the best baseline's loss is 0\.0000\d+: "
+        "trials may end while they still learn",
+        message,
+    )
+    assert findings(returns, "training.early_stopping={min_delta: 0}") == []
+    assert findings(returns, "training.early_stopping=null") == []
+    assert findings(returns, "objective={metric: r2, direction: maximize}") == []
 
 
 def test_doctor_looks_at_the_machine_and_its_exit_code_tells() -> None:

@@ -79,7 +79,9 @@ class EarlyStopping:
     """`early_stopping:` end a trial whose objective stopped improving."""
 
     patience: Annotated[int, Ge(1)] = option(10, help="Epochs without an improvement after which the trial ends.")
-    min_delta: Annotated[float, Ge(0)] = option(0.001, help="What counts as an improvement of the objective.")
+    min_delta: Annotated[float, Ge(0)] = option(
+        0.001, help="An improvement of the objective by more than this counts; in the unit of the objective."
+    )
 
 
 @frozen(kw_only=True)

@@ -32,6 +32,7 @@ from scalecore.study.preflight import (
     folder_findings,
     machine_findings,
     room_finding,
+    stopping_findings,
     warmup_findings,
 )
 from scalecore.study.record import proposal_plain
@@ -261,6 +262,7 @@ def _of_machine(plan: Plan, folder: Path) -> list[Finding]:
             epochs=max(plan.values("epochs")),
             steps_per_epoch=-(-plan.data.parts["train"]["windows"] // experiment.training.effective_batch),
         ),
+        *stopping_findings(experiment, plan.data.baselines),
     ]
 
 

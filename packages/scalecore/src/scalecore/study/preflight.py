@@ -8,16 +8,26 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import psutil
 
+from scalecore import texts
+from scalecore.config.experiment import Experiment
 from scalecore.readings import Finding
 from scalecore.study.layout import nearest_folder
 
-__all__ = ["device_finding", "folder_findings", "machine_findings", "other_runs", "room_finding", "warmup_findings"]
+__all__ = [
+    "device_finding",
+    "folder_findings",
+    "machine_findings",
+    "other_runs",
+    "room_finding",
+    "stopping_findings",
+    "warmup_findings",
+]
 
 FEW_FILES, TOO_FEW_FILES = 256, 64
 """Open files: the driver needs some twenty, an attempt and its libraries some dozens more."""
@@ -193,4 +203,23 @@ def warmup_findings(*, warmup: int, epochs: int, steps_per_epoch: int) -> Iterat
             message=f"{warmup} steps of warm-up, and the longest training has {epochs * steps_per_epoch} (epochs "
             f"{epochs}, {steps_per_epoch} steps each): no trial reaches its learning rate",
             remedy="set training.hyperparameters.warmup_steps lower, or epochs higher",
+        )
+
+
+def stopping_findings(experiment: Experiment, baselines: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+    """Whether early stopping sees improvements: `min_delta` is in the unit of the loss, which the baselines show.
+
+    Nothing where the objective is no loss, or where `min_delta` is below a tenth of the best baseline's loss.
+    """
+    stopping = experiment.training.early_stopping
+    losses = [one["loss"] for one in baselines if one["loss"] is not None]
+    if stopping is None or experiment.objective.metric != "val_loss" or not losses:
+        return
+    if stopping.min_delta > min(losses) / 10:
+        yield Finding(
+            level="warn",
+            subject="early stopping",
+            message=f"only improvements of more than {stopping.min_delta:g} count, and the best baseline's "
+            f"loss is {texts.number(min(losses))}: trials may end while they still learn",
+            remedy="set training.early_stopping.min_delta far below that loss, or to 0",
         )
