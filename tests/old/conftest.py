@@ -1,0 +1,65 @@
+"""The project of version 0.1 in a folder where a test may change it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import frozen
+
+from scalecore.files import read_json
+
+from .places import MARKER, PORTABLE, TEXTS
+
+HERE = Path(__file__).parent
+
+
+@frozen
+class Project:
+    """A copy of `v0_1`."""
+
+    path: Path
+
+    def study(self, name: str) -> Path:
+        return self.path / "studies" / name
+
+    def scalecore(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        """Run a command in the project, with the kernels that the golden figures were computed with."""
+        return subprocess.run(
+            [sys.executable, "-m", "scalecore", *map(str, arguments)],
+            cwd=self.path,
+            env={**os.environ, **PORTABLE, "COLUMNS": "200"},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    def records(self, name: str) -> dict[int, dict[str, Any]]:
+        """The records of the journal by trial."""
+        import json
+
+        lines = (self.study(name) / "journal.jsonl").read_text().splitlines()
+        events = [json.loads(line) for line in lines]
+        return {event["number"]: event["record"] for event in events if event["event"] == "trial_finished"}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    path = tmp_path.resolve() / "project"
+    shutil.copytree(HERE / "v0_1", path)
+    for file in path.rglob("*"):
+        if file.suffix in TEXTS and MARKER in (text := file.read_text()):
+            file.write_text(text.replace(MARKER, str(path)))
+    return Project(path)
+
+
+@pytest.fixture(scope="session")
+def golden() -> dict[str, Any]:
+    content: dict[str, Any] = read_json(HERE / "golden.json")
+    return content

@@ -1,0 +1,114 @@
+"""Studies of version 0.1 are read, reported and verified as they are, and finished as they would have been."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import Any
+
+import pytest
+
+from .conftest import Project
+from .places import vendor
+
+STUDIES = ("classification", "forecast", "confirmed")
+
+
+def check_golden(record: dict[str, Any], figures: dict[str, Any], golden: dict[str, Any]) -> None:
+    """The same trial with the same result: to the bit on a processor of the vendor that the figures come from."""
+    assert record["hash"] == figures["hash"]
+    assert record["value"] == pytest.approx(figures["value"], rel=1e-4)
+    if vendor() == golden["made"]["vendor"]:
+        assert record["versions"]["weights"] == figures["weights"]
+        assert record["value"] == figures["value"]
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_verify_finds_nothing_wrong(project: Project, name: str) -> None:
+    """An untouched study of 0.1 is whole, and verifying leaves it untouched."""
+    before = {path: path.read_bytes() for path in project.path.rglob("*") if path.is_file()}
+    done = project.scalecore("verify", project.study(name))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {path: path.read_bytes() for path in project.path.rglob("*") if path.is_file()} == before
+
+
+def test_status_reads_states_and_values(project: Project) -> None:
+    """Finished, failed, pruned and half-trained trials of 0.1 are told apart, each with its value."""
+    done = project.scalecore("status", project.study("classification"), "--json")
+    assert done.returncode == 0, done.stderr
+    status = json.loads(done.stdout)
+    assert status["counts"] == {"completed": 6, "failed": 1, "pruned": 1}
+    assert status["state"] == "stopped"
+    assert status["total"] == 11
+    assert status["best"]["number"] == 5
+    assert status["best"]["value"] == pytest.approx(0.69171527614359)
+    assert [trial["number"] for trial in status["unfinished"]] == [8]
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_status_and_report_are_written(project: Project, name: str, golden: dict[str, Any]) -> None:
+    """The page of a study of 0.1 names the value of every finished trial."""
+    done = project.scalecore("status", project.study(name))
+    assert done.returncode == 0, done.stderr
+    assert name in done.stdout
+    out = project.path / "page"
+    done = project.scalecore("report", project.study(name), "--output", out)
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = "".join(path.read_text() for path in sorted(out.rglob("*.md")))
+    for number, record in project.records(name).items():
+        if record["state"] == "completed":
+            assert f"{record['value']:.4g}"[:6] in text, f"trial {number}"
+
+
+@pytest.mark.parametrize(("name", "number"), [("classification", 8), ("forecast", 1)])
+def test_run_finishes_a_half_trained_trial_with_the_golden_weights(
+    project: Project, name: str, number: int, golden: dict[str, Any]
+) -> None:
+    """A trial stopped in its middle by 0.1 ends as if it had never been stopped, and the finished ones stay."""
+    before = project.records(name)
+    done = project.scalecore("run", project.path / f"{name}.yaml", "--allow-changed-code")
+    assert done.returncode == 0, done.stdout + done.stderr
+    records = project.records(name)
+    assert {one: records[one] for one in before} == before
+    assert records[number]["resumptions"] == 1
+    check_golden(records[number], golden["studies"][name][str(number)], golden)
+    assert project.scalecore("verify", project.study(name)).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["confirmed"])
+def test_a_new_study_of_the_same_file_has_the_golden_weights(
+    project: Project, name: str, golden: dict[str, Any]
+) -> None:
+    """The same experiment anew: same hashes, same seeds, same weights as 0.1."""
+    shutil.rmtree(project.study(name))
+    done = project.scalecore("run", project.path / f"{name}.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    records = project.records(name)
+    assert sorted(map(str, records)) == sorted(golden["studies"][name])
+    for number, figures in golden["studies"][name].items():
+        check_golden(records[int(number)], figures, golden)
+
+
+def test_a_confirmed_study_needs_no_new_training(project: Project) -> None:
+    """`confirm` finds the replicates of 0.1 and trains none again; its table is the one of 0.1."""
+    folder = project.study("confirmed")
+    journal = (folder / "confirm" / "journal.jsonl").read_bytes()
+    before = json.loads((folder / "confirm" / "confirmation.json").read_text())
+    done = project.scalecore("confirm", folder, "--top", "2", "--seeds", "2", "--allow-changed-code")
+    assert done.returncode == 0, done.stdout + done.stderr
+    after = json.loads((folder / "confirm" / "confirmation.json").read_text())
+    assert b'"attempt_started"' in journal
+    assert (folder / "confirm" / "journal.jsonl").read_bytes().count(b'"attempt_started"') == journal.count(
+        b'"attempt_started"'
+    )
+    assert after["validation"] == before["validation"]
+    assert after["replicates"] == before["replicates"]
+
+
+def test_a_promoted_model_still_predicts(project: Project) -> None:
+    """The model that 0.1 promoted is applied to its own data."""
+    model = project.study("confirmed") / "promoted" / "trial_0001"
+    out = project.path / "predictions.csv"
+    done = project.scalecore("predict", model, project.path / "data" / "prices.csv", "--output", out)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(out.read_text().splitlines()) > 800
