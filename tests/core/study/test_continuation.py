@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from scalecore.space import Architecture, Choice, LogUniform
-from scalecore.study.continuation import Change, compare, continuation_lines, misfit
+from scalecore.study.continuation import Change, Continuation, compare, continuation_lines, misfit
+from scalecore.study.identity import Unbound
 from scalecore.study.state import AskedTrial, replay
 from scalecore.trials import Origin, Proposal
 
@@ -42,7 +43,7 @@ def keys(changes: tuple[Change, ...]) -> list[str]:
 def test_the_search_may_change() -> None:
     """Grid, space, strategy and total are followed, and each difference is named with both values."""
     now = changed(search={"use": "random", "trials": 9, "budget": "20M", "space": {}}, model={"d_model": [32]})
-    found = compare(EXPERIMENT, now, grid=("d_model",))
+    found = compare(EXPERIMENT, now, grid=("d_model",), unbound=Unbound())
     assert found.refused == ()
     assert [change.text() for change in found.allowed] == [
         'search.budget: "2M" -> "20M"',
@@ -68,20 +69,21 @@ def test_the_search_may_change() -> None:
 )
 def test_g22_what_decides_results_is_refused(now: dict[str, Any], key: str) -> None:
     """Model, training, objective, data and seed; the model's grid too where the model does not say that it is one."""
-    assert keys(compare(EXPERIMENT, now).refused) == [key]
+    assert keys(compare(EXPERIMENT, now, unbound=Unbound()).refused) == [key]
 
 
 def test_other_keys_are_no_change() -> None:
     """Loggers, monitors, execution and a study that has not begun."""
     now = {**changed(training={"threads": 2}), "loggers": ["console"], "monitors": ["memory"], "output": "/there"}
-    assert compare(EXPERIMENT, now) == compare({}, now) == compare(EXPERIMENT, EXPERIMENT)
+    for was, is_now in ((EXPERIMENT, now), ({}, now), (EXPERIMENT, EXPERIMENT)):
+        assert compare(was, is_now, unbound=Unbound()) == Continuation()
 
 
 def test_a_hyperparameter_may_move_between_varied_and_fixed() -> None:
     """The value that each trial had is in its record either way."""
     space = {"epochs": {"choice": [8, 16]}}
     now = changed(search={"space": space}, training={"hyperparameters": {"dropout": 0.2}})
-    found = compare(EXPERIMENT, now)
+    found = compare(EXPERIMENT, now, unbound=Unbound())
     assert found.refused == ()
     assert keys(found.allowed) == [
         "search.space.dropout",

@@ -1,8 +1,16 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from scalecore.study.identity import binding, trial_content, trial_hash, trial_seed
+from attrs import field, frozen
+
+from scalecore.config.experiment import ComponentRef, Experiment, Search
+from scalecore.config.load import Resolved, ResolvedComponent
+from scalecore.options import option
+from scalecore.records import ExecutorRecord, Record
+from scalecore.study.continuation import compare
+from scalecore.study.identity import binding, trial_content, trial_hash, trial_seed, unbound
 
 EXPERIMENT: dict[str, Any] = {
     "name": "x",
@@ -24,6 +32,55 @@ EXPERIMENT: dict[str, Any] = {
 }
 
 
+@frozen(kw_only=True)
+class Column:
+    """A nested class of options."""
+
+    name: str
+    unit: str | None = option(None, help="Added later.", before=None)
+
+
+@frozen(kw_only=True)
+class DatasetOptions:
+    """Options with places, some of them inside of others."""
+
+    path: Path = Path("/here/prices.csv")
+    parts: list[Path] | None = None
+    columns: list[Column] = field(factory=list)
+    gaps: str = option("split", help="Added later, and another default than what was done before.", before="cross")
+
+
+@frozen(kw_only=True)
+class ModelOptions:
+    """One option that 0.1 had, and one that came later."""
+
+    width: int = 8
+    norm: str = option("layer", help="Added later.", before="layer")
+
+
+def resolved(dataset: DatasetOptions | None = None, model: ModelOptions | None = None) -> Resolved:
+    """An experiment of these options."""
+
+    def component(options: Any, kind: type = Record) -> ResolvedComponent:
+        record = kind(name="some", summary="", options=type(options), factory=lambda *_: None)
+        return ResolvedComponent(record=record, options=options, provider="here", version="1")
+
+    ref = ComponentRef(use="some")
+    return Resolved(
+        experiment=Experiment(name="x", dataset=ref, model=ref, search=Search(component=ref)),
+        dataset=component(dataset or DatasetOptions()),
+        model=component(model or ModelOptions()),
+        search=component(ModelOptions()),
+        executor=component(ModelOptions(), ExecutorRecord),
+        monitors=(),
+        loggers=(),
+        analyses=(),
+    )
+
+
+UNBOUND = unbound(resolved())
+
+
 def content(**changes: Any) -> dict[str, Any]:
     arguments: dict[str, Any] = {
         "data": "d1",
@@ -31,7 +88,7 @@ def content(**changes: Any) -> dict[str, Any]:
         "hyperparameters": {"dropout": 0.1},
         **changes,
     }
-    return trial_content(EXPERIMENT, **arguments)
+    return trial_content(EXPERIMENT, unbound=UNBOUND, **arguments)
 
 
 def test_the_same_content_is_the_same_trial() -> None:
@@ -66,14 +123,14 @@ def test_what_may_change_on_resume_is_not_binding() -> None:
         "search": {**EXPERIMENT["search"], "trials": 50},
         "training": {**EXPERIMENT["training"], "threads": 4, "micro_batch": 8},
     }
-    assert binding(free) == binding(EXPERIMENT)
+    assert binding(free, UNBOUND) == binding(EXPERIMENT, UNBOUND)
     for key, value in (
         ("model", {"use": "linear"}),
         ("search", {**EXPERIMENT["search"], "space": {}}),
         ("training", {**EXPERIMENT["training"], "effective_batch": 32}),
         ("seed", 2),
     ):
-        assert binding({**EXPERIMENT, key: value}) != binding(EXPERIMENT)
+        assert binding({**EXPERIMENT, key: value}, UNBOUND) != binding(EXPERIMENT, UNBOUND)
 
 
 def test_the_loss_decides_a_result_and_studies_without_one_go_on() -> None:
@@ -82,10 +139,10 @@ def test_the_loss_decides_a_result_and_studies_without_one_go_on() -> None:
     own = {**EXPERIMENT, "training": {**settings, "loss": None}}
     focal = {**EXPERIMENT, "training": {**settings, "loss": {"kind": "focal", "gamma": 2.0}}}
     arguments: dict[str, Any] = {"data": "d1", "architecture": {"d_model": 64}, "hyperparameters": {"dropout": 0.1}}
-    assert trial_content(own, **arguments) == trial_content(EXPERIMENT, **arguments)
-    assert binding(own) == binding(EXPERIMENT)
-    assert trial_content(focal, **arguments) != trial_content(EXPERIMENT, **arguments)
-    assert binding(focal) != binding(EXPERIMENT)
+    assert trial_content(own, unbound=UNBOUND, **arguments) == trial_content(EXPERIMENT, unbound=UNBOUND, **arguments)
+    assert binding(own, UNBOUND) == binding(EXPERIMENT, UNBOUND)
+    assert trial_content(focal, unbound=UNBOUND, **arguments) != trial_content(EXPERIMENT, unbound=UNBOUND, **arguments)
+    assert binding(focal, UNBOUND) != binding(EXPERIMENT, UNBOUND)
 
 
 def test_precision_and_compilation_decide_a_result_and_older_studies_go_on_without() -> None:
@@ -93,9 +150,49 @@ def test_precision_and_compilation_decide_a_result_and_older_studies_go_on_witho
     settings = EXPERIMENT["training"]
     arguments: dict[str, Any] = {"data": "d1", "architecture": {"d_model": 64}, "hyperparameters": {"dropout": 0.1}}
     before = {**EXPERIMENT, "training": {**settings, "precision": "fp32", "compile": "off"}}
-    assert trial_content(before, **arguments) == trial_content(EXPERIMENT, **arguments)
-    assert binding(before) == binding(EXPERIMENT)
+    assert trial_content(before, unbound=UNBOUND, **arguments) == trial_content(
+        EXPERIMENT, unbound=UNBOUND, **arguments
+    )
+    assert binding(before, UNBOUND) == binding(EXPERIMENT, UNBOUND)
     for key, value in (("precision", "bf16"), ("precision", "auto"), ("compile", "block"), ("compile", "auto")):
         other = {**EXPERIMENT, "training": {**before["training"], key: value}}
-        assert trial_content(other, **arguments) != trial_content(EXPERIMENT, **arguments)
-        assert binding(other) != binding(EXPERIMENT)
+        assert trial_content(other, unbound=UNBOUND, **arguments) != trial_content(
+            EXPERIMENT, unbound=UNBOUND, **arguments
+        )
+        assert binding(other, UNBOUND) != binding(EXPERIMENT, UNBOUND)
+
+
+def test_an_option_that_is_added_changes_no_older_study() -> None:
+    """An option that a study lacks counts as the value that says what was done before it existed, in every section."""
+    aside = unbound(resolved(DatasetOptions(columns=[Column(name="a"), Column(name="b", unit="EUR")])))
+    older = {
+        **EXPERIMENT,
+        "dataset": {"use": "some", "columns": [{"name": "a"}, {"name": "b"}]},
+        "model": {"use": "some", "width": 8},
+    }
+
+    def now(gaps: str, norm: str, unit: str | None) -> dict[str, Any]:
+        columns = [{"name": "a", "unit": None}, {"name": "b", "unit": unit}]
+        dataset, model = {"use": "some", "gaps": gaps, "columns": columns}, {"use": "some", "width": 8, "norm": norm}
+        return {**EXPERIMENT, "dataset": dataset, "model": model}
+
+    arguments: dict[str, Any] = {"unbound": aside, "data": "d1", "architecture": {}, "hyperparameters": {}}
+    same = now("cross", "layer", None)
+    assert not compare(older, same, unbound=aside).refused
+    assert trial_content(older, **arguments) == trial_content(same, **arguments)
+    for other, key in (
+        (now("split", "layer", None), "dataset.gaps"),
+        (now("cross", "batch", None), "model.norm"),
+        (now("cross", "layer", "EUR"), "dataset.columns"),
+    ):
+        assert [change.key for change in compare(older, other, unbound=aside).refused] == [key]
+    assert trial_content(older, **arguments) != trial_content(now("cross", "batch", None), **arguments)
+
+
+def test_g28_the_place_of_data_is_no_part_of_a_study() -> None:
+    """Paths of the dataset may differ, alone and in lists, also where one was given and another was not."""
+    here = {**EXPERIMENT, "dataset": {"use": "some", "path": "/here/prices.csv", "parts": None}}
+    there = {**EXPERIMENT, "dataset": {"use": "some", "path": "/there/prices.csv", "parts": ["/there/a", "/there/b"]}}
+    aside = unbound(resolved())
+    assert not compare(here, there, unbound=aside).refused
+    assert binding(here, aside) == binding(there, aside)

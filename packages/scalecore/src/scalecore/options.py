@@ -10,6 +10,7 @@
         pause_at: Annotated[float, Ge(30)] = option(85.0, help="Pause from this temperature, in degrees Celsius.")
 
 The experiment file is checked against the class, the JSON Schema and the reference are made from it.
+An option that is added later names what was done before it existed: see `option`.
 Understood types: bool, int, float, str, pathlib.Path (made absolute, relative to the experiment file; `ExistingFile`
 also checks that it is there), Literal, enums of str, Optional and other unions, list, tuple, dict,
 nested attrs classes, and `Annotated` with Ge, Gt, Le, Lt, MinLen of the `annotated-types` package.
@@ -32,11 +33,20 @@ class MustExist:
 ExistingFile = Annotated[Path, MustExist()]
 
 
-def option(default: Any = attrs.NOTHING, *, help: str, factory: Any = None) -> Any:  # noqa: A002 - reads as what it is
+def option(
+    default: Any = attrs.NOTHING,
+    *,
+    help: str,  # noqa: A002 - reads as what it is
+    factory: Any = None,
+    before: Any = attrs.NOTHING,
+) -> Any:
     """An attrs field with its one-sentence `help`. Give `default`, or `factory` for a mutable default, or neither.
 
-    Required.
+    Required. An option that is added to a released class names in `before` the value that says what was done before it
+    existed. At that value it is left out of what a study and a trial are, so that older studies continue and their
+    trials keep their hashes.
     """
+    metadata = {"help": help} if before is attrs.NOTHING else {"help": help, "before": before}
     if factory is not None:
-        return attrs.field(factory=factory, metadata={"help": help})
-    return attrs.field(default=default, metadata={"help": help})
+        return attrs.field(factory=factory, metadata=metadata)
+    return attrs.field(default=default, metadata=metadata)

@@ -96,6 +96,7 @@ class Training:
         None,
         help="What is minimised, by `kind`; `null` is the task's own: `bce`, `cross_entropy` or `mse`. `val_loss` is "
         "always the task's own.",
+        before=None,
     )
     activation_checkpointing: Literal["auto", "off", "on"] = option(
         "auto",
@@ -122,11 +123,13 @@ class Training:
         "auto",
         help="What matrix products are computed in; weights, losses and evaluations are always float32. `auto` takes "
         "bfloat16 on a GPU that has it, else float32.",
+        before="fp32",
     )
     compile: Literal["auto", "off", "block"] = option(
         "auto",
         help="Compile the repeated blocks of the model before the first step; `auto` does so where it pays over the "
         "length of the trial and a compiler is found.",
+        before="off",
     )
     threads: Annotated[int, Ge(1)] | Literal["auto"] = option(
         "auto", help="CPU threads of a trial; `auto` divides the cores that this process may use among the slots."

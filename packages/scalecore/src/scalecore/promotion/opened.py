@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import frozen
 
-from scalecore.config.load import load_resolved, to_plain
+from scalecore.config.load import load_resolved
 from scalecore.errors import RefusedError
 from scalecore.plugins.registry import load_registry
 from scalecore.study.control import StopRequests
@@ -67,7 +67,7 @@ def open_study(
         if not state.records:
             raise RefusedError(f"{folder.path}: no trial of this study is finished; continue it with `scalecore run`")
         plan = _plan(folder, (), registry)
-        refuse_another_experiment(folder, state, to_plain(plan.resolved))
+        refuse_another_experiment(folder, state, plan.resolved)
         refuse_changed_data(folder, state, plan)
         refuse_changed_code(folder, state, plan, allow_changed_code=allow_changed_code)
         refuse_findings(plan.findings)

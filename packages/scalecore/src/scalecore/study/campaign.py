@@ -16,7 +16,7 @@ from scalecore.config.campaign import Campaign, CampaignStudy, campaign_folder
 from scalecore.config.load import read_tree, to_plain
 from scalecore.errors import DataError, ExperimentError, PluginError, RefusedError, ScalecoreError, StudyError
 from scalecore.files import plain, read_json, write_json
-from scalecore.study.identity import binding
+from scalecore.study.identity import binding, unbound
 from scalecore.study.journal import read_journal
 from scalecore.study.layout import StudyFolder, is_file, output_folder
 from scalecore.study.plan import Plan, build_plan
@@ -70,7 +70,8 @@ def is_complete(study: CampaignStudy) -> bool:
     if not folder.journal.exists():
         return False
     state = replay(read_journal(folder.journal))
-    same = bool(state.experiment) and binding(state.experiment) == binding(to_plain(study.resolved))
+    aside = unbound(study.resolved)
+    same = bool(state.experiment) and binding(state.experiment, aside) == binding(to_plain(study.resolved), aside)
     return same and state.end in COMPLETE and state.total == study.resolved.experiment.search.trials
 
 

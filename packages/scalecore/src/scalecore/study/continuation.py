@@ -15,7 +15,7 @@ from attrs import evolve, frozen
 from scalecore.config.load import Resolved
 from scalecore.records import ModelRecord
 from scalecore.space import Distribution, Value
-from scalecore.study.identity import binding
+from scalecore.study.identity import Unbound, binding
 from scalecore.study.plan import Plan
 from scalecore.study.state import AskedTrial, StudyState
 from scalecore.trials import RestoredTrial
@@ -55,7 +55,9 @@ class Continuation:
     """Of what decides results."""
 
 
-def compare(was: Mapping[str, Any], now: Mapping[str, Any], *, grid: Sequence[str] = ()) -> Continuation:
+def compare(
+    was: Mapping[str, Any], now: Mapping[str, Any], *, unbound: Unbound, grid: Sequence[str] = ()
+) -> Continuation:
     """Compare two resolved experiments; `grid` names the model's options that only say which shapes there are.
 
     A hyper-parameter that moves between `search.space` and `training.hyperparameters` changes the space: which value a
@@ -63,13 +65,14 @@ def compare(was: Mapping[str, Any], now: Mapping[str, Any], *, grid: Sequence[st
     """
     if not was:
         return Continuation()
+    was, now = unbound.strip(was), unbound.strip(now)
     allowed = differences(was["search"], now["search"], "search.")
     refused: list[Change] = []
     varied = {*was["search"].get("space", {}), *now["search"].get("space", {})}
     free = {f"training.hyperparameters.{name}" for name in varied}
     if was["model"]["use"] == now["model"]["use"]:
         free |= {f"model.{name}" for name in grid}
-    for change in differences(binding(was), binding(now)):
+    for change in differences(binding(was, unbound), binding(now, unbound)):
         if not change.key.startswith("search."):
             (allowed if change.key in free else refused).append(change)
     return Continuation(allowed=tuple(allowed), refused=tuple(refused))

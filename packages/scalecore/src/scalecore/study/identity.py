@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
+import attrs
+from attrs import field, frozen
+
+from scalecore.config.experiment import ComponentRef
+from scalecore.config.plain import plain_value
 from scalecore.files import canonical_json
 
-__all__ = ["binding", "content_hash", "trial_content", "trial_hash", "trial_seed"]
+if TYPE_CHECKING:
+    from scalecore.config.load import Resolved
+
+__all__ = ["Unbound", "binding", "content_hash", "trial_content", "trial_hash", "trial_seed", "unbound"]
 
 FREE = {
     "": ("output", "monitors", "loggers", "execution", "analyses"),
@@ -24,9 +33,68 @@ FREE = {
 }
 """Keys of the experiment file that do not decide what a trial's result is, and may change when a study is resumed."""
 
-ADDED = {"training": {"loss": None, "precision": "fp32", "compile": "off"}}
-"""Keys that older studies lack, with the value that says what was done before: it is left out of every identity, so
-that those studies go on and their trials keep their hashes."""
+KeyPath = tuple[str, ...]
+
+
+@frozen(kw_only=True)
+class Unbound:
+    """Settings that no identity contains, by their path in the resolved experiment; `*` is any index of a list."""
+
+    places: frozenset[KeyPath] = frozenset()
+    """Where data lie: their fingerprint is in the identity, their place is not (guard G28)."""
+    added: Mapping[KeyPath, Any] = field(factory=dict)
+    """Options that older studies lack, with the value that says what was done before (`option(before=...)`)."""
+
+    def strip(self, value: Any, path: KeyPath = ()) -> Any:
+        """`value`, which lies at `path` of an experiment, without these settings."""
+        if isinstance(value, Mapping):
+            return {
+                key: self.strip(one, (*path, key))
+                for key, one in value.items()
+                if not self._is_unbound((*path, key), one)
+            }
+        if isinstance(value, list):
+            return [self.strip(one, (*path, "*")) for one in value]
+        return value
+
+    def _is_unbound(self, path: KeyPath, value: Any) -> bool:
+        return path in self.places or (path in self.added and value == self.added[path])
+
+
+def unbound(resolved: Resolved) -> Unbound:
+    """What the option classes of a resolved experiment say about identity."""
+    places: set[KeyPath] = set()
+    added: dict[KeyPath, Any] = {}
+    _walk(resolved.experiment, (), places, added)
+    for section in ("dataset", "model", "search"):
+        _walk(getattr(resolved, section).options, (section,), places, added)
+    return Unbound(places=frozenset(path for path in places if path[0] == "dataset"), added=added)
+
+
+def _walk(value: Any, path: KeyPath, places: set[KeyPath], added: dict[KeyPath, Any]) -> None:
+    if isinstance(value, list | tuple):
+        for one in value:
+            _walk(one, (*path, "*"), places, added)
+    elif isinstance(value, Mapping):
+        for key, one in value.items():
+            _walk(one, (*path, str(key)), places, added)
+    if not attrs.has(type(value)) or isinstance(value, ComponentRef):
+        return
+    hints = get_type_hints(type(value))
+    for one in attrs.fields(type(value)):
+        where = (*path, one.name)
+        if "before" in one.metadata:
+            added[where] = plain_value(one.metadata["before"])
+        if _holds_path(hints.get(one.name)):
+            places.add(where)
+        _walk(getattr(value, one.name), where, places, added)
+
+
+def _holds_path(kind: Any) -> bool:
+    """Whether an option of this type is a path, or a collection or a choice of several that has one in it."""
+    if isinstance(kind, type) and issubclass(kind, PurePath):
+        return True
+    return any(_holds_path(one) for one in get_args(kind))
 
 
 def content_hash(content: Any) -> str:
@@ -34,23 +102,18 @@ def content_hash(content: Any) -> str:
     return hashlib.sha256(canonical_json(content).encode()).hexdigest()
 
 
-def binding(experiment: Mapping[str, Any]) -> dict[str, Any]:
+def binding(experiment: Mapping[str, Any], unbound: Unbound) -> dict[str, Any]:
     """The part of a resolved experiment that may not change within a study."""
-    bound = {key: value for key, value in experiment.items() if key not in FREE[""]}
+    bound: dict[str, Any] = unbound.strip({key: value for key, value in experiment.items() if key not in FREE[""]})
     for section in ("search", "training"):
-        bound[section] = {key: value for key, value in _since(section, bound[section]) if key not in FREE[section]}
+        bound[section] = {key: value for key, value in bound[section].items() if key not in FREE[section]}
     return bound
-
-
-def _since(section: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The settings without those of `ADDED` that say what was done before they came."""
-    added = ADDED.get(section, {})
-    return ((key, value) for key, value in settings.items() if key not in added or value != added[key])
 
 
 def trial_content(
     experiment: Mapping[str, Any],
     *,
+    unbound: Unbound,
     data: str,
     architecture: Mapping[str, int],
     hyperparameters: Mapping[str, Any],
@@ -60,15 +123,12 @@ def trial_content(
 
     `data` is the fingerprint of data, target, split and normalisation.
     """
-    training = {
-        key: value
-        for key, value in _since("training", experiment["training"])
-        if key not in (*FREE["training"], "hyperparameters")
-    }
+    bound = binding(experiment, unbound)
+    training = {key: value for key, value in bound["training"].items() if key != "hyperparameters"}
     return {
         "data": data,
-        "model": experiment["model"],
-        "objective": experiment["objective"],
+        "model": bound["model"],
+        "objective": bound["objective"],
         "training": training,
         "architecture": dict(architecture),
         "hyperparameters": dict(hyperparameters),

@@ -9,12 +9,11 @@ from typing import Any
 from attrs import asdict
 
 from scalecore import texts
-from scalecore.config.load import load_resolved, to_plain
+from scalecore.config.load import load_resolved
 from scalecore.config.source import dump
 from scalecore.errors import ExperimentError
 from scalecore.files import plain, write_text
 from scalecore.plugins.registry import Registry
-from scalecore.study.continuation import grid_options
 from scalecore.study.disk import explained
 from scalecore.study.journal import Journal
 from scalecore.study.layout import StudyFolder, output_folder
@@ -65,7 +64,7 @@ def _target(into: Path, registry: Registry) -> tuple[Plan, StudyFolder]:
 def _judged(
     records: Sequence[OldRecord], plan: Plan, folder: StudyFolder, state: StudyState, *, other_data: bool
 ) -> list[Verdict]:
-    refuse_another_experiment(folder, state, to_plain(plan.resolved), grid=grid_options(plan.resolved))
+    refuse_another_experiment(folder, state, plan.resolved)
     refuse_changed_data(folder, state, plan)
     return judge(records, plan=plan, state=state, other_data=other_data)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import evolve
 
 from scalecore.errors import StudyError
-from scalecore.study.identity import trial_content, trial_hash, trial_seed
+from scalecore.study.identity import trial_content, trial_hash, trial_seed, unbound
 from scalecore.study.record import proposal_plain
 from scalecore.study.session import Session
 from scalecore.study.state import AskedTrial
@@ -33,6 +33,7 @@ def next_trial(session: Session) -> AskedTrial | None:
         values = {**plan.fixed, **proposal.hyperparameters}
         content = trial_content(
             {**plan.experiment, "model": state.model or plan.experiment["model"]},
+            unbound=unbound(plan.resolved),
             data=plan.data.fingerprint,
             architecture=proposal.architecture.values,
             hyperparameters=values,

@@ -33,6 +33,7 @@ from scalecore.study.continuation import (
 from scalecore.study.control import StopRequests
 from scalecore.study.disk import explained
 from scalecore.study.driver import Driver
+from scalecore.study.identity import unbound
 from scalecore.study.journal import Journal, read_journal
 from scalecore.study.layout import StudyFolder, output_folder
 from scalecore.study.lock import StudyLock, is_alive
@@ -72,7 +73,7 @@ def run_study(
     folder = StudyFolder(output_folder(resolved.experiment))
     with locked_folder(folder) as lock, ExitStack() as opened, ExitStack() as undriven:
         state = replay(read_journal(folder.journal)) if folder.journal.exists() else StudyState()
-        continuation = refuse_another_experiment(folder, state, to_plain(resolved), grid=grid_options(resolved))
+        continuation = refuse_another_experiment(folder, state, resolved)
         context = ExecutorContext(folder=folder.path, slots=slots_of(resolved.experiment))
         executor: Executor = create("executor", resolved.executor, context)
         undriven.callback(executor.close)
@@ -162,14 +163,9 @@ def begin(session: Session, total: int, *, changes: Sequence[Change] = ()) -> No
     session.record("run_started", {**me, "versions": plan.versions, "total": total})
 
 
-def refuse_another_experiment(
-    folder: StudyFolder, state: StudyState, experiment: Mapping[str, Any], *, grid: Sequence[str] = ()
-) -> Continuation:
-    """One folder, one experiment (G22): what decides the results must be as it was. Returns what else differs.
-
-    `grid` names the model's options that only say which shapes there are.
-    """
-    continuation = compare(state.experiment, experiment, grid=grid)
+def refuse_another_experiment(folder: StudyFolder, state: StudyState, resolved: Resolved) -> Continuation:
+    """One folder, one experiment (G22): what decides the results must be as it was. Returns what else differs."""
+    continuation = compare(state.experiment, to_plain(resolved), unbound=unbound(resolved), grid=grid_options(resolved))
     if continuation.refused:
         lines = "\n".join(f"  {change.text()}" for change in continuation.refused)
         raise RefusedError(

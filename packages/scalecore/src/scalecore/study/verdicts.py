@@ -13,7 +13,7 @@ from typing import Any, Literal
 from attrs import field, frozen
 
 from scalecore.space import Architecture, Choice, Distribution, IntRange, Value
-from scalecore.study.identity import content_hash, trial_content, trial_hash
+from scalecore.study.identity import content_hash, trial_content, trial_hash, unbound
 from scalecore.study.old_results import OldRecord
 from scalecore.study.plan import Plan
 from scalecore.study.state import StudyState
@@ -187,6 +187,7 @@ def _is_ours(record: OldRecord, architecture: Architecture, plan: Plan, state: S
         return False
     content = trial_content(
         {**plan.experiment, "model": state.model or plan.experiment["model"]},
+        unbound=unbound(plan.resolved),
         data=plan.data.fingerprint,
         architecture=architecture.values,
         hyperparameters={name: record.values[name] for name in plan.hyperparameters if name in record.values},
