@@ -19,6 +19,8 @@ import select
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -28,6 +30,19 @@ __all__ = ["serve"]
 
 REAP_EVERY = 0.02
 
+PRELOADED = (
+    "scalecore.execution.attempt",
+    "scalecore.execution.worker",
+    "scalecore.builtin.plugin",
+    "torch._dynamo",  # by the first optimizer, with half of a computer algebra system: over a second of CPU
+    "torch.profiler._cupti_monitor",
+    "torch.utils.flop_counter",
+    "torch.utils.serialization.config",
+    "numpy.ctypeslib",
+    "numpy.fft",
+    "numpy.random",
+)
+
 
 def serve(tracer: Sequence[int] = ()) -> None:
     """Import what every attempt needs, then fork on demand until the input ends.
@@ -35,8 +50,7 @@ def serve(tracer: Sequence[int] = ()) -> None:
     `tracer` are the descriptors of the tracer's questions and answers, where there shall be one.
     """
 
-    import scalecore.execution.attempt  # noqa: F401 - what every attempt imports
-
+    preload()
     if tracer:
         questions, answers = tracer
         if os.fork() == 0:
@@ -54,6 +68,14 @@ def serve(tracer: Sequence[int] = ()) -> None:
             for line in lines:
                 start(json.loads(line)["folder"])
         reap()
+
+
+def preload() -> None:
+    """Import all that every attempt needs. An import after the fork is paid for by each attempt again."""
+    for name in PRELOADED:
+        # Parts of torch that another version may not have; then no attempt imports them either.
+        with suppress(ModuleNotFoundError):
+            import_module(name)
 
 
 def start(folder: str) -> None:
