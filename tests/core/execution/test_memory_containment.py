@@ -155,3 +155,20 @@ def test_g35_how_a_process_died_is_told_apart(
 def test_a_signal_without_a_name_is_named_by_its_number() -> None:
     """Real-time signals have none."""
     assert crash_signal(-40) == ("signal 40", False)
+
+
+@pytest.mark.parametrize(("device", "index"), [("cuda", 2), ("cuda:0", 0), ("cuda:1", 1)])
+def test_the_cuda_allocator_is_limited_on_the_device_of_the_attempt(
+    device: str, index: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torch's own check accepts what it is given, also for a device without an index, which is the current one."""
+    import torch
+
+    from scalecore.execution.containment import FRACTION, contain
+
+    received: list[tuple[float, int]] = []
+    monkeypatch.setattr(torch.cuda.memory, "_lazy_init", lambda: None)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 2)
+    monkeypatch.setattr(torch._C, "_cuda_setMemoryFraction", lambda *given: received.append(given), raising=False)
+    assert contain(None, device=torch.device(device)) == ["CUDA allocator 90%"]
+    assert received == [(FRACTION, index)]

@@ -53,7 +53,10 @@ def contain(limit: int | None, *, device: torch.device) -> list[str]:
     import torch
 
     if device.type == "cuda":
-        torch.cuda.set_per_process_memory_fraction(FRACTION, device)
+        # By its index: torch refuses a device without one, such as "cuda".
+        torch.cuda.set_per_process_memory_fraction(
+            FRACTION, torch.cuda.current_device() if device.index is None else device.index
+        )
         return [f"CUDA allocator {FRACTION:.0%}"]
     done = []
     if device.type == "mps":
