@@ -1,4 +1,4 @@
-"""Old result files as they come: trial files and journals of scalecore, and lists of trials that others wrote.
+"""Old result files as they come: trial files and journals of scalecore, lists and tables of trials that others wrote.
 
 Nothing is judged here. A record holds what its file says, under the names that the file uses; `study.verdicts` compares
 it with a study.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,18 @@ from attrs import field, frozen
 
 from scalecore.errors import ExperimentError
 from scalecore.study.journal import read_journal
+from scalecore.study.old_tables import CLAIMS, read_table
 from scalecore.study.state import replay
 from scalecore.trials import TrialState
 
-__all__ = ["OldRecord", "read_old_results"]
+__all__ = ["POSITIONS", "OldRecord", "as_number", "read_old_results", "same"]
 
 STATES = {"complete": TrialState.COMPLETED, "fail": TrialState.FAILED} | {str(state): state for state in TrialState}
 """Names of states that have been used, in lower case and without the enum's name in front."""
 FORCED = "forced_"
 POSITIONS = ("arch_idx", "arch_index", "architecture_idx", "architecture_index")
+COUNTS = ("param_count", "num_parameters")
+_NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?\s*", re.IGNORECASE)
 
 
 @frozen(kw_only=True)
@@ -33,6 +37,8 @@ class OldRecord:
     """One trial as its file tells it. `values` are all parameters by name, wherever the file has them."""
 
     source: str
+    path: Path
+    """The file as it was named."""
     number: int | None
     state: TrialState | None
     """None for a state of another name, or none at all; `state_text` is what the file says."""
@@ -52,96 +58,177 @@ class OldRecord:
     """Why this is no readable record at all."""
     conflicts: tuple[str, ...] = field(default=())
     """Names that the file gives two different values."""
+    architecture: frozenset[str] = frozenset()
+    """Names of `values` that the file itself calls the architecture."""
+    forced: frozenset[str] = frozenset()
+    """Names of `values` that only `forced_` attributes have: parameters of a forced trial, or marks of one."""
+    empty: bool = False
+    """Whether its `params` are there and empty."""
+    claims: Mapping[str, Any] = field(factory=dict)
+    """What it says of its study, by the keys of `CLAIMS`."""
 
 
 def read_old_results(paths: Sequence[Path]) -> list[OldRecord]:
     """All records of all files, in their order, of each file once. What cannot be read is a record with a `problem`.
 
-    A folder stands for its journal, else for `trials/trial_*.json` in it, else for all its JSON files. Raises
-    `ExperimentError` where a path leads nowhere.
+    A folder stands for its journal, else for `trials/trial_*.json` in it, else for its JSON and CSV files and its
+    folders. Raises `ExperimentError` where a path leads nowhere.
     """
     records: list[OldRecord] = []
     read: set[Path] = set()
+    readers = {".jsonl": _journal, ".csv": _csv}
     for path in paths:
-        for file in _files(path):
+        if not os.path.exists(path):
+            raise ExperimentError(f"{path}: there is no such file or folder")
+        files = [path] if path.is_file() else list(_files(path))
+        if not files:
+            raise ExperimentError(
+                f"{path}: no result files here (neither a journal, nor trials/trial_*.json, nor *.json, nor *.csv)"
+            )
+        for file in files:
             if file.resolve() not in read:
                 read.add(file.resolve())
-                records += _journal(file) if file.suffix == ".jsonl" else _json(file)
+                records += readers.get(file.suffix.lower(), _json)(file)
     return records
 
 
-def _files(path: Path) -> list[Path]:
-    if not os.path.exists(path):
-        raise ExperimentError(f"{path}: there is no such file or folder")
-    if path.is_file():
-        return [path]
-    if (path / "journal.jsonl").exists():
-        return [path / "journal.jsonl"]
-    found = sorted((path / "trials").glob("trial_*.json")) or sorted(path.glob("*.json"))
-    if not found:
-        raise ExperimentError(f"{path}: no result files here (neither a journal, nor trials/trial_*.json, nor *.json)")
-    return found
+def as_number(value: Any) -> int | float | None:
+    """A number, also one written as text such as `"128"` or `"1e-4"`; None for anything else, truth values too."""
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        # int() of very long text raises; nothing here needs that many digits.
+        return int(value) if len(value) < 400 and value.strip().lstrip("+-").isdecimal() else float(value)
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def same(first: Any, second: Any) -> bool:
+    """Whether two values are one: 256, 256.0 and "256" are; True and 1 are not."""
+    a, b = as_number(first), as_number(second)
+    if a is None or b is None:
+        return type(first) is type(second) and bool(first == second)
+    return a == b
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    if (folder / "journal.jsonl").exists():
+        yield folder / "journal.jsonl"
+        return
+    if trials := sorted((folder / "trials").glob("trial_*.json")):
+        yield from trials
+        return
+    inside = sorted(folder.iterdir())
+    yield from (one for one in inside if one.suffix.lower() in (".json", ".csv") and one.is_file())
+    # A link may lead back to a folder above.
+    for one in inside:
+        if one.is_dir() and not one.is_symlink() and not one.name.startswith("."):
+            yield from _files(one)
 
 
 def _json(path: Path) -> Iterator[OldRecord]:
     try:
         # Old files hold NaN and Infinity, which are no JSON; here they become floats, and then missing.
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except RecursionError:
-        yield _unreadable(str(path), "the file cannot be read as JSON: it is nested too deep")
+        yield _unreadable(path, "the file cannot be read as JSON: it is nested too deep")
         return
     except (OSError, ValueError) as error:
         text = "is empty" if path.stat().st_size == 0 else f"cannot be read as JSON: {error}"
-        yield _unreadable(str(path), f"the file {text}")
+        yield _unreadable(path, f"the file {text}")
         return
-    if isinstance(content, dict) and isinstance(content.get("trials"), list):
-        content = content["trials"]
-    if isinstance(content, dict):
-        content = [content]
-    if not isinstance(content, list) or not content:
-        yield _unreadable(str(path), "the file holds no trials")
+    items = _items(content)
+    if not items:
+        yield _unreadable(path, "the file holds no trials")
         return
-    several = len(content) > 1
-    for index, item in enumerate(content):
-        source = f"{path}[{index}]" if several else str(path)
-        if isinstance(item, dict) and ("state" in item or "params" in item):
-            yield _record(source, item)
+    around = content if isinstance(content, dict) and not _is_trial(content) else {}
+    for index, item in enumerate(items):
+        place = index if len(items) > 1 else None
+        if _is_trial(item):
+            yield _record(path, place, item, around=around)
         else:
-            yield _unreadable(source, "this is no trial: it has neither `state` nor `params`")
+            yield _unreadable(path, "this is no trial: it has neither `state` nor `params`", place=place)
 
 
-def _record(source: str, item: Mapping[str, Any]) -> OldRecord:
-    attributes = _mapping(item.get("user_attrs"))
+def _items(content: Any) -> list[Any]:
+    """A list of trials, alone or under a key; trials by their numbers; or one trial."""
+    if not isinstance(content, dict) or _is_trial(content):
+        return content if isinstance(content, list) else [content] if isinstance(content, dict) else []
+    lists = [one for one in content.values() if isinstance(one, list) and any(map(_is_trial, one))]
+    if isinstance(content.get("trials"), list):
+        lists.insert(0, content["trials"])
+    if lists:
+        return lists[0]
+    numbered = list(content.values())
+    return numbered if numbered and all(map(_is_trial, numbered)) else [content]
+
+
+def _is_trial(item: Any) -> bool:
+    return isinstance(item, dict) and ("state" in item or "params" in item)
+
+
+def _csv(path: Path) -> Iterator[OldRecord]:
+    rows = read_table(path)
+    if isinstance(rows, str):
+        yield _unreadable(path, f"the file {rows}")
+        return
+    for index, row in enumerate(rows):
+        place = index if len(rows) > 1 else None
+        yield _unreadable(path, row, place=place) if isinstance(row, str) else _record(path, place, row, around={})
+
+
+def _record(path: Path, place: int | None, item: Mapping[str, Any], *, around: Mapping[str, Any]) -> OldRecord:
+    params, attributes = _mapping(item.get("params")), _mapping(item.get("user_attrs"))
     architecture = {**_mapping(attributes.get("architecture")), **_mapping(item.get("architecture"))}
-    stated = next((architecture.pop(key) for key in ("param_count", "num_parameters") if key in architecture), None)
+    stated = next((architecture.pop(key) for key in COUNTS if key in architecture), None)
     forced = {name.removeprefix(FORCED): one for name, one in attributes.items() if name.startswith(FORCED)}
+    # `forced_d_model: true` beside a value of `d_model` only says what was forced.
+    forced = {
+        name: one for name, one in forced.items() if not (isinstance(one, bool) and name in {**params, **architecture})
+    }
     flat = {name: one for name, one in attributes.items() if isinstance(one, int | float | str | bool)}
     values: dict[str, Any] = {}
     conflicts = []
     # What a sampler suggested stands in params; of forced trials the attributes hold it.
-    for place in (_mapping(item.get("params")), forced, architecture):
-        for name, one in place.items():
-            if name in values and values[name] != one:
+    for given in (params, forced, architecture):
+        for name, one in given.items():
+            if name in values and not same(values[name], one):
                 conflicts.append(f"{name} is {values[name]!r} and {one!r}")
             values.setdefault(name, one)
-    position = next((place[name] for place in (values, flat) for name in POSITIONS if name in place), None)
+    position = next((given[name] for given in (values, flat) for name in POSITIONS if name in given), None)
     text = str(item.get("state", "")).rpartition(".")[2]
     data = _mapping(attributes.get("data"))
     return OldRecord(
-        source=source,
+        source=_source(path, place),
+        path=path,
         number=_integer(item.get("number")),
         state=STATES.get(text.lower()),
         state_text=text or "none",
         value=_number(item.get("value")),
         values=values,
         attributes=flat,
-        stated_parameters=_integer(stated if stated is not None else flat.get("param_count")),
+        stated_parameters=_integer(
+            next((flat[key] for key in COUNTS if key in flat), None) if stated is None else stated
+        ),
         position=position,
         hash=item.get("hash") if isinstance(item.get("hash"), str) else None,
         seed=_integer(item.get("seed")),
         fingerprint=data.get("fingerprint") if isinstance(data.get("fingerprint"), str) else None,
         conflicts=tuple(conflicts),
+        architecture=frozenset(architecture),
+        forced=frozenset(name for name in forced if name not in params and name not in architecture),
+        empty=item.get("params") == {},
+        claims=_claims(item, attributes, around),
     )
+
+
+def _claims(*places: Mapping[str, Any]) -> dict[str, Any]:
+    """What is said nearest to the record counts."""
+    found: dict[str, Any] = {}
+    for place in places:
+        for inner in (place, *(_mapping(place.get(name)) for name in ("config", "metadata", "experiment"))):
+            for claim, keys in CLAIMS.items():
+                said = next((inner[key] for key in keys if isinstance(inner.get(key), str | int | float)), None)
+                if said is not None and said != "":
+                    found.setdefault(claim, said)
+    return found
 
 
 def _journal(path: Path) -> Iterator[OldRecord]:
@@ -150,6 +237,7 @@ def _journal(path: Path) -> Iterator[OldRecord]:
     for record in state.records:
         yield OldRecord(
             source=f"{path}[trial {record.number}]",
+            path=path,
             number=record.number,
             state=record.state,
             state_text=str(record.state),
@@ -160,11 +248,28 @@ def _journal(path: Path) -> Iterator[OldRecord]:
             seed=record.seed,
             fingerprint=record.data.get("fingerprint"),
             objective=state.experiment.get("objective"),
+            architecture=frozenset(record.architecture.values),
+            claims=_claims(
+                {"experiment_name": state.experiment.get("name"), **_mapping(state.experiment.get("search"))}
+            ),
         )
 
 
-def _unreadable(source: str, problem: str) -> OldRecord:
-    return OldRecord(source=source, number=None, state=None, state_text="none", value=None, values={}, problem=problem)
+def _source(path: Path, place: int | None) -> str:
+    return str(path) if place is None else f"{path}[{place}]"
+
+
+def _unreadable(path: Path, problem: str, *, place: int | None = None) -> OldRecord:
+    return OldRecord(
+        source=_source(path, place),
+        path=path,
+        number=None,
+        state=None,
+        state_text="none",
+        value=None,
+        values={},
+        problem=problem,
+    )
 
 
 def _mapping(value: Any) -> dict[str, Any]:
@@ -173,10 +278,11 @@ def _mapping(value: Any) -> dict[str, Any]:
 
 def _number(value: Any) -> float | None:
     """A finite number, or None: NaN and infinities are missing."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
+    found = as_number(value)
+    if found is None:
         return None
     try:
-        number = float(value)
+        number = float(found)
     except OverflowError:
         return None
     return number if math.isfinite(number) else None
@@ -186,4 +292,5 @@ def _integer(value: Any) -> int | None:
     number = _number(value)
     if number is None or number != int(number):
         return None
-    return value if isinstance(value, int) else int(number)
+    found = as_number(value)
+    return found if isinstance(found, int) else int(number)
