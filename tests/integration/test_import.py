@@ -38,16 +38,20 @@ def without(*names: str) -> dict[str, Any]:
     return {name: value for name, value in PARAMS.items() if name not in names}
 
 
+def without_forced(*names: str) -> dict[str, Any]:
+    return {f"forced_{name}": value for name, value in without(*names).items()}
+
+
 def judged(study: Study, registry: Registry, *records: Any, **options: Any) -> list[Verdict]:
     study.write()
     path = study.root / "old.json"
     path.write_text(json.dumps(list(records)))
     study.experiment["output"] = str(study.folder)
     study.write()
-    return import_results([path], study.file, registry=registry, **options)[1]
+    return list(import_results([path], study.file, registry=registry, **options)[1])
 
 
-FORCED = {f"forced_{name}": value for name, value in PARAMS.items()}
+FORCED = without_forced()
 
 
 @pytest.mark.parametrize(
@@ -58,7 +62,9 @@ FORCED = {f"forced_{name}": value for name, value in PARAMS.items()}
         (old(params={}, user_attrs=FORCED), "taken", None),
         (old(params=without(*SHAPE), user_attrs={"architecture": {**SHAPE, "param_count": COUNT}}), "taken", None),
         (old(params=without(*SHAPE), user_attrs=dict(SHAPE)), "taken", None),
-        (old(params=without("d_ff")), "taken", None),
+        (old(params={**without("d_ff", "n_heads"), "d_ff_ratio": 2, "head_dim": 16}), "taken", None),
+        (old(params={}, user_attrs={**without_forced("d_ff"), "forced_d_ff_ratio": 2.0}), "taken", None),
+        (old(params={name: str(value) for name, value in PARAMS.items()}, value="0.62"), "taken", None),
         (old(state="PRUNED"), "taken", None),
         (old(params=without("dropout")), "taken with missing parameters", "it has no dropout"),
         (old(state="FAIL", value=None), "refused", "it ended as failed: no result"),
@@ -84,8 +90,21 @@ FORCED = {f"forced_{name}": value for name, value in PARAMS.items()}
         (
             old(params=without("n_layers", "d_ff")),
             "refused",
-            "it has no n_layers, d_ff, and 3 architectures have d_model=16,n_heads=1",
+            "it has no n_layers, d_ff, and 6 architectures have d_model=16,n_heads=1 (d_ff_ratio would do as well)",
         ),
+        (
+            old(params={**PARAMS, "d_ff_ratio": 4}),
+            "refused",
+            "it contradicts itself: d_ff_ratio is 4, and 2 with d_model=16,d_ff=32",
+        ),
+        (old(params={**PARAMS, "n_heads": True}), "refused", "its n_heads is True, which is no size"),
+        (old(params={**PARAMS, "patch_len": 6}), "refused", "patch_len=6, in this study it is fixed at 4"),
+        (
+            old(user_attrs={"dry_run": True}),
+            "refused",
+            "it is marked as dry_run=True: no result [G12]",
+        ),
+        (old(user_attrs={"dry_run": False}), "taken", None),
         (old(params={**PARAMS, "dropout": 0.9}), "refused", "dropout=0.9 is outside of the study's space"),
         (
             old(params={**PARAMS, "dropout": 10**400}),
@@ -121,6 +140,47 @@ def test_g04_parameters_are_counted_never_believed(study: Study, registry: Regis
     assert found.architecture is not None
     assert found.architecture.num_parameters == COUNT
     assert found.notes[0] == "it says 200,000,000 parameters; counted for this study they are 4,881"
+
+
+@pytest.mark.parametrize(("budget", "tolerance"), [(4000, 0.6), (3600, 0.3), (14000, 0.3)])
+def test_g17_a_missing_dimension_is_never_completed_from_the_budget(
+    study: Study, registry: Registry, budget: int, tolerance: float
+) -> None:
+    """Whether one, none or both of the architectures that the record may mean are within it."""
+    study.experiment["search"] |= {"budget": budget, "tolerance": tolerance}
+    (found,) = judged(study, registry, old(params=without("d_ff")), dry_run=True)
+    assert (found.verdict, found.reason) == (
+        "refused",
+        "it has no d_ff, and 2 architectures have d_model=16,n_layers=2,n_heads=1 (d_ff_ratio would do as well)",
+    )
+
+
+def test_g17_a_derived_name_decides_and_what_is_outside_of_the_budget_is_refused_as_such(
+    study: Study, registry: Registry
+) -> None:
+    """With a ratio of 4 it is not the shape with 2 that fits the budget."""
+    study.experiment["search"] |= {"budget": 5000, "tolerance": 0.25}
+    two, four = (old(params={**without("d_ff"), "d_ff_ratio": ratio}) for ratio in (2, 4))
+    found = judged(study, registry, two, four, dry_run=True)
+    assert [(one.verdict, one.reason) for one in found] == [
+        ("taken", None),
+        (
+            "refused",
+            "d_model=16,n_layers=2,n_heads=1,d_ff=64 has 6,993 parameters, outside of the budget (3,750 to 6,250)",
+        ),
+    ]
+
+
+def test_a_dimension_that_the_grid_alone_decides_is_noted(study: Study, registry: Registry) -> None:
+    """So are parameters that nothing in the study reads; marks of forced trials are none."""
+    study.experiment["model"] |= {"d_ff_ratio": [2]}
+    record = old(params={**without("d_ff"), "batch_size": 64}, user_attrs={"forced_reason": "min d_model"})
+    (found,) = judged(study, registry, record, dry_run=True)
+    assert found.verdict == "taken"
+    assert found.notes[:2] == (
+        "it has no d_ff; the model's grid has only d_ff=32 for the rest",
+        "nothing in this study reads batch_size",
+    )
 
 
 def test_importing_twice_changes_nothing(study: Study, registry: Registry) -> None:

@@ -31,6 +31,17 @@ def test_raw_grid_has_1700_distinct_architectures(family: PatchTSTFamily, data: 
     assert all(shape["d_model"] % shape["n_heads"] == 0 for shape in space.architectures)
 
 
+def test_derived_names_are_the_ratio_of_the_feed_forward_width_and_the_width_of_a_head(
+    family: PatchTSTFamily, data: DataShape
+) -> None:
+    """Exact numbers for every shape: the ratio is that of the option."""
+    space = family.architecture_space(data)
+    assert list(space.derived) == ["d_ff_ratio", "head_dim"]
+    for shape in space.architectures:
+        assert space.derived["d_ff_ratio"](shape) in (2, 4)
+        assert space.derived["head_dim"](shape) * shape["n_heads"] == shape["d_model"]
+
+
 def test_g04_closed_form_equals_the_built_model_for_the_whole_grid(family: PatchTSTFamily, data: DataShape) -> None:
     """Of all 1,700 shapes, the count is that of the module; the module is built once for the five numbers of heads."""
     built: dict[tuple[int, int, int], int] = {}

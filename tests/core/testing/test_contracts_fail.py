@@ -79,6 +79,12 @@ class BrokenSpace(Sound):
         return ArchitectureSpace(dimensions={"width": (4,)}, architectures=({"width": 5},))
 
 
+class Underivable(Sound):
+    def architecture_space(self, data: DataShape) -> ArchitectureSpace:
+        rules: dict[str, Any] = {"share": lambda one: one["width"] / 0 if data.outputs > 1 else float("nan")}
+        return evolve(super().architecture_space(data), derived=rules)
+
+
 class Unread(Sound):
     def hyperparameters(self) -> list[Any]:
         from scalecore.space import Hyperparameter
@@ -101,6 +107,7 @@ def _unseeded(module: Any, data: DataShape) -> Any:
 
 MODELS = {
     "test_the_space_is_legal": BrokenSpace(),
+    "test_derived_names_have_a_number_for_every_architecture": Underivable(),
     "test_parameters_are_counted_exactly": Sound(parameters=1),
     "test_it_returns_finite_logits": Sound(lambda module, data: Wrapped(module, after=lambda x: x[:, 0])),
     "test_logits_are_not_squashed": Sound(lambda module, data: Wrapped(module, after=torch.sigmoid)),

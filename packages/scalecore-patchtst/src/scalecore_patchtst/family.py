@@ -72,6 +72,10 @@ class PatchTSTFamily:
             ),
             depth="n_layers",
             roles={"width": "d_model", "heads": "n_heads", "feed_forward": "d_ff"},
+            derived={
+                "d_ff_ratio": lambda one: one["d_ff"] / one["d_model"],
+                "head_dim": lambda one: one["d_model"] // one["n_heads"],
+            },
         )
 
     def num_parameters(self, architecture: Mapping[str, int], data: DataShape) -> int:

@@ -96,7 +96,11 @@ class ModelFamily(Protocol):
         ...
 
     def architecture_space(self, data: DataShape) -> ArchitectureSpace:
-        """All legal shapes for this data, before any budget."""
+        """All legal shapes for this data, before any budget.
+
+        Optional: `ArchitectureSpace(..., derived=...)` declares other names by which results from elsewhere give a
+        dimension, such as the ratio of two.
+        """
         ...
 
     def num_parameters(self, architecture: Mapping[str, int], data: DataShape) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import field, frozen
@@ -70,14 +70,22 @@ class ArchitectureSpace:
     the memory of a deep model is found from two shallow ones, which `build` must be able to make (depths 2 and 4). None
     where there is no such dimension. `roles` may tell further which dimension is the `width`, the number of `heads`,
     the `feed_forward` width: from their ratios a strategy derives what tells architectures of one size apart.
+
+    `derived` names further values by which a result from elsewhere may give a dimension, each with its rule, such as
+    `{"head_dim": lambda one: one["d_model"] // one["n_heads"]}`. `scalecore import` calls each rule on every legal
+    architecture and looks for the one that has all the values of a record: a record with `d_model` and `head_dim` needs
+    no `n_heads`. Without `derived` a record must give the dimensions themselves.
     """
 
     dimensions: Mapping[str, tuple[int, ...]] = field(converter=copied)
     architectures: tuple[Mapping[str, int], ...]
     depth: str | None = None
     roles: Mapping[str, str] = field(factory=dict, converter=copied)
+    derived: Mapping[str, Callable[[Mapping[str, int]], float]] = field(factory=dict, converter=copied)
 
     def __attrs_post_init__(self) -> None:
+        if both := [name for name in self.derived if name in self.dimensions]:
+            raise ValueError(f"{', '.join(both)}: a dimension cannot be a derived name too")
         if self.depth is not None and self.depth not in self.dimensions:
             raise ValueError(f"depth {self.depth!r} is none of the dimensions {', '.join(self.dimensions) or '(none)'}")
 

@@ -14,12 +14,14 @@ from scalecore.config.source import dump
 from scalecore.errors import ExperimentError
 from scalecore.files import plain, write_text
 from scalecore.plugins.registry import Registry
+from scalecore.study.components import of_plugin
 from scalecore.study.disk import explained
 from scalecore.study.journal import Journal
 from scalecore.study.layout import StudyFolder, output_folder
 from scalecore.study.old_results import OldRecord, read_old_results
 from scalecore.study.plan import Plan, build_plan
 from scalecore.study.preview import state_of
+from scalecore.study.record_shapes import RecordShapes
 from scalecore.study.run import locked_folder, refuse_another_experiment, refuse_changed_data
 from scalecore.study.state import StudyState
 from scalecore.study.verdicts import Verdict, judge
@@ -37,11 +39,13 @@ def import_results(
     """
     records = read_old_results(paths)
     plan, folder = _target(into, registry)
+    with of_plugin("model", plan.resolved.model, "cannot derive names from an architecture"):
+        shapes = RecordShapes(plan.family, plan.shape)
     if dry_run:
-        return folder.path, _judged(records, plan, folder, state_of(folder), other_data=other_data)
+        return folder.path, _judged(records, plan, shapes, folder, state_of(folder), other_data=other_data)
     with locked_folder(folder):
         state = state_of(folder)
-        verdicts = _judged(records, plan, folder, state, other_data=other_data)
+        verdicts = _judged(records, plan, shapes, folder, state, other_data=other_data)
         taken = [one for one in verdicts if one.architecture is not None]
         if taken:
             with explained(folder.path):
@@ -62,11 +66,17 @@ def _target(into: Path, registry: Registry) -> tuple[Plan, StudyFolder]:
 
 
 def _judged(
-    records: Sequence[OldRecord], plan: Plan, folder: StudyFolder, state: StudyState, *, other_data: bool
+    records: Sequence[OldRecord],
+    plan: Plan,
+    shapes: RecordShapes,
+    folder: StudyFolder,
+    state: StudyState,
+    *,
+    other_data: bool,
 ) -> list[Verdict]:
     refuse_another_experiment(folder, state, plan.resolved)
     refuse_changed_data(folder, state, plan)
-    return judge(records, plan=plan, state=state, other_data=other_data)
+    return judge(records, plan=plan, shapes=shapes, state=state, other_data=other_data)
 
 
 def _store(taken: Sequence[Verdict], plan: Plan, folder: StudyFolder, state: StudyState) -> None:

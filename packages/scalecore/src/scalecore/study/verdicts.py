@@ -1,11 +1,12 @@
 """What becomes of an old record in a study: taken, taken with missing parameters, refused and why, or known already.
 
-Labels are never trusted: the model family says which shapes there are and counts their parameters (guards G04, G20,
-G21).
+Labels are never trusted: the model family says which shapes there are and counts their parameters (guards G04, G17,
+G20, G21).
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -13,15 +14,20 @@ from typing import Any, Literal
 from attrs import field, frozen
 
 from scalecore.space import Architecture, Choice, Distribution, IntRange, Value
+from scalecore.study.continuation import grid_options
 from scalecore.study.identity import content_hash, trial_content, trial_hash, unbound
-from scalecore.study.old_results import OldRecord
+from scalecore.study.old_results import POSITIONS, OldRecord, as_number, same
 from scalecore.study.plan import Plan
+from scalecore.study.record_shapes import RecordShapes, UnnamedShapeError
 from scalecore.study.state import StudyState
 from scalecore.trials import TrialState
 
 __all__ = ["Verdict", "judge"]
 
 VALUED = (TrialState.COMPLETED, TrialState.PRUNED)
+DRY = re.compile(r"(is_)?(dry_?run|simulated|mock(ed)?|placeholder)", re.IGNORECASE)
+"""Attributes by which a record says that nothing was trained for it, unless they deny it."""
+NO = (False, 0, "0", "false", "False", "no", "")
 
 
 @frozen(kw_only=True)
@@ -45,13 +51,15 @@ class _Refused(Exception):
     pass
 
 
-def judge(records: Sequence[OldRecord], *, plan: Plan, state: StudyState, other_data: bool = False) -> list[Verdict]:
+def judge(
+    records: Sequence[OldRecord], *, plan: Plan, shapes: RecordShapes, state: StudyState, other_data: bool = False
+) -> list[Verdict]:
     """A verdict for each record, in their order. `other_data` takes what was measured on other data, too (G07)."""
     known = dict.fromkeys(state.imported, "it is imported already")
     verdicts = []
     for record in records:
         try:
-            verdict = _judge(record, plan=plan, state=state, other_data=other_data)
+            verdict = _judge(record, plan=plan, shapes=shapes, state=state, other_data=other_data)
         except _Refused as refusal:
             verdicts.append(Verdict(record=record, verdict="refused", reason=str(refusal)))
             continue
@@ -64,7 +72,7 @@ def judge(records: Sequence[OldRecord], *, plan: Plan, state: StudyState, other_
     return verdicts
 
 
-def _judge(record: OldRecord, *, plan: Plan, state: StudyState, other_data: bool) -> Verdict:
+def _judge(record: OldRecord, *, plan: Plan, shapes: RecordShapes, state: StudyState, other_data: bool) -> Verdict:
     if record.problem is not None:
         raise _Refused(record.problem)
     if record.state is None:
@@ -75,14 +83,17 @@ def _judge(record: OldRecord, *, plan: Plan, state: StudyState, other_data: bool
         raise _Refused(f"it ended as {record.state} without a finite value")
     if record.conflicts:
         raise _Refused(f"it contradicts itself: {'; '.join(record.conflicts)}")
-    notes = []
-    architecture = _architecture(record, plan)
+    if mark := next((name for name, said in record.attributes.items() if DRY.fullmatch(name) and said not in NO), None):
+        raise _Refused(f"it is marked as {mark}={record.attributes[mark]}: no result [G12]")
+    architecture, notes = _architecture(record, plan, shapes)
     if record.stated_parameters not in (None, architecture.num_parameters):
         notes.append(
             f"it says {record.stated_parameters:,} parameters; counted for this study they are "
             f"{architecture.num_parameters:,}"
         )
     hyperparameters, missing = _hyperparameters(record, plan)
+    if unread := _unread(record, plan, shapes):
+        notes.append(f"nothing in this study reads {', '.join(unread)}")
     if record.fingerprint is None:
         notes.append("the file does not say which data it was measured on")
     elif record.fingerprint != plan.data.fingerprint:
@@ -115,37 +126,24 @@ def _judge(record: OldRecord, *, plan: Plan, state: StudyState, other_data: bool
     )
 
 
-def _architecture(record: OldRecord, plan: Plan) -> Architecture:
-    """The feasible architecture that the record's values name, by content; a position is none."""
-    names = list(plan.grid.dimensions)
-    said = {**record.attributes, **record.values}
-    given = {name: _whole(said[name]) for name in names if said.get(name) is not None}
-    if names and not given:
-        if record.position is not None:
-            raise _Refused(
-                f"it names its architecture by the position {record.position!r}, which says nothing without the list "
-                "that it points into [G21]"
-            )
-        raise _Refused(f"it names no architecture: none of {', '.join(names)} is in it")
-    fitting = [
-        one for one in plan.grid.architectures if all(one.values[name] == value for name, value in given.items())
+def _architecture(record: OldRecord, plan: Plan, shapes: RecordShapes) -> tuple[Architecture, list[str]]:
+    """The feasible architecture that the record's values name, by content; a position is none. And what to note."""
+    try:
+        named = shapes.named(record)
+    except UnnamedShapeError as error:
+        raise _Refused(str(error)) from None
+    own, text = plan.grid, ",".join(f"{name}={value}" for name, value in named.values.items())
+    architecture = next((one for one in own.architectures if one.values == named.values), None)
+    if architecture is None:
+        count = plan.family.num_parameters(named.values, plan.shape)
+        if own.low is not None and own.high is not None and not own.low <= count <= own.high:
+            raise _Refused(f"{text} has {count:,} parameters, outside of the budget ({own.low:,} to {own.high:,})")
+        raise _Refused(f"{text} is excluded from this study")
+    notes = [
+        f"it has no {name}; the model's grid has only {name}={named.values[name]} for the rest"
+        for name in named.completed
     ]
-    text = ",".join(f"{name}={value}" for name, value in given.items())
-    if len(fitting) > 1:
-        absent = ", ".join(name for name in names if name not in given)
-        raise _Refused(f"it has no {absent}, and {len(fitting)} architectures have {text}")
-    if fitting:
-        return fitting[0]
-    if len(given) == len(names):
-        legal = plan.family.architecture_space(plan.shape).architectures
-        if any(dict(one) == given for one in legal):
-            count = plan.family.num_parameters(given, plan.shape)
-            if plan.grid.low is not None and not plan.grid.low <= count <= (plan.grid.high or count):
-                raise _Refused(
-                    f"{text} has {count:,} parameters, outside of the budget ({plan.grid.low:,} to {plan.grid.high:,})"
-                )
-            raise _Refused(f"{text} is excluded from this study")
-    raise _Refused(f"{text} is no architecture of the model's grid")
+    return architecture, notes
 
 
 def _hyperparameters(record: OldRecord, plan: Plan) -> tuple[dict[str, Value], tuple[str, ...]]:
@@ -159,26 +157,31 @@ def _hyperparameters(record: OldRecord, plan: Plan) -> tuple[dict[str, Value], t
         if not distribution.contains(value):
             raise _Refused(f"{name}={record.values[name]!r} is outside of the study's space")
         values[name] = value
-    for name, fixed in plan.fixed.items():
+    model = plan.experiment["model"]
+    options = {name: model[name] for name in model if name != "use" and name not in grid_options(plan.resolved)}
+    for name, fixed in {**options, **plan.fixed}.items():
         value = record.values.get(name)
-        if value is not None and value != fixed:
+        if value is not None and not same(value, fixed):
             raise _Refused(f"{name}={value!r}, in this study it is fixed at {fixed!r}")
     return values, tuple(name for name in space if name not in values)
 
 
+def _unread(record: OldRecord, plan: Plan, shapes: RecordShapes) -> list[str]:
+    """Names that mean nothing to the study; marks of forced trials are none."""
+    known = {*shapes.dimensions, *shapes.derived, *plan.hyperparameters, *plan.experiment["model"], *POSITIONS}
+    return sorted(name for name in record.values if name not in known and name not in record.forced)
+
+
 def _of_type(value: Any, distribution: Distribution) -> Any:
-    """75.0 is 75 where whole numbers are varied: JSON writers do not keep them apart."""
-    if isinstance(distribution, IntRange):
-        return _whole(value)
+    """75.0 and "75" are 75 where whole numbers are varied: JSON and CSV do not keep them apart."""
     if isinstance(distribution, Choice):
-        return next((known for known in distribution.values if known == value and not isinstance(value, bool)), value)
-    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > sys.float_info.max:
+        return next((known for known in distribution.values if same(known, value)), value)
+    number = as_number(value)
+    if number is None:
         return value
-    return float(value)
-
-
-def _whole(value: Any) -> Any:
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    if isinstance(distribution, IntRange):
+        return int(number) if isinstance(number, float) and number.is_integer() else number
+    return number if abs(number) > sys.float_info.max else float(number)
 
 
 def _is_ours(record: OldRecord, architecture: Architecture, plan: Plan, state: StudyState) -> bool:

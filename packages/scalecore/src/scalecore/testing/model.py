@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -60,6 +61,16 @@ class ModelContract:
                     assert value in space.dimensions[name], f"{name}={value} is not in dimensions[{name!r}]"
                 assert tuple(one.items()) not in seen, f"{one} is listed twice"
                 seen.add(tuple(one.items()))
+
+    def test_derived_names_have_a_number_for_every_architecture(self, family: ModelFamily) -> None:
+        """By them `scalecore import` finds the architecture of a record that gives no dimension itself [G17]."""
+        for data in self.shapes:
+            space = family.architecture_space(data)
+            for name, rule in space.derived.items():
+                for one in space.architectures:
+                    value = rule(one)
+                    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+                    assert number, f"derived name {name!r} of {one} is {value!r}, not a finite number"
 
     def test_parameters_are_counted_exactly(self, family: ModelFamily) -> None:
         """`num_parameters` is the count of the built module, to the last one [G04]."""
