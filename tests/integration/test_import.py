@@ -8,6 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from scalecore.errors import RefusedError
@@ -48,7 +50,7 @@ def judged(study: Study, registry: Registry, *records: Any, **options: Any) -> l
     path.write_text(json.dumps(list(records)))
     study.experiment["output"] = str(study.folder)
     study.write()
-    return list(import_results([path], study.file, registry=registry, **options)[1])
+    return list(import_results([path], study.file, registry=registry, **options).verdicts)
 
 
 FORCED = without_forced()
@@ -250,7 +252,7 @@ def test_unreadable_files_are_told_and_the_others_are_read(study: Study, registr
     (folder / "b.json").write_text("{")
     (folder / "c.json").write_text(json.dumps(old()))
     study.write()
-    verdicts = import_results([folder], study.file, registry=registry, dry_run=True)[1]
+    verdicts = import_results([folder], study.file, registry=registry, dry_run=True).verdicts
     assert [Path(one.record.source).name for one in verdicts] == ["a.json", "b.json", "c.json"]
     assert [one.verdict for one in verdicts] == ["refused", "refused", "taken"]
     assert verdicts[0].reason == "the file is empty"
@@ -264,3 +266,60 @@ def test_g22_an_import_leaves_a_run_that_has_just_begun_alone(study: Study, regi
         judged(study, registry, old())
     assert lock.still_ours()
     lock.release()
+
+
+def test_g17_a_ratio_makes_the_architecture_and_the_summary_counts_it(study: Study) -> None:
+    """A file labelled 20m holds 1.3M parameters; its shape is refused by its count, and no smaller one is taken."""
+    rng = np.random.default_rng(1)
+    table = pd.DataFrame(rng.normal(size=(1500, 63)), columns=[f"f{number}" for number in range(63)])
+    table.insert(0, "Date", pd.date_range("2000-01-01", periods=1500).astype(str))
+    table["Close"] = np.exp(np.cumsum(rng.normal(0, 0.01, 1500)))
+    table.to_csv(study.root / "wide.csv", index=False)
+    study.experiment["dataset"] |= {"path": "wide.csv", "features": list(table.columns[1:64]), "context": 60}
+    study.experiment["model"] = {"use": "patchtst"}
+    study.experiment["search"] |= {"budget": "900k", "tolerance": 0.25}
+    study.write()
+    folder = study.root / "old" / "20m"
+    folder.mkdir(parents=True)
+    shape = {"d_model": 128, "n_layers": 6, "n_heads": 8, "d_ff_ratio": 4}
+    params = {**shape, "learning_rate": 2e-3, "dropout": 0.15}
+    forced = {"user_attrs": {f"forced_{name}": value for name, value in params.items()}}
+    (folder / "spy_20m_all_trials.json").write_text(json.dumps([old(params=params), old(params={}, **forced)]))
+    (study.root / "old" / "results.csv").write_text(
+        "number,state,value,d_model,n_layers,n_heads,d_ff_ratio,auc\n0,COMPLETE,0.6,128,6,8,2,0.61\n"
+    )
+
+    done = study.cli("import", "old", "--into", str(study.file), "--dry-run")
+    assert (done.returncode, done.stderr) == (0, "")
+    too_large = (
+        "refused: d_model=128,n_layers=6,n_heads=8,d_ff=512 has 1,274,753 parameters, outside of the budget "
+        "(675,000 to 1,125,000)"
+    )
+    assert done.stdout == (
+        "Summary of 2 files\n"
+        "  trials: 3 (3 completed)\n"
+        "  exact repeats: 1 of 3\n"
+        "    1 with the same value to the last digit, 0 of them in another file\n"
+        "  within the label's budget: 0 of 2, counted for a context of 60 and 63 features\n"
+        "    20m (15,000,000 to 25,000,000): 0 of 2, which have 1,274,753 to 1,274,753 parameters\n"
+        "    cannot tell for 1: neither path nor content names a budget\n"
+        "  content against path: cannot tell: path or content names no budget, tier or experiment\n"
+        "  forced trials: 1, 1 with empty params\n"
+        "  optimum at an edge: cannot tell: fewer than 3 values of each dimension have a result\n"
+        "\n"
+        "old/results.csv: taken with missing parameters: it has no learning_rate, dropout; d_model=128 n_layers=6 "
+        "n_heads=8 d_ff=256 params=880.0k, value 0.6; the file does not say which data it was measured on\n"
+        f"old/20m/spy_20m_all_trials.json[0]: {too_large}\n"
+        f"old/20m/spy_20m_all_trials.json[1]: {too_large}\n"
+        "3 records: 0 taken, 1 taken with missing parameters, 0 duplicate, 2 refused; a dry run: nothing was written\n"
+    )
+    plain = json.loads(study.cli("import", "old", "--into", str(study.file), "--dry-run", "--json").stdout)
+    assert plain["summary"]["labels"][0]["within"] == 0
+    assert not study.folder.exists()
+    # Exit codes are those of an import: everything was refused, and a path that leads nowhere.
+    assert study.cli("import", "old/20m", "--into", str(study.file), "--dry-run").returncode == 5
+    assert study.cli("import", "old", "none", "--into", str(study.file), "--dry-run").returncode == 2
+    # Without --dry-run what is taken is stored, and no summary is printed.
+    done = study.cli("import", "old", "--into", str(study.file))
+    assert (done.returncode, "Summary" in done.stdout) == (0, False)
+    assert done.stdout.endswith(f"2 refused; into {study.folder}\n")

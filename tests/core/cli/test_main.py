@@ -47,6 +47,19 @@ def test_an_unknown_command_is_met_with_the_nearest(invoke: Any) -> None:
     assert invoke("zzzz").stderr.splitlines()[-1] == (f"Error: there is no command 'zzzz'; commands are {commands}")
 
 
+def test_a_command_that_was_removed_names_what_serves_its_use_now(invoke: Any) -> None:
+    """Whatever stands behind it; it is not completed either."""
+    expected = (
+        "Error: the command 'audit' was removed; scalecore import PATH... --into EXPERIMENT --dry-run summarises "
+        "results and judges each record"
+    )
+    for arguments in (["audit"], ["audit", "--help"], ["audit", "old.json", "--model", "patchtst"]):
+        result = invoke(*arguments)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert result.stderr.splitlines()[-1] == expected
+    assert "audit" not in invoke("--help").stdout
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [

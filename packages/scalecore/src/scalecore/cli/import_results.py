@@ -1,4 +1,4 @@
-"""`scalecore import`: old results teach a study."""
+"""`scalecore import`: warm-start a study from earlier results."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from scalecore.errors import ExitCode
 @click.option(
     "--into", required=True, type=click.Path(path_type=Path), help="The study's folder, or an experiment file."
 )
-@click.option("--dry-run", is_flag=True, help="Show the verdicts and write nothing.")
+@click.option("--dry-run", is_flag=True, help="Show a summary and the verdicts, and write nothing.")
 @click.option("--allow-other-data", is_flag=True, help="Take results that were measured on other data, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdicts as JSON.")
 @plugin_options
@@ -30,30 +30,31 @@ def import_results(
     no_plugins: bool,
     block: tuple[str, ...],
 ) -> None:
-    """Let old results teach the study INTO, with a verdict for each record.
+    """Warm-start the study INTO from earlier results, with a verdict for each record.
 
-    PATH is a trial file, a list of trials, or the folder of a study. Parameters are counted, never believed. What is
-    taken is journalled as imported: it teaches the strategy, does not count as a trial, and is never the study's best.
-    Importing again changes nothing.
+    PATH is a JSON file with one trial or a list of them, a CSV table, the folder of a study, or a folder of such files.
+    --dry-run begins with one summary of all files: exact repeats, trials within the budget in the name of their file,
+    content that contradicts the path, forced trials, optima at an edge. Parameters are counted, never believed.
+
+    What is taken is journalled as imported: it warm-starts the strategy, does not count as a trial, and is never the
+    study's best. Importing again changes nothing.
 
     \b
     Exit codes: 0 something was taken or is known already, 2 bad file, 5 every record was refused.
 
     \b
     Examples:
-      scalecore import old/trials --into experiment.yaml --dry-run
+      scalecore import old/trials old/results.csv --into experiment.yaml --dry-run
       scalecore import studies/earlier --into studies/now
     """
     from scalecore.plugins.registry import load_registry
     from scalecore.study import importing
 
     registry = load_registry(no_plugins=no_plugins, block=block)
-    folder, verdicts = importing.import_results(
-        paths, into, registry=registry, dry_run=dry_run, other_data=allow_other_data
-    )
+    imported = importing.import_results(paths, into, registry=registry, dry_run=dry_run, other_data=allow_other_data)
     if as_json:
-        click.echo(json.dumps(importing.verdicts_plain(folder, verdicts, dry_run=dry_run), indent=2, allow_nan=False))
+        click.echo(json.dumps(importing.imported_plain(imported), indent=2, allow_nan=False))
     else:
-        click.echo("\n".join(importing.verdict_lines(folder, verdicts, dry_run=dry_run)))
-    if all(one.verdict == "refused" for one in verdicts):
+        click.echo("\n".join(importing.imported_lines(imported)))
+    if all(one.verdict == "refused" for one in imported.verdicts):
         sys.exit(ExitCode.REFUSED)

@@ -36,8 +36,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
         "dashboard": ("scalecore.cli.dashboard", "dashboard", "Show a study in the browser, on this machine only."),
         "analyze": ("scalecore.cli.analyze", "analyze", "Analyse one or several studies, finished or running."),
         "report": ("scalecore.cli.report", "report", "Write everything about a study on one page that opens offline."),
-        "audit": ("scalecore.cli.audit", "audit", "Look for what is wrong with results of others."),
-        "import": ("scalecore.cli.import_results", "import_results", "Let old results teach a study."),
+        "import": ("scalecore.cli.import_results", "import_results", "Warm-start a study from earlier results."),
         "confirm": (
             "scalecore.cli.promotion",
             "confirm",
@@ -53,6 +52,12 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
     }
 )
 """Each subcommand with its module, the name of the command in it, and one line of help."""
+
+
+REMOVED: Mapping[str, str] = MappingProxyType(
+    {"audit": "scalecore import PATH... --into EXPERIMENT --dry-run summarises results and judges each record"}
+)
+"""Subcommands of earlier versions, with what serves their use now."""
 
 
 class _LazyGroup(click.Group):
@@ -74,6 +79,8 @@ class _LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         # A shell that completes behind a word that is no command wants no error.
+        if name in REMOVED and not ctx.resilient_parsing:
+            ctx.fail(f"the command {name!r} was removed; {REMOVED[name]}")
         if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
             near = difflib.get_close_matches(name, COMMANDS, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"commands are {', '.join(COMMANDS)}"

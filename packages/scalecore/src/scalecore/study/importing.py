@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attrs import asdict
+from attrs import asdict, frozen
 
 from scalecore import texts
 from scalecore.config.load import load_resolved
@@ -16,6 +16,8 @@ from scalecore.files import plain, write_text
 from scalecore.plugins.registry import Registry
 from scalecore.study.components import of_plugin
 from scalecore.study.disk import explained
+from scalecore.study.import_summary import ImportSummary, summarise
+from scalecore.study.import_summary_text import summary_lines
 from scalecore.study.journal import Journal
 from scalecore.study.layout import StudyFolder, output_folder
 from scalecore.study.old_results import OldRecord, read_old_results
@@ -26,13 +28,23 @@ from scalecore.study.run import locked_folder, refuse_another_experiment, refuse
 from scalecore.study.state import StudyState
 from scalecore.study.verdicts import Verdict, judge
 
-__all__ = ["import_results", "verdict_lines", "verdicts_plain"]
+__all__ = ["Imported", "import_results", "imported_lines", "imported_plain"]
+
+
+@frozen(kw_only=True)
+class Imported:
+    """What became of the records that an import was given."""
+
+    folder: Path
+    verdicts: Sequence[Verdict]
+    summary: ImportSummary | None = None
+    """Of a dry run only."""
 
 
 def import_results(
     paths: Sequence[Path], into: Path, *, registry: Registry, dry_run: bool = False, other_data: bool = False
-) -> tuple[Path, list[Verdict]]:
-    """Judge all records of `paths`, and store those that are taken in the study `into`; returns its folder.
+) -> Imported:
+    """Judge all records of `paths`, and store those that are taken in the study `into`.
 
     `into` is a study's folder or an experiment file; a study that has not begun is made. With `dry_run` nothing is
     written, and the study may be running. Raises the errors of `scalecore.errors`.
@@ -42,7 +54,15 @@ def import_results(
     with of_plugin("model", plan.resolved.model, "cannot derive names from an architecture"):
         shapes = RecordShapes(plan.family, plan.shape)
     if dry_run:
-        return folder.path, _judged(records, plan, shapes, folder, state_of(folder), other_data=other_data)
+        verdicts = _judged(records, plan, shapes, folder, state_of(folder), other_data=other_data)
+        summary = summarise(
+            records,
+            shapes=shapes,
+            parameters=plan.hyperparameters,
+            tolerance=plan.resolved.experiment.search.tolerance,
+            maximize=plan.experiment["objective"]["direction"] == "maximize",
+        )
+        return Imported(folder=folder.path, verdicts=verdicts, summary=summary)
     with locked_folder(folder):
         state = state_of(folder)
         verdicts = _judged(records, plan, shapes, folder, state, other_data=other_data)
@@ -50,7 +70,7 @@ def import_results(
         if taken:
             with explained(folder.path):
                 _store(taken, plan, folder, state)
-    return folder.path, verdicts
+    return Imported(folder=folder.path, verdicts=verdicts)
 
 
 def _target(into: Path, registry: Registry) -> tuple[Plan, StudyFolder]:
@@ -105,12 +125,14 @@ def _store(taken: Sequence[Verdict], plan: Plan, folder: StudyFolder, state: Stu
         journal.close()
 
 
-def verdicts_plain(folder: Path, verdicts: Sequence[Verdict], *, dry_run: bool) -> dict[str, Any]:
-    """Plain JSON types."""
+def imported_plain(imported: Imported) -> dict[str, Any]:
+    """Plain JSON types; `summary` of a dry run only."""
+    verdicts, dry_run = imported.verdicts, imported.summary is not None
     result: dict[str, Any] = plain(
         {
-            "into": folder,
+            "into": imported.folder,
             "dry_run": dry_run,
+            **({"summary": asdict(imported.summary)} if imported.summary is not None else {}),
             "counts": counts(verdicts),
             "records": [
                 {
@@ -141,16 +163,16 @@ def counts(verdicts: Sequence[Verdict]) -> Mapping[str, int]:
     return {name: sum(one.verdict == name for one in verdicts) for name in names}
 
 
-def verdict_lines(folder: Path, verdicts: Sequence[Verdict], *, dry_run: bool) -> list[str]:
-    """A line for each record, and the counts."""
-    lines = []
-    for one in verdicts:
+def imported_lines(imported: Imported) -> list[str]:
+    """The summary of a dry run, a line for each record, and the counts."""
+    lines = [] if imported.summary is None else [*summary_lines(imported.summary), ""]
+    for one in imported.verdicts:
         line = f"{one.record.source}: {one.verdict}"
         if one.reason:
             line += f": {one.reason}"
         if one.architecture is not None:
             line += f"; {texts.shape(one.architecture)}, value {one.record.value:g}"
         lines.append("; ".join((line, *one.notes)))
-    shown = ", ".join(f"{count} {name}" for name, count in counts(verdicts).items())
-    end = "; a dry run: nothing was written" if dry_run else f"; into {folder}"
-    return [*lines, f"{len(verdicts)} records: {shown}{end}"]
+    shown = ", ".join(f"{count} {name}" for name, count in counts(imported.verdicts).items())
+    end = f"; into {imported.folder}" if imported.summary is None else "; a dry run: nothing was written"
+    return [*lines, f"{len(imported.verdicts)} records: {shown}{end}"]
