@@ -107,6 +107,12 @@ FORCED = without_forced()
             "it is marked as dry_run=True: no result [G12]",
         ),
         (old(user_attrs={"dry_run": False}), "taken", None),
+        (old(user_attrs={"metric": "bce"}), "taken", None),
+        (
+            old(user_attrs={"metric": "auc"}, hash="0" * 64),
+            "refused",
+            "its value is called auc, here it is val_loss",
+        ),
         (old(params={**PARAMS, "dropout": 0.9}), "refused", "dropout=0.9 is outside of the study's space"),
         (
             old(params={**PARAMS, "dropout": 10**400}),

@@ -48,6 +48,7 @@ def look(folder: Path, files: dict[str, Any], *, maximize: bool = False) -> Impo
         parameters=["learning_rate"],
         tolerance=0.25,
         maximize=maximize,
+        project=folder,
     )
 
 
@@ -209,4 +210,21 @@ def test_content_is_held_against_the_names_of_file_and_folders(
     """Only a name of the same kind contradicts; `gamma` is an experiment, since other records say so."""
     look(tmp_path, {path: [trial(0, user_attrs=claims)]})
     (record,) = read_old_results([tmp_path / path])
-    assert contradictions(record, experiments=["gamma"]) == expected
+    assert contradictions(record, experiments=["gamma"], project=tmp_path) == expected
+
+
+def test_folders_that_hold_the_project_too_say_nothing(tmp_path: Path) -> None:
+    """A project of 2M may have old results of 20M in it; those beside it are read with two of their folders."""
+    project, claims = tmp_path / "phase_2M", {"budget": "20M", "tier": "a25"}
+    for name, expected in (
+        ("phase_2M/x.json", None),
+        ("phase_2M/old/20M/x.json", []),
+        ("phase_2M/old_a50/x.json", ["tier 'a25', its path has 'a50'"]),
+        ("phase_200M/x.json", ["budget '20M', its path has '200M'"]),
+        ("phase_200M/b/c/x.json", None),
+    ):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps([trial(0, user_attrs=claims)]))
+        (record,) = read_old_results([path])
+        assert contradictions(record, experiments=[], project=project) == expected, name

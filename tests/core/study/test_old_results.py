@@ -119,6 +119,27 @@ def test_marks_of_forced_trials_are_no_second_value(tmp_path: Path) -> None:
     assert found.forced == {"label", "revin"}
 
 
+def test_forced_trials_are_told_by_all_that_marks_them(tmp_path: Path) -> None:
+    """Attributes that are set, or the origin as scalecore writes it; a mark that denies it is none."""
+    marked = [
+        trial(user_attrs={"forced_d_model": 64}),
+        trial(user_attrs={"forced": True}),
+        trial(origin="forced n_heads:max"),
+        trial(origin={"kind": "forced"}),
+    ]
+    others = [trial(user_attrs={"forced": False, "forced_label": None}), trial(origin="sampled"), trial()]
+    assert [one.is_forced for one in read(tmp_path, "old.json", [*marked, *others])] == [True] * 4 + [False] * 3
+
+
+def test_the_table_of_scalecore_says_which_data_it_is_of(tmp_path: Path) -> None:
+    """Another tool's checksum is of something else."""
+    own = "trial,status,value,metric,d_model,data_checksum,hash\n0,completed,0.5,val_loss,64,abc,def\n"
+    (found,) = read(tmp_path, "own.csv", own)
+    assert (found.fingerprint, found.hash, found.attributes["metric"]) == ("abc", "def", "val_loss")
+    (found,) = read(tmp_path, "other.csv", own.replace(",hash", ",").replace(",def", ","))
+    assert (found.fingerprint, found.hash) == (None, None)
+
+
 def test_a_folder_stands_for_all_files_below_it(tmp_path: Path) -> None:
     """Tables too; trial files of a study come before its summaries, and a link back is not followed."""
     study = tmp_path / "20M" / "spy"

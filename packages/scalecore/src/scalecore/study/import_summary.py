@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from attrs import frozen
@@ -69,10 +70,16 @@ class ImportSummary:
 
 
 def summarise(
-    records: Sequence[OldRecord], *, shapes: RecordShapes, parameters: Iterable[str], tolerance: float, maximize: bool
+    records: Sequence[OldRecord],
+    *,
+    shapes: RecordShapes,
+    parameters: Iterable[str],
+    tolerance: float,
+    maximize: bool,
+    project: Path,
 ) -> ImportSummary:
     """Count. `parameters` are the study's hyper-parameters by name; `tolerance` is how far, as a share of its label, a
-    model may be from it.
+    model may be from it. `project` is the folder of the study or of its file: names above it say nothing of a record.
     """
     trials = [record for record in records if record.problem is None]
     contents = _contents(trials, parameters, shapes)
@@ -80,9 +87,9 @@ def summarise(
     for record in trials:
         groups.setdefault(_group(record), []).append(record)
     experiments = sorted({str(record.claims["experiment"]) for record in trials if "experiment" in record.claims})
-    told = [contradictions(record, experiments=experiments) for record in trials]
-    forced = [record for record in trials if _is_forced(record)]
-    labels = [_label(record) for record in trials]
+    told = [contradictions(record, experiments=experiments, project=project) for record in trials]
+    forced = [record for record in trials if record.is_forced]
+    labels = [_label(record, project) for record in trials]
     edges = [_edge(group, shapes, maximize=maximize) for group in groups.values()]
     repeats = _repeats(trials, contents)
     # `20m` and `20M` are one budget, under the first of its names.
@@ -182,9 +189,9 @@ def _repeats(trials: Sequence[OldRecord], contents: Sequence[Any]) -> list[str]:
     return found
 
 
-def _label(record: OldRecord) -> tuple[str, int] | None:
+def _label(record: OldRecord, project: Path) -> tuple[str, int] | None:
     """The budget that the file names, else its folders, else the record itself."""
-    found = next((label for label in map(label_of, places(record.path)) if label is not None), None)
+    found = next((label for label in map(label_of, places(record.path, project=project)) if label is not None), None)
     said = record.claims.get("budget")
     if found is None and said is not None and (budget := budget_of(said)) is not None:
         return str(said), budget
@@ -207,11 +214,6 @@ def _counted(
         smallest=min(known, default=None),
         largest=max(known, default=None),
     )
-
-
-def _is_forced(record: OldRecord) -> bool:
-    marked = any(name.startswith("forced_") for name in record.attributes) or bool(record.forced)
-    return marked or record.attributes.get("forced") in (True, 1, "true", "True")
 
 
 def _edge(group: Sequence[OldRecord], shapes: RecordShapes, *, maximize: bool) -> str | None:

@@ -61,6 +61,7 @@ def import_results(
             parameters=plan.hyperparameters,
             tolerance=plan.resolved.experiment.search.tolerance,
             maximize=plan.experiment["objective"]["direction"] == "maximize",
+            project=into if into.is_dir() else into.parent,
         )
         return Imported(folder=folder.path, verdicts=verdicts, summary=summary)
     with locked_folder(folder):

@@ -62,6 +62,8 @@ class OldRecord:
     """Names of `values` that the file itself calls the architecture."""
     forced: frozenset[str] = frozenset()
     """Names of `values` that only `forced_` attributes have: parameters of a forced trial, or marks of one."""
+    is_forced: bool = False
+    """Whether it was a forced trial."""
     empty: bool = False
     """Whether its `params` are there and empty."""
     claims: Mapping[str, Any] = field(factory=dict)
@@ -194,7 +196,9 @@ def _record(path: Path, place: int | None, item: Mapping[str, Any], *, around: M
             values.setdefault(name, one)
     position = next((given[name] for given in (values, flat) for name in POSITIONS if name in given), None)
     text = str(item.get("state", "")).rpartition(".")[2]
-    data = _mapping(attributes.get("data"))
+    data = _mapping(attributes.get("data")) or _mapping(around.get("data"))
+    origin = _mapping(item.get("origin")).get("kind") or item.get("origin") or attributes.get("origin")
+    told = any(name.startswith(FORCED) and one not in (None, False, "") for name, one in attributes.items())
     return OldRecord(
         source=_source(path, place),
         path=path,
@@ -214,6 +218,7 @@ def _record(path: Path, place: int | None, item: Mapping[str, Any], *, around: M
         conflicts=tuple(conflicts),
         architecture=frozenset(architecture),
         forced=frozenset(name for name in forced if name not in params and name not in architecture),
+        is_forced=told or attributes.get("forced") in (True, 1, "1", "true") or str(origin).startswith("forced"),
         empty=item.get("params") == {},
         claims=_claims(item, attributes, around),
     )
@@ -249,6 +254,7 @@ def _journal(path: Path) -> Iterator[OldRecord]:
             fingerprint=record.data.get("fingerprint"),
             objective=state.experiment.get("objective"),
             architecture=frozenset(record.architecture.values),
+            is_forced=record.origin.kind == "forced",
             claims=_claims(
                 {"experiment_name": state.experiment.get("name"), **_mapping(state.experiment.get("search"))}
             ),

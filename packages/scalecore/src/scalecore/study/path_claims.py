@@ -6,6 +6,7 @@ thing of one kind contradicts: a path without a budget does not contradict one.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -30,9 +31,13 @@ GENERIC = re.compile(
 """Words that name no experiment."""
 
 
-def places(path: Path) -> list[str]:
-    """The names that speak of a file: its own, then those of its folders. `trials/` belongs to its files."""
-    folders = [name for name in path.parts[:-1] if name not in ("/", ".", "..")]
+def places(path: Path, *, project: Path) -> list[str]:
+    """The names that speak of a file: its own, then those of its folders. `trials/` belongs to its files.
+
+    Folders that hold the `project` too, into which is imported, say nothing of the file.
+    """
+    above = path.parent.resolve()
+    folders = list(above.relative_to(os.path.commonpath([above, project.resolve()])).parts)
     if folders and folders[-1] == "trials":
         folders.pop()
         return folders[: -FOLDERS - 1 : -1]
@@ -56,12 +61,12 @@ def budget_of(said: Any) -> int | None:
     return None if found is None else found[1]
 
 
-def contradictions(record: OldRecord, *, experiments: Iterable[str]) -> list[str] | None:
+def contradictions(record: OldRecord, *, experiments: Iterable[str], project: Path) -> list[str] | None:
     """In which points a record says something else than its path; None where one of both says nothing.
 
     `experiments` are the names that any record has: a path that has one of them names that experiment.
     """
-    names = places(record.path)
+    names = places(record.path, project=project)
     found: list[list[str] | None] = [_budget(record, names)]
     if (horizon := as_number(record.claims.get("horizon"))) is not None:
         others = [match[0] for name in names for match in _HORIZON.finditer(name.lower())]
@@ -69,7 +74,7 @@ def contradictions(record: OldRecord, *, experiments: Iterable[str]) -> list[str
             _against("horizon", f"{horizon:g}", others, [one for one in others if int(_digits(one)) != horizon])
         )
     found += [
-        _named(claim, str(record.claims[claim]), record.path, known)
+        _named(claim, str(record.claims[claim]), names, known)
         for claim, known in (("tier", ()), ("experiment", experiments))
         if claim in record.claims
     ]
@@ -87,12 +92,12 @@ def _budget(record: OldRecord, names: Sequence[str]) -> list[str] | None:
     return _against("budget", str(record.claims["budget"]), [text for text, _ in labels], others)
 
 
-def _named(claim: str, said: str, path: Path, experiments: Iterable[str]) -> list[str] | None:
+def _named(claim: str, said: str, names: Sequence[str], experiments: Iterable[str]) -> list[str] | None:
     """A name against the words of the path."""
-    words, names = _words(said), places(path)
+    words = _words(said)
     found = {word for name in names for word in _words(name)}
-    if words <= found:
-        return []
+    if words <= found or not names:
+        return [] if names else None
     # `a50` against `a25`, `h5` against `h1`: words of one kind with other numbers.
     for word in sorted(words - found):
         others = [other for other in sorted(found - words) if _kind(word) is not None and _kind(other) == _kind(word)]
@@ -106,7 +111,7 @@ def _named(claim: str, said: str, path: Path, experiments: Iterable[str]) -> lis
     match = _NAMED.fullmatch(names[0])
     own = _words(match[1] if match else names[0])
     own = {word for word in own if not GENERIC.fullmatch(word) and not _LABEL.fullmatch(word)}
-    alike = own & words and (path.parent.name == "trials" or len(own) == len(words))
+    alike = own & words and len(own) == len(words)
     return _against(claim, said, [names[0]], [names[0]]) if own - words and (match or alike) else None
 
 

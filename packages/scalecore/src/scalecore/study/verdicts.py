@@ -103,9 +103,16 @@ def _judge(record: OldRecord, *, plan: Plan, shapes: RecordShapes, state: StudyS
         if not other_data:
             raise _Refused(f"{text}: its value cannot be compared [G07]; --allow-other-data takes it all the same")
         notes.append(text)
-    objective = plan.experiment["objective"]
-    if record.objective is not None and dict(record.objective) != dict(objective):
-        raise _Refused(f"its objective is {dict(record.objective)}, here it is {dict(objective)}")
+    objective, ignored = plan.experiment["objective"], unbound(plan.resolved)
+    said = None if record.objective is None else ignored.strip(record.objective, ("objective",))
+    if said is not None and said != ignored.strip(objective, ("objective",)):
+        raise _Refused(f"its objective is {dict(record.objective or {})}, here it is {dict(objective)}")
+    metric = record.attributes.get("metric", objective["metric"])
+    if metric != objective["metric"]:
+        text = f"its value is called {metric}, here it is {objective['metric']}"
+        if record.hash is not None:  # written by scalecore, whose names are the same here
+            raise _Refused(text)
+        notes.append(text)
     content = {
         "architecture": architecture.values,
         "hyperparameters": hyperparameters,
