@@ -96,14 +96,18 @@ def _named(claim: str, said: str, names: Sequence[str], experiments: Iterable[st
     """A name against the words of the path."""
     words = _words(said)
     found = {word for name in names for word in _words(name)}
-    if words <= found or not names:
-        return [] if names else None
-    # `a50` against `a25`, `h5` against `h1`: words of one kind with other numbers.
-    for word in sorted(words - found):
-        others = [other for other in sorted(found - words) if _kind(word) is not None and _kind(other) == _kind(word)]
-        if others:
-            return _against(claim, said, others, others)
-    if claim != "experiment":
+    # A file may lie in a folder of another budget: that contradicts the budget, not the experiment.
+    elsewhere = {word for word in words & found if _LABEL.fullmatch(word)}
+    for name in names:
+        beside = _words(name)
+        wrong = [
+            one for word in sorted(words - beside - elsewhere) for one in sorted(beside - words) if _differ(word, one)
+        ]
+        if wrong:
+            return _against(claim, said, wrong, wrong)
+    if names and words <= found:
+        return []
+    if not names or claim != "experiment":
         return None
     for other in experiments:
         if not _words(other) <= words and any(_words(other) <= _words(name) for name in names):
@@ -123,6 +127,13 @@ def _against(claim: str, said: str, found: Sequence[str], others: Sequence[str])
 
 def _words(name: str) -> set[str]:
     return set(re.findall(r"[a-z0-9]+(?:\.\d+[a-z]?)?", name.lower()))
+
+
+def _differ(word: str, other: str) -> bool:
+    """`a50` from `a25`, `h5` from `h1`: words of one kind with other numbers. `phase6a` is one of `phase6`."""
+    longer, shorter = sorted((word, other), key=len, reverse=True)
+    part = longer.startswith(shorter) and longer.removeprefix(shorter).isalpha()
+    return _kind(word) is not None and _kind(word) == _kind(other) and not part
 
 
 def _kind(word: str) -> str | None:
