@@ -237,6 +237,11 @@ def test_imported_results_teach_and_are_no_trials(study: Study) -> None:
     study.write()
     other = study.cli("import", str(study.root / "studies/tiny"), "--into", str(study.file), "--dry-run", "--json")
     assert [one["comparable"] for one in json.loads(other.stdout)["records"]] == [True, True]
+    study.experiment["model"] |= {"patch_len": 6}
+    study.write()
+    other = study.cli("import", str(study.root / "studies/tiny"), "--into", str(study.file), "--dry-run", "--json")
+    reasons = [one["reason"] for one in json.loads(other.stdout)["records"]]
+    assert reasons == ["patch_len=4, in this study it is fixed at 6"] * 2
 
 
 def test_g07_results_of_other_data_are_refused_unless_asked_for(study: Study, registry: Registry) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from attrs import asdict, frozen
+from attrs import asdict
 
 from scalecore import texts
 from scalecore.config.load import load_resolved
@@ -31,8 +31,7 @@ from scalecore.study.verdicts import Verdict, judge
 __all__ = ["Imported", "import_results", "imported_lines", "imported_plain"]
 
 
-@frozen(kw_only=True)
-class Imported:
+class Imported(NamedTuple):
     """What became of the records that an import was given."""
 
     folder: Path

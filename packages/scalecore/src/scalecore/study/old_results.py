@@ -239,6 +239,9 @@ def _claims(*places: Mapping[str, Any]) -> dict[str, Any]:
 def _journal(path: Path) -> Iterator[OldRecord]:
     """The finished trials of a study of scalecore."""
     state = replay(read_journal(path))
+    # Beside the grid's lists, options of the model say what an architecture is, such as the length of a patch.
+    options = {name: one for name, one in _mapping(state.experiment.get("model")).items() if not isinstance(one, list)}
+    options.pop("use", None)
     for record in state.records:
         yield OldRecord(
             source=f"{path}[trial {record.number}]",
@@ -247,7 +250,7 @@ def _journal(path: Path) -> Iterator[OldRecord]:
             state=record.state,
             state_text=str(record.state),
             value=record.value,
-            values={**record.hyperparameters, **record.architecture.values},
+            values={**options, **record.hyperparameters, **record.architecture.values},
             stated_parameters=record.architecture.num_parameters,
             hash=record.hash,
             seed=record.seed,
