@@ -94,7 +94,7 @@ def test_the_faults_of_several_files_are_one_summary(tmp_path: Path) -> None:
     wrong[4] = {**wrong[2], "number": 4}
     forced = {"number": 0, "value": 0.3, "state": "COMPLETE", "params": {}}
     by_name = {**forced, "user_attrs": {"forced_size": 80, "forced_depth": 5, "experiment": "spy_h5_5M"}}
-    bare = {**forced, "number": 1, "user_attrs": {"forced": True}}
+    bare = {**forced, "number": 1}
     table = "number,state,value,width,depth,budget\n" + "".join(
         f"{number},COMPLETE,{0.3 + number},8,{depth},{budget}\n"
         for number, (depth, budget) in enumerate([(1, "9m"), (2, "9m"), (3, "9m"), (4, "200M")])

@@ -88,7 +88,8 @@ def summarise(
         groups.setdefault(_group(record), []).append(record)
     experiments = sorted({str(record.claims["experiment"]) for record in trials if "experiment" in record.claims})
     told = [contradictions(record, experiments=experiments, project=project) for record in trials]
-    forced = [record for record in trials if record.is_forced]
+    # What has a result and no parameters was suggested by no sampler.
+    forced = [record for record in trials if record.is_forced or (record.empty and record.value is not None)]
     labels = [_label(record, project) for record in trials]
     edges = [_edge(group, shapes, maximize=maximize) for group in groups.values()]
     repeats = _repeats(trials, contents)
