@@ -161,6 +161,13 @@ def test_exact_repeats_are_found_by_what_ran(tmp_path: Path) -> None:
     assert (found.exact_repeats, found.repeats_with_the_same_value, found.repeats_of_another_file) == (4, 2, 1)
 
 
+def test_a_label_may_be_in_the_content_alone(tmp_path: Path) -> None:
+    """As a budget, or in the name of the experiment; without either nothing can be told."""
+    for claims, labels in (({"budget": "4m"}, ["4m"]), ({"experiment": "spy_4M_h1"}, ["4M"]), ({}, [])):
+        found = look(tmp_path, {"old.json": [trial(0, user_attrs=claims)]})
+        assert ([one.label for one in found.labels], found.unlabelled) == (labels, 1 - len(labels))
+
+
 @pytest.mark.parametrize(
     ("name", "label"),
     [

@@ -196,7 +196,7 @@ def _label(record: OldRecord, project: Path) -> tuple[str, int] | None:
     said = record.claims.get("budget")
     if found is None and said is not None and (budget := budget_of(said)) is not None:
         return str(said), budget
-    return found
+    return found or label_of(str(record.claims.get("experiment", "")))
 
 
 def _counted(
