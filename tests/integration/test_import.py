@@ -17,7 +17,9 @@ from scalecore.plugins.registry import Registry, load_registry
 from scalecore.study.importing import import_results
 from scalecore.study.layout import StudyFolder
 from scalecore.study.lock import StudyLock
+from scalecore.study.preview import state_of
 from scalecore.study.verdicts import Verdict
+from scalecore.trials import Outcome, TrialState
 
 from .conftest import Study
 
@@ -334,3 +336,14 @@ def test_g17_a_ratio_makes_the_architecture_and_the_summary_counts_it(study: Stu
     done = study.cli("import", "old", "--into", str(study.file))
     assert (done.returncode, "Summary" in done.stdout) == (0, False)
     assert done.stdout.endswith(f"2 refused; into {study.folder}\n")
+
+
+def test_g09_the_flags_of_an_old_result_reach_the_strategy(study: Study, registry: Registry) -> None:
+    """What predicted a constant in its own study is imported, and is no good result here either."""
+    flag = {"guard": "G09", "kind": "collapsed", "text": "predicts a constant"}
+    judged(study, registry, old(flags=[flag]), old(value=0.61, flags="none"))
+    first, second = state_of(StudyFolder(study.folder)).imported.values()
+    assert first.restored(-2, space=()).outcome == Outcome(state=TrialState.COMPLETED, value=0.62, flags=[flag])
+    outcome = second.restored(-1, space=()).outcome
+    assert outcome is not None
+    assert not outcome.collapsed

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from attrs import evolve
+
 from scalecore.space import Architecture
 from scalecore.study.explain import explain_lines, explain_search
 from scalecore.study.forecast import forecast
@@ -122,6 +124,17 @@ def test_the_time_of_a_shape_follows_from_flops_and_measured_trials() -> None:
     assert told["trials"] == 1
     assert {name: round(seconds, 6) for name, seconds in told["seconds"].items()} == {small.id: 20.0, large.id: 40.0}
     assert forecast([small], [], windows=100, epochs=10)["seconds"] == {small.id: None}
+
+
+def test_g09_a_recommended_trial_that_predicts_a_constant_is_not_shown() -> None:
+    """Whichever strategy recommended it, and in studies that an older version ran."""
+    state = study(FORCED, MOVED)
+    told = {"method": "by hand", "phase": "sampled", "recommended": {"number": 1, "shape": "", "value": 0.1}}
+    state.explained = told
+    assert explain_search(plan(), state)["strategy"] == told
+    flag = {"guard": "G09", "kind": "collapsed", "text": "predicts a constant"}
+    state.trials[1].record = evolve(state.trials[1].record, flags=[flag])
+    assert explain_search(plan(), state)["strategy"] == {**told, "recommended": None}
 
 
 def test_what_the_strategy_told_at_the_end_is_shown() -> None:

@@ -61,11 +61,14 @@ class Evolution:
     def tell(self, number: int, outcome: Outcome) -> None:
         """Only what completed has a value to go by; a failure is never a number, and a pruned trial's is no end.
 
+        A model that predicts a constant is no parent, however good its value looks.
         Of a duplicate the value is another trial's, and the number is asked for again.
         """
         if outcome.duplicate_of is not None:
             return
-        if number in self._proposals and outcome.state is TrialState.COMPLETED and outcome.value is not None:
+        if number not in self._proposals or outcome.collapsed:
+            return
+        if outcome.state is TrialState.COMPLETED and outcome.value is not None:
             self._values[number] = outcome.value
 
     def should_prune(self, number: int, *, epoch: int, value: float) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -70,16 +71,22 @@ def last_choice(trials: Mapping[int, Known]) -> LastChoice | None:
 
 
 def recommendation(surrogate: Surrogate, trials: Mapping[int, Known], *, direction: str) -> Recommendation | None:
-    """The completed trial with the best posterior mean, whatever sampler chose it; None with fewer than two values."""
+    """The completed trial with the best posterior mean, whatever sampler chose it; None with fewer than two values.
+
+    A trial that predicts a constant is a penalty, as to the samplers, and is never recommended (guard G09).
+    """
     sign = -1.0 if direction == "maximize" else 1.0
     observations = []
     for number, trial in sorted(trials.items()):
         if trial.outcome is not None and trial.outcome.value is not None:
-            seen = surrogate.observation(number, trial.params, sign * trial.outcome.value)
+            loss = math.inf if trial.value is None else sign * trial.value
+            seen = surrogate.observation(number, trial.params, loss)
             observations += [] if seen is None else [seen]
     # Results from elsewhere teach, but are never the study's own best.
     own = {number: trial for number, trial in trials.items() if trial.origin.kind != "imported"}
-    completed = {number for number, trial in own.items() if trial.outcome and trial.outcome.state == "completed"}
+    completed = {
+        number for number, trial in own.items() if trial.taught and trial.outcome and trial.outcome.state == "completed"
+    }
     found = surrogate.recommend(observations, among=completed)
     if found is None:
         return None

@@ -45,16 +45,22 @@ class Known:
 
     @property
     def taught(self) -> bool:
-        """Whether it ended with a value."""
-        return self.outcome is not None and self.outcome.state in STATES
+        """Whether it ended with a value that says something of it."""
+        return self.value is not None
+
+    @property
+    def value(self) -> float | None:
+        """What it is known by. That of a model which predicts a constant is that of any such model: it is left out."""
+        return None if self.outcome is None or self.outcome.collapsed else self.outcome.value
 
 
 class Ledger:
     """All trials by number, and Optuna's study with the architecture among the parameters of each (guard G20).
 
     Optuna is told COMPLETE or PRUNED with a value; of an architecture that did not fit, PRUNED with the constraint
-    `memory` broken; of one that diverged, PRUNED without a value, which is worse than all others to its samplers, or
-    FAIL where `penalise` is not set; of anything else FAIL, which they pass over. No failure is ever a number (G35).
+    `memory` broken; of one that predicts a constant, PRUNED without a value, which is worse than all others to its
+    samplers (G09); of one that diverged the same, or FAIL where `penalise` is not set; of anything else FAIL, which they
+    pass over. No failure is ever a number (G35).
     The study has the trials in the order of their numbers. It is rebuilt where that order was lost, so that a restored
     strategy has the same study as one that was never interrupted.
     """
@@ -73,7 +79,7 @@ class Ledger:
         self.open: dict[int, Known] = {}
         """Those of `trials` that run."""
         self.taught = 0
-        """How many ended with a value."""
+        """How many ended with a value that says something."""
         self._direction = direction
         self._distributions = dict(distributions)
         self._sampler = sampler
@@ -126,10 +132,10 @@ class Ledger:
             live.set_constraint(MEMORY, 1.0)
         if state is OptunaState.PRUNED:
             # `Study.tell` would make the last report the value, and knows no pruned trial without one.
-            values = None if outcome.value is None else [outcome.value]
+            values = None if trial.value is None else [trial.value]
             self._study._storage.set_trial_state_values(live._trial_id, state=state, values=values)
         else:
-            self._study.tell(trial.optuna_number, outcome.value, state=state)
+            self._study.tell(trial.optuna_number, trial.value, state=state)
 
     def _note(self, number: int, trial: Known) -> None:
         self.trials[number] = trial
@@ -141,16 +147,18 @@ class Ledger:
         self.taught += trial.taught
 
     def _state(self, outcome: Outcome) -> OptunaState:
-        if outcome.state is TrialState.OUT_OF_MEMORY or (outcome.state is TrialState.DIVERGED and self._penalise):
+        if outcome.collapsed or outcome.state is TrialState.OUT_OF_MEMORY:
+            return OptunaState.PRUNED
+        if outcome.state is TrialState.DIVERGED and self._penalise:
             return OptunaState.PRUNED
         return STATES.get(outcome.state, OptunaState.FAIL)
 
     def _reports(self, trial: Known) -> dict[int, float]:
         """What Optuna is shown of the course of a trial; its samplers look for it where one was pruned."""
         outcome = trial.outcome
-        if outcome is None or outcome.value is None:
+        if outcome is None or trial.value is None:
             return {}
-        return dict(sorted(trial.reports.items())) or ({0: outcome.value} if outcome.state == "pruned" else {})
+        return dict(sorted(trial.reports.items())) or ({0: trial.value} if outcome.state == "pruned" else {})
 
     def _rebuilt(self) -> Study:
         study = create_study(direction=self._direction, sampler=self._sampler, pruner=NopPruner())
@@ -164,7 +172,7 @@ class Ledger:
         study.add_trial(
             create_trial(
                 state=OptunaState.RUNNING if outcome is None else self._state(outcome),
-                value=None if outcome is None else outcome.value,
+                value=trial.value,
                 params=trial.params,
                 distributions=self._distributions,
                 intermediate_values=self._reports(trial),

@@ -200,7 +200,7 @@ class ArchitecturalStrategy:
             trial
             for trial in self._trials.values()
             if trial.origin.kind not in kinds
-            and (trial.outcome is None or trial.taught or trial.outcome.state is penalty)
+            and (trial.outcome is None or trial.outcome.value is not None or trial.outcome.state is penalty)
         )
         return sum(1 for _ in itertools.islice(counting, self._startup))
 

@@ -86,14 +86,21 @@ class Proposal:
 class Outcome:
     """What a strategy is told. `value` is None unless the state is completed or pruned: a failure is never a number.
 
-    `duplicate_of` is set where the proposal was not run, since the trial of that number ran exactly this: state and
-    value are the earlier trial's.
+    `duplicate_of` is set where the proposal was not run, since the trial of that number ran exactly this: state, value
+    and flags are the earlier trial's.
     """
 
     state: TrialState
     value: float | None = None
     reason: str | None = None
     duplicate_of: int | None = None
+    flags: Sequence[Mapping[str, str]] = ()
+    """What makes the value suspicious, as in the trial's record."""
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether the model predicts a constant: then the value says nothing of the configuration (guard G09)."""
+        return _collapsed(self.flags)
 
 
 @frozen(kw_only=True)
@@ -162,7 +169,7 @@ class TrialRecord:
     @property
     def collapsed(self) -> bool:
         """Whether the model predicts a constant (guard G09)."""
-        return any(flag.get("kind") == "collapsed" for flag in self.flags)
+        return _collapsed(self.flags)
 
 
 @frozen(kw_only=True)
@@ -236,6 +243,10 @@ class StudyView:
     def best(self) -> TrialRecord | None:
         """The completed trial with the best value; a collapsed one only where no healthy one exists (guard G09)."""
         return best_trial(self.counted, direction=self.experiment["objective"]["direction"])
+
+
+def _collapsed(flags: Sequence[Mapping[str, str]]) -> bool:
+    return any(flag.get("kind") == "collapsed" for flag in flags)
 
 
 def best_first(trials: Sequence[TrialRecord], *, direction: str) -> list[TrialRecord]:

@@ -333,7 +333,7 @@ class Driver:
     def _finish_trial(self, record: TrialRecord) -> None:
         """Journal first, then the strategy, then the loggers."""
         self.session.record("trial_finished", {"number": record.number, "record": record_plain(record)})
-        outcome = Outcome(state=record.state, value=record.value, reason=record.reason)
+        outcome = Outcome(state=record.state, value=record.value, reason=record.reason, flags=record.flags)
         self.session.of_strategy(lambda strategy: strategy.tell(record.number, outcome))
         self._exhausted = False
         self.session.tell(lambda logger: logger.trial_finished(record, self.session.view()))

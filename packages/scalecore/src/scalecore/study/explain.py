@@ -36,7 +36,7 @@ def explain_search(plan: Mapping[str, Any], state: StudyState) -> dict[str, Any]
             "coverage": _coverage(plan["architectures"], searched),
             "duplicates_avoided": state.duplicates_avoided,
             "moved": Counter(trial.proposal.origin.rule for trial in trials if trial.proposal.origin.rule),
-            "strategy": state.explained,
+            "strategy": None if state.explained is None else _healthy(state.explained, state),
             "imported": _imported(state),
             "last": _last(trials[-1]) if trials else None,
         }
@@ -80,7 +80,7 @@ def explain_lines(search: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def strategy_plain(strategy: SearchStrategy) -> dict[str, Any] | None:
+def strategy_plain(strategy: SearchStrategy, state: StudyState) -> dict[str, Any] | None:
     """What only the strategy can tell: its method, the phase of the next trial, the trial that it recommends.
 
     None where it does not explain itself.
@@ -96,7 +96,15 @@ def strategy_plain(strategy: SearchStrategy) -> dict[str, Any] | None:
             "shape": shape
         }
     result: dict[str, Any] = plain({"method": told.method, "phase": told.phase, "recommended": recommended})
-    return result
+    return _healthy(result, state)
+
+
+def _healthy(told: Mapping[str, Any], state: StudyState) -> dict[str, Any]:
+    """Without the recommendation of a trial that predicts a constant, whichever strategy gave it (guard G09)."""
+    one = told["recommended"]
+    trial = None if one is None else state.trials.get(one["number"])
+    collapsed = trial is not None and trial.record is not None and trial.record.collapsed
+    return {**told, "recommended": None if collapsed else one}
 
 
 def _strategy_lines(told: Mapping[str, Any] | None) -> list[str]:

@@ -119,6 +119,7 @@ def _store(taken: Sequence[Verdict], plan: Plan, folder: StudyFolder, state: Stu
                 "notes": one.notes,
                 "fingerprint": one.record.fingerprint,
                 "comparable": one.comparable,
+                "flags": one.record.flags,
             }
             journal.append("imported", content)
     finally:

@@ -54,6 +54,8 @@ class OldRecord:
     seed: int | None = None
     fingerprint: str | None = None
     objective: Mapping[str, Any] | None = None
+    flags: Sequence[Mapping[str, str]] = ()
+    """What the study that made it found suspicious, where the file says so."""
     problem: str | None = None
     """Why this is no readable record at all."""
     conflicts: tuple[str, ...] = field(default=())
@@ -215,6 +217,7 @@ def _record(path: Path, place: int | None, item: Mapping[str, Any], *, around: M
         hash=item.get("hash") if isinstance(item.get("hash"), str) else None,
         seed=_integer(item.get("seed")),
         fingerprint=data.get("fingerprint") if isinstance(data.get("fingerprint"), str) else None,
+        flags=_flags(item.get("flags")),
         conflicts=tuple(conflicts),
         architecture=frozenset(architecture),
         forced=frozenset(name for name in forced if name not in params and name not in architecture),
@@ -261,6 +264,7 @@ def _journal(path: Path) -> Iterator[OldRecord]:
             claims=_claims(
                 {"experiment_name": state.experiment.get("name"), **_mapping(state.experiment.get("search"))}
             ),
+            flags=record.flags,
         )
 
 
@@ -279,6 +283,12 @@ def _unreadable(path: Path, problem: str, *, place: int | None = None) -> OldRec
         values={},
         problem=problem,
     )
+
+
+def _flags(value: Any) -> tuple[dict[str, str], ...]:
+    """Those of a trial file of scalecore; other files may use the name for something else."""
+    flags = value if isinstance(value, list) else []
+    return tuple(one for one in flags if isinstance(one, dict) and all(isinstance(text, str) for text in one.values()))
 
 
 def _mapping(value: Any) -> dict[str, Any]:

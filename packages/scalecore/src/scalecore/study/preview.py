@@ -26,7 +26,7 @@ def preview(plan: Plan, state: StudyState) -> dict[str, Any]:
     strategy = plan.strategy()
     strategy.restore(restored_today(state, plan, lambda _: {}))
     search = explain_search(content, state)
-    if (told := strategy_plain(strategy)) is not None:
+    if (told := strategy_plain(strategy, state)) is not None:
         search |= {"phase": told["phase"], "strategy": told}
     space = plan.resolved.experiment.search.space
     epochs = int(plan.fixed["epochs"] if "epochs" in plan.fixed else middle(space["epochs"]))

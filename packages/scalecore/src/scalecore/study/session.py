@@ -116,7 +116,7 @@ class Session:
         counts = Counter(record.state for record in self.state.records)
         self.note_failures()
         try:
-            told = strategy_plain(self.strategy)
+            told = strategy_plain(self.strategy, self.state)
         except Exception as error:
             told = None
             self.message("warning", f"the strategy cannot explain itself: {type(error).__name__}: {error}")

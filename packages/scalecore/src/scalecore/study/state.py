@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from attrs import define, field, frozen
@@ -32,7 +32,8 @@ class AskedTrial:
     def outcome(self) -> Outcome | None:
         if self.record is None:
             return None
-        return Outcome(state=self.record.state, value=self.record.value, reason=self.record.reason)
+        record = self.record
+        return Outcome(state=record.state, value=record.value, reason=record.reason, flags=record.flags)
 
 
 @frozen(kw_only=True)
@@ -48,6 +49,8 @@ class ImportedTrial:
     hyperparameters: Mapping[str, Any]
     comparable: bool
     """Whether data, model, objective and training are proven to be those of the study."""
+    flags: Sequence[Mapping[str, str]] = ()
+    """What its own study found suspicious; empty where the file does not say."""
 
     def restored(self, number: int, *, space: Iterable[str]) -> RestoredTrial:
         """As a strategy is given it: under a negative number, with what it knows of today's space."""
@@ -56,7 +59,8 @@ class ImportedTrial:
             hyperparameters={name: self.hyperparameters[name] for name in space if name in self.hyperparameters},
             origin=Origin(kind="imported", label=self.source, reason="a result from elsewhere"),
         )
-        return RestoredTrial(number=number, proposal=proposal, outcome=Outcome(state=self.state, value=self.value))
+        outcome = Outcome(state=self.state, value=self.value, flags=self.flags)
+        return RestoredTrial(number=number, proposal=proposal, outcome=outcome)
 
 
 @define(kw_only=True)
@@ -112,6 +116,7 @@ class StudyState:
                     architecture=architecture_from(event["architecture"]),
                     hyperparameters=event["hyperparameters"],
                     comparable=event["comparable"],
+                    flags=event.get("flags", ()),
                 )
             case "run_started":
                 self.versions, self.total, self.end = event["versions"], event["total"], None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from scalecore.protocols import SearchContext, SearchStrategy
+from scalecore.protocols import Explains, SearchContext, SearchStrategy
 from scalecore.space import Architecture
 from scalecore.testing.fakes import search_context
 from scalecore.trials import Origin, Outcome, Proposal, RestoredTrial, TrialState
@@ -103,6 +103,26 @@ class SearchStrategyContract:
             value = 2.0 if state is TrialState.PRUNED else None
             strategy.tell(number, Outcome(state=state, value=value, reason="a test"))
         assert strategy.ask(6) is not None
+
+    def test_g09_a_trial_that_predicts_a_constant_is_never_recommended(self, make: Make) -> None:
+        """However good its value looks; told or restored, the search continues."""
+        context = search_context(trials=self.trials)
+        better = -1.0 if context.direction == "minimize" else 1.0
+        flag = {"guard": "G09", "kind": "collapsed", "text": "predicts a constant"}
+        collapsed = Outcome(state=TrialState.COMPLETED, value=100.0 * better, flags=(flag,))
+        strategy, history = make(context), []
+        for number in range(self.trials - 1):
+            proposal = strategy.ask(number)
+            assert proposal is not None
+            outcome = collapsed if number % 4 == 1 else _outcome(number)
+            strategy.tell(number, outcome)
+            history.append(RestoredTrial(number=number, proposal=proposal, outcome=outcome))
+        resumed = make(context)
+        resumed.restore(history)
+        for one in (strategy, resumed):
+            if isinstance(one, Explains) and (found := one.explain().recommended) is not None:
+                assert found.number % 4 != 1, f"trial {found.number} predicts a constant"
+            assert one.ask(self.trials - 1) is not None
 
     def test_a_duplicate_is_answered_by_another_proposal(self, make: Make) -> None:
         """Told that the proposal of a number ran before, the strategy proposes something else for the number."""
