@@ -1,16 +1,20 @@
 """The estimator of scaling laws against the classic grid of starts, and how often the verdict errs.
 
-    python benchmarks/scaling.py [--short] [--json PATH]
+    python benchmarks/scaling.py [--short] [--only TABLE] [--json PATH]
 
 First table: the law in N and D on simulated losses, fitted by scalecore and by L-BFGS-B from all 4,500 starts of
 Hoffmann et al. (2022), on the same objective with the same tolerances and gradient; `--short` takes 90 of the starts.
 Second table: simulated studies of every design, 100,000 each (4,000 with `--short`), and how often each verdict is
 given; a flat truth may be called `holds` and `violated` in at most 5 % of them each.
+Third table: how often the 95 % intervals of the law in N and D hold the true parameters, 200 simulated tables a row.
+Fourth table: the rates of a flat truth where the budgets have unequal numbers of confirmed configurations, or of seeds.
+The configuration that is judged was chosen by the search, or by the very runs that are judged, as 0.1.0 did.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
@@ -20,12 +24,26 @@ from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 
 from scalecore_analysis.scaling.estimator import DELTA, SCALE, fit, huber
+from scalecore_analysis.scaling.isotonic import null_of
 from scalecore_analysis.scaling.laws import LAWS, Floats, Points
 from scalecore_analysis.scaling.power import truth_of
-from scalecore_analysis.scaling.verdict import rates
+from scalecore_analysis.scaling.resampling import resampled, widened
+from scalecore_analysis.scaling.verdict import SIMULATED, classify, rates
 
 TRUTH = (np.log(406.4), np.log(410.7), np.log(1.69), 0.34, 0.28)
 """log A, log B, log E, alpha, beta of Hoffmann et al. (2022)."""
+CHOICES = [
+    ((1, 1, 1), (5, 5, 5)),
+    ((3, 3, 3), (5, 5, 5)),
+    ((3, 1, 1), (5, 5, 5)),
+    ((5, 1, 1), (5, 5, 5)),
+    ((1, 1, 5), (5, 5, 5)),
+    ((5, 3, 1), (3, 3, 3)),
+    ((10, 5, 1, 1), (5, 5, 5, 5)),
+    ((5, 1, 1), (3, 5, 10)),
+    ((1, 1, 1), (3, 5, 10)),
+]
+"""Numbers of confirmed configurations and of seeds, of each budget."""
 
 
 def losses(runs: int, *, noise: float) -> Points:
@@ -98,16 +116,81 @@ def verdicts(short: bool) -> list[dict[str, Any]]:
     return rows
 
 
+def chosen_rates(confirmed: Sequence[int], seeds: Sequence[int], *, by_search: bool, sets: int) -> dict[str, float]:
+    """How often a flat truth is called what, in units of the seeds' spread; every search adds one run of each
+    configuration, for whose value it is chosen."""
+    generator = np.random.default_rng(5)
+    means, squares = [], np.zeros(sets)
+    for count, runs in zip(confirmed, seeds, strict=True):
+        fresh = generator.standard_normal((sets, count)) / np.sqrt(runs)
+        searched = generator.standard_normal((sets, count))
+        means.append(fresh[np.arange(sets), (searched if by_search else fresh).argmin(axis=1)])
+        squares += generator.chisquare(runs - 1, size=sets)
+    verdicts = classify(
+        np.stack(means, axis=1),
+        seeds=seeds,
+        variance=squares / (sum(seeds) - len(seeds)),
+        margin=np.ones(sets),
+        null=null_of(seeds),
+    )
+    return {name: float((verdicts == code).mean()) for code, name in enumerate(SIMULATED)}
+
+
+def choices(short: bool) -> list[dict[str, Any]]:
+    """The fourth table."""
+    rows = []
+    sets = 4_000 if short else 100_000
+    for confirmed, seeds in CHOICES:
+        for by_search in (True, False):
+            found = chosen_rates(confirmed, seeds, by_search=by_search, sets=sets)
+            rows.append({"confirmed": " ".join(map(str, confirmed)), "seeds": " ".join(map(str, seeds))})
+            rows[-1] |= {"chosen by": "the search" if by_search else "the judged runs"}
+            rows[-1] |= {name: found[name] for name in ("holds", "violated", "flat", "inconclusive")}
+    return rows
+
+
+def covered(short: bool) -> list[dict[str, Any]]:
+    """The third table."""
+    law, rows = LAWS["N and D"], []
+    truth = {"E": 1.8, "A": 480.0, "alpha": 0.35, "B": 2100.0, "beta": 0.37}
+    tables = 20 if short else 200
+    for (design, per_cell), noise in product((("4 x 4 x 2", 2), ("4 x 4 x 5", 5), ("120 single", 0)), (1e-4, 1e-2)):
+        held = dict.fromkeys(truth, 0)
+        for seed in range(tables):
+            generator = np.random.default_rng(seed)
+            n, d = 10 ** generator.uniform(6, 9, 120), 10 ** generator.uniform(8, 11, 120)
+            if per_cell:
+                grid = np.array(list(product(10.0 ** np.arange(6, 10), 10.0 ** np.arange(8, 12))))
+                n, d = np.repeat(grid, per_cell, axis=0).T
+            mean = truth["E"] + truth["A"] * n ** -truth["alpha"] + truth["B"] * d ** -truth["beta"]
+            losses = mean * np.exp(noise * generator.standard_normal(len(n)))
+            fitted = fit(law, Points(parameters=n, windows=d, losses=losses))
+            draws = fitted.natural(widened(fitted, resampled(fitted, resamples=400, seed=seed)))
+            for name, value in truth.items():
+                low, high = np.quantile(draws[name], (0.025, 0.975))
+                held[name] += bool(low <= value <= high)
+        rows.append({"table": design, "noise": noise} | {name: count / tables for name, count in held.items()})
+    return rows
+
+
+TABLES = {
+    "estimator": ("The law in N and D: scalecore against the classic grid of starts, smaller is better", estimator),
+    "verdict": ("Rates of the verdicts; margin one spread of the seeds", verdicts),
+    "coverage": ("How often the 95 % intervals of the law in N and D hold the truth", covered),
+    "choice": ("Rates of a flat truth, by what chose the configuration that is judged", choices),
+}
+
+
 def main() -> None:
-    """Both tables."""
-    given = arguments(__doc__).parse_args()
+    """All tables, or one; the JSON of each is named after it."""
+    parser = arguments(__doc__)
+    parser.add_argument("--only", choices=TABLES, help="one table")
+    given = parser.parse_args()
     with threadpool_limits(1):
-        show(
-            "The law in N and D: scalecore against the classic grid of starts, smaller is better",
-            estimator(given.short),
-            path=given.json and given.json.with_name(f"{given.json.stem}_estimator.json"),
-        )
-        show("Rates of the verdicts; margin one spread of the seeds", verdicts(given.short), path=given.json)
+        for name, (title, table) in TABLES.items():
+            if given.only in (None, name):
+                path = given.json and given.json.with_name(f"{given.json.stem}_{name}.json")
+                show(title, table(given.short), path=path)
 
 
 if __name__ == "__main__":

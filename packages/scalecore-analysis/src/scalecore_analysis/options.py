@@ -84,8 +84,8 @@ class ScalingLawOptions:
     )
     points: ExistingFile | None = option(
         None,
-        help="A CSV file in place of studies, one row for each run: `parameters` and `loss`, `budget` and `windows` "
-        "where known.",
+        help="A CSV file in place of studies, one row for each run: `parameters` and `loss`, and where known `windows` "
+        "or `tokens`, `weight`, `configuration`, `seed`, `budget`. Each row is a point with its own N and D.",
     )
     seed: Annotated[int, Ge(0)] = option(0, help="Decides the resamples.")
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import statistics
+from collections.abc import Container, Sequence
 from typing import Any
 
 import attrs
@@ -13,16 +14,23 @@ from scalecore.protocols import AnalysisResult
 from scalecore.trials import StudyView
 from scalecore_analysis.options import ScalingLawOptions
 from scalecore_analysis.report.html import figure_page
-from scalecore_analysis.scaling.assess import Assessment, FittedLaw, assess, mean_interval
-from scalecore_analysis.scaling.budgets import RATES, BudgetRuns, from_studies, from_table
+from scalecore_analysis.scaling.assess import MISFIT, UNLIKELY, Assessment, FittedLaw, assess, mean_interval
+from scalecore_analysis.scaling.budgets import RATES, BudgetRuns, from_studies, listed, points_of
+from scalecore_analysis.scaling.comparison import D_SPAN
 from scalecore_analysis.scaling.figures import scaling_figures
+from scalecore_analysis.scaling.laws import Points
 from scalecore_analysis.scaling.power import Design
 from scalecore_analysis.scaling.preconditions import preconditions
+from scalecore_analysis.scaling.table import Table, read_table
 from scalecore_analysis.scaling.verdict import Verdict
 
 __all__ = ["ScalingLawAnalysis"]
 
 RESAMPLES = 1000
+SHOWN = 50
+"""So many cells of a table are listed."""
+OF_STUDIES = ("searched", "best baseline", "confirmed", "chosen")
+"""Columns of which a table knows nothing."""
 PROPER = ("val_loss",)
 SPREAD = 3.0
 """So many times may the seeds of one budget spread as much as those of another, for the rates of error to hold."""
@@ -41,11 +49,12 @@ class ScalingLawAnalysis:
                 "a scaling law needs either studies, one for each budget, or points=FILE with columns parameters and "
                 "loss: scalecore analyze scaling-law STUDY..."
             )
-        if options.points is not None:
-            budgets = from_table(options.points)
-        else:
-            budgets = from_studies(studies, metric=options.metric, seeds=options.min_seeds)
-        if any(loss <= 0 for one in budgets for loss in one.losses):
+        table = read_table(options.points) if options.points is not None else None
+        budgets = (
+            table.cells if table is not None else from_studies(studies, metric=options.metric, seeds=options.min_seeds)
+        )
+        points = points_of(budgets)
+        if (points.losses <= 0).any():
             raise DataError(f"some values of {options.metric} are not above zero: a law of their logs cannot be fitted")
         margin = options.margin if options.margin is not None else _declared(budgets)
         conditions = preconditions(
@@ -58,24 +67,27 @@ class ScalingLawAnalysis:
             waived=options.waive,
         )
         with threadpool_limits(1):  # matrices of a few rows: threads would only wait for each other
-            found = assess(budgets, conditions, margin=margin, resamples=RESAMPLES, seed=options.seed)
+            found = assess(budgets, points, conditions, margin=margin, resamples=RESAMPLES, seed=options.seed)
+        over = _plural(len(budgets), "budget") if table is None else f"{_plural(len(points.losses), 'run')} of a table"
         return AnalysisResult(
-            title=f"Scaling law over {len(budgets)} budget{'s' * (len(budgets) != 1)}, {self._loss_name()}",
-            summary=[sentence(found), *_assessed(found, budgets, margin)],
-            tables=_tables(found, budgets),
+            title=f"Scaling law over {over}, {self._loss_name()}",
+            summary=[sentence(found), *_fitted(found, points, table), *_assessed(found, budgets, margin)],
+            tables=_tables(found, budgets, hidden=() if table is None else OF_STUDIES),
             data={
                 "verdict": found.verdict,
                 "exploratory": list(found.exploratory),
                 "missing": [one.name for one in found.missing],
                 "margin": margin,
                 "preconditions": [attrs.asdict(one) for one in found.preconditions],
-                "budgets": [attrs.asdict(one) for one in budgets],
+                "budgets": [
+                    {**attrs.asdict(one), "parameters": one.parameters, "losses": one.losses} for one in budgets
+                ],
                 "tests": None if found.tests is None else attrs.asdict(found.tests),
                 "laws": [_law_data(law) for law in found.laws],
                 "power law": found.power_law,
                 "resamples": RESAMPLES,
             },
-            notes=self._notes(found, budgets),
+            notes=[*self._notes(found, budgets), *_data_notes(found, points), *_table_notes(table)],
             files={"figures.html": figure_page("Scaling law", scaling_figures(budgets, found))},
         )
 
@@ -95,11 +107,17 @@ class ScalingLawAnalysis:
                     f"The seeds of one budget spread {ratio:.1f} times as much as those of another: beyond {SPREAD:g} "
                     "the rates of error are not known."
                 )
-        missing = [law.name for law in found.laws if law.misses]
+        missing = [law.name for law in found.laws if law.fit and law.misses]
         if missing:
             notes.append(
-                f"No intervals for the parameters of {', '.join(missing)}: with a lack of fit (p of 0.05 or less) a "
-                "law is not what made these losses."
+                f"No intervals for the parameters of {', '.join(missing)}: with a lack of fit (p of {MISFIT:g} or "
+                f"less), or a weight below {UNLIKELY:g} beside the other laws, a law is not what made these losses."
+            )
+        if any((one.confirmed or 0) > 1 for one in budgets):
+            counts = listed([f"{one.label} {one.confirmed}" for one in budgets])
+            notes.append(
+                f"Configurations that were trained again: {counts}. Of each budget the one is judged that the search "
+                "found best: the best by the judged runs themselves would be too good, the more so the more there are."
             )
         known = [one.efforts for one in budgets if one.efforts is not None]
         if known and max(known) > 1.5 * min(known):
@@ -113,6 +131,52 @@ class ScalingLawAnalysis:
                 "being low: `scalecore confirm` trains the best ones again."
             )
         return notes
+
+
+def _plural(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
+
+
+def _fitted(found: Assessment, points: Points, table: Table | None) -> list[str]:
+    """What a point is, what is averaged, and why there is no law (guard G16)."""
+    if table is None:
+        means = "the runs of one configuration in each study"
+    else:
+        means = f"the rows of one N, D and configuration ({_plural(len(table.cells), 'cell')})"
+    lines = [
+        f"Points of the laws: {_plural(len(points.losses), 'run')}, each with its own N"
+        + (", D" if points.known else "")
+        + f" and weight. Means and spreads of seeds are over {means}; no law is fitted to a mean."
+    ]
+    if not any(law.fit for law in found.laws):
+        reasons: dict[str, list[str]] = {}
+        for law in found.laws:
+            reasons.setdefault(str(law.reason), []).append(law.name)
+        told = "; ".join(f"{reason} ({', '.join(names)})" for reason, names in reasons.items())
+        lines.append(f"No law is fitted: {told}.")
+    return lines
+
+
+def _data_notes(found: Assessment, points: Points) -> list[str]:
+    """What a law in N alone means where D varies too."""
+    span = float(points.windows.max() / points.windows.min())
+    if span < D_SPAN or any(law.fit and law.fit.law.uses_windows for law in found.laws):
+        return []
+    return [
+        f"D spans a factor of {span:.3g}, and no law in N and D is fitted: a law in N describes these runs with the "
+        "data that each had, and not what N does at one amount of data."
+    ]
+
+
+def _table_notes(table: Table | None) -> list[str]:
+    notes = []
+    if table is not None and table.weighted:
+        notes.append("Weights count in the laws; the means of the cells are those of their rows without weights.")
+    if table is not None and table.ignored:
+        notes.append(f"Columns of the table that mean nothing here: {listed(table.ignored)}.")
+    if table is not None and len(table.cells) > SHOWN:
+        notes.append(f"Of {len(table.cells)} cells {SHOWN} are listed; `budgets` in the JSON has all.")
+    return notes
 
 
 def _declared(budgets: Sequence[BudgetRuns]) -> float | None:
@@ -162,33 +226,37 @@ def _assessed(found: Assessment, budgets: Sequence[BudgetRuns], margin: float | 
     return lines
 
 
-def _tables(found: Assessment, budgets: Sequence[BudgetRuns]) -> dict[str, list[dict[str, Any]]]:
+def _tables(
+    found: Assessment, budgets: Sequence[BudgetRuns], *, hidden: Container[str]
+) -> dict[str, list[dict[str, Any]]]:
     tests = found.tests
     rows = []
-    for index, one in enumerate(budgets):
+    for index, one in enumerate(budgets[:SHOWN]):
         span = mean_interval(one.losses, variance=tests.variance, freedom=tests.freedom) if tests else (None, None)
         rows.append(
             {
                 "budget": one.label,
-                "parameters": one.parameters,
+                "parameters": int(one.parameters) if float(one.parameters).is_integer() else one.parameters,
+                "D": _span([run.windows for run in one.runs]),
                 "seeds": len(one.losses),
                 "mean": one.mean,
                 "low": span[0],
                 "high": span[1],
-                "spread": tests.spreads[index] if tests else None,
+                "spread": statistics.stdev(one.losses) if len(one.losses) > 1 else None,
                 "non-increasing fit": tests.isotonic[index] if tests else None,
                 "step": tests.steps[index - 1] if tests and index else None,
                 "at most": tests.bounds[index - 1] if tests and index else None,
                 "searched": one.searched,
                 "best baseline": one.baseline[1] if one.baseline else None,
+                "confirmed": one.confirmed,
                 "chosen": one.chosen,
             }
         )
     tables: dict[str, list[dict[str, Any]]] = {
-        "Budgets": rows,
+        "Budgets": [{name: value for name, value in row.items() if name not in hidden} for row in rows],
         "Preconditions": [one.row() for one in found.preconditions],
     }
-    if found.laws:
+    if any(law.fit for law in found.laws):
         tables["Laws"] = [_law_row(law) for law in found.laws]
         tables["Parameters of the laws, 95 % intervals"] = [
             {"law": law.name, "parameter": name, "value": value, "low": low, "high": high}
@@ -196,6 +264,14 @@ def _tables(found: Assessment, budgets: Sequence[BudgetRuns]) -> dict[str, list[
             for name, (value, low, high) in law.intervals().items()
         ]
     return tables
+
+
+def _span(windows: Sequence[float | None]) -> float | str | None:
+    """The amount of data of these runs: one number, or the least and the most."""
+    known = [one for one in windows if one is not None]
+    if len(known) < len(windows):
+        return None
+    return known[0] if len(set(known)) == 1 else f"{min(known):,.6g} to {max(known):,.6g}"
 
 
 def _law_row(law: FittedLaw) -> dict[str, Any]:

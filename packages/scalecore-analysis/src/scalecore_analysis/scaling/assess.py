@@ -10,7 +10,7 @@ import numpy as np
 from attrs import evolve, frozen
 from scipy.stats import t as student
 
-from scalecore_analysis.scaling.budgets import BudgetRuns, points_of
+from scalecore_analysis.scaling.budgets import BudgetRuns
 from scalecore_analysis.scaling.comparison import (
     Prediction,
     akaike_weights,
@@ -18,19 +18,25 @@ from scalecore_analysis.scaling.comparison import (
     isotonic_residuals,
     lack_of_fit,
     leave_largest_out,
+    undetermined,
     untestable,
 )
 from scalecore_analysis.scaling.estimator import LEAST_SQUARES, Fit, fit
 from scalecore_analysis.scaling.isotonic import Null, non_increasing, null_of, statistics
 from scalecore_analysis.scaling.laws import LAWS, Floats, Points, centred
 from scalecore_analysis.scaling.preconditions import Precondition
-from scalecore_analysis.scaling.resampling import resampled
+from scalecore_analysis.scaling.resampling import resampled, widened
 from scalecore_analysis.scaling.verdict import SIMULATED, Verdict, classify, smallest_effect, step_bounds
 
 __all__ = ["Assessment", "FittedLaw", "Tests", "assess", "fit_laws", "pooled_variance"]
 
 POWER_BUDGETS = 4
 GOODNESS = 0.05
+"""Below this p-value a law does not describe the losses, so that it earns no verdict."""
+MISFIT = 0.01
+"""Below this one its parameters have no intervals. One of twenty right laws would lose them at 5 %."""
+UNLIKELY = 0.01
+"""Nor has a law of so small a weight: where no cell is repeated there is no other test of its fit."""
 DRAWS = 1000
 
 
@@ -70,12 +76,13 @@ class FittedLaw:
 
     @property
     def misses(self) -> bool:
-        """Whether it shows a lack of fit. Then the resamples say nothing of its parameters.
+        """Whether the losses are not those of this law. Then the resamples say nothing of its parameters.
 
         Beyond its threshold the Huber loss counts on which side of the law a run lies, not how far away. Where all runs
-        of a budget lie on one side, every resample has the same optimum: intervals of no width.
+        of a cell lie on one side, every resample has the same optimum: intervals of no width.
         """
-        return self.goodness is not None and self.goodness <= GOODNESS
+        unlikely = self.weight is not None and self.weight < UNLIKELY
+        return unlikely or (self.goodness is not None and self.goodness <= MISFIT)
 
     def intervals(self) -> dict[str, tuple[float, float | None, float | None]]:
         """Value, low and high (95 %) of each parameter as papers write it; a law that misses has no intervals."""
@@ -110,18 +117,22 @@ class Assessment:
 
 def assess(
     budgets: Sequence[BudgetRuns],
+    points: Points,
     conditions: Sequence[Precondition],
     *,
     margin: float | None,
     resamples: int,
     seed: int,
 ) -> Assessment:
-    """Judge. Tests and laws are given wherever they can be computed, also where the claim is not assessable."""
+    """Judge the `budgets`, and fit the laws to the `points`.
+
+    Tests and laws are given wherever they can be computed, also where the claim is not assessable.
+    """
     spread = pooled_variance(budgets)[0] > 0
     increasing = all(small.parameters < large.parameters for small, large in pairwise(budgets))
     null = null_of([len(one.losses) for one in budgets]) if spread and increasing and len(budgets) > 1 else None
     tests = run_tests(budgets, null) if null is not None else None
-    laws = fit_laws(points_of(budgets), resamples=resamples, seed=seed) if spread else []
+    laws = fit_laws(points, resamples=resamples, seed=seed)
     verdict, power_law = Verdict.NOT_ASSESSABLE, "not asked: the claim is not assessable"
     if null is not None and margin is not None and all(one.stands for one in conditions):
         means, seeds, variance = _statistics_of(budgets)
@@ -193,30 +204,33 @@ def mean_interval(losses: Sequence[float], *, variance: float, freedom: int) -> 
 def fit_laws(points: Points, *, resamples: int, seed: int) -> list[FittedLaw]:
     """Every law, the isotonic one among them, with weights over those that can be tested."""
     found: list[FittedLaw] = []
+    roots = np.sqrt(points.weights)
     for law in LAWS.values():
         reason = untestable(law, points)
-        if law.uses_windows and reason is not None:
+        squares = fit(law, points, delta=LEAST_SQUARES) if reason is None else None
+        if squares is None or (reason := undetermined(squares)) is not None:
             found.append(FittedLaw(name=law.name, text=law.text, reason=reason))
             continue
         fitted = fit(law, points)
-        squares = fit(law, points, delta=LEAST_SQUARES)
         inputs = centred(points.parameters, points.windows, of=points)
         residuals = law.terms(squares.theta, inputs)[0] - np.log(points.losses)
         found.append(
             FittedLaw(
                 name=law.name,
                 text=law.text,
-                reason=reason,
+                reason=None,
                 fit=fitted,
-                thetas=resampled(fitted, resamples=resamples, seed=seed),
-                aicc=None if reason else corrected_aic(residuals, law.count),
+                thetas=widened(fitted, resampled(fitted, resamples=resamples, seed=seed)),
+                aicc=corrected_aic(roots * residuals, law.count),
                 prediction=leave_largest_out(law, points, resamples=resamples, seed=seed),
-                goodness=None if law.uses_windows else lack_of_fit(law, points, draws=DRAWS, seed=seed),
+                goodness=lack_of_fit(law, points, draws=DRAWS, seed=seed),
             )
         )
+    if not any(one.fit for one in found):
+        return found
     residuals, levels = isotonic_residuals(points)
     text = "L does not increase with N, and is otherwise free"
-    isotonic = FittedLaw(name="isotonic", text=text, reason=None, aicc=corrected_aic(residuals, levels))
+    isotonic = FittedLaw(name="isotonic", text=text, reason=None, aicc=corrected_aic(roots * residuals, levels))
     found.insert(1, isotonic)
     weights: Mapping[str, Any] = akaike_weights({one.name: one.aicc for one in found})
     return [evolve(one, weight=weights[one.name]) for one in found]
@@ -230,7 +244,7 @@ def _power_law(laws: Sequence[FittedLaw], budgets: int) -> tuple[bool, str]:
     if not candidates:
         return False, "no power law could be fitted"
     best = min(candidates, key=lambda one: float(one.aicc or 0.0))
-    fits = best.goodness is not None and not best.misses
+    fits = best.goodness is not None and best.goodness > GOODNESS
     foretold = best.prediction is not None and best.prediction.covered
     text = (
         f"{best.text}: lack of fit p = {'unknown' if best.goodness is None else f'{best.goodness:.3f}'}; the largest "

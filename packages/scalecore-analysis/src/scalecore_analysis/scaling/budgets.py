@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import math
 import statistics
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,23 +17,39 @@ from scalecore_analysis.runs import Configuration, configurations, metric_of
 from scalecore_analysis.scaling.laws import Points
 from scalecore_analysis.studies import Ratio, labelled, ratios
 
-__all__ = ["BudgetRuns", "from_studies", "from_table", "loss_of", "points_of"]
+__all__ = ["LISTED", "BudgetRuns", "Run", "from_studies", "listed", "loss_of", "points_of"]
 
 RATES = ("auc", "pr_auc", "accuracy", "precision", "recall", "f1", "sign_accuracy", "r2")
 """Metrics of which more is better: one minus them takes the place of a loss."""
 
 
+LISTED = 5
+"""So many names are listed in a sentence."""
+
+
+@frozen(kw_only=True)
+class Run:
+    """One training: a point of a law."""
+
+    parameters: float
+    """Counted (guard G04), in the unit of the table."""
+    loss: float
+    windows: float | None = None
+    """Training windows seen, up to the epoch that the loss is of; tokens of a table."""
+    weight: float = 1.0
+
+
 @frozen(kw_only=True)
 class BudgetRuns:
-    """One budget. What is not known is None: then nothing that needs it can be said."""
+    """One budget, or one cell of a table. What is not known is None: then nothing that needs it can be said."""
 
     label: str
-    parameters: int
-    """Counted, of the chosen configuration (guard G04)."""
-    losses: tuple[float, ...]
-    """One for each seed."""
-    windows: float | None = None
-    """Training windows seen, up to the epoch that the loss is of."""
+    runs: tuple[Run, ...]
+    """Of one configuration, one for each seed. Only they are averaged."""
+    longer: tuple[tuple[Run, ...], ...] = ()
+    """Of the same configuration but for its number of epochs, one entry for each: points of a law in D."""
+    confirmed: int | None = None
+    """How many configurations were trained again."""
     chosen: str | None = None
     """The configuration, in words, and the trials of its runs."""
     fresh: bool | None = None
@@ -59,8 +72,24 @@ class BudgetRuns:
     """Completed trials of the search."""
 
     @property
+    def parameters(self) -> float:
+        """Those of the configuration."""
+        return self.runs[0].parameters
+
+    @property
+    def losses(self) -> tuple[float, ...]:
+        """One for each seed."""
+        return tuple(run.loss for run in self.runs)
+
+    @property
     def mean(self) -> float:
         return statistics.fmean(self.losses)
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a, b, c, d, e and 115 more`."""
+    shown = ", ".join(names[:LISTED])
+    return shown if len(names) <= LISTED else f"{shown} and {len(names) - LISTED} more"
 
 
 def loss_of(value: float, metric: str) -> float:
@@ -75,7 +104,8 @@ def from_studies(studies: Sequence[StudyView], *, metric: str, seeds: int) -> li
 
 
 def _of_study(label: str, study: StudyView, *, metric: str, seeds: int) -> BudgetRuns:
-    chosen = _chosen(study, metric=metric, seeds=seeds)
+    found = configurations(study, metric)
+    chosen = _chosen(found, metric=metric, seeds=seeds)
     if chosen is None:
         raise DataError(
             f"{label}: no completed trial has the metric {metric!r}; a scaling law needs one of each budget"
@@ -85,14 +115,17 @@ def _of_study(label: str, study: StudyView, *, metric: str, seeds: int) -> Budge
     low, high = study.plan["architectures"]["range"]
     baseline = best_baseline(data) if metric == "val_loss" else None
     searched = metric_of(chosen.searched, metric) if chosen.searched is not None else None
-    epochs = _mean([(run.best or {}).get("epoch") for run in chosen.runs])
     windows = data["split"]["parts"]["train"]["windows"]
     objective, aspect = study.experiment["objective"], ratios(study).get("aspect")
     return BudgetRuns(
         label=label,
-        parameters=record.architecture.num_parameters,
-        losses=tuple(loss_of(value, metric) for value in chosen.values),
-        windows=windows * epochs if epochs else None,
+        runs=_runs(chosen, metric=metric, windows=windows),
+        longer=tuple(
+            _runs(one, metric=metric, windows=windows)
+            for one in found
+            if one is not chosen and _but_epochs(one) == _but_epochs(chosen)
+        ),
+        confirmed=sum(one.fresh for one in found),
         chosen=f"{record.architecture.id}; {chosen.numbers}",
         fresh=chosen.fresh,
         searched=None if searched is None else loss_of(searched, metric),
@@ -114,16 +147,43 @@ def _of_study(label: str, study: StudyView, *, metric: str, seeds: int) -> Budge
     )
 
 
-def _chosen(study: StudyView, *, metric: str, seeds: int) -> Configuration | None:
-    """The configuration with the best mean of those with enough seeds; else the best trial of the search."""
+def _chosen(found: Sequence[Configuration], *, metric: str, seeds: int) -> Configuration | None:
+    """The configuration that the search found best, of those with enough seeds; without replicates its best trial.
+
+    The runs that are judged must not choose: the best of several by its own runs is too good, and the more so the more
+    there are, so that a budget of which five were trained again would beat one of which one was.
+    """
     sign = -1.0 if metric in RATES else 1.0
-    found = configurations(study, metric)
+
+    def rank(one: Configuration) -> tuple[bool, float]:
+        value = metric_of(one.searched, metric) if one.searched is not None else None
+        return value is None, 0.0 if value is None else sign * value
+
     healthy = [one for one in found if not any(run.collapsed for run in one.runs)] or found
     for least in (seeds, 2, 1):
         enough = [one for one in healthy if len(one.values) >= least]
         if enough:
-            return min(enough, key=lambda one: sign * one.mean)
+            return min(enough, key=rank)
     return None
+
+
+def _but_epochs(one: Configuration) -> tuple[object, ...]:
+    """What a configuration is beside how long it is trained."""
+    values = {name: value for name, value in one.first.hyperparameters.items() if name != "epochs"}
+    return one.first.architecture.id, one.fresh, tuple(sorted(values.items()))
+
+
+def _runs(one: Configuration, *, metric: str, windows: int) -> tuple[Run, ...]:
+    """Each run with its own D: seeds of one configuration may have their best epochs at different times."""
+    epochs = [(run.best or {}).get("epoch") for run in one.runs]
+    return tuple(
+        Run(
+            parameters=run.architecture.num_parameters,
+            loss=loss_of(value, metric),
+            windows=float(windows * epoch) if epoch else None,
+        )
+        for run, value, epoch in zip(one.runs, one.values, epochs, strict=True)
+    )
 
 
 def _point(trial: TrialRecord, metric: str, aspect: Ratio | None) -> dict[str, Any]:
@@ -138,58 +198,17 @@ def _point(trial: TrialRecord, metric: str, aspect: Ratio | None) -> dict[str, A
     }
 
 
-def from_table(path: Path) -> list[BudgetRuns]:
-    """Budgets of a CSV file with one row for each run: `parameters` (counted) and `loss`, `budget` and `windows` where
-    they are known. Runs of one budget, or without it of one count, belong together.
-
-    Such a table says nothing of data, split, edges, samples or baselines: what needs them stays open. Raises
-    `DataError` with the line of what is wrong.
-    """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream)
-            rows = [(reader.line_num, row) for row in reader]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read as CSV: {error}") from error
-    missing = [name for name in ("parameters", "loss") if not rows or name not in rows[0][1]]
-    if missing:
-        raise DataError(f"{path}: no column {missing[0]!r}; it needs `parameters` and `loss`, one row for each run")
-    groups: dict[str, list[tuple[float, float, float | None]]] = {}
-    for line, row in rows:
-        try:
-            parameters, loss = float(row["parameters"]), float(row["loss"])
-            windows = float(row["windows"]) if row.get("windows") else None
-        except (TypeError, ValueError):
-            raise DataError(f"{path}:{line}: parameters, loss and windows must be numbers: {row}") from None
-        if not all(0 < number < math.inf for number in (parameters, loss, 1.0 if windows is None else windows)):
-            raise DataError(f"{path}:{line}: parameters, loss and windows must be finite and above zero: {row}")
-        if parameters != round(parameters):
-            raise DataError(f"{path}:{line}: parameters are counted, so a whole number such as 2417473: {row}")
-        groups.setdefault(row.get("budget") or f"{parameters:.0f}", []).append((parameters, loss, windows))
-    found = [
-        BudgetRuns(
-            label=label,
-            parameters=round(statistics.fmean(parameters for parameters, _, _ in group)),
-            losses=tuple(loss for _, loss, _ in group),
-            windows=_mean([windows for _, _, windows in group]),
-        )
-        for label, group in groups.items()
-    ]
-    return sorted(found, key=lambda one: one.parameters)
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return statistics.fmean(known) if len(known) == len(values) else None
-
-
 def points_of(budgets: Sequence[BudgetRuns]) -> Points:
-    """One point for each run. Without a known number of windows D is 1 everywhere, and no law in D can be tested."""
-    counts = [len(one.losses) for one in budgets]
-    known = all(one.windows for one in budgets)
+    """Every run as a point with its own N, D and weight. Where D is not known for each, no law in D can be tested."""
+    cells = [cell for one in budgets for cell in (one.runs, *one.longer)]
+    runs = [run for cell in cells for run in cell]
+    known = all(run.windows for run in runs)
+    weights = np.array([run.weight for run in runs])
     return Points(
-        parameters=np.repeat(np.array([one.parameters for one in budgets], dtype=np.float64), counts),
-        windows=np.repeat(np.array([one.windows if known else 1.0 for one in budgets], dtype=np.float64), counts),
-        losses=np.array([loss for one in budgets for loss in one.losses]),
-        budgets=np.repeat(np.arange(len(budgets)), counts),
+        parameters=np.array([run.parameters for run in runs], dtype=np.float64),
+        windows=np.array([run.windows if known else 1.0 for run in runs], dtype=np.float64),
+        losses=np.array([run.loss for run in runs]),
+        weights=weights / weights.mean(),
+        cells=np.repeat(np.arange(len(cells)), [len(cell) for cell in cells]),
+        known=known,
     )

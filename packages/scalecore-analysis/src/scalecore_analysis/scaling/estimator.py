@@ -63,13 +63,13 @@ def huber(residuals: Floats, delta: float) -> Floats:
 def objective(law: Law, theta: Floats, points: Points, *, delta: float = DELTA) -> float:
     """What is minimised, at these parameters: the sum over the runs."""
     residuals = law.terms(theta, _inputs(points))[0] - np.log(points.losses)
-    return float(huber(residuals, delta).sum())
+    return float((points.weights * huber(residuals, delta)).sum())
 
 
 def fit(law: Law, points: Points, *, delta: float = DELTA) -> Fit:
     """The parameters with the smallest objective."""
     inputs, target = _inputs(points), np.log(points.losses)
-    found = [_descend(law, start, inputs, target, delta) for start in _starts(law, points, inputs, target, delta)]
+    found = [_descend(law, start, points, delta) for start in _starts(law, points, inputs, target, delta)]
     theta, value = min(found, key=lambda one: one[1])
     return Fit(law=law, theta=theta, objective=value, points=points)
 
@@ -81,27 +81,31 @@ def _inputs(points: Points) -> Inputs:
 def _starts(law: Law, points: Points, inputs: Inputs, target: Floats, delta: float) -> list[Floats]:
     """The best cells of the grid over the exponents, each with its linear part solved for relative errors."""
     typical = float(np.exp(target.mean()))
+    # Relative errors, weighted: both sides by the root of the weight over the loss.
+    roots = np.sqrt(points.weights)
+    scale = (roots / points.losses)[:, None]
     if law.exponents == 0:
-        columns = law.columns(np.empty(0), inputs) / points.losses[:, None]
-        linear = np.asarray(np.linalg.lstsq(columns, np.ones(len(target)), rcond=None)[0], dtype=np.float64)
+        columns = law.columns(np.empty(0), inputs) * scale
+        linear = np.asarray(np.linalg.lstsq(columns, roots, rcond=None)[0], dtype=np.float64)
         return [law.assemble(linear, np.empty(0), typical)]
     values = np.geomspace(0.02, LARGEST_EXPONENT, GRID).tolist()
     cells = []
     for exponents in product(values, repeat=law.exponents):
-        columns = law.columns(np.array(exponents), inputs) / points.losses[:, None]
-        linear, _ = nnls(columns, np.ones(len(target)))
+        linear, _ = nnls(law.columns(np.array(exponents), inputs) * scale, roots)
         cells.append(law.assemble(linear, np.array(exponents), typical))
     thetas = np.array(cells)
-    sums = huber(law.terms(thetas, inputs)[0] - target, delta).sum(axis=-1)
+    sums = (points.weights * huber(law.terms(thetas, inputs)[0] - target, delta)).sum(axis=-1)
     return [thetas[index] for index in np.argsort(sums, kind="stable")[:STARTS]]
 
 
-def _descend(law: Law, start: Floats, inputs: Inputs, target: Floats, delta: float) -> tuple[Floats, float]:
+def _descend(law: Law, start: Floats, points: Points, delta: float) -> tuple[Floats, float]:
+    inputs, target, weights = _inputs(points), np.log(points.losses), points.weights
+
     def value_and_gradient(theta: Floats) -> tuple[float, Floats]:
         value, gradient = law.terms(theta, inputs)
         residuals = value - target
-        pull = np.clip(residuals, -delta, delta)
-        return SCALE * float(huber(residuals, delta).sum()), SCALE * (pull @ gradient)
+        pull = weights * np.clip(residuals, -delta, delta)
+        return SCALE * float((weights * huber(residuals, delta)).sum()), SCALE * (pull @ gradient)
 
     theta, value = start, value_and_gradient(start)[0]
     for _ in range(ROUNDS):
@@ -118,13 +122,23 @@ def _descend(law: Law, start: Floats, inputs: Inputs, target: Floats, delta: flo
             theta, value = done.x, float(done.fun)
         if gained <= 1e-12 * value:
             break
-    polished = _polish(law, theta, inputs, target, delta)
+    polished = _polish(law, theta, points, delta)
     after = value_and_gradient(polished)[0]
     return (polished, after / SCALE) if after < value else (theta, value / SCALE)
 
 
-def _polish(law: Law, theta: Floats, inputs: Inputs, target: Floats, delta: float) -> Floats:
+def _polish(law: Law, theta: Floats, points: Points, delta: float) -> Floats:
     """Last digits by a method of second order on the same objective, for valleys in which L-BFGS-B crawls."""
+    inputs, target, weights = _inputs(points), np.log(points.losses), points.weights
+
+    def weighted(squares: Floats) -> Floats:
+        """Twice the Huber loss of each squared residual, its two derivatives, as scipy wants them."""
+        beyond = squares > 1
+        roots = np.sqrt(np.where(beyond, squares, 1.0))
+        value = np.where(beyond, 2 * roots - 1, squares)
+        found: Floats = weights * np.stack([value, 1 / roots, np.where(beyond, -0.5 / roots**3, 0.0)])
+        return found
+
     low = [-np.inf if bound is None else bound for bound, _ in law.bounds]
     high = [np.inf if bound is None else bound for _, bound in law.bounds]
     done = least_squares(
@@ -132,7 +146,7 @@ def _polish(law: Law, theta: Floats, inputs: Inputs, target: Floats, delta: floa
         np.clip(theta, low, high),
         jac=lambda at: law.terms(at, inputs)[1],
         bounds=(low, high),
-        loss="huber",
+        loss=weighted,
         f_scale=delta,
         x_scale="jac",
         ftol=1e-15,

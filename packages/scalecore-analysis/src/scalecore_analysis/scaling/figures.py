@@ -114,7 +114,7 @@ def residual_figure(budgets: Sequence[BudgetRuns], assessment: Assessment) -> Fi
         figure.add_scatter(
             x=points.parameters,
             y=np.log(points.losses) - np.log(predicted),
-            text=[label(one.label) for one in budgets for _ in one.losses],
+            text=[label(one.label) for one in budgets for cell in (one.runs, *one.longer) for _ in cell],
             mode="markers",
             name=law.name,
             marker={"color": COLOURS[law.name]},

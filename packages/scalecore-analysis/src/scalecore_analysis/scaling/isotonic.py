@@ -74,7 +74,11 @@ class Null:
 
 
 def null_of(seeds: Sequence[int], *, draws: int = DRAWS, seed: int = 0) -> Null:
-    """The null of a design: normal means of unit variance, the pooled variance with sum(S - 1) degrees of freedom."""
+    """The null of a design: normal means of unit variance, the pooled variance with sum(S - 1) degrees of freedom.
+
+    Of more than 20 budgets fewer data sets are drawn, as many as fit into the same memory.
+    """
+    draws = min(draws, 20 * DRAWS // len(seeds))
     generator = np.random.default_rng(seed)
     sizes = np.asarray(seeds, dtype=np.float64)
     means = generator.standard_normal((draws, len(sizes))) / np.sqrt(sizes)

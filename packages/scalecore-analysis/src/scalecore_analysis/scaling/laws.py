@@ -32,20 +32,42 @@ class Points:
 
     parameters: Floats
     windows: Floats
-    """Training windows seen, D."""
+    """Training windows seen, D; 1 everywhere where it is not known."""
     losses: Floats
+    weights: Floats = field()
+    """How much a run counts, with a mean of 1."""
+    cells: npt.NDArray[np.int64] = field()
+    """Which runs differ by their seeds only: those of one N, D and configuration. The spread of seeds is theirs."""
     budgets: npt.NDArray[np.int64] = field()
-    """Which runs share a size: 0 for the smallest. Runs of one budget may differ in configuration."""
+    """Which runs share a size N: 0 for the smallest."""
     clusters: npt.NDArray[np.int64] = field()
     """Configuration × seed: what is resampled."""
+    known: bool = True
+    """Whether D is known."""
+
+    @weights.default
+    def _alike(self) -> Floats:
+        return np.ones(len(self.losses))
+
+    @cells.default
+    def _of_n_and_d(self) -> npt.NDArray[np.int64]:
+        return self._groups(self.parameters, self.windows)
 
     @budgets.default
     def _of_sizes(self) -> npt.NDArray[np.int64]:
-        return np.unique(self.parameters, return_inverse=True)[1].astype(np.int64)
+        return self._groups(self.parameters)
 
     @clusters.default
     def _each_alone(self) -> npt.NDArray[np.int64]:
         return np.arange(len(self.losses))
+
+    @staticmethod
+    def _groups(*columns: Floats) -> npt.NDArray[np.int64]:
+        return np.unique(np.stack(columns), axis=1, return_inverse=True)[1].astype(np.int64).reshape(-1)
+
+    def repeated(self, law: Law) -> npt.NDArray[np.int64]:
+        """The cells within which this law predicts one loss."""
+        return self._groups(self.cells.astype(np.float64), self.windows) if law.uses_windows else self.cells
 
     def without(self, budget: int) -> Points:
         """All runs but those of one budget."""
@@ -54,8 +76,11 @@ class Points:
             parameters=self.parameters[keep],
             windows=self.windows[keep],
             losses=self.losses[keep],
+            weights=self.weights[keep],
+            cells=self.cells[keep],
             budgets=self.budgets[keep],
             clusters=self.clusters[keep],
+            known=self.known,
         )
 
 
@@ -77,8 +102,8 @@ class Law:
 
     name: str
     text: str
-    count: int
-    """Parameters of the mean."""
+    names: tuple[str, ...]
+    """What papers call the parameters, in the order of `terms`."""
     terms: Callable[[Floats, Inputs], tuple[Floats, Floats]]
     bounds: Sequence[tuple[float | None, float | None]]
     exponents: int
@@ -90,6 +115,11 @@ class Law:
     natural: Callable[[Floats, Points], dict[str, Floats]]
     """The parameters as papers write them, from fitted ones [..., count]."""
     uses_windows: bool = False
+
+    @property
+    def count(self) -> int:
+        """Parameters of the mean."""
+        return len(self.names)
 
 
 def _constant(theta: Floats, inputs: Inputs) -> tuple[Floats, Floats]:
@@ -163,7 +193,7 @@ LAWS: Mapping[str, Law] = MappingProxyType(
             Law(
                 name="constant",
                 text="L = E",
-                count=1,
+                names=("E",),
                 terms=_constant,
                 bounds=[_FREE],
                 exponents=0,
@@ -174,7 +204,7 @@ LAWS: Mapping[str, Law] = MappingProxyType(
             Law(
                 name="power",
                 text="L = A N^-alpha",
-                count=2,
+                names=("A", "alpha"),
                 terms=_power,
                 bounds=[_FREE, _DECAY],
                 exponents=1,
@@ -185,7 +215,7 @@ LAWS: Mapping[str, Law] = MappingProxyType(
             Law(
                 name="power with floor",
                 text="L = E + A N^-alpha",
-                count=3,
+                names=("A", "alpha", "E"),
                 terms=_sum,
                 bounds=[_FREE, _DECAY, _FREE],
                 exponents=1,
@@ -196,7 +226,7 @@ LAWS: Mapping[str, Law] = MappingProxyType(
             Law(
                 name="N and D",
                 text="L = E + A N^-alpha + B D^-beta",
-                count=5,
+                names=("A", "alpha", "B", "beta", "E"),
                 terms=_sum,
                 bounds=[_FREE, _DECAY, _FREE, _DECAY, _FREE],
                 exponents=2,
@@ -208,7 +238,7 @@ LAWS: Mapping[str, Law] = MappingProxyType(
             Law(
                 name="quadratic",
                 text="L = c0 + c1 x + c2 x^2, x = log10(N / geometric mean of N)",
-                count=3,
+                names=("c0", "c1", "c2"),
                 terms=_quadratic,
                 bounds=[_FREE, _FREE, _FREE],
                 exponents=0,

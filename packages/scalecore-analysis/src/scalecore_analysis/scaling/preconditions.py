@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import frozen
 
-from scalecore_analysis.scaling.budgets import BudgetRuns
+from scalecore_analysis.scaling.budgets import LISTED, BudgetRuns, listed
 
 __all__ = ["Precondition", "preconditions"]
 
@@ -57,11 +57,7 @@ def preconditions(
         _sizes(budgets),
         _check(
             "tolerance",
-            [
-                f"{one.label} has {one.parameters:,} parameters, outside of its budget"
-                for one in budgets
-                if not one.within
-            ],
+            [f"{one.label} has {_size(one)} parameters, outside of its budget" for one in budgets if not one.within],
             "counted parameters lie in their budgets",
             unknown=[one.label for one in budgets if one.within is None],
         ),
@@ -98,26 +94,43 @@ def preconditions(
 
 def _check(name: str, problems: Sequence[str], fine: str, *, unknown: Sequence[str] = ()) -> Precondition:
     if unknown:
-        return Precondition(name=name, met=None, text=f"not recorded for {', '.join(unknown)}")
-    return Precondition(name=name, met=not problems, text="; ".join(problems) or fine)
+        return Precondition(name=name, met=None, text=f"not recorded for {listed(unknown)}")
+    return Precondition(name=name, met=not problems, text=_joined(problems) or fine)
+
+
+def _joined(problems: Sequence[str]) -> str:
+    """The first of them, and how many more there are."""
+    more = [f"and {len(problems) - LISTED} more"] if len(problems) > LISTED else []
+    return "; ".join([*problems[:LISTED], *more])
+
+
+def _size(one: BudgetRuns) -> str:
+    return f"{one.parameters:,.0f}" if float(one.parameters).is_integer() else f"{one.parameters:,.6g}"
 
 
 def _sizes(budgets: Sequence[BudgetRuns]) -> Precondition:
     problems = [
-        f"{small.label} has {small.parameters:,} and {large.label} {large.parameters:,}"
+        f"{small.label} has {_size(small)} and {large.label} {_size(large)}"
         for small, large in pairwise(budgets)
         if small.parameters >= large.parameters
     ]
-    listed = ", ".join(f"{one.parameters:,}" for one in budgets)
-    return _check("parameters", problems, f"counted and strictly increasing: {listed}")
+    if budgets and budgets[0].identity is None:  # cells of a table, several of which may be of one size
+        sizes_of = Counter(_size(one) for one in budgets)
+        problems = [
+            f"{size} is there with {count} amounts of data or configurations, of which a verdict compares one"
+            for size, count in sizes_of.items()
+            if count > 1
+        ]
+    sizes = listed([_size(one) for one in budgets])
+    return _check("parameters", problems, f"counted and strictly increasing: {sizes}")
 
 
 def _seeds(budgets: Sequence[BudgetRuns], least: int) -> Precondition:
     problems = [f"{one.label} has {len(one.losses)}" for one in budgets if len(one.losses) < least]
     if not problems and len({loss for one in budgets for loss in one.losses}) < sum(len(one.losses) for one in budgets):
         problems = ["some runs have the same loss to the last digit: these are not independent runs"]
-    text = f"at least {least} of each budget are needed; {'; '.join(problems)}" if problems else ""
-    return _check("seeds", [text] if text else [], ", ".join(str(len(one.losses)) for one in budgets))
+    text = f"at least {least} of each budget are needed; {_joined(problems)}" if problems else ""
+    return _check("seeds", [text] if text else [], listed([str(len(one.losses)) for one in budgets]))
 
 
 def _margin(budgets: Sequence[BudgetRuns], margin: float | None) -> Precondition:
@@ -125,7 +138,7 @@ def _margin(budgets: Sequence[BudgetRuns], margin: float | None) -> Precondition
     if margin is None:
         text = "no study declares one: set guards.margin in the experiment file before the study, or margin=... now"
         if len(declared) > 1:
-            text = f"the studies declare different ones: {', '.join(str(one) for one in declared)}"
+            text = f"the studies declare different ones: {listed([str(one) for one in declared])}"
         return Precondition(name="margin", met=False, text=text)
     source = "fixed before the studies" if declared == {margin} else "given after the studies"
     return Precondition(name="margin", met=True, text=f"{margin:g}, {source}")
