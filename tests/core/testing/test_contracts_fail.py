@@ -16,6 +16,7 @@ from scalecore.errors import DataError
 from scalecore.execution.folder import AttemptStatus
 from scalecore.execution.local import LocalExecutor
 from scalecore.execution.options import LocalOptions
+from scalecore.explanation import Explanation, Recommendation
 from scalecore.protocols import AnalysisResult, Logger, SearchContext
 from scalecore.readings import Reading, Verdict
 from scalecore.space import ArchitectureSpace, DataShape
@@ -225,6 +226,47 @@ def test_a_strategy_that_takes_a_failure_for_a_number_is_found() -> None:
     contract = SearchStrategyContract()
     with pytest.raises(TypeError):
         contract.test_every_end_can_be_told(lambda context: BrokenSearch(context, "needs a value"), TrialState.FAILED)
+
+
+class Gullible(RandomSearch):
+    """Random search that recommends the least value, whatever it is that of."""
+
+    def __init__(self, context: SearchContext) -> None:
+        super().__init__(context)
+        self.asked: dict[int, Any] = {}
+        self.values: dict[int, float] = {}
+
+    def ask(self, number: int) -> Any:
+        self.asked[number] = super().ask(number)
+        return self.asked[number]
+
+    def restore(self, trials: Any) -> None:
+        super().restore(trials)
+        self.asked = {trial.number: trial.proposal for trial in trials}
+        self.values = {trial.number: trial.outcome.value for trial in trials}
+
+    def tell(self, number: int, outcome: Any) -> None:
+        self.values[number] = outcome.value
+
+    def explain(self) -> Explanation:
+        number = min(self.values, key=lambda one: self.values[one])
+        chosen, value = self.asked[number], self.values[number]
+        found = Recommendation(
+            number=number,
+            architecture=chosen.architecture,
+            hyperparameters=chosen.hyperparameters,
+            observed=value,
+            value=value,
+        )
+        return Explanation(method="by hand", phase="sampled", recommended=found)
+
+
+def test_a_strategy_that_recommends_a_constant_is_found() -> None:
+    """The best value of all is that of a model that predicts a constant."""
+    contract = SearchStrategyContract()
+    contract.test_g09_a_trial_that_predicts_a_constant_is_never_recommended(lambda context: BrokenSearch(context, ""))
+    with pytest.raises(AssertionError, match="trial 1 predicts a constant"):
+        contract.test_g09_a_trial_that_predicts_a_constant_is_never_recommended(Gullible)
 
 
 class Changed(TinyDataset):

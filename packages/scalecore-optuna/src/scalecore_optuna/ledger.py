@@ -59,8 +59,8 @@ class Ledger:
 
     Optuna is told COMPLETE or PRUNED with a value; of an architecture that did not fit, PRUNED with the constraint
     `memory` broken; of one that predicts a constant, PRUNED without a value, which is worse than all others to its
-    samplers (G09); of one that diverged the same, or FAIL where `penalise` is not set; of anything else FAIL, which they
-    pass over. No failure is ever a number (G35).
+    samplers (G09); of one that diverged the same, or FAIL where `penalise` is not set; of anything else FAIL, which
+    they pass over. No failure is ever a number (G35).
     The study has the trials in the order of their numbers. It is rebuilt where that order was lost, so that a restored
     strategy has the same study as one that was never interrupted.
     """
