@@ -192,6 +192,23 @@ def test_a_mirror_is_brought_in_line_and_never_has_a_trial_twice(storage: str, t
         brought_in_line(storage, finished, name=name)
 
 
+def test_g09_a_trial_that_predicts_a_constant_is_not_the_best_one_of_a_mirror(storage: str, tmp_path: Path) -> None:
+    """Its value is there, and breaks a constraint, whether the mirror saw it run or not."""
+    name = f"constant-{tmp_path.name}"
+    flags = [{"guard": "G09", "kind": "collapsed", "text": "predicts a constant"}]
+    constant, other = evolve(record(0), flags=flags), evolve(record(1), value=0.1, flags=flags)
+    going = RestoredTrial(number=1, proposal=proposal(), outcome=None)
+    brought_in_line(storage, study(tmp_path, constant, unfinished=(going,), running=(1,)), name=name)
+    brought_in_line(storage, study(tmp_path, constant, other, record(2)), name=name)
+    reader = open_storage(storage, tmp_path, repair=False)
+    try:
+        found = load_study(study_name=name, storage=reader)
+        assert [trial.value for trial in found.trials] == [0.5, 0.1, 0.52]
+        assert found.best_trial.number == 2
+    finally:
+        close_storage(reader)
+
+
 def test_g34_choices_that_change_do_not_break_a_mirror(storage: str, tmp_path: Path) -> None:
     """A study that goes on with other choices is filled anew, with the values of the earlier trials among them."""
     name = f"choices-{tmp_path.name}"

@@ -189,6 +189,8 @@ class Mirror:
         # Attributes cannot be set any more once a trial is finished.
         for name, value in picture.attributes.items() if picture.state.is_finished() else ():
             storage.set_trial_user_attr(written.id, name, value)
+        for name, value in picture.system.items():
+            storage.set_trial_system_attr(written.id, name, value)
         values = None if picture.value is None else [picture.value]
         storage.set_trial_state_values(written.id, picture.state, values)
         written.state = picture.state

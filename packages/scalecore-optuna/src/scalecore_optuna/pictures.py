@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from scalecore import trials
 from scalecore.files import canonical_json, plain
@@ -23,6 +23,8 @@ NUMBER = "trial"
 """The user attribute by which a trial is known again; Optuna's own number may differ."""
 STATES = {trials.TrialState.COMPLETED: TrialState.COMPLETE, trials.TrialState.PRUNED: TrialState.PRUNED}
 """Every other end is a failure to Optuna; the attribute `state` says which."""
+CONSTANT = create_trial(state=TrialState.FAIL, constraints={"predicts a constant": 1.0}).system_attrs
+"""The mark of a collapsed trial (guard G09)."""
 
 
 @frozen(kw_only=True)
@@ -38,6 +40,8 @@ class Picture:
     reports: Mapping[int, float] = field(factory=dict)
     started: datetime | None = None
     ended: datetime | None = None
+    system: Mapping[str, Any] = field(factory=dict)
+    """What Optuna itself reads: a broken constraint, with which a trial is never the study's best one."""
 
     @property
     def hash(self) -> str | None:
@@ -57,7 +61,7 @@ class Picture:
             params=dict(self.params),
             distributions=dict(self.distributions),
             user_attrs=dict(self.attributes),
-            system_attrs={},
+            system_attrs=dict(self.system),
             intermediate_values=dict(self.reports),
         )
 
@@ -133,6 +137,7 @@ def _finished(record: TrialRecord, distributions: Mapping[str, BaseDistribution]
         reports={int(line["epoch"] or 0): float(line[metric] or 0.0) for line in lines},
         started=_local(record.started),
         ended=_local(record.ended),
+        system=CONSTANT if record.collapsed else {},
     )
 
 
