@@ -286,6 +286,7 @@ NEEDED = "it needs `parameters` and `loss`, one row for each run. Its columns"
         ),
         ("parameters,loss,loss\n1,2,3\n", ": the column 'loss' is there 2 times"),
         ("parameters,loss,windows,tokens\n1,2,3,4\n", ": both `windows` and `tokens` are columns; D is one of them"),
+        ('parameters,loss\n1,2\n"1,2', ":3: this is no CSV: unexpected end of data"),
         ("parameters,loss\n10,0.5\n\nmany,0.5\n", ":4: column 'parameters' must be a number, not 'many'"),
         ("parameters,loss\n10,\n", ":2: no value in column 'loss'"),
         ("parameters,loss\n10,-0.5\n", ":2: column 'loss' must be finite and above zero, not '-0.5'"),

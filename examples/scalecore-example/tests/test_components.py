@@ -49,6 +49,18 @@ def changes(child: Proposal, parent: Proposal) -> list[str]:
     return [*names, *(["shape"] if child.architecture.id != parent.architecture.id else [])]
 
 
+def test_a_trial_that_predicts_a_constant_is_no_parent() -> None:
+    """However good its value looks: the population stays too young to have children."""
+    strategy = Evolution(EvolutionOptions(population=2, tournament=2), search_context())
+    told(strategy, {0: 0.5})
+    assert strategy.ask(1) is not None
+    constant = {"guard": "G09", "kind": "collapsed", "text": "predicts a constant"}
+    strategy.tell(1, Outcome(state=TrialState.COMPLETED, value=0.1, flags=[constant]))
+    drawn = strategy.ask(2)
+    assert drawn is not None
+    assert drawn.origin.kind == "startup"
+
+
 def test_a_duplicate_teaches_nothing() -> None:
     """Its value is another trial's, and the number is asked for again: what fails then is no parent."""
     strategy = Evolution(EvolutionOptions(population=2, tournament=2), search_context())

@@ -28,6 +28,7 @@ from scalecore_analysis.calibrating.measures import log_losses, measures, reliab
 from scalecore_analysis.options import CalibrationOptions
 from scalecore_analysis.page import new_figure
 from scalecore_analysis.report.html import figure_page
+from scalecore_analysis.studies import listed
 
 __all__ = ["CalibrationAnalysis"]
 
@@ -142,8 +143,10 @@ def _trial(study: StudyView, number: int | None) -> TrialRecord:
             raise DataError(f"{study.name}: no trial has completed")
         return study.best
     if number not in known:
-        listed = ", ".join(map(str, sorted(known))) or "none"
-        raise ExperimentError(f"trial={number}: no completed trial of this number in {study.name}; completed: {listed}")
+        numbers = listed([str(one) for one in sorted(known)]) or "none"
+        raise ExperimentError(
+            f"trial={number}: no completed trial of this number in {study.name}; completed: {numbers}"
+        )
     return known[number]
 
 

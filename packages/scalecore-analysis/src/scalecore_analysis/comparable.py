@@ -7,7 +7,7 @@ from typing import Any
 
 from scalecore.errors import RefusedError
 from scalecore.trials import StudyView
-from scalecore_analysis.studies import labelled
+from scalecore_analysis.studies import labelled, listed
 
 __all__ = ["differences", "refuse_incomparable"]
 
@@ -52,7 +52,7 @@ def refuse_incomparable(studies: Sequence[StudyView], *, allow: Iterable[str]) -
         groups: dict[Any, list[str]] = {}
         for label, study in labelled(studies).items():
             groups.setdefault(_told(study, name), []).append(label)
-        lines += [f"  {name}: {value}: {', '.join(labels)}" for value, labels in groups.items()]
+        lines += [f"  {name}: {value}: {listed(labels)}" for value, labels in groups.items()]
     raise RefusedError(
         "the studies differ in "
         + ", ".join(refused)

@@ -15,7 +15,7 @@ from scalecore.trials import StudyView
 from scalecore_analysis.options import ScalingLawOptions
 from scalecore_analysis.report.html import figure_page
 from scalecore_analysis.scaling.assess import MISFIT, UNLIKELY, Assessment, FittedLaw, assess, mean_interval
-from scalecore_analysis.scaling.budgets import RATES, BudgetRuns, from_studies, listed, points_of
+from scalecore_analysis.scaling.budgets import RATES, BudgetRuns, from_studies, points_of
 from scalecore_analysis.scaling.comparison import D_SPAN
 from scalecore_analysis.scaling.figures import scaling_figures
 from scalecore_analysis.scaling.laws import Points
@@ -23,6 +23,7 @@ from scalecore_analysis.scaling.power import Design
 from scalecore_analysis.scaling.preconditions import preconditions
 from scalecore_analysis.scaling.table import Table, read_table
 from scalecore_analysis.scaling.verdict import Verdict
+from scalecore_analysis.studies import listed
 
 __all__ = ["ScalingLawAnalysis"]
 

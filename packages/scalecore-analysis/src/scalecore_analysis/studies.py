@@ -13,8 +13,10 @@ from scalecore.config.structure import make_converter
 from scalecore.space import Architecture, Distribution
 from scalecore.trials import StudyView
 
-__all__ = ["Ratio", "distributions", "labelled", "ratios"]
+__all__ = ["LISTED", "Ratio", "distributions", "labelled", "listed", "ratios"]
 
+LISTED = 5
+"""So many names are listed in a sentence."""
 USUAL = {"width": "d_model", "depth": "n_layers", "heads": "n_heads", "feed_forward": "d_ff"}
 """What the dimensions are called where a study's plan does not tell their roles yet."""
 RATIOS = {
@@ -46,6 +48,12 @@ def labelled(studies: Sequence[StudyView]) -> dict[str, StudyView]:
     """The studies by name, in their order; where several have one name, their folders are named too."""
     names = Counter(study.name for study in studies)
     return {study.name if names[study.name] == 1 else f"{study.name} ({study.folder})": study for study in studies}
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a, b, c, d, e and 115 more`."""
+    shown = ", ".join(names[:LISTED])
+    return shown if len(names) <= LISTED else f"{shown} and {len(names) - LISTED} more"
 
 
 def distributions(study: StudyView) -> dict[str, Distribution]:

@@ -17,14 +17,10 @@ from scalecore_analysis.runs import Configuration, configurations, metric_of
 from scalecore_analysis.scaling.laws import Points
 from scalecore_analysis.studies import Ratio, labelled, ratios
 
-__all__ = ["LISTED", "BudgetRuns", "Run", "from_studies", "listed", "loss_of", "points_of"]
+__all__ = ["BudgetRuns", "Run", "from_studies", "loss_of", "points_of"]
 
 RATES = ("auc", "pr_auc", "accuracy", "precision", "recall", "f1", "sign_accuracy", "r2")
 """Metrics of which more is better: one minus them takes the place of a loss."""
-
-
-LISTED = 5
-"""So many names are listed in a sentence."""
 
 
 @frozen(kw_only=True)
@@ -84,12 +80,6 @@ class BudgetRuns:
     @property
     def mean(self) -> float:
         return statistics.fmean(self.losses)
-
-
-def listed(names: Sequence[str]) -> str:
-    """`a, b, c, d, e and 115 more`."""
-    shown = ", ".join(names[:LISTED])
-    return shown if len(names) <= LISTED else f"{shown} and {len(names) - LISTED} more"
 
 
 def loss_of(value: float, metric: str) -> float:

@@ -10,7 +10,8 @@ from typing import Any
 
 from attrs import frozen
 
-from scalecore_analysis.scaling.budgets import LISTED, BudgetRuns, listed
+from scalecore_analysis.scaling.budgets import BudgetRuns
+from scalecore_analysis.studies import LISTED, listed
 
 __all__ = ["Precondition", "preconditions"]
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from attrs import field, frozen
 
 from scalecore.errors import DataError
-from scalecore_analysis.scaling.budgets import BudgetRuns, Run, listed
+from scalecore_analysis.scaling.budgets import BudgetRuns, Run
+from scalecore_analysis.studies import listed
 
 __all__ = ["Table", "read_table"]
 
@@ -19,6 +20,8 @@ AMOUNTS = ("windows", "tokens")
 """Names of D: what a run was trained on, in whatever unit."""
 NUMBERS = (*REQUIRED, *AMOUNTS, "weight")
 NAMES = ("configuration", "seed", "budget")
+SHOWN = 40
+"""So many characters of a file are shown in a message."""
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 Row = Mapping[str, str]
@@ -76,8 +79,11 @@ def _rows(path: Path) -> tuple[list[str], list[tuple[int, Row]]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.reader(stream, strict=True)
-            lines = [(reader.line_num, [value.strip() for value in line]) for line in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+            try:
+                lines = [(reader.line_num, [value.strip() for value in line]) for line in reader]
+            except csv.Error as error:
+                raise DataError(f"{path}:{reader.line_num}: this is no CSV: {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as CSV: {error}") from error
     lines = [(number, line) for number, line in lines if any(line)]
     if not lines:
@@ -95,14 +101,14 @@ def _rows(path: Path) -> tuple[list[str], list[tuple[int, Row]]]:
 def _check_header(path: Path, header: Sequence[str]) -> None:
     repeated = [name for name in dict.fromkeys(header) if name and header.count(name) > 1]
     if repeated:
-        raise DataError(f"{path}: the column {repeated[0]!r} is there {header.count(repeated[0])} times")
+        raise DataError(f"{path}: the column {repeated[0][:SHOWN]!r} is there {header.count(repeated[0])} times")
     for name in REQUIRED:
         if name not in header:
             separator = next((one for one in SEPARATORS if one in "".join(header)), None)
             hint = f"; it seems to be separated by {SEPARATORS[separator]}, not commas" if separator else ""
             raise DataError(
                 f"{path}: no column {name!r}; it needs `parameters` and `loss`, one row for each run. Its columns: "
-                f"{listed([repr(one) for one in header])}{hint}"
+                f"{listed([repr(one[:SHOWN]) for one in header])}{hint}"
             )
     if all(name in header for name in AMOUNTS):
         raise DataError(f"{path}: both `windows` and `tokens` are columns; D is one of them")
@@ -123,9 +129,9 @@ def _number(path: Path, line: int, column: str, text: str) -> float:
     try:
         number = float("" if "_" in text else text)  # Python reads 1_000
     except ValueError:
-        raise DataError(f"{path}:{line}: column {column!r} must be a number, not {text[:40]!r}") from None
+        raise DataError(f"{path}:{line}: column {column!r} must be a number, not {text[:SHOWN]!r}") from None
     if not 0 < number < math.inf:
-        raise DataError(f"{path}:{line}: column {column!r} must be finite and above zero, not {text[:40]!r}")
+        raise DataError(f"{path}:{line}: column {column!r} must be finite and above zero, not {text[:SHOWN]!r}")
     return number
 
 
