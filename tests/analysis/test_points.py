@@ -247,7 +247,7 @@ def test_weights_count_and_what_is_not_used_is_named(tmp_path: Path) -> None:
     assert alpha["value"] == pytest.approx(0.35, abs=0.03)
     assert result.notes[-2:] == [
         "Weights count in the laws; the means of the cells are those of their rows without weights.",
-        "Columns of the table that mean nothing here: note.",
+        "Ignored columns of the table: note.",
     ]
     generator = np.random.default_rng(0)
     n, counts = np.geomspace(1e5, 1e8, 8), np.array([2.0, 1, 1, 3, 1, 2, 1, 1])

@@ -174,7 +174,7 @@ def _table_notes(table: Table | None) -> list[str]:
     if table is not None and table.weighted:
         notes.append("Weights count in the laws; the means of the cells are those of their rows without weights.")
     if table is not None and table.ignored:
-        notes.append(f"Columns of the table that mean nothing here: {listed(table.ignored)}.")
+        notes.append(f"Ignored columns of the table: {listed(table.ignored)}.")
     if table is not None and len(table.cells) > SHOWN:
         notes.append(f"Of {len(table.cells)} cells {SHOWN} are listed; `budgets` in the JSON has all.")
     return notes
