@@ -301,3 +301,44 @@ def test_read_description_of_an_empty_folder_says_what_to_do(tmp_path: Path) -> 
     assert str(caught.value) == (
         f"{tmp_path} holds no prepared data: its data.json is missing or damaged; run the study again"
     )
+
+
+def test_g57_the_scale_of_a_forecast_is_that_of_training_windows(with_labels: Any, tmp_path: Path) -> None:
+    """Mean and standard deviation of the labels that training sees; validation and test have no say in it."""
+    values = 40_000 + np.sin(np.arange(900.0))
+    values[700:] += 500
+    description = prepare(with_labels(values, task="forecast"), tmp_path / "data")
+    train = np.load(tmp_path / "data" / "train.npy")
+    assert description.target_scale == {"mean": values[train].mean(), "std": values[train].std()}
+    labels = np.load(tmp_path / "data" / "labels.npy")
+    assert labels.dtype == np.float32
+    assert labels[train].mean() == pytest.approx(0, abs=1e-6)
+    assert labels[train].std() == pytest.approx(1)
+    assert 400 < labels[-1] < 1000
+    assert describe(with_labels(np.arange(900) % 2)).target_scale is None
+
+
+def test_g57_what_cannot_be_standardised_is_refused(with_labels: Any) -> None:
+    """A training part that hardly varies, beside rows of another order of magnitude: they would be infinite."""
+    values = np.sin(np.arange(900.0)) * 1e-30
+    values[-5:] = 1e20
+    with pytest.raises(DataError) as caught:
+        describe(with_labels(values, task="forecast"))
+    train = values[5 : 5 + describe(with_labels(np.sin(np.arange(900.0)), task="forecast")).parts["train"]["windows"]]
+    assert str(caught.value) == (
+        f"walk.parquet: the labels cannot be standardised (mean {train.mean():g} and standard deviation {train.std():g} "
+        "over training windows): some are too large for single precision then. Give the target another unit, or remove "
+        "the rows that are wrong"
+    )
+
+
+def test_g57_a_raw_target_keeps_the_fingerprint_of_before(with_labels: Any) -> None:
+    """Another scale of training is other data; the same way as before is the same."""
+    values = np.sin(np.arange(900.0))
+    scaled, raw = (describe(with_labels(values, task="forecast"), raw_target=raw) for raw in (False, True))
+    assert raw.target_scale is None
+    assert scaled.fingerprint != raw.fingerprint
+    old = {name: value for name, value in raw.to_json().items() if name != "target_scale"}
+    assert DataDescription.from_json(old) == raw
+    classes = with_labels(np.arange(900) % 2)
+    assert describe(classes).fingerprint == describe(classes, raw_target=True).fingerprint

@@ -27,7 +27,7 @@ SPARE_POSITIONS = 10
 
 
 class PatchTSTFamily:
-    """Satisfies `scalecore.protocols.ModelFamily`. Raises `ExperimentError` where options contradict each other."""
+    """Satisfies `scalecore.protocols.ModelFamily` and `RemovesLevel`. Raises `ExperimentError` where options contradict each other."""
 
     def __init__(self, options: PatchTSTOptions) -> None:
         problems = _problems(options)
@@ -52,6 +52,10 @@ class PatchTSTFamily:
                 help="Share of activations dropped before the head.",
             ),
         )
+
+    def level_removed_by(self) -> str | None:
+        """RevIN takes the level out of each window, and the head gives none back."""
+        return "revin" if self._options.revin else None
 
     def architecture_space(self, data: DataShape) -> ArchitectureSpace:
         """All legal shapes, in ascending order of width, depth, heads and feed-forward width."""

@@ -16,7 +16,8 @@ class PatchTSTOptions:
     stride: Annotated[int, Ge(1)] = option(5, help="Time steps between the starts of two patches; at most `patch_len`.")
     revin: bool = option(
         False,
-        help="Normalise each window by its own mean and standard deviation, then scale and shift each feature (RevIN).",
+        help="Normalise each window by its own mean and standard deviation, then scale and shift each feature (RevIN). "
+        "Refused for a forecast: nothing adds the level of the window to the output again.",
     )
     d_model: Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1)] = option(
         (64, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048), help="Widths of the grid: numbers per patch."

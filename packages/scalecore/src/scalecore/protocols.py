@@ -40,6 +40,7 @@ __all__ = [
     "LoggerContext",
     "ModelFamily",
     "MonitorContext",
+    "RemovesLevel",
     "SearchContext",
     "SearchStrategy",
     "TakesStacks",
@@ -130,6 +131,26 @@ class ModelFamily(Protocol):
         other code than the blocks as they are written should be compiled (see `scalecore.training.compilation`). An
         attribute `micro_batch_invariance` says what it means to split a batch: `"exact"`, `"stochastic"` (random
         numbers are drawn otherwise) or `"not_invariant"` (statistics over the batch); without it the core finds out.
+        """
+        ...
+
+
+@runtime_checkable
+class RemovesLevel(Protocol):
+    """What a `ModelFamily` may offer beside its methods: one that can normalise each window by itself has to.
+
+    Called in the driver, by `scalecore check` and while a study is planned. A forecast is refused then, since the same
+    window at another level would get the same forecast (guard G57). A family that does not offer it and removes the
+    level all the same is found by the smoke step, before the first trial.
+    """
+
+    def level_removed_by(self) -> str | None:
+        """The option of the family that removes the level of a window without adding it to the outputs again.
+
+        None where the level reaches the outputs, as with that option off:
+
+            def level_removed_by(self) -> str | None:
+                return "revin" if self._options.revin else None
         """
         ...
 

@@ -20,6 +20,7 @@ __all__ = [
     "origin_text",
     "parameters",
     "part_line",
+    "scale",
     "settings",
     "shape",
     "size",
@@ -77,6 +78,11 @@ def measured(value: float | None, within: Mapping[str, Any] | None) -> str:
 def best_so_far(best: TrialRecord | None) -> str:
     """`best 0.4081 #9`, or `no best yet`."""
     return "no best yet" if best is None or best.value is None else f"best {number(best.value)} #{best.number}"
+
+
+def scale(content: Mapping[str, float]) -> str:
+    """`(mean 40010, standard deviation 8000)`: how a forecast's target is standardised."""
+    return f"(mean {content['mean']:.5g}, standard deviation {content['std']:.5g} over training windows)"
 
 
 def part_line(name: str, part: Mapping[str, Any]) -> str:

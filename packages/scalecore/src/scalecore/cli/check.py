@@ -11,7 +11,7 @@ import click
 from scalecore.cli.common import experiment_arguments, plugin_options
 
 if TYPE_CHECKING:
-    from scalecore.config.load import Resolved, ResolvedComponent
+    from scalecore.config.load import LoadedExperiment, Resolved, ResolvedComponent
 
 __all__ = ["check"]
 
@@ -62,6 +62,8 @@ def check(
     try:
         registry = load_registry(no_plugins=no_plugins, block=block)
         found = load_campaign(file, overrides=overrides, registry=registry)
+        for one in [found] if isinstance(found, tuple) else [(each.loaded, each.resolved) for each in found.studies]:
+            _check_level(*one)
     except ScalecoreError as error:
         if form == "text":
             raise
@@ -82,6 +84,18 @@ def check(
     click.echo(f"{file}: ok" + (f", {len(studies)} studies: {', '.join(studies)}" if studies else ""))
     for role, ones in _roles(resolved).items():
         click.echo(f"  {role:<9} {', '.join(f'{one.name} ({one.provider} {one.version})' for one in ones) or 'none'}")
+
+
+def _check_level(loaded: LoadedExperiment, resolved: Resolved) -> None:
+    """Refuse a model that loses the level, where the options of the dataset alone say that it is to forecast (G57)."""
+    from scalecore.study.components import create
+    from scalecore.study.forecasts import keeps_raw_target, refuse_lost_level
+    from scalecore.study.layout import output_folder
+
+    told = getattr(resolved.dataset.record, "task", None)
+    task = None if told is None else told(resolved.dataset.options)
+    if task == "forecast" and not keeps_raw_target(output_folder(resolved.experiment)):
+        refuse_lost_level(loaded, resolved, create("model", resolved.model), task=task)
 
 
 def _annotation(problem: Mapping[str, Any], *, file: str) -> str:

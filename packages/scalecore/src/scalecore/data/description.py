@@ -22,6 +22,8 @@ class DataDescription:
     `split` has `kind`, `hash`, `purge`, `embargo`, `options`, and `parts`: for `train`, `val` and `test` the `hash`
     of the sample dates, the `stretches` (how many pieces in time), `samples` (first and last window end), `inputs`
     and `labels` (first and last row that windows and labels look at), and the fields of `statistics.PartStatistics`.
+    `target_scale` has the `mean` and `std` by which the target of a forecast is standardised for training; it is None
+    for classes, and for a forecast that is trained in the target's unit, as version 0.1 did.
     `baselines` holds what simple rules reach on the validation windows, as `baselines.Baseline` tells it.
     """
 
@@ -45,6 +47,7 @@ class DataDescription:
     fingerprint: str
     flags: list[dict[str, str]]
     details: dict[str, Any] = field(factory=dict)
+    target_scale: dict[str, float] | None = None
 
     @property
     def shape(self) -> DataShape:
@@ -64,4 +67,4 @@ class DataDescription:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> DataDescription:
         """The description that `to_json` or a `data.json` holds; keys that are not its fields are left out."""
-        return cls(**{name: data[name] for name in attrs.fields_dict(cls)})
+        return cls(**{name: data[name] for name in attrs.fields_dict(cls) if name in data})

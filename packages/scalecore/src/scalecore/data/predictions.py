@@ -32,17 +32,18 @@ def _plain(about: Mapping[str, Any]) -> dict[str, Any]:
 class Predictions:
     """One model on one part of the data.
 
-    `outputs` float32 [windows, outputs]: logits, or forecasts; `labels` float32 [windows]; `times` datetime64[ns]
-    [windows]: the time of each window's last row, which names the window in every study of the same series; `rows`
-    int64 [windows]: the number of that row in the study's prepared data.
+    `outputs` [windows, outputs]: logits, or forecasts in the target's unit; `labels` [windows] in that unit; both are
+    float32, and float64 of a forecast that was trained on another scale (`target_scale` of the data); `times`
+    datetime64[ns] [windows]: the time of each window's last row, which names the window in every study of the same
+    series; `rows` int64 [windows]: the number of that row in the study's prepared data.
 
     `about` tells what they are of: `part` (`val` or `test`), `epoch` (the best one, from 1), `task`, `data` (the
     fingerprint), `target` (the hash of the label's definition), `horizon` (how often labels overlap), `point` (the
     column of `outputs` that is the forecast itself).
     """
 
-    outputs: npt.NDArray[np.float32]
-    labels: npt.NDArray[np.float32]
+    outputs: npt.NDArray[np.floating[Any]]
+    labels: npt.NDArray[np.floating[Any]]
     times: npt.NDArray[np.datetime64]
     rows: npt.NDArray[np.int64]
     about: Mapping[str, Any] = field(converter=_plain)

@@ -19,6 +19,7 @@ from scalecore.data.description import DataDescription
 from scalecore.data.normalise import Normaliser, fit, input_rows
 from scalecore.data.splits import PARTS, Parts, make_parts
 from scalecore.data.statistics import base_rate, drift_table, part_statistics, prior_of, rates_per_year
+from scalecore.data.target_scale import CONVENTION, TargetScale, fit_scale
 from scalecore.files import canonical_json, plain
 
 if TYPE_CHECKING:
@@ -35,31 +36,44 @@ class _Prepared:
     parts: Parts
     normaliser: Normaliser
     values: npt.NDArray[np.float64]
+    scale: TargetScale | None
 
 
-def describe(panel: Panel, *, min_validation_samples: int = 100, min_validation_positives: int = 20) -> DataDescription:
+def describe(
+    panel: Panel, *, min_validation_samples: int = 100, min_validation_positives: int = 20, raw_target: bool = False
+) -> DataDescription:
     """Split, check and describe a panel without writing anything.
 
-    Raises DataError where the data cannot be trained on, RefusedError where a guard says no (G02, G06, G54).
+    `raw_target` trains a forecast in the target's unit, as version 0.1 did: its studies continue that way. Raises
+    DataError where the data cannot be trained on, RefusedError where a guard says no (G02, G06, G54).
     """
-    return _work(panel, samples=min_validation_samples, positives=min_validation_positives).description
+    return _work(
+        panel, samples=min_validation_samples, positives=min_validation_positives, raw_target=raw_target
+    ).description
 
 
 def prepare(
-    panel: Panel, folder: Path, *, min_validation_samples: int = 100, min_validation_positives: int = 20
+    panel: Panel,
+    folder: Path,
+    *,
+    min_validation_samples: int = 100,
+    min_validation_positives: int = 20,
+    raw_target: bool = False,
 ) -> DataDescription:
     """Split, check and normalise a panel, and store it in `folder`, all or nothing.
 
-    Files: `values.npy` float32 [rows, features] normalised, `labels.npy` float32 [rows] with NaN where unknown,
-    `times.npy` datetime64[ns] [rows], `train.npy`, `val.npy` and `test.npy` int64 [windows] with the last row of each
-    window, `data.json` with the description and the checksums of the other files. A folder that holds the same data
-    is verified and used again, a damaged one is written anew, and one that holds other data is refused (RefusedError,
-    guard G52). Raises as `describe` does. One process at a time may prepare a folder: the study's lock sees to that.
+    Files: `values.npy` float32 [rows, features] normalised, `labels.npy` float32 [rows] with NaN where unknown (of a
+    forecast standardised by the description's `target_scale`, where it has one), `times.npy` datetime64[ns] [rows],
+    `train.npy`, `val.npy` and `test.npy` int64 [windows] with the last row of each window, `data.json` with the
+    description and the checksums of the other files. A folder that holds the same data is verified and used again, a
+    damaged one is written anew, and one that holds other data is refused (RefusedError, guard G52).
+    Raises as `describe` does. One process at a time may prepare a folder: the study's lock sees to that.
     """
-    work = _work(panel, samples=min_validation_samples, positives=min_validation_positives)
+    work = _work(panel, samples=min_validation_samples, positives=min_validation_positives, raw_target=raw_target)
+    labels, scale = panel.labels, work.scale
     arrays: dict[str, npt.NDArray[Any]] = {
         "values": work.normaliser.apply(work.values),
-        "labels": panel.labels.astype(np.float32),
+        "labels": labels.astype(np.float32) if scale is None else scale.standardised(labels),
         "times": panel.times.astype("datetime64[ns]"),
         **work.parts.ends,
     }
@@ -67,7 +81,7 @@ def prepare(
     return work.description
 
 
-def _work(panel: Panel, *, samples: int, positives: int) -> _Prepared:
+def _work(panel: Panel, *, samples: int, positives: int, raw_target: bool) -> _Prepared:
     check_panel(panel)
     target, labels, times = panel.target, panel.labels, panel.times
     # Sums depend on the order in memory in their last bit; one order makes one result.
@@ -89,6 +103,9 @@ def _work(panel: Panel, *, samples: int, positives: int) -> _Prepared:
         min_validation_samples=samples,
         min_validation_positives=positives,
     )
+    scale = None
+    if target.task == "forecast" and not raw_target:
+        scale = fit_scale(labels, train=parts.train, name=panel.name)
     rows = {part: input_rows(ends, context=panel.context, rows=len(times)) for part, ends in parts.ends.items()}
     normaliser = fit(values[rows["train"]], kind=panel.normalise)
     drift = drift_table(values, features=panel.features, rows=rows)
@@ -133,11 +150,12 @@ def _work(panel: Panel, *, samples: int, positives: int) -> _Prepared:
                 seed=BOOTSTRAP_SEED,
             )
         ],
-        fingerprint=_fingerprint(panel, parts=parts),
+        fingerprint=_fingerprint(panel, parts=parts, scaled=scale is not None),
         flags=_flags(panel, parts=parts, drift=drift, normaliser=normaliser, described=described),
         details=plain(panel.details),
+        target_scale=None if scale is None else scale.to_json(),
     )
-    return _Prepared(description=description, parts=parts, normaliser=normaliser, values=values)
+    return _Prepared(description=description, parts=parts, normaliser=normaliser, values=values, scale=scale)
 
 
 def _dates(ends: npt.NDArray[np.int64], *, panel: Panel) -> dict[str, Any]:
@@ -191,7 +209,7 @@ def _few(names: list[str]) -> str:
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
-def _fingerprint(panel: Panel, *, parts: Parts) -> str:
+def _fingerprint(panel: Panel, *, parts: Parts, scaled: bool) -> str:
     """sha256 of the content: not of the path, nor of how a file was written."""
     digest = hashlib.sha256()
     definition = {
@@ -200,6 +218,8 @@ def _fingerprint(panel: Panel, *, parts: Parts) -> str:
         "split": parts.hash,
         "context": panel.context,
         "normalise": panel.normalise,
+        # Left out where it was not yet known, so that data prepared before keep their fingerprint.
+        **({"target_scale": CONVENTION} if scaled else {}),
     }
     digest.update(canonical_json(definition).encode())
     digest.update(panel.times.astype("datetime64[ns]").astype("<i8").tobytes())

@@ -11,6 +11,7 @@ from attrs import field, frozen
 
 from scalecore.data.folder import read_description
 from scalecore.data.splits import PARTS
+from scalecore.data.target_scale import TargetScale
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,11 +22,12 @@ __all__ = ["WindowSource", "open_windows", "windows_over"]
 
 @frozen(kw_only=True, eq=False)
 class _Rows:
-    """The rows of all parts on one device: `values` [rows, features] float32, `labels` [rows] float32."""
+    """The rows of all parts on one device: `values` [rows, features] float32, `labels` [rows] float32, on `scale`."""
 
     values: torch.Tensor
     labels: torch.Tensor
     context: int
+    scale: TargetScale | None
     elsewhere: dict[torch.device, _Rows] = field(factory=dict, repr=False)
 
     def windows(self) -> torch.Tensor:
@@ -38,8 +40,9 @@ class _Rows:
         if device == self.values.device:
             return self
         if device not in self.elsewhere:
-            moved = _Rows(values=self.values.to(device), labels=self.labels.to(device), context=self.context)
-            self.elsewhere[device] = moved
+            self.elsewhere[device] = _Rows(
+                values=self.values.to(device), labels=self.labels.to(device), context=self.context, scale=self.scale
+            )
         return self.elsewhere[device]
 
 
@@ -78,16 +81,25 @@ class WindowSource:
         return self._ends
 
     @property
+    def scale(self) -> TargetScale | None:
+        """On which a forecast is trained; None where labels are trained as they are."""
+        return self._rows.scale
+
+    @property
     def labels(self) -> torch.Tensor:
-        """[windows] float32: the labels of all windows, gathered anew at each call."""
-        return self._rows.labels.index_select(0, self._ends)
+        """[windows] on the CPU: the labels of all windows in the target's unit, gathered anew at each call."""
+        return self.in_unit(self._rows.labels.index_select(0, self._ends).cpu())
+
+    def in_unit(self, outputs: torch.Tensor) -> torch.Tensor:
+        """Outputs of a model or labels of a batch, on the CPU, in the target's unit: float64 where there is a scale."""
+        return outputs if self.scale is None else self.scale.in_unit(outputs)
 
     def __len__(self) -> int:
         return len(self._ends)
 
     def batch(self, indices: torch.Tensor, *, out: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """x [B, context, features] and y [B], both float32, of the windows `indices` [B] (int64, on the source's
-        device).
+        device); y is on `scale`.
 
         With `out`, a contiguous float32 tensor [>= B, context, features], x is written into its first B windows and
         is a view of it. An index outside of 0 .. len - 1 raises IndexError on the CPU.
@@ -114,17 +126,28 @@ def open_windows(folder: Path, *, device: torch.device | str = "cpu") -> Mapping
 
     On the CPU the rows stay in the mapped file, shared with other processes.
     """
-    context = read_description(folder).context
-    rows = _Rows(values=_map(folder / "values.npy"), labels=_map(folder / "labels.npy"), context=context)
+    description = read_description(folder)
+    rows = _Rows(
+        values=_map(folder / "values.npy"),
+        labels=_map(folder / "labels.npy"),
+        context=description.context,
+        scale=TargetScale.from_json(description.target_scale),
+    )
     return {part: WindowSource(rows, _map(folder / f"{part}.npy")).to(device) for part in PARTS}
 
 
-def windows_over(values: npt.NDArray[np.float32], *, context: int, device: torch.device | str = "cpu") -> WindowSource:
+def windows_over(
+    values: npt.NDArray[np.float32],
+    *,
+    context: int,
+    scale: TargetScale | None = None,
+    device: torch.device | str = "cpu",
+) -> WindowSource:
     """Every window of `values` [rows, features], normalised, whose labels are unknown (NaN): of new data to predict."""
     rows = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
     unknown = torch.full((len(rows),), torch.nan)
     ends = torch.arange(context - 1, len(rows))
-    return WindowSource(_Rows(values=rows, labels=unknown, context=context), ends).to(device)
+    return WindowSource(_Rows(values=rows, labels=unknown, context=context, scale=scale), ends).to(device)
 
 
 def _map(path: Path) -> torch.Tensor:

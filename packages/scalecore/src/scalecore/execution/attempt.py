@@ -20,7 +20,7 @@ from scalecore.execution.evaluation import evaluate
 from scalecore.execution.lifeline import AttemptMonitor
 from scalecore.training import checkpoint
 from scalecore.training.blocks import checkpoint_blocks
-from scalecore.training.contract import returns_probabilities
+from scalecore.training.contract import removes_level, returns_probabilities
 from scalecore.training.evaluated import write_best
 from scalecore.training.generators import seed_everything
 from scalecore.training.hyperparameters import Hyperparameters
@@ -93,7 +93,7 @@ def run_attempt(spec: Mapping[str, Any], monitor: AttemptMonitor) -> dict[str, A
     progress, judged = trainer.progress, ended in ("completed", "pruned")
     if judged and progress.best is not None and trainer.best_logits_NC is not None:
         progress.best["intervals"] = metric_intervals(
-            trainer.task, trainer.best_logits_NC, trainer.validation.labels.cpu(), overlap=spec["label_overlap"]
+            trainer.task, trainer.best_logits_NC, trainer.validation.labels, overlap=spec["label_overlap"]
         )
     return setup | {
         "state": ended,
@@ -176,14 +176,20 @@ def smoke(trainer: Trainer, hyperparameters: Hyperparameters, *, sampled: list[s
             guard="G23",
         )
     memory = measured(trainer.device, micro_batch=trainer.micro_batch)
-    if trainer.task.name != "forecast":
-        x_BTF, _ = trainer.validation.batch(torch.arange(count, device=trainer.device))
-        if returns_probabilities(trainer.module, x_BTF):
-            raise RefusedError(
-                "the model returns probabilities: its outputs stay between 0 and 1 whatever its weights are; let it "
-                "return logits, which only the core turns into probabilities",
-                guard="G10",
-            )
+    x_BTF, _ = trainer.validation.batch(torch.arange(count, device=trainer.device))
+    if trainer.validation.scale is not None and removes_level(trainer.module, x_BTF):
+        raise RefusedError(
+            "the model removes the level of each window and does not give it back: its outputs stay the same when all "
+            "values of a feature are larger by one amount, so it cannot forecast a level; add to the outputs what is "
+            "removed from the inputs",
+            guard="G57",
+        )
+    if trainer.task.name != "forecast" and returns_probabilities(trainer.module, x_BTF):
+        raise RefusedError(
+            "the model returns probabilities: its outputs stay between 0 and 1 whatever its weights are; let it "
+            "return logits, which only the core turns into probabilities",
+            guard="G10",
+        )
     return {"state": "completed", "reason": None, "val_loss": loss, "memory": memory}
 
 

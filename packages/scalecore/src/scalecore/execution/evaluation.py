@@ -39,7 +39,7 @@ def evaluate(spec: Mapping[str, Any], monitor: AttemptMonitor, *, device: torch.
     )
     if logits_NC is None:
         return {"state": "stopped", "reason": None}
-    task, labels_N = task_named(spec["task"], spec.get("loss")), source.labels.cpu()
+    task, labels_N = task_named(spec["task"], spec.get("loss")), source.labels
     predictions = predictions_of(source, logits_NC, task=task, part=spec["part"], epoch=spec["epoch"], data=data)
     digest = write_predictions(monitor.folder.predictions, predictions)
     # The same blocks for all models and baselines (guard G02).

@@ -19,8 +19,8 @@ def card(model: Mapping[str, Any], evaluation: Mapping[str, Any]) -> str:
     lines = [
         f"# {model['name']}",
         "",
-        f"Predicts: {data['target']['text']} ({model['task']}). Family `{model['model']['use']}`, {shape}, "
-        f"{model['num_parameters']:,} parameters.",
+        f"Predicts: {data['target']['text']} ({model['task']}){_scale(data)}. Family `{model['model']['use']}`, "
+        f"{shape}, {model['num_parameters']:,} parameters.",
         "",
         "## Results",
         "",
@@ -74,6 +74,11 @@ def card(model: Mapping[str, Any], evaluation: Mapping[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _scale(data: Mapping[str, Any]) -> str:
+    scale = data.get("target_scale")
+    return f", in its own unit; trained standardised {texts.scale(scale)}" if scale else ""
 
 
 def _calibrator(calibrator: Mapping[str, Any] | None) -> list[str]:

@@ -23,11 +23,14 @@ from scalecore.study.verify import Check
 if TYPE_CHECKING:
     from torch import nn
 
+    from scalecore.data.target_scale import TargetScale
+
 __all__ = ["FORMAT", "MODEL_FILE", "WEIGHTS_FILE", "StoredModel", "read_model", "verify_model"]
 
 MODEL_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
-FORMAT = 1
+FORMAT = 2
+"""2 since a forecast may be trained on a scale of its own (`target_scale`), which version 0.1 would pass over."""
 PROBE_TOLERANCE = 1e-3
 """Processors and thread counts differ in the last bits; a model of other meaning differs in the first."""
 
@@ -64,6 +67,13 @@ class StoredModel:
             constant=(),
         )
         return normaliser.apply(values)
+
+    @property
+    def scale(self) -> TargetScale | None:
+        """On which a forecast was trained; None of classes, and of a model of version 0.1."""
+        from scalecore.data.target_scale import TargetScale
+
+        return TargetScale.from_json(self.content["data"].get("target_scale"))
 
     def check_weights(self) -> Path:
         """The file of the weights; a `DataError` where it is missing or damaged."""

@@ -105,7 +105,7 @@ def rows_of_dataset(model: StoredModel, overrides: Sequence[str], *, registry: M
 def predict(model: StoredModel, rows: Rows, *, registry: Mapping[str, Any], device: str = "auto") -> pd.DataFrame:
     """One line for each window: `time` of its last row, then of a binary target `logit` and `probability`, and
     `calibrated` where a calibrator travels with the model; of several classes `logit_0`, ... and `probability_0`, ...;
-    of a forecast `forecast`, and of quantiles `quantile_0.1`, ....
+    of a forecast `forecast`, and of quantiles `quantile_0.1`, ..., in the target's unit.
 
     Raises `DataError` where there are fewer rows than a window has.
     """
@@ -121,7 +121,7 @@ def predict(model: StoredModel, rows: Rows, *, registry: Mapping[str, Any], devi
         raise DataError(f"{rows.name}: {len(rows.times)} rows, and one window of the model has {model.context}")
     module = model.build(registry)
     where = pick_device(device)
-    source = windows_over(model.normalised(rows.values), context=model.context, device=where)
+    source = windows_over(model.normalised(rows.values), context=model.context, scale=model.scale, device=where)
     logits_NC = all_logits(module.to(where), source)
     assert logits_NC is not None  # nobody interrupts it
     logits = logits_NC.numpy()

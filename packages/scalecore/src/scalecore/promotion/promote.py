@@ -143,7 +143,7 @@ def _model(
     spec = read_json(AttemptFolder(retrained.folder.attempt(record.number, index)).spec)
     data = plan.data
     content: dict[str, Any] = {
-        "format": FORMAT,
+        "format": FORMAT if data.target_scale is not None else 1,
         "name": f"{plan.resolved.experiment.name}, trial {trial.number}",
         "created": utc_now(),
         **{
@@ -174,6 +174,7 @@ def _model(
             "context": data.context,
             "normalise": data.normalise,
             "target": data.target,
+            "target_scale": data.target_scale,
             "split": data.split,
             "fingerprint": data.fingerprint,
             "prior": data.prior,

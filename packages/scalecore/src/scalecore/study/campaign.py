@@ -80,7 +80,7 @@ def plan_campaign(campaign: Campaign, studies: Sequence[CampaignStudy]) -> list[
     planned, problems = [], []
     for study in studies:
         try:
-            plan = build_plan(study.loaded, study.resolved, folder=campaign.folder)
+            plan = build_plan(study.loaded, study.resolved, folder=output_folder(study.resolved.experiment))
         except ScalecoreError as error:
             problems.append((study, error))
             continue

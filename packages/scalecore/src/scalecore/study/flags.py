@@ -15,7 +15,8 @@ __all__ = ["suspicions"]
 COLLAPSED_SPREAD = 0.01
 """Predictions that spread less than this share of the labels' own standard deviation are one constant."""
 LEAK_SHARE = 0.5
-"""A validation loss below this share of the constant prior's is better than this kind of data allows, until proven."""
+"""A validation loss below this share of the constant prior's, of a forecast of the best simple rule's, is better than
+this kind of data allows, until proven."""
 COMPARED = ("val_loss", "accuracy", "auc", "brier", "mae", "rmse")
 
 
@@ -73,11 +74,15 @@ def _identical(best: Mapping[str, Any], earlier: Sequence[TrialRecord]) -> dict[
 
 
 def _too_good(best: Mapping[str, Any], data: DataDescription) -> dict[str, str] | None:
-    floor = data.parts["val"]["prior_loss"]
+    floor, whose = data.parts["val"]["prior_loss"], "the constant prior's"
+    if data.task == "forecast":
+        # A level is forecast far better than by its mean, by repeating it for one.
+        known = [one["loss"] for one in data.baselines if one["loss"] is not None]
+        floor, whose = min(known, default=floor), "the best baseline's"
     if not floor or best.get("val_loss") is None or best["val_loss"] >= LEAK_SHARE * floor:
         return None
     text = (
-        f"validation loss {texts.number(best['val_loss'])} is far below the constant prior's {texts.number(floor)}: "
+        f"validation loss {texts.number(best['val_loss'])} is far below {whose} {texts.number(floor)}: "
         "look for a leak in the features"
     )
     return {"guard": "G01", "kind": "too_good", "text": text}

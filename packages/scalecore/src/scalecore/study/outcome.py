@@ -188,7 +188,7 @@ def _quarantine(state: TrialState, micro_batch: int) -> list[dict[str, str]]:
 def _data_summary(plan: Plan) -> dict[str, Any]:
     """What the trial saw, in every record: fingerprint, target, split statistics (guards G01, G07)."""
     data = plan.data.to_json()
-    kept = ("name", "fingerprint", "target", "split", "features", "context", "prior", "normalise")
+    kept = ("name", "fingerprint", "target", "split", "features", "context", "prior", "normalise", "target_scale")
     drift = [row for row in plan.data.drift if row["strong"]]
     return {key: data[key] for key in kept} | {"strong_drift": drift}
 

@@ -24,6 +24,7 @@ from scalecore.readings import Demand, Finding
 from scalecore.space import Architecture, DataShape, Hyperparameter, Value
 from scalecore.study.architectures import Grid, Infeasible, feasible_grid
 from scalecore.study.components import create, of_plugin
+from scalecore.study.forecasts import keeps_raw_target, refuse_lost_level
 from scalecore.study.hardware import Monitors
 from scalecore.study.layout import nearest_folder
 from scalecore.study.memory import MemoryModel, Prediction
@@ -75,7 +76,7 @@ class Plan:
 
     def write_data(self, folder: Path) -> None:
         """Store the prepared data for the attempts; a folder that holds other data is refused (guard G52)."""
-        prepare(self.panel, folder, **_limits(self.resolved))
+        prepare(self.panel, folder, **_limits(self.resolved), raw_target=self.data.target_scale is None)
 
     def strategy(self) -> SearchStrategy:
         """A fresh strategy of the study."""
@@ -199,7 +200,9 @@ def build_plan(
     memory = MemoryModel(registry=registry, path=folder / MEMORY_FILE, fork_tracer=fork_tracer)
     memory.start()
     panel = _read_panel(resolved)
-    data = describe(panel, **_limits(resolved))
+    data = describe(panel, **_limits(resolved), raw_target=keeps_raw_target(folder))
+    if data.target_scale is not None:
+        refuse_lost_level(loaded, resolved, family, task=data.task)
     shape = _head(loaded, resolved, data)
     search = experiment.search
     try:

@@ -42,10 +42,12 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
 
 def _data(data: Mapping[str, Any]) -> list[str]:
     split = data["split"]
+    scale = data.get("target_scale")  # plans of earlier versions have none
     lines = [
         f"Data: {data['name']}, {data['rows']:,} rows, {len(data['features'])} features, context {data['context']}, "
         f"normalise {data['normalise']['kind']}",
-        f"  target: {data['target']['text']}",
+        f"  target: {data['target']['text']}"
+        + (f"; trained standardised {texts.scale(scale)}, reported in its own unit" if scale else ""),
         f"  split: {split['kind']}, purge {split['purge']}, embargo {split['embargo']} windows",
     ]
     for name, part in split["parts"].items():

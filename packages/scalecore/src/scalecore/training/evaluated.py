@@ -21,11 +21,14 @@ __all__ = ["best_predictions", "predictions_of", "write_best"]
 def predictions_of(
     source: WindowSource, outputs_NC: Tensor, *, task: Task, part: str, epoch: int, data: Path
 ) -> Predictions:
-    """What a model of `task` says about all windows of a part, with who they are; `data` is the prepared data."""
+    """What a model of `task` says about all windows of a part, with who they are; `data` is the prepared data.
+
+    `outputs_NC` are in the target's unit, as the labels that are kept with them.
+    """
     rows, description = source.ends.cpu().numpy(), read_description(data)
     return Predictions(
         outputs=outputs_NC.numpy(),
-        labels=source.labels.cpu().numpy(),
+        labels=source.labels.numpy(),
         times=np.load(data / "times.npy", mmap_mode="r", allow_pickle=False)[rows],
         rows=rows,
         about={
@@ -49,8 +52,9 @@ def best_predictions(trainer: Trainer, data: Path) -> Predictions | None:
     logits_NC, best = trainer.best_logits_NC, trainer.progress.best
     if logits_NC is None or best is None:
         return None
-    loss = float(trainer.task.losses(logits_NC, trainer.validation.labels.cpu()).double().mean())
-    if not math.isclose(loss, best["val_loss"], rel_tol=1e-6, abs_tol=1e-9):
+    loss = float(trainer.task.losses(logits_NC, trainer.validation.labels).double().mean())
+    # No absolute tolerance: what is little depends on the target's unit.
+    if not math.isclose(loss, best["val_loss"], rel_tol=1e-6):
         raise RuntimeError(
             f"the logits kept for epoch {best['epoch']} have the loss {loss!r}, that epoch had {best['val_loss']!r}"
         )

@@ -24,7 +24,7 @@ PROBE_WINDOWS = 3
 def all_logits(
     module: nn.Module, source: WindowSource, *, batch: int = BATCH, told: Callable[[int], bool] | None = None
 ) -> Tensor | None:
-    """[windows, outputs] float32 on the CPU, of a model on the device of `source`.
+    """[windows, outputs] on the CPU, of a model on the device of `source`; forecasts are in the target's unit.
 
     `told` is called before each batch with its number; None is returned when it says False.
     """
@@ -35,14 +35,15 @@ def all_logits(
             return None
         x_BTF, _ = source.batch(indices_B)
         logits.append(module(x_BTF).float().cpu())
-    return torch.cat(logits)
+    return source.in_unit(torch.cat(logits))
 
 
 @torch.inference_mode()
 def probe_logits(module: nn.Module, shape: Mapping[str, int]) -> list[list[float]]:
     """[windows, outputs] of a few made-up windows, the same ones for every model of this shape.
 
-    Kept with a model, they tell later whether code and weights still mean what they meant.
+    As the module returns them, on the scale of training. Kept with a model, they tell later whether code and weights
+    still mean what they meant.
     """
     device = next(module.parameters()).device
     steps = torch.arange(PROBE_WINDOWS * shape["context"] * shape["features"], dtype=torch.float64)

@@ -22,12 +22,14 @@ __all__ = ["TrainingLoss", "pinball", "training_loss"]
 class TrainingLoss:
     """`total(logits[windows, outputs] in float32, labels[windows])` is the sum over windows that is minimised.
 
-    `over_windows` is False for a loss of pairs: its sum over micro-batches is not that of the whole step.
+    `over_windows` is False for a loss of pairs: its sum over micro-batches is not that of the whole step. `power` is
+    the power of the target's unit in which a forecast's loss is.
     """
 
     kind: str
     total: Callable[[Tensor, Tensor], Tensor]
     over_windows: bool = True
+    power: int = 0
 
 
 def training_loss(settings: Mapping[str, Any]) -> TrainingLoss:
@@ -40,7 +42,11 @@ def training_loss(settings: Mapping[str, Any]) -> TrainingLoss:
         if name in options:
             options[name] = _Constant(options[name])
     losses = partial(_LOSSES[kind], **options)
-    return TrainingLoss(kind=kind, total=lambda logits_BC, labels_B: losses(logits_BC, labels_B).sum())
+    return TrainingLoss(
+        kind=kind,
+        total=lambda logits_BC, labels_B: losses(logits_BC, labels_B).sum(),
+        power=_POWERS.get(kind, 0),
+    )
 
 
 class _Constant:
@@ -137,3 +143,5 @@ _LOSSES: Mapping[str, Callable[..., Tensor]] = {
     "mae": _mae,
     "quantile": _quantile,
 }
+
+_POWERS: Mapping[str, int] = {"mse": 2, "mae": 1, "quantile": 1}

@@ -31,6 +31,7 @@ class FakeWindows:
 
     def __init__(self, *, windows: int, context: int, features: int, device: torch.device) -> None:
         self.context, self.features = context, features
+        self.scale = None
         self._windows, self._device = windows, device
 
     def __len__(self) -> int:

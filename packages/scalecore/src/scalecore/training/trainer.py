@@ -47,7 +47,9 @@ EXPLOSION = 100.0
 class Trainer:
     """One trial from its first to its last step.
 
-    `train` and `validation` are window sources on the device of `module`.
+    `train` and `validation` are window sources on the device of `module`. A forecast is trained on their scale (guard
+    G57): losses of steps, gradients and what counts as an explosion are of standardised labels. What is evaluated,
+    reported and compared is in the target's unit.
     """
 
     def __init__(
@@ -213,7 +215,7 @@ class Trainer:
     def evaluate(self, source: WindowSource, *, limit: int | None = None) -> tuple[float, dict[str, Any], Tensor]:
         """Mean loss, metrics and logits[windows, outputs] of a split, or of its first `limit` windows.
 
-        In float32 whatever the training is, as a promoted model is used.
+        In float32 whatever the training is, as a promoted model is used; forecasts are in the target's unit.
         """
         self.module.eval()
         count = len(source) if limit is None else min(limit, len(source))
@@ -223,7 +225,7 @@ class Trainer:
             logits.append(self.module(x_BTF).float().cpu())
             labels.append(y_B.cpu())
         # From the logits that are kept, so that whoever computes the loss from them finds the same number.
-        logits_NC, labels_N = torch.cat(logits), torch.cat(labels)
+        logits_NC, labels_N = source.in_unit(torch.cat(logits)), source.in_unit(torch.cat(labels))
         loss = float(self.task.losses(logits_NC, labels_N).double().mean())
         return loss, self.task.metrics(logits_NC, labels_N), logits_NC
 
@@ -243,11 +245,15 @@ class Trainer:
         if not math.isfinite(validation_loss):
             raise Diverged(f"validation loss is {validation_loss} after epoch {state.epoch}")
         first = state.first_loss = train_loss if state.first_loss is None else state.first_loss
+        scale = self.train.scale
+        unit = 1.0 if scale is None else scale.std**self.task.training.power
         if train_loss > EXPLOSION * max(first, 1.0):
-            raise Diverged(f"training loss exploded from {first:.3g} to {train_loss:.3g} in epoch {state.epoch}")
+            raise Diverged(
+                f"training loss exploded from {first * unit:.3g} to {train_loss * unit:.3g} in epoch {state.epoch}"
+            )
         line = {
             "epoch": state.epoch,
-            "train_loss": train_loss,
+            "train_loss": train_loss * unit,
             "val_loss": validation_loss,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "gradient_norm": float(self._norm_sum) / max(1, self.steps_per_epoch),

@@ -1,0 +1,78 @@
+"""The scale on which a forecast is trained: labels standardised on training windows (guard G57).
+
+A network starts near 0 and learns in steps of about its learning rate, so a target around 40,000 is out of its reach.
+Everything that is reported is in the target's own unit again: this is the only place that converts.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+from attrs import frozen
+
+from scalecore.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import torch
+
+__all__ = ["CONVENTION", "TargetScale", "fit_scale"]
+
+CONVENTION = "standard"
+"""Names the way of scaling in the fingerprint of the data; the numbers follow from the data."""
+
+Outputs = TypeVar("Outputs", npt.NDArray[Any], "torch.Tensor")
+
+
+@frozen(kw_only=True)
+class TargetScale:
+    """`mean` and `std` (of the population) of the labels of the training windows, in the target's unit."""
+
+    mean: float
+    std: float
+
+    def standardised(self, labels: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+        """(label - mean) / std, computed in double precision; NaN stays NaN."""
+        scaled: npt.NDArray[np.float32] = ((labels - self.mean) / self.std).astype(np.float32)
+        return scaled
+
+    def in_unit(self, outputs: Outputs) -> Outputs:
+        """What `standardised` made, or a model says of it, in the target's unit and in double precision."""
+        wide: Any = outputs.astype(np.float64) if isinstance(outputs, np.ndarray) else outputs.double()
+        found: Outputs = self.mean + self.std * wide
+        return found
+
+    def to_json(self) -> dict[str, float]:
+        """Both numbers."""
+        return attrs.asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any] | None) -> TargetScale | None:
+        """What `to_json` made; None for None, which says that the target is trained as it is."""
+        return None if content is None else cls(mean=float(content["mean"]), std=float(content["std"]))
+
+
+def fit_scale(labels: npt.NDArray[np.float64], *, train: npt.NDArray[np.int64], name: str) -> TargetScale:
+    """The scale of `labels` [rows] over the training windows that end at the rows `train`.
+
+    A constant keeps std 1, as does what varies by so little that its spread rounds to 0. Raises DataError where labels
+    are too large, or lie too far from those of training, to be computed with.
+    """
+    seen = labels[train]
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, spread = float(seen.mean()), float(seen.std())
+        # Rounding may give a constant a spread.
+        std = 1.0 if spread == 0 or seen.max() == seen.min() else spread
+        scale = TargetScale(mean=mean, std=std)
+        fits = np.isfinite([mean, std]).all() and np.isfinite(scale.standardised(labels[~np.isnan(labels)])).all()
+    if not fits:
+        raise DataError(
+            f"{name}: the labels cannot be standardised (mean {mean:g} and standard deviation {std:g} over training "
+            "windows): some are too large for single precision then. Give the target another unit, or remove the rows "
+            "that are wrong"
+        )
+    return scale
