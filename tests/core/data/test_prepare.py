@@ -325,9 +325,10 @@ def test_g57_what_cannot_be_standardised_is_refused(with_labels: Any) -> None:
     with pytest.raises(DataError) as caught:
         describe(with_labels(values, task="forecast"))
     train = values[5 : 5 + describe(with_labels(np.sin(np.arange(900.0)), task="forecast")).parts["train"]["windows"]]
+    mean, std = train.mean(), train.std()
     assert str(caught.value) == (
-        f"walk.parquet: the labels cannot be standardised (mean {train.mean():g} and standard deviation {train.std():g} "
-        "over training windows): some are too large for single precision then. Give the target another unit, or remove "
+        f"walk.parquet: the labels cannot be standardised (mean {mean:g} and standard deviation {std:g} over training "
+        "windows): some are too large for single precision then. Give the target another unit, or remove "
         "the rows that are wrong"
     )
 

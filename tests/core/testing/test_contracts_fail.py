@@ -118,6 +118,9 @@ MODELS = {
     ),
     "test_the_seed_decides": Sound(_unseeded),
     "test_windows_do_not_see_each_other": Sound(lambda module, data: Wrapped(module, after=lambda x: x - x.mean(0))),
+    "test_a_lost_level_is_declared": Sound(
+        lambda module, data: Wrapped(module, before=lambda x_BTF: x_BTF - x_BTF.mean(1, keepdim=True))
+    ),
     "test_declared_hyperparameters_are_read_and_no_others": Unread(),
     "test_flops_are_those_of_torch": Sound(flops=9),
     "test_activations_are_about_right": Sound(activations=9),

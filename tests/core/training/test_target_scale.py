@@ -18,6 +18,8 @@ from scalecore.data.panel import Panel
 from scalecore.data.prepare import prepare
 from scalecore.data.targets import label_target
 from scalecore.data.windows import open_windows
+from scalecore.errors import RefusedError
+from scalecore.execution.attempt import smoke
 from scalecore.training.contract import removes_level
 from scalecore.training.evaluated import best_predictions
 from scalecore.training.hyperparameters import Hyperparameters
@@ -69,11 +71,19 @@ def folder_of(path: Path, *, times: float, plus: float, raw: bool = False) -> Pa
 
 
 def trained(folder: Path, loss: str = "mse", *, rate: float = 1e-2) -> Trainer:
-    settings = settled(LOSSES[loss], task="forecast", counts=())
+    """A small network after three epochs."""
     torch.manual_seed(3)
     outputs = 3 if loss == "quantile" else 1
-    windows = open_windows(folder)
     module = nn.Sequential(nn.Flatten(), nn.Linear(2 * CONTEXT, 8), nn.GELU(), nn.Linear(8, outputs))
+    trainer, _ = trainer_of(folder, module, loss=loss, rate=rate)
+    assert trainer.run(Silent()) == "completed"  # type: ignore[arg-type]
+    return trainer
+
+
+def trainer_of(folder: Path, module: nn.Module, *, loss: str, rate: float) -> tuple[Trainer, Hyperparameters]:
+    settings = settled(LOSSES[loss], task="forecast", counts=())
+    values = Hyperparameters({"learning_rate": rate, "weight_decay": 0.0, "warmup_steps": 0, "epochs": 3})
+    windows = open_windows(folder)
     trainer = Trainer(
         module=module,
         task=task_named("forecast", settings),
@@ -90,12 +100,11 @@ def trained(folder: Path, loss: str = "mse", *, rate: float = 1e-2) -> Trainer:
             seed=11,
             checkpoint_every=3600.0,
         ),
-        hyperparameters=Hyperparameters({"learning_rate": rate, "weight_decay": 0.0, "warmup_steps": 0, "epochs": 3}),
+        hyperparameters=values,
         train=windows["train"],
         validation=windows["val"],
     )
-    assert trainer.run(Silent()) == "completed"  # type: ignore[arg-type]
-    return trainer
+    return trainer, values
 
 
 @pytest.fixture
@@ -219,3 +228,18 @@ def test_g57_a_model_that_loses_the_level_is_found() -> None:
     assert not removes_level(Normalising(back=True), x_BTF)
     assert not removes_level(nn.Sequential(nn.Flatten(), nn.Linear(2 * CONTEXT, 1)), x_BTF)
     assert not removes_level(nn.Sequential(nn.LayerNorm(2), nn.Flatten(), nn.Linear(2 * CONTEXT, 1)), x_BTF)
+
+
+def test_g57_the_smoke_step_refuses_a_forecast_that_loses_the_level(folder: Callable[..., Path]) -> None:
+    """Whatever its family declares; a study of before, whose target has no scale, keeps its way."""
+    trainer, values = trainer_of(folder(), Normalising(back=False), loss="mse", rate=1e-2)
+    with pytest.raises(RefusedError) as caught:
+        smoke(trainer, values, sampled=[], outputs=1)
+    assert str(caught.value) == (
+        "the model removes the level of each window and does not give it back: its outputs stay the same when all "
+        "values of a feature are larger by one amount, so it cannot forecast a level; add to the outputs what is "
+        "removed from the inputs [G57]"
+    )
+    for path, back in ((folder(), True), (folder("x1000", raw=True), False)):
+        trainer, values = trainer_of(path, Normalising(back=back), loss="mse", rate=1e-2)
+        assert smoke(trainer, values, sampled=[], outputs=1)["state"] == "completed"

@@ -27,7 +27,10 @@ SPARE_POSITIONS = 10
 
 
 class PatchTSTFamily:
-    """Satisfies `scalecore.protocols.ModelFamily` and `RemovesLevel`. Raises `ExperimentError` where options contradict each other."""
+    """Satisfies `scalecore.protocols.ModelFamily` and `RemovesLevel`.
+
+    Raises `ExperimentError` where options contradict each other.
+    """
 
     def __init__(self, options: PatchTSTOptions) -> None:
         problems = _problems(options)

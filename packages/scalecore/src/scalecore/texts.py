@@ -57,15 +57,17 @@ def size(count: float | None) -> str:
 
 
 def number(value: float | None, *, like: float | None = None, sign: bool = False) -> str:
-    """A metric's value: `0.4081`, `0.0002134`, `-12.5000`; `unknown` for None.
+    """A metric's value: `0.4081`, `0.0002134`, `-12.5000`, `3683977.1`; `unknown` for None.
 
-    Four decimals, and so many more that a number below 0.1 has four significant digits. What is compared with another
+    Four decimals, so many more that a number below 0.1 has four significant digits, and so many fewer that one from
+    10,000 on has eight. What is compared with another
     number, such as a difference from it or the end of its interval, has the decimals of that: give it as `like`.
     """
     if value is None:
         return "unknown"
     size = abs(value if like is None else like)
-    decimals = max(4, 3 - math.floor(math.log10(size))) if math.isfinite(size) and size > 0 else 4
+    place = math.floor(math.log10(size)) if math.isfinite(size) and size > 0 else 0
+    decimals = max(4, 3 - place) if place < 4 else max(0, 7 - place)
     form = f".{decimals}f" if decimals <= 10 else ".3e"
     return f"{value:{'+' if sign else ''}{form}}"
 

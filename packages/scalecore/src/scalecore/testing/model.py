@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from scalecore.protocols import ModelFamily
+from scalecore.protocols import ModelFamily, RemovesLevel
 from scalecore.space import DataShape, Hyperparameter
 from scalecore.training.hyperparameters import Hyperparameters, declared
 
@@ -145,6 +145,24 @@ class ModelContract:
             x_BTF = self._input(data, 4)
             alone = torch.cat([module(x_TF[None]) for x_TF in x_BTF])
             torch.testing.assert_close(module(x_BTF), alone, rtol=1e-4, atol=1e-5)
+
+    def test_a_lost_level_is_declared(self, family: ModelFamily) -> None:
+        """What takes the level out of a window adds it to the outputs again, or `level_removed_by` names it [G57]."""
+        import torch
+
+        from scalecore.training.contract import removes_level
+
+        declared = family.level_removed_by() if isinstance(family, RemovesLevel) else None
+        for data, one in self._tried(family):
+            module = self._build(family, one, data)
+            with torch.no_grad():
+                for parameter in module.parameters():  # a head that starts at zero ignores everything
+                    parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(3)))
+            removed = removes_level(module, self._input(data, 8))
+            assert removed == (declared is not None), (
+                f"{one}, {data}: outputs {'do not ' if removed else ''}follow the level of the window, and "
+                f"level_removed_by() says {declared!r}"
+            )
 
     def test_declared_hyperparameters_are_read_and_no_others(self, family: ModelFamily) -> None:
         """A declared one that `build` does not read would be varied for nothing [G03]."""

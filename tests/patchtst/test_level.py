@@ -1,0 +1,115 @@
+"""RevIN takes the level out of a window: fine for classes, refused for a forecast."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from scalecore.cli.main import main
+from scalecore.config.load import load_resolved
+from scalecore.errors import ExperimentError
+from scalecore.plugins.registry import load_registry
+from scalecore.study.forecasts import keeps_raw_target
+from scalecore.study.journal import Journal
+from scalecore.study.plan import Plan, build_plan
+
+MESSAGE = (
+    "model.revin: removes the level of each window, and model 'patchtst' does not give it back to its outputs: the "
+    "same window at another level would get the same forecast. Leave revin out, or predict classes [G57]\n"
+)
+
+
+def invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments), catch_exceptions=False)
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An experiment on a wave around 40,000."""
+    monkeypatch.chdir(tmp_path)
+    days = np.datetime64("2000-01-03") + np.arange(900)
+    wave = 40_000 + 100 * np.sin(np.arange(901) / 9)
+    rows = [
+        f"{day},{now!r},{then!r}" for day, now, then in zip(days, wave[:-1].tolist(), wave[1:].tolist(), strict=True)
+    ]
+    Path("wave.csv").write_text("\n".join(["date,x,y", *rows]) + "\n")
+    lines = [
+        "name: wave",
+        "dataset:",
+        "  use: parquet",
+        "  path: wave.csv",
+        "  features: [x]",
+        "  target: {kind: label, column: y, task: forecast}",
+        "  context: 12",
+        "model:",
+        "  use: patchtst",
+        "  revin: true",
+        "  d_model: [8]",
+        "  n_layers: [2]",
+        "  n_heads: [2]",
+        "search: {use: random, trials: 1}",
+        "loggers: []",
+    ]
+    Path("wave.yaml").write_text("\n".join(lines) + "\n")
+    return Path("wave.yaml")
+
+
+def planned(*overrides: str) -> Plan:
+    """The plan of the file, with memory by closed forms: no process is started."""
+    loaded, resolved = load_resolved(Path("wave.yaml"), overrides=overrides, registry=load_registry())
+    return build_plan(loaded, resolved, folder=Path("studies/wave"))
+
+
+@pytest.mark.parametrize("command", ["check", "plan"])
+def test_g57_revin_is_refused_for_a_forecast(file: Path, command: str) -> None:
+    """At its place in the file, before anything is written."""
+    found = invoke(command, "wave.yaml")
+    assert (found.exit_code, found.stderr) == (2, f"wave.yaml:10:10: {MESSAGE}")
+    assert not Path("studies").exists()
+
+
+def test_g57_without_revin_the_same_forecast_is_right(file: Path) -> None:
+    """For the check, and for the plan, which names the scale."""
+    assert invoke("check", "wave.yaml", "model.revin=false").exit_code == 0
+    scale = planned("model.revin=false").data.target_scale
+    assert scale is not None
+    assert scale["mean"] == pytest.approx(40_000, abs=20)
+
+
+def test_g57_check_leaves_to_the_plan_what_the_data_decide(file: Path) -> None:
+    """A label column without a task may hold classes; the plan reads it."""
+    assert invoke("check", "wave.yaml", "dataset.target.task=null").exit_code == 0
+    with pytest.raises(ExperimentError) as caught:
+        planned("dataset.target.task=null")
+    assert f"{caught.value}\n" == f"wave.yaml:10:10: {MESSAGE}"
+
+
+def test_g57_a_study_of_before_keeps_its_way(file: Path) -> None:
+    """A forecast that version 0.1 began, whose plan knows no scale, continues in the target's unit, RevIN included."""
+    plan = planned("model.revin=false")
+    folder = Path("studies/wave")
+    assert not keeps_raw_target(folder)
+    content: dict[str, Any] = {"experiment": plan.experiment, "plan": plan.plain()}
+    old = {name: value for name, value in content["plan"]["data"].items() if name != "target_scale"}
+    folder.mkdir(parents=True)
+    journal = Journal(folder / "journal.jsonl")
+    journal.append("study", content | {"plan": {**content["plan"], "data": old}})
+    # Whatever is planned later, the first event decides.
+    journal.append("study", content)
+    journal.close()
+    assert keeps_raw_target(folder)
+    assert invoke("check", "wave.yaml").exit_code == 0
+    now = planned()
+    assert now.data.target_scale is None
+    assert now.data.fingerprint != plan.data.fingerprint
+
+
+def test_g57_classes_may_ignore_the_level(file: Path) -> None:
+    """RevIN stays what it was for a target of classes."""
+    target = "dataset.target={kind: direction, columns: {close: x}}"
+    assert invoke("check", "wave.yaml", target).exit_code == 0
+    assert planned(target, "guards.min_validation_positives=5").data.target_scale is None
