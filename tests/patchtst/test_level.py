@@ -13,7 +13,7 @@ from scalecore.cli.main import main
 from scalecore.config.load import load_resolved
 from scalecore.errors import ExperimentError
 from scalecore.plugins.registry import load_registry
-from scalecore.study.forecasts import keeps_raw_target
+from scalecore.study.conventions import began_with_0_1
 from scalecore.study.journal import Journal
 from scalecore.study.plan import Plan, build_plan
 
@@ -92,7 +92,7 @@ def test_g57_a_study_of_before_keeps_its_way(file: Path) -> None:
     """A forecast that version 0.1 began, whose plan knows no scale, continues in the target's unit, RevIN included."""
     plan = planned("model.revin=false")
     folder = Path("studies/wave")
-    assert not keeps_raw_target(folder)
+    assert not began_with_0_1(folder)
     content: dict[str, Any] = {"experiment": plan.experiment, "plan": plan.plain()}
     old = {name: value for name, value in content["plan"]["data"].items() if name != "target_scale"}
     folder.mkdir(parents=True)
@@ -101,7 +101,7 @@ def test_g57_a_study_of_before_keeps_its_way(file: Path) -> None:
     # Whatever is planned later, the first event decides.
     journal.append("study", content)
     journal.close()
-    assert keeps_raw_target(folder)
+    assert began_with_0_1(folder)
     assert invoke("check", "wave.yaml").exit_code == 0
     now = planned()
     assert now.data.target_scale is None

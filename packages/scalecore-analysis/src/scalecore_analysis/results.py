@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scalecore.protocols import AnalysisResult
-from scalecore.texts import best_baseline, measured, number, shape
+from scalecore.texts import best_baseline, caution, measured, number, shape
 from scalecore.trials import StudyView, TrialRecord, TrialState
 from scalecore_analysis.agreement import agreement
 from scalecore_analysis.comparable import refuse_incomparable
@@ -73,6 +73,7 @@ def study_results(study: StudyView) -> dict[str, Any]:
     by_number = {trial.number: trial for trial in study.trials}
     return {
         "metric": metric,
+        "caution": None if best is None else caution(best),
         "best": _best_row(study, best, paired),
         "counts": _counts(study),
         "tied": [_tied_row(row, by_number) for row in paired.rows if row["tied"]] if isinstance(paired, Paired) else [],
@@ -195,6 +196,6 @@ def _sentence(name: str, found: Mapping[str, Any]) -> str:
     if best["better"] is not None:
         text += f"; {'better' if best['better'] else 'NOT better'} than the best baseline ({best['baseline']} "
         text += f"{number(best['its loss'])})"
-    if best["collapsed"]:
-        text += "; every completed trial predicts a constant: this is no result [G09]"
+    if found["caution"]:
+        text += f"; {found['caution']}"
     return f"{text}."

@@ -13,6 +13,7 @@ __all__ = [
     "baseline_line",
     "best_baseline",
     "best_so_far",
+    "caution",
     "duration",
     "interval",
     "measured",
@@ -104,6 +105,15 @@ def baseline_line(baseline: Mapping[str, Any]) -> str:
 def interval(content: Mapping[str, Any] | None, *, like: float | None = None) -> str:
     """` (0.2980 to 0.3530)`: a 95 % interval behind its number, which is `like`; nothing where there is none."""
     return f" ({number(content['low'], like=like)} to {number(content['high'], like=like)})" if content else ""
+
+
+def caution(best: TrialRecord) -> str | None:
+    """Why the best trial of a study is no result; None where it is one."""
+    if best.collapsed:
+        return "every completed trial predicts a constant: this is no result [G09]"
+    if best.unsupported:
+        return "no completed trial has a value over enough windows: this is no result [G19]"
+    return None
 
 
 def best_baseline(data: Mapping[str, Any]) -> Mapping[str, Any] | None:

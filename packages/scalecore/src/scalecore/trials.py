@@ -171,6 +171,11 @@ class TrialRecord:
         """Whether the model predicts a constant (guard G09)."""
         return _collapsed(self.flags)
 
+    @property
+    def unsupported(self) -> bool:
+        """Whether its value is a rate over too few windows (guard G19)."""
+        return any(flag.get("kind") == "small_denominator" for flag in self.flags)
+
 
 @frozen(kw_only=True)
 class Progress:
@@ -241,7 +246,7 @@ class StudyView:
 
     @property
     def best(self) -> TrialRecord | None:
-        """The completed trial with the best value; a collapsed one only where no healthy one exists (guard G09)."""
+        """The first of `best_first`: one that is collapsed or unsupported only where no healthy one exists."""
         return best_trial(self.counted, direction=self.experiment["objective"]["direction"])
 
 
@@ -250,12 +255,19 @@ def _collapsed(flags: Sequence[Mapping[str, str]]) -> bool:
 
 
 def best_first(trials: Sequence[TrialRecord], *, direction: str) -> list[TrialRecord]:
-    """Completed trials from the best on, collapsed ones last (guard G09); of equal ones the earlier."""
+    """Completed trials from the best on, of equal ones the earlier.
+
+    Behind all healthy ones are those whose value is over too few windows (guard G19), collapsed ones last (guard G09).
+    """
     sign = 1.0 if direction == "minimize" else -1.0
     completed = [trial for trial in trials if trial.state is TrialState.COMPLETED and trial.value is not None]
-    return sorted(completed, key=lambda trial: (trial.collapsed, sign * (trial.value or 0.0), trial.number))
+
+    def place(trial: TrialRecord) -> tuple[bool, bool, float, int]:
+        return trial.collapsed, trial.unsupported, sign * (trial.value or 0.0), trial.number
+
+    return sorted(completed, key=place)
 
 
 def best_trial(trials: Sequence[TrialRecord], *, direction: str) -> TrialRecord | None:
-    """The first of them; a collapsed one only where no healthy one exists."""
+    """The first of them: one that is collapsed or unsupported only where no healthy one exists."""
     return next(iter(best_first(trials, direction=direction)), None)

@@ -10,7 +10,7 @@ import numpy as np
 from scalecore.errors import DataError
 from scalecore.markdown import cell
 from scalecore.study.predictions import trial_predictions
-from scalecore.texts import origin_text
+from scalecore.texts import caution, origin_text
 from scalecore_analysis.edges import edges_of
 from scalecore_analysis.page import label, new_figure
 from scalecore_analysis.report.section import Row, Section, Subject, finite
@@ -34,8 +34,8 @@ def best_trial_section(subject: Subject) -> Section:
         return Section(title="Best trial", text=["No trial has completed."], data=None)
     at_best = best.best or {}
     text = [f"Trial {best.number}: {subject.metric} {best.value:.6g}, at epoch {at_best.get('epoch', 'unknown')}."]
-    if best.collapsed:
-        text.append("Every completed trial predicts a constant: this is no result [G09].")
+    if (warning := caution(best)) is not None:
+        text.append(f"{warning[0].upper()}{warning[1:]}.")
     edges = edges_of(subject.study, best)
     on_edge = [f"{row['name']} {row['on edge']} ({cell(row['value'])})" for row in edges if row["on edge"]]
     if on_edge:

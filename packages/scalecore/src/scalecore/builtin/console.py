@@ -26,6 +26,9 @@ END_TEXTS = {
     StudyEnd.FAILED: "failed; everything finished is kept",
 }
 
+SHOWN_FLAGS = ("collapsed", "too_good", "small_denominator")
+"""Kinds of flags that say something of the result itself."""
+
 VERBOSITIES = {"quiet": -1, "normal": 0, "verbose": 1}
 
 
@@ -134,7 +137,7 @@ class ConsoleLogger(Logger):
             texts.trial_line(record, metric=metric, best=study.best, varied=study.experiment["search"].get("space", {}))
         )
         for flag in record.flags:
-            if flag.get("kind") in ("collapsed", "too_good") or (self._verbosity > 0 and "kind" in flag):
+            if flag.get("kind") in SHOWN_FLAGS or (self._verbosity > 0 and "kind" in flag):
                 self._print(f"  flag {flag['guard']}: {flag['text']}")
 
     def message(self, level: str, text: str) -> None:
@@ -157,8 +160,8 @@ class ConsoleLogger(Logger):
                 relation = "better than" if best.value < baseline["loss"] else "NOT better than"
                 text = " ".join(texts.baseline_line(baseline).split())
                 self._print(f"  {relation} the best baseline: {text}")
-            if best.collapsed:
-                self._print("  every completed trial predicts a constant: this is no result [G09]")
+            if (caution := texts.caution(best)) is not None:
+                self._print(f"  {caution}")
         if study.duplicates_avoided:
             self._print(f"duplicates avoided: {study.duplicates_avoided}")
         for text in study.degraded:

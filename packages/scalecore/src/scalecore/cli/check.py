@@ -89,12 +89,12 @@ def check(
 def _check_level(loaded: LoadedExperiment, resolved: Resolved) -> None:
     """Refuse a model that loses the level, where the options of the dataset alone say that it is to forecast (G57)."""
     from scalecore.study.components import create
-    from scalecore.study.forecasts import keeps_raw_target, refuse_lost_level
+    from scalecore.study.conventions import began_with_0_1, refuse_lost_level
     from scalecore.study.layout import output_folder
 
     told = getattr(resolved.dataset.record, "task", None)
     task = None if told is None else told(resolved.dataset.options)
-    if task == "forecast" and not keeps_raw_target(output_folder(resolved.experiment)):
+    if task == "forecast" and not began_with_0_1(output_folder(resolved.experiment)):
         refuse_lost_level(loaded, resolved, create("model", resolved.model), task=task)
 
 

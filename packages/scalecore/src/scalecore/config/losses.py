@@ -26,6 +26,7 @@ __all__ = [
     "direction_problem",
     "loss_problem",
     "objective_problem",
+    "objective_value",
     "outputs_of",
     "settled",
 ]
@@ -127,6 +128,8 @@ TASKS: Mapping[str, tuple[str, ...]] = {
 }
 SMALL_IS_GOOD = ("val_loss", "train_loss", "val_training_loss", "brier", "mae", "rmse", "pinball")
 LARGE_IS_GOOD = ("accuracy", "auc", "pr_auc", "precision", "recall", "f1", "sign_accuracy", "r2")
+SHARES = ("accuracy", "auc", "pr_auc", "precision", "recall", "f1", "sign_accuracy", "coverage")
+"""From 0 to 1, and not defined where there is nothing to take a share of."""
 DEFAULTS: Mapping[str, type] = {"binary": BinaryCrossEntropy, "multiclass": CrossEntropy, "forecast": MeanSquared}
 NAMES: Mapping[str, str] = {"binary": "a binary task", "multiclass": "several classes", "forecast": "a forecast"}
 
@@ -170,6 +173,18 @@ def direction_problem(*, metric: str, direction: str) -> str | None:
         return None
     better = "smaller" if right == "minimize" else "larger"
     return f"of {metric} the {better} is the better, and {direction} would rank the worst trial first; set {right}"
+
+
+def objective_value(line: Mapping[str, Any], *, metric: str, direction: str) -> float | None:
+    """What an epoch, a line of the learning curve, counts as for the objective; None where it has no such metric.
+
+    A share of nothing, such as the precision of an epoch in which no window is predicted positive, is the worst that a
+    share can be: the epoch is no failure, and no other one loses to it.
+    """
+    value = line.get(metric)
+    if value is None and metric in line and metric in SHARES:
+        return 0.0 if direction == "maximize" else 1.0
+    return None if value is None else float(value)
 
 
 def outputs_of(loss: Loss | None, outputs: int) -> int:

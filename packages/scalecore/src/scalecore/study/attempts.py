@@ -227,6 +227,7 @@ def attempt_spec(
             "seed": seed,
             "checkpoint_every": training.checkpoint_every,
             "checkpoint_epochs": training.checkpoint_epochs,
+            "min_denominator": plan.min_denominator,
         },
         "resume_from": [str(path) for path in resume_from],
     }

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from scalecore import texts
+from scalecore.config.losses import objective_value
 from scalecore.execution.folder import DISK_EXIT
 from scalecore.files import read_json
 from scalecore.protocols import Executor, TakesStacks
@@ -81,8 +82,9 @@ class Driver:
     def run(self) -> StudyEnd:
         """Until the total is reached, something ends the run, or nothing is left to try."""
         try:
-            metric = self.plan.resolved.experiment.objective.metric
-            restored = restored_today(self.state, self.plan, partial(reports_of, self.session.folder, metric=metric))
+            objective = self.plan.experiment["objective"]
+            reports = partial(reports_of, self.session.folder, objective=objective)
+            restored = restored_today(self.state, self.plan, reports)
             self.session.of_strategy(lambda strategy: strategy.restore(restored))
             self.waiting = self.state.unfinished
             for record in self.state.records:
@@ -248,13 +250,15 @@ class Driver:
 
     def _pass_epochs(self, running: RunningTrial) -> None:
         """New lines of the learning curve go to the loggers, and to the strategy, which may prune."""
-        number, metric = running.asked.number, self.plan.resolved.experiment.objective.metric
+        number, objective = running.asked.number, self.plan.resolved.experiment.objective
+        metric = objective.metric
         for line in running.new_epochs():
             self.session.tell(lambda logger, line=line: logger.epoch(number, line))  # type: ignore[misc]
-            value, epoch = line.get(metric), int(line["epoch"])
+            value = objective_value(line, metric=metric, direction=objective.direction)
+            epoch = int(line["epoch"])
             if value is None or running.prune_reason is not None or running.stopping is not None:
                 continue
-            ask = partial(_should_prune, number=number, epoch=epoch, value=float(value))
+            ask = partial(_should_prune, number=number, epoch=epoch, value=value)
             if self.session.of_strategy(ask):
                 running.prune_reason = f"pruned by the strategy after epoch {epoch} at {metric} {texts.number(value)}"
                 running.folder.tell("prune")

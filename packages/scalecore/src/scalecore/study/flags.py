@@ -8,9 +8,10 @@ from typing import Any
 
 from scalecore import texts
 from scalecore.data.description import DataDescription
+from scalecore.data.rates import denominator
 from scalecore.trials import TrialRecord, TrialState
 
-__all__ = ["suspicions"]
+__all__ = ["small_denominator", "suspicions"]
 
 COLLAPSED_SPREAD = 0.01
 """Predictions that spread less than this share of the labels' own standard deviation are one constant."""
@@ -28,6 +29,19 @@ def suspicions(
     """
     found = [_collapsed(best, data), _one_class(best), _identical(best, earlier), _too_good(best, data)]
     return [flag for flag in found if flag is not None]
+
+
+def small_denominator(line: Mapping[str, Any], *, metric: str, least: int) -> dict[str, str] | None:
+    """The flag of an objective that is a rate over too few windows in `line`, the epoch of its value (guard G19)."""
+    count = denominator(metric, line.get("confusion_matrix"))
+    if count is None or count >= least:
+        return None
+    if line.get(metric) is None:
+        text = f"{metric} is undefined, since no window is predicted positive: it counts as the worst value"
+    else:
+        over = f"{count} window" + ("" if count == 1 else "s")
+        text = f"{metric} {texts.number(line[metric])} is a rate over {over}, and it takes {least} to be compared"
+    return {"guard": "G19", "kind": "small_denominator", "text": text}
 
 
 def _collapsed(best: Mapping[str, Any], data: DataDescription) -> dict[str, str] | None:

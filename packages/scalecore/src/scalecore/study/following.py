@@ -14,6 +14,7 @@ from pathlib import Path
 
 from attrs import evolve, field, frozen
 
+from scalecore.config.losses import objective_value
 from scalecore.execution.folder import AttemptFolder
 from scalecore.protocols import Logger
 from scalecore.study.layout import StudyFolder
@@ -131,11 +132,13 @@ class Follower(Logger, ABC):
 
     def _show(self, study: StudyView) -> None:
         """Let the thread have the study as it is now."""
-        metric = study.experiment["objective"]["metric"]
+        objective = study.experiment["objective"]
+        how = {name: objective[name] for name in ("metric", "direction")}
         unfinished = []
         for number, trial in self._unfinished.items():
             lines = self._curves.get(number, {}).items()
-            reports = {epoch: float(line[metric] or 0.0) for epoch, line in lines if line.get(metric) is not None}
+            found = {epoch: objective_value(line, **how) for epoch, line in lines}
+            reports = {epoch: value for epoch, value in found.items() if value is not None}
             unfinished.append(evolve(trial, reports=reports))
         self._study = evolve(study, unfinished=tuple(unfinished))
         with self._changed:

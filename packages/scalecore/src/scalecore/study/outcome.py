@@ -8,7 +8,7 @@ from typing import Any
 
 from scalecore.files import utc_now
 from scalecore.study.attempts import AttemptEnd, RunningTrial
-from scalecore.study.flags import suspicions
+from scalecore.study.flags import small_denominator, suspicions
 from scalecore.study.plan import Plan
 from scalecore.study.quarantine import quarantine_flag
 from scalecore.study.state import AskedTrial
@@ -144,6 +144,10 @@ def _flags(
     if not best:
         return flags
     flags += suspicions(best, data=plan.data, earlier=earlier)
+    objective = plan.resolved.experiment.objective
+    line = best if objective.reduction == "best" else result.get("last") or best
+    if (few := small_denominator(line, metric=objective.metric, least=plan.min_denominator)) is not None:
+        flags.append(few)
     if plan.loss["kind"] == "soft_auc" and running.micro_batch < plan.resolved.experiment.training.effective_batch:
         text = f"soft_auc saw pairs within micro-batches of {running.micro_batch} only: its result depends on them"
         flags.append({"guard": "G40", "kind": "micro_batch", "text": text})

@@ -16,6 +16,7 @@ from scalecore.config.losses import loss_problem, outputs_of, settled
 from scalecore.data.description import DataDescription
 from scalecore.data.panel import Panel
 from scalecore.data.prepare import describe, prepare
+from scalecore.data.rates import OWN_DENOMINATOR
 from scalecore.errors import DataError, ScalecoreError
 from scalecore.execution.tracing import ForkTracer
 from scalecore.files import plain
@@ -24,7 +25,7 @@ from scalecore.readings import Demand, Finding
 from scalecore.space import Architecture, DataShape, Hyperparameter, Value
 from scalecore.study.architectures import Grid, Infeasible, feasible_grid
 from scalecore.study.components import create, of_plugin
-from scalecore.study.forecasts import keeps_raw_target, refuse_lost_level
+from scalecore.study.conventions import began_with_0_1, refuse_lost_level
 from scalecore.study.hardware import Monitors
 from scalecore.study.layout import nearest_folder
 from scalecore.study.memory import MemoryModel, Prediction
@@ -67,6 +68,22 @@ class Plan:
     findings: Sequence[Finding]
     monitors: Monitors
     memory: MemoryModel
+    old: bool = False
+    """Whether version 0.1 began this study (see `scalecore.study.conventions`)."""
+
+    @property
+    def min_denominator(self) -> int:
+        """Windows that the objective must be over in the best epoch, where a model chooses them (guard G19)."""
+        experiment = self.resolved.experiment
+        if self.old or experiment.objective.metric not in OWN_DENOMINATOR:
+            return 0
+        return experiment.guards.min_validation_positives * max(1, int(self.data.target["horizon"]))
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The experiment as what a trial is follows from it: `trial_content` takes it."""
+        least = {"min_denominator": self.min_denominator} if self.min_denominator else {}
+        return {**self.experiment, "objective": {**self.experiment["objective"], **least}}
 
     @property
     def loss(self) -> dict[str, Any]:
@@ -200,8 +217,9 @@ def build_plan(
     memory = MemoryModel(registry=registry, path=folder / MEMORY_FILE, fork_tracer=fork_tracer)
     memory.start()
     panel = _read_panel(resolved)
-    data = describe(panel, **_limits(resolved), raw_target=keeps_raw_target(folder))
-    if data.target_scale is not None:
+    old = began_with_0_1(folder)
+    data = describe(panel, **_limits(resolved), raw_target=old)
+    if not old:
         refuse_lost_level(loaded, resolved, family, task=data.task)
     shape = _head(loaded, resolved, data)
     search = experiment.search
@@ -244,6 +262,7 @@ def build_plan(
         findings=(),
         monitors=monitors,
         memory=memory,
+        old=old,
     )
     largest, _ = plan.least_demand(grid.architectures[-1])
     return _with_findings(plan, [*_of_machine(plan, folder), *monitors.preflight(largest)])

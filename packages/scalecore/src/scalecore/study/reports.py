@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from scalecore.config.losses import objective_value
 from scalecore.execution.folder import AttemptFolder
 from scalecore.study.layout import StudyFolder
 from scalecore.study.state import AskedTrial
@@ -12,10 +13,12 @@ from scalecore.study.state import AskedTrial
 __all__ = ["reports_of"]
 
 
-def reports_of(folder: StudyFolder, trial: AskedTrial, *, metric: str) -> dict[int, float]:
+def reports_of(folder: StudyFolder, trial: AskedTrial, *, objective: Mapping[str, Any]) -> dict[int, float]:
     """By epoch; of a finished trial from its record, else from what its attempts wrote."""
     attempts = (AttemptFolder(folder.attempt(trial.number, index)) for index in range(len(trial.attempts)))
     lines: Iterable[Mapping[str, Any]] = (line for attempt in attempts for line in attempt.read_epochs(after=0))
     if trial.record is not None:
         lines = [dict(line) for line in trial.record.learning_curve]
-    return {int(line["epoch"]): float(line[metric]) for line in lines if line.get(metric) is not None}
+    how = {name: objective[name] for name in ("metric", "direction")}
+    found = {int(line["epoch"]): objective_value(line, **how) for line in lines}
+    return {epoch: value for epoch, value in found.items() if value is not None}

@@ -60,9 +60,9 @@ def confirmations(folder: StudyFolder) -> tuple[TrialRecord, ...]:
 
 def _unfinished(folder: StudyFolder, state: StudyState) -> Iterator[RestoredTrial]:
     """With the objective after each epoch as their attempts wrote it."""
-    metric = state.experiment["objective"]["metric"]
+    objective = state.experiment["objective"]
     for trial, restored in zip(state.unfinished, state.restored_unfinished(), strict=True):
-        yield evolve(restored, reports=reports_of(folder, trial, metric=metric))
+        yield evolve(restored, reports=reports_of(folder, trial, objective=objective))
 
 
 def find_studies(path: Path) -> list[StudyFolder]:

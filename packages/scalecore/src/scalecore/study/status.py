@@ -43,7 +43,12 @@ def study_status(folder: StudyFolder) -> dict[str, Any]:
             "baseline": texts.best_baseline(state.plan["data"]) if state.plan else None,
             "best": None
             if best is None
-            else {"number": best.number, "value": best.value, "shape": texts.shape(best.architecture)},
+            else {
+                "number": best.number,
+                "value": best.value,
+                "shape": texts.shape(best.architecture),
+                "caution": texts.caution(best),
+            },
             "unfinished": [_unfinished(folder, trial) for trial in state.unfinished],
             "seconds_left": seconds_left(state.counted, total=state.total, slots=1, running=[]) if records else None,
             "hardware": _hardware(folder) if runner is not None else None,
@@ -66,6 +71,8 @@ def status_lines(status: Mapping[str, Any]) -> list[str]:
     if status["best"]:
         best = status["best"]
         lines.append(f"best: {status['metric']} {texts.number(best['value'])}, trial {best['number']}, {best['shape']}")
+        if best["caution"]:
+            lines.append(f"  {best['caution']}")
     if status["baseline"]:
         lines.append(f"best baseline, val_loss: {' '.join(texts.baseline_line(status['baseline']).split())}")
     for trial in status["unfinished"]:

@@ -33,6 +33,9 @@ class TrainingPlan:
     seed: int
     checkpoint_every: float
     checkpoint_epochs: int | None = None
+    min_denominator: int = 0
+    """Windows that the objective must be over, where it is a rate of windows that the model chooses: an epoch below it
+    counts as the worst, and is the best one only where no other is."""
 
 
 class Monitor(Protocol):

@@ -15,6 +15,8 @@ import torch
 from attrs import asdict
 from torch import Tensor, nn
 
+from scalecore.config.losses import objective_value
+from scalecore.data.rates import denominator
 from scalecore.data.windows import WindowSource
 from scalecore.training.blocks import repeated_blocks
 from scalecore.training.failures import is_out_of_memory
@@ -265,9 +267,11 @@ class Trainer:
         state.train_seconds += state.epoch_seconds
         value = self._objective(line)
         state.curve.append({name: item for name, item in line.items() if not isinstance(item, dict | list)})
-        if state.best is None or self._better(value, self._objective(state.best)):
+        if state.best is None or self._rank(line) > self._rank(state.best):
             state.best = line
             self.best_logits_NC = logits_NC
+        if not self._supported(line):
+            value = objective_value({plan.metric: None}, metric=plan.metric, direction=plan.direction) or 0.0
         if state.reference is None or self._better(value, state.reference, by=plan.min_delta):
             state.reference, state.stale_epochs = value, 0
         else:
@@ -285,10 +289,20 @@ class Trainer:
         return state.epoch > self.epochs or (patience is not None and state.stale_epochs >= patience)
 
     def _objective(self, line: Mapping[str, Any]) -> float:
-        value = line.get(self.plan.metric)
+        value = objective_value(line, metric=self.plan.metric, direction=self.plan.direction)
         if value is None:
             raise ValueError(f"objective.metric {self.plan.metric!r} has no value in epoch {line['epoch']}")
-        return float(value)
+        return value
+
+    def _supported(self, line: Mapping[str, Any]) -> bool:
+        """Whether the objective is over as many windows as the plan asks for (guard G19)."""
+        count = denominator(self.plan.metric, line.get("confusion_matrix"))
+        return count is None or count >= self.plan.min_denominator
+
+    def _rank(self, line: Mapping[str, Any]) -> tuple[bool, float]:
+        """The larger, the better."""
+        value = self._objective(line)
+        return self._supported(line), -value if self.plan.direction == "minimize" else value
 
     def _better(self, value: float, than: float, *, by: float = 0.0) -> bool:
         return value < than - by if self.plan.direction == "minimize" else value > than + by

@@ -1,4 +1,4 @@
-"""What is asked of a study that forecasts: targets on the scale of training, windows that keep their level (G57)."""
+"""What is asked of a study since version 0.1: a scale for the target of a forecast, windows that keep their level."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from scalecore.study.components import of_plugin
 from scalecore.study.journal import read_journal
 from scalecore.study.layout import StudyFolder
 
-__all__ = ["keeps_raw_target", "refuse_lost_level"]
+__all__ = ["began_with_0_1", "refuse_lost_level"]
 
 
-def keeps_raw_target(folder: Path) -> bool:
-    """Whether the study in `folder` trains its forecast in the target's unit, as version 0.1 did.
+def began_with_0_1(folder: Path) -> bool:
+    """Whether version 0.1 began the study in `folder`, as its first event says.
 
-    Its first event says under which convention it began, and it keeps that: else its trials could not be compared.
+    Its forecasts train in the target's unit (G57), and its best epochs may be those of a rate over one window (G19).
+    It keeps both, since its trials could not be compared otherwise.
     """
     journal = StudyFolder(folder).journal
-    first = next(read_journal(journal), {}) if journal.exists() else {}
-    data = first.get("plan", {}).get("data", {})
-    return data.get("task") == "forecast" and data.get("target_scale") is None
+    first = next(read_journal(journal), None) if journal.exists() else None
+    return first is not None and "target_scale" not in first.get("plan", {}).get("data", {})
 
 
 def refuse_lost_level(loaded: LoadedExperiment, resolved: Resolved, family: ModelFamily, *, task: str | None) -> None:
