@@ -148,6 +148,20 @@ def test_g09_a_collapsed_study_is_called_no_result(
     assert "  every completed trial predicts a constant: this is no result [G09]\n" in out
 
 
+def test_g19_a_study_of_lucky_rates_is_called_no_result(
+    study: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """When each trial ends, and at the study's end."""
+    few = {"guard": "G19", "kind": "small_denominator", "text": "precision 1.0000 is a rate over 1 window"}
+    record = trial(0, 1.0, flags=[few])
+    logger = console(tmp_path)
+    logger.trial_finished(record, study([record]))
+    logger.study_finished(study([record], end=StudyEnd.COMPLETED))
+    out = capsys.readouterr().out
+    assert "  flag G19: precision 1.0000 is a rate over 1 window\n" in out
+    assert "  no completed trial has a value over enough windows: this is no result [G19]\n" in out
+
+
 def test_quiet_prints_the_end_and_warnings_only(
     study: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -78,6 +78,18 @@ def test_g09_a_collapsed_trial_never_wins_while_a_healthy_one_exists(study: Make
     assert {row["number"]: row["flags"] for row in all_trials(view)} == {0: ["G09"], 1: [], 2: []}
 
 
+def test_g19_a_rate_over_few_windows_never_wins_while_a_healthy_trial_exists(study: Make) -> None:
+    """It is behind all healthy trials, and before those that predict a constant; without another one, it says so."""
+    few = {"guard": "G19", "kind": "small_denominator", "text": "precision 1.0000 is a rate over 1 window"}
+    records = [trial(0, 1.0, flags=[COLLAPSED]), trial(1, 1.0, flags=[few]), trial(2, 0.3), trial(3, 0.4)]
+    view = study(records, direction="maximize")
+    assert best_file(view)["best_trial"] == 3
+    assert [row["number"] for row in all_trials(view)] == [3, 2, 1, 0]
+    assert "is no result" not in summary_markdown(view)
+    page = summary_markdown(study(records[:2], direction="maximize"))
+    assert "No completed trial has a value over enough windows: this is no result [G19].\n" in page
+
+
 def test_g09_where_all_have_collapsed_the_best_says_so(study: Make) -> None:
     """There is a best trial, marked as collapsed."""
     best = best_file(study([trial(0, 0.7, flags=[COLLAPSED]), trial(1, 0.6, flags=[COLLAPSED])]))

@@ -6,7 +6,7 @@ import pytest
 
 from scalecore.data.description import DataDescription
 from scalecore.space import Architecture
-from scalecore.study.flags import suspicions
+from scalecore.study.flags import small_denominator, suspicions
 from scalecore.trials import Origin, TrialRecord, TrialState
 
 
@@ -88,3 +88,21 @@ def test_g09_identical_metrics_in_two_trials_are_told() -> None:
 def test_g01_a_loss_that_the_base_rate_does_not_allow_is_told() -> None:
     """Below half of what the constant prior costs."""
     assert flags(best(val_loss=0.3)) == [("G01", "too_good")]
+
+
+def test_g19_a_rate_over_too_few_windows_is_told() -> None:
+    """With its windows and what it takes; what is over enough of them, or is no such rate, has no flag."""
+    one = {"precision": 1.0, "recall": 0.03, "confusion_matrix": {"tn": 70, "fp": 0, "fn": 29, "tp": 1}}
+    flag = small_denominator(one, metric="precision", least=20)
+    assert flag == {
+        "guard": "G19",
+        "kind": "small_denominator",
+        "text": "precision 1.0000 is a rate over 1 window, and it takes 20 to be compared",
+    }
+    assert small_denominator(one, metric="precision", least=1) is None
+    assert small_denominator(one, metric="recall", least=20) is None
+    assert small_denominator({"val_loss": 0.3}, metric="val_loss", least=20) is None
+    none = {"precision": None, "confusion_matrix": {"tn": 70, "fp": 0, "fn": 30, "tp": 0}}
+    flag = small_denominator(none, metric="precision", least=20)
+    assert flag is not None
+    assert flag["text"] == "precision is undefined, since no window is predicted positive: it counts as the worst value"

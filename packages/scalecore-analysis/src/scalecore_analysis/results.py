@@ -73,7 +73,7 @@ def study_results(study: StudyView) -> dict[str, Any]:
     by_number = {trial.number: trial for trial in study.trials}
     return {
         "metric": metric,
-        "caution": None if best is None else caution(best),
+        "caution": caution(best),
         "best": _best_row(study, best, paired),
         "counts": _counts(study),
         "tied": [_tied_row(row, by_number) for row in paired.rows if row["tied"]] if isinstance(paired, Paired) else [],

@@ -107,11 +107,11 @@ def interval(content: Mapping[str, Any] | None, *, like: float | None = None) ->
     return f" ({number(content['low'], like=like)} to {number(content['high'], like=like)})" if content else ""
 
 
-def caution(best: TrialRecord) -> str | None:
-    """Why the best trial of a study is no result; None where it is one."""
-    if best.collapsed:
+def caution(best: TrialRecord | None) -> str | None:
+    """Why the best trial of a study is no result; None where it is one, and where there is none."""
+    if best is not None and best.collapsed:
         return "every completed trial predicts a constant: this is no result [G09]"
-    if best.unsupported:
+    if best is not None and best.unsupported:
         return "no completed trial has a value over enough windows: this is no result [G19]"
     return None
 

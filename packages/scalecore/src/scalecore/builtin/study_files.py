@@ -95,7 +95,6 @@ def best_file(study: StudyView) -> dict[str, Any]:
             "architecture": architecture(best) if best else None,
             "origin": texts.origin_text(best) if best else None,
             "collapsed": best.collapsed if best else None,
-            "caution": texts.caution(best) if best else None,
             "baselines": study.plan["data"]["baselines"],
             "counts": counts(study),
         }

@@ -26,8 +26,8 @@ def summary_markdown(study: StudyView) -> str:
     else:
         value = texts.measured(best["best_value"], (best["intervals"] or {}).get(metric))
         lines += [f"Best: trial {best['best_trial']} with {metric} {value}.", ""]
-        if best["caution"]:
-            lines += [f"{best['caution'][0].upper()}{best['caution'][1:]}.", ""]
+        if (caution := texts.caution(study.best)) is not None:
+            lines += [f"{caution[0].upper()}{caution[1:]}.", ""]
         lines += _table([best["architecture"] | {"origin": best["origin"]}])
         lines += _confusion(summary)
     lines += ["## Baselines, validation loss", "", *_table([_baseline_row(b) for b in best["baselines"]])]

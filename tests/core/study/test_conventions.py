@@ -1,0 +1,117 @@
+"""What a new study does otherwise than one that version 0.1 began."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from scalecore.config.load import load_resolved
+from scalecore.config.losses import objective_value
+from scalecore.plugins.registry import load_registry
+from scalecore.study.attempts import attempt_spec
+from scalecore.study.conventions import began_with_0_1
+from scalecore.study.identity import trial_content, trial_hash, unbound
+from scalecore.study.journal import Journal
+from scalecore.study.plan import Plan, build_plan
+
+PRECISION = "objective={metric: precision, direction: maximize}"
+
+
+@pytest.fixture
+def planned(tmp_path: Path) -> Any:
+    """Plans an experiment on the next direction of a random walk, as a study in `tmp_path / "study"`."""
+    generator = np.random.default_rng(7)
+    close = 100 * np.exp(np.cumsum(generator.normal(0, 0.01, 900))).round(6)
+    rows = [f"{np.datetime64('2001-01-01') + day},{price}" for day, price in enumerate(close.tolist())]
+    (tmp_path / "walk.csv").write_text("\n".join(["date,Close", *rows]) + "\n")
+    file = tmp_path / "walk.yaml"
+    target = "{kind: direction, horizon: 3}"
+    lines = [
+        "name: walk",
+        f"dataset: {{use: parquet, path: walk.csv, features: [Close], target: {target}, context: 6}}",
+        "model: linear",
+        "search: {use: random, trials: 1}",
+        "guards: {min_validation_samples: 30, min_validation_positives: 7}",
+    ]
+    file.write_text("\n".join(lines) + "\n")
+
+    def plan(*overrides: str) -> Plan:
+        loaded, resolved = load_resolved(file, overrides=overrides, registry=load_registry(no_plugins=True))
+        return build_plan(loaded, resolved, folder=tmp_path / "study")
+
+    return plan
+
+
+def spec(plan: Plan) -> dict[str, Any]:
+    (one,) = plan.grid.architectures
+    fixed: dict[str, Any] = {"mode": "train", "attempt": "0-0", "number": 0, "seed": 5, "micro_batch": 64, "threads": 1}
+    fixed |= {"architecture": one.values, "num_parameters": one.num_parameters, "hyperparameters": plan.fixed}
+    return attempt_spec(plan, data=Path("data"), registry={}, **fixed)
+
+
+def identity(plan: Plan) -> str:
+    how: dict[str, Any] = {"unbound": unbound(plan.resolved), "data": plan.data.fingerprint}
+    return trial_hash(trial_content(plan.identity, architecture={}, hyperparameters={}, **how), seed=5)
+
+
+def begin(folder: Path, plan: Plan, *, old: bool) -> None:
+    """A study whose journal has one line, as 0.1 or this version writes it."""
+    folder.mkdir()
+    content = plan.plain()
+    if old:
+        del content["data"]["target_scale"]
+    journal = Journal(folder / "journal.jsonl")
+    journal.append("study", {"experiment": plan.experiment, "plan": content})
+    journal.close()
+
+
+def test_g19_the_least_denominator_is_that_of_the_positives(planned: Any) -> None:
+    """As effective windows, of which labels that overlap make fewer; only where the model chooses the windows."""
+    plan = planned(PRECISION)
+    assert plan.min_denominator == 7 * 3
+    assert spec(plan)["plan"]["min_denominator"] == 21
+    for metric in ("recall", "auc", "f1"):
+        assert planned(f"objective={{metric: {metric}, direction: maximize}}").min_denominator == 0
+    assert planned().min_denominator == 0
+
+
+def test_g19_the_least_denominator_is_part_of_what_a_trial_is(planned: Any, tmp_path: Path) -> None:
+    """By a name, and not in a study that began without: its trials keep their hashes, and their way."""
+    new = identity(planned(PRECISION))
+    assert planned().identity == planned().experiment
+    begin(tmp_path / "study", planned(PRECISION), old=True)
+    assert began_with_0_1(tmp_path / "study")
+    old = planned(PRECISION)
+    assert old.min_denominator == 0
+    assert old.identity == old.experiment
+    assert identity(old) != new
+
+
+def test_a_study_of_this_version_keeps_its_way_too(planned: Any, tmp_path: Path) -> None:
+    """Its first line says that it is none of 0.1; without a study there is nothing to keep."""
+    new = identity(planned(PRECISION))
+    assert not began_with_0_1(tmp_path / "study")
+    begin(tmp_path / "study", planned(PRECISION), old=False)
+    assert not began_with_0_1(tmp_path / "study")
+    assert identity(planned(PRECISION)) == new
+
+
+@pytest.mark.parametrize(
+    ("line", "metric", "direction", "value"),
+    [
+        ({"precision": 0.25}, "precision", "maximize", 0.25),
+        ({"precision": None}, "precision", "maximize", 0.0),
+        ({"coverage": None}, "coverage", "minimize", 1.0),
+        ({"r2": None}, "r2", "maximize", None),
+        ({"val_loss": 0.0}, "val_loss", "minimize", 0.0),
+        ({"val_loss": 0.5}, "precision", "maximize", None),
+    ],
+)
+def test_g19_a_share_of_nothing_counts_as_the_worst_share(
+    line: dict[str, Any], metric: str, direction: str, value: float | None
+) -> None:
+    """What is no share, or is not measured, has no value."""
+    assert objective_value(line, metric=metric, direction=direction) == value
