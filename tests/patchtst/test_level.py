@@ -81,8 +81,9 @@ def test_g57_without_revin_the_same_forecast_is_right(file: Path) -> None:
 
 
 def test_g57_check_leaves_to_the_plan_what_the_data_decide(file: Path) -> None:
-    """A label column without a task may hold classes; the plan reads it."""
+    """A label column without a task may hold classes; the plan reads it, unless a loss of forecasts says it all."""
     assert invoke("check", "wave.yaml", "dataset.target.task=null").exit_code == 0
+    assert invoke("check", "wave.yaml", "dataset.target.task=null", "training.loss={kind: mae}").exit_code == 2
     with pytest.raises(ExperimentError) as caught:
         planned("dataset.target.task=null")
     assert f"{caught.value}\n" == f"wave.yaml:10:10: {MESSAGE}"

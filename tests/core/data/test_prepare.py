@@ -318,6 +318,19 @@ def test_g57_the_scale_of_a_forecast_is_that_of_training_windows(with_labels: An
     assert describe(with_labels(np.arange(900) % 2)).target_scale is None
 
 
+def test_g57_seeds_are_those_of_the_forecast_in_any_unit(with_labels: Any) -> None:
+    """Other labels have other seeds, the same ones in another unit have the same, and are other data nevertheless."""
+    values = np.sin(np.arange(900.0))
+    units = (values, 1000 * values, values + 40_000, 1e-6 * values - 3e-5)
+    found = [describe(with_labels(unit, task="forecast")) for unit in units]
+    assert len({one.seed_data for one in found}) == 1
+    assert len({one.fingerprint for one in found}) == len(units)
+    other = describe(with_labels(np.cos(np.arange(900.0)), task="forecast"))
+    assert other.seed_data not in (None, found[0].seed_data)
+    assert describe(with_labels(values, task="forecast"), raw_target=True).seed_data is None
+    assert describe(with_labels(np.arange(900) % 2)).seed_data is None
+
+
 def test_g57_what_cannot_be_standardised_is_refused(with_labels: Any) -> None:
     """A training part that hardly varies, beside rows of another order of magnitude: they would be infinite."""
     values = np.sin(np.arange(900.0)) * 1e-30

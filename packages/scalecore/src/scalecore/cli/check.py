@@ -87,13 +87,17 @@ def check(
 
 
 def _check_level(loaded: LoadedExperiment, resolved: Resolved) -> None:
-    """Refuse a model that loses the level, where the options of the dataset alone say that it is to forecast (G57)."""
+    """Refuse a model that loses the level, where dataset or loss alone say that it is to forecast (G57)."""
+    from scalecore.config.losses import TASKS
     from scalecore.study.components import create
     from scalecore.study.conventions import began_with_0_1, refuse_lost_level
     from scalecore.study.layout import output_folder
 
     told = getattr(resolved.dataset.record, "task", None)
     task = None if told is None else told(resolved.dataset.options)
+    loss = resolved.experiment.training.loss
+    if task is None and loss is not None and len(TASKS[loss.kind]) == 1:
+        (task,) = TASKS[loss.kind]
     if task == "forecast" and not began_with_0_1(output_folder(resolved.experiment)):
         refuse_lost_level(loaded, resolved, create("model", resolved.model), task=task)
 

@@ -48,6 +48,9 @@ class DataDescription:
     flags: list[dict[str, str]]
     details: dict[str, Any] = field(factory=dict)
     target_scale: dict[str, float] | None = None
+    seed_data: str | None = None
+    """Stands for the data in the seeds of trials, where that is not the fingerprint: a forecast has the same seeds, and
+    so the same results, in any unit of its target."""
 
     @property
     def shape(self) -> DataShape:

@@ -154,6 +154,7 @@ def _work(panel: Panel, *, samples: int, positives: int, raw_target: bool) -> _P
         flags=_flags(panel, parts=parts, drift=drift, normaliser=normaliser, described=described),
         details=plain(panel.details),
         target_scale=None if scale is None else scale.to_json(),
+        seed_data=None if scale is None else _seed_data(panel, parts=parts, scale=scale),
     )
     return _Prepared(description=description, parts=parts, normaliser=normaliser, values=values, scale=scale)
 
@@ -207,6 +208,12 @@ def _flags(
 
 def _few(names: list[str]) -> str:
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+
+
+def _seed_data(panel: Panel, *, parts: Parts, scale: TargetScale) -> str:
+    """The fingerprint with standardised labels, of which rounding leaves what no change of the unit changes."""
+    standardised = np.round((panel.labels - scale.mean) / scale.std, 5)
+    return _fingerprint(attrs.evolve(panel, labels=standardised), parts=parts, scaled=True)
 
 
 def _fingerprint(panel: Panel, *, parts: Parts, scaled: bool) -> str:

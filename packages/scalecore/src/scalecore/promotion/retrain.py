@@ -68,7 +68,9 @@ class Retraining:
             hyperparameters=self.hyperparameters,
             replicate=self.replicate,
         )
-        seed = self.seed if self.seed is not None else trial_seed(content, study_seed=plan.resolved.experiment.seed)
+        seed = self.seed
+        if seed is None:
+            seed = trial_seed(content, study_seed=plan.resolved.experiment.seed, data=plan.data.seed_data)
         return seed, trial_hash(content, seed=seed)
 
 

@@ -136,13 +136,15 @@ def trial_content(
     }
 
 
-def trial_seed(content: Mapping[str, Any], *, study_seed: int) -> int:
+def trial_seed(content: Mapping[str, Any], *, study_seed: int, data: str | None = None) -> int:
     """The seed of a trial: from the study's seed and the trial's content, so that the same configuration is the same
     trial.
 
-    A replicate differs in its content and so has another seed; different configurations get independent ones.
+    A replicate differs in its content and so has another seed; different configurations get independent ones. `data`
+    stands for the data here, where that is not the fingerprint (`DataDescription.seed_data`).
     """
-    return int(content_hash([study_seed, content])[:12], 16)
+    seeding = content if data is None else {**content, "data": data}
+    return int(content_hash([study_seed, seeding])[:12], 16)
 
 
 def trial_hash(content: Mapping[str, Any], *, seed: int) -> str:

@@ -38,7 +38,7 @@ def next_trial(session: Session) -> AskedTrial | None:
             architecture=proposal.architecture.values,
             hyperparameters=values,
         )
-        seed = trial_seed(content, study_seed=plan.resolved.experiment.seed)
+        seed = trial_seed(content, study_seed=plan.resolved.experiment.seed, data=plan.data.seed_data)
         identity = trial_hash(content, seed=seed)
         earlier = state.hashes.get(identity)
         if earlier is None:
