@@ -14,14 +14,15 @@ __all__ = ["began_with_0_1", "refuse_lost_level"]
 
 
 def began_with_0_1(folder: Path) -> bool:
-    """Whether version 0.1 began the study in `folder`, as its first event says.
+    """Whether version 0.1 began the study in `folder`, as its first plan says.
 
     Its forecasts train in the target's unit (G57), and its best epochs may be those of a rate over one window (G19).
     It keeps both, since its trials could not be compared otherwise.
     """
     journal = StudyFolder(folder).journal
-    first = next(read_journal(journal), None) if journal.exists() else None
-    return first is not None and "target_scale" not in first.get("plan", {}).get("data", {})
+    events = read_journal(journal) if journal.exists() else ()
+    first = next((event["plan"] for event in events if "plan" in event), None)
+    return first is not None and "target_scale" not in first["data"]
 
 
 def refuse_lost_level(loaded: LoadedExperiment, resolved: Resolved, family: ModelFamily, *, task: str | None) -> None:
