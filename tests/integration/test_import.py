@@ -346,4 +346,4 @@ def test_g09_the_flags_of_an_old_result_reach_the_strategy(study: Study, registr
     assert first.restored(-2, space=()).outcome == Outcome(state=TrialState.COMPLETED, value=0.62, flags=[flag])
     outcome = second.restored(-1, space=()).outcome
     assert outcome is not None
-    assert not outcome.collapsed
+    assert not outcome.censored

@@ -1,9 +1,10 @@
-"""Trials that predict a constant: they count as tried, teach nothing, and are never recommended (guard G09)."""
+"""Trials that predict a constant (G09), or whose rate is over too few windows (G19): tried, and never recommended."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from attrs import evolve
 
 from scalecore.trials import Origin, Outcome, RestoredTrial, TrialState
@@ -17,12 +18,17 @@ if TYPE_CHECKING:
     Make = Callable[..., ArchitecturalStrategy]
 
 COLLAPSED = ({"guard": "G09", "kind": "collapsed", "text": "predicts a constant"},)
+LUCKY = ({"guard": "G19", "kind": "small_denominator", "text": "a precision over 1 window"},)
 
 
-def test_g09_a_collapsed_trial_teaches_nothing_and_is_not_recommended(
-    make: Make, drive: Callable[..., list[Proposal]], loss_of: Callable[[Proposal, int], float]
+@pytest.mark.parametrize("flags", [COLLAPSED, LUCKY], ids=["g09_constant", "g19_few_windows"])
+def test_g09_g19_a_censored_trial_teaches_nothing_and_is_not_recommended(
+    make: Make,
+    drive: Callable[..., list[Proposal]],
+    loss_of: Callable[[Proposal, int], float],
+    flags: tuple[dict[str, str], ...],
 ) -> None:
-    """The best value of all belongs to a constant: told, restored or imported, it is the worst that Optuna knows."""
+    """The best value of all says nothing: told, restored or imported, it is the worst that Optuna knows."""
     for inner in ("frontier", "tpe"):
         strategy = make(options={"inner": inner})
         history = []
@@ -31,7 +37,7 @@ def test_g09_a_collapsed_trial_teaches_nothing_and_is_not_recommended(
             assert proposal is not None
             constant = number in (3, 20)
             value = 0.01 if constant else loss_of(proposal, number)
-            outcome = Outcome(state=TrialState.COMPLETED, value=value, flags=COLLAPSED if constant else ())
+            outcome = Outcome(state=TrialState.COMPLETED, value=value, flags=flags if constant else ())
             strategy.tell(number, outcome)
             history.append(RestoredTrial(number=number, proposal=proposal, outcome=outcome))
         restored, taught = make(options={"inner": inner}), make(options={"inner": inner})

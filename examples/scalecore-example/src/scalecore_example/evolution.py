@@ -66,7 +66,7 @@ class Evolution:
         """
         if outcome.duplicate_of is not None:
             return
-        if number not in self._proposals or outcome.collapsed:
+        if number not in self._proposals or outcome.censored:
             return
         if outcome.state is TrialState.COMPLETED and outcome.value is not None:
             self._values[number] = outcome.value

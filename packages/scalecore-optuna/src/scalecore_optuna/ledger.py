@@ -50,8 +50,8 @@ class Known:
 
     @property
     def value(self) -> float | None:
-        """What it is known by. That of a model which predicts a constant is that of any such model: it is left out."""
-        return None if self.outcome is None or self.outcome.collapsed else self.outcome.value
+        """What it is known by. A value that says nothing of the configuration is left out."""
+        return None if self.outcome is None or self.outcome.censored else self.outcome.value
 
 
 class Ledger:
@@ -147,7 +147,7 @@ class Ledger:
         self.taught += trial.taught
 
     def _state(self, outcome: Outcome) -> OptunaState:
-        if outcome.collapsed or outcome.state is TrialState.OUT_OF_MEMORY:
+        if outcome.censored or outcome.state is TrialState.OUT_OF_MEMORY:
             return OptunaState.PRUNED
         if outcome.state is TrialState.DIVERGED and self._penalise:
             return OptunaState.PRUNED

@@ -99,8 +99,14 @@ class Outcome:
 
     @property
     def collapsed(self) -> bool:
-        """Whether the model predicts a constant: then the value says nothing of the configuration (guard G09)."""
-        return _collapsed(self.flags)
+        """Whether the model predicts a constant (guard G09)."""
+        return _flagged(self.flags, "collapsed")
+
+    @property
+    def censored(self) -> bool:
+        """Whether the value says nothing of the configuration: it is that of a constant (guard G09), or a rate over too
+        few windows (guard G19)."""
+        return _flagged(self.flags, "collapsed", "small_denominator")
 
 
 @frozen(kw_only=True)
@@ -169,12 +175,12 @@ class TrialRecord:
     @property
     def collapsed(self) -> bool:
         """Whether the model predicts a constant (guard G09)."""
-        return _collapsed(self.flags)
+        return _flagged(self.flags, "collapsed")
 
     @property
     def unsupported(self) -> bool:
         """Whether its value is a rate over too few windows (guard G19)."""
-        return any(flag.get("kind") == "small_denominator" for flag in self.flags)
+        return _flagged(self.flags, "small_denominator")
 
 
 @frozen(kw_only=True)
@@ -250,8 +256,8 @@ class StudyView:
         return best_trial(self.counted, direction=self.experiment["objective"]["direction"])
 
 
-def _collapsed(flags: Sequence[Mapping[str, str]]) -> bool:
-    return any(flag.get("kind") == "collapsed" for flag in flags)
+def _flagged(flags: Sequence[Mapping[str, str]], *kinds: str) -> bool:
+    return any(flag.get("kind") in kinds for flag in flags)
 
 
 def best_first(trials: Sequence[TrialRecord], *, direction: str) -> list[TrialRecord]:

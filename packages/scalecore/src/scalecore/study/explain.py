@@ -100,11 +100,11 @@ def strategy_plain(strategy: SearchStrategy, state: StudyState) -> dict[str, Any
 
 
 def _healthy(told: Mapping[str, Any], state: StudyState) -> dict[str, Any]:
-    """Without the recommendation of a trial that predicts a constant, whichever strategy gave it (guard G09)."""
+    """Without the recommendation of a trial whose value says nothing of it, whichever strategy gave it (G09, G19)."""
     one = told["recommended"]
     trial = None if one is None else state.trials.get(one["number"])
-    collapsed = trial is not None and trial.record is not None and trial.record.collapsed
-    return {**told, "recommended": None if collapsed else one}
+    censored = trial is not None and trial.outcome is not None and trial.outcome.censored
+    return {**told, "recommended": None if censored else one}
 
 
 def _strategy_lines(told: Mapping[str, Any] | None) -> list[str]:
