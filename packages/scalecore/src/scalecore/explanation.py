@@ -63,7 +63,7 @@ class Recommendation:
     """The configuration that is best by what the strategy has learnt, which need not be the best one observed.
 
     `number` is the trial that ran it, `observed` its value; `value` is what the strategy expects of it, and
-    `deviation` the standard deviation of that. A trial that predicts a constant (`Outcome.collapsed`) is never
+    `deviation` the standard deviation of that. A trial that predicts a constant (`Outcome.censored`) is never
     recommended; the core does not show one that is (guard G09).
     """
 
