@@ -1,10 +1,10 @@
-"""Times as text."""
+"""Times and lengths of time as text."""
 
 from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["stamp"]
+__all__ = ["span", "stamp"]
 
 
 def stamp(moment: np.datetime64) -> str:
@@ -14,3 +14,15 @@ def stamp(moment: np.datetime64) -> str:
     fraction = fraction.rstrip("0")
     clock = f"{whole}.{fraction}" if fraction else whole
     return day if clock == "00:00:00" else f"{day}T{clock}"
+
+
+def span(seconds: float) -> str:
+    """A length of time in its largest units: `1 day`, `4 days 6 h`, `17 h 30 min`, `5 min`, `0.25 s`."""
+    parts, rest = [], round(seconds, 3)
+    for unit, size in (("day", 86400), ("h", 3600), ("min", 60)):
+        count, rest = divmod(rest, size)
+        if count:
+            parts.append(f"{count:,.0f} {unit}{'s' if unit == 'day' and count > 1 else ''}")
+    if rest and len(parts) < 2:
+        parts.append(f"{rest:g} s")
+    return " ".join(parts[:2]) or f"{seconds:g} s"

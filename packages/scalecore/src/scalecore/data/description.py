@@ -24,6 +24,7 @@ class DataDescription:
     and `labels` (first and last row that windows and labels look at), and the fields of `statistics.PartStatistics`.
     `target_scale` has the `mean` and `std` by which the target of a forecast is standardised for training; it is None
     for classes, and for a forecast that is trained in the target's unit, as version 0.1 did.
+    `steps` is `steps.Steps`, empty of data that an older version prepared.
     `baselines` holds what simple rules reach on the validation windows, as `baselines.Baseline` tells it.
     """
 
@@ -51,6 +52,7 @@ class DataDescription:
     seed_data: str | None = None
     """Stands for the data in the seeds of trials, where that is not the fingerprint: a forecast has the same seeds, and
     so the same results, in any unit of its target."""
+    steps: dict[str, Any] = field(factory=dict)
 
     @property
     def shape(self) -> DataShape:

@@ -19,6 +19,7 @@ from scalecore.data.description import DataDescription
 from scalecore.data.normalise import Normaliser, fit, input_rows
 from scalecore.data.splits import PARTS, Parts, make_parts
 from scalecore.data.statistics import base_rate, drift_table, part_statistics, prior_of, rates_per_year
+from scalecore.data.steps import steps_flag, steps_of
 from scalecore.data.target_scale import CONVENTION, TargetScale, fit_scale
 from scalecore.files import canonical_json, plain
 
@@ -109,6 +110,7 @@ def _work(panel: Panel, *, samples: int, positives: int, raw_target: bool) -> _P
     rows = {part: input_rows(ends, context=panel.context, rows=len(times)) for part, ends in parts.ends.items()}
     normaliser = fit(values[rows["train"]], kind=panel.normalise)
     drift = drift_table(values, features=panel.features, rows=rows)
+    steps = steps_of(times, ends=parts.ends, context=panel.context, horizon=target.label_span)
     described = {
         part: {"hash": parts.hashes[part], **_dates(ends, panel=panel), **statistics[part].to_json()}
         for part, ends in parts.ends.items()
@@ -151,10 +153,14 @@ def _work(panel: Panel, *, samples: int, positives: int, raw_target: bool) -> _P
             )
         ],
         fingerprint=_fingerprint(panel, parts=parts, scaled=scale is not None),
-        flags=_flags(panel, parts=parts, drift=drift, normaliser=normaliser, described=described),
+        flags=[
+            *_flags(panel, parts=parts, drift=drift, normaliser=normaliser, described=described),
+            *([] if steps is None or (gaps := steps_flag(steps)) is None else [gaps]),
+        ],
         details=plain(panel.details),
         target_scale=None if scale is None else scale.to_json(),
         seed_data=None if scale is None else _seed_data(panel, parts=parts, scale=scale),
+        steps={} if steps is None else steps.to_json(),
     )
     return _Prepared(description=description, parts=parts, normaliser=normaliser, values=values, scale=scale)
 

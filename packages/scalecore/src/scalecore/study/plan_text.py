@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scalecore import texts
+from scalecore.data.dates import span
 from scalecore.study.continuation import Change, continuation_lines
 from scalecore.study.explain import explain_lines
 from scalecore.study.record import proposal_from
@@ -52,6 +53,9 @@ def _data(data: Mapping[str, Any]) -> list[str]:
     ]
     for name, part in split["parts"].items():
         lines.append(f"  {texts.part_line(name, part)}")
+    if data.get("steps"):  # plans of earlier versions have none
+        lines.append(f"  steps: {_steps(data['steps'])}")
+    lines += [f"  note: {note}" for note in data["details"].get("notes", ())]
     rates = [year for year in data["base_rates_per_year"] if data["task"] == "binary"]
     if rates:
         shown = ", ".join(f"{year['year']} {year['base_rate']:.0%}" for year in rates)
@@ -62,6 +66,16 @@ def _data(data: Mapping[str, Any]) -> list[str]:
     lines.append("  baselines, validation loss with its 95 % interval: the numbers to beat")
     lines += [f"    {texts.baseline_line(baseline)}" for baseline in data["baselines"]]
     return lines
+
+
+def _steps(steps: Mapping[str, Any]) -> str:
+    usual = f"usually {span(steps['usual'])}" if steps["regular"] else f"irregular, median {span(steps['usual'])}"
+    line = f"{usual}; longest {span(steps['longest'])} after row {steps['after_row']} ({steps['after']})"
+    if not steps["long"]:
+        return line
+    windows, labels = (sum(steps[name].values()) for name in ("windows", "labels"))
+    crossed = f"crossed by {windows:,} windows and {labels:,} labels"
+    return f"{line}; {steps['long']:,} are longer than {span(steps['limit'])}, {crossed} [G56]"
 
 
 def _loss(loss: Mapping[str, Any]) -> str:
