@@ -135,14 +135,6 @@ def test_other_times_with_a_zone_become_utc(write: Any) -> None:
     assert panel_of(write(frame.rename_axis("Date"))).times[0] == np.datetime64("2020-03-01T14:30")
 
 
-def test_offsets_that_change_within_a_file_are_refused(write: Any) -> None:
-    """Text with summer and winter offsets is ambiguous to a reader of text; the message says what to write instead."""
-    frame = bars(3).reset_index()
-    frame["Date"] = ["2020-03-06 00:00:00-05:00", "2020-03-09 00:00:00-04:00", "2020-03-10 00:00:00-04:00"]
-    path = write(frame, "offsets.csv", index=False)
-    assert refusal(path) == f"{path}: times have several UTC offsets; write them in UTC, or as dates without a zone"
-
-
 def test_g55_a_feature_that_does_not_exist_is_refused(write: Any) -> None:
     """The nearest name and all there are, and a hint where only the case differs."""
     path = write(bars())
@@ -358,7 +350,9 @@ def test_the_experiment_file_reaches_both_kinds_of_target(tmp_path: Path) -> Non
 def test_a_missing_file_or_a_folder_is_refused(tmp_path: Path) -> None:
     """The check of the experiment file may be long ago."""
     assert refusal(tmp_path / "no.parquet") == f"{tmp_path / 'no.parquet'} does not exist"
-    assert refusal(tmp_path) == f"{tmp_path} is not a file"
+    assert refusal(tmp_path) == (
+        f"{tmp_path} is a folder without a parquet file; name a file, or a folder of parquet parts"
+    )
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 __all__ = [
+    "broken_link",
     "canonical_json",
     "is_disk_error",
     "plain",
@@ -34,6 +35,15 @@ def utc_now() -> str:
     Durations come from monotonic clocks.
     """
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def broken_link(path: Path) -> str | None:
+    """Why `path` cannot be opened where it is a link to nothing, as git-annex leaves them; None where it is not."""
+    if not path.is_symlink() or path.exists():
+        return None
+    target = os.readlink(path)
+    annex = f"; fetch it with `git annex get {path.name}`" if "annex/objects/" in target else ""
+    return f"is a link to {target}, which is not there{annex}"
 
 
 def plain(value: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, MinLen
 from attrs import frozen
 
-from scalecore.data.options import Normalisation, Split, TargetOptions
+from scalecore.data.options import Normalisation, Reading, Split, TargetOptions
 from scalecore.options import ExistingFile, option
 
 __all__ = ["LabelTarget", "ParquetOptions", "PriceColumns", "PriceTarget"]
@@ -46,7 +46,10 @@ class LabelTarget:
 class ParquetOptions:
     """A table in a parquet or CSV file, one row for each moment in time, ascending and without duplicates."""
 
-    path: ExistingFile = option(help="The file: `.parquet`, `.pq`, `.csv`, or `.csv.gz`.")
+    path: ExistingFile = option(
+        help="The file: `.parquet`, `.pq`, `.csv`, `.tsv` or `.txt`, text also packed, as `.csv.gz`; or a folder of "
+        "parquet parts, also under paths such as `year=2020`."
+    )
     time: str | None = option(
         None,
         help="Column or index with the times; by default the index if it is one of dates, else a column named Date, "
@@ -59,6 +62,7 @@ class ParquetOptions:
     normalise: Normalisation = option("standard", help="How features are scaled; fit on training rows only.")
     start: str | None = option(None, help="First date to use, such as 1999-03-10.")
     end: str | None = option(None, help="Last date to use; nothing after it is read, by labels neither.")
+    read: Reading = option(factory=Reading, before=Reading(), help="How the file writes times, numbers and text.")
 
     def __attrs_post_init__(self) -> None:
         for name, text in (("start", self.start), ("end", self.end)):

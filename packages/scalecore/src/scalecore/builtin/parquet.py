@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from scalecore.config.bounds import nearest
 from scalecore.data.checks import check_finite
 from scalecore.data.dates import stamp
 from scalecore.data.panel import Panel
+from scalecore.data.table_files import number_of
 from scalecore.data.targets import Target, label_target, labels, target_of
 from scalecore.errors import DataError
 
@@ -36,12 +37,13 @@ class ParquetDataset:
         from scalecore.builtin.tables import read_table
 
         options = self._options
-        table = read_table(options.path, time=options.time, start=options.start, end=options.end)
+        table = read_table(options.path, time=options.time, start=options.start, end=options.end, reading=options.read)
         features = tuple(options.features)
         for feature in features:
             if features.count(feature) > 1:
                 raise DataError(f"{options.path}: dataset.features lists {feature!r} twice")
         values = np.column_stack([numbers(table, name, role="feature") for name in features])
+        _check_leading(values, columns=features, table=table)
         check_finite(values, columns=features, times=table.times, name=str(options.path))
         target, targets = self._target(table)
         return Panel(
@@ -76,6 +78,22 @@ class ParquetDataset:
         return target, labels(target, close=prices["close"], price=prices[target.price or "close"])
 
 
+def _check_leading(values: npt.NDArray[np.float64], *, columns: Sequence[str], table: Table) -> None:
+    """Refuse features without a value in the first rows only, and say from which row all of them have one."""
+    missing = np.isnan(values)
+    leading = np.where(missing.all(axis=0), 0, np.argmin(missing, axis=0))
+    begin = int(leading.max())
+    if not begin or np.isnan(values[begin:]).any():
+        return
+    names = [name for name, count in zip(columns, leading, strict=True) if count]
+    listed = ", ".join(map(repr, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    raise DataError(
+        f"{table.path}: {listed} {'has' if len(names) == 1 else 'have'} no value in the first {begin} rows (to "
+        f"{stamp(table.times[begin - 1])}), as features over a rolling window do. Leave these rows out: start: "
+        f"{stamp(table.times[begin])} [G50]"
+    )
+
+
 def _prices(table: Table, name: str) -> npt.NDArray[np.float64]:
     prices = numbers(table, name, role="price column").astype(np.float64)
     check_finite(prices[:, None], columns=[name], times=table.times, name=str(table.path))
@@ -103,13 +121,37 @@ def numbers(table: Table, name: str, *, role: str, keep_integers: bool = False) 
         if keep_integers and types.is_integer_dtype(column.dtype) and not column.hasnans:
             return column.to_numpy(dtype=np.int64)
         return column.to_numpy(dtype=np.float64, na_value=np.nan)
-    bad = _first_bad(column)
+    advice, bad = "Encode it as numbers, or leave the column out", None
+    if table.is_text:
+        found, bad, why = _from_text(column, decimal=table.reading.decimal)
+        if found is not None:
+            return found
+        advice = f"It is a number {why}" if why else advice
+    bad = _first_bad(column) if bad is None else bad
     if bad is None:
         return pd.to_numeric(column).to_numpy(dtype=np.float64, na_value=np.nan)
     raise DataError(
         f"{table.path}: {role} {name!r} is not numeric: row {bad} ({stamp(table.times[bad])}) holds "
-        f"{column.iloc[bad]!r}. Encode it as numbers, or leave the column out [G50]"
+        f"{column.iloc[bad]!r}. {advice} [G50]"
     )
+
+
+def _from_text(
+    column: Any, *, decimal: Literal[".", ","] | None
+) -> tuple[npt.NDArray[np.float64] | None, int | None, str]:
+    """Numbers that pandas left as text, with grouped thousands or signs of currency; else the row of the first that is
+    none, and what would make it one.
+    """
+    found = np.full(len(column), np.nan)
+    for row, cell in enumerate(column):
+        if isinstance(cell, str):
+            try:
+                found[row] = number_of(cell, decimal=decimal)
+            except ValueError as error:
+                return None, row, str(error)
+        elif cell == cell:  # not NaN
+            found[row] = float(cell)
+    return found, None, ""
 
 
 def _first_bad(column: Any) -> int | None:

@@ -5,6 +5,7 @@ This module imports pandas and pyarrow: import it inside the function that reads
 
 from __future__ import annotations
 
+import io
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,12 +14,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-from attrs import frozen
-from pandas.api import types
+from attrs import field, frozen
 
+from scalecore.builtin.table_series import check_one_series, check_order
+from scalecore.builtin.table_times import naive_times
 from scalecore.config.bounds import nearest
 from scalecore.data.checks import check_times
 from scalecore.data.dates import stamp
+from scalecore.data.options import Reading
+from scalecore.data.table_files import check_header, kind_of, read_text
 from scalecore.errors import DataError
 
 if TYPE_CHECKING:
@@ -37,20 +41,37 @@ class Table:
     times: npt.NDArray[np.datetime64]
     """[rows] datetime64[ns] without a zone, ascending and unique."""
     frame: pd.DataFrame
+    reading: Reading = field(factory=Reading)
+    is_text: bool = False
+    """Whether cells were written as text, in which a number may need `reading` to be one."""
 
 
-def read_table(path: Path, *, time: str | None = None, start: str | None = None, end: str | None = None) -> Table:
-    """Read `path` and find its times.
+def read_table(
+    path: Path,
+    *,
+    time: str | None = None,
+    start: str | None = None,
+    end: str | None = None,
+    reading: Reading | None = None,
+) -> Table:
+    """Read `path`, a file or a folder of parquet parts, and find its times.
 
     They are in the column or index `time`, else in the index, else in the first column with a name of TIME_NAMES.
-    Times with a zone lose it: if all of them are midnight there they are days, and keep their date; else they become
-    UTC. `start` and `end`, both included, cut the rows; an `end` without a clock time includes the whole day.
+    Times with a zone or offsets lose it: if all of them are midnight there they are days, and keep their date; else
+    they become UTC, and so do local times where `reading.zone` names their zone. `start` and `end`, both included, cut
+    the rows; an `end` without a clock time includes the whole day. A folder's rows are sorted by time, however they are
+    divided among its parts.
     """
-    frame = _read(path)
+    reading = Reading() if reading is None else reading
+    frame, is_text = (_read_parts(path), False) if path.is_dir() else _read(path, reading=reading)
     if not len(frame):
         raise DataError(f"{path} has no rows")
     raw, frame = _split_times(frame, path=path, time=time)
-    times = _naive(raw, path=path)
+    times = naive_times(raw, name=str(path), reading=reading)
+    if path.is_dir():
+        order = np.argsort(times, kind="stable")
+        times, frame = times[order], frame.iloc[order].reset_index(drop=True)
+    check_order(times, frame, name=str(path), zone=reading.zone)
     check_times(times, name=str(path))
     inside = np.ones(len(times), dtype=bool)
     if start is not None:
@@ -63,33 +84,77 @@ def read_table(path: Path, *, time: str | None = None, start: str | None = None,
             f"{path} has no rows from {start or 'its start'} to {end or 'its end'}; it goes from {stamp(times[0])} to "
             f"{stamp(times[-1])}"
         )
-    return Table(path=path, times=times[inside], frame=frame.loc[inside])
+    frame = frame.loc[inside]
+    check_one_series(frame, name=str(path))
+    return Table(path=path, times=times[inside], frame=frame, reading=reading, is_text=is_text)
 
 
-def _read(path: Path) -> pd.DataFrame:
-    if not path.is_file():
-        raise DataError(f"{path} {'is not a file' if path.exists() else 'does not exist'}")
-    name = path.name.lower()
+def _read(path: Path, *, reading: Reading) -> tuple[pd.DataFrame, bool]:
+    """The cells of a file, and whether they were text."""
+    kind = kind_of(path, name=str(path))
     try:
-        if name.endswith((".parquet", ".pq")):
+        if kind == "parquet":
             # Without its partition guessing: a folder named `symbol=SPY` is no column of this file.
-            return pd.read_parquet(path, engine="pyarrow", partitioning=None)
-        if name.endswith((".csv", ".csv.gz")):
-            return pd.read_csv(path, low_memory=False)
+            return pd.read_parquet(path, engine="pyarrow", partitioning=None), False
+        text = read_text(path, reading=reading, name=str(path))
+        check_header(text, reading=reading, name=str(path))
+        mark = reading.decimal or "."
+        frame = pd.read_csv(io.StringIO(text), low_memory=False, sep=reading.delimiter, decimal=mark)
+        return frame, True
     except pd.errors.EmptyDataError:
         raise DataError(f"{path} is empty") from None
-    except (pa.ArrowException, pd.errors.ParserError, UnicodeDecodeError, EOFError, OSError) as error:
-        kind = "parquet" if name.endswith((".parquet", ".pq")) else "CSV"
+    except (pa.ArrowException, pd.errors.ParserError, ValueError, EOFError, OSError) as error:
+        shown = "parquet" if kind == "parquet" else "CSV"
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise DataError(f"{path} cannot be read as {kind}; it may be truncated or of another type: {reason}") from None
-    raise DataError(f"{path}: the suffix {path.suffix!r} is unknown; it may be .parquet, .pq, .csv or .csv.gz")
+        raise DataError(f"{path} cannot be read as {shown}; it may be truncated or of another type: {reason}") from None
+
+
+def _read_parts(folder: Path) -> pd.DataFrame:
+    """The rows of all parquet files below `folder`; paths such as `year=2020` become the last columns."""
+    parts = sorted(
+        part
+        for part in folder.rglob("*")
+        if part.suffix.lower() in (".parquet", ".pq")
+        and not any(name.startswith((".", "_")) for name in part.relative_to(folder).parts)
+    )
+    if not parts:
+        raise DataError(f"{folder} is a folder without a parquet file; name a file, or a folder of parquet parts")
+    for part in parts:
+        kind_of(part, name=str(part))
+    import pyarrow.dataset as ds
+
+    files, hive = [str(part) for part in parts], ds.partitioning(flavor="hive")
+    try:
+        found = ds.dataset(files, format="parquet", partitioning=hive)
+        # One schema of all parts, so that whole numbers in one and fractions in another are fractions.
+        physical = [fragment.physical_schema for fragment in found.get_fragments()]
+        keys = [name for name in found.schema.names if name not in physical[0].names]
+        schema = pa.unify_schemas(
+            [*physical, pa.schema([found.schema.field(key) for key in keys])], promote_options="permissive"
+        )
+        table = ds.dataset(files, schema=schema, format="parquet", partitioning=hive).to_table()
+        frame: pd.DataFrame = table.to_pandas()
+    except (pa.ArrowException, ValueError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise DataError(f"{folder}: its parquet parts do not make one table: {reason}") from None
+    frame = frame[[name for name in frame.columns if name not in keys] + keys]
+    frame.attrs["keys"] = keys
+    return frame
 
 
 def _split_times(frame: pd.DataFrame, *, path: Path, time: str | None) -> tuple[Any, pd.DataFrame]:
     """The raw times, and the other columns under a plain index."""
+    if frame.columns.nlevels > 1:
+        raise DataError(
+            f"{path}: the columns have {frame.columns.nlevels} levels, such as {frame.columns[0]!r}, as a table of "
+            "several series has; keep one level: the columns of one series"
+        )
+    if frame.index.nlevels > 1:
+        named = [name or f"index {level}" for level, name in enumerate(frame.index.names)]
+        frame = frame.reset_index(names=named)
     plain = frame.reset_index(drop=True)
     if time is not None:
-        if time in frame.index.names and frame.index.nlevels == 1:
+        if time in frame.index.names:
             return frame.index.to_series().reset_index(drop=True), plain
         if time not in frame.columns:
             known = [str(name) for name in (*frame.columns, *filter(None, frame.index.names))]
@@ -97,32 +162,9 @@ def _split_times(frame: pd.DataFrame, *, path: Path, time: str | None) -> tuple[
         return plain[time], plain.drop(columns=time)
     if isinstance(frame.index, pd.DatetimeIndex) or frame.index.name in TIME_NAMES:
         return frame.index.to_series().reset_index(drop=True), plain
-    for name in TIME_NAMES:
+    # Of a folder a column of the files rather than a part of their path.
+    for name in sorted(TIME_NAMES, key=lambda one: one in frame.attrs.get("keys", ())):
         if name in frame.columns:
             return plain[name], plain.drop(columns=name)
     columns = ", ".join(map(str, frame.columns[:20]))
     raise DataError(f"{path}: no column holds the times; name it as dataset.time. The columns are {columns}")
-
-
-def _naive(raw: pd.Series[Any], *, path: Path) -> npt.NDArray[np.datetime64]:
-    if types.is_numeric_dtype(raw.dtype):
-        raise DataError(f"{path}: times are {raw.dtype}; write them as dates or ISO 8601 text")
-    try:
-        times = raw if types.is_datetime64_any_dtype(raw.dtype) else pd.to_datetime(raw, format="ISO8601")
-    except (ValueError, TypeError, OverflowError):
-        raise DataError(_bad_time(raw, path=path)) from None
-    if times.dt.tz is not None:
-        local = times.dt.tz_localize(None)
-        times = local if (local.dropna() == local.dropna().dt.normalize()).all() else times.dt.tz_convert(None)
-    try:
-        return times.dt.as_unit("ns").to_numpy()
-    except pd.errors.OutOfBoundsDatetime:
-        raise DataError(f"{path}: a time lies outside of the years 1678 to 2261") from None
-
-
-def _bad_time(raw: pd.Series[Any], *, path: Path) -> str:
-    parsed = pd.to_datetime(raw, format="ISO8601", errors="coerce", utc=True)
-    bad = np.flatnonzero((parsed.isna() & raw.notna()).to_numpy())
-    if len(bad):
-        return f"{path}: the time of row {bad[0]} is {raw.iloc[bad[0]]!r}, which is no ISO 8601 date such as 2019-01-02"
-    return f"{path}: times have several UTC offsets; write them in UTC, or as dates without a zone"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
+import itertools
 import math
 import random
 import re
@@ -14,7 +16,9 @@ from typing import Any
 
 from scalecore.config.structure import make_converter
 from scalecore.config.template import Components, example_values, file_option
-from scalecore.errors import ExperimentError
+from scalecore.data.options import Reading
+from scalecore.data.table_files import check_header, kind_of, read_text
+from scalecore.errors import DataError, ExperimentError
 from scalecore.plugins.registry import Registered, Registry
 from scalecore.space import DataShape
 
@@ -186,17 +190,21 @@ def table_values(file: Path) -> dict[str, Any]:
 
 
 def _numeric_columns(file: Path) -> list[str]:
+    if not file.exists():
+        raise ExperimentError(f"{file}: there is no such file")
+    part = next(iter(sorted(file.rglob("*.parquet"))), file) if file.is_dir() else file
     try:
-        if file.suffix in (".parquet", ".pq"):
+        if kind_of(part, name=str(part)) == "parquet":
             import pyarrow.parquet
             import pyarrow.types as types
 
-            schema = pyarrow.parquet.read_schema(file)
+            schema = pyarrow.parquet.read_schema(part)
             return [one.name for one in schema if types.is_floating(one.type) or types.is_integer(one.type)]
-        with file.open(newline="", encoding="utf-8-sig") as stream:
-            names, first = next(csv.reader(stream), []), next(csv.reader(stream), [])
-    except FileNotFoundError:
-        raise ExperimentError(f"{file}: there is no such file") from None
+        text = read_text(part, reading=Reading(), name=str(part))
+        check_header(text, reading=Reading(), name=str(part))
+        names, first = itertools.islice(itertools.chain(csv.reader(io.StringIO(text)), [[], []]), 2)
+    except DataError as error:
+        raise ExperimentError(str(error)) from None
     except (OSError, ValueError, csv.Error) as error:
         raise ExperimentError(f"{file}: cannot be read as a table ({error})") from None
     number = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")

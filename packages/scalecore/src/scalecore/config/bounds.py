@@ -11,6 +11,7 @@ from typing import Any, get_args
 import annotated_types as at
 from attrs import frozen
 
+from scalecore.files import broken_link
 from scalecore.options import MustExist
 
 __all__ = ["Pattern", "UnexpectedError", "bound_problem", "bounds_of", "described", "nearest"]
@@ -72,7 +73,8 @@ def _unreachable(path: Path) -> str | None:
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
-        return f"there is no file {path}"
+        broken = broken_link(path)
+        return f"there is no file {path}" if broken is None else f"{path} {broken}"
     except OSError as error:
         return f"{path} cannot be looked at ({error.strerror})"
     return None

@@ -4,6 +4,9 @@ A dataset's options class takes these as nested fields. An option that its kind 
 in an experiment file is dead. `None` stands for the documented default of the kind.
 """
 
+import codecs
+import zoneinfo
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -12,12 +15,64 @@ from attrs import frozen
 
 from scalecore.options import option
 
-__all__ = ["Normalisation", "Split", "TargetOptions"]
+__all__ = ["Normalisation", "Reading", "Split", "TargetOptions"]
 
 Normalisation = Literal["standard", "robust", "none"]
 """`standard`: less the mean, divided by the standard deviation. `robust`: less the median, divided by the range from
 the first to the third quartile. Both are fit on the rows that training windows see, and on no others.
 """
+
+
+UNIX: Mapping[str, Literal["s", "ms"]] = {"unix": "s", "unix_ms": "ms"}
+"""Values of `date_format` that count from 1970, with their unit."""
+
+
+@frozen(kw_only=True)
+class Reading:
+    """How the source of a table writes times, numbers and text. Content decides a study, not how it was written."""
+
+    date_format: str | None = option(
+        None,
+        before=None,
+        help="How times are written, such as `%m/%d/%Y` or `%Y%m%d`; `unix` and `unix_ms` are seconds and milliseconds "
+        "since 1970. By default ISO 8601, such as 2019-01-02 or 2019-01-02T15:30:00+01:00.",
+    )
+    zone: str | None = option(
+        None,
+        before=None,
+        help="Zone of the times, such as `America/New_York`: times with an offset are converted to it before the date "
+        "is taken; times without one are local times there.",
+    )
+    separator: str | None = option(
+        None, before=None, help="Character between the cells of a CSV file, or `tab`; a comma by default."
+    )
+    decimal: Literal[".", ","] | None = option(
+        None,
+        before=None,
+        help="Decimal mark of numbers kept as text; a point by default. Where it is given, the other of the two may "
+        "group thousands, as in `1.234,5`.",
+    )
+    encoding: str | None = option(
+        None,
+        before=None,
+        help="Encoding of a text file, such as `cp1252`; by default UTF-8, or UTF-16 where the file begins with its "
+        "byte order mark.",
+    )
+
+    def __attrs_post_init__(self) -> None:
+        if self.zone is not None and not _is_zone(self.zone):
+            raise ValueError(f"zone: there is no time zone {self.zone!r}; write it as America/New_York")
+        if self.separator not in (None, "tab") and len(self.separator or "") != 1:
+            raise ValueError(f"separator: {self.separator!r} is not a single character, nor `tab`")
+        if self.encoding is not None and not _is_encoding(self.encoding):
+            raise ValueError(f"encoding: there is no text encoding {self.encoding!r}; write it as cp1252")
+        if self.date_format is not None and "%" not in self.date_format and self.date_format not in UNIX:
+            raise ValueError(f"date_format: {self.date_format!r} names no part of a date; write it as %m/%d/%Y")
+
+    @property
+    def delimiter(self) -> str:
+        """The separator itself."""
+        return "\t" if self.separator == "tab" else self.separator or ","
 
 
 @frozen(kw_only=True)
@@ -165,3 +220,19 @@ def _date(name: str, text: str) -> datetime:
     if moment.tzinfo is not None:
         raise ValueError(f"{name}: {text!r} must not name a time zone")
     return moment
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
+
+
+def _is_encoding(name: str) -> bool:
+    try:
+        # Codecs that turn bytes into bytes, such as hex, decode no text.
+        return isinstance(codecs.lookup(name).decode(b"")[0], str)
+    except Exception:  # the codecs of the standard library raise whatever they like for an unknown name or empty input
+        return False

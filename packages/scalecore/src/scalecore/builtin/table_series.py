@@ -1,0 +1,136 @@
+"""Signs that a table holds several series, or that a clock was set back: what lies behind times that do not ascend.
+
+This module imports pandas: import it inside the function that reads.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pandas.api import types
+
+from scalecore.data.dates import stamp
+from scalecore.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["check_one_series", "check_order"]
+
+_SERIES = re.compile(
+    r"symbol|ticker|tic|sym|isin|cusip|figi|ric|permno|gvkey|secid|uniqueid|seriesid|series|entity|instrument|asset|"
+    r"security|stock|coin|(item|station|sensor|device|meter|store|customer|user|product|machine|turbine|building|site)"
+    r"(id|name|code)?"
+)
+"""Names, without case and signs, of columns that tell series apart."""
+_PERHAPS = re.compile(r"id|name|code|company|fund|pair|contract|country|city|state|region|location|group|household")
+"""Names that do so only where their values lie one below the other."""
+_HOUR = np.timedelta64(1, "h")
+_ONE_SERIES = "keep the rows of one series; studies over many series are not supported yet"
+
+
+def check_order(times: npt.NDArray[np.datetime64], frame: pd.DataFrame, *, name: str, zone: str | None) -> None:
+    """Where times do not ascend, refuse with the probable cause; times that are only unsorted are left to others."""
+    backward = np.flatnonzero(times[1:] <= times[:-1])
+    if not len(backward):
+        return
+    row = int(backward[0]) + 1
+    if (column := _parting_column(times, frame)) is not None:
+        raise DataError(
+            f"{name}: the times do not ascend in row {row} ({stamp(times[row])}): column {column!r} holds "
+            f"{_values(frame[column])}, each with ascending times, so the file seems to hold several series; "
+            f"{_ONE_SERIES}"
+        )
+    if zone is None and _set_back(times, row):
+        raise DataError(
+            f"{name}: {stamp(times[row])} in row {row} comes after {stamp(times[row - 1])}, as where the clock is set "
+            "back at the end of daylight saving time. Name the zone of the times, such as read: {zone: Europe/Berlin}, "
+            "or write them in UTC or with their offsets"
+        )
+    distinct, counts = np.unique(times, return_counts=True)
+    if len(distinct) > 1 and counts.min() > 1 and counts.min() == counts.max():
+        raise DataError(
+            f"{name}: each time is there {counts[0]} times, first {stamp(times[row])} in row {row}: the file seems to "
+            f"hold {counts[0]} series; {_ONE_SERIES}"
+        )
+    if len(backward) < len(times) // 20 and (times[row:] < times[row - 1]).sum() > 1:
+        raise DataError(
+            f"{name}: row {row} ({stamp(times[row])}) goes back behind row {row - 1} ({stamp(times[row - 1])}): the "
+            f"file seems to hold several series, one below the other; {_ONE_SERIES}, or sort the rows by time if they "
+            "are one"
+        )
+
+
+def check_one_series(frame: pd.DataFrame, *, name: str) -> None:
+    """Refuse a table in which a column that tells series apart by its name has several values, though times ascend."""
+    for column in frame.columns:
+        key = re.sub(r"[^a-z]", "", str(column).lower())
+        certain = _SERIES.fullmatch(key) is not None
+        if not certain and not _PERHAPS.fullmatch(key):
+            continue
+        found = _codes(frame[column])
+        if found is None:
+            continue
+        changes, is_text = int((np.diff(found) != 0).sum()), not types.is_numeric_dtype(frame[column].dtype)
+        blocks = changes == found.max()
+        if blocks or (certain and is_text):
+            raise DataError(
+                f"{name}: column {column!r} holds {_values(frame[column])}: the file seems to hold several series. "
+                f"{_ONE_SERIES[0].upper()}{_ONE_SERIES[1:]}. If all rows are one series, leave that column out of the "
+                "file"
+            )
+
+
+def _parting_column(times: npt.NDArray[np.datetime64], frame: pd.DataFrame) -> str | None:
+    """A column with few values, within each of which the times ascend; of several one that is named so, or is text."""
+    fitting = []
+    for place, column in enumerate(frame.columns):
+        if types.is_float_dtype(frame.iloc[:, place].dtype):
+            continue
+        found = _codes(frame.iloc[:, place])
+        if found is None:
+            continue
+        order = np.argsort(found, kind="stable")
+        same = found[order][1:] == found[order][:-1]
+        if (times[order][1:] > times[order][:-1])[same].all():
+            key = re.sub(r"[^a-z]", "", str(column).lower())
+            named = 0 if _SERIES.fullmatch(key) else 1 if _PERHAPS.fullmatch(key) else 2
+            number = types.is_numeric_dtype(frame.iloc[:, place].dtype)
+            fitting.append((named, number, int(found.max()), place))
+    return frame.columns[min(fitting)[3]] if fitting else None
+
+
+def _codes(values: Any) -> npt.NDArray[np.int64] | None:
+    """Numbers of the values [rows] in the order in which they come; None where there is one, or where they are many."""
+    if isinstance(values, pd.DataFrame):  # two columns of one name
+        return None
+    try:
+        found, known = pd.factorize(values, use_na_sentinel=False)
+    except TypeError:  # lists and the like
+        return None
+    return np.asarray(found) if 2 <= len(known) <= len(found) // 2 else None
+
+
+def _values(values: Any) -> str:
+    known: Sequence[Any] = list(pd.unique(values))
+    listed = ", ".join(map(str, known[:5])) + (" ..." if len(known) > 5 else "")
+    return f"{len(known)} values ({listed})"
+
+
+def _set_back(times: npt.NDArray[np.datetime64], row: int) -> bool:
+    """Whether the step to `row` is an hour less than usual, in the night to a Sunday of spring or autumn."""
+    usual = np.median(np.diff(times).astype(np.int64)).astype("timedelta64[ns]")
+    day = times[row].astype("datetime64[D]")
+    month = int(times[row].astype("datetime64[M]").astype(int)) % 12 + 1
+    sunday = (int(day.astype(int)) + 3) % 7 == 6
+    return bool(
+        times[row] - times[row - 1] == usual - _HOUR
+        and usual <= _HOUR
+        and month in (3, 4, 9, 10, 11)
+        and sunday
+        and times[row] - day <= 3 * _HOUR
+    )

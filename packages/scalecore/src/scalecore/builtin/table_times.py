@@ -1,0 +1,137 @@
+"""Times of a table as its source wrote them, to times without a zone that can be compared.
+
+This module imports pandas: import it inside the function that reads.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pandas.api import types
+
+from scalecore.data.dates import stamp
+from scalecore.data.options import UNIX
+from scalecore.data.table_files import date_hint
+from scalecore.errors import DataError
+
+if TYPE_CHECKING:
+    from scalecore.data.options import Reading
+
+__all__ = ["naive_times"]
+
+_OFFSET = r"\s?(?:Z|[+-]\d{2}:?\d{2}(?::?\d{2})?)$"
+"""What ends a time with its offset from UTC."""
+
+
+def naive_times(raw: pd.Series[Any], *, name: str, reading: Reading) -> npt.NDArray[np.datetime64]:
+    """[rows] datetime64[ns] without a zone.
+
+    Times that are all midnight where they were written are days and keep their date. Others become UTC where their zone
+    is known, by offsets, by the type of the column, or by `reading.zone`. DataError names the first row that is none.
+    """
+    missing = np.flatnonzero(raw.isna().to_numpy())
+    if len(missing):
+        raise DataError(f"{name}: row {missing[0]} has no time")
+    times = _parsed(raw, name=name, reading=reading)
+    if times.dt.tz is not None and reading.zone is not None:
+        times = times.dt.tz_convert(reading.zone)
+    local = times.dt.tz_localize(None)
+    if not (local == local.dt.normalize()).all():
+        if times.dt.tz is None and reading.zone is not None:
+            times = _localised(times, name=name, zone=reading.zone)
+        local = times if times.dt.tz is None else times.dt.tz_convert(None)
+    return _nanoseconds(local, name=name)
+
+
+def _nanoseconds(times: pd.Series[Any], *, name: str) -> npt.NDArray[np.datetime64]:
+    try:
+        return np.asarray(times.dt.as_unit("ns").to_numpy())
+    except pd.errors.OutOfBoundsDatetime:
+        raise DataError(f"{name}: a time lies outside of the years 1678 to 2261") from None
+
+
+def _parsed(raw: pd.Series[Any], *, name: str, reading: Reading) -> pd.Series[Any]:
+    """Timestamps, with a zone where the source has one; offsets that change are kept as those of the first row."""
+    if types.is_datetime64_any_dtype(raw.dtype):
+        return raw
+    form = reading.date_format
+    try:
+        if form is not None and form in UNIX:
+            return pd.to_datetime(pd.to_numeric(raw), unit=UNIX[form], utc=True)
+        if types.is_numeric_dtype(raw.dtype):
+            if form is None or (raw != np.floor(raw)).any():
+                hint = date_hint(str(raw.iloc[0]))
+                raise DataError(f"{name}: times are {raw.dtype}; write them as dates or ISO 8601 text{hint}")
+            raw = raw.astype("int64").astype(str)
+        if types.is_object_dtype(raw.dtype) or types.is_string_dtype(raw.dtype):
+            return _from_text(raw, name=name, reading=reading)
+        return pd.to_datetime(raw, format="ISO8601")
+    except (ValueError, TypeError, OverflowError):
+        raise DataError(_bad_time(raw, name=name, form=form)) from None
+
+
+def _from_text(raw: pd.Series[Any], *, name: str, reading: Reading) -> pd.Series[Any]:
+    form = reading.date_format
+    if form is None and not raw.map(lambda one: isinstance(one, str)).all():
+        return pd.to_datetime(raw, format="ISO8601")  # dates as objects
+    text = raw.astype(str).str.strip()
+    if form is not None and "%z" not in form:
+        return pd.to_datetime(text, format=form)
+    offsets = text.str.contains(r"\d" + _OFFSET, regex=True) & (text.str.len() > len("2019-01-02"))
+    if not offsets.any():
+        return pd.to_datetime(text, format=form or "ISO8601")
+    if not offsets.all():
+        odd = int(np.flatnonzero((offsets != offsets.iloc[0]).to_numpy())[0])
+        raise DataError(
+            f"{name}: the time of row {odd} is {raw.iloc[odd]!r} and that of row 0 {raw.iloc[0]!r}: either all have an "
+            "offset from UTC or none"
+        )
+    moments = pd.to_datetime(text, format=form or "ISO8601", utc=True)
+    if reading.zone is not None:
+        return moments
+    written = text.str.replace(_OFFSET, "", regex=True)
+    local = pd.to_datetime(written, format=form.replace("%z", "").strip() if form else "ISO8601")
+    # Days are written as midnight where they are, whatever the offset of the season is.
+    return local if (local == local.dt.normalize()).all() else moments
+
+
+def _localised(times: pd.Series[Any], *, name: str, zone: str) -> pd.Series[Any]:
+    """Local times in `zone` with their offsets; the hour that comes twice in autumn is told apart by the order."""
+    try:
+        inferred: pd.Series[Any] = times.dt.tz_localize(zone, ambiguous="infer", nonexistent="raise")
+        return inferred
+    except ValueError:
+        pass
+    skipped = times.dt.tz_localize(zone, ambiguous=np.ones(len(times), dtype=bool), nonexistent="NaT").isna().to_numpy()
+    if skipped.any():
+        row = int(np.flatnonzero(skipped)[0])
+        raise DataError(
+            f"{name}: row {row}: there is no {stamp(times.to_numpy()[row])} in {zone}, where the clock was set forward "
+            "over it; name the zone in which the times were written, or write them in UTC or with their offsets"
+        )
+    twice = times.dt.tz_localize(zone, ambiguous="NaT", nonexistent="shift_forward").isna().to_numpy()
+    row = int(np.flatnonzero(twice)[0])
+    raise DataError(
+        f"{name}: row {row}: {stamp(times.to_numpy()[row])} was twice in {zone}, where the clock was set back, and the "
+        "order of the rows does not tell which of the two it is; write the times in UTC or with their offsets"
+    )
+
+
+def _bad_time(raw: pd.Series[Any], *, name: str, form: str | None) -> str:
+    if form in UNIX:
+        bad = np.flatnonzero(pd.to_numeric(raw, errors="coerce").isna().to_numpy())
+        row = int(bad[0]) if len(bad) else 0
+        return f"{name}: the time of row {row} is {raw.iloc[row]!r}, which is no number of {form} time"
+    text = raw.astype(str).str.strip()
+    parsed = pd.to_datetime(text, format=form or "ISO8601", errors="coerce", utc=True)
+    bad = np.flatnonzero(parsed.isna().to_numpy())
+    row = int(bad[0]) if len(bad) else 0
+    if form is not None:
+        return (
+            f"{name}: the time of row {row} is {raw.iloc[row]!r}, which is not written as read.date_format says: {form}"
+        )
+    hint = date_hint(str(raw.iloc[row]))
+    return f"{name}: the time of row {row} is {raw.iloc[row]!r}, which is no ISO 8601 date such as 2019-01-02{hint}"

@@ -1,0 +1,250 @@
+"""Files with tables as they come from outside: what is no table is named as what it is, text is unpacked and decoded.
+
+Messages name the cause and what to write; `name` is what they call the file.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import re
+from typing import TYPE_CHECKING, Literal
+
+from scalecore.errors import DataError
+from scalecore.files import broken_link
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from scalecore.data.options import Reading
+
+__all__ = ["KINDS", "check_header", "date_hint", "kind_of", "number_of", "read_text"]
+
+KINDS = ".parquet, .pq, .csv or .csv.gz; also .tsv and .txt, and packed as .bz2, .xz, .zst or .zip"
+_TEXT = (".csv", ".tsv", ".txt")
+_PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
+_MAGIC: Mapping[bytes, str] = {
+    b"version https://git-lfs": "is a pointer of Git LFS, not the data: fetch them with `git lfs pull`",
+    b"\x1f\x8b": "is packed with gzip: name it {name}.gz",
+    b"PK\x03\x04": "is a zip archive or an Excel workbook: unpack it, or export the sheet as CSV",
+    b"\xd0\xcf\x11\xe0": "is an Excel workbook: export the sheet as CSV",
+    b"BZh": "is packed with bzip2: name it {name}.bz2",
+    b"\xfd7zXZ": "is packed with xz: name it {name}.xz",
+    b"\x28\xb5\x2f\xfd": "is packed with Zstandard: name it {name}.zst",
+}
+_BOMS = {b"\xff\xfe\x00\x00": "utf-32", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
+_PAGE = re.compile(rb"\s*<(!doctype|html|head|body|\?xml|script)", re.IGNORECASE)
+_ANNEX = re.compile(rb"\S*/annex/objects/\S+\s*")
+_HEAD = 4096
+
+
+def kind_of(path: Path, *, name: str) -> Literal["parquet", "text"]:
+    """What the file holds by its suffix. DataError where it is missing, of another kind, or no table at all."""
+    if not path.is_file():
+        raise DataError(_missing(path, name))
+    suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
+    last, text = suffixes[-1] if suffixes else "", (*suffixes, "", "")
+    packed = last in _PACKED and len(suffixes) == 2 and suffixes[0] in _TEXT
+    if last not in (".parquet", ".pq", *_TEXT) and not packed:
+        raise DataError(f"{name}: the suffix {''.join(text[:2]) or 'of no name'!r} is unknown; it may be {KINDS}")
+    with path.open("rb") as stream:
+        head = stream.read(_HEAD)
+    if not packed:
+        _check_head(head, name=name, parquet=last in (".parquet", ".pq"))
+    return "parquet" if last in (".parquet", ".pq") else "text"
+
+
+def _missing(path: Path, name: str) -> str:
+    if (broken := broken_link(path)) is not None:
+        return f"{name} {broken}"
+    return f"{name} is not a file" if path.exists() else f"{name} does not exist"
+
+
+def _check_head(head: bytes, *, name: str, parquet: bool) -> None:
+    """Refuse what is no table of the kind that the suffix promises."""
+    kind = "parquet" if parquet else "CSV"
+    wrong = f"{name} cannot be read as {kind}; it may be truncated or of another type: "
+    if not head and parquet:
+        return  # the reader says so
+    if not head.strip():
+        raise DataError(f"{name} is empty: nothing was written or downloaded; get it again")
+    for magic, text in _MAGIC.items():
+        if head.startswith(magic):
+            raise DataError(f"{name} {text.format(name=name)}")
+    if _ANNEX.fullmatch(head):
+        raise DataError(f"{name} is a pointer of git-annex, not the data: fetch them with `git annex get`")
+    if _PAGE.match(head):
+        raise DataError(
+            f"{name} is a web page (HTML or XML), not a table: the download ended at a login, an error or a page about "
+            "the file; download the file itself"
+        )
+    if head.lstrip()[:1] in (b"{", b"["):
+        line = head.strip().decode("utf-8", errors="replace").splitlines()[0][:80]
+        raise DataError(f"{name} is JSON, not a table, perhaps the answer of a service that gave no data: {line}")
+    if parquet and not head.startswith(b"PAR1") and b"\0" not in head:
+        raise DataError(f"{wrong}it is text; name it .csv where it is a CSV file, else get it again")
+    if not parquet and head.startswith(b"PAR1"):
+        raise DataError(f"{wrong}it is a parquet file; name it .parquet")
+
+
+def read_text(path: Path, *, reading: Reading, name: str) -> str:
+    """The text of a file, unpacked by its suffix and decoded."""
+    raw = _unpacked(path, name=name)
+    _check_head(raw[:_HEAD], name=name, parquet=False)
+    encoding = reading.encoding or next((one for mark, one in _BOMS.items() if raw.startswith(mark)), "utf-8")
+    if encoding == "utf-8" and b"\0" in raw[:_HEAD]:
+        order = "utf-16-be" if raw[:1] == b"\0" else "utf-16-le"
+        raise DataError(
+            f"{name} holds zero bytes, as UTF-16 without a byte order mark does, or no text at all; where it is text, "
+            f"write read: {{encoding: {order}}}"
+        )
+    try:
+        return raw.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        found = f"{name}: line {line} holds the byte 0x{raw[error.start]:02x}, which is not {encoding.upper()}"
+        if encoding != "utf-8":
+            raise DataError(f"{found}; name the encoding that the file has: read: {{encoding: ...}}") from None
+        word = re.split(rb"[\s;,\t|\"]", raw[: error.start])[-1] + re.split(rb"[\s;,\t|\"]", raw[error.start :])[0]
+        raise DataError(
+            f"{found}. In Windows-1252 it reads {word.decode('cp1252', errors='replace')!r}: if that is right, write "
+            "read: {encoding: cp1252}, or save the file as UTF-8"
+        ) from None
+
+
+def _unpacked(path: Path, *, name: str) -> bytes:
+    import bz2
+    import gzip
+    import lzma
+    import zipfile
+    import zlib
+
+    def zstd(content: bytes) -> bytes:
+        import pyarrow as pa
+
+        try:
+            return bytes(pa.CompressedInputStream(pa.BufferReader(content), "zstd").read())
+        except pa.ArrowException as error:
+            raise OSError(str(error)) from None
+
+    def unzip(content: bytes) -> bytes:
+        with zipfile.ZipFile(path) as archive:
+            members = [one for one in archive.namelist() if not one.endswith("/") and not one.startswith("__MACOSX")]
+            if len(members) != 1:
+                raise DataError(f"{name} holds {len(members)} files: unpack it, and name one of them")
+            return archive.read(members[0])
+
+    unpack: Mapping[str, Callable[[bytes], bytes]] = {
+        ".gz": gzip.decompress,
+        ".bz2": bz2.decompress,
+        ".xz": lzma.decompress,
+        ".zst": zstd,
+        ".zip": unzip,
+    }
+    how = unpack.get(path.suffix.lower())
+    content = path.read_bytes()
+    try:
+        return how(content) if how else content
+    except (OSError, EOFError, ValueError, RuntimeError, zlib.error, lzma.LZMAError, zipfile.BadZipFile) as error:
+        reason = str(error).strip() or type(error).__name__
+        raise DataError(
+            f"{name} cannot be read as CSV; it may be truncated or of another type: it cannot be unpacked ({reason})"
+        ) from None
+
+
+def check_header(text: str, *, reading: Reading, name: str) -> None:
+    """Refuse a CSV file whose first line is not the one line of names; the message says what to write."""
+    lines = [(number, line) for number, line in enumerate(itertools.islice(io.StringIO(text), 50), 1) if line.strip()]
+    try:
+        rows = list(csv.reader([line for _, line in lines], delimiter=reading.delimiter))
+    except csv.Error as error:
+        raise DataError(f"{name} cannot be read as CSV: {error}") from None
+    if not lines or len(rows) != len(lines):  # a cell with a line break: too unusual to look at closely
+        return
+    first, below = rows[0], rows[1:]
+    if len(first) == 1:
+        _check_separator([line for _, line in lines], reading=reading, name=name)
+        wide = next((number for (number, _), row in zip(lines, rows, strict=True) if len(row) > 1), None)
+        if wide is not None:
+            raise DataError(
+                f"{name}: line {lines[0][0]} is no header: it is one cell, {_short(first[0])}, while line {wide} has "
+                "more. Remove the lines above the one with the names of the columns"
+            )
+    if all(_VALUE.fullmatch(cell.strip()) for cell in first if cell.strip()):
+        raise DataError(
+            f"{name}: line {lines[0][0]} holds values, {_short(', '.join(first))}, not names: the file has no header. "
+            "Add a line with the names of the columns"
+        )
+    names = list(itertools.takewhile(lambda row: not _has_digit(row), below))
+    if names and len(names) < len(below):
+        raise DataError(
+            f"{name}: line {lines[1][0]} holds no number, {_short(', '.join(names[0]))}: the header has "
+            f"{1 + len(names)} lines. Keep one line with the names of the columns"
+        )
+
+
+_VALUE = re.compile(r"[-+$]?[\d.,:/T -]*\d[\d.,:/TZ+ -]*(e[-+]?\d+)?%?", re.IGNORECASE)
+
+
+def _check_separator(lines: Sequence[str], *, reading: Reading, name: str) -> None:
+    """Refuse a header that is one cell only because its separator is another one: it cuts the next lines alike."""
+    for mark, written in ((";", "';'"), ("\t", "tab"), ("|", "'|'"), (",", "','")):
+        counts = [line.count(mark) for line in lines[:5]]
+        if mark == reading.delimiter or not counts[0] or (len(counts) > 1 and counts[0] not in counts[1:]):
+            continue
+        comma = mark != "," and reading.decimal is None and any(re.search(r"\d,\d", line) for line in lines[1:])
+        decimal = ", decimal: ','" if comma else ""
+        raise DataError(
+            f"{name}: the header is one cell, {_short(lines[0].strip())}: the separator is another one; write "
+            f"read: {{separator: {written}{decimal}}}"
+        )
+
+
+def _has_digit(row: Sequence[str]) -> bool:
+    return any(character.isdigit() for cell in row for character in cell)
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 60 else text[:57] + "...")
+
+
+def number_of(text: str, *, decimal: Literal[".", ","] | None) -> float:
+    """A number as text: with its decimal mark, with or without a sign of currency, and with grouped thousands.
+
+    Thousands are grouped by the other mark. `1,234` could mean two numbers where no `decimal` is named. Raises
+    ValueError where it is no number; its message is empty, or says what would make it one.
+    """
+    bare = re.sub(r"^([-+]?)[$€£¥]\s?|\s?[$€£¥]$", r"\1", text.strip())
+    mark, group = decimal or ".", "." if decimal == "," else ","
+    if re.fullmatch(rf"[-+]?\d{{1,3}}({re.escape(group)}\d{{3}})+({re.escape(mark)}\d+)?", bare):
+        if decimal is None and re.fullmatch(r"[-+]?\d{1,3},\d{3}", bare):
+            raise ValueError(
+                "whose comma may group thousands or be the decimal mark: write read: {decimal: '.'} or ','"
+            )
+        bare = bare.replace(group, "")
+    elif decimal is None and re.fullmatch(r"[-+]?(\d{1,3}(\.\d{3})+|\d+),\d+", bare):
+        raise ValueError("with a decimal comma: write read: {decimal: ','}")
+    elif group in bare or "_" in bare:
+        raise ValueError("")
+    try:
+        return float(bare.replace(mark, "."))
+    except ValueError:
+        raise ValueError("") from None
+
+
+def date_hint(text: str) -> str:
+    """What to write where `text` looks like a date in another form, for the end of a message; nothing where not."""
+    forms = {
+        r"\d{1,2}/\d{1,2}/\d{4}.*": "'%m/%d/%Y' or '%d/%m/%Y'",
+        r"\d{1,2}\.\d{1,2}\.\d{4}.*": "'%d.%m.%Y'",
+        r"\d{1,2}-\d{1,2}-\d{4}.*": "'%d-%m-%Y' or '%m-%d-%Y'",
+        r"\d{4}[/.]\d{1,2}[/.]\d{1,2}.*": "'%Y/%m/%d' or '%Y.%m.%d'",
+        r"\d{8}(\.0)?": "'%Y%m%d'",
+        r"\d{9,10}(\.\d+)?": "unix",
+        r"\d{12,13}(\.\d+)?": "unix_ms",
+        r"\w{3,} \d{1,2},? \d{4}|\d{1,2}[- ]\w{3,}[- ]\d{2,4}": "'%b %d, %Y', '%d-%b-%Y' or the like",
+    }
+    form = next((form for pattern, form in forms.items() if re.fullmatch(pattern, text.strip())), None)
+    return "" if form is None else f"; say how dates are written: read: {{date_format: {form}}}"

@@ -1,0 +1,538 @@
+"""Tables as other programs write them: what is read as it is, what an option describes, and causes in messages."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from scalecore.builtin.options_dataset import ParquetOptions, PriceTarget
+from scalecore.builtin.parquet import ParquetDataset
+from scalecore.data.options import Reading
+from scalecore.data.panel import Panel
+from scalecore.data.prepare import describe
+from scalecore.data.table_files import number_of
+from scalecore.errors import DataError
+
+REPOSITORY = Path(__file__).parents[3]
+SPY = REPOSITORY / "examples" / "data" / "spy_daily.parquet"
+ONE_SERIES = "keep the rows of one series; studies over many series are not supported yet"
+
+
+def bars(rows: int = 300) -> pd.DataFrame:
+    return pd.read_parquet(SPY).iloc[:rows]
+
+
+def hourly(rows: int = 7000, zone: str = "Europe/Berlin") -> pd.DataFrame:
+    """From February over both changes of the clock, in local time."""
+    close = np.round(100 + np.cumsum(np.random.default_rng(0).normal(0, 0.1, rows)), 4)
+    index = pd.date_range("2020-02-01", periods=rows, freq="h", tz=zone, name="Date")
+    return pd.DataFrame({"Close": close, "High": close + 1.0, "Volume": np.arange(rows) * 1.0}, index=index)
+
+
+def panel_of(path: Path, **options: Any) -> Panel:
+    read = {name: options.pop(name) for name in list(options) if name in Reading.__annotations__}
+    given = {"features": ["Close", "Volume"], "target": PriceTarget(kind="direction"), "context": 5, **options}
+    return ParquetDataset(ParquetOptions(path=path, read=Reading(**read), **given)).panel()
+
+
+def fingerprint(path: Path, **options: Any) -> str:
+    return describe(panel_of(path, **options), min_validation_samples=1, min_validation_positives=1).fingerprint
+
+
+def refusal(path: Path, **options: Any) -> str:
+    with pytest.raises(DataError) as caught:
+        panel_of(path, **options)
+    assert str(caught.value).startswith(str(path))
+    return str(caught.value).removeprefix(str(path)).removeprefix(": ").removeprefix(" ")
+
+
+def written(frame: pd.DataFrame, path: Path, **how: Any) -> Path:
+    if path.suffix == ".parquet":
+        frame.to_parquet(path, **how)
+    else:
+        frame.to_csv(path, **how)
+    return path
+
+
+# Several series in one file
+
+
+def two() -> pd.DataFrame:
+    return pd.concat([bars().assign(ticker="SPY"), bars().assign(ticker="QQQ")])
+
+
+def interleaved() -> pd.DataFrame:
+    return two().sort_index(kind="stable")
+
+
+@pytest.mark.parametrize(
+    ("name", "frame", "row"),
+    [
+        ("interleaved.csv", interleaved(), 1),
+        ("interleaved.parquet", interleaved(), 1),
+        ("categories.parquet", interleaved().astype({"ticker": "category"}), 1),
+        ("index.parquet", two().set_index("ticker", append=True).sort_index(level="Date", sort_remaining=False), 1),
+        ("stacked.csv", two(), 300),
+    ],
+)
+def test_several_series_are_named_by_the_column_that_parts_them(
+    name: str, frame: pd.DataFrame, row: int, tmp_path: Path
+) -> None:
+    """Interleaved or one below the other, as text, categories or a level of the index."""
+    assert refusal(written(frame, tmp_path / name)) == (
+        f"the times do not ascend in row {row} (1993-01-29): column 'ticker' holds 2 values (SPY, QQQ), each with "
+        f"ascending times, so the file seems to hold several series; {ONE_SERIES}"
+    )
+
+
+def test_a_column_of_any_name_may_part_series(tmp_path: Path) -> None:
+    """A number under an unknown name does, where the times ascend within each of its values."""
+    frame = (
+        interleaved().assign(ticker=lambda one: (one["ticker"] == "SPY").astype(int)).rename(columns={"ticker": "k"})
+    )
+    assert "column 'k' holds 2 values (1, 0), each with ascending times" in refusal(written(frame, tmp_path / "a.csv"))
+
+
+@pytest.mark.parametrize("frame", [two(), interleaved()])
+def test_series_that_no_column_parts_are_counted(frame: pd.DataFrame, tmp_path: Path) -> None:
+    """Each time is there as often as there are series."""
+    path = written(frame.drop(columns="ticker"), tmp_path / "a.csv")
+    assert "each time is there 2 times, first 1993-01-29" in refusal(path)
+    assert refusal(path).endswith(f"the file seems to hold 2 series; {ONE_SERIES}")
+
+
+def test_a_series_that_begins_again_is_named(tmp_path: Path) -> None:
+    """The second one is shorter, so that not every time is there twice."""
+    path = written(pd.concat([bars(), bars()[100:200]]), tmp_path / "a.csv")
+    assert refusal(path) == (
+        "row 300 (1993-06-23) goes back behind row 299 (1994-04-06): the file seems to hold several series, one below "
+        f"the other; {ONE_SERIES}, or sort the rows by time if they are one"
+    )
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [("ticker", ("SPY", "QQQ")), ("Symbol", ("SPY", "QQQ")), ("name", ("SPY", "QQQ")), ("id", (1, 2))],
+)
+def test_blocks_of_two_series_never_become_one(column: str, values: tuple[Any, Any], tmp_path: Path) -> None:
+    """One series ends where the other begins: only the column says so. A cut to one of them is taken."""
+    frame = bars().assign(**{column: [values[0]] * 150 + [values[1]] * 150})
+    path = written(frame, tmp_path / "a.csv")
+    assert refusal(path) == (
+        f"column {column!r} holds 2 values ({values[0]}, {values[1]}): the file seems to hold several series. "
+        f"K{ONE_SERIES[1:]}. If all rows are one series, leave that column out of the file"
+    )
+    assert len(panel_of(path, end=str(frame.index[149].date())).times) == 150
+
+
+def test_columns_of_an_ordinary_table_are_no_series(tmp_path: Path) -> None:
+    """A constant ticker, regimes, days of the week, running numbers, codes and parts of a split."""
+    frame = bars().assign(
+        ticker="SPY",
+        regime=["calm"] * 7 + ["wild"] * 293,
+        day=bars().index.day_name(),
+        id=np.arange(300),
+        code=np.arange(300) % 7,
+        split=["train"] * 200 + ["test"] * 100,
+        year=bars().index.year,
+    )
+    assert fingerprint(written(frame, tmp_path / "a.csv")) == fingerprint(written(bars(), tmp_path / "b.csv"))
+
+
+def test_columns_of_several_levels_are_named(tmp_path: Path) -> None:
+    """A table of yfinance, as parquet and as CSV."""
+    frame = bars()[["Close", "Volume"]]
+    frame.columns = pd.MultiIndex.from_product([frame.columns, ["SPY"]], names=["Price", "Ticker"])
+    assert refusal(written(frame, tmp_path / "a.parquet")) == (
+        "the columns have 2 levels, such as ('Close', 'SPY'), as a table of several series has; keep one level: the "
+        "columns of one series"
+    )
+    assert refusal(written(frame, tmp_path / "a.csv")) == (
+        "line 2 holds no number, 'Ticker, SPY, SPY': the header has 3 lines. Keep one line with the names of the "
+        "columns"
+    )
+
+
+# Times
+
+
+def test_times_of_every_form_are_the_same_moments(tmp_path: Path) -> None:
+    """UTC, offsets that change, a typed column, local times of a named zone, seconds: one fingerprint."""
+    local = hourly()
+    utc = local.tz_convert(None)
+    iso = local.set_axis(pd.Index([moment.isoformat() for moment in local.index], name="Date"))
+    seconds = utc.set_axis(pd.Index(utc.index.to_numpy().astype("datetime64[s]").astype(int), name="Date"))
+    naive = local.tz_localize(None)
+    expected = fingerprint(written(utc, tmp_path / "utc.csv"))
+    found = {
+        "offsets.csv": fingerprint(written(local, tmp_path / "offsets.csv")),
+        "iso.csv": fingerprint(written(iso, tmp_path / "iso.csv")),
+        "aware.parquet": fingerprint(written(local, tmp_path / "aware.parquet")),
+        "naive.csv": fingerprint(written(naive, tmp_path / "naive.csv"), zone="Europe/Berlin"),
+        "naive.parquet": fingerprint(written(naive, tmp_path / "naive.parquet"), zone="Europe/Berlin"),
+        "unix.csv": fingerprint(written(seconds, tmp_path / "unix.csv"), date_format="unix"),
+    }
+    assert found == dict.fromkeys(found, expected)
+
+
+def test_offsets_that_change_are_moments_in_utc(tmp_path: Path) -> None:
+    """The hour that comes twice is told apart by its offset."""
+    local = hourly()
+    times = panel_of(written(local, tmp_path / "a.csv")).times
+    np.testing.assert_array_equal(times, local.index.tz_convert(None).to_numpy())
+    assert (np.diff(times) == np.timedelta64(1, "h")).all()
+
+
+def test_midnights_with_offsets_that_change_are_days(tmp_path: Path) -> None:
+    """Daily bars stamped at midnight of New York keep their date in winter and in summer, as in a typed column."""
+    local = bars().tz_localize("America/New_York")
+    for name in ("a.csv", "a.parquet"):
+        np.testing.assert_array_equal(panel_of(written(local, tmp_path / name)).times, bars().index.to_numpy())
+
+
+def test_midnights_written_in_utc_are_days_in_their_zone(tmp_path: Path) -> None:
+    """Midnight of Tokyo is the evening before in UTC."""
+    moved = bars().tz_localize("Asia/Tokyo").tz_convert("UTC")
+    times = panel_of(written(moved, tmp_path / "a.csv"), zone="Asia/Tokyo").times
+    np.testing.assert_array_equal(times, bars().index.to_numpy())
+
+
+@pytest.mark.parametrize(
+    ("freq", "zone", "row", "times"),
+    [
+        ("h", "Europe/Berlin", 6410, ("2020-10-25T02:00:00", "2020-10-25T02:00:00")),
+        ("30min", "Europe/Berlin", 12820, ("2020-10-25T02:00:00", "2020-10-25T02:30:00")),
+        ("15min", "America/New_York", 26308, ("2020-11-01T01:00:00", "2020-11-01T01:45:00")),
+    ],
+)
+def test_a_clock_that_was_set_back_is_named(freq: str, zone: str, row: int, times: Any, tmp_path: Path) -> None:
+    """The hour that comes twice in autumn, in hours and in parts of it; the zone is the way out."""
+    index = pd.date_range("2020-02-01", periods=row + 500, freq=freq, tz=zone, name="Date")
+    frame = pd.DataFrame({"Close": 1.0, "Volume": np.arange(len(index)) * 1.0}, index=index)
+    path = written(frame.tz_localize(None), tmp_path / "a.csv")
+    assert refusal(path) == (
+        f"{times[0]} in row {row} comes after {times[1]}, as where the clock is set back at the end of daylight "
+        "saving time. Name the zone of the times, such as read: {zone: Europe/Berlin}, or write them in UTC or with "
+        "their offsets"
+    )
+    np.testing.assert_array_equal(panel_of(path, zone=zone).times, index.tz_convert(None).to_numpy())
+
+
+def test_local_times_that_were_not_or_were_twice_are_named(tmp_path: Path) -> None:
+    """Another zone's times, and an hour of which the order does not tell which of the two it is."""
+    naive = hourly().tz_localize(None)
+    assert refusal(written(naive, tmp_path / "a.csv"), zone="America/New_York") == (
+        "row 866: there is no 2020-03-08T02:00:00 in America/New_York, where the clock was set forward over it; name "
+        "the zone in which the times were written, or write them in UTC or with their offsets"
+    )
+    once = naive[~naive.index.duplicated()]
+    assert refusal(written(once, tmp_path / "b.csv"), zone="Europe/Berlin") == (
+        "row 6409: 2020-10-25T02:00:00 was twice in Europe/Berlin, where the clock was set back, and the order of the "
+        "rows does not tell which of the two it is; write the times in UTC or with their offsets"
+    )
+
+
+def test_times_with_and_without_offset_do_not_mix(tmp_path: Path) -> None:
+    """What a time without one means is not guessed."""
+    path = tmp_path / "a.csv"
+    path.write_text("Date,Close,Volume\n2020-01-01T00:00,1,1\n2020-01-01T01:00+01:00,1,1\n")
+    assert refusal(path) == (
+        "the time of row 1 is '2020-01-01T01:00+01:00' and that of row 0 '2020-01-01T00:00': either all have an "
+        "offset from UTC or none"
+    )
+
+
+@pytest.mark.parametrize(
+    ("form", "hint"),
+    [
+        ("%m/%d/%Y", "'%m/%d/%Y' or '%d/%m/%Y'"),
+        ("%d.%m.%Y", "'%d.%m.%Y'"),
+        ("%b %d, %Y", "'%b %d, %Y', '%d-%b-%Y' or the like"),
+        ("%d-%b-%Y", "'%b %d, %Y', '%d-%b-%Y' or the like"),
+    ],
+)
+def test_dates_of_another_form_are_read_by_it(form: str, hint: str, tmp_path: Path) -> None:
+    """The message names the option, and its likely value; a wrong one names the row."""
+    frame = bars().set_axis(pd.Index(bars().index.strftime(form), name="Date"))
+    path = written(frame, tmp_path / "a.csv")
+    first = frame.index[0]
+    assert refusal(path) == (
+        f"the time of row 0 is {first!r}, which is no ISO 8601 date such as 2019-01-02; say how dates are written: "
+        f"read: {{date_format: {hint}}}"
+    )
+    assert fingerprint(path, date_format=form) == fingerprint(written(bars(), tmp_path / "b.csv"))
+    assert refusal(path, date_format="%Y_%m_%d") == (
+        f"the time of row 0 is {first!r}, which is not written as read.date_format says: %Y_%m_%d"
+    )
+
+
+def test_dates_of_eight_digits_are_no_counts(tmp_path: Path) -> None:
+    """A reader of CSV takes them for numbers, parquet files hold them as such."""
+    frame = bars().set_axis(pd.Index(bars().index.strftime("%Y%m%d").astype(int), name="Date"))
+    for name in ("a.csv", "a.parquet"):
+        path = written(frame, tmp_path / name)
+        assert refusal(path) == (
+            "times are int64; write them as dates or ISO 8601 text; say how dates are written: read: {date_format: "
+            "'%Y%m%d'}"
+        )
+        np.testing.assert_array_equal(panel_of(path, date_format="%Y%m%d").times, bars().index.to_numpy())
+
+
+# Separators, numbers, encodings, compression
+
+
+def test_a_table_of_another_country_has_the_same_fingerprint(tmp_path: Path) -> None:
+    """Semicolons, decimal commas, grouped thousands, Windows-1252: each refusal names its option."""
+    frame = bars().rename(columns={"Open": "Eröffnung"})
+    text = frame.to_csv(sep=";", decimal=",")
+    for volume in frame["Volume"]:
+        text = text.replace(f";{volume:.1f}".replace(".", ","), f";{volume:,.0f}".replace(",", "."))
+    path = tmp_path / "a.csv"
+    path.write_bytes(text.encode("cp1252"))
+    assert refusal(path) == (
+        "line 1 holds the byte 0xf6, which is not UTF-8. In Windows-1252 it reads 'Eröffnung': if that is right, "
+        "write read: {encoding: cp1252}, or save the file as UTF-8"
+    )
+    assert refusal(path, encoding="cp1252") == (
+        "the header is one cell, 'Date;Eröffnung;High;Low;Close;Adj Close;Volume': the separator is another one; "
+        "write read: {separator: ';', decimal: ','}"
+    )
+    assert refusal(path, encoding="cp1252", separator=";") == (
+        "feature 'Close' is not numeric: row 0 (1993-01-29) holds '43,9375'. It is a number with a decimal comma: "
+        "write read: {decimal: ','} [G50]"
+    )
+    found = fingerprint(path, encoding="cp1252", separator=";", decimal=",")
+    assert found == fingerprint(written(bars(), tmp_path / "b.csv"))
+
+
+def test_grouped_thousands_are_ambiguous_until_the_decimal_mark_is_named(tmp_path: Path) -> None:
+    """`480,500` could be 480.5."""
+    frame = bars().assign(Volume=[f"{volume:,.0f}" for volume in bars()["Volume"]])
+    path = written(frame, tmp_path / "a.csv")
+    assert refusal(path) == (
+        "feature 'Volume' is not numeric: row 1 (1993-02-01) holds '480,500'. It is a number whose comma may group "
+        "thousands or be the decimal mark: write read: {decimal: '.'} or ',' [G50]"
+    )
+    assert fingerprint(path, decimal=".") == fingerprint(written(bars(), tmp_path / "b.csv"))
+
+
+@pytest.mark.parametrize(
+    ("text", "decimal", "value"),
+    [
+        ("1.5", None, 1.5),
+        ("-$1,234.50", None, -1234.5),
+        ("$ 12.5", None, 12.5),
+        ("12,5 €", ",", 12.5),
+        ("1.234,5", ",", 1234.5),
+        ("1.234", ",", 1234.0),
+        ("1,234", ".", 1234.0),
+        ("1,234,567", None, 1234567.0),
+        ("1e-3", None, 0.001),
+    ],
+)
+def test_numbers_are_read_as_their_marks_say(text: str, decimal: Any, value: float) -> None:
+    """Signs of currency and grouped thousands mean nothing; what is ambiguous is not guessed."""
+    assert number_of(text, decimal=decimal) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "decimal", "message"),
+    [
+        ("1,5", None, "with a decimal comma: write read: {decimal: ','}"),
+        ("1.234,5", None, "with a decimal comma: write read: {decimal: ','}"),
+        ("1,234", None, "whose comma may group thousands or be the decimal mark: write read: {decimal: '.'} or ','"),
+        ("1.5", ",", ""),
+        ("1,23", ".", ""),
+        ("1_000", None, ""),
+        ("12,34,567", ".", ""),
+        ("n/a", None, ""),
+    ],
+)
+def test_what_is_no_number_says_what_would_make_it_one(text: str, decimal: Any, message: str) -> None:
+    """Nothing is read as another number than it was written as."""
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the whole message is compared
+        number_of(text, decimal=decimal)
+    assert str(caught.value) == message
+
+
+def test_compressed_text_is_the_same_table(tmp_path: Path) -> None:
+    """gzip, bzip2, xz, Zstandard, zip, UTF-16 and tabs."""
+    text = bars().to_csv()
+    raw = text.encode()
+    for name, content in {
+        "a.csv.gz": gzip.compress(raw),
+        "a.csv.bz2": bz2.compress(raw),
+        "a.csv.xz": lzma.compress(raw),
+        "a.csv": text.encode("utf-16"),
+        "b.csv": text.encode("utf-8-sig"),
+        "a.txt": raw,
+    }.items():
+        (tmp_path / name).write_bytes(content)
+    with pa.CompressedOutputStream(str(tmp_path / "a.csv.zst"), "zstd") as stream:
+        stream.write(raw)
+    with zipfile.ZipFile(tmp_path / "a.csv.zip", "w") as archive:
+        archive.writestr("inner/a.csv", text)
+    expected = fingerprint(SPY, end=str(bars().index[-1].date()))
+    found = {path.name: fingerprint(path) for path in tmp_path.iterdir()}
+    assert found == dict.fromkeys(found, expected)
+    (tmp_path / "a.tsv").write_text(bars().to_csv(sep="\t"))
+    assert refusal(tmp_path / "a.tsv").endswith("the separator is another one; write read: {separator: tab}")
+    assert fingerprint(tmp_path / "a.tsv", separator="tab") == expected
+
+
+OTHER_THINGS = {
+    "lfs.csv": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
+        "is a pointer of Git LFS, not the data: fetch them with `git lfs pull`",
+    ),
+    "lfs.parquet": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
+        "is a pointer of Git LFS, not the data: fetch them with `git lfs pull`",
+    ),
+    "annex.csv": (
+        b"/annex/objects/SHA256E-s123--4d7a.csv\n",
+        "is a pointer of git-annex, not the data: fetch them with `git annex get`",
+    ),
+    "page.csv": (
+        b"\n<!DOCTYPE html>\n<html><body>Sign in</body></html>",
+        "is a web page (HTML or XML), not a table: the download ended at a login, an error or a page about the file; "
+        "download the file itself",
+    ),
+    "answer.csv": (
+        b'{"Error Message": "Invalid API call"}',
+        "is JSON, not a table, perhaps the answer of a service that gave no data: "
+        '{"Error Message": "Invalid API call"}',
+    ),
+    "sheet.csv": (b"PK\x03\x04...", "is a zip archive or an Excel workbook: unpack it, or export the sheet as CSV"),
+    "empty.csv": (b"", "is empty: nothing was written or downloaded; get it again"),
+    "blank.csv": (b"\n \n", "is empty: nothing was written or downloaded; get it again"),
+    "text.parquet": (
+        b"Date,Close\n2020-01-01,1\n",
+        "cannot be read as parquet; it may be truncated or of another type: it is text; name it .csv where it is a "
+        "CSV file, else get it again",
+    ),
+    "notes.csv": (
+        b"Source: a vendor\n\nDate,Close,Volume\n2020-01-01,1,1\n",
+        "line 1 is no header: it is one cell, 'Source: a vendor', while line 3 has more. Remove the lines above the "
+        "one with the names of the columns",
+    ),
+    "units.csv": (
+        b"Date,Close,Volume\n,USD,shares\n2020-01-01,1,1\n",
+        "line 2 holds no number, ', USD, shares': the header has 2 lines. Keep one line with the names of the columns",
+    ),
+    "no header.csv": (
+        b"2020-01-01,1.5,100\n2020-01-02,1.5,100\n",
+        "line 1 holds values, '2020-01-01, 1.5, 100', not names: the file has no header. Add a line with the names of "
+        "the columns",
+    ),
+    "utf16.csv": (
+        "Date,Close\n2020-01-01,1\n".encode("utf-16-le"),
+        "holds zero bytes, as UTF-16 without a byte order mark does, or no text at all; where it is text, write read: "
+        "{encoding: utf-16-le}",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_THINGS)
+def test_what_is_no_table_is_named_as_what_it_is(name: str, tmp_path: Path) -> None:
+    """Pointers, pages, answers, archives and headers, each with the way out."""
+    content, message = OTHER_THINGS[name]
+    (tmp_path / name).write_bytes(content)
+    assert refusal(tmp_path / name) == message
+
+
+def test_a_packed_file_under_a_plain_name_is_named(tmp_path: Path) -> None:
+    """The suffix decides how a file is read, so it must be right."""
+    path = tmp_path / "a.csv"
+    path.write_bytes(gzip.compress(b"Date"))
+    assert refusal(path) == f"is packed with gzip: name it {path}.gz"
+
+
+def test_a_link_of_git_annex_to_nothing_is_named(tmp_path: Path) -> None:
+    """The content of the file was not fetched."""
+    path = tmp_path / "a.csv"
+    path.symlink_to(".git/annex/objects/aa/SHA256E-s1--b.csv")
+    assert refusal(path) == (
+        "is a link to .git/annex/objects/aa/SHA256E-s1--b.csv, which is not there; fetch it with `git annex get a.csv`"
+    )
+
+
+# Rows
+
+
+def test_leading_gaps_of_rolling_features_say_where_to_start(tmp_path: Path) -> None:
+    """The date that the message gives is one that works; a hole further down is another matter."""
+    close = bars()["Close"]
+    frame = bars().assign(sma_50=close.rolling(50).mean(), change=close.pct_change())
+    path = written(frame, tmp_path / "a.csv")
+    features = ["Close", "sma_50", "change"]
+    assert refusal(path, features=features) == (
+        "'sma_50', 'change' have no value in the first 49 rows (to 1993-04-08), as features over a rolling window do. "
+        "Leave these rows out: start: 1993-04-12 [G50]"
+    )
+    assert len(panel_of(path, features=features, start="1993-04-12").times) == 251
+    frame.iloc[60, frame.columns.get_loc("sma_50")] = np.nan
+    assert "column 'sma_50' is missing in row 0" in refusal(written(frame, tmp_path / "b.csv"), features=features)
+
+
+def test_a_folder_of_parts_is_one_table_however_it_is_divided(tmp_path: Path) -> None:
+    """By year, by year and month, by rows in any order, with an index and with mixed types: one fingerprint."""
+    frame = bars().reset_index()
+    dated = frame.assign(year=bars().index.year, month=bars().index.month)
+    dated.drop(columns="month").to_parquet(tmp_path / "years", partition_cols=["year"], index=False)
+    dated.to_parquet(tmp_path / "months", partition_cols=["year", "month"], index=False)
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "rows" / "_SUCCESS").touch()
+    for number in range(3):
+        part = frame[100 * number : 100 * number + 100]
+        part.to_parquet(tmp_path / "rows" / f"part-{9 - number}.parquet", index=False)
+    (tmp_path / "index").mkdir()
+    bars()[:150].astype({"Volume": int}).to_parquet(tmp_path / "index" / "a.parquet")
+    bars()[150:].to_parquet(tmp_path / "index" / "b.parquet")
+    expected = fingerprint(written(bars(), tmp_path / "one.parquet"))
+    found = {name: fingerprint(tmp_path / name) for name in ("years", "months", "rows", "index")}
+    assert found == dict.fromkeys(found, expected)
+
+
+def test_the_times_of_a_folder_are_those_of_its_files_before_those_of_its_path(tmp_path: Path) -> None:
+    """`date=...` of a path names a day, a column in the files the moment."""
+    frame = hourly(100).tz_convert(None).rename_axis("timestamp").reset_index()
+    frame["date"] = frame["timestamp"].dt.strftime("%Y-%m-%d")
+    frame.to_parquet(tmp_path / "days", partition_cols=["date"], index=False)
+    np.testing.assert_array_equal(panel_of(tmp_path / "days").times, frame["timestamp"].to_numpy())
+
+
+def test_folders_that_are_no_table_are_refused(tmp_path: Path) -> None:
+    """Several series by path, a part that is no parquet file, parts of different content."""
+    interleaved().reset_index().to_parquet(tmp_path / "series", partition_cols=["ticker"], index=False)
+    assert "column 'ticker' holds 2 values (" in refusal(tmp_path / "series")
+    (tmp_path / "pointers").mkdir()
+    (tmp_path / "pointers" / "a.parquet").write_text("version https://git-lfs.github.com/spec/v1\n")
+    assert refusal(tmp_path / "pointers") == (
+        "/a.parquet is a pointer of Git LFS, not the data: fetch them with `git lfs pull`"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"zone": "Berlin"}, "zone: there is no time zone 'Berlin'; write it as America/New_York"),
+        ({"separator": "||"}, "separator: '||' is not a single character, nor `tab`"),
+        ({"encoding": "hex"}, "encoding: there is no text encoding 'hex'; write it as cp1252"),
+        ({"date_format": "DD.MM."}, "date_format: 'DD.MM.' names no part of a date; write it as %m/%d/%Y"),
+    ],
+)
+def test_options_that_cannot_be_are_refused_before_the_data(options: dict[str, Any], message: str) -> None:
+    """The experiment file is checked without the data."""
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the whole message is compared
+        Reading(**options)
+    assert str(caught.value) == message
