@@ -244,7 +244,10 @@ def test_g50_a_missing_volume_is_named_with_the_features_that_need_it(prices: Pr
     files = _write(prices, tmp_path, spy=lambda frame: frame.drop(columns="Volume"))
     with pytest.raises(DataError) as caught:
         panel(file=files["file"], tier=["close", "obv", "vwap_20"], warm_up="own")
-    assert str(caught.value) == "SPY.parquet: column Volume is missing, which obv, vwap_20 are computed from"
+    assert str(caught.value) == (
+        "SPY.parquet: column Volume is missing, which obv, vwap_20 are computed from; where the file has it under "
+        "another name, write read: {columns: {volume: ...}}"
+    )
 
 
 def test_too_few_rows_are_said_to_be_too_few(prices: Prices, tmp_path: Path) -> None:
@@ -268,6 +271,10 @@ def test_too_few_rows_are_said_to_be_too_few(prices: Prices, tmp_path: Path) -> 
         (
             {"store": Path("s"), "read": ReadRules(max_gap=9)},
             "read has no effect where the prices come from the store",
+        ),
+        (
+            {"store": Path("s"), "vix_read": ReadRules()},
+            "vix_read has no effect where the prices come from the store",
         ),
         ({"file": Path("a.csv"), "start": "20100101"}, "start: '20100101' is not a date such as 1999-03-10"),
         (

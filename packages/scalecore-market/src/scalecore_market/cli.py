@@ -5,9 +5,11 @@ exit code.
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import click
 
 from scalecore.errors import DataError, ExperimentError
@@ -29,7 +31,25 @@ def _reading(command: Any) -> Any:
         click.option(
             "--max-gap", type=click.IntRange(min=1), default=7, show_default=True, help="Most days between two rows."
         ),
-        click.option("--zone", help="Zone of the exchange, such as America/New_York, for times that carry an offset."),
+        click.option("--zone", help="Zone of the exchange, such as America/New_York, for times that are not midnight."),
+        click.option(
+            "--calendar",
+            type=click.Choice(["sessions", "business", "daily"]),
+            default="sessions",
+            show_default=True,
+            help="Days of the market: Monday to Friday but for holidays, all of them, or all seven days.",
+        ),
+        click.option("--date-format", help="How dates are written, such as %m/%d/%Y, unix or unix_ms."),
+        click.option("--separator", help="Character between the cells of a CSV file, or `tab`."),
+        click.option("--decimal", type=click.Choice([".", ","]), help="Decimal mark of numbers kept as text."),
+        click.option("--encoding", help="Encoding of a CSV file, such as cp1252."),
+        click.option(
+            "--column",
+            "columns",
+            multiple=True,
+            metavar="ROLE=NAME",
+            help="Name of the date, open, high, low, close, adj_close, volume or symbol; may be given again.",
+        ),
         click.option("--end", metavar="DATE", help="Last date to take."),
         click.option("--start", metavar="DATE", help="First date to take."),
     ):
@@ -58,8 +78,8 @@ def data() -> None:
 def ingest(files: tuple[str, ...], symbols: tuple[str, ...], store: Path, **reading: Any) -> None:
     """Check files of daily prices and take them into the store, all or none.
 
-    The symbol is the name of the file without its ending, or stands before it: SPY=spy_daily.csv. Several symbols must
-    have the same dates in the time they share. Prices that differ from what the store has are refused: see `register`.
+    The symbol is the name of the file without its ending, or is written before it: SPY=spy_daily.csv. Dates that one
+    of several symbols lacks are reported. Prices that differ from what the store has are refused: see `register`.
 
     \b
     Examples:
@@ -67,7 +87,7 @@ def ingest(files: tuple[str, ...], symbols: tuple[str, ...], store: Path, **read
       scalecore data ingest --download SPY --store market --start 1999-03-10
     """
     from scalecore_market.store import Store
-    from scalecore_market.validate import check_same_dates
+    from scalecore_market.validate import different_dates
 
     if not files and not symbols:
         raise ExperimentError("scalecore data ingest: name at least one file, or --download SYMBOL")
@@ -75,7 +95,9 @@ def ingest(files: tuple[str, ...], symbols: tuple[str, ...], store: Path, **read
     twice = next((one.symbol for one in incoming if [other.symbol for other in incoming].count(one.symbol) > 1), None)
     if twice is not None:
         raise ExperimentError(f"scalecore data ingest: {twice} is there twice; write SYMBOL=FILE to name them apart")
-    check_same_dates({one.origin: one.table for one in incoming})
+    notes = [note for one in incoming for note in one.notes]
+    for note in [*notes, *different_dates({one.origin: one.table for one in incoming})]:
+        click.echo(f"note: {note}")
     for entry, state in Store(store).ingest(incoming):
         click.echo(f"{entry.name}  version {entry.version}  {entry.rows} rows  {entry.first} .. {entry.last}  {state}")
 
@@ -250,13 +272,30 @@ def indicators(tiers: tuple[str, ...], extensions: tuple[str, ...], as_json: boo
 def _from_file(text: str, **reading: Any) -> Incoming:
     from scalecore_market.sources import read_raw
     from scalecore_market.store import Incoming, symbol_of
-    from scalecore_market.validate import to_table
+    from scalecore_market.validate import to_table, vix_table
 
     name, separator, rest = text.partition("=")
     path = Path(text if Path(text).is_file() or not separator else rest)
-    symbol = symbol_of(path.stem if path == Path(text) else name)
-    table = to_table(read_raw(path, symbol=symbol), rules=_rules(reading))
-    return Incoming(symbol=symbol, table=_cut(table, origin=path.name, **reading), origin=path.name)
+    symbol, rules = symbol_of(path.name.partition(".")[0] if path == Path(text) else name), _rules(reading)
+    try:
+        raw = read_raw(path, symbol=symbol, rules=rules, close_only=symbol == "VIX")
+        # Of the VIX only the closes are ever used.
+        table, notes = vix_table(raw, rules=rules) if symbol == "VIX" else (to_table(raw, rules=rules), [])
+    except DataError as error:
+        raise DataError(_as_flags(str(error))) from None
+    table = _cut(table, origin=path.name, **reading)
+    return Incoming(symbol=symbol, table=table, origin=path.name, notes=tuple(notes))
+
+
+def _as_flags(text: str) -> str:
+    """A message with the options of this command line in place of those of an experiment file."""
+
+    def flags(found: re.Match[str]) -> str:
+        settings = [one.partition(": ") for one in found["settings"].split(", ")]
+        names = [f"column {role}=" if found["columns"] else f"{role.replace('_', '-')} " for role, _, _ in settings]
+        return " ".join(f"--{name}{value}" for name, (_, _, value) in zip(names, settings, strict=True))
+
+    return re.sub(r"read: \{(?P<columns>columns: \{)?(?P<settings>[^{}]*)\}\}?", flags, text)
 
 
 def _from_yahoo(symbol: str, **reading: Any) -> Incoming:
@@ -270,9 +309,17 @@ def _from_yahoo(symbol: str, **reading: Any) -> Incoming:
 
 
 def _rules(reading: dict[str, Any]) -> ReadRules:
-    from scalecore_market.options import ReadRules
+    from scalecore_market.options import ReadRules, VendorColumns
 
-    return ReadRules(**{key: reading[key] for key in ("zone", "max_gap")})
+    names = dict(one.partition("=")[::2] for one in reading["columns"])
+    known = [field.name for field in attrs.fields(VendorColumns)]
+    if wrong := [one for one in reading["columns"] if one.partition("=")[0] not in known or "=" not in one]:
+        raise ExperimentError(f"--column: {wrong[0]!r} is not ROLE=NAME; the roles are {', '.join(known)}")
+    keys = ("zone", "max_gap", "calendar", "date_format", "separator", "decimal", "encoding")
+    try:
+        return ReadRules(columns=VendorColumns(**names), **{key: reading[key] for key in keys})
+    except ValueError as error:
+        raise ExperimentError(f"--{str(error).replace('date_format', 'date-format', 1)}") from None
 
 
 def _cut(table: Table, *, origin: str, start: str | None, end: str | None, **_: Any) -> Table:

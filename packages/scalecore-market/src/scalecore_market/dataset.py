@@ -22,15 +22,16 @@ from scalecore_market.features import (
     compute,
     definition,
     first_row,
+    vix_notes,
 )
 from scalecore_market.indicators.base import Indicator
 from scalecore_market.indicators.registry import BUILTIN, Registry, load_registry
 from scalecore_market.manifest import Source
-from scalecore_market.options import MarketOptions
+from scalecore_market.options import MarketOptions, ReadRules
 from scalecore_market.sources import read_raw
 from scalecore_market.store import Store, raw_name, symbol_of
 from scalecore_market.table import Table
-from scalecore_market.validate import to_table
+from scalecore_market.validate import missing_days, to_table, vix_table
 
 __all__ = ["MarketDataset"]
 
@@ -46,6 +47,8 @@ class _Prices:
     source: Source
     """Version 0 is a file that no store keeps versions of."""
     origin: str
+    notes: Sequence[str] = ()
+    """What the plan says of them."""
 
     def to_json(self) -> dict[str, Any]:
         version = {} if self.source.version == 0 else {"version": self.source.version}
@@ -83,6 +86,9 @@ class MarketDataset:
         if vix is not None:
             names = (prices.label, vix.label)
             aligned = align_vix(table.dates, vix.table, missing=options.vix_missing, names=names)
+        notes = [note for one in used for note in one.notes]
+        if vix is not None:
+            notes += vix_notes(table.dates, vix.table, names=(prices.label, vix.label))
         bars = table.bars(vix=aligned)
         common = common_warm_up(registry) if options.warm_up == "common" else 0
         trusted = first_row(indicators, bars=bars, at_least=common)
@@ -120,6 +126,7 @@ class MarketDataset:
                 "warm_up": trusted,
                 "indicators": [{**one.to_json(), "provider": registry.providers[one.name]} for one in indicators],
                 "software": software(),
+                **({"notes": notes} if notes else {}),
             },
         )
 
@@ -128,7 +135,8 @@ class MarketDataset:
         if options.store is not None:
             return self._stored(Store(options.store), options.symbol, version=options.version)
         assert options.file is not None  # the options class sees to it
-        return self._read(options.file, options.symbol)
+        raw = read_raw(options.file, symbol=options.symbol, rules=options.read)
+        return self._file(options.file, options.symbol, table=to_table(raw, rules=options.read), rules=options.read)
 
     def _vix(self, indicators: Sequence[Indicator]) -> _Prices | None:
         options = self._options
@@ -145,7 +153,14 @@ class MarketDataset:
             raise ExperimentError(
                 f"dataset.vix_file: {', '.join(reading)} are computed from the VIX; name a file of its prices"
             )
-        return self._read(options.vix_file, options.vix_symbol)
+        rules = options.vix_read or options.read
+        try:
+            raw = read_raw(options.vix_file, symbol=options.vix_symbol, rules=rules, close_only=True)
+            table, notes = vix_table(raw, rules=rules)
+        except DataError as error:
+            # What suits `read` has been read: the file of the VIX is written otherwise.
+            raise DataError(str(error).replace("read: {", "vix_read: {")) from None
+        return self._file(options.vix_file, options.vix_symbol, table=table, notes=notes)
 
     def _stored(self, store: Store, symbol: str, *, version: int | None = None) -> _Prices:
         entry = store.raw(symbol, version=version)
@@ -157,10 +172,20 @@ class MarketDataset:
             origin=entry.origin or entry.path,
         )
 
-    def _read(self, file: Path, symbol: str) -> _Prices:
-        table = to_table(read_raw(file, symbol=symbol), rules=self._options.read)
+    def _file(
+        self, file: Path, symbol: str, *, table: Table, rules: ReadRules | None = None, notes: Sequence[str] = ()
+    ) -> _Prices:
+        if rules is not None:
+            missing, count = missing_days(table, rules=rules)
+            if len(missing):
+                notes = [
+                    f"{file.name}: {len(missing)} of {count} days of the calendar {rules.calendar} are missing, first "
+                    f"{missing[0]}"
+                ]
         source = Source(version=0, checksum=table.checksum)
-        return _Prices(name=raw_name(symbol), label=file.name, table=table, source=source, origin=file.name)
+        return _Prices(
+            name=raw_name(symbol), label=file.name, table=table, source=source, origin=file.name, notes=notes
+        )
 
     def _features(
         self, indicators: Sequence[Indicator], *, registry: Registry, bars: Bars, used: Sequence[_Prices]

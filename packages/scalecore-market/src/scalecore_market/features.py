@@ -26,6 +26,7 @@ __all__ = [
     "definition",
     "first_row",
     "needs_vix",
+    "vix_notes",
 ]
 
 _OLDEST = 7
@@ -53,7 +54,10 @@ def compute(indicators: Sequence[Indicator], bars: Bars, *, name: str) -> Table:
     if bars.volume is None:
         without = [indicator.name for indicator in indicators if "volume" in indicator.inputs]
         if without:
-            raise DataError(f"{name}: column Volume is missing, which {', '.join(without)} are computed from")
+            raise DataError(
+                f"{name}: column Volume is missing, which {', '.join(without)} are computed from; where the file has "
+                "it under another name, write read: {columns: {volume: ...}}"
+            )
     return Table(dates=bars.dates, columns={indicator.name: indicator.function(bars) for indicator in indicators})
 
 
@@ -145,3 +149,17 @@ def align_vix(dates: npt.NDArray[np.datetime64], vix: Table, *, missing: str, na
         text = f"{dates[row]}, a trading day of {symbol}, is {age[row]} days after the last value before it{more}"
         remedy = "Complete the file, or set `end`"
     raise DataError(f"{name}: column Date: {text}. {remedy}")
+
+
+def vix_notes(dates: npt.NDArray[np.datetime64], vix: Table, *, names: tuple[str, str]) -> list[str]:
+    """How the dates of a symbol and of the VIX differ in the time that they share, and what was done about it."""
+    symbol, name = names
+    inside = dates[(dates >= vix.dates[0]) & (dates <= vix.dates[-1])]
+    shared = vix.dates[(vix.dates >= dates[0]) & (vix.dates <= dates[-1])]
+    filled, left = np.setdiff1d(inside, vix.dates), np.setdiff1d(shared, dates)
+    notes = []
+    if len(filled):
+        notes.append(f"{name}: {len(filled)} days of {symbol} take the last value before, first {filled[0]}")
+    if len(left):
+        notes.append(f"{name}: {len(left)} days without a row of {symbol} are left out, first {left[0]}")
+    return notes

@@ -7,24 +7,47 @@ from typing import Annotated, Literal
 from annotated_types import Ge, MinLen
 from attrs import frozen
 
-from scalecore.data.options import Normalisation, Split, TargetOptions
+from scalecore.data.options import Normalisation, Reading, Split, TargetOptions
 from scalecore.options import ExistingFile, option
 
-__all__ = ["MarketOptions", "ReadRules", "is_date"]
+__all__ = ["MarketOptions", "ReadRules", "VendorColumns", "is_date"]
 
 
 @frozen(kw_only=True)
-class ReadRules:
-    """What a file of daily prices may look like."""
+class VendorColumns:
+    """Columns by their role, spelt as in the file. A role that is not named is found by the names of Yahoo."""
+
+    date: str | None = option(None, before=None, help="The dates.")
+    open: str | None = option(None, before=None, help="The opening price.")
+    high: str | None = option(None, before=None, help="The highest price.")
+    low: str | None = option(None, before=None, help="The lowest price.")
+    close: str | None = option(None, before=None, help="The closing price.")
+    adj_close: str | None = option(None, before=None, help="The closing price adjusted for dividends.")
+    volume: str | None = option(None, before=None, help="The volume in shares.")
+    symbol: str | None = option(None, before=None, help="The symbol of each row, in a file of several.")
+
+
+@frozen(kw_only=True)
+class ReadRules(Reading):
+    """How a file of daily prices is written, and on which days the market trades."""
 
     zone: str | None = option(
         None,
         help="Zone of the exchange, such as `America/New_York`: times with an offset are converted to it before the "
-        "date is taken. Without it every time must be midnight.",
+        "date is taken, times without one are local times there. Without it every time must be midnight.",
     )
     max_gap: Annotated[int, Ge(1)] = option(
         7,
         help="Most calendar days from one row to the next; 7 is the longest close of the New York exchange since 1933.",
+    )
+    calendar: Literal["sessions", "business", "daily"] = option(
+        "sessions",
+        before="sessions",
+        help="Days of the market: `sessions` Monday to Friday but for holidays, `business` all of Monday to Friday, "
+        "`daily` all seven. The plan counts days of the latter two that are missing.",
+    )
+    columns: VendorColumns = option(
+        factory=VendorColumns, before=VendorColumns(), help="Names of the columns where they are not those of Yahoo."
     )
 
 
@@ -38,7 +61,9 @@ class MarketOptions:
 
     symbol: Annotated[str, MinLen(1)] = option(help="Name of the symbol, such as `SPY`; `^` in front is left out.")
     file: ExistingFile | None = option(
-        None, help="Parquet or CSV file of daily prices, as Yahoo and its tools write them."
+        None,
+        help="Parquet or CSV file of daily prices as Yahoo and its tools write them; `read` describes other vendors' "
+        "files. Text files may be packed, as `.csv.gz`.",
     )
     store: Path | None = option(None, help="Folder of `scalecore data`; instead of `file`.")
     version: Annotated[int, Ge(1)] | None = option(
@@ -72,7 +97,10 @@ class MarketOptions:
     target: TargetOptions = option(factory=TargetOptions, help="What is predicted; from raw prices.")
     split: Split = option(factory=Split, help="Which windows train, validate and test.")
     normalise: Normalisation = option("standard", help="How features are scaled; fitted on training rows.")
-    read: ReadRules = option(factory=ReadRules, help="What the files may look like; the store has checked its own.")
+    read: ReadRules = option(
+        factory=ReadRules, help="How the files are written, and the market's days; the store has read its own."
+    )
+    vix_read: ReadRules | None = option(None, before=None, help="As `read`, for a `vix_file` that differs from `file`.")
 
     def __attrs_post_init__(self) -> None:
         if (self.file is None) == (self.store is None):
@@ -82,6 +110,7 @@ class MarketOptions:
             "vix_file": self.store is not None and self.vix_file is not None,
             "vix_symbol": self.file is not None and self.vix_symbol != "VIX",
             "read": self.store is not None and self.read != ReadRules(),
+            "vix_read": self.store is not None and self.vix_read is not None,
         }
         for name, wrong in unused.items():
             if wrong:

@@ -1,29 +1,32 @@
-"""Daily prices as Yahoo and its tools write them: parquet, CSV, or a frame that was downloaded, in one raw form."""
+"""Daily prices as vendors write them: parquet, CSV, or a frame that was downloaded, in one raw form."""
 
 from __future__ import annotations
 
 import csv
-import re
-from collections.abc import Sequence
+import io
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from scalecore.data.table_files import check_header, kind_of, read_text
 from scalecore.errors import DataError
+from scalecore_market.columns import (
+    COLUMNS,
+    Names,
+    date_column,
+    is_date_name,
+    price_columns,
+    several_values,
+    symbol_rows,
+)
+from scalecore_market.options import ReadRules
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["COLUMNS", "Raw", "from_frame", "read_raw"]
-
-COLUMNS = ("Open", "High", "Low", "Close", "Adj Close", "Volume")
-"""The columns that are kept, in this order; the last two need not be there."""
-
-_NAMES = {re.sub(r"[^a-z]", "", name.lower()): name for name in COLUMNS} | {"adjustedclose": "Adj Close"}
-_DATES = {"date", "datetime", "timestamp", "time"}
-_UNNAMED = {"", "index", "unnamed"}
-"""How an index without a name is written; read as dates where no column is called so."""
 
 
 @frozen(kw_only=True, eq=False)
@@ -39,94 +42,99 @@ class Raw:
     numbers: Sequence[int]
     stamps: Sequence[str]
     columns: dict[str, Sequence[Any]]
+    several: str = ""
+    """Which further columns might tell several series apart, as messages put it."""
 
     def row(self, index: int) -> str:
         """How messages name a row: `line 17 (2001-01-22)`."""
         return f"{self.unit} {self.numbers[index]} ({self.stamps[index].removesuffix('T00:00:00')})"
 
 
-def read_raw(path: Path, *, symbol: str) -> Raw:
+def read_raw(path: Path, *, symbol: str, rules: ReadRules | None = None, close_only: bool = False) -> Raw:
     """The cells of a parquet or CSV file. Where it holds several symbols, those of `symbol` are taken.
 
-    Raises DataError where the file is missing, torn, of another kind, or has no dates or prices.
+    With `close_only` the other prices need not be there. Raises DataError where the file is missing, torn, of another
+    kind, of another symbol, or has no dates or prices.
     """
-    if not path.is_file():
+    rules = ReadRules() if rules is None else rules
+    if path.is_dir():
+        raise DataError(f"{path}: this is a folder; name a file of daily prices")
+    if not path.exists() and not path.is_symlink():
         raise DataError(f"{path}: there is no such file")
-    suffix = path.suffix.lower()
-    if suffix in (".parquet", ".pq"):
-        return _read_parquet(path, symbol=symbol)
-    if suffix == ".csv":
-        return _read_csv(path, symbol=symbol)
-    raise DataError(f"{path.name}: a file of daily prices is .parquet, .pq or .csv")
-
-
-def _read_parquet(path: Path, *, symbol: str) -> Raw:
+    if kind_of(path, name=path.name) == "text":
+        return _read_csv(path, symbol=symbol, rules=rules, close_only=close_only)
     import pandas as pd
     import pyarrow as pa
 
     try:
-        frame = pd.read_parquet(path)
+        # Without its partition guessing: a folder named `symbol=SPY` is no column of this file.
+        frame = pd.read_parquet(path, partitioning=None)
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise DataError(
             f"{path.name} cannot be read: the file is cut off or not parquet ({reason}); get it again"
         ) from error
-    return from_frame(frame, origin=path.name, symbol=symbol)
+    return from_frame(frame, origin=path.name, symbol=symbol, rules=rules, close_only=close_only)
 
 
-def from_frame(frame: pd.DataFrame, *, origin: str, symbol: str) -> Raw:
+def from_frame(
+    frame: pd.DataFrame, *, origin: str, symbol: str, rules: ReadRules | None = None, close_only: bool = False
+) -> Raw:
     """The cells of a frame: dates in the index or in a column; names plain, or pairs with the ticker."""
     import pandas as pd
 
+    rules = ReadRules() if rules is None else rules
+    if frame.index.nlevels > 1:
+        frame = frame.reset_index()
     names = [tuple(name) if isinstance(name, tuple) else (name,) for name in frame.columns]
     index_of_dates = isinstance(frame.index, pd.DatetimeIndex) or (len(frame) and hasattr(frame.index[0], "isoformat"))
-    if index_of_dates or _key(frame.index.name) in _DATES:
-        column, stamps = -1, list(frame.index)
-    else:
-        column = _date_column([parts[0] for parts in names], origin=origin)
-        stamps = list(frame.iloc[:, column])
-    chosen = _choose(
-        [(index, parts) for index, parts in enumerate(names) if index != column], origin=origin, symbol=symbol
-    )
-    return Raw(
-        origin=origin,
+    wanted = rules.columns.date
+    in_index = wanted == frame.index.name if wanted is not None else index_of_dates or is_date_name(frame.index.name)
+    return _raw(
+        names,
+        cells=lambda index: list(frame.iloc[:, index]),
+        stamps=list(frame.index) if in_index else None,
+        rows=range(len(frame)),
         unit="row",
-        numbers=range(len(frame)),
-        stamps=[_text(stamp) for stamp in stamps],
-        columns={name: list(frame.iloc[:, index]) for name, index in chosen.items()},
+        origin=origin,
+        symbol=symbol,
+        rules=rules,
+        close_only=close_only,
     )
 
 
-def _read_csv(path: Path, *, symbol: str) -> Raw:
+def _read_csv(path: Path, *, symbol: str, rules: ReadRules, close_only: bool) -> Raw:
+    text = read_text(path, reading=rules, name=path.name)
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream)
-            rows = [(reader.line_num, row) for row in reader if row]
-    except (UnicodeDecodeError, csv.Error) as error:
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=rules.delimiter)
+        rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+    except csv.Error as error:
         raise DataError(f"{path.name} cannot be read as CSV: {error}") from error
-    if not rows:
-        raise DataError(f"{path.name}: the file is empty")
     header, body = _header(rows)
-    column = _date_column([parts[0] for parts in header], origin=path.name)
-    chosen = _choose(
-        [(index, parts) for index, parts in enumerate(header) if index != column], origin=path.name, symbol=symbol
-    )
+    if len(header[0]) == 1:
+        check_header(text, reading=rules, name=path.name)
     for line, row in body:
-        if len(row) != len(header):
+        # Some writers end each line below the header with a separator.
+        if len(row) != len(header) and (len(row) < len(header) or any(cell.strip() for cell in row[len(header) :])):
+            comma = " or its decimal mark is the separator" if rules.delimiter == "," else ""
             raise DataError(
                 f"{path.name}: line {line} has {len(row)} cells, the header has {len(header)}; the line is cut off or "
-                "has a comma too many"
+                f"has a {'comma' if rules.delimiter == ',' else 'separator'} too many{comma}"
             )
-    return Raw(
-        origin=path.name,
+    return _raw(
+        header,
+        cells=lambda index: [row[index].strip() for _, row in body],
+        stamps=None,
+        rows=[line for line, _ in body],
         unit="line",
-        numbers=[line for line, _ in body],
-        stamps=[row[column].strip() for _, row in body],
-        columns={name: [row[index].strip() for _, row in body] for name, index in chosen.items()},
+        origin=path.name,
+        symbol=symbol,
+        rules=rules,
+        close_only=close_only,
     )
 
 
-def _header(rows: list[tuple[int, list[str]]]) -> tuple[list[tuple[Any, ...]], list[tuple[int, list[str]]]]:
+def _header(rows: list[tuple[int, list[str]]]) -> tuple[Names, list[tuple[int, list[str]]]]:
     """Names of the columns, and the rows below them. Newer yfinance writes three lines: Price, Ticker, Date."""
     first = [cell.strip() for cell in rows[0][1]]
     second = [cell.strip() for cell in rows[1][1]] if len(rows) > 1 else [""]
@@ -136,43 +144,38 @@ def _header(rows: list[tuple[int, list[str]]]) -> tuple[list[tuple[Any, ...]], l
     return [(cell,) for cell in first], rows[1:]
 
 
-def _date_column(names: Sequence[Any], *, origin: str) -> int:
-    for wanted in (_DATES, _UNNAMED):
-        for index, name in enumerate(names):
-            if _key(name) in wanted:
-                return index
-    raise DataError(f"{origin}: there is no column Date; the columns are {', '.join(str(name) for name in names)}")
-
-
-def _choose(names: Sequence[tuple[int, tuple[Any, ...]]], *, origin: str, symbol: str) -> dict[str, int]:
-    """Positions of the price columns, for one symbol."""
-    # Of pairs of price and ticker, either may come first; LOW and OPEN are tickers too.
-    levels = range(max((len(parts) for _, parts in names), default=0))
-    prices = {_key(name) for name in COLUMNS[:4]}
-    level = next((one for one in levels if prices <= {_key(parts[one]) for _, parts in names}), 0)
-    found: dict[str, dict[str, int]] = {}
-    for index, parts in names:
-        name = _NAMES.get(_key(parts[level]))
-        if name is not None:
-            ticker = "".join(str(part) for one, part in enumerate(parts) if one != level).lstrip("^").upper()
-            if name in found.setdefault(ticker, {}):
-                raise DataError(f"{origin}: column {name} is there twice")
-            found[ticker][name] = index
-    if not found:
-        raise DataError(f"{origin}: none of the columns {', '.join(COLUMNS)} is there")
-    wanted = "" if set(found) == {""} else symbol.lstrip("^").upper()
-    if wanted not in found:
-        raise DataError(f"{origin}: the file holds {', '.join(sorted(found))}, not {wanted}")
-    columns = found[wanted]
-    missing = [name for name in COLUMNS[:4] if name not in columns]
-    if missing:
-        raise DataError(f"{origin}: column {missing[0]} is missing; the file has {', '.join(columns)}")
-    return {name: columns[name] for name in COLUMNS if name in columns}
-
-
-def _key(name: Any) -> str:
-    return re.sub(r"[^a-z]", "", str(name).lower())
+def _raw(
+    names: Names,
+    *,
+    cells: Callable[[int], list[Any]],
+    stamps: list[Any] | None,
+    rows: Sequence[int],
+    unit: str,
+    origin: str,
+    symbol: str,
+    rules: ReadRules,
+    close_only: bool,
+) -> Raw:
+    """The wanted columns and rows of named cells; `stamps` are the dates where they are in no column."""
+    column = (
+        -1 if stamps is not None else date_column(names, origin=origin, columns=rules.columns, close_only=close_only)
+    )
+    others = [(index, parts) for index, parts in enumerate(names) if index != column]
+    chosen = price_columns(others, origin=origin, symbol=symbol, columns=rules.columns, close_only=close_only)
+    dates = cells(column) if stamps is None else stamps
+    free = {str(parts[0]): cells(index) for index, parts in others if index not in chosen.values() and len(parts) == 1}
+    kept = symbol_rows(free, origin=origin, symbol=symbol, columns=rules.columns, place=lambda at: f"{unit} {rows[at]}")
+    keep = range(len(rows)) if kept is None else kept
+    found = {name: cells(index) for name, index in chosen.items()}
+    return Raw(
+        origin=origin,
+        unit=unit,
+        numbers=[rows[at] for at in keep],
+        stamps=[_text(dates[at]) for at in keep],
+        columns={name: [values[at] for at in keep] for name, values in found.items()},
+        several="" if kept is not None else several_values(free),
+    )
 
 
 def _text(stamp: Any) -> str:
-    return str(stamp.isoformat()) if hasattr(stamp, "isoformat") else str(stamp)
+    return str(stamp.isoformat()) if hasattr(stamp, "isoformat") else str(stamp).strip()

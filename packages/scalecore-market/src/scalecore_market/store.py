@@ -46,6 +46,8 @@ class Incoming:
     symbol: str
     table: Table
     origin: str
+    notes: tuple[str, ...] = ()
+    """What of the file was left out."""
 
 
 @frozen(kw_only=True)

@@ -56,6 +56,8 @@ class Table:
     def bars(self, *, vix: Array | None = None) -> Bars:
         """The raw columns under the names that indicators use."""
         columns = self.columns
+        if missing := [name for name in PRICES if name not in columns]:
+            raise DataError(f"only closes are kept of this table, not {', '.join(missing)}: no features of its own")
         return Bars(
             dates=self.dates,
             open=columns["Open"],

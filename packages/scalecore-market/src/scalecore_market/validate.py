@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime, time
-from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from datetime import UTC, datetime, time
+from typing import TYPE_CHECKING, Any, Literal
+from zoneinfo import ZoneInfo
 
+import attrs
 import numpy as np
 import numpy.typing as npt
 
-from scalecore.errors import DataError, ExperimentError
+from scalecore.data.options import UNIX
+from scalecore.data.table_files import date_hint, number_of
+from scalecore.errors import DataError
 from scalecore_market.table import PRICES, Table
 
 if TYPE_CHECKING:
@@ -19,10 +22,10 @@ if TYPE_CHECKING:
     from scalecore_market.options import ReadRules
     from scalecore_market.sources import Raw
 
-__all__ = ["check_same_dates", "to_table"]
+__all__ = ["different_dates", "missing_days", "to_table", "vix_table"]
 
 _STAMP = re.compile(r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d+)?)?( ?(Z|[+-]\d{2}:?\d{2}))?)?")
-_EMPTY = {"", "null", "nan", "na", "n/a", "none", "nat", "<na>"}
+_EMPTY = {"", ".", "-", "null", "nan", "na", "n/a", "none", "nat", "<na>"}
 _TOLERANCE = 0.01
 """How far an open or close may lie outside of low and high, as a share: adjusting rounds each of them on its own."""
 
@@ -36,7 +39,7 @@ def to_table(raw: Raw, *, rules: ReadRules) -> Table:
     if not raw.stamps:
         raise DataError(f"{raw.origin}: the file has no rows")
     dates = _dates(raw, rules=rules)
-    columns = {name: _numbers(raw, name) for name in raw.columns}
+    columns = {name: _numbers(raw, name, rules=rules) for name in raw.columns}
     order = np.arange(len(dates))
     if (dates[1:] < dates[:-1]).sum() > (dates[1:] > dates[:-1]).sum():
         order = order[::-1]
@@ -47,24 +50,58 @@ def to_table(raw: Raw, *, rules: ReadRules) -> Table:
     return Table(dates=dates, columns=columns)
 
 
-def check_same_dates(tables: Mapping[str, Table]) -> None:
-    """All tables have the same dates in the time that they share; the first table is what the others are held against.
+def vix_table(raw: Raw, *, rules: ReadRules) -> tuple[Table, list[str]]:
+    """The VIX, and what of its file was left out: only its closes are used, so nothing else of it must be right.
 
-    `tables` are keyed by what messages call them. Raises DataError naming the first date that one of them misses.
+    Days without a close, as some vendors write holidays, are left out. The other columns are kept where they are right.
     """
-    names = list(tables)
+    closes = raw.columns["Close"]
+    empty = [at for at, cell in enumerate(closes) if str(cell).strip().lower() in _EMPTY]
+    notes = []
+    if empty:
+        notes.append(f"{raw.origin}: {len(empty)} rows without a close are left out, the first {raw.row(empty[0])}")
+        keep = [at for at in range(len(closes)) if at not in set(empty)]
+        raw = attrs.evolve(
+            raw,
+            numbers=[raw.numbers[at] for at in keep],
+            stamps=[raw.stamps[at] for at in keep],
+            columns={name: [cells[at] for at in keep] for name, cells in raw.columns.items()},
+        )
+    try:
+        return to_table(raw, rules=rules), notes
+    except DataError as error:
+        table = to_table(attrs.evolve(raw, columns={"Close": raw.columns["Close"]}), rules=rules)
+        return table, [*notes, f"{error}; of this file only the closes are used"]
+
+
+def different_dates(tables: Mapping[str, Table]) -> list[str]:
+    """Where tables lack dates that the first one has, or have more, in the time that they share: a line for each.
+
+    `tables` are keyed by what the lines call them.
+    """
+    names, lines = list(tables), []
     for name in names[1:]:
         first, other = tables[names[0]], tables[name]
         start, end = max(first.first, other.first), min(first.last, other.last)
         left, right = first.between(start, end), other.between(start, end)
-        missing, more = np.setdiff1d(left.dates, right.dates), np.setdiff1d(right.dates, left.dates)
-        if len(missing) or len(more):
-            lacking, having = (name, names[0]) if len(missing) else (names[0], name)
-            day = (missing if len(missing) else more)[0]
-            raise DataError(
-                f"{lacking}: column Date: {day} is missing, which {having} has; from {start} to {end} {names[0]} has "
-                f"{len(left)} rows and {name} has {len(right)}"
-            )
+        for lacking, having, days in (
+            (name, names[0], np.setdiff1d(left.dates, right.dates)),
+            (names[0], name, np.setdiff1d(right.dates, left.dates)),
+        ):
+            if len(days):
+                plural = "s" if len(days) > 1 else ""
+                lines.append(f"{lacking} lacks {len(days)} date{plural} that {having} has, the first {days[0]}")
+    return lines
+
+
+def missing_days(table: Table, *, rules: ReadRules) -> tuple[npt.NDArray[np.datetime64], int]:
+    """The days of the calendar that have no row, and how many it has; nobody knows those of `sessions`."""
+    if rules.calendar == "sessions":
+        return table.dates[:0], len(table)
+    days = np.arange(table.dates[0], table.dates[-1] + 1)
+    if rules.calendar == "business":
+        days = days[np.is_busday(days)]
+    return np.setdiff1d(days, table.dates), len(days)
 
 
 class _Rows:
@@ -73,24 +110,23 @@ class _Rows:
     def __init__(self, raw: Raw, order: npt.NDArray[np.intp]) -> None:
         self._raw, self._order = raw, order
 
+    @property
+    def several(self) -> str:
+        """Why dates may come twice."""
+        return self._raw.several
+
     def error(self, column: str, row: int, text: str) -> DataError:
         return DataError(f"{self._raw.origin}: column {column}: {self._raw.row(int(self._order[row]))}: {text}")
 
 
 def _dates(raw: Raw, *, rules: ReadRules) -> npt.NDArray[np.datetime64]:
-    zone = None
-    if rules.zone is not None:
-        try:
-            zone = ZoneInfo(rules.zone)
-        except (ZoneInfoNotFoundError, ValueError):
-            raise ExperimentError(
-                f"read.zone: there is no time zone {rules.zone!r}; write it as America/New_York"
-            ) from None
+    zone = None if rules.zone is None else ZoneInfo(rules.zone)
     days = []
     for index, stamp in enumerate(raw.stamps):
         # The usual case first: thousands of plain dates. Without hyphens numpy takes the seconds of 1970 for a year.
-        plain = len(stamp) == 10 or stamp.endswith("T00:00:00")
-        days.append(stamp[:10] if plain and stamp[4] == stamp[7] == "-" else _day(raw, index, zone=zone))
+        plain = rules.date_format is None and (len(stamp) == 10 or stamp.endswith("T00:00:00"))
+        shaped = plain and stamp[4] == stamp[7] == "-"
+        days.append(stamp[:10] if shaped else _day(raw, index, zone=zone, form=rules.date_format))
     try:
         return np.array(days, dtype="datetime64[D]")
     except ValueError:
@@ -101,21 +137,26 @@ def _checked(raw: Raw, index: int) -> str:
     try:
         return datetime.fromisoformat(raw.stamps[index][:10]).date().isoformat()
     except ValueError:
-        raise _not_a_date(raw, index) from None
+        raise _not_a_date(raw, index, form=None) from None
 
 
-def _day(raw: Raw, index: int, *, zone: ZoneInfo | None) -> str:
+def _day(raw: Raw, index: int, *, zone: ZoneInfo | None, form: str | None) -> str:
     stamp = raw.stamps[index]
-    if not _STAMP.fullmatch(stamp):
-        raise _not_a_date(raw, index)
     try:
-        moment = datetime.fromisoformat(stamp.replace(" +", "+").replace(" -", "-").replace(" Z", "Z"))
-    except ValueError:
-        raise _not_a_date(raw, index) from None
-    if zone is not None and moment.tzinfo is not None:
-        return moment.astimezone(zone).date().isoformat()
+        if form is not None and form in UNIX:
+            moment = datetime.fromtimestamp(float(stamp) / (1.0 if UNIX[form] == "s" else 1000.0), UTC)
+        elif form is not None and not stamp.endswith("T00:00:00"):  # a parquet column of dates needs no format
+            moment = datetime.strptime(stamp.removesuffix(".0"), form)
+        elif _STAMP.fullmatch(stamp):
+            moment = datetime.fromisoformat(stamp.replace(" +", "+").replace(" -", "-").replace(" Z", "Z"))
+        else:
+            raise _not_a_date(raw, index, form=form)
+    except (ValueError, OverflowError):
+        raise _not_a_date(raw, index, form=form) from None
+    if zone is not None:
+        return (moment if moment.tzinfo is None else moment.astimezone(zone)).date().isoformat()
     if moment.time() != time():
-        remedy = "write plain dates, or times with their offset"
+        remedy = "write plain dates, or say in which zone the times are (zone: America/New_York)"
         if moment.tzinfo is not None:
             remedy = "say in which zone the exchange is (zone: America/New_York)"
         text = f"the time is not midnight where it was written, so that the day is not certain; {remedy}"
@@ -123,18 +164,25 @@ def _day(raw: Raw, index: int, *, zone: ZoneInfo | None) -> str:
     return moment.date().isoformat()
 
 
-def _not_a_date(raw: Raw, index: int) -> DataError:
+def _not_a_date(raw: Raw, index: int, *, form: str | None) -> DataError:
     text = raw.stamps[index]
-    found = "the date is missing" if text.strip().lower() in _EMPTY else f"{text!r} is not a date such as 2001-01-22"
+    if text.strip().lower() in _EMPTY:
+        found = "the date is missing"
+    elif form is not None:
+        found = f"{text!r} is not written as date_format says: {form}"
+    else:
+        found = f"{text!r} is not a date such as 2001-01-22{date_hint(text)}"
     return DataError(f"{raw.origin}: column Date: {raw.unit} {raw.numbers[index]}: {found}")
 
 
-def _numbers(raw: Raw, name: str) -> Array:
+def _numbers(raw: Raw, name: str, *, rules: ReadRules) -> Array:
     cells = raw.columns[name]
     try:
-        values = np.array(cells, dtype=np.float64)
+        # Text with a decimal comma may read as another number without it.
+        values = np.array(cells if rules.decimal is None else [*map(_not_text, cells)], dtype=np.float64)
     except (TypeError, ValueError):
-        values = np.array([_number(raw, name, row) for row in range(len(cells))], dtype=np.float64)
+        read = (_number(raw, name, row, decimal=rules.decimal) for row in range(len(cells)))
+        values = np.array(list(read), dtype=np.float64)
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
         row = int(bad[0])
@@ -147,15 +195,22 @@ def _numbers(raw: Raw, name: str) -> Array:
     return values
 
 
-def _number(raw: Raw, name: str, row: int) -> float:
+def _not_text(cell: Any) -> Any:
+    if isinstance(cell, str):
+        raise TypeError
+    return cell
+
+
+def _number(raw: Raw, name: str, row: int, *, decimal: Literal[".", ","] | None) -> float:
     cell: Any = raw.columns[name][row]
     text = str(cell).strip()
     if text.lower() in _EMPTY:
         return np.nan
     try:
-        return float(text)
-    except ValueError:
-        raise DataError(f"{raw.origin}: column {name}: {raw.row(row)}: {text!r} is text, not a number") from None
+        return number_of(text, decimal=decimal) if isinstance(cell, str) else float(text)
+    except ValueError as error:
+        what = f"a number {error}" if str(error) else "text, not a number"
+        raise DataError(f"{raw.origin}: column {name}: {raw.row(row)}: {text!r} is {what}") from None
 
 
 def _check_dates(dates: npt.NDArray[np.datetime64], *, rows: _Rows, rules: ReadRules) -> None:
@@ -163,16 +218,16 @@ def _check_dates(dates: npt.NDArray[np.datetime64], *, rows: _Rows, rules: ReadR
     wrong = np.flatnonzero(gaps <= 0)
     if len(wrong):
         row = int(wrong[0]) + 1
+        twice = len(dates) - len(np.unique(dates))
+        several = f"; {rows.several}" if rows.several else ""
+        if not several and twice > len(dates) // 3:
+            several = "; the file seems to hold several series, with no column that tells them apart: keep one of them"
         if gaps[row - 1] == 0:
-            raise rows.error("Date", row, f"the date is there twice{_more(wrong)}")
-        raise rows.error("Date", row, f"the date does not follow {dates[row - 1]}; sort the file by date")
-    # Day 0 of the epoch is a Thursday.
-    weekday = (dates.astype(np.int64) + 3) % 7
-    odd = np.flatnonzero(weekday >= 5)
-    if len(odd):
-        row = int(odd[0])
-        day = "Saturday" if weekday[row] == 5 else "Sunday"
-        raise rows.error("Date", row, f"a {day} is no trading day{_more(odd)}; are the times in the wrong zone?")
+            raise rows.error("Date", row, f"the date is there twice{_more(wrong)}{several}")
+        order = "" if several else "; sort the file by date"
+        raise rows.error("Date", row, f"the date does not follow {dates[row - 1]}{order}{several}")
+    if rules.calendar != "daily":
+        _check_weekdays(dates, rows=rows)
     far = np.flatnonzero(gaps > rules.max_gap)
     if len(far):
         row = int(far[0]) + 1
@@ -180,14 +235,33 @@ def _check_dates(dates: npt.NDArray[np.datetime64], *, rows: _Rows, rules: ReadR
         raise rows.error("Date", row, f"{text} (max_gap: {rules.max_gap})")
 
 
+def _check_weekdays(dates: npt.NDArray[np.datetime64], *, rows: _Rows) -> None:
+    # Day 0 of the epoch is a Thursday.
+    weekday = (dates.astype(np.int64) + 3) % 7
+    odd = np.flatnonzero(weekday >= 5)
+    if not len(odd):
+        return
+    row = int(odd[0])
+    day = "Saturday" if weekday[row] == 5 else "Sunday"
+    counts = np.bincount(weekday, minlength=7)
+    # Days that were moved by a zone leave one of Monday to Friday empty.
+    everyday = counts[:5].min() > 0.5 * counts[:5].max() and counts[5:].max() > 0.5 * counts[:5].max()
+    remedy = "are the times in the wrong zone?"
+    if everyday:
+        remedy = "if the market trades then, write read: {calendar: daily}"
+    raise rows.error("Date", row, f"a {day} is no trading day{_more(odd)}; {remedy}")
+
+
 def _check_prices(columns: Mapping[str, Array], *, rows: _Rows) -> None:
-    for name in (*PRICES, *(["Adj Close"] if "Adj Close" in columns else [])):
+    for name in [name for name in (*PRICES, "Adj Close") if name in columns]:
         bad = np.flatnonzero(columns[name] <= 0.0)
         if len(bad):
             value = columns[name][bad[0]]
             raise rows.error(
                 name, int(bad[0]), f"the price is {'zero' if value == 0.0 else f'{value:g}, below zero'}{_more(bad)}"
             )
+    if not set(PRICES) <= set(columns):  # the VIX, of which only closes are kept
+        return
     high, low = columns["High"], columns["Low"]
     bad = np.flatnonzero(high < low)
     if len(bad):
