@@ -236,12 +236,15 @@ def test_stooq_writes_angle_brackets_and_eight_digits(plain: Any, checksum: str,
 
 
 def test_packed_files_are_read(plain: Any, checksum: str, tmp_path: Path) -> None:
-    """`.csv.gz` was promised; the symbol of `ingest` is the name before the first dot."""
+    """`.csv.gz` was promised; the symbol of `ingest` is the name without its endings."""
     for suffix in ("gz", "bz2", "xz", "zip"):
         plain.to_csv(tmp_path / f"SPY.csv.{suffix}")
         assert read(tmp_path / f"SPY.csv.{suffix}").checksum == checksum
     result = CliRunner().invoke(data, ["ingest", str(tmp_path / "SPY.csv.gz"), "--store", str(tmp_path / "store")])
     assert result.output == "SPY.OHLCV.daily  version 1  60 rows  2001-01-02 .. 2001-03-26  new\n"
+    plain.to_csv(tmp_path / "BRK.B.csv.gz")
+    result = CliRunner().invoke(data, ["ingest", str(tmp_path / "BRK.B.csv.gz"), "--store", str(tmp_path / "store")])
+    assert result.output.startswith("BRK.B.OHLCV.daily  version 1")
     (tmp_path / "a.csv").write_bytes(gzip.compress(b"Date"))
     assert refusal(tmp_path / "a.csv") == "is packed with gzip: name it a.csv.gz"
 

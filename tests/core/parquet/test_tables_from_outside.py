@@ -162,6 +162,25 @@ def test_columns_of_several_levels_are_named(tmp_path: Path) -> None:
     )
 
 
+def test_one_row_that_is_there_twice_makes_no_second_series(tmp_path: Path) -> None:
+    """A column that happens to differ between the two is not blamed."""
+    frame = bars().assign(up=lambda one: (one["Close"].diff() > 0).astype(int))
+    extra = frame.iloc[[100]].assign(up=1 - frame["up"].iloc[100])
+    path = written(pd.concat([frame.iloc[:101], extra, frame.iloc[101:]]), tmp_path / "a.csv")
+    assert refusal(path) == "rows 100 and 101 have one time, 1993-06-23; times must be unique"
+
+
+def test_a_time_of_day_in_a_column_by_itself_is_named(tmp_path: Path) -> None:
+    """Dates alone come many times."""
+    frame = hourly(200).tz_localize(None)
+    frame.insert(0, "Time", frame.index.strftime("%H:%M"))
+    path = written(frame.set_axis(frame.index.normalize().rename("Date")), tmp_path / "a.csv")
+    assert refusal(path) == (
+        "2020-02-01 is there in rows 0 and 1, and column 'Time' seems to hold the time of day; write both into one "
+        "column"
+    )
+
+
 # Times
 
 

@@ -270,13 +270,15 @@ def indicators(tiers: tuple[str, ...], extensions: tuple[str, ...], as_json: boo
 
 
 def _from_file(text: str, **reading: Any) -> Incoming:
+    from scalecore.data.table_files import PACKED
     from scalecore_market.sources import read_raw
     from scalecore_market.store import Incoming, symbol_of
     from scalecore_market.validate import to_table, vix_table
 
     name, separator, rest = text.partition("=")
     path = Path(text if Path(text).is_file() or not separator else rest)
-    symbol, rules = symbol_of(path.name.partition(".")[0] if path == Path(text) else name), _rules(reading)
+    bare = path.with_suffix("") if path.suffix.lower() in PACKED else path
+    symbol, rules = symbol_of(bare.stem if path == Path(text) else name), _rules(reading)
     try:
         raw = read_raw(path, symbol=symbol, rules=rules, close_only=symbol == "VIX")
         # Of the VIX only the closes are ever used.

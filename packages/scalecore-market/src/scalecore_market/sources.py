@@ -110,6 +110,8 @@ def _read_csv(path: Path, *, symbol: str, rules: ReadRules, close_only: bool) ->
         rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
     except csv.Error as error:
         raise DataError(f"{path.name} cannot be read as CSV: {error}") from error
+    if not rows:
+        raise DataError(f"{path.name} is empty: there is no cell in it")
     header, body = _header(rows)
     if len(header[0]) == 1:
         check_header(text, reading=rules, name=path.name)

@@ -99,7 +99,7 @@ def _read(path: Path, *, reading: Reading) -> tuple[pd.DataFrame, bool]:
         text = read_text(path, reading=reading, name=str(path))
         check_header(text, reading=reading, name=str(path))
         mark = reading.decimal or "."
-        frame = pd.read_csv(io.StringIO(text), low_memory=False, sep=reading.delimiter, decimal=mark)
+        frame = pd.read_csv(io.BytesIO(text.encode()), low_memory=False, sep=reading.delimiter, decimal=mark)
         return frame, True
     except pd.errors.EmptyDataError:
         raise DataError(f"{path} is empty") from None

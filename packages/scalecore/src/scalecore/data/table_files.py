@@ -6,7 +6,6 @@ Messages name the cause and what to write; `name` is what they call the file.
 from __future__ import annotations
 
 import csv
-import io
 import itertools
 import re
 from typing import TYPE_CHECKING, Literal
@@ -20,11 +19,11 @@ if TYPE_CHECKING:
 
     from scalecore.data.options import Reading
 
-__all__ = ["KINDS", "check_header", "date_hint", "kind_of", "number_of", "read_text"]
+__all__ = ["PACKED", "check_header", "date_hint", "kind_of", "number_of", "read_text"]
 
-KINDS = ".parquet, .pq, .csv or .csv.gz; also .tsv and .txt, and packed as .bz2, .xz, .zst or .zip"
+_KINDS = ".parquet, .pq, .csv or .csv.gz; also .tsv and .txt, and packed as .bz2, .xz, .zst or .zip"
 _TEXT = (".csv", ".tsv", ".txt")
-_PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
+PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 _MAGIC: Mapping[bytes, str] = {
     b"version https://git-lfs": "is a pointer of Git LFS, not the data: fetch them with `git lfs pull`",
     b"\x1f\x8b": "is packed with gzip: name it {name}.gz",
@@ -46,9 +45,9 @@ def kind_of(path: Path, *, name: str) -> Literal["parquet", "text"]:
         raise DataError(_missing(path, name))
     suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
     last, text = suffixes[-1] if suffixes else "", (*suffixes, "", "")
-    packed = last in _PACKED and len(suffixes) == 2 and suffixes[0] in _TEXT
+    packed = last in PACKED and len(suffixes) == 2 and suffixes[0] in _TEXT
     if last not in (".parquet", ".pq", *_TEXT) and not packed:
-        raise DataError(f"{name}: the suffix {''.join(text[:2]) or 'of no name'!r} is unknown; it may be {KINDS}")
+        raise DataError(f"{name}: the suffix {''.join(text[:2]) or 'of no name'!r} is unknown; it may be {_KINDS}")
     with path.open("rb") as stream:
         head = stream.read(_HEAD)
     if not packed:
@@ -156,7 +155,7 @@ def _unpacked(path: Path, *, name: str) -> bytes:
 
 def check_header(text: str, *, reading: Reading, name: str) -> None:
     """Refuse a CSV file whose first line is not the one line of names; the message says what to write."""
-    lines = [(number, line) for number, line in enumerate(itertools.islice(io.StringIO(text), 50), 1) if line.strip()]
+    lines = [(number, line) for number, line in enumerate(text[:65536].split("\n")[:50], 1) if line.strip()]
     try:
         rows = list(csv.reader([line for _, line in lines], delimiter=reading.delimiter))
     except csv.Error as error:
