@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import re
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from scalecore.study.predictions import trial_predictions
@@ -129,6 +131,27 @@ def test_plan_writes_nothing(study: Study) -> None:
     for expected in ("Architectures: ", "Forced trials, first: ", "train ", "purge ", "What this plan cannot find out"):
         assert expected in plan.stdout
     assert sorted(path.name for path in study.root.iterdir()) == ["experiment.yaml"]
+
+
+def test_g56_the_plan_counts_what_crosses_a_gap(study: Study, bars: Path) -> None:
+    """A year is missing: the plan has the step, its row and what crosses it, and its JSON form the counts by part."""
+    frame = pd.read_parquet(bars)
+    frame.drop(frame.index[200:461]).to_csv(study.root / "bars.csv", sep=";", decimal=",")
+    study.experiment["guards"] = {"min_validation_samples": 50}
+    study.experiment["dataset"] |= {"path": "bars.csv", "read": {"separator": ";", "decimal": ","}}
+    study.write()
+    plan = study.cli("plan", str(study.file))
+    assert plan.returncode == 0, plan.stderr
+    assert (
+        "  steps: usually 1 day; longest 366 days after row 199 (2015-10-07); 1 is longer than 7 days 12 h, crossed by "
+        "11 windows and 1 labels [G56]"
+    ) in plan.stdout.splitlines()
+    data = json.loads(study.cli("plan", str(study.file), "--json").stdout)["data"]
+    assert (data["steps"]["windows"], data["steps"]["labels"]) == (
+        {"train": 11, "val": 0, "test": 0},
+        {"train": 1, "val": 0, "test": 0},
+    )
+    assert [flag["kind"] for flag in data["flags"] if flag["guard"] == "G56"] == ["gaps"]
 
 
 def test_the_total_is_a_total(study: Study) -> None:

@@ -121,7 +121,13 @@ def test_a_series_that_begins_again_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("column", "values"),
-    [("ticker", ("SPY", "QQQ")), ("Symbol", ("SPY", "QQQ")), ("name", ("SPY", "QQQ")), ("id", (1, 2))],
+    [
+        ("ticker", ("SPY", "QQQ")),
+        ("Symbol", ("SPY", "QQQ")),
+        ("name", ("SPY", "QQQ")),
+        ("stock_symbol", ("SPY", "QQQ")),
+        ("id", (1, 2)),
+    ],
 )
 def test_blocks_of_two_series_never_become_one(column: str, values: tuple[Any, Any], tmp_path: Path) -> None:
     """One series ends where the other begins: only the column says so. A cut to one of them is taken."""
@@ -146,6 +152,9 @@ def test_columns_of_an_ordinary_table_are_no_series(tmp_path: Path) -> None:
         year=bars().index.year,
     )
     assert fingerprint(written(frame, tmp_path / "a.csv")) == fingerprint(written(bars(), tmp_path / "b.csv"))
+    assert panel_of(tmp_path / "a.csv").details["notes"] == [
+        "a.csv: column 'regime' holds 2 values (calm, wild), one below the other; all rows are taken for one series"
+    ]
 
 
 def test_columns_of_several_levels_are_named(tmp_path: Path) -> None:
@@ -474,6 +483,10 @@ def test_a_packed_file_under_a_plain_name_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(gzip.compress(b"Date"))
     assert refusal(path) == f"is packed with gzip: name it {path}.gz"
+    path.rename(tmp_path / "a.gz")
+    assert refusal(tmp_path / "a.gz") == "name it a.csv.gz where it holds a CSV file"
+    (tmp_path / "table").touch()
+    assert refusal(tmp_path / "table").startswith("the name has no suffix; it may be .parquet, .pq, .csv")
 
 
 def test_a_link_of_git_annex_to_nothing_is_named(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ class ParquetDataset:
             context=options.context,
             split=options.split,
             normalise=options.normalise,
-            details={"path": str(options.path)},
+            details={"path": str(options.path), **({"notes": [table.note]} if table.note else {})},
         )
 
     def _target(self, table: Table) -> tuple[Target, npt.NDArray[np.float64]]:

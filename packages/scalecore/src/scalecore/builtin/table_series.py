@@ -19,16 +19,17 @@ from scalecore.errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["check_one_series", "check_order"]
+__all__ = ["blocks_note", "check_one_series", "check_order"]
 
 _SERIES = re.compile(
-    r"symbol|ticker|tic|sym|isin|cusip|figi|ric|permno|gvkey|secid|uniqueid|seriesid|series|entity|instrument|asset|"
-    r"security|stock|coin|(item|station|sensor|device|meter|store|customer|user|product|machine|turbine|building|site)"
-    r"(id|name|code)?"
+    r".*(symbol|ticker).*|tic|sym|isin|cusip|figi|ric|permno|gvkey|secid|uniqueid|series|entity|coin|"
+    r"(series|instrument|asset|security|stock|item|station|sensor|device|meter|store|customer|user|product|machine|turbine|"
+    r"building|site)(id|name|code)?"
 )
 """Names, without case and signs, of columns that tell series apart."""
 _PERHAPS = re.compile(r"id|name|code|company|fund|pair|contract|country|city|state|region|location|group|household")
 """Names that do so only where their values lie one below the other."""
+_FEW = 20
 _HOUR = np.timedelta64(1, "h")
 _ONE_SERIES = "keep the rows of one series; studies over many series are not supported yet"
 
@@ -91,6 +92,18 @@ def check_one_series(frame: pd.DataFrame, *, name: str) -> None:
                 f"{_ONE_SERIES[0].upper()}{_ONE_SERIES[1:]}. If all rows are one series, leave that column out of the "
                 "file"
             )
+
+
+def blocks_note(frame: pd.DataFrame, *, name: str) -> str | None:
+    """What the plan says of a column of words that lie one below the other: perhaps several series, perhaps periods."""
+    for place, column in enumerate(frame.columns):
+        values = frame.iloc[:, place]
+        if types.is_numeric_dtype(values.dtype) or types.is_datetime64_any_dtype(values.dtype):
+            continue
+        found = _codes(values)
+        if found is not None and int((np.diff(found) != 0).sum()) == found.max() < _FEW:
+            return f"{name}: column {column!r} holds {_values(values)}, one below the other; all rows are taken for one series"
+    return None
 
 
 def _parting_column(times: npt.NDArray[np.datetime64], frame: pd.DataFrame) -> str | None:

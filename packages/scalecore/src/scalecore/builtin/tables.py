@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 from attrs import field, frozen
 
-from scalecore.builtin.table_series import check_one_series, check_order
+from scalecore.builtin.table_series import blocks_note, check_one_series, check_order
 from scalecore.builtin.table_times import naive_times
 from scalecore.config.bounds import nearest
 from scalecore.data.checks import check_times
@@ -44,6 +44,8 @@ class Table:
     reading: Reading = field(factory=Reading)
     is_text: bool = False
     """Whether cells were written as text, in which a number may need `reading` to be one."""
+    note: str | None = None
+    """What the plan says of it."""
 
 
 def read_table(
@@ -86,7 +88,8 @@ def read_table(
         )
     frame = frame.loc[inside]
     check_one_series(frame, name=str(path))
-    return Table(path=path, times=times[inside], frame=frame, reading=reading, is_text=is_text)
+    note = blocks_note(frame, name=path.name)
+    return Table(path=path, times=times[inside], frame=frame, reading=reading, is_text=is_text, note=note)
 
 
 def _read(path: Path, *, reading: Reading) -> tuple[pd.DataFrame, bool]:

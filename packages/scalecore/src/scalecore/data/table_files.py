@@ -44,10 +44,13 @@ def kind_of(path: Path, *, name: str) -> Literal["parquet", "text"]:
     if not path.is_file():
         raise DataError(_missing(path, name))
     suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
-    last, text = suffixes[-1] if suffixes else "", (*suffixes, "", "")
+    last = suffixes[-1] if suffixes else ""
     packed = last in PACKED and len(suffixes) == 2 and suffixes[0] in _TEXT
     if last not in (".parquet", ".pq", *_TEXT) and not packed:
-        raise DataError(f"{name}: the suffix {''.join(text[:2]) or 'of no name'!r} is unknown; it may be {_KINDS}")
+        if last in PACKED:
+            raise DataError(f"{name}: name it {path.with_suffix('').name}.csv{last} where it holds a CSV file")
+        what = f"the suffix {path.suffix!r} is unknown" if last else "the name has no suffix"
+        raise DataError(f"{name}: {what}; it may be {_KINDS}")
     with path.open("rb") as stream:
         head = stream.read(_HEAD)
     if not packed:
@@ -240,6 +243,7 @@ def date_hint(text: str) -> str:
         r"\d{1,2}\.\d{1,2}\.\d{4}.*": "'%d.%m.%Y'",
         r"\d{1,2}-\d{1,2}-\d{4}.*": "'%d-%m-%Y' or '%m-%d-%Y'",
         r"\d{4}[/.]\d{1,2}[/.]\d{1,2}.*": "'%Y/%m/%d' or '%Y.%m.%d'",
+        r"\d{4}": "'%Y'",
         r"\d{8}(\.0)?": "'%Y%m%d'",
         r"\d{9,10}(\.\d+)?": "unix",
         r"\d{12,13}(\.\d+)?": "unix_ms",

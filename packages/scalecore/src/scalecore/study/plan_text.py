@@ -75,7 +75,8 @@ def _steps(steps: Mapping[str, Any]) -> str:
         return line
     windows, labels = (sum(steps[name].values()) for name in ("windows", "labels"))
     crossed = f"crossed by {windows:,} windows and {labels:,} labels"
-    return f"{line}; {steps['long']:,} are longer than {span(steps['limit'])}, {crossed} [G56]"
+    are = "is" if steps["long"] == 1 else "are"
+    return f"{line}; {steps['long']:,} {are} longer than {span(steps['limit'])}, {crossed} [G56]"
 
 
 def _loss(loss: Mapping[str, Any]) -> str:
