@@ -102,7 +102,8 @@ def blocks_note(frame: pd.DataFrame, *, name: str) -> str | None:
             continue
         found = _codes(values)
         if found is not None and int((np.diff(found) != 0).sum()) == found.max() < _FEW:
-            return f"{name}: column {column!r} holds {_values(values)}, one below the other; all rows are taken for one series"
+            held = f"{name}: column {column!r} holds {_values(values)}"
+            return f"{held}, one below the other; all rows are taken for one series"
     return None
 
 
