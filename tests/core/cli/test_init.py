@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import pty
 import re
@@ -10,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from scalecore.config.load import load_resolved, to_plain
@@ -261,3 +264,22 @@ def test_text_that_looks_like_a_number_stays_text(invoke: Any) -> None:
     done = invoke("init", "1e3.yaml", *ALONE)
     assert (done.exit_code, done.stderr) == (0, "")
     assert parse(Path("1e3.yaml").read_text(), source="1e3.yaml").root["name"] == "1e3"
+
+
+def test_a_packed_table_and_a_folder_of_parts_have_their_columns_named(invoke: Any) -> None:
+    """As a plain file has; what cannot be read says why."""
+    table = "Date,Close,size\n2020-01-01,1.5,3\n"
+    Path("bars.csv.gz").write_bytes(gzip.compress(table.encode()))
+    Path("parts").mkdir()
+    pq.write_table(pa.table({"Date": ["2020-01-01"], "Close": [1.5], "size": [3]}), "parts/a.parquet")
+    for name in ("bars.csv.gz", "parts"):
+        assert invoke("init", f"{name}.yaml", *ALONE, "--data", name).exit_code == 0
+        tree = parse(Path(f"{name}.yaml").read_text(), source=name).root
+        assert tree["dataset"]["features"] == ["Close", "size"]
+    Path("bars.csv").write_text(table.replace(",", ";"))
+    done = invoke("init", "mine.yaml", *ALONE, "--data", "bars.csv")
+    assert (done.exit_code, done.stderr) == (
+        2,
+        "bars.csv: the header is one cell, 'Date;Close;size': the separator is another one; write read: {separator: "
+        "';'}\n",
+    )

@@ -33,3 +33,15 @@ def test_raw_rows_for_a_model_of_computed_features_are_told_apart(dataset: str, 
     assert str(refused.value) == (
         f"{path}: there is no feature 'close'; did you mean 'Close'? Names are case-sensitive [G55]{hint}"
     )
+
+
+def test_rows_are_read_as_the_file_of_the_study_was_written(tmp_path: Path) -> None:
+    """New rows come from the source of the old ones, with its separators, decimal marks and dates."""
+    path = tmp_path / "rows.csv"
+    path.write_text("Datum;close\n02.01.2024;1,5\n03.01.2024;1.250,25\n")
+    read = {"date_format": "%d.%m.%Y", "separator": ";", "decimal": ",", "zone": None, "encoding": None}
+    block = {"use": "parquet", "time": "Datum", "read": read}
+    model = StoredModel(folder=tmp_path, content={"data": {"block": block, "features": ["close"]}})
+    rows = rows_of_file(model, path)
+    assert rows.values.tolist() == [[1.5], [1250.25]]
+    assert rows.times.astype("datetime64[D]").astype(str).tolist() == ["2024-01-02", "2024-01-03"]
