@@ -7,6 +7,7 @@ from attrs import field, frozen
 
 from scalecore.config.experiment import ComponentRef, Experiment, Search
 from scalecore.config.load import Resolved, ResolvedComponent
+from scalecore.data.options import Reading
 from scalecore.options import option
 from scalecore.records import ExecutorRecord, Record
 from scalecore.study.continuation import compare
@@ -46,6 +47,7 @@ class DatasetOptions:
 
     path: Path = Path("/here/prices.csv")
     parts: list[Path] | None = None
+    read: Reading | None = None
     columns: list[Column] = field(factory=list)
     gaps: str = option("split", help="Added later, and another default than what was done before.", before="cross")
 
@@ -190,9 +192,12 @@ def test_an_option_that_is_added_changes_no_older_study() -> None:
 
 
 def test_g28_the_place_of_data_is_no_part_of_a_study() -> None:
-    """Paths of the dataset may differ, alone and in lists, also where one was given and another was not."""
+    """Paths of the dataset may differ, alone and in lists, also where one was given and another was not; and so may the
+    way in which the files are written.
+    """
     here = {**EXPERIMENT, "dataset": {"use": "some", "path": "/here/prices.csv", "parts": None}}
     there = {**EXPERIMENT, "dataset": {"use": "some", "path": "/there/prices.csv", "parts": ["/there/a", "/there/b"]}}
+    there["dataset"]["read"] = {"separator": ";", "decimal": ","}
     aside = unbound(resolved())
     assert not compare(here, there, unbound=aside).refused
     assert binding(here, aside) == binding(there, aside)

@@ -12,6 +12,7 @@ from attrs import field, frozen
 
 from scalecore.config.experiment import ComponentRef
 from scalecore.config.plain import plain_value
+from scalecore.data.options import Reading
 from scalecore.files import canonical_json
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Unbound:
     """Settings that no identity contains, by their path in the resolved experiment; `*` is any index of a list."""
 
     places: frozenset[KeyPath] = frozenset()
-    """Where data lie: their fingerprint is in the identity, their place is not (guard G28)."""
+    """Where data lie and how they are written: their fingerprint is in the identity, these are not (guard G28)."""
     added: Mapping[KeyPath, Any] = field(factory=dict)
     """Options that older studies lack, with the value that says what was done before (`option(before=...)`)."""
 
@@ -85,16 +86,16 @@ def _walk(value: Any, path: KeyPath, places: set[KeyPath], added: dict[KeyPath, 
         where = (*path, one.name)
         if "before" in one.metadata:
             added[where] = plain_value(one.metadata["before"])
-        if _holds_path(hints.get(one.name)):
+        if _holds_place(hints.get(one.name)):
             places.add(where)
         _walk(getattr(value, one.name), where, places, added)
 
 
-def _holds_path(kind: Any) -> bool:
-    """Whether an option of this type is a path, or a collection or a choice of several that has one in it."""
-    if isinstance(kind, type) and issubclass(kind, PurePath):
+def _holds_place(kind: Any) -> bool:
+    """Whether an option of this type is a path or the way in which a file is written, or has one of them in it."""
+    if isinstance(kind, type) and issubclass(kind, PurePath | Reading):
         return True
-    return any(_holds_path(one) for one in get_args(kind))
+    return any(_holds_place(one) for one in get_args(kind))
 
 
 def content_hash(content: Any) -> str:
