@@ -403,6 +403,8 @@ def test_compressed_text_is_the_same_table(tmp_path: Path) -> None:
         "a.csv": text.encode("utf-16"),
         "b.csv": text.encode("utf-8-sig"),
         "a.txt": raw,
+        "old mac.csv": raw.replace(b"\n", b"\r"),
+        "windows.csv": raw.replace(b"\n", b"\r\n"),
     }.items():
         (tmp_path / name).write_bytes(content)
     with pa.CompressedOutputStream(str(tmp_path / "a.csv.zst"), "zstd") as stream:
@@ -547,6 +549,12 @@ def test_folders_that_are_no_table_are_refused(tmp_path: Path) -> None:
     """Several series by path, a part that is no parquet file, parts of different content."""
     interleaved().reset_index().to_parquet(tmp_path / "series", partition_cols=["ticker"], index=False)
     assert "column 'ticker' holds 2 values (" in refusal(tmp_path / "series")
+    (tmp_path / "delta" / "_delta_log").mkdir(parents=True)
+    written(bars(), tmp_path / "delta" / "a.parquet")
+    assert refusal(tmp_path / "delta") == (
+        "is a table of Delta Lake or Iceberg, whose folder holds older rows too: write the rows of one version into a "
+        "parquet file"
+    )
     (tmp_path / "pointers").mkdir()
     (tmp_path / "pointers" / "a.parquet").write_text("version https://git-lfs.github.com/spec/v1\n")
     assert refusal(tmp_path / "pointers") == (

@@ -114,6 +114,11 @@ def _read(path: Path, *, reading: Reading) -> tuple[pd.DataFrame, bool]:
 
 def _read_parts(folder: Path) -> pd.DataFrame:
     """The rows of all parquet files below `folder`; paths such as `year=2020` become the last columns."""
+    if (folder / "_delta_log").is_dir() or any(folder.glob("metadata/*.metadata.json")):
+        raise DataError(
+            f"{folder} is a table of Delta Lake or Iceberg, whose folder holds older rows too: write the rows of one "
+            "version into a parquet file"
+        )
     parts = sorted(
         part
         for part in folder.rglob("*")

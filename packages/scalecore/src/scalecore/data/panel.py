@@ -22,7 +22,7 @@ class Panel:
     `labels` come from raw columns, before any transform (guard G06), and are NaN where the target is not defined: the
     rows at the end whose future is unknown. `look_back` is the largest number of rows before its own that a feature is
     computed from (0 for raw columns), so that the purge between splits can cover it. `details` is stored with the study
-    as it is.
+    as it is; the plan shows the lines under its key `notes`.
     """
 
     name: str

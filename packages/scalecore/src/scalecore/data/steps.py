@@ -14,7 +14,7 @@ from scalecore.data.dates import span, stamp
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Steps", "steps_flag", "steps_of"]
+__all__ = ["Steps", "crossing", "steps_flag", "steps_of"]
 
 _DAY = 86400.0
 _CLOSED_DAYS = 7
@@ -115,7 +115,13 @@ def steps_flag(steps: Steps) -> dict[str, str] | None:
     verb = "is" if steps.long == 1 else "are"
     text = (
         f"{steps.long:,} of {steps.count:,} steps between rows {verb} much longer than {kind}, the longest "
-        f"{span(steps.longest)} after row {steps.after_row} ({steps.after}): {sum(steps.windows.values()):,} windows "
-        f"and {sum(steps.labels.values()):,} labels cross such a gap, as if its two sides were neighbours"
+        f"{span(steps.longest)} after row {steps.after_row} ({steps.after}): {crossing(steps.windows, steps.labels)} "
+        "cross such a gap, as if its two sides were neighbours"
     )
     return {"guard": "G56", "kind": "gaps", "text": text}
+
+
+def crossing(windows: Mapping[str, int], labels: Mapping[str, int]) -> str:
+    """`59 windows and 1 label`, of all parts."""
+    counts = ((sum(windows.values()), "window"), (sum(labels.values()), "label"))
+    return " and ".join(f"{count:,} {noun}{'' if count == 1 else 's'}" for count, noun in counts)

@@ -158,7 +158,8 @@ def _unpacked(path: Path, *, name: str) -> bytes:
 
 def check_header(text: str, *, reading: Reading, name: str) -> None:
     """Refuse a CSV file whose first line is not the one line of names; the message says what to write."""
-    lines = [(number, line) for number, line in enumerate(text[:65536].split("\n")[:50], 1) if line.strip()]
+    head = re.split(r"\r\n|\r|\n", text[:65536])[:50]
+    lines = [(number, line) for number, line in enumerate(head, 1) if line.strip()]
     try:
         rows = list(csv.reader([line for _, line in lines], delimiter=reading.delimiter))
     except csv.Error as error:

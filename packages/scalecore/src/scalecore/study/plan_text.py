@@ -7,6 +7,7 @@ from typing import Any
 
 from scalecore import texts
 from scalecore.data.dates import span
+from scalecore.data.steps import crossing
 from scalecore.study.continuation import Change, continuation_lines
 from scalecore.study.explain import explain_lines
 from scalecore.study.record import proposal_from
@@ -73,8 +74,7 @@ def _steps(steps: Mapping[str, Any]) -> str:
     line = f"{usual}; longest {span(steps['longest'])} after row {steps['after_row']} ({steps['after']})"
     if not steps["long"]:
         return line
-    windows, labels = (sum(steps[name].values()) for name in ("windows", "labels"))
-    crossed = f"crossed by {windows:,} windows and {labels:,} labels"
+    crossed = f"crossed by {crossing(steps['windows'], steps['labels'])}"
     are = "is" if steps["long"] == 1 else "are"
     return f"{line}; {steps['long']:,} {are} longer than {span(steps['limit'])}, {crossed} [G56]"
 
