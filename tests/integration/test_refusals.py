@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import textwrap
 from pathlib import Path
@@ -246,6 +247,70 @@ def test_a_logger_plugin_is_used_by_naming_it(study: Study) -> None:
     study.experiment["loggers"] = ["diary"]
     assert study.run("search.trials=3").returncode == 0
     assert (study.folder / "diary.txt").read_text() == f"2 {study.finished()[2]['value']}\n"
+
+
+def test_a_logger_that_lacks_a_method_is_refused_before_the_study(study: Study) -> None:
+    """One that inherits from nothing and forgot some: named with its distribution, exit code 3, and nothing written."""
+    plugin(study, "scalecore-diary", "scalecore_diary", LOGGER.format(action=WRITE).replace("(Logger)", ""))
+    study.experiment["loggers"] = ["diary"]
+    message = refused(study, code=3)
+    assert message == (
+        "logger 'diary' (scalecore-diary 1.0) cannot start: Diary has no study_started, trial_started, progress, epoch, "
+        "message, take_remarks, study_finished, close; scalecore.protocols.Logger says what is asked of it\n"
+    )
+    assert not study.folder.exists()
+
+
+def test_a_logger_that_raises_when_it_is_closed_leaves_a_complete_study(study: Study) -> None:
+    """The journal and the status name it as they name one that raises earlier."""
+    code = LOGGER.format(action=WRITE).replace("def trial_finished(self, record, study):", "def close(self):")
+    plugin(study, "scalecore-diary", "scalecore_diary", code.replace(WRITE, "raise ValueError('locked')"))
+    study.experiment["loggers"] = ["files", "diary"]
+    done = study.run("search.trials=1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = "degraded: logger 'diary' raised ValueError: locked; it is switched off, the study goes on"
+    assert text in study.cli("status", str(study.folder)).stdout.splitlines()
+
+
+RIVALS = """
+    from scalecore import hookimpl
+    from scalecore.protocols import Logger
+    from scalecore.records import ExecutorRecord, LoggerRecord, SearchStrategyRecord
+
+    @hookimpl
+    def scalecore_search_strategies():
+        return [SearchStrategyRecord(name="random", summary="Chance.", factory=lambda options, context: None)]
+
+    @hookimpl
+    def scalecore_loggers():
+        return [LoggerRecord(name="files", summary="Paper.", factory=lambda options, context: Logger())]
+
+    @hookimpl
+    def scalecore_executors():
+        return [ExecutorRecord(name="local", summary="Here.", factory=lambda options, context: None)]
+"""
+
+
+def test_a_component_named_like_a_core_one_disables_neither(study: Study) -> None:
+    """A study that used the plain name goes on with `distribution/name`, and what it stores can be run again."""
+    study.experiment["search"] = {"use": "random", "trials": 1, "budget": study.experiment["search"].get("budget")}
+    del study.experiment["loggers"]
+    assert study.run().returncode == 0
+    before = study.finished()[0]
+    plugin(study, "acme-rivals", "acme_rivals", RIVALS)
+    assert refused(study, "search.trials=2", code=3).endswith(
+        "search 'random' is provided by scalecore 0.1.0 and acme-rivals 1.0; "
+        "pick one by writing scalecore/random or acme-rivals/random\n"
+    )
+    study.experiment["search"]["use"] = "scalecore/random"
+    done = study.run("search.trials=2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert study.finished()[0] == before
+    assert (study.folder / f"{study.experiment['name']}_all_trials.json").exists(), "the core's logger of that name"
+    stored = study.cli("run", str(study.folder / "experiment.yaml"), "search.trials=3", f"output={study.folder}")
+    assert stored.returncode == 0, stored.stdout + stored.stderr
+    assert sorted(study.finished()) == [0, 1, 2]
+    assert study.cli("verify", str(study.folder)).returncode == 0
 
 
 def test_a_strategy_plugin_is_used_by_naming_it(study: Study) -> None:
@@ -522,3 +587,41 @@ def test_g40_a_trial_that_outgrows_its_memory_is_stopped_and_the_study_goes_on(s
     assert {attempt["class"] for attempt in record["attempts"]} == {"out_of_memory"}
     assert record["reason"].startswith("StepOutOfMemory: a step does not fit even with a micro-batch of 1: ")
     assert [flag["kind"] for flag in record["flags"] if flag["guard"] == "G40"] == ["quarantined", "halved"]
+
+
+TIRED = """
+class Tired(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.steps = 0
+    def forward(self, x):
+        self.steps += self.training
+        if self.steps > 20:
+            raise ValueError("tired")
+        return x
+"""
+
+
+def test_g38_a_study_whose_only_trial_failed_has_failed(study: Study) -> None:
+    """Exit code 6, with counts and reason in message, journal, status, console, and again when it is run again."""
+    with_model(study, GOOD_NET.replace("nn.Tanh()", "Tired()"))
+    source = study.root / "site" / "scalecore-mlp" / "scalecore_mlp.py"
+    code = source.read_text().replace("from torch import nn", "from scalecore_tired import nn, Tired")
+    source.write_text(code)
+    (source.parent / "scalecore_tired.py").write_text(f"from torch import nn\n{TIRED}")
+    study.experiment["training"] |= {"effective_batch": 16, "micro_batch": 16}
+    reason = (
+        "none of 1 trials completed (1 failed), so the study has no result; trial 0: ValueError: tired. A larger "
+        "search.trials adds trials; after a change of what failed, give another `output`"
+    )
+    for _ in range(2):
+        done = study.run("search.trials=1")
+        assert done.returncode == 6, done.stdout + done.stderr
+        assert done.stderr == f"{reason}\n"
+        assert f"reason: {reason}" in done.stdout.splitlines()
+        ended = study.events()[-1]
+        assert (ended["event"], ended["end"], ended["reason"]) == ("run_ended", "failed", reason)
+        assert ended["counts"] == {"failed": 1}
+    status = study.cli("status", str(study.folder)).stdout.splitlines()
+    assert status[:2] == ["tiny: failed; 1 of 1 trials finished (1 failed)", f"reason: {reason}"]
+    assert json.loads(study.cli("status", str(study.folder), "--json").stdout)["end_reason"] == reason

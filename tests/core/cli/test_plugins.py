@@ -57,11 +57,11 @@ def test_json_has_the_same(invoke: Any, mine: str, fake_plugin: Any) -> None:
         "status": "ok",
         "reason": None,
         "components": [
-            {"kind": "dataset", "name": "my-table", "summary": "A table.", "conflict": False},
-            {"kind": "model", "name": "my-model", "summary": "A model.", "conflict": False},
-            {"kind": "search", "name": "my-search", "summary": "A search.", "conflict": False},
-            {"kind": "logger", "name": "my-logger", "summary": "A logger.", "conflict": False},
-            {"kind": "executor", "name": "my-rack", "summary": "A rack.", "conflict": False},
+            {"kind": "dataset", "name": "my-table", "use": "my-table", "summary": "A table.", "conflict": False},
+            {"kind": "model", "name": "my-model", "use": "my-model", "summary": "A model.", "conflict": False},
+            {"kind": "search", "name": "my-search", "use": "my-search", "summary": "A search.", "conflict": False},
+            {"kind": "logger", "name": "my-logger", "use": "my-logger", "summary": "A logger.", "conflict": False},
+            {"kind": "executor", "name": "my-rack", "use": "my-rack", "summary": "A rack.", "conflict": False},
         ],
     }
 
@@ -71,7 +71,7 @@ def test_conflicts_are_shown(invoke: Any, mine: str, fake_plugin: Any) -> None:
     fake_plugin("rival", version="7", code=fake_plugin.model("my-model"))
 
     assert invoke("plugins").stdout.splitlines()[-1] == (
-        "conflict: model 'my-model' is provided by acme 1.2 and rival 7; neither can be used"
+        "conflict: model 'my-model' is provided by acme 1.2 and rival 7; pick one by writing acme/my-model or rival/my-model"
     )
 
 

@@ -375,3 +375,44 @@ def test_checking_imports_nothing_heavy(write: Any, small: str, registry: Regist
     )
 
     assert done.stdout == "[]\n"
+
+
+def test_a_component_named_with_its_distribution_is_that_component(write: Any, small: str, registry: Registry) -> None:
+    """As text alone, in a mapping, in `search`, in an override; what is stored names it so, in one spelling."""
+    text = small.replace("use: toy", "use: Bench/toy").replace("use: dice", "use: bench/dice")
+    _, resolved = load_resolved(write(text), overrides=["monitors=[bench/clock]"], registry=registry)
+
+    assert resolved.model.record is registry.get("model", "toy").record
+    assert (resolved.model.name, resolved.model.use, resolved.search.use) == ("toy", "bench/toy", "bench/dice")
+    plain = to_plain(resolved)
+    assert [plain[key]["use"] for key in ("model", "search", "execution")] == ["bench/toy", "bench/dice", "local"]
+    assert plain["monitors"][0]["use"] == "bench/clock"
+    _, again = load_resolved(write(json.dumps(plain)), registry=registry)
+    assert to_plain(again) == plain
+
+
+def test_a_component_listed_by_both_of_its_names_is_listed_twice(write: Any, small: str, registry: Registry) -> None:
+    """Two consoles would print everything twice."""
+    error = error_of(write(small), registry, "loggers=[console, bench/console]")
+
+    assert str(error) == (
+        "<command line>: loggers=[console, bench/console]: loggers.1: bench/console is console, and is listed twice with the same options"
+    )
+
+
+def test_a_clash_is_reported_where_the_name_stands(
+    write: Any, small: str, fake_plugin: Any, registry: Registry
+) -> None:
+    """With both providers and what to write instead; then the other one is used."""
+    from scalecore.plugins.registry import load_registry
+
+    fake_plugin("rival", version="2.0", code=fake_plugin.model("toy", options="width: int = 4"))
+    both = load_registry(path=[str(fake_plugin.root)])
+    error = error_of(write(small), both)
+
+    assert error.exit_code == ExitCode.PLUGIN
+    assert str(error).endswith(
+        "model 'toy' is provided by bench 1.0 and rival 2.0; pick one by writing bench/toy or rival/toy"
+    )
+    _, resolved = load_resolved(write(small.replace("use: toy", "use: rival/toy")), registry=both)
+    assert (resolved.model.provider, resolved.model.options.width) == ("rival", 8)

@@ -76,6 +76,9 @@ MODELS = [
     ("toy", False),
     ("plain", True),
     ("{use: plain}", True),
+    ("bench/plain", True),
+    ("{use: bench/toy, width: 8}", True),
+    ("{use: other/toy, width: 8}", False),
     ("{use: plain, width: 3}", False),
     ("{use: toy, width: 65}", False),
     ("{use: toy, width: 8, color: blue, level: 2, rate: 1, size: [1, 2], names: {a: 1}, tags: [a, b]}", True),
@@ -145,7 +148,7 @@ def test_the_schema_carries_help_and_defaults(registry: Registry) -> None:
     assert properties["loggers"]["default"] == ["console", "files"]
     (dice,) = properties["search"]["oneOf"]
     assert dice["properties"]["sides"] == {"description": "Faces of the dice.", "type": "integer", "default": 6}
-    assert dice["properties"]["use"] == {"description": "Chance.", "const": "dice"}
+    assert dice["properties"]["use"] == {"description": "Chance.", "enum": ["dice", "bench/dice"]}
 
 
 def test_a_schema_without_any_plugin_names_no_component(tmp_path: Path) -> None:
@@ -190,3 +193,15 @@ def test_the_reference_has_every_key_and_component(registry: Registry) -> None:
 def test_the_committed_reference_is_up_to_date() -> None:
     """docs/reference/experiment-file.md is made again from the classes: run the command that it names."""
     assert PAGE.read_text(encoding="utf-8") == render_reference(load_registry(no_plugins=True))
+
+
+def test_a_name_that_two_distributions_claim_is_written_with_one_of_them(
+    write: Any, registry: Registry, fake_plugin: Any
+) -> None:
+    """An editor offers both, and the plain name is as wrong for it as for the check."""
+    fake_plugin("rival", code=fake_plugin.model("plain"))
+    both = load_registry(path=[str(fake_plugin.root)])
+    text = "{name: a, dataset: table, search: {use: dice}, model: MODEL}\n"
+
+    for model, right in (("plain", False), ("bench/plain", True), ("rival/plain", True), ("{use: rival/plain}", True)):
+        check_agreement(write, both, text.replace("MODEL", model), right=right)

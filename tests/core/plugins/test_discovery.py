@@ -41,22 +41,19 @@ def test_the_same_folder_twice_on_the_path_counts_once(fake_plugin: Any, tmp_pat
     assert len(discover([str(tmp_path), str(tmp_path)])) == 1
 
 
-def test_two_distributions_with_one_name_are_both_refused(fake_plugin: Any, tmp_path: Path) -> None:
-    """Neither of two claimants of an entry-point name is used, and each says who they are."""
-    fake_plugin("acme-one", version="1.0", entry_point="acme")
-    fake_plugin("acme-two", version="3.2", entry_point="acme")
+def test_entry_points_of_one_name_are_two_plugins(fake_plugin: Any, tmp_path: Path) -> None:
+    """Only the names of components meet in experiment files; what an entry point is called is its distribution's."""
+    fake_plugin("acme-one", version="1.0", entry_point="acme", code=fake_plugin.model("one"))
+    fake_plugin("acme-two", version="3.2", entry_point="acme", code=fake_plugin.model("two"))
 
     registry = load_registry(path=[str(tmp_path)])
 
-    reason = (
-        "the entry point 'acme' is claimed by acme-one 1.0 and acme-two 3.2; "
-        "uninstall all but one, or leave them out with --block"
-    )
-    assert [(plugin.status, plugin.reason) for plugin in registry.plugins] == [(Status.INCOMPATIBLE, reason)] * 2
+    assert [(plugin.status, plugin.reason) for plugin in registry.plugins] == [(Status.OK, None)] * 2
+    assert registry.names("model") == ("one", "two")
 
 
-def test_blocking_one_of_two_claimants_lets_the_other_in(fake_plugin: Any, tmp_path: Path) -> None:
-    """A name clash is settled with --block; the spelling of the distribution does not matter."""
+def test_blocking_one_distribution_lets_the_others_in(fake_plugin: Any, tmp_path: Path) -> None:
+    """A plugin is left out with --block; the spelling of the distribution does not matter."""
     fake_plugin("acme-one", entry_point="acme", code=fake_plugin.model("one"))
     fake_plugin("acme-two", entry_point="acme")
 
@@ -65,19 +62,6 @@ def test_blocking_one_of_two_claimants_lets_the_other_in(fake_plugin: Any, tmp_p
     assert [(plugin.distribution, plugin.status, plugin.reason) for plugin in registry.plugins] == [
         ("acme-one", Status.OK, None),
         ("acme-two", Status.BLOCKED, "left out by --block Acme_Two"),
-    ]
-
-
-def test_nobody_takes_the_name_of_the_core(fake_plugin: Any, tmp_path: Path) -> None:
-    """A distribution that claims the core's entry-point name is refused, and the core's own plugin is not."""
-    fake_plugin("scalecore", version="0.1.0", entry_point="builtin")
-    fake_plugin("usurper", entry_point="builtin")
-
-    registry = load_registry(path=[str(tmp_path)])
-
-    assert [(plugin.distribution, plugin.status) for plugin in registry.plugins] == [
-        ("scalecore", Status.OK),
-        ("usurper", Status.INCOMPATIBLE),
     ]
 
 

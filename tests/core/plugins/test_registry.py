@@ -85,17 +85,76 @@ def test_a_conflict_is_no_matter_to_other_components(fake_plugin: Any) -> None:
     assert registry.get("logger", "ink").provider == "acme-two"
 
 
-def test_a_conflict_names_both_providers(fake_plugin: Any) -> None:
-    """The message says which two, and how to go on; blocking one of them settles it."""
+def test_a_conflict_names_all_providers_and_how_to_pick(fake_plugin: Any) -> None:
+    """The message says who claims the name, and what to write; blocking all but one settles it too."""
     fake_plugin("acme-one", version="1.0", code=fake_plugin.model("toy"))
-    fake_plugin("acme-two", version="2.0", code=fake_plugin.model("toy"))
+    fake_plugin("Acme_Two", version="2.0", code=fake_plugin.model("toy"))
 
-    assert why_not(registry_of(fake_plugin), "model", "toy") == (
-        "model 'toy' is provided by acme-one 1.0 and acme-two 2.0; "
-        "uninstall all but one, or leave one out with --block DIST"
+    registry = registry_of(fake_plugin)
+
+    assert why_not(registry, "model", "toy") == (
+        "model 'toy' is provided by acme-one 1.0 and Acme_Two 2.0; pick one by writing acme-one/toy or acme-two/toy"
     )
-    assert registry_of(fake_plugin).components("model") == ()
-    assert registry_of(fake_plugin, block=["acme-one"]).get("model", "toy").provider == "acme-two"
+    assert registry.names("model") == ("acme-one/toy", "acme-two/toy")
+    assert registry.get("model", "acme-one/toy").version == "1.0"
+    assert registry.get("model", "Acme_Two/toy").version == "2.0"
+    assert registry_of(fake_plugin, block=["acme-one"]).get("model", "toy").provider == "Acme_Two"
+
+    fake_plugin("third", version="3.0", code=fake_plugin.model("toy"))
+    registry = registry_of(fake_plugin)
+    assert why_not(registry, "model", "toy") == (
+        "model 'toy' is provided by acme-one 1.0, Acme_Two 2.0 and third 3.0; "
+        "pick one by writing acme-one/toy, acme-two/toy or third/toy"
+    )
+    assert registry.get("model", "third/toy").version == "3.0"
+
+
+def test_a_component_may_always_be_named_with_its_distribution(fake_plugin: Any) -> None:
+    """In whatever spelling of the distribution's name installers take for the same."""
+    fake_plugin("Acme.Tools", version="1.0", module="fake_tools", code=fake_plugin.model("toy"))
+
+    registry = registry_of(fake_plugin)
+
+    for name in ("toy", "acme-tools/toy", "Acme.Tools/toy", "ACME_tools/toy"):
+        assert registry.get("model", name).provider == "Acme.Tools"
+    assert registry.names("model") == ("toy",)
+
+
+def test_a_distribution_without_the_component_says_what_it_has(fake_plugin: Any) -> None:
+    """Not there, not usable, not installed, or a package of this project that could be."""
+    fake_plugin("acme", version="1.0", code=fake_plugin.model("toy"))
+    fake_plugin("bad", version="2.0", code="raise ValueError('no')")
+
+    registry = registry_of(fake_plugin)
+
+    assert why_not(registry, "model", "acme/tow") == "there is no model 'acme/tow': the models of acme 1.0 are toy"
+    assert why_not(registry, "search", "acme/toy") == (
+        "there is no search 'acme/toy': the search strategies of acme 1.0 are none"
+    )
+    assert why_not(registry, "model", "bad/toy").startswith("there is no model 'bad/toy': bad 2.0 is broken: importing")
+    assert why_not(registry, "model", "/toy") == (
+        "there is no model '/toy': no distribution '' has a scalecore plugin; installed: acme, bad"
+    )
+    assert why_not(registry, "model", "scalecore-patchtst/patchtst") == (
+        "there is no model 'scalecore-patchtst/patchtst': `pip install scalecore-patchtst` provides it"
+    )
+
+
+def test_what_one_distribution_provides_twice_cannot_be_picked(fake_plugin: Any) -> None:
+    """Two entry points with one component: its author must hear of it."""
+    fake_plugin("acme", version="1.0", entry_point="a", module="fake_one", code=fake_plugin.model("toy"))
+    (fake_plugin.root / "fake_two.py").write_text(fake_plugin.model("toy"))
+    points = fake_plugin.root / "acme-1.0.dist-info" / "entry_points.txt"
+    points.write_text(points.read_text() + "b = fake_two\n")
+
+    registry = registry_of(fake_plugin)
+
+    text = (
+        "model 'toy' is provided by acme 1.0, by the entry points a of acme and b of acme; "
+        "tell its author, or leave it out with --block acme"
+    )
+    assert why_not(registry, "model", "toy") == why_not(registry, "model", "acme/toy") == text
+    assert registry.components("model") == ()
 
 
 def test_the_kept_reason_answers_for_a_component_of_a_broken_plugin(fake_plugin: Any) -> None:

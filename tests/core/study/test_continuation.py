@@ -142,3 +142,18 @@ def test_people_are_told_what_changed_and_what_counts() -> None:
         "  trial 1 no longer counts: it has no gain",
     ]
     assert continuation_lines([], {}, 5) == []
+
+
+def test_the_distribution_of_a_component_may_be_named_later() -> None:
+    """When a second one is installed that has the name too: the component is the one that the study was run with."""
+    was, now, rival = (changed(model={"use": use}) for use in ("mlp", "acme/mlp", "rival/mlp"))
+
+    def refused(was: Any, now: Any, *, provider: str, versions: tuple[str, ...] = ()) -> list[str]:
+        found = compare(was, now, unbound=Unbound(), providers={"model": provider}, versions=versions)
+        return keys(found.refused)
+
+    assert refused(was, now, provider="Acme", versions=("scalecore", "acme")) == []
+    assert refused(was, now, provider="Acme", versions=("scalecore", "rival")) == ["model.use"]
+    assert refused(now, was, provider="acme") == [], "and left out again"
+    assert refused(now, was, provider="rival") == ["model.use"]
+    assert refused(now, rival, provider="rival") == ["model.use"]

@@ -11,7 +11,7 @@ from scalecore.data.options import Reading
 from scalecore.options import option
 from scalecore.records import ExecutorRecord, Record
 from scalecore.study.continuation import compare
-from scalecore.study.identity import binding, trial_content, trial_hash, trial_seed, unbound
+from scalecore.study.identity import binding, by_name, trial_content, trial_hash, trial_seed, unbound
 
 EXPERIMENT: dict[str, Any] = {
     "name": "x",
@@ -201,3 +201,15 @@ def test_g28_the_place_of_data_is_no_part_of_a_study() -> None:
     aside = unbound(resolved())
     assert not compare(here, there, unbound=aside).refused
     assert binding(here, aside) == binding(there, aside)
+
+
+def test_naming_the_distribution_of_an_own_component_changes_no_identity() -> None:
+    """A study that wrote the plain name goes on under the long one; another distribution's is another component."""
+    arguments: dict[str, Any] = {"unbound": UNBOUND, "data": "d1", "architecture": {}, "hyperparameters": {}}
+    long = {**EXPERIMENT, "model": {**EXPERIMENT["model"], "use": "scalecore-patchtst/patchtst"}}
+    long["search"] = {**EXPERIMENT["search"], "use": "scalecore/random"}
+    assert binding(long, UNBOUND) == binding(EXPERIMENT, UNBOUND)
+    assert trial_content(long, **arguments) == trial_content(EXPERIMENT, **arguments)
+    assert by_name("search", {"use": "acme/random"}) == {"use": "acme/random"}
+    other = {**EXPERIMENT, "model": {**EXPERIMENT["model"], "use": "acme/patchtst"}}
+    assert binding(other, UNBOUND) != binding(EXPERIMENT, UNBOUND)

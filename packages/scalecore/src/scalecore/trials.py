@@ -217,6 +217,7 @@ class StudyView:
     running: Sequence[int] = ()
     duplicates_avoided: int = 0
     end: StudyEnd | None = None
+    end_reason: str | None = None
     degraded: Sequence[str] = ()
     """What was switched off on the way, for instance a logger that raised."""
     left_out: Mapping[int, str] = field(factory=dict)

@@ -49,6 +49,8 @@ def states(subject: Subject) -> Section:
     out = [{"trial": number, "why": why} for number, why in sorted(study.left_out.items())]
     text += [f"{len(out)} trials fit today's grid or space no longer and do not count."] if out else []
     text += [f"Switched off on the way: {one}." for one in study.degraded]
+    if study.end_reason:
+        text.append(f"The last run ended as {study.end}: {study.end_reason.splitlines()[0]}")
     return Section(
         title="Trials by state",
         text=text,
@@ -60,6 +62,7 @@ def states(subject: Subject) -> Section:
             "duplicates avoided": study.duplicates_avoided,
             "left out": {str(one["trial"]): one["why"] for one in out},
             "end": study.end,
+            "end reason": study.end_reason,
         },
     )
 

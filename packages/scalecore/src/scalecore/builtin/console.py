@@ -150,6 +150,8 @@ class ConsoleLogger(Logger):
         states = Counter(record.state for record in study.counted)
         counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "none finished"
         self._print(f"{study.name}: {END_TEXTS[end]} ({len(study.counted)} of {study.total} trials: {counts})")
+        if end is StudyEnd.FAILED and study.end_reason:
+            self._print(f"reason: {study.end_reason.splitlines()[0]}")
         best = study.best
         if best is not None and best.value is not None:
             metric = study.experiment["objective"]["metric"]

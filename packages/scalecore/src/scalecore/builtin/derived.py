@@ -42,15 +42,16 @@ def _found(study: StudyView) -> dict[str, list[str]]:
     found = {"experiment.yaml": list(_experiment(study))}
     for logger in study.experiment["loggers"]:
         path = Path(logger["path"]) if logger.get("path") else None
-        if logger["use"] == "files":
+        use = logger["use"].removeprefix("scalecore/")
+        if use == "files":
             found["logger files"] = list(_files(study, path or study.folder))
-        elif logger["use"] == "csv":
+        elif use == "csv":
             table = path or study.folder.parent / "experiment_results.csv"
             try:
                 found["logger csv"] = list(differences(table, study))
             except (OSError, csv.Error, UnicodeDecodeError) as error:
                 found["logger csv"] = [f"{table.name} cannot be read: {error}"]
-        elif logger["use"] == "parquet":
+        elif use == "parquet":
             found["logger parquet"] = list(tables.differences(path or study.folder, study))
     return found
 

@@ -92,7 +92,7 @@ def analyze(
     else:
         click.echo(result_markdown(analysed), nl=False)
     if not no_files and not dry_run:
-        folder = output or output_folder_of(component.name, studies)
+        folder = output or output_folder_of(component.use, studies)
         written = write_result(analysed, folder)
         click.echo(f"written to {folder}: {', '.join(path.name for path in written)}", err=as_json)
 
@@ -131,9 +131,9 @@ def _flags(component: Registered) -> list[str]:
 
 def _list(registry: Registry) -> None:
     found = registry.components("analysis")
-    width = max((len(one.name) for one in found), default=0)
+    width = max((len(one.use) for one in found), default=0)
     for one in found:
-        click.echo(f"{one.name:<{width}}  {one.record.summary}")
+        click.echo(f"{one.use:<{width}}  {one.record.summary}")
     if found:
         click.echo("\nscalecore analyze NAME STUDY...; scalecore analyze NAME --help has the options of one")
     else:

@@ -28,7 +28,7 @@ def component_names(kind: str) -> Completer:
             found = load_registry().components(kind)
         except ScalecoreError:
             return []
-        return _beginning(((one.name, one.record.summary) for one in found), incomplete)
+        return _beginning(((one.use, one.record.summary) for one in found), incomplete)
 
     return complete
 

@@ -45,7 +45,7 @@ def dashboard(study: Path, port: int, no_plugins: bool, block: tuple[str, ...]) 
             "no installed plugin has a dashboard; `pip install 'scalecore-optuna[dashboard]'` provides one"
         )
     view = read_study(folder)
-    used = {str(content["use"]): content for content in reversed(view.experiment["loggers"])}
+    used = {str(content["use"]).rpartition("/")[2]: content for content in reversed(view.experiment["loggers"])}
     record = next((one for one in offered if one.name in used), offered[0])
     assert record.dashboard is not None
     context = DashboardContext(folder=folder.path, read=lambda: read_study(folder), port=port, tell=click.echo)

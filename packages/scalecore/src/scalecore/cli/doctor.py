@@ -86,9 +86,9 @@ def _of_machine(registry: Any) -> tuple[list[Finding], list[Reading]]:
             )
             monitor = create("monitor", component, MonitorContext(folder=here))
         except PluginError as error:
-            left_out.append(Finding(level="warn", subject=one.name, message=str(error)))
+            left_out.append(Finding(level="warn", subject=one.use, message=str(error)))
             continue
-        watched.append(Watched(name=one.name, monitor=monitor, quantities=one.record.quantities))
+        watched.append(Watched(name=one.use, monitor=monitor, quantities=one.record.quantities))
     monitors = Monitors(watched)
     findings = [*machine_findings(), device_finding("auto"), *folder_findings(here), *left_out]
     return [*findings, *monitors.preflight(None)], _read(monitors)

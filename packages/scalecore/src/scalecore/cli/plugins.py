@@ -31,7 +31,7 @@ def plugins(*, as_json: bool, verbose: bool, no_plugins: bool, block: tuple[str,
       scalecore plugins --verbose
       scalecore plugins --json
     """
-    from scalecore.plugins.registry import load_registry
+    from scalecore.plugins.registry import clash_text, load_registry
 
     registry = load_registry(no_plugins=no_plugins, block=block)
     if as_json:
@@ -48,14 +48,13 @@ def plugins(*, as_json: bool, verbose: bool, no_plugins: bool, block: tuple[str,
     if not registry.plugins:
         click.echo("no plugins are installed, not even scalecore's own: is scalecore installed?")
     for rivals in registry.conflicts():
-        providers = " and ".join(f"{one.provider} {one.version}" for one in rivals)
-        click.echo(f"conflict: {rivals[0].kind} {rivals[0].name!r} is provided by {providers}; neither can be used")
+        click.echo(f"conflict: {clash_text(rivals)}")
 
 
 def _write_components(registry: Registry, plugin: Plugin, *, verbose: bool) -> None:
     by_kind: dict[str, list[str]] = {}
     for one in registry.provided_by(plugin):
-        by_kind.setdefault(one.kind, []).append(f"{one.name}: {one.record.summary}" if verbose else one.name)
+        by_kind.setdefault(one.kind, []).append(f"{one.use}: {one.record.summary}" if verbose else one.use)
     for kind, names in by_kind.items():
         if verbose:
             for name in names:
@@ -65,7 +64,6 @@ def _write_components(registry: Registry, plugin: Plugin, *, verbose: bool) -> N
 
 
 def _as_json(registry: Registry) -> list[dict[str, Any]]:
-    contested = {(one.kind, one.name) for rivals in registry.conflicts() for one in rivals}
     return [
         {
             "name": plugin.name,
@@ -79,8 +77,9 @@ def _as_json(registry: Registry) -> list[dict[str, Any]]:
                 {
                     "kind": one.kind,
                     "name": one.name,
+                    "use": one.use,
                     "summary": one.record.summary,
-                    "conflict": (one.kind, one.name) in contested,
+                    "conflict": one.contested,
                 }
                 for one in registry.provided_by(plugin)
             ],

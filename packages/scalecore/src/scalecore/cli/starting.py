@@ -19,7 +19,8 @@ from scalecore.config.template import Components, example_values, file_option
 from scalecore.data.options import Reading
 from scalecore.data.table_files import check_header, kind_of, read_text
 from scalecore.errors import DataError, ExperimentError
-from scalecore.plugins.registry import Registered, Registry
+from scalecore.plugins.discovery import CORE
+from scalecore.plugins.registry import Registered, Registry, known_provider
 from scalecore.space import DataShape
 
 __all__ = [
@@ -60,9 +61,10 @@ Wanted = Mapping[str, Sequence[str]]
 
 def suggested(registry: Registry, kind: str) -> tuple[str, ...]:
     """The names that are taken for a kind where nothing is said."""
-    names = [one.name for one in registry.components(kind)]
-    known = tuple(name for name in _PREFERRED[kind] if name in names)
-    return known if kind in _LISTS else (known or tuple(names))[:1]
+    found = registry.components(kind)
+    own = {one.name: one.use for one in found if one.provider in (CORE, known_provider(kind, one.name))}
+    known = tuple(own[name] for name in _PREFERRED[kind] if name in own)
+    return known if kind in _LISTS else (known or tuple(one.use for one in found))[:1]
 
 
 def choose(registry: Registry, wanted: Wanted) -> Components:
@@ -78,7 +80,7 @@ def choose(registry: Registry, wanted: Wanted) -> Components:
             raise ExperimentError(f"no {kind} is installed: see `scalecore plugins`")
     others = {
         _LISTS.get(kind, "execution" if kind == "executor" else kind): [
-            one.name for one in registry.components(kind) if one.name not in {chosen.name for chosen in found[kind]}
+            one.use for one in registry.components(kind) if one.use not in {chosen.use for chosen in found[kind]}
         ]
         for kind in _PREFERRED
     }
@@ -110,7 +112,7 @@ def starting_values(components: Components, *, name: str, data: str) -> dict[str
     space = {"learning_rate": {"log_uniform": [1e-4, 1e-3]}}
     values: dict[str, Any] = {"name": name, "seed": 42, "dataset": dataset, "model": example_values(components.model)}
     values["search"] = {**example_values(components.search), **search, "space": space}
-    if components.executor.name != "local":
+    if components.executor.use != "local":
         values["execution"] = example_values(components.executor)
     for key in _LISTS.values():
         if components.of(key) or key == "loggers":

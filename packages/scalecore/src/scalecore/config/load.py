@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import attrs
 from attrs import field, frozen
 from cattrs.errors import BaseValidationError, StructureHandlerNotFoundError
+from packaging.utils import canonicalize_name
 
 from scalecore.config.bounds import described, nearest
 from scalecore.config.experiment import ComponentRef, Execution, Experiment, Search
@@ -78,11 +79,17 @@ class ResolvedComponent:
     options: Any
     provider: str
     version: str
+    _use: str | None = field(default=None, alias="use")
 
     @property
     def name(self) -> str:
-        """The name after `use:`."""
+        """The name that its record gives it."""
         return self.record.name
+
+    @property
+    def use(self) -> str:
+        """What follows `use:`, the name or `distribution/name`, as the file has it."""
+        return self._use or self.name
 
 
 @frozen(kw_only=True)
@@ -238,8 +245,9 @@ def _resolve(draft: _Draft, registry: Registry) -> Resolved:
     problems = list(draft.problems)
     found: dict[KeyPath, ResolvedComponent] = {}
     for path, kind, ref in _refs(draft.tree.root):
+        given = draft.tree.at(path) if path[0] != "execution" else draft.tree.at((*path, "use"))
         try:
-            registered = registry.get(kind, ref.use)
+            registered = (registry.default if given is None else registry.get)(kind, ref.use)
         except PluginError as error:
             use = (*path, "use")
             where = use if draft.tree.at(use) is not None else path
@@ -252,6 +260,7 @@ def _resolve(draft: _Draft, registry: Registry) -> Resolved:
             for message in missing_extras(kind, component.record, component.options):
                 problems.append(Problem(position=draft.tree.position(path), path=path, message=message, kind="plugin"))
         if component is not None:
+            problems += _same_again(draft, path, component, found)
             found[path] = component
     if draft.experiment is not None and ("dataset",) in found:
         problems += _loss_problems(draft, draft.experiment, found["dataset",])
@@ -268,6 +277,17 @@ def _resolve(draft: _Draft, registry: Registry) -> Resolved:
         loggers=tuple(found["loggers", index] for index in range(len(draft.experiment.loggers))),
         analyses=tuple(found["analyses", index] for index in range(len(draft.experiment.analyses))),
     )
+
+
+def _same_again(
+    draft: _Draft, path: KeyPath, component: ResolvedComponent, found: Mapping[KeyPath, ResolvedComponent]
+) -> Iterator[Problem]:
+    """A component of a list that stands there twice, by its name and by `distribution/name`."""
+    for place, other in found.items():
+        same = place[0] == path[0] and other.record is component.record and other.options == component.options
+        if same and other.use != component.use:
+            message = f"{component.use} is {other.use}, and is listed twice with the same options"
+            yield Problem(position=draft.tree.position(path), path=path, message=message)
 
 
 def _loss_problems(draft: _Draft, experiment: Experiment, dataset: ResolvedComponent) -> Iterator[Problem]:
@@ -341,6 +361,7 @@ def _structure_options(
             problems.append(Problem(position=position, path=where, message=fault, kind="plugin"))
     if problems:
         return None, problems
+    named = f"{canonicalize_name(registered.provider)}/{registered.name}" if "/" in ref.use else registered.use
     return ResolvedComponent(
-        record=record, options=options, provider=registered.provider, version=registered.version
+        record=record, options=options, provider=registered.provider, version=registered.version, use=named
     ), []

@@ -40,7 +40,7 @@ def to_plain(resolved: Resolved) -> dict[str, Any]:
 
 
 def _component(component: ResolvedComponent) -> dict[str, Any]:
-    return {"use": component.record.name, **plain_value(component.options)}
+    return {"use": component.use, **plain_value(component.options)}
 
 
 def _section(section: Search | Execution) -> dict[str, Any]:

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import annotated_types as at
 from attrs import NOTHING
+from packaging.utils import canonicalize_name
 
 from scalecore.config.bounds import Pattern, bounds_of
 from scalecore.config.experiment import Budget, ComponentRef, Execution, Experiment, Search
 from scalecore.config.fields import OptionField, fields_of, kind_of, members_of
 from scalecore.config.forms import known_keys
+from scalecore.plugins.discovery import CORE
 from scalecore.space import Distribution
 
 if TYPE_CHECKING:
@@ -109,23 +111,26 @@ def _component(components: Iterable[Registered]) -> dict[str, Any]:
 
 
 def _use(component: Registered) -> dict[str, Any]:
-    """The name of a component, with what an editor shows beside it."""
-    return {"description": component.record.summary, "const": component.name}
+    """What a component may be called, with what an editor shows beside it."""
+    whole = f"{canonicalize_name(component.provider)}/{component.name}"
+    names = [whole] if component.contested else [component.name, whole]
+    return {"description": component.record.summary, "enum": names}
 
 
 def _section(section: type, components: Iterable[Registered], default: str | None = None) -> dict[str, Any]:
     """`search:` or `execution:`: keys of its own beside the options of the component."""
-    own = _properties([one for one in fields_of(section) if one.name in known_keys(section)])
+    keys = _properties([one for one in fields_of(section) if one.name in known_keys(section)])
     variants: list[dict[str, Any]] = []
     for one in components:
         fields = list(fields_of(one.record.options))
         required = [field.name for field in fields if field.required]
-        properties = {"use": _use(one), **_properties(fields), **own}
-        use = [] if one.name == default else ["use"]
+        properties = {"use": _use(one), **_properties(fields), **keys}
+        own = canonicalize_name(one.provider) == CORE or not one.contested
+        use = [] if one.name == default and own else ["use"]
         variants.append({"description": one.record.summary, **_object(properties, [*use, *required])})
     if variants:
         return {"oneOf": variants}
-    return {"type": "object", "properties": {"use": {"type": "string"}, **own}, "required": [] if default else ["use"]}
+    return {"type": "object", "properties": {"use": {"type": "string"}, **keys}, "required": [] if default else ["use"]}
 
 
 def _properties(fields: Iterable[OptionField], inside: tuple[Any, ...] = ()) -> dict[str, Any]:

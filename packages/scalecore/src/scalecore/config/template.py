@@ -61,7 +61,7 @@ def file_option(component: Registered) -> OptionField | None:
 def example_values(component: Registered) -> dict[str, Any]:
     """`use`, and a value of the right form for each required option, which a person should look at."""
     values = {one.name: _example(one.type) for one in required_options(component)}
-    return {"use": component.name, **values}
+    return {"use": component.use, **values}
 
 
 def experiment_text(components: Components, given: Mapping[str, Any], *, head: Sequence[str] = ()) -> str:
@@ -100,7 +100,7 @@ def _components(key: str, components: Components, given: Mapping[str, Any]) -> I
     for component, content in zip(chosen, contents, strict=True):
         indent = 2 if several else 1
         yield from _comment(component.record.summary, 1)
-        yield f"  {'- ' if several else '' if active else '#'}use: {component.name}"
+        yield f"  {'- ' if several else '' if active else '#'}use: {component.use}"
         section = {"search": Search, "execution": Execution}.get(key)
         if section is not None:
             for one in fields_of(section):

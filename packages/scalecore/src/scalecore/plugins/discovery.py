@@ -78,27 +78,6 @@ def discover(path: Sequence[str] | None = None) -> tuple[Plugin, ...]:
     return tuple(plugins)
 
 
-def refuse_name_clashes(plugins: Iterable[Plugin]) -> tuple[Plugin, ...]:
-    """Make each plugin `incompatible` whose name another distribution claims too; the core's name stays the core's."""
-    plugins = tuple(plugins)
-    claimants: dict[str, list[Plugin]] = {}
-    for plugin in plugins:
-        if plugin.status is not Status.BLOCKED:
-            claimants.setdefault(plugin.name, []).append(plugin)
-
-    def checked(plugin: Plugin) -> Plugin:
-        rivals = claimants.get(plugin.name, [])
-        if len(rivals) < 2 or plugin.status is not Status.OK or _is_core(plugin):
-            return plugin
-        return plugin.failed(
-            Status.INCOMPATIBLE,
-            f"the entry point {plugin.name!r} is claimed by {_and(rival.provider for rival in rivals)}; "
-            "uninstall all but one, or leave them out with --block",
-        )
-
-    return tuple(checked(plugin) for plugin in plugins)
-
-
 def _is_core(plugin: Plugin) -> bool:
     return canonicalize_name(plugin.distribution) == CORE
 
@@ -166,8 +145,3 @@ def _unmet_requirement(requirements: Iterable[str]) -> tuple[Status, str] | None
                 f"it needs scalecore {requirement.specifier}, and this is scalecore {scalecore.__version__}",
             )
     return None
-
-
-def _and(texts: Iterable[str]) -> str:
-    *others, last = texts
-    return f"{', '.join(others)} and {last}" if others else last

@@ -6,16 +6,16 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from packaging.utils import canonicalize_name
 
 from scalecore.errors import ExperimentError, PluginError
-from scalecore.plugins.discovery import CORE, Plugin, Status, discover, refuse_name_clashes
+from scalecore.plugins.discovery import CORE, Plugin, Status, discover
 from scalecore.plugins.kinds import KINDS
 from scalecore.plugins.manager import load_plugin
 from scalecore.records import Record
 
-__all__ = ["Registered", "Registry", "known_provider", "load_registry"]
+__all__ = ["Registered", "Registry", "clash_text", "known_provider", "load_registry"]
 
 _PROVIDERS: Mapping[tuple[str, str], str] = MappingProxyType(
     {
@@ -47,11 +47,18 @@ class Registered:
     kind: str
     record: Record
     plugin: Plugin
+    contested: bool = False
+    """Whether other distributions have a component of this kind and name."""
 
     @property
     def name(self) -> str:
-        """The name used in the experiment file."""
+        """The name that its record gives it."""
         return self.record.name
+
+    @property
+    def use(self) -> str:
+        """What the experiment file calls it: its name, or `distribution/name` where several distributions have one."""
+        return f"{canonicalize_name(self.provider)}/{self.name}" if self.contested else self.name
 
     @property
     def provider(self) -> str:
@@ -77,24 +84,34 @@ class Registry:
     _components: Mapping[str, Mapping[str, tuple[Registered, ...]]] = field(alias="components")
 
     def get(self, kind: str, name: str) -> Registered:
-        """The component of this kind and name; a `PluginError` says why there is none and what to do."""
-        found = self._components[kind].get(name, ())
+        """The component of this kind and name, or of `distribution/name`.
+
+        A `PluginError` says why there is none, or that there are several, and what to do.
+        """
+        distribution, qualified, bare = name.rpartition("/")
+        found = self._components[kind].get(bare, ())
+        if qualified:
+            found = tuple(one for one in found if _same(one.provider, distribution))
         if len(found) == 1:
             return found[0]
         if found:
-            providers = " and ".join(f"{one.provider} {one.version}" for one in found)
-            raise PluginError(
-                f"{kind} {name!r} is provided by {providers}; uninstall all but one, or leave one out with --block DIST"
-            )
-        raise PluginError(self._why_not(kind, name))
+            raise PluginError(clash_text(found))
+        raise PluginError(self._not_theirs(kind, distribution, bare) if qualified else self._why_not(kind, name))
+
+    def default(self, kind: str, name: str) -> Registered:
+        """What is meant where the experiment file names nothing: of several components scalecore's own."""
+        own = [one for one in self._components[kind].get(name, ()) if _same(one.provider, CORE)]
+        return own[0] if len(own) == 1 else self.get(kind, name)
 
     def names(self, kind: str) -> tuple[str, ...]:
-        """The names of all components of a kind, sorted."""
-        return tuple(sorted(self._components[kind]))
+        """What the experiment file may call the components of a kind, sorted."""
+        return tuple(one.use for one in self.components(kind))
 
     def components(self, kind: str) -> tuple[Registered, ...]:
-        """All components of a kind that can be used, sorted by name; those that two plugins provide are left out."""
-        return tuple(found[0] for _, found in sorted(self._components[kind].items()) if len(found) == 1)
+        """All components of a kind that can be used, sorted by name; not what one distribution provides twice."""
+        every = [one for _, found in sorted(self._components[kind].items()) for one in found]
+        uses = [one.use for one in every]
+        return tuple(one for one in every if uses.count(one.use) == 1)
 
     def provided_by(self, plugin: Plugin) -> tuple[Registered, ...]:
         """What a plugin offers, in the order of the kinds."""
@@ -109,6 +126,22 @@ class Registry:
     def conflicts(self) -> tuple[tuple[Registered, ...], ...]:
         """The components that several plugins provide under one name."""
         return tuple(found for by_name in self._components.values() for found in by_name.values() if len(found) > 1)
+
+    def _not_theirs(self, kind: str, distribution: str, name: str) -> str:
+        """Why the distribution that a name begins with does not have it."""
+        text = f"there is no {kind} {f'{distribution}/{name}'!r}"
+        theirs = [plugin for plugin in self.plugins if _same(plugin.distribution, distribution)]
+        if not theirs:
+            known = known_provider(kind, name)
+            if known is not None and _same(known, distribution):
+                return f"{text}: `pip install {known}` provides it"
+            installed = ", ".join(dict.fromkeys(plugin.distribution for plugin in self.plugins)) or "none"
+            return f"{text}: no distribution {distribution!r} has a scalecore plugin; installed: {installed}"
+        for plugin in theirs:
+            if plugin.status is not Status.OK:
+                return f"{text}: {plugin.provider} is {plugin.status}: {plugin.reason}"
+        names = [one.name for one in self.components(kind) if _same(one.provider, distribution)]
+        return f"{text}: the {KINDS[kind].plural} of {theirs[0].provider} are {', '.join(names) or 'none'}"
 
     def _why_not(self, kind: str, name: str) -> str:
         known = known_provider(kind, name)
@@ -126,6 +159,29 @@ class Registry:
             states = "; ".join(f"{plugin.provider} is {plugin.status}: {plugin.reason}" for plugin in unusable)
             text += f". Not usable, and it may be theirs: {states}"
         return text
+
+
+def clash_text(rivals: Sequence[Registered]) -> str:
+    """Who provides one name, and how to pick one of them."""
+    providers = list(dict.fromkeys(f"{one.provider} {one.version}" for one in rivals))
+    uses = list(dict.fromkeys(one.use for one in rivals))
+    text = f"{rivals[0].kind} {rivals[0].name!r} is provided by {_listed(providers, 'and')}"
+    if len(uses) < len(rivals):
+        names = [f"{one.plugin.name} of {one.provider}" for one in rivals]
+        text += f", by the entry points {_listed(names, 'and')}"
+    if len(uses) > 1:
+        return f"{text}; pick one by writing {_listed(uses, 'or')}"
+    return f"{text}; tell its author, or leave it out with --block {rivals[0].provider}"
+
+
+def _listed(texts: Sequence[str], word: str) -> str:
+    *others, last = texts
+    return f"{', '.join(others)} {word} {last}" if others else last
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether two names of distributions are one, as installers see it."""
+    return canonicalize_name(one) == canonicalize_name(other)
 
 
 def known_provider(kind: str, name: str) -> str | None:
@@ -155,7 +211,7 @@ def load_registry(
 
     plugins: list[Plugin] = []
     components: dict[str, dict[str, tuple[Registered, ...]]] = {kind: {} for kind in KINDS}
-    for plugin in refuse_name_clashes(map(admitted, found)):
+    for plugin in map(admitted, found):
         if plugin.status is not Status.OK:
             plugins.append(plugin)
             continue
@@ -164,6 +220,10 @@ def load_registry(
         for kind, record in loaded.records:
             one = Registered(kind=kind, record=record, plugin=loaded.plugin)
             components[kind][record.name] = (*components[kind].get(record.name, ()), one)
+    for by_name in components.values():
+        for name, rivals in by_name.items():
+            if len(rivals) > 1:
+                by_name[name] = tuple(evolve(one, contested=True) for one in rivals)
     return Registry(plugins=tuple(plugins), components=components)
 
 

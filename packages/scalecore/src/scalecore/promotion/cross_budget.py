@@ -22,7 +22,7 @@ from scalecore.promotion.statistics import MIN_SEEDS, Estimate, difference, marg
 from scalecore.protocols import AnalysisResult, TrainingContext
 from scalecore.space import Architecture
 from scalecore.study.forecast import forecast
-from scalecore.study.identity import content_hash
+from scalecore.study.identity import by_name, content_hash
 from scalecore.study.journal import read_journal
 from scalecore.study.layout import StudyFolder
 from scalecore.study.nearest import nearest_shape
@@ -152,7 +152,8 @@ def groups_of(studies: Sequence[StudyView]) -> list[list[StudyView]]:
     """
     groups: dict[str, list[StudyView]] = {}
     for study in studies:
-        key = [study.plan["data"]["fingerprint"], study.experiment["model"]["use"], study.experiment["objective"]]
+        model = by_name("model", study.experiment["model"])["use"]
+        key = [study.plan["data"]["fingerprint"], model, study.experiment["objective"]]
         groups.setdefault(content_hash(key), []).append(study)
     found = [group for group in groups.values() if len(group) > 1]
     if not found:

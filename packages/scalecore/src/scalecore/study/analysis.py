@@ -18,6 +18,7 @@ from scalecore.files import plain, utc_now, write_json, write_text
 from scalecore.plugins.registry import Registered
 from scalecore.protocols import Analysis, AnalysisResult, TrainingContext, Trains
 from scalecore.records import AnalysisRecord
+from scalecore.study.components import make
 from scalecore.study.layout import StudyFolder
 from scalecore.trials import StudyEnd, StudyView
 
@@ -68,8 +69,8 @@ def analyse(
         )
     # Before anything is computed: a study that runs may have finished another trial by the time it is read again.
     sources = [_source(study) for study in studies]
+    analysis: Analysis = make("analysis", component, options)
     try:
-        analysis: Analysis = record.factory(options)
         result = _result(record.name, analysis, studies, training=training, dry_run=dry_run)
     except ScalecoreError:
         raise

@@ -16,6 +16,8 @@ from scalecore.config.campaign import Campaign, CampaignStudy, campaign_folder
 from scalecore.config.load import read_tree, to_plain
 from scalecore.errors import DataError, ExperimentError, PluginError, RefusedError, ScalecoreError, StudyError
 from scalecore.files import plain, read_json, write_json
+from scalecore.study.components import create
+from scalecore.study.first_trials import no_result
 from scalecore.study.identity import binding, unbound
 from scalecore.study.journal import read_journal
 from scalecore.study.layout import StudyFolder, is_file, output_folder
@@ -72,11 +74,15 @@ def is_complete(study: CampaignStudy) -> bool:
     state = replay(read_journal(folder.journal))
     aside = unbound(study.resolved)
     same = bool(state.experiment) and binding(state.experiment, aside) == binding(to_plain(study.resolved), aside)
-    return same and state.end in COMPLETE and state.total == study.resolved.experiment.search.trials
+    # Version 0.1 called a study without a completed trial complete.
+    done = state.end in COMPLETE and no_result(state.counted) is None
+    return same and done and state.total == study.resolved.experiment.search.trials
 
 
 def plan_campaign(campaign: Campaign, studies: Sequence[CampaignStudy]) -> list[tuple[CampaignStudy, Plan]]:
     """The plan of every study; raises one error that names all studies that cannot be planned or are refused."""
+    for analysis in campaign.analyses:
+        create("analysis", analysis)
     planned, problems = [], []
     for study in studies:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
@@ -10,38 +11,97 @@ from typing import Any
 from scalecore import protocols
 from scalecore.config.load import ResolvedComponent
 from scalecore.errors import PluginError, ScalecoreError
+from scalecore.plugins.registry import Registered
 
-__all__ = ["create", "of_plugin"]
+__all__ = ["create", "make", "of_plugin"]
 
 _PROTOCOLS: Mapping[str, type] = MappingProxyType(
     {
         "dataset": protocols.Dataset,
         "model": protocols.ModelFamily,
         "search strategy": protocols.SearchStrategy,
+        "logger": protocols.Logger,
         "monitor": protocols.HardwareMonitor,
         "executor": protocols.Executor,
+        "analysis": protocols.Analysis,
     }
 )
-"""What an object of each kind must have; a logger inherits what it lacks."""
+"""What an object of each kind must have."""
+
+_OPTIONAL: Mapping[str, tuple[type, ...]] = MappingProxyType(
+    {
+        "search strategy": (protocols.Explains,),
+        "executor": (protocols.TakesStacks, protocols.ForksTracer),
+        "analysis": (protocols.Trains,),
+    }
+)
+"""What it may have besides: checked where all of it is there, since only then it is used."""
 
 
 def create(kind: str, component: ResolvedComponent, *context: Any) -> Any:
-    """Call the factory, and look whether its object has all that is asked of one of its kind."""
-    protocol = _PROTOCOLS.get(kind, object)
+    """The component's object under the options of the experiment file."""
+    return make(kind, component, component.options, *context)
+
+
+def make(kind: str, component: ResolvedComponent | Registered, *arguments: Any) -> Any:
+    """Call the factory, and check that the core can call all methods of its object. Raises `PluginError`."""
+    protocol = _PROTOCOLS[kind]
     with of_plugin(kind, component, "cannot start"):
-        made = component.record.factory(component.options, *context)
-        lacks = [name for name in vars(protocol) if not name.startswith("_") and not hasattr(made, name)]
-    if lacks:
+        made = component.record.factory(*arguments)
+        problems = list(_problems(made, protocol))
+        for optional in _OPTIONAL.get(kind, ()):
+            if isinstance(made, optional):
+                problems += _problems(made, optional)
+    if problems:
         raise PluginError(
             f"{kind} {component.record.name!r} ({component.provider} {component.version}) cannot start: "
-            f"{type(made).__name__} has no {', '.join(lacks)}; scalecore.protocols.{protocol.__name__} says what is "
-            "asked of it"
+            f"{'; '.join(problems)}; scalecore.protocols.{protocol.__name__} says what is asked of it"
         )
     return made
 
 
+def _problems(made: Any, protocol: type) -> Iterator[str]:
+    """What the object lacks, or has otherwise than the core uses it."""
+    if made is None or isinstance(made, type):
+        yield f"its factory returned {'nothing' if made is None else f'the class {made.__name__}'}, no object"
+        return
+    name = type(made).__name__
+    members = {member: asked for member, asked in vars(protocol).items() if not member.startswith("_")}
+    if lacks := [member for member in members if not hasattr(made, member)]:
+        yield f"{name} has no {', '.join(lacks)}"
+    for member, asked in members.items():
+        if member in lacks:
+            continue
+        found = getattr(made, member)
+        if isinstance(asked, property):
+            if isinstance(found, bool) or not isinstance(found, int | float):
+                yield f"{name}.{member} must be a number, not {'a method' if callable(found) else repr(found)}"
+        elif not callable(found):
+            yield f"{name}.{member} must be a method, not {found!r}"
+        elif inspect.iscoroutinefunction(found):
+            yield f"{name}.{member} must not be `async`: nobody awaits it"
+        elif (problem := _call_problem(found, asked)) is not None:
+            yield f"{name}.{member} cannot be called as {problem}"
+
+
+def _call_problem(method: Any, asked: Any) -> str | None:
+    """Why the method does not take the arguments that the core gives it; None where it does, or cannot be told."""
+    parameters = list(inspect.signature(asked).parameters.values())[1:]
+    named = [one.name for one in parameters if one.kind is one.KEYWORD_ONLY]
+    positional = [one.name for one in parameters if one.kind is not one.KEYWORD_ONLY]
+    try:
+        signature = inspect.signature(method)
+    except (TypeError, ValueError):
+        return None  # written in C
+    try:
+        signature.bind(*positional, **dict.fromkeys(named))
+    except TypeError as error:
+        return f"{method.__name__}({', '.join([*positional, *(f'{one}=...' for one in named)])}): {error}"
+    return None
+
+
 @contextmanager
-def of_plugin(kind: str, component: ResolvedComponent, what: str) -> Iterator[None]:
+def of_plugin(kind: str, component: ResolvedComponent | Registered, what: str) -> Iterator[None]:
     """What is raised inside is the plugin's, which is named; an error that scalecore knows passes as it is."""
     try:
         yield

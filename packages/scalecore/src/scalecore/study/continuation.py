@@ -7,15 +7,17 @@ would no longer be comparable.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from attrs import evolve, frozen
+from packaging.utils import canonicalize_name
 
 from scalecore.config.load import Resolved
 from scalecore.records import ModelRecord
 from scalecore.space import Distribution, Value
-from scalecore.study.identity import Unbound, binding
+from scalecore.study.identity import Unbound, binding, by_name
 from scalecore.study.plan import Plan
 from scalecore.study.state import AskedTrial, StudyState
 from scalecore.trials import RestoredTrial
@@ -29,6 +31,7 @@ __all__ = [
     "grid_options",
     "misfit",
     "misfits",
+    "providers_of",
     "restored_today",
 ]
 
@@ -56,9 +59,18 @@ class Continuation:
 
 
 def compare(
-    was: Mapping[str, Any], now: Mapping[str, Any], *, unbound: Unbound, grid: Sequence[str] = ()
+    was: Mapping[str, Any],
+    now: Mapping[str, Any],
+    *,
+    unbound: Unbound,
+    grid: Sequence[str] = (),
+    providers: Mapping[str, str] = MappingProxyType({}),
+    versions: Iterable[str] = (),
 ) -> Continuation:
     """Compare two resolved experiments; `grid` names the model's options that only say which shapes there are.
+
+    `providers` are today's distributions of dataset, model and search, `versions` all that the study was run with: a
+    component of the same one is the same, whether the file names its distribution or not.
 
     A hyper-parameter that moves between `search.space` and `training.hyperparameters` changes the space: which value a
     past trial had is in its record either way.
@@ -66,16 +78,34 @@ def compare(
     if not was:
         return Continuation()
     was, now = unbound.strip(was), unbound.strip(now)
+    for kind, provider in providers.items():
+        now = {**now, kind: _named_as(was[kind], now[kind], provider=provider, versions=versions)}
+    was, now = ({**one, "search": by_name("search", one["search"])} for one in (was, now))
     allowed = differences(was["search"], now["search"], "search.")
     refused: list[Change] = []
     varied = {*was["search"].get("space", {}), *now["search"].get("space", {})}
     free = {f"training.hyperparameters.{name}" for name in varied}
-    if was["model"]["use"] == now["model"]["use"]:
+    if by_name("model", was["model"])["use"] == by_name("model", now["model"])["use"]:
         free |= {f"model.{name}" for name in grid}
     for change in differences(binding(was, unbound), binding(now, unbound)):
         if not change.key.startswith("search."):
             (allowed if change.key in free else refused).append(change)
     return Continuation(allowed=tuple(allowed), refused=tuple(refused))
+
+
+def _named_as(
+    was: Mapping[str, Any], now: Mapping[str, Any], *, provider: str, versions: Iterable[str]
+) -> Mapping[str, Any]:
+    distribution, _, name = str(was["use"]).rpartition("/")
+    providers = (distribution,) if distribution else versions
+    same = canonicalize_name(provider) in map(canonicalize_name, providers)
+    same = same and name == str(now["use"]).rpartition("/")[2]
+    return {**now, "use": was["use"]} if same else now
+
+
+def providers_of(resolved: Resolved) -> dict[str, str]:
+    """The distributions of what decides results, as `compare` takes them."""
+    return {kind: getattr(resolved, kind).provider for kind in ("dataset", "model", "search")}
 
 
 def grid_options(resolved: Resolved) -> tuple[str, ...]:

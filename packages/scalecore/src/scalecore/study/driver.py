@@ -15,6 +15,7 @@ from typing import Any
 
 from scalecore import texts
 from scalecore.config.losses import objective_value
+from scalecore.errors import ScalecoreError, StudyError
 from scalecore.execution.folder import DISK_EXIT
 from scalecore.files import read_json
 from scalecore.protocols import Executor, TakesStacks
@@ -22,7 +23,7 @@ from scalecore.study.attempts import AttemptEnd, RunningTrial, left_running
 from scalecore.study.continuation import restored_today
 from scalecore.study.control import StopRequests
 from scalecore.study.dispatch import Dispatcher, DoesNotFit
-from scalecore.study.first_trials import refuse_alike_failures
+from scalecore.study.first_trials import no_result, refuse_alike_failures
 from scalecore.study.intake import next_trial
 from scalecore.study.outcome import build_record, unstarted_record
 from scalecore.study.predictions import keep_predictions
@@ -41,6 +42,7 @@ __all__ = ["Driver"]
 TICK = 0.05
 SLOW_TICK = 1.0
 """Seconds between two progress messages, admissions of a waiting trial, looks at the lock."""
+ENDED = (StudyEnd.COMPLETED, StudyEnd.EXHAUSTED)
 SETTLED = ("out_of_memory", "hung", "failed")
 """Ends without a result of the attempt that another attempt from its checkpoint would only repeat."""
 
@@ -104,13 +106,15 @@ class Driver:
             while (end := self._over()) is None:
                 self._tick()
                 time.sleep(TICK)
+            self._refuse_no_result(end)
         except BaseException as error:
             self.executor.close()
             # Whoever lost the lock writes no more: the journal may be another runner's by now.
             if self.session.lock.still_ours():
                 # On a full disk there is no room for this either; the first error is the one to tell.
                 with suppress(OSError):
-                    self.session.close(StudyEnd.FAILED, f"{type(error).__name__}: {error}")
+                    known = isinstance(error, ScalecoreError)
+                    self.session.close(StudyEnd.FAILED, str(error) if known else f"{type(error).__name__}: {error}")
             raise
         finally:
             self.plan.monitors.close()
@@ -128,6 +132,14 @@ class Driver:
         if len(self.state.counted) >= self.state.total:
             return StudyEnd.COMPLETED
         return StudyEnd.EXHAUSTED if self._exhausted else None
+
+    def _refuse_no_result(self, end: StudyEnd) -> None:
+        """A study that ran to its end without a completed trial has failed: nothing in it can be best."""
+        if end not in ENDED or "keep_weights" in self.session.extra:  # trainings anew are judged by who asked for them
+            return
+        text = no_result(self.state.counted)
+        if text is not None:
+            raise StudyError(text)
 
     def _tick(self) -> None:
         self._heed_requests()

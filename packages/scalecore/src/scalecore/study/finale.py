@@ -30,10 +30,10 @@ def run_analyses(
         try:
             studies = read_studies(paths)
             analysed = analyse(component, options=component.options, studies=studies, training=training)
-            written = write_result(analysed, folder / "analyses" / component.name)
+            written = write_result(analysed, folder / "analyses" / component.use)
         except ScalecoreError as error:
-            say(f"analysis {component.name} was not made: {error}")
+            say(f"analysis {component.use} was not made: {error}")
             continue
         for sentence in analysed.result.summary:
-            say(f"{component.name}: {sentence}")
-        say(f"{component.name}: written to {written[0].parent}")
+            say(f"{component.use}: {sentence}")
+        say(f"{component.use}: written to {written[0].parent}")

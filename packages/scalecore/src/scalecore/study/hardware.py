@@ -92,7 +92,7 @@ class Monitors:
         for component in components:
             monitor: HardwareMonitor = create("monitor", component, context)
             watched.append(
-                Watched(name=component.name, monitor=monitor, quantities=getattr(component.record, "quantities", ()))
+                Watched(name=component.use, monitor=monitor, quantities=getattr(component.record, "quantities", ()))
             )
         return cls(watched)
 

@@ -14,11 +14,13 @@ from scalecore.config.experiment import ComponentRef
 from scalecore.config.plain import plain_value
 from scalecore.data.options import Reading
 from scalecore.files import canonical_json
+from scalecore.plugins.discovery import CORE
+from scalecore.plugins.registry import known_provider
 
 if TYPE_CHECKING:
     from scalecore.config.load import Resolved
 
-__all__ = ["Unbound", "binding", "content_hash", "trial_content", "trial_hash", "trial_seed", "unbound"]
+__all__ = ["Unbound", "binding", "by_name", "content_hash", "trial_content", "trial_hash", "trial_seed", "unbound"]
 
 FREE = {
     "": ("output", "monitors", "loggers", "execution", "analyses"),
@@ -108,7 +110,14 @@ def binding(experiment: Mapping[str, Any], unbound: Unbound) -> dict[str, Any]:
     bound: dict[str, Any] = unbound.strip({key: value for key, value in experiment.items() if key not in FREE[""]})
     for section in ("search", "training"):
         bound[section] = {key: value for key, value in bound[section].items() if key not in FREE[section]}
-    return bound
+    return bound | {kind: by_name(kind, bound[kind]) for kind in ("dataset", "model", "search") if kind in bound}
+
+
+def by_name(kind: str, component: Mapping[str, Any]) -> dict[str, Any]:
+    """A component of scalecore's own packages by its name alone: `scalecore/random` is what `random` always was."""
+    distribution, _, name = str(component.get("use", "")).rpartition("/")
+    own = distribution != "" and distribution == (known_provider(kind, name) or CORE)
+    return {**component, "use": name} if own else dict(component)
 
 
 def trial_content(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from scalecore.config.load import ResolvedComponent
 from scalecore.protocols import Logger, LoggerContext
@@ -16,24 +15,29 @@ class Outlets:
     """All loggers as one."""
 
     def __init__(self, components: Sequence[ResolvedComponent], context: LoggerContext) -> None:
+        """Raises the `PluginError` of the first logger that cannot be made; those before it are closed."""
         self._loggers: list[tuple[str, Logger]] = []
         self._all: list[tuple[str, Logger]] = []
         self._failures: list[str] = []
-        for component in components:
-            self._loggers.append((component.record.name, create("logger", component, context)))
-        self._all = list(self._loggers)
+        try:
+            for component in components:
+                self._all.append((component.use, create("logger", component, context)))
+        except BaseException:
+            self.close()
+            raise
+        self._loggers = list(self._all)
 
     def tell(self, what: Callable[[Logger], None]) -> None:
         """Tell every logger that is still on."""
         for name, logger in list(self._loggers):
             try:
                 what(logger)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 self._loggers.remove((name, logger))
                 text = f"logger {name!r} raised {type(error).__name__}: {error}; it is switched off, the study goes on"
                 self._failures.append(text)
                 for _, other in self._loggers:
-                    _quietly(partial(other.message, "warning", text))
+                    _quietly(lambda other=other, text=text: other.message("warning", text))  # type: ignore[misc]
 
     def take_failures(self) -> list[str]:
         """Which loggers were switched off since the last call, and why."""
@@ -47,13 +51,15 @@ class Outlets:
         return remarks
 
     def close(self) -> None:
-        """Close every logger, also those that were switched off."""
-        for _, logger in self._all:
-            _quietly(logger.close)
+        """Close every logger, also those that were switched off; one that raises is told as in `tell`."""
+        off = [logger for pair in self._all if pair not in self._loggers for logger in pair[1:]]
+        self.tell(lambda logger: logger.close())
+        for logger in off:
+            _quietly(lambda logger=logger: logger.close())  # type: ignore[misc]
 
 
 def _quietly(function: Callable[[], None]) -> None:
     try:
         function()
-    except Exception:
+    except (Exception, SystemExit):
         return  # it has been, or will be, reported through `tell`

@@ -232,6 +232,8 @@ def build_plan(
         loaded.fail([loaded.problem(error.path, str(error))])
     # Where there is no study's folder yet, they look at the one that would hold it.
     monitors = Monitors.create(resolved.monitors, MonitorContext(folder=nearest_folder(folder)))
+    for analysis in resolved.analyses:  # what would be used after the last trial only shall not fail then
+        create("analysis", analysis)
     # What decides results; executor, loggers and monitors may be swapped in the middle of a study.
     deciding = (resolved.dataset, resolved.model, resolved.search)
     packages = ("scalecore", *(component.record.factory.__module__.partition(".")[0] for component in deciding))

@@ -44,6 +44,7 @@ def read_study(folder: StudyFolder) -> StudyView:
         left_out=dict(state.left_out),
         unfinished=tuple(_unfinished(folder, state)),
         end=state.end,
+        end_reason=state.end_reason,
         degraded=tuple(state.degraded),
         runs=runs,
     )

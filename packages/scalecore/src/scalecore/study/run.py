@@ -18,7 +18,7 @@ from scalecore.errors import RefusedError
 from scalecore.execution.folder import AttemptFolder
 from scalecore.execution.launch import kill_group
 from scalecore.files import read_json, write_text
-from scalecore.protocols import Executor, ExecutorContext, ForksTracer
+from scalecore.protocols import Executor, ExecutorContext, ForksTracer, LoggerContext
 from scalecore.readings import Finding
 from scalecore.study.components import create
 from scalecore.study.continuation import (
@@ -29,14 +29,16 @@ from scalecore.study.continuation import (
     differences,
     grid_options,
     misfits,
+    providers_of,
 )
 from scalecore.study.control import StopRequests
 from scalecore.study.disk import explained
 from scalecore.study.driver import Driver
-from scalecore.study.identity import unbound
+from scalecore.study.identity import by_name, unbound
 from scalecore.study.journal import Journal, read_journal
 from scalecore.study.layout import StudyFolder, output_folder
 from scalecore.study.lock import StudyLock, is_alive
+from scalecore.study.outlets import Outlets
 from scalecore.study.plan import Plan, build_plan
 from scalecore.study.session import Session
 from scalecore.study.slots import slots_of
@@ -83,6 +85,8 @@ def run_study(
         refuse_changed_data(folder, state, plan)
         refuse_changed_code(folder, state, plan, allow_changed_code=allow_changed_code)
         refuse_findings(plan.findings)
+        strategy = plan.strategy()
+        loggers = Outlets(resolved.loggers, LoggerContext(folder=folder.path, verbosity=verbosity))
         # Nothing was written so far: what is refused leaves no trace.
         with explained(folder.path):
             journal = opened.enter_context(closing(Journal(folder.journal)))
@@ -91,7 +95,9 @@ def run_study(
         with explained(folder.path), StopRequests(folder) as requests:
             end_orphans(folder, state)
             write_text(folder.source, dump(plan.experiment))
-            session = Session(plan, folder=folder, lock=lock, journal=journal, state=state, verbosity=verbosity)
+            session = Session(
+                plan, folder=folder, lock=lock, journal=journal, state=state, strategy=strategy, loggers=loggers
+            )
             begin(session, resolved.experiment.search.trials, changes=continuation.allowed)
             driver = Driver(session, executor=executor, requests=requests, registry=registry)
             undriven.pop_all()  # the driver closes the executor itself
@@ -165,7 +171,14 @@ def begin(session: Session, total: int, *, changes: Sequence[Change] = ()) -> No
 
 def refuse_another_experiment(folder: StudyFolder, state: StudyState, resolved: Resolved) -> Continuation:
     """One folder, one experiment (G22): what decides the results must be as it was. Returns what else differs."""
-    continuation = compare(state.experiment, to_plain(resolved), unbound=unbound(resolved), grid=grid_options(resolved))
+    continuation = compare(
+        state.experiment,
+        to_plain(resolved),
+        unbound=unbound(resolved),
+        grid=grid_options(resolved),
+        providers=providers_of(resolved),
+        versions=state.versions,
+    )
     if continuation.refused:
         lines = "\n".join(f"  {change.text()}" for change in continuation.refused)
         raise RefusedError(
@@ -194,7 +207,8 @@ def refuse_changed_code(folder: StudyFolder, state: StudyState, plan: Plan, *, a
     if not state.versions:
         return
     was, now = dict(state.versions), dict(plan.versions)
-    if "search" in state.experiment and state.experiment["search"]["use"] != plan.resolved.search.name:
+    before = by_name("search", state.experiment.get("search", {})).get("use")
+    if before is not None and before != by_name("search", plan.experiment["search"])["use"]:
         # Another strategy brings another package: that is a change of the search, and no change of what it searches.
         both = was.keys() & now.keys() - {"code"}
         was, now = {name: was[name] for name in both}, {name: now[name] for name in both}

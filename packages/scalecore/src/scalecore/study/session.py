@@ -35,9 +35,10 @@ class Session:
         state: StudyState,
         verbosity: int = 0,
         strategy: SearchStrategy | None = None,
+        loggers: Outlets | None = None,
         extra: Mapping[str, Any] | None = None,
     ) -> None:
-        """`strategy` instead of that of the study; `extra` goes into every spec of an attempt."""
+        """`strategy` and `loggers` instead of those that the plan names; `extra` goes into every spec of an attempt."""
         self.plan = plan
         self.folder = folder
         self.lock = lock
@@ -47,7 +48,8 @@ class Session:
         self.extra = dict(extra or {})
         self.running: list[int] = []
         """Numbers of the trials that are running."""
-        self._outlets = Outlets(plan.resolved.loggers, LoggerContext(folder=folder.path, verbosity=verbosity))
+        context = LoggerContext(folder=folder.path, verbosity=verbosity)
+        self._outlets = loggers or Outlets(plan.resolved.loggers, context)
 
     def record(self, event: str, content: Mapping[str, Any]) -> None:
         """Append to the journal and take the event into the state: the only way in which the state changes."""
@@ -62,7 +64,7 @@ class Session:
                 "one ends; everything finished is kept"
             )
 
-    def view(self, *, end: StudyEnd | None = None) -> StudyView:
+    def view(self, *, end: StudyEnd | None = None, reason: str | None = None) -> StudyView:
         """The study as loggers see it."""
         return StudyView(
             id=self.state.id,
@@ -77,6 +79,7 @@ class Session:
             left_out=dict(self.state.left_out),
             unfinished=tuple(self.state.restored_unfinished()),
             end=end,
+            end_reason=reason,
             degraded=tuple(self.state.degraded),
             runs=True,
         )
@@ -123,9 +126,11 @@ class Session:
         if told is not None:
             self.record("explained", {"search": told})
         self.record("run_ended", {"end": end, "reason": reason, "counts": counts, "total": self.state.total})
-        self.tell(lambda logger: logger.study_finished(self.view(end=end)))
+        self.tell(lambda logger: logger.study_finished(self.view(end=end, reason=reason)))
         self._pass_remarks()
         self._outlets.close()
+        for text in self._outlets.take_failures():
+            self.record("degraded", {"message": text})
 
     def _pass_remarks(self) -> None:
         for level, text in self._outlets.take_remarks():

@@ -87,6 +87,7 @@ class StudyState:
     smoke: dict[str, Any] | None = None
     end: StudyEnd | None = None
     """How the last run ended; None while one is going on, or after one that was killed."""
+    end_reason: str | None = None
     explained: dict[str, Any] | None = None
     """What the strategy told of itself when the last run ended."""
     degraded: list[str] = field(factory=list)
@@ -120,6 +121,7 @@ class StudyState:
                 )
             case "run_started":
                 self.versions, self.total, self.end = event["versions"], event["total"], None
+                self.end_reason = None
             case "smoke":
                 self.smoke = dict(event)
             case "asked":
@@ -149,7 +151,7 @@ class StudyState:
             case "explained":
                 self.explained = dict(event["search"])
             case "run_ended":
-                self.end = StudyEnd(event["end"])
+                self.end, self.end_reason = StudyEnd(event["end"]), event.get("reason")
 
     @property
     def records(self) -> list[TrialRecord]:

@@ -31,6 +31,7 @@ def study_status(folder: StudyFolder) -> dict[str, Any]:
             "name": state.experiment.get("name"),
             "folder": folder.path,
             "state": _state(state, runner),
+            "end_reason": state.end_reason if runner is None else None,
             "runner": runner,
             "total": state.total or (state.experiment["search"]["trials"] if state.experiment else 0),
             "finished": len(state.counted),
@@ -64,6 +65,8 @@ def status_lines(status: Mapping[str, Any]) -> list[str]:
     counts = ", ".join(f"{count} {state}" for state, count in sorted(status["counts"].items())) or "none yet"
     name = status["name"] or "study"  # where the run ended before it had written its name
     lines = [f"{name}: {status['state']}; {status['finished']} of {status['total']} trials finished ({counts})"]
+    if status["end_reason"]:
+        lines.append(f"reason: {status['end_reason'].splitlines()[0]}")
     if status["runner"]:
         lines.append(
             f"run by process {status['runner']['pid']} on {status['runner']['host']} since {status['runner']['since']}"
