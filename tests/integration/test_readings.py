@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import signal
 
@@ -60,3 +61,40 @@ def test_a_study_without_monitors_says_that_nothing_was_watched(study: Study) ->
     assert "no hardware monitor is active: memory and temperature are not watched" in done.stdout
     summary = (study.folder / "tiny_study_summary.md").read_text()
     assert "No hardware monitor was active: nothing was watched." in summary
+
+
+def test_the_value_of_a_plugins_monitor_shows_everywhere(study: Study) -> None:
+    """In the CSV under its own name, in status, on the console, in the record, in the summary; beside older columns."""
+    done = study.cli("new", "plugin", "my-fans", "--kind", "monitor", "--into", str(study.root))
+    assert done.returncode == 0, done.stderr
+    place = study.root / "my-fans" / "src"
+    code = place / "my_fans" / "monitor.py"
+    text = code.read_text().replace('quantity="load"', 'quantity="fan_speed"').replace('unit=""', 'unit="rpm"')
+    code.write_text(text.replace("value=load)", "value=1234.0)").replace("reading.value > self", "0 > self"))
+    info = place / "my_fans-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-fans\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[scalecore]\nmy-fans = my_fans.plugin\n")
+    study.path.append(str(place))
+    study.experiment["monitors"] = ["my-fans"]
+    study.experiment["loggers"] = [{"use": "console", "every": 0.01}, "files"]
+    study.experiment["training"]["hyperparameters"]["epochs"] = 40
+    study.write()
+    study.hold("trial_0000/attempt_0/epochs.jsonl")
+    process = study.start("search.trials=1")
+    worker = study.held("trial_0000/attempt_0/epochs.jsonl")
+    study.wait_for((study.folder / "hardware.json").exists, "the first readings")
+    status = study.cli("status", str(study.folder))
+    assert "hardware: memory not watched, temperature not watched, fan_speed 1234 rpm" in status.stdout.splitlines()
+    readings = json.loads(study.cli("status", str(study.folder), "--json").stdout)["hardware"]["readings"]
+    assert [(one["quantity"], one["unit"], one["value"]) for one in readings] == [("fan_speed", "rpm", 1234.0)]
+    os.kill(worker, signal.SIGCONT)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    assert "fan_speed 1234 rpm" in output
+    with (study.folder / "hardware.csv").open(newline="") as stream:
+        row = next(csv.DictReader(stream))
+    assert (row["fan_speed"], row["units"]) == ("1234", "fan_speed: rpm")
+    assert study.finished()[0]["hardware"]["fan_speed"]["unit"] == "rpm"
+    summary = (study.folder / "tiny_study_summary.md").read_text()
+    assert "| fan_speed, rpm | 1234 | 1234 | 1234 |  |" in summary

@@ -255,8 +255,8 @@ def test_a_logger_that_lacks_a_method_is_refused_before_the_study(study: Study) 
     study.experiment["loggers"] = ["diary"]
     message = refused(study, code=3)
     assert message == (
-        "logger 'diary' (scalecore-diary 1.0) cannot start: Diary has no study_started, trial_started, progress, epoch, "
-        "message, take_remarks, study_finished, close; scalecore.protocols.Logger says what is asked of it\n"
+        "logger 'diary' (scalecore-diary 1.0) cannot start: Diary has no study_started, trial_started, progress, "
+        "epoch, message, take_remarks, study_finished, close; scalecore.protocols.Logger says what is asked of it\n"
     )
     assert not study.folder.exists()
 

@@ -71,7 +71,8 @@ def test_conflicts_are_shown(invoke: Any, mine: str, fake_plugin: Any) -> None:
     fake_plugin("rival", version="7", code=fake_plugin.model("my-model"))
 
     assert invoke("plugins").stdout.splitlines()[-1] == (
-        "conflict: model 'my-model' is provided by acme 1.2 and rival 7; pick one by writing acme/my-model or rival/my-model"
+        "conflict: model 'my-model' is provided by acme 1.2 and rival 7; "
+        "pick one by writing acme/my-model or rival/my-model"
     )
 
 

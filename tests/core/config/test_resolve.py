@@ -396,7 +396,8 @@ def test_a_component_listed_by_both_of_its_names_is_listed_twice(write: Any, sma
     error = error_of(write(small), registry, "loggers=[console, bench/console]")
 
     assert str(error) == (
-        "<command line>: loggers=[console, bench/console]: loggers.1: bench/console is console, and is listed twice with the same options"
+        "<command line>: loggers=[console, bench/console]: loggers.1: bench/console is console, "
+        "and is listed twice with the same options"
     )
 
 

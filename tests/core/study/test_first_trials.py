@@ -23,7 +23,7 @@ def ended(number: int, state: TrialState) -> TrialRecord:
 
 @pytest.mark.parametrize("state", [one for one in TrialState if one is not TrialState.COMPLETED])
 def test_g38_trials_of_which_none_completed_are_no_result(state: TrialState) -> None:
-    """Failed, out of memory, diverged, timed out; and pruned ones too, whose value is that of an unfinished training."""
+    """Failed, out of memory, diverged, timed out; and pruned ones, whose value is that of an unfinished training."""
     assert no_result([ended(0, state), ended(1, state)]) == (
         f"none of 2 trials completed (2 {state}), so the study has no result; trial 1: why. "
         "A larger search.trials adds trials; after a change of what failed, give another `output`"

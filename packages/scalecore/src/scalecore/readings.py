@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from numbers import Real
+from typing import Any, Literal
 
 from attrs import field, frozen
 
 __all__ = ["Admission", "Demand", "Finding", "Reading", "Verdict"]
+
+
+def _number(value: Any) -> Any:
+    """Python's own number for one of another library; what is no number is left to the check."""
+    return float(value) if isinstance(value, Real) and not isinstance(value, int | float) else value
 
 
 @frozen(kw_only=True)
@@ -22,7 +29,7 @@ class Reading:
     quantity: str
     source: str
     unit: str
-    value: float | None
+    value: float | None = field(converter=_number)
     reason: str | None = None
     guarded: bool = True
     """False where a policy was told to ignore that there is no value."""
@@ -30,17 +37,33 @@ class Reading:
     """The number of the trial that the reading belongs to, for instance its `process_memory`."""
 
     def __attrs_post_init__(self) -> None:
-        if self.value is None and not self.reason:
-            raise ValueError(f"reading {self.quantity!r} of {self.source!r} has neither a value nor a reason")
+        for name in ("quantity", "source", "unit"):
+            if not isinstance(getattr(self, name), str):
+                raise TypeError(f"the {name} of a reading must be text, not {getattr(self, name)!r}")
+        if self.value is None:
+            if not self.reason:
+                raise ValueError(f"reading {self.quantity!r} of {self.source!r} has neither a value nor a reason")
+        elif isinstance(self.value, bool) or not isinstance(self.value, int | float) or not math.isfinite(self.value):
+            raise ValueError(
+                f"reading {self.quantity!r} of {self.source!r} must be a finite number, or None with a reason, "
+                f"not {self.value!r}"
+            )
+
+    @property
+    def sensor(self) -> str:
+        """The source, and of a reading of one trial its number."""
+        return self.source if self.trial is None else f"{self.source}, trial {self.trial}"
 
     @property
     def text(self) -> str:
-        """For people: `71 °C`, `1.2 GB`, `unavailable (no sensor)`."""
+        """For people: `71 °C`, `0.35`, `1.2 GB`, `unavailable (no sensor)`."""
         if self.value is None:
             return f"unavailable ({self.reason})"
-        if self.unit == "B":
-            return f"{self.value / 1e9:.1f} GB"
-        return f"{self.value:.0f} {self.unit}"
+        if self.unit in ("B", "B/s"):
+            size, name = (1e9, "G") if abs(self.value) >= 1e8 else (1e6, "M")
+            return f"{self.value / size:.1f} {name}{self.unit}"
+        digits = f"{self.value:.0f}" if abs(self.value) >= 10 else f"{self.value:.2g}"
+        return f"{digits} {self.unit}".strip()
 
 
 @frozen(kw_only=True)

@@ -25,6 +25,13 @@ SHOWN = {"temperature": ("temperature", 1.0, "°C")} | dict.fromkeys(
 )
 """Columns of `hardware.csv` that are drawn: figure, divisor, unit."""
 
+FAMILIAR = (
+    *("timestamp", "memory_percent", "memory_available", "memory_limit", "memory_pressure", "swap_in", "disk_free"),
+    *("cpu", "cpu_percent", "cpu_frequency", "cpu_frequency_mhz", "load_1min", "thermal_pressure"),
+    *("gpu", "gpu_percent", "power"),
+)
+"""Columns that are not drawn: the record of each trial sums them up."""
+
 
 def hardware(subject: Subject) -> Section:
     """From the records, and from `hardware.csv` where it is there."""
@@ -52,6 +59,8 @@ def hardware(subject: Subject) -> Section:
         present = [name for name in series if any(_number(row.get(name)) is not None for row in history)]
         if present:
             figures[f"{title.capitalize()} over time"] = _drawer(history, present)
+    for name in _others(history):
+        figures[f"{name.replace('_', ' ').capitalize()} over time"] = _drawer(history, [name])
     tables: dict[str, Sequence[Row]] = {"Readings while trials ran": hardware_table(readings)} if readings else {}
     tables |= {"Pauses and resumptions": [pauses], **({"Peak memory": [memory]} if memory else {})}
     data = {"readings": readings, "pauses": pauses, "memory": memory, "rows of hardware.csv": len(history)}
@@ -83,6 +92,16 @@ def _history(path: Path) -> list[dict[str, str]]:
         return []
 
 
+def _others(history: Sequence[dict[str, str]]) -> list[str]:
+    """Columns of quantities that only the plugin of a monitor knows."""
+    names = dict.fromkeys(name for row in history for name in row if name and not name.endswith("_sensors"))
+    return [
+        name
+        for name in names
+        if name not in (*SHOWN, *FAMILIAR) and any(_number(row.get(name)) is not None for row in history)
+    ]
+
+
 def _number(text: str | None) -> float | None:
     """The number that a cell holds, or None."""
     try:
@@ -91,9 +110,15 @@ def _number(text: str | None) -> float | None:
         return None
 
 
+def _unit(history: Sequence[dict[str, str]], name: str) -> str:
+    """The unit of a column where its rows name one, else its name."""
+    found = [text for row in history for text in (row.get("units") or "").split("; ") if text.startswith(f"{name}: ")]
+    return found[-1].removeprefix(f"{name}: ") if found else name
+
+
 def _drawer(history: Sequence[dict[str, str]], names: Sequence[str]) -> Callable[[], Figure]:
     def draw() -> Figure:
-        figure = new_figure(x="time, UTC", y=SHOWN[names[0]][2])
+        figure = new_figure(x="time, UTC", y=SHOWN[names[0]][2] if names[0] in SHOWN else _unit(history, names[0]))
         width = -(-len(history) // POINTS)
         for name in names:
             x, y = [], []
@@ -101,7 +126,7 @@ def _drawer(history: Sequence[dict[str, str]], names: Sequence[str]) -> Callable
                 piece = history[at : at + width]
                 values = [value for row in piece if (value := _number(row.get(name))) is not None]
                 x.append(piece[0]["timestamp"])
-                y.append(max(values) / SHOWN[name][1] if values else None)
+                y.append(max(values) / (SHOWN[name][1] if name in SHOWN else 1.0) if values else None)
             figure.add_scatter(x=x, y=y, mode="lines", name=name.replace("_", " "))
         return figure
 

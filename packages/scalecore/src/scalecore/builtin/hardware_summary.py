@@ -10,6 +10,7 @@ from scalecore.trials import StudyView
 __all__ = ["hardware_rows", "hardware_table"]
 
 BYTES = ("memory", "disk_free", "swap_used", "gpu_memory")
+"""Of what version 0.1 wrote without a unit."""
 NO_MONITOR = "no hardware monitor was active: nothing was watched"
 
 
@@ -32,6 +33,8 @@ def hardware_rows(study: StudyView) -> dict[str, Any]:
             row["min"] = found["min"] if row["min"] is None else min(row["min"], found["min"])
             row["max"] = found["max"] if row["max"] is None else max(row["max"], found["max"])
             row["samples"] = total
+            if "unit" in found:  # version 0.1 did not keep it
+                row["unit"] = found["unit"]
             if found.get("missed"):
                 row["unavailable"] = found["last_reason"]
     return rows
@@ -41,18 +44,20 @@ def hardware_table(rows: dict[str, Any]) -> list[dict[str, Any]]:
     """Rows for people: a quantity without a single number says `unavailable` with the reason."""
     table = []
     for quantity, row in sorted(rows.items()):
-        shown = {name: _text(quantity, row[name]) for name in ("min", "mean", "max")}
+        unit = row.get("unit", "")
+        shown = {name: _text(quantity, row[name], unit=unit) for name in ("min", "mean", "max")}
         note = row["unavailable"] or ""
         if row["samples"] == 0:
             note = f"unavailable ({row['unavailable']})"
         elif row["unavailable"]:
             note = f"at times unavailable ({row['unavailable']})"
-        table.append({"reading": quantity, **shown, "note": note})
+        named = quantity if unit in ("", "B") else f"{quantity}, {unit}"
+        table.append({"reading": named, **shown, "note": note})
     return table
 
 
-def _text(quantity: str, value: float | None) -> str | float | None:
+def _text(quantity: str, value: float | None, *, unit: str) -> str | float | None:
     if value is None:
         return None
-    in_bytes = any(part in quantity for part in BYTES) and quantity != "memory_pressure"
+    in_bytes = unit == "B" or (not unit and any(part in quantity for part in BYTES) and quantity != "memory_pressure")
     return texts.size(int(value)) if in_bytes else value

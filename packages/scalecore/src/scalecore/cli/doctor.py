@@ -110,7 +110,7 @@ def _read(monitors: Any) -> list[Reading]:
     if monitors.latest:
         time.sleep(BETWEEN_SAMPLES)
         monitors.sample_now()
-    return list(monitors.latest.values())
+    return list(monitors.latest)
 
 
 def _plain(found: Sequence[Any]) -> list[dict[str, Any]]:

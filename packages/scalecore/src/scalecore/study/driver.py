@@ -230,7 +230,7 @@ class Driver:
             return False
         self.waiting.remove(asked)
         # What is known of the machine already: a short trial may end before a slow monitor looks again.
-        for reading in self.plan.monitors.latest.values():
+        for reading in self.plan.monitors.latest:
             if reading.trial is None:
                 running.summary.add(reading)
         running.pace.expected = seconds_per_step(self.plan, self.state.records, asked.proposal.architecture)

@@ -5,8 +5,9 @@ Their readings are kept and summarised.
 
 from __future__ import annotations
 
+import csv
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from attrs import define, evolve, field
@@ -28,6 +29,21 @@ WRITE_EVERY = 10.0
 STALE_AFTER = 5.0
 """Seconds beyond three intervals after which an old reading counts as unavailable."""
 
+DETAILS = (
+    "memory_used",
+    "memory_available",
+    "memory_limit",
+    "memory_pressure",
+    "swap_used",
+    "swap_in",
+    "disk_free",
+    "cpu_frequency",
+)
+"""Quantities that `scalecore status` shows and a line of progress does not."""
+
+NO_QUANTITY = ("pauses",)
+"""What the record of a trial keeps beside the quantities."""
+
 Result = TypeVar("Result")
 
 
@@ -43,15 +59,22 @@ class HardwareSummary:
     unguarded: set[str] = field(factory=set)
     """Quantities whose policy was told to ignore that there is no number."""
 
+    units: dict[str, str] = field(factory=dict)
+    """By quantity: that of its first number."""
+
     def add(self, reading: Reading) -> None:
+        name = reading.quantity
         if reading.value is None:
-            self.reasons[reading.quantity] = str(reading.reason)
-            self.missed[reading.quantity] = self.missed.get(reading.quantity, 0) + 1
+            self.reasons[name] = str(reading.reason)
+            self.missed[name] = self.missed.get(name, 0) + 1
             if not reading.guarded:
-                self.unguarded.add(reading.quantity)
+                self.unguarded.add(name)
             return
         value = reading.value
-        known = self.values.setdefault(reading.quantity, [0.0, 0.0, value, value])
+        if self.units.setdefault(name, reading.unit) != reading.unit or name in NO_QUANTITY:
+            name = f"{name} ({reading.unit or 'reading'})"
+            self.units[name] = reading.unit
+        known = self.values.setdefault(name, [0.0, 0.0, value, value])
         known[0] += 1
         known[1] += value
         known[2], known[3] = min(known[2], value), max(known[3], value)
@@ -59,6 +82,7 @@ class HardwareSummary:
     def plain(self) -> dict[str, Any]:
         numbers: dict[str, Any] = {
             quantity: {"mean": total / count, "min": low, "max": high, "samples": int(count)}
+            | ({"unit": self.units[quantity]} if self.units.get(quantity) else {})
             for quantity, (count, total, low, high) in self.values.items()
         }
         for quantity, reason in self.reasons.items():
@@ -76,7 +100,8 @@ class Monitors:
         self._watched = list(watched)
         self._clock = clock
         self._sampler = Sampler(self._watched, clock=clock)
-        self.latest: dict[tuple[str, str], Reading] = {}
+        self._latest: dict[str, Sequence[Reading]] = {}
+        """By monitor: its last sample. What a monitor does not read any more is not kept."""
         self._seen: dict[str, float] = {}
         """By monitor: when its last sample came."""
         self._failures: list[str] = []
@@ -88,13 +113,18 @@ class Monitors:
 
     @classmethod
     def create(cls, components: Sequence[ResolvedComponent], context: MonitorContext) -> Monitors:
-        watched = []
+        watched: list[Watched] = []
         for component in components:
             monitor: HardwareMonitor = create("monitor", component, context)
-            watched.append(
-                Watched(name=component.use, monitor=monitor, quantities=getattr(component.record, "quantities", ()))
-            )
+            same = [one for one in watched if one.name.partition(" #")[0] == component.use]
+            name = f"{component.use} #{len(same) + 1}" if same else component.use
+            watched.append(Watched(name=name, monitor=monitor, quantities=getattr(component.record, "quantities", ())))
         return cls(watched)
+
+    @property
+    def latest(self) -> list[Reading]:
+        """The readings of the last sample of every monitor."""
+        return [reading for readings in self._latest.values() for reading in readings]
 
     def preflight(self, demand: Demand | None) -> list[Finding]:
         """Findings of all monitors; without any monitor, one that says what is not watched."""
@@ -109,7 +139,7 @@ class Monitors:
             ]
         findings: list[Finding] = []
         for watched in self._watched:
-            found = self._call(watched, lambda monitor: list(monitor.preflight(demand)))
+            found = self._call(watched, lambda monitor: _all_of(Finding, monitor.preflight(demand)))
             if found is None:
                 findings.append(Finding(level="warn", subject=watched.name, message=str(watched.failed)))
             else:
@@ -123,7 +153,7 @@ class Monitors:
         strictest = Admission(action="admit")
         limits: list[int] = []
         for watched in self._watched:
-            answer = self._call(watched, lambda monitor: monitor.admit(demand))
+            answer = self._call(watched, lambda monitor: _all_of(Admission, [monitor.admit(demand)])[0])
             if answer is None:
                 continue
             if answer.action == "refuse":
@@ -137,11 +167,10 @@ class Monitors:
     def sample_now(self) -> None:
         """Read every monitor once, in this thread: for a look outside of a run."""
         for watched in self._watched:
-            readings = self._call(watched, lambda monitor: list(monitor.sample({})))
-            if readings is None:
-                readings = self._unavailable(watched, str(watched.failed))
-            for reading in readings:
-                self.latest[reading.quantity, reading.source] = reading
+            readings = self._call(watched, lambda monitor: _all_of(Reading, monitor.sample({})))
+            self._latest[watched.name] = (
+                readings if readings is not None else self._unavailable(watched, str(watched.failed))
+            )
 
     def start(self) -> None:
         """Begin to read the sensors, in a thread of their own."""
@@ -174,8 +203,8 @@ class Monitors:
             self._fail(watched, sample.error)
             readings = self._unavailable(watched, str(watched.failed))
         self._seen[watched.name] = self._clock()
+        self._latest[watched.name] = readings
         for reading in readings:
-            self.latest[reading.quantity, reading.source] = reading
             for number, summary in summaries.items():
                 if reading.trial in (None, number):
                     summary.add(reading)
@@ -183,7 +212,7 @@ class Monitors:
             # Who asked for a pause and does not answer any more can never end it.
             paused = self.pausing.pop(watched.name, None)
             return None if paused is None else Verdict(action="stop_study", reason=f"{paused}; then {watched.failed}")
-        verdict = self._call(watched, lambda monitor: monitor.verdict(readings))
+        verdict = self._call(watched, lambda monitor: _all_of(Verdict, [monitor.verdict(readings)])[0])
         if verdict is not None and verdict.action == "pause":
             self.pausing[watched.name] = verdict.reason or watched.name
             return None
@@ -200,15 +229,14 @@ class Monitors:
         now = self._clock()
         for watched in self._watched:
             seen = self._seen.get(watched.name)
-            if seen is None or watched.failed or now - seen < STALE_AFTER + 3 * max(2.0, watched.monitor.interval):
+            if seen is None or watched.failed or now - seen < STALE_AFTER + 3 * max(2.0, watched.interval):
                 continue
             self._seen[watched.name] = now
-            for reading in self._unavailable(watched, f"no reading for {now - seen:.0f} s"):
-                self.latest[reading.quantity, reading.source] = reading
+            self._latest[watched.name] = self._unavailable(watched, f"no reading for {now - seen:.0f} s")
 
     def _unavailable(self, watched: Watched, reason: str) -> list[Reading]:
         """What stands in the place of all readings of a monitor."""
-        old = [reading for (quantity, _), reading in self.latest.items() if quantity in watched.quantities]
+        old = self._latest.get(watched.name, ())
         missing = set(watched.quantities) - {reading.quantity for reading in old}
         return [evolve(reading, value=None, reason=reason) for reading in old] + [
             Reading(quantity=quantity, source=watched.name, unit="", value=None, reason=reason)
@@ -225,14 +253,25 @@ class Monitors:
         taken, self._remarks = self._remarks, []
         return taken
 
-    def texts(self) -> dict[str, str]:
-        """Memory and temperature for a status line, in words also where there is no number."""
+    def texts(self, *, details: bool = False) -> dict[str, str]:
+        """Memory, temperature and whatever else is read, the largest of each, for a status line; in words also where
+        there is no number. `details` are those quantities too that only say what memory and speed come to.
+        """
+        declared = {quantity for watched in self._watched for quantity in watched.quantities}
         memory = self._largest("process_memory")
         temperature = self._largest("temperature") or self._largest("thermal_pressure")
-        return {
-            "memory": memory.text if memory else "not watched",
+        idle = "no running trial" if "process_memory" in declared else "not watched"
+        shown = {
+            "memory": memory.text if memory else idle,
             "temperature": temperature.text if temperature else "not watched",
         }
+        for quantity in dict.fromkeys(reading.quantity for reading in self.latest):
+            if quantity in ("process_memory", "temperature") or (quantity in DETAILS and not details):
+                continue
+            largest = self._largest(quantity)
+            if largest is not None and largest is not temperature:
+                shown[quantity] = largest.text
+        return shown
 
     def write(self, folder: StudyFolder) -> None:
         """Every ten seconds a row of `hardware.csv`, and all readings as `hardware.json` for `scalecore status`.
@@ -240,22 +279,23 @@ class Monitors:
         A disk that is full is told once: readings are worth less than trials.
         """
         now = self._clock()
-        if not self.latest or now < self._write_due:
+        readings = self.latest
+        if not readings or now < self._write_due:
             return
         self._write_due = now + WRITE_EVERY
-        readings = list(self.latest.values())
-        shown = {"time": utc_now(), "readings": [_shown(reading) for reading in readings], "texts": self.texts()}
+        texts = self.texts(details=True)
+        shown = {"time": utc_now(), "readings": [_shown(reading) for reading in readings], "texts": texts}
         try:
             append_readings(folder.hardware, readings)
             write_json(folder.readings, shown, durable=False)
-        except OSError as error:
+        except (OSError, csv.Error) as error:
             text = f"readings of the monitors cannot be written: {error}"
             if text not in self._told:
                 self._told.add(text)
                 self._remarks.append(text)
 
     def _largest(self, quantity: str) -> Reading | None:
-        readings = [reading for (name, _), reading in self.latest.items() if name == quantity]
+        readings = [reading for reading in self.latest if reading.quantity == quantity]
         known = [reading for reading in readings if reading.value is not None]
         return max(known, key=lambda r: r.value or 0.0) if known else next(iter(readings), None)
 
@@ -278,3 +318,12 @@ class Monitors:
 def _shown(reading: Reading) -> dict[str, Any]:
     kept = ("quantity", "source", "unit", "value", "reason", "trial")
     return {name: getattr(reading, name) for name in kept} | {"text": reading.text}
+
+
+def _all_of(kind: type[Result], found: Iterable[Any]) -> list[Result]:
+    """What a monitor returned, which a wrong type must not end the study for."""
+    listed = list(found)
+    for one in listed:
+        if not isinstance(one, kind):
+            raise TypeError(f"it returned {one!r}, where a {kind.__name__} is expected")
+    return listed

@@ -1,63 +1,73 @@
-"""`hardware.csv`: the readings of the monitors at a slow rate, for people and their plots."""
+"""`hardware.csv`: the readings of the monitors at a slow rate, for people and their plots. Its columns follow them."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+import io
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from scalecore.files import utc_now
+from scalecore.files import utc_now, write_text
 from scalecore.readings import Reading
 
-__all__ = ["CSV_COLUMNS", "append_readings"]
+__all__ = ["append_readings"]
+
+OWN = ("timestamp", "memory_percent", "units", "unavailable")
+"""Columns that hold no quantity, so that no quantity may be called like one of them."""
+
+
+def append_readings(path: Path, readings: Sequence[Reading]) -> None:
+    """Append one row: of each quantity the largest reading, and of several sensors all.
+
+    An empty cell has no number; `unavailable` says why, where a sensor was asked. What is read for the first time, also
+    by other monitors in a study that goes on, gets columns of its own at the end; the rows before keep theirs.
+    """
+    row = _row(readings)
+    columns = _columns_of(path)
+    if not columns or any(name not in columns for name in row) or not _ends_whole(path):
+        columns = _with_columns(path, list(dict.fromkeys([*columns, *row])))
+    with path.open("a", newline="", encoding="utf-8") as stream:
+        csv.DictWriter(stream, columns, restval="").writerow(row)
+
+
+def _row(readings: Sequence[Reading]) -> dict[str, str]:
+    groups: dict[str, list[Reading]] = {}
+    for reading in readings:
+        groups.setdefault(_column(reading, readings), []).append(reading)
+    values = {"timestamp": utc_now(), "memory_percent": _memory_percent(readings)}
+    sensors, units, missing = {}, [], []
+    for name, group in groups.items():
+        known = [(one.sensor, one.value) for one in group if one.value is not None]
+        values[name] = _plain(max(value for _, value in known)) if known else ""
+        if name == "temperature" or len({one.sensor for one in group}) > 1:
+            sensors[f"{name}_sensors"] = ";".join(f"{_escaped(sensor)}={_plain(value)}" for sensor, value in known)
+        units += sorted({f"{name}: {one.unit}" for one in group if one.unit})
+        several = len({one.sensor for one in group}) > 1
+        missing += [
+            f"{name}{f' of {one.sensor}' if several else ''}: {one.reason}" for one in group if one.value is None
+        ]
+    return {**values, **sensors, "units": "; ".join(units), "unavailable": "; ".join(sorted(set(missing)))}
+
+
+def _column(reading: Reading, readings: Sequence[Reading]) -> str:
+    """The quantity; with its unit where another reading has another one, or the name is taken."""
+    units = {one.unit for one in readings if one.quantity == reading.quantity and one.value is not None}
+    taken = reading.quantity in OWN or reading.quantity.endswith("_sensors")
+    if taken or (len(units) > 1 and reading.value is not None):
+        return f"{reading.quantity} ({reading.unit or 'reading'})"
+    return reading.quantity
 
 
 def _plain(value: float) -> str:
     return f"{value:.10g}"
 
 
-COLUMNS = {
-    "cpu_percent": "cpu",
-    "cpu_frequency_mhz": "cpu_frequency",
-    "load_1min": "load",
-    "memory_used": "memory_used",
-    "memory_available": "memory_available",
-    "process_memory": "process_memory",
-    "swap_used": "swap_used",
-    "swap_in": "swap_in",
-    "memory_pressure": "memory_pressure",
-    "disk_free": "disk_free",
-    "temperature": "temperature",
-    "thermal_pressure": "thermal_pressure",
-    "gpu_percent": "gpu",
-    "gpu_memory_used": "gpu_memory_used",
-    "power": "power",
-}
-"""The quantity of each column, of which it holds the largest reading."""
-CSV_COLUMNS = ("timestamp", "memory_percent", *COLUMNS, "temperature_sensors", "unavailable")
-
-
-def append_readings(path: Path, readings: Sequence[Reading]) -> None:
-    """Append one row, the largest of each quantity over its sensors; bytes, °C, percent, W as in the readings.
-
-    An empty cell has no number; `unavailable` says why, where a sensor was asked. A file of an older version keeps its
-    own columns.
-    """
-    row = {"timestamp": utc_now()}
-    for name, quantity in COLUMNS.items():
-        values = [one.value for one in readings if one.quantity == quantity and one.value is not None]
-        row[name] = _plain(max(values)) if values else ""
-    row["memory_percent"] = _memory_percent(readings)
-    known = [one for one in readings if one.quantity == "temperature" and one.value is not None]
-    row["temperature_sensors"] = ";".join(f"{one.source}={_plain(one.value or 0.0)}" for one in known)
-    missing = sorted({f"{one.quantity}: {one.reason}" for one in readings if one.value is None})
-    row["unavailable"] = "; ".join(missing)
-    columns = _columns_of(path)
-    with path.open("a", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, columns or CSV_COLUMNS, restval="", extrasaction="ignore")
-        if columns is None:
-            writer.writeheader()
-        writer.writerow(row)
+def _escaped(text: str) -> str:
+    """A sensor's name within a cell that lists several as `name=value;name=value`."""
+    for character in "\\;=":
+        text = text.replace(character, f"\\{character}")
+    return text
 
 
 def _memory_percent(readings: Sequence[Reading]) -> str:
@@ -66,9 +76,32 @@ def _memory_percent(readings: Sequence[Reading]) -> str:
     return "" if used is None or available is None else f"{100 * used / max(1.0, used + available):.1f}"
 
 
-def _columns_of(path: Path) -> list[str] | None:
+def _columns_of(path: Path) -> list[str]:
+    """The names in the first line; empty where there is no file yet."""
     try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            return next(csv.reader(stream), None)
+        with path.open(newline="", encoding="utf-8", errors="replace") as stream:
+            return next(csv.reader(stream), [])
     except FileNotFoundError:
-        return None
+        return []
+
+
+def _ends_whole(path: Path) -> bool:
+    """Whether the last row was written to its end."""
+    with path.open("rb") as stream:
+        stream.seek(max(0, stream.seek(0, os.SEEK_END) - 1))
+        return stream.read() in (b"\n", b"")
+
+
+def _with_columns(path: Path, columns: list[str]) -> list[str]:
+    """Write the file anew under these columns, each old row under those that it was written for."""
+    rows: list[Mapping[str, str]] = []
+    if path.exists():
+        with path.open(newline="", encoding="utf-8", errors="replace") as stream:
+            # A row that was torn is shorter than the header.
+            rows = [{k: v for k, v in row.items() if k is not None and v is not None} for row in csv.DictReader(stream)]
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, restval="")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue(), durable=False)
+    return columns

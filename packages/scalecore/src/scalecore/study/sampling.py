@@ -40,6 +40,8 @@ class Watched:
     name: str
     monitor: HardwareMonitor
     quantities: Sequence[str] = ()
+    interval: float = 0.0
+    """What it said when it was last read."""
     due: float = 0.0
     failed: str | None = None
     hung: bool = False
@@ -141,7 +143,10 @@ class Sampler:
         try:
             with watched.lock:
                 readings = tuple(watched.monitor.sample(processes))
-                interval = watched.monitor.interval
+                interval = watched.interval = watched.monitor.interval
+            for one in readings:
+                if not isinstance(one, Reading):
+                    raise TypeError(f"it returned {one!r}, where a Reading is expected")
             return Sample(watched, readings)
         except Exception as error:
             interval = IDLE_INTERVAL

@@ -65,7 +65,7 @@ def status_lines(status: Mapping[str, Any]) -> list[str]:
     counts = ", ".join(f"{count} {state}" for state, count in sorted(status["counts"].items())) or "none yet"
     name = status["name"] or "study"  # where the run ended before it had written its name
     lines = [f"{name}: {status['state']}; {status['finished']} of {status['total']} trials finished ({counts})"]
-    if status["end_reason"]:
+    if status.get("end_reason"):
         lines.append(f"reason: {status['end_reason'].splitlines()[0]}")
     if status["runner"]:
         lines.append(
