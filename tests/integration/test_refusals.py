@@ -443,13 +443,72 @@ def test_a_model_plugin_that_lacks_a_method_is_refused(study: Study) -> None:
     """Before anything is computed, with what is missing and where it is described."""
     with_model(study, GOOD_NET)
     source = study.root / "site" / "scalecore-mlp" / "scalecore_mlp.py"
-    source.write_text(source.read_text().replace("def saved_activations", "def activations"))
+    source.write_text(source.read_text().replace("def architecture_space", "def space"))
     message = refused(study, code=3)
     assert message == (
-        "model 'mlp' (scalecore-mlp 1.0) cannot start: Family has no saved_activations; "
+        "model 'mlp' (scalecore-mlp 1.0) cannot start: Family has no architecture_space; "
         "scalecore.protocols.ModelFamily says what is asked of it\n"
     )
     assert not study.folder.exists()
+
+
+def without_closed_forms(study: Study, body: str) -> None:
+    """The model without `num_parameters`, `flops` and `saved_activations`."""
+    with_model(study, body)
+    source = study.root / "site" / "scalecore-mlp" / "scalecore_mlp.py"
+    code = source.read_text()
+    for name in ("num_parameters", "flops", "saved_activations"):
+        code = code.replace(f"def {name}", f"def _{name}")
+    source.write_text(code.replace("return 2 * self.", "return 2 * self._"))
+
+
+RECURRENT = """hyperparameters['gain']
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.layers = nn.LSTM(data.features, architecture["width"], batch_first=True)
+                    self.head = nn.Linear(architecture["width"], data.outputs)
+                def forward(self, x):
+                    return self.head(self.layers(x)[0][:, -1])
+            return Net()"""
+
+
+def test_g04_a_family_without_closed_forms_is_counted(study: Study) -> None:
+    """A recurrent one: to the last parameter, in a process beside the driver, and once for a study that goes on."""
+    without_closed_forms(study, RECURRENT)
+    done = study.run("search.trials=1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    sizes = {w: 4 * w * (2 + w + 2) + w + 1 for w in (2, 4)}
+    record = study.finished()[0]
+    width = record["architecture"]["values"]["width"]
+    assert record["architecture"]["num_parameters"] == sizes[width]
+    assert record["architecture"]["flops"] == 2 * (12 * 4 * width * (2 + width) + width)
+    counted = [one for one in study.json("memory.json").values() if "counts" in one]
+    assert study.run("search.trials=2").returncode == 0
+    assert [one for one in study.json("memory.json").values() if "counts" in one] == counted
+    planned = json.loads(study.cli("plan", str(study.file), "--json").stdout)["architectures"]["architectures"]
+    assert {one["width"]: one["num_parameters"] for one in planned} == sizes
+
+
+def test_a_family_that_cannot_be_counted_is_refused(study: Study) -> None:
+    """With what its `build` raised, and both ways out; nothing is written."""
+    without_closed_forms(study, "raise KeyError('heads')")
+    message = refused(study, code=3)
+    assert message == (
+        "model 'mlp' (scalecore-mlp 1.0) cannot be counted: KeyError: 'heads'; its shapes must be built without their "
+        "data, or the family says their sizes itself (num_parameters, flops, saved_activations)\n"
+    )
+    assert not study.folder.exists()
+
+
+def test_g04_a_size_that_follows_a_hyperparameter_is_refused(study: Study) -> None:
+    """It is counted with the defaults, and would be another one in a trial."""
+    net = NET.format(width="int(8 * hyperparameters['gain'])", outputs="data.outputs")
+    without_closed_forms(study, f"return {net}")
+    study.experiment["search"]["space"] = {"gain": {"uniform": [1.5, 2.0]}}
+    message = refused(study, code=5)
+    assert "with its hyper-parameters at their defaults, for {'width': " in message
+    assert "what changes the size must be a dimension of the architecture, not a hyper-parameter [G04]" in message
 
 
 def test_g03_a_sampled_hyperparameter_that_nobody_reads_is_refused(study: Study) -> None:

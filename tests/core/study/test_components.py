@@ -115,6 +115,26 @@ def test_arguments_by_keyword_are_part_of_the_check() -> None:
     )
 
 
+def test_closed_forms_are_optional_each_by_itself() -> None:
+    """A family that says its parameters need not say more; what it says must be callable."""
+
+    class Family:
+        def hyperparameters(self) -> Any: ...
+        def architecture_space(self, data: Any) -> Any: ...
+        def build(self, architecture: Any, hyperparameters: Any, data: Any) -> Any: ...
+
+    class Says(Family):
+        def num_parameters(self, architecture: Any) -> Any: ...
+
+    family = Family()
+    assert create("model", component(family)) is family
+    assert refusal("model", Says()) == (
+        "model 'mine' (acme 1.0) cannot start: Says.num_parameters cannot be called as "
+        "num_parameters(architecture, data): too many positional arguments; "
+        "scalecore.protocols.ModelFamily says what is asked of it"
+    )
+
+
 def test_an_optional_ability_is_checked_where_it_is_there() -> None:
     """An explanation that needs arguments would fail in the middle of a plan."""
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Analysis",
     "AnalysisResult",
+    "ClosedForms",
     "DashboardContext",
     "Dataset",
     "DatasetContext",
@@ -43,6 +44,7 @@ __all__ = [
     "RemovesLevel",
     "SearchContext",
     "SearchStrategy",
+    "SizedFamily",
     "TakesStacks",
     "TrainingContext",
     "Trains",
@@ -90,6 +92,9 @@ class ModelFamily(Protocol):
 
     Everything but `build` is called in the driver, often and for thousands of shapes, and must not import torch.
     An exception in the driver ends the run; one in `build` or in the module fails the trial with a typed reason.
+
+    How large a shape is, is counted by building it on torch's meta device, in a process beside the driver. A family may
+    say it itself, which is faster: it then has some or all methods of `ClosedForms`.
     """
 
     def hyperparameters(self) -> Sequence[Hyperparameter]:
@@ -104,8 +109,36 @@ class ModelFamily(Protocol):
         """
         ...
 
+    def build(
+        self, architecture: Mapping[str, int], hyperparameters: HyperparameterReader, data: DataShape
+    ) -> torch.nn.Module:
+        """The module, in the attempt's process: from x[batch, context, features] to logits[batch, outputs] (guard G10).
+
+        Called once per attempt after the random seed was set, on the CPU; the core moves it to the device. It is also
+        called on tensors that have shapes and no values: on the meta device to count the shape, with all
+        hyper-parameters at their defaults, and under `torch._subclasses.FakeTensorMode` to find out how much memory
+        training needs. Where that fails, a real module is counted, and `saved_activations` says the memory. The number
+        of parameters must not depend on hyper-parameters.
+
+        The module may have three things more, all optional. A method `repeated_blocks()` returns its submodules of
+        equal shape in the order of the forward pass: the core may compile them as one, and recompute them in the
+        backward pass where memory is short. A method `compile_blocks(compiler, batch=...)` is called instead where
+        other code than the blocks as they are written should be compiled (see `scalecore.training.compilation`). An
+        attribute `micro_batch_invariance` says what it means to split a batch: `"exact"`, `"stochastic"` (random
+        numbers are drawn otherwise) or `"not_invariant"` (statistics over the batch); without it the core finds out.
+        """
+        ...
+
+
+@runtime_checkable
+class ClosedForms(Protocol):
+    """What a model family may have besides, each method by itself: how large a shape is, without building it.
+
+    Called in the driver, for each shape of the grid.
+    """
+
     def num_parameters(self, architecture: Mapping[str, int], data: DataShape) -> int:
-        """The exact number of trainable parameters, in closed form. Must equal that of the built module (guard G04)."""
+        """The exact number of trainable parameters. Must equal that of the built module (guard G04)."""
         ...
 
     def flops(self, architecture: Mapping[str, int], data: DataShape) -> int:
@@ -116,23 +149,9 @@ class ModelFamily(Protocol):
         """Numbers that one window keeps between forward and backward, roughly; feeds the prediction of memory."""
         ...
 
-    def build(
-        self, architecture: Mapping[str, int], hyperparameters: HyperparameterReader, data: DataShape
-    ) -> torch.nn.Module:
-        """The module, in the attempt's process: from x[batch, context, features] to logits[batch, outputs] (guard G10).
 
-        Called once per attempt after the random seed was set, on the CPU; the core moves it to the device. It is also
-        called on fake tensors (`torch._subclasses.FakeTensorMode`), which have shapes and no values, to find out how
-        much memory training needs; where that fails, `saved_activations` is used.
-
-        The module may have three things more, all optional. A method `repeated_blocks()` returns its submodules of
-        equal shape in the order of the forward pass: the core may compile them as one, and recompute them in the
-        backward pass where memory is short. A method `compile_blocks(compiler, batch=...)` is called instead where
-        other code than the blocks as they are written should be compiled (see `scalecore.training.compilation`). An
-        attribute `micro_batch_invariance` says what it means to split a batch: `"exact"`, `"stochastic"` (random
-        numbers are drawn otherwise) or `"not_invariant"` (statistics over the batch); without it the core finds out.
-        """
-        ...
+class SizedFamily(ModelFamily, ClosedForms, Protocol):
+    """A model family of which the size of every shape is known, by its closed forms or by counting."""
 
 
 @runtime_checkable

@@ -13,7 +13,7 @@ from torch import nn
 from scalecore.data.windows import WindowSource, open_windows
 from scalecore.errors import RefusedError
 from scalecore.execution.allocation import measured, return_large_blocks
-from scalecore.execution.building import build_module, count_parameters
+from scalecore.execution.building import build_module
 from scalecore.execution.computing import compile_trainer, set_threads, settle
 from scalecore.execution.containment import contain
 from scalecore.execution.evaluation import evaluate
@@ -21,6 +21,7 @@ from scalecore.execution.lifeline import AttemptMonitor
 from scalecore.training import checkpoint
 from scalecore.training.blocks import checkpoint_blocks
 from scalecore.training.contract import removes_level, returns_probabilities
+from scalecore.training.counting import count_parameters
 from scalecore.training.evaluated import write_best
 from scalecore.training.generators import seed_everything
 from scalecore.training.hyperparameters import Hyperparameters

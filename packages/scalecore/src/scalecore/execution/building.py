@@ -11,10 +11,12 @@ from torch import nn
 from scalecore.config.structure import make_converter
 from scalecore.errors import RefusedError
 from scalecore.plugins.registry import load_registry
+from scalecore.protocols import ModelFamily
 from scalecore.space import DataShape
+from scalecore.training.counting import count_parameters
 from scalecore.training.hyperparameters import Hyperparameters
 
-__all__ = ["build_module", "count_parameters"]
+__all__ = ["build_family", "build_module"]
 
 
 def build_module(spec: Mapping[str, Any], hyperparameters: Hyperparameters) -> nn.Module:
@@ -23,22 +25,26 @@ def build_module(spec: Mapping[str, Any], hyperparameters: Hyperparameters) -> n
     Reads `registry`, `model`, `architecture`, `shape` and `num_parameters` of the spec. Raises `RefusedError` when the
     model is not of the size that it should be (G04).
     """
-    # The model is looked up as in the driver: the same plugins, and the same ones blocked.
-    record = load_registry(**spec["registry"]).get("model", spec["model"]["use"]).record
-    options: Any = make_converter(Path.cwd()).structure(spec["model"]["options"], record.options)
-    family = record.factory(options)
+    family = build_family(spec)
     module: nn.Module = family.build(spec["architecture"], hyperparameters, DataShape(**spec["shape"]))
     counted = count_parameters(module)
     if counted != spec["num_parameters"]:
-        raise RefusedError(
-            f"the built model {spec['model']['use']!r} has {counted:,} parameters, its formula says "
-            f"{spec['num_parameters']:,} "
-            f"for {dict(spec['architecture'])}: mend num_parameters() of the plugin",
-            guard="G04",
-        )
+        has = f"the built model {spec['model']['use']!r} has {counted:,} parameters"
+        size, shape = f"{spec['num_parameters']:,}", dict(spec["architecture"])
+        if hasattr(family, "num_parameters"):
+            text = f"{has}, its formula says {size} for {shape}: mend num_parameters() of the plugin"
+        else:
+            text = (
+                f"{has}, and {size} with its hyper-parameters at their defaults, for {shape}: what changes the size "
+                "must be a dimension of the architecture, not a hyper-parameter"
+            )
+        raise RefusedError(text, guard="G04")
     return module
 
 
-def count_parameters(module: nn.Module) -> int:
-    """Trainable parameters, shared ones once."""
-    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+def build_family(spec: Mapping[str, Any]) -> ModelFamily:
+    """The model family of a spec: looked up as in the driver, with the same plugins, and the same ones blocked."""
+    record = load_registry(**spec["registry"]).get("model", spec["model"]["use"]).record
+    options: Any = make_converter(Path.cwd()).structure(spec["model"]["options"], record.options)
+    family: ModelFamily = record.factory(options)
+    return family

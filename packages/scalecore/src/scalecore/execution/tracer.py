@@ -5,6 +5,9 @@ a JSON line per question and answers with one, in the order of the questions. It
 when the driver ends, or when nothing was asked for some minutes. In: `{"key": ..., "specs": [...], "depths": [2, 4],
 "depth": 48}`, specs like those of attempts, of one shape at each of `depths`, or of the one shape itself where `depths`
 is empty. Out: `{"key": ..., "tensors": bytes, "held": bytes, "blocks": count}`, or `{"key": ..., "error": text}`.
+
+It also counts shapes of families without closed forms. In: `{"key": ..., "count": [...], "forward": bool}` with
+registry, model and shape as in a spec. Out: `{"key": ..., "counts": [...]}`, see `scalecore.training.counting.count`.
 """
 
 from __future__ import annotations
@@ -39,6 +42,8 @@ def answer(question: Mapping[str, Any]) -> dict[str, Any]:
     from scalecore.training.memory_storages import deepened, extrapolated
 
     try:
+        if "count" in question:
+            return {"key": question["key"], "counts": _counts(question)}
         traced = [_trace(spec) for spec in question["specs"]]
         trace, blocks = traced[-1]
         tensors, kept = trace.peak, None
@@ -56,6 +61,15 @@ def answer(question: Mapping[str, Any]) -> dict[str, Any]:
         # Whatever a family does that fake tensors cannot follow: the closed form is used then, and the record says why.
         return {"key": question["key"], "error": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
     return {"key": question["key"], "tensors": tensors, "held": kept, "blocks": blocks}
+
+
+def _counts(question: Mapping[str, Any]) -> list[dict[str, int]]:
+    from scalecore.execution.building import build_family
+    from scalecore.space import DataShape
+    from scalecore.training.counting import count
+
+    family, data = build_family(question), DataShape(**question["shape"])
+    return [count(family, one, data, forward=question["forward"]) for one in question["count"]]
 
 
 def _held(question: Mapping[str, Any], trace: Trace, blocks: int) -> int:

@@ -13,8 +13,9 @@ from attrs import field, frozen
 
 from scalecore.config.experiment import Budget
 from scalecore.errors import ScalecoreError
-from scalecore.protocols import ModelFamily
+from scalecore.protocols import SizedFamily
 from scalecore.space import Architecture, DataShape
+from scalecore.study.counting import CountedFamily
 from scalecore.study.predicates import Predicate
 
 __all__ = ["Grid", "Infeasible", "feasible_grid"]
@@ -73,7 +74,7 @@ class Grid:
 
 
 def feasible_grid(
-    family: ModelFamily, data: DataShape, *, budget: Budget | None, tolerance: float, exclude: Sequence[str]
+    family: SizedFamily, data: DataShape, *, budget: Budget | None, tolerance: float, exclude: Sequence[str]
 ) -> Grid:
     """Enumerate, count and filter. Raises `Infeasible` when nothing is left, naming the nearest sizes."""
     space = family.architecture_space(data)
@@ -87,8 +88,11 @@ def feasible_grid(
     if budget is not None:
         low, high = round(budget.parameters * (1 - tolerance)), round(budget.parameters * (1 + tolerance))
 
+    counted = family if isinstance(family, CountedFamily) else None
+    if counted is not None:
+        counted.count(space.architectures, data)
     sizes: list[int] = []
-    kept: list[Architecture] = []
+    fitting: list[tuple[Mapping[str, int], int]] = []
     excluded = 0
     for values in space.architectures:
         count = family.num_parameters(values, data)
@@ -98,9 +102,14 @@ def feasible_grid(
         if any(predicate(values) for predicate in predicates):
             excluded += 1
             continue
-        kept.append(Architecture(values=values, num_parameters=count, flops=family.flops(values, data)))
-    if not kept:
+        fitting.append((values, count))
+    if not fitting:
         raise _nothing_left(budget, tolerance, low, high, sizes, excluded)
+    if counted is not None:
+        counted.count_forward([values for values, _ in fitting], data, depth=space.depth)
+    kept = [
+        Architecture(values=values, num_parameters=count, flops=family.flops(values, data)) for values, count in fitting
+    ]
     kept.sort(key=lambda a: (a.num_parameters, a.id))
     dimensions = {name: tuple(sorted({a.values[name] for a in kept})) for name in space.dimensions}
     return Grid(

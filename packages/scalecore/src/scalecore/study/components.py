@@ -37,6 +37,9 @@ _OPTIONAL: Mapping[str, tuple[type, ...]] = MappingProxyType(
 )
 """What it may have besides: checked where all of it is there, since only then it is used."""
 
+_SINGLE: Mapping[str, type] = MappingProxyType({"model": protocols.ClosedForms})
+"""What it may have besides, each member by itself."""
+
 
 def create(kind: str, component: ResolvedComponent, *context: Any) -> Any:
     """The component's object under the options of the experiment file."""
@@ -52,6 +55,8 @@ def make(kind: str, component: ResolvedComponent | Registered, *arguments: Any) 
         for optional in _OPTIONAL.get(kind, ()):
             if isinstance(made, optional):
                 problems += _problems(made, optional)
+        if not problems and kind in _SINGLE:
+            problems += _problems(made, _SINGLE[kind], needed=False)
     if problems:
         raise PluginError(
             f"{kind} {component.record.name!r} ({component.provider} {component.version}) cannot start: "
@@ -60,14 +65,15 @@ def make(kind: str, component: ResolvedComponent | Registered, *arguments: Any) 
     return made
 
 
-def _problems(made: Any, protocol: type) -> Iterator[str]:
-    """What the object lacks, or has otherwise than the core uses it."""
+def _problems(made: Any, protocol: type, *, needed: bool = True) -> Iterator[str]:
+    """What the object lacks where it is `needed`, or has otherwise than the core uses it."""
     if made is None or isinstance(made, type):
         yield f"its factory returned {'nothing' if made is None else f'the class {made.__name__}'}, no object"
         return
     name = type(made).__name__
     members = {member: asked for member, asked in vars(protocol).items() if not member.startswith("_")}
-    if lacks := [member for member in members if not hasattr(made, member)]:
+    lacks = [member for member in members if not hasattr(made, member)]
+    if lacks and needed:
         yield f"{name} has no {', '.join(lacks)}"
     for member, asked in members.items():
         if member in lacks:

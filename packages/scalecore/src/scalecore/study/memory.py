@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from attrs import field, frozen
+from attrs import asdict, field, frozen
 
+from scalecore.config.load import ResolvedComponent
+from scalecore.config.plain import plain_value
+from scalecore.errors import PluginError
 from scalecore.execution.tracing import ForkTracer, TraceClient
 from scalecore.files import read_json, write_json
-from scalecore.space import Architecture, middle
+from scalecore.protocols import ClosedForms
+from scalecore.space import Architecture, DataShape, middle
 from scalecore.study.attempts import attempt_spec
 from scalecore.study.components import of_plugin
 from scalecore.study.identity import content_hash
 from scalecore.study.state import StudyState
+from scalecore.study.versions import code_versions
 from scalecore.training.memory import (
     EVALUATION_BATCH,
     Allocator,
@@ -38,6 +43,8 @@ SHALLOW = (2, 4)
 """Depths that are traced for any deeper model; see `scalecore.training.memory_trace`."""
 PATIENCE = 60.0
 """Seconds that a question may take, on a loaded machine too, before the closed form has to do."""
+TOGETHER = 64
+"""Shapes that are counted in one question."""
 Source = Literal["traced", "closed form"]
 
 
@@ -98,6 +105,7 @@ class MemoryModel:
         self._path = path
         self._keeps = False
         self._answers: dict[str, dict[str, Any]] = dict((read_json(path) if path else None) or {})
+        self._code: dict[str, str] | None = None
         self._sent: dict[str, float] = {}
         self._untraceable: dict[str, str] = {}
         """By architecture: why it is not asked for again. What hung or crashed once costs no second wait."""
@@ -167,6 +175,58 @@ class MemoryModel:
             blocks=answer.get("blocks"),
             note=answer.get("error"),
         )
+
+    def count(
+        self, model: ResolvedComponent, architectures: Sequence[Mapping[str, int]], data: DataShape, forward: bool
+    ) -> list[dict[str, int]]:
+        """Sizes of shapes, counted in the tracer's process: see `scalecore.training.counting.count`.
+
+        Raises `PluginError` where the model cannot be built.
+        """
+        common = {
+            "registry": dict(self._registry or {}),
+            "model": {"use": model.use, "options": plain_value(model.options)},
+            "shape": asdict(data),
+            "forward": forward,
+            "versions": self._code_of(model),
+        }
+        questions: list[dict[str, Any]] = []
+        for at in range(0, len(architectures), TOGETHER):
+            content = {**common, "count": [dict(one) for one in architectures[at : at + TOGETHER]]}
+            questions.append({**content, "key": content_hash(content)})
+        failed = self._count(questions)
+        if failed is not None:
+            said = ", ".join(name for name in vars(ClosedForms) if not name.startswith("_"))
+            raise PluginError(
+                f"model {model.name!r} ({model.provider} {model.version}) cannot be counted: {failed}; its shapes must "
+                f"be built without their data, or the family says their sizes itself ({said})"
+            )
+        return [sizes for question in questions for sizes in self._answers[question["key"]]["counts"]]
+
+    def _code_of(self, model: ResolvedComponent) -> dict[str, str]:
+        """What a kept count follows from, read once."""
+        if self._code is None:
+            package = model.record.factory.__module__.partition(".")[0]
+            self._code = code_versions(("scalecore", model.provider), packages=("scalecore", package))
+        return self._code
+
+    def _count(self, questions: Sequence[Mapping[str, Any]]) -> str | None:
+        """Ask what is not known, and wait for all answers; the first error, which is not kept."""
+        missing = [one for one in questions if one["key"] not in self._answers]
+        for question in missing:
+            try:
+                self._client.ask(question)
+            except OSError as error:
+                return f"no process can be started: {error}"
+            while question["key"] not in self._answers:
+                found = self._client.answers(wait=PATIENCE)
+                for one in found or self._client.give_up(f"it took longer than {PATIENCE:.0f} s"):
+                    if one["key"] == question["key"] and "error" in one:
+                        return str(one["error"])
+                    self._answers[one.pop("key")] = one
+        if missing:
+            self._write()
+        return None
 
     def rough(self, plan: Plan, architecture: Architecture, micro_batch: int) -> int:
         """The closed form's prediction in bytes, at once: for tables of many shapes."""

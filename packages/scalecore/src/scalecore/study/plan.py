@@ -6,6 +6,7 @@ Everything up to the first training step, without torch.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,13 @@ from scalecore.data.rates import OWN_DENOMINATOR
 from scalecore.errors import DataError, ScalecoreError
 from scalecore.execution.tracing import ForkTracer
 from scalecore.files import plain
-from scalecore.protocols import DatasetContext, ModelFamily, MonitorContext, SearchContext, SearchStrategy
+from scalecore.protocols import DatasetContext, ModelFamily, MonitorContext, SearchContext, SearchStrategy, SizedFamily
 from scalecore.readings import Demand, Finding
 from scalecore.space import Architecture, DataShape, Hyperparameter, Value
 from scalecore.study.architectures import Grid, Infeasible, feasible_grid
 from scalecore.study.components import create, of_plugin
 from scalecore.study.conventions import began_with_0_1, refuse_lost_level
+from scalecore.study.counting import CountedFamily
 from scalecore.study.hardware import Monitors
 from scalecore.study.layout import nearest_folder
 from scalecore.study.memory import MemoryModel, Prediction
@@ -57,7 +59,7 @@ class Plan:
     panel: Panel
     data: DataDescription
     shape: DataShape
-    family: ModelFamily
+    family: SizedFamily
     grid: Grid
     hyperparameters: Mapping[str, Hyperparameter]
     fixed: Mapping[str, Value]
@@ -216,6 +218,7 @@ def build_plan(
 
     memory = MemoryModel(registry=registry, path=folder / MEMORY_FILE, fork_tracer=fork_tracer)
     memory.start()
+    sized = CountedFamily(family, partial(memory.count, resolved.model))
     panel = _read_panel(resolved)
     old = began_with_0_1(folder)
     data = describe(panel, **_limits(resolved), raw_target=old)
@@ -225,9 +228,7 @@ def build_plan(
     search = experiment.search
     try:
         with of_plugin("model", resolved.model, "cannot tell its architectures"):
-            grid = feasible_grid(
-                family, shape, budget=search.budget, tolerance=search.tolerance, exclude=search.exclude
-            )
+            grid = feasible_grid(sized, shape, budget=search.budget, tolerance=search.tolerance, exclude=search.exclude)
     except Infeasible as error:
         loaded.fail([loaded.problem(error.path, str(error))])
     # Where there is no study's folder yet, they look at the one that would hold it.
@@ -247,7 +248,7 @@ def build_plan(
         panel=panel,
         data=data,
         shape=shape,
-        family=family,
+        family=sized,
         grid=grid,
         hyperparameters=parameters,
         fixed={

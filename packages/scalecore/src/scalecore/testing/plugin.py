@@ -39,7 +39,8 @@ family = family.factory(family.options())
 data = DataShape(context=20, features=3, outputs=1)
 space = family.architecture_space(data)
 for one in space.architectures[:3]:
-    family.num_parameters(one, data), family.flops(one, data), family.saved_activations(one, data)
+    for form in ("num_parameters", "flops", "saved_activations"):
+        hasattr(family, form) and getattr(family, form)(one, data)
 family.hyperparameters()
 print(json.dumps(sorted(sys.modules)))
 """

@@ -1,0 +1,116 @@
+"""The size of every shape of a model family: by its closed forms, and where it has none, counted in another process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from scalecore.protocols import HyperparameterReader, ModelFamily
+from scalecore.space import ArchitectureSpace, DataShape, Hyperparameter
+
+__all__ = ["FORWARD", "Ask", "CountedFamily"]
+
+FORWARD = ("flops", "saved_activations")
+"""What needs a forward pass."""
+
+Ask = Callable[[Sequence[Mapping[str, int]], DataShape, bool], Sequence[Mapping[str, int]]]
+"""Counts these shapes for this data, with a forward pass or without: see `scalecore.training.counting.count`."""
+
+
+class CountedFamily:
+    """A family with what it does not say of itself counted, each shape once. It is a `SizedFamily`.
+
+    Whoever needs many shapes says so before, so that they are counted together.
+    """
+
+    def __init__(self, family: ModelFamily, ask: Ask) -> None:
+        self._family = family
+        self._ask = ask
+        self._found: dict[tuple[Any, ...], dict[str, int]] = {}
+
+    def hyperparameters(self) -> Sequence[Hyperparameter]:
+        return self._family.hyperparameters()
+
+    def architecture_space(self, data: DataShape) -> ArchitectureSpace:
+        return self._family.architecture_space(data)
+
+    def build(self, architecture: Mapping[str, int], hyperparameters: HyperparameterReader, data: DataShape) -> Any:
+        return self._family.build(architecture, hyperparameters, data)
+
+    def num_parameters(self, architecture: Mapping[str, int], data: DataShape) -> int:
+        return self._size("num_parameters", architecture, data)
+
+    def flops(self, architecture: Mapping[str, int], data: DataShape) -> int:
+        return self._size("flops", architecture, data)
+
+    def saved_activations(self, architecture: Mapping[str, int], data: DataShape) -> int:
+        return self._size("saved_activations", architecture, data)
+
+    def count(self, architectures: Sequence[Mapping[str, int]], data: DataShape) -> None:
+        """Count the parameters of these shapes, where the family does not say them."""
+        if not hasattr(self._family, "num_parameters"):
+            self._need(architectures, data, "num_parameters")
+
+    def count_forward(self, architectures: Sequence[Mapping[str, int]], data: DataShape, *, depth: str | None) -> None:
+        """Count the rest of these shapes, where the family does not say it.
+
+        Of shapes that differ in their `depth` alone three are counted. Where these lie on a line, so do all others:
+        equal blocks cost the same.
+        """
+        if all(hasattr(self._family, name) for name in FORWARD):
+            return
+        groups: dict[Any, list[Mapping[str, int]]] = {}
+        for at, one in enumerate(architectures):
+            rest = at if depth is None else tuple(item for item in one.items() if item[0] != depth)
+            groups.setdefault(rest, []).append(one)
+        few = {key: _some(group, depth) for key, group in groups.items()}
+        self._need([one for group in few.values() for one in group], data, "flops")
+        left: list[Mapping[str, int]] = []
+        for key, group in groups.items():
+            others = [one for one in group if one not in few[key]]
+            if others and not (depth is not None and self._on_a_line(few[key], others, data, depth)):
+                left += others
+        self._need(left, data, "flops")
+
+    def _on_a_line(
+        self, few: Sequence[Mapping[str, int]], others: Sequence[Mapping[str, int]], data: DataShape, depth: str
+    ) -> bool:
+        """Whether the counted shapes lie on a line; the others are put on it then."""
+        first, middle, last = (self._found[_key(one, data)] for one in few)
+        low, between, high = (one[depth] for one in few)
+        if any(
+            (middle[name] - first[name]) * (high - between) != (last[name] - middle[name]) * (between - low)
+            for name in FORWARD
+        ):
+            return False
+        for one in others:
+            sizes = {
+                name: first[name] + (last[name] - first[name]) * (one[depth] - low) // (high - low) for name in FORWARD
+            }
+            self._found.setdefault(_key(one, data), {}).update(sizes)
+        return True
+
+    def _size(self, name: str, architecture: Mapping[str, int], data: DataShape) -> int:
+        said: Callable[[Mapping[str, int], DataShape], int] | None = getattr(self._family, name, None)
+        if said is not None:
+            return said(architecture, data)
+        self._need([architecture], data, name)
+        return self._found[_key(architecture, data)][name]
+
+    def _need(self, architectures: Sequence[Mapping[str, int]], data: DataShape, name: str) -> None:
+        missing = [one for one in architectures if name not in self._found.get(_key(one, data), {})]
+        if missing:
+            for one, sizes in zip(missing, self._ask(missing, data, name in FORWARD), strict=True):
+                self._found.setdefault(_key(one, data), {}).update(sizes)
+
+
+def _some(group: Sequence[Mapping[str, int]], depth: str | None) -> list[Mapping[str, int]]:
+    """The shallowest, one in the middle and the deepest; all where that is no less."""
+    if depth is None or len(group) <= 3:
+        return list(group)
+    ordered = sorted(group, key=lambda one: one[depth])
+    return [ordered[0], ordered[len(ordered) // 2], ordered[-1]]
+
+
+def _key(architecture: Mapping[str, int], data: DataShape) -> tuple[Any, ...]:
+    return (*sorted(architecture.items()), data.context, data.features, data.outputs)
