@@ -68,7 +68,7 @@ def test_its_experiment_file_names_it(environment: Environment, written: Path, k
 
 
 def test_model_strategy_and_logger_work_together(environment: Environment, written: Path) -> None:
-    """Each trial is a shape of the model, as large as the closed form says; the strategy steps from earlier trials; the
+    """Each trial is a shape of the model, as large as a formula says; the strategy steps from earlier trials; the
     logger has a line for each.
     """
     trials = study(
