@@ -1,4 +1,4 @@
-"""A family is asked for what it says itself, and counted for the rest: each shape once, and few depths of equal blocks."""
+"""A family says its sizes itself, or they are counted: each shape once, many together, few depths of equal blocks."""
 
 from __future__ import annotations
 

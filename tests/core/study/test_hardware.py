@@ -334,8 +334,14 @@ def test_g41_a_monitor_that_raises_takes_no_other_with_it() -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), True, "71"])
 def test_g41_what_is_no_number_is_no_reading(value: Any) -> None:
     """It would end a run when it is written, or win every comparison."""
-    with pytest.raises(ValueError, match="reading 'fan_speed' of 'fan' must be a finite number, or None"):
-        fan(value)
+    monitors = Monitors([Watched(name="fan", monitor=Replayed(lambda n: [fan(value)]), quantities=("fan_speed",))])
+    monitors.sample_now()
+    (reading,) = monitors.latest
+    assert (reading.value, reading.reason) == (
+        None,
+        "monitor 'fan' raised ValueError: reading 'fan_speed' of 'fan' must be a finite number, or None with a reason, "
+        f"not {value!r}",
+    )
 
 
 def test_a_monitor_that_returns_something_else_counts_as_unavailable() -> None:

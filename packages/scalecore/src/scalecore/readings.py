@@ -37,17 +37,19 @@ class Reading:
     """The number of the trial that the reading belongs to, for instance its `process_memory`."""
 
     def __attrs_post_init__(self) -> None:
+        if self.value is None and not self.reason:
+            raise ValueError(f"reading {self.quantity!r} of {self.source!r} has neither a value nor a reason")
+
+    def problem(self) -> str | None:
+        """Why nothing can be done with it: it would end a run when it is written, or win every comparison."""
         for name in ("quantity", "source", "unit"):
             if not isinstance(getattr(self, name), str):
-                raise TypeError(f"the {name} of a reading must be text, not {getattr(self, name)!r}")
-        if self.value is None:
-            if not self.reason:
-                raise ValueError(f"reading {self.quantity!r} of {self.source!r} has neither a value nor a reason")
-        elif isinstance(self.value, bool) or not isinstance(self.value, int | float) or not math.isfinite(self.value):
-            raise ValueError(
-                f"reading {self.quantity!r} of {self.source!r} must be a finite number, or None with a reason, "
-                f"not {self.value!r}"
-            )
+                return f"the {name} of a reading must be text, not {getattr(self, name)!r}"
+        number = isinstance(self.value, int | float) and not isinstance(self.value, bool)
+        if self.value is not None and not (number and math.isfinite(self.value)):
+            text = f"reading {self.quantity!r} of {self.source!r} must be a finite number, or None with a reason"
+            return f"{text}, not {self.value!r}"
+        return None
 
     @property
     def sensor(self) -> str:

@@ -55,9 +55,9 @@ A budget is a number of parameters: `250000`, `250k`, `2M` or `1.5B`. A distribu
 """
 
 _COMPONENTS = """\
-`scalecore plugins` lists what is installed, and `scalecore schema` prints the options of all of it for editors. Wherever a
-component is named, its distribution may be named too, as in `use: scalecore/random`; where several distributions have a
-component of one name, it must be."""
+`scalecore plugins` lists what is installed, and `scalecore schema` prints the options of all of it for editors.
+Wherever a component is named, its distribution may be named too, as in `use: scalecore/random`; where several
+distributions have a component of one name, it must be."""
 
 _PLUGINS = """\
 # Options of plugins

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from attrs import define, evolve, field
@@ -19,7 +19,7 @@ from scalecore.readings import Admission, Demand, Finding, Reading, Verdict
 from scalecore.study.components import create
 from scalecore.study.hardware_csv import append_readings
 from scalecore.study.layout import StudyFolder
-from scalecore.study.sampling import Sample, Sampler, Watched
+from scalecore.study.sampling import Sample, Sampler, Watched, all_of, checked_readings
 
 __all__ = ["HardwareSummary", "Monitors"]
 
@@ -139,7 +139,7 @@ class Monitors:
             ]
         findings: list[Finding] = []
         for watched in self._watched:
-            found = self._call(watched, lambda monitor: _all_of(Finding, monitor.preflight(demand)))
+            found = self._call(watched, lambda monitor: all_of(Finding, monitor.preflight(demand)))
             if found is None:
                 findings.append(Finding(level="warn", subject=watched.name, message=str(watched.failed)))
             else:
@@ -153,7 +153,7 @@ class Monitors:
         strictest = Admission(action="admit")
         limits: list[int] = []
         for watched in self._watched:
-            answer = self._call(watched, lambda monitor: _all_of(Admission, [monitor.admit(demand)])[0])
+            answer = self._call(watched, lambda monitor: all_of(Admission, [monitor.admit(demand)])[0])
             if answer is None:
                 continue
             if answer.action == "refuse":
@@ -167,7 +167,7 @@ class Monitors:
     def sample_now(self) -> None:
         """Read every monitor once, in this thread: for a look outside of a run."""
         for watched in self._watched:
-            readings = self._call(watched, lambda monitor: _all_of(Reading, monitor.sample({})))
+            readings = self._call(watched, lambda monitor: checked_readings(monitor.sample({})))
             self._latest[watched.name] = (
                 readings if readings is not None else self._unavailable(watched, str(watched.failed))
             )
@@ -212,7 +212,7 @@ class Monitors:
             # Who asked for a pause and does not answer any more can never end it.
             paused = self.pausing.pop(watched.name, None)
             return None if paused is None else Verdict(action="stop_study", reason=f"{paused}; then {watched.failed}")
-        verdict = self._call(watched, lambda monitor: _all_of(Verdict, [monitor.verdict(readings)])[0])
+        verdict = self._call(watched, lambda monitor: all_of(Verdict, [monitor.verdict(readings)])[0])
         if verdict is not None and verdict.action == "pause":
             self.pausing[watched.name] = verdict.reason or watched.name
             return None
@@ -318,12 +318,3 @@ class Monitors:
 def _shown(reading: Reading) -> dict[str, Any]:
     kept = ("quantity", "source", "unit", "value", "reason", "trial")
     return {name: getattr(reading, name) for name in kept} | {"text": reading.text}
-
-
-def _all_of(kind: type[Result], found: Iterable[Any]) -> list[Result]:
-    """What a monitor returned, which a wrong type must not end the study for."""
-    listed = list(found)
-    for one in listed:
-        if not isinstance(one, kind):
-            raise TypeError(f"it returned {one!r}, where a {kind.__name__} is expected")
-    return listed

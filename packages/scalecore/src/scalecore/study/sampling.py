@@ -10,9 +10,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import define, field, frozen
 
@@ -22,7 +22,9 @@ from scalecore.readings import Reading
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Sample", "Sampler", "Watched"]
+__all__ = ["Sample", "Sampler", "Watched", "all_of", "checked_readings"]
+
+Kind = TypeVar("Kind")
 
 IDLE_INTERVAL = 2.0
 """Shortest interval in seconds while no trial runs."""
@@ -65,6 +67,24 @@ class Sample:
     watched: Watched
     readings: Sequence[Reading]
     error: Exception | None = None
+
+
+def checked_readings(found: Iterable[Any]) -> list[Reading]:
+    """What a monitor returned; raises `TypeError` or `ValueError` for what is no reading, so that it ends no study."""
+    readings = all_of(Reading, found)
+    for one in readings:
+        if (problem := one.problem()) is not None:
+            raise ValueError(problem)
+    return readings
+
+
+def all_of(kind: type[Kind], found: Iterable[Any]) -> list[Kind]:
+    """The same for any type."""
+    listed = list(found)
+    for one in listed:
+        if not isinstance(one, kind):
+            raise TypeError(f"it returned {one!r}, where a {kind.__name__} is expected")
+    return listed
 
 
 class Sampler:
@@ -144,10 +164,7 @@ class Sampler:
             with watched.lock:
                 readings = tuple(watched.monitor.sample(processes))
                 interval = watched.interval = watched.monitor.interval
-            for one in readings:
-                if not isinstance(one, Reading):
-                    raise TypeError(f"it returned {one!r}, where a Reading is expected")
-            return Sample(watched, readings)
+            return Sample(watched, checked_readings(readings))
         except Exception as error:
             interval = IDLE_INTERVAL
             return Sample(watched, (), error)
