@@ -140,6 +140,19 @@ def test_a_distribution_without_the_component_says_what_it_has(fake_plugin: Any)
     )
 
 
+def test_a_stored_name_is_that_of_this_projects_own_package(fake_plugin: Any) -> None:
+    """A model that was promoted before another package took the name must be found."""
+    fake_plugin("scalecore-patchtst", version="0.1.0", code=fake_plugin.model("patchtst"))
+    fake_plugin("acme", version="1.0", code=fake_plugin.model("patchtst"))
+
+    registry = registry_of(fake_plugin)
+
+    assert registry.default("model", "patchtst").provider == "scalecore-patchtst"
+    assert registry.default("model", "acme/patchtst").provider == "acme"
+    with pytest.raises(PluginError):
+        registry.get("model", "patchtst")
+
+
 def test_what_one_distribution_provides_twice_cannot_be_picked(fake_plugin: Any) -> None:
     """Two entry points with one component: its author must hear of it."""
     fake_plugin("acme", version="1.0", entry_point="a", module="fake_one", code=fake_plugin.model("toy"))

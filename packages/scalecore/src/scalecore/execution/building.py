@@ -44,7 +44,7 @@ def build_module(spec: Mapping[str, Any], hyperparameters: Hyperparameters) -> n
 
 def build_family(spec: Mapping[str, Any]) -> ModelFamily:
     """The model family of a spec: looked up as in the driver, with the same plugins, and the same ones blocked."""
-    record = load_registry(**spec["registry"]).get("model", spec["model"]["use"]).record
+    record = load_registry(**spec["registry"]).default("model", spec["model"]["use"]).record
     options: Any = make_converter(Path.cwd()).structure(spec["model"]["options"], record.options)
     family: ModelFamily = record.factory(options)
     return family

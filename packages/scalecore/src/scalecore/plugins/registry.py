@@ -99,8 +99,11 @@ class Registry:
         raise PluginError(self._not_theirs(kind, distribution, bare) if qualified else self._why_not(kind, name))
 
     def default(self, kind: str, name: str) -> Registered:
-        """What is meant where the experiment file names nothing: of several components scalecore's own."""
-        own = [one for one in self._components[kind].get(name, ()) if _same(one.provider, CORE)]
+        """What is meant by a default, or by a name that was stored when nobody else had it: of several components that
+        of this project's own packages.
+        """
+        known = known_provider(kind, name) or CORE
+        own = [one for one in self._components[kind].get(name, ()) if _same(one.provider, known)]
         return own[0] if len(own) == 1 else self.get(kind, name)
 
     def names(self, kind: str) -> tuple[str, ...]:
