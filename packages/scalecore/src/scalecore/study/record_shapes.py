@@ -11,7 +11,7 @@ from math import isclose
 
 from attrs import frozen
 
-from scalecore.protocols import ModelFamily
+from scalecore.protocols import SizedFamily
 from scalecore.space import DataShape
 from scalecore.study.old_results import OldRecord, as_number, same
 
@@ -42,7 +42,7 @@ class RecordShapes:
     Whatever a rule of the family raises is raised here.
     """
 
-    def __init__(self, family: ModelFamily, data: DataShape) -> None:
+    def __init__(self, family: SizedFamily, data: DataShape) -> None:
         space = family.architecture_space(data)
         self.data = data
         self._family = family
