@@ -144,7 +144,7 @@ def test_the_model_keeps_its_contract(installed: tuple[Path, ...], tmp_path: Pat
         check=False,
     )
     assert done.returncode == 0, done.stdout
-    assert "22 passed" in done.stdout
+    assert "23 passed" in done.stdout
 
 
 def test_the_other_recipes_run_a_study(installed: tuple[Path, ...], tmp_path: Path) -> None:
