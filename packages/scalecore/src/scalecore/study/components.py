@@ -30,6 +30,7 @@ _PROTOCOLS: Mapping[str, type] = MappingProxyType(
 
 _OPTIONAL: Mapping[str, tuple[type, ...]] = MappingProxyType(
     {
+        "model": (protocols.RemovesLevel,),
         "search strategy": (protocols.Explains,),
         "executor": (protocols.TakesStacks, protocols.ForksTracer),
         "analysis": (protocols.Trains,),

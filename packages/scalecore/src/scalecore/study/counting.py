@@ -28,6 +28,12 @@ class CountedFamily:
         self._ask = ask
         self._found: dict[tuple[Any, ...], dict[str, int]] = {}
 
+    def __getattr__(self, name: str) -> Any:
+        """What the family may have besides."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._family, name)
+
     def hyperparameters(self) -> Sequence[Hyperparameter]:
         return self._family.hyperparameters()
 
