@@ -251,9 +251,9 @@ def test_nothing_of_an_attempts_group_is_left(start: str, attempt: Attempt, fake
     body = "import subprocess; self.child = subprocess.Popen(['sleep', '600'])"
     folder, executor = with_odd_model(start, attempt, fake_plugin, monkeypatch, body=body, epochs=ENDLESS)
     for end in ("killed", "stopped"):
-        handle = executor.submit(folder.path)
         folder.process.unlink(missing_ok=True)
         folder.progress.unlink(missing_ok=True)
+        handle = executor.submit(folder.path)
         in_training(folder)
         worker = psutil.Process(pid_of(folder))
         (grandchild,) = worker.children()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -102,4 +103,31 @@ def test_a_lease_from_before_a_restart_holds_nothing(tmp_path: Path) -> None:
     assert runner_of(folder) is not None
     write_json(folder.lease, {**read_json(folder.lease), "boot": "another start of this machine"})
     assert runner_of(folder) is None
+    lock.release()
+
+
+def test_a_lease_that_came_with_a_copy_holds_nothing(tmp_path: Path) -> None:
+    """The original's runner does not run the copy, which another one may."""
+    folder, copy = StudyFolder(tmp_path / "study"), StudyFolder(tmp_path / "copy")
+    folder.path.mkdir()
+    lock = StudyLock(folder)
+    shutil.copytree(folder.path, copy.path)
+    assert runner_of(folder) is not None
+    assert runner_of(copy) is None
+    second = StudyLock(copy)
+    assert runner_of(copy) is not None
+    second.release()
+    assert lock.still_ours()
+    lock.release()
+
+
+def test_a_lease_of_version_0_1_is_believed(tmp_path: Path) -> None:
+    """It names no folder, and the start of its process by another name; newer ones have that name too."""
+    folder = StudyFolder(tmp_path)
+    lock = StudyLock(folder)
+    lease = read_json(folder.lease)
+    assert lease["process_started"] == lease["started"]
+    old = {name: value for name, value in lease.items() if name not in ("folder", "started")}
+    write_json(folder.lease, old)
+    assert runner_of(folder) == old
     lock.release()

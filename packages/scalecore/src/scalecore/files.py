@@ -16,6 +16,7 @@ from typing import Any
 __all__ = [
     "broken_link",
     "canonical_json",
+    "create_json",
     "is_disk_error",
     "plain",
     "read_json",
@@ -105,6 +106,12 @@ def write_json(path: Path, value: Any, *, durable: bool = True, indent: int | No
     """Replace `path` by `value` as strict JSON, in one step."""
     text = json.dumps(plain(value), indent=indent, allow_nan=False, ensure_ascii=False)
     write_text(path, text + "\n", durable=durable)
+
+
+def create_json(path: Path, value: Any) -> None:
+    """Write `path` as strict JSON where there is no such file yet; `FileExistsError` where there is one."""
+    with path.open("x", encoding="utf-8") as stream:
+        stream.write(json.dumps(plain(value), indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path) -> Any:

@@ -4,7 +4,7 @@
 |---|---|---|
 | `spec.json` | driver | what to run; complete before the attempt is submitted |
 | `group.json` | executor | the control group that the attempt enters and the GPU that it may see, where it has such |
-| `process.json` | attempt | its process id and start time, written first, and what holds it within its memory |
+| `process.json` | attempt | host, boot, process id and start, the folder's device and inode; made first, exclusively |
 | `control.json` | driver | what to do now: go_on, pause, stop, prune |
 | `progress.json` | attempt | phase, epoch, step, replaced twice a second and at each evaluation: the sign of progress |
 | `epochs.jsonl` | attempt | one line per epoch |
@@ -28,10 +28,13 @@ from attrs import frozen
 
 from scalecore.files import read_json, write_json
 
-__all__ = ["DISK_EXIT", "AttemptFolder", "AttemptStatus"]
+__all__ = ["DISK_EXIT", "TAKEN_EXIT", "AttemptFolder", "AttemptStatus"]
 
 DISK_EXIT = 74
 """The exit code of an attempt that could not write to its folder (EX_IOERR of sysexits.h)."""
+
+TAKEN_EXIT = 73
+"""The exit code of a second process in an attempt's folder (EX_CANTCREAT): the first one has the attempt."""
 
 Control = Literal["go_on", "pause", "stop", "prune"]
 

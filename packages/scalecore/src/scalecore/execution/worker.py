@@ -12,12 +12,11 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
-
 from scalecore.execution.containment import enter_group, prefer_as_victim, release
-from scalecore.execution.folder import DISK_EXIT, AttemptFolder
+from scalecore.execution.folder import DISK_EXIT, TAKEN_EXIT, AttemptFolder
 from scalecore.execution.lifeline import AttemptMonitor, end_with_parent
-from scalecore.files import is_disk_error, read_json, start_ticks, utc_now, write_json
+from scalecore.execution.process_file import describe_process
+from scalecore.files import create_json, is_disk_error, read_json, utc_now, write_json
 
 __all__ = ["main"]
 
@@ -30,11 +29,16 @@ def main(path: str, *, parent: int) -> int:
     if given.get("gpu") is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = given["gpu"]  # read when CUDA starts, which it has not yet
     contained = [*prefer_as_victim(), *enter_group(given.get("group"))]
-    process = {"pid": os.getpid(), "started": psutil.Process().create_time(), "contained": contained}
-    process["ticks"] = start_ticks(os.getpid())
+    process = {**describe_process(folder.path), "contained": contained}
     if given.get("gpu") is not None:
         process["visible_gpus"] = os.environ["CUDA_VISIBLE_DEVICES"]
-    write_json(folder.process, process, durable=False)
+    try:
+        create_json(folder.process, process)
+    except FileExistsError:
+        first = read_json(folder.process) or {}
+        who = f"process {first.get('pid', '(unknown)')} on {first.get('host', '(unknown)')}"
+        print(f"{folder.path}: this attempt was started already, by {who}; this process ends", file=sys.stderr)
+        return TAKEN_EXIT
     spec = read_json(folder.spec)
     monitor = AttemptMonitor(folder)
     monitor.obey_signals()

@@ -7,11 +7,11 @@ import socket
 from pathlib import Path
 from typing import Any
 
-import psutil
 from filelock import FileLock, Timeout
 
 from scalecore.errors import RefusedError
-from scalecore.files import read_json, start_ticks, utc_now, write_json
+from scalecore.execution.process_file import describe_process, is_alive, is_copied, lives_in
+from scalecore.files import read_json, utc_now, write_json
 from scalecore.study.layout import StudyFolder
 
 __all__ = ["StudyLock", "is_alive", "runner_of"]
@@ -39,7 +39,10 @@ class StudyLock:
             ) from None
         self._inode = os.stat(folder.lock).st_ino
         self._epoch = _next_epoch(folder)
-        write_json(folder.lease, {**_me(), "epoch": self._epoch})
+        me = describe_process(folder.path)
+        # Readers of version 0.1 know the start of the process by another name.
+        lease = {**me, "process_started": me["started"], "since": utc_now(), "epoch": self._epoch}
+        write_json(folder.lease, lease)
 
     def still_ours(self) -> bool:
         """False once somebody deleted or replaced the lock file, or another runner took the lease.
@@ -61,40 +64,15 @@ class StudyLock:
 
 
 def runner_of(folder: StudyFolder) -> dict[str, Any] | None:
-    """Who runs the study now, from its lease; None when nobody does. A lease whose process is gone counts as nobody."""
-    lease = read_json(folder.lease)
-    if not isinstance(lease, dict):
-        return None
-    if lease.get("host") != socket.gethostname():
-        return lease  # another machine: it cannot be asked from here
-    if lease.get("boot") not in (None, boot_id()):
-        return None  # the machine was started again since
-    return lease if is_alive(lease.get("pid"), lease.get("process_started"), ticks=lease.get("ticks")) else None
+    """Who runs the study now, from its lease; None when nobody does.
 
-
-def is_alive(pid: int | None, started: float | None, *, ticks: int | None = None) -> bool:
-    """Whether the process that had `pid` since `started` still lives.
-
-    A number that was given to another one does not count. `ticks` tell it apart also when the clock was set meanwhile.
+    A lease whose process is gone counts as nobody, and so does one that came here with a copy of the study's folder.
     """
-    if not pid:
-        return False
-    now = start_ticks(pid)
-    try:
-        process = psutil.Process(pid)
-        near = abs(process.create_time() - (started or 0.0)) < 2.0
-        same = near if ticks is None or now is None else now == ticks
-        return same and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False
-
-
-def boot_id() -> str | None:
-    """What Linux names this start of the machine; None elsewhere."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
+    lease = read_json(folder.lease)
+    if not isinstance(lease, dict) or is_copied(lease, folder.path):
         return None
+    # A process of another machine cannot be asked from here.
+    return lease if lease.get("host") != socket.gethostname() or lives_in(lease, folder.path) else None
 
 
 def _next_epoch(folder: StudyFolder) -> int:
@@ -103,14 +81,3 @@ def _next_epoch(folder: StudyFolder) -> int:
     epoch = (before if isinstance(before, int) else 0) + 1
     write_json(folder.epoch, epoch)
     return epoch
-
-
-def _me() -> dict[str, Any]:
-    return {
-        "pid": os.getpid(),
-        "host": socket.gethostname(),
-        "boot": boot_id(),
-        "process_started": psutil.Process().create_time(),
-        "ticks": start_ticks(os.getpid()),
-        "since": utc_now(),
-    }

@@ -17,6 +17,7 @@ from scalecore.config.source import dump
 from scalecore.errors import RefusedError
 from scalecore.execution.folder import AttemptFolder
 from scalecore.execution.launch import kill_group
+from scalecore.execution.process_file import lives_in
 from scalecore.files import read_json, write_text
 from scalecore.protocols import Executor, ExecutorContext, ForksTracer, LoggerContext
 from scalecore.readings import Finding
@@ -37,7 +38,7 @@ from scalecore.study.driver import Driver
 from scalecore.study.identity import by_name, unbound
 from scalecore.study.journal import Journal, read_journal
 from scalecore.study.layout import StudyFolder, output_folder
-from scalecore.study.lock import StudyLock, is_alive
+from scalecore.study.lock import StudyLock
 from scalecore.study.outlets import Outlets
 from scalecore.study.plan import Plan, build_plan
 from scalecore.study.session import Session
@@ -234,13 +235,17 @@ def refuse_findings(findings: Sequence[Finding]) -> None:
 
 
 def end_orphans(folder: StudyFolder, state: StudyState) -> None:
-    """Attempts of a driver that was killed end by themselves when they lose their parent; wait, and insist."""
+    """Wait for attempts of a driver that was killed, which end by themselves when they lose their parent; then insist.
+
+    Only processes of this very folder are killed: in a copy of a study that runs, `process.json` names those of the
+    original. Version 0.1 did not store the folder, so its processes are waited for and left alone.
+    """
     deadline = time.monotonic() + ORPHAN_SECONDS
     for trial in state.unfinished:
         for index in range(len(trial.attempts)):
-            process = read_json(AttemptFolder(folder.attempt(trial.number, index)).process) or {}
-            pid, started, ticks = int(process.get("pid", 0)), process.get("started"), process.get("ticks")
-            while is_alive(pid, started, ticks=ticks) and time.monotonic() < deadline:
+            attempt = AttemptFolder(folder.attempt(trial.number, index))
+            process = read_json(attempt.process) or {}
+            while lives_in(process, attempt.path) and time.monotonic() < deadline:
                 time.sleep(0.05)
-            if is_alive(pid, started, ticks=ticks):
-                kill_group(pid)
+            if "folder" in process and lives_in(process, attempt.path):
+                kill_group(int(process["pid"]))

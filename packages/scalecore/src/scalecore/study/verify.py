@@ -15,11 +15,12 @@ from attrs import frozen
 
 from scalecore.errors import DataError, StudyError
 from scalecore.execution.folder import AttemptFolder
+from scalecore.execution.process_file import lives_in
 from scalecore.files import read_json
 from scalecore.study.attempts import EndClass
 from scalecore.study.journal import read_journal
 from scalecore.study.layout import StudyFolder
-from scalecore.study.lock import is_alive, runner_of
+from scalecore.study.lock import runner_of
 from scalecore.study.predictions import trial_predictions
 from scalecore.study.state import StudyState, replay
 from scalecore.trials import StudyEnd, TrialState
@@ -160,7 +161,7 @@ def _processes(folder: StudyFolder, state: StudyState) -> Iterator[Check]:
 def _alive(attempts: Path) -> Iterator[tuple[Path, int]]:
     for path in sorted(attempts.glob("*/attempt_*/process.json")):
         process = read_json(path) or {}
-        if is_alive(process.get("pid"), process.get("started"), ticks=process.get("ticks")):
+        if lives_in(process, path.parent):
             yield path.parent, int(process["pid"])
 
 

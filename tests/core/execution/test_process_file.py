@@ -1,0 +1,82 @@
+"""A process belongs to the folder that it runs in, and to no copy of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from scalecore.execution.folder import TAKEN_EXIT, AttemptFolder
+from scalecore.execution.process_file import describe_process, is_copied, lives_in
+from scalecore.files import create_json, read_json, write_json
+
+
+@pytest.fixture
+def attempt(tmp_path: Path) -> Path:
+    folder = tmp_path / "attempt"
+    folder.mkdir()
+    write_json(folder / "process.json", describe_process(folder))
+    return folder
+
+
+def stored(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = read_json(folder / "process.json")
+    return found
+
+
+def test_a_process_lives_in_its_folder_under_any_name(attempt: Path, tmp_path: Path) -> None:
+    """Renamed, moved, or seen through a link, it is the same folder."""
+    assert lives_in(stored(attempt), attempt)
+    (tmp_path / "link").symlink_to(attempt)
+    assert lives_in(stored(attempt), tmp_path / "link")
+    moved = attempt.rename(tmp_path / "moved")
+    assert lives_in(stored(moved), moved)
+
+
+@pytest.mark.parametrize("how", [shutil.copy2, os.link], ids=["copied", "hard links"])
+def test_a_process_does_not_live_in_a_copy_of_its_folder(how: Any, attempt: Path, tmp_path: Path) -> None:
+    """The copied file names a process that is alive, and that is another folder's."""
+    shutil.copytree(attempt, tmp_path / "copy", copy_function=how)
+    assert is_copied(stored(tmp_path / "copy"), tmp_path / "copy")
+    assert not lives_in(stored(tmp_path / "copy"), tmp_path / "copy")
+
+
+@pytest.mark.parametrize("other", [{"host": "elsewhere"}, {"boot": "another start of this machine"}, {"ticks": 1}])
+def test_a_process_of_another_machine_start_or_time_does_not_live_here(attempt: Path, other: dict[str, Any]) -> None:
+    """Its number is that of another process by now, or was never one of this machine."""
+    assert not lives_in({**stored(attempt), **other}, attempt)
+
+
+def test_device_numbers_count_within_one_start_of_the_machine_only(attempt: Path) -> None:
+    """They change with a restart, and differ between machines that share a disk."""
+    mine = stored(attempt)
+    mine["folder"]["device"] += 1
+    assert is_copied(mine, attempt)
+    assert not is_copied({**mine, "host": "elsewhere"}, attempt)
+    assert not is_copied({**mine, "boot": "another start of this machine"}, attempt)
+
+
+def test_a_file_of_version_0_1_is_believed(attempt: Path) -> None:
+    """It holds neither host nor folder."""
+    old = {"pid": os.getpid(), "started": psutil.Process().create_time()}
+    assert lives_in(old, attempt)
+    assert not is_copied(old, attempt)
+
+
+def test_a_second_process_in_an_attempts_folder_ends_and_writes_nothing(tmp_path: Path) -> None:
+    """`process.json` is made exclusively: whoever comes second says who was first."""
+    folder = AttemptFolder(tmp_path)
+    create_json(folder.process, {"pid": 12, "host": "node7"})
+    command = [sys.executable, "-m", "scalecore.execution.worker", str(tmp_path), str(os.getpid())]
+    second = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert second.returncode == TAKEN_EXIT
+    assert [path.name for path in tmp_path.iterdir()] == ["process.json"]
+    assert stored(tmp_path) == {"pid": 12, "host": "node7"}
+    expected = f"{tmp_path}: this attempt was started already, by process 12 on node7; this process ends\n"
+    assert second.stderr == expected
