@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from scalecore.plugins.registry import Registry, load_registry
+from scalecore.testing.fixtures import experiment as experiment
+from scalecore.testing.fixtures import run_cli as run_cli
 
 BENCH = """
 from enum import Enum

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
+from scalecore.cli.common import NewPath
 from scalecore.errors import DataError, ExperimentError
 
 if TYPE_CHECKING:
@@ -21,9 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["data"]
 
-_STORE = click.option(
-    "--store", type=click.Path(path_type=Path, file_okay=False), required=True, help="The folder that keeps the data."
-)
+_STORE = click.option("--store", type=NewPath(file_okay=False), required=True, help="The folder that keeps the data.")
 
 
 def _reading(command: Any) -> Any:

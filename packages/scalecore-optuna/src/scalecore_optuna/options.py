@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge
 from attrs import frozen
 
-from scalecore.config.bounds import Pattern
+from scalecore.config.bounds import PathPattern
 from scalecore.options import option
 
 __all__ = ["ArchitecturalOptions", "MirrorOptions"]
@@ -102,7 +102,7 @@ _STORAGE_RULE = (
 class MirrorOptions:
     """`loggers: [{use: optuna, storage: ...}]`: a copy of the study for optuna-dashboard and other readers."""
 
-    storage: Annotated[str, Pattern(_STORAGE, _STORAGE_RULE)] = option(
+    storage: Annotated[str, PathPattern(_STORAGE, _STORAGE_RULE)] = option(
         "journal",
         help="`journal` is the Optuna journal `optuna.journal` in the study's folder; `journal:PATH`, `sqlite:///PATH` "
         "with a path from there; or a server, `postgresql://USER@HOST/NAME`, with the password in PGPASSWORD or "

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from attrs import frozen
 
-from scalecore.config.bounds import Pattern
+from scalecore.config.bounds import PathPattern
 from scalecore.options import option
 
 __all__ = ["MlflowOptions", "TensorboardOptions", "WandbOptions"]
@@ -32,7 +32,7 @@ class TensorboardOptions:
 class MlflowOptions:
     """`loggers: [{use: mlflow, uri: ...}]`: runs of MLflow in a database file or on a server."""
 
-    uri: Annotated[str, Pattern(_URI, _URI_RULE)] | None = option(
+    uri: Annotated[str, PathPattern(_URI, _URI_RULE)] | None = option(
         None,
         help="Where runs are kept: a server, `http://HOST:PORT`, or `sqlite:///PATH` with a path from the study's "
         "folder; the file `mlflow.db` beside the study's folder by default, with artifacts in `mlartifacts` there.",

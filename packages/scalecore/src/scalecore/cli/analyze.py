@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scalecore.cli.common import plugin_options
+from scalecore.cli.common import NewPath, plugin_options
 from scalecore.cli.completing import component_names, studies
 from scalecore.errors import ExperimentError
 
@@ -26,7 +26,7 @@ _OVERRIDE = re.compile(r"[A-Za-z_]\w*(\.\w+)*=")
 @click.argument(
     "arguments", metavar="[STUDY]... [KEY=VALUE]...", nargs=-1, type=click.UNPROCESSED, shell_complete=studies
 )
-@click.option("--output", type=click.Path(path_type=Path), metavar="FOLDER", help="Where the files go.")
+@click.option("--output", type=NewPath(), metavar="FOLDER", help="Where the files go.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.option("--no-files", is_flag=True, help="Print the result, write nothing.")
 @click.option("--dry-run", is_flag=True, help="Of an analysis that trains: show what it would train, and the cost.")

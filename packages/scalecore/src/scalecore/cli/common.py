@@ -10,7 +10,24 @@ import click
 
 from scalecore.cli.completing import distributions, studies
 
-__all__ = ["experiment_arguments", "only_option", "plugin_options", "study_argument"]
+__all__ = ["NewPath", "experiment_arguments", "only_option", "plugin_options", "study_argument"]
+
+
+class NewPath(click.Path):
+    """A file or folder that a command makes, as a `Path`. Refused where it names a variable that no shell replaced."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(path_type=Path, **options)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from scalecore.config.bounds import variable_in
+
+        name, path = variable_in(str(value)), Path(value)
+        # A folder that is really called so may be meant.
+        if name is not None and not any(name in one.name and one.exists() for one in (path, *path.parents)):
+            self.fail(f"{str(value)!r}: the variable {name} was not replaced; write out what it stands for", param, ctx)
+        return super().convert(value, param, ctx)
+
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from scalecore.cli.common import plugin_options
+from scalecore.cli.common import NewPath, plugin_options
 from scalecore.cli.completing import component_names
 from scalecore.errors import ExperimentError, PluginError
 
@@ -39,7 +39,7 @@ def _component(kind: str, *names: str, several: bool = False) -> Callable[[_Func
 
 
 @click.command()
-@click.argument("file", metavar="[FILE]", default="experiment.yaml", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("file", metavar="[FILE]", default="experiment.yaml", type=NewPath(dir_okay=False))
 @click.argument("overrides", metavar="[KEY=VALUE]...", nargs=-1)
 @_component("dataset", "--dataset")
 @click.option("--data", type=click.Path(path_type=Path), help="The dataset's file; its columns become features.")

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from scalecore.cli.common import NewPath
+
 __all__ = ["new"]
 
 KINDS = ("model", "strategy", "dataset", "logger", "monitor", "executor", "analysis")
@@ -26,7 +28,7 @@ def new() -> None:
 @click.option("--kind", type=click.Choice(KINDS), required=True, help="What the plugin provides.")
 @click.option(
     "--into",
-    type=click.Path(path_type=Path),
+    type=NewPath(),
     default=Path(),
     help="The folder in which the package's folder is made; here by default.",
 )

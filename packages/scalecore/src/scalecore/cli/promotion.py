@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import click
 
-from scalecore.cli.common import plugin_options, study_argument
+from scalecore.cli.common import NewPath, plugin_options, study_argument
 from scalecore.cli.study import exit_code
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def confirm(study: Path, top: int, seeds: int, test: bool, how: _How) -> None:
     help="Instead of DATA: read the dataset that the model was trained on, with this option set so; repeatable.",
 )
 @click.option("--last", type=click.IntRange(min=1), metavar="N", help="Only the newest N windows.")
-@click.option("--output", type=click.Path(path_type=Path), help="A .parquet or .csv file; by default CSV is printed.")
+@click.option("--output", type=NewPath(), help="A .parquet or .csv file; by default CSV is printed.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True)
 @plugin_options
 def predict(

@@ -7,15 +7,13 @@ from pathlib import Path
 
 import click
 
-from scalecore.cli.common import plugin_options
+from scalecore.cli.common import NewPath, plugin_options
 
 __all__ = ["schema"]
 
 
 @click.command(short_help="Print the JSON Schema of the experiment file, for editors.")
-@click.option(
-    "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write it there instead."
-)
+@click.option("--output", type=NewPath(dir_okay=False), metavar="FILE", help="Write it there instead.")
 @plugin_options
 def schema(*, output: Path | None, no_plugins: bool, block: tuple[str, ...]) -> None:
     """Print the JSON Schema (draft 2020-12) of the experiment file, with the options of all installed plugins.

@@ -14,7 +14,17 @@ from attrs import frozen
 from scalecore.files import broken_link
 from scalecore.options import MustExist
 
-__all__ = ["Pattern", "UnexpectedError", "bound_problem", "bounds_of", "described", "nearest"]
+__all__ = [
+    "PathPattern",
+    "Pattern",
+    "UnexpectedError",
+    "bound_problem",
+    "bounds_of",
+    "described",
+    "nearest",
+    "variable_in",
+    "variable_problem",
+]
 
 
 class UnexpectedError(ValueError):
@@ -33,6 +43,11 @@ class Pattern:
 
     regex: str
     rule: str
+
+
+@frozen
+class PathPattern(Pattern):
+    """A `Pattern` of text that may hold the path of a file, as `sqlite:///PATH` and `journal:PATH`."""
 
 
 def bounds_of(kind: Any) -> list[Any]:
@@ -64,6 +79,8 @@ def bound_problem(bound: Any, value: Any, *, written: object) -> str | None:
             return f"must have at most {_counted(bound.max_length, value)}, got {len(value)}"
         case Pattern() if re.fullmatch(bound.regex, value) is None:
             return f"{bound.rule}, got {described(written)}"
+        case PathPattern():
+            return _held_path_problem(value)
         case MustExist():
             return _unreachable(value)
     return None
@@ -78,6 +95,32 @@ def _unreachable(path: Path) -> str | None:
     except OSError as error:
         return f"{path} cannot be looked at ({error.strerror})"
     return None
+
+
+def variable_in(text: str) -> str | None:
+    """The first environment variable in a path, `$NAME` or `${NAME}` as in a shell; None where there is none."""
+    found = re.search(r"\$(?:\{[^}]*\}|[A-Za-z_]\w*)", text)
+    return found[0] if found else None
+
+
+def variable_problem(path: str) -> str | None:
+    """Why a path cannot be meant as it was written: nothing replaces the variables in it."""
+    if (name := variable_in(path)) is None:
+        return None
+    return (
+        f"variables such as {name} are not replaced in paths, got {described(path)}; write the path itself, or give "
+        "this key on the command line without single quotes, where the shell replaces the variable"
+    )
+
+
+def _held_path_problem(text: str) -> str | None:
+    kind, _, rest = text.partition(":")
+    path = rest.removeprefix("///")
+    if kind in ("journal", "sqlite") and path.startswith("~"):
+        return f"`~` is not replaced here, got {described(text)}; write the path itself"
+    if kind == "sqlite" and "?" in path:
+        return f"a URL ends its path at `?`, got {described(text)}; give a path without it"
+    return variable_problem(text)
 
 
 def described(value: object) -> str:

@@ -68,7 +68,7 @@ def load_campaign(
         raise_problems([*tree.problems, *problems])
     for variant in variants:
         root = variant.tree.root
-        root["output"] = str(folder / variant.label)
+        root["output"] = folder / variant.label  # a path, and none that somebody wrote
         # One that is wrong is told as the file has it.
         if isinstance(root.get("name"), str) and re.fullmatch(NAME, root["name"]) and len(root["name"]) <= LONGEST_NAME:
             root["name"] = f"{root['name']}-{variant.label}"

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from scalecore.config.bounds import UnexpectedError, described
+from scalecore.config.bounds import UnexpectedError, described, variable_problem
 
-__all__ = ["read_bool", "read_choice", "read_enum", "read_float", "read_int", "read_path", "read_text"]
+__all__ = [
+    "read_bool",
+    "read_choice",
+    "read_enum",
+    "read_float",
+    "read_int",
+    "read_path",
+    "read_text",
+    "storable",
+]
 
 
 def read_bool(value: Any, _: Any) -> bool:
@@ -52,14 +62,30 @@ def read_text(value: Any, kind: Any) -> Any:
 
 
 def read_path(folder: Path, value: Any, _: Any) -> Path:
-    """An absolute path, relative ones from `folder`; `~` is the home folder."""
+    """An absolute path, relative ones from `folder`; `~` is the home folder. A `Path` stays as it is."""
+    if isinstance(value, Path):
+        return value
     if not isinstance(value, str) or not value:
         raise UnexpectedError("a path", value)
+    if problem := variable_problem(value):
+        raise ValueError(problem)
     try:
         path = Path(value).expanduser()
-    except RuntimeError as error:
-        raise ValueError(str(error)) from None
-    return (folder / path).absolute()
+    except RuntimeError:
+        raise ValueError(
+            f"{described(value)}: {Path(value).parts[0]} is the home folder of no user here; write the path out"
+        ) from None
+    return storable((folder / path).absolute())
+
+
+def storable(path: Path) -> Path:
+    """The path itself; a `ValueError` where a name in it is no UTF-8, which no file of a study could hold."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        shown = os.fsencode(path).decode("utf-8", errors="backslashreplace")
+        raise ValueError(f"{shown}: this path is not UTF-8 text; rename the folder or file") from None
+    return path
 
 
 def read_enum(value: Any, kind: Any) -> Any:

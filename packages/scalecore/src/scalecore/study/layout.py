@@ -132,5 +132,13 @@ def nearest_folder(path: Path) -> Path:
 
 
 def output_folder(experiment: Experiment) -> Path:
-    """`output:` of the experiment file, or `studies/NAME` under the working directory."""
-    return (experiment.output or Path("studies") / experiment.name).absolute()
+    """`output:` of the experiment file, or `studies/NAME` under the working directory.
+
+    Raises `ExperimentError` for a working directory whose name cannot be stored.
+    """
+    from scalecore.config.scalars import storable
+
+    try:
+        return storable((experiment.output or Path("studies") / experiment.name).absolute())
+    except ValueError as error:
+        raise ExperimentError(str(error)) from None

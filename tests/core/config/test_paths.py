@@ -1,0 +1,143 @@
+"""Paths in experiment files: what nothing replaces, and what cannot be stored, is refused before it is a folder."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from scalecore.testing.fakes import EXPERIMENT, write_walk
+from scalecore.testing.fixtures import CliResult
+
+Experiment = Callable[..., Path]
+Cli = Callable[..., CliResult]
+
+DATASET = EXPERIMENT["dataset"]
+REMEDY = (
+    "write the path itself, or give this key on the command line without single quotes, where the shell replaces the "
+    "variable"
+)
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("key", "sections", "text", "variable"),
+    [
+        ("output", {"output": "${SCRATCH}/study"}, "${SCRATCH}/study", "${SCRATCH}"),
+        ("output", {"output": "/data/$USER"}, "/data/$USER", "$USER"),
+        ("output", {"output": "~/${X:-y}/study"}, "~/${X:-y}/study", "${X:-y}"),
+        ("dataset.path", {"dataset": {**DATASET, "path": "$DATA/walk.csv"}}, "$DATA/walk.csv", "$DATA"),
+        ("loggers.0.path", {"loggers": [{"use": "csv", "path": "a$B/x.csv"}]}, "a$B/x.csv", "$B"),
+    ],
+)
+@pytest.mark.parametrize("command", ["check", "plan", "run"])
+def test_a_variable_in_a_path_is_refused(
+    command: str, key: str, sections: dict[str, object], text: str, variable: str, experiment: Experiment, run_cli: Cli
+) -> None:
+    """With its place in the file, and nothing is made of that name."""
+    path = experiment(**sections)
+    before = files(path.parent)
+    done = run_cli(command, path)
+    assert done.exit_code == 2
+    place, _, message = done.stderr.partition(f": {key}: ")
+    assert place.rpartition(":")[0].startswith(f"{path}:")
+    expected = f"variables such as {variable} are not replaced in paths, got text {text!r}; {REMEDY}\n"
+    assert message == expected
+    assert files(path.parent) == before
+
+
+def test_a_variable_in_an_override_is_refused(experiment: Experiment, run_cli: Cli) -> None:
+    """Single quotes kept it from the shell."""
+    done = run_cli("run", experiment(), "output=${SCRATCH}/study")
+    assert done.exit_code == 2
+    assert done.stderr == (
+        "<command line>: output=${SCRATCH}/study: variables such as ${SCRATCH} are not replaced in paths, got text "
+        f"'${{SCRATCH}}/study'; {REMEDY}\n"
+    )
+
+
+def test_a_home_of_nobody_is_refused(experiment: Experiment, run_cli: Cli) -> None:
+    """`~name` is the home folder of a user of this machine."""
+    done = run_cli("check", experiment(output="~nobody-here/study"))
+    assert done.exit_code == 2
+    expected = "text '~nobody-here/study': ~nobody-here is the home folder of no user here; write the path out\n"
+    assert done.stderr.partition(": output: ")[2] == expected
+
+
+@pytest.mark.parametrize("sweep", [None, {"seed": [1, 2]}], ids=["study", "campaign"])
+def test_a_folder_that_is_called_like_a_variable_may_hold_a_project(
+    sweep: object, tmp_path: Path, run_cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the file names is relative to it; nobody wrote the folder's name as a variable."""
+    project = tmp_path / "cost$center"
+    project.mkdir()
+    write_walk(project)
+    content = {**EXPERIMENT, "loggers": [{"use": "csv", "path": "all.csv"}]} | ({"sweep": sweep} if sweep else {})
+    for name, output in (("with.yaml", {"output": "study"}), ("without.yaml", {})):
+        (project / name).write_text(yaml.safe_dump({**content, **output}))
+        monkeypatch.chdir(project)
+        done = run_cli("check", project / name)
+        assert (done.exit_code, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names themselves")
+def test_a_path_that_is_not_utf8_is_refused(tmp_path: Path, run_cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No file of the study could hold it; the study's folder is not made."""
+    project = Path(os.fsdecode(os.fsencode(tmp_path) + b"/pr\xfcf"))
+    project.mkdir()
+    write_walk(project)
+    monkeypatch.chdir(project)
+    (project / "experiment.yaml").write_text(yaml.safe_dump({**EXPERIMENT, "output": "study"}))
+    done = run_cli("run", "experiment.yaml")
+    assert done.exit_code == 2
+    shown = f"{tmp_path}/pr\\xfcf"
+    expected = f"{shown}/study: this path is not UTF-8 text; rename the folder or file\n"
+    assert done.stderr.endswith(f": output: {expected}")
+    (project / "experiment.yaml").write_text(
+        yaml.safe_dump({**EXPERIMENT, "dataset": {**DATASET, "path": "/dev/null"}})
+    )
+    done = run_cli("run", "experiment.yaml")
+    assert done.exit_code == 2
+    assert done.stderr == f"{shown}/studies/walk: this path is not UTF-8 text; rename the folder or file\n"
+    assert files(project) == ["experiment.yaml", "walk.csv"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("init", "${HERE}/mine.yaml"),
+        ("schema", "--output", "$HERE.json"),
+        ("new", "plugin", "mine", "--kind", "model", "--into", "${HERE}"),
+        ("report", ".", "--output", "a/$HERE"),
+    ],
+)
+def test_a_command_makes_no_folder_of_a_variable(
+    arguments: tuple[str, ...], tmp_path: Path, run_cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What no shell has replaced is a wrong command line."""
+    monkeypatch.chdir(tmp_path)
+    done = run_cli(*arguments)
+    assert done.exit_code == 2
+    text = next(one for one in arguments if "HERE" in one)
+    name = "${HERE}" if "{" in text else "$HERE"
+    message = f"{text!r}: the variable {name} was not replaced; write out what it stands for\n"
+    assert done.stderr.endswith(message)
+    assert files(tmp_path) == []
+
+
+def test_a_command_writes_into_a_folder_that_is_really_called_so(
+    tmp_path: Path, run_cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shell completes the names of folders, and gives them as they are."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cost$center").mkdir()
+    done = run_cli("schema", "--output", "cost$center/schema.json")
+    assert done.exit_code == 0
+    assert files(tmp_path / "cost$center") == ["schema.json"]
