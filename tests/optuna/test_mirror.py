@@ -317,6 +317,40 @@ def test_a_logger_whose_storage_fails_warns_once_and_makes_up_for_it(tmp_path: P
     assert (trial.state, trial.intermediate_values) == (OptunaState.COMPLETE, {1: 0.8, 2: 0.7})
 
 
+def test_a_database_lies_where_its_path_says_whatever_it_is_called(tmp_path: Path) -> None:
+    """What has a meaning in a URL or for Optuna has none in the name of a folder: nothing is made beside it."""
+    folder = tmp_path / "what? #1 100% %41 {x} \u00fc"
+    folder.mkdir()
+    brought_in_line("sqlite:///mirrors of %42.db", study(folder, record(0)))
+    made = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.db")}
+    assert made == {f"{folder.name}/mirrors of %42.db"}
+    assert [one.name for one in tmp_path.iterdir()] == [folder.name]
+    assert [trial.user_attrs["trial"] for trial in shown("sqlite:///mirrors of %42.db", folder)] == [0]
+
+
+@pytest.mark.parametrize(
+    ("storage", "message"),
+    [
+        ("sqlite:///what?.db", "a URL ends its path at `?`, got text 'sqlite:///what?.db'; give a path without it"),
+        ("sqlite:///~/a.db", "`~` is not replaced here, got text 'sqlite:///~/a.db'; write the path itself"),
+        ("journal:~/a.log", "`~` is not replaced here, got text 'journal:~/a.log'; write the path itself"),
+        (
+            "journal:$HOME/a.log",
+            "variables such as $HOME are not replaced in paths, got text 'journal:$HOME/a.log'; write the path itself, "
+            "or give this key on the command line without single quotes, where the shell replaces the variable",
+        ),
+    ],
+)
+def test_a_storage_that_would_lie_elsewhere_is_refused(storage: str, message: str) -> None:
+    """The path is taken as it is written, and must survive as a part of a URL."""
+    from scalecore.config.standalone import standalone_options
+    from scalecore.errors import ExperimentError
+
+    with pytest.raises(ExperimentError) as caught:
+        standalone_options(MirrorOptions, [f"storage={storage}"])
+    assert str(caught.value) == f"<command line>: storage={storage}: {message}"
+
+
 def test_a_password_in_the_experiment_is_refused() -> None:
     """It would be stored with the study; the libraries of PostgreSQL have better places."""
     from scalecore.config.bounds import bounds_of

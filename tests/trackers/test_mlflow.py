@@ -15,10 +15,11 @@ from attrs import evolve
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from scalecore.errors import RefusedError
 from scalecore.protocols import LoggerContext
 from scalecore.testing.fakes import make_study
 from scalecore.trials import Origin, RestoredTrial, StudyEnd, StudyView, TrialState
-from scalecore_trackers.mlflow_logger import MlflowLogger
+from scalecore_trackers.mlflow_logger import MlflowLogger, location
 from scalecore_trackers.options import MlflowOptions
 
 from .conftest import FirstUse, Server, curve, finish, follow, proposal, record, wait_for
@@ -63,6 +64,34 @@ def uri(tmp_path: Path, database: Path) -> str:
     """A database beside the study's folder, where the logger looks by default."""
     (tmp_path / "mlflow.db").write_bytes(database.read_bytes())
     return f"sqlite:///{tmp_path / 'mlflow.db'}"
+
+
+@pytest.mark.parametrize("name", ["what?", "room %41"])
+def test_a_folder_that_a_url_cannot_carry_is_refused(name: str, tmp_path: Path) -> None:
+    """MLflow would make its database elsewhere; nothing is made."""
+    folder = tmp_path / name / "study"
+    with pytest.raises(RefusedError) as caught:
+        location(MlflowOptions(), folder)
+    assert str(caught.value) == (
+        f"logger 'mlflow': {folder.parent / 'mlflow.db'} cannot be part of a URL, where a path ends at `?` and `%41` "
+        "is `A`; give a `uri` with another path, or another `output`"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_database_lies_where_its_path_says(tmp_path: Path, database: Path) -> None:
+    """Blanks, number signs, braces and letters of any language are a part of the path, for artifacts too."""
+    folder = tmp_path / "a #1 100% {x} \u00fc"
+    folder.mkdir()
+    (folder / "mlflow.db").write_bytes(database.read_bytes())
+    study = make_study(folder / "study")
+    logger = logger_of(study)
+    logger.study_started(study)
+    assert finish(logger, follow(logger, study, record(0, 0.7))) == []
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+    assert sorted(path.name for path in folder.iterdir()) == ["mlartifacts", "mlflow.db", "study"]
+    _, trials = runs(location(MlflowOptions(), study.folder)[0])
+    assert sorted(trials) == [0]
 
 
 def test_a_study_is_a_run_with_one_run_a_trial(uri: str, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 from scalecore.errors import ScalecoreError
 from scalecore_optuna.pictures import NUMBER, Picture, StudyPicture
 
-__all__ = ["ForeignStudyError", "Mirror", "close_storage", "open_storage", "reason_of", "storage_file"]
+__all__ = ["ForeignStudyError", "Mirror", "close_storage", "open_storage", "reason_of", "sqlite_url", "storage_file"]
 
 SPACE = "scalecore space"
 """The attribute of the study that tells with which distributions it was filled."""
@@ -56,9 +56,23 @@ def open_storage(storage: str, folder: Path, *, repair: bool) -> BaseStorage:
     from optuna.storages import RDBStorage
 
     if file is not None:
-        return RDBStorage(f"sqlite:///{file}", engine_kwargs={"connect_args": {"timeout": SECONDS}})
+        return RDBStorage(sqlite_url(file), engine_kwargs={"connect_args": {"timeout": SECONDS}})
     url = storage.replace("postgresql://", "postgresql+psycopg://", 1)
     return RDBStorage(url, engine_kwargs={"pool_pre_ping": True, "connect_args": {"connect_timeout": SECONDS}})
+
+
+def sqlite_url(file: Path) -> str:
+    """The URL of a database file, whatever characters its path has.
+
+    Raises `ValueError` for a path that the installed SQLAlchemy cannot put into a URL: before 2.1 it quotes nothing.
+    """
+    from sqlalchemy import URL, make_url
+
+    url = URL.create("sqlite", database=str(file)).render_as_string()
+    # Optuna fills in what stands in braces.
+    if make_url(url).database != str(file) or "{" in url:
+        raise ValueError(f"the path {file} cannot be part of a URL; SQLAlchemy 2.1 or a path without ? and {{}} helps")
+    return url
 
 
 def close_storage(storage: BaseStorage) -> None:

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scalecore.errors import RefusedError
 from scalecore.protocols import LoggerContext
 from scalecore.study.following import Follower, StudyNow
 from scalecore_trackers.options import MlflowOptions
@@ -86,9 +87,21 @@ class MlflowLogger(Follower):
 
 
 def location(options: MlflowOptions, folder: Path) -> tuple[str, str | None]:
-    """The URI of the runs, and that of the artifacts of a new experiment; None where a server decides."""
+    """The URI of the runs, and that of the artifacts of a new experiment; None where a server decides.
+
+    Raises `RefusedError` for a file whose path MLflow would take for another one.
+    """
     if not options.is_file:
         return str(options.uri), None
     path = folder.parent / "mlflow.db" if options.uri is None else folder / options.uri.removeprefix("sqlite:///")
     path = path.resolve()
-    return f"sqlite:///{path}", (path.parent / "mlartifacts").as_uri()
+    from sqlalchemy import make_url
+
+    # Not quoted by `URL.create`: MLflow makes the folder that it reads in the text of the URL.
+    uri = f"sqlite:///{path}"
+    if make_url(uri).database != str(path):
+        raise RefusedError(
+            f"logger 'mlflow': {path} cannot be part of a URL, where a path ends at `?` and `%41` is `A`; give a `uri` "
+            "with another path, or another `output`"
+        )
+    return uri, (path.parent / "mlartifacts").as_uri()
