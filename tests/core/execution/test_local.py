@@ -270,17 +270,18 @@ def test_a_model_that_raises_fails_with_its_reason_and_its_traceback(
     start: str, attempt: Attempt, fake_plugin: Any, monkeypatch: Any
 ) -> None:
     """The process ends with 0, since its result tells all; no number stands for the failure; the log has the traceback
-    and what the model printed.
+    and what the model printed, which the encoding of the terminal cannot keep it from.
     """
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     folder, executor = with_odd_model(
-        start, attempt, fake_plugin, monkeypatch, body="print('here'); raise ValueError('no such shape')"
+        start, attempt, fake_plugin, monkeypatch, body="print('h\u00e9r\u00e9'); raise ValueError('no such shape')"
     )
     assert until_over(executor, executor.submit(folder.path)).exit_code == 0
     result = folder.read_result("0-0")
     assert result is not None
     assert (result["state"], result["reason"]) == ("failed", "ValueError: no such shape")
     assert "value" not in result
-    assert folder.log_tail().startswith("here\n")
+    assert folder.log_tail().startswith("h\u00e9r\u00e9\n")
     assert folder.log_tail().endswith("ValueError: no such shape")
     executor.close()
 

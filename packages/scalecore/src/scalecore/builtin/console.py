@@ -35,6 +35,8 @@ VERBOSITIES = {"quiet": -1, "normal": 0, "verbose": 1}
 class ConsoleLogger(Logger):
     """Says what is going on: trial, epoch, best so far, time left, memory, temperature or why there is none."""
 
+    prints = True
+
     def __init__(self, options: ConsoleOptions, context: LoggerContext) -> None:
         self._options = options
         # What the command line says counts more than the file.

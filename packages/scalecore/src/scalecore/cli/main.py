@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -16,6 +16,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from scalecore import __version__
+from scalecore.cli.encodings import escape_unprintable, restart_in_utf8
 from scalecore.errors import ScalecoreError
 
 __all__ = ["COMMANDS", "main"]
@@ -62,6 +63,12 @@ REMOVED: Mapping[str, str] = MappingProxyType(
 
 class _LazyGroup(click.Group):
     """A group that knows its subcommands by a table and imports the module of the one that is called."""
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **more: Any) -> Any:
+        if args is None:  # a command line, not a call
+            restart_in_utf8()
+        escape_unprintable()
+        return super().main(args, *rest, **more)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)

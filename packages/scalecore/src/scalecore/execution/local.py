@@ -51,7 +51,9 @@ class LocalExecutor:
         # Thread pools read these when they are imported. One thread until the attempt sets its share: a pool of the
         # machine's size in every process would make all of them slower, and a fork server must have one thread.
         threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-        environment = {**os.environ, "PYTHONFAULTHANDLER": "1", "PYTHONUNBUFFERED": "1", **threads}
+        # Logs are UTF-8, whatever the terminal can show: a model that prints must not fail by it.
+        python = {"PYTHONFAULTHANDLER": "1", "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8:backslashreplace"}
+        environment = {**os.environ, **python, **threads}
         fork = options.start == "fork" or (options.start == "auto" and sys.platform == "linux")
         self._launcher: Launcher = ForkedProcesses(environment) if fork else SpawnedProcesses(environment)
         self._handles: list[LocalHandle] = []

@@ -29,6 +29,8 @@ def teller(title: str) -> ResolvedComponent:
 
 
 class _Teller(Logger):
+    prints = True
+
     def __init__(self, title: str, context: LoggerContext) -> None:
         self._title = title
         self._verbosity = context.verbosity

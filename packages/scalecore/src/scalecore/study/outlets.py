@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 
 from scalecore.config.load import ResolvedComponent
@@ -38,6 +39,8 @@ class Outlets:
                 self._failures.append(text)
                 for _, other in self._loggers:
                     _quietly(lambda other=other, text=text: other.message("warning", text))  # type: ignore[misc]
+                if not any(getattr(other, "prints", False) for _, other in self._loggers):
+                    _quietly(lambda text=text: print(f"warning: {text}", file=sys.stderr, flush=True))  # type: ignore[misc]
 
     def take_failures(self) -> list[str]:
         """Which loggers were switched off since the last call, and why."""

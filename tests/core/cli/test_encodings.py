@@ -1,0 +1,91 @@
+"""Output that cannot show a character shows an escape; no encoding ends a command or silences a run."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from scalecore.testing.fakes import EXPERIMENT, write_walk
+
+C_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+NAMES = "pr\u00fcf \u682a"
+ESCAPED = "pr\\xfcf \\u682a"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project whose folder, study and columns have names of other languages."""
+    folder = tmp_path / NAMES
+    folder.mkdir()
+    data = write_walk(folder)
+    data.write_text(data.read_text().replace("Volume", "Gr\u00f6\u00dfe"), encoding="utf-8")
+    content = {
+        **EXPERIMENT,
+        "output": "\u00e9tude",
+        "dataset": {**EXPERIMENT["dataset"], "features": ["Close", "Gr\u00f6\u00dfe"]},
+        "search": {**EXPERIMENT["search"], "trials": 1},
+        "loggers": ["console", "files"],
+    }
+    (folder / "experiment.yaml").write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
+    return folder
+
+
+def scalecore(project: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    cleared = {name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG"))}
+    command = [sys.executable, "-m", "scalecore", *arguments]
+    return subprocess.run(command, cwd=project, env={**cleared, **environment}, capture_output=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("environment", "encoding", "shown"),
+    [
+        ({"PYTHONIOENCODING": "ascii"}, "ascii", ESCAPED),
+        ({"PYTHONIOENCODING": "cp1252"}, "cp1252", "pr\u00fcf \\u682a"),
+        (C_LOCALE, "ascii", ESCAPED),
+    ],
+    ids=["ascii", "cp1252", "C"],
+)
+def test_a_character_that_an_output_lacks_is_escaped(
+    environment: dict[str, str], encoding: str, shown: str, project: Path
+) -> None:
+    """In the encoding that was asked for, on standard output and on standard error."""
+    done = scalecore(project, "plan", "experiment.yaml", **environment)
+    assert done.returncode == 0, done.stderr
+    assert f"/{shown}" in done.stdout.decode(encoding)
+    done = scalecore(project, "status", "\u00e9tude", **environment)
+    assert done.returncode == 2
+    assert f"/{shown}/" in done.stderr.decode(encoding)
+
+
+@pytest.mark.parametrize("environment", [{"PYTHONIOENCODING": "ascii"}, C_LOCALE], ids=["ascii", "C"])
+def test_a_run_is_told_whatever_the_encoding(environment: dict[str, str], project: Path) -> None:
+    """No logger is lost by it, and every file of the study has the real names, whoever reads it."""
+    done = scalecore(project, "run", "experiment.yaml", **environment)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.decode("ascii").splitlines()[-1] == f"results: {project.parent}/{ESCAPED}/\\xe9tude"
+    status = json.loads(scalecore(project, "status", "\u00e9tude", "--json").stdout)
+    assert (status["state"], status["degraded"]) == ("completed", [])
+    assert status["folder"] == str(project / "\u00e9tude")
+    stored = yaml.safe_load((project / "\u00e9tude/experiment.yaml").read_text(encoding="utf-8"))
+    assert stored["dataset"]["features"] == ["Close", "Gr\u00f6\u00dfe"]
+
+
+def test_a_console_that_fails_is_reported_on_standard_error(project: Path) -> None:
+    """The study goes on, and nobody takes its silence for success: here the reader of the output is gone."""
+    command = [sys.executable, "-m", "scalecore", "run", "experiment.yaml"]
+    process = subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    errors = process.stderr.read().decode().splitlines()
+    process.stderr.close()
+    process.wait()
+    text = "logger 'console' raised BrokenPipeError: [Errno 32] Broken pipe; it is switched off, the study goes on"
+    assert errors[0] == f"warning: {text}"
+    assert json.loads(scalecore(project, "status", "\u00e9tude", "--json").stdout)["degraded"] == [text]
