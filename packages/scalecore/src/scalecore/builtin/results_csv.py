@@ -20,11 +20,12 @@ __all__ = ["CsvLogger", "differences"]
 
 FIRST = ("timestamp", "experiment", "study", "budget", "horizon", "trial", "status", "value", "metric", "duration")
 LAST = ("param_count", "data_checksum", "thermal_max", "hash", "reason")
-KEY = ("study", "trial", "hash")
+KEY = ("experiment", "trial", "hash", "timestamp")
+"""What a row is found by: nothing of it changes where the study's folder is moved, renamed or copied."""
 
 
 class CsvLogger(Logger):
-    """Rows are found by study folder, trial number and hash: a resumed study adds what is missing and nothing twice.
+    """Rows are found by name, trial, hash and time: a resumed study adds what is missing and nothing twice.
 
     Dimensions of the model become columns; a study of another family adds its own. An empty cell is a missing value.
     """
@@ -46,7 +47,7 @@ class CsvLogger(Logger):
             # A row that names no trial is of something else than a study, and stays as it is.
             rows: dict[Any, dict[str, str]] = {_key(row) or number: row for number, row in enumerate(before)}
             for row in (_row(study, record) for record in records):
-                key = tuple(row[column] for column in KEY)
+                key = _key(row)
                 # An older row of the same trial keeps its place and the columns of others.
                 rows[key] = {**rows.get(key, {}), **row}
             if list(rows.values()) != before:
@@ -54,19 +55,19 @@ class CsvLogger(Logger):
 
 
 def differences(path: Path, study: StudyView) -> Iterator[str]:
-    """What the table does not hold as the study gives it; in words. Rows of another folder are another study's."""
-    rows = [row for row in _read(path) if row.get("study") == str(study.folder)]
-    if not rows and study.trials:
+    """What the table does not hold as the study gives it, in words. Where the study lay when it ran is no matter."""
+    rows = _read(path)
+    by_key = Counter(_key(row) for row in rows)
+    found = {_key(row): row for row in rows}
+    expected_rows = [(record, _row(study, record)) for record in study.trials]
+    if expected_rows and not any(by_key[_key(row)] for _, row in expected_rows):
         yield f"{path.name} has no rows of {study.folder}"
         return
-    by_key = Counter(tuple(row.get(column, "") for column in KEY) for row in rows)
-    found = {tuple(row.get(column, "") for column in KEY): row for row in rows}
-    for record in study.trials:
-        expected = _row(study, record)
-        key = tuple(expected[column] for column in KEY)
+    for record, expected in expected_rows:
+        key = _key(expected)
         if by_key[key] != 1:
             yield f"{path.name} has {by_key[key]} rows of trial {record.number}"
-        elif any(found[key].get(name, "") != text for name, text in expected.items()):
+        elif any(found[key].get(name, "") != text for name, text in expected.items() if name != "study"):
             yield f"{path.name} has another row of trial {record.number}"
 
 
@@ -95,8 +96,9 @@ def _row(study: StudyView, record: TrialRecord) -> dict[str, str]:
 
 
 def _key(row: Mapping[str, str]) -> tuple[str, ...] | None:
-    """What a row is found by; None where it does not say."""
-    key = tuple(row.get(column) or "" for column in KEY)
+    """What a row is found by, None where it does not say. A trial that never ran has no time: then by its folder."""
+    names = KEY if row.get("timestamp") else (*KEY[:-1], "study")
+    key = tuple(row.get(column) or "" for column in names)
     return key if all(key) else None
 
 
