@@ -94,6 +94,22 @@ def test_a_database_lies_where_its_path_says(tmp_path: Path, database: Path) -> 
     assert sorted(trials) == [0]
 
 
+def test_g28_a_database_that_moved_writes_no_artifacts_where_it_was(uri: str, tmp_path: Path) -> None:
+    """MLflow keeps that place in the database, where nobody can change it; everything else is written."""
+    old = (tmp_path / "gone" / "mlartifacts").as_uri()
+    MlflowClient(uri).create_experiment("walk", artifact_location=old)
+    study = make_study(tmp_path / "study")
+    logger = logger_of(study)
+    logger.study_started(study)
+    text = (
+        f"mlflow stores no artifacts: the experiment keeps them in {old}, where the project was before; give another "
+        "`experiment`, or `artifacts: false`"
+    )
+    assert finish(logger, follow(logger, study, record(0, 0.7))) == [text]
+    assert runs(uri)[1][0].info.status == "FINISHED"
+    assert not (tmp_path / "gone").exists()
+
+
 def test_a_study_is_a_run_with_one_run_a_trial(uri: str, tmp_path: Path) -> None:
     """Parameters, metrics by epoch, how each ended, and artifacts; nothing more when a finished study is run again."""
     study = make_study(tmp_path / "study")

@@ -47,6 +47,7 @@ class MlflowLogger(Follower):
         self._uri, self._folder = location(options, context.folder)
         super().__init__(f"mlflow {self._uri}")
         self._runs: StudyRuns | None = None
+        self._told = False
         for name, value in SETTINGS.items():
             os.environ.setdefault(name, value)
 
@@ -62,6 +63,13 @@ class MlflowLogger(Follower):
                 artifacts=self._options.artifacts,
                 folder=self._folder,
             )
+            if self._runs.elsewhere is not None and self._options.artifacts and not self._told:
+                self._told = True
+                self.remark(
+                    "warning",
+                    f"mlflow stores no artifacts: the experiment keeps them in {self._runs.elsewhere}, where the "
+                    "project was before; give another `experiment`, or `artifacts: false`",
+                )
         self._runs.bring_in_line(now)
 
     def forget(self) -> None:

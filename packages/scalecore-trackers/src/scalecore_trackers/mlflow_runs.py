@@ -62,8 +62,13 @@ class StudyRuns:
     def __init__(self, study: StudyView, *, uri: str, experiment: str, artifacts: bool, folder: str | None) -> None:
         """`folder` is the URI under which the artifacts of a new experiment are kept, None for the server's own."""
         self._client = MlflowClient(tracking_uri=uri)
-        self._artifacts = artifacts
         found = self._client.get_experiment_by_name(experiment)
+        self.elsewhere: str | None = None
+        """Where the experiment keeps artifacts since the project lay there: MLflow cannot be told that it moved."""
+        there = folder if found is None else found.artifact_location
+        if folder is not None and there != folder and re.fullmatch("file:.*/mlartifacts", str(there)):
+            self.elsewhere = str(there)
+        self._artifacts = artifacts and self.elsewhere is None
         self._experiment: str = (
             found.experiment_id
             if found is not None
