@@ -2,14 +2,139 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import os
 import shutil
 import signal
 from pathlib import Path
 
 import psutil
+import pytest
+
+from scalecore.testing.fakes import EXPERIMENT, write_walk
 
 from .conftest import Study
+
+
+def project(root: Path) -> Study:
+    """A project whose file names its data and its tables relative to itself."""
+    dataset = {**EXPERIMENT["dataset"], "path": "data/walk.csv"}
+    search = {**EXPERIMENT["search"], "trials": 2}
+    loggers = ["console", "files", {"use": "csv", "path": "tables/results.csv"}]
+    return Study(root, {**EXPERIMENT, "dataset": dataset, "search": search, "loggers": loggers})
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with a searched, confirmed and promoted study, whose place is gone; tests take copies of it."""
+    root = tmp_path_factory.mktemp("first")
+    study = project(root / "home/project")
+    (study.root / "data").mkdir(parents=True)
+    write_walk(study.root / "data")
+    assert study.run().returncode == 0
+    assert study.cli("confirm", str(study.folder), "--top", "1", "--seeds", "2").returncode == 0
+    assert study.cli("promote", str(study.folder), "--trial", "0").returncode == 0
+    return (root / "home").rename(root / "kept") / "project"
+
+
+def rows(study: Study) -> list[tuple[str, str]]:
+    """Trial and folder of each row of the project's table."""
+    with (study.root / "tables/results.csv").open(newline="") as stream:
+        return [(row["trial"], row["study"]) for row in csv.DictReader(stream)]
+
+
+def test_g28_a_copied_project_goes_on_without_the_original(kept: Path, tmp_path: Path) -> None:
+    """Also under other names, in another depth, through a link: every command works, and nothing is done twice."""
+    shutil.copytree(kept, tmp_path / "caf\u00e9 $x/new project")
+    (tmp_path / "link").symlink_to(tmp_path / "caf\u00e9 $x/new project")
+    study = project(tmp_path / "link")
+    folder = str(study.folder)
+    for command in (
+        ["verify", folder],
+        ["status", folder],
+        ["report", folder],
+        ["analyze", "coverage", folder],
+        ["confirm", folder, "--top", "1", "--seeds", "2"],
+    ):
+        done = study.cli(*command)
+        assert done.returncode == 0, (command, done.stdout, done.stderr)
+    (replicates,) = json.loads((study.folder / "confirm/confirmation.json").read_text())["replicates"].values()
+    events = [json.loads(line)["event"] for line in (study.folder / "confirm/journal.jsonl").read_text().splitlines()]
+    assert (len(replicates), events.count("attempt_started")) == (2, 2)
+    done = study.cli("promote", folder, "--trial", "1")
+    assert done.returncode == 0, done.stderr
+    done = study.cli("predict", str(study.folder / "promoted/trial_0000"), "--dataset", "start=2017-01-01")
+    assert done.returncode == 0, done.stderr
+    done = study.run("search.trials=3")
+    assert done.returncode == 0, done.stderr
+    assert sorted(study.finished()) == [0, 1, 2]
+    assert study.cli("verify", folder).returncode == 0
+    assert rows(study) == [(number, str(study.folder.resolve())) for number in "012"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["caf\u00e9 $x", "link"]
+
+
+def test_g28_a_renamed_study_goes_on(kept: Path, tmp_path: Path) -> None:
+    """By the folder's new name, in the file and on the command line."""
+    shutil.copytree(kept, tmp_path / "project")
+    study = project(tmp_path / "project")
+    renamed = study.folder.rename(study.root / "study of old")
+    for name in ("verify", "promote"):
+        done = study.cli(name, str(renamed))
+        assert done.returncode == 0, (name, done.stdout, done.stderr)
+    done = study.run("search.trials=3", "output=study of old")
+    assert done.returncode == 0, done.stderr
+    assert "2 finished already" in done.stdout
+    assert rows(study) == [(number, str(renamed)) for number in "012"]
+
+
+def test_g28_one_changed_cell_is_other_data(kept: Path, tmp_path: Path) -> None:
+    """The place of data decides nothing, and their content everything (G52)."""
+    shutil.copytree(kept, tmp_path / "project")
+    study = project(tmp_path / "project")
+    data = study.root / "data/walk.csv"
+    lines = data.read_text().splitlines()
+    lines[500] = lines[500][:-1] + str((int(lines[500][-1]) + 1) % 10)
+    data.write_text("\n".join(lines) + "\n")
+    before = study.events()
+    for done in (study.run("search.trials=3"), study.cli("promote", str(study.folder))):
+        assert done.returncode == 5
+        assert "the data changed since the study began" in done.stderr
+        assert "[G52]" in done.stderr
+    assert study.events() == before
+
+
+def test_g28_a_copy_reads_its_own_files(kept: Path, tmp_path: Path) -> None:
+    """The original is where it was, and has changed since; data that did not come along are still found there."""
+    home = kept.parents[1] / "home"
+    shutil.copytree(kept, home / "project")
+    try:
+        (home / "project/data/walk.csv").write_text("of the original\n")
+        shutil.copytree(kept, tmp_path / "project")
+        study = project(tmp_path / "project")
+        for command in (["promote", str(study.folder)], ["confirm", str(study.folder), "--top", "1", "--seeds", "2"]):
+            done = study.cli(*command)
+            assert done.returncode == 0, done.stderr
+        shutil.copy2(kept / "data/walk.csv", home / "project/data")
+        shutil.rmtree(study.root / "data")
+        done = study.cli("promote", str(study.folder), "--trial", "1")
+        assert done.returncode == 0, done.stderr
+    finally:
+        shutil.rmtree(home)
+
+
+def test_g28_a_moved_campaign_is_complete(tmp_path: Path) -> None:
+    """Its studies are skipped in the new place, not run again."""
+    campaign = project(tmp_path / "old")
+    campaign.experiment |= {"search": {**EXPERIMENT["search"], "trials": 1}, "sweep": {"seed": [1, 2]}}
+    (campaign.root / "data").mkdir(parents=True)
+    write_walk(campaign.root / "data")
+    assert campaign.run().returncode == 0
+    moved = Study((tmp_path / "old").rename(tmp_path / "new"), campaign.experiment)
+    done = moved.run()
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("complete, skipped") == 2
+    assert moved.cli("status", str(moved.folder)).stdout.startswith("campaign walk: 2 of 2 studies completed\n")
 
 
 def test_a_copy_of_a_running_study_leaves_its_processes_alone(study: Study, tmp_path: Path) -> None:

@@ -49,14 +49,27 @@ class Project:
         return {event["number"]: event["record"] for event in events if event["event"] == "trial_finished"}
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    path = tmp_path.resolve() / "project"
+def project_in(path: Path, *, made_in: Path) -> Project:
+    """The project in `path`, with files that say that it was made in another place."""
     shutil.copytree(HERE / "v0_1", path)
     for file in path.rglob("*"):
         if file.suffix in TEXTS and MARKER in (text := file.read_text()):
-            file.write_text(text.replace(MARKER, str(path)))
+            file.write_text(text.replace(MARKER, str(made_in)))
     return Project(path)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    path = tmp_path.resolve() / "project"
+    return project_in(path, made_in=path)
+
+
+@pytest.fixture
+def moved(tmp_path: Path) -> Project:
+    """The place where it was made is gone."""
+    return project_in(
+        tmp_path.resolve() / "new home \u00e9" / "project", made_in=tmp_path.resolve() / "old" / "project"
+    )
 
 
 @pytest.fixture(scope="session")

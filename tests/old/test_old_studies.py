@@ -112,3 +112,29 @@ def test_a_promoted_model_still_predicts(project: Project) -> None:
     done = project.scalecore("predict", model, project.path / "data" / "prices.csv", "--output", out)
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(out.read_text().splitlines()) > 800
+
+
+def test_g28_a_moved_study_of_0_1_is_finished(moved: Project, golden: dict[str, Any]) -> None:
+    """The journal names the data by a place that is gone; the data are the same, and so is the result."""
+    done = moved.scalecore("verify", moved.study("forecast"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = moved.scalecore("run", moved.path / "forecast.yaml", "--allow-changed-code")
+    assert done.returncode == 0, done.stdout + done.stderr
+    check_golden(moved.records("forecast")[1], golden["studies"]["forecast"]["1"], golden)
+    assert not (moved.path.parents[1] / "old").exists()
+
+
+def test_g28_a_moved_and_renamed_study_of_0_1_is_used_after_its_search(moved: Project) -> None:
+    """`confirm` finds its replicates, `promote` its data, `predict` the dataset of a model, all in the new place."""
+    folder = moved.study("confirmed").rename(moved.study("renamed"))
+    journal = folder / "confirm" / "journal.jsonl"
+    started = journal.read_bytes().count(b'"attempt_started"')
+    done = moved.scalecore("confirm", folder, "--top", "2", "--seeds", "2", "--allow-changed-code")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert journal.read_bytes().count(b'"attempt_started"') == started
+    done = moved.scalecore("promote", folder, "--allow-changed-code")
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = moved.scalecore("predict", folder / "promoted" / "trial_0001", "--dataset", "start=2017-01-02")
+    assert done.returncode == 0, done.stderr
+    done = moved.scalecore("verify", folder)
+    assert done.returncode == 0, done.stdout + done.stderr

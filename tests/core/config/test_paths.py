@@ -63,14 +63,6 @@ def test_a_variable_in_an_override_is_refused(experiment: Experiment, run_cli: C
     )
 
 
-def test_a_home_of_nobody_is_refused(experiment: Experiment, run_cli: Cli) -> None:
-    """`~name` is the home folder of a user of this machine."""
-    done = run_cli("check", experiment(output="~nobody-here/study"))
-    assert done.exit_code == 2
-    expected = "text '~nobody-here/study': ~nobody-here is the home folder of no user here; write the path out\n"
-    assert done.stderr.partition(": output: ")[2] == expected
-
-
 @pytest.mark.parametrize("sweep", [None, {"seed": [1, 2]}], ids=["study", "campaign"])
 def test_a_folder_that_is_called_like_a_variable_may_hold_a_project(
     sweep: object, tmp_path: Path, run_cli: Cli, monkeypatch: pytest.MonkeyPatch

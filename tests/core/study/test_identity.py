@@ -3,15 +3,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from scalecore.config.experiment import ComponentRef, Experiment, Search
-from scalecore.config.load import Resolved, ResolvedComponent
+from scalecore.config.load import Resolved, ResolvedComponent, to_plain
 from scalecore.data.options import Reading
 from scalecore.options import option
 from scalecore.records import ExecutorRecord, Record
-from scalecore.study.continuation import compare
-from scalecore.study.identity import binding, by_name, trial_content, trial_hash, trial_seed, unbound
+from scalecore.study.continuation import Continuation, compare, compare_study
+from scalecore.study.identity import (
+    binding,
+    by_name,
+    model_content,
+    trial_content,
+    trial_hash,
+    trial_seed,
+    unbound,
+)
+from scalecore.study.state import StudyState, replay
 
 EXPERIMENT: dict[str, Any] = {
     "name": "x",
@@ -60,7 +69,7 @@ class ModelOptions:
     norm: str = option("layer", help="Added later.", before="layer")
 
 
-def resolved(dataset: DatasetOptions | None = None, model: ModelOptions | None = None) -> Resolved:
+def resolved(dataset: DatasetOptions | None = None, model: Any = None) -> Resolved:
     """An experiment of these options."""
 
     def component(options: Any, kind: type = Record) -> ResolvedComponent:
@@ -213,3 +222,75 @@ def test_naming_the_distribution_of_an_own_component_changes_no_identity() -> No
     assert by_name("search", {"use": "acme/random"}) == {"use": "acme/random"}
     other = {**EXPERIMENT, "model": {**EXPERIMENT["model"], "use": "acme/patchtst"}}
     assert binding(other, UNBOUND) != binding(EXPERIMENT, UNBOUND)
+
+
+@frozen(kw_only=True)
+class Pretrained:
+    """Options of a model that name files."""
+
+    weights: Path | None = None
+    parts: list[Path] = field(factory=list)
+    tables: dict[str, Path] = field(factory=dict)
+
+
+def pretrained(folder: Path, *, text: str = "weights") -> Resolved:
+    """A model whose files lie in `folder`, which is made."""
+    (folder / "tables").mkdir(parents=True)
+    (folder / "w.pt").write_text(text)
+    (folder / "tables/a.csv").write_text("a")
+    tables = {"all": folder / "tables", "none": folder / "missing"}
+    return resolved(model=Pretrained(weights=folder / "w.pt", parts=[folder / "w.pt"], tables=tables))
+
+
+def begun(study: Resolved) -> StudyState:
+    """What the journal of a study says whose model is this one."""
+    model = model_content(study)
+    event = {"event": "study", "experiment": to_plain(study), "plan": {}, "model": model}
+    return replay([event])
+
+
+def test_g28_files_of_a_model_are_their_content(tmp_path: Path) -> None:
+    """Moved they are the same study and the same trial; changed they are not, in a folder neither."""
+    here = pretrained(tmp_path / "here")
+    state = begun(here)
+    there = pretrained(tmp_path / "there")
+    assert model_content(there) == model_content(here) == state.model
+    assert compare_study(state, there, folder=tmp_path) == Continuation()
+    assert model_content(there)["tables"]["none"] == {"sha256": None}
+    (tmp_path / "there/tables/a.csv").write_text("b")
+    assert [one.key for one in compare_study(state, there, folder=tmp_path).refused] == ["model.tables.all.sha256"]
+    (tmp_path / "there/tables/a.csv").rename(tmp_path / "there/tables/b.csv")
+    assert [one.key for one in compare_study(state, there, folder=tmp_path).refused] == ["model.tables.all.sha256"]
+    other = pretrained(tmp_path / "other", text="other weights")
+    keys = [one.key for one in compare_study(state, other, folder=tmp_path).refused]
+    assert keys == ["model.parts", "model.weights.sha256"]
+
+
+def test_g28_files_of_a_model_in_a_study_of_0_1_may_move_with_it(tmp_path: Path) -> None:
+    """It stored their places only, which its trials' hashes keep; another place beside the study is another model."""
+    for name in ("old", "new"):
+        (tmp_path / name / "study").mkdir(parents=True)
+    old, new = pretrained(tmp_path / "old/files"), pretrained(tmp_path / "new/files")
+    experiment = to_plain(old) | {"output": str(tmp_path / "old/study")}
+    state = replay([{"event": "study", "experiment": experiment, "plan": {}}])
+    assert state.model == to_plain(old)["model"]
+    assert compare_study(state, new, folder=tmp_path / "new/study") == Continuation()
+    refused = compare_study(state, pretrained(tmp_path / "new/others"), folder=tmp_path / "new/study").refused
+    assert [one.key for one in refused] == ["model.parts", "model.tables.all", "model.tables.none", "model.weights"]
+
+
+def test_g28_files_of_a_search_are_no_change_of_it(tmp_path: Path) -> None:
+    """A study that was moved goes on with the same search."""
+
+    @frozen(kw_only=True)
+    class Warm:
+        start: Path
+
+    def study(folder: Path) -> Resolved:
+        found = resolved()
+        record = Record(name="some", summary="", options=Warm, factory=lambda *_: None)
+        search = ResolvedComponent(record=record, options=Warm(start=folder), provider="here", version="1")
+        return evolve(found, search=search)
+
+    state = replay([{"event": "study", "experiment": to_plain(study(tmp_path / "a")), "plan": {}}])
+    assert compare_study(state, study(tmp_path / "b"), folder=tmp_path) == Continuation()

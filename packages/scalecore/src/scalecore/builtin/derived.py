@@ -15,6 +15,7 @@ from scalecore.builtin.study_files import all_trials, best_file, study_summary, 
 from scalecore.builtin.summary_page import summary_markdown
 from scalecore.files import read_json
 from scalecore.study.layout import StudyFolder
+from scalecore.study.stored import move_of
 from scalecore.study.verify import Check
 from scalecore.trials import StudyEnd, StudyView
 
@@ -40,8 +41,9 @@ def verify_derived(study: StudyView) -> list[Check]:
 
 def _found(study: StudyView) -> dict[str, list[str]]:
     found = {"experiment.yaml": list(_experiment(study))}
+    move = move_of(study.experiment, study.plan, study.folder)
     for logger in study.experiment["loggers"]:
-        path = Path(logger["path"]) if logger.get("path") else None
+        path = move.find(Path(logger["path"])) if logger.get("path") else None
         use = logger["use"].removeprefix("scalecore/")
         if use == "files":
             found["logger files"] = list(_files(study, path or study.folder))

@@ -34,6 +34,7 @@ def dashboard(study: Path, port: int, no_plugins: bool, block: tuple[str, ...]) 
     from scalecore.records import LoggerRecord
     from scalecore.study.layout import find_study
     from scalecore.study.results import read_study
+    from scalecore.study.stored import move_of
 
     folder = find_study(study)
     components = load_registry(no_plugins=no_plugins, block=block).components("logger")
@@ -49,14 +50,18 @@ def dashboard(study: Path, port: int, no_plugins: bool, block: tuple[str, ...]) 
     record = next((one for one in offered if one.name in used), offered[0])
     assert record.dashboard is not None
     context = DashboardContext(folder=folder.path, read=lambda: read_study(folder), port=port, tell=click.echo)
-    record.dashboard(_options(record, used.get(record.name)), context)
+    content = used.get(record.name)
+    if content is not None:
+        content = move_of(view.experiment, view.plan, folder.path).apply(content)
+    record.dashboard(_options(record, content), context)
 
 
 def _options(record: Any, content: Mapping[str, Any] | None) -> Any:
     """The options under which the study uses the logger, None where it does not."""
     if content is None:
         return None
+    from scalecore.config.stored import texts_in
     from scalecore.config.structure import make_converter
 
     known = {key: value for key, value in content.items() if key != "use"}
-    return make_converter(Path.cwd()).structure(known, record.options)
+    return make_converter(Path.cwd(), frozenset(texts_in(known))).structure(known, record.options)

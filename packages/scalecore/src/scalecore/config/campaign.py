@@ -92,7 +92,7 @@ def campaign_folder(tree: Tree, parent: Path) -> Path:
     if output is None:
         return (Path("studies") / str(tree.root.get("name"))).absolute()
     try:
-        return read_path(parent, output, None)
+        return read_path(parent, frozenset(), output, None)
     except ValueError as error:
         problem = Problem(position=tree.position(("output",)), path=("output",), message=str(error))
         raise_problems([problem])

@@ -149,6 +149,8 @@ class _Draft:
     source: str
     folder: Path
     tree: Tree
+    written: frozenset[str]
+    """Texts that scalecore wrote: paths among them are taken as they are."""
     problems: tuple[Problem, ...]
     experiment: Experiment | None
 
@@ -182,18 +184,20 @@ def read_tree(path: str | os.PathLike[str], overrides: Sequence[str]) -> Tree:
     return tree
 
 
-def draft_of(tree: Tree, *, source: str, folder: Path) -> _Draft:
+def draft_of(tree: Tree, *, source: str, folder: Path, written: frozenset[str] = frozenset()) -> _Draft:
     """The tree structured as an experiment, as far as it is right; relative paths are taken from `folder`."""
     experiment, problems = None, list(tree.problems)
     try:
-        experiment = _converter(folder).structure(tree.root, Experiment)
+        experiment = _converter(folder, written).structure(tree.root, Experiment)
     except BaseValidationError as error:
         # A value that could not be read is reported once, as what it is.
         unread = {path[:length] for path in tree.unread for length in range(1, len(path) + 1)}
         problems += [problem for problem in _problems(tree, error) if problem.path not in unread]
     else:
         problems += _listed_twice(tree, experiment)
-    return _Draft(source=source, folder=folder, tree=tree, problems=tuple(problems), experiment=experiment)
+    return _Draft(
+        source=source, folder=folder, tree=tree, written=written, problems=tuple(problems), experiment=experiment
+    )
 
 
 def _text(source: str) -> str:
@@ -216,8 +220,8 @@ def _text(source: str) -> str:
         raise ExperimentError(f"{source}:{line}: not UTF-8 text; save the file as UTF-8") from None
 
 
-def _converter(folder: Path) -> Converter:
-    converter = make_converter(folder)
+def _converter(folder: Path, written: frozenset[str] = frozenset()) -> Converter:
+    converter = make_converter(folder, written)
     register_forms(converter)
     return converter
 
@@ -349,7 +353,7 @@ def _structure_options(
     options: Any = None
     try:
         known = {key: value for key, value in ref.options.items() if key in names}
-        options = _converter(draft.folder).structure(known, record.options)
+        options = _converter(draft.folder, draft.written).structure(known, record.options)
         plain_value(options)
     except (BaseValidationError, StructureHandlerNotFoundError, TypeError) as error:
         for where, one in flatten(error, path):

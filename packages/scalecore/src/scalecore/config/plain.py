@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -47,8 +47,11 @@ def _section(section: Search | Execution) -> dict[str, Any]:
     return {name: plain_value(getattr(section, name)) for name in known_keys(type(section))}
 
 
-def plain_value(value: Any) -> Any:
-    """One value of an options class as plain JSON types; a `TypeError` for a type that has no such form."""
+def plain_value(value: Any, *, place: Callable[[PurePath], Any] = str) -> Any:
+    """One value of an options class as plain JSON types; a `TypeError` for a type that has no such form.
+
+    `place` gives the form of a path.
+    """
     match value:
         case Enum():
             return value.value
@@ -57,15 +60,16 @@ def plain_value(value: Any) -> Any:
         case Budget():
             return value.text
         case ComponentRef():
-            return {"use": value.use, **plain_value(value.options)} if value.options else value.use
+            return {"use": value.use, **plain_value(value.options, place=place)} if value.options else value.use
         case Uniform() | LogUniform() | IntRange() | Choice():
             return distribution_plain(value)
         case PurePath():
-            return str(value)
+            return place(value)
         case Mapping():
-            return {str(key): plain_value(one) for key, one in value.items()}
+            return {str(key): plain_value(one, place=place) for key, one in value.items()}
         case Sequence():
-            return [plain_value(one) for one in value]
+            return [plain_value(one, place=place) for one in value]
     if attrs.has(type(value)):
-        return {one.name: plain_value(getattr(value, one.name)) for one in attrs.fields(type(value)) if one.init}
+        fields = [one.name for one in attrs.fields(type(value)) if one.init]
+        return {name: plain_value(getattr(value, name), place=place) for name in fields}
     raise TypeError(f"options of type {type(value).__name__} have no plain form")

@@ -61,20 +61,23 @@ def read_text(value: Any, kind: Any) -> Any:
     raise UnexpectedError("text", value, hint="put it in quotes" if isinstance(value, bool | int | float) else "")
 
 
-def read_path(folder: Path, value: Any, _: Any) -> Path:
-    """An absolute path, relative ones from `folder`; `~` is the home folder. A `Path` stays as it is."""
+def read_path(folder: Path, written: frozenset[str], value: Any, _: Any) -> Path:
+    """An absolute path, relative ones from `folder`; `~` is the home folder.
+
+    A `Path`, and an absolute one among `written`, was made by scalecore and stays as it is.
+    """
     if isinstance(value, Path):
         return value
     if not isinstance(value, str) or not value:
         raise UnexpectedError("a path", value)
+    if value in written and os.path.isabs(value):
+        return Path(value)
     if problem := variable_problem(value):
         raise ValueError(problem)
     try:
         path = Path(value).expanduser()
-    except RuntimeError:
-        raise ValueError(
-            f"{described(value)}: {Path(value).parts[0]} is the home folder of no user here; write the path out"
-        ) from None
+    except RuntimeError as error:
+        raise ValueError(str(error)) from None
     return storable((folder / path).absolute())
 
 

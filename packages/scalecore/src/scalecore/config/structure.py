@@ -41,12 +41,15 @@ class UnknownKeyError(ValueError):
     """A key that does not exist: its problem points at the key, not at the value."""
 
 
-def make_converter(folder: Path) -> Converter:
-    """A cattrs converter with strict hooks; relative paths are taken from `folder`, that of the experiment file."""
+def make_converter(folder: Path, written: frozenset[str] = frozenset()) -> Converter:
+    """A cattrs converter with strict hooks; relative paths are taken from `folder`, that of the experiment file.
+
+    `written` are texts that scalecore wrote itself: a `$` in a path among them names no variable.
+    """
     converter = Converter(detailed_validation=True)
     for kind, hook in ((bool, read_bool), (int, read_int), (float, read_float), (str, read_text)):
         converter.register_structure_hook(kind, hook)
-    converter.register_structure_hook(Path, partial(read_path, folder))
+    converter.register_structure_hook(Path, partial(read_path, folder, written))
     # The factory registered last is asked first.
     converter.register_structure_hook_func(_is_enum, read_enum)
     converter.register_structure_hook_factory(attrs.has, _class_hook)

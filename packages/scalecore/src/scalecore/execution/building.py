@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from scalecore.config.stored import texts_in
 from scalecore.config.structure import make_converter
 from scalecore.errors import RefusedError
 from scalecore.plugins.registry import load_registry
@@ -45,6 +46,7 @@ def build_module(spec: Mapping[str, Any], hyperparameters: Hyperparameters) -> n
 def build_family(spec: Mapping[str, Any]) -> ModelFamily:
     """The model family of a spec: looked up as in the driver, with the same plugins, and the same ones blocked."""
     record = load_registry(**spec["registry"]).default("model", spec["model"]["use"]).record
-    options: Any = make_converter(Path.cwd()).structure(spec["model"]["options"], record.options)
+    content = spec["model"]["options"]
+    options: Any = make_converter(Path.cwd(), frozenset(texts_in(content))).structure(content, record.options)
     family: ModelFamily = record.factory(options)
     return family

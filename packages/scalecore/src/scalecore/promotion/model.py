@@ -15,9 +15,14 @@ import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
+from scalecore.config.stored import Move
 from scalecore.data.predictions import checksum
 from scalecore.errors import DataError, ExperimentError, RefusedError, ScalecoreError
 from scalecore.files import read_json
+from scalecore.study.journal import read_journal
+from scalecore.study.layout import StudyFolder
+from scalecore.study.state import replay
+from scalecore.study.stored import move_of
 from scalecore.study.verify import Check
 
 if TYPE_CHECKING:
@@ -118,7 +123,19 @@ def read_model(folder: Path) -> StoredModel:
         raise ExperimentError(f"{folder}: no promoted model here (there is no whole {MODEL_FILE})")
     if content["format"] > FORMAT:
         raise RefusedError(f"{folder}: the model is of format {content['format']}, this scalecore reads {FORMAT}")
-    return StoredModel(folder=folder, content=content)
+    return StoredModel(folder=folder, content=_located(content, folder))
+
+
+def _located(content: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
+    """The content with its files where the project lies now; a model that was copied alone has them where they were."""
+    journal = StudyFolder(folder).journal
+    if not journal.exists():
+        return content
+    state = replay(read_journal(journal))
+    study = move_of(state.experiment, state.plan, folder)
+    move = Move(study.was / "promoted" / folder.name if study.was else None, folder.absolute())
+    data = {**content["data"], "block": move.apply(content["data"]["block"])}
+    return {**content, "model": move.apply(content["model"]), "data": data}
 
 
 def verify_model(folder: Path) -> list[Check]:

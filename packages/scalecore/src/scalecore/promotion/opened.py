@@ -8,7 +8,6 @@ from typing import Any
 
 from attrs import frozen
 
-from scalecore.config.load import load_resolved
 from scalecore.errors import RefusedError
 from scalecore.plugins.registry import load_registry
 from scalecore.study.control import StopRequests
@@ -18,6 +17,7 @@ from scalecore.study.lock import StudyLock
 from scalecore.study.plan import Plan, build_plan
 from scalecore.study.run import refuse_another_experiment, refuse_changed_code, refuse_changed_data, refuse_findings
 from scalecore.study.state import StudyState, replay
+from scalecore.study.stored import load_stored
 from scalecore.trials import TrialRecord, best_first
 
 __all__ = ["OpenStudy", "open_study"]
@@ -96,5 +96,5 @@ def open_study(
 
 
 def _plan(folder: StudyFolder, overrides: Sequence[str], registry: Mapping[str, Any]) -> Plan:
-    loaded, resolved = load_resolved(folder.source, overrides=overrides, registry=load_registry(**registry))
+    loaded, resolved = load_stored(folder, overrides=overrides, registry=load_registry(**registry))
     return build_plan(loaded, resolved, folder=folder.path)

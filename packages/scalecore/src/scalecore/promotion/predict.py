@@ -19,6 +19,7 @@ from scalecore.config.load import ResolvedComponent
 from scalecore.config.messages import Problem, raise_problems
 from scalecore.config.overrides import apply_overrides
 from scalecore.config.source import dump, parse
+from scalecore.config.stored import texts_in
 from scalecore.config.structure import flatten, make_converter
 from scalecore.data.calibrator import calibrator_from
 from scalecore.data.checks import check_finite, check_panel
@@ -171,7 +172,7 @@ def _component(model: StoredModel, overrides: Sequence[str], registry: Mapping[s
     found = load_registry(**registry).default("dataset", block["use"])
     content = {name: value for name, value in tree.root["dataset"].items() if name != "use"}
     try:
-        options: Any = make_converter(Path.cwd()).structure(content, found.record.options)
+        options: Any = make_converter(Path.cwd(), frozenset(texts_in(block))).structure(content, found.record.options)
     except BaseValidationError as error:
         problems = [
             Problem(position=tree.position(("dataset", *path)), path=("dataset", *path), message=str(one))

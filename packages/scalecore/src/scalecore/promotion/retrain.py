@@ -61,7 +61,7 @@ class Retraining:
         """Seed and hash, as those of a trial of the search."""
         content = trial_content(
             # The grid may have changed since the study began; what identifies a trial has not.
-            {**plan.identity, "model": study.state.model or plan.experiment["model"]},
+            {**plan.identity, "model": study.state.model or plan.model},
             unbound=unbound(plan.resolved),
             data=plan.data.fingerprint,
             architecture=self.trial.architecture.values,

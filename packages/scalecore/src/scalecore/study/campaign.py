@@ -13,12 +13,12 @@ from typing import Any
 from attrs import frozen
 
 from scalecore.config.campaign import Campaign, CampaignStudy, campaign_folder
-from scalecore.config.load import read_tree, to_plain
+from scalecore.config.load import read_tree
 from scalecore.errors import DataError, ExperimentError, PluginError, RefusedError, ScalecoreError, StudyError
 from scalecore.files import plain, read_json, write_json
 from scalecore.study.components import create
+from scalecore.study.continuation import compare_study
 from scalecore.study.first_trials import no_result
-from scalecore.study.identity import binding, unbound
 from scalecore.study.journal import read_journal
 from scalecore.study.layout import StudyFolder, is_file, output_folder
 from scalecore.study.plan import Plan, build_plan
@@ -72,8 +72,8 @@ def is_complete(study: CampaignStudy) -> bool:
     if not folder.journal.exists():
         return False
     state = replay(read_journal(folder.journal))
-    aside = unbound(study.resolved)
-    same = bool(state.experiment) and binding(state.experiment, aside) == binding(to_plain(study.resolved), aside)
+    found = compare_study(state, study.resolved, folder=folder.path)
+    same = bool(state.experiment) and not found.refused and not found.allowed
     # Version 0.1 called a study without a completed trial complete.
     done = state.end in COMPLETE and no_result(state.counted) is None
     return same and done and state.total == study.resolved.experiment.search.trials

@@ -8,30 +8,32 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from attrs import evolve, frozen
 from packaging.utils import canonicalize_name
 
-from scalecore.config.load import Resolved
+from scalecore.config.load import Resolved, to_plain
 from scalecore.records import ModelRecord
 from scalecore.space import Distribution, Value
-from scalecore.study.identity import Unbound, binding, by_name
+from scalecore.study.identity import Unbound, binding, by_name, model_content, unbound
 from scalecore.study.plan import Plan
 from scalecore.study.state import AskedTrial, StudyState
+from scalecore.study.stored import move_of
 from scalecore.trials import RestoredTrial
 
 __all__ = [
     "Change",
     "Continuation",
     "compare",
+    "compare_study",
     "continuation_lines",
     "differences",
     "grid_options",
     "misfit",
     "misfits",
-    "providers_of",
     "restored_today",
 ]
 
@@ -103,9 +105,25 @@ def _named_as(
     return {**now, "use": was["use"]} if same else now
 
 
-def providers_of(resolved: Resolved) -> dict[str, str]:
-    """The distributions of what decides results, as `compare` takes them."""
-    return {kind: getattr(resolved, kind).provider for kind in ("dataset", "model", "search")}
+def compare_study(state: StudyState, resolved: Resolved, *, folder: Path) -> Continuation:
+    """Compare the study in `folder` with a resolved experiment."""
+    if not state.experiment:
+        return Continuation()
+    now = to_plain(resolved)
+    if state.model_files is not None:
+        was_model, now["model"] = state.model_files, model_content(resolved)
+    else:
+        # Version 0.1 stored the places of a model's files only: they are the same ones if they moved with the study.
+        was_model = move_of(state.experiment, state.plan, folder).apply(state.experiment["model"])
+    was = {**state.experiment, "model": was_model}
+    return compare(
+        was,
+        now,
+        unbound=unbound(resolved),
+        grid=grid_options(resolved),
+        providers={kind: getattr(resolved, kind).provider for kind in ("dataset", "model", "search")},
+        versions=state.versions,
+    )
 
 
 def grid_options(resolved: Resolved) -> tuple[str, ...]:

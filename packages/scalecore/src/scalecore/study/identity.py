@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 import attrs
@@ -20,7 +20,17 @@ from scalecore.plugins.registry import known_provider
 if TYPE_CHECKING:
     from scalecore.config.load import Resolved
 
-__all__ = ["Unbound", "binding", "by_name", "content_hash", "trial_content", "trial_hash", "trial_seed", "unbound"]
+__all__ = [
+    "Unbound",
+    "binding",
+    "by_name",
+    "content_hash",
+    "model_content",
+    "trial_content",
+    "trial_hash",
+    "trial_seed",
+    "unbound",
+]
 
 FREE = {
     "": ("output", "monitors", "loggers", "execution", "analyses"),
@@ -44,7 +54,9 @@ class Unbound:
     """Settings that no identity contains, by their path in the resolved experiment; `*` is any index of a list."""
 
     places: frozenset[KeyPath] = frozenset()
-    """Where data lie and how they are written: their fingerprint is in the identity, these are not (guard G28)."""
+    """Where files lie, and how those of the dataset are written. Identity has their content instead, unless they decide
+    no result (guard G28).
+    """
     added: Mapping[KeyPath, Any] = field(factory=dict)
     """Options that older studies lack, with the value that says what was done before (`option(before=...)`)."""
 
@@ -71,7 +83,27 @@ def unbound(resolved: Resolved) -> Unbound:
     _walk(resolved.experiment, (), places, added)
     for section in ("dataset", "model", "search"):
         _walk(getattr(resolved, section).options, (section,), places, added)
-    return Unbound(places=frozenset(path for path in places if path[0] == "dataset"), added=added)
+    # Data have a fingerprint, and a search may change. A model's files decide its results: see `model_content`.
+    return Unbound(places=frozenset(path for path in places if path[0] != "model"), added=added)
+
+
+def model_content(resolved: Resolved) -> dict[str, Any]:
+    """The section `model` as identities contain it: a file that an option names by its content, not by its place."""
+    return {"use": resolved.model.use, **plain_value(resolved.model.options, place=_content)}
+
+
+def _content(path: PurePath) -> dict[str, Any]:
+    """SHA-256 of a file, or of what lies in a folder by its names there; None where nothing is."""
+    place = Path(path)
+    if not place.is_dir():
+        return {"sha256": _checksum(place) if place.is_file() else None}
+    files = sorted(one for one in place.rglob("*") if one.is_file())
+    return {"sha256": content_hash({one.relative_to(place).as_posix(): _checksum(one) for one in files})}
+
+
+def _checksum(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _walk(value: Any, path: KeyPath, places: set[KeyPath], added: dict[KeyPath, Any]) -> None:

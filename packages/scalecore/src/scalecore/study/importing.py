@@ -26,6 +26,7 @@ from scalecore.study.preview import state_of
 from scalecore.study.record_shapes import RecordShapes
 from scalecore.study.run import locked_folder, refuse_another_experiment, refuse_changed_data
 from scalecore.study.state import StudyState
+from scalecore.study.stored import load_stored
 from scalecore.study.verdicts import Verdict, judge
 
 __all__ = ["Imported", "import_results", "imported_lines", "imported_plain"]
@@ -78,7 +79,7 @@ def _target(into: Path, registry: Registry) -> tuple[Plan, StudyFolder]:
         folder = StudyFolder(into.absolute())
         if not folder.journal.exists():
             raise ExperimentError(f"{into}: no study here; give its experiment file to begin one with these results")
-        loaded, resolved = load_resolved(folder.source, registry=registry)
+        loaded, resolved = load_stored(folder, registry=registry)
     else:
         loaded, resolved = load_resolved(into, registry=registry)
         folder = StudyFolder(output_folder(resolved.experiment))
@@ -103,7 +104,7 @@ def _store(taken: Sequence[Verdict], plan: Plan, folder: StudyFolder, state: Stu
     journal = Journal(folder.journal)
     try:
         if not state.experiment:
-            journal.append("study", {"experiment": plan.experiment, "plan": plan.plain()})
+            journal.append("study", plan.begun())
             write_text(folder.source, dump(plan.experiment))
         for one in taken:
             assert one.architecture is not None

@@ -32,7 +32,7 @@ def next_trial(session: Session) -> AskedTrial | None:
         _check(session, proposal)
         values = {**plan.fixed, **proposal.hyperparameters}
         content = trial_content(
-            {**plan.identity, "model": state.model or plan.experiment["model"]},
+            {**plan.identity, "model": state.model or plan.model},
             unbound=unbound(plan.resolved),
             data=plan.data.fingerprint,
             architecture=proposal.architecture.values,

@@ -29,6 +29,7 @@ from scalecore.study.components import create, of_plugin
 from scalecore.study.conventions import began_with_0_1, refuse_lost_level
 from scalecore.study.counting import CountedFamily
 from scalecore.study.hardware import Monitors
+from scalecore.study.identity import model_content
 from scalecore.study.layout import nearest_folder
 from scalecore.study.memory import MemoryModel, Prediction
 from scalecore.study.preflight import (
@@ -92,6 +93,16 @@ class Plan:
         """What every trial minimises, `auto` weights as numbers of the training split."""
         counts = self.data.parts["train"]["classes"] or ()
         return settled(self.resolved.experiment.training.loss, task=self.data.task, counts=counts)
+
+    @property
+    def model(self) -> dict[str, Any]:
+        """The section `model` of the experiment as it identifies a trial."""
+        return model_content(self.resolved)
+
+    def begun(self) -> dict[str, Any]:
+        """What the journal's line `study` holds; `model` only where options of it name files."""
+        content = {"experiment": self.experiment, "plan": self.plain()}
+        return content if self.model == self.experiment["model"] else {**content, "model": self.model}
 
     def write_data(self, folder: Path) -> None:
         """Store the prepared data for the attempts; a folder that holds other data is refused (guard G52)."""
@@ -244,7 +255,7 @@ def build_plan(
     }
     plan = Plan(
         resolved=resolved,
-        experiment=to_plain(resolved),
+        experiment=_located(to_plain(resolved), folder),
         panel=panel,
         data=data,
         shape=shape,
@@ -269,6 +280,11 @@ def build_plan(
     )
     largest, _ = plan.least_demand(grid.architectures[-1])
     return _with_findings(plan, [*_of_machine(plan, folder), *monitors.preflight(largest)])
+
+
+def _located(experiment: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The experiment with the study's folder also where the file does not give it: so a moved study is known later."""
+    return experiment | {"output": experiment["output"] or str(folder)}
 
 
 def _of_machine(plan: Plan, folder: Path) -> list[Finding]:

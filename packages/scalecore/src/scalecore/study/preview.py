@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from attrs import asdict
 
 from scalecore.files import plain
 from scalecore.space import middle
-from scalecore.study.continuation import compare, grid_options, misfits, providers_of, restored_today
+from scalecore.study.continuation import compare_study, misfits, restored_today
 from scalecore.study.explain import explain_search, strategy_plain
 from scalecore.study.forecast import forecast
-from scalecore.study.identity import unbound
 from scalecore.study.journal import read_journal
 from scalecore.study.layout import StudyFolder
 from scalecore.study.plan import Plan
@@ -41,14 +41,7 @@ def preview(plan: Plan, state: StudyState) -> dict[str, Any]:
 
 def _changes(plan: Plan, state: StudyState) -> dict[str, Any]:
     """What differs from the study in the folder: followed, or refused by a run; and which of its trials do not fit."""
-    found = compare(
-        state.experiment,
-        plan.experiment,
-        unbound=unbound(plan.resolved),
-        grid=grid_options(plan.resolved),
-        providers=providers_of(plan.resolved),
-        versions=state.versions,
-    )
+    found = compare_study(state, plan.resolved, folder=Path(plan.experiment["output"]))
     result: dict[str, Any] = plain(
         {
             "allowed": [asdict(change) for change in found.allowed],

@@ -12,7 +12,7 @@ from typing import Any
 
 from attrs import asdict
 
-from scalecore.config.load import LoadedExperiment, Resolved, to_plain
+from scalecore.config.load import LoadedExperiment, Resolved
 from scalecore.config.source import dump
 from scalecore.errors import RefusedError
 from scalecore.execution.folder import AttemptFolder
@@ -25,17 +25,15 @@ from scalecore.study.components import create
 from scalecore.study.continuation import (
     Change,
     Continuation,
-    compare,
+    compare_study,
     continuation_lines,
     differences,
-    grid_options,
     misfits,
-    providers_of,
 )
 from scalecore.study.control import StopRequests
 from scalecore.study.disk import explained
 from scalecore.study.driver import Driver
-from scalecore.study.identity import by_name, unbound
+from scalecore.study.identity import by_name
 from scalecore.study.journal import Journal, read_journal
 from scalecore.study.layout import StudyFolder, output_folder
 from scalecore.study.lock import StudyLock
@@ -162,7 +160,7 @@ def begin(session: Session, total: int, *, changes: Sequence[Change] = ()) -> No
         for line in continuation_lines(changes, left_out, len(session.state.trials)):
             session.message("info", line)
     if session.state.experiment != plan.experiment:
-        session.record("study", {"experiment": plan.experiment, "plan": plan.plain()})
+        session.record("study", plan.begun())
     if session.journal.torn is not None:
         name = session.journal.torn.name
         session.record("repaired", {"message": f"a torn last line of the journal was set aside as {name}"})
@@ -172,14 +170,7 @@ def begin(session: Session, total: int, *, changes: Sequence[Change] = ()) -> No
 
 def refuse_another_experiment(folder: StudyFolder, state: StudyState, resolved: Resolved) -> Continuation:
     """One folder, one experiment (G22): what decides the results must be as it was. Returns what else differs."""
-    continuation = compare(
-        state.experiment,
-        to_plain(resolved),
-        unbound=unbound(resolved),
-        grid=grid_options(resolved),
-        providers=providers_of(resolved),
-        versions=state.versions,
-    )
+    continuation = compare_study(state, resolved, folder=folder.path)
     if continuation.refused:
         lines = "\n".join(f"  {change.text()}" for change in continuation.refused)
         raise RefusedError(

@@ -75,6 +75,8 @@ class StudyState:
     total: int = 0
     model: Mapping[str, Any] = field(factory=dict)
     """The model as the study began with it. Its grid may change later; what identifies a trial may not."""
+    model_files: Mapping[str, Any] | None = None
+    """The model as it was run last, its files by their content; None where it names none, and in studies of 0.1."""
     changes: list[dict[str, Any]] = field(factory=list)
     """Each change of the search, as it was journalled."""
     left_out: dict[int, str] = field(factory=dict)
@@ -103,7 +105,8 @@ class StudyState:
         match event["event"]:
             case "study":
                 self.experiment, self.plan = event["experiment"], event["plan"]
-                self.model = self.model or event["experiment"]["model"]
+                self.model_files = event.get("model")
+                self.model = self.model or self.model_files or event["experiment"]["model"]
             case "changed":
                 self.changes.append(dict(event))
                 self.left_out = {int(number): reason for number, reason in event["left_out"].items()}

@@ -196,7 +196,7 @@ def _is_ours(record: OldRecord, architecture: Architecture, plan: Plan, state: S
     if record.hash is None or record.seed is None or record.fingerprint != plan.data.fingerprint:
         return False
     content = trial_content(
-        {**plan.identity, "model": state.model or plan.experiment["model"]},
+        {**plan.identity, "model": state.model or plan.model},
         unbound=unbound(plan.resolved),
         data=plan.data.fingerprint,
         architecture=architecture.values,
