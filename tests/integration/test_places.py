@@ -75,13 +75,17 @@ def test_g28_a_copied_project_goes_on_without_the_original(kept: Path, tmp_path:
 
 
 def test_g28_a_renamed_study_goes_on(kept: Path, tmp_path: Path) -> None:
-    """By the folder's new name, in the file and on the command line."""
+    """By the folder's new name, in the file and on the command line, and by the experiment file that lies in it."""
     shutil.copytree(kept, tmp_path / "project")
     study = project(tmp_path / "project")
     renamed = study.folder.rename(study.root / "study of old")
     for name in ("verify", "promote"):
         done = study.cli(name, str(renamed))
         assert done.returncode == 0, (name, done.stdout, done.stderr)
+    for name in ("status", "plan"):
+        done = study.cli(name, str(renamed / "experiment.yaml"))
+        assert done.returncode == 0, (name, done.stderr)
+    assert "2 of 2 trials" in study.cli("status", str(renamed / "experiment.yaml")).stdout
     done = study.run("search.trials=3", "output=study of old")
     assert done.returncode == 0, done.stderr
     assert "2 finished already" in done.stdout

@@ -189,8 +189,14 @@ def _load(
 ) -> Campaign | tuple[LoadedExperiment, Resolved]:
     from scalecore.config.campaign import load_campaign
     from scalecore.plugins.registry import load_registry
+    from scalecore.study.layout import holding_study
+    from scalecore.study.stored import load_stored
 
-    return load_campaign(file, overrides=overrides, registry=load_registry(no_plugins=no_plugins, block=block))
+    registry = load_registry(no_plugins=no_plugins, block=block)
+    study = holding_study(Path(file))
+    if study is not None:
+        return load_stored(study, overrides=overrides, registry=registry)
+    return load_campaign(file, overrides=overrides, registry=registry)
 
 
 def _refuse_only(only: tuple[str, ...]) -> None:

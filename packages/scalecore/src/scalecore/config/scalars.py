@@ -67,7 +67,7 @@ def read_path(folder: Path, written: frozenset[str], value: Any, _: Any) -> Path
     A `Path`, and an absolute one among `written`, was made by scalecore and stays as it is.
     """
     if isinstance(value, Path):
-        return value
+        return storable(value)
     if not isinstance(value, str) or not value:
         raise UnexpectedError("a path", value)
     if value in written and os.path.isabs(value):

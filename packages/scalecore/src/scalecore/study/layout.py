@@ -13,7 +13,7 @@ from scalecore.errors import ExperimentError
 if TYPE_CHECKING:
     from scalecore.config.experiment import Experiment
 
-__all__ = ["StudyFolder", "find_study", "is_file", "nearest_folder", "output_folder"]
+__all__ = ["StudyFolder", "find_study", "holding_study", "is_file", "nearest_folder", "output_folder"]
 
 
 @frozen
@@ -105,15 +105,24 @@ def find_study(path: Path) -> StudyFolder:
 
     Raises `ExperimentError` where there is no study.
     """
-    folder = path
-    if is_file(path):
+    study = holding_study(path)
+    if study is None and is_file(path):
         from scalecore.config.load import load_experiment
 
-        folder = output_folder(load_experiment(path).experiment)
-    study = StudyFolder(folder.absolute())
+        study = StudyFolder(output_folder(load_experiment(path).experiment))
+    study = study or StudyFolder(path.absolute())
     if not study.journal.exists():
         raise ExperimentError(f"{path}: no study here (there is no {study.journal}); start one with `scalecore run`")
     return study
+
+
+def holding_study(file: Path) -> StudyFolder | None:
+    """The study in whose folder this experiment file lies, as it was stored there; None for any other file.
+
+    Its `output` may be a place where the study was before.
+    """
+    study = StudyFolder(file.absolute().parent)
+    return study if file.name == study.source.name and study.journal.exists() else None
 
 
 def is_file(path: Path) -> bool:
