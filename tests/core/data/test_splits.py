@@ -98,7 +98,7 @@ def test_g54_a_purge_that_lets_windows_touch_is_refused() -> None:
         parts_of(Split(purge=10), look_back=5)
     assert str(caught.value) == (
         "split.purge is 10, but windows of 10 rows with labels 2 rows ahead share rows across the parts unless it is "
-        "at least 11; leave it out for 16 [G54]"
+        "at least 11 [G54]"
     )
 
 

@@ -122,16 +122,21 @@ class Split:
     `contiguous`: train, then validation, then test in time. `scattered`: the rows are cut into `blocks` equal
     stretches, each with train, validation and test in this order, so that all three see every regime. `walk-forward`:
     the rows after the first `train` share are cut into folds + 1 equal pieces; fold k trains on all before piece k,
-    validates on piece k and tests on piece k + 1. Every window of a part is used, but for those given up between two
+    validates on piece k and tests on piece k + 1. What is left out and does not fit the rows is chosen smaller, and
+    flagged (`scalecore.data.layouts`). Every window of a part is used, but for those given up between two
     parts (`purge`, `embargo`): training gives them up where it is one of the two, else validation; test keeps all.
     """
 
     kind: Literal["contiguous", "scattered", "walk-forward"] = option("contiguous", help="How the rows are divided.")
     train: Annotated[float, Gt(0), Lt(1)] | None = option(
-        None, help="Share of the rows that train: 0.7 by default; for `walk-forward` the share before the folds, 0.5."
+        None,
+        help="Share of the rows that train: 0.7 by default, of `scattered` 0.6 or 0.5 where validation would be too "
+        "small; for `walk-forward` the share before the folds, 0.5, or 0.4 or 0.3 there.",
     )
     val: Annotated[float, Gt(0), Lt(1)] | None = option(
-        None, help="Share of the rows that validate; 0.15 by default. Not for `walk-forward`."
+        None,
+        help="Share of the rows that validate; 0.15 by default, of `scattered` 0.25 or 0.35 where that is too small. "
+        "Not for `walk-forward`.",
     )
     test: Annotated[float, Gt(0), Lt(1)] | None = option(
         None, help="Share of the rows that test; 0.15 by default. Not for `walk-forward`."
@@ -140,8 +145,12 @@ class Split:
         None, help="First date of the validation windows, instead of shares; only for `contiguous`."
     )
     test_from: str | None = option(None, help="First date of the test windows; goes with `val_from`.")
-    blocks: Annotated[int, Ge(1)] | None = option(None, help="Stretches of a `scattered` split; 5 by default.")
-    folds: Annotated[int, Ge(1)] | None = option(None, help="Folds of a `walk-forward` split; 5 by default.")
+    blocks: Annotated[int, Ge(1)] | None = option(
+        None, help="Stretches of a `scattered` split; 5 by default, or as many as fit the rows, at least 2."
+    )
+    folds: Annotated[int, Ge(1)] | None = option(
+        None, help="Folds of a `walk-forward` split; 5 by default, or as many as fit the rows."
+    )
     fold: Annotated[int, Ge(1)] | None = option(None, help="The fold to use, from 1; the last one by default.")
     rolling: bool | None = option(
         None, help="`walk-forward`: train on the newest rows only, as many as the first fold has; false by default."
@@ -149,7 +158,8 @@ class Split:
     purge: Annotated[int, Ge(0)] | Literal["auto"] = option(
         "auto",
         help="Windows given up between two parts so that they share no row: `auto` is context - 1 + horizon + "
-        "look-back of the features; never less than context - 1 + horizon. [G54]",
+        "look-back of the features, or without the look-back where the rows do not suffice for it, which is flagged; "
+        "never less than context - 1 + horizon. [G54]",
     )
     embargo: Annotated[int, Ge(0)] | Literal["auto"] = option(
         "auto",

@@ -13,12 +13,13 @@ from attrs import frozen
 from scalecore.data import folder as folders
 from scalecore.data.baselines import baselines
 from scalecore.data.bootstrap import BOOTSTRAP_SEED
-from scalecore.data.checks import check_panel, check_parts
+from scalecore.data.checks import check_panel
 from scalecore.data.dates import stamp
 from scalecore.data.description import DataDescription
+from scalecore.data.layouts import Layout, choose_layout
 from scalecore.data.normalise import Normaliser, fit, input_rows
-from scalecore.data.splits import PARTS, Parts, make_parts
-from scalecore.data.statistics import base_rate, drift_table, part_statistics, prior_of, rates_per_year
+from scalecore.data.splits import PARTS, Parts
+from scalecore.data.statistics import base_rate, drift_table, rates_per_year
 from scalecore.data.steps import steps_flag, steps_of
 from scalecore.data.target_scale import CONVENTION, TargetScale, fit_scale
 from scalecore.files import canonical_json, plain
@@ -87,23 +88,8 @@ def _work(panel: Panel, *, samples: int, positives: int, raw_target: bool) -> _P
     target, labels, times = panel.target, panel.labels, panel.times
     # Sums depend on the order in memory in their last bit; one order makes one result.
     values = np.ascontiguousarray(panel.values, dtype=np.float64)
-    parts = make_parts(
-        times=times,
-        labels=labels,
-        context=panel.context,
-        horizon=target.label_span,
-        look_back=panel.look_back,
-        split=panel.split,
-    )
-    prior = prior_of(labels[parts.train], target=target)
-    statistics = {part: part_statistics(labels[ends], target=target, prior=prior) for part, ends in parts.ends.items()}
-    check_parts(
-        statistics,
-        name=panel.name,
-        task=target.task,
-        min_validation_samples=samples,
-        min_validation_positives=positives,
-    )
+    layout = choose_layout(panel, samples=samples, positives=positives)
+    parts, prior, statistics = layout.parts, layout.prior, layout.statistics
     scale = None
     if target.task == "forecast" and not raw_target:
         scale = fit_scale(labels, train=parts.train, name=panel.name)
@@ -135,6 +121,8 @@ def _work(panel: Panel, *, samples: int, positives: int, raw_target: bool) -> _P
             "purge": parts.purge,
             "embargo": parts.embargo,
             "options": attrs.asdict(panel.split),
+            # Left out where the defaults fit: what older studies stored stays as it was.
+            **({"chosen": dict(layout.chosen)} if layout.chosen else {}),
             "parts": described,
         },
         normalise=normaliser.to_json(panel.features),
@@ -154,7 +142,7 @@ def _work(panel: Panel, *, samples: int, positives: int, raw_target: bool) -> _P
         ],
         fingerprint=_fingerprint(panel, parts=parts, scaled=scale is not None),
         flags=[
-            *_flags(panel, parts=parts, drift=drift, normaliser=normaliser, described=described),
+            *_flags(panel, layout=layout, drift=drift, normaliser=normaliser, described=described),
             *([] if steps is None or (gaps := steps_flag(steps)) is None else [gaps]),
         ],
         details=plain(panel.details),
@@ -183,13 +171,13 @@ def _dates(ends: npt.NDArray[np.int64], *, panel: Panel) -> dict[str, Any]:
 def _flags(
     panel: Panel,
     *,
-    parts: Parts,
+    layout: Layout,
     drift: list[dict[str, Any]],
     normaliser: Normaliser,
     described: dict[str, dict[str, Any]],
 ) -> list[dict[str, str]]:
     """Warnings that are stored with every trial."""
-    flags = []
+    flags, parts = [], layout.parts
     strong = list(dict.fromkeys(row["feature"] for row in drift if row["strong"]))
     if strong and panel.normalise == "none":
         text = (
@@ -203,6 +191,13 @@ def _flags(
         text = (
             f"split.purge {parts.purge} keeps windows and labels of the parts apart, but features look back "
             f"{panel.look_back} rows, of which it covers {parts.proven_look_back}"
+        )
+        flags.append({"guard": "G54", "text": text})
+    if layout.chosen:
+        chosen = ", ".join(f"{name}: {value}" for name, value in layout.chosen.items())
+        text = (
+            f"the defaults of a {panel.split.kind} split do not fit {len(panel.times)} rows: split: {{{chosen}}} was "
+            "chosen instead"
         )
         flags.append({"guard": "G54", "text": text})
     for part in PARTS:

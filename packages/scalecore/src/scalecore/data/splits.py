@@ -18,7 +18,7 @@ from scalecore.errors import DataError, RefusedError
 if TYPE_CHECKING:
     from scalecore.data.options import Split
 
-__all__ = ["PARTS", "Parts", "assert_disjoint", "make_parts"]
+__all__ = ["PARTS", "Parts", "assert_disjoint", "make_parts", "smallest_purge"]
 
 PARTS = ("train", "val", "test")
 
@@ -55,6 +55,11 @@ class Parts:
         return hashlib.sha256("".join(self.hashes[part] for part in PARTS).encode()).hexdigest()
 
 
+def smallest_purge(*, context: int, horizon: int) -> int:
+    """Windows that two parts must give up between them so that inputs and labels share no row, features aside."""
+    return context - 1 + horizon
+
+
 def make_parts(
     *,
     times: npt.NDArray[np.datetime64],
@@ -71,12 +76,12 @@ def make_parts(
     that their touched rows cannot meet. Raises DataError where a part keeps no window or a date is outside of the
     data, RefusedError where `purge` is too small.
     """
-    smallest = context - 1 + horizon
+    smallest = smallest_purge(context=context, horizon=horizon)
     purge = smallest + look_back if split.purge == "auto" else split.purge
     if purge < smallest:
         raise RefusedError(
             f"split.purge is {purge}, but windows of {context} rows with labels {horizon} rows ahead share rows across "
-            f"the parts unless it is at least {smallest}; leave it out for {smallest + look_back}",
+            f"the parts unless it is at least {smallest}",
             guard="G54",
         )
     embargo = horizon if split.embargo == "auto" else split.embargo

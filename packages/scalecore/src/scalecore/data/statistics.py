@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from scalecore.data.targets import Target
 
-__all__ = ["PartStatistics", "base_rate", "drift_table", "part_statistics", "prior_of", "rates_per_year"]
+__all__ = ["PartStatistics", "Prior", "base_rate", "drift_table", "part_statistics", "prior_of", "rates_per_year"]
 
 STRONG_SHIFT = 2.0
 """A mean that moved by two training standard deviations: most values lie where training saw few."""

@@ -50,7 +50,8 @@ def _data(data: Mapping[str, Any]) -> list[str]:
         f"normalise {data['normalise']['kind']}",
         f"  target: {data['target']['text']}"
         + (f"; trained standardised {texts.scale(scale)}, reported in its own unit" if scale else ""),
-        f"  split: {split['kind']}, purge {split['purge']}, embargo {split['embargo']} windows",
+        f"  split: {' '.join(filter(None, (split['kind'], texts.settings(split.get('chosen', {})))))}, purge "
+        f"{split['purge']}, embargo {split['embargo']} windows",
     ]
     for name, part in split["parts"].items():
         lines.append(f"  {texts.part_line(name, part)}")

@@ -1,0 +1,183 @@
+"""Where the parts of a split lie: the rule of the file, or what these rows allow where the file leaves it open.
+
+Ten years of daily rows are too few for the gap that the look-back of slow features asks for, and for five pieces with
+a window and a gap each. What the file leaves out is then chosen smaller, and flagged; what it sets stays. A split that
+cannot be made is refused with values that can, each of them tried by the code that refused.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve, frozen
+
+from scalecore.data.checks import check_parts
+from scalecore.data.options import Split
+from scalecore.data.splits import Parts, make_parts, smallest_purge
+from scalecore.data.statistics import PartStatistics, Prior, part_statistics, prior_of
+from scalecore.errors import DataError, RefusedError
+
+if TYPE_CHECKING:
+    from scalecore.data.panel import Panel
+
+__all__ = ["Layout", "choose_layout"]
+
+_SHARES = ((0.7, 0.15, 0.15), (0.6, 0.25, 0.15), (0.5, 0.35, 0.15))
+"""Training, validation and test, the default first: a larger validation part where that one ranks no trials (G02)."""
+_FIRST_TRAIN = (0.5, 0.4, 0.3)
+"""The same of `walk-forward`, whose pieces share what the first training leaves."""
+_EIGHTHS = range(7, 0, -1)
+
+_Change = Mapping[str, Any]
+"""Options of the split by name, and `context`, with other values than the file's."""
+
+
+@frozen(kw_only=True)
+class Layout:
+    """The parts with their labels' statistics, and the options that the rows made smaller than their defaults."""
+
+    parts: Parts
+    prior: Prior
+    statistics: Mapping[str, PartStatistics]
+    chosen: Mapping[str, Any]
+    """By name, other than `purge`; empty where the defaults fit."""
+
+
+def choose_layout(panel: Panel, *, samples: int, positives: int) -> Layout:
+    """The first of the layouts that the file leaves open of which no guard refuses a part.
+
+    The first of all is the full rule, as it always was. `samples` and `positives` are what validation needs at least
+    (G02). Raises the error of the layout nearest to the file, with values that work, where there is none.
+    """
+    narrowest = {"purge": _smallest(panel)} if panel.split.purge == "auto" else {}
+    refusal: DataError | RefusedError | None = None
+    for change in ({}, *_fallbacks(panel.split, narrowest=narrowest)):
+        try:
+            return _tried(panel, change, samples=samples, positives=positives)
+        except (DataError, RefusedError) as error:
+            # With the narrowest gap, where the file leaves it open, a message names what truly is in the way.
+            if refusal is None or change == narrowest:
+                refusal = error
+    assert refusal is not None
+    one_class = isinstance(refusal, RefusedError) and refusal.guard == "G06"  # what is wrong with labels stays wrong
+    working = "" if one_class else _working(panel, samples=samples, positives=positives)
+    text = f"; tried, and working: {working}" if working else ""
+    if isinstance(refusal, RefusedError):
+        raise RefusedError(str(refusal).removesuffix(f" [{refusal.guard}]") + text, guard=refusal.guard)
+    raise DataError(f"{refusal}{text}")
+
+
+def _smallest(panel: Panel) -> int:
+    return smallest_purge(context=panel.context, horizon=panel.target.label_span)
+
+
+def _tried(panel: Panel, change: _Change, *, samples: int, positives: int) -> Layout:
+    options = dict(change)
+    context = options.pop("context", panel.context)
+    target, labels = panel.target, panel.labels
+    parts = make_parts(
+        times=panel.times,
+        labels=labels,
+        context=context,
+        horizon=target.label_span,
+        look_back=panel.look_back,
+        split=evolve(panel.split, **options),
+    )
+    prior = prior_of(labels[parts.train], target=target)
+    statistics = {part: part_statistics(labels[ends], target=target, prior=prior) for part, ends in parts.ends.items()}
+    check_parts(
+        statistics,
+        name=panel.name,
+        task=target.task,
+        min_validation_samples=samples,
+        min_validation_positives=positives,
+    )
+    chosen = {name: value for name, value in options.items() if name != "purge"}
+    return Layout(parts=parts, prior=prior, statistics=statistics, chosen=chosen)
+
+
+def _fallbacks(split: Split, *, narrowest: _Change) -> Iterator[dict[str, Any]]:
+    """What the file leaves open, made smaller: the look-back in the gap, then the number of pieces, then training."""
+    for shares, pieces in itertools.product(_shares(split), _pieces(split)):
+        change = {**narrowest, **pieces, **shares}
+        if change:
+            yield change
+
+
+def _pieces(split: Split) -> list[dict[str, Any]]:
+    """The default number first, as no change; only where the file gives none."""
+    if split.kind == "scattered" and split.blocks is None:
+        return [{}, *({"blocks": count} for count in range(split.block_count - 1, 1, -1))]
+    if split.kind == "walk-forward" and split.folds is None and split.fold is None:
+        return [{}, *({"folds": count} for count in range(split.fold_count - 1, 0, -1))]
+    return [{}]
+
+
+def _shares(split: Split) -> list[dict[str, Any]]:
+    """Only where there are pieces: one stretch has no way out but more rows, and its guards say so."""
+    if split.kind == "contiguous" or (split.train, split.val, split.test) != (None, None, None):
+        return [{}]
+    if split.kind == "walk-forward":
+        return [{}, *({"train": share} for share in _FIRST_TRAIN[1:])]
+    return [{}, *(dict(zip(("train", "val", "test"), shares, strict=True)) for shares in _SHARES[1:])]
+
+
+def _working(panel: Panel, *, samples: int, positives: int) -> str:
+    """Values that pass, tried one option at a time, then two, then more; an empty text where nothing does."""
+    options = _alternatives(panel)
+    for count in range(1, len(options) + 1):
+        found = []
+        for some in itertools.combinations(options, count):
+            for change in (_merged(values) for values in itertools.product(*some)):
+                try:
+                    _tried(panel, change, samples=samples, positives=positives)
+                except (DataError, RefusedError):
+                    continue
+                found.append(_text(change))
+                break
+        if found:
+            return "; or ".join(found)
+    return ""
+
+
+def _merged(values: Sequence[_Change]) -> dict[str, Any]:
+    return {name: value for one in values for name, value in one.items()}
+
+
+def _alternatives(panel: Panel) -> list[list[dict[str, Any]]]:
+    """For each option that may be in the way the values to try, the nearest to the file's first."""
+    split, rows = panel.split, panel.times
+    found: list[list[dict[str, Any]]] = [[{"purge": _smallest(panel)}]]
+    if split.kind == "scattered":
+        found.append([{"blocks": count} for count in _fewer(split.block_count)])
+    if split.kind == "walk-forward":
+        # Of fewer folds the last one is tried, which trains on the most rows.
+        found.append(
+            [{"folds": count, **({} if split.fold is None else {"fold": count})} for count in _fewer(split.fold_count)]
+        )
+        found.append([{"train": share} for share in _FIRST_TRAIN])
+    elif split.val_from is not None:
+        edges = [(round(train * len(rows)), round((train + val) * len(rows))) for train, val, _ in _SHARES]
+        dates = [(str(rows[val])[:10], str(rows[test])[:10]) for val, test in edges]
+        found.append([{"val_from": val, "test_from": test} for val, test in dates if val < test])
+    else:
+        found.append([dict(zip(("train", "val", "test"), shares, strict=True)) for shares in _SHARES])
+    found.append([{"context": panel.context * part // 8} for part in _EIGHTHS if panel.context * part // 8 > 0])
+    return [values for values in found if values]
+
+
+def _fewer(count: int) -> list[int]:
+    """Every number below, of many those by eighths, from the largest to 1."""
+    return sorted({*range(1, min(count, 9)), *(count * part // 8 for part in _EIGHTHS)} - {0, count}, reverse=True)
+
+
+def _text(change: _Change) -> str:
+    """As a file has it: `context: 30 with split: {blocks: 3, purge: 33}`."""
+    split = ", ".join(f"{name}: {json.dumps(value)}" for name, value in change.items() if name != "context")
+    parts = ([f"context: {change['context']}"] if "context" in change else []) + (
+        [f"split: {{{split}}}"] if split else []
+    )
+    return " with ".join(parts)
