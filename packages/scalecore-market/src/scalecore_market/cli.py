@@ -97,6 +97,7 @@ def ingest(files: tuple[str, ...], symbols: tuple[str, ...], store: Path, **read
     notes = [note for one in incoming for note in one.notes]
     for note in [*notes, *different_dates({one.origin: one.table for one in incoming})]:
         click.echo(f"note: {note}")
+    _remark(*incoming)
     for entry, state in Store(store).ingest(incoming):
         click.echo(f"{entry.name}  version {entry.version}  {entry.rows} rows  {entry.first} .. {entry.last}  {state}")
 
@@ -118,6 +119,7 @@ def register(file: str | None, symbol: str | None, store: Path, **reading: Any) 
     if (file is None) == (symbol is None):
         raise ExperimentError("scalecore data register: name one file, or --download SYMBOL")
     incoming = _from_file(file, **reading) if file is not None else _from_yahoo(str(symbol), **reading)
+    _remark(incoming)
     entry = Store(store).register(incoming)
     click.echo(f"{entry.name}  version {entry.version}  {entry.rows} rows  {entry.first} .. {entry.last}  new")
 
@@ -266,6 +268,15 @@ def indicators(tiers: tuple[str, ...], extensions: tuple[str, ...], as_json: boo
         click.echo(
             f"{one.name:{width}}  {one.look_back:>9}  {one.warm_up:>7}  {one.memory:10}  {one.source:6}  {one.formula}"
         )
+
+
+def _remark(*incoming: Incoming) -> None:
+    """Say on stderr which prices are implausible; they are taken all the same."""
+    from scalecore_market.plausible import remarks
+
+    for one in incoming:
+        for text in remarks(one.table, symbol=one.symbol, name=one.origin):
+            click.echo(f"warning: {text}", err=True)
 
 
 def _from_file(text: str, **reading: Any) -> Incoming:

@@ -28,6 +28,7 @@ from scalecore_market.indicators.base import Indicator
 from scalecore_market.indicators.registry import BUILTIN, Registry, load_registry
 from scalecore_market.manifest import Source
 from scalecore_market.options import MarketOptions, ReadRules
+from scalecore_market.plausible import implausible, implausible_text
 from scalecore_market.sources import read_raw
 from scalecore_market.store import Store, raw_name, symbol_of
 from scalecore_market.table import Table
@@ -102,6 +103,7 @@ class MarketDataset:
             )
         features, built = self._features(indicators, registry=registry, bars=bars, used=used)
         check_features(features, indicators, start=begin, name=prices.label)
+        look_back = max(indicator.look_back for indicator in indicators)
         target = target_of(options.target)
         price = table.columns["High" if target.price == "high" else "Close"]
         return Panel(
@@ -114,7 +116,11 @@ class MarketDataset:
             context=options.context,
             split=options.split,
             normalise=options.normalise,
-            look_back=max(indicator.look_back for indicator in indicators),
+            look_back=look_back,
+            # Moves that no feature of a row reaches back to do no harm: to start later is a way out.
+            flags=[
+                flag for one in used for flag in self._flags(one, table, first=begin - look_back, prices=one is prices)
+            ],
             details={
                 "symbol": symbol_of(options.symbol),
                 "tier": options.tier,
@@ -129,6 +135,17 @@ class MarketDataset:
                 **({"notes": notes} if notes else {}),
             },
         )
+
+    def _flags(self, one: _Prices, table: Table, *, first: int, prices: bool) -> list[dict[str, str]]:
+        """What is implausible in prices or the VIX on the dates of `table` from row `first` on (guard G58)."""
+        symbol = self._options.symbol if prices else self._options.vix_symbol
+        found = implausible(one.table, symbol=symbol, level=not prices)
+        begin, end = table.dates[max(first, 1)], table.dates[-1]
+        reached = [each for each in found if begin <= one.table.dates[each.row] <= end]
+        if not reached:
+            return []
+        text = implausible_text(reached, table=one.table, name=one.label)
+        return [{"guard": "G58", "kind": "implausible", "text": text}]
 
     def _prices(self) -> _Prices:
         options = self._options

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from scalecore.errors import DataError, ExperimentError, RefusedError
 from scalecore.files import utc_now
 from scalecore_market.manifest import Entry, Kind, Source, read_manifest, write_manifest
+from scalecore_market.plausible import remarks
 from scalecore_market.table import Table
 
 __all__ = ["Incoming", "Store", "StoreReport", "part_of_name", "raw_name", "symbol_of"]
@@ -202,7 +203,9 @@ class Store:
         raw, processed = self.entries("raw"), self.entries("processed")
         for entry in [*raw, *processed]:
             try:
-                self.load(entry)
+                table = self.load(entry)
+                if entry in raw:
+                    notes.extend(remarks(table, symbol=entry.name.partition(".OHLCV")[0], name=entry.path))
             except RefusedError:
                 problems.append(
                     f"{entry.path}: changed: its content is not that of {entry.name} version {entry.version}"

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from scalecore.data.options import UNIX
 from scalecore.data.table_files import date_hint, number_of
 from scalecore.errors import DataError
+from scalecore_market.plausible import split_hint
 from scalecore_market.table import PRICES, Table
 
 if TYPE_CHECKING:
@@ -273,7 +274,9 @@ def _check_prices(columns: Mapping[str, Array], *, rows: _Rows) -> None:
         if len(bad):
             row = int(bad[0])
             text = f"{name.lower()} {price[row]:g} is not between low {low[row]:g} and high {high[row]:g}{_more(bad)}"
-            raise rows.error(name, row, text)
+            beyond = high[row] if price[row] > high[row] else low[row]
+            # One row alone is a slip; many are what a split leaves of columns that were not all adjusted.
+            raise rows.error(name, row, text + (split_hint(price[row] / beyond) if len(bad) > 1 else ""))
     if "Volume" in columns:
         bad = np.flatnonzero(columns["Volume"] < 0.0)
         if len(bad):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,8 @@ class Panel:
     `labels` come from raw columns, before any transform (guard G06), and are NaN where the target is not defined: the
     rows at the end whose future is unknown. `look_back` is the largest number of rows before its own that a feature is
     computed from (0 for raw columns), so that the purge between splits can cover it. `details` is stored with the study
-    as it is; the plan shows the lines under its key `notes`.
+    as it is; the plan shows the lines under its key `notes`. `flags` are warnings of the dataset about its rows, each
+    with `guard`, `kind` and `text`: the plan shows them, and every record carries them.
     """
 
     name: str
@@ -39,3 +40,4 @@ class Panel:
     normalise: Normalisation
     look_back: int = 0
     details: Mapping[str, Any] = field(factory=dict)
+    flags: Sequence[Mapping[str, str]] = ()

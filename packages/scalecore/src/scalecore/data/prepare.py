@@ -177,7 +177,7 @@ def _flags(
     described: dict[str, dict[str, Any]],
 ) -> list[dict[str, str]]:
     """Warnings that are stored with every trial."""
-    flags, parts = [], layout.parts
+    flags, parts = [dict(flag) for flag in panel.flags], layout.parts
     strong = list(dict.fromkeys(row["feature"] for row in drift if row["strong"]))
     if strong and panel.normalise == "none":
         text = (
