@@ -13,7 +13,7 @@ from scalecore.plugins.registry import load_registry
 from scalecore.study.control import StopRequests
 from scalecore.study.driver import Driver
 from scalecore.study.intake import MAX_DUPLICATES
-from scalecore.study.journal import Journal
+from scalecore.study.journal import Journal, read_journal
 from scalecore.study.layout import StudyFolder
 from scalecore.study.lock import StudyLock
 from scalecore.study.plan import build_plan
@@ -82,3 +82,55 @@ def test_a_strategy_without_anything_new_is_asked_again_after_the_next_outcome_o
     assert end is StudyEnd.EXHAUSTED
     assert [record.number for record in session.state.records] == [0]
     assert session.state.duplicates_avoided == 2 * MAX_DUPLICATES
+
+
+class Phased(ScriptedStrategy):
+    """Says its phase by what it was told."""
+
+    ended = 0
+
+    def tell(self, number: int, outcome: Any) -> None:
+        super().tell(number, outcome)
+        self.ended += 1
+
+    def phase(self) -> str:
+        return "startup" if self.ended < 1 else "sampled"
+
+
+def test_the_phase_in_the_journal_is_that_of_the_strategy(tmp_path: Path) -> None:
+    """With each trial that is asked for, and where it changes when one ends: status then needs no guess."""
+    write_walk(tmp_path)
+    file = tmp_path / "experiment.yaml"
+    file.write_text(yaml.safe_dump(EXPERIMENT))
+    loaded, resolved = load_resolved(file, registry=load_registry(no_plugins=True))
+    folder = StudyFolder(tmp_path / "study")
+    folder.path.mkdir()
+    plan = build_plan(loaded, resolved, folder=folder.path)
+    lock, journal = StudyLock(folder), Journal(folder.journal)
+    script = [
+        Proposal(
+            architecture=plan.grid.architectures[0],
+            hyperparameters={"learning_rate": rate},
+            origin=Origin(kind="startup"),
+        )
+        for rate in (1e-3, 2e-3)
+    ]
+    session = Session(
+        plan, folder=folder, lock=lock, journal=journal, state=StudyState(), strategy=Phased(search_context(), script)
+    )
+    session.state.smoke = {"versions": dict(plan.versions)}
+    begin(session, 2)
+    with StopRequests(folder) as requests:
+        Driver(session, executor=Slow(), requests=requests, registry={}).run()
+    journal.close()
+    lock.release()
+    events = [one for one in read_journal(folder.journal) if one["event"] in ("asked", "phase", "trial_finished")]
+    assert [(one["event"], one.get("phase")) for one in events] == [
+        ("phase", "startup"),
+        ("asked", "startup"),
+        ("trial_finished", None),
+        ("phase", "sampled"),
+        ("asked", "sampled"),
+        ("trial_finished", None),
+    ]
+    assert session.state.phase == "sampled"

@@ -71,6 +71,31 @@ def test_a_study_without_a_trial_is_explained() -> None:
     assert explain_search(plan(), StudyState())["phase"] == "not begun"
 
 
+def test_the_phase_is_the_one_that_the_strategy_said_last() -> None:
+    """Kept with each trial that is asked for and with each change, it goes before what origins let one guess."""
+    startup = proposal(8, 2, kind="startup", reason="far away")
+    events: list[dict[str, Any]] = [
+        {"event": "explained", "search": {"method": "m", "phase": "startup", "recommended": None}},
+        {
+            "event": "asked",
+            "number": 0,
+            "hash": "0",
+            "seed": 0,
+            "hyperparameters": {},
+            "proposal": proposal_plain(startup),
+            "phase": "sampled",
+        },
+    ]
+    search = explain_search(plan(), replay(events))
+    assert (search["phase"], search["strategy"]["phase"]) == ("sampled", "sampled")
+    changed = explain_search(plan(), replay([*events, {"event": "phase", "phase": "exhausted"}]))
+    assert (changed["phase"], changed["strategy"]["phase"]) == ("exhausted", "exhausted")
+    # The journal of an earlier version has none with a trial: what its strategy said before may be over.
+    del events[1]["phase"]
+    assert explain_search(plan(), replay(events))["phase"] == "startup"
+    assert replay(events).phase is None
+
+
 def test_phase_origins_and_duplicates_are_told() -> None:
     """The phase follows the last trial that tells it; a redirected one keeps the phase before it."""
     startup = proposal(8, 2, kind="startup", reason="far away")

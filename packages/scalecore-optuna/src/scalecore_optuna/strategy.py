@@ -105,7 +105,7 @@ class ArchitecturalStrategy:
         designs = " and ".join(self._options.designs) or "nothing"
         return Explanation(
             method=f"{designs} forced, {self._startup} startup trials, then {self._options.inner}",
-            phase=self._phase(self._tried()),
+            phase=self.phase(),
             origins={kind: kinds.count(kind) for kind in dict.fromkeys(kinds)},
             forced=forced_designs(self._forced.designs, self._ledger.forced),
             covered=covered(self._grid, trials),
@@ -115,6 +115,9 @@ class ArchitecturalStrategy:
             recommended=recommendation(self._frontier.surrogate, self._trials, direction=self._context.direction),
             left_out=self.left_out,
         )
+
+    def phase(self) -> str:
+        return self._phase(self._tried())
 
     def restore(self, trials: Sequence[RestoredTrial]) -> None:
         restored = {}

@@ -45,6 +45,7 @@ __all__ = [
     "SearchContext",
     "SearchStrategy",
     "SizedFamily",
+    "SupportsPhase",
     "TakesStacks",
     "TrainingContext",
     "Trains",
@@ -246,6 +247,18 @@ class Explains(Protocol):
 
         Called in the driver, or by a command that only reads, with a fresh strategy after `restore`. Changes nothing
         that a later `ask` depends on.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsPhase(Protocol):
+    """What a search strategy may have besides, so that `status` names its phase while the study runs."""
+
+    def phase(self) -> str:
+        """The phase of the next trial, as `Explanation.phase`.
+
+        Called in the driver after `restore`, each `ask` and each `tell`, so it must be cheap. Changes nothing.
         """
         ...
 

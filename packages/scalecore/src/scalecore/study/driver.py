@@ -88,6 +88,7 @@ class Driver:
             reports = partial(reports_of, self.session.folder, objective=objective)
             restored = restored_today(self.state, self.plan, reports)
             self.session.of_strategy(lambda strategy: strategy.restore(restored))
+            self.session.note_phase()
             self.waiting = self.state.unfinished
             for record in self.state.records:
                 if holds_room(self.session.folder, record.number):  # its driver died between its line and this
@@ -351,6 +352,7 @@ class Driver:
         self.session.record("trial_finished", {"number": record.number, "record": record_plain(record)})
         outcome = Outcome(state=record.state, value=record.value, reason=record.reason, flags=record.flags)
         self.session.of_strategy(lambda strategy: strategy.tell(record.number, outcome))
+        self.session.note_phase()
         self._exhausted = False
         self.session.tell(lambda logger: logger.trial_finished(record, self.session.view()))
         self._clear(record)

@@ -28,15 +28,17 @@ def explain_search(plan: Mapping[str, Any], state: StudyState) -> dict[str, Any]
     trials = [trial for _, trial in sorted(state.trials.items())]
     searched = [trial for trial in trials if trial.proposal.origin.kind not in NOT_COUNTED]
     forced = [_forced(content, searched) for content in plan["planned"]]
+    # One phase: the strategy's, where it says one; else what the journal tells.
+    phase = state.phase or _phase(forced, searched)
     result: dict[str, Any] = plain(
         {
-            "phase": _phase(forced, searched),
+            "phase": phase,
             "forced": forced,
             "origins": Counter(trial.proposal.origin.kind for trial in trials),
             "coverage": _coverage(plan["architectures"], searched),
             "duplicates_avoided": state.duplicates_avoided,
             "moved": Counter(trial.proposal.origin.rule for trial in trials if trial.proposal.origin.rule),
-            "strategy": None if state.explained is None else _healthy(state.explained, state),
+            "strategy": None if state.explained is None else {**_healthy(state.explained, state), "phase": phase},
             "imported": _imported(state),
             "last": _last(trials[-1]) if trials else None,
         }

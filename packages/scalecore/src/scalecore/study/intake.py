@@ -43,7 +43,7 @@ def next_trial(session: Session) -> AskedTrial | None:
         earlier = state.hashes.get(identity)
         if earlier is None:
             asked = {"number": number, "hash": identity, "seed": seed, "hyperparameters": values}
-            session.record("asked", {**asked, "proposal": proposal_plain(proposal)})
+            session.record("asked", {**asked, "proposal": proposal_plain(proposal), "phase": session.phase()})
             return state.trials[number]
         session.record("duplicate", {"number": number, "duplicate_of": earlier, "proposal": proposal_plain(proposal)})
         known = state.trials[earlier].outcome or Outcome(state=TrialState.FAILED, reason="that trial is still running")

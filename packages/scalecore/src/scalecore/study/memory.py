@@ -30,6 +30,7 @@ from scalecore.training.memory import (
     Device,
     Observation,
     closed_form,
+    closed_form_range,
     floor_bytes,
     prior,
 )
@@ -229,10 +230,19 @@ class MemoryModel:
         return None
 
     def rough(self, plan: Plan, architecture: Architecture, micro_batch: int) -> int:
-        """The closed form's prediction in bytes, at once: for tables of many shapes."""
+        """The closed form's prediction in bytes, at once; at micro-batch 0 what no way to train can do without."""
         correction = prior("cpu", "default", basis="closed form")
         tensors = self._closed_form(plan, architecture, micro_batch)
         return correction.apply(tensors, floor=floor_bytes(architecture.num_parameters))
+
+    def rough_range(self, plan: Plan, architecture: Architecture, micro_batch: int) -> tuple[int, int]:
+        """Between which bytes the traced prediction will lie."""
+        tensors = self._closed_form(plan, architecture, micro_batch)
+        low, high = (
+            correction.apply(tensors, floor=floor_bytes(architecture.num_parameters))
+            for correction in closed_form_range(plan.likely_device())
+        )
+        return low, high
 
     def _closed_form(self, plan: Plan, architecture: Architecture, micro_batch: int) -> int:
         with of_plugin("model", plan.resolved.model, "cannot tell its activations"):

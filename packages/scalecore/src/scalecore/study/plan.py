@@ -138,6 +138,12 @@ class Plan:
             return kept, False
         return evolve(kept, memory=recomputed.bytes), True
 
+    def floor_demand(self) -> Demand:
+        """The memory without which some shape cannot be trained in any way that the file allows, in closed form."""
+        windows = 1 if self.checkpointing == "off" else 0  # recomputed, activations need next to nothing
+        largest = max(self.memory.rough(self, one, windows) for one in self.grid.architectures)
+        return Demand(memory=largest, micro_batch=1, device=self.likely_device())
+
     def predict(self, architecture: Architecture, micro_batch: int, *, checkpointing: bool) -> Prediction:
         """Predicted memory of one way to train this shape, waited for."""
         found = self.memory.predict(
@@ -167,10 +173,17 @@ class Plan:
         """What a hyper-parameter is fixed at, or the bounds that it varies between."""
         return (self.fixed[name],) if name in self.fixed else self.resolved.experiment.search.space[name].bounds()
 
+    def extremes(self) -> dict[str, Architecture]:
+        """The `smallest` and the `largest` shape by the memory of a trial, in closed form."""
+        micro_batch = self.first_micro_batch()
+        ordered = sorted(
+            self.grid.architectures, key=lambda one: (self.memory.rough(self, one, micro_batch), one.num_parameters)
+        )
+        return {"smallest": ordered[0], "largest": ordered[-1]}
+
     def plain(self) -> dict[str, Any]:
         """What `scalecore plan --json` prints and the journal keeps."""
         micro_batch = self.first_micro_batch()
-        smallest, largest = self.grid.architectures[0], self.grid.architectures[-1]
         with of_plugin("search strategy", self.resolved.search, "cannot tell its planned trials"):
             planned = [proposal_plain(proposal) for proposal in self.strategy().planned()]
         result: dict[str, Any] = plain(
@@ -183,13 +196,7 @@ class Plan:
                 "space": self.experiment["search"].get("space", {}),
                 "fixed": self.fixed,
                 "loss": self.loss,
-                "memory": {
-                    "micro_batch": micro_batch,
-                    "smallest": self.demand(smallest, micro_batch).memory,
-                    "largest": self.demand(largest, micro_batch).memory,
-                    "floor_of_largest": self.least_demand(largest)[0].memory,
-                    "source": self.predict(largest, micro_batch, checkpointing=self.checkpointing == "on").source,
-                },
+                "memory": self._memory_plain(micro_batch),
                 "findings": [
                     {"level": f.level, "subject": f.subject, "message": f.message, "remedy": f.remedy}
                     for f in self.findings
@@ -198,6 +205,18 @@ class Plan:
             }
         )
         return result
+
+    def _memory_plain(self, micro_batch: int) -> dict[str, Any]:
+        """One figure for each extreme, in closed form, and its range; a run's trace replaces it."""
+        extremes, rough = self.extremes(), self.memory.rough
+        return {
+            "micro_batch": micro_batch,
+            **{label: rough(self, one, micro_batch) for label, one in extremes.items()},
+            "floor_of_largest": rough(self, extremes["largest"], 1),
+            "source": "closed form",
+            "shapes": {label: one.id for label, one in extremes.items()},
+            "range": {label: self.memory.rough_range(self, one, micro_batch) for label, one in extremes.items()},
+        }
 
     def _grid_plain(self, micro_batch: int) -> dict[str, Any]:
         """The grid with the predicted memory of each shape."""
@@ -278,8 +297,7 @@ def build_plan(
         memory=memory,
         old=old,
     )
-    largest, _ = plan.least_demand(grid.architectures[-1])
-    return _with_findings(plan, [*_of_machine(plan, folder), *monitors.preflight(largest)])
+    return _with_findings(plan, [*_of_machine(plan, folder), *monitors.preflight(plan.floor_demand())])
 
 
 def _located(experiment: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from scalecore.data.dates import span
 from scalecore.data.steps import crossing
 from scalecore.study.continuation import Change, continuation_lines
 from scalecore.study.explain import explain_lines
+from scalecore.study.memory_figures import memory_figures, memory_lines
 from scalecore.study.record import proposal_from
 
 __all__ = ["plan_lines"]
@@ -36,9 +37,9 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
         "",
         *_findings(plan["findings"]),
         "",
-        "What this plan cannot find out: the time per trial (before a first trial was measured), and whether the "
-        "memory of a real step is as predicted (a smoke step on the smallest and the largest shape checks that the "
-        "model trains, before the study).",
+        "Unknown until the study runs: the time per trial (before a first one was measured), and the memory of a real "
+        "step. A run first traces a training step, which replaces the closed form, and makes a smoke step on the "
+        "smallest and the largest shape, which checks that the model trains.",
     ]
 
 
@@ -113,6 +114,7 @@ def _architectures(grid: Mapping[str, Any], forecast: Mapping[str, Any]) -> list
         lines.append(f"  ... and {len(sizes) - MAX_SHAPES} more sizes (all with --json)")
     for low, high in grid["gaps"]:
         lines.append(f"  gap: no shape has between {low:.0%} and {high:.0%} of the budget")
+    lines.append("  memory: of a trial at its first micro-batch, in closed form")
     if forecast["trials"]:
         lines.append(
             f"  time: a trial of all {forecast['epochs']} epochs, from FLOPs and the speed of {forecast['trials']} "
@@ -167,13 +169,8 @@ def _distribution(content: Mapping[str, Any]) -> str:
 
 
 def _needs(plan: Mapping[str, Any]) -> list[str]:
-    memory = plan["memory"]
-    how = f" ({memory['source']})" if "source" in memory else ""  # plans of earlier versions do not say
-    return [
-        f"Memory, predicted{how} at micro-batch {memory['micro_batch']}: {texts.size(memory['smallest'])} for the "
-        "smallest shape, "
-        f"{texts.size(memory['largest'])} for the largest ({texts.size(memory['floor_of_largest'])} at micro-batch 1)"
-    ]
+    figures = plan.get("figures") or memory_figures(plan["memory"], None)
+    return ["Memory of a trial, predicted:", *(f"  {line}" for line in memory_lines(figures))]
 
 
 def _findings(findings: list[Mapping[str, Any]]) -> list[str]:

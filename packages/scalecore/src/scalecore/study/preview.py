@@ -14,6 +14,7 @@ from scalecore.study.explain import explain_search, strategy_plain
 from scalecore.study.forecast import forecast
 from scalecore.study.journal import read_journal
 from scalecore.study.layout import StudyFolder
+from scalecore.study.memory_figures import memory_figures
 from scalecore.study.plan import Plan
 from scalecore.study.state import StudyState, replay
 
@@ -33,6 +34,7 @@ def preview(plan: Plan, state: StudyState) -> dict[str, Any]:
     windows = int(plan.data.parts["train"]["windows"])
     return {
         **content,
+        "figures": memory_figures(content["memory"], state.smoke),
         "changes": _changes(plan, state),
         "search": search,
         "forecast": forecast(plan.grid.architectures, state.records, windows=windows, epochs=epochs),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from scalecore.errors import ScalecoreError, StudyError
-from scalecore.protocols import Logger, LoggerContext, SearchStrategy
+from scalecore.protocols import Logger, LoggerContext, SearchStrategy, SupportsPhase
 from scalecore.study.explain import strategy_plain
 from scalecore.study.journal import Journal
 from scalecore.study.layout import StudyFolder
@@ -113,6 +113,17 @@ class Session:
                 f"strategy {component.record.name!r} ({component.provider} {component.version}) raised "
                 f"{type(error).__name__}: {error}; everything finished is kept, and `scalecore run` continues"
             ) from error
+
+    def phase(self) -> str | None:
+        """The phase of the next trial as the strategy says; None where it does not."""
+        strategy = self.strategy
+        return self.of_strategy(lambda _: strategy.phase()) if isinstance(strategy, SupportsPhase) else None
+
+    def note_phase(self) -> None:
+        """Journal the phase where it is another one than the last that is there."""
+        phase = self.phase()
+        if phase is not None and phase != self.state.phase:
+            self.record("phase", {"phase": phase})
 
     def close(self, end: StudyEnd, reason: str | None) -> None:
         """The journal says how the run ended, with the counts (guard G38); the loggers are told and closed."""

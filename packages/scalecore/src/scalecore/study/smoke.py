@@ -1,4 +1,4 @@
-"""The smoke step: one step on the smallest and one on the largest shape before the study costs anything.
+"""The smoke step: one step on the smallest and one on the largest shape by memory, before the study costs anything.
 
 It finds what would make every trial worthless: a sampled hyper-parameter that nobody reads (G03), a model whose size is
 not its formula's (G04), outputs that are probabilities already (G10) or of the wrong shape (G11), an objective that is
@@ -22,6 +22,7 @@ from scalecore.space import Architecture, middle
 from scalecore.study.attempts import attempt_spec
 from scalecore.study.control import StopRequests
 from scalecore.study.layout import StudyFolder
+from scalecore.study.memory_figures import memory_figures, memory_lines
 from scalecore.study.plan import Plan
 from scalecore.study.session import Session
 from scalecore.study.smoke_text import memory_warnings, smoke_text
@@ -47,6 +48,8 @@ def smoke_step(
     if results is not None:
         session.record("smoke", {"versions": plan.versions, "results": results})
         session.message("info", smoke_text(results, seconds=time.monotonic() - started))
+        for line in memory_lines(memory_figures(state.plan["memory"], state.smoke)):
+            session.message("info", f"memory: {line}")
         for text in memory_warnings(results):
             session.message("warning", text)
 
@@ -68,24 +71,31 @@ class _SmokeTest:
         Raises `RefusedError` with the first thing that does not hold. A largest shape that the monitors refuse is left
         out, and said.
         """
-        shapes = {"smallest": self.plan.grid.architectures[0], "largest": self.plan.grid.architectures[-1]}
+        shapes = self.plan.extremes()
         if shapes["largest"] == shapes["smallest"]:
             del shapes["largest"]
         results: dict[str, Any] = {}
         for label, architecture in shapes.items():
+            results[label] = {"architecture": architecture.id, "of_a_trial": self._of_a_trial(architecture)}
             checkpointing = self.plan.checkpointing == "on"
             admission = self.plan.monitors.admit(self.plan.demand(architecture, 1))
             if admission.action == "refuse" and not checkpointing:
                 least, checkpointing = self.plan.least_demand(architecture)
                 admission = self.plan.monitors.admit(least)
             if admission.action == "refuse":
-                results[label] = {"architecture": architecture.id, "left_out": admission.reason}
+                results[label]["left_out"] = admission.reason
                 continue
             result = self._step(architecture, label, memory_limit=admission.limit, checkpointing=checkpointing)
             if result is None:
                 return None
-            results[label] = {"architecture": architecture.id, **result}
+            results[label] |= result
         return results
+
+    def _of_a_trial(self, architecture: Architecture) -> dict[str, Any]:
+        """What replaces the plan's closed form: the step itself is a small one, and says less of a trial."""
+        plan = self.plan
+        found = plan.predict(architecture, plan.first_micro_batch(), checkpointing=plan.checkpointing == "on")
+        return {"memory": found.bytes, "source": found.source}
 
     def _step(
         self, architecture: Architecture, label: str, *, memory_limit: int | None, checkpointing: bool

@@ -91,6 +91,8 @@ class StudyState:
     """How the last run ended; None while one is going on, or after one that was killed."""
     end_reason: str | None = None
     explained: dict[str, Any] | None = None
+    phase: str | None = None
+    """Of the next trial, as the strategy said last; None where it does not say, or an earlier version ran."""
     """What the strategy told of itself when the last run ended."""
     degraded: list[str] = field(factory=list)
     openings: list[dict[str, Any]] = field(factory=list)
@@ -136,6 +138,7 @@ class StudyState:
                     seed=event["seed"],
                 )
                 self.trials[trial.number] = trial
+                self.phase = event.get("phase")
                 self.hashes.setdefault(trial.hash, trial.number)
             case "duplicate":
                 self.duplicates_avoided += 1
@@ -153,6 +156,9 @@ class StudyState:
                 self.measured[event["hash"]] = dict(event)
             case "explained":
                 self.explained = dict(event["search"])
+                self.phase = self.explained.get("phase")
+            case "phase":
+                self.phase = event["phase"]
             case "run_ended":
                 self.end, self.end_reason = StudyEnd(event["end"]), event.get("reason")
 

@@ -14,6 +14,7 @@ from scalecore.study.explain import explain_lines, explain_search
 from scalecore.study.journal import read_journal
 from scalecore.study.layout import StudyFolder
 from scalecore.study.lock import runner_of
+from scalecore.study.memory_figures import memory_figures, memory_lines
 from scalecore.study.state import AskedTrial, StudyState, replay
 from scalecore.trials import best_trial
 
@@ -50,6 +51,7 @@ def study_status(folder: StudyFolder) -> dict[str, Any]:
                 "shape": texts.shape(best.architecture),
                 "caution": texts.caution(best),
             },
+            "memory": memory_figures(state.plan.get("memory") or {}, state.smoke) if state.plan else {},
             "unfinished": [_unfinished(folder, trial) for trial in state.unfinished],
             "seconds_left": seconds_left(state.counted, total=state.total, slots=1, running=[]) if records else None,
             "hardware": _hardware(folder) if runner is not None else None,
@@ -78,6 +80,7 @@ def status_lines(status: Mapping[str, Any]) -> list[str]:
             lines.append(f"  {best['caution']}")
     if status["baseline"]:
         lines.append(f"best baseline, val_loss: {' '.join(texts.baseline_line(status['baseline']).split())}")
+    lines += memory_lines(status.get("memory") or {})
     for trial in status["unfinished"]:
         place = f"{trial['phase']}, epoch {trial['epoch']} of {trial['epochs']}, step {trial['step']}"
         lines.append(f"trial {trial['number']}, attempt {trial['attempt']}: {place}; {trial['shape']}")

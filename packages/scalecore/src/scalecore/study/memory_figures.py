@@ -1,0 +1,45 @@
+"""The memory of the smallest and the largest shape: the plan's closed form, until a run has traced them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from scalecore import texts
+
+__all__ = ["memory_figures", "memory_lines"]
+
+
+def memory_figures(planned: Mapping[str, Any], smoke: Mapping[str, Any] | None) -> dict[str, Any]:
+    """By `smallest` and `largest` the one figure that counts now, with where it comes from.
+
+    `planned` is the plan's `memory`, `smoke` the study's smoke step, where there was one. Empty for plans of earlier
+    versions, which do not name their shapes.
+    """
+    found: dict[str, Any] = {}
+    results = (smoke or {}).get("results") or {}
+    for label, shape in (planned.get("shapes") or {}).items():
+        low, high = planned["range"][label]
+        one = {"shape": shape, "bytes": planned[label], "micro_batch": planned["micro_batch"]}
+        one |= {"source": planned["source"], "low": low, "high": high}
+        result = results.get(label) or results.get("smallest") or {}  # of a grid with one shape
+        traced = result.get("of_a_trial") or {}
+        if result.get("architecture") == shape and traced.get("source") == "traced":
+            one |= {"replaced": one["bytes"], "bytes": traced["memory"], "source": "traced", "low": None, "high": None}
+        found[label] = one
+    return found
+
+
+def memory_lines(figures: Mapping[str, Any]) -> list[str]:
+    """One line each; equal shapes once."""
+    lines: list[str] = []
+    for label, one in figures.items():
+        if label == "largest" and figures.get("smallest", {}).get("shape") == one["shape"]:
+            continue
+        place = f"{label} shape by memory, {one['shape']}, at micro-batch {one['micro_batch']}"
+        if "replaced" in one:
+            how = f"{one['source']} by the run, in place of the plan's closed form of {texts.size(one['replaced'])}"
+        else:
+            how = f"{one['source']}: {texts.size(one['low'])} to {texts.size(one['high'])}"
+        lines.append(f"{place}: {texts.size(one['bytes'])} ({how})")
+    return lines

@@ -1,0 +1,89 @@
+"""The memory of the smallest and the largest shape: one figure each, with its range and where it comes from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from scalecore.config.load import load_resolved
+from scalecore.plugins.registry import load_registry
+from scalecore.study.memory_figures import memory_figures, memory_lines
+from scalecore.study.plan import Plan, build_plan
+from scalecore.study.plan_text import plan_lines
+from scalecore.study.preview import preview
+from scalecore.study.state import StudyState
+from scalecore.testing.fakes import EXPERIMENT, write_walk
+
+MB = 1_000_000
+PLANNED = {
+    "micro_batch": 64,
+    "smallest": 400 * MB,
+    "largest": 900 * MB,
+    "floor_of_largest": 450 * MB,
+    "source": "closed form",
+    "shapes": {"smallest": "d=8", "largest": "d=16"},
+    "range": {"smallest": [350 * MB, 450 * MB], "largest": [600 * MB, 1000 * MB]},
+}
+
+
+def smoke(**largest: Any) -> dict[str, Any]:
+    traced = {"of_a_trial": {"memory": 650 * MB, "source": "traced"}}
+    return {"results": {"largest": {"architecture": "d=16", "predicted_memory": 1, **traced, **largest}}}
+
+
+def test_the_closed_form_is_one_figure_with_its_range() -> None:
+    """Before a run has traced a step, the plan's figures count."""
+    assert memory_lines(memory_figures(PLANNED, None)) == [
+        "smallest shape by memory, d=8, at micro-batch 64: 400 MB (closed form: 350 MB to 450 MB)",
+        "largest shape by memory, d=16, at micro-batch 64: 900 MB (closed form: 600 MB to 1.0 GB)",
+    ]
+
+
+def test_the_traced_figure_of_a_run_replaces_it_and_says_so() -> None:
+    """Of the same shape and micro-batch; what could not be traced, or is another shape's, replaces nothing."""
+    line = memory_lines(memory_figures(PLANNED, smoke()))[1]
+    assert line == (
+        "largest shape by memory, d=16, at micro-batch 64: 650 MB (traced by the run, in place of the plan's closed "
+        "form of 900 MB)"
+    )
+    for other in ({"architecture": "d=32"}, {"of_a_trial": {"memory": MB, "source": "closed form"}}):
+        assert memory_figures(PLANNED, smoke(**other)) == memory_figures(PLANNED, None)
+
+
+def test_plans_of_earlier_versions_have_no_figures() -> None:
+    """They do not say of which shapes theirs are."""
+    assert memory_figures({"micro_batch": 1, "smallest": 1, "largest": 2, "floor_of_largest": 1}, None) == {}
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    write_walk(tmp_path)
+    file = tmp_path / "experiment.yaml"
+    file.write_text(yaml.safe_dump(EXPERIMENT))
+    loaded, resolved = load_resolved(file, registry=load_registry(no_plugins=True))
+    return build_plan(loaded, resolved, folder=tmp_path / "study")
+
+
+def test_the_plan_shows_one_figure_of_each_shape(plan: Plan) -> None:
+    """The figures of the summary are those of the table, of the shapes with the least and the most memory."""
+    content = preview(plan, StudyState())
+    by_id = {one["id"]: one["memory"] for one in content["architectures"]["architectures"]}
+    memory = content["memory"]
+    for label, extreme in (("smallest", min(by_id.values())), ("largest", max(by_id.values()))):
+        low, high = memory["range"][label]
+        assert memory[label] == by_id[memory["shapes"][label]] == extreme
+        assert low < memory[label] < high
+    found = [line.strip() for line in plan_lines(content) if "shape by memory" in line]
+    assert found == memory_lines(content["figures"])
+
+
+def test_the_largest_shape_is_that_of_the_most_memory(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deep narrow shape keeps more activations than a wide one with more parameters."""
+    shapes = plan.grid.architectures
+    sizes = {one.id: 1000 - position for position, one in enumerate(shapes)}
+    monkeypatch.setattr(plan.memory, "rough", lambda _, one, __: sizes[one.id])
+    extremes = plan.extremes()
+    assert (extremes["smallest"], extremes["largest"]) == (shapes[-1], shapes[0])
