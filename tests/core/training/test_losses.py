@@ -8,7 +8,19 @@ import pytest
 import torch
 from scipy.special import expit, log_softmax, softmax
 
-from scalecore.config.losses import BinaryCrossEntropy, CrossEntropy, Quantile, loss_problem, outputs_of, settled
+from scalecore.config.losses import (
+    BinaryCrossEntropy,
+    CrossEntropy,
+    Focal,
+    MeanAbsolute,
+    Quantile,
+    SoftAuc,
+    loss_problem,
+    measured_metrics,
+    metric_problem,
+    outputs_of,
+    settled,
+)
 from scalecore.training.losses import training_loss
 from scalecore.training.tasks import task_named
 from scalecore.training.trainer import Trainer
@@ -202,3 +214,31 @@ def test_every_loss_trains_also_from_half_precision(trainer_of: Callable[..., Tr
         losses.append(trainer._end_epoch()["train_loss"])
     assert losses[2] < losses[0]
     assert set(seen) == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    ("task", "loss"),
+    [
+        ("binary", None),
+        ("binary", BinaryCrossEntropy()),
+        ("binary", BinaryCrossEntropy(label_smoothing=0.1)),
+        ("binary", Focal()),
+        ("binary", SoftAuc()),
+        ("multiclass", None),
+        ("multiclass", Focal()),
+        ("forecast", None),
+        ("forecast", MeanAbsolute()),
+        ("forecast", Quantile()),
+    ],
+)
+def test_g23_the_metrics_that_are_known_by_name_are_those_that_an_epoch_has(task: str, loss: Any) -> None:
+    """What `check` refuses by its name alone is what no epoch of this task and loss has."""
+    torch.manual_seed(0)
+    classes = 3 if task == "multiclass" else 1
+    labels_N = torch.arange(30).remainder(max(2, classes)).float() if task != "forecast" else torch.randn(30)
+    trained = task_named(task, settled(loss, task=task, counts=[15, 15]))
+    found = trained.metrics(torch.randn(30, outputs_of(loss, classes)), labels_N)
+    numbers = {name for name, value in found.items() if not isinstance(value, dict | list)}
+    assert measured_metrics(loss, task=task) == tuple(sorted(numbers | {"val_loss", "train_loss"}))
+    assert metric_problem(loss, metric="val_loss", task=task) is None
+    assert metric_problem(loss, metric="sharpe", task=None) is not None

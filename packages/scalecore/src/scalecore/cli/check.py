@@ -1,4 +1,4 @@
-"""`scalecore check`: is the experiment file right, and are its components there? Reads no data and builds nothing."""
+"""`scalecore check`: is the experiment file right, and are its components there? Reads no data and trains nothing."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import click
 from scalecore.cli.common import experiment_arguments, plugin_options
 
 if TYPE_CHECKING:
+    from scalecore.config.campaign import Campaign
     from scalecore.config.load import LoadedExperiment, Resolved, ResolvedComponent
 
 __all__ = ["check"]
@@ -41,8 +42,8 @@ def check(
 ) -> None:
     """Check the experiment FILE, with values replaced by KEY=VALUE such as search.trials=5.
 
-    All problems are listed with their positions, in the form that editors find in the output of compilers. Data is not
-    read; `scalecore plan` does that.
+    All problems are listed with their positions, in the form that editors find in the output of compilers, those of all
+    studies of a campaign too. Data is not read; `scalecore plan` does that.
 
     \b
     Exit codes: 0 the file is right, 2 it is not, 3 a plugin is missing or broken.
@@ -62,6 +63,7 @@ def check(
     try:
         registry = load_registry(no_plugins=no_plugins, block=block)
         found = load_campaign(file, overrides=overrides, registry=registry)
+        _check_names(found)
         for one in [found] if isinstance(found, tuple) else [(each.loaded, each.resolved) for each in found.studies]:
             _check_level(*one)
     except ScalecoreError as error:
@@ -100,6 +102,16 @@ def _check_level(loaded: LoadedExperiment, resolved: Resolved) -> None:
         (task,) = TASKS[loss.kind]
     if task == "forecast" and not began_with_0_1(output_folder(resolved.experiment)):
         refuse_lost_level(loaded, resolved, create("model", resolved.model), task=task)
+
+
+def _check_names(found: Campaign | tuple[LoadedExperiment, Resolved]) -> None:
+    """Raise what the names in the file are wrong about: hyper-parameters that nobody reads, conditions on no shape."""
+    from scalecore.config.messages import raise_problems
+    from scalecore.study.names import name_problems
+
+    studies = [found] if isinstance(found, tuple) else [(one.loaded, one.resolved) for one in found.studies]
+    if problems := [problem for study in studies for problem in name_problems(*study)]:
+        raise_problems(problems)
 
 
 def _annotation(problem: Mapping[str, Any], *, file: str) -> str:

@@ -23,7 +23,7 @@ from scalecore.config.bounds import described, nearest
 from scalecore.config.experiment import ComponentRef, Execution, Experiment, Search
 from scalecore.config.extras import missing_extras
 from scalecore.config.forms import known_keys, register_forms, section_component
-from scalecore.config.losses import direction_problem, loss_problem, objective_problem
+from scalecore.config.losses import direction_problem, loss_problem, metric_problem, objective_problem
 from scalecore.config.messages import KeyPath, Position, Problem, raise_problems
 from scalecore.config.overrides import apply_overrides
 from scalecore.config.plain import plain_value, to_plain
@@ -303,6 +303,9 @@ def _loss_problems(draft: _Draft, experiment: Experiment, dataset: ResolvedCompo
     if task is not None and (problem := loss_problem(experiment.training.loss, task=task)) is not None:
         paths.append((("training", "loss", problem[0]), problem[1]))
     objective = experiment.objective
+    wrong = metric_problem(experiment.training.loss, metric=objective.metric, task=task)
+    if wrong is not None and not paths:  # a loss of another task has other metrics
+        paths.append((("objective", "metric"), wrong))
     wrong = direction_problem(metric=objective.metric, direction=objective.direction)
     if wrong is not None:
         paths.append((("objective", "direction"), wrong))

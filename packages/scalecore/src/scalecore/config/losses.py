@@ -25,6 +25,8 @@ __all__ = [
     "SoftAuc",
     "direction_problem",
     "loss_problem",
+    "measured_metrics",
+    "metric_problem",
     "objective_problem",
     "objective_value",
     "outputs_of",
@@ -131,6 +133,14 @@ LARGE_IS_GOOD = ("accuracy", "auc", "pr_auc", "precision", "recall", "f1", "sign
 SHARES = ("accuracy", "auc", "pr_auc", "precision", "recall", "f1", "sign_accuracy", "coverage")
 """From 0 to 1, and not defined where there is nothing to take a share of."""
 DEFAULTS: Mapping[str, type] = {"binary": BinaryCrossEntropy, "multiclass": CrossEntropy, "forecast": MeanSquared}
+_LOSSES = ("val_loss", "train_loss")
+_CLASSES = ("accuracy", "auc", "brier", "f1", "pr_auc", "precision", "recall")
+MEASURED: Mapping[str, tuple[str, ...]] = {
+    "binary": (*_CLASSES, *_LOSSES),
+    "multiclass": (*_CLASSES, *_LOSSES),
+    "forecast": ("mae", "r2", "rmse", "sign_accuracy", *_LOSSES),
+}
+"""What every epoch of a task has as one number, beside what its loss adds; the trainer's tests hold it to that."""
 NAMES: Mapping[str, str] = {"binary": "a binary task", "multiclass": "several classes", "forecast": "a forecast"}
 
 
@@ -161,6 +171,24 @@ def objective_problem(loss: Loss | None, *, metric: str) -> str | None:
             "objective.metric to auc with direction maximize, or a bce_share above 0"
         )
     return None
+
+
+def measured_metrics(loss: Loss | None, *, task: str) -> tuple[str, ...]:
+    """The metrics by which trials of this task and loss can be ranked, in the order of their names."""
+    own = loss is None or attrs.asdict(loss) == attrs.asdict(DEFAULTS[task]())
+    more = () if own or isinstance(loss, SoftAuc) else ("val_training_loss",)
+    quantile = ("pinball", "coverage") if isinstance(loss, Quantile) else ()
+    return tuple(sorted({*MEASURED[task], *more, *quantile}))
+
+
+def metric_problem(loss: Loss | None, *, metric: str, task: str | None) -> str | None:
+    """Why no trial has this metric (guard G23), or None; without a task where no task has it."""
+    tasks = MEASURED if task is None else (task,)
+    known = sorted({name for one in tasks for name in measured_metrics(loss, task=one)})
+    if metric in known:
+        return None
+    whose = "any task" if task is None else f"the task {task}"
+    return f"{metric!r} is not measured; {whose} gives {', '.join(known)} [G23]"
 
 
 def direction_problem(*, metric: str, direction: str) -> str | None:

@@ -5,7 +5,7 @@ The legal ones of the family whose exact size is within the budget's tolerance.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -14,11 +14,11 @@ from attrs import field, frozen
 from scalecore.config.experiment import Budget
 from scalecore.errors import ScalecoreError
 from scalecore.protocols import SizedFamily
-from scalecore.space import Architecture, DataShape
+from scalecore.space import Architecture, ArchitectureSpace, DataShape
 from scalecore.study.counting import CountedFamily
 from scalecore.study.predicates import Predicate
 
-__all__ = ["Grid", "Infeasible", "feasible_grid"]
+__all__ = ["Grid", "Infeasible", "feasible_grid", "predicate_problems"]
 
 GAP_SHARE = 0.10
 """A stretch of the budget's range without any shape is reported from this share of the budget on."""
@@ -78,12 +78,9 @@ def feasible_grid(
 ) -> Grid:
     """Enumerate, count and filter. Raises `Infeasible` when nothing is left, naming the nearest sizes."""
     space = family.architecture_space(data)
-    predicates = []
-    for index, text in enumerate(exclude):
-        try:
-            predicates.append(Predicate(text, names=space.dimensions))
-        except ValueError as error:
-            raise Infeasible(("search", "exclude", index), str(error)) from None
+    if problem := next(predicate_problems(space, exclude), None):
+        raise problem
+    predicates = [Predicate(text, names=space.dimensions) for text in exclude]
     low = high = None
     if budget is not None:
         low, high = round(budget.parameters * (1 - tolerance)), round(budget.parameters * (1 + tolerance))
@@ -125,10 +122,31 @@ def feasible_grid(
     )
 
 
+def predicate_problems(space: ArchitectureSpace, exclude: Sequence[str]) -> Iterator[Infeasible]:
+    """Conditions that are none, or that leave no shape whatever its size; and a family without any."""
+    if not space.architectures:
+        yield Infeasible(("model",), "these options leave no legal architecture; change the values of its dimensions")
+        return
+    predicates = []
+    for index, text in enumerate(exclude):
+        try:
+            predicates.append(Predicate(text, names=space.dimensions))
+        except ValueError as error:
+            yield Infeasible(("search", "exclude", index), str(error))
+    try:
+        nothing = all(any(predicate(values) for predicate in predicates) for values in space.architectures)
+    except ValueError as error:
+        yield Infeasible(("search", "exclude"), str(error))
+        return
+    if nothing:
+        message = f"leaves none of the {len(space.architectures)} architectures of the model; remove a condition"
+        yield Infeasible(("search", "exclude"), message)
+
+
 def _nothing_left(
     budget: Budget | None, tolerance: float, low: int | None, high: int | None, sizes: list[int], excluded: int
 ) -> Infeasible:
-    if budget is None or low is None or high is None:
+    if budget is None or low is None or high is None:  # each shape is left out by a condition
         return Infeasible(("search", "exclude"), f"leaves none of the {len(sizes)} architectures of the model")
     if excluded:
         within = f"within {tolerance:.0%} of the budget {budget.text}"

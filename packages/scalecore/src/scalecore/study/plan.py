@@ -13,7 +13,7 @@ from typing import Any
 from attrs import evolve, frozen
 
 from scalecore.config.load import LoadedExperiment, Resolved, to_plain
-from scalecore.config.losses import loss_problem, outputs_of, settled
+from scalecore.config.losses import loss_problem, metric_problem, outputs_of, settled
 from scalecore.data.description import DataDescription
 from scalecore.data.panel import Panel
 from scalecore.data.prepare import describe, prepare
@@ -32,6 +32,7 @@ from scalecore.study.hardware import Monitors
 from scalecore.study.identity import model_content
 from scalecore.study.layout import nearest_folder
 from scalecore.study.memory import MemoryModel, Prediction
+from scalecore.study.names import family_of, hyperparameter_problems
 from scalecore.study.preflight import (
     device_finding,
     folder_findings,
@@ -43,10 +44,9 @@ from scalecore.study.preflight import (
 from scalecore.study.record import proposal_plain
 from scalecore.study.slots import slots_and_why
 from scalecore.study.versions import code_versions, source_hash
-from scalecore.training.hyperparameters import declared
 from scalecore.training.memory import Device
 
-__all__ = ["Plan", "build_plan", "check_hyperparameters"]
+__all__ = ["Plan", "build_plan"]
 
 MEMORY_FILE = "memory.json"
 
@@ -241,10 +241,9 @@ def build_plan(
     fork.
     """
     experiment = resolved.experiment
-    family: ModelFamily = create("model", resolved.model)
-    with of_plugin("model", resolved.model, "cannot tell its hyper-parameters"):
-        parameters = declared(family.hyperparameters())
-    check_hyperparameters(loaded, resolved, parameters)
+    family, parameters = family_of(resolved)
+    if problems := [*hyperparameter_problems(loaded, resolved, parameters)]:
+        loaded.fail(problems)
 
     memory = MemoryModel(registry=registry, path=folder / MEMORY_FILE, fork_tracer=fork_tracer)
     memory.start()
@@ -331,44 +330,10 @@ def _head(loaded: LoadedExperiment, resolved: Resolved, data: DataDescription) -
     problem = loss_problem(loss, task=data.task, classes=data.outputs)
     if problem is not None:
         loaded.fail([loaded.problem(("training", "loss", problem[0]), problem[1])])
+    unmeasured = metric_problem(loss, metric=resolved.experiment.objective.metric, task=data.task)
+    if unmeasured is not None:
+        loaded.fail([loaded.problem(("objective", "metric"), unmeasured)])
     return evolve(data.shape, outputs=outputs_of(loss, data.outputs))
-
-
-def check_hyperparameters(
-    loaded: LoadedExperiment, resolved: Resolved, parameters: Mapping[str, Hyperparameter]
-) -> None:
-    """Names and ranges of `search.space` and `training.hyperparameters` against what is declared.
-
-    Raises `ExperimentError`.
-    """
-    problems = []
-    known = ", ".join(sorted(parameters))
-    settings = {
-        **{("search", "space", name): list(d.bounds()) for name, d in resolved.experiment.search.space.items()},
-        **{
-            ("training", "hyperparameters", name): [v]
-            for name, v in resolved.experiment.training.hyperparameters.items()
-        },
-    }
-    for path, values in settings.items():
-        name = path[-1]
-        if name not in parameters:
-            problems.append(
-                loaded.problem(
-                    path,
-                    f"neither the training core nor model {resolved.model.record.name!r} reads a hyper-parameter "
-                    f"{name!r}; "
-                    f"they read {known}",
-                )
-            )
-            continue
-        complaints = (parameters[name].problem(value) for value in values)
-        if complaint := next((text for text in complaints if text), None):
-            problems.append(loaded.problem(path, complaint))
-        if path[0] == "training" and name in resolved.experiment.search.space:
-            problems.append(loaded.problem(path, "is varied by search.space too; give it in one place"))
-    if problems:
-        loaded.fail(problems)
 
 
 def _limits(resolved: Resolved) -> dict[str, int]:
