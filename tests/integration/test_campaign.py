@@ -85,13 +85,74 @@ def test_only_runs_what_it_names_and_a_grown_study_is_not_complete(campaign: Stu
     assert wrong.stderr == f"--only horizon-9: the campaign tiny has no such study; it has {', '.join(LABELS)}\n"
 
 
-def test_a_campaign_that_cannot_end_does_not_begin(campaign: Study) -> None:
-    """A study that is refused is found before the first one runs; nothing is written."""
-    campaign.experiment["sweep"]["dataset.target.horizon"] = [1, 700]
+def test_a_refused_study_is_recorded_and_the_next_one_runs(campaign: Study) -> None:
+    """It is named before the first one runs, kept with its reason, and decides the exit code; later it may run."""
+    campaign.experiment["sweep"]["dataset.target.horizon"] = [700, 1]
+    label = "seed-1_horizon-700"
+    campaign.write()
+    planned = campaign.cli("plan", str(campaign.file))
     done = campaign.run()
-    assert done.returncode in (4, 5)
+    assert (done.returncode, planned.returncode) == (4, 4), done.stdout + done.stderr
+    assert planned.stderr.startswith(f"{label} cannot be run, the others are: ")
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith(f"{label} cannot be run, the others are: ")
+    reason = lines[0].partition(" are: ")[2]
+    assert f"[1/2] {label}: failed: {reason}" in lines
+    assert f"{label} failed: {reason}" in lines
+    assert f"analyses wait for 1 of 2 studies: {label}" in lines
+    assert sorted(Study(campaign.root, {"name": f"tiny/{LABELS[0]}"}).finished()) == [0, 1]
+
+    status = campaign.cli("status", str(campaign.folder))
+    assert f"{label} failed: {reason}" in status.stdout.splitlines()
+    rows = json.loads(campaign.cli("status", str(campaign.folder), "--json").stdout)["studies"]
+    assert [(row["state"], row["reason"]) for row in rows] == [("failed", reason), ("completed", None)]
+    assert f"{label} failed: {reason}" in (campaign.folder / "tiny_results.md").read_text().splitlines()
+
+    # Where others alone are run, the reason stays; a run of it that begins removes it.
+    assert campaign.run("--only", "horizon-1").returncode == 0
+    assert json.loads((campaign.folder / "campaign.json").read_text())["studies"][0]["problem"] == {
+        "reason": reason,
+        "code": 4,
+    }
+
+
+def test_a_study_that_is_refused_when_it_begins_costs_the_others_nothing(campaign: Study) -> None:
+    """A folder with other files, of which its data say nothing; cleared, the same command completes the campaign."""
+    first = campaign.folder / LABELS[0]
+    first.mkdir(parents=True)
+    (first / "thesis.tex").write_text("important")
+    done = campaign.run()
+    assert done.returncode == 5, done.stdout + done.stderr
+    assert f"[1/2] {LABELS[0]}: failed: {first}: this folder holds other files (thesis.tex) and no study" in done.stdout
+    assert [path.name for path in first.iterdir()] == ["thesis.tex"]
+    assert sorted(Study(campaign.root, {"name": f"tiny/{LABELS[1]}"}).finished()) == [0, 1]
+    (first / "thesis.tex").unlink()
+    again = campaign.run()
+    assert again.returncode == 0, again.stdout + again.stderr
+    rows = json.loads(campaign.cli("status", str(campaign.folder), "--json").stdout)["studies"]
+    assert [(row["state"], row["reason"]) for row in rows] == [("completed", None)] * 2
+
+
+def test_a_damaged_study_costs_the_others_nothing(campaign: Study) -> None:
+    """A journal that cannot be read is that study's failure, in the run and in the table."""
+    assert campaign.run("--only", "horizon-1").returncode == 0
+    journal = campaign.folder / LABELS[0] / "journal.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join([lines[0], b"no json\n", *lines[2:]]))
+    done = campaign.run()
+    assert done.returncode == 6, done.stdout + done.stderr
+    assert f"[1/2] {LABELS[0]}: failed: {journal}" in done.stdout
+    assert sorted(Study(campaign.root, {"name": f"tiny/{LABELS[1]}"}).finished()) == [0, 1]
+    assert campaign.cli("status", str(campaign.folder)).returncode == 0
+
+
+def test_a_campaign_of_which_no_study_can_be_run_does_not_begin(campaign: Study) -> None:
+    """Found before the first one; nothing is written."""
+    campaign.experiment["sweep"]["dataset.target.horizon"] = [600, 700]
+    done = campaign.run()
+    assert done.returncode == 4
     assert done.stderr.startswith(
-        "1 of 2 studies of the campaign cannot be run, so none is started:\n  seed-1_horizon-700: "
+        "2 of 2 studies of the campaign cannot be run, so none is started:\n  seed-1_horizon-600: "
     )
     assert not campaign.folder.exists()
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -12,12 +14,28 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from scalecore.study.layout import StudyFolder
+from scalecore.study.run import locked_folder
+
 from .conftest import Study
 
 
 def refused(study: Study, *arguments: str, code: int) -> str:
     """Run, expect this exit code, and return the message."""
-    done = study.run(*arguments)
+    return _refused(study, study.run(*arguments), code=code)
+
+
+def foreseen(study: Study, *arguments: str, code: int) -> str:
+    """Plan and run: both end with this exit code and message, and the plan is shown and writes nothing."""
+    study.write()
+    planned = study.cli("plan", str(study.file), *arguments)
+    message = _refused(study, planned, code=code)
+    assert planned.stdout.startswith("plan of tiny: ")
+    assert message == refused(study, *arguments, code=code)
+    return message
+
+
+def _refused(study: Study, done: subprocess.CompletedProcess[str], *, code: int) -> str:
     assert done.returncode == code, f"{done.returncode}: {done.stdout}{done.stderr}"
     assert "Traceback" not in done.stderr + done.stdout
     return done.stderr
@@ -92,7 +110,7 @@ def test_g22_a_folder_holds_one_experiment(study: Study) -> None:
     """Another model in the same folder is refused, naming what differs, and nothing is written over."""
     assert study.run("search.trials=1").returncode == 0
     before = (study.folder / "journal.jsonl").read_bytes()
-    message = refused(study, "search.trials=1", "training.effective_batch=32", code=5)
+    message = foreseen(study, "search.trials=1", "training.effective_batch=32", code=5)
     assert "training.effective_batch: 64 -> 32" in message
     assert (study.folder / "journal.jsonl").read_bytes() == before
 
@@ -156,7 +174,7 @@ def test_g52_changed_data_is_refused(study: Study, bars: Path) -> None:
     table.iloc[10, 0] *= 1.5
     table["Close"] *= 1.001
     table.to_parquet(path)
-    message = refused(study, "search.trials=2", code=5)
+    message = foreseen(study, "search.trials=2", code=5)
     assert "[G52]" in message
     assert (study.folder / "data" / "values.npy").read_bytes() == prepared
     assert sorted(study.finished()) == [0]
@@ -168,9 +186,27 @@ def test_a_folder_with_other_files_is_refused(study: Study) -> None:
     """scalecore never writes into a folder that holds something else."""
     study.folder.mkdir(parents=True)
     (study.folder / "thesis.tex").write_text("important")
-    message = refused(study, code=5)
+    message = foreseen(study, code=5)
     assert "this folder holds other files (thesis.tex) and no study" in message
     assert sorted(path.name for path in study.folder.iterdir() if not path.name.startswith(".")) == ["thesis.tex"]
+
+
+def test_g22_the_plan_of_a_running_study_ends_as_its_run_would(study: Study) -> None:
+    """A second runner is refused, and the plan says so, with the first one's process."""
+    with locked_folder(StudyFolder(study.folder)) as lock:
+        assert lock.still_ours()
+        message = foreseen(study, code=5)
+    assert f"this study is being run by process {os.getpid()} on " in message
+    assert message.endswith("or give another `output` [G22]\n")
+
+
+def test_a_machine_that_is_too_small_is_refused_by_plan_and_run_alike(study: Study) -> None:
+    """What a monitor's preflight refuses ends both with its reason."""
+    study.experiment["monitors"] = [{"use": "memory", "min_free_gb": 100000, "warn_free_gb": 200000}]
+    study.write()
+    for command in ("plan", "run"):
+        message = _refused(study, study.cli(command, str(study.file)), code=5)
+        assert message.startswith("the study is not started:\n  memory: only ")
 
 
 def test_a_folder_that_cannot_be_written_is_refused(study: Study) -> None:
@@ -576,8 +612,8 @@ def test_g36_a_diverged_trial_has_a_reason_and_no_value(study: Study) -> None:
 
 
 def test_g23_an_objective_that_is_not_measured_is_refused(study: Study) -> None:
-    """Found on the smoke step; the message lists what the task measures."""
-    message = refused(study, "objective.metric=sharpe", code=5)
+    """Found by its name, before the data is read; the message lists what the task measures."""
+    message = refused(study, "objective.metric=sharpe", code=2)
     assert "objective.metric: 'sharpe' is not measured; the task binary gives accuracy, auc, brier, f1" in message
     assert "[G23]" in message
     assert study.finished() == {}
@@ -603,7 +639,9 @@ def test_g26_changed_code_is_refused_unless_allowed(study: Study) -> None:
     assert study.run("search.trials=1").returncode == 0
     source = study.root / "site" / "scalecore-mlp" / "scalecore_mlp.py"
     source.write_text(source.read_text() + "\n# edited\n")
-    message = refused(study, "search.trials=2", code=5)
+    message = foreseen(study, "search.trials=2", code=5)
+    planned = study.cli("plan", str(study.file), "search.trials=2", "--allow-changed-code")
+    assert (planned.returncode, planned.stderr) == (0, "")
     assert "the code changed since the study was last run (code " in message
     assert "[G26]" in message
     assert study.run("search.trials=2", "--allow-changed-code").returncode == 0

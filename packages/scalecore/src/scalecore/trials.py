@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from attrs import field, frozen
 
+from scalecore.errors import ExitCode
 from scalecore.space import Architecture, Value, copied
 
 __all__ = [
@@ -47,6 +48,12 @@ class StudyEnd(StrEnum):
     STOPPED = "stopped"
     TIMED_OUT = "timed_out"
     FAILED = "failed"
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What the shell gets (guard G38)."""
+        codes = {"stopped": ExitCode.STOPPED, "timed_out": ExitCode.TIMED_OUT, "failed": ExitCode.FAILED}
+        return codes.get(self.value, ExitCode.COMPLETED)
 
 
 OriginKind = Literal["forced", "startup", "sampled", "redirected", "replicate", "imported"]

@@ -32,7 +32,6 @@ class CsvLogger(Logger):
 
     def __init__(self, options: CsvOptions, context: LoggerContext) -> None:
         self._path = options.path or context.folder.parent / "experiment_results.csv"
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(self._path.with_name(f".{self._path.name}.lock"))
 
     def study_started(self, study: StudyView) -> None:
@@ -42,6 +41,7 @@ class CsvLogger(Logger):
         self._add(study, [record])
 
     def _add(self, study: StudyView, records: Any) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._lock:
             before = _read(self._path)
             # A row that names no trial is of something else than a study, and stays as it is.

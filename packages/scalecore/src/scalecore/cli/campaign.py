@@ -12,11 +12,9 @@ import click
 from scalecore.errors import ExitCode
 
 if TYPE_CHECKING:
-    from scalecore.config.campaign import Campaign, CampaignStudy
+    from scalecore.config.campaign import Campaign
     from scalecore.protocols import TrainingContext
     from scalecore.study.campaign import CampaignIndex
-    from scalecore.study.plan import Plan
-    from scalecore.trials import StudyEnd
 
 __all__ = ["run_all", "show_plan", "show_status", "stop_running"]
 
@@ -31,7 +29,7 @@ def run_all(
 ) -> ExitCode:
     """Run the campaign, print its table, and say how it ended: the worst of its studies."""
     from scalecore.protocols import TrainingContext
-    from scalecore.study.campaign import find_campaign, run_campaign
+    from scalecore.study.campaign import find_campaign, run_campaign, worst
     from scalecore.study.campaign_table import campaign_rows, table_lines, write_tables
 
     ends = run_campaign(
@@ -52,7 +50,7 @@ def run_all(
     if campaign.analyses:
         training = TrainingContext(registry=registry, verbosity=verbosity, allow_changed_code=allow_changed_code)
         _analyse(campaign, index, rows, training)
-    return worst(list(ends.values()))
+    return worst(ends.values())
 
 
 def _analyse(
@@ -67,41 +65,29 @@ def _analyse(
     run_analyses(campaign.analyses, [index.path], folder=index.path, training=training, say=click.echo)
 
 
-def worst(ends: Sequence[StudyEnd]) -> ExitCode:
-    """Stopped before failed before timed out before completed."""
-    from scalecore.trials import StudyEnd
-
-    for end, code in (
-        (StudyEnd.STOPPED, ExitCode.STOPPED),
-        (StudyEnd.FAILED, ExitCode.FAILED),
-        (StudyEnd.TIMED_OUT, ExitCode.TIMED_OUT),
-    ):
-        if end in ends:
-            return code
-    return ExitCode.COMPLETED
-
-
-def show_plan(campaign: Campaign, *, only: Sequence[str], as_json: bool) -> None:
-    """The plan of every selected study, one after the other."""
-    from scalecore.study.campaign import plan_campaign, select
+def show_plan(campaign: Campaign, *, only: Sequence[str], as_json: bool, allow_changed_code: bool) -> ExitCode:
+    """The plan of every selected study, one after the other, and the exit code with which a run of them would end."""
+    from scalecore.study.campaign import none_to_run, plan_campaign, select, worst
     from scalecore.study.plan_text import plan_lines
+    from scalecore.study.preview import preview
 
-    planned = plan_campaign(campaign, select(campaign, only))
+    studies = select(campaign, only)
+    planned, refused = plan_campaign(studies, allow_changed_code=allow_changed_code)
+    previews = {study.label: preview(foreseen.plan, foreseen.state) for study, foreseen in planned}
+    reasons = {label: str(error) for label, error in refused.items()}
     if as_json:
-        content = {study.label: _preview(study, plan) for study, plan in planned}
-        click.echo(json.dumps({"campaign": campaign.name, "studies": content}, indent=2, allow_nan=False))
-        return
-    click.echo(f"campaign {campaign.name}: {len(planned)} studies in {campaign.folder}")
-    for position, (study, plan) in enumerate(planned, start=1):
-        click.echo(f"\n[{position}/{len(planned)}] {study.label}")
-        click.echo("\n".join(plan_lines(_preview(study, plan))))
-
-
-def _preview(study: CampaignStudy, plan: Plan) -> dict[str, Any]:
-    from scalecore.study.layout import StudyFolder, output_folder
-    from scalecore.study.preview import preview, state_of
-
-    return preview(plan, state_of(StudyFolder(output_folder(study.resolved.experiment))))
+        content = {"campaign": campaign.name, "studies": previews, "refused": reasons}
+        click.echo(json.dumps(content, indent=2, allow_nan=False))
+    elif previews:
+        click.echo(f"campaign {campaign.name}: {len(previews)} studies in {campaign.folder}")
+        for position, (label, content) in enumerate(previews.items(), start=1):
+            click.echo(f"\n[{position}/{len(previews)}] {label}")
+            click.echo("\n".join(plan_lines(content)))
+    if refused and len(refused) == len(studies):
+        raise none_to_run(refused, of=len(studies))
+    for label, reason in reasons.items():
+        click.echo(f"{label} cannot be run, the others are: {reason}", err=True)
+    return worst([error.exit_code for error in refused.values()])
 
 
 def show_status(campaign: CampaignIndex, *, as_json: bool) -> None:

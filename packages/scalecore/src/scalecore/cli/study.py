@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,6 @@ from scalecore.errors import ExitCode, ExperimentError
 if TYPE_CHECKING:
     from scalecore.config.campaign import Campaign
     from scalecore.config.load import LoadedExperiment, Resolved
-    from scalecore.study.plan import Plan
     from scalecore.trials import StudyEnd
 
 
@@ -60,7 +58,7 @@ def run(
     found = _load(file, overrides, no_plugins=no_plugins, block=block)
     registry = {"no_plugins": no_plugins, "block": list(block)}
     if dry_run:
-        _show_plan(found, only=only, as_json=False, registry=registry)
+        _show_plan(found, only=only, as_json=False, allow_changed_code=allow_changed_code)
         return
     verbosity = -1 if quiet else 1 if verbose else 0
     if not isinstance(found, tuple):
@@ -88,6 +86,7 @@ def run(
 @experiment_arguments
 @plugin_options
 @only_option
+@click.option("--allow-changed-code", is_flag=True, help="Plan as `run` with this option would.")
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON, with every architecture.")
 def plan(
     file: str,
@@ -95,9 +94,13 @@ def plan(
     no_plugins: bool,
     block: tuple[str, ...],
     only: tuple[str, ...],
+    allow_changed_code: bool,
     as_json: bool,
 ) -> None:
     """Show what a run of FILE would do, need, and cannot know before. Trains and writes nothing.
+
+    Where `scalecore run` would refuse the study, the plan ends with the reason, and with the exit code of that run: 2
+    bad file, 3 plugin, 4 data, 5 refused.
 
     \b
     Examples:
@@ -105,7 +108,7 @@ def plan(
       scalecore plan experiment.yaml search.budget=200k --json
     """
     found = _load(file, overrides, no_plugins=no_plugins, block=block)
-    _show_plan(found, only=only, as_json=as_json, registry={"no_plugins": no_plugins, "block": list(block)})
+    _show_plan(found, only=only, as_json=as_json, allow_changed_code=allow_changed_code)
 
 
 @click.command()
@@ -173,15 +176,7 @@ def stop(study: Path, wait: bool) -> None:
 
 def exit_code(end: StudyEnd) -> ExitCode:
     """What the shell is told (guard G38)."""
-    from scalecore.trials import StudyEnd
-
-    return {
-        StudyEnd.COMPLETED: ExitCode.COMPLETED,
-        StudyEnd.EXHAUSTED: ExitCode.COMPLETED,
-        StudyEnd.STOPPED: ExitCode.STOPPED,
-        StudyEnd.TIMED_OUT: ExitCode.TIMED_OUT,
-        StudyEnd.FAILED: ExitCode.FAILED,
-    }[end]
+    return end.exit_code
 
 
 def _load(
@@ -209,24 +204,23 @@ def _show_plan(
     *,
     only: tuple[str, ...],
     as_json: bool,
-    registry: Mapping[str, Any],
+    allow_changed_code: bool,
 ) -> None:
     if not isinstance(found, tuple):
         from scalecore.cli.campaign import show_plan
 
-        show_plan(found, only=only, as_json=as_json)
-        return
+        sys.exit(show_plan(found, only=only, as_json=as_json, allow_changed_code=allow_changed_code))
     _refuse_only(only)
-    from scalecore.study.layout import StudyFolder, output_folder
-    from scalecore.study.plan import build_plan
+    from scalecore.study.foresight import foresee
     from scalecore.study.plan_text import plan_lines
-    from scalecore.study.preview import preview, state_of
+    from scalecore.study.preview import preview
 
-    loaded, resolved = found
-    folder = output_folder(resolved.experiment)
-    built: Plan = build_plan(loaded, resolved, folder=folder, registry=registry)
-    content: dict[str, Any] = preview(built, state_of(StudyFolder(folder)))
+    foreseen = foresee(*found, allow_changed_code=allow_changed_code)
+    content: dict[str, Any] = preview(foreseen.plan, foreseen.state)
+    content["refused"] = str(foreseen.refusal) if foreseen.refusal is not None else None
     if as_json:
         click.echo(json.dumps(content, indent=2, allow_nan=False))
     else:
         click.echo("\n".join(plan_lines(content)))
+    if foreseen.refusal is not None:
+        raise foreseen.refusal

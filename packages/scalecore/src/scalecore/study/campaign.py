@@ -6,7 +6,8 @@ what is complete and continues the rest.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +15,42 @@ from attrs import frozen
 
 from scalecore.config.campaign import Campaign, CampaignStudy, campaign_folder
 from scalecore.config.load import read_tree
-from scalecore.errors import DataError, ExperimentError, PluginError, RefusedError, ScalecoreError, StudyError
+from scalecore.errors import (
+    DataError,
+    ExitCode,
+    ExperimentError,
+    PluginError,
+    RefusedError,
+    ScalecoreError,
+    StudyError,
+)
 from scalecore.files import plain, read_json, write_json
-from scalecore.study.components import create
 from scalecore.study.continuation import compare_study
 from scalecore.study.first_trials import no_result
+from scalecore.study.foresight import Foreseen, foresee
 from scalecore.study.journal import read_journal
 from scalecore.study.layout import StudyFolder, is_file, output_folder
-from scalecore.study.plan import Plan, build_plan
 from scalecore.study.run import run_study
 from scalecore.study.state import replay
 from scalecore.trials import StudyEnd
 
-__all__ = ["CampaignIndex", "StudyEntry", "find_campaign", "plan_campaign", "run_campaign", "select"]
+__all__ = [
+    "CampaignIndex",
+    "StudyEntry",
+    "find_campaign",
+    "none_to_run",
+    "plan_campaign",
+    "run_campaign",
+    "select",
+    "worst",
+]
 
 INDEX = "campaign.json"
 COMPLETE = (StudyEnd.COMPLETED, StudyEnd.EXHAUSTED)
+_FROM_THE_WORST = (
+    *(ExitCode.STOPPED, ExitCode.UNEXPECTED, ExitCode.FAILED, ExitCode.REFUSED, ExitCode.DATA, ExitCode.PLUGIN),
+    *(ExitCode.BAD_FILE, ExitCode.TIMED_OUT, ExitCode.COMPLETED),
+)
 
 
 @frozen(kw_only=True)
@@ -39,6 +60,8 @@ class StudyEntry:
     label: str
     values: Mapping[str, Any]
     folder: StudyFolder
+    problem: Mapping[str, Any] | None = None
+    """`reason` and exit `code` of the run that failed last; None where the last one began as it should."""
 
 
 @frozen(kw_only=True)
@@ -79,29 +102,38 @@ def is_complete(study: CampaignStudy) -> bool:
     return same and done and state.total == study.resolved.experiment.search.trials
 
 
-def plan_campaign(campaign: Campaign, studies: Sequence[CampaignStudy]) -> list[tuple[CampaignStudy, Plan]]:
-    """The plan of every study; raises one error that names all studies that cannot be planned or are refused."""
-    for analysis in campaign.analyses:
-        create("analysis", analysis)
-    planned, problems = [], []
+def plan_campaign(
+    studies: Sequence[CampaignStudy], *, allow_changed_code: bool = False
+) -> tuple[list[tuple[CampaignStudy, Foreseen]], dict[str, ScalecoreError]]:
+    """The plan of every study that has one, and by label why a run would refuse some of them."""
+    planned: list[tuple[CampaignStudy, Foreseen]] = []
+    refused: dict[str, ScalecoreError] = {}
     for study in studies:
         try:
-            plan = build_plan(study.loaded, study.resolved, folder=output_folder(study.resolved.experiment))
+            foreseen = foresee(study.loaded, study.resolved, allow_changed_code=allow_changed_code)
+            # A run passes over what is complete.
+            if foreseen.refusal is not None and not is_complete(study):
+                refused[study.label] = foreseen.refusal
         except ScalecoreError as error:
-            problems.append((study, error))
+            refused[study.label] = error
             continue
-        refused = [finding for finding in plan.findings if finding.level == "refuse"]
-        if refused:
-            problems.append((study, RefusedError("; ".join(f"{one.subject}: {one.message}" for one in refused))))
-        planned.append((study, plan))
-    if problems:
-        lines = "\n".join(f"  {study.label}: {error}" for study, error in problems)
-        head = f"{len(problems)} of {len(studies)} studies of the campaign cannot be run, so none is started"
-        first = problems[0][1]
-        # Subclasses are made of other things than a message.
-        kinds = (ExperimentError, PluginError, DataError, RefusedError, StudyError)
-        raise next((kind for kind in kinds if isinstance(first, kind)), ScalecoreError)(f"{head}:\n{lines}")
-    return planned
+        planned.append((study, foreseen))
+    return planned, refused
+
+
+def none_to_run(refused: Mapping[str, ScalecoreError], *, of: int) -> ScalecoreError:
+    """One error for a campaign of which no study can be run: all reasons, and the exit code of the worst."""
+    lines = "\n".join(f"  {label}: {error}" for label, error in refused.items())
+    code = worst(error.exit_code for error in refused.values())
+    # Subclasses are made of other things than a message.
+    kinds = (ExperimentError, PluginError, DataError, RefusedError, StudyError)
+    kind = next((kind for kind in kinds if kind.exit_code is code), ScalecoreError)
+    return kind(f"{len(refused)} of {of} studies of the campaign cannot be run, so none is started:\n{lines}")
+
+
+def worst(codes: Iterable[ExitCode]) -> ExitCode:
+    """The exit code of a campaign: that of the study that ended worst, a stop before all, since it ends the rest."""
+    return min(codes, key=_FROM_THE_WORST.index, default=ExitCode.COMPLETED)
 
 
 def run_campaign(
@@ -112,38 +144,60 @@ def run_campaign(
     verbosity: int = 0,
     allow_changed_code: bool = False,
     say: Callable[[str], None],
-) -> dict[str, StudyEnd]:
-    """Run the studies that are not complete, in order, and say how each selected one ended, by its label.
+) -> dict[str, ExitCode]:
+    """Run the studies that are not complete, in order, and say with which code each selected one ended, by its label.
 
-    A study that fails or runs out of time does not keep the next one from running; one that is stopped ends the
-    campaign. Before the first one runs, all that are to run are planned, so that a mistake in the last one costs no
-    day. `say` prints one line.
+    A study that is refused, fails or runs out of time does not keep the next one from running: the campaign's index
+    keeps the reason. One that is stopped ends the campaign. Before the first one runs, all that are to run are planned,
+    so that a mistake in the last one is known at once; where none can be run, nothing is written and that is raised.
+    `say` prints one line.
     """
     studies = select(campaign, only)
-    open_ones = [study for study in studies if not is_complete(study)]
-    plan_campaign(campaign, open_ones)
+    ends: dict[str, ExitCode] = {}
+    refused: dict[str, ScalecoreError] = {}
+    open_ones: list[CampaignStudy] = []
+    for study in studies:
+        try:
+            if not is_complete(study):
+                open_ones.append(study)
+        except ScalecoreError as error:  # its journal cannot be read
+            refused[study.label] = error
+    _, found = plan_campaign(open_ones, allow_changed_code=allow_changed_code)
+    refused |= found
+    if refused and len(refused) == len(studies):
+        raise none_to_run(refused, of=len(studies))
+    for label, refusal in refused.items():
+        say(f"{label} cannot be run, the others are: {refusal}")
     campaign.folder.mkdir(parents=True, exist_ok=True)
-    _write_index(campaign)
-    ends: dict[str, StudyEnd] = {}
+    index = _Index(campaign, selected=studies)
     for position, study in enumerate(studies, start=1):
-        head = f"[{position}/{len(studies)}] {study.label}"
-        if study not in open_ones:
+        label, head = study.label, f"[{position}/{len(studies)}] {study.label}"
+        if study not in open_ones and label not in refused:
             say(f"{head}: complete, skipped")
-            ends[study.label] = StudyEnd.COMPLETED
+            ends[label] = ExitCode.COMPLETED
             continue
         say(f"{head}: {', '.join(f'{key}={value}' for key, value in study.values.items())}")
         try:
-            ends[study.label] = run_study(
+            # Tried again: what spoke against it may be over by now.
+            end = run_study(
                 study.loaded,
                 study.resolved,
                 registry=registry,
                 verbosity=verbosity,
                 allow_changed_code=allow_changed_code,
             )
-        except StudyError as error:
-            say(f"{head}: {error}")
-            ends[study.label] = StudyEnd.FAILED
-        if ends[study.label] is StudyEnd.STOPPED:
+            ends[label] = end.exit_code
+        except ScalecoreError as error:
+            say(f"{head}: failed: {error}")
+            ends[label] = error.exit_code
+            index.note(label, str(error), code=error.exit_code)
+        except Exception as error:
+            # A bug in one study costs no night of the others; its traceback is needed all the same.
+            traceback.print_exc()
+            say(f"{head}: failed: {type(error).__name__}: {error}")
+            ends[label] = ExitCode.UNEXPECTED
+            index.note(label, f"{type(error).__name__}: {error}", code=ExitCode.UNEXPECTED)
+        if ends[label] is ExitCode.STOPPED:
             break
     return ends
 
@@ -170,7 +224,12 @@ def find_campaign(path: Path) -> CampaignIndex | None:
         name=content["name"],
         path=folder,
         studies=tuple(
-            StudyEntry(label=one["label"], values=one["values"], folder=StudyFolder(folder / one["label"]))
+            StudyEntry(
+                label=one["label"],
+                values=one["values"],
+                folder=StudyFolder(folder / one["label"]),
+                problem=one.get("problem"),
+            )
             for one in content["studies"]
         ),
     )
@@ -185,15 +244,34 @@ def _is_index(content: Any) -> bool:
     return whole and isinstance(content.get("name"), str)
 
 
-def _write_index(campaign: Campaign) -> None:
-    """The studies of the file; those of an earlier form of the file that have begun stay listed, behind them."""
-    known = {study.label for study in campaign.studies}
-    entries = [{"label": study.label, "values": plain(dict(study.values))} for study in campaign.studies]
-    before = read_json(campaign.folder / INDEX)
-    if _is_index(before):
-        entries += [
-            one
-            for one in before["studies"]
-            if one["label"] not in known and StudyFolder(campaign.folder / one["label"]).journal.exists()
-        ]
-    write_json(campaign.folder / INDEX, {"name": campaign.name, "studies": entries})
+class _Index:
+    """The file that lists the studies of a campaign, written anew with each reason for a failure."""
+
+    def __init__(self, campaign: Campaign, *, selected: Sequence[CampaignStudy]) -> None:
+        """Those of an earlier form of the file that have begun stay listed, behind those of the file.
+
+        What failed before and is not `selected` now keeps its reason.
+        """
+        self._campaign = campaign
+        before = read_json(campaign.folder / INDEX)
+        old = {one["label"]: one for one in before["studies"]} if _is_index(before) else {}
+        runs = {study.label for study in selected}
+        self._entries: dict[str, dict[str, Any]] = {}
+        for study in campaign.studies:
+            entry: dict[str, Any] = {"label": study.label, "values": plain(dict(study.values))}
+            if study.label not in runs and old.get(study.label, {}).get("problem"):
+                entry["problem"] = old[study.label]["problem"]
+            self._entries[study.label] = entry
+        for label, one in old.items():
+            if label not in self._entries and StudyFolder(campaign.folder / label).journal.exists():
+                self._entries[label] = one
+        self._write()
+
+    def note(self, label: str, reason: str, *, code: ExitCode) -> None:
+        """Keep why a study failed."""
+        self._entries[label]["problem"] = {"reason": reason, "code": int(code)}
+        self._write()
+
+    def _write(self) -> None:
+        content = {"name": self._campaign.name, "studies": list(self._entries.values())}
+        write_json(self._campaign.folder / INDEX, content)

@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scalecore import texts
+from scalecore.errors import ScalecoreError
 from scalecore.files import write_text
 from scalecore.study.campaign import CampaignIndex, StudyEntry
 from scalecore.study.journal import read_journal
 from scalecore.study.lock import runner_of
 from scalecore.study.state import StudyState, replay
-from scalecore.trials import best_trial
+from scalecore.trials import StudyEnd, best_trial
 
 __all__ = ["campaign_rows", "table_lines", "write_tables"]
 
@@ -37,7 +38,8 @@ def table_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """The table for people: what every study found beside the best baseline of its data."""
     cells = [list(SHOWN.values())] + [[_cell(row, name) for name in SHOWN] for row in rows]
     widths = [max(len(line[at]) for line in cells) for at in range(len(SHOWN))]
-    return ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in cells]
+    table = ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in cells]
+    return [*table, *_reasons(rows)]
 
 
 def write_tables(campaign: CampaignIndex) -> None:
@@ -57,12 +59,19 @@ def write_tables(campaign: CampaignIndex) -> None:
     write_text(campaign.path / f"{campaign.name}_results.csv", text.getvalue())
     lines = ["| " + " | ".join(SHOWN.values()) + " |", "|" + "---|" * len(SHOWN)]
     lines += ["| " + " | ".join(_cell(row, name).replace("|", "\\|") for name in SHOWN) + " |" for row in rows]
+    lines += [f"\n{text}" for text in _reasons(rows)]
     write_text(campaign.path / f"{campaign.name}_results.md", f"# {campaign.name}\n\n" + "\n".join(lines) + "\n")
+
+
+def _reasons(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Why studies failed, each on one line."""
+    failed = [row for row in rows if row["state"] == StudyEnd.FAILED and row["reason"]]
+    return [f"{row['study']} failed: {' '.join(row['reason'].split())}" for row in failed]
 
 
 def _row(entry: StudyEntry) -> dict[str, Any]:
     begun = entry.folder.journal.exists()
-    state = replay(read_journal(entry.folder.journal)) if begun else StudyState()
+    state = _read(entry)
     records = state.records
     best = best_trial(state.counted, direction=state.experiment["objective"]["direction"]) if state.experiment else None
     baseline = texts.best_baseline(state.plan["data"]) if state.plan else None
@@ -71,7 +80,7 @@ def _row(entry: StudyEntry) -> dict[str, Any]:
         "study": entry.label,
         "values": dict(entry.values),
         "state": _state(entry, state, begun=begun),
-        "reason": state.end_reason,
+        "reason": entry.problem["reason"] if entry.problem else state.end_reason,
         "finished": len(state.counted),
         "total": state.total or None,
         "metric": metric,
@@ -88,11 +97,23 @@ def _row(entry: StudyEntry) -> dict[str, Any]:
     }
 
 
+def _read(entry: StudyEntry) -> StudyState:
+    """Empty before its first run, and where its journal is what made it fail: one study spoils no table."""
+    try:
+        return replay(read_journal(entry.folder.journal)) if entry.folder.journal.exists() else StudyState()
+    except ScalecoreError:
+        if not entry.problem:
+            raise
+        return StudyState()
+
+
 def _state(entry: StudyEntry, state: StudyState, *, begun: bool) -> str:
-    if not begun:
-        return "not begun"
     if runner_of(entry.folder) is not None:
         return "running"
+    if entry.problem:
+        return str(StudyEnd.FAILED)
+    if not begun:
+        return "not begun"
     return str(state.end) if state.end is not None else "interrupted"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from scalecore.execution.process_file import describe_process, is_alive, is_copi
 from scalecore.files import read_json, utc_now, write_json
 from scalecore.study.layout import StudyFolder
 
-__all__ = ["StudyLock", "is_alive", "runner_of"]
+__all__ = ["StudyLock", "is_alive", "refuse_running", "runner_of"]
 
 
 class StudyLock:
@@ -29,14 +30,7 @@ class StudyLock:
         try:
             self._lock.acquire()
         except Timeout:
-            lease = read_json(folder.lease) or {}
-            raise RefusedError(
-                f"{folder.path}: this study is being run by process {lease.get('pid', '(unknown)')} on "
-                f"{lease.get('host', '(unknown)')} "
-                f"since {lease.get('since', '(unknown)')}; stop it with `scalecore stop {folder.path}`, or give "
-                "another `output`",
-                guard="G22",
-            ) from None
+            raise _being_run(folder, read_json(folder.lease) or {}) from None
         self._inode = os.stat(folder.lock).st_ino
         self._epoch = _next_epoch(folder)
         me = describe_process(folder.path)
@@ -61,6 +55,22 @@ class StudyLock:
         if self.still_ours():
             Path(self._folder.lease).unlink(missing_ok=True)
         self._lock.release()
+
+
+def refuse_running(folder: StudyFolder) -> None:
+    """Raise what `StudyLock` would raise, as far as the lease tells, and leave the lock alone."""
+    if (lease := runner_of(folder)) is not None:
+        raise _being_run(folder, lease)
+
+
+def _being_run(folder: StudyFolder, lease: Mapping[str, Any]) -> RefusedError:
+    return RefusedError(
+        f"{folder.path}: this study is being run by process {lease.get('pid', '(unknown)')} on "
+        f"{lease.get('host', '(unknown)')} "
+        f"since {lease.get('since', '(unknown)')}; stop it with `scalecore stop {folder.path}`, or give "
+        "another `output`",
+        guard="G22",
+    )
 
 
 def runner_of(folder: StudyFolder) -> dict[str, Any] | None:

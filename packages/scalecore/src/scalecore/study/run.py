@@ -52,6 +52,8 @@ __all__ = [
     "refuse_changed_code",
     "refuse_changed_data",
     "refuse_findings",
+    "refuse_foreign_files",
+    "refuse_planned",
     "run_study",
 ]
 
@@ -81,9 +83,7 @@ def run_study(
         # Both the tracer and the attempts need torch, whose import takes over a second.
         fork = executor.fork_tracer if isinstance(executor, ForksTracer) else None
         plan = build_plan(loaded, resolved, folder=folder.path, registry=registry, fork_tracer=fork)
-        refuse_changed_data(folder, state, plan)
-        refuse_changed_code(folder, state, plan, allow_changed_code=allow_changed_code)
-        refuse_findings(plan.findings)
+        refuse_planned(folder, state, plan, allow_changed_code=allow_changed_code)
         strategy = plan.strategy()
         loggers = Outlets(resolved.loggers, LoggerContext(folder=folder.path, verbosity=verbosity))
         # Nothing was written so far: what is refused leaves no trace.
@@ -129,6 +129,11 @@ def _make(folder: StudyFolder) -> None:
         raise RefusedError(
             f"{folder.path}: the study's folder cannot be written: {error.strerror}; give another `output`"
         ) from None
+    refuse_foreign_files(folder)
+
+
+def refuse_foreign_files(folder: StudyFolder) -> None:
+    """A folder that holds other things and no study is not written to."""
     # A lease without a journal is left by a runner that was killed in its first moments.
     ours = folder.lease.name
     foreign = [path.name for path in folder.path.iterdir() if not path.name.startswith(".") and path.name != ours]
@@ -166,6 +171,13 @@ def begin(session: Session, total: int, *, changes: Sequence[Change] = ()) -> No
         session.record("repaired", {"message": f"a torn last line of the journal was set aside as {name}"})
     me = {"pid": os.getpid(), "host": socket.gethostname()}
     session.record("run_started", {**me, "versions": plan.versions, "total": total})
+
+
+def refuse_planned(folder: StudyFolder, state: StudyState, plan: Plan, *, allow_changed_code: bool) -> None:
+    """What speaks against a study once it is planned: other data, other code, the machine."""
+    refuse_changed_data(folder, state, plan)
+    refuse_changed_code(folder, state, plan, allow_changed_code=allow_changed_code)
+    refuse_findings(plan.findings)
 
 
 def refuse_another_experiment(folder: StudyFolder, state: StudyState, resolved: Resolved) -> Continuation:

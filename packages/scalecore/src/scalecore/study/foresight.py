@@ -1,0 +1,72 @@
+"""The plan of a study together with what a run of it would refuse before its first trial, found without writing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import frozen
+
+from scalecore.config.load import LoadedExperiment, Resolved
+from scalecore.errors import ScalecoreError
+from scalecore.protocols import ExecutorContext, LoggerContext
+from scalecore.study.components import create
+from scalecore.study.layout import StudyFolder, output_folder
+from scalecore.study.lock import refuse_running
+from scalecore.study.outlets import Outlets
+from scalecore.study.plan import Plan, build_plan
+from scalecore.study.preview import state_of
+from scalecore.study.run import refuse_another_experiment, refuse_foreign_files, refuse_planned
+from scalecore.study.slots import slots_of
+from scalecore.study.state import StudyState
+
+__all__ = ["Foreseen", "foresee"]
+
+
+@frozen(kw_only=True)
+class Foreseen:
+    """`refusal` is the error with which `run_study` would end before its first trial, None where it would begin."""
+
+    plan: Plan
+    state: StudyState
+    refusal: ScalecoreError | None
+
+
+def foresee(loaded: LoadedExperiment, resolved: Resolved, *, allow_changed_code: bool = False) -> Foreseen:
+    """Plan the study, and ask in the order of `run_study` what that asks, by the same functions.
+
+    What only a step of training shows is left to the smoke step. Raises what keeps the study from being planned, or
+    what a run would have refused before that.
+    """
+    folder = StudyFolder(output_folder(resolved.experiment))
+    first = _raised(lambda: _before_the_plan(folder, resolved))
+    state = state_of(folder)
+    try:
+        plan = build_plan(loaded, resolved, folder=folder.path)
+    except ScalecoreError as error:
+        raise first or error from None
+    then = _raised(lambda: _after_the_plan(folder, state, plan, allow_changed_code=allow_changed_code))
+    return Foreseen(plan=plan, state=state, refusal=first or then)
+
+
+def _before_the_plan(folder: StudyFolder, resolved: Resolved) -> None:
+    if folder.path.is_dir():
+        refuse_foreign_files(folder)
+        refuse_running(folder)
+    refuse_another_experiment(folder, state_of(folder), resolved)
+    context = ExecutorContext(folder=folder.path, slots=slots_of(resolved.experiment))
+    create("executor", resolved.executor, context).close()
+
+
+def _after_the_plan(folder: StudyFolder, state: StudyState, plan: Plan, *, allow_changed_code: bool) -> None:
+    refuse_planned(folder, state, plan, allow_changed_code=allow_changed_code)
+    Outlets(
+        plan.resolved.loggers, LoggerContext(folder=folder.path)
+    ).close()  # they write nothing before a study starts
+
+
+def _raised(check: Callable[[], None]) -> ScalecoreError | None:
+    try:
+        check()
+    except ScalecoreError as error:
+        return error
+    return None
