@@ -53,6 +53,14 @@ def test_the_traced_figure_of_a_run_replaces_it_and_says_so() -> None:
         assert memory_figures(PLANNED, smoke(**other)) == memory_figures(PLANNED, None)
 
 
+def test_a_grid_of_one_shape_has_one_line() -> None:
+    """What is the smallest and the largest at once is named once."""
+    one = {**PLANNED, "shapes": {"smallest": "d=8", "largest": "d=8"}, "largest": 400 * MB}
+    assert memory_lines(memory_figures(one, None)) == [
+        "the only shape, d=8, at micro-batch 64: 400 MB (closed form: 350 MB to 450 MB)"
+    ]
+
+
 def test_plans_of_earlier_versions_have_no_figures() -> None:
     """They do not say of which shapes theirs are."""
     assert memory_figures({"micro_batch": 1, "smallest": 1, "largest": 2, "floor_of_largest": 1}, None) == {}
@@ -76,7 +84,7 @@ def test_the_plan_shows_one_figure_of_each_shape(plan: Plan) -> None:
         low, high = memory["range"][label]
         assert memory[label] == by_id[memory["shapes"][label]] == extreme
         assert low < memory[label] < high
-    found = [line.strip() for line in plan_lines(content) if "shape by memory" in line]
+    found = [line.strip() for line in plan_lines(content) if "(closed form: " in line]
     assert found == memory_lines(content["figures"])
 
 

@@ -63,7 +63,7 @@ def choose_layout(panel: Panel, *, samples: int, positives: int) -> Layout:
                 refusal = error
     assert refusal is not None
     one_class = isinstance(refusal, RefusedError) and refusal.guard == "G06"  # what is wrong with labels stays wrong
-    working = "" if one_class else _working(panel, samples=samples, positives=positives)
+    working = "" if one_class else _working(panel, narrowest, samples=samples, positives=positives)
     text = f"; tried, and working: {working}" if working else ""
     if isinstance(refusal, RefusedError):
         raise RefusedError(str(refusal).removesuffix(f" [{refusal.guard}]") + text, guard=refusal.guard)
@@ -125,15 +125,18 @@ def _shares(split: Split) -> list[dict[str, Any]]:
     return [{}, *(dict(zip(("train", "val", "test"), shares, strict=True)) for shares in _SHARES[1:])]
 
 
-def _working(panel: Panel, *, samples: int, positives: int) -> str:
-    """Values that pass, tried one option at a time, then two, then more; an empty text where nothing does."""
+def _working(panel: Panel, narrowest: _Change, *, samples: int, positives: int) -> str:
+    """Values that pass, tried one option at a time, then two, then more; an empty text where nothing does.
+
+    A gap that the file leaves open is tried at its `narrowest`, and need not be written.
+    """
     options = _alternatives(panel)
     for count in range(1, len(options) + 1):
         found = []
         for some in itertools.combinations(options, count):
             for change in (_merged(values) for values in itertools.product(*some)):
                 try:
-                    _tried(panel, change, samples=samples, positives=positives)
+                    _tried(panel, {**_gap(panel, narrowest, change), **change}, samples=samples, positives=positives)
                 except (DataError, RefusedError):
                     continue
                 found.append(_text(change))
@@ -143,6 +146,13 @@ def _working(panel: Panel, *, samples: int, positives: int) -> str:
     return ""
 
 
+def _gap(panel: Panel, narrowest: _Change, change: _Change) -> _Change:
+    """The narrowest gap of a shorter context is narrower too."""
+    if not narrowest or "context" not in change:
+        return narrowest
+    return {"purge": smallest_purge(context=change["context"], horizon=panel.target.label_span)}
+
+
 def _merged(values: Sequence[_Change]) -> dict[str, Any]:
     return {name: value for one in values for name, value in one.items()}
 
@@ -150,7 +160,7 @@ def _merged(values: Sequence[_Change]) -> dict[str, Any]:
 def _alternatives(panel: Panel) -> list[list[dict[str, Any]]]:
     """For each option that may be in the way the values to try, the nearest to the file's first."""
     split, rows = panel.split, panel.times
-    found: list[list[dict[str, Any]]] = [[{"purge": _smallest(panel)}]]
+    found: list[list[dict[str, Any]]] = [] if split.purge == "auto" else [[{"purge": _smallest(panel)}]]
     if split.kind == "scattered":
         found.append([{"blocks": count} for count in _fewer(split.block_count)])
     if split.kind == "walk-forward":

@@ -34,9 +34,11 @@ def memory_lines(figures: Mapping[str, Any]) -> list[str]:
     """One line each; equal shapes once."""
     lines: list[str] = []
     for label, one in figures.items():
-        if label == "largest" and figures.get("smallest", {}).get("shape") == one["shape"]:
+        only = len({each["shape"] for each in figures.values()}) == 1
+        if only and lines:
             continue
-        place = f"{label} shape by memory, {one['shape']}, at micro-batch {one['micro_batch']}"
+        which = "the only shape" if only else f"{label} shape by memory"
+        place = f"{which}, {one['shape']}, at micro-batch {one['micro_batch']}"
         if "replaced" in one:
             how = f"{one['source']} by the run, in place of the plan's closed form of {texts.size(one['replaced'])}"
         else:
