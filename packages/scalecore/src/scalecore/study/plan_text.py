@@ -37,9 +37,9 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
         "",
         *_findings(plan["findings"]),
         "",
-        "Unknown until the study runs: the time per trial (before a first one was measured), and the memory of a real "
-        "step. A run first traces a training step, which replaces the closed form, and makes a smoke step on the "
-        "smallest and the largest shape, which checks that the model trains.",
+        "What this plan cannot find out: the time per trial (before a first trial was measured), and the memory of a "
+        "real step. A run first traces a step, which replaces the closed form, and makes a smoke step on the smallest "
+        "and the largest shape, which checks that the model trains.",
     ]
 
 
