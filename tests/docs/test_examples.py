@@ -83,6 +83,8 @@ def test_a_piece_of_an_experiment_file_passes_the_check(path: str, text: str, tm
     # Without what the piece does not speak of but could contradict.
     if "model" in piece:
         base["search"].pop("budget", None)
+    for name in piece.get("search", {}).get("space", {}):
+        base["training"]["hyperparameters"].pop(name, None)
     if "loggers" in piece:
         piece["loggers"] = [one for one in piece["loggers"] if not (isinstance(one, dict) and one["use"] == "notify")]
     (folder / "piece.yaml").write_text(yaml.safe_dump({**base, **piece}))
