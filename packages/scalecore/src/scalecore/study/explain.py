@@ -38,7 +38,7 @@ def explain_search(plan: Mapping[str, Any], state: StudyState) -> dict[str, Any]
             "coverage": _coverage(plan["architectures"], searched),
             "duplicates_avoided": state.duplicates_avoided,
             "moved": Counter(trial.proposal.origin.rule for trial in trials if trial.proposal.origin.rule),
-            "strategy": None if state.explained is None else {**_healthy(state.explained, state), "phase": phase},
+            "strategy": None if state.explained is None else _healthy(state.explained, state),
             "imported": _imported(state),
             "last": _last(trials[-1]) if trials else None,
         }
@@ -106,7 +106,8 @@ def _healthy(told: Mapping[str, Any], state: StudyState) -> dict[str, Any]:
     one = told["recommended"]
     trial = None if one is None else state.trials.get(one["number"])
     censored = trial is not None and trial.outcome is not None and trial.outcome.censored
-    return {**told, "recommended": None if censored else one}
+    # What it told when the last run ended; its phase may be another one since.
+    return {**told, "phase": state.phase or told.get("phase"), "recommended": None if censored else one}
 
 
 def _strategy_lines(told: Mapping[str, Any] | None) -> list[str]:
