@@ -614,7 +614,9 @@ def test_g36_a_diverged_trial_has_a_reason_and_no_value(study: Study) -> None:
 def test_g23_an_objective_that_is_not_measured_is_refused(study: Study) -> None:
     """Found by its name, before the data is read; the message lists what the task measures."""
     message = refused(study, "objective.metric=sharpe", code=2)
-    assert "objective.metric: 'sharpe' is not measured; the task binary gives accuracy, auc, brier, f1" in message
+    assert (
+        "objective.metric=sharpe: 'sharpe' is not measured; the task binary gives accuracy, auc, brier, f1" in message
+    )
     assert "[G23]" in message
     assert study.finished() == {}
 
