@@ -21,7 +21,7 @@ from scalecore.data.rates import OWN_DENOMINATOR
 from scalecore.errors import DataError, ScalecoreError
 from scalecore.execution.tracing import ForkTracer
 from scalecore.files import plain
-from scalecore.protocols import DatasetContext, ModelFamily, MonitorContext, SearchContext, SearchStrategy, SizedFamily
+from scalecore.protocols import DatasetContext, MonitorContext, SearchContext, SearchStrategy, SizedFamily
 from scalecore.readings import Demand, Finding
 from scalecore.space import Architecture, DataShape, Hyperparameter, Value
 from scalecore.study.architectures import Grid, Infeasible, feasible_grid
