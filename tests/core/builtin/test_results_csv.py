@@ -81,6 +81,7 @@ def test_a_resumed_study_adds_what_is_missing_and_nothing_twice(study: Make, tmp
         again = logger(path)
         again.study_started(study(whole.trials[:2]))
         again.trial_finished(whole.trials[2], whole)
+        again.study_finished(whole)
     assert [row["trial"] for row in rows_of(path)] == ["0", "1", "2"]
 
 
@@ -136,8 +137,10 @@ import pickle, sys, time
 from pathlib import Path
 from scalecore.builtin.options import CsvOptions
 from scalecore.builtin.results_csv import CsvLogger
+from scalecore.builtin import rewriting
 from scalecore.protocols import LoggerContext
 
+rewriting.EVERY = 0.0  # every trial at once, so that the writers meet often
 path, index = Path(sys.argv[1]), sys.argv[2]
 view = pickle.loads((path.parent / f"study-{index}").read_bytes())
 logger = CsvLogger(CsvOptions(path=path), LoggerContext(folder=view.folder))
@@ -146,6 +149,7 @@ while not (path.parent / "go").exists():
     time.sleep(0.001)
 for record in view.trials:
     logger.trial_finished(record, view)
+logger.study_finished(view)
 """
 
 

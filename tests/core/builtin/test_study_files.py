@@ -276,6 +276,7 @@ def test_g22_the_files_carry_the_names_of_experiment_and_budget(study: Make, tmp
     logger.study_started(study([]))
     for record in view.trials:
         logger.trial_finished(record, view)
+    logger.study_finished(view)
     written = files_in(tmp_path / "out")
     assert set(written) == {
         "trials/trial_0000.json",
@@ -300,6 +301,7 @@ def test_g24_the_start_of_a_run_rewrites_what_a_crash_left_out(study: Make, tmp_
         logger.study_started(study([]))
         logger.trial_finished(view.trials[0], study(view.trials[:1]))
         logger.trial_finished(view.trials[1], view)
+        logger.study_finished(view)
     assert files_in(tmp_path / "step by step") == files_in(tmp_path / "at once")
 
 

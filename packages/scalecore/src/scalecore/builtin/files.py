@@ -1,41 +1,56 @@
-"""Logger `files`: the study's files, each replaced in one step after every trial."""
+"""Logger `files`: the study's files, each replaced in one step."""
 
 from __future__ import annotations
 
 from scalecore.builtin.options import FilesOptions
+from scalecore.builtin.rewriting import Rewriting
 from scalecore.builtin.study_files import all_trials, best_file, study_summary, trial_file
 from scalecore.builtin.summary_page import summary_markdown
 from scalecore.files import write_json, write_text
 from scalecore.protocols import Logger, LoggerContext
-from scalecore.trials import StudyView, TrialRecord
+from scalecore.trials import Progress, StudyView, TrialRecord
 
 __all__ = ["FilesLogger"]
 
 
 class FilesLogger(Logger):
-    """Everything is derived from the study, so a start rewrites what a crash may have left out."""
+    """Everything is derived from the study, so a start rewrites what a crash may have left out.
+
+    A trial's file is written when it ends; those of the whole study every few seconds, and at the end of a run.
+    """
 
     def __init__(self, options: FilesOptions, context: LoggerContext) -> None:
         self._folder = options.path or context.folder
+        self._study: StudyView | None = None
+        self._rewriting = Rewriting(self._write_study)
 
     def study_started(self, study: StudyView) -> None:
         (self._folder / "trials").mkdir(parents=True, exist_ok=True)
         for record in study.trials:
             self._write_trial(record)
-        self._write_study(study)
+        self._study = study
+        self._rewriting.finish()
 
     def trial_finished(self, record: TrialRecord, study: StudyView) -> None:
         self._write_trial(record)
-        self._write_study(study)
+        self._study = study
+        self._rewriting.changed()
+
+    def progress(self, progress: Progress) -> None:
+        self._rewriting.look()
 
     def study_finished(self, study: StudyView) -> None:
-        self._write_study(study)
+        self._study = study
+        self._rewriting.finish()
 
     def _write_trial(self, record: TrialRecord) -> None:
         write_json(self._folder / "trials" / f"trial_{record.number:04d}.json", trial_file(record), durable=False)
 
-    def _write_study(self, study: StudyView) -> None:
+    def _write_study(self) -> None:
         # Not flushed to the disk: the journal is, and these are rebuilt from it.
+        study = self._study
+        if study is None:
+            return
         write_json(self._folder / f"{study.name}_{study.budget}_best.json", best_file(study), durable=False)
         write_json(self._folder / f"{study.name}_all_trials.json", all_trials(study), durable=False)
         write_json(self._folder / f"{study.name}_study_summary.json", study_summary(study), durable=False)

@@ -12,9 +12,10 @@ from typing import Any
 from filelock import FileLock
 
 from scalecore.builtin.options import CsvOptions
+from scalecore.builtin.rewriting import Rewriting
 from scalecore.files import write_text
 from scalecore.protocols import Logger, LoggerContext
-from scalecore.trials import StudyView, TrialRecord
+from scalecore.trials import Progress, StudyView, TrialRecord
 
 __all__ = ["CsvLogger", "differences"]
 
@@ -27,31 +28,45 @@ KEY = ("experiment", "trial", "hash", "timestamp")
 class CsvLogger(Logger):
     """Rows are found by name, trial, hash and time: a resumed study adds what is missing and nothing twice.
 
+    The table is brought up to date every few seconds and at the end of a run: it is shared, and so written whole.
+
     Dimensions of the model become columns; a study of another family adds its own. An empty cell is a missing value.
     """
 
     def __init__(self, options: CsvOptions, context: LoggerContext) -> None:
         self._path = options.path or context.folder.parent / "experiment_results.csv"
         self._lock = FileLock(self._path.with_name(f".{self._path.name}.lock"))
+        self._new: list[dict[str, str]] = []
+        """Rows that are not in the table yet."""
+        self._rewriting = Rewriting(self._add)
 
     def study_started(self, study: StudyView) -> None:
-        self._add(study, study.trials)
+        self._new = [_row(study, record) for record in study.trials]
+        self._rewriting.finish()
 
     def trial_finished(self, record: TrialRecord, study: StudyView) -> None:
-        self._add(study, [record])
+        self._new.append(_row(study, record))
+        self._rewriting.changed()
 
-    def _add(self, study: StudyView, records: Any) -> None:
+    def progress(self, progress: Progress) -> None:
+        self._rewriting.look()
+
+    def study_finished(self, study: StudyView) -> None:
+        self._rewriting.finish()
+
+    def _add(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._lock:
             before = _read(self._path)
             # A row that names no trial is of something else than a study, and stays as it is.
             rows: dict[Any, dict[str, str]] = {_key(row) or number: row for number, row in enumerate(before)}
-            for row in (_row(study, record) for record in records):
+            for row in self._new:
                 key = _key(row)
                 # An older row of the same trial keeps its place and the columns of others.
                 rows[key] = {**rows.get(key, {}), **row}
             if list(rows.values()) != before:
                 _write(self._path, list(rows.values()))
+        self._new = []
 
 
 def differences(path: Path, study: StudyView) -> Iterator[str]:

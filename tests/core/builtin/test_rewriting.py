@@ -1,0 +1,61 @@
+"""Files that are written whole are written now and then, and at the end."""
+
+from __future__ import annotations
+
+import pytest
+
+from scalecore.builtin import rewriting
+from scalecore.builtin.rewriting import Rewriting
+
+
+class Clock:
+    """A clock that the test sets, and a writer that takes `seconds`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now, self.seconds, self.written = 100.0, 0.0, 0
+        monkeypatch.setattr(rewriting.time, "monotonic", lambda: self.now)
+
+    def write(self) -> None:
+        self.now += self.seconds
+        self.written += 1
+
+
+def test_the_first_change_is_written_at_once_and_the_next_ones_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand trials within five seconds cost two writings."""
+    clock = Clock(monkeypatch)
+    pacer = Rewriting(clock.write)
+    for _ in range(1000):
+        pacer.changed()
+    assert clock.written == 1
+    clock.now += rewriting.EVERY
+    pacer.look()
+    pacer.look()
+    assert clock.written == 2
+
+
+def test_what_takes_long_is_written_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writing takes its share of the time and no more; nothing is written without a change."""
+    clock = Clock(monkeypatch)
+    clock.seconds = 2.0
+    pacer = Rewriting(clock.write)
+    pacer.changed()
+    pacer.changed()
+    clock.now += clock.seconds / rewriting.SHARE - 0.1
+    pacer.look()
+    assert clock.written == 1
+    clock.now += 0.2
+    pacer.look()
+    assert clock.written == 2
+    clock.now += 1000.0
+    pacer.look()
+    assert clock.written == 2
+
+
+def test_the_end_of_a_run_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`finish` writes whenever it is called."""
+    clock = Clock(monkeypatch)
+    pacer = Rewriting(clock.write)
+    pacer.changed()
+    pacer.finish()
+    pacer.finish()
+    assert clock.written == 3
