@@ -16,10 +16,12 @@ def refuse_alike_failures(records: Sequence[TrialRecord], record: TrialRecord) -
 
     `records` are all finished trials, `record` the one that has just ended.
     """
-    failed = [one for one in records if one.state is TrialState.FAILED]
-    if len(failed) < 2 or any(one.state in (TrialState.COMPLETED, TrialState.PRUNED) for one in records):
+    if record.state is not TrialState.FAILED:
         return
-    if record.state is TrialState.FAILED and len({(one.reason or "").split(":")[0] for one in failed[:2]}) == 1:
+    if any(one.state in (TrialState.COMPLETED, TrialState.PRUNED) for one in records):
+        return
+    failed = [one for one in records if one.state is TrialState.FAILED]
+    if len(failed) > 1 and len({(one.reason or "").split(":")[0] for one in failed[:2]}) == 1:
         tail = str(record.attempts[-1].get("log_tail") or "") if record.attempts else ""
         raise StudyError(
             f"the first trials fail in the same way: {record.reason}\n"

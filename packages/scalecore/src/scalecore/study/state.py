@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from bisect import insort
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -82,6 +84,8 @@ class StudyState:
     left_out: dict[int, str] = field(factory=dict)
     """Trials that lie outside of today's grid or space, with the reason: they do not count."""
     trials: dict[int, AskedTrial] = field(factory=dict)
+    ended: list[dict[str, Any]] = field(factory=list)
+    """Attempts that ended, in the order in which they did."""
     imported: dict[str, ImportedTrial] = field(factory=dict)
     """Results from elsewhere by the key of each observation, in the order in which they came."""
     hashes: dict[str, int] = field(factory=dict)
@@ -99,6 +103,12 @@ class StudyState:
     """Each time that test data was opened: by which command, when, for how many models."""
     measured: dict[str, dict[str, Any]] = field(factory=dict)
     """What a model reached on test data, by the hash of its training."""
+    _records: list[TrialRecord] = field(factory=list)
+    """Finished trials in the order of their numbers."""
+    _open: dict[int, AskedTrial] = field(factory=dict)
+    """Trials without a record. A loop over all trials at each event would make a replay quadratic."""
+    _asked: Counter[str] = field(factory=Counter)
+    """How often each hash was asked for."""
 
     def apply(self, event: Mapping[str, Any]) -> None:
         """Take one event of the journal. Unknown events of a later version are passed over."""
@@ -137,7 +147,8 @@ class StudyState:
                     hash=event["hash"],
                     seed=event["seed"],
                 )
-                self.trials[trial.number] = trial
+                self.trials[trial.number] = self._open[trial.number] = trial
+                self._asked[trial.hash] += 1
                 self.phase = event.get("phase")
                 self.hashes.setdefault(trial.hash, trial.number)
             case "duplicate":
@@ -145,7 +156,9 @@ class StudyState:
             case "attempt_started":
                 self.trials[event["number"]].attempts.append(dict(event))
             case "attempt_ended":
-                self.trials[event["number"]].attempts[-1] |= {"ended": dict(event)}
+                attempt = self.trials[event["number"]].attempts[-1]
+                attempt |= {"ended": dict(event)}
+                self.ended.append(attempt)
             case "trial_finished":
                 self._finish(self.trials[event["number"]], record_from(event["record"]))
             case "degraded":
@@ -163,18 +176,20 @@ class StudyState:
                 self.end, self.end_reason = StudyEnd(event["end"]), event.get("reason")
 
     @property
-    def records(self) -> list[TrialRecord]:
+    def records(self) -> Sequence[TrialRecord]:
         """Finished trials in the order of their numbers."""
-        return [trial.record for _, trial in sorted(self.trials.items()) if trial.record is not None]
+        return self._records
 
     @property
-    def counted(self) -> list[TrialRecord]:
+    def counted(self) -> Sequence[TrialRecord]:
         """Finished trials that count towards the total: those that fit today's grid and space."""
-        return [record for record in self.records if record.number not in self.left_out]
+        if not self.left_out:
+            return self._records
+        return [record for record in self._records if record.number not in self.left_out]
 
     @property
     def unfinished(self) -> list[AskedTrial]:
-        return [trial for _, trial in sorted(self.trials.items()) if trial.record is None]
+        return [trial for _, trial in sorted(self._open.items())]
 
     def restored_unfinished(self) -> list[RestoredTrial]:
         """Trials without a record, without what they reported."""
@@ -188,10 +203,13 @@ class StudyState:
         ]
 
     def _finish(self, trial: AskedTrial, record: TrialRecord) -> None:
+        if trial.record is not None:
+            self._records.remove(trial.record)
         trial.record = record
-        same = sum(other.hash == trial.hash for other in self.trials.values())
-        # What failed has no result: a strategy may propose it once more. Twice failed is an answer.
-        if record.state in (TrialState.FAILED, TrialState.TIMED_OUT) and same == 1:
+        self._open.pop(trial.number, None)
+        insort(self._records, record, key=lambda one: one.number)
+        # What failed has no result: a strategy may propose it once more. A second failure is final.
+        if record.state in (TrialState.FAILED, TrialState.TIMED_OUT) and self._asked[trial.hash] == 1:
             del self.hashes[trial.hash]
 
 
