@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from report import arguments, show
 
-from scalecore.training.memory import MIB, Observation, floor_bytes
+from scalecore.training.memory import MIB, Observation, Observations, floor_bytes
 
 if TYPE_CHECKING:
     from scalecore.study.memory import MemoryModel, Prediction
@@ -259,7 +259,7 @@ def fitted(shape: Shape, found: Sequence[tuple[str, Shape, Prediction, float, in
         for _, other, prediction, _, peak in found
         if other != shape and other.recompute == shape.recompute and peak is not None
     ]
-    return own.correction.fitted(observed).apply(own.held or 0, floor=own.floor) if observed else None
+    return own.correction.fitted(Observations.of(observed)).apply(own.held or 0, floor=own.floor) if observed else None
 
 
 def row(

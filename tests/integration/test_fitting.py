@@ -32,7 +32,7 @@ from scalecore.study.memory import MemoryModel
 from scalecore.study.plan import Plan, build_plan
 from scalecore.study.run import begin
 from scalecore.study.session import Session
-from scalecore.study.state import AskedTrial, StudyState
+from scalecore.study.state import StudyState
 
 from .conftest import Study, tiny_experiment
 
@@ -166,8 +166,7 @@ def test_measured_peaks_move_predictions_of_their_kind_only(deep: tuple[Path, Pl
     predicted = []
     for memory in (old, new):
         attempt = {"memory": memory, "micro_batch": 4, "ended": ended}
-        trial: Any = AskedTrial(number=0, proposal=None, hyperparameters={}, hash="", seed=0, attempts=[attempt])  # type: ignore[arg-type]
-        plan.memory.learn(StudyState(trials={0: trial}))
+        plan.memory.learn(StudyState(ended=[attempt]))
         predicted.append(plan.predict(architecture, 4, checkpointing=False))
     plan.memory.learn(StudyState())
     assert predicted[0].bytes == begun.bytes

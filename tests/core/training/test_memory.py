@@ -6,6 +6,7 @@ from scalecore.training.memory import (
     MIB,
     Correction,
     Observation,
+    Observations,
     closed_form,
     evaluation_is_larger,
     floor_bytes,
@@ -33,7 +34,7 @@ def test_the_prior_moves_to_what_was_measured() -> None:
     sizes = [(20, 5), (100, 30), (300, 200), (700, 50), (1500, 1200), (4000, 3500)]
     begun = prior("cpu", "default", basis="tensors")
     observed = [Observation(tensors=t * MIB, floor=f * MIB, peak=true.apply(t * MIB, floor=f * MIB)) for t, f in sizes]
-    fitted = begun.fitted(observed)
+    fitted = begun.fitted(Observations.of(observed))
     assert fitted.observations == len(sizes)
     for tensors, floor in ((50, 10), (500, 100), (3000, 2000)):
         peak = true.apply(tensors * MIB, floor=floor * MIB)
@@ -44,13 +45,16 @@ def test_the_prior_moves_to_what_was_measured() -> None:
 def test_without_a_measurement_nothing_moves() -> None:
     """The prior is returned as it is."""
     begun = prior("cuda", "default", basis="tensors")
-    assert begun.fitted([]) is begun
+    assert begun.fitted(Observations()) is begun
 
 
 def test_no_fit_predicts_less_than_the_tensors_take() -> None:
     """Measurements that are far too small, of a process that was mostly swapped out say, do not make it optimistic."""
     odd = [Observation(tensors=1000 * MIB, floor=500 * MIB, peak=200 * MIB) for _ in range(50)]
-    assert prior("cpu", "default", basis="tensors").fitted(odd).apply(1000 * MIB, floor=500 * MIB) >= 1000 * MIB
+    assert (
+        prior("cpu", "default", basis="tensors").fitted(Observations.of(odd)).apply(1000 * MIB, floor=500 * MIB)
+        >= 1000 * MIB
+    )
 
 
 def test_an_evaluation_is_larger_than_a_step_of_few_windows_in_few_blocks() -> None:
@@ -67,5 +71,5 @@ def test_a_replayed_allocator_is_believed_more_than_a_guess() -> None:
         begun = prior("cpu", "default", basis=basis)  # type: ignore[arg-type]  # one of the three
         expected = begun.apply(1000 * MIB, floor=100 * MIB)
         odd = Observation(tensors=1000 * MIB, floor=100 * MIB, peak=expected * 2)
-        moved.append(begun.fitted([odd]).apply(1000 * MIB, floor=100 * MIB) / expected)
+        moved.append(begun.fitted(Observations.of([odd])).apply(1000 * MIB, floor=100 * MIB) / expected)
     assert 1.0 < moved[0] < moved[1] < 2.0

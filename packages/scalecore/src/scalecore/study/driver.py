@@ -27,7 +27,7 @@ from scalecore.study.first_trials import no_result, refuse_alike_failures
 from scalecore.study.intake import next_trial
 from scalecore.study.outcome import build_record, unstarted_record
 from scalecore.study.predictions import keep_predictions
-from scalecore.study.progress import progress_of, seconds_per_step
+from scalecore.study.progress import progress_of, seconds_per_step, speeds_of
 from scalecore.study.record import record_plain
 from scalecore.study.reports import reports_of
 from scalecore.study.retention import holds_room, remove_checkpoints, settle_weights
@@ -71,6 +71,7 @@ class Driver:
         """Asked, with no attempt going on: interrupted by an earlier run, to be retried, or not admitted yet."""
         self.end: StudyEnd | None = None
         self.end_reason: str | None = None
+        self._speeds = speeds_of(self.plan, self.state.records)
         self._exhausted = False
         """The strategy had nothing new to offer; it is asked again after the next outcome, if it waits for that."""
         self._paused = False
@@ -234,7 +235,7 @@ class Driver:
         for reading in self.plan.monitors.latest:
             if reading.trial is None:
                 running.summary.add(reading)
-        running.pace.expected = seconds_per_step(self.plan, self.state.records, asked.proposal.architecture)
+        running.pace.expected = seconds_per_step(self.plan, self._speeds, asked.proposal.architecture)
         self._set_running([*self.running, running])
         self.session.tell(lambda logger: logger.trial_started(asked.number, asked.proposal, self.session.view()))
         return True
@@ -350,6 +351,7 @@ class Driver:
     def _finish_trial(self, record: TrialRecord) -> None:
         """Journal first, then the strategy, then the loggers."""
         self.session.record("trial_finished", {"number": record.number, "record": record_plain(record)})
+        self._speeds.add(record)
         outcome = Outcome(state=record.state, value=record.value, reason=record.reason, flags=record.flags)
         self.session.of_strategy(lambda strategy: strategy.tell(record.number, outcome))
         self.session.note_phase()

@@ -4,18 +4,56 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
+
+from attrs import define, field
 
 from scalecore.space import Architecture
 from scalecore.trials import TrialRecord
 
-__all__ = ["forecast", "seconds_per_trial"]
+__all__ = ["Speeds", "forecast"]
 
 BACKWARD = 3
 """Forward and backward pass of a window take about three times the operations of the forward pass alone."""
 NEIGHBOURS = 3
 """Measured trials that speak for a shape: those nearest in FLOPs, since small shapes use a machine less well."""
+
+
+@define
+class Speeds:
+    """Seconds per operation of the trials that ended by themselves, by the FLOPs of their shape."""
+
+    windows: int
+    """Of the training part."""
+    trials: int = 0
+    _measured: dict[int, list[float]] = field(factory=dict)
+    """No more than `NEIGHBOURS` of each: the first ones, so that one more trial costs the same however many."""
+
+    @classmethod
+    def of(cls, records: Iterable[TrialRecord], *, windows: int) -> Speeds:
+        """Those of all records."""
+        result = cls(windows)
+        for record in records:
+            result.add(record)
+        return result
+
+    def add(self, record: TrialRecord) -> None:
+        """Take a finished trial, where it was timed."""
+        epochs, flops = len(record.learning_curve), record.architecture.flops
+        if record.duration and epochs and flops > 0 and self.windows:
+            self.trials += 1
+            known = self._measured.setdefault(flops, [])
+            if len(known) < NEIGHBOURS:
+                known.append(record.duration / (BACKWARD * flops * self.windows * epochs))
+
+    def seconds(self, flops: int, *, epochs: int) -> float | None:
+        """Of a trial of a shape: the median speed of the trials nearest in FLOPs; None without any."""
+        if not self._measured or flops <= 0:
+            return None
+        shapes = sorted(self._measured, key=lambda one: abs(math.log(one / flops)))[:NEIGHBOURS]
+        nearest = [speed for shape in shapes for speed in self._measured[shape]][:NEIGHBOURS]
+        return statistics.median(nearest) * BACKWARD * flops * self.windows * epochs
 
 
 def forecast(
@@ -26,24 +64,6 @@ def forecast(
 
     `windows` are those of the training part. Early stopping makes a trial shorter.
     """
-    measured = _measured(records, windows=windows)
-    seconds = {one.id: seconds_per_trial(one.flops, measured, windows=windows, epochs=epochs) for one in architectures}
-    return {"trials": len(measured), "epochs": epochs, "seconds": seconds}
-
-
-def seconds_per_trial(flops: int, measured: Sequence[tuple[int, float]], *, windows: int, epochs: int) -> float | None:
-    """Median speed of the measured trials nearest in FLOPs, applied to this shape; None without any."""
-    if not measured or flops <= 0:
-        return None
-    nearest = sorted(measured, key=lambda one: abs(math.log(one[0] / flops)))[:NEIGHBOURS]
-    return statistics.median(speed for _, speed in nearest) * BACKWARD * flops * windows * epochs
-
-
-def _measured(records: Sequence[TrialRecord], *, windows: int) -> list[tuple[int, float]]:
-    """FLOPs of the shape and seconds per operation of each trial that ended by itself in this study."""
-    found = []
-    for record in records:
-        epochs, flops = len(record.learning_curve), record.architecture.flops
-        if record.duration and epochs and flops > 0 and windows:
-            found.append((flops, record.duration / (BACKWARD * flops * windows * epochs)))
-    return found
+    speeds = Speeds.of(records, windows=windows)
+    seconds = {one.id: speeds.seconds(one.flops, epochs=epochs) for one in architectures}
+    return {"trials": speeds.trials, "epochs": epochs, "seconds": seconds}

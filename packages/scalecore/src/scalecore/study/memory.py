@@ -29,6 +29,7 @@ from scalecore.training.memory import (
     Correction,
     Device,
     Observation,
+    Observations,
     closed_form,
     closed_form_range,
     floor_bytes,
@@ -110,7 +111,9 @@ class MemoryModel:
         self._sent: dict[str, float] = {}
         self._untraceable: dict[str, str] = {}
         """By architecture: why it is not asked for again. What hung or crashed once costs no second wait."""
-        self._observed: dict[str, list[Observation]] = {}
+        self._observed: dict[str, Observations] = {}
+        self._learnt_from: StudyState | None = None
+        self._learnt = 0
 
     def start(self) -> None:
         """Let the tracer warm up, unless answers are at hand already."""
@@ -124,19 +127,19 @@ class MemoryModel:
         self._write()
 
     def learn(self, state: StudyState) -> None:
-        """Take the measured peaks of all attempts that ended by themselves."""
-        observed: dict[str, list[Observation]] = {}
-        for trial in state.trials.values():
-            for attempt in trial.attempts:
-                memory, ended = attempt.get("memory"), attempt.get("ended") or {}
-                peak = (ended.get("memory") or {}).get("peak")
-                halved = (ended.get("memory") or {}).get("micro_batch") != attempt["micro_batch"]
-                if memory and peak and not halved and ended.get("class") in ("completed", "pruned"):
-                    # A prediction of an older version knows no `held`, and has a group of its own.
-                    tensors = memory.get("held") or memory["tensors"]
-                    one = Observation(tensors=tensors, floor=memory["floor"], peak=peak)
-                    observed.setdefault(memory["group"], []).append(one)
-        self._observed = observed
+        """Take the measured peaks of the attempts that ended by themselves since the last call."""
+        if state is not self._learnt_from:
+            self._learnt_from, self._learnt, self._observed = state, 0, {}
+        for attempt in state.ended[self._learnt :]:
+            memory, ended = attempt.get("memory"), attempt["ended"]
+            peak = (ended.get("memory") or {}).get("peak")
+            halved = (ended.get("memory") or {}).get("micro_batch") != attempt["micro_batch"]
+            if memory and peak and not halved and ended.get("class") in ("completed", "pruned"):
+                # A prediction of an older version knows no `held`, and has a group of its own.
+                tensors = memory.get("held") or memory["tensors"]
+                one = Observation(tensors=tensors, floor=memory["floor"], peak=peak)
+                self._observed.setdefault(memory["group"], Observations()).add(one)
+        self._learnt = len(state.ended)
 
     def predict(
         self,
@@ -164,7 +167,7 @@ class MemoryModel:
         basis: Basis = "held" if held is not None else "tensors" if traced else "closed form"
         kinds = {"held": "replayed", "tensors": "traced", "closed form": "closed form"}
         group = ", ".join((device, _precision(plan, device), f"compile {compiled}", allocator, kinds[basis]))
-        correction = prior(device, allocator, basis=basis).fitted(self._observed.get(group, ()))
+        correction = prior(device, allocator, basis=basis).fitted(self._observed.get(group, Observations()))
         return Prediction(
             bytes=correction.apply(tensors if held is None else held, floor=floor),
             tensors=tensors,

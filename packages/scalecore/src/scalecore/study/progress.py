@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from scalecore.space import Architecture
 from scalecore.study.attempts import RunningTrial
 from scalecore.study.estimate import seconds_left
-from scalecore.study.forecast import forecast
+from scalecore.study.forecast import Speeds
 from scalecore.study.plan import Plan
 from scalecore.trials import Progress, TrialRecord
 
-__all__ = ["progress_of", "seconds_per_step"]
+__all__ = ["progress_of", "seconds_per_step", "speeds_of"]
 
 
 def progress_of(
@@ -37,11 +37,15 @@ def progress_of(
         )
 
 
-def seconds_per_step(plan: Plan, records: Sequence[TrialRecord], shape: Architecture) -> float | None:
+def speeds_of(plan: Plan, records: Sequence[TrialRecord]) -> Speeds:
+    """What the finished trials say about the time of others."""
+    return Speeds.of(records, windows=int(plan.data.parts["train"]["windows"]))
+
+
+def seconds_per_step(plan: Plan, speeds: Speeds, shape: Architecture) -> float | None:
     """What the finished trials suggest for this shape, evaluation included; None before the first."""
-    windows = plan.data.parts["train"]["windows"]
-    found = forecast([shape], records, windows=windows, epochs=1)["seconds"][shape.id]
-    return None if found is None else float(found) / _steps_per_epoch(plan)
+    found = speeds.seconds(shape.flops, epochs=1)
+    return None if found is None else found / _steps_per_epoch(plan)
 
 
 def _steps_per_epoch(plan: Plan) -> int:

@@ -11,10 +11,10 @@ behind.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from attrs import frozen
+from attrs import define, field, frozen
 
 __all__ = [
     "EVALUATION_BATCH",
@@ -23,6 +23,7 @@ __all__ = [
     "Correction",
     "Device",
     "Observation",
+    "Observations",
     "closed_form",
     "closed_form_range",
     "evaluation_is_larger",
@@ -85,6 +86,44 @@ class Observation:
     peak: int
 
 
+@define
+class Observations:
+    """What attempts of one kind measured, as the sums that a fit needs: adding one costs the same however many."""
+
+    count: int = 0
+    _products: list[list[float]] = field(factory=lambda: [[0.0] * 3 for _ in range(3)])
+    """Of features with features, weighted."""
+    _moments: list[float] = field(factory=lambda: [0.0] * 3)
+    """Of features with peaks, weighted."""
+
+    @classmethod
+    def of(cls, observed: Iterable[Observation]) -> Observations:
+        """All of these."""
+        result = cls()
+        for one in observed:
+            result.add(one)
+        return result
+
+    def add(self, one: Observation) -> None:
+        """Residuals count relative to the measured peak."""
+        features, peak = _features(one.tensors, one.floor), float(one.peak)
+        weight = 1 / (SPREAD_OF_PEAKS * peak) ** 2
+        self.count += 1
+        for row, first in enumerate(features):
+            self._moments[row] += weight * first * peak
+            for column, second in enumerate(features):
+                self._products[row][column] += weight * first * second
+
+    def moved(self, mean: Sequence[float], spread: Sequence[float]) -> list[float]:
+        """The parameters nearest to `mean`, from which each may be as far as `spread` says, and to the peaks."""
+        import numpy as np
+
+        products, trust = np.array(self._products), np.diag(1 / np.array(spread) ** 2)
+        residuals = np.array(self._moments) - products @ np.array(mean)
+        moved: list[float] = (np.array(mean) + np.linalg.solve(products + trust, residuals)).tolist()
+        return moved
+
+
 @frozen(kw_only=True)
 class Correction:
     """peak = constant + factor · (tensors - floor) + factor_of_floor · floor, in bytes."""
@@ -100,29 +139,21 @@ class Correction:
         """The predicted peak of a process whose tensors need that much, `floor` of it all the time."""
         return round(sum(p * x for p, x in zip(self._parameters, _features(tensors, floor), strict=True)))
 
-    def fitted(self, observations: Sequence[Observation]) -> Correction:
+    def fitted(self, observed: Observations) -> Correction:
         """This one, moved towards what was measured: Bayesian linear regression with this one as the prior's mean.
 
-        Residuals count relative to the measured peak. With few observations the prior speaks, with many they do.
+        With few observations the prior speaks, with many they do.
         """
-        if not observations:
+        if not observed.count:
             return self
-        import numpy as np
-
-        features = np.array([_features(one.tensors, one.floor) for one in observations])
-        peaks = np.array([float(one.peak) for one in observations])
-        weights = 1 / (SPREAD_OF_PEAKS * peaks) ** 2
-        mean, trust = np.array(self._parameters), np.diag(1 / np.array(self.spread) ** 2)
-        residuals = peaks - features @ mean
-        moved = np.linalg.solve(features.T @ (weights[:, None] * features) + trust, features.T @ (weights * residuals))
-        constant, factor, of_floor = (float(one) for one in mean + moved)
+        constant, factor, of_floor = observed.moved(self._parameters, self.spread)
         # Less memory than the tensors need is impossible, whatever a few odd measurements say.
         return Correction(
             constant=max(constant, 0.0),
             factor=max(factor, 1.0),
             factor_of_floor=max(of_floor, 1.0),
             spread=self.spread,
-            observations=len(observations),
+            observations=observed.count,
         )
 
     @property

@@ -1,0 +1,155 @@
+"""What a trial costs its study by how many trials it has: CPU of the driver, without any training.
+
+Attempts end at once, with a result of eight epochs. A study is grown to each size by copies of its first trials in the
+journal, then goes on with the default loggers `console`, `files` and `csv`; the CPU time per trial is that of the whole
+process over the trials after the first, which pays for the replay. What is written and flushed to the disk is real.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import yaml
+from attrs import evolve
+
+from scalecore.config.load import load_resolved
+from scalecore.execution.folder import AttemptFolder, AttemptStatus
+from scalecore.files import read_json, utc_now, write_json
+from scalecore.plugins.registry import load_registry
+from scalecore.records import ExecutorRecord
+from scalecore.study.journal import read_journal
+from scalecore.study.run import run_study
+from scalecore.study.state import replay
+from scalecore.testing.fakes import EXPERIMENT, write_walk
+
+FIRST, AFTER = 8, 60
+SIZES = (100, 1_000, 5_000, 20_000)
+GOAL = {"milliseconds": 8.0, "ratio": 1.5}
+"""At the largest size: a trial costs no more than this, and no more than so many times that at the smallest."""
+
+
+class Instant:
+    """An executor whose attempts have ended when they are submitted."""
+
+    def submit(self, folder: Path) -> Path:
+        attempt = AttemptFolder(folder)
+        spec: Mapping[str, Any] = read_json(attempt.spec) or {}
+        result: dict[str, Any] = {"attempt": spec["attempt"], "state": "completed", "reason": None, "seconds": 0.0}
+        if spec["mode"] == "smoke":
+            result |= {
+                "unread": [],
+                "read": list(spec["sampled"]),
+                "step_seconds": 0.1,
+                "memory": {"peak": 3 * 10**8, "micro_batch": 64},
+            }
+            result |= {
+                "warnings": [],
+                "metrics": ["val_loss"],
+                "peak_memory": 3 * 10**8,
+                "num_parameters": 3,
+                "device": "cpu",
+                "torch": "",
+            }
+        else:
+            loss = 0.6 + (int(spec["seed"]) % 10**6) / 10**7
+            curve = [
+                {"epoch": epoch, "train_loss": loss, "val_loss": loss + 0.01 / epoch, "auc": loss, "seconds": 0.1}
+                for epoch in range(1, 9)
+            ]
+            best = {**curve[-1], "predictions": {"min": 0.2, "max": 0.8, "std": 0.1}, "intervals": {}}
+            result |= {"value": curve[-1]["val_loss"], "best": best, "last": curve[-1], "learning_curve": curve}
+            result |= {"epochs_ended": 8, "windows": 600, "train_seconds": 0.8, "policy": {}, "weights": "0" * 64}
+            result |= {"memory": {"peak": 3 * 10**8, "micro_batch": 64}, "batching": {"micro_batch": 64}}
+            result |= {"started": utc_now(), "ended": utc_now(), "pauses": 0, "paused_seconds": 0.0}
+        write_json(attempt.result, result, durable=False)
+        return folder
+
+    def poll(self, handles: Sequence[Any]) -> Sequence[AttemptStatus]:
+        return [AttemptStatus(state="ended", exit_code=0, peak_memory=3 * 10**8) for _ in handles]
+
+    def stop(self, handle: Any, *, kill: bool) -> None:
+        return
+
+    def close(self) -> None:
+        return
+
+
+def run(root: Path, trials: int) -> float:
+    """Run the study to so many trials; CPU seconds of this process."""
+    loaded, resolved = load_resolved(
+        root / "experiment.yaml", overrides=[f"search.trials={trials}"], registry=load_registry(no_plugins=True)
+    )
+    record = ExecutorRecord(name="instant", summary="", factory=lambda options, context: Instant())
+    resolved = evolve(resolved, executor=evolve(resolved.executor, record=record))
+    before = time.process_time()
+    with contextlib.redirect_stdout(io.StringIO()):
+        run_study(loaded, resolved, registry={"no_plugins": True, "block": []})
+    return time.process_time() - before
+
+
+def grow(root: Path, size: int) -> None:
+    """Copies of the trials that the study has, until it has `size`."""
+    path = root / "studies" / "growth" / "journal.jsonl"
+    events = list(read_journal(path))
+    trials = [[event for event in events if event.get("number") == number] for number in range(FIRST)]
+    have = len(replay(events).trials)
+    lines = [json.dumps(event) for event in events]
+    for number in range(have, size):
+        for event in trials[number % FIRST]:
+            copy = {**event, "number": number, "seq": len(lines)}
+            if "hash" in copy:
+                copy["hash"] = f"{number:064x}"
+            if "record" in copy:
+                value = copy["record"]["value"] + number * 1e-9
+                best = {**copy["record"]["best"], "val_loss": value}
+                copy["record"] = {
+                    **copy["record"],
+                    "number": number,
+                    "hash": f"{number:064x}",
+                    "value": value,
+                    "best": best,
+                }
+            lines.append(json.dumps(copy))
+    path.write_text("\n".join(lines) + "\n")
+
+
+def measure(root: Path, size: int) -> dict[str, Any]:
+    """CPU milliseconds of a trial when the study has about `size` of them."""
+    grow(root, size)
+    few = run(root, size + 1)
+    many = run(root, size + 1 + AFTER)
+    return {"trials": size, "milliseconds": 1e3 * (many - few) / (AFTER - 1), "resume_seconds": few}
+
+
+def main() -> None:
+    """Measure each size, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    arguments = parser.parse_args()
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder).resolve()
+        write_walk(root)
+        os.chdir(root)
+        search = {"use": "random", "trials": FIRST, "space": {"learning_rate": {"log_uniform": [1e-4, 1e-2]}}}
+        experiment = {**EXPERIMENT, "name": "growth", "search": search, "loggers": ["console", "files", "csv"]}
+        (root / "experiment.yaml").write_text(yaml.safe_dump(experiment))
+        run(root, FIRST)
+        for size in arguments.sizes:
+            rows.append(measure(root, size))
+            print(rows[-1], flush=True)
+
+
+if __name__ == "__main__":
+    main()
