@@ -7,7 +7,7 @@ from scalecore.files import write_json
 from scalecore.space import Architecture
 from scalecore.study.layout import StudyFolder
 from scalecore.study.retention import settle_weights
-from scalecore.trials import Origin, TrialRecord, TrialState
+from scalecore.trials import Origin, TrialRecord, TrialState, best_first
 
 
 def finished(
@@ -46,7 +46,7 @@ def test_g44_the_weights_of_the_best_trials_are_kept_and_no_others(tmp_path: Pat
     for number, value in enumerate((0.5, 0.7, 0.4, None, 0.6)):
         state = TrialState.COMPLETED if value is not None else TrialState.FAILED
         records.append(finished(folder, number, value, state=state))
-        settle_weights(folder, records[-1], records, keep=2, direction="minimize")
+        settle_weights(folder, records[-1], best_first(records, direction="minimize")[:2])
         best = sorted((r.value, r.number) for r in records if r.value is not None)[:2]
         names = sorted(f"trial_{number:04d}.safetensors" for _, number in best)
         assert sorted(kept(folder)) == names
@@ -59,7 +59,7 @@ def test_what_a_driver_that_died_left_is_taken_up_later(tmp_path: Path) -> None:
     folder = StudyFolder(tmp_path)
     left = finished(folder, 0, 0.5)
     now = finished(folder, 1, 0.6)
-    settle_weights(folder, now, [left, now], keep=2, direction="minimize")
+    settle_weights(folder, now, best_first([left, now], direction="minimize")[:2])
     assert sorted(kept(folder)) == ["trial_0000.safetensors", "trial_0001.safetensors"]
 
 
@@ -67,7 +67,7 @@ def test_with_nothing_to_keep_everything_is_removed(tmp_path: Path) -> None:
     """`keep_weights: 0`, also for a study that kept some before."""
     folder = StudyFolder(tmp_path)
     first = finished(folder, 0, 0.5)
-    settle_weights(folder, first, [first], keep=1, direction="maximize")
+    settle_weights(folder, first, best_first([first], direction="maximize")[:1])
     second = finished(folder, 1, 0.6)
-    settle_weights(folder, second, [first, second], keep=0, direction="maximize")
+    settle_weights(folder, second, best_first([first, second], direction="maximize")[:0])
     assert kept(folder) == {}

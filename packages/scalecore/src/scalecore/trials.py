@@ -26,6 +26,8 @@ __all__ = [
     "TrialState",
     "best_first",
     "best_trial",
+    "is_ranked",
+    "rank",
 ]
 
 
@@ -241,6 +243,9 @@ class StudyView:
     runs: bool = False
     """Whether somebody runs the study now, be a trial under way or not."""
 
+    leader: TrialRecord | None = None
+    """The best trial, where the maker of this view has it at hand: a run does not rank all trials at each end."""
+
     @property
     def state(self) -> str:
         """How the study ended; before that `running`, or `interrupted` where nobody runs it."""
@@ -261,6 +266,8 @@ class StudyView:
     @property
     def best(self) -> TrialRecord | None:
         """The first of `best_first`: one that is collapsed or unsupported only where no healthy one exists."""
+        if self.leader is not None:
+            return self.leader
         return best_trial(self.counted, direction=self.experiment["objective"]["direction"])
 
 
@@ -273,13 +280,19 @@ def best_first(trials: Sequence[TrialRecord], *, direction: str) -> list[TrialRe
 
     Behind all healthy ones are those whose value is over too few windows (guard G19), collapsed ones last (guard G09).
     """
-    sign = 1.0 if direction == "minimize" else -1.0
-    completed = [trial for trial in trials if trial.state is TrialState.COMPLETED and trial.value is not None]
+    ranked = [trial for trial in trials if is_ranked(trial)]
+    return sorted(ranked, key=lambda trial: rank(trial, direction=direction))
 
-    def place(trial: TrialRecord) -> tuple[bool, bool, float, int]:
-        return trial.collapsed, trial.unsupported, sign * (trial.value or 0.0), trial.number
 
-    return sorted(completed, key=place)
+def is_ranked(trial: TrialRecord) -> bool:
+    """Whether a trial has a place in `best_first`."""
+    return trial.state is TrialState.COMPLETED and trial.value is not None
+
+
+def rank(trial: TrialRecord, *, direction: str) -> tuple[bool, bool, float, int]:
+    """What `best_first` sorts by, of a ranked trial."""
+    value = trial.value or 0.0
+    return trial.collapsed, trial.unsupported, value if direction == "minimize" else -value, trial.number
 
 
 def best_trial(trials: Sequence[TrialRecord], *, direction: str) -> TrialRecord | None:

@@ -18,7 +18,7 @@ from scalecore.study.plan import Plan, build_plan
 from scalecore.study.run import refuse_another_experiment, refuse_changed_code, refuse_changed_data, refuse_findings
 from scalecore.study.state import StudyState, replay
 from scalecore.study.stored import load_stored
-from scalecore.trials import TrialRecord, best_first
+from scalecore.trials import TrialRecord
 
 __all__ = ["OpenStudy", "open_study"]
 
@@ -47,7 +47,7 @@ class OpenStudy:
 
     def completed(self) -> list[TrialRecord]:
         """Completed trials, the best first; those that predict a constant behind all others (guard G09)."""
-        return best_first(self.state.counted, direction=self.plan.resolved.experiment.objective.direction)
+        return list(self.state.ranked)
 
 
 @contextmanager

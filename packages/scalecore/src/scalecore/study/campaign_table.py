@@ -14,7 +14,7 @@ from scalecore.study.campaign import CampaignIndex, StudyEntry
 from scalecore.study.journal import read_journal
 from scalecore.study.lock import runner_of
 from scalecore.study.state import StudyState, replay
-from scalecore.trials import StudyEnd, best_trial
+from scalecore.trials import StudyEnd
 
 __all__ = ["campaign_rows", "table_lines", "write_tables"]
 
@@ -73,7 +73,7 @@ def _row(entry: StudyEntry) -> dict[str, Any]:
     begun = entry.folder.journal.exists()
     state = _read(entry)
     records = state.records
-    best = best_trial(state.counted, direction=state.experiment["objective"]["direction"]) if state.experiment else None
+    best = next(iter(state.ranked), None)
     baseline = texts.best_baseline(state.plan["data"]) if state.plan else None
     metric = state.experiment["objective"]["metric"] if state.experiment else None
     return {

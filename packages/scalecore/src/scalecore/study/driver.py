@@ -364,9 +364,8 @@ class Driver:
         """Give back the room that only an unfinished trial needs (guard G44)."""
         remove_checkpoints(self.session.folder, record.number)
         if "keep_weights" not in self.session.extra:  # else whoever asked for them looks after them
-            experiment = self.plan.resolved.experiment
-            keep, direction = experiment.training.keep_weights, experiment.objective.direction
-            settle_weights(self.session.folder, record, self.state.counted, keep=keep, direction=direction)
+            keep = self.plan.resolved.experiment.training.keep_weights
+            settle_weights(self.session.folder, record, self.state.ranked[:keep])
 
     def _set_running(self, running: list[RunningTrial]) -> None:
         self.running = running

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from scalecore.execution.folder import AttemptFolder
 from scalecore.study.layout import StudyFolder
-from scalecore.trials import TrialRecord, best_first
+from scalecore.trials import TrialRecord
 
 __all__ = ["holds_room", "remove_checkpoints", "settle_weights"]
 
@@ -24,15 +24,12 @@ def remove_checkpoints(folder: StudyFolder, number: int) -> None:
         AttemptFolder(path).remove_checkpoints()
 
 
-def settle_weights(
-    folder: StudyFolder, record: TrialRecord, records: Sequence[TrialRecord], *, keep: int, direction: str
-) -> None:
-    """After `record` is in the journal: keep the weights of the `keep` best of `records`, delete all others.
+def settle_weights(folder: StudyFolder, record: TrialRecord, kept: Sequence[TrialRecord]) -> None:
+    """After `record` is in the journal: keep the weights of the trials of `kept`, delete all others.
 
     Weights are moved out of the folder of the attempt, so that they are at one place whichever attempt made them. What
     a driver that died in between left is taken up by the next call.
     """
-    kept = best_first(records, direction=direction)[:keep]
     for one in (record, *kept):
         trial = folder.attempt(one.number, 0).parent
         target = folder.weights(one.number)

@@ -82,6 +82,7 @@ class Session:
             end_reason=reason,
             degraded=tuple(self.state.degraded),
             runs=True,
+            leader=next(iter(self.state.ranked), None),
         )
 
     def tell(self, what: Callable[[Logger], None]) -> None:

@@ -6,6 +6,7 @@ import hashlib
 from bisect import insort
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from attrs import define, field, frozen
@@ -13,7 +14,17 @@ from attrs import define, field, frozen
 from scalecore.files import canonical_json
 from scalecore.space import Architecture
 from scalecore.study.record import architecture_from, proposal_from, record_from
-from scalecore.trials import Origin, Outcome, Proposal, RestoredTrial, StudyEnd, TrialRecord, TrialState
+from scalecore.trials import (
+    Origin,
+    Outcome,
+    Proposal,
+    RestoredTrial,
+    StudyEnd,
+    TrialRecord,
+    TrialState,
+    is_ranked,
+    rank,
+)
 
 __all__ = ["AskedTrial", "ImportedTrial", "StudyState", "replay"]
 
@@ -105,6 +116,8 @@ class StudyState:
     """What a model reached on test data, by the hash of its training."""
     _records: list[TrialRecord] = field(factory=list)
     """Finished trials in the order of their numbers."""
+    _ranked: list[TrialRecord] = field(factory=list)
+    """Of these the completed ones, from the best on."""
     _open: dict[int, AskedTrial] = field(factory=dict)
     """Trials without a record. A loop over all trials at each event would make a replay quadratic."""
     _asked: Counter[str] = field(factory=Counter)
@@ -188,6 +201,13 @@ class StudyState:
         return [record for record in self._records if record.number not in self.left_out]
 
     @property
+    def ranked(self) -> Sequence[TrialRecord]:
+        """Completed trials that count, as `best_first` sorts them."""
+        if not self.left_out:
+            return self._ranked
+        return [record for record in self._ranked if record.number not in self.left_out]
+
+    @property
     def unfinished(self) -> list[AskedTrial]:
         return [trial for _, trial in sorted(self._open.items())]
 
@@ -205,9 +225,12 @@ class StudyState:
     def _finish(self, trial: AskedTrial, record: TrialRecord) -> None:
         if trial.record is not None:
             self._records.remove(trial.record)
+            self._ranked = [record for record in self._ranked if record is not trial.record]
         trial.record = record
         self._open.pop(trial.number, None)
         insort(self._records, record, key=lambda one: one.number)
+        if is_ranked(record):
+            insort(self._ranked, record, key=partial(rank, direction=self.experiment["objective"]["direction"]))
         # What failed has no result: a strategy may propose it once more. A second failure is final.
         if record.state in (TrialState.FAILED, TrialState.TIMED_OUT) and self._asked[trial.hash] == 1:
             del self.hashes[trial.hash]

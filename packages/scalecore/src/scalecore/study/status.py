@@ -16,7 +16,6 @@ from scalecore.study.layout import StudyFolder
 from scalecore.study.lock import runner_of
 from scalecore.study.memory_figures import memory_figures, memory_lines
 from scalecore.study.state import AskedTrial, StudyState, replay
-from scalecore.trials import best_trial
 
 __all__ = ["status_lines", "study_status"]
 
@@ -26,7 +25,7 @@ def study_status(folder: StudyFolder) -> dict[str, Any]:
     state = replay(read_journal(folder.journal))
     runner = runner_of(folder)
     records = state.records
-    best = best_trial(state.counted, direction=state.experiment["objective"]["direction"]) if state.experiment else None
+    best = next(iter(state.ranked), None)
     result: dict[str, Any] = plain(
         {
             "name": state.experiment.get("name"),

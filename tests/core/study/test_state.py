@@ -1,0 +1,86 @@
+"""The state that a replay builds: what it keeps at hand equals what a look at all trials gives."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import attrs
+
+from scalecore.study.record import record_plain
+from scalecore.study.state import StudyState, replay
+from scalecore.testing.fakes import make_trial
+from scalecore.trials import Proposal, TrialRecord, TrialState, best_first
+
+
+def started(direction: str = "minimize") -> StudyState:
+    """A study that begins."""
+    experiment = {"model": {}, "objective": {"direction": direction}}
+    return replay([{"event": "study", "experiment": experiment, "plan": {}}])
+
+
+def ask(state: StudyState, record: TrialRecord) -> None:
+    proposal = Proposal(architecture=record.architecture, hyperparameters={}, origin=record.origin)
+    asked: dict[str, Any] = {"event": "asked", "number": record.number, "hash": record.hash, "seed": 1}
+    state.apply({**asked, "hyperparameters": {}, "proposal": attrs.asdict(proposal)})
+
+
+def finish(state: StudyState, record: TrialRecord) -> None:
+    state.apply({"event": "trial_finished", "number": record.number, "record": record_plain(record)})
+
+
+def trials(count: int) -> list[TrialRecord]:
+    """Trials of every state, some of them collapsed, with values that are often equal."""
+    draw = random.Random(1)
+    flags = ({"guard": "G09", "kind": "collapsed", "text": "constant"},)
+    found = []
+    for number in range(count):
+        state = draw.choice([*TrialState, TrialState.COMPLETED])
+        value = draw.randrange(5) / 10 if state in (TrialState.COMPLETED, TrialState.PRUNED) else None
+        one = make_trial(number)
+        found.append(
+            attrs.evolve(one, state=state, value=value, hash=str(number), flags=flags if draw.random() < 0.2 else ())
+        )
+    return found
+
+
+def test_records_ranking_and_unfinished_trials_are_those_of_all_trials() -> None:
+    """Trials that end in any order, some of them left out later: as if everything were counted anew."""
+    for direction in ("minimize", "maximize"):
+        state, records = started(direction), trials(40)
+        for record in records:
+            ask(state, record)
+        order = random.Random(2).sample(records, 30)
+        for record in order:
+            finish(state, record)
+        done = sorted(order, key=lambda one: one.number)
+        assert [one.number for one in state.records] == [one.number for one in done]
+        expected = [one.number for one in best_first(done, direction=direction)]
+        assert [one.number for one in state.ranked] == expected
+        assert [one.number for one in state.unfinished] == [one.number for one in records if one not in order]
+        away = {str(number): "outside" for number in expected[:3]}
+        state.apply({"event": "changed", "changes": [], "left_out": away})
+        assert [one.number for one in state.ranked] == expected[3:]
+        assert {one.number for one in state.records} - {one.number for one in state.counted} == set(expected[:3])
+
+
+def test_g30_a_failed_configuration_may_be_asked_for_once_more() -> None:
+    """Its hash is free after the first failure, and taken after the second."""
+    state = started()
+    for number in (0, 1):
+        record = attrs.evolve(make_trial(number), state=TrialState.FAILED, value=None, hash="same")
+        ask(state, record)
+        finish(state, record)
+        assert ("same" in state.hashes) is (number == 1)
+
+
+def test_attempts_that_ended_are_kept_in_the_order_of_their_ends() -> None:
+    """Each once, with its end."""
+    state, records = started(), trials(2)
+    for record in records:
+        ask(state, record)
+        state.apply({"event": "attempt_started", "number": record.number, "index": 0})
+    for number in (1, 0):
+        state.apply({"event": "attempt_ended", "number": number, "index": 0, "class": "completed"})
+    assert [one["number"] for one in state.ended] == [1, 0]
+    assert [one["ended"]["class"] for one in state.ended] == ["completed", "completed"]
