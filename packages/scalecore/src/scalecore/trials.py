@@ -256,6 +256,8 @@ class StudyView:
     @property
     def counted(self) -> Sequence[TrialRecord]:
         """The trials that count towards the total."""
+        if not self.left_out:
+            return self.trials
         return [trial for trial in self.trials if trial.number not in self.left_out]
 
     @property

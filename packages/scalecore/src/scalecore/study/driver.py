@@ -342,7 +342,8 @@ class Driver:
         else:
             found = (end.result or {}).get("predictions")
             kept = keep_predictions(self.session.folder, running.folder, number=asked.number, found=found)
-            self._finish_trial(build_record(self.plan, running, end, predictions=kept, earlier=self.state.records))
+            alike = self.state.alike(((end.result or {}).get("best") or {}).get("val_loss"))
+            self._finish_trial(build_record(self.plan, running, end, predictions=kept, earlier=alike))
             return
         if self.end is None:
             self.session.message("warning", f"trial {asked.number}: {again}")

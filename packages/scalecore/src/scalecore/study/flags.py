@@ -76,10 +76,7 @@ def _one_class(best: Mapping[str, Any]) -> dict[str, str] | None:
 def _identical(best: Mapping[str, Any], earlier: Sequence[TrialRecord]) -> dict[str, str] | None:
     numbers = [best.get(name) for name in COMPARED]
     for record in earlier:
-        # The loss first: it tells nearly all apart, and a study may have many trials.
-        if record.best is None or record.best.get(COMPARED[0]) != numbers[0]:
-            continue
-        if record.state is not TrialState.COMPLETED:
+        if record.state is not TrialState.COMPLETED or record.best is None:
             continue
         if [record.best.get(name) for name in COMPARED] == numbers:
             text = (

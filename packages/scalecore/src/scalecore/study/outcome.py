@@ -35,7 +35,8 @@ def build_record(
 ) -> TrialRecord:
     """The record of a trial whose last attempt has just ended; `predictions` tells where its logits are kept.
 
-    `earlier` are the study's finished trials: two that measure the same to the last digit are suspicious.
+    `earlier` are finished trials with the same validation loss: two that measure the same to the last digit are
+    suspicious.
     """
     asked, result = running.asked, end.result or {}
     state = STATE_OF.get(end.kind, TrialState.FAILED)

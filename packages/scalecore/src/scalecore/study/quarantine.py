@@ -27,7 +27,7 @@ def quarantined(records: Sequence[TrialRecord], architecture: str, *, limit: int
     Only a trial that ran tells something that the monitors do not know themselves.
     """
     for record in records:
-        if record.architecture.id != architecture or record.state is not TrialState.OUT_OF_MEMORY:
+        if record.state is not TrialState.OUT_OF_MEMORY or record.architecture.id != architecture:
             continue
         if not record.attempts or not any(flag.get("kind") == KIND for flag in record.flags):
             continue

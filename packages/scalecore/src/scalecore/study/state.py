@@ -118,6 +118,8 @@ class StudyState:
     """Finished trials in the order of their numbers."""
     _ranked: list[TrialRecord] = field(factory=list)
     """Of these the completed ones, from the best on."""
+    _by_loss: dict[Any, list[TrialRecord]] = field(factory=dict)
+    """Finished trials by the validation loss of their best epoch."""
     _open: dict[int, AskedTrial] = field(factory=dict)
     """Trials without a record. A loop over all trials at each event would make a replay quadratic."""
     _asked: Counter[str] = field(factory=Counter)
@@ -207,6 +209,10 @@ class StudyState:
             return self._ranked
         return [record for record in self._ranked if record.number not in self.left_out]
 
+    def alike(self, loss: float | None) -> Sequence[TrialRecord]:
+        """Finished trials whose best epoch had this very validation loss."""
+        return self._by_loss.get(loss, ())
+
     @property
     def unfinished(self) -> list[AskedTrial]:
         return [trial for _, trial in sorted(self._open.items())]
@@ -229,6 +235,7 @@ class StudyState:
         trial.record = record
         self._open.pop(trial.number, None)
         insort(self._records, record, key=lambda one: one.number)
+        self._by_loss.setdefault((record.best or {}).get("val_loss"), []).append(record)
         if is_ranked(record):
             insort(self._ranked, record, key=partial(rank, direction=self.experiment["objective"]["direction"]))
         # What failed has no result: a strategy may propose it once more. A second failure is final.
