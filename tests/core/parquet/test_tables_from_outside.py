@@ -16,7 +16,7 @@ import pytest
 
 from scalecore.builtin.options_dataset import ParquetOptions, PriceTarget
 from scalecore.builtin.parquet import ParquetDataset
-from scalecore.data.options import Reading
+from scalecore.data.options import ReadOptions
 from scalecore.data.panel import Panel
 from scalecore.data.prepare import describe
 from scalecore.data.table_files import number_of
@@ -39,9 +39,9 @@ def hourly(rows: int = 7000, zone: str = "Europe/Berlin") -> pd.DataFrame:
 
 
 def panel_of(path: Path, **options: Any) -> Panel:
-    read = {name: options.pop(name) for name in list(options) if name in Reading.__annotations__}
+    read = {name: options.pop(name) for name in list(options) if name in ReadOptions.__annotations__}
     given = {"features": ["Close", "Volume"], "target": PriceTarget(kind="direction"), "context": 5, **options}
-    return ParquetDataset(ParquetOptions(path=path, read=Reading(**read), **given)).panel()
+    return ParquetDataset(ParquetOptions(path=path, read=ReadOptions(**read), **given)).panel()
 
 
 def fingerprint(path: Path, **options: Any) -> str:
@@ -574,5 +574,5 @@ def test_folders_that_are_no_table_are_refused(tmp_path: Path) -> None:
 def test_options_that_cannot_be_are_refused_before_the_data(options: dict[str, Any], message: str) -> None:
     """The experiment file is checked without the data."""
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - the whole message is compared
-        Reading(**options)
+        ReadOptions(**options)
     assert str(caught.value) == message

@@ -7,7 +7,7 @@ from attrs import evolve, field, frozen
 
 from scalecore.config.experiment import ComponentRef, Experiment, Search
 from scalecore.config.load import Resolved, ResolvedComponent, to_plain
-from scalecore.data.options import Reading
+from scalecore.data.options import ReadOptions
 from scalecore.options import option
 from scalecore.records import ExecutorRecord, Record
 from scalecore.study.continuation import Continuation, compare, compare_study
@@ -56,7 +56,7 @@ class DatasetOptions:
 
     path: Path = Path("/here/prices.csv")
     parts: list[Path] | None = None
-    read: Reading | None = None
+    read: ReadOptions | None = None
     columns: list[Column] = field(factory=list)
     gaps: str = option("split", help="Added later, and another default than what was done before.", before="cross")
 

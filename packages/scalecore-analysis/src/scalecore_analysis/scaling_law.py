@@ -21,7 +21,7 @@ from scalecore_analysis.scaling.figures import scaling_figures
 from scalecore_analysis.scaling.laws import Points
 from scalecore_analysis.scaling.power import Design
 from scalecore_analysis.scaling.preconditions import preconditions
-from scalecore_analysis.scaling.table import Table, read_table
+from scalecore_analysis.scaling.table import PointsTable, read_table
 from scalecore_analysis.scaling.verdict import Verdict
 from scalecore_analysis.studies import listed
 
@@ -138,7 +138,7 @@ def _plural(count: int, what: str) -> str:
     return f"{count} {what}{'s' * (count != 1)}"
 
 
-def _fitted(found: Assessment, points: Points, table: Table | None) -> list[str]:
+def _fitted(found: Assessment, points: Points, table: PointsTable | None) -> list[str]:
     """What a point is, what is averaged, and why there is no law (guard G16)."""
     if table is None:
         means = "the runs of one configuration in each study"
@@ -169,7 +169,7 @@ def _data_notes(found: Assessment, points: Points) -> list[str]:
     ]
 
 
-def _table_notes(table: Table | None) -> list[str]:
+def _table_notes(table: PointsTable | None) -> list[str]:
     notes = []
     if table is not None and table.weighted:
         notes.append("Weights count in the laws; the means of the cells are those of their rows without weights.")

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, MinLen
 from attrs import frozen
 
-from scalecore.data.options import Normalisation, Reading, Split, TargetOptions
+from scalecore.data.options import Normalisation, ReadOptions, Split, TargetOptions
 from scalecore.options import ExistingFile, option
 
 __all__ = ["MarketOptions", "ReadRules", "VendorColumns", "is_date"]
@@ -28,7 +28,7 @@ class VendorColumns:
 
 
 @frozen(kw_only=True)
-class ReadRules(Reading):
+class ReadRules(ReadOptions):
     """How a file of daily prices is written, and on which days the market trades."""
 
     zone: str | None = option(

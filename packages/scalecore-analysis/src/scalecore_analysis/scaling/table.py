@@ -13,7 +13,7 @@ from scalecore.errors import DataError
 from scalecore_analysis.scaling.budgets import BudgetRuns, Run
 from scalecore_analysis.studies import listed
 
-__all__ = ["Table", "read_table"]
+__all__ = ["PointsTable", "read_table"]
 
 REQUIRED = ("parameters", "loss")
 AMOUNTS = ("windows", "tokens")
@@ -28,7 +28,7 @@ Row = Mapping[str, str]
 
 
 @frozen(kw_only=True)
-class Table:
+class PointsTable:
     """The rows as points, one `BudgetRuns` for each cell: rows of one N, D and configuration, which only seeds tell
     apart.
     """
@@ -50,7 +50,7 @@ class _Point:
         return self.run.parameters, self.run.windows, self.names["configuration"]
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path) -> PointsTable:
     """Read a CSV file with the columns `parameters` (N, in any unit) and `loss`, and where they are known `windows` or
     `tokens` (D), `weight`, `configuration`, `seed` and `budget`.
 
@@ -67,7 +67,7 @@ def read_table(path: Path) -> Table:
     for point in points:
         groups.setdefault(point.cell, []).append(point)
     found = [BudgetRuns(label=_label(group), runs=tuple(point.run for point in group)) for group in groups.values()]
-    return Table(
+    return PointsTable(
         cells=sorted(found, key=lambda one: (one.parameters, one.runs[0].windows or 0.0)),
         ignored=tuple(name for name in header if name and name not in (*NUMBERS, *NAMES)),
         weighted=len({point.run.weight for point in points}) > 1,

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, MinLen
 from attrs import frozen
 
-from scalecore.data.options import Normalisation, Reading, Split, TargetOptions
+from scalecore.data.options import Normalisation, ReadOptions, Split, TargetOptions
 from scalecore.options import ExistingFile, option
 
 __all__ = ["LabelTarget", "ParquetOptions", "PriceColumns", "PriceTarget"]
@@ -62,7 +62,9 @@ class ParquetOptions:
     normalise: Normalisation = option("standard", help="How features are scaled; fit on training rows only.")
     start: str | None = option(None, help="First date to use, such as 1999-03-10.")
     end: str | None = option(None, help="Last date to use; nothing after it is read, by labels neither.")
-    read: Reading = option(factory=Reading, before=Reading(), help="How the file writes times, numbers and text.")
+    read: ReadOptions = option(
+        factory=ReadOptions, before=ReadOptions(), help="How the file writes times, numbers and text."
+    )
 
     def __attrs_post_init__(self) -> None:
         for name, text in (("start", self.start), ("end", self.end)):

@@ -18,7 +18,7 @@ from scalecore.data.table_files import date_hint
 from scalecore.errors import DataError
 
 if TYPE_CHECKING:
-    from scalecore.data.options import Reading
+    from scalecore.data.options import ReadOptions
 
 __all__ = ["naive_times"]
 
@@ -26,7 +26,7 @@ _OFFSET = r"\s?(?:Z|[+-]\d{2}:?\d{2}(?::?\d{2})?)$"
 """What ends a time with its offset from UTC."""
 
 
-def naive_times(raw: pd.Series[Any], *, name: str, reading: Reading) -> npt.NDArray[np.datetime64]:
+def naive_times(raw: pd.Series[Any], *, name: str, reading: ReadOptions) -> npt.NDArray[np.datetime64]:
     """[rows] datetime64[ns] without a zone.
 
     Times that are all midnight where they were written are days and keep their date. Others become UTC where their zone
@@ -53,7 +53,7 @@ def _nanoseconds(times: pd.Series[Any], *, name: str) -> npt.NDArray[np.datetime
         raise DataError(f"{name}: a time lies outside of the years 1678 to 2261") from None
 
 
-def _parsed(raw: pd.Series[Any], *, name: str, reading: Reading) -> pd.Series[Any]:
+def _parsed(raw: pd.Series[Any], *, name: str, reading: ReadOptions) -> pd.Series[Any]:
     """Timestamps, with a zone where the source has one; offsets that change are kept as those of the first row."""
     if types.is_datetime64_any_dtype(raw.dtype):
         return raw
@@ -73,7 +73,7 @@ def _parsed(raw: pd.Series[Any], *, name: str, reading: Reading) -> pd.Series[An
         raise DataError(_bad_time(raw, name=name, form=form)) from None
 
 
-def _from_text(raw: pd.Series[Any], *, name: str, reading: Reading) -> pd.Series[Any]:
+def _from_text(raw: pd.Series[Any], *, name: str, reading: ReadOptions) -> pd.Series[Any]:
     form = reading.date_format
     if form is None and not raw.map(lambda one: isinstance(one, str)).all():
         return pd.to_datetime(raw, format="ISO8601")  # dates as objects

@@ -21,7 +21,7 @@ from scalecore.builtin.table_times import naive_times
 from scalecore.config.bounds import nearest
 from scalecore.data.checks import check_times
 from scalecore.data.dates import stamp
-from scalecore.data.options import Reading
+from scalecore.data.options import ReadOptions
 from scalecore.data.table_files import check_header, kind_of, read_text
 from scalecore.errors import DataError
 
@@ -41,7 +41,7 @@ class Table:
     times: npt.NDArray[np.datetime64]
     """[rows] datetime64[ns] without a zone, ascending and unique."""
     frame: pd.DataFrame
-    reading: Reading = field(factory=Reading)
+    reading: ReadOptions = field(factory=ReadOptions)
     is_text: bool = False
     """Whether cells were written as text, in which a number may need `reading` to be one."""
     note: str | None = None
@@ -54,7 +54,7 @@ def read_table(
     time: str | None = None,
     start: str | None = None,
     end: str | None = None,
-    reading: Reading | None = None,
+    reading: ReadOptions | None = None,
 ) -> Table:
     """Read `path`, a file or a folder of parquet parts, and find its times.
 
@@ -64,7 +64,7 @@ def read_table(
     the rows; an `end` without a clock time includes the whole day. A folder's rows are sorted by time, however they are
     divided among its parts.
     """
-    reading = Reading() if reading is None else reading
+    reading = ReadOptions() if reading is None else reading
     frame, is_text = (_read_parts(path), False) if path.is_dir() else _read(path, reading=reading)
     if not len(frame):
         raise DataError(f"{path} has no rows")
@@ -92,7 +92,7 @@ def read_table(
     return Table(path=path, times=times[inside], frame=frame, reading=reading, is_text=is_text, note=note)
 
 
-def _read(path: Path, *, reading: Reading) -> tuple[pd.DataFrame, bool]:
+def _read(path: Path, *, reading: ReadOptions) -> tuple[pd.DataFrame, bool]:
     """The cells of a file, and whether they were text."""
     kind = kind_of(path, name=str(path))
     try:

@@ -16,7 +16,7 @@ from typing import Any
 
 from scalecore.config.structure import make_converter
 from scalecore.config.template import Components, example_values, file_option
-from scalecore.data.options import Reading
+from scalecore.data.options import ReadOptions
 from scalecore.data.table_files import check_header, kind_of, read_text
 from scalecore.errors import DataError, ExperimentError
 from scalecore.plugins.discovery import CORE
@@ -202,8 +202,8 @@ def _numeric_columns(file: Path) -> list[str]:
 
             schema = pyarrow.parquet.read_schema(part)
             return [one.name for one in schema if types.is_floating(one.type) or types.is_integer(one.type)]
-        text = read_text(part, reading=Reading(), name=str(part))
-        check_header(text, reading=Reading(), name=str(part))
+        text = read_text(part, reading=ReadOptions(), name=str(part))
+        check_header(text, reading=ReadOptions(), name=str(part))
         names, first = itertools.islice(itertools.chain(csv.reader(io.StringIO(text)), [[], []]), 2)
     except DataError as error:
         raise ExperimentError(str(error)) from None

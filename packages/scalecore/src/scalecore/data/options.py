@@ -15,7 +15,7 @@ from attrs import frozen
 
 from scalecore.options import option
 
-__all__ = ["Normalisation", "Reading", "Split", "TargetOptions"]
+__all__ = ["Normalisation", "ReadOptions", "Split", "TargetOptions"]
 
 Normalisation = Literal["standard", "robust", "none"]
 """`standard`: less the mean, divided by the standard deviation. `robust`: less the median, divided by the range from
@@ -28,7 +28,7 @@ UNIX: Mapping[str, Literal["s", "ms"]] = {"unix": "s", "unix_ms": "ms"}
 
 
 @frozen(kw_only=True)
-class Reading:
+class ReadOptions:
     """How the source of a table writes times, numbers and text. Content decides a study, not how it was written."""
 
     date_format: str | None = option(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from scalecore.data.options import Reading
+    from scalecore.data.options import ReadOptions
 
 __all__ = ["PACKED", "check_header", "date_hint", "kind_of", "number_of", "read_text"]
 
@@ -91,7 +91,7 @@ def _check_head(head: bytes, *, name: str, parquet: bool) -> None:
         raise DataError(f"{wrong}it is a parquet file; name it .parquet")
 
 
-def read_text(path: Path, *, reading: Reading, name: str) -> str:
+def read_text(path: Path, *, reading: ReadOptions, name: str) -> str:
     """The text of a file, unpacked by its suffix and decoded."""
     raw = _unpacked(path, name=name)
     _check_head(raw[:_HEAD], name=name, parquet=False)
@@ -156,7 +156,7 @@ def _unpacked(path: Path, *, name: str) -> bytes:
         ) from None
 
 
-def check_header(text: str, *, reading: Reading, name: str) -> None:
+def check_header(text: str, *, reading: ReadOptions, name: str) -> None:
     """Refuse a CSV file whose first line is not the one line of names; the message says what to write."""
     head = re.split(r"\r\n|\r|\n", text[:65536])[:50]
     lines = [(number, line) for number, line in enumerate(head, 1) if line.strip()]
@@ -191,7 +191,7 @@ def check_header(text: str, *, reading: Reading, name: str) -> None:
 _VALUE = re.compile(r"[-+$]?[\d.,:/T -]*\d[\d.,:/TZ+ -]*(e[-+]?\d+)?%?", re.IGNORECASE)
 
 
-def _check_separator(lines: Sequence[str], *, reading: Reading, name: str) -> None:
+def _check_separator(lines: Sequence[str], *, reading: ReadOptions, name: str) -> None:
     """Refuse a header that is one cell only because its separator is another one: it cuts the next lines alike."""
     for mark, written in ((";", "';'"), ("\t", "tab"), ("|", "'|'"), (",", "','")):
         counts = [line.count(mark) for line in lines[:5]]

@@ -57,12 +57,12 @@ def rows_of_file(model: StoredModel, path: Path, *, time: str | None = None) -> 
     """
     from scalecore.builtin.parquet import numbers
     from scalecore.builtin.tables import read_table
-    from scalecore.data.options import Reading
+    from scalecore.data.options import ReadOptions
 
     block = model.content["data"]["block"]
     stored, dataset = block.get("time"), block.get("use")
     written = block.get("read") if dataset == "parquet" else None
-    reading = Reading(**written) if isinstance(written, dict) else None
+    reading = ReadOptions(**written) if isinstance(written, dict) else None
     table = read_table(path, time=time or (stored if isinstance(stored, str) else None), reading=reading)
     try:
         values = np.column_stack([numbers(table, name, role="feature") for name in model.features])

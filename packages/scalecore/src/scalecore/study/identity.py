@@ -12,7 +12,7 @@ from attrs import field, frozen
 
 from scalecore.config.experiment import ComponentRef
 from scalecore.config.plain import plain_value
-from scalecore.data.options import Reading
+from scalecore.data.options import ReadOptions
 from scalecore.files import canonical_json
 from scalecore.plugins.discovery import CORE
 from scalecore.plugins.registry import known_provider
@@ -127,7 +127,7 @@ def _walk(value: Any, path: KeyPath, places: set[KeyPath], added: dict[KeyPath, 
 
 def _holds_place(kind: Any) -> bool:
     """Whether an option of this type is a path or the way in which a file is written, or has one of them in it."""
-    if isinstance(kind, type) and issubclass(kind, PurePath | Reading):
+    if isinstance(kind, type) and issubclass(kind, PurePath | ReadOptions):
         return True
     return any(_holds_place(one) for one in get_args(kind))
 
