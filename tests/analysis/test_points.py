@@ -192,6 +192,10 @@ def test_g16_a_law_in_n_and_d_is_refused_with_its_reason(tmp_path: Path, lines: 
             "D is not known for every run (N and D)",
         ),
         (
+            ["parameters,loss", "1e6,3.1"],
+            "there is one run only (constant, power, power with floor, N and D, quadratic)",
+        ),
+        (
             ["parameters,loss", *(f"{n:g},2.5" for n in np.geomspace(1e6, 1e9, 9))],
             "the loss is the same in all runs (constant, power, power with floor, N and D, quadratic)",
         ),
@@ -261,6 +265,13 @@ def test_weights_count_and_what_is_not_used_is_named(tmp_path: Path) -> None:
     alone = fit(LAWS["power with floor"], repeated)
     assert weighted.objective * counts.mean() == pytest.approx(alone.objective, rel=1e-6)
     assert float(weighted.natural()["alpha"]) == pytest.approx(float(alone.natural()["alpha"]), rel=1e-4)
+
+
+def test_runs_that_hardly_count_do_not_make_a_law_misfit(tmp_path: Path) -> None:
+    """Neither the law nor the test of its fit is drawn to runs of next to no weight."""
+    header, *rows = grid()
+    wrong = [f"5e7,{d:g},9,0,1e-9" for d in (5e9, 1e10, 1.5e10)]
+    recovered(analyse(tmp_path / "weighted.csv", [f"{header},weight", *(f"{row},1" for row in rows), *wrong]))
 
 
 NEEDED = "it needs `parameters` and `loss`, one row for each run. Its columns"

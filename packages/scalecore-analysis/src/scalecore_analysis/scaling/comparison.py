@@ -40,6 +40,8 @@ DIGITS = 1e-6
 def untestable(law: Law, points: Points) -> str | None:
     """Why these points cannot tell this law from one that just joins them, or None."""
     sizes, runs = len(np.unique(points.parameters)), len(points.losses)
+    if runs == 1:
+        return "there is one run only"
     if float(np.ptp(points.losses)) == 0:
         return "the loss is the same in all runs"
     if law.uses_windows and (reason := _one_sided(points)) is not None:
@@ -211,8 +213,8 @@ def lack_of_fit(law: Law, points: Points, *, draws: int, seed: int) -> float | N
     if variance <= 0:
         return None
     logs = np.bincount(position, np.log(points.windows)) / np.bincount(position)
-    cells = Points(parameters=np.exp(sizes), windows=np.exp(logs), losses=np.exp(means))
-    fitted = _of_means(law, cells, counts)
+    cells = Points(parameters=np.exp(sizes), windows=np.exp(logs), losses=np.exp(means), weights=counts)
+    fitted = fit(law, cells, delta=LEAST_SQUARES).theta
     centre = law.terms(fitted, centred(cells.parameters, cells.windows, of=cells))[0]
     seen = float((counts * (means - centre) ** 2).sum()) / variance
     generator = np.random.default_rng(seed)
@@ -224,14 +226,3 @@ def lack_of_fit(law: Law, points: Points, *, draws: int, seed: int) -> float | N
     thetas = descend_all(law, start, inputs, targets, weights=weights, delta=LEAST_SQUARES)
     simulated = (counts * (targets - law.terms(thetas, inputs)[0]) ** 2).sum(axis=1) / pooled
     return float((1 + (simulated >= seen).sum()) / (1 + draws))
-
-
-def _of_means(law: Law, cells: Points, counts: Floats) -> Floats:
-    """The weighted least-squares fit of the cells' means, from the unweighted one."""
-    first: Fit = fit(law, cells, delta=LEAST_SQUARES)
-    inputs = centred(cells.parameters, cells.windows, of=cells)
-    found = descend_all(
-        law, first.theta[None], inputs, np.log(cells.losses)[None], weights=counts[None], delta=LEAST_SQUARES
-    )
-    theta: Floats = found[0]
-    return theta
