@@ -316,7 +316,8 @@ NEEDED = "it needs `parameters` and `loss`, one row for each run. Its columns"
         ),
         (
             "parameters,loss,seed\n1,2,0\n1,3,0\n",
-            ":3: the same parameters, D, configuration and seed as line 2, so one run would count twice: remove a row",
+            ":3: the same parameters, D, configuration and seed as line 2, so one run would count twice: remove a row, "
+            "or tell two runs apart in a column `configuration`",
         ),
     ],
 )

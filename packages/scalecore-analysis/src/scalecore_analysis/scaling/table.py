@@ -143,11 +143,10 @@ def _refuse_repeats(path: Path, points: Sequence[_Point]) -> None:
         first = seen.setdefault((*key, point.names["budget"]), point.line)
         if first == point.line:
             continue
-        what = "seed" if point.names["seed"] else "loss"
-        apart = "" if point.names["seed"] else ", or tell two runs apart in a column `seed`"
+        what, column = ("seed", "configuration") if point.names["seed"] else ("loss", "seed")
         raise DataError(
             f"{path}:{point.line}: the same parameters, D, configuration and {what} as line {first}, so one run would "
-            f"count twice: remove a row{apart}"
+            f"count twice: remove a row, or tell two runs apart in a column `{column}`"
         )
 
 
