@@ -235,8 +235,14 @@ def test_imported_results_teach_and_are_no_trials(study: Study) -> None:
         "it is trial 0 of this study",
         "it is trial 1 of this study",
     ]
+    table = study.cli("import", str(study.root / "studies/experiment_results.csv"), "--into", str(study.folder))
+    assert "duplicate: it is trial 0 of this study" in table.stdout
     study.experiment |= {"name": "other", "seed": 6}
     study.write()
+    twice = study.cli("import", str(study.root / "studies"), "--into", str(study.file), "--dry-run", "--json")
+    found, journal = json.loads(twice.stdout), study.root / "studies/tiny/journal.jsonl"
+    assert found["counts"] == {"taken": 2, "taken with missing parameters": 0, "duplicate": 2, "refused": 0}
+    assert found["records"][0]["reason"] == f"it is the same as {journal}[trial 0]"
     other = study.cli("import", str(study.root / "studies/tiny"), "--into", str(study.file), "--dry-run", "--json")
     assert [one["comparable"] for one in json.loads(other.stdout)["records"]] == [True, True]
     study.experiment["model"] |= {"patch_len": 6}

@@ -63,13 +63,26 @@ def judge(
         except _Refused as refusal:
             verdicts.append(Verdict(record=record, verdict="refused", reason=str(refusal)))
             continue
-        own = state.hashes.get(record.hash or "") if verdict.comparable else None
+        own = state.hashes.get(record.hash or "")
         reason = known.get(verdict.key) or (f"it is trial {own} of this study" if own is not None else None)
         if reason is not None:
-            verdict = Verdict(record=record, verdict="duplicate", reason=reason, key=verdict.key)
+            verdict = _duplicate(verdict, reason)
         known.setdefault(verdict.key, f"it is the same as {record.source}")
         verdicts.append(verdict)
+    # A table of the logger `csv` has the hashes and values of trials, but not all of their parameters.
+    whole = {
+        (one.record.hash, one.record.value): one.record.source
+        for one in verdicts
+        if one.record.hash and one.verdict != "refused" and not one.missing
+    }
+    for index, one in enumerate(verdicts):
+        if one.missing and (source := whole.get((one.record.hash, one.record.value))) is not None:
+            verdicts[index] = _duplicate(one, f"it is the same as {source}")
     return verdicts
+
+
+def _duplicate(one: Verdict, reason: str) -> Verdict:
+    return Verdict(record=one.record, verdict="duplicate", reason=reason, missing=one.missing, key=one.key)
 
 
 def _judge(record: OldRecord, *, plan: Plan, shapes: RecordShapes, state: StudyState, other_data: bool) -> Verdict:
