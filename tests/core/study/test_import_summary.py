@@ -201,6 +201,7 @@ def test_labels_of_budgets_are_read_in_both_cases(name: str, label: tuple[str, i
         ("raw/x.json", {"tier": "a25"}, None),
         ("x_h1.json", {"horizon": 5}, ["horizon '5', its path has 'h1'"]),
         ("x_h5.json", {"horizon": "5"}, []),
+        ("x_h5.json", {"horizon": "h1"}, ["horizon '1', its path has 'h5'"]),
         ("alpha_all_trials.json", {"experiment": "beta"}, ["experiment 'beta', its path has 'alpha_all_trials'"]),
         ("spy_20M_best.json", {"experiment": "spy_h1"}, None),
         ("alpha/trials/trial_0001.json", {"experiment": "beta"}, None),

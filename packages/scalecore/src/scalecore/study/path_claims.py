@@ -68,7 +68,7 @@ def contradictions(record: OldRecord, *, experiments: Iterable[str], project: Pa
     """
     names = places(record.path, project=project)
     found: list[list[str] | None] = [_budget(record, names)]
-    if (horizon := as_number(record.claims.get("horizon"))) is not None:
+    if (horizon := as_number(str(record.claims.get("horizon")).lower().removeprefix("h"))) is not None:
         others = [match[0] for name in names for match in _HORIZON.finditer(name.lower())]
         found.append(
             _against("horizon", f"{horizon:g}", others, [one for one in others if int(_digits(one)) != horizon])
