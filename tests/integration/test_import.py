@@ -72,6 +72,7 @@ FORCED = without_forced()
         (old(state="PRUNED"), "taken", None),
         (old(params=without("dropout")), "taken with missing parameters", "it has no dropout"),
         (old(state="FAIL", value=None), "refused", "it ended as failed: no result"),
+        ({"number": 1, "value": 0.62, "params": PARAMS}, "refused", "it has no state: no result"),
         (old(state="RUNNING"), "refused", "its state is 'RUNNING': no result"),
         (old(value=float("nan")), "refused", "it ended as completed without a finite value"),
         (

@@ -110,6 +110,28 @@ def test_what_is_said_nearest_to_a_trial_counts(tmp_path: Path) -> None:
     assert dict(found.claims) == {"experiment": "own", "budget": "20M", "tier": "a50", "horizon": 5}
 
 
+def test_a_list_of_one_value_is_a_value(tmp_path: Path) -> None:
+    """As in trials that Optuna wrote; of two objectives neither is the value."""
+    one, two = read(tmp_path, "old.json", [{**trial(), "value": None, "values": x} for x in ([0.4], [0.4, 7.0])])
+    assert (one.value, two.value) == (0.4, None)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (
+            json.dumps(trial()) + "\n",
+            "this is no journal of scalecore; give trials as a list in JSON or a table in CSV",
+        ),
+        ('{"seq":0,"event":"study","experiment":{"model":{}},"plan":{}}\n', "the journal holds no finished trials"),
+    ],
+)
+def test_lines_without_results_say_why(tmp_path: Path, content: str, problem: str) -> None:
+    """Lines of JSON that are no journal are not called a damaged one."""
+    (found,) = read(tmp_path, "old.jsonl", content)
+    assert found.problem == problem
+
+
 def test_marks_of_forced_trials_are_no_second_value(tmp_path: Path) -> None:
     """`forced_d_model: true` says that `d_model` was forced; alone, a truth value is a parameter."""
     marked = trial(user_attrs={"forced_d_model": True, "forced_label": "min d_model", "forced_revin": True})
@@ -126,9 +148,11 @@ def test_forced_trials_are_told_by_all_that_marks_them(tmp_path: Path) -> None:
         trial(user_attrs={"forced": True}),
         trial(origin="forced n_heads:max"),
         trial(origin={"kind": "forced"}),
+        trial(system_attrs={"fixed_params": {"d_model": 64}}),
+        trial(user_attrs={"system_attrs_fixed_params": "{'d_model': 64}"}),
     ]
     others = [trial(user_attrs={"forced": False, "forced_label": None}), trial(origin="sampled"), trial()]
-    assert [one.is_forced for one in read(tmp_path, "old.json", [*marked, *others])] == [True] * 4 + [False] * 3
+    assert [one.is_forced for one in read(tmp_path, "old.json", [*marked, *others])] == [True] * 6 + [False] * 3
 
 
 def test_the_table_of_scalecore_says_which_data_it_is_of(tmp_path: Path) -> None:

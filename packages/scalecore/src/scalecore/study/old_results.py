@@ -201,13 +201,17 @@ def _record(path: Path, place: int | None, item: Mapping[str, Any], *, around: M
     data = _mapping(attributes.get("data")) or _mapping(around.get("data"))
     origin = _mapping(item.get("origin")).get("kind") or item.get("origin") or attributes.get("origin")
     told = any(name.startswith(FORCED) and one not in (None, False, "") for name, one in attributes.items())
+    # Optuna's mark of an enqueued trial, in JSON and in its table.
+    told |= "fixed_params" in _mapping(item.get("system_attrs")) or "system_attrs_fixed_params" in attributes
+    several = item.get("values")
+    value = several[0] if isinstance(several, list) and len(several) == 1 else item.get("value")
     return OldRecord(
         source=_source(path, place),
         path=path,
         number=_integer(item.get("number")),
         state=STATES.get(text.lower()),
         state_text=text or "none",
-        value=_number(item.get("value")),
+        value=_number(value),
         values=values,
         attributes=flat,
         stated_parameters=_integer(
@@ -241,7 +245,14 @@ def _claims(*places: Mapping[str, Any]) -> dict[str, Any]:
 
 def _journal(path: Path) -> Iterator[OldRecord]:
     """The finished trials of a study of scalecore."""
+    with path.open("rb") as stream:
+        foreign = path.name != "journal.jsonl" and b'"event"' not in stream.readline()
+    if foreign:
+        yield _unreadable(path, "this is no journal of scalecore; give trials as a list in JSON or a table in CSV")
+        return
     state = replay(read_journal(path))
+    if not state.records:
+        yield _unreadable(path, "the journal holds no finished trials")
     # Beside the grid's lists, options of the model say what an architecture is, such as the length of a patch.
     options = {name: one for name, one in _mapping(state.experiment.get("model")).items() if not isinstance(one, list)}
     options.pop("use", None)

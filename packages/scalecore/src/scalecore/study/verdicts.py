@@ -89,7 +89,8 @@ def _judge(record: OldRecord, *, plan: Plan, shapes: RecordShapes, state: StudyS
     if record.problem is not None:
         raise _Refused(record.problem)
     if record.state is None:
-        raise _Refused(f"its state is {record.state_text!r}: no result")
+        said = "it has no state" if record.state_text == "none" else f"its state is {record.state_text!r}"
+        raise _Refused(f"{said}: no result")
     if record.state not in VALUED:
         raise _Refused(f"it ended as {record.state}: no result")
     if record.value is None:
