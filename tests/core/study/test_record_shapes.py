@@ -5,6 +5,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from scalecore.builtin.linear import LinearFamily
@@ -136,6 +137,34 @@ def test_g17_what_is_missing_or_contradicts_is_refused_by_its_name(values: Mappi
     with pytest.raises(UnnamedShapeError) as refused:
         shapes.named(record(values))
     assert str(refused.value) == reason
+
+
+def test_a_rule_may_read_its_dimensions_in_any_way() -> None:
+    """By `get` as by a subscript, and others for other architectures: what it reads is noted."""
+
+    class Other(Grid):
+        def architecture_space(self, data: DataShape) -> ArchitectureSpace:
+            space = super().architecture_space(data)
+            rules = {
+                "head_dim": lambda one: one.get("d_model", 0) // one.get("n_heads", 1),
+                "deep": lambda one: one["d_ff"] if one["n_layers"] > 2 else 0,
+            }
+            return attrs.evolve(space, derived=rules)
+
+    shapes = RecordShapes(Other(), DATA)
+    for values, reason in (
+        (
+            {"n_layers": 4, "d_ff": 64, "head_dim": 99},
+            "n_layers=4,d_ff=64,head_dim=99 is no architecture of the model's grid",
+        ),
+        (
+            {"d_model": 16, "n_layers": 4, "n_heads": 2},
+            "it has no d_ff, and 2 architectures have d_model=16,n_layers=4,n_heads=2 (deep would do as well)",
+        ),
+    ):
+        with pytest.raises(UnnamedShapeError) as refused:
+            shapes.named(record(values))
+        assert str(refused.value) == reason
 
 
 def test_g17_an_attribute_that_gives_another_size_is_a_contradiction() -> None:

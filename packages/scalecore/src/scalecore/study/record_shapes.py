@@ -6,7 +6,7 @@ the values that the record gives.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isclose
 
 from attrs import frozen
@@ -49,14 +49,12 @@ class RecordShapes:
         self.dimensions = tuple(space.dimensions)
         self.derived = tuple(space.derived)
         self._rules = space.derived
-        self._read: dict[str, set[str]] = {}
+        self._read: dict[str, set[str]] = {name: set() for name in space.derived}
         """The dimensions that the rule of each derived name reads."""
         self.rows: list[Row] = [
-            (dict(one), {name: float(rule(one)) for name, rule in space.derived.items()}) for one in space.architectures
+            (dict(one), {name: float(rule(_Reader(one, self._read[name]))) for name, rule in space.derived.items()})
+            for one in space.architectures
         ]
-        for name, rule in space.derived.items():
-            rule(reader := _Reader(space.architectures[0]))
-            self._read[name] = reader.read
 
     def named(self, record: OldRecord) -> NamedShape:
         """The architecture of a record. Raises `UnnamedShapeError`, which says what is missing or wrong."""
@@ -142,16 +140,21 @@ class RecordShapes:
         return known
 
 
-class _Reader(dict[str, int]):
-    """An architecture that remembers which of its dimensions a rule reads."""
+class _Reader(Mapping[str, int]):
+    """An architecture that notes in `read` which of its dimensions a rule reads, in whatever way."""
 
-    def __init__(self, values: Mapping[str, int]) -> None:
-        super().__init__(values)
-        self.read: set[str] = set()
+    def __init__(self, values: Mapping[str, int], read: set[str]) -> None:
+        self._values, self._read = values, read
 
     def __getitem__(self, name: str) -> int:
-        self.read.add(name)
-        return super().__getitem__(name)
+        self._read.add(name)
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
 
 
 def _text(given: Mapping[str, float]) -> str:
