@@ -78,7 +78,7 @@ def test_g16_four_sizes_by_four_amounts_of_data(tmp_path: Path, budget: bool) ->
     assert max(spreads) < 1e-3
     parameters = next(one for one in result.data["preconditions"] if one["name"] == "parameters")
     assert parameters["text"].startswith(
-        "1,000,000 is there with 4 amounts of data or configurations, of which a verdict compares one; "
+        "1,000,000 has 4 amounts of data or configurations, of which a verdict compares one; "
     )
 
 
@@ -159,7 +159,7 @@ def sizes(count: int, *, d: Callable[[float], float] | None = None, noise: float
     [
         (sizes(12), "D is not known for every run"),
         (sizes(12, d=lambda _: 1e9), "D spans a factor of 1 only"),
-        (sizes(12, d=lambda n: 20 * n), "D follows N: beside it D spans a factor of 1 only"),
+        (sizes(12, d=lambda n: 20 * n), "D follows N: at one N it spans a factor of 1 only"),
         (sizes(12, d=lambda n: 1e9 if n < 3e7 else 4e9), LEVELS.format("D", 2)),
         (grid()[:7], LEVELS.format("N", 1)),
         (
@@ -193,7 +193,7 @@ def test_g16_a_law_in_n_and_d_is_refused_with_its_reason(tmp_path: Path, lines: 
         ),
         (
             ["parameters,loss", "1e6,3.1"],
-            "there is one run only (constant, power, power with floor, N and D, quadratic)",
+            "there is only one run (constant, power, power with floor, N and D, quadratic)",
         ),
         (
             ["parameters,loss", *(f"{n:g},2.5" for n in np.geomspace(1e6, 1e9, 9))],
@@ -295,9 +295,9 @@ NEEDED = "it needs `parameters` and `loss`, one row for each run. Its columns"
             f"parameters,{','.join(f'c{index}' for index in range(300))}\n",
             f": no column 'loss'; {NEEDED}: 'parameters', 'c0', 'c1', 'c2', 'c3' and 296 more",
         ),
-        ("parameters,loss,loss\n1,2,3\n", ": the column 'loss' is there 2 times"),
+        ("parameters,loss,loss\n1,2,3\n", ": column 'loss' appears 2 times"),
         ("parameters,loss,windows,tokens\n1,2,3,4\n", ": both `windows` and `tokens` are columns; D is one of them"),
-        ('parameters,loss\n1,2\n"1,2', ":3: this is no CSV: unexpected end of data"),
+        ('parameters,loss\n1,2\n"1,2', ":3: not valid CSV: unexpected end of data"),
         ("parameters,loss\n10,0.5\n\nmany,0.5\n", ":4: column 'parameters' must be a number, not 'many'"),
         ("parameters,loss\n10,\n", ":2: no value in column 'loss'"),
         ("parameters,loss\n10,-0.5\n", ":2: column 'loss' must be finite and above zero, not '-0.5'"),

@@ -102,7 +102,7 @@ FORCED = without_forced()
             "refused",
             "it contradicts itself: d_ff_ratio is 4, and 2 with d_model=16,d_ff=32",
         ),
-        (old(params={**PARAMS, "n_heads": True}), "refused", "its n_heads is True, which is no size"),
+        (old(params={**PARAMS, "n_heads": True}), "refused", "its n_heads is True, which is not a size"),
         (old(params={**PARAMS, "patch_len": 6}), "refused", "patch_len=6, in this study it is fixed at 4"),
         (
             old(user_attrs={"dry_run": True}),
@@ -129,7 +129,7 @@ FORCED = without_forced()
             "refused",
             "it contradicts itself: d_model is 16 and 8",
         ),
-        ({"name": "no trial"}, "refused", "this is no trial: it has neither `state` nor `params`"),
+        ({"name": "no trial"}, "refused", "not a trial: it has neither `state` nor `params`"),
     ],
 )
 def test_every_record_gets_its_verdict(
@@ -321,7 +321,7 @@ def test_g17_a_ratio_makes_the_architecture_and_the_summary_counts_it(study: Stu
         "  exact repeats: 1 of 3\n"
         "    1 with the same value to the last digit, 0 of them in another file\n"
         "  within the label's budget: 0 of 2, counted for a context of 60 and 63 features\n"
-        "    20m (15,000,000 to 25,000,000): 0 of 2, which have 1,274,753 to 1,274,753 parameters\n"
+        "    20m (15,000,000 to 25,000,000): 0 of 2, which have 1,274,753 parameters\n"
         "    cannot tell for 1: neither path nor content names a budget\n"
         "  content against path: cannot tell: path or content names no budget, tier or experiment\n"
         "  forced trials: 1, 1 with empty params\n"

@@ -119,7 +119,7 @@ def test_the_faults_of_several_files_are_one_summary(tmp_path: Path) -> None:
         "    5m (3,750,000 to 6,250,000): 5 of 7, which have 4,000,000 to 40,000,000 parameters; cannot "
         "tell for 1 without a whole architecture\n"
         "    9m (6,750,000 to 11,250,000): 1 of 3, which have 8,000,000 to 24,000,000 parameters\n"
-        "    200M (150,000,000 to 250,000,000): 0 of 1, which have 32,000,000 to 32,000,000 parameters\n"
+        "    200M (150,000,000 to 250,000,000): 0 of 1, which have 32,000,000 parameters\n"
         "  content against path: 6 of 6 contradict\n"
         "    50M/spy_h1_5m_all_trials.json: budget '5M', its path has '50M' (4 records)\n"
         "    50M/spy_h1_5m_all_trials.json: budget '20000000', its path has '5m' (1 record)\n"

@@ -121,7 +121,7 @@ def test_a_list_of_one_value_is_a_value(tmp_path: Path) -> None:
     [
         (
             json.dumps(trial()) + "\n",
-            "this is no journal of scalecore; give trials as a list in JSON or a table in CSV",
+            "not a journal of scalecore; give trials as a list in JSON or a table in CSV",
         ),
         ('{"seq":0,"event":"study","experiment":{"model":{}},"plan":{}}\n', "the journal holds no finished trials"),
     ],

@@ -41,7 +41,7 @@ def untestable(law: Law, points: Points) -> str | None:
     """Why these points cannot tell this law from one that just joins them, or None."""
     sizes, runs = len(np.unique(points.parameters)), len(points.losses)
     if runs == 1:
-        return "there is one run only"
+        return "there is only one run"
     if float(np.ptp(points.losses)) == 0:
         return "the loss is the same in all runs"
     if law.uses_windows and (reason := _one_sided(points)) is not None:
@@ -70,7 +70,7 @@ def _one_sided(points: Points) -> str | None:
     n, d = (np.log(one) - np.log(one).mean() for one in (points.parameters, points.windows))
     beside = d - n * float(n @ d) / float(n @ n)
     if (span := float(np.exp(np.ptp(beside)))) < D_SPAN:
-        return f"D follows N: beside it D spans a factor of {span:.3g} only"
+        return f"D follows N: at one N it spans a factor of {span:.3g} only"
     return None
 
 

@@ -118,7 +118,7 @@ def _sizes(budgets: Sequence[BudgetRuns]) -> Precondition:
     if budgets and budgets[0].identity is None:  # cells of a table, several of which may be of one size
         sizes_of = Counter(_size(one) for one in budgets)
         problems = [
-            f"{size} is there with {count} amounts of data or configurations, of which a verdict compares one"
+            f"{size} has {count} amounts of data or configurations, of which a verdict compares one"
             for size, count in sizes_of.items()
             if count > 1
         ]

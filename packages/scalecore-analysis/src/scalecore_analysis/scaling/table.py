@@ -82,7 +82,7 @@ def _rows(path: Path) -> tuple[list[str], list[tuple[int, Row]]]:
             try:
                 lines = [(reader.line_num, [value.strip() for value in line]) for line in reader]
             except csv.Error as error:
-                raise DataError(f"{path}:{reader.line_num}: this is no CSV: {error}") from error
+                raise DataError(f"{path}:{reader.line_num}: not valid CSV: {error}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as CSV: {error}") from error
     lines = [(number, line) for number, line in lines if any(line)]
@@ -101,7 +101,7 @@ def _rows(path: Path) -> tuple[list[str], list[tuple[int, Row]]]:
 def _check_header(path: Path, header: Sequence[str]) -> None:
     repeated = [name for name in dict.fromkeys(header) if name and header.count(name) > 1]
     if repeated:
-        raise DataError(f"{path}: the column {repeated[0][:SHOWN]!r} is there {header.count(repeated[0])} times")
+        raise DataError(f"{path}: column {repeated[0][:SHOWN]!r} appears {header.count(repeated[0])} times")
     for name in REQUIRED:
         if name not in header:
             separator = next((one for one in SEPARATORS if one in "".join(header)), None)

@@ -71,7 +71,8 @@ def _point(name: str, text: str | None, *parts: str, unknown: int, why: str) -> 
 
 
 def _label_line(label: LabelCount) -> str:
-    sizes = "" if label.smallest is None else f", which have {label.smallest:,} to {label.largest:,} parameters"
+    ends = [f"{one:,}" for one in dict.fromkeys((label.smallest, label.largest)) if one is not None]
+    sizes = f", which have {' to '.join(ends)} parameters" if ends else ""
     unknown = f"; cannot tell for {label.uncounted} without a whole architecture" if label.uncounted else ""
     return f"{label.label} ({label.low:,} to {label.high:,}): {label.within} of {label.trials}{sizes}{unknown}"
 

@@ -177,4 +177,5 @@ def imported_lines(imported: Imported) -> list[str]:
         lines.append("; ".join((line, *one.notes)))
     shown = ", ".join(f"{count} {name}" for name, count in counts(imported.verdicts).items())
     end = f"; into {imported.folder}" if imported.summary is None else "; a dry run: nothing was written"
-    return [*lines, f"{len(imported.verdicts)} records: {shown}{end}"]
+    count = len(imported.verdicts)
+    return [*lines, f"{count} record{'s' * (count != 1)}: {shown}{end}"]

@@ -148,7 +148,7 @@ def _json(path: Path) -> Iterator[OldRecord]:
         if _is_trial(item):
             yield _record(path, place, item, around=around)
         else:
-            yield _unreadable(path, "this is no trial: it has neither `state` nor `params`", place=place)
+            yield _unreadable(path, "not a trial: it has neither `state` nor `params`", place=place)
 
 
 def _items(content: Any) -> list[Any]:
@@ -248,7 +248,7 @@ def _journal(path: Path) -> Iterator[OldRecord]:
     with path.open("rb") as stream:
         foreign = path.name != "journal.jsonl" and b'"event"' not in stream.readline()
     if foreign:
-        yield _unreadable(path, "this is no journal of scalecore; give trials as a list in JSON or a table in CSV")
+        yield _unreadable(path, "not a journal of scalecore; give trials as a list in JSON or a table in CSV")
         return
     state = replay(read_journal(path))
     if not state.records:

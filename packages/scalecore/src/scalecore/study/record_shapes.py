@@ -110,7 +110,7 @@ class RecordShapes:
                 raise UnnamedShapeError(f"it contradicts itself: {name} is {said[0]!r} and {said[1]!r}")
             number = as_number(said[0])
             if number is None or not abs(number) <= LARGEST:  # NaN is not
-                raise UnnamedShapeError(f"its {name} is {said[0]!r}, which is no size")
+                raise UnnamedShapeError(f"its {name} is {said[0]!r}, which is not a size")
             given[name] = int(number) if isinstance(number, float) and number.is_integer() else number
         return given
 
