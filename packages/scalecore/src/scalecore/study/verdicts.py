@@ -70,7 +70,7 @@ def judge(
         known.setdefault(verdict.key, f"it is the same as {record.source}")
         verdicts.append(verdict)
     # A table of the logger `csv` has the hashes and values of trials, but not all of their parameters.
-    whole = {
+    whole: dict[tuple[str | None, float | None], str] = {
         (one.record.hash, one.record.value): one.record.source
         for one in verdicts
         if one.record.hash and one.verdict != "refused" and not one.missing
@@ -89,8 +89,8 @@ def _judge(record: OldRecord, *, plan: Plan, shapes: RecordShapes, state: StudyS
     if record.problem is not None:
         raise _Refused(record.problem)
     if record.state is None:
-        said = "it has no state" if record.state_text == "none" else f"its state is {record.state_text!r}"
-        raise _Refused(f"{said}: no result")
+        named = "it has no state" if record.state_text == "none" else f"its state is {record.state_text!r}"
+        raise _Refused(f"{named}: no result")
     if record.state not in VALUED:
         raise _Refused(f"it ended as {record.state}: no result")
     if record.value is None:
