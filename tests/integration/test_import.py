@@ -319,7 +319,7 @@ def test_g17_a_ratio_makes_the_architecture_and_the_summary_counts_it(study: Stu
         "Summary of 2 files\n"
         "  trials: 3 (3 completed)\n"
         "  exact repeats: 1 of 3\n"
-        "    1 with the same value to the last digit, 0 of them in another file\n"
+        "    1 with the same value to the last digit, 0 of them in another study\n"
         "  within the label's budget: 0 of 2, counted for a context of 60 and 63 features\n"
         "    20m (15,000,000 to 25,000,000): 0 of 2, which have 1,274,753 parameters\n"
         "    cannot tell for 1: neither path nor content names a budget\n"

@@ -114,7 +114,7 @@ def test_the_faults_of_several_files_are_one_summary(tmp_path: Path) -> None:
         "  trials: 11 (11 completed)\n"
         "    1 record cannot be read\n"
         "  exact repeats: 1 of 11\n"
-        "    1 with the same value to the last digit, 0 of them in another file\n"
+        "    1 with the same value to the last digit, 0 of them in another study\n"
         "  within the label's budget: 6 of 11, counted for a context of 20 and 3 features\n"
         "    5m (3,750,000 to 6,250,000): 5 of 7, which have 4,000,000 to 40,000,000 parameters; cannot "
         "tell for 1 without a whole architecture\n"
@@ -158,7 +158,16 @@ def test_exact_repeats_are_found_by_what_ran(tmp_path: Path) -> None:
         "b.json": [same, {**same, "value": 0.7}, trial(9, 0.55), trial(5, 0.7)],
     }
     found = look(tmp_path, files)
-    assert (found.exact_repeats, found.repeats_with_the_same_value, found.repeats_of_another_file) == (4, 2, 1)
+    assert (found.exact_repeats, found.repeats_with_the_same_value, found.repeats_of_another_study) == (4, 2, 1)
+
+
+def test_another_horizon_or_seed_of_one_file_repeats_nothing(tmp_path: Path) -> None:
+    """Wherever the trial says it; the same value to the last digit is a repeat all the same."""
+    apart = [trial(0, 0.5 + value / 10, user_attrs={"horizon": 1 + value}) for value in range(2)]
+    apart += [trial(1, 0.5 + value / 10, user_attrs={"seed": value}) for value in range(2)]
+    copied = [trial(2, user_attrs={"horizon": horizon}) for horizon in (1, 5)]
+    found = look(tmp_path, {"old.json": [*apart, *copied]})
+    assert (found.exact_repeats, found.repeats_with_the_same_value, found.repeats_of_another_study) == (1, 1, 1)
 
 
 def test_a_label_may_be_in_the_content_alone(tmp_path: Path) -> None:

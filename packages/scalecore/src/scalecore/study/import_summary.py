@@ -49,7 +49,7 @@ class ImportSummary:
     states: Mapping[str, int]
     exact_repeats: int
     repeats_with_the_same_value: int
-    repeats_of_another_file: int
+    repeats_of_another_study: int
     labels: tuple[LabelCount, ...]
     unlabelled: int
     context: int
@@ -106,7 +106,7 @@ def summarise(
         states=dict(Counter(str(record.state or record.state_text) for record in trials)),
         exact_repeats=len(repeats),
         repeats_with_the_same_value=repeats.count("same value") + repeats.count("elsewhere"),
-        repeats_of_another_file=repeats.count("elsewhere"),
+        repeats_of_another_study=repeats.count("elsewhere"),
         labels=tuple(
             _counted(text, budget, trials=by_budget[budget], tolerance=tolerance, shapes=shapes)
             for budget, text in sorted(budgets.items())
@@ -179,7 +179,8 @@ def _repeats(trials: Sequence[OldRecord], contents: Sequence[Any]) -> list[str]:
     for record, content in zip(trials, contents, strict=True):
         if content is None or record.state not in VALUED:
             continue
-        group = _group(record)
+        # One file may hold a configuration for several horizons: that repeats nothing.
+        group = (_group(record), *(str(record.claims.get(name)) for name in ("experiment", "tier", "horizon")))
         key = (group, content, record.seed)
         if key in values:
             found.append("same value" if record.value is not None and record.value in values[key] else "another value")

@@ -26,7 +26,7 @@ def summary_lines(summary: ImportSummary) -> list[str]:
     if one.exact_repeats:
         lines.append(
             f"    {one.repeats_with_the_same_value} with the same value to the last digit, "
-            f"{one.repeats_of_another_file} of them in another file"
+            f"{one.repeats_of_another_study} of them in another study"
         )
     counted = f"counted for a context of {one.context} and {one.features} features"
     lines += _point(

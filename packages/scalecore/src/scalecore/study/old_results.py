@@ -219,7 +219,7 @@ def _record(path: Path, place: int | None, item: Mapping[str, Any], *, around: M
         ),
         position=position,
         hash=item.get("hash") if isinstance(item.get("hash"), str) else None,
-        seed=_integer(item.get("seed")),
+        seed=_integer(item.get("seed", attributes.get("seed"))),
         fingerprint=data.get("fingerprint") if isinstance(data.get("fingerprint"), str) else None,
         flags=_flags(item.get("flags")),
         conflicts=tuple(conflicts),
