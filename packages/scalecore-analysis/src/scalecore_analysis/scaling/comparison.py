@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 D_SPAN = 1.5
-"""A law in D needs data that span at least this factor, also beside N."""
+"""A law in D needs data that span at least this factor, also at one N."""
 LEVELS = 3
 """A floor, a coefficient and an exponent are determined by as many values of N, or of D, and no fewer."""
 OPEN = 1.0
@@ -180,7 +180,7 @@ def leave_largest_out(law: Law, points: Points, *, resamples: int, seed: int) ->
     draws = np.log(fitted.predict(*at, theta=thetas)).mean(axis=1)
     _, means, counts = cell_means(rest)
     expected, freedom = means[np.searchsorted(np.unique(rest.cells), rest.cells)], len(rest.losses) - len(counts)
-    if freedom <= 0:  # nothing is repeated: what the law leaves over stands for the spread of the runs
+    if freedom <= 0:  # nothing is repeated: the residuals of the law estimate the spread of the runs
         expected = np.log(fitted.predict(rest.parameters, rest.windows))
         freedom = len(rest.losses) - law.count
     if freedom <= 0:

@@ -115,7 +115,7 @@ class RecordShapes:
         return given
 
     def _contradiction(self, rows: Sequence[Row], own: Mapping[str, float], others: Mapping[str, float]) -> str | None:
-        """A derived name whose value is not that of the dimensions that stand beside it."""
+        """A derived name whose value is not that of the dimensions given with it."""
         for name, value in others.items():
             if rows and self._read[name] <= own.keys() and not isclose(rows[0][1][name], value):
                 beside = _text({one: own[one] for one in self.dimensions if one in self._read[name]})
