@@ -27,6 +27,8 @@ class Configuration:
     runs: tuple[TrialRecord, ...]
     values: tuple[float, ...]
     fresh: bool
+    constant: int
+    """How many runs predict a constant, whether they are left out or not (guard G09)."""
 
     @property
     def first(self) -> TrialRecord:
@@ -80,6 +82,7 @@ def configurations(study: StudyView, metric: str) -> list[Configuration]:
                 runs=tuple(healthy),
                 values=tuple(value for value in values if value is not None),
                 fresh=key in fresh,
+                constant=sum(run.collapsed for run in runs),
             )
         )
     return found

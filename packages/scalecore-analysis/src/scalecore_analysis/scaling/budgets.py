@@ -131,7 +131,7 @@ def _of_study(label: str, study: StudyView, *, metric: str, seeds: int) -> Budge
             "metric": f"{objective['metric']} {objective['direction']} {objective['reduction']}",
         },
         margin=(study.experiment.get("guards") or {}).get("margin"),
-        collapsed=any(run.collapsed for run in chosen.runs),
+        collapsed=chosen.constant > 0,
         dry=any(flag.get("kind") == "dry_run" for run in chosen.runs for flag in run.flags),
         efforts=sum(metric_of(trial, metric) is not None for trial in study.trials),
     )

@@ -78,7 +78,7 @@ def preconditions(
         _baseline(budgets),
         _check(
             "collapse",
-            [f"{one.label} predicts a constant [G09]" for one in budgets if one.collapsed],
+            [f"runs of {one.label} predict a constant [G09]" for one in budgets if one.collapsed],
             "no model predicts a constant",
             unknown=[one.label for one in budgets if one.collapsed is None],
         ),
