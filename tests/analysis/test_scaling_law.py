@@ -247,6 +247,7 @@ def test_a_metric_that_is_no_proper_loss_must_be_asked_for(campaign: Callable[..
     assert "loss" in missing(analyse(studies, metric="auc"))
     asked = analyse(studies, metric="auc", experimental=True)
     assert "loss" not in missing(asked)
+    assert "seeds" not in missing(asked)  # of so many windows several runs may have one AUC
     assert asked.title == "Scaling law over 3 budgets, 1 - auc (experimental)"
     assert analyse(studies[:1]).title == "Scaling law over 1 budget, val_loss"
     assert asked.tables["Budgets"][0]["mean"] == pytest.approx(0.4)

@@ -65,6 +65,7 @@ class ScalingLawAnalysis:
             samples=options.min_samples,
             positives=options.min_positives,
             proper=options.metric in PROPER or options.experimental,
+            grained=options.metric in RATES,
             waived=options.waive,
         )
         with threadpool_limits(1):  # matrices of a few rows: threads would only wait for each other

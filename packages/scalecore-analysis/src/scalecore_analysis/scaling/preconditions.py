@@ -46,9 +46,10 @@ def preconditions(
     samples: int,
     positives: int,
     proper: bool,
+    grained: bool = False,
     waived: Iterable[str] = (),
 ) -> list[Precondition]:
-    """All of them, met or not, in a fixed order."""
+    """All of them, met or not, in a fixed order. A metric that is `grained`, such as a rate, may be equal by chance."""
     found = [
         _check(
             "budgets",
@@ -62,7 +63,7 @@ def preconditions(
             "counted parameters lie in their budgets",
             unknown=[one.label for one in budgets if one.within is None],
         ),
-        _seeds(budgets, seeds),
+        _seeds(budgets, seeds, grained=grained),
         _margin(budgets, margin),
         _check(
             "loss", [] if proper else ["not a proper loss; set experimental=true to judge it all the same"], "proper"
@@ -126,9 +127,10 @@ def _sizes(budgets: Sequence[BudgetRuns]) -> Precondition:
     return _check("parameters", problems, f"counted and strictly increasing: {sizes}")
 
 
-def _seeds(budgets: Sequence[BudgetRuns], least: int) -> Precondition:
+def _seeds(budgets: Sequence[BudgetRuns], least: int, *, grained: bool) -> Precondition:
     problems = [f"{one.label} has {len(one.losses)}" for one in budgets if len(one.losses) < least]
-    if not problems and len({loss for one in budgets for loss in one.losses}) < sum(len(one.losses) for one in budgets):
+    losses = [loss for one in budgets for loss in one.losses]
+    if not problems and not grained and len({*losses}) < len(losses):
         problems = ["some runs have the same loss to the last digit: these are not independent runs"]
     text = f"at least {least} of each budget are needed; {_joined(problems)}" if problems else ""
     return _check("seeds", [text] if text else [], listed([str(len(one.losses)) for one in budgets]))
