@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import errno
 import os
+import resource
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
-from scalecore.files import read_json, replacing, write_json
+from scalecore.files import is_disk_error, read_json, replacing, write_json
 
 
 @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
@@ -44,3 +49,59 @@ def test_a_link_to_the_old_content_is_replaced_too(tmp_path: Path) -> None:
         os.link(path, temporary)
     assert read_json(path) == {"a": 1}
     assert [one.name for one in tmp_path.iterdir()] == ["a.json"]
+
+
+def nested() -> RuntimeError:
+    error = RuntimeError("the cache is gone")
+    error.__cause__ = OSError(errno.EROFS, os.strerror(errno.EROFS))
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "of_the_disk"),
+    [
+        *((OSError(number, os.strerror(number)), True) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)),
+        *((OSError(number, os.strerror(number)), True) for number in (errno.EROFS, errno.EIO)),
+        (OSError(errno.ENOENT, "No such file or directory"), False),
+        (OSError("the disk is gone"), False),
+        (RuntimeError("unable to write to file </torch_9_1>: No space left on device (28)"), True),
+        (RuntimeError("I/O error: Disk quota exceeded (os error 122)"), True),
+        (RuntimeError("I/O error: Permission denied (os error 13)"), False),
+        (RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 768 vs 662"), True),
+        (RuntimeError("unexpected pos 768 vs 662"), False),
+        (nested(), True),
+        (ValueError("no such shape"), False),
+    ],
+)
+def test_g48_errors_of_the_disk_are_told_from_others(error: Exception, of_the_disk: bool) -> None:
+    """By the system's number, or by what libraries keep of it in an error of their own."""
+    assert is_disk_error(error) is of_the_disk
+
+
+def save_by_safetensors(path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({"a": torch.zeros(100_000)}, path)
+
+
+def save_by_torch(path: Path) -> None:
+    torch.save({"a": torch.zeros(100_000)}, path)
+
+
+def save_by_numpy(path: Path) -> None:
+    np.savez_compressed(path, a=np.random.default_rng(0).random(100_000))
+
+
+@pytest.mark.parametrize("save", [save_by_safetensors, save_by_torch, save_by_numpy])
+def test_g48_what_libraries_raise_on_a_full_disk_is_an_error_of_the_disk(
+    tmp_path: Path, save: Callable[[Path], None]
+) -> None:
+    """The real errors of all that attempts write with, at a limit on the size of files."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        with pytest.raises(Exception) as caught:  # noqa: PT011  # each library raises another one
+            save(tmp_path / "a.npz")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert is_disk_error(caught.value), repr(caught.value)

@@ -6,10 +6,13 @@ import os
 import resource
 import signal
 import subprocess
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from .conftest import Study, kill, tiny_experiment
@@ -79,6 +82,41 @@ def test_a_full_disk_ends_the_run_and_room_lets_it_go_on(
     finally:
         if how == "small tmpfs":
             subprocess.run(["umount", "-l", str(study.folder.parent)], check=False)
+
+
+@pytest.mark.parametrize(
+    "moment", ["smoke_smallest/spec.json", *(f"trial_0001/attempt_0/{name}" for name in ("spec.json", "epochs.jsonl"))]
+)
+def test_g48_a_disk_that_fills_up_while_the_study_runs_is_blamed_on_no_trial(
+    study: Study, undisturbed: list[tuple[Any, ...]], moment: str
+) -> None:
+    """Before the first write of an attempt, or when it keeps weights: the run ends with 6, and the study goes on."""
+    two_trials(study)
+    place = study.folder.parent
+    mounted(place, "size=20m")
+    try:
+        study.hold(moment)
+        process = study.start()
+        held = study.held(moment)
+        with suppress(OSError), (place / "filler").open("wb", buffering=0) as stream:
+            while True:
+                stream.write(bytes(4096))
+        os.kill(held, signal.SIGCONT)
+        output, _ = process.communicate(timeout=240)
+        assert process.returncode == 6, output
+        assert "Traceback" not in output
+        assert f"{study.folder}: cannot be written (" in output
+        assert {one["class"] for one in study.events() if one["event"] == "attempt_ended"} <= {
+            "completed",
+            "interrupted",
+        }
+        (place / "filler").unlink()
+        done = study.run()
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert results(study) == undisturbed
+        check_whole(study)
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=False)
 
 
 def test_a_read_only_folder_is_refused(study: Study) -> None:
@@ -156,4 +194,28 @@ def test_a_clock_that_is_set_back_changes_nothing(study: Study, undisturbed: lis
     assert events[-1]["time"] < events[0]["time"], "the clock was set back"
     assert results(study) == undisturbed
     assert all(0 < record["duration"] < 200 for record in study.finished().values())
+    check_whole(study)
+
+
+def test_g47_a_machine_that_is_frozen_and_thawed_loses_nothing(
+    study: Study, undisturbed: list[tuple[Any, ...]]
+) -> None:
+    """Driver, fork server and attempt are stopped for twice `hang_after`, as with a container: nothing is killed."""
+    two_trials(study)
+    study.experiment["execution"]["hang_after"] = 8.0
+    place = "trial_0000/attempt_0/epochs.jsonl"
+    study.hold(place)
+    process = study.start()
+    os.kill(study.held(place), signal.SIGCONT)
+    driver = psutil.Process(process.pid)
+    family = [driver, *driver.children(recursive=True)]
+    for member in family:
+        member.suspend()
+    time.sleep(16.0)
+    for member in family:
+        member.resume()
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    assert results(study) == undisturbed
+    assert {event["class"] for event in study.events() if event["event"] == "attempt_ended"} == {"completed"}
     check_whole(study)

@@ -83,7 +83,7 @@ def start(deep: tuple[Path, Plan], tmp_path: Path) -> Iterator[Callable[[int], d
         begin(session, 1)
         asked = next_trial(session)
         assert asked is not None
-        dispatcher: Any = Dispatcher(session, Recorder(), registry={})  # type: ignore[arg-type]
+        dispatcher: Any = Dispatcher(session, Recorder(), registry={}, clock=time.monotonic)  # type: ignore[arg-type]
         deadline = time.monotonic() + 60
         while (running := dispatcher.start(asked)) is None:
             assert dispatcher.tracing, "it fits or it does not: there is nothing to wait for"

@@ -6,13 +6,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
-from scalecore.execution.folder import AttemptFolder, AttemptStatus
+from scalecore.execution.folder import DISK_EXIT, AttemptFolder, AttemptStatus
 from scalecore.execution.lifeline import AttemptMonitor
 from scalecore.execution.local import LocalExecutor, LocalHandle
 from scalecore.files import read_json
@@ -294,6 +296,67 @@ def test_a_model_that_ends_its_process_leaves_no_result(
     status = until_over(executor, executor.submit(folder.path))
     assert (status.state, status.exit_code) == ("ended", 3)
     assert folder.read_result("0-0") is None
+    executor.close()
+
+
+def no_more_room(folder: AttemptFolder, *, inodes: int) -> None:
+    """A file system of its own for the attempt's folder, on which there is no room left; skipped without root."""
+    content = folder.spec.read_text()
+    options = f"size=256k,nr_inodes={inodes}"
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder.path)], check=False)
+    if done.returncode != 0:
+        pytest.skip("mounting a small file system needs root")
+    folder.spec.write_text(content)
+    with suppress(OSError), (folder.path / "filler").open("wb", buffering=0) as stream:
+        while True:
+            stream.write(bytes(4096))
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[None]:
+    """Whatever is mounted below the test's folder is gone after it."""
+    yield
+    for place in tmp_path.iterdir():
+        if place.is_mount():
+            subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@pytest.mark.usefixtures("mounted")
+def test_g48_an_attempt_whose_first_write_finds_no_room_says_so(executor: LocalExecutor, attempt: Attempt) -> None:
+    """Its exit code is that of a full disk: nothing is blamed on the trial."""
+    folder = attempt("a")
+    no_more_room(folder, inodes=100)
+    status = until_over(executor, executor.submit(folder.path))
+    assert (status.state, status.exit_code) == ("ended", DISK_EXIT)
+    with pytest.raises(OSError, match=r"^\[Errno 5\] the attempt could not write to its folder$"):
+        status.raise_disk_error()
+
+
+@pytest.mark.usefixtures("mounted")
+def test_g48_a_forked_attempt_without_room_for_its_log_says_so(forking: LocalExecutor, attempt: Attempt) -> None:
+    """The log is made by the fork itself, before anything else."""
+    folder = attempt("a")
+    no_more_room(folder, inodes=3)
+    assert until_over(forking, forking.submit(folder.path)).exit_code == DISK_EXIT
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        "print('x' * 100)",
+        "from safetensors.torch import save_file; import torch; save_file({'a': torch.zeros(9)}, 'weights')",
+        "import torch; torch.save(torch.zeros(100), 'weights')",
+    ],
+)
+def test_g48_an_attempt_that_cannot_write_says_so(
+    start: str, attempt: Attempt, fake_plugin: Any, monkeypatch: Any, then: str
+) -> None:
+    """Whatever the library, and although there is no room for a traceback in the log either."""
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10)); "
+    folder, executor = with_odd_model(start, attempt, fake_plugin, monkeypatch, body=f"print('a' * 20); {limit}{then}")
+    monkeypatch.chdir(folder.path)
+    status = until_over(executor, executor.submit(folder.path))
+    assert (status.state, status.exit_code) == ("ended", DISK_EXIT)
     executor.close()
 
 

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from scalecore.config.load import load_resolved
+from scalecore.errors import StudyError
 from scalecore.execution.folder import AttemptFolder, AttemptStatus
 from scalecore.files import write_json
 from scalecore.plugins.registry import load_registry
+from scalecore.study.clock import RunningClock
 from scalecore.study.control import StopRequests
 from scalecore.study.driver import Driver
 from scalecore.study.intake import MAX_DUPLICATES
@@ -134,3 +137,76 @@ def test_the_phase_in_the_journal_is_that_of_the_strategy(tmp_path: Path) -> Non
         ("trial_finished", None),
     ]
     assert session.state.phase == "sampled"
+
+
+class Silent(Slow):
+    """An executor whose attempts show no step. At every poll `passes` seconds have passed, by its own clock."""
+
+    def __init__(self, passes: Sequence[float]) -> None:
+        super().__init__()
+        self._passes = list(passes)
+        self._time = 0.0
+        self.killed = False
+
+    def clock(self) -> float:
+        return self._time
+
+    def poll(self, handles: Sequence[AttemptFolder]) -> Sequence[AttemptStatus]:
+        if self._passes:
+            self._time += self._passes.pop(0)
+            return [AttemptStatus(state="running") for _ in handles]
+        self._polled = POLLS
+        return [AttemptStatus(state="ended", exit_code=-9)] if self.killed else super().poll(handles)
+
+    def stop(self, handle: Any, *, kill: bool) -> None:
+        self.killed = True
+        self._passes = []
+
+
+def driven(tmp_path: Path, executor: Silent, *, hang_after: float) -> list[tuple[str, str | None]]:
+    """State and reason of the one trial of a study on this executor."""
+    write_walk(tmp_path)
+    file = tmp_path / "experiment.yaml"
+    file.write_text(yaml.safe_dump({**EXPERIMENT, "execution": {"hang_after": hang_after}}))
+    loaded, resolved = load_resolved(file, registry=load_registry(no_plugins=True))
+    folder = StudyFolder(tmp_path / "study")
+    folder.path.mkdir()
+    plan = build_plan(loaded, resolved, folder=folder.path)
+    proposal = Proposal(
+        architecture=plan.grid.architectures[0],
+        hyperparameters={"learning_rate": 1e-3},
+        origin=Origin(kind="sampled"),
+    )
+    journal = Journal(folder.journal)
+    session = Session(
+        plan,
+        folder=folder,
+        lock=StudyLock(folder),
+        journal=journal,
+        state=StudyState(),
+        strategy=ScriptedStrategy(search_context(), [proposal]),
+    )
+    session.state.smoke = {"versions": dict(plan.versions)}
+    begin(session, 1)
+    clock = RunningClock(executor.clock)
+    with StopRequests(folder) as requests, suppress(StudyError):  # without a completed trial the study has failed
+        Driver(session, executor=executor, requests=requests, registry={}, clock=clock).run()
+    journal.close()
+    session.lock.release()
+    return [(str(record.state), record.reason) for record in session.state.records]
+
+
+def test_g47_what_was_frozen_with_its_driver_has_not_hung(tmp_path: Path) -> None:
+    """Twice the limit passes at once, and then some time in which nothing has been seen yet: nothing is killed."""
+    executor = Silent([0.05, 20.0, 0.4, 0.4])
+    assert driven(tmp_path, executor, hang_after=10.0) == [("completed", None)]
+    assert not executor.killed
+
+
+def test_g47_what_shows_no_step_beside_a_running_driver_has_hung(tmp_path: Path) -> None:
+    """The same time in small steps is a hang."""
+    executor = Silent([0.5] * 40)
+    assert driven(tmp_path, executor, hang_after=10.0) == [
+        ("timed_out", "no step for 10 s (execution.hang_after) [G45]")
+    ]
+    assert executor.killed

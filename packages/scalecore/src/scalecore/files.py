@@ -6,6 +6,7 @@ import errno
 import json
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -134,12 +135,29 @@ def start_ticks(pid: int) -> int | None:
         return None
 
 
-def is_disk_error(error: BaseException) -> bool:
-    """Whether an error says that the disk is full, read-only or broken: nothing to blame the content for."""
-    return isinstance(error, OSError) and error.errno in _DISK
+def is_disk_error(error: BaseException | None) -> bool:
+    """Whether an error says that the disk is full, read-only or broken: nothing to blame the content for (guard G48).
+
+    Libraries raise errors of their own from the system's (`raise ... from`), or keep only its number or text:
+    safetensors raises "... No space left on device (os error 28)", torch.save "unexpected pos 768 vs 662".
+    """
+    if error is None:
+        return False
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in _DISK
+    return _DISK_TEXT.search(str(error)) is not None or is_disk_error(error.__cause__)
 
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+_DISK_TEXT = re.compile(
+    "|".join(
+        [
+            *(re.escape(os.strerror(number)) for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)),
+            *(rf"\(os error {number}\)" for number in _DISK),
+            r"inline_container\.cc.*(unexpected pos|file write failed)",
+        ]
+    )
+)
 
 
 def sync_folder(folder: Path) -> None:

@@ -10,6 +10,7 @@ import torch
 from attrs import evolve
 
 from scalecore.errors import RefusedError
+from scalecore.files import is_disk_error
 from scalecore.training.compilation import CompilationFailed, block_count, compile_blocks, private_cache, warm_up
 from scalecore.training.policies import Policy, Work, choose, missing_compiler
 from scalecore.training.trainer import Trainer
@@ -88,6 +89,8 @@ def compile_trainer(trainer: Trainer, policy: Policy, *, folder: Path, asked: bo
         with private_cache(folder):
             return warm_up(step, trainer.module, device=trainer.device), None
     except CompilationFailed as error:
+        if is_disk_error(error):
+            raise  # without compiled blocks the trial would give another result
         if asked:
             raise RefusedError(f"training.compile: block is asked for, but compiling failed: {error}") from error
         return None, f"compiling failed: {error}"

@@ -17,6 +17,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from collections.abc import Mapping
@@ -52,6 +53,11 @@ class AttemptStatus:
     peak_memory: int | None = None
     oom_kill: str | None = None
     """The evidence where the kernel killed the attempt for lack of memory, else None."""
+
+    def raise_disk_error(self) -> None:
+        """Raise the error of the disk that the attempt could report by its exit code only (guard G48)."""
+        if self.exit_code == DISK_EXIT:
+            raise OSError(errno.EIO, "the attempt could not write to its folder")
 
 
 @frozen

@@ -24,7 +24,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-from scalecore.execution.folder import AttemptFolder
+from scalecore.execution.folder import DISK_EXIT, AttemptFolder
+from scalecore.files import is_disk_error
 
 __all__ = ["serve"]
 
@@ -101,13 +102,16 @@ def become_attempt(folder: str, parent: int) -> NoReturn:
         from scalecore.execution.worker import main
 
         code = main(folder, parent=parent)
-    except BaseException:
+    except BaseException as error:
         import traceback
 
-        traceback.print_exc()
+        code = DISK_EXIT if is_disk_error(error) else 1
+        with suppress(OSError):
+            traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with suppress(OSError):  # what is left in a buffer may find no room on the disk
+            sys.stdout.flush()
+            sys.stderr.flush()
         os._exit(code)
 
 

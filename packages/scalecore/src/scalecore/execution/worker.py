@@ -10,6 +10,7 @@ import os
 import resource
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from scalecore.execution.containment import enter_group, prefer_as_victim, release
@@ -22,9 +23,22 @@ __all__ = ["main"]
 
 
 def main(path: str, *, parent: int) -> int:
-    """Run the attempt of this folder as a child of `parent`; 0 when `result.json` tells how it ended."""
+    """Run the attempt of this folder as a child of `parent`; 0 when `result.json` tells how it ended.
+
+    `DISK_EXIT` when something of it cannot be written: the trial is not to blame, and there is nowhere to tell more.
+    """
     faulthandler.enable()
-    folder = AttemptFolder(Path(path))
+    try:
+        return _run(AttemptFolder(Path(path)), parent=parent)
+    except Exception as error:
+        if not is_disk_error(error):
+            raise
+        with suppress(OSError):  # the log may be on the same disk
+            print(f"the attempt cannot write: {error}", file=sys.stderr)
+        return DISK_EXIT
+
+
+def _run(folder: AttemptFolder, *, parent: int) -> int:
     given = read_json(folder.group) or {}
     if given.get("gpu") is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = given["gpu"]  # read when CUDA starts, which it has not yet
@@ -49,14 +63,14 @@ def main(path: str, *, parent: int) -> int:
 
         result = run_attempt(spec, monitor)
     except Exception as error:
+        if is_disk_error(error):
+            raise
         import traceback
 
         traceback.print_exc()
         from scalecore.training.failures import classify, reason
         from scalecore.training.micro_batches import StepOutOfMemory
 
-        if is_disk_error(error):
-            return DISK_EXIT  # the trial is not to blame, and there is nowhere to tell more
         release()  # telling the end needs some memory too
         result = {"state": classify(error), "reason": reason(error), "error": type(error).__name__}
         if isinstance(error, StepOutOfMemory):
@@ -73,13 +87,7 @@ def main(path: str, *, parent: int) -> int:
         "warnings": [*result.get("warnings", []), *monitor.warnings],
         "peak_memory": peak_memory(),
     }
-    try:
-        write_json(folder.result, result)
-    except OSError as error:
-        if not is_disk_error(error):
-            raise
-        print(f"the result cannot be written: {error}", file=sys.stderr)
-        return DISK_EXIT
+    write_json(folder.result, result)
     return 0
 
 
@@ -92,6 +100,7 @@ def peak_memory() -> int:
 if __name__ == "__main__":
     code = main(sys.argv[1], parent=int(sys.argv[2]))
     # The result is on the disk; a library that hangs while the interpreter is torn down must not hold the study.
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(code)

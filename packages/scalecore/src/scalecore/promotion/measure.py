@@ -26,6 +26,7 @@ from scalecore.files import read_json
 from scalecore.promotion.opened import OpenStudy
 from scalecore.promotion.retrain import Retrained
 from scalecore.protocols import Executor, ExecutorContext
+from scalecore.study.clock import RunningClock
 from scalecore.study.components import create
 from scalecore.study.plan import Plan
 from scalecore.study.slots import slots_of
@@ -155,6 +156,7 @@ def _measured(bench: _Bench, record: TrialRecord) -> dict[str, Any]:
         _heed_stop(bench.study)
         if result is not None:
             raise StudyError(f"{record.origin.label} cannot be measured: {result['reason']}\n{folder.log_tail()}")
+        status.raise_disk_error()
         if status.exit_code is not None and status.exit_code >= 0:
             break
     raise StudyError(
@@ -186,12 +188,13 @@ def _attempt(bench: _Bench, folder: AttemptFolder, record: TrialRecord) -> Attem
     )
     handle = bench.executor.submit(folder.path)
     limit = bench.plan.resolved.experiment.execution.hang_after
-    seen, changed = None, time.monotonic()
+    clock = RunningClock()
+    seen, changed = None, clock()
     while (status := bench.executor.poll([handle])[0]).state == "running":
         bench.study.requests.look()
         if (progress := folder.read_progress()) != seen:
-            seen, changed = progress, time.monotonic()
-        late = time.monotonic() - changed > limit
+            seen, changed = progress, clock()
+        late = clock() - changed > limit
         if bench.study.requests.asked or late:
             bench.executor.stop(handle, kill=True)
         if late:

@@ -11,6 +11,7 @@ from attrs import frozen
 from scalecore.errors import RefusedError
 from scalecore.plugins.registry import load_registry
 from scalecore.study.control import StopRequests
+from scalecore.study.disk import explained
 from scalecore.study.journal import Journal, read_journal
 from scalecore.study.layout import StudyFolder
 from scalecore.study.lock import StudyLock
@@ -60,7 +61,8 @@ def open_study(
     what it was; nothing is written then.
     """
     folder = StudyFolder(folder.path.absolute())
-    lock = StudyLock(folder)
+    with explained(folder.path):
+        lock = StudyLock(folder)
     journal = None
     try:
         state = replay(read_journal(folder.journal))
@@ -71,9 +73,10 @@ def open_study(
         refuse_changed_data(folder, state, plan)
         refuse_changed_code(folder, state, plan, allow_changed_code=allow_changed_code)
         refuse_findings(plan.findings)
-        journal = Journal(folder.journal)
-        plan.write_data(folder.data)
-        with StopRequests(folder) as requests:
+        with explained(folder.path):
+            journal = Journal(folder.journal)
+            plan.write_data(folder.data)
+        with explained(folder.path), StopRequests(folder) as requests:
             study = OpenStudy(
                 folder=folder,
                 lock=lock,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -78,12 +78,17 @@ class RunningTrial:
     pid: int | None = None
     epochs_seen: int = 0
     progress: Mapping[str, Any] = field(factory=dict)
-    changed: float = field(factory=time.monotonic)
-    """When the attempt last showed progress; a beat without a step is no progress (guard G45)."""
+    clock: Callable[[], float] = time.monotonic
+    changed: float = field()
+    """When the attempt last showed progress, by `clock`; a beat without a step is no progress (guard G45)."""
     stopping: float | None = None
     cut: tuple[EndClass, str] | None = None
     """Set before the driver kills the attempt: what its end stands for."""
     prune_reason: str | None = None
+
+    @changed.default
+    def _now(self) -> float:
+        return self.clock()
 
     @property
     def attempt_id(self) -> str:
@@ -91,12 +96,11 @@ class RunningTrial:
 
     def look(self) -> None:
         """Read how far the attempt is."""
-        now = time.monotonic()
         seen = self.folder.read_progress()
         if seen is None:
             return
         if seen != self.progress:
-            self.changed = now
+            self.changed = self.clock()
         self.progress = seen
 
     def fraction_done(self) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from scalecore.errors import StudyError
+from scalecore.errors import ScalecoreError, StudyError
 from scalecore.files import is_disk_error
 
 __all__ = ["explained"]
@@ -17,10 +17,11 @@ def explained(folder: Path) -> Iterator[None]:
     """An error of the disk inside is raised as a `StudyError` that says what to do; any other one as it is."""
     try:
         yield
-    except OSError as error:
-        if not is_disk_error(error):
+    except Exception as error:
+        if isinstance(error, ScalecoreError) or not is_disk_error(error):
             raise
+        why = getattr(error, "strerror", None) or error
         raise StudyError(
-            f"{folder}: cannot be written ({error.strerror or error}); everything finished is kept: mend or empty the "
+            f"{folder}: cannot be written ({why}); everything finished is kept: mend or empty the "
             "disk, and `scalecore run` continues"
         ) from error

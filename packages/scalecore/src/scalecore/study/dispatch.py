@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from scalecore.execution.folder import AttemptFolder
@@ -36,10 +35,13 @@ class DoesNotFit(Exception):
 class Dispatcher:
     """Admits and submits trials for the driver."""
 
-    def __init__(self, session: Session, executor: Executor, *, registry: Mapping[str, Any]) -> None:
+    def __init__(
+        self, session: Session, executor: Executor, *, registry: Mapping[str, Any], clock: Callable[[], float]
+    ) -> None:
         self._session = session
         self._plan = session.plan
         self._executor = executor
+        self._clock = clock
         self.registry = dict(registry)
         self.tracing = False
         """Whether the last trial was not started since its memory is still being found out: a matter of a moment."""
@@ -137,7 +139,7 @@ class Dispatcher:
         """Asked again every second, told once; only other trials of the study may be waited for without an end."""
         if asked.number not in self._waiting_since:
             self._session.message("info", f"trial {asked.number} waits: {reason}")
-        now = time.monotonic()
+        now = self._clock()
         since = self._waiting_since.setdefault(asked.number, now)
         limit = self._plan.resolved.experiment.execution.admission_wait
         if self._session.running or self._plan.monitors.pausing:
@@ -204,4 +206,5 @@ class Dispatcher:
             predicted_memory=demand.memory,
             memory_limit=memory_limit,
             checkpointing=fit.way.checkpointing,
+            clock=self._clock,
         )

@@ -6,9 +6,8 @@ derived files). Whatever dies in between, a replay of the journal finds the stud
 
 from __future__ import annotations
 
-import errno
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -16,10 +15,10 @@ from typing import Any
 from scalecore import texts
 from scalecore.config.losses import objective_value
 from scalecore.errors import ScalecoreError, StudyError
-from scalecore.execution.folder import DISK_EXIT
 from scalecore.files import read_json
 from scalecore.protocols import Executor, TakesStacks
 from scalecore.study.attempts import AttemptEnd, RunningTrial, left_running
+from scalecore.study.clock import RunningClock
 from scalecore.study.continuation import restored_today
 from scalecore.study.control import StopRequests
 from scalecore.study.dispatch import Dispatcher, DoesNotFit
@@ -57,6 +56,7 @@ class Driver:
         executor: Executor,
         requests: StopRequests,
         registry: Mapping[str, Any],
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self.session = session
         self.plan = session.plan
@@ -65,7 +65,9 @@ class Driver:
         self.slots = slots_of(session.plan.resolved.experiment)
         self.executor = executor
         self.requests = requests
-        self.dispatcher = Dispatcher(session, executor, registry=registry)
+        self.clock: Callable[[], float] = RunningClock() if clock is None else clock
+        """For limits on attempts: time in which the driver stood still does not count (guard G47)."""
+        self.dispatcher = Dispatcher(session, executor, registry=registry, clock=self.clock)
         self.running: list[RunningTrial] = []
         self.waiting: list[AskedTrial] = []
         """Asked, with no attempt going on: interrupted by an earlier run, to be retried, or not admitted yet."""
@@ -144,6 +146,7 @@ class Driver:
             raise StudyError(text)
 
     def _tick(self) -> None:
+        self.clock()  # read in every round, or the time between two rounds would not count
         self._heed_requests()
         if self.end is None:
             self._fill_slots()
@@ -185,7 +188,7 @@ class Driver:
         for running in self.running:
             if running.stopping is None or running.cut is not None:
                 continue
-            late = time.monotonic() - running.stopping > self.settings.stop_grace
+            late = self.clock() - running.stopping > self.settings.stop_grace
             if self.requests.insisted or late:
                 why = "a second request to stop" if self.requests.insisted else "no checkpoint within the grace time"
                 self._kill(running, ("interrupted", f"killed after {why}"))
@@ -194,7 +197,7 @@ class Driver:
         self.end, self.end_reason = end, reason
         self.session.message("info", f"{reason}: writing checkpoints of running trials")
         for running in self.running:
-            running.stopping = time.monotonic()
+            running.stopping = self.clock()
             self.executor.stop(running.handle, kill=False)
 
     def _kill(self, running: RunningTrial, cut: tuple[Any, str]) -> None:
@@ -246,9 +249,9 @@ class Driver:
         running.look()
         self._say_containment(running)
         self._pass_epochs(running)
-        if text := running.pace.look(running.progress, now=time.monotonic()):
+        if text := running.pace.look(running.progress, now=self.clock()):
             self.session.message("warning", f"trial {running.asked.number}: {text} [G43]")
-        idle = time.monotonic() - running.changed
+        idle = self.clock() - running.changed
         if idle > self.settings.hang_after and running.cut is None:
             if isinstance(self.executor, TakesStacks):
                 self.executor.take_stacks(running.handle)
@@ -321,8 +324,8 @@ class Driver:
             end = running.end(status)
             self._record_end(running, end, seconds=time.monotonic() - running.started)
             self._decide(running, end)
-            if status.exit_code == DISK_EXIT and self.end is None:
-                raise OSError(errno.EIO, str(end.reason))
+            if end.result is None and self.end is None:
+                status.raise_disk_error()
 
     def _record_end(self, running: RunningTrial, end: AttemptEnd, *, seconds: float | None) -> None:
         content = {"number": running.asked.number, "index": running.index, "seconds": seconds, **end.plain()}

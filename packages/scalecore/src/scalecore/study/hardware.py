@@ -16,6 +16,7 @@ from scalecore.config.load import ResolvedComponent
 from scalecore.files import utc_now, write_json
 from scalecore.protocols import HardwareMonitor, MonitorContext
 from scalecore.readings import Admission, Demand, Finding, Reading, Verdict
+from scalecore.study.clock import RunningClock
 from scalecore.study.components import create
 from scalecore.study.hardware_csv import append_readings
 from scalecore.study.layout import StudyFolder
@@ -119,7 +120,7 @@ class Monitors:
             same = [one for one in watched if one.name.partition(" #")[0] == component.use]
             name = f"{component.use} #{len(same) + 1}" if same else component.use
             watched.append(Watched(name=name, monitor=monitor, quantities=getattr(component.record, "quantities", ())))
-        return cls(watched)
+        return cls(watched, clock=RunningClock())
 
     @property
     def latest(self) -> list[Reading]:

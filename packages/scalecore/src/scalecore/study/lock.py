@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,10 @@ class StudyLock:
         return same and (not isinstance(lease, dict) or lease.get("epoch") == self._epoch)
 
     def release(self) -> None:
-        if self.still_ours():
-            Path(self._folder.lease).unlink(missing_ok=True)
+        # On a disk that became read-only the lease stays: one whose process is gone counts as nobody's.
+        with suppress(OSError):
+            if self.still_ours():
+                Path(self._folder.lease).unlink(missing_ok=True)
         self._lock.release()
 
 

@@ -147,10 +147,10 @@ def refuse_foreign_files(folder: StudyFolder) -> None:
 def _unmake(folder: StudyFolder) -> None:
     """Remove a folder that was made for a study that did not come about; one that holds anything stays."""
     if not folder.journal.exists():
-        folder.lease.unlink(missing_ok=True)
-        folder.epoch.unlink(missing_ok=True)
-        folder.lock.unlink(missing_ok=True)
-        with suppress(OSError):
+        with suppress(OSError):  # what keeps it from being removed is no news beside what kept the study from it
+            folder.lease.unlink(missing_ok=True)
+            folder.epoch.unlink(missing_ok=True)
+            folder.lock.unlink(missing_ok=True)
             folder.path.rmdir()
 
 

@@ -20,6 +20,7 @@ from scalecore.files import read_json
 from scalecore.protocols import Executor
 from scalecore.space import Architecture, middle
 from scalecore.study.attempts import attempt_spec
+from scalecore.study.clock import RunningClock
 from scalecore.study.control import StopRequests
 from scalecore.study.layout import StudyFolder
 from scalecore.study.memory_figures import memory_figures, memory_lines
@@ -110,6 +111,7 @@ class _SmokeTest:
             result = folder.read_result(folder.path.name)
             if result is not None:
                 return self._checked(architecture, result, folder)
+            status.raise_disk_error()
             if status.exit_code is not None and status.exit_code >= 0:
                 break
         raise StudyError(
@@ -141,12 +143,13 @@ class _SmokeTest:
                 registry=self.registry,
             )
         )
-        started = time.monotonic()
+        clock = RunningClock()
+        started = clock()
         handle = self.executor.submit(folder.path)
         limit = self.plan.resolved.experiment.execution.hang_after
         while (status := self.executor.poll([handle])[0]).state == "running":
             self.requests.look()
-            late = time.monotonic() - started > limit
+            late = clock() - started > limit
             if self.requests.asked or late:
                 self.executor.stop(handle, kill=True)
             if late:
