@@ -384,9 +384,12 @@ while True:
 """
 
 
-def test_a_worker_whose_driver_is_gone_ends_by_itself(start: str, attempt: Attempt) -> None:
+def test_a_worker_whose_driver_is_gone_ends_by_itself(
+    start: str, attempt: Attempt, fake_plugin: Any, monkeypatch: Any
+) -> None:
     """Killed without a chance to clean up, a driver leaves no process behind, and its attempt a checkpoint."""
-    folder = attempt("a", epochs=ENDLESS)
+    body = "import subprocess; subprocess.Popen(['sleep', '600'])"
+    folder = odd(attempt, fake_plugin, monkeypatch, body=body, epochs=ENDLESS)
     driver = subprocess.Popen([sys.executable, "-c", DRIVER, start, str(folder.path)])
     in_training(folder)
     others = [child.pid for child in psutil.Process(driver.pid).children(recursive=True)]
@@ -398,6 +401,24 @@ def test_a_worker_whose_driver_is_gone_ends_by_itself(start: str, attempt: Attem
         wait_for(lambda pid=pid: gone(pid), f"the end of process {pid}")  # type: ignore[misc]
     assert (folder.read_result("0-0") or {})["state"] == "stopped"
     assert checkpoint.load_newest([folder.path]) is not None
+
+
+def test_an_attempt_that_hangs_in_native_code_does_not_outlive_its_driver(
+    start: str, attempt: Attempt, fake_plugin: Any, monkeypatch: Any
+) -> None:
+    """It holds the interpreter's lock, so that nothing in it can notice the end of its driver: it is killed from
+    outside, with what it has started.
+    """
+    body = "import ctypes, subprocess; subprocess.Popen(['sleep', '600']); print('hangs'); ctypes.PyDLL(None).pause()"
+    folder = odd(attempt, fake_plugin, monkeypatch, body=body)
+    driver = subprocess.Popen([sys.executable, "-c", DRIVER, start, str(folder.path)])
+    wait_for(lambda: "hangs" in folder.log_tail(), "the hang")
+    others = psutil.Process(driver.pid).children(recursive=True)
+    assert pid_of(folder) in [other.pid for other in others]
+    driver.kill()
+    driver.wait()
+    for other in others:
+        wait_for(lambda pid=other.pid: gone(pid), f"the end of process {other.pid}")  # type: ignore[misc]
 
 
 def test_the_fork_server_has_one_thread_and_no_torch_pool(forking: LocalExecutor, attempt: Attempt) -> None:

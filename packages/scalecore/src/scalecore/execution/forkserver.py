@@ -5,7 +5,7 @@ device: a process that has used torch's threads or CUDA must not be forked. It h
 
 It speaks JSON lines with the driver. In: `{"folder": ...}`. Out: `{"folder": ..., "pid": ...}` for each fork, and
 `{"pid": ..., "exit_code": ..., "peak_memory": ...}` for each end. When its input ends, the driver is gone: the server
-ends too, and its children notice that (see `scalecore.execution.lifeline`).
+ends too, and its children notice that (see `scalecore.execution.lifeline`) or are killed (`undertaker`).
 
 Started with two file descriptors as arguments, it forks the tracer first (`scalecore.execution.tracer`), which reads
 its questions from the one and writes its answers to the other.
@@ -24,7 +24,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
+import psutil
+
 from scalecore.execution.folder import DISK_EXIT, AttemptFolder
+from scalecore.execution.undertaker import undertake
 from scalecore.files import is_disk_error
 
 __all__ = ["serve"]
@@ -58,17 +61,18 @@ def serve(tracer: Sequence[int] = ()) -> None:
             become_tracer(questions, answers)
         os.close(questions)
         os.close(answers)
+    attempts: set[int] = set()
     pending = b""
     while True:
         readable, _, _ = select.select([0], [], [], REAP_EVERY)
         if readable:
             data = os.read(0, 65536)
             if not data:
+                leave(attempts)
                 return
             *lines, pending = (pending + data).split(b"\n")
-            for line in lines:
-                start(json.loads(line)["folder"])
-        reap()
+            attempts |= {start(json.loads(line)["folder"]) for line in lines}
+        attempts -= reap()
 
 
 def preload() -> None:
@@ -79,13 +83,28 @@ def preload() -> None:
             import_module(name)
 
 
-def start(folder: str) -> None:
-    """Fork one attempt; only the parent comes back."""
+def start(folder: str) -> int:
+    """Fork one attempt; only the parent comes back, with its process id."""
     parent = os.getpid()
     pid = os.fork()
     if pid == 0:
         become_attempt(folder, parent)
     say({"folder": folder, "pid": pid})
+    return pid
+
+
+def leave(attempts: set[int]) -> None:
+    """Let attempts notice that their parent ends, and another process see to those that cannot."""
+    left = [psutil.Process(pid) for pid in attempts]  # not reaped yet, so their numbers are still theirs
+    if not left or os.fork() != 0:
+        return
+    try:
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, 1, 2):  # whoever reads what the driver printed must not wait for this process
+            os.dup2(nothing, descriptor)
+        undertake(left)
+    finally:
+        os._exit(0)
 
 
 def become_attempt(folder: str, parent: int) -> NoReturn:
@@ -132,21 +151,24 @@ def become_tracer(questions: int, answers: int) -> NoReturn:
         os._exit(code)
 
 
-def reap() -> None:
-    """Report the children that have ended."""
+def reap() -> set[int]:
+    """Report the children that have ended, and return their process ids."""
+    ended: set[int] = set()
     while True:
         try:
             pid, status, usage = os.wait4(-1, os.WNOHANG)
         except ChildProcessError:
-            return
+            return ended
         if pid == 0:
-            return
+            return ended
+        ended.add(pid)
         say({"pid": pid, "exit_code": os.waitstatus_to_exitcode(status), "peak_memory": usage.ru_maxrss * 1024})
 
 
 def say(message: dict[str, Any]) -> None:
-    """One line to the driver."""
-    os.write(1, json.dumps(message).encode() + b"\n")
+    """One line to the driver, unless it is gone: then the input ends too."""
+    with suppress(BrokenPipeError):
+        os.write(1, json.dumps(message).encode() + b"\n")
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ class SpawnedProcesses:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = dict(environment)
         self._processes: dict[Path, tuple[subprocess.Popen[bytes], AttemptStatus]] = {}
+        self._undertaker: subprocess.Popen[bytes] | None = None
 
     def start(self, folder: Path) -> None:
         with AttemptFolder(folder).log.open("ab") as log:
@@ -53,6 +54,22 @@ class SpawnedProcesses:
                 env=self._environment,
             )
         self._processes[folder] = (process, AttemptStatus(state="running", pid=process.pid))
+        self._watch(process.pid)
+
+    def _watch(self, pid: int) -> None:
+        """Let another process end this attempt if this one dies and the attempt cannot end by itself."""
+        if self._undertaker is None or self._undertaker.poll() is not None:
+            self._undertaker = subprocess.Popen(
+                [sys.executable, "-m", "scalecore.execution.undertaker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+                env=self._environment,
+            )
+        assert self._undertaker.stdin is not None
+        with suppress(BrokenPipeError):
+            os.write(self._undertaker.stdin.fileno(), b"%d\n" % pid)
 
     def status(self, folder: Path) -> AttemptStatus:
         process, status = self._processes[folder]
@@ -69,7 +86,10 @@ class SpawnedProcesses:
         return False
 
     def close(self) -> None:
-        """Nothing is left: the executor has stopped every process."""
+        """Nothing is left but the undertaker: the executor has stopped every process."""
+        if self._undertaker is not None and self._undertaker.stdin is not None:
+            self._undertaker.stdin.close()
+            self._undertaker.wait()
 
 
 @define

@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any, Literal
 
 from scalecore.execution.folder import AttemptFolder
+from scalecore.execution.undertaker import ORPHAN_GRACE
 from scalecore.files import plain, read_json, write_json
 from scalecore.training import checkpoint
 
@@ -21,14 +22,14 @@ __all__ = ["AttemptMonitor", "end_with_parent"]
 PROGRESS_EVERY = 0.5
 PAUSE_POLL = 0.2
 PARENT_POLL = 0.5
-ORPHAN_GRACE = 10.0
 
 
 def end_with_parent(parent: int, stop: threading.Event) -> None:
     """Watch for the end of the process `parent`, which is the driver, or the fork server that ends with the driver.
 
     When it is gone, however it went, the attempt writes a checkpoint at its next step and ends; if it does not within
-    some seconds, its whole process group is killed, so that nothing is left behind.
+    some seconds, its whole process group is killed, so that nothing is left behind. Where no Python runs any more that
+    is left to `scalecore.execution.undertaker`.
     """
 
     def watch() -> None:
