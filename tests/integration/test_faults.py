@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import resource
+import shlex
+import shutil
 import signal
 import subprocess
 import time
@@ -219,3 +221,117 @@ def test_g47_a_machine_that_is_frozen_and_thawed_loses_nothing(
     assert results(study) == undisturbed
     assert {event["class"] for event in study.events() if event["event"] == "attempt_ended"} == {"completed"}
     check_whole(study)
+
+
+def ext4(study: Study) -> None:
+    """A file system in a file for the study's folder, which can break down as a disk does; skipped without root."""
+    image, place = study.root / "disk", study.folder.parent
+    with image.open("wb") as stream:
+        stream.truncate(32 << 20)
+    place.mkdir(parents=True)
+    for command in (["mkfs.ext4", "-q", str(image)], ["mount", "-o", "loop", str(image), str(place)]):
+        if shutil.which(command[0]) is None or subprocess.run(command, capture_output=True, check=False).returncode:
+            pytest.skip("mounting a file system in a file needs root and a loop device")
+    (place / "lost+found").rmdir()
+
+
+def test_a_disk_that_becomes_read_only_ends_the_run(study: Study, undisturbed: list[tuple[Any, ...]]) -> None:
+    """Exit code 6 with the reason; once the disk is mended the study goes on."""
+    two_trials(study)
+    ext4(study)
+    place = study.folder.parent
+    moment = "trial_0001/attempt_0/epochs.jsonl"
+    try:
+        study.hold(moment)
+        process = study.start()
+        held = study.held(moment)
+        subprocess.run(["mount", "-o", "remount,abort", str(place)], check=False, capture_output=True)
+        os.kill(held, signal.SIGCONT)
+        output, _ = process.communicate(timeout=240)
+        assert process.returncode == 6, output
+        assert "Traceback" not in output
+        assert f"{study.folder}: cannot be written (" in output
+        subprocess.run(["umount", str(place)], check=True)
+        subprocess.run(["fsck.ext4", "-y", str(study.root / "disk")], check=False, capture_output=True)
+        subprocess.run(["mount", "-o", "loop", str(study.root / "disk"), str(place)], check=True)
+        done = study.run()
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert results(study) == undisturbed
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=False)
+
+
+def test_a_study_runs_with_closed_standard_streams(study: Study) -> None:
+    """As some service managers start it: nothing of what it prints goes into its files."""
+    study.experiment["search"]["trials"] = 1
+    study.write()
+    command = shlex.join(study.command("run", str(study.file)))
+    done = subprocess.run(
+        ["bash", "-c", f"{command} <&- >&- 2>&-"], cwd=study.root, env=study.environment, timeout=240, check=False
+    )
+    assert done.returncode == 0
+    assert sorted(study.finished()) == [0]
+    check_whole(study)
+
+
+def test_hanging_up_stops_the_study_and_nohup_does_not(study: Study, undisturbed: list[tuple[Any, ...]]) -> None:
+    """A terminal that goes away asks for a checkpoint and an end, exit code 7; where SIGHUP is ignored it goes on."""
+    two_trials(study)
+    moment = "trial_0000/attempt_0/epochs.jsonl"
+    study.hold(moment)
+    process = study.start()
+    held = study.held(moment)
+    process.send_signal(signal.SIGHUP)
+    os.kill(held, signal.SIGCONT)
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 7, output
+    assert "stopped by SIGHUP: writing checkpoints of running trials" in output
+    process = study.start(before=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    study.wait_for(lambda: bool(study.workers()), "an attempt")
+    process.send_signal(signal.SIGHUP)
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, output
+    assert results(study) == undisturbed
+
+
+def test_links_in_place_of_what_scalecore_makes_are_refused(study: Study) -> None:
+    """A lock or an attempt's folder that leads elsewhere: one message, and nothing behind it is touched."""
+    study.experiment["search"]["trials"] = 1
+    elsewhere = study.root / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "kept").touch()
+    study.folder.mkdir(parents=True)
+    lock = study.folder / ".lock"
+    lock.symlink_to(elsewhere / "lock")
+    done = study.run()
+    assert (done.returncode, done.stderr) == (
+        5,
+        f"{lock} is a symbolic link, which locks another file; remove it\n",
+    )
+    lock.unlink()
+    trial = study.folder / "attempts/trial_0000"
+    trial.mkdir(parents=True)
+    (study.folder / "attempts/trial_0000/attempt_0").symlink_to(elsewhere)
+    (study.folder / "journal.jsonl").touch()
+    done = study.run()
+    assert done.returncode == 5, done.stderr
+    assert (
+        f"{trial / 'attempt_0'} is no folder that scalecore has made, but a link or a file; remove it\n" in done.stderr
+    )
+    assert [path.name for path in elsewhere.iterdir()] == ["kept"]
+
+
+@pytest.mark.parametrize(
+    ("output", "why"),
+    [
+        ("a" * 256, "a name in this path has 256 bytes, and may have 255; give a shorter one"),
+        ("/a" * 2000, "this path has 4,000 bytes, and may have 3,800; give a shorter one"),
+    ],
+)
+def test_an_output_that_is_too_long_is_refused(study: Study, output: str, why: str) -> None:
+    """By every command, at its place in the file."""
+    study.experiment["output"] = output
+    study.write()
+    for command in ("check", "plan", "run"):
+        done = study.cli(command, str(study.file))
+        assert (done.returncode, done.stderr) == (2, f"{study.file}:56:9: output: {why}\n")

@@ -17,6 +17,7 @@ from click.shell_completion import CompletionItem
 
 from scalecore import __version__
 from scalecore.cli.encodings import escape_unprintable, restart_in_utf8
+from scalecore.cli.streams import drop_broken_streams, open_closed_streams
 from scalecore.errors import ScalecoreError
 
 __all__ = ["COMMANDS", "main"]
@@ -103,6 +104,13 @@ class _LazyGroup(click.Group):
         found = [(name, summary) for name, (_, _, summary) in COMMANDS.items() if name.startswith(incomplete)]
         options = click.Command.shell_complete(self, ctx, incomplete)
         return [*(CompletionItem(name, help=summary) for name, summary in found), *options]
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        open_closed_streams()
+        try:
+            return super().main(*args, **kwargs)
+        finally:
+            drop_broken_streams()
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

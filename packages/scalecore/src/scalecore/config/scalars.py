@@ -22,6 +22,11 @@ __all__ = [
     "storable",
 ]
 
+LONGEST_PART = 255
+"""Bytes of one name in a path: the limit of nearly all file systems."""
+LONGEST_PATH = 3800
+"""Bytes of a path: files of a study below it stay within the 4,096 of Linux."""
+
 
 def read_bool(value: Any, _: Any) -> bool:
     """`true` or `false`, no number."""
@@ -78,7 +83,10 @@ def read_path(folder: Path, written: frozenset[str], value: Any, _: Any) -> Path
         path = Path(value).expanduser()
     except RuntimeError as error:
         raise ValueError(str(error)) from None
-    return storable((folder / path).absolute())
+    path = (folder / path).absolute()
+    if problem := _unusable(path):
+        raise ValueError(problem)
+    return storable(path)
 
 
 def storable(path: Path) -> Path:
@@ -89,6 +97,18 @@ def storable(path: Path) -> Path:
         shown = os.fsencode(path).decode("utf-8", errors="backslashreplace")
         raise ValueError(f"{shown}: this path is not UTF-8 text; rename the folder or file") from None
     return path
+
+
+def _unusable(path: Path) -> str | None:
+    """Why no file can have this path, or none of a study below it; None where it can."""
+    if "\0" in str(path):
+        return "a path cannot hold the character \\0"
+    longest, whole = max(len(os.fsencode(part)) for part in path.parts), len(os.fsencode(path))
+    if longest > LONGEST_PART:
+        return f"a name in this path has {longest:,} bytes, and may have {LONGEST_PART}; give a shorter one"
+    if whole > LONGEST_PATH:
+        return f"this path has {whole:,} bytes, and may have {LONGEST_PATH:,}; give a shorter one"
+    return None
 
 
 def read_enum(value: Any, kind: Any) -> Any:

@@ -27,6 +27,7 @@ from typing import Any, Literal
 
 from attrs import frozen
 
+from scalecore.errors import RefusedError
 from scalecore.files import read_json, write_json
 
 __all__ = ["DISK_EXIT", "TAKEN_EXIT", "AttemptFolder", "AttemptStatus"]
@@ -105,6 +106,17 @@ class AttemptFolder:
     @property
     def compiled(self) -> Path:
         return self.path / "compiled"
+
+    def clear(self) -> None:
+        """Remove what an earlier attempt left where this folder is to be made.
+
+        Raises `RefusedError` for what no attempt has made: behind a link lie files of somebody else.
+        """
+        for path in (self.path.parent, self.path):
+            if path.is_symlink() or (path.exists() and not path.is_dir()):
+                raise RefusedError(f"{path} is no folder that scalecore has made, but a link or a file; remove it")
+        if self.path.exists():
+            shutil.rmtree(self.path)
 
     def create(self, spec: Mapping[str, Any]) -> None:
         """Make the folder with its `spec.json`."""

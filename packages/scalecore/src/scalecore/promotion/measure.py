@@ -6,7 +6,6 @@ training and validation windows.
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -171,8 +170,7 @@ def _attempt(bench: _Bench, folder: AttemptFolder, record: TrialRecord) -> Attem
     trained = read_json(AttemptFolder(own.attempt(record.number, len(record.attempts) - 1)).spec)
     if trained is None:
         raise StudyError(f"{own.attempts}: the attempts are gone; remove {own.path} to train again")
-    if folder.path.exists():
-        shutil.rmtree(folder.path)
+    folder.clear()
     folder.create(
         trained
         | {

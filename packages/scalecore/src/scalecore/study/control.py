@@ -12,9 +12,9 @@ __all__ = ["StopRequests"]
 
 
 class StopRequests:
-    """Counts SIGINT and SIGTERM while it is entered, and looks for the STOP file.
+    """Counts SIGINT, SIGTERM and SIGHUP while it is entered, and looks for the STOP file.
 
-    The first asks, the second insists.
+    The first asks, the second insists. Where SIGHUP is ignored, as by nohup, it stays so.
     """
 
     def __init__(self, folder: StudyFolder) -> None:
@@ -26,7 +26,9 @@ class StopRequests:
     def __enter__(self) -> StopRequests:
         # A STOP file that an earlier run left behind has done its work.
         self._folder.stop_file.unlink(missing_ok=True)
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+                continue
             self._previous[number] = signal.signal(number, self._note)
         return self
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -160,8 +159,7 @@ class Dispatcher:
         folder = AttemptFolder(study.attempt(asked.number, index))
         earlier = [study.attempt(asked.number, i) for i in reversed(range(index))]
         resume_from = [path for path in earlier if any(path.glob("checkpoint*.pt"))]
-        if folder.path.exists():  # made by a driver that died before its journal line: nothing has run in it
-            shutil.rmtree(folder.path)
+        folder.clear()  # of a driver that died before its journal line: nothing has run in it
         folder.create(
             attempt_spec(
                 self._plan,

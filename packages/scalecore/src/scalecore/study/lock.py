@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from scalecore.errors import RefusedError
 from scalecore.execution.process_file import describe_process, is_alive, is_copied, lives_in
-from scalecore.files import read_json, utc_now, write_json
+from scalecore.files import is_disk_error, read_json, utc_now, write_json
 from scalecore.study.layout import StudyFolder
 
 __all__ = ["StudyLock", "is_alive", "refuse_running", "runner_of"]
@@ -28,10 +28,16 @@ class StudyLock:
     def __init__(self, folder: StudyFolder) -> None:
         self._folder = folder
         self._lock = FileLock(folder.lock, blocking=False)
+        if folder.lock.is_symlink():
+            raise RefusedError(f"{folder.lock} is a symbolic link, which locks another file; remove it")
         try:
             self._lock.acquire()
         except Timeout:
             raise _being_run(folder, read_json(folder.lease) or {}) from None
+        except OSError as error:
+            if is_disk_error(error):
+                raise
+            raise RefusedError(f"{folder.lock}: cannot be locked ({error.strerror}); remove it") from None
         self._inode = os.stat(folder.lock).st_ino
         self._epoch = _next_epoch(folder)
         me = describe_process(folder.path)

@@ -7,7 +7,6 @@ not measured (G23), memory that is far from the prediction (G40).
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -122,8 +121,7 @@ class _SmokeTest:
     def _attempt(
         self, architecture: Architecture, folder: AttemptFolder, *, memory_limit: int | None, checkpointing: bool
     ) -> AttemptStatus:
-        if folder.path.exists():
-            shutil.rmtree(folder.path)
+        folder.clear()
         space = self.plan.resolved.experiment.search.space
         folder.create(
             attempt_spec(
