@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from scalecore.builtin.options import CsvOptions
-from scalecore.builtin.results_csv import CsvLogger
+from scalecore.builtin.results_csv import CsvLogger, differences
 from scalecore.protocols import LoggerContext
 from scalecore.space import Architecture
-from scalecore.trials import StudyView
+from scalecore.trials import StudyView, TrialState
 
 from .conftest import trial
 
@@ -167,3 +167,14 @@ def test_studies_that_write_at_the_same_time_lose_no_row(study: Make, tmp_path: 
     assert [process.wait() for process in processes] == [0, 0, 0]
     found = sorted((row["experiment"], int(row["trial"])) for row in rows_of(path))
     assert found == [(f"study{index}", number) for index in range(3) for number in range(40)]
+
+
+def test_text_of_others_is_no_formula_and_numbers_stay_numbers(study: Make, tmp_path: Path) -> None:
+    """A reason may begin with anything; a spreadsheet program would run it. Verified as it was written."""
+    view = study([trial(0, -0.25), trial(1, None, state=TrialState.FAILED, reason="=HYPERLINK(1)")])
+    path = tmp_path / "results.csv"
+    logger(path).study_started(view)
+    rows = rows_of(path)
+    assert [row["value"] for row in rows] == ["-0.25", ""]
+    assert rows[1]["reason"] == "'=HYPERLINK(1)"
+    assert list(differences(path, view)) == []

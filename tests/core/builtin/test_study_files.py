@@ -318,3 +318,11 @@ def test_a_parameter_that_early_trials_lack_counts_where_it_is_there(study: Make
     found = study_summary(study([*early, *later]))["sensitivity"]
     assert found["learning_rate"]["trials"] == 8
     assert found["epochs"] == {"rank_correlation": None, "note": "not varied", "trials": 5}
+
+
+def test_the_summary_obeys_nothing_that_others_wrote(study: Make) -> None:
+    """Tags, cell borders and escape sequences of a reason are shown as they are."""
+    record = trial(0, None, state=TrialState.FAILED, reason="<script>alert(1)</script> | \x1b[31m")
+    page = summary_markdown(study([record]))
+    assert "failed: \\<script>alert(1)\\</script> \\| \\x1b[31m" in page
+    assert "\x1b" not in page

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from scalecore.execution.folder import DISK_EXIT, AttemptFolder, AttemptStatus
+from scalecore.execution.folder import DISK_EXIT, LOG_BYTES, AttemptFolder, AttemptStatus
 from scalecore.execution.lifeline import AttemptMonitor
 from scalecore.execution.local import LocalExecutor, LocalHandle
 from scalecore.files import read_json
@@ -360,6 +360,44 @@ def test_g48_an_attempt_that_cannot_write_says_so(
     executor.close()
 
 
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("import sys; sys.exit(3)", "SystemExit: 3"),
+        ("raise ValueError('no such file: ' + chr(0xdcff))", "ValueError: no such file: \\udcff"),
+    ],
+)
+def test_a_model_that_exits_or_speaks_no_utf8_fails_with_its_reason(
+    start: str, attempt: Attempt, fake_plugin: Any, monkeypatch: Any, body: str, reason: str
+) -> None:
+    """Both are failures of the trial, which another attempt would repeat."""
+    folder, executor = with_odd_model(start, attempt, fake_plugin, monkeypatch, body=body)
+    assert until_over(executor, executor.submit(folder.path)).exit_code == 0
+    result = folder.read_result("0-0") or {}
+    assert (result["state"], result["reason"]) == ("failed", reason)
+    executor.close()
+
+
+def test_a_log_that_grows_too_long_is_cut(attempt: Attempt) -> None:
+    """To its beginning and its end, while it is written; a short one stays as it is."""
+    folder = attempt("a")
+    folder.trim_log()
+    folder.log.write_bytes(b"begin\n")
+    folder.trim_log()
+    assert folder.log.read_bytes() == b"begin\n"
+    with folder.log.open("ab", buffering=0) as stream:
+        stream.write(b"x" * LOG_BYTES)
+        stream.write(b"\nend\n")
+        folder.trim_log()
+        stream.write(b"after\n")
+    text = folder.log.read_text()
+    assert text.startswith("begin\nxxx")
+    assert text.endswith("x\nend\nafter\n")
+    left_out = LOG_BYTES + len("begin\n\nend\n") - 2 * (LOG_BYTES // 4)
+    assert f"x\n[scalecore: {left_out:,} bytes were left out here]\nx" in text
+    assert len(text) < LOG_BYTES
+
+
 def test_an_attempt_without_a_readable_spec_says_so(executor: LocalExecutor, attempt: Attempt) -> None:
     """It ends with an exit code that is not 0, and the log tells why."""
     folder = attempt("a")
@@ -524,11 +562,13 @@ def test_a_damaged_learning_curve_is_read_up_to_the_damage(attempt: Attempt) -> 
 
 
 def test_the_log_tail_is_the_end_of_the_log(attempt: Attempt) -> None:
-    """Bytes that are no UTF-8 do not hide it."""
+    """Bytes that are no UTF-8 do not hide it, and no escape sequence reaches a terminal."""
     folder = attempt("a")
     assert folder.log_tail() == ""
     folder.log.write_bytes(b"start\n" + b"x" * 9000 + "\xff an end\n".encode("latin-1"))
     assert folder.log_tail(characters=12) == "xxx\ufffd an end"
+    folder.log.write_bytes(b"\x1b[31mred\n\tnot")
+    assert folder.log_tail() == "\\x1b[31mred\n\tnot"
 
 
 def test_control_is_read_whole(attempt: Attempt) -> None:

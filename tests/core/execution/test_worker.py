@@ -54,8 +54,11 @@ def test_g35_an_exception_is_a_typed_state(error: Exception, state: str) -> None
         (Diverged("training loss is nan in epoch 1, step 3"), "training loss is nan in epoch 1, step 3"),
         (RefusedError("the model is of another size", guard="G04"), "the model is of another size [G04]"),
         (ValueError("x" * 600), "ValueError: " + "x" * 500),
+        (ValueError("file \udcff.csv"), "ValueError: file \\udcff.csv"),
+        (ValueError("\x1b[31mred"), "ValueError: \\x1b[31mred"),
+        (SystemExit(3), "SystemExit: 3"),
     ],
 )
-def test_g35_the_reason_is_one_line(error: Exception, text: str) -> None:
+def test_g35_the_reason_is_one_line(error: BaseException, text: str) -> None:
     """The kind of error and its message; scalecore's own errors speak for themselves."""
     assert reason(error) == text

@@ -14,6 +14,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from scalecore.escaping import message_of, utf8
+
 __all__ = [
     "broken_link",
     "canonical_json",
@@ -52,12 +54,14 @@ def plain(value: Any) -> Any:
     """`value` as strict JSON types: enums by their value, paths as text, NaN and infinities as None (guard G25)."""
     if isinstance(value, Enum):
         return value.value
-    if value is None or isinstance(value, bool | str | int):
+    if isinstance(value, str):
+        return utf8(value)
+    if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {utf8(str(key)): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(item) for item in value]
     if isinstance(value, Path):
@@ -145,7 +149,7 @@ def is_disk_error(error: BaseException | None) -> bool:
         return False
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno in _DISK
-    return _DISK_TEXT.search(str(error)) is not None or is_disk_error(error.__cause__)
+    return _DISK_TEXT.search(message_of(error)) is not None or is_disk_error(error.__cause__)
 
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)

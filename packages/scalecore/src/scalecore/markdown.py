@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from scalecore.escaping import printable
+
 __all__ = ["cell", "escaped", "table"]
 
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")
@@ -51,7 +53,7 @@ def cell(value: Any) -> str:
 
 def escaped(text: str) -> str:
     """`text` on one line, with nothing in it that Markdown, HTML in Markdown, or a terminal would obey."""
-    line = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in " ".join(text.split()))
+    line = printable(" ".join(text.split()))
     return _TAG.sub(r"\\<", line).replace("|", "\\|")
 
 

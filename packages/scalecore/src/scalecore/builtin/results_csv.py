@@ -13,6 +13,7 @@ from filelock import FileLock
 
 from scalecore.builtin.options import CsvOptions
 from scalecore.builtin.rewriting import Rewriting
+from scalecore.escaping import spreadsheet_cell
 from scalecore.files import write_text
 from scalecore.protocols import Logger, LoggerContext
 from scalecore.trials import Progress, StudyView, TrialRecord
@@ -107,7 +108,8 @@ def _row(study: StudyView, record: TrialRecord) -> dict[str, str]:
         "hash": record.hash,
         "reason": record.reason,
     }
-    return {name: "" if value is None else str(value) for name, value in row.items()}
+    cells = {name: spreadsheet_cell(value) if isinstance(value, str) else value for name, value in row.items()}
+    return {name: "" if value is None else str(value) for name, value in cells.items()}
 
 
 def _key(row: Mapping[str, str]) -> tuple[str, ...] | None:

@@ -8,6 +8,7 @@ from typing import Any
 from scalecore import texts
 from scalecore.builtin.hardware_summary import NO_MONITOR, hardware_table
 from scalecore.builtin.study_files import study_summary
+from scalecore.markdown import escaped
 from scalecore.trials import StudyView
 
 __all__ = ["summary_markdown"]
@@ -18,7 +19,7 @@ def summary_markdown(study: StudyView) -> str:
     summary = study_summary(study)
     metric = study.experiment["objective"]["metric"]
     best = summary["best"]
-    lines = [f"# {study.name}, budget {study.budget}", ""]
+    lines = [f"# {escaped(study.name)}, budget {study.budget}", ""]
     end = f"; the last run ended as {study.end}" if study.end else ""
     lines += [f"{len(study.trials)} of {study.total} trials finished{end}. {_counts_text(summary['counts'])}", ""]
     if best["best_trial"] is None:
@@ -82,12 +83,11 @@ def _markdown_row(trial: Mapping[str, Any]) -> dict[str, Any]:
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     columns = list(dict.fromkeys(name for r in rows for name in r))
-    head = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
+    head = ["| " + " | ".join(map(escaped, columns)) + " |", "|" + " --- |" * len(columns)]
     return [*head, *("| " + " | ".join(_cell(r.get(c)) for c in columns) + " |" for r in rows), ""]
 
 
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    text = f"{value:.4g}" if isinstance(value, float) else str(value)
-    return " ".join(text.split()).replace("|", "\\|")
+    return escaped(f"{value:.4g}" if isinstance(value, float) else str(value))

@@ -11,6 +11,7 @@ from typing import Any, get_args
 import annotated_types as at
 from attrs import frozen
 
+from scalecore.escaping import masked
 from scalecore.files import broken_link
 from scalecore.options import MustExist
 
@@ -131,7 +132,8 @@ def described(value: object) -> str:
         case bool():
             return "true" if value else "false"
         case str():
-            return f"text {value if len(value) <= 60 else value[:57] + '...'!r}"
+            shown = masked(value)
+            return f"text {shown if len(shown) <= 60 else shown[:57] + '...'!r}"
         case dict():
             return "a mapping"
         case list():

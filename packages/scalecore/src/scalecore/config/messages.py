@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NoReturn
 
 from attrs import frozen
 
 from scalecore.errors import ExperimentError, PluginError
+from scalecore.escaping import masked, printable
 
 __all__ = ["ComponentsError", "ExperimentFileError", "KeyPath", "Position", "Problem", "dotted", "raise_problems"]
+
+SHOWN = 50
+"""Problems that a message lists; more of them have one cause, and nobody reads them."""
+LONGEST_LINE = 2000
 
 KeyPath = tuple[str | int, ...]
 """Where a value stands: `("monitors", 0, "pause_at")`."""
@@ -47,7 +52,8 @@ class Problem:
             parts = (where, dotted(self.path), "", self.message)
         line = ": ".join(part for part in parts if part)
         # Keys and overrides may hold anything; one problem is one line.
-        return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line)
+        line = masked(printable(line))
+        return line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}..."
 
     def as_json(self) -> dict[str, Any]:
         """The same for programs; what does not apply is null."""
@@ -55,10 +61,10 @@ class Problem:
             "file": self.position.source if self.position.override is None else None,
             "line": self.position.line or None,
             "column": self.position.column or None,
-            "override": self.position.override,
+            "override": None if self.position.override is None else masked(self.position.override),
             "key": dotted(self.path) or None,
             "kind": self.kind,
-            "message": self.message,
+            "message": masked(self.message),
         }
 
 
@@ -67,7 +73,7 @@ class ExperimentFileError(ExperimentError):
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join(problem.text for problem in self.problems))
+        super().__init__(_listed(self.problems))
 
 
 class ComponentsError(PluginError):
@@ -75,7 +81,7 @@ class ComponentsError(PluginError):
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join(problem.text for problem in self.problems))
+        super().__init__(_listed(self.problems))
 
 
 def raise_problems(problems: Iterable[Problem]) -> NoReturn:
@@ -87,6 +93,15 @@ def raise_problems(problems: Iterable[Problem]) -> NoReturn:
     if all(problem.kind == "plugin" for problem in ordered):
         raise ComponentsError(ordered)
     raise ExperimentFileError(ordered)
+
+
+def _listed(problems: Sequence[Problem]) -> str:
+    """A line for each problem, and a last one that counts those that are left out."""
+    lines = [problem.text for problem in problems[:SHOWN]]
+    left_out = len(problems) - SHOWN
+    if left_out > 0:
+        lines.append(f"and {left_out:,} more problem{'s' if left_out > 1 else ''}; `scalecore check --json` lists all")
+    return "\n".join(lines)
 
 
 def dotted(path: KeyPath) -> str:

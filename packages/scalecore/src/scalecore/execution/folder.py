@@ -12,13 +12,14 @@
 | `predictions.npz` | attempt | validation logits of its best epoch, see `scalecore.data.predictions` |
 | `compiled/` | attempt | the compiler's files, there only while it compiles |
 | `result.json` | attempt | how it ended, once, at its end; carries the attempt's id, which fences late results |
-| `log.txt` | attempt | standard output and error |
+| `log.txt` | attempt | standard output and error; cut by the driver when it grows too long |
 """
 
 from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
@@ -28,15 +29,19 @@ from typing import Any, Literal
 from attrs import frozen
 
 from scalecore.errors import RefusedError
+from scalecore.escaping import printable
 from scalecore.files import read_json, write_json
 
-__all__ = ["DISK_EXIT", "TAKEN_EXIT", "AttemptFolder", "AttemptStatus"]
+__all__ = ["DISK_EXIT", "LOG_BYTES", "TAKEN_EXIT", "AttemptFolder", "AttemptStatus"]
 
 DISK_EXIT = 74
 """The exit code of an attempt that could not write to its folder (EX_IOERR of sysexits.h)."""
 
 TAKEN_EXIT = 73
 """The exit code of a second process in an attempt's folder (EX_CANTCREAT): the first one has the attempt."""
+
+LOG_BYTES = 1 << 20
+"""How long a log may grow before it is cut to its first and its last quarter."""
 
 Control = Literal["go_on", "pause", "stop", "prune"]
 
@@ -158,9 +163,27 @@ class AttemptFolder:
             with self.log.open("rb") as stream:
                 stream.seek(0, 2)
                 stream.seek(max(0, stream.tell() - 4 * characters))
-                return stream.read().decode("utf-8", errors="replace")[-characters:].strip()
+                text = stream.read().decode("utf-8", errors="replace")[-characters:].strip()
+                return printable(text, keep="\n\t")
         except FileNotFoundError:
             return ""
+
+    def trim_log(self) -> None:
+        """Keep the beginning and the end of a log that has grown beyond `LOG_BYTES`: a model may print without end.
+
+        What is printed meanwhile is appended behind the cut, or lost with what is cut out.
+        """
+        try:
+            if self.log.stat().st_size <= LOG_BYTES:
+                return
+        except FileNotFoundError:
+            return
+        with self.log.open("r+b") as stream:
+            cut = stream.seek(-LOG_BYTES // 4, os.SEEK_END) - LOG_BYTES // 4
+            tail = stream.read()
+            stream.truncate(LOG_BYTES // 4)
+        with self.log.open("ab") as stream:
+            stream.write(f"\n[scalecore: {cut:,} bytes were left out here]\n".encode() + tail)
 
     def remove_checkpoints(self) -> None:
         """Delete what only an unfinished trial needs (guard G44)."""

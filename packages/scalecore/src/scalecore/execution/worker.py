@@ -62,7 +62,7 @@ def _run(folder: AttemptFolder, *, parent: int) -> int:
         from scalecore.execution.attempt import run_attempt
 
         result = run_attempt(spec, monitor)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a model that exits has failed, and would exit again
         if is_disk_error(error):
             raise
         import traceback

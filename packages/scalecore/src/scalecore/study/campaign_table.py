@@ -9,7 +9,9 @@ from typing import Any
 
 from scalecore import texts
 from scalecore.errors import ScalecoreError
+from scalecore.escaping import spreadsheet_cell
 from scalecore.files import write_text
+from scalecore.markdown import escaped
 from scalecore.study.campaign import CampaignIndex, StudyEntry
 from scalecore.study.journal import read_journal
 from scalecore.study.lock import runner_of
@@ -55,11 +57,11 @@ def write_tables(campaign: CampaignIndex) -> None:
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=names, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(flat)
+    writer.writerows({name: _plain(value) for name, value in row.items()} for row in flat)
     write_text(campaign.path / f"{campaign.name}_results.csv", text.getvalue())
     lines = ["| " + " | ".join(SHOWN.values()) + " |", "|" + "---|" * len(SHOWN)]
-    lines += ["| " + " | ".join(_cell(row, name).replace("|", "\\|") for name in SHOWN) + " |" for row in rows]
-    lines += [f"\n{text}" for text in _reasons(rows)]
+    lines += ["| " + " | ".join(escaped(_cell(row, name)) for name in SHOWN) + " |" for row in rows]
+    lines += [f"\n{escaped(text)}" for text in _reasons(rows)]
     write_text(campaign.path / f"{campaign.name}_results.md", f"# {campaign.name}\n\n" + "\n".join(lines) + "\n")
 
 
@@ -67,6 +69,10 @@ def _reasons(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Why studies failed, each on one line."""
     failed = [row for row in rows if row["state"] == StudyEnd.FAILED and row["reason"]]
     return [f"{row['study']} failed: {' '.join(row['reason'].split())}" for row in failed]
+
+
+def _plain(value: Any) -> Any:
+    return spreadsheet_cell(value) if isinstance(value, str) else value
 
 
 def _row(entry: StudyEntry) -> dict[str, Any]:

@@ -157,6 +157,8 @@ class Driver:
         if time.monotonic() >= self._slow_due:
             self._slow_due = time.monotonic() + SLOW_TICK
             self._say_progress()
+            for running in self.running:
+                running.folder.trim_log()
             self.session.check_lock()
         self.session.note_failures()
 
@@ -319,6 +321,7 @@ class Driver:
             if status.state == "running":
                 continue
             self._set_running([other for other in self.running if other is not running])
+            running.folder.trim_log()
             running.look()
             self._pass_epochs(running)
             end = running.end(status)

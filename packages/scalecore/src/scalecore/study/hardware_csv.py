@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from scalecore.escaping import spreadsheet_cell
 from scalecore.files import utc_now, write_text
 from scalecore.readings import Reading
 
@@ -47,7 +48,8 @@ def _row(readings: Sequence[Reading]) -> dict[str, str]:
         missing += [
             f"{name}{f' of {one.sensor}' if several else ''}: {one.reason}" for one in group if one.value is None
         ]
-    return {**values, **sensors, "units": "; ".join(units), "unavailable": "; ".join(sorted(set(missing)))}
+    texts = {**sensors, "units": "; ".join(units), "unavailable": "; ".join(sorted(set(missing)))}
+    return values | {name: spreadsheet_cell(text) for name, text in texts.items()}
 
 
 def _column(reading: Reading, readings: Sequence[Reading]) -> str:

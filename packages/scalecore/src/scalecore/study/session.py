@@ -108,7 +108,7 @@ class Session:
             return function(self.strategy)
         except ScalecoreError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             component = self.plan.resolved.search
             raise StudyError(
                 f"strategy {component.record.name!r} ({component.provider} {component.version}) raised "

@@ -147,6 +147,7 @@ class _SmokeTest:
         limit = self.plan.resolved.experiment.execution.hang_after
         while (status := self.executor.poll([handle])[0]).state == "running":
             self.requests.look()
+            folder.trim_log()
             late = clock() - started > limit
             if self.requests.asked or late:
                 self.executor.stop(handle, kill=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from typing import Literal
 
+from scalecore.escaping import message_of, printable
 from scalecore.training.plan import Diverged
 
 __all__ = ["classify", "crash_signal", "is_out_of_memory", "reason"]
@@ -33,7 +34,7 @@ CRASHES = frozenset({"SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGTRA
 """Signals that a process brings on itself; all others come from outside."""
 
 
-def classify(error: Exception) -> Literal["diverged", "out_of_memory", "crashed", "failed"]:
+def classify(error: BaseException) -> Literal["diverged", "out_of_memory", "crashed", "failed"]:
     """The class that an exception in an attempt stands for; type and text decide.
 
     `crashed` is an error of the device: its context is spoilt, so the trial goes on from its checkpoint in a new
@@ -43,7 +44,7 @@ def classify(error: Exception) -> Literal["diverged", "out_of_memory", "crashed"
         return "diverged"
     if is_out_of_memory(error):
         return "out_of_memory"
-    text = str(error)
+    text = message_of(error)
     device = type(error).__name__ == "AcceleratorError" or any(one in text for one in DEVICE_TEXTS)
     if isinstance(error, RuntimeError) and device and not any(one in text for one in OUR_FAULT_TEXTS):
         return "crashed"
@@ -54,14 +55,14 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an allocation failed, on whatever device."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    return isinstance(error, RuntimeError | OSError) and any(text in str(error) for text in OUT_OF_MEMORY_TEXTS)
+    return isinstance(error, RuntimeError | OSError) and any(text in message_of(error) for text in OUT_OF_MEMORY_TEXTS)
 
 
-def reason(error: Exception) -> str:
+def reason(error: BaseException) -> str:
     """One line for the record: the kind of error and its message."""
     from scalecore.errors import ScalecoreError
 
-    text = " ".join(str(error).split())[:500]
+    text = printable(" ".join(message_of(error).split()))[:500]
     return text if isinstance(error, ScalecoreError | Diverged) else f"{type(error).__name__}: {text}"
 
 

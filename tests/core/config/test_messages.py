@@ -1,0 +1,47 @@
+"""Messages about an experiment file are bounded, and repeat no password."""
+
+from __future__ import annotations
+
+import pytest
+
+from scalecore.config.bounds import described
+from scalecore.config.messages import ExperimentFileError, Position, Problem, raise_problems
+
+
+def problem(line: int, message: str = "unknown key") -> Problem:
+    return Problem(position=Position(source="a.yaml", line=line, column=1), path=(f"key_{line}",), message=message)
+
+
+def test_a_message_lists_the_first_problems_and_counts_the_rest() -> None:
+    """A machine wrote a file of 19,000 unknown keys: fifty say what is wrong with it, and programs get all of them."""
+    with pytest.raises(ExperimentFileError) as caught:
+        raise_problems(problem(line) for line in range(1, 19_001))
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "a.yaml:1:1: key_1: unknown key"
+    assert lines[49:] == [
+        "a.yaml:50:1: key_50: unknown key",
+        "and 18,950 more problems; `scalecore check --json` lists all",
+    ]
+    assert len(caught.value.problems) == 19_000
+    with pytest.raises(ExperimentFileError) as caught:
+        raise_problems(problem(line) for line in range(1, 51))
+    assert len(str(caught.value).splitlines()) == 50
+
+
+def test_a_line_of_a_message_is_bounded() -> None:
+    """Keys may be of any length."""
+    assert problem(1, "x" * 3000).text == ("a.yaml:1:1: key_1: " + "x" * 3000)[:2000] + "..."
+
+
+def test_a_password_in_a_refused_address_is_not_repeated() -> None:
+    """Neither of the value nor of the override that set it, for people and for programs."""
+    address = "http://me:secret@tracking"
+    position = Position(source="a.yaml", override=f"loggers.0.uri={address}", sets=("loggers", 0, "uri"))
+    found = Problem(position=position, path=("loggers", 0, "uri"), message=f"expected a server, got {address!r}")
+    assert found.text == (
+        "<command line>: loggers.0.uri=http://***@tracking: expected a server, got 'http://***@tracking'"
+    )
+    assert "secret" not in str(found.as_json())
+    assert described(address) == "text 'http://***@tracking'"
+    long = "http://me:" + "secret" * 20 + "@tracking"
+    assert described(long) == "text 'http://***@tracking'"

@@ -1,0 +1,49 @@
+"""Text from outside is shown without being obeyed."""
+
+from __future__ import annotations
+
+import pytest
+
+from scalecore.escaping import masked, message_of, printable, spreadsheet_cell, utf8
+
+
+def test_what_a_terminal_would_obey_is_written_out() -> None:
+    """Escape sequences, bells, and what UTF-8 cannot hold; letters of all languages stay."""
+    assert printable("a\x1b[31m\x07 \udcff é 中") == "a\\x1b[31m\\x07 \\udcff é 中"
+    assert printable("a\n\tb\r", keep="\n\t") == "a\n\tb\\r"
+    assert utf8("\udcff é\n") == "\\udcff é\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("http://user:secret@host/path", "http://***@host/path"),
+        ("postgresql://me:p@ss/word@host/db", "postgresql://***@host/db"),
+        ("'https://token@host' and 'http://b:c@d'", "'https://***@host' and 'http://***@d'"),
+        ("postgresql://host/db?user=me&password=secret&x=1", "postgresql://host/db?user=me&password=***&x=1"),
+        ("http://host:5000/path", "http://host:5000/path"),
+        ("mail me@host", "mail me@host"),
+    ],
+)
+def test_passwords_in_addresses_are_masked(text: str, shown: str) -> None:
+    """The host stays, so that one sees which address is meant."""
+    assert masked(text) == shown
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+def test_a_cell_is_no_formula(start: str) -> None:
+    """Spreadsheet programs take a leading apostrophe for text."""
+    assert spreadsheet_cell(f"{start}cmd") == f"'{start}cmd"
+    assert spreadsheet_cell("a=b") == "a=b"
+    assert spreadsheet_cell("") == ""
+
+
+def test_an_exception_that_cannot_say_what_it_is_does_no_harm() -> None:
+    """Its kind is known all the same."""
+
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise UnicodeError
+
+    assert message_of(Mute()) == "(its message cannot be shown: UnicodeError)"
+    assert message_of(ValueError("\udcff")) == "\\udcff"
