@@ -66,10 +66,14 @@ class _LazyGroup(click.Group):
     """A group that knows its subcommands by a table and imports the module of the one that is called."""
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **more: Any) -> Any:
+        open_closed_streams()
         if args is None:  # a command line, not a call
             restart_in_utf8()
         escape_unprintable()
-        return super().main(args, *rest, **more)
+        try:
+            return super().main(args, *rest, **more)
+        finally:
+            drop_broken_streams()
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -104,13 +108,6 @@ class _LazyGroup(click.Group):
         found = [(name, summary) for name, (_, _, summary) in COMMANDS.items() if name.startswith(incomplete)]
         options = click.Command.shell_complete(self, ctx, incomplete)
         return [*(CompletionItem(name, help=summary) for name, summary in found), *options]
-
-    def main(self, *args: Any, **kwargs: Any) -> Any:
-        open_closed_streams()
-        try:
-            return super().main(*args, **kwargs)
-        finally:
-            drop_broken_streams()
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -86,6 +86,6 @@ def _folder_id(folder: Path) -> dict[str, int]:
 def _boot_id() -> str | None:
     """What Linux names this start of the machine; None elsewhere."""
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
     except OSError:
         return None

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from scalecore.escaping import message_of
 from scalecore.execution.containment import prefer_as_victim
 
 if TYPE_CHECKING:
@@ -57,9 +58,9 @@ def answer(question: Mapping[str, Any]) -> dict[str, Any]:
         if platform.libc_ver()[0] == "glibc":
             # Where the operations of a deep model are not known, it adds the share that it adds to a shallow one.
             kept = _held(question, trace, blocks) * tensors // trace.peak
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         # Whatever a family does that fake tensors cannot follow: the closed form is used then, and the record says why.
-        return {"key": question["key"], "error": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
+        return {"key": question["key"], "error": f"{type(error).__name__}: {' '.join(message_of(error).split())[:300]}"}
     return {"key": question["key"], "tensors": tensors, "held": kept, "blocks": blocks}
 
 

@@ -13,6 +13,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from scalecore.escaping import message_of
 from scalecore.execution.containment import enter_group, prefer_as_victim, release
 from scalecore.execution.folder import DISK_EXIT, TAKEN_EXIT, AttemptFolder
 from scalecore.execution.lifeline import AttemptMonitor, end_with_parent
@@ -34,7 +35,7 @@ def main(path: str, *, parent: int) -> int:
         if not is_disk_error(error):
             raise
         with suppress(OSError):  # the log may be on the same disk
-            print(f"the attempt cannot write: {error}", file=sys.stderr)
+            print(f"the attempt cannot write: {message_of(error)}", file=sys.stderr)
         return DISK_EXIT
 
 
