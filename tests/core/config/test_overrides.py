@@ -132,7 +132,7 @@ def test_an_override_mends_what_the_file_has_wrong(write: Any, small: str) -> No
         ),
         (
             f"loggers.{'9' * 5000}=files",
-            f"loggers.{'9' * 5000}=files: loggers is a list of 1: give the number of an item from 0, or 1 to add one",
+            f"loggers.{'9' * 992}...: loggers is a list of 1: give the number of an item from 0, or 1 to add one",
         ),
         (
             "loggers.last=files",

@@ -14,7 +14,8 @@ __all__ = ["ComponentsError", "ExperimentFileError", "KeyPath", "Position", "Pro
 
 SHOWN = 50
 """Problems that a message lists; more of them have one cause, and nobody reads them."""
-LONGEST_LINE = 2000
+LONGEST = 1000
+"""Characters of a key, an override, a message."""
 
 KeyPath = tuple[str | int, ...]
 """Where a value stands: `("monitors", 0, "pause_at")`."""
@@ -50,10 +51,9 @@ class Problem:
         else:
             where = f"{position.source}:{position.line}:{position.column}" if position.line else position.source
             parts = (where, dotted(self.path), "", self.message)
-        line = ": ".join(part for part in parts if part)
-        # Keys and overrides may hold anything; one problem is one line.
-        line = masked(printable(line))
-        return line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}..."
+        # Keys and overrides may hold anything, of any length; one problem is one line.
+        shown = [masked(printable(part)) for part in parts if part]
+        return ": ".join(part if len(part) <= LONGEST else f"{part[:LONGEST]}..." for part in shown)
 
     def as_json(self) -> dict[str, Any]:
         """The same for programs; what does not apply is null."""
