@@ -8,7 +8,6 @@ within the measured trials count. What is written and flushed to the disk is rea
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
 import itertools
@@ -23,6 +22,7 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import report
 import yaml
 from attrs import evolve
 
@@ -138,29 +138,31 @@ def measure(root: Path, size: int) -> dict[str, Any]:
     steps = [1e3 * (after - before) for before, after in itertools.pairwise(times[1:])]
     return {
         "trials": size,
-        "mean": statistics.fmean(steps),
-        "median": statistics.median(steps),
-        "start": times[1] - times[0],
+        "mean ms": round(statistics.fmean(steps), 2),
+        "median ms": round(statistics.median(steps), 2),
+        "start s": round(times[1] - times[0], 2),
     }
 
 
 def main() -> None:
-    """Measure each size, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
-    arguments = parser.parse_args()
-    rows = []
+    """Measure each size in one growing study."""
+    settings = report.arguments(__doc__).parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder).resolve()
         write_walk(root)
-        os.chdir(root)
         search = {"use": "random", "trials": FIRST, "space": {"learning_rate": {"log_uniform": [1e-4, 1e-2]}}}
-        experiment = {**EXPERIMENT, "name": "growth", "search": search, "loggers": ["console", "files", "csv"]}
+        experiment = {**EXPERIMENT, "name": "growth", "search": search, "output": str(root / "studies" / "growth")}
+        experiment["loggers"] = ["console", "files", "csv"]
         (root / "experiment.yaml").write_text(yaml.safe_dump(experiment))
         run(root, FIRST)
-        for size in arguments.sizes:
-            rows.append(measure(root, size))
-            print(rows[-1], flush=True)
+        rows = [measure(root, size) for size in (SIZES[:2] if settings.short else SIZES)]
+    for row in rows:
+        row["times the first"] = round(row["median ms"] / rows[0]["median ms"], 2)
+    notes = [
+        f"Goal at the last size: {GOAL['milliseconds']:g} ms and {GOAL['ratio']:g} times the first. CPU of the driver.",
+        "The start replays the journal and writes every table and trial file anew.",
+    ]
+    report.show(f"CPU of a trial without its training, {AFTER} trials each", rows, notes=notes, path=settings.json)
 
 
 if __name__ == "__main__":
