@@ -393,7 +393,7 @@ def test_the_store_keeps_the_closes_of_a_vix_too(pair: tuple[Path, Any], tmp_pat
     assert built.exit_code == 0
     alone = CliRunner().invoke(data, ["build", "VIX", "--tier", "close", *store])
     assert isinstance(alone.exception, DataError)
-    assert str(alone.exception) == "only closes are kept of this table, not Open, High, Low: no features of its own"
+    assert str(alone.exception) == "this table keeps closes only, not Open, High, Low: it has no features"
 
 
 def test_a_vix_of_another_vendor_is_read_by_its_own_options(pair: tuple[Path, Any], tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ class Table:
         """The raw columns under the names that indicators use."""
         columns = self.columns
         if missing := [name for name in PRICES if name not in columns]:
-            raise DataError(f"only closes are kept of this table, not {', '.join(missing)}: no features of its own")
+            raise DataError(f"this table keeps closes only, not {', '.join(missing)}: it has no features")
         return Bars(
             dates=self.dates,
             open=columns["Open"],

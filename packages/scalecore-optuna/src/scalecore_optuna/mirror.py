@@ -69,7 +69,7 @@ def sqlite_url(file: Path) -> str:
     from sqlalchemy import URL, make_url
 
     url = URL.create("sqlite", database=str(file)).render_as_string()
-    # Optuna fills in what stands in braces.
+    # Optuna replaces what is in braces.
     if make_url(url).database != str(file) or "{" in url:
         raise ValueError(f"the path {file} cannot be part of a URL; SQLAlchemy 2.1 or a path without ? and {{}} helps")
     return url

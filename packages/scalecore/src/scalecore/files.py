@@ -142,7 +142,7 @@ def start_ticks(pid: int) -> int | None:
 def is_disk_error(error: BaseException | None) -> bool:
     """Whether an error says that the disk is full, read-only or broken: nothing to blame the content for (guard G48).
 
-    Libraries raise errors of their own from the system's (`raise ... from`), or keep only its number or text:
+    Libraries raise their own errors from the system's (`raise ... from`), or keep only its number or text:
     safetensors raises "... No space left on device (os error 28)", torch.save "unexpected pos 768 vs 662".
     """
     if error is None:

@@ -99,7 +99,7 @@ def _from_text(raw: pd.Series[Any], *, name: str, reading: ReadOptions) -> pd.Se
 
 
 def _localised(times: pd.Series[Any], *, name: str, zone: str) -> pd.Series[Any]:
-    """Local times in `zone` with their offsets; the hour that comes twice in autumn is told apart by the order."""
+    """Local times in `zone` with their offsets; the order tells the two passes of the repeated hour in autumn apart."""
     try:
         inferred: pd.Series[Any] = times.dt.tz_localize(zone, ambiguous="infer", nonexistent="raise")
         return inferred

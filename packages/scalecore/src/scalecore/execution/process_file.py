@@ -78,7 +78,7 @@ def is_alive(pid: int | None, started: float | None, *, ticks: int | None = None
 
 
 def _folder_id(folder: Path) -> dict[str, int]:
-    """What the system knows a folder by, under whatever name. Every copy has an inode of its own, hard links too."""
+    """Identity of a folder under any name. Every copy has another inode, one made with hard links too."""
     found = os.stat(folder)
     return {"device": found.st_dev, "inode": found.st_ino}
 

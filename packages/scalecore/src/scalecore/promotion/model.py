@@ -35,7 +35,7 @@ __all__ = ["FORMAT", "MODEL_FILE", "WEIGHTS_FILE", "StoredModel", "read_model", 
 MODEL_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
 FORMAT = 2
-"""2 since a forecast may be trained on a scale of its own (`target_scale`), which version 0.1 would pass over."""
+"""2 where a forecast was trained on another scale (`target_scale`), which version 0.1 would ignore."""
 PROBE_TOLERANCE = 1e-3
 """Processors and thread counts differ in the last bits; a model of other meaning differs in the first."""
 

@@ -20,7 +20,7 @@ Ask = Callable[[Sequence[Mapping[str, int]], DataShape, bool], Sequence[Mapping[
 class CountedFamily:
     """A family with what it does not say of itself counted, each shape once. It is a `SizedFamily`.
 
-    Whoever needs many shapes says so before, so that they are counted together.
+    A caller that needs many shapes says so first, so that they are counted together.
     """
 
     def __init__(self, family: ModelFamily, ask: Ask) -> None:

@@ -54,7 +54,7 @@ class Outlets:
         return remarks
 
     def close(self) -> None:
-        """Close every logger, also those that were switched off; one that raises is told as in `tell`."""
+        """Close every logger, also those that were switched off; one that raises is reported as in `tell`."""
         off = [logger for pair in self._all if pair not in self._loggers for logger in pair[1:]]
         self.tell(lambda logger: logger.close())
         for logger in off:

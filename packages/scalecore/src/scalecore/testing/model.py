@@ -207,7 +207,7 @@ class ModelContract:
             pytest.skip("this family says that its kernels keep other things than tensors")
         for data, one in self._tried(family):
             module, batch = self._build(family, one, data).train(), 8
-            # oneDNN keeps a workspace for recurrent layers, which is memory of its own and no activation.
+            # oneDNN keeps a workspace for recurrent layers, which is no activation.
             with plain_kernels():
                 counted = count_activations(module, partial(module, self._input(data, batch))) / batch
             told = self._sized(family).saved_activations(one, data)
