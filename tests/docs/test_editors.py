@@ -47,7 +47,11 @@ def test_every_option_of_every_plugin_is_in_the_schema(registry: Registry, schem
     jsonschema.Draft202012Validator.check_schema(schema)
     seen = 0
     for kind in KINDS:
-        found = {one["properties"]["use"]["const"]: one for one in variants(schema["properties"][KEYS.get(kind, kind)])}
+        found = {
+            name: one
+            for one in variants(schema["properties"][KEYS.get(kind, kind)])
+            for name in one["properties"]["use"]["enum"]
+        }
         for component in registry.components(kind):
             properties = found[component.name]["properties"]
             assert properties["use"]["description"] == component.record.summary

@@ -602,7 +602,7 @@ def test_g36_a_diverged_trial_has_a_reason_and_no_value(study: Study) -> None:
     """A loss that turns NaN in the second epoch ends the trial; the curve up to there is all that is kept of it."""
     with_model(study, wrapped("return self.net(x) * (1.0 if self.calls < 16 else float('nan'))"))
     done = study.run("search.trials=1")
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 6, done.stdout + done.stderr
     record = study.finished()[0]
     assert record["state"] == "diverged"
     assert record["reason"].startswith("training loss is nan in epoch 2, step ")
@@ -670,7 +670,7 @@ def test_g45_a_trial_that_hangs_is_ended_and_the_study_goes_on(study: Study) -> 
     assert study.workers() == []
 
 
-def test_g40_a_trial_that_outgrows_its_memory_is_stopped_and_the_study_goes_on(study: Study) -> None:
+def test_g40_a_trial_that_outgrows_its_memory_is_stopped(study: Study) -> None:
     """Its allocations fail, the step is tried with smaller micro-batches, and then it ends as out of memory."""
     hog = "import torch; (setattr(self, 'hog', torch.ones(400_000_000)) if self.calls > 5 else None)"
     with_model(study, wrapped(f"{hog}\n                    return self.net(x)"))
@@ -678,7 +678,7 @@ def test_g40_a_trial_that_outgrows_its_memory_is_stopped_and_the_study_goes_on(s
     study.experiment["execution"]["retry"] = {"out_of_memory": 1}
     study.experiment["monitors"] = [{"use": "memory", "limit_gb": 1.2, "min_free_gb": 0.1, "warn_free_gb": 0.1}]
     done = study.run()
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 6, done.stdout + done.stderr
     record = study.finished()[0]
     assert (record["state"], record["value"]) == ("out_of_memory", None)
     assert [attempt["micro_batch"] for attempt in record["attempts"]] == [64]

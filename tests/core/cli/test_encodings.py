@@ -37,7 +37,8 @@ def project(tmp_path: Path) -> Path:
 
 
 def scalecore(project: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
-    cleared = {name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG"))}
+    names = ("LC_", "LANG", "PYTHONIOENCODING", "PYTHONUTF8")
+    cleared = {name: value for name, value in os.environ.items() if not name.startswith(names)}
     command = [sys.executable, "-m", "scalecore", *arguments]
     return subprocess.run(command, cwd=project, env={**cleared, **environment}, capture_output=True, check=False)
 

@@ -228,6 +228,10 @@ class StudyState:
             for number, trial in sorted(self.trials.items())
         ]
 
+    @property
+    def _direction(self) -> str:
+        return str((self.experiment.get("objective") or {}).get("direction", "minimize"))
+
     def _finish(self, trial: AskedTrial, record: TrialRecord) -> None:
         if trial.record is not None:
             self._records.remove(trial.record)
@@ -237,7 +241,7 @@ class StudyState:
         insort(self._records, record, key=lambda one: one.number)
         self._by_loss.setdefault((record.best or {}).get("val_loss"), []).append(record)
         if is_ranked(record):
-            insort(self._ranked, record, key=partial(rank, direction=self.experiment["objective"]["direction"]))
+            insort(self._ranked, record, key=partial(rank, direction=self._direction))
         # What failed has no result: a strategy may propose it once more. A second failure is final.
         if record.state in (TrialState.FAILED, TrialState.TIMED_OUT) and self._asked[trial.hash] == 1:
             del self.hashes[trial.hash]
