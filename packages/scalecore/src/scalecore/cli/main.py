@@ -18,7 +18,7 @@ from click.shell_completion import CompletionItem
 from scalecore import __version__
 from scalecore.cli.encodings import escape_unprintable, restart_in_utf8
 from scalecore.cli.streams import drop_broken_streams, open_closed_streams
-from scalecore.errors import ScalecoreError
+from scalecore.errors import ExitCode, ScalecoreError
 
 __all__ = ["COMMANDS", "main"]
 
@@ -115,6 +115,13 @@ class _LazyGroup(click.Group):
         except ScalecoreError as error:
             click.echo(str(error), err=True)
             ctx.exit(int(error.exit_code))
+        except OSError as error:
+            from scalecore.files import is_disk_error
+
+            if not is_disk_error(error):
+                raise
+            click.echo(f"{error.filename or 'output'}: {error.strerror}", err=True)
+            ctx.exit(int(ExitCode.FAILED))
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             ctx.exit(INTERRUPTED)
