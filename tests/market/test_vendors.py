@@ -107,8 +107,21 @@ def test_a_row_without_a_symbol_is_refused(plain: Any, tmp_path: Path) -> None:
 
 def test_names_of_companies_and_currencies_are_no_symbols(plain: Any, checksum: str, tmp_path: Path) -> None:
     """Columns that say other things of the one symbol are left alone."""
-    plain.assign(Name="SPDR S&P 500", Currency="USD", Interval="1d").to_csv(tmp_path / "a.csv")
+    others = {"Name": "SPDR S&P 500", "Currency": "USD", "Interval": "1d", "ISIN": "US78462F1030"}
+    plain.assign(**others).to_csv(tmp_path / "a.csv")
     assert read(tmp_path / "a.csv").checksum == checksum
+
+
+def test_a_symbol_that_no_experiment_could_name_is_given_with_hyphens(plain: Any, tmp_path: Path) -> None:
+    """The symbol that the message gives can be written into an experiment, where its rows are found."""
+    frame = two(plain).replace({"SPY": "BTC/USD", "QQQ": "SPY US Equity"})
+    frame.to_csv(tmp_path / "a.csv")
+    assert refusal(tmp_path / "a.csv") == (
+        "the file holds BTC-USD, SPY-US-EQUITY, not SPY (column Symbol); name a file of SPY, or the symbol as the "
+        "file has it, such as BTC-USD"
+    )
+    taken = [MarketOptions(symbol=symbol, file=tmp_path / "a.csv").symbol for symbol in ("BTC-USD", "SPY-US-Equity")]
+    assert [len(read(tmp_path / "a.csv", symbol=symbol)) for symbol in taken] == [60, 60]
 
 
 def test_series_under_other_words_are_the_probable_cause_of_dates_that_come_twice(plain: Any, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ _DATES = {"date", "datetime", "timestamp", "time"}
 _UNNAMED = {"", "index", "unnamed"}
 """How an index without a name is written; read as dates where no column is called so."""
 _SYMBOLS = ("symbol", "ticker", "tic", "sym", "tickersymbol", "stocksymbol", "actsymbol", "tscode", "ric", "instrument")
-_PERHAPS_SYMBOLS = ("name", "code", "stock", "security", "asset", "pair", "isin")
+_PERHAPS_SYMBOLS = ("name", "code", "stock", "security", "asset", "pair")
 """Names that symbols, and other things, have: read as symbols where their values look like some."""
 _TICKER = re.compile(r"\^?[A-Z0-9][A-Z0-9.=/-]{0,11}")
 _STEMS = {
@@ -192,8 +192,9 @@ def _quoted(name: str) -> str:
 
 
 def _bare(symbol: Any) -> str:
-    """A symbol for comparison."""
-    return "" if symbol is None or symbol != symbol else str(symbol).strip().lstrip("^").upper()
+    """A symbol for comparison, with `-` for what no symbol of an experiment may hold: `BTC-USD` for `BTC/USD`."""
+    text = "" if symbol is None or symbol != symbol else str(symbol).strip().lstrip("^").upper()
+    return re.sub(r"[^A-Z0-9=_.-]+", "-", text).strip("-") or text
 
 
 def _key(name: Any) -> str:
