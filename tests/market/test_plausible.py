@@ -81,6 +81,15 @@ def test_g58_a_unit_that_changes_is_named_beside_the_split(spy: Table) -> None:
     assert text.endswith("probably a 100:1 split, not adjusted for, or another unit (times 100) from here on")
 
 
+@pytest.mark.parametrize(
+    ("row", "found", "cause"), [(0, 1, "or a wrong price in row 0"), (-1, 7211, "or a wrong price")]
+)
+def test_g58_a_first_or_last_price_may_be_wrong(spy: Table, row: int, found: int, cause: str) -> None:
+    """No row beyond it shows whether the level stays."""
+    [(flagged, text)] = texts(scaled(spy, slice(row, row + 1 or None), 100))
+    assert (flagged, text.rpartition(", ")[2]) == (found, cause)
+
+
 @pytest.mark.parametrize(("column", "factor"), [("High", 10.0), ("High", 1.8), ("Low", 0.1), ("Low", 0.3)])
 def test_g58_a_wrong_high_or_low_is_flagged(spy: Table, column: str, factor: float) -> None:
     """Labels look at highs: one of them alone is found too."""

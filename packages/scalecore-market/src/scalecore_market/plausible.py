@@ -111,7 +111,7 @@ def _odd(logs: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
 
 
 def _level_changes(table: Table) -> dict[int, float]:
-    """Rows where the price stands elsewhere than in the row before, with the logarithm of the factor.
+    """Rows where the level of prices changes, with the logarithm of the factor.
 
     The open shows the ratio of a split best, where the day itself was an ordinary one.
     """
@@ -145,7 +145,7 @@ def _jumps(table: Table, jumps: dict[int, float]) -> Iterator[Implausible]:
         else:
             kind = f"a {ratio}:1 split" if log < 0 else f"a reverse split of 1:{ratio}"
             unit = f", or another unit (times {ratio}) from here on" if ratio in (100, 1000) else ""
-            alone = ", or a wrong price" if row == len(close) - 1 else ""
+            alone = ", or a wrong price" if row == len(close) - 1 else ", or a wrong price in row 0" if row == 1 else ""
             yield Implausible(row=row, text=f"{change}: probably {kind}, not adjusted for{unit}{alone}")
 
 

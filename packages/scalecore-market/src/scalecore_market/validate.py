@@ -60,7 +60,8 @@ def vix_table(raw: Raw, *, rules: ReadRules) -> tuple[Table, list[str]]:
     empty = [at for at, cell in enumerate(closes) if str(cell).strip().lower() in _EMPTY]
     notes = []
     if empty:
-        notes.append(f"{raw.origin}: {len(empty)} rows without a close are left out, the first {raw.row(empty[0])}")
+        count = f"{len(empty)} rows without a close are" if len(empty) > 1 else "1 row without a close is"
+        notes.append(f"{raw.origin}: {count} left out, the first {raw.row(empty[0])}")
         keep = [at for at in range(len(closes)) if at not in set(empty)]
         raw = attrs.evolve(
             raw,
