@@ -240,6 +240,8 @@ def test_midnights_written_in_utc_are_days_in_their_zone(tmp_path: Path) -> None
         ("h", "Europe/Berlin", 6410, ("2020-10-25T02:00:00", "2020-10-25T02:00:00")),
         ("30min", "Europe/Berlin", 12820, ("2020-10-25T02:00:00", "2020-10-25T02:30:00")),
         ("15min", "America/New_York", 26308, ("2020-11-01T01:00:00", "2020-11-01T01:45:00")),
+        ("h", "America/Santiago", 1536, ("2020-04-04T23:00:00", "2020-04-04T23:00:00")),
+        ("h", "Asia/Tehran", 5591, ("2020-09-20T23:00:00", "2020-09-20T23:00:00")),
     ],
 )
 def test_a_clock_that_was_set_back_is_named(freq: str, zone: str, row: int, times: Any, tmp_path: Path) -> None:
@@ -284,6 +286,8 @@ def test_times_with_and_without_offset_do_not_mix(tmp_path: Path) -> None:
     [
         ("%m/%d/%Y", "'%m/%d/%Y' or '%d/%m/%Y'"),
         ("%d.%m.%Y", "'%d.%m.%Y'"),
+        ("%m/%d/%y", "'%m/%d/%y' or '%d/%m/%y'"),
+        ("%d.%m.%y", "'%d.%m.%y'"),
         ("%b %d, %Y", "'%b %d, %Y', '%d-%b-%Y' or the like"),
         ("%d-%b-%Y", "'%b %d, %Y', '%d-%b-%Y' or the like"),
     ],
@@ -393,7 +397,7 @@ def test_what_is_no_number_says_what_would_make_it_one(text: str, decimal: Any, 
 
 
 def test_compressed_text_is_the_same_table(tmp_path: Path) -> None:
-    """gzip, bzip2, xz, Zstandard, zip, UTF-16 and tabs."""
+    """gzip, bzip2, xz, Zstandard, zip, UTF-16, tabs, and lines below the header that end with a separator."""
     text = bars().to_csv()
     raw = text.encode()
     for name, content in {
@@ -405,6 +409,7 @@ def test_compressed_text_is_the_same_table(tmp_path: Path) -> None:
         "a.txt": raw,
         "old mac.csv": raw.replace(b"\n", b"\r"),
         "windows.csv": raw.replace(b"\n", b"\r\n"),
+        "ends.csv": raw.replace(b"\n", b",\n").replace(b",\n", b"\n", 1),
     }.items():
         (tmp_path / name).write_bytes(content)
     with pa.CompressedOutputStream(str(tmp_path / "a.csv.zst"), "zstd") as stream:
@@ -463,6 +468,10 @@ OTHER_THINGS = {
         b"2020-01-01,1.5,100\n2020-01-02,1.5,100\n",
         "line 1 holds values, '2020-01-01, 1.5, 100', not names: the file has no header. Add a line with the names of "
         "the columns",
+    ),
+    "blanks.csv": (
+        b"Date Close Volume\n2020-01-01 1.5 100\n2020-01-02 1.5 100\n",
+        "the header is one cell, 'Date Close Volume': the separator is another one; write read: {separator: ' '}",
     ),
     "utf16.csv": (
         "Date,Close\n2020-01-01,1\n".encode("utf-16-le"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo, available_timezones
 
 import numpy as np
 import numpy.typing as npt
@@ -150,15 +151,13 @@ def _values(values: Any) -> str:
 
 
 def _set_back(times: npt.NDArray[np.datetime64], row: int) -> bool:
-    """Whether the step to `row` is an hour less than usual, in the night to a Sunday of spring or autumn."""
+    """Whether the step to `row` is an hour less than usual, where the clock of any zone was set back."""
     usual = np.median(np.diff(times).astype(np.int64)).astype("timedelta64[ns]")
-    day = times[row].astype("datetime64[D]")
-    month = int(times[row].astype("datetime64[M]").astype(int)) % 12 + 1
-    sunday = (int(day.astype(int)) + 3) % 7 == 6
-    return bool(
-        times[row] - times[row - 1] == usual - _HOUR
-        and usual <= _HOUR
-        and month in (3, 4, 9, 10, 11)
-        and sunday
-        and times[row] - day <= 3 * _HOUR
+    if usual > _HOUR or times[row] - times[row - 1] != usual - _HOUR:
+        return False
+    local = times[row].astype("datetime64[s]").item()
+    both = (
+        (local.replace(tzinfo=zone, fold=0), local.replace(tzinfo=zone, fold=1))
+        for zone in map(ZoneInfo, available_timezones())
     )
+    return any(first.utcoffset() > second.utcoffset() for first, second in both)

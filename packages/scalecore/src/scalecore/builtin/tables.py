@@ -103,6 +103,9 @@ def _read(path: Path, *, reading: ReadOptions) -> tuple[pd.DataFrame, bool]:
         check_header(text, reading=reading, name=str(path))
         mark = reading.decimal or "."
         frame = pd.read_csv(io.BytesIO(text.encode()), low_memory=False, sep=reading.delimiter, decimal=mark)
+        if type(frame.index) is pd.Index and frame.iloc[:, -1].isna().all():
+            # Each line below the header ends with a separator: its first cell was taken for an index.
+            frame = frame.reset_index().iloc[:, :-1].set_axis(frame.columns, axis=1)
         return frame, True
     except pd.errors.EmptyDataError:
         raise DataError(f"{path} is empty") from None

@@ -193,7 +193,7 @@ _VALUE = re.compile(r"[-+$]?[\d.,:/T -]*\d[\d.,:/TZ+ -]*(e[-+]?\d+)?%?", re.IGNO
 
 def _check_separator(lines: Sequence[str], *, reading: ReadOptions, name: str) -> None:
     """Refuse a header that is one cell only because its separator is another one: it cuts the next lines alike."""
-    for mark, written in ((";", "';'"), ("\t", "tab"), ("|", "'|'"), (",", "','")):
+    for mark, written in ((";", "';'"), ("\t", "tab"), ("|", "'|'"), (",", "','"), (" ", "' '")):
         counts = [line.count(mark) for line in lines[:5]]
         if mark == reading.delimiter or not counts[0] or (len(counts) > 1 and counts[0] not in counts[1:]):
             continue
@@ -241,6 +241,8 @@ def date_hint(text: str) -> str:
     """What to write where `text` looks like a date in another form, for the end of a message; nothing where not."""
     forms = {
         r"\d{1,2}/\d{1,2}/\d{4}.*": "'%m/%d/%Y' or '%d/%m/%Y'",
+        r"\d{1,2}/\d{1,2}/\d{2}": "'%m/%d/%y' or '%d/%m/%y'",
+        r"\d{1,2}\.\d{1,2}\.\d{2}": "'%d.%m.%y'",
         r"\d{1,2}\.\d{1,2}\.\d{4}.*": "'%d.%m.%Y'",
         r"\d{1,2}-\d{1,2}-\d{4}.*": "'%d-%m-%Y' or '%m-%d-%Y'",
         r"\d{4}[/.]\d{1,2}[/.]\d{1,2}.*": "'%Y/%m/%d' or '%Y.%m.%d'",
