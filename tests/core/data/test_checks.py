@@ -77,6 +77,13 @@ def test_labels_may_be_unknown_only_at_the_end(make_panel: Any) -> None:
     assert refusal(make_panel(labels=values)) == (
         "walk.parquet: row 100 (2001-04-11) has no label, though later rows have; fill it or cut it off"
     )
+    values[:30] = np.nan
+    values[100] = 0.0
+    assert refusal(make_panel(labels=values)) == (
+        "walk.parquet: row 0 (2001-01-01) has no label, though later rows have; leave out the first 30: start: "
+        "2001-01-31"
+    )
+    values[:30] = 0.0
     values[100] = np.inf
     assert refusal(make_panel(labels=values)) == "walk.parquet: the label of row 100 (2001-04-11) is infinite"
     values[100] = 0.5

@@ -95,10 +95,13 @@ def _check_labels(
         raise DataError(f"{name}: none of {len(labels)} rows has a label; the target looks {target.horizon} rows ahead")
     gaps = np.flatnonzero(np.isnan(labels[: known[-1]]))
     if len(gaps):
-        row = int(gaps[0])
-        raise DataError(
-            f"{name}: row {row} ({stamp(times[row])}) has no label, though later rows have; fill it or cut it off"
+        row, begin = int(gaps[0]), int(known[0])
+        remedy = (
+            f"leave out the first {begin}: start: {stamp(times[begin])}"
+            if len(gaps) == begin
+            else "fill it or cut it off"
         )
+        raise DataError(f"{name}: row {row} ({stamp(times[row])}) has no label, though later rows have; {remedy}")
     if target.task == "forecast":
         return
     classes = 2 if target.task == "binary" else target.outputs
