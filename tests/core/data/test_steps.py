@@ -128,6 +128,16 @@ def test_one_bar_a_morning_and_one_an_afternoon_have_nights_too() -> None:
     assert (span(of(times).usual), of(times).long) == ("4 h", len(times) // 2 - 1)
 
 
+@pytest.mark.parametrize(("zone", "named"), [("Europe/Berlin", True), ("America/Santiago", True), ("UTC", False)])
+def test_g56_a_clock_that_was_set_forward_is_named(zone: str, named: bool) -> None:
+    """Local times have one long step in spring; a missing hour elsewhere has another cause."""
+    times = pd.date_range("2020-01-10", periods=8000, freq="h", tz=zone).tz_localize(None).unique()
+    flag = steps_flag(of(times if named else times.delete(3000)))
+    assert flag is not None
+    cause = "; the clock is set forward there in some zones: if times are local, name theirs: read: {zone: ...}"
+    assert flag["text"].partition("neighbours")[2] == (cause if named else "")
+
+
 def test_irregular_times_have_a_median_and_gaps_too() -> None:
     """An hour without a trade among seconds."""
     times = QUIET["trades at random"].copy()

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo, available_timezones
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from pandas.api import types
 
-from scalecore.data.dates import stamp
+from scalecore.data.dates import clock_changed, stamp
 from scalecore.errors import DataError
 
 if TYPE_CHECKING:
@@ -153,11 +152,5 @@ def _values(values: Any) -> str:
 def _set_back(times: npt.NDArray[np.datetime64], row: int) -> bool:
     """Whether the step to `row` is an hour less than usual, where the clock of any zone was set back."""
     usual = np.median(np.diff(times).astype(np.int64)).astype("timedelta64[ns]")
-    if usual > _HOUR or times[row] - times[row - 1] != usual - _HOUR:
-        return False
-    local = times[row].astype("datetime64[s]").item()
-    both = (
-        (local.replace(tzinfo=zone, fold=0), local.replace(tzinfo=zone, fold=1))
-        for zone in map(ZoneInfo, available_timezones())
-    )
-    return any(first.utcoffset() > second.utcoffset() for first, second in both)
+    shorter = usual <= _HOUR and times[row] - times[row - 1] == usual - _HOUR
+    return bool(shorter and clock_changed(times[row], forward=False))

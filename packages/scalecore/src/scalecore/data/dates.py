@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from zoneinfo import ZoneInfo, available_timezones
+
 import numpy as np
 
-__all__ = ["span", "stamp"]
+__all__ = ["clock_changed", "span", "stamp"]
+
+
+def clock_changed(local: np.datetime64, *, forward: bool) -> bool:
+    """Whether the clock of any zone was set forward over this local time, or else back to it, so that it came twice."""
+    moment = local.astype("datetime64[s]").item()
+    for zone in map(ZoneInfo, available_timezones()):
+        first, second = (moment.replace(tzinfo=zone, fold=fold).utcoffset() for fold in (0, 1))
+        if (first < second) if forward else (first > second):
+            return True
+    return False
 
 
 def stamp(moment: np.datetime64) -> str:

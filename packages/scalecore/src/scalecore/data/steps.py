@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
-from scalecore.data.dates import span, stamp
+from scalecore.data.dates import clock_changed, span, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = ["Steps", "crossing", "steps_flag", "steps_of"]
 
-_DAY = 86400.0
+_DAY, _HOUR = 86400.0, 3600.0
 _CLOSED_DAYS = 7
 """The longest close of the New York exchange since 1933, from one session to the next."""
 _LONG_CLOSED_DAYS = 12
@@ -118,7 +118,14 @@ def steps_flag(steps: Steps) -> dict[str, str] | None:
         f"{span(steps.longest)} after row {steps.after_row} ({steps.after}): {crossing(steps.windows, steps.labels)} "
         "cross such a gap, as if its two sides were neighbours"
     )
+    if steps.longest - steps.usual == _HOUR and clock_changed(_expected(steps), forward=True):
+        text += "; the clock is set forward there in some zones: if times are local, name theirs: read: {zone: ...}"
     return {"guard": "G56", "kind": "gaps", "text": text}
+
+
+def _expected(steps: Steps) -> np.datetime64:
+    """When the row after the longest step would have come at the usual one."""
+    return np.datetime64(steps.after, "s") + np.timedelta64(round(steps.usual), "s")
 
 
 def crossing(windows: Mapping[str, int], labels: Mapping[str, int]) -> str:
