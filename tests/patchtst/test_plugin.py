@@ -5,10 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
+import pytest
+
 import scalecore_patchtst.plugin as plugin
+from scalecore.config.load import load_resolved
+from scalecore.errors import ExperimentError
+from scalecore.plugins.registry import load_registry
 from scalecore.space import DataShape
+from scalecore.study.names import name_problems
+from scalecore.study.plan import build_plan
 from scalecore_patchtst.family import PatchTSTFamily
 from scalecore_patchtst.options import PatchTSTOptions
 
@@ -65,3 +73,26 @@ def test_g03_building_reads_every_declared_hyperparameter(family: PatchTSTFamily
     for parameter in declared:
         assert (parameter.low, parameter.high) == (0.0, 0.9)
         assert parameter.problem(parameter.default) is None
+
+
+def test_options_that_contradict_each_other_are_found_with_their_place(tmp_path: Path) -> None:
+    """`scalecore check` and the plan point at the key of the option, as for what the core checks."""
+    (tmp_path / "data.csv").touch()
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "name: mine\n"
+        "dataset: {use: parquet, path: data.csv, features: [Close], target: {kind: direction}, context: 8}\n"
+        "model: {use: patchtst, d_model: [64], n_heads: [3], patch_len: 16}\n"
+        "search: {use: random}\n"
+    )
+    expected = {
+        (): "3:39: model.n_heads: none of 3 divides any d_model of 64; add a number of heads that divides one of them",
+        ("model.n_heads=[4]",): "3:64: model.patch_len: a patch of 16 steps does not fit into the context of 8 steps; "
+        "lower model.patch_len to 8 or less, or raise dataset.context",
+    }
+    for overrides, text in expected.items():
+        loaded, resolved = load_resolved(file, overrides=overrides, registry=load_registry())
+        assert [problem.text for problem in name_problems(loaded, resolved)] == [f"{file}:{text}"]
+    with pytest.raises(ExperimentError) as caught:
+        build_plan(*load_resolved(file, registry=load_registry()), folder=tmp_path / "study")
+    assert str(caught.value) == f"{file}:{expected[()]}"

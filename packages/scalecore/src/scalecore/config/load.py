@@ -10,7 +10,9 @@ are its two halves.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -24,7 +26,7 @@ from scalecore.config.experiment import ComponentRef, Execution, Experiment, Sea
 from scalecore.config.extras import missing_extras
 from scalecore.config.forms import known_keys, register_forms, section_component
 from scalecore.config.losses import direction_problem, loss_problem, metric_problem, objective_problem
-from scalecore.config.messages import KeyPath, Position, Problem, raise_problems
+from scalecore.config.messages import ExperimentFileError, KeyPath, Position, Problem, raise_problems
 from scalecore.config.overrides import apply_overrides
 from scalecore.config.plain import plain_value, to_plain
 from scalecore.config.source import MAX_BYTES, Tree, parse
@@ -69,6 +71,27 @@ class LoadedExperiment:
     def fail(self, problems: Iterable[Problem]) -> NoReturn:
         """Raise all problems as one `ExperimentError`."""
         raise_problems(problems)
+
+    def problems_of(self, error: ExperimentError, *, section: str) -> list[Problem]:
+        """What a component says is wrong with its options, a problem for each line, at the key that the line begins
+        with; at the component's section where it begins with none.
+        """
+        if isinstance(error, ExperimentFileError):
+            return list(error.problems)
+        found = []
+        for line in str(error).splitlines():
+            keyed = re.fullmatch(rf"({section}(?:\.\w+)+): (.+)", line)
+            path, message = (keyed[1], keyed[2]) if keyed else (section, line)
+            found.append(self.problem(tuple(path.split(".")), message))
+        return found
+
+    @contextmanager
+    def locating(self, section: str) -> Iterator[None]:
+        """Raise what a component says is wrong with its options again, with the places in the file."""
+        try:
+            yield
+        except ExperimentError as error:
+            self.fail(self.problems_of(error, section=section))
 
 
 @frozen(kw_only=True)

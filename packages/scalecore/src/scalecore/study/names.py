@@ -31,8 +31,9 @@ def name_problems(loaded: LoadedExperiment, resolved: Resolved) -> Iterator[Prob
     """
     try:
         family, parameters = family_of(resolved)
-    except ExperimentError:
-        raise
+    except ExperimentError as error:
+        yield from loaded.problems_of(error, section="model")
+        return
     except Exception:
         return
     yield from hyperparameter_problems(loaded, resolved, parameters)
@@ -41,7 +42,7 @@ def name_problems(loaded: LoadedExperiment, resolved: Resolved) -> Iterator[Prob
         space = family.architecture_space(DataShape(context=context or 60, features=5, outputs=1))
     except Exception as error:
         if context is not None and isinstance(error, ExperimentError):
-            raise
+            yield from loaded.problems_of(error, section="model")
         return
     for problem in predicate_problems(space, resolved.experiment.search.exclude):
         yield loaded.problem(problem.path, str(problem))

@@ -241,14 +241,16 @@ def build_plan(
     fork.
     """
     experiment = resolved.experiment
-    family, parameters = family_of(resolved)
+    with loaded.locating("model"):
+        family, parameters = family_of(resolved)
     if problems := [*hyperparameter_problems(loaded, resolved, parameters)]:
         loaded.fail(problems)
 
     memory = MemoryModel(registry=registry, path=folder / MEMORY_FILE, fork_tracer=fork_tracer)
     memory.start()
     sized = CountedFamily(family, partial(memory.count, resolved.model))
-    panel = _read_panel(resolved)
+    with loaded.locating("dataset"):
+        panel = _read_panel(resolved)
     old = began_with_0_1(folder)
     data = describe(panel, **_limits(resolved), raw_target=old)
     if not old:
@@ -256,7 +258,7 @@ def build_plan(
     shape = _head(loaded, resolved, data)
     search = experiment.search
     try:
-        with of_plugin("model", resolved.model, "cannot tell its architectures"):
+        with loaded.locating("model"), of_plugin("model", resolved.model, "cannot tell its architectures"):
             grid = feasible_grid(sized, shape, budget=search.budget, tolerance=search.tolerance, exclude=search.exclude)
     except Infeasible as error:
         loaded.fail([loaded.problem(error.path, str(error))])
