@@ -145,3 +145,27 @@ def test_an_optional_ability_is_checked_where_it_is_there() -> None:
         "search strategy 'mine' (acme 1.0) cannot start: Explaining.explain cannot be called as explain(): "
         "missing a required argument: 'depth'; scalecore.protocols.SearchStrategy says what is asked of it"
     )
+
+
+def test_a_phase_that_is_no_method_is_refused() -> None:
+    """It is called with each trial, so it would end a study that has begun."""
+
+    class Phased(ScriptedStrategy):
+        phase = "startup"
+
+    assert refusal("search strategy", Phased(search_context(), [])) == (
+        "search strategy 'mine' (acme 1.0) cannot start: Phased.phase must be a method, not 'startup'; "
+        "scalecore.protocols.SearchStrategy says what is asked of it"
+    )
+
+
+def test_a_factory_that_exits_is_named() -> None:
+    """`sys.exit` of a plugin would end a campaign without a word."""
+
+    def leave(options: Any) -> None:
+        raise SystemExit(3)
+
+    record = Record(name="mine", summary="One.", factory=leave)
+    with pytest.raises(PluginError) as caught:
+        create("dataset", ResolvedComponent(record=record, options=NoOptions(), provider="acme", version="1.0"))
+    assert str(caught.value) == "dataset 'mine' (acme 1.0) cannot start: SystemExit: 3"

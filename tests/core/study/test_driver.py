@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from scalecore.config.load import load_resolved
@@ -15,7 +16,7 @@ from scalecore.plugins.registry import load_registry
 from scalecore.study.clock import RunningClock
 from scalecore.study.control import StopRequests
 from scalecore.study.driver import Driver
-from scalecore.study.intake import MAX_DUPLICATES
+from scalecore.study.intake import MAX_DUPLICATES, next_trial
 from scalecore.study.journal import Journal, read_journal
 from scalecore.study.layout import StudyFolder
 from scalecore.study.lock import StudyLock
@@ -85,6 +86,43 @@ def test_a_strategy_without_anything_new_is_asked_again_after_the_next_outcome_o
     assert end is StudyEnd.EXHAUSTED
     assert [record.number for record in session.state.records] == [0]
     assert session.state.duplicates_avoided == 2 * MAX_DUPLICATES
+
+
+@pytest.mark.parametrize(
+    ("wrong", "got"),
+    [
+        ({"d_model": 8}, "{'d_model': 8}"),
+        (Origin(kind="sampled"), "Origin(kind='sampled', "),
+        ("origin", "Proposal(architecture="),
+        (Origin(kind="guessed"), "Proposal(architecture="),  # type: ignore[arg-type]
+    ],
+)
+def test_what_is_no_proposal_ends_the_run_before_it_is_journalled(tmp_path: Path, wrong: Any, got: str) -> None:
+    """A line that cannot be read back would cost the whole study."""
+    write_walk(tmp_path)
+    file = tmp_path / "experiment.yaml"
+    file.write_text(yaml.safe_dump(EXPERIMENT))
+    loaded, resolved = load_resolved(file, registry=load_registry(no_plugins=True))
+    folder = StudyFolder(tmp_path / "study")
+    folder.path.mkdir()
+    plan = build_plan(loaded, resolved, folder=folder.path)
+    if got.startswith("Proposal"):
+        wrong = Proposal(architecture=plan.grid.architectures[0], hyperparameters={"learning_rate": 1e-3}, origin=wrong)
+    lock, journal = StudyLock(folder), Journal(folder.journal)
+    strategy = Stubborn(search_context(), [])
+    strategy._script = [wrong]
+    session = Session(plan, folder=folder, lock=lock, journal=journal, state=StudyState(), strategy=strategy)
+    begin(session, 1)
+    before = folder.journal.read_bytes()
+    with pytest.raises(StudyError) as caught:
+        next_trial(session)
+    journal.close()
+    lock.release()
+    name = f"strategy {resolved.search.name!r} ({resolved.search.provider} {resolved.search.version})"
+    assert str(caught.value).startswith(
+        f"{name} raised TypeError: expected a Proposal with an Origin of a known kind, got {got}"
+    )
+    assert folder.journal.read_bytes() == before
 
 
 class Phased(ScriptedStrategy):

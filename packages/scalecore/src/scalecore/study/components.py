@@ -31,7 +31,7 @@ _PROTOCOLS: Mapping[str, type] = MappingProxyType(
 _OPTIONAL: Mapping[str, tuple[type, ...]] = MappingProxyType(
     {
         "model": (protocols.RemovesLevel,),
-        "search strategy": (protocols.Explains,),
+        "search strategy": (protocols.Explains, protocols.SupportsPhase),
         "executor": (protocols.TakesStacks, protocols.ForksTracer),
         "analysis": (protocols.Trains,),
     }
@@ -114,7 +114,7 @@ def of_plugin(kind: str, component: ResolvedComponent | Registered, what: str) -
         yield
     except ScalecoreError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(
             f"{kind} {component.record.name!r} ({component.provider} {component.version}) {what}: "
             f"{type(error).__name__}: {error}"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from attrs import evolve
 
 from scalecore.errors import StudyError
+from scalecore.protocols import SearchStrategy
 from scalecore.study.identity import trial_content, trial_hash, trial_seed, unbound
-from scalecore.study.record import proposal_plain
+from scalecore.study.record import proposal_plain, proposed
 from scalecore.study.session import Session
 from scalecore.study.state import AskedTrial
 from scalecore.trials import Outcome, Proposal, TrialState
@@ -26,7 +27,7 @@ def next_trial(session: Session) -> AskedTrial | None:
     plan, state = session.plan, session.state
     number = len(state.trials)
     for _ in range(MAX_DUPLICATES):
-        proposal: Proposal | None = session.of_strategy(lambda strategy: strategy.ask(number))
+        proposal = session.of_strategy(lambda strategy: _asked(strategy, number))
         if proposal is None:
             return None
         _check(session, proposal)
@@ -53,6 +54,11 @@ def next_trial(session: Session) -> AskedTrial | None:
         "warning", f"the strategy proposed {MAX_DUPLICATES} duplicates in a row: nothing new is left to try"
     )
     return None
+
+
+def _asked(strategy: SearchStrategy, number: int) -> Proposal | None:
+    proposal = strategy.ask(number)
+    return None if proposal is None else proposed(proposal)
 
 
 def _check(session: Session, proposal: Proposal) -> None:

@@ -41,7 +41,7 @@ from scalecore.study.preflight import (
     stopping_findings,
     warmup_findings,
 )
-from scalecore.study.record import proposal_plain
+from scalecore.study.record import proposal_plain, proposed
 from scalecore.study.slots import slots_and_why
 from scalecore.study.versions import code_versions, source_hash
 from scalecore.training.memory import Device
@@ -185,7 +185,7 @@ class Plan:
         """What `scalecore plan --json` prints and the journal keeps."""
         micro_batch = self.first_micro_batch()
         with of_plugin("search strategy", self.resolved.search, "cannot tell its planned trials"):
-            planned = [proposal_plain(proposal) for proposal in self.strategy().planned()]
+            planned = [proposal_plain(proposed(proposal)) for proposal in self.strategy().planned()]
         result: dict[str, Any] = plain(
             {
                 "name": self.resolved.experiment.name,
@@ -350,10 +350,12 @@ def _read_panel(resolved: Resolved) -> Panel:
     component = resolved.dataset
     dataset = create("dataset", component, DatasetContext(seed=resolved.experiment.seed))
     try:
-        panel: Panel = dataset.panel()
+        panel = dataset.panel()
+        if not isinstance(panel, Panel):
+            raise TypeError(f"panel() returned {type(panel).__name__}, no Panel")
     except ScalecoreError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise DataError(
             f"dataset {component.record.name!r} ({component.provider} {component.version}) failed: "
             f"{type(error).__name__}: {error}"

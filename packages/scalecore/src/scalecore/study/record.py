@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import attrs
 
 from scalecore.files import plain
 from scalecore.space import Architecture
-from scalecore.trials import Origin, Proposal, TrialRecord, TrialState
+from scalecore.trials import Origin, OriginKind, Proposal, TrialRecord, TrialState
 
-__all__ = ["architecture_from", "origin_from", "proposal_from", "proposal_plain", "record_from", "record_plain"]
+__all__ = [
+    "architecture_from",
+    "origin_from",
+    "proposal_from",
+    "proposal_plain",
+    "proposed",
+    "record_from",
+    "record_plain",
+]
 
 
 def record_plain(record: TrialRecord) -> dict[str, Any]:
@@ -28,6 +36,14 @@ def record_from(content: Mapping[str, Any]) -> TrialRecord:
     values["origin"] = origin_from(values["origin"])
     values["architecture"] = architecture_from(values["architecture"])
     return TrialRecord(**values)
+
+
+def proposed(proposal: Any) -> Proposal:
+    """What a strategy proposed; `TypeError` for what the journal could not give back."""
+    whole = isinstance(proposal, Proposal) and isinstance(proposal.origin, Origin)
+    if not whole or proposal.origin.kind not in get_args(OriginKind):
+        raise TypeError(f"expected a Proposal with an Origin of a known kind, got {proposal!r}")
+    return proposal
 
 
 def proposal_plain(proposal: Proposal) -> dict[str, Any]:
