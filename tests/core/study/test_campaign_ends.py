@@ -14,7 +14,8 @@ from scalecore.config.campaign import Campaign, load_campaign
 from scalecore.errors import DataError, ExitCode, PluginError, RefusedError, StudyError
 from scalecore.plugins.registry import load_registry
 from scalecore.study import campaign as campaigns
-from scalecore.study.campaign import run_campaign, worst
+from scalecore.study.campaign import find_campaign, run_campaign, worst
+from scalecore.study.campaign_table import campaign_rows, table_lines
 from scalecore.testing.fakes import EXPERIMENT, write_walk
 from scalecore.trials import StudyEnd
 
@@ -103,3 +104,14 @@ def test_the_worst_end_decides() -> None:
     for position, code in enumerate(order):
         assert worst([ExitCode(one) for one in reversed(order[position:])]) == code
     assert worst([]) is ExitCode.COMPLETED
+
+
+def test_a_reason_in_the_table_leaves_the_traceback_out(campaign: Campaign, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plugin's traceback is no line of a table; the index keeps it."""
+    error = StudyError("smoke step:\n  it failed\nTraceback (most recent call last):\n  File x\nValueError: no")
+    ends(campaign, raising(error), monkeypatch)
+    index = find_campaign(campaign.folder)
+    assert index is not None
+    rows = campaign_rows(index)
+    assert table_lines(rows)[-1] == "seed-1 failed: smoke step: it failed"
+    assert rows[0]["reason"] == str(error)

@@ -68,7 +68,12 @@ def write_tables(campaign: CampaignIndex) -> None:
 def _reasons(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Why studies failed, each on one line."""
     failed = [row for row in rows if row["state"] == StudyEnd.FAILED and row["reason"]]
-    return [f"{row['study']} failed: {' '.join(row['reason'].split())}" for row in failed]
+    return [f"{row['study']} failed: {' '.join(_told(row['reason']).split())}" for row in failed]
+
+
+def _told(reason: str) -> str:
+    """Without the traceback of a plugin, which the study's own output and the tables in full have."""
+    return reason.partition("\nTraceback (most recent call last):")[0]
 
 
 def _plain(value: Any) -> Any:
