@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 
 from scalecore.config.experiment import Budget
+from scalecore.errors import PluginError
 from scalecore.space import ArchitectureSpace, DataShape
 from scalecore.study.architectures import feasible_grid
 from scalecore.study.counting import CountedFamily
@@ -88,3 +90,26 @@ def test_what_a_family_says_itself_is_not_counted() -> None:
     assert [(one.num_parameters, one.flops) for one in grid.architectures] == [(200, 9), (400, 9)]
     assert family.saved_activations({"width": 2, "depth": 1}, DATA) == 7
     assert counting.asked == [(2, True)]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("num_parameters", value) for value in ("425", None, True, 425.5, -3, float("nan"))]
+    + [("flops", "many"), ("saved_activations", float("inf"))],
+)
+def test_a_closed_form_that_gives_no_count_is_refused(name: str, value: Any) -> None:
+    """Text or nothing in place of a size is the family's fault, found before anything is computed with it."""
+    family = Silent()
+    setattr(family, name, lambda architecture, data: value)
+    with pytest.raises(PluginError) as caught:
+        getattr(CountedFamily(family, Counting()), name)({"width": 2, "depth": 1}, DATA)
+    assert str(caught.value) == f"Silent.{name} returned {value!r} for {{'width': 2, 'depth': 1}}, not a count"
+
+
+def test_a_closed_form_may_give_the_numbers_of_another_library() -> None:
+    """numpy's integers, and fractions of operations."""
+    family = Silent()
+    setattr(family, "num_parameters", lambda architecture, data: np.int64(425))  # noqa: B010
+    setattr(family, "flops", lambda architecture, data: 1.5)  # noqa: B010
+    counted = CountedFamily(family, Counting())
+    assert (counted.num_parameters(SHAPES[0], DATA), counted.flops(SHAPES[0], DATA)) == (425, 1.5)

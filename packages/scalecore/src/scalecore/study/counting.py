@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
 from typing import Any
 
+from scalecore.errors import PluginError
 from scalecore.protocols import HyperparameterReader, ModelFamily
 from scalecore.space import ArchitectureSpace, DataShape, Hyperparameter
 
@@ -99,7 +102,12 @@ class CountedFamily:
     def _size(self, name: str, architecture: Mapping[str, int], data: DataShape) -> int:
         said: Callable[[Mapping[str, int], DataShape], int] | None = getattr(self._family, name, None)
         if said is not None:
-            return said(architecture, data)
+            found = said(architecture, data)
+            number = isinstance(found, Real) and not isinstance(found, bool) and math.isfinite(found)
+            if not number or found < 0 or (name == "num_parameters" and found % 1):
+                kind = type(self._family).__name__
+                raise PluginError(f"{kind}.{name} returned {found!r} for {dict(architecture)}, not a count")
+            return found
         self._need([architecture], data, name)
         return self._found[_key(architecture, data)][name]
 

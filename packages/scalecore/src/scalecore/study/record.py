@@ -40,8 +40,11 @@ def record_from(content: Mapping[str, Any]) -> TrialRecord:
 
 def proposed(proposal: Any) -> Proposal:
     """What a strategy proposed; `TypeError` for what the journal could not give back."""
-    whole = isinstance(proposal, Proposal) and isinstance(proposal.origin, Origin)
-    if not whole or proposal.origin.kind not in get_args(OriginKind):
+    if not (
+        isinstance(proposal, Proposal)
+        and isinstance(proposal.origin, Origin)
+        and proposal.origin.kind in get_args(OriginKind)
+    ):
         raise TypeError(f"expected a Proposal with an Origin of a known kind, got {proposal!r}")
     return proposal
 

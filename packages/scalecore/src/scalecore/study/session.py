@@ -132,7 +132,7 @@ class Session:
         self.note_failures()
         try:
             told = strategy_plain(self.strategy, self.state)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             told = None
             self.message("warning", f"the strategy cannot explain itself: {type(error).__name__}: {error}")
         if told is not None:
