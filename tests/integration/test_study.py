@@ -128,7 +128,13 @@ def test_plan_writes_nothing(study: Study) -> None:
     machine = re.compile("other runs:|GB free at")
     texts = [[line for line in one.stdout.splitlines() if not machine.search(line)] for one in (plan, dry)]
     assert texts[0] == texts[1]
-    for expected in ("Architectures: ", "Forced trials, first: ", "train ", "purge ", "What this plan cannot find out"):
+    for expected in (
+        "Architectures: ",
+        "Forced trials, first: ",
+        "train ",
+        "purge ",
+        "Unknown until the first trial: ",
+    ):
         assert expected in plan.stdout
     assert sorted(path.name for path in study.root.iterdir()) == ["experiment.yaml"]
 

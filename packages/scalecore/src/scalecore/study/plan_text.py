@@ -37,9 +37,9 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
         "",
         *_findings(plan["findings"]),
         "",
-        "What this plan cannot find out: the time per trial (before a first trial was measured), and the memory of a "
-        "real step. A run first traces a step, which replaces the closed form, and makes a smoke step on the smallest "
-        "and the largest shape, which checks that the model trains.",
+        "Unknown until the first trial: the time per trial, and the memory of a real step. A run first traces a step, "
+        "which replaces the closed form, and makes a smoke step on the smallest and the largest shape, which checks "
+        "that the model trains.",
     ]
 
 
