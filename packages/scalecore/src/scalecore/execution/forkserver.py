@@ -100,7 +100,7 @@ def leave(attempts: set[int]) -> None:
         return
     try:
         nothing = os.open(os.devnull, os.O_RDWR)
-        for descriptor in (0, 1, 2):  # whoever reads what the driver printed must not wait for this process
+        for descriptor in (0, 1, 2):  # a reader of the driver's output must not wait for this process
             os.dup2(nothing, descriptor)
         undertake(left)
     finally:

@@ -20,7 +20,7 @@ from scalecore.protocols import ExecutorContext
 from scalecore.space import Value
 from scalecore.study.components import create
 from scalecore.study.driver import Driver
-from scalecore.study.identity import trial_content, trial_hash, trial_seed, unbound
+from scalecore.study.identity import trial_content, trial_hash, trial_seed
 from scalecore.study.journal import Journal, read_journal
 from scalecore.study.layout import StudyFolder
 from scalecore.study.plan import Plan
@@ -62,7 +62,7 @@ class Retraining:
         content = trial_content(
             # The grid may have changed since the study began; what identifies a trial has not.
             {**plan.identity, "model": study.state.model or plan.model},
-            unbound=unbound(plan.resolved),
+            unbound=plan.unbound,
             data=plan.data.fingerprint,
             architecture=self.trial.architecture.values,
             hyperparameters=self.hyperparameters,

@@ -38,8 +38,9 @@ def foresee(loaded: LoadedExperiment, resolved: Resolved, *, allow_changed_code:
     what a run would have refused before that.
     """
     folder = StudyFolder(output_folder(resolved.experiment))
-    first = _raised(lambda: _before_the_plan(folder, resolved))
+    first = _raised(lambda: _before_the_journal(folder))
     state = state_of(folder)
+    first = first or _raised(lambda: _before_the_plan(folder, state, resolved))
     try:
         plan = build_plan(loaded, resolved, folder=folder.path)
     except ScalecoreError as error:
@@ -48,20 +49,22 @@ def foresee(loaded: LoadedExperiment, resolved: Resolved, *, allow_changed_code:
     return Foreseen(plan=plan, state=state, refusal=first or then)
 
 
-def _before_the_plan(folder: StudyFolder, resolved: Resolved) -> None:
+def _before_the_journal(folder: StudyFolder) -> None:
     if folder.path.is_dir():
         refuse_foreign_files(folder)
         refuse_running(folder)
-    refuse_another_experiment(folder, state_of(folder), resolved)
+
+
+def _before_the_plan(folder: StudyFolder, state: StudyState, resolved: Resolved) -> None:
+    refuse_another_experiment(folder, state, resolved)
     context = ExecutorContext(folder=folder.path, slots=slots_of(resolved.experiment))
     create("executor", resolved.executor, context).close()
 
 
 def _after_the_plan(folder: StudyFolder, state: StudyState, plan: Plan, *, allow_changed_code: bool) -> None:
     refuse_planned(folder, state, plan, allow_changed_code=allow_changed_code)
-    Outlets(
-        plan.resolved.loggers, LoggerContext(folder=folder.path)
-    ).close()  # they write nothing before a study starts
+    # Loggers write nothing before a study starts.
+    Outlets(plan.resolved.loggers, LoggerContext(folder=folder.path)).close()
 
 
 def _raised(check: Callable[[], None]) -> ScalecoreError | None:

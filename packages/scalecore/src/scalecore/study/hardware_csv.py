@@ -22,7 +22,7 @@ def append_readings(path: Path, readings: Sequence[Reading]) -> None:
     """Append one row: of each quantity the largest reading, and of several sensors all.
 
     An empty cell has no number; `unavailable` says why, where a sensor was asked. What is read for the first time, also
-    by other monitors in a study that goes on, gets columns of its own at the end; the rows before keep theirs.
+    by other monitors when the study is continued, gets new columns at the end; earlier rows keep theirs.
     """
     row = _row(readings)
     columns = _columns_of(path)

@@ -6,7 +6,7 @@ from attrs import evolve
 
 from scalecore.errors import StudyError
 from scalecore.protocols import SearchStrategy
-from scalecore.study.identity import trial_content, trial_hash, trial_seed, unbound
+from scalecore.study.identity import trial_content, trial_hash, trial_seed
 from scalecore.study.record import proposal_plain, proposed
 from scalecore.study.session import Session
 from scalecore.study.state import AskedTrial
@@ -34,7 +34,7 @@ def next_trial(session: Session) -> AskedTrial | None:
         values = {**plan.fixed, **proposal.hyperparameters}
         content = trial_content(
             {**plan.identity, "model": state.model or plan.model},
-            unbound=unbound(plan.resolved),
+            unbound=plan.unbound,
             data=plan.data.fingerprint,
             architecture=proposal.architecture.values,
             hyperparameters=values,

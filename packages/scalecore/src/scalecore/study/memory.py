@@ -135,7 +135,7 @@ class MemoryModel:
             peak = (ended.get("memory") or {}).get("peak")
             halved = (ended.get("memory") or {}).get("micro_batch") != attempt["micro_batch"]
             if memory and peak and not halved and ended.get("class") in ("completed", "pruned"):
-                # A prediction of an older version knows no `held`, and has a group of its own.
+                # A prediction of an older version has no `held`, and another group.
                 tensors = memory.get("held") or memory["tensors"]
                 one = Observation(tensors=tensors, floor=memory["floor"], peak=peak)
                 self._observed.setdefault(memory["group"], Observations()).add(one)

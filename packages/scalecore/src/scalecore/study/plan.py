@@ -6,7 +6,7 @@ Everything up to the first training step, without torch.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from scalecore.study.components import create, of_plugin
 from scalecore.study.conventions import began_with_0_1, refuse_lost_level
 from scalecore.study.counting import CountedFamily
 from scalecore.study.hardware import Monitors
-from scalecore.study.identity import model_content
+from scalecore.study.identity import Unbound, model_content, unbound
 from scalecore.study.layout import nearest_folder
 from scalecore.study.memory import MemoryModel, Prediction
 from scalecore.study.names import family_of, hyperparameter_problems
@@ -94,7 +94,12 @@ class Plan:
         counts = self.data.parts["train"]["classes"] or ()
         return settled(self.resolved.experiment.training.loss, task=self.data.task, counts=counts)
 
-    @property
+    @cached_property
+    def unbound(self) -> Unbound:
+        """The settings that no identity contains."""
+        return unbound(self.resolved)
+
+    @cached_property
     def model(self) -> dict[str, Any]:
         """The section `model` of the experiment as it identifies a trial."""
         return model_content(self.resolved)

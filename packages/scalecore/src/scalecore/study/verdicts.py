@@ -15,7 +15,7 @@ from attrs import field, frozen
 
 from scalecore.space import Architecture, Choice, Distribution, IntRange, Value
 from scalecore.study.continuation import grid_options
-from scalecore.study.identity import content_hash, trial_content, trial_hash, unbound
+from scalecore.study.identity import content_hash, trial_content, trial_hash
 from scalecore.study.old_results import POSITIONS, OldRecord, as_number, same
 from scalecore.study.plan import Plan
 from scalecore.study.record_shapes import RecordShapes, UnnamedShapeError
@@ -117,7 +117,7 @@ def _judge(record: OldRecord, *, plan: Plan, shapes: RecordShapes, state: StudyS
         if not other_data:
             raise _Refused(f"{text}: its value cannot be compared [G07]; --allow-other-data takes it all the same")
         notes.append(text)
-    objective, ignored = plan.experiment["objective"], unbound(plan.resolved)
+    objective, ignored = plan.experiment["objective"], plan.unbound
     said = None if record.objective is None else ignored.strip(record.objective, ("objective",))
     if said is not None and said != ignored.strip(objective, ("objective",)):
         raise _Refused(f"its objective is {dict(record.objective or {})}, here it is {dict(objective)}")
@@ -211,7 +211,7 @@ def _is_ours(record: OldRecord, architecture: Architecture, plan: Plan, state: S
         return False
     content = trial_content(
         {**plan.identity, "model": state.model or plan.model},
-        unbound=unbound(plan.resolved),
+        unbound=plan.unbound,
         data=plan.data.fingerprint,
         architecture=architecture.values,
         hyperparameters={name: record.values[name] for name in plan.hyperparameters if name in record.values},
