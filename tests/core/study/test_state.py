@@ -84,3 +84,15 @@ def test_attempts_that_ended_are_kept_in_the_order_of_their_ends() -> None:
         state.apply({"event": "attempt_ended", "number": number, "index": 0, "class": "completed"})
     assert [one["number"] for one in state.ended] == [1, 0]
     assert [one["ended"]["class"] for one in state.ended] == ["completed", "completed"]
+
+
+def test_g09_trials_of_equal_loss_are_found() -> None:
+    """By the loss of their best epoch, whatever became of them."""
+    state = started()
+    for number, loss in enumerate((0.5, 0.25, 0.5, None)):
+        record = attrs.evolve(make_trial(number), hash=str(number), best=None if loss is None else {"val_loss": loss})
+        ask(state, record)
+        finish(state, record)
+    assert [one.number for one in state.alike(0.5)] == [0, 2]
+    assert [one.number for one in state.alike(0.25)] == [1]
+    assert list(state.alike(0.75)) == []
