@@ -29,6 +29,8 @@ def mirrored(tmp_path_factory: pytest.TempPathFactory, bars: Path) -> Study:
     study.hold("trial_0001/attempt_0/epochs.jsonl")
     process = study.start()
     worker = study.held("trial_0001/attempt_0/epochs.jsonl")
+    # A lock that a killed writer leaves keeps Optuna's journal closed for longer than a run waits for its mirror.
+    study.wait_for(lambda: not (study.folder / "optuna.journal.lock").is_symlink(), "the mirror's writer")
     kill(process)
     os.kill(worker, signal.SIGKILL)
     done = study.run()

@@ -146,6 +146,8 @@ def test_a_copy_of_a_running_study_leaves_its_processes_alone(study: Study, tmp_
     while the original's runner and attempt live on, and complete the original.
     """
     study.experiment["search"]["trials"] = 2
+    # Enough epochs that a checkpoint is there before the last of them.
+    study.experiment["training"]["hyperparameters"] = {"epochs": 12, "warmup_steps": 5}
     study.hold("trial_0001/attempt_0/epochs.jsonl", beside=["checkpoint.json"])
     process = study.start()
     worker = study.held("trial_0001/attempt_0/epochs.jsonl")
