@@ -1,0 +1,94 @@
+/* A GPU that is not there: the functions of the CUDA runtime that torch calls beside its kernels, for one device of
+   compute capability 9.0. Loaded before the real runtime, its symbols come first; all that it lacks, the launch of a
+   kernel above all, is the real runtime's, which fails without a driver. Memory of the device is memory of the host. */
+#include <driver_types.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BYTES ((size_t)140 << 30)
+#define DOES_NOTHING(name) cudaError_t name() { return cudaSuccess; }
+
+static long waits; /* of the host for the device */
+static long used;  /* bytes of the device, as the allocator of torch asked for them */
+long stub_waits(void) { return waits; }
+long stub_used(void) { return used; }
+static cudaError_t wait_for_it(void) { __atomic_add_fetch(&waits, 1, __ATOMIC_RELAXED); return cudaSuccess; }
+
+/* devices */
+cudaError_t cudaGetDeviceCount(int *count) { *count = 1; return cudaSuccess; }
+cudaError_t cudaGetDevice(int *device) { *device = 0; return cudaSuccess; }
+cudaError_t cudaSetDevice(int device) { return device == 0 ? cudaSuccess : cudaErrorInvalidDevice; }
+cudaError_t cudaDriverGetVersion(int *version) { *version = 13000; return cudaSuccess; }
+cudaError_t cudaDeviceCanAccessPeer(int *can, int device, int peer) { *can = 0; return cudaSuccess; }
+cudaError_t cudaDeviceGetStreamPriorityRange(int *least, int *most) { *least = 0; *most = -5; return cudaSuccess; }
+cudaError_t cudaDeviceGetPCIBusId(char *id, int length, int device) { strncpy(id, "0000:01:00.0", length); return cudaSuccess; }
+cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *of, int device) {
+    if (device != 0) return cudaErrorInvalidDevice;
+    memset(of, 0, sizeof *of);
+    strcpy(of->name, "Stub of an H200");
+    of->major = 9;
+    of->totalGlobalMem = BYTES;
+    of->multiProcessorCount = 132;
+    of->warpSize = 32;
+    of->maxThreadsPerBlock = 1024;
+    of->maxThreadsPerMultiProcessor = 2048;
+    of->maxThreadsDim[0] = of->maxThreadsDim[1] = 1024;
+    of->maxThreadsDim[2] = 64;
+    of->maxGridSize[0] = 2147483647;
+    of->maxGridSize[1] = of->maxGridSize[2] = 65535;
+    of->regsPerBlock = of->regsPerMultiprocessor = 65536;
+    of->sharedMemPerBlock = 49152;
+    of->sharedMemPerBlockOptin = 232448;
+    of->sharedMemPerMultiprocessor = 233472;
+    of->l2CacheSize = 50 << 20;
+    of->memoryBusWidth = 6144;
+    of->streamPrioritiesSupported = of->unifiedAddressing = of->memoryPoolsSupported = of->concurrentKernels = 1;
+    return cudaSuccess;
+}
+/* of the driver, under whose name this library is loaded: whether the device has a context */
+int cuDevicePrimaryCtxGetState(int device, unsigned *flags, int *active) { *flags = 0; *active = 1; return 0; }
+
+/* memory */
+cudaError_t cudaMemGetInfo(size_t *left, size_t *total) { *left = BYTES - used; *total = BYTES; return cudaSuccess; }
+cudaError_t cudaMalloc(void **at, size_t size) {
+    /* The size is kept in front of what is given out. */
+    char *whole = calloc(1, size + 512);
+    if (!whole) return cudaErrorMemoryAllocation;
+    *(size_t *)whole = size;
+    used += size;
+    *at = whole + 512;
+    return cudaSuccess;
+}
+cudaError_t cudaFree(void *at) {
+    if (!at) return cudaSuccess;
+    used -= *(size_t *)((char *)at - 512);
+    free((char *)at - 512);
+    return cudaSuccess;
+}
+cudaError_t cudaMemcpy(void *to, const void *from, size_t size, int kind) { memmove(to, from, size); return wait_for_it(); }
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t size, int kind, void *stream) { memmove(to, from, size); return cudaSuccess; }
+cudaError_t cudaMemsetAsync(void *at, int value, size_t size, void *stream) { memset(at, value, size); return cudaSuccess; }
+cudaError_t cudaHostAlloc(void **at, size_t size, unsigned flags) { *at = calloc(1, size); return cudaSuccess; }
+cudaError_t cudaFreeHost(void *at) { free(at); return cudaSuccess; }
+
+/* streams and events, each an address of its own */
+static cudaError_t make(void **it) { *it = calloc(1, 16); return cudaSuccess; }
+cudaError_t cudaStreamCreateWithPriority(void **stream, unsigned flags, int priority) { return make(stream); }
+cudaError_t cudaStreamGetPriority(void *stream, int *priority) { *priority = 0; return cudaSuccess; }
+cudaError_t cudaStreamIsCapturing(void *stream, int *status) { *status = 0; return cudaSuccess; }
+cudaError_t cudaStreamGetCaptureInfo(void *stream, int *status, unsigned long long *id, void *graph, void *dependencies,
+                                     void *edges, void *count) { *status = 0; return cudaSuccess; }
+cudaError_t cudaStreamSynchronize(void *stream) { return wait_for_it(); }
+cudaError_t cudaDeviceSynchronize(void) { return wait_for_it(); }
+cudaError_t cudaEventSynchronize(void *event) { return wait_for_it(); }
+cudaError_t cudaEventCreateWithFlags(void **event, unsigned flags) { return make(event); }
+cudaError_t cudaEventElapsedTime(float *ms, void *from, void *to) { *ms = 0; return cudaSuccess; }
+DOES_NOTHING(cudaStreamQuery)
+DOES_NOTHING(cudaStreamWaitEvent)
+DOES_NOTHING(cudaEventQuery)
+DOES_NOTHING(cudaEventRecord)
+DOES_NOTHING(cudaEventRecordWithFlags)
+DOES_NOTHING(cudaEventDestroy)
+DOES_NOTHING(cudaThreadExchangeStreamCaptureMode)
+DOES_NOTHING(cudaGetLastError)
+DOES_NOTHING(cudaPeekAtLastError)

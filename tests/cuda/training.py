@@ -1,0 +1,98 @@
+"""Trainers of PatchTST on fake CUDA tensors, as an attempt builds them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from unittest.mock import patch
+
+import torch
+
+from scalecore.data.target_scale import TargetScale
+from scalecore.data.windows import WindowSource, _Rows
+from scalecore.execution.attempt import build
+from scalecore.training.policies import Policy
+from scalecore.training.trainer import Trainer
+
+__all__ = ["SHAPES", "trainer"]
+
+CONTEXT, FEATURES = 60, 25
+
+SHAPES: Mapping[str, Mapping[str, int]] = {
+    "2M": {"d_model": 64, "n_layers": 48, "n_heads": 2, "d_ff": 256},
+    "20M": {"d_model": 256, "n_layers": 24, "n_heads": 8, "d_ff": 1024},
+    "200M": {"d_model": 768, "n_layers": 28, "n_heads": 12, "d_ff": 3072},
+}
+"""By parameters; those of `benchmarks/gpu.py`."""
+
+
+def windows(count: int, *, scale: TargetScale | None) -> WindowSource:
+    """A real source over rows that have no values."""
+    rows = _Rows(
+        values=torch.zeros(count + CONTEXT - 1, FEATURES, device="cuda"),
+        labels=torch.zeros(count + CONTEXT - 1, device="cuda"),
+        context=CONTEXT,
+        scale=scale,
+    )
+    return WindowSource(rows, torch.arange(CONTEXT - 1, count + CONTEXT - 1, device="cuda"))
+
+
+def trainer(
+    shape: str = "20M",
+    *,
+    precision: str = "bf16",
+    task: str = "binary",
+    layers: int | None = None,
+    steps: int = 4,
+    effective_batch: int = 256,
+    micro_batch: int = 256,
+    dropout: float = 0.2,
+    checkpointing: bool = False,
+    gradient_clip: float | None = 1.0,
+    options: Mapping[str, Any] | None = None,
+    **plan: Any,
+) -> Trainer:
+    """Under `fake_cuda`: a trainer with `steps` steps an epoch; `layers` instead of those of the shape."""
+    from scalecore.plugins.registry import load_registry
+    from scalecore.space import DataShape
+    from scalecore.training.hyperparameters import declared
+
+    architecture = {**SHAPES[shape], **({} if layers is None else {"n_layers": layers})}
+    outputs = 3 if task == "multiclass" else 1
+    data = DataShape(context=CONTEXT, features=FEATURES, outputs=outputs)
+    registry: dict[str, Any] = {"no_plugins": False, "block": []}
+    record = load_registry(**registry).default("model", "patchtst").record
+    family: Any = record.factory(record.options(**(options or {})))
+    values = {name: one.default for name, one in declared(family.hyperparameters()).items()}
+    spec = {
+        "seed": 1,
+        "hyperparameters": {**values, "epochs": 2, "dropout": dropout},
+        "registry": registry,
+        "model": {"use": "patchtst", "options": dict(options or {})},
+        "architecture": architecture,
+        "num_parameters": family.num_parameters(architecture, data),
+        "shape": {"context": CONTEXT, "features": FEATURES, "outputs": outputs},
+        "task": task,
+        "activation_checkpointing": checkpointing,
+        "plan": {
+            "effective_batch": effective_batch,
+            "micro_batch": micro_batch,
+            "schedule": "cosine",
+            "gradient_clip": gradient_clip,
+            "patience": None,
+            "min_delta": 0.0,
+            "metric": "val_loss",
+            "direction": "minimize",
+            "reduction": "best",
+            "seed": 1,
+            "checkpoint_every": 1e9,
+            **plan,
+        },
+    }
+    scale = TargetScale(mean=0.0, std=2.0) if task == "forecast" else None
+    sources = {"train": windows(steps * effective_batch, scale=scale), "val": windows(1000, scale=scale)}
+    # Fake parameters cannot be moved, so the module is made where it will be.
+    with torch.device("cuda"), patch.object(torch.nn.Module, "to", lambda module, _: module):
+        made, _ = build(spec, device=torch.device("cuda"), windows=sources)
+    made.policy = Policy(precision=precision, why={})  # type: ignore[arg-type]
+    return made
