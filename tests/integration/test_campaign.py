@@ -95,8 +95,8 @@ def test_a_refused_study_is_recorded_and_the_next_one_runs(campaign: Study) -> N
     assert (done.returncode, planned.returncode) == (4, 4), done.stdout + done.stderr
     assert planned.stderr.startswith(f"{label} cannot be run, the others are: ")
     lines = done.stdout.splitlines()
-    assert lines[0].startswith(f"{label} cannot be run, the others are: ")
-    reason = lines[0].partition(" are: ")[2]
+    assert lines[:2] == [f"reading {campaign.file}", f"planning {label}"]
+    (reason,) = [line.partition(" are: ")[2] for line in lines if line.startswith(f"{label} cannot be run, the others")]
     assert f"[1/2] {label}: failed: {reason}" in lines
     assert f"{label} failed: {reason}" in lines
     assert f"analyses wait for 1 of 2 studies: {label}" in lines

@@ -220,7 +220,7 @@ def test_a_logger_is_swapped_by_one_line(study: Study, logger: str) -> None:
     study.experiment["loggers"] = [logger]
     done = study.run("search.trials=1")
     assert done.returncode == 0, done.stderr
-    assert done.stdout == ""
+    assert done.stdout == f"reading {study.file}\n"
     produced = {"jsonl": study.folder / "events.jsonl", "csv": study.folder.parent / "experiment_results.csv"}
     assert produced[logger].exists()
     assert not (study.folder / "tiny_all_trials.json").exists()

@@ -68,11 +68,13 @@ def _analyse(
 def show_plan(campaign: Campaign, *, only: Sequence[str], as_json: bool, allow_changed_code: bool) -> ExitCode:
     """The plan of every selected study, one after the other, and the exit code with which a run of them would end."""
     from scalecore.study.campaign import none_to_run, plan_campaign, select, worst
+    from scalecore.study.plan import silent
     from scalecore.study.plan_text import plan_lines
     from scalecore.study.preview import preview
 
     studies = select(campaign, only)
-    planned, refused = plan_campaign(studies, allow_changed_code=allow_changed_code)
+    say = silent if as_json else click.echo
+    planned, refused = plan_campaign(studies, allow_changed_code=allow_changed_code, say=say)
     previews = {study.label: preview(foreseen.plan, foreseen.state) for study, foreseen in planned}
     reasons = {label: str(error) for label, error in refused.items()}
     if as_json:

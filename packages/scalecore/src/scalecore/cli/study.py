@@ -55,12 +55,12 @@ def run(
       scalecore run experiment.yaml search.trials=20 --quiet
       scalecore run campaign.yaml --only budget-2M
     """
-    found = _load(file, overrides, no_plugins=no_plugins, block=block)
+    verbosity = -1 if quiet else 1 if verbose else 0
+    found = _load(file, overrides, no_plugins=no_plugins, block=block, silent=quiet)
     registry = {"no_plugins": no_plugins, "block": list(block)}
     if dry_run:
         _show_plan(found, only=only, as_json=False, allow_changed_code=allow_changed_code)
         return
-    verbosity = -1 if quiet else 1 if verbose else 0
     if not isinstance(found, tuple):
         from scalecore.cli.campaign import run_all
 
@@ -70,7 +70,14 @@ def run(
     from scalecore.study.run import run_study
 
     loaded, resolved = found
-    end = run_study(loaded, resolved, registry=registry, verbosity=verbosity, allow_changed_code=allow_changed_code)
+    end = run_study(
+        loaded,
+        resolved,
+        registry=registry,
+        verbosity=verbosity,
+        allow_changed_code=allow_changed_code,
+        say=click.echo,
+    )
     if resolved.analyses and exit_code(end) is ExitCode.COMPLETED:
         from scalecore.protocols import TrainingContext
         from scalecore.study.finale import run_analyses
@@ -107,7 +114,7 @@ def plan(
       scalecore plan experiment.yaml
       scalecore plan experiment.yaml search.budget=200k --json
     """
-    found = _load(file, overrides, no_plugins=no_plugins, block=block)
+    found = _load(file, overrides, no_plugins=no_plugins, block=block, silent=as_json)
     _show_plan(found, only=only, as_json=as_json, allow_changed_code=allow_changed_code)
 
 
@@ -180,8 +187,10 @@ def exit_code(end: StudyEnd) -> ExitCode:
 
 
 def _load(
-    file: str, overrides: tuple[str, ...], *, no_plugins: bool, block: tuple[str, ...]
+    file: str, overrides: tuple[str, ...], *, no_plugins: bool, block: tuple[str, ...], silent: bool
 ) -> Campaign | tuple[LoadedExperiment, Resolved]:
+    if not silent:  # before plugins are imported, which may take its time
+        click.echo(f"reading {file}")
     from scalecore.config.campaign import load_campaign
     from scalecore.plugins.registry import load_registry
     from scalecore.study.layout import holding_study
@@ -212,10 +221,13 @@ def _show_plan(
         sys.exit(show_plan(found, only=only, as_json=as_json, allow_changed_code=allow_changed_code))
     _refuse_only(only)
     from scalecore.study.foresight import foresee
+    from scalecore.study.plan import silent
     from scalecore.study.plan_text import plan_lines
     from scalecore.study.preview import preview
 
-    foreseen = foresee(*found, allow_changed_code=allow_changed_code)
+    say = silent if as_json else click.echo
+    foreseen = foresee(*found, allow_changed_code=allow_changed_code, say=say)
+    say(f"planning the trials: search {found[1].search.use}")
     content: dict[str, Any] = preview(foreseen.plan, foreseen.state)
     content["refused"] = str(foreseen.refusal) if foreseen.refusal is not None else None
     if as_json:

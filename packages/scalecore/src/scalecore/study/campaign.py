@@ -30,6 +30,7 @@ from scalecore.study.first_trials import no_result
 from scalecore.study.foresight import Foreseen, foresee
 from scalecore.study.journal import read_journal
 from scalecore.study.layout import StudyFolder, is_file, output_folder
+from scalecore.study.plan import silent
 from scalecore.study.run import run_study
 from scalecore.study.state import replay
 from scalecore.trials import StudyEnd
@@ -103,12 +104,16 @@ def is_complete(study: CampaignStudy) -> bool:
 
 
 def plan_campaign(
-    studies: Sequence[CampaignStudy], *, allow_changed_code: bool = False
+    studies: Sequence[CampaignStudy], *, allow_changed_code: bool = False, say: Callable[[str], None] = silent
 ) -> tuple[list[tuple[CampaignStudy, Foreseen]], dict[str, ScalecoreError]]:
-    """The plan of every study that has one, and by label why a run would refuse some of them."""
+    """The plan of every study that has one, and by label why a run would refuse some of them.
+
+    `say` prints one line before each.
+    """
     planned: list[tuple[CampaignStudy, Foreseen]] = []
     refused: dict[str, ScalecoreError] = {}
     for study in studies:
+        say(f"planning {study.label}")
         try:
             foreseen = foresee(study.loaded, study.resolved, allow_changed_code=allow_changed_code)
             # A run passes over what is complete.
@@ -162,7 +167,7 @@ def run_campaign(
                 open_ones.append(study)
         except ScalecoreError as error:  # its journal cannot be read
             refused[study.label] = error
-    _, found = plan_campaign(open_ones, allow_changed_code=allow_changed_code)
+    _, found = plan_campaign(open_ones, allow_changed_code=allow_changed_code, say=say if verbosity >= 0 else silent)
     refused |= found
     if refused and len(refused) == len(studies):
         raise none_to_run(refused, of=len(studies))
@@ -185,6 +190,7 @@ def run_campaign(
                 registry=registry,
                 verbosity=verbosity,
                 allow_changed_code=allow_changed_code,
+                say=say,
             )
             ends[label] = end.exit_code
         except ScalecoreError as error:

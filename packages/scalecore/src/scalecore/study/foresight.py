@@ -13,7 +13,7 @@ from scalecore.study.components import create
 from scalecore.study.layout import StudyFolder, output_folder
 from scalecore.study.lock import refuse_running
 from scalecore.study.outlets import Outlets
-from scalecore.study.plan import Plan, build_plan
+from scalecore.study.plan import Plan, build_plan, silent
 from scalecore.study.preview import state_of
 from scalecore.study.run import refuse_another_experiment, refuse_foreign_files, refuse_planned
 from scalecore.study.slots import slots_of
@@ -31,18 +31,26 @@ class Foreseen:
     refusal: ScalecoreError | None
 
 
-def foresee(loaded: LoadedExperiment, resolved: Resolved, *, allow_changed_code: bool = False) -> Foreseen:
+def foresee(
+    loaded: LoadedExperiment,
+    resolved: Resolved,
+    *,
+    allow_changed_code: bool = False,
+    say: Callable[[str], None] = silent,
+) -> Foreseen:
     """Plan the study, and ask in the order of `run_study` what that asks, by the same functions.
 
     What only a step of training shows is left to the smoke step. Raises what keeps the study from being planned, or
-    what a run would have refused before that.
+    what a run would have refused before that. `say` prints one line at the beginning of each stage.
     """
     folder = StudyFolder(output_folder(resolved.experiment))
     first = _raised(lambda: _before_the_journal(folder))
+    if folder.journal.exists():
+        say(f"reading the study in {folder.path}")
     state = state_of(folder)
     first = first or _raised(lambda: _before_the_plan(folder, state, resolved))
     try:
-        plan = build_plan(loaded, resolved, folder=folder.path)
+        plan = build_plan(loaded, resolved, folder=folder.path, say=say)
     except ScalecoreError as error:
         raise first or error from None
     then = _raised(lambda: _after_the_plan(folder, state, plan, allow_changed_code=allow_changed_code))

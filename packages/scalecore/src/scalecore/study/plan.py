@@ -5,7 +5,7 @@ Everything up to the first training step, without torch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -46,9 +46,13 @@ from scalecore.study.slots import slots_and_why
 from scalecore.study.versions import code_versions, source_hash
 from scalecore.training.memory import Device
 
-__all__ = ["Plan", "build_plan"]
+__all__ = ["Plan", "build_plan", "silent"]
 
 MEMORY_FILE = "memory.json"
+
+
+def silent(line: str) -> None:
+    """Print nothing: what `say` is where nobody waits for a command."""
 
 
 @frozen(kw_only=True)
@@ -238,12 +242,13 @@ def build_plan(
     folder: Path,
     registry: Mapping[str, Any] | None = None,
     fork_tracer: ForkTracer | None = None,
+    say: Callable[[str], None] = silent,
 ) -> Plan:
     """Read the data, enumerate the shapes, ask the monitors about `folder`, which need not be there yet.
 
     Writes nothing. `registry` are the arguments with which other processes build their registry; without them, memory
     is predicted by the families' closed forms. `fork_tracer` makes the process that predicts it, where there is one to
-    fork.
+    fork. `say` prints one line at the beginning of each stage.
     """
     experiment = resolved.experiment
     with loaded.locating("model"):
@@ -254,19 +259,23 @@ def build_plan(
     memory = MemoryModel(registry=registry, path=folder / MEMORY_FILE, fork_tracer=fork_tracer)
     memory.start()
     sized = CountedFamily(family, partial(memory.count, resolved.model))
+    say(f"reading the data: dataset {resolved.dataset.use}")
     with loaded.locating("dataset"):
         panel = _read_panel(resolved)
+    say("preparing windows, targets and baselines")
     old = began_with_0_1(folder)
     data = describe(panel, **_limits(resolved), raw_target=old)
     if not old:
         refuse_lost_level(loaded, resolved, family, task=data.task)
     shape = _head(loaded, resolved, data)
     search = experiment.search
+    say(f"finding the architectures of model {resolved.model.use}")
     try:
         with loaded.locating("model"), of_plugin("model", resolved.model, "cannot tell its architectures"):
             grid = feasible_grid(sized, shape, budget=search.budget, tolerance=search.tolerance, exclude=search.exclude)
     except Infeasible as error:
         loaded.fail([loaded.problem(error.path, str(error))])
+    say("checking this machine")
     # Where there is no study's folder yet, they look at the one that would hold it.
     monitors = Monitors.create(resolved.monitors, MonitorContext(folder=nearest_folder(folder)))
     for analysis in resolved.analyses:  # what would be used after the last trial only shall not fail then

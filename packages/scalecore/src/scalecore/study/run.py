@@ -6,7 +6,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import Any
 
@@ -38,7 +38,7 @@ from scalecore.study.journal import Journal, read_journal
 from scalecore.study.layout import StudyFolder, output_folder
 from scalecore.study.lock import StudyLock
 from scalecore.study.outlets import Outlets
-from scalecore.study.plan import Plan, build_plan
+from scalecore.study.plan import Plan, build_plan, silent
 from scalecore.study.session import Session
 from scalecore.study.slots import slots_of
 from scalecore.study.state import StudyState, replay
@@ -67,14 +67,20 @@ def run_study(
     registry: Mapping[str, Any],
     verbosity: int = 0,
     allow_changed_code: bool = False,
+    say: Callable[[str], None] = silent,
 ) -> StudyEnd:
     """Run or resume the study of an experiment file to its end, and say how it ended.
 
-    `registry` are the arguments with which attempts build their registry. Raises the errors of `scalecore.errors`;
+    `registry` are the arguments with which attempts build their registry. `say` prints one line at the beginning of
+    each stage before loggers begin, where the console shows more than the end. Raises the errors of `scalecore.errors`;
     whatever is raised, what was finished is in the journal.
     """
     folder = StudyFolder(output_folder(resolved.experiment))
+    if verbosity < 0 or not _has_console(resolved):
+        say = silent
     with locked_folder(folder) as lock, ExitStack() as opened, ExitStack() as undriven:
+        if folder.journal.exists():
+            say(f"reading the study in {folder.path}")
         state = replay(read_journal(folder.journal)) if folder.journal.exists() else StudyState()
         continuation = refuse_another_experiment(folder, state, resolved)
         context = ExecutorContext(folder=folder.path, slots=slots_of(resolved.experiment))
@@ -82,8 +88,9 @@ def run_study(
         undriven.callback(executor.close)
         # Both the tracer and the attempts need torch, whose import takes over a second.
         fork = executor.fork_tracer if isinstance(executor, ForksTracer) else None
-        plan = build_plan(loaded, resolved, folder=folder.path, registry=registry, fork_tracer=fork)
+        plan = build_plan(loaded, resolved, folder=folder.path, registry=registry, fork_tracer=fork, say=say)
         refuse_planned(folder, state, plan, allow_changed_code=allow_changed_code)
+        say(f"preparing the study in {folder.path}")
         strategy = plan.strategy()
         loggers = Outlets(resolved.loggers, LoggerContext(folder=folder.path, verbosity=verbosity))
         # Nothing was written so far: what is refused leaves no trace.
@@ -92,7 +99,7 @@ def run_study(
             plan.write_data(folder.data)
             plan.memory.keep()
         with explained(folder.path), StopRequests(folder) as requests:
-            end_orphans(folder, state)
+            end_orphans(folder, state, say=say)
             write_text(folder.source, dump(plan.experiment))
             session = Session(
                 plan, folder=folder, lock=lock, journal=journal, state=state, strategy=strategy, loggers=loggers
@@ -101,6 +108,11 @@ def run_study(
             driver = Driver(session, executor=executor, requests=requests, registry=registry)
             undriven.pop_all()  # the driver closes the executor itself
             return driver.run()
+
+
+def _has_console(resolved: Resolved) -> bool:
+    """Whether the logger `console` is there and prints more than the end."""
+    return any(one.record.name == "console" and one.options.verbosity != "quiet" for one in resolved.loggers)
 
 
 @contextmanager
@@ -237,7 +249,7 @@ def refuse_findings(findings: Sequence[Finding]) -> None:
         )
 
 
-def end_orphans(folder: StudyFolder, state: StudyState) -> None:
+def end_orphans(folder: StudyFolder, state: StudyState, *, say: Callable[[str], None] = silent) -> None:
     """Wait for attempts of a driver that was killed, which end by themselves when they lose their parent; then insist.
 
     Only processes of this very folder are killed: in a copy of a study that runs, `process.json` names those of the
@@ -248,6 +260,8 @@ def end_orphans(folder: StudyFolder, state: StudyState) -> None:
         for index in range(len(trial.attempts)):
             attempt = AttemptFolder(folder.attempt(trial.number, index))
             process = read_json(attempt.process) or {}
+            if lives_in(process, attempt.path):
+                say(f"waiting for attempt {trial.number}-{index} of an earlier run to end")
             while lives_in(process, attempt.path) and time.monotonic() < deadline:
                 time.sleep(0.05)
             if "folder" in process and lives_in(process, attempt.path):

@@ -39,12 +39,14 @@ def smoke_step(
         return
     if state.smoke is not None and state.smoke["versions"] == dict(plan.versions):
         return
-    session.message("info", "smoke step: one step on the smallest and the largest shape")
     smoke = _SmokeTest(
         plan=plan, folder=session.folder, executor=executor, threads=threads, registry=registry, requests=requests
     )
+    session.message("info", "predicting memory: tracing one step of the smallest and the largest shape")
+    predicted = {label: smoke.of_a_trial(architecture) for label, architecture in smoke.shapes().items()}
+    session.message("info", "smoke step: one step on the smallest and the largest shape")
     started = time.monotonic()
-    results = smoke.run()
+    results = smoke.run(predicted)
     if results is not None:
         session.record("smoke", {"versions": plan.versions, "results": results})
         session.message("info", smoke_text(results, seconds=time.monotonic() - started))
@@ -65,18 +67,22 @@ class _SmokeTest:
     registry: Mapping[str, Any]
     requests: StopRequests
 
-    def run(self) -> dict[str, Any] | None:
-        """Both steps: what they measured, or None when a stop was asked for meanwhile.
+    def shapes(self) -> dict[str, Architecture]:
+        """By their labels; one shape alone is the smallest."""
+        shapes = self.plan.extremes()
+        if shapes["largest"] == shapes["smallest"]:
+            del shapes["largest"]
+        return shapes
+
+    def run(self, predicted: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
+        """Both steps: what they measured beside what was `predicted`, or None when a stop was asked for meanwhile.
 
         Raises `RefusedError` with the first thing that does not hold. A largest shape that the monitors refuse is left
         out, and said.
         """
-        shapes = self.plan.extremes()
-        if shapes["largest"] == shapes["smallest"]:
-            del shapes["largest"]
         results: dict[str, Any] = {}
-        for label, architecture in shapes.items():
-            results[label] = {"architecture": architecture.id, "of_a_trial": self._of_a_trial(architecture)}
+        for label, architecture in self.shapes().items():
+            results[label] = {"architecture": architecture.id, "of_a_trial": predicted[label]}
             checkpointing = self.plan.checkpointing == "on"
             admission = self.plan.monitors.admit(self.plan.demand(architecture, 1))
             if admission.action == "refuse" and not checkpointing:
@@ -91,7 +97,7 @@ class _SmokeTest:
             results[label] |= result
         return results
 
-    def _of_a_trial(self, architecture: Architecture) -> dict[str, Any]:
+    def of_a_trial(self, architecture: Architecture) -> dict[str, Any]:
         """What replaces the plan's closed form: the step itself is a small one, and says less of a trial."""
         plan = self.plan
         found = plan.predict(architecture, plan.first_micro_batch(), checkpointing=plan.checkpointing == "on")

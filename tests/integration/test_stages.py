@@ -1,0 +1,102 @@
+"""What `plan` and `run` print before their first result: a line at the beginning of each stage."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+
+from .conftest import Study
+from .test_refusals import plugin
+
+SLOW = """
+    import os, time
+    from scalecore import hookimpl
+    from scalecore.records import DatasetRecord
+    from scalecore.testing.fakes import TinyDataset
+
+    def wait_for(name):
+        while not os.path.exists(name):
+            time.sleep(0.01)
+
+    wait_for("imported")
+
+    class Slow(TinyDataset):
+        def panel(self):
+            wait_for("read")
+            return super().panel()
+
+    @hookimpl
+    def scalecore_datasets():
+        return [DatasetRecord(name="slow", summary="Waits.", factory=lambda options, context: Slow(rows=900))]
+"""
+
+
+@pytest.mark.parametrize("command", ["plan", "run"])
+def test_a_stage_is_named_before_its_work(command: str, study: Study) -> None:
+    """A plugin that blocks when it is imported and when it reads its data: each time the line is there already."""
+    plugin(study, "scalecore-slow", "scalecore_slow", SLOW)
+    study.experiment |= {"dataset": {"use": "slow"}, "loggers": ["console"]}
+    study.write()
+    process = subprocess.Popen(
+        study.command(command, str(study.file), "search.trials=1"),
+        cwd=study.root,
+        env=study.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline() == f"reading {study.file}\n"
+        (study.root / "imported").touch()
+        assert process.stdout.readline() == "reading the data: dataset slow\n"
+        assert process.poll() is None
+        (study.root / "read").touch()
+        rest, _ = process.communicate(timeout=300)
+    finally:
+        process.kill()
+    assert process.returncode == 0, rest
+    stages = ["preparing windows, targets and baselines", "finding the architectures of model patchtst"]
+    last = {"plan": "planning the trials: search architectural", "run": f"preparing the study in {study.folder}"}
+    stages += ["checking this machine", last[command]]
+    assert rest.splitlines()[: len(stages)] == stages
+
+
+def test_a_study_that_continues_is_read_before_its_data(study: Study) -> None:
+    """A long journal takes its time, too."""
+    assert study.run("search.trials=1").returncode == 0
+    for command in ("plan", "run"):
+        done = study.cli(command, str(study.file), "search.trials=2")
+        assert done.stdout.splitlines()[:3] == [
+            f"reading {study.file}",
+            f"reading the study in {study.folder}",
+            f"reading the data: dataset {study.experiment['dataset']['use']}",
+        ]
+
+
+def test_the_smoke_step_is_announced_in_two_stages(study: Study) -> None:
+    """Memory is traced before the first step is made: both take seconds."""
+    done = study.run("search.trials=1")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    at = lines.index("predicting memory: tracing one step of the smallest and the largest shape")
+    assert lines[at + 1] == "smoke step: one step on the smallest and the largest shape"
+    assert lines[at + 2].startswith("smoke step took ")
+
+
+def test_stages_are_left_out_where_nobody_reads_them(study: Study) -> None:
+    """`--quiet` prints the end only, and `--json` nothing but JSON."""
+    study.write()
+    planned = study.cli("plan", str(study.file), "--json")
+    assert (planned.returncode, planned.stderr) == (0, "")
+    assert json.loads(planned.stdout)["name"] == "tiny"
+    end = "tiny: completed (1 of 1 trials: 1 completed)"
+    done = study.run("search.trials=1", "--quiet")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[0] == end
+    study.experiment["loggers"] = [{"use": "console", "verbosity": "quiet"}]
+    done = study.run("search.trials=1")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[:2] == [f"reading {study.file}", end]
