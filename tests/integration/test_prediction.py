@@ -15,6 +15,8 @@ from click.testing import CliRunner, Result
 from scalecore.cli.main import main
 from scalecore.data.predictions import Predictions, read_predictions
 from scalecore.files import read_json, write_json
+from scalecore.training import inference
+from scalecore.training.inference import all_logits
 
 from .conftest import Study
 from .test_promotion import small
@@ -65,6 +67,29 @@ def test_a_prediction_is_the_number_that_was_measured(model: Path, bars: Path, t
     assert printed["probability"].to_numpy() == pytest.approx(1 / (1 + np.exp(-kept.outputs[:, 0].astype(float))))
     whole = predicted(model, bars)
     assert whole.loc[kept.times, "logit"].to_numpy() == pytest.approx(kept.outputs[:, 0], abs=1e-6)
+
+
+def test_a_prediction_is_computed_in_what_the_model_was_measured_in(
+    model: Path, bars: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The policy of the training goes into the measurement on test data and into the model, and from there to each
+    prediction; a model from before there was a choice is one in float32."""
+    (measured,) = model.glob("attempts/test_*/spec.json")
+    assert read_json(measured)["evaluation"] == read_json(model / "model.json")["evaluation"] == "fp32"
+    used = []
+
+    def spy(*args: Any, evaluation: str, **kwargs: Any) -> Any:
+        used.append(evaluation)
+        return all_logits(*args, **kwargs)
+
+    monkeypatch.setattr(inference, "all_logits", spy)
+    mine = tmp_path / "model"
+    shutil.copytree(model, mine)
+    content = read_json(model / "model.json")
+    for stored in ({"evaluation": "tf32"}, {}):
+        write_json(mine / "model.json", {k: v for k, v in content.items() if k != "evaluation"} | stored)
+        predicted(mine, bars)
+    assert used == ["tf32", "fp32"]
 
 
 def test_the_newest_rows_are_predicted_without_a_target(model: Path, bars: Path) -> None:

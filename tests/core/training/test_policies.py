@@ -43,6 +43,28 @@ def test_a_gpu_computes_in_bfloat16_where_it_has_it() -> None:
     assert policy(device="mps").precision == "fp32"
 
 
+def test_a_gpu_evaluates_in_tf32_what_it_trains_in_bfloat16() -> None:
+    """Where matrix units are, and where the training uses them; everything else stays in float32 without them."""
+    found = policy(device="cuda")
+    why = "the training is in bfloat16, and the GPU has matrix units for TF32"
+    assert (found.evaluation, found.why["evaluation"]) == ("tf32", why)
+    exact = policy(device="cuda", precision="fp32")
+    assert (exact.evaluation, exact.why["evaluation"]) == ("fp32", "as the training")
+    old = policy(device="cuda", precision="bf16", bf16_hardware=False)
+    assert (old.evaluation, old.why["evaluation"]) == ("fp32", "the GPU has no matrix units for TF32")
+    for device in ("cpu", "mps"):
+        other = policy(device=device, precision="bf16")
+        assert (other.evaluation, other.why["evaluation"]) == ("fp32", f"float32 on {device}")
+
+
+def test_a_trial_from_before_is_evaluated_as_it_was() -> None:
+    """Its checkpoints say nothing of evaluations, which were in float32."""
+    plain = policy(device="cuda").plain()
+    assert Policy(**plain).evaluation == "tf32"
+    del plain["evaluation"]
+    assert Policy(**plain).evaluation == "fp32"
+
+
 def test_compiling_is_chosen_by_the_length_of_the_trial() -> None:
     """On a CPU the FLOPs of all steps decide, and the reason has both numbers."""
     short, long = policy(), policy(work=LONG)

@@ -121,8 +121,9 @@ class Training:
     )
     precision: Literal["auto", "fp32", "bf16"] = option(
         "auto",
-        help="What matrix products are computed in; weights, losses and evaluations are always float32. `auto` takes "
-        "bfloat16 on a GPU that has it, else float32.",
+        help="What matrix products of the training are computed in; weights and losses are always float32, and so are "
+        "evaluations, after bfloat16 on a GPU with TF32 products. `auto` takes bfloat16 on a GPU that has it, else "
+        "float32.",
         before="fp32",
     )
     compile: Literal["auto", "off", "block"] = option(

@@ -59,6 +59,7 @@ class WindowSource:
         self._ends = ends
         self._starts = ends - (rows.context - 1)
         self._windows = rows.windows()
+        self._labels: torch.Tensor | None = None
 
     @property
     def context(self) -> int:
@@ -87,8 +88,16 @@ class WindowSource:
 
     @property
     def labels(self) -> torch.Tensor:
-        """[windows] on the CPU: the labels of all windows in the target's unit, gathered anew at each call."""
-        return self.in_unit(self._rows.labels.index_select(0, self._ends).cpu())
+        """[windows] on the CPU: the labels of all windows in the target's unit.
+
+        Fetched once from a device, and gathered anew at each call where that costs nothing but the memory to keep them.
+        """
+        if self._labels is not None:
+            return self._labels
+        labels_N = self.in_unit(self._rows.labels.index_select(0, self._ends).cpu())
+        if self.device.type != "cpu":
+            self._labels = labels_N
+        return labels_N
 
     def in_unit(self, outputs: torch.Tensor) -> torch.Tensor:
         """Outputs of a model or labels of a batch, on the CPU, in the target's unit: float64 where there is a scale."""

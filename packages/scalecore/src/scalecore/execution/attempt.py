@@ -58,7 +58,7 @@ def run_attempt(spec: Mapping[str, Any], monitor: AttemptMonitor) -> dict[str, A
         "contained": contained,
     }
     if spec["mode"] == "smoke":
-        settle(spec, trainer)
+        trainer.policy = settle(spec, trainer)
         return setup | smoke(trainer, hyperparameters, sampled=spec["sampled"], outputs=spec["shape"]["outputs"])
 
     warnings: list[str] = []

@@ -35,6 +35,7 @@ def evaluate(spec: Mapping[str, Any], monitor: AttemptMonitor, *, device: torch.
     logits_NC = all_logits(
         module,
         source,
+        evaluation=spec.get("evaluation", "fp32"),
         told=lambda number: monitor.step(epoch=1, step=number, phase="evaluate") == "go_on",
     )
     if logits_NC is None:

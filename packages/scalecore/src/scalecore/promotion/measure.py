@@ -179,6 +179,7 @@ def _attempt(bench: _Bench, folder: AttemptFolder, record: TrialRecord) -> Attem
             "part": "test",
             "epoch": (record.best or {})["epoch"],
             "weights": str(own.weights(record.number)),
+            "evaluation": record.policy.get("evaluation", "fp32"),
             "data": str(own.data),
             "registry": dict(bench.study.registry),
             "resume_from": [],

@@ -126,7 +126,7 @@ def predict(model: StoredModel, rows: Rows, *, registry: Mapping[str, Any], devi
     module = model.build(registry)
     where = pick_device(device)
     source = windows_over(model.normalised(rows.values), context=model.context, scale=model.scale, device=where)
-    logits_NC = all_logits(module.to(where), source)
+    logits_NC = all_logits(module.to(where), source, evaluation=model.content.get("evaluation", "fp32"))
     assert logits_NC is not None  # nobody interrupts it
     logits = logits_NC.numpy()
     columns: dict[str, Any] = {"time": rows.times[model.context - 1 :]}

@@ -156,6 +156,7 @@ def _model(
         "objective": plan.experiment["objective"],
         "training": plan.experiment["training"],
         "micro_batch": record.micro_batch,
+        "evaluation": record.policy.get("evaluation", "fp32"),
         "value": record.value,
         "search": {
             "study": plan.resolved.experiment.name,

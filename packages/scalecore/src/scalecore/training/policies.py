@@ -17,10 +17,12 @@ from attrs import asdict, frozen
 
 from scalecore.errors import RefusedError
 
-__all__ = ["Policy", "Work", "choose", "missing_compiler"]
+__all__ = ["Evaluation", "Policy", "Work", "choose", "missing_compiler"]
 
 Precision = Literal["fp32", "bf16"]
 Compile = Literal["off", "block"]
+Evaluation = Literal["fp32", "tf32"]
+"""`tf32`: float32, but for the inputs of products, which matrix units of a GPU take with 10 bits of mantissa."""
 
 CPU_WORTH = 2e13
 """FLOPs of a trial from which compiling pays on a CPU: it takes about 25 s and saves a quarter of a step or more, and
@@ -37,6 +39,8 @@ class Policy:
 
     precision: Precision = "fp32"
     compile: Compile = "off"
+    evaluation: Evaluation = "fp32"
+    """What evaluations are computed in; checkpoints and records from before there was a choice have none."""
     why: Mapping[str, str]
 
     def plain(self) -> dict[str, Any]:
@@ -79,7 +83,13 @@ def choose(
     """
     chosen, why = _precision(precision, device=device, bf16_hardware=bf16_hardware)
     compiled, why_compiled = _compile(compile, device=device, problem=compiler_problem, work=work)
-    return Policy(precision=chosen, compile=compiled, why={"precision": why, "compile": why_compiled})
+    evaluation, why_evaluation = _evaluation(chosen, device=device, hardware=bf16_hardware)
+    return Policy(
+        precision=chosen,
+        compile=compiled,
+        evaluation=evaluation,
+        why={"precision": why, "compile": why_compiled, "evaluation": why_evaluation},
+    )
 
 
 def missing_compiler(device: str) -> str | None:
@@ -105,6 +115,17 @@ def _precision(asked: str, *, device: str, bf16_hardware: bool) -> tuple[Precisi
         return "fp32", "auto: the GPU has no matrix units for bfloat16"
     # Not by shape either: shapes of one study are compared, and must not differ in how they were computed.
     return "fp32", f"auto: float32 on {device}, where bfloat16 must be asked for"
+
+
+def _evaluation(precision: Precision, *, device: str, hardware: bool) -> tuple[Evaluation, str]:
+    """Without matrix units an evaluated window would cost more than a trained one; those for bfloat16 take TF32."""
+    if device != "cuda":
+        return "fp32", f"float32 on {device}"
+    if precision == "fp32":
+        return "fp32", "as the training"
+    if not hardware:
+        return "fp32", "the GPU has no matrix units for TF32"
+    return "tf32", "the training is in bfloat16, and the GPU has matrix units for TF32"
 
 
 def _compile(asked: str, *, device: str, problem: str | None, work: Work) -> tuple[Compile, str]:

@@ -23,6 +23,7 @@ from scalecore.training.failures import is_out_of_memory
 from scalecore.training.free_memory import give_back
 from scalecore.training.generators import other_random_state, restore_other_random_state
 from scalecore.training.hyperparameters import Hyperparameters
+from scalecore.training.inference import all_logits
 from scalecore.training.memory import EVALUATION_BATCH, evaluation_is_larger
 from scalecore.training.micro_batches import (
     Invariance,
@@ -108,14 +109,14 @@ class Trainer:
                 action = monitor.step(epoch=state.epoch, step=state.step, phase="train")
                 started += time.monotonic() - asked  # a pause is no training time
                 if action != "go_on" or self._due(saved):
-                    state.epoch_seconds += time.monotonic() - started
+                    state.epoch_seconds += self._seconds_since(started)
                     if action != "prune":
                         self._save(monitor)
                     if action != "go_on":
                         return "stopped" if action == "stop" else "pruned"
                     saved = started = time.monotonic()
                 self.optimizer_step()
-            state.epoch_seconds += time.monotonic() - started
+            state.epoch_seconds += self._seconds_since(started)
             monitor.step(epoch=state.epoch, step=state.step, phase="evaluate")
             monitor.epoch(self._end_epoch())
             every = self.plan.checkpoint_epochs
@@ -213,21 +214,16 @@ class Trainer:
             "invariance": self.invariance,
         }
 
-    @torch.inference_mode()
     def evaluate(self, source: WindowSource, *, limit: int | None = None) -> tuple[float, dict[str, Any], Tensor]:
         """Mean loss, metrics and logits[windows, outputs] of a split, or of its first `limit` windows.
 
-        In float32 whatever the training is, as a promoted model is used; forecasts are in the target's unit.
+        Computed as the policy says, as a promoted model is used; forecasts are in the target's unit.
         """
-        self.module.eval()
-        count = len(source) if limit is None else min(limit, len(source))
-        logits, labels = [], []
-        for indices_B in torch.split(torch.arange(count, device=self.device), max(EVALUATION_BATCH, self.micro_batch)):
-            x_BTF, y_B = source.batch(indices_B)
-            logits.append(self.module(x_BTF).float().cpu())
-            labels.append(y_B.cpu())
+        batch = max(EVALUATION_BATCH, self.micro_batch)
+        logits_NC = all_logits(self.module, source, evaluation=self.policy.evaluation, batch=batch, limit=limit)
+        assert logits_NC is not None  # nobody interrupts it
+        labels_N = source.labels[: len(logits_NC)]
         # From the logits that are kept, so that whoever computes the loss from them finds the same number.
-        logits_NC, labels_N = source.in_unit(torch.cat(logits)), source.in_unit(torch.cat(labels))
         loss = float(self.task.losses(logits_NC, labels_N).double().mean())
         return loss, self.task.metrics(logits_NC, labels_N), logits_NC
 
@@ -332,6 +328,14 @@ class Trainer:
     def _check_finite(self, loss: float) -> None:
         if not math.isfinite(loss):
             raise Diverged(f"training loss is {loss} in epoch {self.progress.epoch}, step {self.progress.step}")
+
+    def _seconds_since(self, started: float) -> float:
+        """Seconds until all steps are done: those of a GPU are only queued when their call returns."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        elif self.device.type == "mps":
+            torch.mps.synchronize()
+        return time.monotonic() - started
 
     # --- checkpoints ------------------------------------------------------------------------------------------------
 
