@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any, Literal
 
 import torch
@@ -187,13 +188,17 @@ class Trainer:
 
     def _passes(self, indices_B: Tensor) -> None:
         """Forward and backward passes of all micro-batches of a step."""
-        for micro_M in torch.split(indices_B, self.micro_batch):
-            x_MTF, y_M = self.train.batch(micro_M, out=self._windows_MTF)
-            loss = self.task.training.total(self.logits(x_MTF), y_M)
-            # Divided by the windows of the whole step: a short last micro-batch, or a short last step, weighs what it
-            # holds.
-            torch.autograd.backward(loss / len(indices_B))
-            self._loss_sum += loss.detach()
+        parts = torch.split(indices_B, self.micro_batch)
+        # torch keeps weights that it has cast until the outermost autocast ends: here, casts of one micro-batch serve
+        # the next ones. A single one would keep them through its backward pass for nothing.
+        with torch.autocast(self.device.type, enabled=False) if len(parts) > 1 else nullcontext():
+            for micro_M in parts:
+                x_MTF, y_M = self.train.batch(micro_M, out=self._windows_MTF)
+                loss = self.task.training.total(self.logits(x_MTF), y_M)
+                # Divided by the windows of the whole step: a short last micro-batch, or a short last step, weighs what
+                # it holds.
+                torch.autograd.backward(loss / len(indices_B))
+                self._loss_sum += loss.detach()
 
     def _halve(self, reason: str, *, largest: int) -> None:
         """Go on with half the micro-batch, or with half of what the step has where that is less."""
