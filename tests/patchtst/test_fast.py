@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from scalecore.space import DataShape
 from scalecore_patchtst.dropping import draw_seeds, dropout, hashed_mask
 from scalecore_patchtst.family import PatchTSTFamily
 from scalecore_patchtst.model import PatchTST
 from scalecore_patchtst.options import PatchTSTOptions
-from scalecore_patchtst.products import Linear, affine_rows, product, served
+from scalecore_patchtst.products import HAS_ONEDNN, Linear, affine_rows, product, served, weight_gradient
 
 BATCH = 8
 WIDE = {"d_model": 64, "n_layers": 2, "n_heads": 4, "d_ff": 128}
@@ -74,14 +75,66 @@ def test_a_linear_layer_is_torchs_linear_layer() -> None:
             torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.parametrize(("inputs", "outputs"), [(64, 192), (64, 64), (256, 64), (128, 512), (100, 333)])
+@pytest.mark.parametrize("tokens", [704, 37 * 11, 8])
+def test_the_gradient_of_weights_is_the_same_by_both_ways(inputs: int, outputs: int, tokens: int) -> None:
+    """Whichever factor is copied: to the last bit what studies that began earlier had."""
+    torch.manual_seed(tokens)
+    dy, x = torch.randn(tokens, outputs), torch.randn(tokens, inputs)
+    gradient = weight_gradient(dy, x)
+    assert gradient.is_contiguous()
+    assert torch.equal(gradient, product(dy.t(), x.t()))
+
+
+class Operators(TorchDispatchMode):
+    """Names of the operators that ran."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.add(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_both_libraries_compute_the_same_model(compiled: bool) -> None:
+    """As written and in the code for the compiler, logits and gradients are alike, and the chosen library is used."""
+    results = {}
+    for library in ("torch", "onednn"):
+        module = build()
+        assert module.use_products(library) == (library if HAS_ONEDNN else "torch")
+        if compiled:
+            module.compile_blocks(as_it_is, batch=BATCH)
+        with Operators() as ran:
+            results[library] = gradients(module, windows())
+        assert ("scalecore_patchtst.product.default" in ran.names) is (library == "onednn" and HAS_ONEDNN)
+    torch.testing.assert_close(results["torch"][0], results["onednn"][0], rtol=1e-4, atol=1e-4)
+    for name, gradient in results["torch"][1].items():
+        scale = gradient.abs().max()
+        torch.testing.assert_close(results["onednn"][1][name] / scale, gradient / scale, rtol=1e-4, atol=1e-4)
+
+
+def test_a_model_without_a_choice_uses_onednn_where_it_can() -> None:
+    """As it did before there was a choice."""
+    with Operators() as ran:
+        build()(windows())
+    assert ("scalecore_patchtst.product.default" in ran.names) is HAS_ONEDNN
+
+
 def test_small_weights_and_other_types_go_to_torch() -> None:
     """Below the smallest weight that pays, in bfloat16, and under autocast, torch's own product is taken."""
-    large, small = torch.zeros(64, 64), torch.zeros(8, 8)
-    assert not served(small, small)
-    assert not served(large.bfloat16(), large.bfloat16())
-    assert not served(large.to("meta"), large.to("meta"))
+    x, large, small = torch.zeros(64, 64), Linear(64, 64), Linear(8, 8)
+    large.by_onednn = small.by_onednn = True
+    assert served(x, large)
+    assert not served(x[:, :8], small)
+    assert not served(x.bfloat16(), Linear(64, 64).bfloat16())
+    assert not served(x.to("meta"), Linear(64, 64).to("meta"))
     with torch.autocast("cpu", torch.bfloat16):
-        assert not served(large, large)
+        assert not served(x, large)
+    large.by_onednn = False
+    assert not served(x, large)
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.37, 0.9])

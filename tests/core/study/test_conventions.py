@@ -16,6 +16,7 @@ from scalecore.study.conventions import began_with_0_1
 from scalecore.study.identity import trial_content, trial_hash, unbound
 from scalecore.study.journal import Journal
 from scalecore.study.plan import Plan, build_plan
+from scalecore.training.product_library import ProductLibrary
 
 PRECISION = "objective={metric: precision, direction: maximize}"
 
@@ -62,7 +63,7 @@ def begin(folder: Path, plan: Plan, *, old: bool) -> None:
     folder.mkdir()
     content = plan.plain()
     if old:
-        del content["data"]["target_scale"]
+        del content["data"]["target_scale"], content["products"]
     journal = Journal(folder / "journal.jsonl")
     journal.append("study", {"experiment": plan.experiment, "plan": content})
     journal.close()
@@ -115,3 +116,43 @@ def test_g19_a_share_of_nothing_counts_as_the_worst_share(
 ) -> None:
     """What is no share, or is not measured, has no value."""
     assert objective_value(line, metric=metric, direction=direction) == value
+
+
+def said_of_products(plan: Plan) -> list[str]:
+    return [finding.message for finding in plan.findings if finding.subject == "products"]
+
+
+def test_the_library_of_products_is_that_with_which_the_study_began(
+    planned: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On another processor, and where a later version would choose otherwise: the plan says it, attempts get it."""
+    monkeypatch.setattr("scalecore.study.conventions.read_cpuinfo", lambda: "vendor_id : ShanghaiMaker\nflags : sse2\n")
+    began = planned()
+    why = "ShanghaiMaker without AVX-512: MKL is as wide as oneDNN"
+    assert began.products == ProductLibrary(name="torch", why=why)
+    begin(tmp_path / "study", began, old=False)
+    flags = "avx512f avx512bw avx512dq avx512vl"
+    monkeypatch.setattr("scalecore.study.conventions.read_cpuinfo", lambda: f"vendor_id : Other\nflags : {flags}\n")
+    again = planned()
+    assert again.products == began.products
+    assert spec(again)["products"] == {"name": "torch", "why": why}
+    assert said_of_products(again) == [
+        f"float32 matrix products on a CPU by torch ({why}), where the model offers the choice"
+    ]
+    assert said_of_products(planned("training.device=mps")) == []
+
+
+def test_a_study_without_a_library_of_products_has_none_for_good(planned: Any, tmp_path: Path) -> None:
+    """Its attempts get none, which stands for what was done before there was a choice; identities are the same."""
+    new = planned()
+    assert new.products is not None
+    begin(tmp_path / "study", new, old=True)
+    old = planned()
+    assert old.products is None
+    assert spec(old)["products"] is None
+    assert old.begun()["plan"]["products"] is None
+    assert identity(old) == identity(new)
+    assert said_of_products(old) == [
+        "float32 matrix products on a CPU by onednn where it has AVX-512, as when the study began, where the model "
+        "offers the choice"
+    ]

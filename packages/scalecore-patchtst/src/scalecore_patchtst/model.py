@@ -8,7 +8,7 @@ K = patch_len·F, D d_model, M = N·D, C outputs.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from attrs import frozen
@@ -16,7 +16,7 @@ from torch import nn
 
 from scalecore_patchtst.dropping import draw_seeds, dropout
 from scalecore_patchtst.layers import EncoderLayer, RevIN
-from scalecore_patchtst.products import Linear
+from scalecore_patchtst.products import HAS_ONEDNN, Linear
 
 __all__ = ["PatchTST"]
 
@@ -91,6 +91,17 @@ class PatchTST(nn.Module):
     def repeated_blocks(self) -> list[nn.Module]:
         """The encoder layers."""
         return list(self.layers)
+
+    def use_products(self, library: str) -> Literal["torch", "onednn"]:
+        """Compute float32 products on a CPU by `library` from now on, by torch's where oneDNN would not be wide enough.
+
+        Optional part of scalecore's protocol of a module.
+        """
+        by_onednn = library == "onednn" and HAS_ONEDNN
+        for module in self.modules():
+            if isinstance(module, Linear):
+                module.by_onednn = by_onednn
+        return "onednn" if by_onednn else "torch"
 
     def forward(self, x_BTF: torch.Tensor) -> torch.Tensor:
         """Logits [B, C]; raises `ValueError` where the input is not [B, T, F] of the context and features built for."""

@@ -1,15 +1,16 @@
-"""Matrix products in float32 on a CPU by the library that computes them fastest.
+"""Matrix products in float32 on a CPU by the library that is chosen for the study.
 
 torch gives float32 products to MKL, which uses 256-bit instructions on processors that are not its maker's. oneDNN,
 which is part of torch too, uses AVX-512 wherever it is: 220 instead of 110 GFLOP/s a core on a Zen 5 at the shapes of
-PatchTST, in full float32; on a processor where both use the same width they are alike. In bfloat16 torch takes oneDNN
-by itself.
+PatchTST, in full float32. On a processor where both use the same width they are alike, and what surrounds the products
+costs less with MKL (see `scalecore.training.product_library`). In bfloat16 torch takes oneDNN by itself.
 
 Shape suffixes: M tokens, I inputs, O outputs; X, Y, K of any product.
 """
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import torch
@@ -46,46 +47,61 @@ _LIBRARY.impl("product", _product, "CPU")  # type: ignore[no-untyped-call]
 
 @torch.library.register_fake("scalecore_patchtst::product", lib=_LIBRARY)  # type: ignore[untyped-decorator]
 def _product_shape(a_XK: torch.Tensor, b_YK: torch.Tensor, bias_Y: torch.Tensor | None) -> torch.Tensor:
-    return a_XK.new_empty(a_XK.shape[0], b_YK.shape[0])
+    return a_XK.new_empty(*a_XK.shape[:-1], b_YK.shape[0])
 
 
 @register_flop_formula(torch.ops.scalecore_patchtst.product)
 def _product_flops(a_XK: Any, b_YK: Any, *_: Any, **__: Any) -> int:
     """So that torch's counter sees the operator; it hands over shapes."""
-    return int(2 * a_XK[0] * a_XK[1] * b_YK[0])
+    return 2 * int(prod(a_XK)) * int(b_YK[0])
 
 
 def product(a_XK: torch.Tensor, b_YK: torch.Tensor, bias_Y: torch.Tensor | None = None) -> torch.Tensor:
-    """a·bᵀ + bias, [X, Y], in float32 on a CPU; either may be a transposed view. Has no gradient of its own."""
+    """a·bᵀ + bias, [X, Y], in float32 on a CPU; either may be a transposed view. Has no gradient of its own.
+
+    X may be several axes.
+    """
     result: torch.Tensor = torch.ops.scalecore_patchtst.product.default(a_XK, b_YK, bias_Y)
     return result
 
 
-def served(x: torch.Tensor, weight_OI: torch.Tensor) -> bool:
-    """Whether the product of these two is made here: large enough, float32, on a CPU, not under autocast."""
+def served(x: torch.Tensor, linear: Linear) -> bool:
+    """Whether the layer's product with `x` goes to oneDNN: large enough, float32, on a CPU, not under autocast."""
     return (
-        x.device.type == "cpu"
-        and x.dtype == weight_OI.dtype == torch.float32
-        and weight_OI.numel() >= SMALLEST
+        linear.by_onednn
+        and x.device.type == "cpu"
+        and x.dtype == linear.weight.dtype == torch.float32
+        and linear.weight.numel() >= SMALLEST
         and not torch.is_autocast_enabled("cpu")
-        and HAS_ONEDNN
     )
 
 
+def weight_gradient(dy_MO: torch.Tensor, x_MI: torch.Tensor) -> torch.Tensor:
+    """dyᵀ·x, [O, I], by the way that copies less; the sums over M are the same in both.
+
+    Tokens are the outer axis of both factors and oneDNN needs them innermost in the first, so it copies that one.
+    """
+    (tokens, outputs), inputs = dy_MO.shape, x_MI.shape[1]
+    if tokens * inputs + outputs * inputs < tokens * outputs:
+        return product(x_MI.t(), dy_MO.t()).t().contiguous()
+    return product(dy_MO.t(), x_MI.t())
+
+
 class _Affine(torch.autograd.Function):
-    """x·Wᵀ + b of tokens in rows."""
+    """x·Wᵀ + b of tokens in rows: [..., I] -> [..., O]. The axes before stay, as each view would cost as much again."""
 
     @staticmethod
-    def forward(ctx: Any, x_MI: torch.Tensor, weight_OI: torch.Tensor, bias_O: torch.Tensor) -> torch.Tensor:
-        ctx.save_for_backward(x_MI, weight_OI)
-        return product(x_MI, weight_OI, bias_O)
+    def forward(ctx: Any, x_I: torch.Tensor, weight_OI: torch.Tensor, bias_O: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(x_I, weight_OI)
+        return product(x_I, weight_OI, bias_O)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
-        (dy_MO,) = gradients
-        x_MI, weight_OI = ctx.saved_tensors
-        dx_MI = product(dy_MO, weight_OI.t()) if ctx.needs_input_grad[0] else None
-        return dx_MI, product(dy_MO.t(), x_MI.t()), dy_MO.sum(0)
+        (dy_O,) = gradients
+        x_I, weight_OI = ctx.saved_tensors
+        dx_I = product(dy_O, weight_OI.t()) if ctx.needs_input_grad[0] else None
+        dy_MO = dy_O.reshape(-1, dy_O.shape[-1])
+        return dx_I, weight_gradient(dy_MO, x_I.reshape(-1, x_I.shape[-1])), dy_MO.sum(0)
 
 
 class _AffineRows(torch.autograd.Function):
@@ -103,9 +119,9 @@ class _AffineRows(torch.autograd.Function):
         return product(weight_OI.t(), dy_OM.t()), product(dy_OM, x_IM)
 
 
-def affine_rows(x_IM: torch.Tensor, linear: nn.Linear) -> torch.Tensor:
+def affine_rows(x_IM: torch.Tensor, linear: Linear) -> torch.Tensor:
     """The layer `linear` on tokens that stand in columns: [I, M] -> [O, M]"""
-    if served(x_IM, linear.weight):
+    if served(x_IM, linear):
         y_OM: torch.Tensor = _AffineRows.apply(x_IM, linear.weight)  # type: ignore[no-untyped-call]
     else:
         y_OM = linear.weight @ x_IM
@@ -114,6 +130,9 @@ def affine_rows(x_IM: torch.Tensor, linear: nn.Linear) -> torch.Tensor:
 
 class Linear(nn.Linear):
     """A linear layer that does not draw its weights when made but when told how, so that none of 2B is drawn twice."""
+
+    by_onednn = HAS_ONEDNN
+    """Whether oneDNN computes its float32 products on a CPU; without a choice it does wherever it is worth while."""
 
     def reset_parameters(self) -> None:
         pass
@@ -130,7 +149,7 @@ class Linear(nn.Linear):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - torch's own name for it
         """[..., I] -> [..., O]"""
-        if not served(input, self.weight):
+        if not served(input, self):
             return super().forward(input)
-        y_MO: torch.Tensor = _Affine.apply(input.reshape(-1, self.in_features), self.weight, self.bias)  # type: ignore[no-untyped-call]
-        return y_MO.view(*input.shape[:-1], self.out_features)
+        y: torch.Tensor = _Affine.apply(input, self.weight, self.bias)  # type: ignore[no-untyped-call]
+        return y

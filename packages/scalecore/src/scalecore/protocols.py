@@ -121,12 +121,14 @@ class ModelFamily(Protocol):
         training needs. Where that fails, a real module is counted, and `saved_activations` says the memory. The number
         of parameters must not depend on hyper-parameters.
 
-        The module may have three things more, all optional. A method `repeated_blocks()` returns its submodules of
+        The module may have four things more, all optional. A method `repeated_blocks()` returns its submodules of
         equal shape in the order of the forward pass: the core may compile them as one, and recompute them in the
         backward pass where memory is short. A method `compile_blocks(compiler, batch=...)` is called instead where
-        other code than the blocks as they are written should be compiled (see `scalecore.training.compilation`). An
-        attribute `micro_batch_invariance` says what it means to split a batch: `"exact"`, `"stochastic"` (random
-        numbers are drawn otherwise) or `"not_invariant"` (statistics over the batch); without it the core finds out.
+        other code than the blocks as they are written should be compiled (see `scalecore.training.compilation`). A
+        method `use_products(library)` lets it compute its float32 products on a CPU by `"torch"` or by `"onednn"` from
+        then on, and returns the one of both that it uses (see `scalecore.training.product_library`). An attribute
+        `micro_batch_invariance` says what it means to split a batch: `"exact"`, `"stochastic"` (random numbers are
+        drawn otherwise) or `"not_invariant"` (statistics over the batch); without it the core finds out.
         """
         ...
 

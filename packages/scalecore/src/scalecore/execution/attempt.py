@@ -27,6 +27,7 @@ from scalecore.training.generators import seed_everything
 from scalecore.training.hyperparameters import Hyperparameters
 from scalecore.training.intervals import metric_intervals
 from scalecore.training.plan import Diverged, TrainingPlan
+from scalecore.training.product_library import use_library
 from scalecore.training.tasks import task_named
 from scalecore.training.trainer import Trainer
 from scalecore.training.weights import KeepBest
@@ -73,6 +74,7 @@ def run_attempt(spec: Mapping[str, Any], monitor: AttemptMonitor) -> dict[str, A
         compile_seconds, problem = compile_trainer(trainer, policy, folder=folder, asked=spec["compile"] == "block")
         if problem is not None:
             trainer, hyperparameters = build(spec, device=device)
+            use_library(trainer.module, policy.products)
             policy = evolve(policy, compile="off", why={**policy.why, "compile": problem})
     trainer.policy = policy
     if found:

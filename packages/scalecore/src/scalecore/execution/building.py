@@ -16,6 +16,7 @@ from scalecore.protocols import ModelFamily
 from scalecore.space import DataShape
 from scalecore.training.counting import count_parameters
 from scalecore.training.hyperparameters import Hyperparameters
+from scalecore.training.product_library import ProductLibrary, use_library
 
 __all__ = ["build_family", "build_module"]
 
@@ -23,8 +24,8 @@ __all__ = ["build_family", "build_module"]
 def build_module(spec: Mapping[str, Any], hyperparameters: Hyperparameters) -> nn.Module:
     """The model of a spec, with the weights that it begins with.
 
-    Reads `registry`, `model`, `architecture`, `shape` and `num_parameters` of the spec. Raises `RefusedError` when the
-    model is not of the size that it should be (G04).
+    Reads `registry`, `model`, `architecture`, `shape`, `num_parameters` and `products` of the spec. Raises
+    `RefusedError` when the model is not of the size that it should be (G04).
     """
     family = build_family(spec)
     module: nn.Module = family.build(spec["architecture"], hyperparameters, DataShape(**spec["shape"]))
@@ -40,6 +41,8 @@ def build_module(spec: Mapping[str, Any], hyperparameters: Hyperparameters) -> n
                 "must be a dimension of the architecture, not a hyper-parameter"
             )
         raise RefusedError(text, guard="G04")
+    products = ProductLibrary.of(spec.get("products"))
+    use_library(module, None if products is None else products.name)
     return module
 
 

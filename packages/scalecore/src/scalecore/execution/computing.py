@@ -13,6 +13,7 @@ from scalecore.errors import RefusedError
 from scalecore.files import is_disk_error
 from scalecore.training.compilation import CompilationFailed, block_count, compile_blocks, private_cache, warm_up
 from scalecore.training.policies import Policy, Work, choose, missing_compiler
+from scalecore.training.product_library import ProductLibrary, use_library
 from scalecore.training.trainer import Trainer
 
 __all__ = ["compile_trainer", "set_threads", "settle"]
@@ -50,11 +51,11 @@ def settle(
             if warnings is not None:
                 warnings.append(f"goes on without compiled blocks, so not to the last bit: {problem}")
             policy = evolve(policy, compile="off", why={**policy.why, "compile": problem})
-        return policy
+        return _with_products(policy, trainer, spec=spec, warnings=warnings)
     blocks = block_count(trainer.module)
     if len(trainer.train) < trainer.plan.effective_batch and problem is None:
         problem = "there are fewer training windows than a batch has"
-    return choose(
+    policy = choose(
         precision=spec.get("precision", "fp32"),
         compile=spec.get("compile", "off"),
         device=device,
@@ -68,6 +69,31 @@ def settle(
             blocks=blocks,
         ),
     )
+    return _with_products(policy, trainer, spec=spec, warnings=warnings)
+
+
+def _with_products(policy: Policy, trainer: Trainer, *, spec: Mapping[str, Any], warnings: list[str] | None) -> Policy:
+    """The policy with the library of the trial's float32 products, which the module uses from now on.
+
+    That of the earlier attempt, else that of the study; studies from before there was a choice have none.
+    """
+    if trainer.device.type != "cpu":
+        return policy
+    wanted = ProductLibrary.of(spec.get("products"))
+    if policy.products is not None:
+        wanted = ProductLibrary(name=policy.products, why=policy.why["products"])
+    used = use_library(trainer.module, None if wanted is None else wanted.name)
+    if used is None:
+        return policy
+    if wanted is None:
+        why = "from before there was a choice: oneDNN where it has AVX-512"
+    elif used == wanted.name:
+        why = wanted.why
+    else:
+        why = f"{wanted.name} was chosen ({wanted.why}), and this processor or this torch lacks it"
+        if warnings is not None:
+            warnings.append(f"float32 products are computed by {used}, so not to the last bit: {why}")
+    return evolve(policy, products=used, why={**policy.why, "products": why})
 
 
 def compile_trainer(trainer: Trainer, policy: Policy, *, folder: Path, asked: bool) -> tuple[float | None, str | None]:

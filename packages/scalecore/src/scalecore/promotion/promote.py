@@ -150,6 +150,7 @@ def _model(
             name: spec[name]
             for name in ("model", "architecture", "num_parameters", "hyperparameters", "shape", "task", "loss")
         },
+        "products": spec.get("products"),
         "seed": record.seed,
         "hash": record.hash,
         "epoch": (record.best or {})["epoch"],

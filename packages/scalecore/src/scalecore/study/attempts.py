@@ -214,6 +214,7 @@ def attempt_spec(
         "threads": threads,
         "precision": training.precision,
         "compile": training.compile,
+        "products": None if plan.products is None else plan.products.plain(),
         "flops": plan.family.flops(architecture, plan.shape),
         "memory_limit": memory_limit,
         "activation_checkpointing": checkpointing,

@@ -1,16 +1,21 @@
-"""What is asked of a study since version 0.1: a scale for the target of a forecast, windows that keep their level."""
+"""What a study keeps from its beginning, and what is asked of new ones: a scale for the target of a forecast, windows
+that keep their level, a library for float32 products.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from scalecore.config.load import LoadedExperiment, Resolved
 from scalecore.protocols import ModelFamily, RemovesLevel
 from scalecore.study.components import of_plugin
 from scalecore.study.journal import read_journal
 from scalecore.study.layout import StudyFolder
+from scalecore.training.product_library import ProductLibrary, choose_library, read_cpuinfo
 
-__all__ = ["began_with_0_1", "refuse_lost_level"]
+__all__ = ["began_with_0_1", "products_of", "refuse_lost_level"]
 
 
 def began_with_0_1(folder: Path) -> bool:
@@ -19,10 +24,22 @@ def began_with_0_1(folder: Path) -> bool:
     Its forecasts train in the target's unit (G57), and its best epochs may be those of a rate over one window (G19).
     It keeps both, since its trials could not be compared otherwise.
     """
+    first = _first_plan(folder)
+    return first is not None and "target_scale" not in first["data"]
+
+
+def products_of(folder: Path) -> ProductLibrary | None:
+    """The library of float32 products of the study in `folder`, as its first plan says; chosen for this processor where
+    no study began. None in a study from before there was a choice.
+    """
+    first = _first_plan(folder)
+    return choose_library(read_cpuinfo()) if first is None else ProductLibrary.of(first.get("products"))
+
+
+def _first_plan(folder: Path) -> Mapping[str, Any] | None:
     journal = StudyFolder(folder).journal
     events = read_journal(journal) if journal.exists() else ()
-    first = next((event["plan"] for event in events if "plan" in event), None)
-    return first is not None and "target_scale" not in first["data"]
+    return next((event["plan"] for event in events if "plan" in event), None)
 
 
 def refuse_lost_level(loaded: LoadedExperiment, resolved: Resolved, family: ModelFamily, *, task: str | None) -> None:

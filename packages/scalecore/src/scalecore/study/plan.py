@@ -26,7 +26,7 @@ from scalecore.readings import Demand, Finding
 from scalecore.space import Architecture, DataShape, Hyperparameter, Value
 from scalecore.study.architectures import Grid, Infeasible, feasible_grid
 from scalecore.study.components import create, of_plugin
-from scalecore.study.conventions import began_with_0_1, refuse_lost_level
+from scalecore.study.conventions import began_with_0_1, products_of, refuse_lost_level
 from scalecore.study.counting import CountedFamily
 from scalecore.study.hardware import Monitors
 from scalecore.study.identity import Unbound, model_content, unbound
@@ -37,6 +37,7 @@ from scalecore.study.preflight import (
     device_finding,
     folder_findings,
     machine_findings,
+    products_findings,
     room_finding,
     stopping_findings,
     warmup_findings,
@@ -45,6 +46,7 @@ from scalecore.study.record import proposal_plain, proposed
 from scalecore.study.slots import slots_and_why
 from scalecore.study.versions import code_versions, source_hash
 from scalecore.training.memory import Device
+from scalecore.training.product_library import ProductLibrary
 
 __all__ = ["Plan", "build_plan", "silent"]
 
@@ -77,6 +79,8 @@ class Plan:
     memory: MemoryModel
     old: bool = False
     """Whether version 0.1 began this study (see `scalecore.study.conventions`)."""
+    products: ProductLibrary | None = None
+    """Of every trial's float32 products on a CPU; None in a study from before there was a choice."""
 
     @property
     def min_denominator(self) -> int:
@@ -206,6 +210,7 @@ class Plan:
                 "fixed": self.fixed,
                 "loss": self.loss,
                 "memory": self._memory_plain(micro_batch),
+                "products": None if self.products is None else self.products.plain(),
                 "findings": [
                     {"level": f.level, "subject": f.subject, "message": f.message, "remedy": f.remedy}
                     for f in self.findings
@@ -311,6 +316,7 @@ def build_plan(
         monitors=monitors,
         memory=memory,
         old=old,
+        products=products_of(folder),
     )
     return _with_findings(plan, [*_of_machine(plan, folder), *monitors.preflight(plan.floor_demand())])
 
@@ -328,6 +334,7 @@ def _of_machine(plan: Plan, folder: Path) -> list[Finding]:
     return [
         *machine_findings(),
         device_finding(experiment.training.device),
+        *products_findings(experiment.training.device, plan.products),
         Finding(level="ok", subject="slots", message=f"{slots} at a time ({why}), as far as their memory fits"),
         *folder_findings(folder),
         room_finding(folder, largest=largest, slots=slots, data=size),

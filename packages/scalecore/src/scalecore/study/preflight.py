@@ -18,12 +18,14 @@ from scalecore import texts
 from scalecore.config.experiment import Experiment
 from scalecore.readings import Finding
 from scalecore.study.layout import nearest_folder
+from scalecore.training.product_library import ProductLibrary
 
 __all__ = [
     "device_finding",
     "folder_findings",
     "machine_findings",
     "other_runs",
+    "products_findings",
     "room_finding",
     "stopping_findings",
     "warmup_findings",
@@ -127,6 +129,17 @@ def device_finding(wanted: str) -> Finding:
             found = "MPS where torch finds it"
         return Finding(level="ok", subject=subject, message=f"auto: {found}")
     return Finding(level="ok", subject=subject, message=wanted)
+
+
+def products_findings(device: str, products: ProductLibrary | None) -> list[Finding]:
+    """Which library computes the study's float32 products where `device` may be the CPU."""
+    if device not in ("auto", "cpu"):
+        return []
+    text = "onednn where it has AVX-512, as when the study began"
+    if products is not None:
+        text = f"{products.name} ({products.why})"
+    message = f"float32 matrix products on a CPU by {text}, where the model offers the choice"
+    return [Finding(level="ok", subject="products", message=message)]
 
 
 def _torch_build() -> str | None:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from attrs import asdict, frozen
 
 from scalecore.errors import RefusedError
+from scalecore.training.product_library import Library
 
 __all__ = ["Evaluation", "Policy", "Work", "choose", "missing_compiler"]
 
@@ -41,6 +42,8 @@ class Policy:
     compile: Compile = "off"
     evaluation: Evaluation = "fp32"
     """What evaluations are computed in; checkpoints and records from before there was a choice have none."""
+    products: Library | None = None
+    """Of the float32 products on a CPU; None where the model has no choice, and before there was one."""
     why: Mapping[str, str]
 
     def plain(self) -> dict[str, Any]:
