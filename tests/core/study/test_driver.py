@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import yaml
 
+from scalecore.clock import RunningClock
 from scalecore.config.load import load_resolved
 from scalecore.errors import StudyError
 from scalecore.execution.folder import AttemptFolder, AttemptStatus
 from scalecore.files import write_json
 from scalecore.plugins.registry import load_registry
-from scalecore.study.clock import RunningClock
 from scalecore.study.control import StopRequests
 from scalecore.study.driver import Driver
 from scalecore.study.intake import MAX_DUPLICATES, next_trial

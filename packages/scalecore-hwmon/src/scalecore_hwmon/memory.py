@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from scalecore.clock import RunningClock
 from scalecore.readings import Admission, Demand, Finding, Reading, Verdict
 from scalecore_hwmon.machine import Machine, MachineReader
 from scalecore_hwmon.memory_policy import MemoryBudget, RunningTrial, admission, findings, judge
@@ -34,7 +35,9 @@ class MemoryMonitor:
         self._trees = TreeReader(clock=clock)
         self._clock = clock
         self._budget: MemoryBudget | None = None
-        self._sampled_at = clock()
+        # What was frozen with this process has lasted no longer for it.
+        self._running = RunningClock(clock, longest=3 * max(options.interval, 2.0))
+        self._sampled_at = self._running()
         self._used: dict[int, float | None] = {}
         self._predicted: dict[int, float] = {}
         self._admitted: dict[int, float] = {}
@@ -73,7 +76,7 @@ class MemoryMonitor:
     def sample(self, processes: Mapping[int, int]) -> Sequence[Reading]:
         machine, budget = self._read()
         trees = self._trees.read(processes, limit=budget.allowed)
-        self._sampled_at = self._clock()
+        self._sampled_at = self._running()
         self._used = {reading.trial: reading.value for reading in trees if reading.trial is not None}
         self._admitted = {number: at for number, at in self._admitted.items() if number not in processes}
         self._predicted = {

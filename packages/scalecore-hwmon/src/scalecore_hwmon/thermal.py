@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
+from scalecore.clock import RunningClock
 from scalecore.readings import Admission, Demand, Finding, Reading, Verdict
 from scalecore_hwmon.plausibility import SensorHistory, believe
 from scalecore_hwmon.sensors import NO_SENSOR, SensorProvider, decides
@@ -34,8 +35,9 @@ class ThermalMonitor:
     ) -> None:
         self._options = options
         self._providers = tuple(providers)
-        self._clock = clock
-        self._sampled_at = clock()
+        # What was frozen with this process has lasted no longer for it.
+        self._running = RunningClock(clock, longest=3 * max(options.interval, 2.0))
+        self._sampled_at = self._running()
         self._histories: dict[str, SensorHistory] = {}
         self._seen: dict[str, Reading] = {}
         """Every sensor that was ever there: one that disappears is missing, and no other takes its place."""
@@ -76,7 +78,7 @@ class ThermalMonitor:
         return Admission(action="admit")
 
     def sample(self, processes: Mapping[int, int]) -> Sequence[Reading]:
-        self._sampled_at = self._clock()
+        self._sampled_at = self._running()
         raw = [reading for provider in self._providers for reading in _read(provider)]
         load = next((reading.value for reading in raw if reading.quantity == "cpu"), None)
         readings = [self._believed(reading, load=load) for reading in self._with_lost(raw)]

@@ -7,12 +7,13 @@ control group and all its ancestors, version 1 and 2. `root` is where `/proc` an
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
 from attrs import frozen
 
-__all__ = ["Cgroup", "MemoryLimit", "own_cgroups"]
+__all__ = ["Cgroup", "MemoryLimit", "is_frozen", "own_cgroups"]
 
 _UNLIMITED = 2**60
 """Version 1 writes "no limit" as the largest multiple of a page below 2^63; nothing real is this large."""
@@ -91,6 +92,25 @@ def own_cgroups(root: Path = Path("/")) -> list[Cgroup]:
                 groups += [Cgroup(folder=folder, version=version) for folder in mount.chain(path)]
                 break
     return groups
+
+
+def is_frozen(pid: int, *, root: Path = Path("/")) -> bool:
+    """Whether the control group of a process, or one above it, is frozen, as that of a paused container is."""
+    groups = root / "sys/fs/cgroup"
+    try:
+        memberships = (root / f"proc/{pid}/cgroup").read_text().splitlines()
+    except OSError:
+        return False
+    for line in memberships:
+        hierarchy, controllers, path = line.split(":", 2)
+        if hierarchy != "0" and controllers != "freezer":
+            continue
+        for place in ("freezer",) if controllers else ("", "unified"):
+            file = groups / place / path.lstrip("/") / ("freezer.state" if controllers else "cgroup.events")
+            with suppress(OSError):
+                if {"FROZEN", "FREEZING", "frozen 1"} & set(file.read_text().splitlines()):
+                    return True
+    return False
 
 
 @frozen(kw_only=True)

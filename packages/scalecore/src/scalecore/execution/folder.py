@@ -29,16 +29,19 @@ from typing import Any, Literal
 from attrs import frozen
 
 from scalecore.errors import RefusedError
-from scalecore.escaping import printable
+from scalecore.escaping import masked, printable
 from scalecore.files import read_json, write_json
 
-__all__ = ["DISK_EXIT", "LOG_BYTES", "TAKEN_EXIT", "AttemptFolder", "AttemptStatus"]
+__all__ = ["CANNOT_WRITE", "DISK_EXIT", "LOG_BYTES", "TAKEN_EXIT", "AttemptFolder", "AttemptStatus"]
 
 DISK_EXIT = 74
 """The exit code of an attempt that could not write to its folder (EX_IOERR of sysexits.h)."""
 
 TAKEN_EXIT = 73
 """The exit code of a second process in an attempt's folder (EX_CANTCREAT): the first one has the attempt."""
+
+CANNOT_WRITE = "the attempt cannot write: "
+"""How the last line of its log begins then."""
 
 LOG_BYTES = 1 << 20
 """How long a log may grow before it is cut to its first and its last quarter."""
@@ -59,11 +62,13 @@ class AttemptStatus:
     peak_memory: int | None = None
     oom_kill: str | None = None
     """The evidence where the kernel killed the attempt for lack of memory, else None."""
+    suspended: bool = False
+    """Whether a running attempt cannot run now: stopped by a signal, or frozen by its control group (guard G47)."""
 
-    def raise_disk_error(self) -> None:
+    def raise_disk_error(self, folder: AttemptFolder) -> None:
         """Raise the error of the disk that the attempt could report by its exit code only (guard G48)."""
         if self.exit_code == DISK_EXIT:
-            raise OSError(errno.EIO, "the attempt could not write to its folder")
+            raise OSError(errno.EIO, folder.disk_problem())
 
 
 @frozen
@@ -164,9 +169,14 @@ class AttemptFolder:
                 stream.seek(0, 2)
                 stream.seek(max(0, stream.tell() - 4 * characters))
                 text = stream.read().decode("utf-8", errors="replace")[-characters:].strip()
-                return printable(text, keep="\n\t")
+                return printable(masked(text), keep="\n\t")
         except FileNotFoundError:
             return ""
+
+    def disk_problem(self) -> str:
+        """What an attempt could not write, from the end of its log, where that could be written."""
+        said = self.log_tail().rpartition("\n")[2]
+        return said if said.startswith(CANNOT_WRITE) else "the attempt could not write to its folder"
 
     def trim_log(self) -> None:
         """Keep the beginning and the end of a log that has grown beyond `LOG_BYTES`: a model may print without end.
@@ -187,7 +197,7 @@ class AttemptFolder:
 
     def remove_checkpoints(self) -> None:
         """Delete what only an unfinished trial needs (guard G44)."""
-        for name in ("checkpoint*", "predictions*", ".*.tmp"):
+        for name in ("checkpoint*", "predictions*", ".*.tmp", ".tmp*"):  # the last are of safetensors
             for path in self.path.glob(name):
                 path.unlink(missing_ok=True)
         shutil.rmtree(self.compiled, ignore_errors=True)  # where the attempt was killed while it compiled

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from attrs import define, evolve
 
 from scalecore.execution.folder import AttemptFolder, AttemptStatus
+from scalecore.execution.process_file import is_suspended
 
 __all__ = ["ForkedProcesses", "Launcher", "SpawnedProcesses", "kill_group", "wait_until"]
 
@@ -80,6 +81,8 @@ class SpawnedProcesses:
                 peak = usage.ru_maxrss if sys.platform == "darwin" else usage.ru_maxrss * 1024
                 status = evolve(status, state="ended", exit_code=process.returncode, peak_memory=peak)
                 self._processes[folder] = (process, status)
+            else:
+                return evolve(status, suspended=is_suspended(process.pid))
         return status
 
     def fork_tracer(self, questions: int, answers: int) -> bool:
@@ -123,7 +126,12 @@ class ForkedProcesses:
         child = self._children.get(str(folder)) or self._lost[str(folder)]
         if child.exit_code is not None:
             return AttemptStatus(state="ended", pid=child.pid, exit_code=child.exit_code, peak_memory=child.peak_memory)
-        return AttemptStatus(state="lost" if str(folder) in self._lost else "running", pid=child.pid)
+        if str(folder) in self._lost:
+            return AttemptStatus(state="lost", pid=child.pid)
+        # A server that is stopped neither forks nor says that an attempt has ended.
+        server = self._server.pid if self._server is not None else None
+        suspended = any(is_suspended(pid) for pid in (child.pid, server) if pid is not None)
+        return AttemptStatus(state="running", pid=child.pid, suspended=suspended)
 
     def fork_tracer(self, questions: int, answers: int) -> bool:
         """Start the server and let it fork the tracer before any attempt; False where a server runs already."""

@@ -13,9 +13,10 @@ from typing import Any
 
 import psutil
 
+from scalecore.cgroups import is_frozen
 from scalecore.files import start_ticks
 
-__all__ = ["describe_process", "is_alive", "is_copied", "lives_in"]
+__all__ = ["describe_process", "is_alive", "is_copied", "is_suspended", "lives_in"]
 
 
 def describe_process(folder: Path) -> dict[str, Any]:
@@ -75,6 +76,15 @@ def is_alive(pid: int | None, started: float | None, *, ticks: int | None = None
         return same and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
+
+
+def is_suspended(pid: int) -> bool:
+    """Whether a process cannot run now: stopped by a signal or a debugger, or in a frozen control group."""
+    try:
+        status = psutil.Process(pid).status()
+    except psutil.Error:
+        return False
+    return status in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP) or is_frozen(pid)
 
 
 def _folder_id(folder: Path) -> dict[str, int]:

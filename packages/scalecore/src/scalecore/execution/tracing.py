@@ -8,13 +8,14 @@ import select
 import signal
 import subprocess
 import sys
-import time
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
 from attrs import define
+
+from scalecore.clock import RunningClock
 
 __all__ = ["ForkTracer", "TraceClient"]
 
@@ -24,6 +25,7 @@ there is none. See `scalecore.protocols.ForksTracer`."""
 
 
 REAP_SECONDS = 5.0
+POLL = 0.25
 
 
 @define(eq=False)
@@ -93,12 +95,21 @@ class TraceClient:
         self._asked[question["key"]] = question
 
     def answers(self, *, wait: float = 0.0) -> list[dict[str, Any]]:
-        """What has come since the last call; waits up to `wait` seconds for something, while anything is asked."""
+        """What has come since the last call; waits up to `wait` seconds for something, while anything is asked.
+
+        Time in which this process is stopped or frozen does not count: so was the tracer, mostly (guard G47).
+        """
         tracer = self._tracer
         if tracer is None or not self._asked:
             return []
-        deadline = time.monotonic() + wait
-        while select.select([tracer.answers], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        clock = RunningClock()
+        deadline = clock() + wait
+        while True:
+            left = deadline - clock()
+            if not select.select([tracer.answers], [], [], max(0.0, min(left, POLL)))[0]:
+                if left <= 0:
+                    return []
+                continue
             data = os.read(tracer.answers, 1 << 16)
             if not data:
                 return self.give_up("the tracer ended without an answer")
@@ -112,7 +123,6 @@ class TraceClient:
                 self._asked.pop(one["key"], None)
             if found:
                 return found
-        return []
 
     def give_up(self, reason: str) -> list[dict[str, Any]]:
         """End a tracer that is gone or takes too long: an error for everything that was asked."""

@@ -15,6 +15,7 @@ from contextlib import suppress
 
 import psutil
 
+from scalecore.clock import RunningClock
 from scalecore.execution.launch import kill_group
 
 __all__ = ["ORPHAN_GRACE", "undertake"]
@@ -28,10 +29,11 @@ POLL = 0.1
 
 def undertake(attempts: Sequence[psutil.Process]) -> None:
     """Wait for attempts whose driver is gone; kill those that do not end, and what others have left in their groups."""
-    deadline = time.monotonic() + KILL_AFTER
+    clock = RunningClock()
+    deadline = clock() + KILL_AFTER
     left = set(filter(_lives, attempts))
     while left:
-        late = time.monotonic() > deadline
+        late = clock() > deadline
         over = {attempt for attempt in left if late or not _lives(attempt)}
         for attempt in over:
             kill_group(attempt.pid)

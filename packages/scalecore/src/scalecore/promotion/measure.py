@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
+from scalecore.clock import RunningClock
 from scalecore.data.baselines import Baseline, baselines
 from scalecore.data.bootstrap import BOOTSTRAP_SEED, mean_interval
 from scalecore.data.predictions import Predictions, checksum, read_predictions
@@ -25,7 +26,6 @@ from scalecore.files import read_json
 from scalecore.promotion.opened import OpenStudy
 from scalecore.promotion.retrain import Retrained
 from scalecore.protocols import Executor, ExecutorContext
-from scalecore.study.clock import RunningClock
 from scalecore.study.components import create
 from scalecore.study.plan import Plan
 from scalecore.study.slots import slots_of
@@ -155,7 +155,7 @@ def _measured(bench: _Bench, record: TrialRecord) -> dict[str, Any]:
         _heed_stop(bench.study)
         if result is not None:
             raise StudyError(f"{record.origin.label} cannot be measured: {result['reason']}\n{folder.log_tail()}")
-        status.raise_disk_error()
+        status.raise_disk_error(folder)
         if status.exit_code is not None and status.exit_code >= 0:
             break
     raise StudyError(
@@ -191,7 +191,8 @@ def _attempt(bench: _Bench, folder: AttemptFolder, record: TrialRecord) -> Attem
     seen, changed = None, clock()
     while (status := bench.executor.poll([handle])[0]).state == "running":
         bench.study.requests.look()
-        if (progress := folder.read_progress()) != seen:
+        folder.trim_log()
+        if (progress := folder.read_progress()) != seen or status.suspended:
             seen, changed = progress, clock()
         late = clock() - changed > limit
         if bench.study.requests.asked or late:

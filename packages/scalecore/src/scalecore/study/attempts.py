@@ -133,7 +133,7 @@ class RunningTrial:
             reason = f"the kernel killed the attempt for lack of memory: {status.oom_kill}"
             return AttemptEnd(kind="out_of_memory", reason=reason, **evidence)
         if status.exit_code == DISK_EXIT:
-            return AttemptEnd(kind="interrupted", reason="the attempt could not write to its folder", **evidence)
+            return AttemptEnd(kind="interrupted", reason=self.folder.disk_problem(), **evidence)
         if status.state == "lost":
             return AttemptEnd(kind="killed", reason="the executor lost the attempt", **evidence)
         if status.exit_code is not None and status.exit_code < 0:

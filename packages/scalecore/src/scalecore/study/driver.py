@@ -13,12 +13,12 @@ from functools import partial
 from typing import Any
 
 from scalecore import texts
+from scalecore.clock import RunningClock
 from scalecore.config.losses import objective_value
 from scalecore.errors import ScalecoreError, StudyError
 from scalecore.files import read_json
 from scalecore.protocols import Executor, TakesStacks
 from scalecore.study.attempts import AttemptEnd, RunningTrial, left_running
-from scalecore.study.clock import RunningClock
 from scalecore.study.continuation import restored_today
 from scalecore.study.control import StopRequests
 from scalecore.study.dispatch import Dispatcher, DoesNotFit
@@ -116,7 +116,7 @@ class Driver:
             # Whoever lost the lock writes no more: the journal may be another runner's by now.
             if self.session.lock.still_ours():
                 # On a full disk there is no room for this either; the first error is the one to tell.
-                with suppress(OSError):
+                with suppress(OSError, StudyError):
                     known = isinstance(error, ScalecoreError)
                     self.session.close(StudyEnd.FAILED, str(error) if known else f"{type(error).__name__}: {error}")
             raise
@@ -319,6 +319,8 @@ class Driver:
         for running, status in zip(list(self.running), statuses, strict=True):
             running.pid = status.pid
             if status.state == "running":
+                if status.suspended:
+                    running.changed = self.clock()  # no hang: it goes on when it may run again (guard G47)
                 continue
             self._set_running([other for other in self.running if other is not running])
             running.folder.trim_log()
@@ -328,7 +330,7 @@ class Driver:
             self._record_end(running, end, seconds=time.monotonic() - running.started)
             self._decide(running, end)
             if end.result is None and self.end is None:
-                status.raise_disk_error()
+                status.raise_disk_error(running.folder)
 
     def _record_end(self, running: RunningTrial, end: AttemptEnd, *, seconds: float | None) -> None:
         content = {"number": running.asked.number, "index": running.index, "seconds": seconds, **end.plain()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import asdict, field, frozen
 
+from scalecore.clock import RunningClock
 from scalecore.config.load import ResolvedComponent
 from scalecore.config.plain import plain_value
 from scalecore.errors import PluginError
@@ -23,7 +23,6 @@ from scalecore.study.identity import content_hash
 from scalecore.study.state import StudyState
 from scalecore.study.versions import code_versions
 from scalecore.training.memory import (
-    BASE,
     EVALUATION_BATCH,
     Allocator,
     Basis,
@@ -46,6 +45,7 @@ SHALLOW = (2, 4)
 """Depths that are traced for any deeper model; see `scalecore.training.memory_trace`."""
 PATIENCE = 60.0
 """Seconds that a question may take, on a loaded machine too, before the closed form has to do."""
+POLL = 0.25
 TOGETHER = 64
 """Shapes that are counted in one question."""
 Source = Literal["traced", "closed form"]
@@ -68,12 +68,8 @@ class Prediction:
     """Attempts with the same text share a correction: device, precision, compilation, allocator, source."""
     blocks: int | None = None
     """Repeated blocks that the module names; None where it is not known."""
-    offset: int = 0
-    """Bytes by which this process needs more than the correction's constant says: as measured, or known of the data."""
-    traced_on: Device | None = None
-    """The device whose operations were traced; None where it was not traced."""
     note: str | None = None
-    """Why it was not traced, or not on its device."""
+    """Why it was not traced."""
 
     def plain(self) -> dict[str, Any]:
         """For the journal."""
@@ -84,13 +80,11 @@ class Prediction:
             "held": self.held,
             "source": self.source,
             "group": self.group,
-            "constant": round(self.correction.constant) + self.offset,
-            "offset": self.offset,
+            "constant": round(self.correction.constant),
             "factor": self.correction.factor,
             "factor_of_floor": self.correction.factor_of_floor,
             "observations": self.correction.observations,
             "blocks": self.blocks,
-            "traced_on": self.traced_on,
             **({"note": self.note} if self.note else {}),
         }
 
@@ -111,6 +105,7 @@ class MemoryModel:
         """
         self._registry = registry
         self._client = TraceClient(fork=fork_tracer)
+        self._clock = RunningClock()
         self._path = path
         self._keeps = False
         self._answers: dict[str, dict[str, Any]] = dict((read_json(path) if path else None) or {})
@@ -144,7 +139,6 @@ class MemoryModel:
             if memory and peak and not halved and ended.get("class") in ("completed", "pruned"):
                 # A prediction of an older version has no `held`, and another group.
                 tensors = memory.get("held") or memory["tensors"]
-                peak -= memory.get("offset", 0)
                 one = Observation(tensors=tensors, floor=memory["floor"], peak=peak)
                 self._observed.setdefault(memory["group"], Observations()).add(one)
         self._learnt = len(state.ended)
@@ -167,11 +161,7 @@ class MemoryModel:
         if answer is None:
             return None
         allocator: Allocator = "returning" if checkpointing and device == "cpu" else "default"
-        traced = "tensors" in answer
-        held = answer["held"] if traced and answer["traced_on"] == device else None
-        offset = answer["base"] - BASE if device == "cpu" and "base" in answer else 0
-        if device == "cuda":
-            offset = _data_bytes(plan)
+        traced, held = "tensors" in answer, answer.get("held") if device == "cpu" else None
         tensors = answer["tensors"] if traced else self._closed_form(plan, architecture, micro_batch)
         floor = floor_bytes(architecture.num_parameters)
         source: Source = "traced" if traced else "closed form"
@@ -181,7 +171,7 @@ class MemoryModel:
         group = ", ".join((device, _precision(plan, device), f"compile {compiled}", allocator, kinds[basis]))
         correction = prior(device, allocator, basis=basis).fitted(self._observed.get(group, Observations()))
         return Prediction(
-            bytes=correction.apply(tensors if held is None else held, floor=floor) + offset,
+            bytes=correction.apply(tensors if held is None else held, floor=floor),
             tensors=tensors,
             held=held,
             floor=floor,
@@ -189,9 +179,7 @@ class MemoryModel:
             correction=correction,
             group=group,
             blocks=answer.get("blocks"),
-            offset=offset,
-            traced_on=answer.get("traced_on"),
-            note=answer.get("error") or answer.get("note"),
+            note=answer.get("error"),
         )
 
     def count(
@@ -290,19 +278,19 @@ class MemoryModel:
             self._client.ask(question)
         except OSError as error:
             return {"error": f"the tracer cannot be started: {error}"}
-        now = time.monotonic()
+        now = self._clock()
         since = self._sent.setdefault(key, now)
         deadline = now + wait
         while key not in self._answers:
-            left = min(deadline, since + PATIENCE) - time.monotonic()
-            found = self._client.answers(wait=max(0.0, left))
-            if not found and time.monotonic() - since >= PATIENCE:
+            left = min(deadline, since + PATIENCE) - self._clock()
+            found = self._client.answers(wait=max(0.0, min(left, POLL)))
+            if not found and self._clock() - since >= PATIENCE:
                 found = self._client.give_up(f"tracing took longer than {PATIENCE:.0f} s")
             for one in found:
                 self._answers[one.pop("key")] = one
             if found:
                 self._write()
-            elif time.monotonic() >= deadline:
+            elif self._clock() >= deadline:
                 return None
         answer = self._answers[key]
         if "error" in answer:
@@ -313,12 +301,6 @@ class MemoryModel:
         if self._keeps and self._path is not None:
             # What was found anew costs a second: not worth waiting for the disk.
             write_json(self._path, self._answers, durable=False)
-
-
-def _data_bytes(plan: Plan) -> int:
-    """Bytes of the rows and of the windows' places, which lie on a GPU as a whole; the rows between parts are few."""
-    windows = sum(int(part["windows"]) for part in plan.data.parts.values())
-    return windows * (4 * (plan.shape.features + 1) + 2 * 8)
 
 
 def _precision(plan: Plan, device: Device) -> str:
@@ -376,6 +358,5 @@ def _question(
         "specs": specs,
         "depths": list(SHALLOW) if extrapolates else [],
         "depth": architecture.values[depth] if depth is not None else None,
-        "device": device,
     }
-    return {**content, "key": content_hash([content, dict(plan.versions)])}
+    return {**content, "key": content_hash([content, device, dict(plan.versions)])}

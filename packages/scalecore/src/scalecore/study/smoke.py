@@ -13,13 +13,13 @@ from typing import Any
 
 from attrs import frozen
 
+from scalecore.clock import RunningClock
 from scalecore.errors import RefusedError, StudyError
 from scalecore.execution.folder import AttemptFolder, AttemptStatus
 from scalecore.files import read_json
 from scalecore.protocols import Executor
 from scalecore.space import Architecture, middle
 from scalecore.study.attempts import attempt_spec
-from scalecore.study.clock import RunningClock
 from scalecore.study.control import StopRequests
 from scalecore.study.layout import StudyFolder
 from scalecore.study.memory_figures import memory_figures, memory_lines
@@ -116,7 +116,7 @@ class _SmokeTest:
             result = folder.read_result(folder.path.name)
             if result is not None:
                 return self._checked(architecture, result, folder)
-            status.raise_disk_error()
+            status.raise_disk_error(folder)
             if status.exit_code is not None and status.exit_code >= 0:
                 break
         raise StudyError(
@@ -154,6 +154,8 @@ class _SmokeTest:
         while (status := self.executor.poll([handle])[0]).state == "running":
             self.requests.look()
             folder.trim_log()
+            if status.suspended:
+                started = clock()
             late = clock() - started > limit
             if self.requests.asked or late:
                 self.executor.stop(handle, kill=True)
