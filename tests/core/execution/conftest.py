@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from scalecore.config.load import load_resolved
 from scalecore.execution.folder import AttemptFolder
 from scalecore.execution.local import LocalExecutor
 from scalecore.execution.options import LocalOptions
+from scalecore.files import read_json
 from scalecore.plugins.registry import load_registry
 from scalecore.study.attempts import attempt_spec
 from scalecore.study.plan import build_plan
@@ -45,8 +45,8 @@ def gone(pid: int) -> bool:
 
 def pid_of(folder: AttemptFolder) -> int:
     """The process id of an attempt, once it has written it."""
-    wait_for(folder.process.exists, f"{folder.process}")
-    return int(json.loads(folder.process.read_text())["pid"])
+    wait_for(lambda: read_json(folder.process) is not None, f"{folder.process}")
+    return int(read_json(folder.process)["pid"])
 
 
 def fork_server() -> psutil.Process:

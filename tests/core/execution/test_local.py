@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +19,7 @@ import pytest
 from scalecore.execution.folder import DISK_EXIT, LOG_BYTES, AttemptFolder, AttemptStatus
 from scalecore.execution.lifeline import AttemptMonitor
 from scalecore.execution.local import LocalExecutor, LocalHandle
+from scalecore.execution.options import LocalOptions
 from scalecore.files import read_json
 from scalecore.training import checkpoint
 
@@ -240,8 +243,6 @@ def odd(attempt: Attempt, fake_plugin: Any, monkeypatch: Any, *, body: str, **ch
 def with_odd_model(
     start: str, attempt: Attempt, fake_plugin: Any, monkeypatch: Any, *, body: str, **changes: Any
 ) -> tuple[AttemptFolder, LocalExecutor]:
-    from scalecore.execution.options import LocalOptions
-
     folder = odd(attempt, fake_plugin, monkeypatch, body=body, **changes)
     return folder, LocalExecutor(LocalOptions(start=start))  # type: ignore[arg-type]
 
@@ -329,7 +330,7 @@ def test_g48_an_attempt_whose_first_write_finds_no_room_says_so(executor: LocalE
     status = until_over(executor, executor.submit(folder.path))
     assert (status.state, status.exit_code) == ("ended", DISK_EXIT)
     with pytest.raises(OSError, match=r"^\[Errno 5\] the attempt could not write to its folder$"):
-        status.raise_disk_error()
+        status.raise_disk_error(folder)
 
 
 @pytest.mark.usefixtures("mounted")
@@ -360,10 +361,25 @@ def test_g48_an_attempt_that_cannot_write_says_so(
     executor.close()
 
 
+def test_g48_an_attempt_whose_temporary_folder_is_full_says_what_is(
+    start: str, attempt: Attempt, fake_plugin: Any, monkeypatch: Any
+) -> None:
+    """The disk to mend is another one than that of the study."""
+    body = "raise OSError(28, 'No space left on device', '/tmp/of/a/compiler')"
+    folder, executor = with_odd_model(start, attempt, fake_plugin, monkeypatch, body=body)
+    assert until_over(executor, executor.submit(folder.path)).exit_code == DISK_EXIT
+    said = "the attempt cannot write: [Errno 28] No space left on device: '/tmp/of/a/compiler'"
+    assert folder.disk_problem() == said
+    executor.close()
+
+
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
         ("import sys; sys.exit(3)", "SystemExit: 3"),
+        ("raise KeyboardInterrupt('no more')", "KeyboardInterrupt: no more"),
+        ("raise GeneratorExit('no more')", "GeneratorExit: no more"),
+        ("raise OSError('postgresql://me:secret@host/db is gone')", "OSError: postgresql://***@host/db is gone"),
         ("raise ValueError('no such file: ' + chr(0xdcff))", "ValueError: no such file: \\udcff"),
     ],
 )
@@ -457,6 +473,65 @@ def test_an_attempt_that_hangs_in_native_code_does_not_outlive_its_driver(
     driver.wait()
     for other in others:
         wait_for(lambda pid=other.pid: gone(pid), f"the end of process {other.pid}")  # type: ignore[misc]
+
+
+def test_an_attempt_that_hangs_outlives_neither_driver_nor_helpers(
+    start: str, attempt: Attempt, fake_plugin: Any, monkeypatch: Any
+) -> None:
+    """Whoever would kill it is killed with the driver: a timer of the kernel ends it, which needs no process at all."""
+    body = "import ctypes; print('hangs'); ctypes.PyDLL(None).pause()"
+    folder = odd(attempt, fake_plugin, monkeypatch, body=body)
+    driver = subprocess.Popen([sys.executable, "-c", DRIVER, start, str(folder.path)])
+    wait_for(lambda: "hangs" in folder.log_tail(), "the hang")
+    worker = pid_of(folder)
+    family = [one for one in psutil.Process(driver.pid).children(recursive=True) if one.pid != worker]
+    assert len(family) == 1
+    for one in (psutil.Process(driver.pid), *family):
+        one.suspend()  # nobody of them may see the end of another
+    for one in (psutil.Process(driver.pid), *family):
+        one.kill()
+    driver.wait()
+    wait_for(lambda: gone(worker), "the end of the attempt")
+
+
+def test_an_attempt_outlives_the_thread_that_started_it(attempt: Attempt) -> None:
+    """The kernel takes the end of that thread for the end of the parent; executors may start attempts in threads."""
+    folder = attempt("a", epochs=ENDLESS)
+    executor = LocalExecutor(LocalOptions(start="spawn"))
+    handles: list[LocalHandle] = []
+    thread = threading.Thread(target=lambda: (handles.append(executor.submit(folder.path)), in_training(folder)))
+    thread.start()
+    thread.join()
+    in_training(folder, beyond=place(folder))
+    deadline = time.monotonic() + 18.0
+    while time.monotonic() < deadline:  # longer than the timer of the kernel
+        assert executor.poll(handles)[0].state == "running"
+        time.sleep(0.2)
+    executor.close()
+
+
+def test_g47_an_attempt_that_is_stopped_is_suspended(executor: LocalExecutor, attempt: Attempt) -> None:
+    """Its status says so while it may not run, and no longer."""
+    handle = executor.submit(attempt("a", epochs=ENDLESS).path)
+    in_training(handle.folder)
+    assert not executor.poll([handle])[0].suspended
+    worker = psutil.Process(pid_of(handle.folder))
+    worker.suspend()
+    wait_for(lambda: executor.poll([handle])[0].suspended, "the stop")
+    worker.resume()
+    wait_for(lambda: not executor.poll([handle])[0].suspended, "the resumption")
+
+
+def test_g47_nothing_hangs_while_the_fork_server_is_stopped(forking: LocalExecutor, attempt: Attempt) -> None:
+    """It neither starts an attempt nor says that one has ended."""
+    first = forking.submit(attempt("a").path)
+    until_over(forking, first)
+    server = fork_server()
+    server.suspend()
+    second = forking.submit(attempt("b").path)
+    wait_for(lambda: forking.poll([second])[0].suspended, "the stop")
+    server.resume()
+    assert until_over(forking, second).exit_code == 0
 
 
 def test_the_fork_server_has_one_thread_and_no_torch_pool(forking: LocalExecutor, attempt: Attempt) -> None:

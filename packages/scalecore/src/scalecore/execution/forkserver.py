@@ -16,7 +16,6 @@ from __future__ import annotations
 import json
 import os
 import select
-import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -117,16 +116,16 @@ def become_attempt(folder: str, parent: int) -> NoReturn:
         nothing = os.open(os.devnull, os.O_RDONLY)
         for source, target in ((nothing, 0), (log, 1), (log, 2)):
             os.dup2(source, target)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
         from scalecore.execution.worker import main
 
         code = main(folder, parent=parent)
     except BaseException as error:
-        import traceback
-
         code = DISK_EXIT if is_disk_error(error) else 1
-        with suppress(OSError):
-            traceback.print_exc()
+        if code != DISK_EXIT:  # of which the driver says all there is to say
+            import traceback
+
+            with suppress(OSError):
+                traceback.print_exc()
     finally:
         with suppress(OSError):  # what is left in a buffer may find no room on the disk
             sys.stdout.flush()
@@ -145,7 +144,7 @@ def become_tracer(questions: int, answers: int) -> NoReturn:
             os.close(source)
         from scalecore.execution.tracer import serve as answer_questions
 
-        answer_questions(forked=True)
+        answer_questions()
         code = 0
     finally:
         os._exit(code)

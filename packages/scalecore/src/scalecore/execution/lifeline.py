@@ -12,6 +12,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
+from scalecore.clock import sleep_running
+from scalecore.execution.deathwatch import end_after_parent, spare
 from scalecore.execution.folder import AttemptFolder
 from scalecore.execution.undertaker import ORPHAN_GRACE
 from scalecore.files import plain, read_json, write_json
@@ -29,15 +31,17 @@ def end_with_parent(parent: int, stop: threading.Event) -> None:
 
     When it is gone, however it went, the attempt writes a checkpoint at its next step and ends; if it does not within
     some seconds, its whole process group is killed, so that nothing is left behind. Where no Python runs any more that
-    is left to `scalecore.execution.undertaker`.
+    is left to `scalecore.execution.undertaker`, and to the kernel (`scalecore.execution.deathwatch`).
     """
+    end_after_parent(parent)
 
     def watch() -> None:
         # An orphan is given to another process by the system, so that its parent is no longer the one it had.
         while os.getppid() == parent:
+            spare()
             time.sleep(PARENT_POLL)
         stop.set()
-        time.sleep(ORPHAN_GRACE)
+        sleep_running(ORPHAN_GRACE)
         os.killpg(os.getpgrp(), signal.SIGKILL)
 
     threading.Thread(target=watch, name="lifeline", daemon=True).start()
@@ -58,12 +62,13 @@ class AttemptMonitor:
         self._written = 0.0
 
     def obey_signals(self) -> None:
-        """SIGTERM asks for a checkpoint and an end at the next step."""
+        """SIGTERM asks for a checkpoint and an end at the next step; SIGINT kills, so that a model alone raises it."""
 
         def on_signal(number: int, frame: FrameType | None) -> None:
             self.stop.set()
 
         signal.signal(signal.SIGTERM, on_signal)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     def step(self, *, epoch: int, step: int, phase: str) -> Literal["go_on", "stop", "prune"]:
         action = self._read_control()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from scalecore.escaping import message_of
 from scalecore.execution.containment import enter_group, prefer_as_victim, release
-from scalecore.execution.folder import DISK_EXIT, TAKEN_EXIT, AttemptFolder
+from scalecore.execution.folder import CANNOT_WRITE, DISK_EXIT, TAKEN_EXIT, AttemptFolder
 from scalecore.execution.lifeline import AttemptMonitor, end_with_parent
 from scalecore.execution.process_file import describe_process
 from scalecore.files import create_json, is_disk_error, read_json, utc_now, write_json
@@ -35,7 +35,7 @@ def main(path: str, *, parent: int) -> int:
         if not is_disk_error(error):
             raise
         with suppress(OSError):  # the log may be on the same disk
-            print(f"the attempt cannot write: {message_of(error)}", file=sys.stderr)
+            print(f"{CANNOT_WRITE}{message_of(error)}", file=sys.stderr)
         return DISK_EXIT
 
 
@@ -63,7 +63,7 @@ def _run(folder: AttemptFolder, *, parent: int) -> int:
         from scalecore.execution.attempt import run_attempt
 
         result = run_attempt(spec, monitor)
-    except (Exception, SystemExit) as error:  # a model that exits has failed, and would exit again
+    except BaseException as error:  # a model that exits or interrupts has failed, and would do it again
         if is_disk_error(error):
             raise
         import traceback

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from typing import Literal
 
-from scalecore.escaping import message_of, printable
+from scalecore.escaping import masked, message_of, printable
 from scalecore.training.plan import Diverged
 
 __all__ = ["classify", "crash_signal", "is_out_of_memory", "reason"]
@@ -62,7 +62,7 @@ def reason(error: BaseException) -> str:
     """One line for the record: the kind of error and its message."""
     from scalecore.errors import ScalecoreError
 
-    text = printable(" ".join(message_of(error).split()))[:500]
+    text = printable(masked(" ".join(message_of(error).split())))[:500]
     return text if isinstance(error, ScalecoreError | Diverged) else f"{type(error).__name__}: {text}"
 
 
