@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 from pathlib import Path
 
 import psutil
@@ -141,31 +142,57 @@ def test_g28_a_moved_campaign_is_complete(tmp_path: Path) -> None:
     assert moved.cli("status", str(moved.folder)).stdout.startswith("campaign walk: 2 of 2 studies completed\n")
 
 
-def test_a_copy_of_a_running_study_leaves_its_processes_alone(study: Study, tmp_path: Path) -> None:
-    """The copy is nobody's: `status`, `verify` and `stop` say so, and a run completes it from the copied checkpoints
-    while the original's runner and attempt live on, and complete the original.
-    """
+def held_study(study: Study) -> tuple[subprocess.Popen[str], int]:
+    """A study that runs, whose second trial is stopped in its middle: the driver and the attempt."""
     study.experiment["search"]["trials"] = 2
     # Enough epochs that a checkpoint is there before the last of them.
     study.experiment["training"]["hyperparameters"] = {"epochs": 12, "warmup_steps": 5}
-    study.hold("trial_0001/attempt_0/epochs.jsonl", beside=["checkpoint.json"])
+    place = "trial_0001/attempt_0/epochs.jsonl"
+    study.hold(place, beside=["checkpoint.json"])
     process = study.start()
-    worker = study.held("trial_0001/attempt_0/epochs.jsonl")
-    copy = Study(tmp_path / "copy", {**study.experiment})
-    shutil.copytree(study.folder, copy.folder, symlinks=True)
+    return process, study.held(place)
 
-    status = copy.cli("status", str(copy.folder))
+
+def content(folder: Path) -> dict[Path, tuple[int, int, bytes]]:
+    """Every file of a folder: which one it is, when it was written, what it holds."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {path: (path.stat().st_ino, path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+
+
+def copied(folder: Path, copy: Path, *, how: str) -> None:
+    """As `cp -a` or `rsync -a` does, or as `cp -al`, whose files are those of the original."""
+    shutil.copytree(folder, copy, symlinks=True, copy_function=os.link if how == "hard links" else shutil.copy2)
+
+
+@pytest.mark.parametrize("how", ["copied", "hard links"])
+def test_g46_a_copy_of_a_running_study_leaves_it_alone(study: Study, tmp_path: Path, how: str) -> None:
+    """The copy is nobody's: whatever is opened, run and trained in it, no file and no process of the original notices,
+    and the original completes.
+    """
+    process, worker = held_study(study)
+    copy = Study(tmp_path / "copy", {**study.experiment})
+    copied(study.folder, copy.folder, how=how)
+    folder, before = str(copy.folder), content(study.folder)
+
+    status = copy.cli("status", folder)
     assert status.returncode == 0, status.stderr
     assert "tiny: interrupted (its driver is gone; `scalecore run` continues it); 1 of 2 trials" in status.stdout
     assert "run by process" not in status.stdout
-    verify = copy.cli("verify", str(copy.folder))
+    verify = copy.cli("verify", folder)
     assert verify.returncode == 0, verify.stdout
     assert "processes: none is left" in verify.stdout
-    stop = copy.cli("stop", str(copy.folder))
+    stop = copy.cli("stop", folder)
     assert stop.stdout == f"{copy.folder}: nobody is running this study\n"
+    copy.write()
+    for command in (["plan", str(copy.file)], ["report", folder], ["analyze", "coverage", folder]):
+        done = copy.cli(*command)
+        assert done.returncode == 0, (command, done.stdout, done.stderr)
     done = copy.run()
     assert done.returncode == 0, done.stderr
+    promoted = copy.cli("promote", folder, "--trial", "0")
+    assert promoted.returncode == 0, promoted.stderr
 
+    assert content(study.folder) == before
     assert psutil.Process(worker).status() == psutil.STATUS_STOPPED
     assert f"run by process {process.pid} on" in study.cli("status", str(study.folder)).stdout
     os.kill(worker, signal.SIGCONT)
@@ -174,3 +201,68 @@ def test_a_copy_of_a_running_study_leaves_its_processes_alone(study: Study, tmp_
     assert [record["value"] for record in copy.finished().values()] == [
         record["value"] for record in study.finished().values()
     ]
+
+
+def test_g46_a_running_study_is_itself_under_any_name(study: Study, tmp_path: Path) -> None:
+    """Through a link, and where root mounts its folder a second time: it runs, and no second runner may start."""
+    process, worker = held_study(study)
+    link, second = tmp_path / "link", tmp_path / "second"
+    link.symlink_to(study.folder)
+    second.mkdir()
+    bound = subprocess.run(["mount", "--bind", str(study.folder), str(second)], capture_output=True, check=False)
+    try:
+        for place in (link, second) if bound.returncode == 0 else (link,):
+            assert f"run by process {process.pid} on" in study.cli("status", str(place)).stdout
+            done = study.cli("run", str(study.file), f"output={place}")
+            assert done.returncode == 5
+            assert f"{place}: this study is being run by process {process.pid} on" in done.stderr
+        assert psutil.Process(worker).status() == psutil.STATUS_STOPPED
+    finally:
+        subprocess.run(["umount", str(second)], capture_output=True, check=False)
+        os.kill(worker, signal.SIGCONT)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+
+
+def test_g46_a_running_study_whose_folder_is_moved_ends_and_goes_on_there(study: Study) -> None:
+    """Exit code 6, no process left, nothing written at the old place; the new place completes it."""
+    process, worker = held_study(study)
+    moved = study.folder.rename(study.root / "moved")
+    os.kill(worker, signal.SIGCONT)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 6, output
+    assert "Traceback" not in output
+    assert not study.folder.exists()
+    assert not psutil.pid_exists(worker)
+    done = study.run(f"output={moved}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    records = [json.loads(line) for line in (moved / "journal.jsonl").read_text().splitlines()]
+    finished = [event["record"]["state"] for event in records if event["event"] == "trial_finished"]
+    assert finished == ["completed", "completed"]
+    assert study.cli("verify", str(moved)).returncode == 0
+
+
+def test_g46_a_study_that_runs_in_a_container_is_seen_from_outside(study: Study) -> None:
+    """Its process ids are those of other processes here: it runs, nobody else may run it, and nobody is killed."""
+    study.experiment["search"]["trials"] = 1
+    study.hold("trial_0000/attempt_0/epochs.jsonl")
+    study.write()
+    inside = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    if subprocess.run([*inside, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("a namespace of process ids needs root")
+    container = subprocess.Popen(
+        [*inside, *study.command("run", str(study.file))], cwd=study.root, env=study.environment
+    )
+    told = study.root / "hold/held-0"
+    study.wait_for(lambda: told.exists() and told.read_text() != "", "the attempt in the container")
+    before = content(study.folder)
+    status = study.cli("status", str(study.folder))
+    assert status.stdout.startswith("tiny: running; 0 of 1 trials finished")
+    done = study.cli("run", str(study.file))
+    assert done.returncode == 5
+    assert "this study is being run by process" in done.stderr
+    assert content(study.folder) == before
+    for child in psutil.Process(container.pid).children(recursive=True):
+        child.resume()
+    assert container.wait(timeout=120) == 0
+    assert sorted(study.finished()) == [0]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scalecore.errors import StudyError
+from scalecore.errors import RefusedError, StudyError
 from scalecore.study.journal import Journal, read_journal
 
 
@@ -118,3 +119,30 @@ except OSError:
     assert done.stdout == "refused\n"
     assert path.stat().st_size == size
     assert len(list(read_journal(path))) == 2
+
+
+def test_g46_a_journal_that_is_one_with_another_is_made_its_own(tmp_path: Path) -> None:
+    """A copy of hard links goes on by itself, and the original stays as it was."""
+    original, copy = tmp_path / "journal.jsonl", tmp_path / "copy.jsonl"
+    written(original, 2)
+    before = original.read_bytes()
+    os.link(original, copy)
+    journal = Journal(copy)
+    journal.append("asked", {"number": 2})
+    journal.close()
+    assert original.read_bytes() == before
+    assert len(list(read_journal(copy))) == 3
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_journal_that_is_a_link_is_refused(tmp_path: Path, there: bool) -> None:
+    """What it leads to is another study's, or nothing yet."""
+    path = tmp_path / "journal.jsonl"
+    path.symlink_to(tmp_path / "elsewhere")
+    if there:
+        (tmp_path / "elsewhere").write_text("")
+    with pytest.raises(RefusedError) as caught:
+        Journal(path)
+    text = f"{path} is a symbolic link to a file elsewhere; put the file itself in its place"
+    assert str(caught.value) == text
+    assert (tmp_path / "elsewhere").exists() is there

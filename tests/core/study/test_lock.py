@@ -101,8 +101,37 @@ def test_a_lease_from_before_a_restart_holds_nothing(tmp_path: Path) -> None:
     folder = StudyFolder(tmp_path)
     lock = StudyLock(folder)
     assert runner_of(folder) is not None
-    write_json(folder.lease, {**read_json(folder.lease), "boot": "another start of this machine"})
+    lease = read_json(folder.lease)
+    lock.release()
+    write_json(folder.lease, {**lease, "boot": "another start of this machine"})
     assert runner_of(folder) is None
+
+
+def test_g46_a_runner_of_a_container_is_known_by_its_lock(tmp_path: Path) -> None:
+    """Its process id is that of nobody here, or of somebody else."""
+    folder = StudyFolder(tmp_path)
+    lock = StudyLock(folder)
+    lease = {**read_json(folder.lease), "pid": 1}
+    write_json(folder.lease, lease)
+    assert runner_of(folder) == lease
+    lock.release()
+    write_json(folder.lease, lease)
+    assert runner_of(folder) is None
+
+
+def test_g46_a_copy_of_hard_links_has_a_lock_of_its_own(tmp_path: Path) -> None:
+    """The original is being run, and stays so; a second runner of the original is refused."""
+    folder, copy = StudyFolder(tmp_path / "study"), StudyFolder(tmp_path / "copy")
+    folder.path.mkdir()
+    lock = StudyLock(folder)
+    shutil.copytree(folder.path, copy.path, copy_function=os.link)
+    with pytest.raises(RefusedError, match="this study is being run by process"):
+        StudyLock(folder)
+    second = StudyLock(copy)
+    assert lock.still_ours()
+    assert second.still_ours()
+    second.release()
+    assert runner_of(folder) is not None
     lock.release()
 
 

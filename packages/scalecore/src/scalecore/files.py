@@ -20,6 +20,7 @@ __all__ = [
     "broken_link",
     "canonical_json",
     "create_json",
+    "detach",
     "is_disk_error",
     "plain",
     "read_json",
@@ -117,6 +118,15 @@ def create_json(path: Path, value: Any) -> None:
     """Write `path` as strict JSON where there is no such file yet; `FileExistsError` where there is one."""
     with path.open("x", encoding="utf-8") as stream:
         stream.write(json.dumps(plain(value), indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def detach(path: Path) -> None:
+    """Make `path`, which is about to be appended to, a file of its own where it is one with others.
+
+    A copy made of hard links (`cp -al`) must not write into the original.
+    """
+    if path.exists() and path.stat().st_nlink > 1:
+        write_bytes(path, path.read_bytes())
 
 
 def read_json(path: Path) -> Any:

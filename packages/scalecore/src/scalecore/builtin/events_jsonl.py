@@ -7,7 +7,7 @@ from typing import Any, TextIO
 
 from scalecore.builtin.options import JsonlOptions
 from scalecore.builtin.study_files import row
-from scalecore.files import plain, utc_now
+from scalecore.files import detach, plain, utc_now
 from scalecore.protocols import Logger, LoggerContext
 from scalecore.trials import Epoch, Proposal, StudyView, TrialRecord
 
@@ -27,6 +27,7 @@ class JsonlLogger(Logger):
     def study_started(self, study: StudyView) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         torn = self._path.exists() and not self._path.read_bytes().endswith(b"\n") and self._path.stat().st_size > 0
+        detach(self._path)
         self._stream = self._path.open("a", encoding="utf-8")
         if torn:
             self._stream.write("\n")

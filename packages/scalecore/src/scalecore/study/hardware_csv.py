@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from scalecore.escaping import spreadsheet_cell
-from scalecore.files import utc_now, write_text
+from scalecore.files import detach, utc_now, write_text
 from scalecore.readings import Reading
 
 __all__ = ["append_readings"]
@@ -28,6 +28,7 @@ def append_readings(path: Path, readings: Sequence[Reading]) -> None:
     columns = _columns_of(path)
     if not columns or any(name not in columns for name in row) or not _ends_whole(path):
         columns = _with_columns(path, list(dict.fromkeys([*columns, *row])))
+    detach(path)
     with path.open("a", newline="", encoding="utf-8") as stream:
         csv.DictWriter(stream, columns, restval="").writerow(row)
 

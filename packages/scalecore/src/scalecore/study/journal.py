@@ -14,8 +14,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from scalecore.errors import StudyError
-from scalecore.files import plain, replacing, sync_folder, utc_now
+from scalecore.errors import RefusedError, StudyError
+from scalecore.files import detach, plain, replacing, sync_folder, utc_now
 
 __all__ = ["Journal", "read_journal"]
 
@@ -47,7 +47,10 @@ class Journal:
     """Appends to a study's journal. Only the driver that holds the study's lock opens one."""
 
     def __init__(self, path: Path) -> None:
+        if path.is_symlink():
+            raise RefusedError(f"{path} is a symbolic link to a file elsewhere; put the file itself in its place")
         self.path = path
+        detach(path)
         self.torn = self._set_torn_line_aside()
         created = not path.exists()
         self._lines = 0 if created else sum(1 for _ in read_journal(path))

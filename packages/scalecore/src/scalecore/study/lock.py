@@ -30,6 +30,7 @@ class StudyLock:
         self._lock = FileLock(folder.lock, blocking=False)
         if folder.lock.is_symlink():
             raise RefusedError(f"{folder.lock} is a symbolic link, which locks another file; remove it")
+        _unlink_from_original(folder)
         try:
             self._lock.acquire()
         except Timeout:
@@ -90,8 +91,28 @@ def runner_of(folder: StudyFolder) -> dict[str, Any] | None:
     lease = read_json(folder.lease)
     if not isinstance(lease, dict) or is_copied(lease, folder.path):
         return None
-    # A process of another machine cannot be asked from here.
-    return lease if lease.get("host") != socket.gethostname() or lives_in(lease, folder.path) else None
+    # A process of another machine cannot be asked from here, nor one of a container, whose numbers are its own.
+    elsewhere = lease.get("host") != socket.gethostname() or _is_locked(folder.lock)
+    return lease if elsewhere or lives_in(lease, folder.path) else None
+
+
+def _is_locked(lock: Path) -> bool:
+    """Whether the kernel, where it is Linux, knows of a process that holds the lock."""
+    try:
+        found = os.stat(lock)
+        locks = Path("/proc/locks").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return False
+    file = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
+    return any({"FLOCK", file} <= set(line.split()) for line in locks)
+
+
+def _unlink_from_original(folder: StudyFolder) -> None:
+    """Give a copy of hard links (`cp -al`) a lock of its own: the original's is the same file."""
+    with suppress(FileNotFoundError):
+        lease = read_json(folder.lease)
+        if os.stat(folder.lock).st_nlink > 1 and isinstance(lease, dict) and is_copied(lease, folder.path):
+            folder.lock.unlink()
 
 
 def _next_epoch(folder: StudyFolder) -> int:
