@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 from scalecore.builtin import rewriting
@@ -59,3 +61,35 @@ def test_the_end_of_a_run_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> 
     pacer.finish()
     pacer.finish()
     assert clock.written == 3
+
+
+def test_g48_a_full_disk_is_waited_for_until_the_end_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is tried again every few seconds, told once, and raised at the end only."""
+    clock, full = Clock(monkeypatch), OSError(errno.ENOSPC, "No space left on device")
+
+    def write() -> None:
+        if full_now:
+            raise full
+        clock.write()
+
+    full_now = True
+    pacer = Rewriting(write)
+    for _ in range(3):
+        pacer.changed()
+        clock.now += rewriting.EVERY
+    told = ("warning", "[Errno 28] No space left on device; tried again until the end of the run")
+    assert pacer.take_remarks() == [told]
+    assert pacer.take_remarks() == []
+    with pytest.raises(OSError, match="No space left on device"):
+        pacer.finish()
+    full_now = False
+    pacer.look()
+    assert clock.written == 1
+
+
+def test_what_no_disk_is_to_blame_for_is_raised_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever made the content made a mistake."""
+    clock = Clock(monkeypatch)
+    clock.write = lambda: {}["no such column"]  # type: ignore[method-assign]
+    with pytest.raises(KeyError):
+        Rewriting(clock.write).changed()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -80,3 +81,15 @@ def test_loggers_before_one_that_cannot_be_made_are_closed(tmp_path: Path) -> No
     with pytest.raises(PluginError):
         outlets(tmp_path, first=first, second=object())
     assert first.closed == 1
+
+
+def test_g48_what_a_logger_cannot_write_is_known_at_the_end(tmp_path: Path) -> None:
+    """The run has not written all of its results then."""
+
+    class Bad(Logger):
+        def study_finished(self, study: Any) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    all_of_them = outlets(tmp_path, bad=Bad())
+    all_of_them.tell(lambda logger: logger.study_finished(None))  # type: ignore[arg-type]
+    assert all_of_them.unwritten == ["logger 'bad' cannot write ([Errno 28] No space left on device)"]

@@ -102,6 +102,8 @@ def test_g44_room_for_checkpoints_and_data_is_looked_for(tmp_path: Path) -> None
     found = room_finding(tmp_path, largest=10**15, slots=2, data=0)
     assert found.level == "refuse"
     assert found.message.endswith("the study needs 52800000.0 GB for data and checkpoints")
+    (tmp_path / "journal.jsonl").touch()
+    assert room_finding(tmp_path, largest=10**15, slots=2, data=0).level == "warn"
 
 
 def test_a_warm_up_longer_than_the_training_is_told_before(tmp_path: Path) -> None:

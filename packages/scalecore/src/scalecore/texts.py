@@ -51,10 +51,12 @@ def duration(seconds: float | None) -> str:
 
 
 def size(count: float | None) -> str:
-    """Bytes as `1.2 GB` or `350 MB`, decimal; `unknown` for None."""
+    """Bytes as `1.2 GB`, `350 MB` or `12 kB`, decimal; `unknown` for None."""
     if count is None:
         return "unknown"
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+    if count >= 1e6 or count == 0:
+        return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+    return f"{count / 1e3:.0f} kB"
 
 
 def number(value: float | None, *, like: float | None = None, sign: bool = False) -> str:

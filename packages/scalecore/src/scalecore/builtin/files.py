@@ -22,29 +22,39 @@ class FilesLogger(Logger):
     def __init__(self, options: FilesOptions, context: LoggerContext) -> None:
         self._folder = options.path or context.folder
         self._study: StudyView | None = None
+        self._unwritten: list[TrialRecord] = []
+        self._trials = Rewriting(self._write_trials, every=0.0)
         self._rewriting = Rewriting(self._write_study)
 
     def study_started(self, study: StudyView) -> None:
-        (self._folder / "trials").mkdir(parents=True, exist_ok=True)
-        for record in study.trials:
-            self._write_trial(record)
-        self._study = study
-        self._rewriting.finish()
+        self._unwritten, self._study = list(study.trials), study
+        self._trials.changed(all_of_it=True)
+        self._rewriting.changed(all_of_it=True)
 
     def trial_finished(self, record: TrialRecord, study: StudyView) -> None:
-        self._write_trial(record)
+        self._unwritten.append(record)
         self._study = study
+        self._trials.changed()
         self._rewriting.changed()
 
     def progress(self, progress: Progress) -> None:
+        self._trials.look()
         self._rewriting.look()
+
+    def take_remarks(self) -> list[tuple[str, str]]:
+        return [*self._trials.take_remarks(), *self._rewriting.take_remarks()]
 
     def study_finished(self, study: StudyView) -> None:
         self._study = study
+        self._trials.finish()
         self._rewriting.finish()
 
-    def _write_trial(self, record: TrialRecord) -> None:
-        write_json(self._folder / "trials" / f"trial_{record.number:04d}.json", trial_file(record), durable=False)
+    def _write_trials(self) -> None:
+        (self._folder / "trials").mkdir(parents=True, exist_ok=True)
+        while self._unwritten:
+            record = self._unwritten[0]
+            write_json(self._folder / "trials" / f"trial_{record.number:04d}.json", trial_file(record), durable=False)
+            self._unwritten.pop(0)
 
     def _write_study(self) -> None:
         # Not flushed to the disk: the journal is, and these are rebuilt from it.

@@ -43,7 +43,7 @@ class CsvLogger(Logger):
 
     def study_started(self, study: StudyView) -> None:
         self._new = [_row(study, record) for record in study.trials]
-        self._rewriting.finish()
+        self._rewriting.changed(all_of_it=True)
 
     def trial_finished(self, record: TrialRecord, study: StudyView) -> None:
         self._new.append(_row(study, record))
@@ -51,6 +51,9 @@ class CsvLogger(Logger):
 
     def progress(self, progress: Progress) -> None:
         self._rewriting.look()
+
+    def take_remarks(self) -> list[tuple[str, str]]:
+        return self._rewriting.take_remarks()
 
     def study_finished(self, study: StudyView) -> None:
         self._rewriting.finish()

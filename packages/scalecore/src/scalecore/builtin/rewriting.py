@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from scalecore.escaping import message_of
+from scalecore.files import is_disk_error
+
 __all__ = ["Rewriting"]
 
 EVERY = 5.0
@@ -14,29 +17,49 @@ SHARE = 0.02
 
 
 class Rewriting:
-    """Calls `write` soon after a change, and no more often than `EVERY` and `SHARE` allow.
+    """Calls `write` soon after a change, and no more often than `every` and `SHARE` allow.
 
     The owner calls `changed` after a change, `look` now and then (a logger is given progress about once a second), and
-    `finish` at the end of a run.
+    `finish` at the end of a run. A disk that is full is waited for until then (guard G48).
     """
 
-    def __init__(self, write: Callable[[], None]) -> None:
+    def __init__(self, write: Callable[[], None], *, every: float | None = None) -> None:
         self._write = write
+        self._every = EVERY if every is None else every
         self._pending = False
         self._due = 0.0
+        self._problem: str | None = None
+        self._remarks: list[tuple[str, str]] = []
 
-    def changed(self) -> None:
+    def changed(self, *, all_of_it: bool = False) -> None:
+        """Something has; all of it at the start of a run, which is written at once."""
         self._pending = True
+        self._due = 0.0 if all_of_it else self._due
         self.look()
 
     def look(self) -> None:
         """Write what is pending, if its time has come."""
-        if self._pending and time.monotonic() >= self._due:
+        if not self._pending or time.monotonic() < self._due:
+            return
+        try:
             self.finish()
+        except Exception as error:
+            if not is_disk_error(error):
+                raise
+            self._due = time.monotonic() + EVERY
+            problem = f"{message_of(error)}; tried again until the end of the run"
+            if problem != self._problem:
+                self._remarks.append(("warning", problem))
+            self._problem = problem
 
     def finish(self) -> None:
         """Write now."""
         started = time.monotonic()
         self._write()
         ended = time.monotonic()
-        self._pending, self._due = False, ended + max(EVERY, (ended - started) / SHARE)
+        self._pending, self._due = False, ended + max(self._every, (ended - started) / SHARE)
+
+    def take_remarks(self) -> list[tuple[str, str]]:
+        """What a logger's method of this name returns."""
+        taken, self._remarks = self._remarks, []
+        return taken

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable, Sequence
 
 from scalecore.config.load import ResolvedComponent
+from scalecore.escaping import masked, message_of
+from scalecore.files import is_disk_error
 from scalecore.protocols import Logger, LoggerContext
 from scalecore.study.components import create
 
@@ -20,6 +22,8 @@ class Outlets:
         self._loggers: list[tuple[str, Logger]] = []
         self._all: list[tuple[str, Logger]] = []
         self._failures: list[str] = []
+        self.unwritten: list[str] = []
+        """What loggers could not write since the disk is full or broken, in words."""
         try:
             for component in components:
                 self._all.append((component.use, create("logger", component, context)))
@@ -35,8 +39,11 @@ class Outlets:
                 what(logger)
             except (Exception, SystemExit) as error:
                 self._loggers.remove((name, logger))
-                text = f"logger {name!r} raised {type(error).__name__}: {error}; it is switched off, the study goes on"
+                said = f"{type(error).__name__}: {masked(message_of(error))}"
+                text = f"logger {name!r} raised {said}; it is switched off, the study goes on"
                 self._failures.append(text)
+                if is_disk_error(error):
+                    self.unwritten.append(f"logger {name!r} cannot write ({masked(message_of(error))})")
                 for _, other in self._loggers:
                     _quietly(lambda other=other, text=text: other.message("warning", text))  # type: ignore[misc]
                 if not any(getattr(other, "prints", False) for _, other in self._loggers):

@@ -16,8 +16,9 @@ import psutil
 
 from scalecore import texts
 from scalecore.config.experiment import Experiment
+from scalecore.files import broken_link
 from scalecore.readings import Finding
-from scalecore.study.layout import nearest_folder
+from scalecore.study.layout import StudyFolder, nearest_folder
 from scalecore.training.product_library import ProductLibrary
 
 __all__ = [
@@ -156,6 +157,9 @@ def folder_findings(folder: Path) -> Iterator[Finding]:
     """Whether the study's folder, or the nearest one above it that exists, can hold a study."""
     place = next((one for one in (folder, *folder.parents) if one.exists()), folder)
     subject = "output"
+    if (link := broken_link(folder)) is not None:
+        yield Finding(level="refuse", subject=subject, message=f"{folder} {link}", remedy="give another `output`")
+        return
     if not place.is_dir():
         remedy = "give another `output`"
         yield Finding(level="refuse", subject=subject, message=f"{place} is no folder", remedy=remedy)
@@ -191,16 +195,21 @@ def _file_system(place: Path) -> str | None:
 
 
 def room_finding(folder: Path, *, largest: int, slots: int, data: int) -> Finding:
-    """Whether the disk holds the prepared data (bytes) and two checkpoints of the largest model (parameters) a slot."""
+    """Whether the disk holds the prepared data (bytes) and two checkpoints of the largest model (parameters) a slot.
+
+    A study that was begun has its data, and may have checkpoints: it is warned, and ends when a write fails.
+    """
     place = nearest_folder(folder)
-    need = data + int(2.2 * CHECKPOINT_BYTES * largest * slots)
+    study = StudyFolder(folder)
+    begun = study.journal.exists()
+    need = (0 if study.data.exists() else data) + int(2.2 * CHECKPOINT_BYTES * largest * slots)
     try:
         free = shutil.disk_usage(place).free
     except OSError as error:
         return Finding(level="warn", subject="room", message=f"the free space of {place} cannot be read: {error}")
-    message = f"{free / 1e9:.1f} GB free at {place}, the study needs {need / 1e9:.1f} GB for data and checkpoints"
+    message = f"{texts.size(free)} free at {place}, the study needs {texts.size(need)} for data and checkpoints"
     remedy = "make room, or give another `output`"
-    if free < need:
+    if free < need and not begun:
         return Finding(level="refuse", subject="room", message=message, remedy=remedy)
     if free < 2 * need:
         return Finding(level="warn", subject="room", message=message, remedy=remedy)

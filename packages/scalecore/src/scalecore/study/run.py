@@ -12,13 +12,14 @@ from typing import Any
 
 from attrs import asdict
 
+from scalecore.clock import RunningClock
 from scalecore.config.load import LoadedExperiment, Resolved
 from scalecore.config.source import dump
 from scalecore.errors import RefusedError
 from scalecore.execution.folder import AttemptFolder
 from scalecore.execution.launch import kill_group
 from scalecore.execution.process_file import lives_in
-from scalecore.files import read_json, write_text
+from scalecore.files import is_disk_error, read_json, write_text
 from scalecore.protocols import Executor, ExecutorContext, ForksTracer, LoggerContext
 from scalecore.readings import Finding
 from scalecore.study.components import create
@@ -100,6 +101,7 @@ def run_study(
             plan.memory.keep()
         with explained(folder.path), StopRequests(folder) as requests:
             end_orphans(folder, state, say=say)
+            _remove_temporary(folder)
             write_text(folder.source, dump(plan.experiment))
             session = Session(
                 plan, folder=folder, lock=lock, journal=journal, state=state, strategy=strategy, loggers=loggers
@@ -121,8 +123,8 @@ def locked_folder(folder: StudyFolder) -> Iterator[StudyLock]:
 
     Raises `RefusedError` where it cannot be written, holds other things, or somebody else runs its study.
     """
-    _make(folder)
     with explained(folder.path):
+        _make(folder)
         lock = StudyLock(folder)
     try:
         yield lock
@@ -138,6 +140,8 @@ def _make(folder: StudyFolder) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
+        if is_disk_error(error) and folder.journal.exists():  # a study that was begun has failed for now
+            raise
         raise RefusedError(
             f"{folder.path}: the study's folder cannot be written: {error.strerror}; give another `output`"
         ) from None
@@ -183,6 +187,13 @@ def begin(session: Session, total: int, *, changes: Sequence[Change] = ()) -> No
         session.record("repaired", {"message": f"a torn last line of the journal was set aside as {name}"})
     me = {"pid": os.getpid(), "host": socket.gethostname()}
     session.record("run_started", {**me, "versions": plan.versions, "total": total})
+
+
+def _remove_temporary(folder: StudyFolder) -> None:
+    """What a killed runner, or a disk that became read-only, left of files that were being replaced."""
+    for place in ("", "trials", "predictions", "weights"):
+        for path in (folder.path / place).glob(".*.tmp"):
+            path.unlink(missing_ok=True)
 
 
 def refuse_planned(folder: StudyFolder, state: StudyState, plan: Plan, *, allow_changed_code: bool) -> None:
@@ -255,14 +266,15 @@ def end_orphans(folder: StudyFolder, state: StudyState, *, say: Callable[[str], 
     Only processes of this very folder are killed: in a copy of a study that runs, `process.json` names those of the
     original. Version 0.1 did not store the folder, so its processes are waited for and left alone.
     """
-    deadline = time.monotonic() + ORPHAN_SECONDS
+    clock = RunningClock()
+    deadline = clock() + ORPHAN_SECONDS
     for trial in state.unfinished:
         for index in range(len(trial.attempts)):
             attempt = AttemptFolder(folder.attempt(trial.number, index))
             process = read_json(attempt.process) or {}
             if lives_in(process, attempt.path):
                 say(f"waiting for attempt {trial.number}-{index} of an earlier run to end")
-            while lives_in(process, attempt.path) and time.monotonic() < deadline:
+            while lives_in(process, attempt.path) and clock() < deadline:
                 time.sleep(0.05)
             if "folder" in process and lives_in(process, attempt.path):
                 kill_group(int(process["pid"]))

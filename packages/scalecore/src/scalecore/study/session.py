@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from scalecore.errors import ScalecoreError, StudyError
+from scalecore.escaping import masked, message_of
 from scalecore.protocols import Logger, LoggerContext, SearchStrategy, SupportsPhase
 from scalecore.study.explain import strategy_plain
 from scalecore.study.journal import Journal
@@ -109,10 +110,10 @@ class Session:
         except ScalecoreError:
             raise
         except (Exception, SystemExit) as error:
-            component = self.plan.resolved.search
+            component, said = self.plan.resolved.search, masked(message_of(error))
             raise StudyError(
                 f"strategy {component.record.name!r} ({component.provider} {component.version}) raised "
-                f"{type(error).__name__}: {error}; everything finished is kept, and `scalecore run` continues"
+                f"{type(error).__name__}: {said}; everything finished is kept, and `scalecore run` continues"
             ) from error
 
     def phase(self) -> str | None:
@@ -143,6 +144,9 @@ class Session:
         self._outlets.close()
         for text in self._outlets.take_failures():
             self.record("degraded", {"message": text})
+        if self._outlets.unwritten:  # a run with a part of its results does not end well (guard G48)
+            what = "; ".join(self._outlets.unwritten)
+            raise StudyError(f"{what}; every trial is in the journal: make room, and `scalecore run` writes the rest")
 
     def _pass_remarks(self) -> None:
         for level, text in self._outlets.take_remarks():
