@@ -121,6 +121,29 @@ def test_g48_a_disk_that_fills_up_while_the_study_runs_is_blamed_on_no_trial(
         subprocess.run(["umount", "-l", str(place)], check=False)
 
 
+def test_g48_a_table_that_finds_no_room_ends_the_run_and_the_next_one_writes_it(study: Study) -> None:
+    """Every trial is finished and in the journal; the exit code is 6 all the same, until the table is written."""
+    place = study.root / "tables"
+    study.experiment["search"]["trials"] = 1
+    study.experiment["loggers"] = ["console", "files", {"use": "csv", "path": str(place / "results.csv")}]
+    mounted(place, "size=8k")
+    try:
+        (place / "filler").write_bytes(bytes(8192))
+        done = study.run()
+        assert done.returncode == 6, done.stdout + done.stderr
+        assert "tried again until the end of the run" in done.stdout
+        end = "every trial is in the journal: make room, and `scalecore run` writes the rest\n"
+        assert done.stderr.startswith("logger 'csv' cannot write ([Errno 28] No space left on device")
+        assert done.stderr.endswith(end)
+        assert sorted(study.finished()) == [0]
+        (place / "filler").unlink()
+        done = study.run()
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "ok     logger csv: what the journal gives" in verified(study)
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=False)
+
+
 def test_a_read_only_folder_is_refused(study: Study) -> None:
     """Before anything is trained, and before `plan` says that all is well; root is stopped by the file system."""
     place = study.root / "sealed"
@@ -223,6 +246,42 @@ def test_g47_a_machine_that_is_frozen_and_thawed_loses_nothing(
     check_whole(study)
 
 
+@pytest.mark.parametrize("how", ["SIGSTOP", "freezer"])
+def test_g47_an_attempt_that_is_frozen_beside_its_driver_loses_nothing(
+    study: Study, undisturbed: list[tuple[Any, ...]], how: str
+) -> None:
+    """For twice `hang_after`: it could not run, so it has not hung."""
+    two_trials(study)
+    study.experiment["execution"]["hang_after"] = 3.0
+    place = "trial_0000/attempt_0/epochs.jsonl"
+    study.hold(place)
+    process = study.start()
+    worker = study.held(place)
+    box = Path("/sys/fs/cgroup/freezer/scalecore-test")
+    if how == "freezer":
+        try:
+            box.mkdir()
+            (box / "cgroup.procs").write_text(str(worker))
+            (box / "freezer.state").write_text("FROZEN")
+        except OSError:
+            os.kill(worker, signal.SIGCONT)
+            process.communicate(timeout=240)
+            pytest.skip("a control group that freezes needs root and the freezer of version 1")
+        os.kill(worker, signal.SIGCONT)
+    time.sleep(6.5)
+    if how == "freezer":
+        (box / "freezer.state").write_text("THAWED")
+    else:
+        os.kill(worker, signal.SIGCONT)
+    output, _ = process.communicate(timeout=240)
+    if how == "freezer":
+        box.rmdir()
+    assert process.returncode == 0, output
+    assert results(study) == undisturbed
+    assert {event["class"] for event in study.events() if event["event"] == "attempt_ended"} == {"completed"}
+    check_whole(study)
+
+
 def ext4(study: Study) -> None:
     """A file system in a file for the study's folder, which can break down as a disk does; skipped without root."""
     image, place = study.root / "disk", study.folder.parent
@@ -292,6 +351,38 @@ def test_hanging_up_stops_the_study_and_nohup_does_not(study: Study, undisturbed
     output, _ = process.communicate(timeout=240)
     assert process.returncode == 0, output
     assert results(study) == undisturbed
+
+
+@pytest.mark.parametrize(
+    ("number", "moment", "beside", "code", "trials"),
+    [
+        (signal.SIGINT, "data.partial/data.json", [], 7, None),
+        (signal.SIGHUP, "tiny/lease.json", [], 7, None),
+        (signal.SIGTERM, "smoke_smallest/result.json", [], 7, 0),
+        (signal.SIGHUP, "tiny_study_summary.md", ["trials/trial_0000.json"], 0, 1),
+    ],
+    ids=["before the data", "before the plan", "smoke step", "finale"],
+)
+def test_a_stop_is_a_stop_at_every_moment(
+    study: Study, number: signal.Signals, moment: str, beside: list[str], code: int, trials: int | None
+) -> None:
+    """Exit code 7 without a traceback, also before the study begins; one that is complete stays so."""
+    study.experiment["search"]["trials"] = 1
+    study.hold(moment, beside=beside)
+    process = study.start(before=lambda: signal.signal(number, signal.SIG_DFL))  # a job in the background ignores some
+    held = study.held(moment)
+    process.send_signal(number)
+    os.kill(held, signal.SIGCONT)
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == code, output
+    assert "Traceback" not in output
+    if code == 7:
+        assert f"stopped by {number.name}" in output
+    assert len(study.finished()) == (trials or 0)
+    assert not (study.folder / "lease.json").exists()
+    assert study.workers() == []
+    assert study.run().returncode == 0
+    check_whole(study)
 
 
 def test_links_in_place_of_what_scalecore_makes_are_refused(study: Study) -> None:

@@ -7,6 +7,7 @@ their own exit code (`scalecore.errors`); unexpected ones keep their traceback.
 from __future__ import annotations
 
 import difflib
+import errno
 import importlib
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -17,6 +18,7 @@ from click.shell_completion import CompletionItem
 
 from scalecore import __version__
 from scalecore.cli.encodings import escape_unprintable, restart_in_utf8
+from scalecore.cli.signals import StopRequested, raising_stop_requests
 from scalecore.cli.streams import drop_broken_streams, open_closed_streams
 from scalecore.errors import ExitCode, ScalecoreError
 
@@ -24,6 +26,9 @@ __all__ = ["COMMANDS", "main"]
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C outside a study, as shells count it: 128 and the number of SIGINT."""
+
+UNUSABLE = (errno.EACCES, errno.EPERM, errno.ELOOP)
+"""What the system says of a path that a user may not use, or of links in a circle: no bug of a command."""
 
 COMMANDS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
     {
@@ -111,18 +116,25 @@ class _LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with raising_stop_requests():
+                return super().invoke(ctx)
         except ScalecoreError as error:
             click.echo(str(error), err=True)
             ctx.exit(int(error.exit_code))
         except OSError as error:
             from scalecore.files import is_disk_error
 
-            if not is_disk_error(error):
+            if not is_disk_error(error) and (error.filename is None or error.errno not in UNUSABLE):
                 raise
             click.echo(f"{error.filename or 'output'}: {error.strerror}", err=True)
             ctx.exit(int(ExitCode.FAILED))
+        except StopRequested as request:
+            click.echo(f"stopped by {request}", err=True)
+            ctx.exit(int(ExitCode.STOPPED))
         except KeyboardInterrupt:
+            if ctx.invoked_subcommand == "run":  # before its study begins or after it, which is no other stop
+                click.echo("stopped by SIGINT", err=True)
+                ctx.exit(int(ExitCode.STOPPED))
             click.echo("interrupted", err=True)
             ctx.exit(INTERRUPTED)
 

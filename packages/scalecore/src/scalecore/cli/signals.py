@@ -1,0 +1,37 @@
+"""Signals that ask a command to end, before and after a study listens to them (`scalecore.study.control`)."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+__all__ = ["StopRequested", "raising_stop_requests"]
+
+
+class StopRequested(KeyboardInterrupt):
+    """SIGTERM or SIGHUP; its text is the signal's name."""
+
+
+@contextmanager
+def raising_stop_requests() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end what is done inside as Ctrl-C does: with its clean-up, and without a traceback.
+
+    Where SIGHUP is ignored, as by nohup, it stays so.
+    """
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        raise StopRequested(signal.Signals(number).name)
+
+    taken = []
+    if threading.current_thread() is threading.main_thread():
+        taken = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) is signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, on_signal)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
