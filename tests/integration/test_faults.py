@@ -121,6 +121,37 @@ def test_g48_a_disk_that_fills_up_while_the_study_runs_is_blamed_on_no_trial(
         subprocess.run(["umount", "-l", str(place)], check=False)
 
 
+def test_g48_a_disk_that_is_full_again_and_again_costs_no_trial(
+    study: Study, undisturbed: list[tuple[Any, ...]]
+) -> None:
+    """A little room is made after each run: each one ends with 6, keeps what it finished and leaves a whole study."""
+    two_trials(study)
+    place, size = study.folder.parent, 180
+    mounted(place, f"size={size}k")
+    try:
+        kept: list[tuple[Any, ...]] = []
+        while (done := study.run()).returncode != 0:
+            assert done.returncode == 6, done.stdout + done.stderr
+            assert "Traceback" not in done.stdout + done.stderr
+            assert study.workers() == []
+            verified(study)
+            assert results(study)[: len(kept)] == kept
+            kept = results(study)
+            classes = {one["class"] for one in study.events() if one["event"] == "attempt_ended"}
+            assert classes <= {"completed", "interrupted"}
+            size += 24
+            assert size < 1000, "the study never finds room"
+            subprocess.run(["mount", "-o", f"remount,size={size}k", str(place)], check=True)
+        assert size > 180, "the disk was never full: make it smaller"
+        assert results(study) == undisturbed
+        assert not list(place.rglob("*.tmp"))
+        lines = [line.split() for line in verified(study).splitlines() if line.startswith("  ")]
+        assert {line[0] for line in lines} == {"ok"}
+        check_whole(study)
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=False)
+
+
 def test_g48_a_table_that_finds_no_room_ends_the_run_and_the_next_one_writes_it(study: Study) -> None:
     """Every trial is finished and in the journal; the exit code is 6 all the same, until the table is written."""
     place = study.root / "tables"
