@@ -3,17 +3,16 @@
 Each shape is a study of one trial. Predicted is by the study's own way: the tensors of a step as traced on fake
 tensors, what the C library's allocator holds for them as replayed, and the peak that a new study predicts from that,
 with the seconds that it waited. Measured is the peak that the attempt reports: three optimizer steps in eager float32,
-an evaluation, the best weights written, as in every trial. The `known` shapes are those that were looked at while the
-prediction was made; the `fresh` ones were drawn at random over the grid and never used. `fitted` is what a study
-predicts that has measured all other shapes with the same allocator (leave one out). A shape of 2 billion parameters is
-predicted only.
+an evaluation, the best weights written, as in every trial, in a process that the executor `local` starts as it would in
+a study (`--start` as its option): what a process takes besides depends on that, and on the build of torch. The `known`
+shapes are those that were looked at while the prediction was made; the `fresh` ones were drawn at random over the grid
+and never used. `fitted` is what a study predicts that has measured all other shapes with the same allocator (leave one
+out). A shape of 2 billion parameters is predicted only.
 """
 
 from __future__ import annotations
 
-import os
 import random
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,6 +25,7 @@ from report import arguments, show
 from scalecore.training.memory import MIB, Observation, Observations, floor_bytes
 
 if TYPE_CHECKING:
+    from scalecore.execution.local import LocalExecutor
     from scalecore.study.memory import MemoryModel, Prediction
     from scalecore.study.plan import Plan
 
@@ -187,7 +187,7 @@ def predict(plan: Plan, shape: Shape, memory: MemoryModel) -> tuple[Prediction, 
     return found, time.perf_counter() - started
 
 
-def measure(plan: Plan, shape: Shape, folder: Path) -> int:
+def measure(plan: Plan, shape: Shape, folder: Path, executor: LocalExecutor) -> int:
     """The peak in bytes that the attempt of a trial of this shape reports, from a process of its own."""
     from scalecore.execution.folder import AttemptFolder
     from scalecore.study.attempts import attempt_spec
@@ -211,55 +211,71 @@ def measure(plan: Plan, shape: Shape, folder: Path) -> int:
     )
     attempt = AttemptFolder(folder / "attempt")
     attempt.create(spec)
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    subprocess.run(
-        [sys.executable, "-m", "scalecore.execution.worker", str(attempt.path), str(os.getpid())],
-        check=True,
-        env={**os.environ, **threads},
-    )
+    handle = executor.submit(attempt.path)
+    while executor.poll([handle])[0].state == "running":
+        time.sleep(0.05)
     result = attempt.read_result("0-0")
     if result is None or result["state"] != "completed" or result["batching"]["halvings"]:
-        raise SystemExit(f"the attempt of {shape} ended otherwise: {result}")
+        raise SystemExit(f"the attempt of {shape} ended otherwise: {result}\n{attempt.log_tail()}")
     return int(result["memory"]["peak"])
 
 
 def main() -> None:
     """Predict all shapes, train all but the largest, and show the ratios."""
+    from scalecore.execution.local import LocalExecutor
+    from scalecore.execution.options import LocalOptions
     from scalecore.study.memory import MemoryModel
 
-    options = arguments(__doc__).parse_args()
+    parser = arguments(__doc__)
+    parser.add_argument("--start", choices=("auto", "fork", "spawn"), default="auto", help="of the executor `local`")
+    options = parser.parse_args()
     shapes = [("known", shape) for shape in KNOWN] + [("fresh", shape) for shape in fresh()]
     shapes = shapes[:SHORT] if options.short else [*shapes, ("largest", LARGEST)]
-    memory = MemoryModel(registry={})
+    executor = LocalExecutor(LocalOptions(start=options.start))
+    memory = MemoryModel(registry={}, fork_tracer=executor.fork_tracer)
     memory.start()
     found: list[tuple[str, Shape, Prediction, float, int | None]] = []
     for kind, shape in shapes:
         with tempfile.TemporaryDirectory() as folder:
             plan = plan_of(shape, Path(folder))
             prediction, seconds = predict(plan, shape, memory)
-            peak = measure(plan, shape, Path(folder)) if kind != "largest" else None
+            peak = measure(plan, shape, Path(folder), executor) if kind != "largest" else None
         found.append((kind, shape, prediction, seconds, peak))
         print(
             f"{shape}: {prediction.bytes / MIB:.0f} MiB, measured {(peak or 0) / MIB:.0f}", file=sys.stderr, flush=True
         )
+    executor.close()
     rows = [row(*one, fitted=fitted(one[1], found)) for one in found]
     show(
         "Memory of training on a CPU: predicted and measured peak of the process",
         rows,
-        notes=[*(spread(rows, column) for column in ("predicted/measured", "fitted/measured")), *NOTES],
+        notes=[
+            f"processes are started by: {options.start}; torch {torch_build()}",
+            *(spread(rows, column) for column in ("predicted/measured", "fitted/measured")),
+            *NOTES,
+        ],
         path=options.json,
     )
+
+
+def torch_build() -> str:
+    """Its version with the build, which the version of the distribution may lack."""
+    import torch
+
+    return str(torch.__version__)
 
 
 def fitted(shape: Shape, found: Sequence[tuple[str, Shape, Prediction, float, int | None]]) -> int | None:
     """Bytes that a study predicts which has measured the others with the same allocator; None where none was."""
     (own,) = [prediction for _, other, prediction, _, _ in found if other == shape]
     observed = [
-        Observation(tensors=prediction.held or 0, floor=prediction.floor, peak=peak)
+        Observation(tensors=prediction.held or 0, floor=prediction.floor, peak=peak - prediction.offset)
         for _, other, prediction, _, peak in found
         if other != shape and other.recompute == shape.recompute and peak is not None
     ]
-    return own.correction.fitted(Observations.of(observed)).apply(own.held or 0, floor=own.floor) if observed else None
+    if not observed:
+        return None
+    return own.correction.fitted(Observations.of(observed)).apply(own.held or 0, floor=own.floor) + own.offset
 
 
 def row(

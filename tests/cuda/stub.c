@@ -4,8 +4,10 @@
 #include <driver_types.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define BYTES ((size_t)140 << 30)
+#define PAGE ((size_t)4096)
 #define DOES_NOTHING(name) cudaError_t name() { return cudaSuccess; }
 
 static long waits; /* of the host for the device */
@@ -46,24 +48,36 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *of, int device) {
     return cudaSuccess;
 }
 /* of the driver, under whose name this library is loaded: whether the device has a context */
+static int compute_mode; /* 0: processes share the device; 3: one has it for itself */
+void stub_compute_mode(int mode) { compute_mode = mode; }
+int cuInit(unsigned flags) { return 0; }
+int cuDeviceGetAttribute(int *value, int attribute, int device) {
+    const char *visible = getenv("CUDA_VISIBLE_DEVICES");
+    *value = attribute == 20 ? compute_mode : 0;
+    return visible && !*visible ? 100 : 0; /* CUDA_ERROR_NO_DEVICE */
+}
 int cuDevicePrimaryCtxGetState(int device, unsigned *flags, int *active) { *flags = 0; *active = 1; return 0; }
 
 /* memory */
 cudaError_t cudaMemGetInfo(size_t *left, size_t *total) { *left = BYTES - used; *total = BYTES; return cudaSuccess; }
 cudaError_t cudaMalloc(void **at, size_t size) {
-    /* The size is kept in front of what is given out. */
-    char *whole = calloc(1, size + 512);
-    if (!whole) return cudaErrorMemoryAllocation;
-    *(size_t *)whole = size;
+    /* Addresses rise, as those of a device with room do. The size is kept on a page in front of what is given out. */
+    static char *next;
+    size_t whole = (size + PAGE - 1) / PAGE * PAGE + PAGE;
+    if (!next) next = mmap(NULL, 8 * BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (next == MAP_FAILED || mprotect(next, whole, PROT_READ | PROT_WRITE)) return cudaErrorMemoryAllocation;
+    *(size_t *)next = size;
     used += size;
-    *at = whole + 512;
+    *at = next + PAGE;
+    next += whole;
     return cudaSuccess;
 }
 cudaError_t cudaFree(void *at) {
     if (!at) return cudaSuccess;
-    used -= *(size_t *)((char *)at - 512);
-    free((char *)at - 512);
-    return cudaSuccess;
+    char *head = (char *)at - PAGE;
+    size_t size = *(size_t *)head;
+    used -= size;
+    return munmap(head, (size + PAGE - 1) / PAGE * PAGE + PAGE) ? cudaErrorUnknown : cudaSuccess;
 }
 cudaError_t cudaMemcpy(void *to, const void *from, size_t size, int kind) { memmove(to, from, size); return wait_for_it(); }
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t size, int kind, void *stream) { memmove(to, from, size); return cudaSuccess; }

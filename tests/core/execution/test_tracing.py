@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 import pytest
@@ -18,6 +18,7 @@ from scalecore.execution.folder import AttemptFolder
 from scalecore.execution.local import LocalExecutor
 from scalecore.execution.options import LocalOptions
 from scalecore.execution.tracing import TraceClient
+from scalecore.training.memory import BASE, floor_bytes, prior
 
 from .conftest import fork_server, gone, wait_for
 
@@ -29,6 +30,7 @@ def question(spec: dict[str, Any], *, key: str = "one") -> dict[str, Any]:
         "specs": [{**spec, "plan": plan, "precision": "fp32", "evaluate": 16}],
         "depths": [],
         "depth": None,
+        "device": "cpu",
     }
 
 
@@ -64,6 +66,26 @@ def test_the_tracer_answers_without_the_data_and_ends_with_its_client(spec: dict
     assert not tracer.is_running()
 
 
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_what_a_process_takes_beside_its_tensors_is_measured_on_this_build(
+    spec: dict[str, Any], attempt: Callable[..., AttemptFolder], start: Literal["fork", "spawn"]
+) -> None:
+    """The predicted peak is near the measured one whatever torch was built for, and however attempts are started."""
+    executor = LocalExecutor(LocalOptions(start=start))
+    client = TraceClient(fork=executor.fork_tracer)
+    client.ask(question(spec))
+    (found,) = answers(client)
+    floor = floor_bytes(spec["num_parameters"])
+    predicted = prior("cpu", "default", basis="held").apply(found["held"] or found["tensors"], floor=floor)
+    folder = attempt("a")
+    handle = executor.submit(folder.path)
+    wait_for(lambda: executor.poll([handle])[0].state != "running", "the attempt's end")
+    executor.close()
+    result = folder.read_result("0-0")
+    assert result is not None
+    assert (predicted + found["base"] - BASE) / result["memory"]["peak"] == pytest.approx(1, abs=0.12)
+
+
 def test_a_shape_that_cannot_be_traced_is_answered_with_the_reason(spec: dict[str, Any]) -> None:
     """The next question is answered all the same."""
     client = TraceClient()
@@ -73,6 +95,7 @@ def test_a_shape_that_cannot_be_traced_is_answered_with_the_reason(spec: dict[st
     first, second = answers(client, 2)
     assert first["key"] == "wrong"
     assert first["error"].startswith("RefusedError: the built model 'linear' has ")
+    assert first["base"] == second["base"]
     assert second["tensors"] > 0
 
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 
+from scalecore.training.memory_cuda import CONTEXT
+
 __all__ = ["measured", "return_large_blocks"]
 
 M_MMAP_THRESHOLD = -3
 RETURNED_FROM = 1024**2
 """Bytes. With blocks from 256 KiB on returned, small models took 21 % longer a step; from 4 MiB on, half was kept."""
-CUDA_CONTEXT = 500 * 1024**2
-"""About what the driver's context takes beside torch's own allocations; torch does not count it."""
 
 
 def return_large_blocks() -> bool:
@@ -35,7 +35,7 @@ def return_large_blocks() -> bool:
 def measured(device: torch.device, *, micro_batch: int) -> dict[str, Any]:
     """The peak of this attempt in bytes where the predicted memory is: of the process, or on the GPU."""
     if device.type == "cuda":
-        peak = torch.cuda.max_memory_reserved(device) + CUDA_CONTEXT
+        peak = torch.cuda.max_memory_reserved(device) + CONTEXT
         return {"peak": peak, "source": "torch.cuda.max_memory_reserved", "micro_batch": micro_batch}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return {"peak": peak, "source": "ru_maxrss", "micro_batch": micro_batch}

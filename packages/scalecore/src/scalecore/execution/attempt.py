@@ -139,8 +139,8 @@ def build(
     if windows is None:
         windows = open_windows(Path(spec["data"]), device=str(device))
     trainer = Trainer(
-        # Built on the CPU; fake tensors, with which memory is predicted, cannot be moved at all.
-        module=module if device.type == "cpu" else module.to(device),
+        # Built on the CPU; but by the tracer on its device, since fake tensors cannot be moved at all.
+        module=module if next(module.parameters()).device.type == device.type else module.to(device),
         task=task_named(spec["task"], spec.get("loss")),
         plan=TrainingPlan(**spec["plan"]),
         hyperparameters=hyperparameters,

@@ -144,7 +144,7 @@ def become_tracer(questions: int, answers: int) -> NoReturn:
             os.close(source)
         from scalecore.execution.tracer import serve as answer_questions
 
-        answer_questions()
+        answer_questions(forked=True)
         code = 0
     finally:
         os._exit(code)

@@ -23,6 +23,7 @@ from scalecore.study.identity import content_hash
 from scalecore.study.state import StudyState
 from scalecore.study.versions import code_versions
 from scalecore.training.memory import (
+    BASE,
     EVALUATION_BATCH,
     Allocator,
     Basis,
@@ -68,8 +69,12 @@ class Prediction:
     """Attempts with the same text share a correction: device, precision, compilation, allocator, source."""
     blocks: int | None = None
     """Repeated blocks that the module names; None where it is not known."""
+    offset: int = 0
+    """Bytes by which this process needs more than the correction's constant says: as measured, or known of the data."""
+    traced_on: Device | None = None
+    """The device whose operations were traced; None where it was not traced."""
     note: str | None = None
-    """Why it was not traced."""
+    """Why it was not traced, or not on its device."""
 
     def plain(self) -> dict[str, Any]:
         """For the journal."""
@@ -80,11 +85,13 @@ class Prediction:
             "held": self.held,
             "source": self.source,
             "group": self.group,
-            "constant": round(self.correction.constant),
+            "constant": round(self.correction.constant) + self.offset,
+            "offset": self.offset,
             "factor": self.correction.factor,
             "factor_of_floor": self.correction.factor_of_floor,
             "observations": self.correction.observations,
             "blocks": self.blocks,
+            "traced_on": self.traced_on,
             **({"note": self.note} if self.note else {}),
         }
 
@@ -139,6 +146,7 @@ class MemoryModel:
             if memory and peak and not halved and ended.get("class") in ("completed", "pruned"):
                 # A prediction of an older version has no `held`, and another group.
                 tensors = memory.get("held") or memory["tensors"]
+                peak -= memory.get("offset", 0)
                 one = Observation(tensors=tensors, floor=memory["floor"], peak=peak)
                 self._observed.setdefault(memory["group"], Observations()).add(one)
         self._learnt = len(state.ended)
@@ -161,7 +169,11 @@ class MemoryModel:
         if answer is None:
             return None
         allocator: Allocator = "returning" if checkpointing and device == "cpu" else "default"
-        traced, held = "tensors" in answer, answer.get("held") if device == "cpu" else None
+        traced = "tensors" in answer
+        held = answer["held"] if traced and answer["traced_on"] == device else None
+        offset = answer["base"] - BASE if device == "cpu" and "base" in answer else 0
+        if device == "cuda":
+            offset = _data_bytes(plan)
         tensors = answer["tensors"] if traced else self._closed_form(plan, architecture, micro_batch)
         floor = floor_bytes(architecture.num_parameters)
         source: Source = "traced" if traced else "closed form"
@@ -171,7 +183,7 @@ class MemoryModel:
         group = ", ".join((device, _precision(plan, device), f"compile {compiled}", allocator, kinds[basis]))
         correction = prior(device, allocator, basis=basis).fitted(self._observed.get(group, Observations()))
         return Prediction(
-            bytes=correction.apply(tensors if held is None else held, floor=floor),
+            bytes=correction.apply(tensors if held is None else held, floor=floor) + offset,
             tensors=tensors,
             held=held,
             floor=floor,
@@ -179,7 +191,9 @@ class MemoryModel:
             correction=correction,
             group=group,
             blocks=answer.get("blocks"),
-            note=answer.get("error"),
+            offset=offset,
+            traced_on=answer.get("traced_on"),
+            note=answer.get("error") or answer.get("note"),
         )
 
     def count(
@@ -303,6 +317,12 @@ class MemoryModel:
             write_json(self._path, self._answers, durable=False)
 
 
+def _data_bytes(plan: Plan) -> int:
+    """Bytes of the rows and of the windows' places, which lie on a GPU as a whole; the rows between parts are few."""
+    windows = sum(int(part["windows"]) for part in plan.data.parts.values())
+    return windows * (4 * (plan.shape.features + 1) + 2 * 8)
+
+
 def _precision(plan: Plan, device: Device) -> str:
     """The precision that `auto` will come to: bfloat16 on a GPU alone (see `scalecore.training.policies`)."""
     setting = plan.resolved.experiment.training.precision
@@ -358,5 +378,6 @@ def _question(
         "specs": specs,
         "depths": list(SHALLOW) if extrapolates else [],
         "depth": architecture.values[depth] if depth is not None else None,
+        "device": device,
     }
-    return {**content, "key": content_hash([content, device, dict(plan.versions)])}
+    return {**content, "key": content_hash([content, dict(plan.versions)])}

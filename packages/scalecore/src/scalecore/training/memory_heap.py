@@ -19,10 +19,11 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Hashable, Sequence
+from typing import Protocol
 
 from scalecore.training.memory_storages import Phase, Trace
 
-__all__ = ["Heap", "held"]
+__all__ = ["Allocator", "FreeBlocks", "Heap", "apart", "held", "replay_evaluation", "replay_steps"]
 
 PAGE = 4096
 HEADER = 16
@@ -42,6 +43,62 @@ SPREADING = 0.6180339887498949
 """Multiples of the golden ratio fall evenly into a share, and in step with no pattern of the tensors."""
 
 
+class FreeBlocks:
+    """Free blocks by length and by address; addresses are numbers."""
+
+    def __init__(self) -> None:
+        self._free: list[tuple[int, int]] = []
+        """(length, address), sorted."""
+        self._length_at: dict[int, int] = {}
+        self._address_before: dict[int, int] = {}
+
+    def fitting(self, length: int) -> tuple[int, int] | None:
+        """Take out the smallest block of at least `length`, of equal ones the lowest: its address and length."""
+        at = bisect_left(self._free, (length, -1))
+        if at == len(self._free):
+            return None
+        found, address = self._free[at]
+        self._take_out(address, found)
+        return address, found
+
+    def joined(self, address: int, length: int) -> tuple[int, int]:
+        """Address and length of a block with its free neighbours, which are taken out."""
+        end = address + length
+        if end in self._length_at:
+            end += self._take_out(end, self._length_at[end])
+        if address in self._address_before:
+            begin = self._address_before[address]
+            self._take_out(begin, address - begin)
+            address = begin
+        return address, end - address
+
+    def put(self, address: int, length: int) -> None:
+        """Add a block whose neighbours are not free."""
+        insort(self._free, (length, address))
+        self._length_at[address] = length
+        self._address_before[address + length] = address
+
+    def _take_out(self, address: int, length: int) -> int:
+        del self._free[bisect_left(self._free, (length, address))]
+        del self._length_at[address], self._address_before[address + length]
+        return length
+
+
+class Allocator(Protocol):
+    """What is replayed."""
+
+    peak: int
+
+    @property
+    def pinned(self) -> int: ...
+
+    def allocate(self, key: Hashable, size: int, *, pin: float = 0.0) -> None: ...
+
+    def free(self, key: Hashable) -> None: ...
+
+    def unpin(self, *, keep: int = 0) -> None: ...
+
+
 class Heap:
     """The main arena of a process with one thread; addresses are numbers."""
 
@@ -51,10 +108,7 @@ class Heap:
         self._threshold = FIRST_THRESHOLD if threshold is None else threshold
         self._trim_above = FIRST_THRESHOLD
         self._top = self._break = self._mapped = 0
-        self._free: list[tuple[int, int]] = []
-        """(length, address), sorted."""
-        self._length_at: dict[int, int] = {}
-        self._address_before: dict[int, int] = {}
+        self._free = FreeBlocks()
         self._used: dict[Hashable, tuple[int | None, int]] = {}
         self._pinned: list[tuple[int, int]] = []
         self._spread = 0.0
@@ -114,12 +168,10 @@ class Heap:
 
     def _block(self, length: int) -> int | None:
         """The address of a block on the heap; None for one from mmap."""
-        at = bisect_left(self._free, (length, -1))
-        if at < len(self._free):
-            found, address = self._free[at]
-            self._take_out(address, found)
+        if (free := self._free.fitting(length)) is not None:
+            address, found = free
             if found > length:
-                self._put(address + length, found - length)
+                self._free.put(address + length, found - length)
             return address
         if self._top + length > self._break:
             if length >= self._threshold:
@@ -138,82 +190,79 @@ class Heap:
 
     def _join(self, address: int, length: int) -> None:
         """A block becomes free."""
-        end = address + length
-        if end in self._length_at:
-            end += self._take_out(end, self._length_at[end])
-        if address in self._address_before:
-            begin = self._address_before[address]
-            self._take_out(begin, address - begin)
-            address = begin
-        if end != self._top:
-            self._put(address, end - address)
+        address, length = self._free.joined(address, length)
+        if address + length != self._top:
+            self._free.put(address, length)
             return
         self._top = address
         if self._break - self._top >= self._trim_above:
             self._break = _pages(self._top + TOP_PAD)
 
-    def _put(self, address: int, length: int) -> None:
-        insort(self._free, (length, address))
-        self._length_at[address] = length
-        self._address_before[address + length] = address
-
-    def _take_out(self, address: int, length: int) -> int:
-        del self._free[bisect_left(self._free, (length, address))]
-        del self._length_at[address], self._address_before[address + length]
-        return length
-
 
 def held(trace: Trace, *, threshold: int | None = None, gives_back: bool = False) -> int:
     """The largest number of bytes that the allocator holds for the tensors of a training: steps and an evaluation.
 
-    The moments are made after the first step, of the sizes of the gradients; what else is `resident` stays apart. With
-    `gives_back` free pages go back to the system before the evaluation (`scalecore.training.free_memory`).
+    What is `resident` and neither weight nor moment stays apart. With `gives_back` free pages go back to the system
+    before the evaluation (`scalecore.training.free_memory`).
     """
     heap = Heap(threshold=threshold)
-    gradients = [(key, size) for key, size in trace.gradients if size >= LEAST]
-    for key, size in gradients:
-        heap.allocate(("weight", key), size)
-    for step in range(STEPS):
-        if step > 0:
-            for key, _ in gradients:
-                heap.free(key)
-        _replay([phase for phase in trace.phases if not phase.evaluation], heap)
-        if step == 0:
-            for key, size in gradients:
-                for moment in ("first", "second"):
-                    heap.allocate((moment, key), size)
-    evaluation = [phase for phase in trace.phases if phase.evaluation]
+    replay_steps(trace, heap)
     gradients_bytes = sum(size for _, size in trace.gradients)
-    apart = max(0, trace.resident - 3 * gradients_bytes)
     evaluated = 0
     if gives_back:
         # Whatever their addresses are, the pages that the evaluation takes are new ones beside what is alive.
         fresh = heap.emptied()
-        _replay(evaluation, fresh)
+        replay_evaluation(trace, fresh)
         evaluated = trace.resident + gradients_bytes + fresh.peak
     else:
-        _replay(evaluation, heap)
+        replay_evaluation(trace, heap)
     # Of a model so small that none of its storages is followed, the sum.
-    return max(heap.peak + apart, evaluated, trace.peak)
+    return max(heap.peak + apart(trace), evaluated, trace.peak)
 
 
-def _replay(phases: Sequence[Phase], heap: Heap) -> None:
+def apart(trace: Trace) -> int:
+    """Bytes of what is resident and neither weight nor moment."""
+    return max(0, trace.resident - 3 * sum(size for _, size in trace.gradients))
+
+
+def replay_steps(trace: Trace, allocator: Allocator) -> None:
+    """The weights, and some steps; the moments are made after the first one, of the sizes of the gradients."""
+    gradients = [(key, size) for key, size in trace.gradients if size >= LEAST]
+    for key, size in gradients:
+        allocator.allocate(("weight", key), size)
+    for step in range(STEPS):
+        if step > 0:
+            for key, _ in gradients:
+                allocator.free(key)
+        _replay([phase for phase in trace.phases if not phase.evaluation], allocator)
+        if step == 0:
+            for key, size in gradients:
+                for moment in ("first", "second"):
+                    allocator.allocate((moment, key), size)
+
+
+def replay_evaluation(trace: Trace, allocator: Allocator) -> None:
+    """The evaluation alone, after steps or on an empty one."""
+    _replay([phase for phase in trace.phases if phase.evaluation], allocator)
+
+
+def _replay(phases: Sequence[Phase], allocator: Allocator) -> None:
     alive: set[Hashable] = set()
     for phase in phases:
-        graph, count = heap.pinned, len(phase.operations)
+        graph, count = allocator.pinned, len(phase.operations)
         pin = 0.0 if phase.backward or phase.evaluation else PINNED
         for at, operation in enumerate(phase.operations):
             for key in operation.ended:
                 if key in alive:
                     alive.remove(key)
-                    heap.free(key)
+                    allocator.free(key)
             for key, size in operation.made:
                 if size >= LEAST:
                     alive.add(key)
-                    heap.allocate(key, size, pin=pin)
+                    allocator.allocate(key, size, pin=pin)
             if phase.backward:
-                heap.unpin(keep=graph * (count - 1 - at) // count)
-    heap.unpin()
+                allocator.unpin(keep=graph * (count - 1 - at) // count)
+    allocator.unpin()
 
 
 def _pages(size: int) -> int:

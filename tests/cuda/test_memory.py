@@ -1,0 +1,119 @@
+"""What is predicted of a GPU's memory: traced on CUDA tensors, and the caching allocator's rules against itself."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from scalecore.execution.tracer import answer
+
+SPEC = {
+    "seed": 1,
+    "hyperparameters": {
+        "dropout": 0.1,
+        "head_dropout": 0.0,
+        "learning_rate": 1e-3,
+        "weight_decay": 0.1,
+        "warmup_steps": 0,
+        "epochs": 1,
+    },
+    "registry": {"no_plugins": False, "block": []},
+    "model": {"use": "patchtst", "options": {}},
+    "shape": {"context": 60, "features": 25, "outputs": 1},
+    "task": "binary",
+    "plan": {
+        "effective_batch": 64,
+        "micro_batch": 64,
+        "schedule": "constant",
+        "gradient_clip": 1.0,
+        "patience": None,
+        "min_delta": 0.0,
+        "metric": "val_loss",
+        "direction": "minimize",
+        "reduction": "best",
+        "seed": 1,
+        "checkpoint_every": 60.0,
+    },
+    "precision": "bf16",
+    "evaluate": 512,
+}
+
+
+def question(*, n_heads: int = 4) -> dict[str, Any]:
+    """Of a shape of 48 layers, traced at two and four."""
+    from scalecore.plugins.registry import load_registry
+    from scalecore.space import DataShape
+
+    record = load_registry().default("model", "patchtst").record
+    family: Any = record.factory(record.options())
+    specs = []
+    for layers in (2, 4):
+        shape = {"d_model": 64, "n_layers": layers, "n_heads": n_heads, "d_ff": 256}
+        count = family.num_parameters(shape, DataShape(context=60, features=25, outputs=1))
+        specs.append({**SPEC, "architecture": shape, "num_parameters": count})
+    return {"key": "one", "specs": specs, "depths": [2, 4], "depth": 48, "device": "cuda"}
+
+
+def answered(*, n_heads: int = 4, gpu: bool = True) -> dict[str, Any]:
+    """What the tracer answers, with a GPU or without one."""
+    if not gpu:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    return answer(question(n_heads=n_heads))
+
+
+def answered_where_a_process_has_the_gpu_for_itself() -> dict[str, Any]:
+    """The same in the driver's mode that lets no second process use it."""
+    ctypes.CDLL(None).stub_compute_mode(3)
+    return answer(question())
+
+
+def compared(seed: int) -> tuple[int, int]:
+    """Bytes that torch's allocator has reserved after random requests, and those of the replay."""
+    import torch
+
+    from scalecore.training.memory_cuda import CachingAllocator
+
+    draw, replayed, alive = random.Random(seed), CachingAllocator(), {}
+    for key in range(400):
+        size = round(2 ** draw.uniform(6, 26))
+        replayed.allocate(key, size)
+        alive[key] = torch.empty(size, dtype=torch.uint8, device="cuda")
+        while len(alive) > 20 or (alive and draw.random() < 0.4):
+            ended = draw.choice(list(alive))
+            replayed.free(ended)
+            del alive[ended]
+    return torch.cuda.memory_reserved(), replayed.peak
+
+
+def test_a_trial_for_cuda_is_traced_on_cuda_tensors(on_cuda: Callable[..., Any]) -> None:
+    """Attention in bfloat16 keeps less on a GPU than on a CPU; what the allocator reserves is replayed."""
+    there, here = on_cuda(answered), on_cuda(answered, gpu=False)
+    assert (there["traced_on"], there["blocks"]) == ("cuda", 4)
+    assert "note" not in there
+    assert there["tensors"] < here["tensors"]
+    assert there["tensors"] < there["held"] < 1.5 * there["tensors"]
+
+
+def test_narrow_heads_take_more_on_a_gpu_than_on_a_cpu(on_cuda: Callable[..., Any]) -> None:
+    """So no factor makes the one of the other."""
+    assert on_cuda(answered, n_heads=32)["tensors"] > on_cuda(answered, n_heads=32, gpu=False)["tensors"]
+
+
+def test_without_a_gpu_that_processes_share_it_is_traced_as_on_the_cpu(on_cuda: Callable[..., Any]) -> None:
+    """A context of the tracer would keep attempts off it; the answer says why."""
+    for function, settings in ((answered, {"gpu": False}), (answered_where_a_process_has_the_gpu_for_itself, {})):
+        found = on_cuda(function, **settings)
+        assert found["traced_on"] == "cpu"
+        assert found["note"] == "traced as on the CPU: there is no GPU here that several processes may use at once"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_replay_reserves_what_the_caching_allocator_does(on_cuda: Callable[..., Any], seed: int) -> None:
+    """To the byte: segments for small, medium and large requests, best fit, splitting and joining."""
+    real, replayed = on_cuda(compared, seed)
+    assert real == replayed
