@@ -14,6 +14,8 @@ import pytest
 from click.testing import CliRunner
 
 from scalecore.cli.main import main
+from scalecore.execution.devices import FoundGpus
+from scalecore.study.device import StudyDevice
 from scalecore.study.preflight import (
     device_finding,
     folder_findings,
@@ -91,9 +93,57 @@ def test_a_device_that_cannot_be_there_is_refused() -> None:
     if sys.platform != "darwin":
         found = device_finding("mps")
         assert (found.level, found.message) == ("refuse", "mps is asked for, and this is no Mac")
-    if not Path("/proc/driver/nvidia/version").exists():
-        assert device_finding("cuda").level == "refuse"
-        assert device_finding("auto").message == "auto: the CPU, no GPU is found" or sys.platform == "darwin"
+
+
+HERE = FoundGpus(names=("GPU-a", "GPU-b"), source="libcuda.so.1")
+NONE = FoundGpus(source="neither libcuda.so.1 nor libnvidia-ml.so.1 is installed")
+HIDDEN = FoundGpus(source="CUDA_VISIBLE_DEVICES hides all GPUs")
+SICK = FoundGpus(names=("GPU-a",), source="libnvidia-ml.so.1", problem="libcuda.so.1: unknown error")
+STUB = FoundGpus(source="libcuda.so.1: stub", problem="libcuda.so.1: stub")
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="MPS is what auto finds on a Mac")
+@pytest.mark.parametrize(
+    ("wanted", "study", "gpus", "build", "level", "message"),
+    [
+        ("auto", None, NONE, "cpu", "ok", f"auto: the CPU, no GPU is found ({NONE.source})"),
+        ("auto", None, HIDDEN, "cu130", "ok", f"auto: the CPU, no GPU is found ({HIDDEN.source})"),
+        ("auto", None, STUB, "cu130", "ok", "auto: the CPU, no GPU is found (libcuda.so.1: stub)"),
+        ("auto", None, HERE, "cu130", "ok", "auto: CUDA, 2 GPUs (by libcuda.so.1)"),
+        (
+            "auto",
+            None,
+            HERE,
+            "cpu",
+            "warn",
+            "there is a driver with 2 GPUs (by libcuda.so.1), and torch is a build without CUDA: the CPU is used",
+        ),
+        ("cuda", None, HERE, "cu130", "ok", "cuda: 2 GPUs (by libcuda.so.1)"),
+        ("cuda", None, HERE, "cpu", "refuse", "cuda is asked for, and torch is a build without CUDA"),
+        ("cuda", None, NONE, "cu130", "refuse", f"cuda is asked for, and {NONE.source}"),
+        ("cuda", None, STUB, "cu130", "refuse", "cuda is asked for, and libcuda.so.1: stub"),
+        (
+            "cuda",
+            None,
+            SICK,
+            "cu130",
+            "warn",
+            "cuda: 1 GPU (by libnvidia-ml.so.1), and CUDA may not be able to use them: libcuda.so.1: unknown error",
+        ),
+        ("auto", "cuda", HERE, "cu130", "ok", "auto: 2 GPUs (by libcuda.so.1), as the study began"),
+        ("auto", "cuda", HIDDEN, "cu130", "refuse", f"this study trains on cuda (NVIDIA H200), and {HIDDEN.source}"),
+        ("auto", "cpu", HERE, "cu130", "ok", "auto: cpu, as the study began"),
+        ("auto", "mps", HERE, "cu130", "refuse", "this study trains on mps, and this is no Mac"),
+        ("cpu", "cpu", HERE, "cu130", "ok", "cpu"),
+    ],
+)
+def test_g48_the_device_of_a_study_is_looked_for_before_torch_is_imported(
+    wanted: str, study: Any, gpus: FoundGpus, build: str, level: str, message: str
+) -> None:
+    """What was found and which library said so; a study that continues needs the device on which it began."""
+    began = None if study is None else StudyDevice(kind=study, gpu="NVIDIA H200" if study == "cuda" else None)
+    found = device_finding(wanted, study=began, gpus=gpus, build=build)
+    assert (found.level, found.message) == (level, message)
 
 
 def test_g44_room_for_checkpoints_and_data_is_looked_for(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import yaml
 
 from scalecore.config.experiment import Experiment
 from scalecore.config.load import load_experiment
+from scalecore.execution.devices import FoundGpus
 from scalecore.study.slots import slots_and_why
 
 
@@ -28,21 +29,35 @@ def experiment(folder: Path, *, slots: object = "auto", device: str = "cpu", thr
 @pytest.mark.parametrize(
     ("settings", "gpus", "expected"),
     [
-        ({"slots": 3}, "", (3, "as set")),
-        ({}, "", (4, "16 cores, 4 threads a trial")),
-        ({"threads": 1}, "", (16, "16 cores, 1 threads a trial")),
-        ({"threads": 32}, "", (1, "16 cores, 32 threads a trial")),
-        ({"device": "cuda"}, "0,1,2", (3, "one for each of 3 GPUs")),
-        ({"device": "cpu"}, "0,1,2", (4, "16 cores, 4 threads a trial")),
-        ({"device": "mps"}, "", (1, "one for the GPU of this Mac")),
+        ({"slots": 3}, 0, (3, "as set")),
+        ({}, 0, (4, "16 cores, 4 threads a trial")),
+        ({"threads": 1}, 0, (16, "16 cores, 1 threads a trial")),
+        ({"threads": 32}, 0, (1, "16 cores, 32 threads a trial")),
+        ({"device": "cuda"}, 3, (3, "one for each of 3 GPUs that libcuda.so.1 names")),
+        ({"device": "cuda"}, 1, (1, "one for the GPU that libcuda.so.1 names")),
+        ({"device": "cuda", "slots": 4}, 1, (4, "as set")),
+        ({"device": "cpu"}, 3, (4, "16 cores, 4 threads a trial")),
+        ({"device": "mps"}, 0, (1, "one for the GPU of this Mac")),
     ],
 )
 def test_how_many_trials_run_at_once(
-    tmp_path: Path, settings: dict[str, object], gpus: str, expected: tuple[int, str]
+    tmp_path: Path, settings: dict[str, object], gpus: int, expected: tuple[int, str]
 ) -> None:
     """Sixteen cores; a trial has four threads of them where the file does not say."""
-    found = experiment(tmp_path, **settings)  # type: ignore[arg-type]
-    assert slots_and_why(found, environment={"CUDA_VISIBLE_DEVICES": gpus}, available=16) == expected
+    file = experiment(tmp_path, **settings)  # type: ignore[arg-type]
+    found = FoundGpus(names=tuple(f"GPU-{index}" for index in range(gpus)), source="libcuda.so.1")
+    assert slots_and_why(file, gpus=found, available=16) == expected
+
+
+@pytest.mark.parametrize(("build", "device", "slots"), [("cu130", None, 2), ("cpu", None, 4), ("cu130", "cpu", 4)])
+def test_gpus_count_where_trials_will_use_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, build: str, device: str | None, slots: int
+) -> None:
+    """Not with a build of torch without CUDA, nor in a study that began on the CPU."""
+    monkeypatch.setattr("scalecore.study.slots.torch_build", lambda: build)
+    found = FoundGpus(names=("GPU-a", "GPU-b"), source="libcuda.so.1")
+    auto = experiment(tmp_path, device="auto")
+    assert slots_and_why(auto, device=device, gpus=found, available=16)[0] == slots
 
 
 def test_another_word_for_slots_is_refused(tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
-from pathlib import Path
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from scalecore.readings import Reading
@@ -21,25 +23,39 @@ _UNITS = {
     "slowdown_at": "°C",
 }
 
-_DRIVER = Path("/proc/driver/nvidia/version")
+_MEMORY = {"gpu_memory_used": "used", "gpu_memory_free": "free"}
+"""Quantities by the name that NVML has for them."""
+
+_LIBRARY = "libnvidia-ml.so.1"
 
 
 def driver_present() -> bool:
-    """Whether this machine seems to have an NVIDIA driver, be the Python package there or not."""
-    return _DRIVER.exists() or not isinstance(_open(), str)
+    """Whether this machine has an NVIDIA driver, be the Python package there or not."""
+    try:
+        ctypes.CDLL(_LIBRARY)
+    except OSError:
+        return not isinstance(_open(), str)
+    return True
+
+
+def _memory(nvml: Any, handle: Any, *, attribute: str) -> float:
+    return float(getattr(nvml.nvmlDeviceGetMemoryInfo(handle), attribute))
 
 
 class NvmlGpus:
     """A sensor provider: the chosen quantities of the chosen GPUs (all of them by default).
 
     Indices are those of NVML and `nvidia-smi`; `CUDA_VISIBLE_DEVICES` does not change them. `thermal_slowdown` is 1
-    while the driver lowers the clock because of heat; `slowdown_at` is the temperature from which it does.
+    while the driver lowers the clock because of heat; `slowdown_at` is the temperature from which it does. Of a GPU
+    that is divided (MIG) each part has its own memory; everything else is read of the whole.
     """
 
     def __init__(self, *, devices: Sequence[int] = (), quantities: Sequence[str] = tuple(_UNITS)) -> None:
         self._devices = tuple(devices)
         self._quantities = tuple(quantities)
         self._nvml: Any = None
+        self.identifiers: dict[str, str] = {}
+        """By source of a reading of memory: the GPU or its part, as `CUDA_VISIBLE_DEVICES` takes it."""
 
     def read(self) -> Sequence[Reading]:
         if self._nvml is None:
@@ -62,11 +78,10 @@ class NvmlGpus:
             name = nvml.nvmlDeviceGetName(handle)
         except nvml.NVMLError as error:
             return self._nothing(f"GPU {index}", str(error))
+        source = f"GPU {index} {name}"
         heat = nvml.nvmlClocksEventReasonHwThermalSlowdown | nvml.nvmlClocksEventReasonSwThermalSlowdown
         ways: dict[str, Callable[[], float]] = {
             "gpu": lambda: nvml.nvmlDeviceGetUtilizationRates(handle).gpu,
-            "gpu_memory_used": lambda: nvml.nvmlDeviceGetMemoryInfo(handle).used,
-            "gpu_memory_free": lambda: nvml.nvmlDeviceGetMemoryInfo(handle).free,
             "temperature": lambda: nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU),
             "power": lambda: nvml.nvmlDeviceGetPowerUsage(handle) / 1000,
             "thermal_slowdown": lambda: float(bool(nvml.nvmlDeviceGetCurrentClocksEventReasons(handle) & heat)),
@@ -74,20 +89,41 @@ class NvmlGpus:
                 handle, nvml.NVML_TEMPERATURE_THRESHOLD_SLOWDOWN
             ),
         }
+        parts = self._parts(handle)
+        places = {f"{source}, part {number}": part for number, part in parts.items()} if parts else {source: handle}
+        for place, part in places.items():
+            with suppress(nvml.NVMLError, AttributeError):
+                self.identifiers[place] = str(nvml.nvmlDeviceGetUUID(part))
         readings = []
         for quantity in self._quantities:
-            value: float | None = None
-            reason = None
-            try:
-                value = float(ways[quantity]())
-            except nvml.NVMLError as error:
-                reason = str(error)
-            readings.append(
-                Reading(
-                    quantity=quantity, source=f"GPU {index} {name}", unit=_UNITS[quantity], value=value, reason=reason
-                )
-            )
+            if quantity in _MEMORY:
+                for place, part in places.items():
+                    read = partial(_memory, nvml, part, attribute=_MEMORY[quantity])
+                    readings.append(self._reading(quantity, place, read))
+            else:
+                readings.append(self._reading(quantity, source, ways[quantity]))
         return readings
+
+    def _parts(self, handle: Any) -> dict[int, Any]:
+        """The parts of a GPU that is divided, by number; empty where it is not, or the driver knows nothing of it."""
+        nvml = self._nvml
+        found: dict[int, Any] = {}
+        with suppress(nvml.NVMLError, AttributeError):
+            if nvml.nvmlDeviceGetMigMode(handle)[0] != nvml.NVML_DEVICE_MIG_ENABLE:
+                return found
+            for number in range(nvml.nvmlDeviceGetMaxMigDeviceCount(handle)):
+                with suppress(nvml.NVMLError):  # a place that is not occupied
+                    found[number] = nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, number)
+        return found
+
+    def _reading(self, quantity: str, source: str, read: Callable[[], float]) -> Reading:
+        value: float | None = None
+        reason = None
+        try:
+            value = float(read())
+        except self._nvml.NVMLError as error:
+            reason = str(error)
+        return Reading(quantity=quantity, source=source, unit=_UNITS[quantity], value=value, reason=reason)
 
     def _nothing(self, source: str, reason: str) -> list[Reading]:
         return [

@@ -7,6 +7,7 @@
      ├── PluginError               3   a plugin is missing, blocked, incompatible or broken
      ├── DataError                 4   the data cannot be trained on
      ├── RefusedError              5   a guard, a lock or a changed environment says no
+     │    └── DeviceError              the device that trials of the study need is not here
      └── StudyError                6   the study could not go on; everything finished is kept
 
 They are printed as one plain message without a traceback. Anything else is a bug and keeps its traceback.
@@ -18,6 +19,7 @@ from enum import IntEnum
 
 __all__ = [
     "DataError",
+    "DeviceError",
     "ExitCode",
     "ExperimentError",
     "PluginError",
@@ -74,6 +76,10 @@ class RefusedError(ScalecoreError):
     def __init__(self, message: str, *, guard: str | None = None) -> None:
         super().__init__(message if guard is None else f"{message} [{guard}]")
         self.guard = guard
+
+
+class DeviceError(RefusedError):
+    """The device cannot be had now. No trial is to blame: the study continues where the device is (guard G48)."""
 
 
 class StudyError(ScalecoreError):

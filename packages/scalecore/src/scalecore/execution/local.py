@@ -6,14 +6,15 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from attrs import define, evolve
 
 from scalecore.execution.containment import AttemptGroups
-from scalecore.execution.devices import GpuSlots, visible_gpus
+from scalecore.execution.devices import GpuSlots, find_gpus
 from scalecore.execution.folder import AttemptFolder, AttemptStatus
 from scalecore.execution.kills import KernelKills
 from scalecore.execution.launch import ForkedProcesses, Launcher, SpawnedProcesses, kill_group, wait_until
@@ -35,7 +36,7 @@ class LocalHandle:
     group: Path | None = None
     """Its control group, where it has one of its own."""
     gpu: str | None = None
-    """The one that it may see, where there are several."""
+    """The one that it may see, where its admission judged one or there are several."""
     killed: bool = False
     """Whether this executor killed it."""
 
@@ -53,17 +54,19 @@ class LocalExecutor:
         threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
         # Logs are UTF-8, whatever the terminal can show: a model that prints must not fail by it.
         python = {"PYTHONFAULTHANDLER": "1", "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8:backslashreplace"}
-        environment = {**os.environ, **python, **threads}
+        # Indices in CUDA_VISIBLE_DEVICES are those of nvidia-smi then, which monitors count by.
+        environment = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", **os.environ, **python, **threads}
         fork = options.start == "fork" or (options.start == "auto" and sys.platform == "linux")
         self._launcher: Launcher = ForkedProcesses(environment) if fork else SpawnedProcesses(environment)
         self._handles: list[LocalHandle] = []
         self._groups = AttemptGroups()
-        self._gpus = GpuSlots(visible_gpus(os.environ))
+        self._gpus = GpuSlots(find_gpus().names)
         self._kills = KernelKills()
 
     def submit(self, folder: Path) -> LocalHandle:
         handle = LocalHandle(AttemptFolder(folder))
-        handle.group, handle.gpu = self._group_for(handle.folder), self._gpus.take()
+        spec = read_json(handle.folder.spec) or {}
+        handle.group, handle.gpu = self._group_for(handle.folder, spec), self._gpus.take(spec.get("gpu"))
         if handle.group is not None or handle.gpu is not None:
             write_json(handle.folder.group, {"group": handle.group, "gpu": handle.gpu}, durable=False)
         self._launcher.start(folder)
@@ -112,10 +115,10 @@ class LocalExecutor:
             self.stop(handle, kill=True)
         self._launcher.close()
 
-    def _group_for(self, folder: AttemptFolder) -> Path | None:
+    def _group_for(self, folder: AttemptFolder, spec: Mapping[str, Any]) -> Path | None:
         """A control group of its own for an attempt that has a limit, where this machine allows it."""
-        limit = (read_json(folder.spec) or {}).get("memory_limit")
-        return self._groups.make(f"scalecore-{os.getpid()}-{folder.path.parent.name}-{folder.path.name}", limit=limit)
+        name = f"scalecore-{os.getpid()}-{folder.path.parent.name}-{folder.path.name}"
+        return self._groups.make(name, limit=spec.get("memory_limit"))
 
     def _oom_kill(self, handle: LocalHandle, status: AttemptStatus) -> str | None:
         if handle.group is not None and self._groups.end(handle.group):

@@ -16,8 +16,10 @@ import psutil
 
 from scalecore import texts
 from scalecore.config.experiment import Experiment
+from scalecore.execution.devices import FoundGpus, find_gpus
 from scalecore.files import broken_link
 from scalecore.readings import Finding
+from scalecore.study.device import StudyDevice, torch_build
 from scalecore.study.layout import StudyFolder, nearest_folder
 from scalecore.training.product_library import ProductLibrary
 
@@ -109,27 +111,50 @@ def _containment() -> Finding:
     return Finding(level="ok", subject="containment", message=f"{held}, and by a control group each")
 
 
-def device_finding(wanted: str) -> Finding:
-    """Whether the device of `training.device` can be there, without importing torch."""
-    driver = Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
-    build = _torch_build()
-    subject = "device"
-    if wanted == "cuda" and (not driver or build == "cpu"):
-        why = "torch is a build without CUDA" if build == "cpu" else "no NVIDIA driver is found"
-        remedy = "install the driver and a build of torch with CUDA, or set training.device to auto or cpu"
-        return Finding(level="refuse", subject=subject, message=f"cuda is asked for, and {why}", remedy=remedy)
-    if wanted == "mps" and sys.platform != "darwin":
-        remedy = "set training.device to auto or cpu"
-        return Finding(level="refuse", subject=subject, message="mps is asked for, and this is no Mac", remedy=remedy)
-    if wanted == "auto" and driver and build == "cpu":
-        message = "there is an NVIDIA driver, and torch is a build without CUDA: the CPU is used"
-        return Finding(level="warn", subject=subject, message=message, remedy="install a build of torch with CUDA")
-    if wanted == "auto":
-        found = "CUDA where torch finds it" if driver else "the CPU, no GPU is found"
-        if sys.platform == "darwin":
-            found = "MPS where torch finds it"
-        return Finding(level="ok", subject=subject, message=f"auto: {found}")
-    return Finding(level="ok", subject=subject, message=wanted)
+def device_finding(
+    wanted: str, *, study: StudyDevice | None = None, gpus: FoundGpus | None = None, build: str | None = None
+) -> Finding:
+    """Whether the device of `training.device` can be here, found without importing torch.
+
+    `study` is the device of a study that continues. `gpus` and torch's `build` are looked for where not given.
+    """
+    build = build or torch_build()
+    kind = wanted if study is None else study.kind
+    gpus = (find_gpus() if gpus is None else gpus) if kind in ("auto", "cuda") else FoundGpus(source="")
+    named = f"{len(gpus.names)} GPU{'s' if len(gpus.names) > 1 else ''} (by {gpus.source})"
+    why = None
+    if kind == "cuda":
+        why = "torch is a build without CUDA" if build == "cpu" else None if gpus.names else gpus.problem or gpus.source
+    elif kind == "mps" and sys.platform != "darwin":
+        why = "this is no Mac"
+    if why is not None:
+        return _missing_device(wanted, kind, study, why)
+    if gpus.names and build == "cpu":
+        message = f"there is a driver with {named}, and torch is a build without CUDA: the CPU is used"
+        remedy = "install a build of torch with CUDA"
+        return Finding(level="warn", subject="device", message=message, remedy=remedy)
+    if gpus.names and gpus.problem:
+        message = f"{wanted}: {named}, and CUDA may not be able to use them: {gpus.problem}"
+        remedy = "give the container the compute libraries (NVIDIA_DRIVER_CAPABILITIES), or repair the driver"
+        return Finding(level="warn", subject="device", message=message, remedy=remedy)
+    found = named if kind == "cuda" else f"CUDA, {named}" if gpus.names else f"the CPU, no GPU is found ({gpus.source})"
+    if kind == "auto" and sys.platform == "darwin":
+        found = "MPS where torch finds it"
+    if kind in ("cpu", "mps"):
+        found = "" if kind == wanted else kind
+    began = ", as the study began" if study is not None and wanted == "auto" else ""
+    return Finding(level="ok", subject="device", message=f"{wanted}: {found}{began}" if found else wanted)
+
+
+def _missing_device(wanted: str, kind: str, study: StudyDevice | None, why: str) -> Finding:
+    if study is not None and wanted == "auto":
+        message = f"this study trains on {study.text}, and {why}"
+        remedy = "make the device available: results of another one would be ranked together with those of the study"
+    else:
+        message = f"{kind} is asked for, and {why}"
+        needed = "install the driver and a build of torch with CUDA, or " if kind == "cuda" else ""
+        remedy = f"{needed}set training.device to auto or cpu"
+    return Finding(level="refuse", subject="device", message=message, remedy=remedy)
 
 
 def products_findings(device: str, products: ProductLibrary | None) -> list[Finding]:
@@ -141,16 +166,6 @@ def products_findings(device: str, products: ProductLibrary | None) -> list[Find
         text = f"{products.name} ({products.why})"
     message = f"float32 matrix products on a CPU by {text}, where the model offers the choice"
     return [Finding(level="ok", subject="products", message=message)]
-
-
-def _torch_build() -> str | None:
-    """`cpu`, `cu128` and the like as the installed version names it; None where it says nothing."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("torch").partition("+")[2] or None
-    except PackageNotFoundError:
-        return None
 
 
 def folder_findings(folder: Path) -> Iterator[Finding]:

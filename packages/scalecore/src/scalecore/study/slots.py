@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
 
 from scalecore.config.experiment import Experiment
-from scalecore.execution.devices import visible_gpus
+from scalecore.execution.devices import FoundGpus, find_gpus
+from scalecore.study.device import torch_build
 
 __all__ = ["cores", "slots_and_why", "slots_of"]
 
@@ -15,30 +15,36 @@ THREADS_OF_A_TRIAL = 4
 """Where neither slots nor threads are given: beyond this, more trials gain more than more threads."""
 
 
-def slots_of(experiment: Experiment) -> int:
-    """`execution.slots`, or as many as GPUs, or else as the cores carry. Memory decides besides, at each admission."""
-    return slots_and_why(experiment)[0]
+def slots_of(experiment: Experiment, *, device: str | None = None) -> int:
+    """`execution.slots`, or as many as GPUs, or else as the cores carry. Memory decides besides, at each admission.
+
+    `device` is that of the study, where it is known already.
+    """
+    return slots_and_why(experiment, device=device)[0]
 
 
 def slots_and_why(
     experiment: Experiment,
     *,
-    environment: Mapping[str, str] = os.environ,
+    device: str | None = None,
+    gpus: FoundGpus | None = None,
     available: int | None = None,
 ) -> tuple[int, str]:
-    """The same with the reason in words. `available` cores are counted where they are not given."""
-    setting, device = experiment.execution.slots, experiment.training.device
+    """The same with the reason in words. `gpus` are looked for, and `available` cores counted, where not given."""
+    setting, device = experiment.execution.slots, device or experiment.training.device
     if setting != "auto":
         return setting, "as set"
-    gpus = len(visible_gpus(environment)) if device in ("auto", "cuda") else 0
-    if gpus:
-        return gpus, f"one for each of {gpus} GPUs"
+    if device == "cuda" or (device == "auto" and torch_build() != "cpu"):
+        found = find_gpus() if gpus is None else gpus
+        if found.names:
+            count = len(found.names)
+            return count, f"one for {'the GPU' if count == 1 else f'each of {count} GPUs'} that {found.source} names"
     if device == "mps" or (device == "auto" and sys.platform == "darwin"):
         return 1, "one for the GPU of this Mac"
     threads = experiment.training.threads
     each = THREADS_OF_A_TRIAL if threads == "auto" else threads
-    found = cores() if available is None else available
-    return max(1, found // each), f"{found} cores, {each} threads a trial"
+    found_cores = cores() if available is None else available
+    return max(1, found_cores // each), f"{found_cores} cores, {each} threads a trial"
 
 
 def cores() -> int:

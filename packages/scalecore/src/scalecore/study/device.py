@@ -1,0 +1,91 @@
+"""The device of a study: found by its smoke step, and the same for all its trials, which are compared."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from attrs import frozen
+
+from scalecore.errors import DeviceError
+from scalecore.training.memory import Device
+from scalecore.trials import TrialRecord
+
+__all__ = [
+    "StudyDevice",
+    "common_device",
+    "device_of_record",
+    "device_of_result",
+    "kind_of",
+    "missing_device",
+    "torch_build",
+]
+
+
+@frozen(kw_only=True)
+class StudyDevice:
+    """Where trials train. Another GPU of the same kind is another machine, as another processor is: both may take over
+    a study, and its records name them."""
+
+    kind: Device
+    gpu: str | None = None
+    """The name of the GPU, where it is one of CUDA."""
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        return self.kind if self.gpu is None else f"{self.kind} ({self.gpu})"
+
+    def plain(self) -> dict[str, Any]:
+        """For the journal."""
+        return {"kind": self.kind, "gpu": self.gpu}
+
+
+def device_of_result(result: Mapping[str, Any]) -> StudyDevice | None:
+    """The device that an attempt or a step says it had; None where it says nothing known."""
+    return _device(result.get("device"), result.get("gpu"))
+
+
+def device_of_record(record: TrialRecord) -> StudyDevice | None:
+    """The device of a trial's last attempt; None where it had none, or an older version did not say."""
+    return _device(record.versions.get("run:device"), record.versions.get("run:gpu"))
+
+
+def common_device(records: Iterable[TrialRecord]) -> StudyDevice | None:
+    """That of most records, of equally many the one that came first."""
+    found = Counter(device for device in map(device_of_record, records) if device is not None)
+    return max(found, key=lambda device: found[device], default=None)
+
+
+def kind_of(device: StudyDevice | None) -> Device | None:
+    """Its kind; None where there is none."""
+    return None if device is None else device.kind
+
+
+def missing_device(reason: str, device: StudyDevice | None) -> DeviceError:
+    """What ends a run whose attempt did not get the device of the study, or of the file where the study has none."""
+    if device is None:
+        return DeviceError(f"{reason}; set training.device to another one, or make it available")
+    return DeviceError(
+        f"{reason}; this study trains on {device.text}, and results of another device would be ranked together with "
+        "its own. Nothing counts as failed: make the device available, and `scalecore run` continues",
+        guard="G48",
+    )
+
+
+def torch_build() -> str | None:
+    """`cpu`, `cu128` and the like as the installed version names it; None where it says nothing."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("torch").partition("+")[2] or None
+    except PackageNotFoundError:
+        return None
+
+
+def _device(name: Any, gpu: Any) -> StudyDevice | None:
+    kind = str(name).partition(":")[0]
+    if kind == "cuda":
+        return StudyDevice(kind="cuda", gpu=gpu)
+    return StudyDevice(kind=kind) if kind in ("cpu", "mps") else None  # type: ignore[arg-type]  # two of the three
