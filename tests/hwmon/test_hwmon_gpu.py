@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from types import ModuleType, SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -37,8 +39,8 @@ def missing(reason: str = "no NVIDIA driver") -> Reading:
     return Reading(quantity="gpu", source="NVML", unit="%", value=None, reason=reason)
 
 
-def cuda(memory_gb: float, *, micro_batch: int = 32) -> Demand:
-    return Demand(memory=int(memory_gb * GB), micro_batch=micro_batch, device="cuda")
+def cuda(memory_gb: float, *, micro_batch: int = 32, **more: Any) -> Demand:
+    return Demand(memory=int(memory_gb * GB), micro_batch=micro_batch, device="cuda", **more)
 
 
 def test_g41_nvml_gives_numbers_or_says_why_not() -> None:
@@ -82,6 +84,214 @@ def test_g40_a_trial_is_admitted_by_the_memory_of_a_gpu() -> None:
         "predicted 20.0 GB at micro-batch 32, 23.0 GB with the margin: more than 90 % of 24.0 GB (GPU 0 NVIDIA X)"
     )
     assert monitor.admit(Demand(memory=10**12, micro_batch=1)).action == "admit"
+
+
+class Gpus:
+    """GPUs of 149 GB each, whose use may change."""
+
+    def __init__(self, count: int = 1, *, identifiers: bool = False) -> None:
+        self.used_gb = [0.0] * count
+        sources = [f"GPU {index} NVIDIA X" for index in range(count)]
+        self.identifiers = {source: f"GPU-{index}aa" for index, source in enumerate(sources)} if identifiers else {}
+
+    def read(self) -> Sequence[Reading]:
+        return [
+            reading
+            for index, used in enumerate(self.used_gb)
+            for reading in gpu(index, free_gb=149.0 - used, total_gb=149.0)
+        ]
+
+
+class Clock:
+    """A clock that is set."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_g40_a_gpus_memory_is_not_promised_twice() -> None:
+    """Four trials of 60 GB on 149 GB, none of which has reached its peak: admit, admit, wait, wait."""
+    monitor = GpuMonitor(GpuOptions(), gpus=Gpus())
+    answers = [monitor.admit(cuda(60.0, trial=number)) for number in range(4)]
+    assert [answer.action for answer in answers] == ["admit", "admit", "wait", "wait"]
+    assert [answer.gpu_limit for answer in answers] == [69 * GB, 69 * GB, None, None]
+    assert answers[2].reason == (
+        "predicted 60.0 GB at micro-batch 32, 69.0 GB with the margin: 11.0 GB can be had now; 149.0 GB are free (GPU "
+        "0 NVIDIA X), 138.0 GB promised to running trials"
+    )
+    assert monitor.admit(cuda(9.0, trial=4)).action == "admit"
+
+
+def test_g40_what_a_trial_uses_of_its_promise_is_not_counted_again() -> None:
+    """Promised or used, the memory is the same; a trial that ends gives it back, and a retry asks for its own anew."""
+    gpus = Gpus()
+    monitor = GpuMonitor(GpuOptions(), gpus=gpus)
+    gpus.used_gb[0] = 5.0  # another program
+    assert monitor.admit(cuda(60.0, trial=0)).action == "admit"
+    gpus.used_gb[0] = 65.0  # with the 60 of the trial
+    assert monitor.admit(cuda(60.0, trial=1)).action == "admit"
+    assert monitor.admit(cuda(60.0, trial=1)).action == "admit"
+    gpus.used_gb[0] = 125.0
+    assert monitor.admit(cuda(10.0, trial=2)).action == "wait"
+    assert monitor.admit(cuda(4.0, trial=2)).action == "admit"
+    gpus.used_gb[0] = 65.0
+    monitor.sample({0: 100, 1: 101, 2: 102})
+    monitor.sample({1: 101})
+    assert monitor.admit(cuda(60.0, trial=3)).action == "admit"
+
+
+def test_g40_what_other_programs_take_meanwhile_is_not_promised() -> None:
+    """What is used beyond all promises is theirs."""
+    gpus = Gpus()
+    monitor = GpuMonitor(GpuOptions(), gpus=gpus)
+    assert monitor.admit(cuda(20.0, trial=0)).gpu_limit == 23 * GB
+    gpus.used_gb[0] = 100.0
+    assert monitor.admit(cuda(50.0, trial=1)).action == "wait"
+    assert monitor.admit(cuda(40.0, trial=1)).action == "admit"
+
+
+def test_g40_a_promise_ends_with_its_trial() -> None:
+    """At once where the caller knows which trials run; else when it was never seen to run for a minute."""
+    clock = Clock()
+    monitor = GpuMonitor(GpuOptions(), gpus=Gpus(), clock=clock)
+    assert monitor.admit(cuda(100.0, trial=0)).action == "admit"
+    assert monitor.admit(cuda(100.0, trial=1)).action == "wait"
+    assert monitor.admit(cuda(100.0, trial=1, running=frozenset({0}))).action == "wait"
+    assert monitor.admit(cuda(100.0, trial=1, running=frozenset())).action == "admit"
+    clock.now = 61.0
+    assert monitor.admit(cuda(100.0, trial=2)).action == "admit"
+
+
+def test_g40_a_trial_is_admitted_on_the_gpu_that_it_is_given() -> None:
+    """The one with the fewest trials, of such the one with most room; by its identifier where NVML tells it."""
+    gpus = Gpus(3, identifiers=True)
+    gpus.used_gb = [10.0, 0.0, 120.0]
+    monitor = GpuMonitor(GpuOptions(), gpus=gpus)
+    given = [monitor.admit(cuda(20.0, trial=number)).gpu for number in range(5)]
+    assert given == ["GPU-1aa", "GPU-0aa", "GPU-2aa", "GPU-1aa", "GPU-0aa"]
+    assert GpuMonitor(GpuOptions(), gpus=Gpus(2)).admit(cuda(20.0)).gpu == "0"
+
+
+@pytest.mark.parametrize(("variable", "gpu"), [("1", "GPU-1aa"), ("GPU-2", "GPU-2aa"), ("2,1,-1,0", "GPU-1aa")])
+def test_g40_only_gpus_that_attempts_may_use_are_judged(variable: str, gpu: str) -> None:
+    """A free one that `CUDA_VISIBLE_DEVICES` hides admits nobody."""
+    gpus = Gpus(3, identifiers=True)
+    gpus.used_gb = [0.0, 20.0, 40.0]
+    monitor = GpuMonitor(GpuOptions(), gpus=gpus, environment={"CUDA_VISIBLE_DEVICES": variable})
+    assert monitor.admit(cuda(20.0)).gpu == gpu
+    assert monitor.admit(cuda(116.0)).action == "wait"
+
+
+def test_g41_a_variable_that_names_no_gpu_is_said() -> None:
+    """GPUs can be read, and attempts see none of them."""
+    monitor = GpuMonitor(GpuOptions(), gpus=Gpus(), environment={"CUDA_VISIBLE_DEVICES": "7"})
+    (finding,) = monitor.preflight(None)
+    assert finding.message == "no GPU can be read (CUDA_VISIBLE_DEVICES=7 names none of them): GPU guard inactive"
+
+
+def test_g40_a_trial_may_take_its_slots_part_of_a_gpu_while_nothing_was_measured() -> None:
+    """As much is promised to it, so that four of them fit; one that is alone may take what any trial may."""
+    monitor = GpuMonitor(GpuOptions(), gpus=Gpus())
+    answers = [monitor.admit(cuda(1.0, trial=number, slots=4, measured=False)) for number in range(5)]
+    assert [answer.action for answer in answers] == ["admit"] * 5
+    assert [answer.gpu_limit for answer in answers[:4]] == [pytest.approx(149 * GB * 0.9 / 4)] * 4
+    assert answers[4].gpu_limit == pytest.approx(0.1 * 149 * GB)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "slots", "measured", "share"),
+    [(1, 1, False, 0.9), (1, 1, True, 0.9), (2, 2, True, 0.9), (2, 4, False, 0.45), (2, 3, False, 0.45)],
+)
+def test_a_trial_that_has_a_gpu_of_its_own_may_take_what_any_trial_may(
+    gpus: int, slots: int, measured: bool, share: float
+) -> None:
+    """There is nobody to leave memory to; with more slots than GPUs each has its part."""
+    monitor = GpuMonitor(GpuOptions(), gpus=Gpus(gpus))
+    answer = monitor.admit(cuda(1.0, slots=slots, measured=measured))
+    assert answer.gpu_limit == pytest.approx(share * 149 * GB)
+
+
+def test_g40_beside_others_a_corrected_prediction_is_all_that_a_trial_may_take() -> None:
+    """So that none of them takes what was promised to another."""
+    answer = GpuMonitor(GpuOptions(), gpus=Gpus()).admit(cuda(1.0, slots=4, measured=True))
+    assert answer.gpu_limit == int(1.15 * GB)
+
+
+def test_g40_a_retry_keeps_its_promise_when_its_first_attempt_is_seen_to_be_gone() -> None:
+    """The sample that misses the first attempt comes after the admission of the second."""
+    clock = Clock()
+    monitor = GpuMonitor(GpuOptions(), gpus=Gpus(), clock=clock)
+    monitor.admit(cuda(100.0, trial=0))
+    monitor.sample({0: 100})
+    clock.now = 5.0
+    monitor.admit(cuda(100.0, trial=0))
+    clock.now = 6.0
+    monitor.sample({})
+    assert monitor.admit(cuda(100.0, trial=1, running=frozenset({0}))).action == "wait"
+
+
+class NvmlError(Exception):
+    """What nvidia-ml-py raises."""
+
+
+def fake_nvml(*, parts: int | None) -> ModuleType:
+    """nvidia-ml-py on a machine with one GPU, divided into so many parts of 18 GB, or with a driver that cannot."""
+
+    def part(handle: str, number: int) -> str:
+        if number >= (parts or 0):
+            raise NvmlError("not found")
+        return f"part {number}"
+
+    def mode(handle: str) -> tuple[int, int]:
+        if parts is None:
+            raise NvmlError("not supported")
+        return (int(parts > 0), 0)
+
+    module: Any = ModuleType("pynvml")
+    module.NVMLError, module.NVMLError_LibraryNotFound = NvmlError, type("NotFound", (NvmlError,), {})
+    module.NVML_DEVICE_MIG_ENABLE, module.NVML_TEMPERATURE_GPU, module.NVML_TEMPERATURE_THRESHOLD_SLOWDOWN = 1, 0, 1
+    module.nvmlClocksEventReasonHwThermalSlowdown = module.nvmlClocksEventReasonSwThermalSlowdown = 1
+    module.nvmlInit = lambda: None
+    module.nvmlDeviceGetCount = lambda: 1
+    module.nvmlDeviceGetHandleByIndex = lambda index: "whole"
+    module.nvmlDeviceGetName = lambda handle: "NVIDIA X"
+    module.nvmlDeviceGetUUID = lambda handle: "GPU-a" if handle == "whole" else f"MIG-{handle[-1]}"
+    module.nvmlDeviceGetMemoryInfo = lambda handle: SimpleNamespace(
+        used=GB, free=(148 if handle == "whole" else 17) * GB
+    )
+    module.nvmlDeviceGetMigMode, module.nvmlDeviceGetMaxMigDeviceCount = mode, lambda handle: 7
+    module.nvmlDeviceGetMigDeviceHandleByIndex = part
+    module.nvmlDeviceGetUtilizationRates = lambda handle: SimpleNamespace(gpu=3)
+    module.nvmlDeviceGetTemperature = lambda handle, kind: 40
+    module.nvmlDeviceGetPowerUsage = lambda handle: 75_000
+    module.nvmlDeviceGetCurrentClocksEventReasons = lambda handle: 0
+    module.nvmlDeviceGetTemperatureThreshold = lambda handle, kind: 90
+    return module  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("parts", [None, 0])
+def test_a_whole_gpu_is_named_by_its_identifier(monkeypatch: pytest.MonkeyPatch, parts: int | None) -> None:
+    """Where it can be divided and is not, and where the driver knows nothing of that."""
+    monkeypatch.setitem(sys.modules, "pynvml", fake_nvml(parts=parts))
+    gpus = NvmlGpus()
+    assert len(gpus.read()) == 7
+    assert gpus.identifiers == {"GPU 0 NVIDIA X": "GPU-a"}
+    assert GpuMonitor(GpuOptions(), gpus=gpus, environment={}).admit(cuda(60.0)).gpu == "GPU-a"
+
+
+def test_g40_each_part_of_a_divided_gpu_admits_by_its_own_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole has 149 GB, and no trial could get them."""
+    monkeypatch.setitem(sys.modules, "pynvml", fake_nvml(parts=2))
+    monitor = GpuMonitor(GpuOptions(), gpus=NvmlGpus(), environment={})
+    answers = [monitor.admit(cuda(10.0, trial=number)) for number in range(3)]
+    assert [answer.gpu for answer in answers] == ["MIG-0", "MIG-1", None]
+    assert monitor.admit(cuda(60.0)).action == "refuse"
+    assert [finding.message for finding in monitor.preflight(None)] == [
+        "GPU 0 NVIDIA X, part 0: 17.0 GB of 18.0 GB memory free",
+        "GPU 0 NVIDIA X, part 1: 17.0 GB of 18.0 GB memory free",
+    ]
 
 
 def test_g40_a_largest_trial_that_no_gpu_can_hold_is_found_before_the_study() -> None:

@@ -84,6 +84,30 @@ def test_g40_the_largest_trial_is_compared_before_the_study() -> None:
     assert len(preflight(20.0, demand(1000.0, device="cuda"))) == 1
 
 
+def on_cuda(host_gb: float) -> Demand:
+    """A trial whose own memory is that of a GPU, far more than the machine has."""
+    return Demand(memory=1000 * GB, micro_batch=64, device="cuda", host_memory=int(host_gb * GB))
+
+
+def test_g40_a_trial_on_a_gpu_needs_some_of_the_machines_memory() -> None:
+    """That counts in its preflight and admission, and no micro-batch makes it smaller."""
+    never = preflight(20.0, on_cuda(30.0))[1]
+    assert (never.level, never.message) == (
+        "refuse",
+        "the largest trial needs 34.5 GB of the machine's memory beside its GPU's, more than a trial can ever get: "
+        "27.2 GB of 32.0 GB (physical memory)",
+    )
+    assert preflight(20.0, on_cuda(2.0))[1].level == "ok"
+    running = [RunningTrial(used=0.5 * GB, predicted=2.0 * GB)] * 3
+    answer = admission(budget(), on_cuda(2.0), available=8.0 * GB, source=PHYSICAL, running=running[:1])
+    assert (answer.action, answer.limit) == ("admit", int(budget().allowed))
+    answer = admission(budget(), on_cuda(2.0), available=8.0 * GB, source=PHYSICAL, running=running)
+    assert answer.reason == (
+        "predicted 2.0 GB of the machine's memory, 2.3 GB with the margin: 0 MB can be had now; "
+        "8.0 GB free (physical memory), 3.2 GB of it reserve, 5.4 GB promised to running trials"
+    )
+
+
 def admit(memory_gb: float, *running: RunningTrial, available_gb: float = 30.0, limit_gb: float | None = None) -> str:
     answer = admission(
         budget(limit_gb=limit_gb), demand(memory_gb), available=available_gb * GB, source=PHYSICAL, running=running

@@ -6,14 +6,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from scalecore.execution.containment import AttemptGroups
+from scalecore.execution.containment import FRACTION, AttemptGroups, gpu_fraction
 from scalecore.execution.folder import AttemptFolder, AttemptStatus
 from scalecore.execution.kills import KernelKills
 from scalecore.study.attempts import RunningTrial
 from scalecore.training.failures import crash_signal
+from scalecore.training.memory_cuda import CONTEXT
 
 MOUNT = "30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n"
 BASE = "sys/fs/cgroup/user/job"
@@ -164,7 +166,7 @@ def test_the_cuda_allocator_is_limited_on_the_device_of_the_attempt(
     """Torch's own check accepts what it is given, also for a device without an index, which is the current one."""
     import torch
 
-    from scalecore.execution.containment import FRACTION, contain
+    from scalecore.execution.containment import contain
 
     received: list[tuple[float, int]] = []
     monkeypatch.setattr(torch.cuda.memory, "_lazy_init", lambda: None)
@@ -172,3 +174,29 @@ def test_the_cuda_allocator_is_limited_on_the_device_of_the_attempt(
     monkeypatch.setattr(torch._C, "_cuda_setMemoryFraction", lambda *given: received.append(given), raising=False)
     assert contain(None, device=torch.device(device)) == ["CUDA allocator 90%"]
     assert received == [(FRACTION, index)]
+
+
+@pytest.mark.parametrize(
+    ("promised", "fraction", "text"),
+    [(69 * 10**9, (69 * 10**9 - CONTEXT) / (149 * 10**9), "68.5 GB"), (148 * 10**9, FRACTION, "134.1 GB")],
+)
+def test_g40_a_trial_on_a_shared_gpu_is_held_to_what_it_was_promised(
+    promised: int, fraction: float, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Less what the context takes, which torch does not count, and never more than the share of a trial alone."""
+    import torch
+
+    from scalecore.execution.containment import contain
+
+    received: list[tuple[float, int]] = []
+    monkeypatch.setattr(torch.cuda.memory, "_lazy_init", lambda: None)
+    monkeypatch.setattr(torch._C, "_cuda_setMemoryFraction", lambda *given: received.append(given), raising=False)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: SimpleNamespace(total_memory=149 * 10**9))
+    contained = contain(None, device=torch.device("cuda:1"), gpu_limit=promised)
+    assert contained == [f"CUDA allocator {text}"]
+    assert received == [(pytest.approx(fraction), 1)]
+
+
+def test_a_trial_keeps_some_of_a_gpu_however_little_it_was_promised() -> None:
+    """A fraction of zero would be none at all."""
+    assert gpu_fraction(0, total=10**11) == pytest.approx(CONTEXT // 10 / 10**11)

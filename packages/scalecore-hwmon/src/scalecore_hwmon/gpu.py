@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import math
+import os
+import re
+import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
+from scalecore.execution.devices import VARIABLE, is_visible
 from scalecore.readings import Admission, Demand, Finding, Reading, Verdict
 from scalecore.texts import size
 from scalecore_hwmon.words import missing_finding
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from scalecore_hwmon.options import GpuOptions
     from scalecore_hwmon.sensors import SensorProvider
 
 SUBJECT = "gpu"
+
+STARTS_WITHIN = 60.0
+"""Seconds for which memory is kept for a trial that was admitted and is not known to run yet."""
 
 
 @frozen(kw_only=True)
@@ -26,27 +35,64 @@ class Gpu:
     source: str
     free: float
     total: float
+    identifier: str
+    """As `CUDA_VISIBLE_DEVICES` takes it."""
+
+    @property
+    def used(self) -> float:
+        return self.total - self.free
+
+
+@frozen(kw_only=True)
+class Promise:
+    """What an admitted trial may use of one GPU."""
+
+    gpu: str
+    bytes: float
+    at: float
+    """When it was given."""
 
 
 class GpuMonitor:
     """A `HardwareMonitor` over the readings of `gpus`.
 
-    It stops nothing: running out of a GPU's memory is an error that the trial reports itself.
+    It stops nothing: running out of a GPU's memory is an error that the trial reports itself. What a trial was admitted
+    for is promised to it until it ends, on the GPU that is named in its admission: its process sees no other GPU, and
+    is held to the promise.
     """
 
-    def __init__(self, options: GpuOptions, *, gpus: SensorProvider) -> None:
+    def __init__(
+        self,
+        options: GpuOptions,
+        *,
+        gpus: SensorProvider,
+        environment: Mapping[str, str] = os.environ,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._options = options
         self._gpus = gpus
+        self._environment = environment
+        self._clock = clock
+        self._promises: dict[int, Promise] = {}
+        """By trial."""
+        self._seen: set[int] = set()
+        """Trials that ran at the last sample."""
+        self._left: dict[int, float] = {}
+        """When trials that had run were not there any more."""
+        self._foreign: dict[str, float] = {}
+        """By GPU: what other programs used of it when no trial had a promise there."""
 
     @property
     def interval(self) -> float:
         return self._options.interval
 
     def preflight(self, demand: Demand | None) -> Sequence[Finding]:
-        readings = self.sample({})
-        known = gpus_of(readings)
+        readings = self._read()
+        known = self._visible(readings)
         if not known:
             reasons = sorted({reading.reason for reading in readings if reading.reason})
+            if gpus_of(readings):
+                reasons = [f"{VARIABLE}={self._environment.get(VARIABLE)} names none of them"]
             return [
                 missing_finding(
                     SUBJECT,
@@ -80,12 +126,21 @@ class GpuMonitor:
     def admit(self, demand: Demand) -> Admission:
         if demand.device != "cuda":
             return Admission(action="admit")
-        known = gpus_of(self.sample({}))
+        known = self._visible(self._read())
         if not known:
             return Admission(action="admit", reason="no GPU can be read: admitted unseen")
-        return self._admission(demand, known)
+        answer = self._admission(demand, known)
+        if demand.trial is not None and answer.gpu is not None and answer.gpu_limit is not None:
+            promise = Promise(gpu=answer.gpu, bytes=answer.gpu_limit, at=self._clock())
+            self._promises[demand.trial] = promise
+        return answer
 
     def sample(self, processes: Mapping[int, int]) -> Sequence[Reading]:
+        self._left |= dict.fromkeys(self._seen - processes.keys(), self._clock())
+        self._seen = set(processes)
+        return self._read()
+
+    def _read(self) -> list[Reading]:
         ignored = self._options.on_missing == "ignore"
         return [
             evolve(reading, guarded=False) if ignored and reading.value is None else reading
@@ -98,25 +153,98 @@ class GpuMonitor:
             return Verdict(action="go_on", reason=f"slowed down by heat: {', '.join(slowed)}", guard="G43")
         return Verdict(action="go_on")
 
+    def _visible(self, readings: Sequence[Reading]) -> list[Gpu]:
+        """The GPUs whose memory is known and which attempts may use."""
+        named: Mapping[str, str] = getattr(self._gpus, "identifiers", {})
+        return [
+            gpu
+            for gpu in gpus_of(readings, identifiers=named)
+            if is_visible(self._environment.get(VARIABLE), index=_index(gpu.source), identifier=gpu.identifier)
+        ]
+
+    def _promised(self, demand: Demand) -> list[Promise]:
+        """What other trials were promised, as far as they run; what ended is forgotten."""
+        running = self._running() if demand.running is None else demand.running
+        self._promises = {number: one for number, one in self._promises.items() if number in running}
+        return [one for number, one in self._promises.items() if number != demand.trial]
+
+    def _running(self) -> set[int]:
+        """Trials that were seen to run, and those that were admitted since and within the last minute."""
+        now = self._clock()
+        return self._seen | {
+            number
+            for number, promise in self._promises.items()
+            if self._left.get(number, -math.inf) < promise.at > now - STARTS_WITHIN
+        }
+
     def _admission(self, demand: Demand, known: Sequence[Gpu]) -> Admission:
+        """On the GPU with the fewest trials, of such on the one with most room.
+
+        A trial that exceeds its promise runs out of memory itself, so that promises add up.
+        """
         need = demand.memory * self._options.margin
         what = f"predicted {size(demand.memory)} at micro-batch {demand.micro_batch}, {size(need)} with the margin"
         largest = max(known, key=lambda gpu: gpu.total)
         if need > largest.total * self._options.max_share:
             share = f"{self._options.max_share * 100:.0f} % of {size(largest.total)}"
             return Admission(action="refuse", reason=f"{what}: more than {share} ({largest.source})")
-        freest = max(known, key=lambda gpu: gpu.free)
-        if need > freest.free:
-            return Admission(action="wait", reason=f"{what}: {size(freest.free)} are free ({freest.source})")
-        return Admission(action="admit")
+        others = self._promised(demand)
+        there = {gpu.source: [one.bytes for one in others if one.gpu == gpu.identifier] for gpu in known}
+        room = {gpu.source: self._room(gpu, there[gpu.source]) for gpu in known}
+        most = {gpu.source: min(room[gpu.source], gpu.total * self._options.max_share) for gpu in known}
+        fitting = [gpu for gpu in known if need <= most[gpu.source]]
+        if fitting:
+            gpu = min(fitting, key=lambda one: (len(there[one.source]), -room[one.source]))
+            part = gpu.total * self._options.max_share * _part(demand, gpus=len(known))
+            limit = min(max(need, part), most[gpu.source])
+            return Admission(action="admit", gpu=gpu.identifier, gpu_limit=int(limit))
+        freest = max(known, key=lambda gpu: room[gpu.source])
+        free = f"{size(freest.free)} are free ({freest.source})"
+        if promised := sum(there[freest.source]):
+            left = size(max(0.0, room[freest.source]))
+            free = f"{left} can be had now; {free}, {size(promised)} promised to running trials"
+        return Admission(action="wait", reason=f"{what}: {free}")
+
+    def _room(self, gpu: Gpu, promised: Sequence[float]) -> float:
+        """What can still be promised: all but what was, and what other programs use.
+
+        NVML does not name the processes of a container, so that the part of the trials is not read: they use no more
+        than they were promised, and others no less than before the trials came.
+        """
+        if not promised:
+            self._foreign[gpu.identifier] = gpu.used
+            return gpu.free
+        before = min(self._foreign.get(gpu.identifier, 0.0), gpu.used)
+        foreign = max(before, gpu.used - sum(promised))
+        return min(gpu.free, gpu.total - foreign - sum(promised))
 
 
-def gpus_of(readings: Sequence[Reading]) -> list[Gpu]:
-    """The GPUs whose memory is known."""
+def _part(demand: Demand, *, gpus: int) -> float:
+    """The part of its share of a GPU that a trial may take even if it is predicted to need less.
+
+    All of it where each trial has a GPU of its own: there is nobody to leave memory to. Else its slot's part until
+    predictions are corrected by what attempts measured: one that is too low would make every first trial run out of
+    memory on a GPU that is nearly empty.
+    """
+    if demand.slots is None:
+        return 0.0
+    beside = -(-demand.slots // gpus)
+    return 1 / beside if beside == 1 or not demand.measured else 0.0
+
+
+def gpus_of(readings: Sequence[Reading], *, identifiers: Mapping[str, str] | None = None) -> list[Gpu]:
+    """The GPUs whose memory is known; one without an identifier has its index."""
     values = {(reading.source, reading.quantity): reading.value for reading in readings}
     gpus = []
     for source in dict.fromkeys(reading.source for reading in readings):
         used, free = values.get((source, "gpu_memory_used")), values.get((source, "gpu_memory_free"))
         if used is not None and free is not None:
-            gpus.append(Gpu(source=source, free=free, total=used + free))
+            name = (identifiers or {}).get(source, str(_index(source)))
+            gpus.append(Gpu(source=source, free=free, total=used + free, identifier=name))
     return gpus
+
+
+def _index(source: str) -> int:
+    """The index of NVML, from the source of a reading."""
+    found = re.match(r"GPU (\d+)", source)
+    return int(found[1]) if found else 0

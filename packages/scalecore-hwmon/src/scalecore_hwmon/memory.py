@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from scalecore.clock import RunningClock
 from scalecore.readings import Admission, Demand, Finding, Reading, Verdict
 from scalecore_hwmon.machine import Machine, MachineReader
-from scalecore_hwmon.memory_policy import MemoryBudget, RunningTrial, admission, findings, judge
+from scalecore_hwmon.memory_policy import MemoryBudget, RunningTrial, admission, findings, judge, needed
 from scalecore_hwmon.processes import TreeReader
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class MemoryMonitor:
         )
 
     def admit(self, demand: Demand) -> Admission:
-        if demand.device == "cuda":
+        if demand.device == "cuda" and demand.host_memory is None:
             return Admission(action="admit", reason="the trial's memory is that of a GPU")
         machine, budget = self._read()
         now = self._clock()
@@ -69,7 +69,7 @@ class MemoryMonitor:
             budget, demand, available=machine.available, source=machine.available_source, running=running
         )
         if answer.action == "admit" and demand.trial is not None:
-            self._predicted[demand.trial] = demand.memory
+            self._predicted[demand.trial] = needed(demand)
             self._admitted[demand.trial] = now
         return answer
 

@@ -70,7 +70,12 @@ class MemoryBudget:
 
     def need(self, demand: Demand) -> float:
         """What must be free for the trial: its prediction with the margin."""
-        return demand.memory * self.margin
+        return needed(demand) * self.margin
+
+
+def needed(demand: Demand) -> int:
+    """The bytes of the machine's memory that a trial is predicted to need."""
+    return (demand.host_memory or 0) if demand.device == "cuda" else demand.memory
 
 
 @frozen(kw_only=True)
@@ -111,16 +116,19 @@ def findings(
         ]
     else:
         found = [Finding(level="ok", subject=SUBJECT, message=f"{free}; a trial may use {_ceiling(budget)}")]
-    if demand is not None and demand.device != "cuda":
+    if demand is not None and needed(demand):
         found.append(_of_demand(budget, demand, available=available))
     return found
 
 
 def _of_demand(budget: MemoryBudget, demand: Demand, *, available: int) -> Finding:
     need = budget.need(demand)
-    what = f"the largest trial needs {size(need)} at micro-batch {demand.micro_batch}"
+    smaller = demand.micro_batch > 1 and demand.device != "cuda"
+    where = f"at micro-batch {demand.micro_batch}"
+    if demand.device == "cuda":
+        where = "of the machine's memory beside its GPU's"
+    what = f"the largest trial needs {size(need)} {where}"
     if need > budget.ceiling:
-        smaller = demand.micro_batch > 1
         return Finding(
             level="warn" if smaller else "refuse",
             subject=SUBJECT,
@@ -148,7 +156,8 @@ def admission(
 ) -> Admission:
     """Whether a trial fits beside the running ones, given all that those may still come to use (guard G40)."""
     need = budget.need(demand)
-    what = f"predicted {size(demand.memory)} at micro-batch {demand.micro_batch}, {size(need)} with the margin"
+    where = "of the machine's memory" if demand.device == "cuda" else f"at micro-batch {demand.micro_batch}"
+    what = f"predicted {size(needed(demand))} {where}, {size(need)} with the margin"
     if need > budget.ceiling:
         return Admission(action="refuse", reason=f"{what}: more than a trial can ever get, {_ceiling(budget)}")
     growth = sum(trial.growth(budget.margin) for trial in running)

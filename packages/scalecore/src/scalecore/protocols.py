@@ -361,7 +361,10 @@ class HardwareMonitor(Protocol):
         ...
 
     def admit(self, demand: Demand) -> Admission:
-        """Whether a trial of this demand may start now."""
+        """Whether a trial of this demand may start now, and on which GPU, where it judges them one by one.
+
+        The caller starts it at once, or asks again: what was promised counts while `demand.running` names the trial.
+        """
         ...
 
     def sample(self, processes: Mapping[int, int]) -> Sequence[Reading]:

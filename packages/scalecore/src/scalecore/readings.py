@@ -90,6 +90,14 @@ class Demand:
     micro_batch: int
     device: Literal["cpu", "cuda", "mps"] = "cpu"
     trial: int | None = None
+    running: frozenset[int] | None = None
+    """Trials that run now, to whom memory is promised; None where the caller does not know them."""
+    slots: int | None = None
+    """How many trials may run at a time; None where the caller does not say."""
+    measured: bool = True
+    """Whether the prediction is corrected by what attempts of the study took."""
+    host_memory: int | None = None
+    """Bytes of the machine's memory that it is predicted to need besides, where `memory` is a GPU's own."""
 
 
 @frozen(kw_only=True)
@@ -101,6 +109,10 @@ class Admission:
     limit: int | None = None
     """Bytes of the machine's memory that an admitted trial may come to use; its process is held to it where the
     platform can do that."""
+    gpu: str | None = None
+    """The GPU on which an admitted trial fits, as `CUDA_VISIBLE_DEVICES` takes it: its process sees no other."""
+    gpu_limit: int | None = None
+    """Bytes of that GPU that were promised to the trial; its process is held to them."""
 
 
 @frozen(kw_only=True)

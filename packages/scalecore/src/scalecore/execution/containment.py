@@ -8,14 +8,25 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scalecore.training.memory_cuda import CONTEXT
+
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["FRACTION", "AttemptGroups", "contain", "enter_group", "prefer_as_victim", "release", "why_no_groups"]
+__all__ = [
+    "FRACTION",
+    "AttemptGroups",
+    "contain",
+    "enter_group",
+    "gpu_fraction",
+    "prefer_as_victim",
+    "release",
+    "why_no_groups",
+]
 
 OOM_SCORE = 500
 FRACTION = 0.9
-"""Share of a GPU's memory that the allocator of one attempt may take.
+"""Share of a GPU's memory that the allocator of one attempt may take at most.
 
 On MPS its own default is above the physical memory: a Mac would swap instead of failing.
 """
@@ -44,8 +55,9 @@ def enter_group(group: str | None) -> list[str]:
     return ["cgroup v2 memory.max"]
 
 
-def contain(limit: int | None, *, device: torch.device) -> list[str]:
-    """Limit what this process may allocate on its device: `limit` in bytes on the CPU. What was done, in words.
+def contain(limit: int | None, *, device: torch.device, gpu_limit: int | None = None) -> list[str]:
+    """Limit what this process may allocate on its device: `limit` in bytes on the CPU, `gpu_limit` on a GPU of CUDA,
+    which others may share. What was done, in words.
 
     On Linux RLIMIT_DATA turns an allocation beyond the limit into an exception that names the cause. RLIMIT_AS would
     count reservations too and break the import of torch, and RLIMIT_RSS has no effect.
@@ -54,10 +66,14 @@ def contain(limit: int | None, *, device: torch.device) -> list[str]:
 
     if device.type == "cuda":
         # By its index: torch refuses a device without one, such as "cuda".
-        torch.cuda.set_per_process_memory_fraction(
-            FRACTION, torch.cuda.current_device() if device.index is None else device.index
-        )
-        return [f"CUDA allocator {FRACTION:.0%}"]
+        index = torch.cuda.current_device() if device.index is None else device.index
+        fraction, text = FRACTION, f"{FRACTION:.0%}"
+        if gpu_limit is not None:
+            total = torch.cuda.get_device_properties(index).total_memory
+            fraction = gpu_fraction(gpu_limit, total=total)
+            text = f"{fraction * total / 1e9:.1f} GB"
+        torch.cuda.set_per_process_memory_fraction(fraction, index)
+        return [f"CUDA allocator {text}"]
     done = []
     if device.type == "mps":
         torch.mps.set_per_process_memory_fraction(FRACTION)
@@ -70,6 +86,12 @@ def contain(limit: int | None, *, device: torch.device) -> list[str]:
         resource.setrlimit(resource.RLIMIT_DATA, (bound, hard))
         done.append(f"RLIMIT_DATA {bound / 1e9:.1f} GB")
     return done
+
+
+def gpu_fraction(limit: int, *, total: int) -> float:
+    """The share of a GPU that torch's allocator may take in a process of at most `limit` bytes, whose context torch
+    does not count."""
+    return min(FRACTION, max(limit - CONTEXT, CONTEXT // 10) / total)
 
 
 def release() -> None:

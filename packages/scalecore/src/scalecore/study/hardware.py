@@ -153,6 +153,7 @@ class Monitors:
         """The strictest answer of all monitors."""
         strictest = Admission(action="admit")
         limits: list[int] = []
+        place = strictest
         for watched in self._watched:
             answer = self._call(watched, lambda monitor: all_of(Admission, [monitor.admit(demand)])[0])
             if answer is None:
@@ -163,7 +164,10 @@ class Monitors:
                 strictest = answer
             if answer.limit is not None:
                 limits.append(answer.limit)
-        return evolve(strictest, limit=min(limits, default=None))
+            if place.gpu is None:
+                place = answer
+        limit = min(limits, default=None)
+        return evolve(strictest, limit=limit, gpu=place.gpu, gpu_limit=place.gpu_limit)
 
     def sample_now(self) -> None:
         """Read every monitor once, in this thread: for a look outside of a run."""

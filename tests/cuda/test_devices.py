@@ -1,0 +1,56 @@
+"""Finding a GPU and sharing it, on torch's CUDA build."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from scalecore.execution.attempt import pick_device
+from scalecore.execution.containment import contain
+from scalecore.execution.devices import find_gpus
+
+
+def picked() -> tuple[str, str]:
+    """Where `auto` leads, and by what name the study's journal has it."""
+    device = pick_device("auto")
+    return device.type, torch.cuda.get_device_name(device)
+
+
+def shared(limit: int | None) -> tuple[list[str], float]:
+    """What contains an attempt with a promise of so many bytes, and the share of the GPU that torch grants it."""
+    contained = contain(None, device=pick_device("cuda"), gpu_limit=limit)
+    return contained, torch.cuda.get_per_process_memory_fraction()
+
+
+def forked_after_a_look() -> int:
+    """The exit code of a fork that starts CUDA, of a process that has looked for GPUs as the driver does."""
+    find_gpus()
+    pid = os.fork()
+    if pid == 0:
+        torch.cuda.init()
+        os._exit(int(torch.cuda._is_in_bad_fork()))
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def test_auto_takes_cuda_and_names_the_gpu(on_cuda: Callable[..., Any]) -> None:
+    """The name is what tells a machine with another GPU."""
+    assert on_cuda(picked) == ("cuda", "Stub of an H200")
+
+
+@pytest.mark.parametrize(("limit", "text", "share"), [(None, "90%", 0.9), (40 << 30, "42.4 GB", 0.2822)])
+def test_g40_torch_grants_a_trial_what_it_was_promised(
+    on_cuda: Callable[..., Any], limit: int | None, text: str, share: float
+) -> None:
+    """Less what the context of 500 MiB takes of the 140 GiB."""
+    contained, granted = on_cuda(shared, limit)
+    assert contained == [f"CUDA allocator {text}"]
+    assert granted == pytest.approx(share, abs=1e-4)
+
+
+def test_looking_for_gpus_leaves_forks_able_to_use_cuda(on_cuda: Callable[..., Any]) -> None:
+    """The driver's libraries are asked in another process."""
+    assert on_cuda(forked_after_a_look) == 0
