@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from click.testing import CliRunner, Result
 
 from scalecore.cli.main import main
@@ -90,6 +91,14 @@ def test_a_prediction_is_computed_in_what_the_model_was_measured_in(
         write_json(mine / "model.json", {k: v for k, v in content.items() if k != "evaluation"} | stored)
         predicted(mine, bars)
     assert used == ["tf32", "fp32"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the device is here")
+def test_a_device_that_is_not_here_is_refused_by_the_name_of_the_option(model: Path, bars: Path) -> None:
+    """A prediction is ranked with nothing, so that another device may be named."""
+    done = CliRunner().invoke(main, ["predict", str(model), str(bars), "--device", "cuda"])
+    assert done.exit_code == 5
+    assert done.stderr == f"--device cuda: torch {torch.__version__} finds no CUDA device here; name another one\n"
 
 
 def test_the_newest_rows_are_predicted_without_a_target(model: Path, bars: Path) -> None:

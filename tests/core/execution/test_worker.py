@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from scalecore.errors import RefusedError
+from scalecore.errors import DeviceError, RefusedError
+from scalecore.execution.devices import FoundGpus
+from scalecore.execution.worker import end_by
 from scalecore.training.failures import classify, reason
 from scalecore.training.plan import Diverged
 
@@ -62,3 +64,19 @@ def test_g35_an_exception_is_a_typed_state(error: Exception, state: str) -> None
 def test_g35_the_reason_is_one_line(error: BaseException, text: str) -> None:
     """The kind of error and its message; scalecore's own errors speak for themselves."""
     assert reason(error) == text
+
+
+def test_g48_an_error_of_a_gpu_that_is_gone_interrupts_the_attempt() -> None:
+    """Where the driver's libraries still name it, or cannot say, the attempt has crashed; a model's mistake is one."""
+    lost = FoundGpus(source="libcuda.so.1: no device", problem="libcuda.so.1: no device")
+    there = FoundGpus(names=("GPU-a",), source="libcuda.so.1")
+    unknown = FoundGpus(source="neither libcuda.so.1 nor libnvidia-ml.so.1 is installed")
+    error = RuntimeError("CUDA error: unspecified launch failure")
+    assert end_by(error, gpus=lambda: lost) == {
+        "state": "interrupted",
+        "reason": "RuntimeError: CUDA error: unspecified launch failure; the GPU is gone (libcuda.so.1: no device)",
+        "error": "DeviceError",
+    }
+    assert [end_by(error, gpus=lambda found=found: found)["state"] for found in (there, unknown)] == ["crashed"] * 2  # type: ignore[misc]
+    assert end_by(ValueError("wrong"), gpus=lambda: lost)["state"] == "failed"
+    assert end_by(DeviceError("no GPU"), gpus=lambda: there)["state"] == "interrupted"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scalecore.protocols import AnalysisResult
-from scalecore.texts import best_baseline, caution, measured, number, shape
+from scalecore.texts import best_baseline, caution, measured, mixtures, number, shape
 from scalecore.trials import StudyView, TrialRecord, TrialState
 from scalecore_analysis.agreement import agreement
 from scalecore_analysis.comparable import refuse_incomparable
@@ -35,6 +35,7 @@ class ResultsAnalysis:
             "Optimism: how much better the best looks on the windows by which it was chosen, by the bootstrap; what "
             "fresh seeds say is beside it where the best was trained again.",
         ]
+        notes += [f"{name}: {text}." for name, one in found.items() for text in one["mixtures"]]
         notes += [
             f"{name}: not tied with any, and no optimism: {one['not paired']}."
             for name, one in found.items()
@@ -84,6 +85,7 @@ def study_results(study: StudyView) -> dict[str, Any]:
         },
         "wasted": _wasted(study),
         "identical": _identical(completed),
+        "mixtures": mixtures(study.counted),
     }
 
 

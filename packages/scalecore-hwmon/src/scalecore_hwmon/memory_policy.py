@@ -124,10 +124,9 @@ def findings(
 def _of_demand(budget: MemoryBudget, demand: Demand, *, available: int) -> Finding:
     need = budget.need(demand)
     smaller = demand.micro_batch > 1 and demand.device != "cuda"
-    where = f"at micro-batch {demand.micro_batch}"
+    what = f"the largest trial needs {size(need)} at micro-batch {demand.micro_batch}"
     if demand.device == "cuda":
-        where = "of the machine's memory beside its GPU's"
-    what = f"the largest trial needs {size(need)} {where}"
+        what = f"the largest trial needs {size(need)} of the machine's memory beside its GPU's"
     if need > budget.ceiling:
         return Finding(
             level="warn" if smaller else "refuse",

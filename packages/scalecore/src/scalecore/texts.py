@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from scalecore.space import Architecture
@@ -17,6 +17,7 @@ __all__ = [
     "duration",
     "interval",
     "measured",
+    "mixtures",
     "number",
     "origin_text",
     "parameters",
@@ -116,6 +117,39 @@ def caution(best: TrialRecord | None) -> str | None:
     if best is not None and best.unsupported:
         return "no completed trial has a value over enough windows: this is no result [G19]"
     return None
+
+
+def mixtures(trials: Iterable[TrialRecord]) -> list[str]:
+    """A sentence for each of device, GPU and precision in which trials with a value differ (guard G48).
+
+    A study keeps to one device; results of older versions, or of another GPU of the same kind, may differ all the same.
+    """
+    found: dict[str, dict[str, list[int]]] = {}
+    for trial in trials:
+        if trial.value is None:
+            continue
+        device, gpu = trial.versions.get("run:device"), trial.versions.get("run:gpu")
+        computed = {
+            "on different devices": device and device.partition(":")[0],
+            "on different GPUs": gpu,
+            "in different precisions": trial.policy.get("precision"),
+        }
+        for what, value in computed.items():
+            if value:
+                found.setdefault(what, {}).setdefault(str(value), []).append(trial.number)
+    return [
+        f"trials were computed {what}, and their values may differ by that: "
+        + ", ".join(f"{value} ({_trials(numbers)})" for value, numbers in sorted(groups.items()))
+        + " [G48]"
+        for what, groups in found.items()
+        if len(groups) > 1
+    ]
+
+
+def _trials(numbers: list[int]) -> str:
+    listed = ", ".join(str(number) for number in sorted(numbers)[:5])
+    more = f" and {len(numbers) - 5} more" if len(numbers) > 5 else ""
+    return f"trial{'s' if len(numbers) > 1 else ''} {listed}{more}"
 
 
 def best_baseline(data: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scalecore.texts import best_baseline, number
+from scalecore.texts import best_baseline, mixtures, number
 from scalecore_analysis.report.section import Row, Section, Subject, finite
 
 __all__ = ["baselines", "setup", "versions"]
@@ -141,4 +141,5 @@ def versions(subject: Subject) -> Section:
         }
         for name, seen in sorted(found.items())
     ]
-    return Section(title="Versions", tables={"Versions": rows}, data=rows)
+    text = [f"{one[0].upper()}{one[1:]}." for one in mixtures(subject.study.trials)]
+    return Section(title="Versions", text=text, tables={"Versions": rows}, data=rows)

@@ -166,6 +166,8 @@ class ConsoleLogger(Logger):
                 self._print(f"  {relation} the best baseline: {text}")
             if (caution := texts.caution(best)) is not None:
                 self._print(f"  {caution}")
+        for text in texts.mixtures(study.counted):
+            self._print(f"caution: {text}")
         if study.duplicates_avoided:
             self._print(f"duplicates avoided: {study.duplicates_avoided}")
         for text in study.degraded:

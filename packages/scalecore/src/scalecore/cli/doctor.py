@@ -96,11 +96,14 @@ def _of_machine(registry: Any) -> tuple[list[Finding], list[Reading]]:
 
 def _of_file(file: str, overrides: Sequence[str], registry: Any) -> tuple[list[Finding], list[Reading]]:
     from scalecore.config.load import load_resolved
-    from scalecore.study.layout import output_folder
+    from scalecore.study.layout import StudyFolder, output_folder
     from scalecore.study.plan import build_plan
+    from scalecore.study.preview import state_of
 
     loaded, resolved = load_resolved(file, overrides=tuple(overrides), registry=registry)
-    plan = build_plan(loaded, resolved, folder=output_folder(resolved.experiment))
+    folder = output_folder(resolved.experiment)
+    device = state_of(StudyFolder(folder)).device_needed(resolved.experiment.search.trials)
+    plan = build_plan(loaded, resolved, folder=folder, device=device)
     return list(plan.findings), _read(plan.monitors)
 
 

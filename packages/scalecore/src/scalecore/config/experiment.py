@@ -117,7 +117,9 @@ class Training:
         help="Fixed values of hyper-parameters of the training core or the model, for example `epochs: 20`.",
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = option(
-        "auto", help="Where to train; `auto` takes a GPU if there is one."
+        "auto",
+        help="Where to train; `auto` takes a GPU if there is one. All trials of a study train on the device that its "
+        "first smoke step found. [G48]",
     )
     precision: Literal["auto", "fp32", "bf16"] = option(
         "auto",

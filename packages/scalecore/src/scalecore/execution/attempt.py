@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,12 @@ from attrs import evolve
 from torch import nn
 
 from scalecore.data.windows import WindowSource, open_windows
-from scalecore.errors import RefusedError
+from scalecore.errors import DeviceError, RefusedError
 from scalecore.execution.allocation import measured, return_large_blocks
 from scalecore.execution.building import build_module
 from scalecore.execution.computing import compile_trainer, set_threads, settle
 from scalecore.execution.containment import contain
+from scalecore.execution.devices import VARIABLE
 from scalecore.execution.evaluation import evaluate
 from scalecore.execution.lifeline import AttemptMonitor
 from scalecore.training import checkpoint
@@ -44,7 +46,7 @@ def run_attempt(spec: Mapping[str, Any], monitor: AttemptMonitor) -> dict[str, A
     """
     set_threads(spec["threads"])
     device = pick_device(spec["device"])
-    contained = monitor.contained(contain(spec.get("memory_limit"), device=device))
+    contained = monitor.contained(contain(spec.get("memory_limit"), device=device, gpu_limit=spec.get("gpu_limit")))
     if spec["mode"] == "evaluate":
         return evaluate(spec, monitor, device=device)
     if spec.get("activation_checkpointing") and device.type == "cpu":
@@ -52,6 +54,7 @@ def run_attempt(spec: Mapping[str, Any], monitor: AttemptMonitor) -> dict[str, A
     trainer, hyperparameters = build(spec, device=device)
     setup = {
         "device": str(device),
+        **({"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}),
         "threads": torch.get_num_threads(),
         "interop_threads": torch.get_num_interop_threads(),
         "torch": torch.__version__,
@@ -197,13 +200,20 @@ def smoke(trainer: Trainer, hyperparameters: Hyperparameters, *, sampled: list[s
 
 
 def pick_device(wanted: str) -> torch.device:
-    """The device asked for; `auto` takes CUDA, then MPS, then the CPU."""
+    """The device asked for; `auto` takes CUDA, then MPS, then the CPU. Raises `DeviceError` where it cannot be had."""
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    elif wanted == "cuda" and not torch.cuda.is_available():
-        raise RefusedError("training.device: cuda is asked for, but torch finds no CUDA device here; use auto or cpu")
+    if wanted == "cuda":
+        if not torch.cuda.is_available():
+            seen = os.environ.get(VARIABLE)
+            where = "here" if seen is None else f"with {VARIABLE}={seen}"
+            raise DeviceError(f"torch {torch.__version__} finds no CUDA device {where}")
+        try:
+            torch.cuda.current_device()  # starts CUDA
+        except RuntimeError as error:
+            raise DeviceError(f"CUDA does not start: {' '.join(str(error).split())[:300]}") from error
     elif wanted == "mps" and not torch.backends.mps.is_available():
-        raise RefusedError("training.device: mps is asked for, but torch finds none here; use auto or cpu")
+        raise DeviceError(f"torch {torch.__version__} finds no MPS device here")
     return torch.device(wanted)
 
 

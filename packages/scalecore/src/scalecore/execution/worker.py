@@ -10,17 +10,21 @@ import os
 import resource
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+from scalecore.errors import DeviceError
 from scalecore.escaping import message_of
 from scalecore.execution.containment import enter_group, prefer_as_victim, release
+from scalecore.execution.devices import VARIABLE, FoundGpus, find_gpus
 from scalecore.execution.folder import CANNOT_WRITE, DISK_EXIT, TAKEN_EXIT, AttemptFolder
 from scalecore.execution.lifeline import AttemptMonitor, end_with_parent
 from scalecore.execution.process_file import describe_process
 from scalecore.files import create_json, is_disk_error, read_json, utc_now, write_json
 
-__all__ = ["main"]
+__all__ = ["end_by", "main"]
 
 
 def main(path: str, *, parent: int) -> int:
@@ -40,13 +44,14 @@ def main(path: str, *, parent: int) -> int:
 
 
 def _run(folder: AttemptFolder, *, parent: int) -> int:
-    given = read_json(folder.group) or {}
-    if given.get("gpu") is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = given["gpu"]  # read when CUDA starts, which it has not yet
+    given, spec = read_json(folder.group) or {}, read_json(folder.spec)
+    gpu = given.get("gpu") or spec.get("gpu")
+    if gpu is not None:
+        os.environ[VARIABLE] = gpu  # read when CUDA starts, which it has not yet
     contained = [*prefer_as_victim(), *enter_group(given.get("group"))]
     process = {**describe_process(folder.path), "contained": contained}
-    if given.get("gpu") is not None:
-        process["visible_gpus"] = os.environ["CUDA_VISIBLE_DEVICES"]
+    if gpu is not None:
+        process["visible_gpus"] = gpu
     try:
         create_json(folder.process, process)
     except FileExistsError:
@@ -54,7 +59,6 @@ def _run(folder: AttemptFolder, *, parent: int) -> int:
         who = f"process {first.get('pid', '(unknown)')} on {first.get('host', '(unknown)')}"
         print(f"{folder.path}: this attempt was started already, by {who}; this process ends", file=sys.stderr)
         return TAKEN_EXIT
-    spec = read_json(folder.spec)
     monitor = AttemptMonitor(folder)
     monitor.obey_signals()
     end_with_parent(parent, monitor.stop)
@@ -69,11 +73,10 @@ def _run(folder: AttemptFolder, *, parent: int) -> int:
         import traceback
 
         traceback.print_exc()
-        from scalecore.training.failures import classify, reason
         from scalecore.training.micro_batches import StepOutOfMemory
 
         release()  # telling the end needs some memory too
-        result = {"state": classify(error), "reason": reason(error), "error": type(error).__name__}
+        result = end_by(error)
         if isinstance(error, StepOutOfMemory):
             result["memory"] = {"micro_batch": error.batching["micro_batch"]}
             result["batching"] = error.batching
@@ -90,6 +93,24 @@ def _run(folder: AttemptFolder, *, parent: int) -> int:
     }
     write_json(folder.result, result)
     return 0
+
+
+def end_by(error: BaseException, *, gpus: Callable[[], FoundGpus] = find_gpus) -> dict[str, Any]:
+    """What an exception makes of the attempt: `state`, `reason` and the class of the `error`.
+
+    That the device cannot be had, or is gone after an error of it, is no trial's fault: the attempt is interrupted, and
+    continues once the device is back (guard G48).
+    """
+    from scalecore.training.failures import classify, reason
+
+    state: str = classify(error)
+    if state == "crashed":
+        found = gpus()
+        if not found.names and found.problem:
+            error = DeviceError(f"{reason(error)}; the GPU is gone ({found.problem})")
+    if isinstance(error, DeviceError):
+        state = "interrupted"
+    return {"state": state, "reason": reason(error), "error": type(error).__name__}
 
 
 def peak_memory() -> int:

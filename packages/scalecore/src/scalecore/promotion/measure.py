@@ -20,13 +20,14 @@ from scalecore.data.baselines import Baseline, baselines
 from scalecore.data.bootstrap import BOOTSTRAP_SEED, mean_interval
 from scalecore.data.predictions import Predictions, checksum, read_predictions
 from scalecore.data.regression import cross_entropies
-from scalecore.errors import StudyError
+from scalecore.errors import DeviceError, StudyError
 from scalecore.execution.folder import AttemptFolder, AttemptStatus
 from scalecore.files import read_json
 from scalecore.promotion.opened import OpenStudy
 from scalecore.promotion.retrain import Retrained
 from scalecore.protocols import Executor, ExecutorContext
 from scalecore.study.components import create
+from scalecore.study.device import missing_device
 from scalecore.study.plan import Plan
 from scalecore.study.slots import slots_of
 from scalecore.trials import TrialRecord
@@ -153,6 +154,8 @@ def _measured(bench: _Bench, record: TrialRecord) -> dict[str, Any]:
         if result is not None and result["state"] == "completed":
             return _kept(bench, folder, record, result)
         _heed_stop(bench.study)
+        if result is not None and result.get("error") == DeviceError.__name__:
+            raise missing_device(str(result["reason"]), bench.study.state.device)
         if result is not None:
             raise StudyError(f"{record.origin.label} cannot be measured: {result['reason']}\n{folder.log_tail()}")
         status.raise_disk_error(folder)
@@ -183,6 +186,10 @@ def _attempt(bench: _Bench, folder: AttemptFolder, record: TrialRecord) -> Attem
             "data": str(own.data),
             "registry": dict(bench.study.registry),
             "resume_from": [],
+            # That of the study, also where an older version trained on what it found; and any GPU of it.
+            **({} if (device := bench.study.state.device) is None else {"device": device.kind}),
+            "gpu": None,
+            "gpu_limit": None,
         }
     )
     handle = bench.executor.submit(folder.path)

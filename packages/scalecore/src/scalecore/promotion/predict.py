@@ -24,7 +24,7 @@ from scalecore.config.structure import flatten, make_converter
 from scalecore.data.calibrator import calibrator_from
 from scalecore.data.checks import check_finite, check_panel
 from scalecore.data.dates import stamp
-from scalecore.errors import DataError, ExperimentError, RefusedError, ScalecoreError
+from scalecore.errors import DataError, DeviceError, ExperimentError, RefusedError, ScalecoreError
 from scalecore.files import replacing, write_text
 from scalecore.plugins.registry import load_registry
 from scalecore.promotion.model import MODEL_FILE, StoredModel
@@ -124,7 +124,10 @@ def predict(model: StoredModel, rows: Rows, *, registry: Mapping[str, Any], devi
     if len(rows.times) < model.context:
         raise DataError(f"{rows.name}: {len(rows.times)} rows, and one window of the model has {model.context}")
     module = model.build(registry)
-    where = pick_device(device)
+    try:
+        where = pick_device(device)
+    except DeviceError as error:
+        raise DeviceError(f"--device {device}: {error}; name another one") from error
     source = windows_over(model.normalised(rows.values), context=model.context, scale=model.scale, device=where)
     logits_NC = all_logits(module.to(where), source, evaluation=model.content.get("evaluation", "fp32"))
     assert logits_NC is not None  # nobody interrupts it

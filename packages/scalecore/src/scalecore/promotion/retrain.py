@@ -19,6 +19,7 @@ from scalecore.promotion.told import teller
 from scalecore.protocols import ExecutorContext
 from scalecore.space import Value
 from scalecore.study.components import create
+from scalecore.study.device import kind_of
 from scalecore.study.driver import Driver
 from scalecore.study.identity import trial_content, trial_hash, trial_seed
 from scalecore.study.journal import Journal, read_journal
@@ -113,6 +114,7 @@ def _drive(
     study: OpenStudy, new: Sequence[Retraining], *, folder: RetrainFolder, plan: Plan, state: StudyState, title: str
 ) -> StudyEnd:
     state.smoke = study.state.smoke  # the shapes were tried there, unless the code has changed
+    state.settled = study.state.device  # the trainings are compared with the trials of the search
     journal = Journal(folder.journal)
     try:
         end_orphans(folder, state)
@@ -129,7 +131,7 @@ def _drive(
         begin(session, len(state.trials) + len(new))
         for one in new:
             _ask(session, one, *one.identity(study, plan))
-        slots = slots_of(plan.resolved.experiment)
+        slots = slots_of(plan.resolved.experiment, device=kind_of(state.device))
         executor = create("executor", plan.resolved.executor, ExecutorContext(folder=folder.path, slots=slots))
         return Driver(session, executor=executor, requests=study.requests, registry=study.registry).run()
     finally:

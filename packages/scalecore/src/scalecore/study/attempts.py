@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import define, field, frozen
 
+from scalecore.errors import DeviceError
 from scalecore.execution.folder import DISK_EXIT, AttemptFolder, AttemptStatus
 from scalecore.files import read_json
 from scalecore.study.hardware import HardwareSummary
@@ -44,6 +45,11 @@ class AttemptEnd:
     contained: Sequence[str] | None = None
     """What held it within its memory."""
     result: Mapping[str, Any] | None = None
+
+    @property
+    def device_is_missing(self) -> bool:
+        """Whether the attempt did not get the device that it needs (guard G48)."""
+        return (self.result or {}).get("error") == DeviceError.__name__
 
     def plain(self) -> dict[str, Any]:
         """For the journal; the result itself goes into the trial's record."""
@@ -160,7 +166,7 @@ def left_running(folder: StudyFolder, asked: AskedTrial) -> tuple[RunningTrial, 
         handle=None,
         micro_batch=last["micro_batch"],
         predicted_memory=last["predicted_memory"],
-        memory_limit=last.get("memory_limit"),
+        memory_limit=last["gpu_limit"] if "gpu_limit" in last else last.get("memory_limit"),
         checkpointing=bool(last.get("activation_checkpointing")),
         cut=(ended["class"], ended["reason"]),
     )
@@ -184,8 +190,14 @@ def attempt_spec(
     resume_from: Sequence[Path] = (),
     memory_limit: int | None = None,
     checkpointing: bool = False,
+    device: str | None = None,
+    gpu: str | None = None,
+    gpu_limit: int | None = None,
 ) -> dict[str, Any]:
-    """The whole content of `spec.json`: everything the attempt's process needs, by value."""
+    """The whole content of `spec.json`: everything the attempt's process needs, by value.
+
+    `device` is that of the study, where it is known; `gpu` the one that its admission judged.
+    """
     training, objective = plan.resolved.experiment.training, plan.resolved.experiment.objective
     model = plan.experiment["model"]
     stopping = training.early_stopping
@@ -210,13 +222,14 @@ def attempt_spec(
         "label_overlap": max(1, int(plan.data.target["horizon"])),
         "data": str(data),
         "seed": seed,
-        "device": training.device,
+        "device": device or training.device,
         "threads": threads,
         "precision": training.precision,
         "compile": training.compile,
         "products": None if plan.products is None else plan.products.plain(),
         "flops": plan.family.flops(architecture, plan.shape),
         "memory_limit": memory_limit,
+        **({} if gpu is None else {"gpu": gpu, "gpu_limit": gpu_limit}),
         "activation_checkpointing": checkpointing,
         "keep_weights": training.keep_weights > 0,
         "plan": {

@@ -7,13 +7,17 @@ from typing import Any
 
 from scalecore.execution.folder import AttemptFolder
 from scalecore.protocols import Executor
-from scalecore.readings import Demand
+from scalecore.readings import Admission, Demand
+from scalecore.space import Architecture
 from scalecore.study.attempts import RunningTrial, attempt_spec
+from scalecore.study.device import kind_of
 from scalecore.study.fitting import Fit, Way, halvings, never_fits
+from scalecore.study.host_memory import host_memory
 from scalecore.study.quarantine import quarantined
 from scalecore.study.session import Session
 from scalecore.study.slots import cores, slots_of
 from scalecore.study.state import AskedTrial
+from scalecore.training.memory import Device
 
 __all__ = ["Dispatcher", "DoesNotFit"]
 
@@ -51,7 +55,11 @@ class Dispatcher:
         setting = self._plan.resolved.experiment.training.threads
         if setting != "auto":
             return setting
-        return max(1, cores() // slots_of(self._plan.resolved.experiment))
+        return max(1, cores() // self.slots())
+
+    def slots(self) -> int:
+        """How many trials run at a time on the device of the study."""
+        return slots_of(self._plan.resolved.experiment, device=kind_of(self._session.state.device))
 
     def start(self, asked: AskedTrial) -> RunningTrial | None:
         """Submit an attempt with the largest micro-batch that the monitors admit; None when the trial has to wait.
@@ -75,10 +83,10 @@ class Dispatcher:
             admission = self._plan.monitors.admit(fit.demand)
             if admission.action == "admit":
                 records, shape = self._session.state.records, asked.proposal.architecture.id
-                if why := quarantined(records, shape, limit=admission.limit):
+                if why := quarantined(records, shape, limit=_limit(fit, admission)):
                     raise DoesNotFit(why, fit.demand)
                 self._say_way(asked, way, first=first, waits=waits, refusal=refusal)
-                return self._submit(asked, fit, memory_limit=admission.limit)
+                return self._submit(asked, fit, admission)
             if admission.action == "wait":
                 waits = waits or str(admission.reason)
                 if self._session.running and way.micro_batch * SQUEEZE <= first:
@@ -123,8 +131,20 @@ class Dispatcher:
         self.tracing = prediction is None
         if prediction is None:
             return None
-        demand = Demand(memory=prediction.bytes, micro_batch=way.micro_batch, trial=asked.number, device=device)
+        demand = Demand(
+            memory=prediction.bytes,
+            micro_batch=way.micro_batch,
+            trial=asked.number,
+            device=device,
+            running=frozenset(self._session.running),
+            slots=self.slots(),
+            measured=prediction.correction.observations > 0,
+            host_memory=self._host_memory(architecture) if device == "cuda" else None,
+        )
         return Fit(way=way, prediction=prediction, demand=demand)
+
+    def _host_memory(self, architecture: Architecture) -> int:
+        return host_memory(self._session.state.ended, num_parameters=architecture.num_parameters)
 
     def _say_way(self, asked: AskedTrial, way: Way, *, first: int, waits: str | None, refusal: str) -> None:
         if way.checkpointing and refusal:
@@ -146,13 +166,11 @@ class Dispatcher:
         elif limit is not None and now - since > limit:
             raise DoesNotFit(f"waited {now - since:.0f} s (execution.admission_wait) in vain: {reason}", demand)
 
-    def _device(self) -> Any:
+    def _device(self) -> Device:
         """Where attempts train: what the smoke step found; this process does not import torch to ask."""
-        found = [result.get("device") for result in (self._session.state.smoke or {}).get("results", {}).values()]
-        setting = self._plan.resolved.experiment.training.device
-        return next((str(one).partition(":")[0] for one in found if one), "cpu" if setting == "auto" else setting)
+        return kind_of(self._session.state.device) or self._plan.likely_device()
 
-    def _submit(self, asked: AskedTrial, fit: Fit, *, memory_limit: int | None) -> RunningTrial:
+    def _submit(self, asked: AskedTrial, fit: Fit, admission: Admission) -> RunningTrial:
         demand = fit.demand
         index = len(asked.attempts)
         study = self._session.folder
@@ -175,8 +193,11 @@ class Dispatcher:
                 threads=self.threads(),
                 registry=self.registry,
                 resume_from=resume_from,
-                memory_limit=memory_limit,
+                memory_limit=admission.limit,
                 checkpointing=fit.way.checkpointing,
+                device=kind_of(self._session.state.device),
+                gpu=admission.gpu,
+                gpu_limit=admission.gpu_limit,
             )
             | self._session.extra
         )
@@ -191,7 +212,8 @@ class Dispatcher:
                 "activation_checkpointing": fit.way.checkpointing,
                 "predicted_memory": demand.memory,
                 "memory": fit.prediction.plain(),
-                "memory_limit": memory_limit,
+                "memory_limit": admission.limit,
+                **({"gpu": admission.gpu, "gpu_limit": admission.gpu_limit} if demand.device == "cuda" else {}),
                 "resumes": bool(resume_from),
             },
         )
@@ -202,7 +224,12 @@ class Dispatcher:
             handle=self._executor.submit(folder.path),
             micro_batch=demand.micro_batch,
             predicted_memory=demand.memory,
-            memory_limit=memory_limit,
+            memory_limit=_limit(fit, admission),
             checkpointing=fit.way.checkpointing,
             clock=self._clock,
         )
+
+
+def _limit(fit: Fit, admission: Admission) -> int | None:
+    """What bounds the memory that was predicted: on CUDA that of a GPU."""
+    return admission.gpu_limit if fit.demand.device == "cuda" else admission.limit

@@ -15,12 +15,13 @@ from typing import Any
 from scalecore import texts
 from scalecore.clock import RunningClock
 from scalecore.config.losses import objective_value
-from scalecore.errors import ScalecoreError, StudyError
+from scalecore.errors import DeviceError, ScalecoreError, StudyError
 from scalecore.files import read_json
 from scalecore.protocols import Executor, TakesStacks
 from scalecore.study.attempts import AttemptEnd, RunningTrial, left_running
 from scalecore.study.continuation import restored_today
 from scalecore.study.control import StopRequests
+from scalecore.study.device import missing_device
 from scalecore.study.dispatch import Dispatcher, DoesNotFit
 from scalecore.study.first_trials import no_result, refuse_alike_failures
 from scalecore.study.intake import next_trial
@@ -31,7 +32,6 @@ from scalecore.study.record import record_plain
 from scalecore.study.reports import reports_of
 from scalecore.study.retention import holds_room, remove_checkpoints, settle_weights
 from scalecore.study.session import Session
-from scalecore.study.slots import slots_of
 from scalecore.study.smoke import smoke_step
 from scalecore.study.state import AskedTrial
 from scalecore.trials import Outcome, StudyEnd, TrialRecord, TrialState
@@ -62,17 +62,19 @@ class Driver:
         self.plan = session.plan
         self.state = session.state
         self.settings = session.plan.resolved.experiment.execution
-        self.slots = slots_of(session.plan.resolved.experiment)
         self.executor = executor
         self.requests = requests
         self.clock: Callable[[], float] = RunningClock() if clock is None else clock
         """For limits on attempts: time in which the driver stood still does not count (guard G47)."""
         self.dispatcher = Dispatcher(session, executor, registry=registry, clock=self.clock)
+        self.slots = self.dispatcher.slots()
         self.running: list[RunningTrial] = []
         self.waiting: list[AskedTrial] = []
         """Asked, with no attempt going on: interrupted by an earlier run, to be retried, or not admitted yet."""
         self.end: StudyEnd | None = None
         self.end_reason: str | None = None
+        self.refusal: DeviceError | None = None
+        """Set where an attempt did not get the device of the study: raised when the others have their checkpoints."""
         self._speeds = speeds_of(self.plan, self.state.records)
         self._exhausted = False
         """The strategy had nothing new to offer; it is asked again after the next outcome, if it waits for that."""
@@ -106,10 +108,13 @@ class Driver:
                 registry=self.dispatcher.registry,
                 requests=self.requests,
             )
+            self.slots = self.dispatcher.slots()  # by the device that was found
             self.plan.monitors.start()
             while (end := self._over()) is None:
                 self._tick()
                 time.sleep(TICK)
+            if self.refusal is not None:
+                raise self.refusal
             self._refuse_no_result(end)
         except BaseException as error:
             self.executor.close()
@@ -174,7 +179,7 @@ class Driver:
         running, end = left_running(self.session.folder, asked)
         if "ended" not in asked.attempts[-1]:
             self._record_end(running, end, seconds=(end.result or {}).get("seconds"))
-        if end.kind != "stopped" and (end.result is not None or end.kind in SETTLED):
+        if end.kind not in ("stopped", "interrupted") and (end.result is not None or end.kind in SETTLED):
             self.waiting.remove(asked)
             self._decide(running, end)
 
@@ -331,6 +336,9 @@ class Driver:
             self._decide(running, end)
             if end.result is None and self.end is None:
                 status.raise_disk_error(running.folder)
+            if end.device_is_missing and self.end is None:
+                self.refusal = missing_device(str(end.reason), self.state.device)
+                self._end_run(StudyEnd.STOPPED, str(end.reason))
 
     def _record_end(self, running: RunningTrial, end: AttemptEnd, *, seconds: float | None) -> None:
         content = {"number": running.asked.number, "index": running.index, "seconds": seconds, **end.plain()}
@@ -342,7 +350,8 @@ class Driver:
         kinds = [str((attempt.get("ended") or {}).get("class")) for attempt in asked.attempts]
         crashes, memory = kinds.count("killed") + kinds.count("crashed"), kinds.count("out_of_memory")
         if end.kind in ("stopped", "interrupted"):
-            again = "it was stopped from outside; it goes on from its checkpoint"
+            why = end.reason if end.device_is_missing else "it was stopped from outside"
+            again = f"{why}; it continues from its checkpoint"
         elif end.kind in ("killed", "crashed") and (self.end is not None or crashes <= retry.crash):
             again = f"{end.reason}; it goes on from its last checkpoint"
         elif end.kind == "out_of_memory" and (ways := self.dispatcher.ways(asked)) and memory <= retry.out_of_memory:

@@ -50,7 +50,8 @@ def foresee(
     state = state_of(folder)
     first = first or _raised(lambda: _before_the_plan(folder, state, resolved))
     try:
-        plan = build_plan(loaded, resolved, folder=folder.path, say=say)
+        device = state.device_needed(resolved.experiment.search.trials)
+        plan = build_plan(loaded, resolved, folder=folder.path, say=say, device=device)
     except ScalecoreError as error:
         raise first or error from None
     then = _raised(lambda: _after_the_plan(folder, state, plan, allow_changed_code=allow_changed_code))

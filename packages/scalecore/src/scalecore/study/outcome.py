@@ -97,7 +97,7 @@ def build_record(
         versions={
             **plan.companions,
             **plan.versions,
-            **{f"run:{k}": str(result[k]) for k in ("device", "threads") if k in result},
+            **{f"run:{k}": str(result[k]) for k in ("device", "gpu", "threads") if k in result},
             **({"weights": result["weights"]} if "weights" in result else {}),
         },
     )

@@ -19,6 +19,7 @@ from scalecore.data.panel import Panel
 from scalecore.data.prepare import describe, prepare
 from scalecore.data.rates import OWN_DENOMINATOR
 from scalecore.errors import DataError, ScalecoreError
+from scalecore.execution.devices import find_gpus
 from scalecore.execution.tracing import ForkTracer
 from scalecore.files import plain
 from scalecore.protocols import DatasetContext, MonitorContext, SearchContext, SearchStrategy, SizedFamily
@@ -28,7 +29,9 @@ from scalecore.study.architectures import Grid, Infeasible, feasible_grid
 from scalecore.study.components import create, of_plugin
 from scalecore.study.conventions import began_with_0_1, products_of, refuse_lost_level
 from scalecore.study.counting import CountedFamily
+from scalecore.study.device import StudyDevice, kind_of, torch_build
 from scalecore.study.hardware import Monitors
+from scalecore.study.host_memory import host_memory
 from scalecore.study.identity import Unbound, model_content, unbound
 from scalecore.study.layout import nearest_folder
 from scalecore.study.memory import MemoryModel, Prediction
@@ -77,6 +80,8 @@ class Plan:
     findings: Sequence[Finding]
     monitors: Monitors
     memory: MemoryModel
+    device: StudyDevice | None = None
+    """That of a study that continues, where it is known."""
     old: bool = False
     """Whether version 0.1 began this study (see `scalecore.study.conventions`)."""
     products: ProductLibrary | None = None
@@ -139,7 +144,12 @@ class Plan:
     def demand(self, architecture: Architecture, micro_batch: int) -> Demand:
         """Predicted memory of a trial of this shape, with activations recomputed only where the file says so."""
         found = self.predict(architecture, micro_batch, checkpointing=self.checkpointing == "on")
-        return Demand(memory=found.bytes, micro_batch=micro_batch, device=self.likely_device())
+        return self._demand(found.bytes, micro_batch, num_parameters=architecture.num_parameters)
+
+    def _demand(self, memory: int, micro_batch: int, *, num_parameters: int) -> Demand:
+        device = self.likely_device()
+        host = host_memory((), num_parameters=num_parameters) if device == "cuda" else None
+        return Demand(memory=memory, micro_batch=micro_batch, device=device, host_memory=host)
 
     def least_demand(self, architecture: Architecture) -> tuple[Demand, bool]:
         """The least memory with which this shape can be trained, and whether activations are recomputed for it."""
@@ -155,7 +165,8 @@ class Plan:
         """The memory without which some shape cannot be trained in any way that the file allows, in closed form."""
         windows = 1 if self.checkpointing == "off" else 0  # recomputed, activations need next to nothing
         largest = max(self.memory.rough(self, one, windows) for one in self.grid.architectures)
-        return Demand(memory=largest, micro_batch=1, device=self.likely_device())
+        parameters = max(one.num_parameters for one in self.grid.architectures)
+        return self._demand(largest, 1, num_parameters=parameters)
 
     def predict(self, architecture: Architecture, micro_batch: int, *, checkpointing: bool) -> Prediction:
         """Predicted memory of one way to train this shape, waited for."""
@@ -171,9 +182,14 @@ class Plan:
         return self.resolved.experiment.training.activation_checkpointing
 
     def likely_device(self) -> Device:
-        """The device that the file asks for; the CPU for `auto`, since only an attempt can look for a GPU."""
+        """The device of the study or that the file asks for; for `auto` what an attempt will most likely find."""
         setting = self.resolved.experiment.training.device
-        return "cpu" if setting == "auto" else setting
+        if self.device is not None:
+            return self.device.kind
+        if setting != "auto":
+            return setting
+        gpus = find_gpus()
+        return "cuda" if gpus.names and gpus.problem is None and torch_build() != "cpu" else "cpu"
 
     def first_micro_batch(self) -> int:
         """What an attempt starts with: the setting, or the largest power of two within the effective batch."""
@@ -248,12 +264,14 @@ def build_plan(
     registry: Mapping[str, Any] | None = None,
     fork_tracer: ForkTracer | None = None,
     say: Callable[[str], None] = silent,
+    device: StudyDevice | None = None,
 ) -> Plan:
     """Read the data, enumerate the shapes, ask the monitors about `folder`, which need not be there yet.
 
     Writes nothing. `registry` are the arguments with which other processes build their registry; without them, memory
     is predicted by the families' closed forms. `fork_tracer` makes the process that predicts it, where there is one to
-    fork. `say` prints one line at the beginning of each stage.
+    fork. `say` prints one line at the beginning of each stage. `device` is that of a study with trials left to run:
+    without it they are refused.
     """
     experiment = resolved.experiment
     with loaded.locating("model"):
@@ -315,6 +333,7 @@ def build_plan(
         findings=(),
         monitors=monitors,
         memory=memory,
+        device=device,
         old=old,
         products=products_of(folder),
     )
@@ -330,11 +349,11 @@ def _of_machine(plan: Plan, folder: Path) -> list[Finding]:
     experiment = plan.resolved.experiment
     size = 4 * plan.data.rows * (len(plan.data.features) + 4)
     largest = plan.grid.architectures[-1].num_parameters
-    slots, why = slots_and_why(experiment)
+    slots, why = slots_and_why(experiment, device=kind_of(plan.device))
     return [
         *machine_findings(),
-        device_finding(experiment.training.device),
-        *products_findings(experiment.training.device, plan.products),
+        device_finding(experiment.training.device, study=plan.device),
+        *products_findings(kind_of(plan.device) or experiment.training.device, plan.products),
         Finding(level="ok", subject="slots", message=f"{slots} at a time ({why}), as far as their memory fits"),
         *folder_findings(folder),
         room_finding(folder, largest=largest, slots=slots, data=size),

@@ -89,7 +89,15 @@ def run_study(
         undriven.callback(executor.close)
         # Both the tracer and the attempts need torch, whose import takes over a second.
         fork = executor.fork_tracer if isinstance(executor, ForksTracer) else None
-        plan = build_plan(loaded, resolved, folder=folder.path, registry=registry, fork_tracer=fork, say=say)
+        plan = build_plan(
+            loaded,
+            resolved,
+            folder=folder.path,
+            registry=registry,
+            fork_tracer=fork,
+            say=say,
+            device=state.device_needed(resolved.experiment.search.trials),
+        )
         refuse_planned(folder, state, plan, allow_changed_code=allow_changed_code)
         say(f"preparing the study in {folder.path}")
         strategy = plan.strategy()
@@ -186,7 +194,9 @@ def begin(session: Session, total: int, *, changes: Sequence[Change] = ()) -> No
         name = session.journal.torn.name
         session.record("repaired", {"message": f"a torn last line of the journal was set aside as {name}"})
     me = {"pid": os.getpid(), "host": socket.gethostname()}
-    session.record("run_started", {**me, "versions": plan.versions, "total": total})
+    device = session.state.device  # of a study that an older version began, known by its trials
+    settled = {"device": device.plain()} if device is not None and session.state.settled is None else {}
+    session.record("run_started", {**me, "versions": plan.versions, "total": total, **settled})
 
 
 def _remove_temporary(folder: StudyFolder) -> None:

@@ -11,16 +11,18 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import frozen
+from attrs import define
 
 from scalecore.clock import RunningClock
-from scalecore.errors import RefusedError, StudyError
+from scalecore.errors import DeviceError, RefusedError, StudyError
 from scalecore.execution.folder import AttemptFolder, AttemptStatus
 from scalecore.files import read_json
 from scalecore.protocols import Executor
+from scalecore.readings import Admission
 from scalecore.space import Architecture, middle
 from scalecore.study.attempts import attempt_spec
 from scalecore.study.control import StopRequests
+from scalecore.study.device import StudyDevice, device_of_result, kind_of, missing_device
 from scalecore.study.layout import StudyFolder
 from scalecore.study.memory_figures import memory_figures, memory_lines
 from scalecore.study.plan import Plan
@@ -40,7 +42,13 @@ def smoke_step(
     if state.smoke is not None and state.smoke["versions"] == dict(plan.versions):
         return
     smoke = _SmokeTest(
-        plan=plan, folder=session.folder, executor=executor, threads=threads, registry=registry, requests=requests
+        plan=plan,
+        folder=session.folder,
+        executor=executor,
+        threads=threads,
+        registry=registry,
+        requests=requests,
+        device=state.device,
     )
     session.message("info", "predicting memory: tracing one step of the smallest and the largest shape")
     predicted = {label: smoke.of_a_trial(architecture) for label, architecture in smoke.shapes().items()}
@@ -48,15 +56,19 @@ def smoke_step(
     started = time.monotonic()
     results = smoke.run(predicted)
     if results is not None:
-        session.record("smoke", {"versions": plan.versions, "results": results})
+        found = smoke.device and {"device": smoke.device.plain()}
+        session.record("smoke", {"versions": plan.versions, "results": results, **(found or {})})
         session.message("info", smoke_text(results, seconds=time.monotonic() - started))
         for line in memory_lines(memory_figures(state.plan["memory"], state.smoke)):
             session.message("info", f"memory: {line}")
+        if plan.likely_device() == "cuda" and smoke.device is not None and smoke.device.kind != "cuda":
+            text = "a GPU is here, and torch does not use it"
+            session.message("warning", f"{text}: the whole study trains on the {smoke.device.kind} device [G48]")
         for text in memory_warnings(results):
             session.message("warning", text)
 
 
-@frozen(kw_only=True)
+@define(kw_only=True)
 class _SmokeTest:
     """What the smoke steps of a study need."""
 
@@ -66,6 +78,8 @@ class _SmokeTest:
     threads: int
     registry: Mapping[str, Any]
     requests: StopRequests
+    device: StudyDevice | None
+    """Of the study; where it has none yet, what the first step finds."""
 
     def shapes(self) -> dict[str, Architecture]:
         """By their labels; one shape alone is the smallest."""
@@ -91,10 +105,11 @@ class _SmokeTest:
             if admission.action == "refuse":
                 results[label]["left_out"] = admission.reason
                 continue
-            result = self._step(architecture, label, memory_limit=admission.limit, checkpointing=checkpointing)
+            result = self._step(architecture, label, admission=admission, checkpointing=checkpointing)
             if result is None:
                 return None
             results[label] |= result
+            self.device = self.device or device_of_result(result)
         return results
 
     def of_a_trial(self, architecture: Architecture) -> dict[str, Any]:
@@ -104,13 +119,13 @@ class _SmokeTest:
         return {"memory": found.bytes, "source": found.source}
 
     def _step(
-        self, architecture: Architecture, label: str, *, memory_limit: int | None, checkpointing: bool
+        self, architecture: Architecture, label: str, *, admission: Admission, checkpointing: bool
     ) -> dict[str, Any] | None:
         """One step, tried again when its process is killed from outside."""
         retries = self.plan.resolved.experiment.execution.retry.crash
         for again in range(retries + 1):
             folder = AttemptFolder(self.folder.smoke(f"{label}_{again}" if again else label))
-            status = self._attempt(architecture, folder, memory_limit=memory_limit, checkpointing=checkpointing)
+            status = self._attempt(architecture, folder, admission=admission, checkpointing=checkpointing)
             if self.requests.asked:
                 return None
             result = folder.read_result(folder.path.name)
@@ -125,7 +140,7 @@ class _SmokeTest:
         )
 
     def _attempt(
-        self, architecture: Architecture, folder: AttemptFolder, *, memory_limit: int | None, checkpointing: bool
+        self, architecture: Architecture, folder: AttemptFolder, *, admission: Admission, checkpointing: bool
     ) -> AttemptStatus:
         folder.clear()
         space = self.plan.resolved.experiment.search.space
@@ -142,9 +157,11 @@ class _SmokeTest:
                 micro_batch=self.plan.first_micro_batch(),
                 data=self.folder.data,
                 threads=self.threads,
-                memory_limit=memory_limit,
+                memory_limit=admission.limit,
                 checkpointing=checkpointing,
                 registry=self.registry,
+                device=kind_of(self.device),
+                gpu=admission.gpu,
             )
         )
         clock = RunningClock()
@@ -167,6 +184,8 @@ class _SmokeTest:
         return status
 
     def _checked(self, architecture: Architecture, result: Mapping[str, Any], folder: AttemptFolder) -> dict[str, Any]:
+        if result.get("error") == DeviceError.__name__:
+            raise missing_device(str(result["reason"]), self.device)
         if result["state"] != "completed":
             model = self.plan.resolved.model
             where = f"smoke step of model {model.name!r} ({model.provider} {model.version}) with {architecture.id}"
@@ -181,7 +200,9 @@ class _SmokeTest:
             device=str(result["device"]).partition(":")[0],  # type: ignore[arg-type]  # one of the three, by its name
             checkpointing=spec["activation_checkpointing"],
         )
-        return {key: result[key] for key in ("seconds", "num_parameters", "device", "torch")} | {
+        return {
+            key: result[key] for key in ("seconds", "num_parameters", "device", "gpu", "torch") if key in result
+        } | {
             "micro_batch": memory["micro_batch"],
             "peak_memory": memory["peak"],
             "predicted_memory": None if predicted is None else predicted.bytes,

@@ -13,6 +13,7 @@ from attrs import define, field, frozen
 
 from scalecore.files import canonical_json
 from scalecore.space import Architecture
+from scalecore.study.device import StudyDevice, common_device, device_of_result
 from scalecore.study.record import architecture_from, proposal_from, record_from
 from scalecore.trials import (
     Origin,
@@ -102,6 +103,8 @@ class StudyState:
     hashes: dict[str, int] = field(factory=dict)
     duplicates_avoided: int = 0
     smoke: dict[str, Any] | None = None
+    settled: StudyDevice | None = None
+    """The device as the journal first has it: the first smoke step found it, or a run continued an older study."""
     end: StudyEnd | None = None
     """How the last run ended; None while one is going on, or after one that was killed."""
     end_reason: str | None = None
@@ -150,10 +153,12 @@ class StudyState:
                     flags=event.get("flags", ()),
                 )
             case "run_started":
+                self._settle(event)
                 self.versions, self.total, self.end = event["versions"], event["total"], None
                 self.end_reason = None
             case "smoke":
                 self.smoke = dict(event)
+                self._settle(event)
             case "asked":
                 trial = AskedTrial(
                     number=event["number"],
@@ -189,6 +194,21 @@ class StudyState:
                 self.phase = event["phase"]
             case "run_ended":
                 self.end, self.end_reason = StudyEnd(event["end"]), event.get("reason")
+
+    @property
+    def device(self) -> StudyDevice | None:
+        """The device of all trials; None before it is known.
+
+        Of a study that did not journal it, that of most of its trials, else what its last smoke step found.
+        """
+        if self.settled is not None:
+            return self.settled
+        steps = (self.smoke or {}).get("results", {}).values()
+        return common_device(self._records) or next(filter(None, map(device_of_result, steps)), None)
+
+    def device_needed(self, total: int) -> StudyDevice | None:
+        """`device` where some of `total` trials are left to run."""
+        return self.device if self._open or len(self.counted) < total else None
 
     @property
     def records(self) -> Sequence[TrialRecord]:
@@ -227,6 +247,10 @@ class StudyState:
             RestoredTrial(number=number, proposal=trial.proposal, outcome=trial.outcome, reports=reports(trial))
             for number, trial in sorted(self.trials.items())
         ]
+
+    def _settle(self, event: Mapping[str, Any]) -> None:
+        if self.settled is None and event.get("device") is not None:
+            self.settled = StudyDevice(**event["device"])
 
     @property
     def _direction(self) -> str:

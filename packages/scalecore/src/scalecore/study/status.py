@@ -54,6 +54,7 @@ def study_status(folder: StudyFolder) -> dict[str, Any]:
             "unfinished": [_unfinished(folder, trial) for trial in state.unfinished],
             "seconds_left": seconds_left(state.counted, total=state.total, slots=1, running=[]) if records else None,
             "hardware": _hardware(folder) if runner is not None else None,
+            "mixtures": texts.mixtures(state.counted),
             "test_openings": len(state.openings),
             "degraded": state.degraded,
         }
@@ -95,6 +96,7 @@ def status_lines(status: Mapping[str, Any]) -> list[str]:
     if status["test_openings"]:
         times = "once" if status["test_openings"] == 1 else f"{status['test_openings']} times"
         lines.append(f"test data: opened {times}")
+    lines += [f"caution: {text}" for text in status.get("mixtures") or ()]
     lines += [f"degraded: {text}" for text in status["degraded"]]
     lines.append(f"folder: {status['folder']}")
     return lines
