@@ -105,18 +105,6 @@ def test_moving_to_the_same_device_moves_nothing(folder: Path) -> None:
     assert isinstance(source, WindowSource)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_batches_on_a_gpu_equal_those_on_the_cpu(folder: Path) -> None:
-    """The gather on the device gives the same windows."""
-    here, there = open_windows(folder), open_windows(folder, device="cuda")
-    assert there["train"].device == there["val"].device
-    assert there["train"]._rows is there["val"]._rows
-    indices = torch.randperm(len(here["train"]))[:32]
-    x, y = there["train"].batch(indices.cuda())
-    assert torch.equal(x.cpu(), here["train"].batch(indices)[0])
-    assert torch.equal(y.cpu(), here["train"].batch(indices)[1])
-
-
 def test_a_folder_without_data_is_refused(tmp_path: Path) -> None:
     """The message says what to do instead of a traceback of numpy."""
     with pytest.raises(DataError, match="holds no prepared data"):
