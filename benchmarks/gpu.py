@@ -8,8 +8,8 @@ its kernels took in torch's profiler, which needs no special rights; empty where
 says how many trained windows an evaluated one costs. Packed are 2, 4 and 8 processes that train the same shape on one
 device at once; their throughput is that of all of them, `times_one` relative to one process.
 
-`--seconds` are for all measurements together, without starting Python; what does not fit into them is listed as not
-reached, the goals first. `--device cpu` rehearses the program on tiny shapes and says nothing about a GPU.
+`--seconds` are for all measurements together, without starting Python and preparing data; what does not fit into them is
+listed as not reached, the goals first. `--device cpu` rehearses the program on tiny shapes and says nothing about a GPU.
 """
 
 from __future__ import annotations
@@ -361,8 +361,8 @@ def pool_of(device: torch.device, folder: Path) -> Iterator[Pool]:
 def measure(options: argparse.Namespace, shapes: dict[str, tuple[int, ...]], folder: Path) -> tuple[list[Any], float]:
     """The rows of all cells, and the peak in FLOP/s."""
     device = torch.device(options.device)
-    ends = time.monotonic() + options.seconds
     prepare_walk(folder / "data", rows=40_000 if device.type == "cuda" else 2_000)
+    ends = time.monotonic() + options.seconds
     peak = peak_flops(device)
     rows: list[dict[str, Any]] = []
     beside = START_SECONDS if device.type == "cuda" else 0.5

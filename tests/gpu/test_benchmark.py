@@ -15,7 +15,7 @@ PROGRAM = Path(__file__).parents[2] / "benchmarks" / "gpu.py"
 
 def test_the_benchmark_measures_or_says_what_it_did_not_reach(tmp_path: Path, device: torch.device) -> None:
     """A step of the trainer, an evaluation and two packed processes, on tiny shapes; a verdict for each goal."""
-    command = [sys.executable, str(PROGRAM), "--device", device.type, "--short", "--seconds", "20"]
+    command = [sys.executable, str(PROGRAM), "--device", device.type, "--short", "--seconds", "8"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     done = subprocess.run(
         [*command, "--json", str(tmp_path / "gpu.json")],

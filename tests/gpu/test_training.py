@@ -170,24 +170,20 @@ def test_a_step_that_does_not_fit_is_made_with_half_the_micro_batch(trainer_of: 
     assert torch.allclose(*gradients, rtol=1e-3, atol=1e-7)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's compiler, about torch itself
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_compiled_blocks_compute_what_is_written(
-    trainer_of: Build, device: torch.device, tmp_path: Path, precision: Literal["fp32", "bf16"]
-) -> None:
-    """The losses of an epoch's steps are near those of the eager ones; dropout would draw other numbers."""
+@pytest.mark.filterwarnings("ignore")  # torch warns about what its own compiler does
+def test_compiled_blocks_compute_what_is_written(trainer_of: Build, device: torch.device, tmp_path: Path) -> None:
+    """In bfloat16 the loss of an epoch's steps is near that of the eager ones; dropout would draw other numbers."""
     if device.type == "cpu" and shutil.which("g++") is None:
         pytest.skip("needs a C++ compiler")
-    eager = trainer_of(patchtst(dropout=0.0, n_layers=2), policy=Policy(precision=precision, why={}))
+    eager = trainer_of(patchtst(dropout=0.0, n_layers=2), policy=Policy(precision="bf16", why={}))
     compiled = trainer_of(patchtst(dropout=0.0, n_layers=2))
-    policy = Policy(precision=precision, compile="block", why={})
+    policy = Policy(precision="bf16", compile="block", why={})
     seconds, problem = compile_trainer(compiled, policy, folder=tmp_path / "compiled", asked=True)
     assert (problem, seconds is not None) == (None, True)
     for trainer in (eager, compiled):
         for _ in range(trainer.steps_per_epoch):
             trainer.optimizer_step()
-    losses = [float(trainer._loss_sum) for trainer in (eager, compiled)]
-    assert losses[1] == pytest.approx(losses[0], rel=1e-3 if precision == "fp32" else 1e-2)
+    assert float(compiled._loss_sum) == pytest.approx(float(eager._loss_sum), rel=1e-2)
 
 
 def logits(trainer: Trainer) -> torch.Tensor:

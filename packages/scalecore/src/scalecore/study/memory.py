@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +26,7 @@ from scalecore.study.state import StudyState
 from scalecore.study.versions import code_versions
 from scalecore.training.memory import (
     BASE,
+    BASE_OF_CUDA_BUILD,
     EVALUATION_BATCH,
     Allocator,
     Basis,
@@ -252,14 +255,15 @@ class MemoryModel:
         """The closed form's prediction in bytes, at once; at micro-batch 0 what no way to train can do without."""
         correction = prior("cpu", "default", basis="closed form")
         tensors = self._closed_form(plan, architecture, micro_batch)
-        return correction.apply(tensors, floor=floor_bytes(architecture.num_parameters))
+        more = BASE_OF_CUDA_BUILD - BASE if plan.likely_device() == "cpu" and _built_for_cuda() else 0
+        return correction.apply(tensors, floor=floor_bytes(architecture.num_parameters)) + more
 
     def rough_range(self, plan: Plan, architecture: Architecture, micro_batch: int) -> tuple[int, int]:
         """Between which bytes the traced prediction will lie."""
         tensors = self._closed_form(plan, architecture, micro_batch)
         low, high = (
             correction.apply(tensors, floor=floor_bytes(architecture.num_parameters))
-            for correction in closed_form_range(plan.likely_device())
+            for correction in closed_form_range(plan.likely_device(), cuda_build=_built_for_cuda())
         )
         return low, high
 
@@ -315,6 +319,18 @@ class MemoryModel:
         if self._keeps and self._path is not None:
             # What was found anew costs a second: not worth waiting for the disk.
             write_json(self._path, self._answers, durable=False)
+
+
+def _built_for_cuda() -> bool:
+    """Whether the torch that attempts will import is built for CUDA, found without importing it."""
+    found = importlib.util.find_spec("torch")
+    if found is None or found.origin is None:
+        return False
+    try:
+        text = (Path(found.origin).parent / "version.py").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return re.search(r"^cuda\b[^=]*=\s*'", text, re.MULTILINE) is not None
 
 
 def _data_bytes(plan: Plan) -> int:
