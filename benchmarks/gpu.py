@@ -8,8 +8,9 @@ its kernels took in torch's profiler, which needs no special rights; empty where
 says how many trained windows an evaluated one costs. Packed are 2, 4 and 8 processes that train the same shape on one
 device at once; their throughput is that of all of them, `times_one` relative to one process.
 
-`--seconds` are for all measurements together, without starting Python and preparing data; what does not fit into them is
-listed as not reached, the goals first. `--device cpu` rehearses the program on tiny shapes and says nothing about a GPU.
+`--seconds` are for all measurements together, without starting Python and preparing data; what does not fit into them
+is listed as not reached, the goals first. `--device cpu` rehearses the program on tiny shapes and says nothing about a
+GPU.
 """
 
 from __future__ import annotations

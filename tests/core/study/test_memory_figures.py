@@ -10,6 +10,7 @@ import yaml
 
 from scalecore.config.load import load_resolved
 from scalecore.plugins.registry import load_registry
+from scalecore.study.memory import _built_for_cuda
 from scalecore.study.memory_figures import memory_figures, memory_lines
 from scalecore.study.plan import Plan, build_plan
 from scalecore.study.plan_text import plan_lines
@@ -95,3 +96,10 @@ def test_the_largest_shape_is_that_of_the_most_memory(plan: Plan, monkeypatch: p
     monkeypatch.setattr(plan.memory, "rough", lambda _, one, __: sizes[one.id])
     extremes = plan.extremes()
     assert (extremes["smallest"], extremes["largest"]) == (shapes[-1], shapes[0])
+
+
+def test_the_build_of_torch_is_found_without_importing_it() -> None:
+    """A plan imports no torch, and a process takes more with the one that is built for CUDA."""
+    import torch
+
+    assert _built_for_cuda() == (torch.version.cuda is not None)
