@@ -112,8 +112,9 @@ class EncoderLayer(nn.Module):
 
     def _attention(self, x_BND: torch.Tensor) -> torch.Tensor:
         B, N, D = x_BND.shape
-        qkv_3BHNE = self.qkv(x_BND).view(B, N, 3, self.n_heads, D // self.n_heads).permute(2, 0, 3, 1, 4)
-        mixed_BHNE = attend(*qkv_3BHNE.unbind(0))
+        # Taken apart before it is transposed: so the backward pass writes the gradient once, in the product's order.
+        parts_BNHE = self.qkv(x_BND).view(B, N, 3, self.n_heads, D // self.n_heads).unbind(2)
+        mixed_BHNE = attend(*(part_BNHE.transpose(1, 2) for part_BNHE in parts_BNHE))
         out_BND: torch.Tensor = self.attention_out(mixed_BHNE.transpose(1, 2).reshape(B, N, D))
         return out_BND
 
