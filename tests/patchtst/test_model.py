@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from scalecore.space import DataShape
+from scalecore.training.casting import same_pass
 from scalecore_patchtst.family import PatchTSTFamily
 from scalecore_patchtst.layers import EncoderLayer, RevIN, attend, explicit_attention
 from scalecore_patchtst.model import PatchTST
@@ -251,3 +252,9 @@ def test_a_2b_model_is_built_on_the_meta_device_without_memory() -> None:
         module = build(shape=shape, data=DataShape(context=60, features=25, outputs=1), options=PatchTSTOptions())
     assert {parameter.device.type for parameter in module.parameters()} == {"meta"}
     assert sum(parameter.numel() for parameter in module.parameters()) == 1_814_714_113
+
+
+def test_weights_may_be_cast_all_at_once() -> None:
+    """In bfloat16 a training pass is that of autocast to the last bit, with and without dropout."""
+    for rate in (0.0, 0.2):
+        assert same_pass(build(dropout=rate, head_dropout=rate).train(), windows())

@@ -57,6 +57,15 @@ def test_a_gpu_evaluates_in_tf32_what_it_trains_in_bfloat16() -> None:
         assert (other.evaluation, other.why["evaluation"]) == ("fp32", f"float32 on {device}")
 
 
+def test_launches_are_few_where_asked_for_on_a_gpu() -> None:
+    """No GPU has shown that it pays, so nothing chooses it by itself; elsewhere it has no effect."""
+    assert (policy(device="cuda").launches, policy(device="cuda").why["launches"]) == ("plain", "asked for")
+    found = policy(device="cuda", launches="few")
+    assert (found.launches, found.why["launches"]) == ("few", "asked for")
+    other = policy(device="mps", launches="few")
+    assert (other.launches, other.why["launches"]) == ("plain", "there are none on mps")
+
+
 def test_a_trial_from_before_is_evaluated_as_it_was() -> None:
     """Its checkpoints say nothing of evaluations, which were in float32."""
     plain = policy(device="cuda").plain()

@@ -134,6 +134,12 @@ class Training:
         "length of the trial and a compiler is found.",
         before="off",
     )
+    launches: Literal["plain", "few"] = option(
+        "plain",
+        help="`few` makes a step on a GPU of fewer kernels: weights are cast to bfloat16 all at once, and compiled "
+        "code joins small kernels. No GPU has shown yet that it pays.",
+        before="plain",
+    )
     threads: Annotated[int, Ge(1)] | Literal["auto"] = option(
         "auto", help="CPU threads of a trial; `auto` divides the cores that this process may use among the slots."
     )

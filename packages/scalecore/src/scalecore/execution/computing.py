@@ -11,6 +11,7 @@ from attrs import evolve
 
 from scalecore.errors import RefusedError
 from scalecore.files import is_disk_error
+from scalecore.training.casting import same_pass
 from scalecore.training.compilation import CompilationFailed, block_count, compile_blocks, private_cache, warm_up
 from scalecore.training.policies import Policy, Work, choose, missing_compiler
 from scalecore.training.product_library import ProductLibrary, use_library
@@ -58,6 +59,7 @@ def settle(
     policy = choose(
         precision=spec.get("precision", "fp32"),
         compile=spec.get("compile", "off"),
+        launches=spec.get("launches", "plain"),
         device=device,
         bf16_hardware=_has_bf16(trainer.device),
         compiler_problem=problem,
@@ -69,6 +71,11 @@ def settle(
             blocks=blocks,
         ),
     )
+    if policy.launches == "few" and policy.precision == "bf16":
+        x_BTF, _ = trainer.train.batch(torch.arange(min(2, len(trainer.train)), device=trainer.device))
+        if not same_pass(trainer.module.train(), x_BTF):
+            why = "with weights cast at once a step is not that of autocast to the last bit"
+            policy = evolve(policy, launches="plain", why={**policy.why, "launches": why})
     return _with_products(policy, trainer, spec=spec, warnings=warnings)
 
 
@@ -104,12 +111,13 @@ def compile_trainer(trainer: Trainer, policy: Policy, *, folder: Path, asked: bo
     """
     batch = trainer.plan.micro_batch
     trainer.policy = policy
-    compile_blocks(trainer.module, batch=batch)
+    compile_blocks(trainer.module, batch=batch, joined=policy.launches == "few")
     x_BTF, _ = trainer.train.batch(torch.arange(batch, device=trainer.device))
 
     def step() -> torch.Tensor:
         trainer.module.train()
-        return trainer.logits(x_BTF).square().mean()
+        with trainer.cast_weights():
+            return trainer.logits(x_BTF).square().mean()
 
     try:
         with private_cache(folder):

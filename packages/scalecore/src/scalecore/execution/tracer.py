@@ -164,7 +164,7 @@ def _trace(spec: Mapping[str, Any], *, on: Literal["cpu", "cuda"]) -> tuple[Any,
         windows: Any = FakeWindows(windows=4 * plan["effective_batch"], **sizes)
         with device:  # fake parameters cannot be moved
             trainer, _ = build(spec, device=device, windows={"train": windows, "val": windows})
-        trainer.policy = Policy(precision=spec["precision"], why={})
+        trainer.policy = Policy(precision=spec["precision"], launches=spec.get("launches", "plain"), why={})
         blocks = len(repeated_blocks(trainer.module))
         return trainer
 

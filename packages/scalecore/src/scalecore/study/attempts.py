@@ -226,6 +226,7 @@ def attempt_spec(
         "threads": threads,
         "precision": training.precision,
         "compile": training.compile,
+        "launches": training.launches,
         "products": None if plan.products is None else plan.products.plain(),
         "flops": plan.family.flops(architecture, plan.shape),
         "memory_limit": memory_limit,

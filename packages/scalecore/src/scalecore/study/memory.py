@@ -389,6 +389,8 @@ def _question(
         windows = int(plan.data.parts["val"]["windows"])
         evaluate = min(windows, max(EVALUATION_BATCH, micro_batch))
         computed = {"plan": {**spec["plan"], **batches}, "precision": _precision(plan, device), "evaluate": evaluate}
+        if device != "cuda":
+            computed["launches"] = "plain"
         specs.append({**spec, **computed})
     content = {
         "specs": specs,

@@ -12,6 +12,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,20 +35,22 @@ def block_count(module: nn.Module) -> int:
     return len(repeated_blocks(module))
 
 
-def compile_blocks(module: nn.Module, *, batch: int) -> None:
+def compile_blocks(module: nn.Module, *, batch: int, joined: bool = False) -> None:
     """Give the module compiled blocks for training passes of `batch` windows. Nothing is compiled before the first one.
+
+    With `joined` small kernels for a GPU that do not depend on each other become one.
 
     A module with a method `compile_blocks(compiler, batch=...)` does that itself, for instance with other code than
     that of its blocks. Of any other one each block is compiled as it is written.
     """
     own: Callable[..., None] | None = getattr(module, "compile_blocks", None)
     if own is not None:
-        own(_compiler, batch=batch)
+        own(partial(_compiler, joined=joined), batch=batch)
         return
     fits = _Fits(batch)
     module.register_forward_pre_hook(fits.look)
     for block in repeated_blocks(module):
-        block.forward = _Either(fits, _compiler(block.forward), block.forward)
+        block.forward = _Either(fits, _compiler(block.forward, joined=joined), block.forward)
 
 
 def warm_up(step: Callable[[], torch.Tensor], module: nn.Module, *, device: torch.device) -> float:
@@ -93,8 +96,9 @@ def private_cache(folder: Path) -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _compiler(function: Callable[..., Any]) -> Callable[..., Any]:
-    compiled: Callable[..., Any] = torch.compile(function, dynamic=False)
+def _compiler(function: Callable[..., Any], *, joined: bool) -> Callable[..., Any]:
+    options: dict[str, Any] | None = {"combo_kernels": True} if joined else None
+    compiled: Callable[..., Any] = torch.compile(function, dynamic=False, options=options)
     return compiled
 
 

@@ -22,6 +22,8 @@ __all__ = ["Evaluation", "Policy", "Work", "choose", "missing_compiler"]
 
 Precision = Literal["fp32", "bf16"]
 Compile = Literal["off", "block"]
+Launches = Literal["plain", "few"]
+"""`few`: weights are cast to bfloat16 all at once, and compiled code joins small kernels that are independent."""
 Evaluation = Literal["fp32", "tf32"]
 """`tf32`: float32, but for the inputs of products, which matrix units of a GPU take with 10 bits of mantissa."""
 
@@ -42,6 +44,8 @@ class Policy:
     compile: Compile = "off"
     evaluation: Evaluation = "fp32"
     """What evaluations are computed in; checkpoints and records from before there was a choice have none."""
+    launches: Launches = "plain"
+    """How many kernels a step has on a GPU."""
     products: Library | None = None
     """Of the float32 products on a CPU; None where the model has no choice, and before there was one."""
     why: Mapping[str, str]
@@ -74,6 +78,7 @@ def choose(
     *,
     precision: Literal["auto", "fp32", "bf16"],
     compile: Literal["auto", "off", "block"],  # noqa: A002 - the name of the setting
+    launches: Launches = "plain",
     device: str,
     bf16_hardware: bool,
     compiler_problem: str | None,
@@ -91,7 +96,13 @@ def choose(
         precision=chosen,
         compile=compiled,
         evaluation=evaluation,
-        why={"precision": why, "compile": why_compiled, "evaluation": why_evaluation},
+        launches=launches if device == "cuda" else "plain",
+        why={
+            "precision": why,
+            "compile": why_compiled,
+            "evaluation": why_evaluation,
+            "launches": "asked for" if device == "cuda" or launches == "plain" else f"there are none on {device}",
+        },
     )
 
 

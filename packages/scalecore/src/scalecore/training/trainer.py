@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
 import torch
@@ -20,6 +20,7 @@ from scalecore.config.losses import objective_value
 from scalecore.data.rates import denominator
 from scalecore.data.windows import WindowSource
 from scalecore.training.blocks import repeated_blocks
+from scalecore.training.casting import cast_at_once
 from scalecore.training.failures import is_out_of_memory
 from scalecore.training.free_memory import give_back
 from scalecore.training.generators import other_random_state, restore_other_random_state
@@ -161,6 +162,11 @@ class Trainer:
             logits_MC: Tensor = self.module(x_MTF)
         return logits_MC.float()
 
+    def cast_weights(self) -> AbstractContextManager[None]:
+        """Within, weights of linear layers are cast all at once, where the policy says so."""
+        at_once = self.policy.launches == "few" and self.policy.precision == "bf16"
+        return cast_at_once(self.module) if at_once else nullcontext()
+
     def _accumulate(self, indices_B: Tensor) -> None:
         """Add up the gradients of a step; when memory runs out, again with half the micro-batch, as often as it takes.
 
@@ -191,7 +197,8 @@ class Trainer:
         parts = torch.split(indices_B, self.micro_batch)
         # torch keeps weights that it has cast until the outermost autocast ends: here, casts of one micro-batch serve
         # the next ones. A single one would keep them through its backward pass for nothing.
-        with torch.autocast(self.device.type, enabled=False) if len(parts) > 1 else nullcontext():
+        kept = torch.autocast(self.device.type, enabled=False) if len(parts) > 1 else nullcontext()
+        with kept, self.cast_weights():
             for micro_M in parts:
                 x_MTF, y_M = self.train.batch(micro_M, out=self._windows_MTF)
                 loss = self.task.training.total(self.logits(x_MTF), y_M)
