@@ -168,3 +168,26 @@ def test_the_demand_of_a_gpu_is_not_the_machines() -> None:
     answer = MemoryMonitor(MemoryOptions()).admit(Demand(memory=10**15, micro_batch=1, device="cuda"))
     assert answer.action == "admit"
     assert MemoryMonitor(MemoryOptions()).admit(Demand(memory=10**15, micro_batch=1)).action == "refuse"
+
+
+def test_g47_a_frozen_machine_has_not_thrashed_for_long() -> None:
+    """An hour between two samples is that of a paused container; the same signs in thirty seconds of samples count."""
+    now = [0.0]
+    monitor = MemoryMonitor(MemoryOptions(), clock=lambda: now[0])
+    readings = [
+        Reading(quantity="memory_pressure", source="/proc/pressure/memory", unit="%", value=100.0),
+        Reading(quantity="process_memory", source="trial 3", unit="B", value=1.0, trial=3),
+    ]
+
+    def reason() -> str | None:
+        monitor.sample({})
+        return monitor.verdict(readings).reason
+
+    assert reason() is None
+    now[0] += 3600.0
+    assert reason() is None
+    for _ in range(20):
+        now[0] += 2.0
+        told = reason()
+    assert told is not None
+    assert told.startswith("the machine has been thrashing for ")

@@ -409,3 +409,13 @@ def test_g41_without_macos_its_thermal_pressure_is_unavailable() -> None:
     (reading,) = MacThermalPressure("/nowhere/libSystem.dylib").read()
     assert reading.value is None
     assert (reading.reason or "").startswith("the thermal pressure cannot be read: /nowhere/libSystem.dylib: ")
+
+
+def test_g47_a_frozen_machine_has_not_missed_its_sensor_for_long() -> None:
+    """An hour between two samples is that of a paused container; the same time in samples ends the study."""
+    options = ThermalOptions(on_missing="refuse")
+    monitor, clock = monitor_of([[temperature(50.0)], *([[temperature(None)]] * 60)], options)
+    assert actions(watch(monitor, clock, 2)) == "gg"
+    clock[0] += 3600.0
+    assert actions(watch(monitor, clock, 1)) == "g"
+    assert "s" in actions(watch(monitor, clock, 50))

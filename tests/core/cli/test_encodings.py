@@ -92,9 +92,10 @@ def test_a_console_that_fails_is_reported_on_standard_error(project: Path) -> No
     assert json.loads(scalecore(project, "status", "\u00e9tude", "--json").stdout)["degraded"] == [text]
 
 
-def test_an_output_on_a_full_disk_ends_a_command_with_its_reason(project: Path) -> None:
+@pytest.mark.parametrize("arguments", [["plan", "experiment.yaml"], ["--help"], ["plan", "--help"]])
+def test_an_output_on_a_full_disk_ends_a_command_with_its_reason(project: Path, arguments: list[str]) -> None:
     """On standard error, without a traceback."""
-    command = [sys.executable, "-m", "scalecore", "plan", "experiment.yaml"]
+    command = [sys.executable, "-m", "scalecore", *arguments]
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(command, cwd=project, stdout=full, stderr=subprocess.PIPE, check=False)
     assert (done.returncode, done.stderr.decode().splitlines()[-1]) == (6, "output: No space left on device")

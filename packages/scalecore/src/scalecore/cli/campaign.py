@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from scalecore.cli.streams import tell
 from scalecore.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def run_all(
         only=only,
         verbosity=verbosity,
         allow_changed_code=allow_changed_code,
-        say=click.echo,
+        say=tell,
     )
     index = find_campaign(campaign.folder)
     assert index is not None
@@ -62,7 +63,7 @@ def _analyse(
     if missing:
         click.echo(f"analyses wait for {len(missing)} of {len(rows)} studies: {', '.join(missing)}")
         return
-    run_analyses(campaign.analyses, [index.path], folder=index.path, training=training, say=click.echo)
+    run_analyses(campaign.analyses, [index.path], folder=index.path, training=training, say=tell)
 
 
 def show_plan(campaign: Campaign, *, only: Sequence[str], as_json: bool, allow_changed_code: bool) -> ExitCode:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import errno
 import importlib
+import sys
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -19,7 +20,7 @@ from click.shell_completion import CompletionItem
 from scalecore import __version__
 from scalecore.cli.encodings import escape_unprintable, restart_in_utf8
 from scalecore.cli.signals import StopRequested, raising_stop_requests
-from scalecore.cli.streams import drop_broken_streams, open_closed_streams
+from scalecore.cli.streams import drop_broken_streams, open_closed_streams, tell
 from scalecore.errors import ExitCode, ScalecoreError
 
 __all__ = ["COMMANDS", "main"]
@@ -77,6 +78,13 @@ class _LazyGroup(click.Group):
         escape_unprintable()
         try:
             return super().main(args, *rest, **more)
+        except OSError as error:  # of what `--help` prints, too
+            from scalecore.files import is_disk_error
+
+            if not is_disk_error(error) and (error.filename is None or error.errno not in UNUSABLE):
+                raise
+            tell(f"{error.filename or 'output'}: {error.strerror}", err=True)
+            sys.exit(int(ExitCode.FAILED))
         finally:
             drop_broken_streams()
 
@@ -119,24 +127,15 @@ class _LazyGroup(click.Group):
             with raising_stop_requests():
                 return super().invoke(ctx)
         except ScalecoreError as error:
-            click.echo(str(error), err=True)
-            ctx.exit(int(error.exit_code))
-        except OSError as error:
-            from scalecore.files import is_disk_error
-
-            if not is_disk_error(error) and (error.filename is None or error.errno not in UNUSABLE):
-                raise
-            click.echo(f"{error.filename or 'output'}: {error.strerror}", err=True)
-            ctx.exit(int(ExitCode.FAILED))
+            text, code = str(error), int(error.exit_code)
         except StopRequested as request:
-            click.echo(f"stopped by {request}", err=True)
-            ctx.exit(int(ExitCode.STOPPED))
+            text, code = f"stopped by {request}", int(ExitCode.STOPPED)
         except KeyboardInterrupt:
+            text, code = "interrupted", INTERRUPTED
             if ctx.invoked_subcommand == "run":  # before its study begins or after it, which is no other stop
-                click.echo("stopped by SIGINT", err=True)
-                ctx.exit(int(ExitCode.STOPPED))
-            click.echo("interrupted", err=True)
-            ctx.exit(INTERRUPTED)
+                text, code = "stopped by SIGINT", int(ExitCode.STOPPED)
+        tell(text, err=True)
+        return ctx.exit(code)
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -6,7 +6,9 @@ import os
 import sys
 from contextlib import suppress
 
-__all__ = ["drop_broken_streams", "open_closed_streams"]
+import click
+
+__all__ = ["drop_broken_streams", "open_closed_streams", "tell"]
 
 
 def open_closed_streams() -> None:
@@ -25,6 +27,12 @@ def open_closed_streams() -> None:
             os.set_inheritable(descriptor, True)
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8", closefd=False))
+
+
+def tell(text: str, *, err: bool = False) -> None:
+    """Print a line about a study that runs, or how a command ends: where nobody can read it that changes nothing."""
+    with suppress(OSError):
+        click.echo(text, err=err)
 
 
 def drop_broken_streams() -> None:

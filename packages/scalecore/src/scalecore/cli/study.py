@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scalecore.cli.common import experiment_arguments, only_option, plugin_options, study_argument
+from scalecore.cli.streams import tell
 from scalecore.errors import ExitCode, ExperimentError
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def run(
         registry=registry,
         verbosity=verbosity,
         allow_changed_code=allow_changed_code,
-        say=click.echo,
+        say=tell,
     )
     if resolved.analyses and exit_code(end) is ExitCode.COMPLETED:
         from scalecore.protocols import TrainingContext
@@ -85,7 +86,7 @@ def run(
 
         folder = output_folder(resolved.experiment)
         training = TrainingContext(registry=registry, verbosity=verbosity, allow_changed_code=allow_changed_code)
-        run_analyses(resolved.analyses, [folder], folder=folder, training=training, say=click.echo)
+        run_analyses(resolved.analyses, [folder], folder=folder, training=training, say=tell)
     sys.exit(exit_code(end))
 
 
@@ -190,7 +191,7 @@ def _load(
     file: str, overrides: tuple[str, ...], *, no_plugins: bool, block: tuple[str, ...], silent: bool
 ) -> Campaign | tuple[LoadedExperiment, Resolved]:
     if not silent:  # before plugins are imported, which may take its time
-        click.echo(f"reading {file}")
+        tell(f"reading {file}")
     from scalecore.config.campaign import load_campaign
     from scalecore.plugins.registry import load_registry
     from scalecore.study.layout import holding_study

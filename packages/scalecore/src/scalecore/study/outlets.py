@@ -42,7 +42,7 @@ class Outlets:
                 said = f"{type(error).__name__}: {masked(message_of(error))}"
                 text = f"logger {name!r} raised {said}; it is switched off, the study goes on"
                 self._failures.append(text)
-                if is_disk_error(error):
+                if is_disk_error(error) and not getattr(logger, "prints", False):
                     self.unwritten.append(f"logger {name!r} cannot write ({masked(message_of(error))})")
                 for _, other in self._loggers:
                     _quietly(lambda other=other, text=text: other.message("warning", text))  # type: ignore[misc]
