@@ -195,9 +195,15 @@ class AttemptFolder:
         with self.log.open("ab") as stream:
             stream.write(f"\n[scalecore: {cut:,} bytes were left out here]\n".encode() + tail)
 
-    def remove_checkpoints(self) -> None:
-        """Delete what only an unfinished trial needs (guard G44)."""
-        for name in ("checkpoint*", "predictions*", ".*.tmp", ".tmp*"):  # the last are of safetensors
+    def remove_checkpoints(self, *, weights: bool = False) -> None:
+        """Delete what only an unfinished trial needs (guard G44); `weights` of its best epochs too."""
+        for name in (
+            "checkpoint*",
+            "predictions*",
+            ".*.tmp",
+            ".tmp*",
+            *(["best_*"] if weights else []),
+        ):  # the last are of safetensors
             for path in self.path.glob(name):
                 path.unlink(missing_ok=True)
         shutil.rmtree(self.compiled, ignore_errors=True)  # where the attempt was killed while it compiled

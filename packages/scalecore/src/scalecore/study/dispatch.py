@@ -177,6 +177,9 @@ class Dispatcher:
         folder = AttemptFolder(study.attempt(asked.number, index))
         earlier = [study.attempt(asked.number, i) for i in reversed(range(index))]
         resume_from = [path for path in earlier if any(path.glob("checkpoint*.pt"))]
+        for path in earlier:
+            if path not in resume_from:  # nothing can go on from it, and on a full disk its weights are in the way
+                AttemptFolder(path).remove_checkpoints(weights=True)
         folder.clear()  # of a driver that died before its journal line: nothing has run in it
         folder.create(
             attempt_spec(
