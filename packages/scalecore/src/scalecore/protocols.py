@@ -400,7 +400,10 @@ class Executor(Protocol):
         ...
 
     def poll(self, handles: Sequence[Any]) -> Sequence[AttemptStatus]:
-        """One status per handle: running, ended (with exit code and peak memory), or lost."""
+        """One status per handle: running, ended (with exit code and peak memory), or lost.
+
+        `suspended` of a running one says that it cannot run now, as far as that is known: such time is no hang.
+        """
         ...
 
     def stop(self, handle: Any, *, kill: bool) -> None:
