@@ -305,6 +305,21 @@ def test_g24_the_start_of_a_run_rewrites_what_a_crash_left_out(study: Make, tmp_
     assert files_in(tmp_path / "step by step") == files_in(tmp_path / "at once")
 
 
+def test_a_start_writes_only_trial_files_that_differ_or_are_missing(study: Make, tmp_path: Path) -> None:
+    """Of a long study writing all of them anew takes longer than everything else."""
+    view = study([trial(0, 0.7), trial(1, 0.6), trial(2, 0.5)])
+    context = LoggerContext(folder=tmp_path)
+    FilesLogger(FilesOptions(), context).study_started(view)
+    whole = files_in(tmp_path)
+    same, changed, missing = [tmp_path / "trials" / f"trial_000{number}.json" for number in range(3)]
+    changed.write_text(changed.read_text().replace("0.6", "0.1"))
+    missing.unlink()
+    before = same.stat().st_ino
+    FilesLogger(FilesOptions(), context).study_started(view)
+    assert files_in(tmp_path) == whole
+    assert same.stat().st_ino == before
+
+
 def test_a_study_without_a_budget_has_files_too(study: Make, tmp_path: Path) -> None:
     """The best file is named `none` then."""
     FilesLogger(FilesOptions(), LoggerContext(folder=tmp_path)).study_started(study([trial(0, 0.7)], budget=None))

@@ -11,6 +11,7 @@ import pytest
 
 from scalecore.errors import RefusedError, StudyError
 from scalecore.study.journal import Journal, read_journal
+from scalecore.study.state import replay
 
 
 def written(path: Path, events: int) -> list[dict[str, object]]:
@@ -25,6 +26,20 @@ def test_what_was_appended_is_read_back(tmp_path: Path) -> None:
     events = written(tmp_path / "journal.jsonl", 3)
     assert list(read_journal(tmp_path / "journal.jsonl")) == events
     assert [event["seq"] for event in events] == [0, 1, 2]
+
+
+def test_a_journal_that_was_replayed_is_continued_without_reading_it_again(tmp_path: Path) -> None:
+    """By the number of its lines, of which a torn last one is none."""
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path)
+    journal.append("run_ended", {"end": "stopped"})
+    journal.close()
+    with path.open("ab") as stream:
+        stream.write(b'{"seq":1')
+    again = Journal(path, lines=replay(read_journal(path)).events)
+    again.append("run_ended", {"end": "stopped"})
+    again.close()
+    assert [event["seq"] for event in read_journal(path)] == [0, 1]
 
 
 def test_g24_a_torn_last_line_is_set_aside_at_every_cut(tmp_path: Path) -> None:

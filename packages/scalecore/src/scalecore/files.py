@@ -53,11 +53,23 @@ def broken_link(path: Path) -> str | None:
 
 def plain(value: Any) -> Any:
     """`value` as strict JSON types: enums by their value, paths as text, NaN and infinities as None (guard G25)."""
+    # Nearly all that a study stores is of these very types, and there are millions of them.
+    kind = type(value)
+    if kind is str:
+        return utf8(value)
+    if kind is int or kind is bool or value is None:
+        return value
+    if kind is float:
+        return value if math.isfinite(value) else None
+    if kind is dict:
+        return {utf8(key if type(key) is str else str(key)): plain(item) for key, item in value.items()}
+    if kind is list or kind is tuple:
+        return [plain(item) for item in value]
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, str):
         return utf8(value)
-    if value is None or isinstance(value, bool | int):
+    if isinstance(value, int):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else None

@@ -11,7 +11,7 @@ import yaml
 
 from scalecore.builtin import results_parquet as tables
 from scalecore.builtin.results_csv import differences
-from scalecore.builtin.study_files import all_trials, best_file, study_summary, trial_file
+from scalecore.builtin.study_files import study_summary, trial_file
 from scalecore.builtin.summary_page import summary_markdown
 from scalecore.files import read_json
 from scalecore.study.layout import StudyFolder
@@ -69,10 +69,11 @@ def _experiment(study: StudyView) -> Iterator[str]:
 
 
 def _files(study: StudyView, folder: Path) -> Iterator[str]:
+    summary = study_summary(study)
     expected: dict[str, Any] = {
-        f"{study.name}_{study.budget}_best.json": best_file(study),
-        f"{study.name}_all_trials.json": all_trials(study),
-        f"{study.name}_study_summary.json": study_summary(study),
+        f"{study.name}_{study.budget}_best.json": summary["best"],
+        f"{study.name}_all_trials.json": summary["trials"],
+        f"{study.name}_study_summary.json": summary,
         **{f"trials/trial_{record.number:04d}.json": trial_file(record) for record in study.trials},
     }
     for name, content in expected.items():
@@ -80,7 +81,7 @@ def _files(study: StudyView, folder: Path) -> Iterator[str]:
             yield _what(folder / name, name)
     name = f"{study.name}_study_summary.md"
     try:
-        same = (folder / name).read_text(encoding="utf-8") == summary_markdown(study)
+        same = (folder / name).read_text(encoding="utf-8") == summary_markdown(study, summary)
     except (OSError, UnicodeDecodeError):
         same = False
     if not same:

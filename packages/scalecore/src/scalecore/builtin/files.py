@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from scalecore.builtin.options import FilesOptions
 from scalecore.builtin.rewriting import Rewriting
-from scalecore.builtin.study_files import all_trials, best_file, study_summary, trial_file
+from scalecore.builtin.study_files import study_summary, trial_file
 from scalecore.builtin.summary_page import summary_markdown
-from scalecore.files import write_json, write_text
+from scalecore.files import read_json, write_json, write_text
 from scalecore.protocols import Logger, LoggerContext
 from scalecore.trials import Progress, StudyView, TrialRecord
 
@@ -14,7 +14,7 @@ __all__ = ["FilesLogger"]
 
 
 class FilesLogger(Logger):
-    """Everything is derived from the study, so a start rewrites what a crash may have left out.
+    """Everything is derived from the study, so a start writes what a crash may have left out.
 
     A trial's file is written when it ends; those of the whole study every few seconds, and at the end of a run.
     """
@@ -53,7 +53,10 @@ class FilesLogger(Logger):
         (self._folder / "trials").mkdir(parents=True, exist_ok=True)
         while self._unwritten:
             record = self._unwritten[0]
-            write_json(self._folder / "trials" / f"trial_{record.number:04d}.json", trial_file(record), durable=False)
+            path, content = self._folder / "trials" / f"trial_{record.number:04d}.json", trial_file(record)
+            # A study that continues has most of them: reading one is far cheaper than writing it.
+            if read_json(path) != content:
+                write_json(path, content, durable=False)
             self._unwritten.pop(0)
 
     def _write_study(self) -> None:
@@ -61,7 +64,8 @@ class FilesLogger(Logger):
         study = self._study
         if study is None:
             return
-        write_json(self._folder / f"{study.name}_{study.budget}_best.json", best_file(study), durable=False)
-        write_json(self._folder / f"{study.name}_all_trials.json", all_trials(study), durable=False)
-        write_json(self._folder / f"{study.name}_study_summary.json", study_summary(study), durable=False)
-        write_text(self._folder / f"{study.name}_study_summary.md", summary_markdown(study), durable=False)
+        summary = study_summary(study)
+        write_json(self._folder / f"{study.name}_{study.budget}_best.json", summary["best"], durable=False)
+        write_json(self._folder / f"{study.name}_all_trials.json", summary["trials"], durable=False)
+        write_json(self._folder / f"{study.name}_study_summary.json", summary, durable=False)
+        write_text(self._folder / f"{study.name}_study_summary.md", summary_markdown(study, summary), durable=False)

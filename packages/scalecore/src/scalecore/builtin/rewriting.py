@@ -57,7 +57,9 @@ class Rewriting:
         started = time.monotonic()
         self._write()
         ended = time.monotonic()
-        self._pending, self._due = False, ended + max(self._every, (ended - started) / SHARE)
+        self._pending = False
+        # What is written piece by piece, `every` 0, need not wait for what was written of all at the start.
+        self._due = ended + max(self._every, (ended - started) / SHARE) if self._every else 0.0
 
     def take_remarks(self) -> list[tuple[str, str]]:
         """What a logger's method of this name returns."""

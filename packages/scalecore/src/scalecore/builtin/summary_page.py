@@ -14,9 +14,9 @@ from scalecore.trials import StudyView
 __all__ = ["summary_markdown"]
 
 
-def summary_markdown(study: StudyView) -> str:
-    """The whole page."""
-    summary = study_summary(study)
+def summary_markdown(study: StudyView, summary: Mapping[str, Any] | None = None) -> str:
+    """The whole page; `summary` is what `study_summary` gives of the study, where it is at hand."""
+    summary = study_summary(study) if summary is None else summary
     metric = study.experiment["objective"]["metric"]
     best = summary["best"]
     lines = [f"# {escaped(study.name)}, budget {study.budget}", ""]

@@ -74,7 +74,7 @@ def open_study(
         refuse_changed_code(folder, state, plan, allow_changed_code=allow_changed_code)
         refuse_findings(plan.findings)
         with explained(folder.path):
-            journal = Journal(folder.journal)
+            journal = Journal(folder.journal, lines=state.events)
             plan.write_data(folder.data)
         with explained(folder.path), StopRequests(folder) as requests:
             study = OpenStudy(

@@ -46,14 +46,15 @@ def read_journal(path: Path) -> Iterator[dict[str, Any]]:
 class Journal:
     """Appends to a study's journal. Only the driver that holds the study's lock opens one."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, lines: int | None = None) -> None:
+        """`lines` of a journal that was read under the study's lock, which are not counted again."""
         if path.is_symlink():
             raise RefusedError(f"{path} is a symbolic link to a file elsewhere; put the file itself in its place")
         self.path = path
         detach(path)
         self.torn = self._set_torn_line_aside()
         created = not path.exists()
-        self._lines = 0 if created else sum(1 for _ in read_journal(path))
+        self._lines = lines if lines is not None else 0 if created else sum(1 for _ in read_journal(path))
         self._stream: BinaryIO = path.open("ab", buffering=0)
         if created:
             sync_folder(path.parent)

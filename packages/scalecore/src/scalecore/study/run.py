@@ -104,7 +104,7 @@ def run_study(
         loggers = Outlets(resolved.loggers, LoggerContext(folder=folder.path, verbosity=verbosity))
         # Nothing was written so far: what is refused leaves no trace.
         with explained(folder.path):
-            journal = opened.enter_context(closing(Journal(folder.journal)))
+            journal = opened.enter_context(closing(Journal(folder.journal, lines=state.events)))
             plan.write_data(folder.data)
             plan.memory.keep()
         with explained(folder.path), StopRequests(folder) as requests:

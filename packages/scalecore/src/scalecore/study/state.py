@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 from bisect import insort
 from collections import Counter
@@ -83,6 +84,8 @@ class StudyState:
 
     id: str = ""
     """The first event as a hash: it holds the time to the millisecond, who began it and what."""
+    events: int = 0
+    """Lines of the journal that were taken."""
     experiment: Mapping[str, Any] = field(factory=dict)
     plan: Mapping[str, Any] = field(factory=dict)
     versions: Mapping[str, str] = field(factory=dict)
@@ -130,6 +133,7 @@ class StudyState:
 
     def apply(self, event: Mapping[str, Any]) -> None:
         """Take one event of the journal. Unknown events of a later version are passed over."""
+        self.events += 1
         if not self.id:
             self.id = hashlib.sha256(canonical_json(event).encode()).hexdigest()[:16]
         match event["event"]:
@@ -274,6 +278,13 @@ class StudyState:
 def replay(events: Iterable[Mapping[str, Any]]) -> StudyState:
     """The state after all events."""
     state = StudyState()
-    for event in events:
-        state.apply(event)
+    # Nothing of it can be collected, and looking through a growing heap takes as long as reading the journal.
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        for event in events:
+            state.apply(event)
+    finally:
+        if collecting:
+            gc.enable()
     return state
