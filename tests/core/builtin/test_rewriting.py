@@ -53,6 +53,16 @@ def test_what_takes_long_is_written_less_often(monkeypatch: pytest.MonkeyPatch) 
     assert clock.written == 2
 
 
+def test_what_is_written_piece_by_piece_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writing the files of all trials at the start of a long study does not delay those of its next ones."""
+    clock = Clock(monkeypatch)
+    clock.seconds = 10.0
+    pacer = Rewriting(clock.write, every=0.0)
+    pacer.changed(all_of_it=True)
+    pacer.changed()
+    assert clock.written == 2
+
+
 def test_the_end_of_a_run_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """`finish` writes whenever it is called."""
     clock = Clock(monkeypatch)

@@ -255,3 +255,17 @@ def test_an_empty_environment_gives_an_empty_registry(fake_plugin: Any) -> None:
 
     assert registry.plugins == ()
     assert why_not(registry, "executor", "local") == "there is no executor 'local'; installed executors: none"
+
+
+@pytest.mark.parametrize("folder", ["acme-1.0.dist-info", "by_hand-1.0.dist-info"])
+def test_one_distribution_is_loaded_without_importing_the_others(fake_plugin: Any, folder: str) -> None:
+    """An attempt needs the plugin of its model only; a folder that is not named like its distribution is found too."""
+    fake_plugin("acme", code=fake_plugin.model("toy"))
+    (fake_plugin.root / "acme-1.0.dist-info").rename(fake_plugin.root / folder)
+    fake_plugin("other", code="raise SystemExit('it must not be imported')" if folder.startswith("acme") else "")
+
+    found = registry_of(fake_plugin, only="acme", block=["not-looked-for"])
+
+    assert found.get("model", "toy").provider == "acme"
+    listed = [plugin.distribution for plugin in found.plugins]
+    assert listed == (["acme"] if folder.startswith("acme") else ["acme", "other"])

@@ -27,6 +27,7 @@ import resource
 import select
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import psutil
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 __all__ = ["answer", "serve"]
 
 IDLE_SECONDS = 300.0
+TRACES = 32
+"""Traces that are kept: some hundred kilobytes each."""
 IDLE_ON_GPU = 20.0
 """The same where the process holds a context on the GPU, which takes some hundred megabytes of its memory."""
 ROOM = 1 << 30
@@ -103,7 +106,7 @@ def _gpu_is_shared() -> bool:
 def _traced(question: Mapping[str, Any], *, on: Literal["cpu", "cuda"]) -> dict[str, Any]:
     from scalecore.training.memory_storages import deepened, extrapolated
 
-    traced = [_trace(spec, on=on) for spec in question["specs"]]
+    traced = [_trace_of(json.dumps(spec, sort_keys=True), on=on) for spec in question["specs"]]
     trace, blocks = traced[-1]
     tensors, kept = trace.peak, None
     if question["depths"]:
@@ -143,6 +146,12 @@ def _held(question: Mapping[str, Any], trace: Trace, blocks: int) -> int:
     larger = evaluation_is_larger(windows=spec["evaluate"], micro_batch=spec["plan"]["micro_batch"], blocks=blocks)
     returning = bool(spec.get("activation_checkpointing"))
     return held(trace, threshold=RETURNED_FROM if returning else None, gives_back=larger)
+
+
+@lru_cache(maxsize=TRACES)
+def _trace_of(spec: str, *, on: Literal["cpu", "cuda"]) -> tuple[Any, int]:
+    """Shapes that differ in their depth alone come from the same two traces."""
+    return _trace(json.loads(spec), on=on)
 
 
 def _trace(spec: Mapping[str, Any], *, on: Literal["cpu", "cuda"]) -> tuple[Any, int]:

@@ -6,6 +6,7 @@ import importlib.metadata
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
+from itertools import chain
 from typing import Any
 
 from attrs import evolve, frozen
@@ -57,23 +58,30 @@ class Plugin:
         return evolve(self, status=status, reason=reason, details=details)
 
 
-def discover(path: Sequence[str] | None = None) -> tuple[Plugin, ...]:
+def discover(path: Sequence[str] | None = None, *, only: str | None = None) -> tuple[Plugin, ...]:
     """All plugins on `path` (by default `sys.path`), the core's own first, then by name; nothing is imported.
+
+    `only` names one distribution: its plugins and the core's own are found without a look at the others.
 
     A distribution that is found twice counts once: the first one is what an import would find. A plugin that needs
     another version of scalecore is `incompatible`, one whose metadata cannot be read is `broken`.
     """
     plugins: list[Plugin] = []
     seen: set[str] = set()
-    for distribution in importlib.metadata.distributions(path=list(sys.path if path is None else path)):
+    places = list(sys.path if path is None else path)
+    names = (None,) if only is None else (CORE, only)
+    every = (importlib.metadata.distributions(path=places, name=name) for name in names)
+    for distribution in chain.from_iterable(every):
         if not _has_plugins(distribution):
             continue
         found = list(_read(distribution))
-        names = {canonicalize_name(plugin.distribution) for plugin in found}
-        if names & seen:
+        told = {canonicalize_name(plugin.distribution) for plugin in found}
+        if told & seen:
             continue
-        seen |= names
+        seen |= told
         plugins.extend(found)
+    if only is not None and canonicalize_name(only) not in seen:
+        return discover(path)  # its folder has another name than its metadata: written by hand
     plugins.sort(key=lambda plugin: (not _is_core(plugin), canonicalize_name(plugin.distribution), plugin.name))
     return tuple(plugins)
 

@@ -193,16 +193,22 @@ def known_provider(kind: str, name: str) -> str | None:
 
 
 def load_registry(
-    *, no_plugins: bool = False, block: Iterable[str] = (), path: Sequence[str] | None = None
+    *,
+    no_plugins: bool = False,
+    block: Iterable[str] = (),
+    path: Sequence[str] | None = None,
+    only: str | None = None,
 ) -> Registry:
     """Find, check and import the installed plugins, each in isolation. Never fails because of a plugin.
 
     `no_plugins` keeps the components of scalecore itself only; `block` names distributions to leave out, and naming one
-    that is not installed is an `ExperimentError`; `path` holds folders to search instead of `sys.path`.
+    that is not installed is an `ExperimentError`; `path` holds folders to search instead of `sys.path`. `only` names
+    the one distribution beside scalecore whose plugins are wanted: for a process that needs one known component.
     """
-    found = discover(path)
+    found = discover(path, only=only)
     blocked = {str(canonicalize_name(name)): name for name in block}
-    _check_blocked(blocked, found)
+    if only is None:
+        _check_blocked(blocked, found)
 
     def admitted(plugin: Plugin) -> Plugin:
         name = canonicalize_name(plugin.distribution)
