@@ -5,6 +5,9 @@ loss, backward pass, fused AdamW. Every implementation runs in a process of its 
 turns of about half a second; a ratio is the median over rounds of (reference in float32) / (implementation), so that
 other load on the machine hits both. With one thread the clock is the process's CPU time, with more it is the wall.
 
+float32 products of our model go to the library that a study chooses on this machine, which is printed below the table;
+`--products` adds columns with the one or the other by name. `torch` is what torch takes, on x86 MKL.
+
 `--full` measures every shape of the 2M grid instead of the named ones. Hugging Face's PatchTST is a column where
 `transformers` is installed; its windows are flattened into one channel, which makes it the same model.
 """
@@ -53,13 +56,19 @@ NAMED = (
     Case(64, 32, 2, 256, dropout=0.1, threads=2, goal=1.2, goal_bf16=1.7),
 )
 IMPLEMENTATIONS = {
-    "reference": ("reference", "fp32", "off"),
-    "eager": ("ours", "fp32", "off"),
-    "block": ("ours", "fp32", "block"),
-    "bf16 reference": ("reference", "bf16", "off"),
-    "bf16 eager": ("ours", "bf16", "off"),
-    "bf16 block": ("ours", "bf16", "block"),
-    "huggingface": ("huggingface", "fp32", "off"),
+    "reference": ("reference", "fp32", "off", None),
+    "eager": ("ours", "fp32", "off", None),
+    "block": ("ours", "fp32", "block", None),
+    "bf16 reference": ("reference", "bf16", "off", None),
+    "bf16 eager": ("ours", "bf16", "off", None),
+    "bf16 block": ("ours", "bf16", "block", None),
+    "huggingface": ("huggingface", "fp32", "off", None),
+}
+LIBRARIES = ("torch", "onednn")
+BY_LIBRARY = {
+    f"{name} {library}": ("ours", "fp32", name.replace("eager", "off"), library)
+    for name in ("eager", "block")
+    for library in LIBRARIES
 }
 
 
@@ -142,13 +151,20 @@ def huggingface(case: Case) -> Any:
     return OneChannel()
 
 
-def step_of(kind: str, precision: str, compiling: str, case: Case) -> Callable[[], None]:
+def step_of(
+    kind: str, precision: str, compiling: str, case: Case, *, products: str | None = None
+) -> Callable[[], None]:
     """A function that makes one training step of an implementation."""
     import torch
+
+    from scalecore.training.product_library import choose_library, read_cpuinfo, use_library
 
     torch.set_num_threads(case.threads)
     torch.manual_seed(0)
     module = {"reference": reference, "ours": ours, "huggingface": huggingface}[kind](case)
+    wanted: Any = products or choose_library(read_cpuinfo()).name
+    if kind == "ours" and use_library(module, wanted) != wanted:
+        raise SystemExit(f"float32 products by {wanted} are not possible here")
     module.train()
     optimizer = torch.optim.AdamW(module.parameters(), lr=1e-4, fused=True)
     x, y = torch.randn(BATCH, CONTEXT, FEATURES), torch.rand(BATCH, 1).round()
@@ -201,8 +217,9 @@ class Worker:
         )
         stack.callback(self._process.wait)
         stack.callback(self._process.kill)
-        kind, precision, compiling = IMPLEMENTATIONS[name]
-        job = {"kind": kind, "precision": precision, "compiling": compiling, "case": list(case), "wall": wall}
+        kind, precision, compiling, products = (IMPLEMENTATIONS | BY_LIBRARY)[name]
+        job = {"kind": kind, "precision": precision, "compiling": compiling, "products": products}
+        job |= {"case": list(case), "wall": wall}
         self.begin(json.dumps(job))
         self.first = self.end()["first"]
 
@@ -243,7 +260,7 @@ def measure(case: Case, names: Sequence[str], *, rounds: int, turn: float) -> di
     }
 
 
-def grid() -> tuple[Case, ...]:
+def grid(dropout: float) -> tuple[Case, ...]:
     """Every shape within a quarter of 2M parameters."""
     from scalecore.space import DataShape
     from scalecore_patchtst.family import PatchTSTFamily
@@ -251,7 +268,7 @@ def grid() -> tuple[Case, ...]:
 
     family, data = PatchTSTFamily(PatchTSTOptions()), DataShape(context=CONTEXT, features=FEATURES, outputs=1)
     return tuple(
-        Case(shape["d_model"], shape["n_layers"], shape["n_heads"], shape["d_ff"], dropout=0.1, goal=1.0)
+        Case(shape["d_model"], shape["n_layers"], shape["n_heads"], shape["d_ff"], dropout=dropout, goal=0.97)
         for shape in family.architecture_space(data).architectures
         if 1_500_000 <= family.num_parameters(shape, data) <= 2_500_000
     )
@@ -259,13 +276,19 @@ def grid() -> tuple[Case, ...]:
 
 def main() -> None:
     """Compare, and print."""
+    from scalecore.training.product_library import choose_library, read_cpuinfo
+
     parser = arguments(__doc__)
-    parser.add_argument("--full", action="store_true", help="every shape of the 2M grid, one thread, dropout 0.1")
+    parser.add_argument("--full", action="store_true", help="every shape of the 2M grid, one thread")
+    parser.add_argument("--dropout", type=float, default=0.1, help="of the shapes of --full (default: 0.1)")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="only every Nth case")
     parser.add_argument("--threads", type=int, metavar="N", help="only the cases with so many threads")
     parser.add_argument("--only", metavar="NAME", nargs="+", choices=list(IMPLEMENTATIONS), help="implementations")
+    parser.add_argument(
+        "--products", metavar="LIBRARY", nargs="+", default=(), choices=LIBRARIES, help="also by torch, onednn"
+    )
     options = parser.parse_args()
-    cases, rounds, turn = (grid(), 5, 0.4) if options.full else (NAMED, 7, 0.5)
+    cases, rounds, turn = (grid(options.dropout), 5, 0.4) if options.full else (NAMED, 5, 0.5)
     names = ["reference", *(name for name in options.only or IMPLEMENTATIONS if name != "reference")]
     if importlib.util.find_spec("transformers") is None and "huggingface" in names:
         names.remove("huggingface")
@@ -273,6 +296,8 @@ def main() -> None:
     if options.short:
         cases, rounds, turn = (Case(16, 2, 2, 64), Case(16, 2, 2, 64, dropout=0.1)), 2, 0.05
         names = ["reference", "eager", "bf16 eager"]
+    for name in [name for name in names if name in ("eager", "block")]:
+        names += [f"{name} {library}" for library in options.products]
     rows, details = [], []
     for case in cases:
         found = measure(case, names, rounds=rounds, turn=turn)
@@ -285,7 +310,9 @@ def main() -> None:
         rows.append(row)
         details.append({**row, "details": found})
         print(" ".join(f"{key}={value}" for key, value in row.items()), file=sys.stderr, flush=True)
+    chosen = choose_library(read_cpuinfo())
     notes = [
+        f"Float32 products of `eager` and `block` by {chosen.name} ({chosen.why}).",
         "Ratios to the reference in float32, larger is faster; `reference ms` is its fastest turn.",
         "Medians of interleaved turns, each implementation in a process of its own; others may have used the machine.",
     ]
