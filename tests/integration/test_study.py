@@ -242,7 +242,9 @@ def test_g02_the_best_value_has_an_interval(study: Study) -> None:
     interval = best["best"]["intervals"]["val_loss"]
     smoke = next(event["results"] for event in study.events() if event["event"] == "smoke")
     assert all(one["seconds"] > 0 and one["peak_memory"] > 0 for one in smoke.values())
-    assert all(one["predicted_memory"] and one["micro_batch"] == 8 for one in smoke.values())
+    assert all(one["micro_batch"] == 8 for one in smoke.values())
+    # Whatever torch was built for: what a process takes by itself is measured.
+    assert all(one["predicted_memory"] == pytest.approx(one["peak_memory"], rel=0.15) for one in smoke.values())
     assert f"smallest {smoke['smallest']['architecture']} {smoke['smallest']['seconds']:.1f} s" in done.stdout
     shown = f"val_loss {best['value']:.4f} ({interval['low']:.4f} to {interval['high']:.4f})"
     assert shown in done.stdout

@@ -28,6 +28,7 @@ from scalecore.training.evaluated import write_best
 from scalecore.training.generators import seed_everything
 from scalecore.training.hyperparameters import Hyperparameters
 from scalecore.training.intervals import metric_intervals
+from scalecore.training.memory import SMOKE_WINDOWS
 from scalecore.training.plan import Diverged, TrainingPlan
 from scalecore.training.product_library import use_library
 from scalecore.training.tasks import task_named
@@ -35,8 +36,6 @@ from scalecore.training.trainer import Trainer
 from scalecore.training.weights import KeepBest
 
 __all__ = ["run_attempt"]
-
-SMOKE_WINDOWS = 64
 
 
 def run_attempt(spec: Mapping[str, Any], monitor: AttemptMonitor) -> dict[str, Any]:

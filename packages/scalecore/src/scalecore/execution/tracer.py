@@ -224,7 +224,7 @@ def _contain_data() -> None:
     """The same for a process that uses CUDA, which reserves far more addresses than there is memory."""
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
-    allowed = psutil.Process().memory_info().data + 2 * ROOM
+    allowed = psutil.Process().memory_info().data + 8 * ROOM
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (allowed if hard == resource.RLIM_INFINITY else min(allowed, hard), hard))
 

@@ -162,13 +162,23 @@ class MemoryModel:
         *,
         device: Device,
         checkpointing: bool = False,
+        evaluated: int = EVALUATION_BATCH,
         wait: float = PATIENCE,
     ) -> Prediction | None:
         """The prediction, after at most `wait` seconds; None while the tracer has not answered.
 
+        `evaluated` are the windows of an evaluation's batch, or the micro-batch where that is larger.
         After `PATIENCE` the closed form is used.
         """
-        answer = self._answer(plan, architecture, micro_batch, device=device, checkpointing=checkpointing, wait=wait)
+        answer = self._answer(
+            plan,
+            architecture,
+            micro_batch,
+            device=device,
+            checkpointing=checkpointing,
+            evaluated=evaluated,
+            wait=wait,
+        )
         if answer is None:
             return None
         allocator: Allocator = "returning" if checkpointing and device == "cpu" else "default"
@@ -280,12 +290,19 @@ class MemoryModel:
         *,
         device: Device,
         checkpointing: bool,
+        evaluated: int,
         wait: float,
     ) -> dict[str, Any] | None:
         if self._registry is None:
             return {"error": "not asked for"}
         question = _question(
-            plan, architecture, micro_batch, device=device, checkpointing=checkpointing, registry=self._registry
+            plan,
+            architecture,
+            micro_batch,
+            device=device,
+            checkpointing=checkpointing,
+            evaluated=evaluated,
+            registry=self._registry,
         )
         key = question["key"]
         if key in self._answers:
@@ -352,6 +369,7 @@ def _question(
     *,
     device: Device,
     checkpointing: bool,
+    evaluated: int,
     registry: Mapping[str, Any],
 ) -> dict[str, Any]:
     """What the tracer is asked: the spec of an attempt at two small depths, or of the shape itself.
@@ -387,7 +405,7 @@ def _question(
         # Two micro-batches stand for any number: from the second on, gradients are there while the next ones come.
         batches = {"micro_batch": micro_batch, "effective_batch": micro_batch * (2 if accumulates else 1)}
         windows = int(plan.data.parts["val"]["windows"])
-        evaluate = min(windows, max(EVALUATION_BATCH, micro_batch))
+        evaluate = min(windows, max(evaluated, micro_batch))
         computed = {"plan": {**spec["plan"], **batches}, "precision": _precision(plan, device), "evaluate": evaluate}
         if device != "cuda":
             computed["launches"] = "plain"

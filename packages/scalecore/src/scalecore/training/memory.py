@@ -22,7 +22,9 @@ from scalecore.training.memory_cuda import CONTEXT, WORKSPACES
 __all__ = [
     "BASE",
     "BASE_OF_CUDA_BUILD",
+    "END_OF_TRIAL",
     "EVALUATION_BATCH",
+    "SMOKE_WINDOWS",
     "Allocator",
     "Basis",
     "Correction",
@@ -51,9 +53,14 @@ BASE_OF_CUDA_BUILD = 450 * MIB
 """The same where torch is built for CUDA, a fork of the fork server; plans say so before anything is measured."""
 EVALUATION_BATCH = 512
 """Windows that are evaluated at once, or the micro-batch where that is larger."""
+SMOKE_WINDOWS = 64
+"""The same in a smoke step."""
 BYTES_PER_PARAMETER = 16
 BYTES_PER_ACTIVATION = 4
 ACTIVATION_FACTOR = 2.0
+END_OF_TRIAL = 35 * MIB
+"""What a process on the CPU takes at the end of a trial, for intervals of metrics, predictions and weights; a smoke
+step does not come to it."""
 SPREAD_OF_PEAKS = 0.05
 """Measured peaks of one shape scatter by about this share: how far a single measurement is believed."""
 SPREAD_OF_PRIOR = (100.0 * MIB, 0.2, 0.05)
@@ -191,7 +198,9 @@ def prior(device: Device, allocator: Allocator, *, basis: Basis) -> Correction:
     if device == "mps":
         return Correction(constant=700.0 * MIB, factor=2.0, factor_of_floor=2.0)
     if basis == "held":
-        return Correction(constant=BASE + 50.0 * MIB, factor=1.0, factor_of_floor=1.0, spread=SPREAD_OF_REPLAYED)
+        return Correction(
+            constant=BASE + 15.0 * MIB + END_OF_TRIAL, factor=1.0, factor_of_floor=1.0, spread=SPREAD_OF_REPLAYED
+        )
     if allocator == "returning":
         return Correction(constant=BASE + 170.0 * MIB, factor=1.3, factor_of_floor=1.05)
     return Correction(constant=BASE + 100.0 * MIB, factor=1.45, factor_of_floor=1.05)
