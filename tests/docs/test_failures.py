@@ -63,7 +63,7 @@ def test_every_error_and_exit_code_has_its_part_in_troubleshooting(handbook: dic
     classes = [
         one
         for one in (getattr(errors, name) for name in errors.__all__)
-        if isinstance(one, type) and issubclass(one, ScalecoreError) and one is not ScalecoreError
+        if isinstance(one, type) and ScalecoreError in one.__bases__  # a kind of one of these has its code
     ]
     assert len(classes) >= 5
     headings = re.findall(r"^## (.+)$", page, re.MULTILINE)
