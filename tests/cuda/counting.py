@@ -3,7 +3,8 @@
 `FakeTensorMode` computes shapes, types and devices as CUDA would, and no values; torch's dispatcher takes the way of a
 CUDA tensor, since the stub makes it believe in a device. So operations that mix devices or types fail as they would on
 a GPU. An operation that computes counts as one kernel, though some launch two or three (the backward passes of
-attention and layer norm); views and allocations count as none.
+attention and layer norm); views and allocations count as none. Tensors on the host are real, so that what is computed
+there, a metric or a checkpoint, is computed; what is copied there from the GPU is zeros, a number read from there is 1.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
 from torch.utils import _foreach_utils
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_iter
+from torch.utils._pytree import tree_iter, tree_map
 
 __all__ = ["Counts", "counted", "counting", "fake_cuda"]
 
 PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "addbmm", "addmv", "mv", "_addmm_activation", "convolution")
-WAITS = ("_local_scalar_dense", "equal", "nonzero", "masked_select", "bincount", "unique", "_unique2", "unique_dim")
-"""Operations whose result the host must see before it can go on."""
-ALLOCATES = ("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "resize_")
+WAITS = ("_local_scalar_dense", "equal", "nonzero", "masked_select", "bincount", "unique_consecutive", "unique_dim")
+"""Operations whose result the host must see before it can go on, beside copies to it; `_unique` and such, too."""
+ALLOCATES = ("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "resize_", "_unsafe_view")
 OWN = (__file__, str(Path(torch.__file__).parent))
 """Code that is not the one that asked."""
 
@@ -55,12 +56,12 @@ class Counts:
 
 @contextmanager
 def fake_cuda() -> Iterator[None]:
-    """Tensors made within are fake; torch's own choices between implementations are those for real ones."""
+    """Tensors made on CUDA within are fake; torch's own choices between implementations are those for real ones."""
     known = _foreach_utils._foreach_supported_types
     # Clipping and optimizers work on lists of tensors only where all are of these types.
     known.append(FakeTensor)
     try:
-        with FakeTensorMode(), _Values():
+        with FakeTensorMode() as mode, _RealHost(mode):
             yield
     finally:
         known.remove(FakeTensor)
@@ -84,36 +85,80 @@ def counted(function: Callable[[], object]) -> Counts:
     return counts
 
 
-class _Values(TorchDispatchMode):
-    """Answers what asks for the value of a fake tensor, so that the program goes on: 1, true, equal."""
+class _Mode(TorchDispatchMode):
+    """Sees operations as a device does: those that torch makes of others are taken apart, in inference mode too."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is torch.ops.aten._local_scalar_dense.default and isinstance(args[0], FakeTensor):
-            return True if args[0].dtype == torch.bool else 1.0 if args[0].is_floating_point() else 1
-        if func is torch.ops.aten.equal.default:
-            # States of random generators are real.
-            if any(isinstance(one, FakeTensor) for one in args):
-                return True
+        kwargs = kwargs or {}
+        if func.namespace == "prim":  # asks for a device
+            return func(*args, **kwargs)
+        if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"):
+            with self:
+                result = func.decompose(*args, **kwargs)
+            if result is not NotImplemented:
+                return result
+        given = [one for one in tree_iter((args, kwargs)) if isinstance(one, Tensor)]
+        return self.operation(func, args, kwargs, given)
+
+    def operation(self, func: Any, args: Any, kwargs: Any, given: list[Tensor]) -> Any:
+        raise NotImplementedError
+
+
+class _RealHost(_Mode):
+    """Computes for real on the host, and lets copies to it, and what reads a number, succeed."""
+
+    def __init__(self, fake: FakeTensorMode) -> None:
+        super().__init__()
+        self._fake = fake
+
+    def operation(self, func: Any, args: Any, kwargs: Any, given: list[Tensor]) -> Any:
+        fake = [one for one in given if isinstance(one, FakeTensor)]
+        if not fake and torch.device(kwargs.get("device") or "cpu").type == "cpu":
             with unset_fake_temporarily():
-                return torch.equal(*args)
-        return func(*args, **(kwargs or {}))
+                return func(*args, **kwargs)
+        if func is torch.ops.aten._local_scalar_dense.default:
+            return True if fake[0].dtype == torch.bool else 1.0 if fake[0].is_floating_point() else 1
+        if func is torch.ops.aten.equal.default:
+            return True
+        if func is torch.ops.aten.copy_.default and not isinstance(args[0], FakeTensor):
+            with unset_fake_temporarily():
+                return args[0].zero_()
+        _check_types(func.overloadpacket.__name__, given)
+        args, kwargs = tree_map(self._faked, (args, kwargs))
+        return tree_map(_real, func(*args, **kwargs))
+
+    def _faked(self, item: Any) -> Any:
+        return self._fake.from_tensor(item) if isinstance(item, Tensor) and not isinstance(item, FakeTensor) else item
 
 
-class _Counting(TorchDispatchMode):
+def _check_types(name: str, given: list[Tensor]) -> None:
+    """Fake tensors compute the shape of a product of two types; a GPU refuses it."""
+    attention = "attention" in name and "backward" not in name
+    if name in PRODUCTS or name == "native_layer_norm" or attention:
+        types = sorted({str(one.dtype) for one in given if one.is_floating_point()})
+        if len(types) > 1:
+            raise RuntimeError(f"{name}: expected tensors of the same dtype, got {' and '.join(types)}")
+
+
+def _real(item: Any) -> Any:
+    if not isinstance(item, FakeTensor) or item.device.type != "cpu":
+        return item
+    with unset_fake_temporarily():
+        return torch.zeros(item.shape, dtype=item.dtype)
+
+
+class _Counting(_Mode):
     def __init__(self, counts: Counts) -> None:
         super().__init__()
         self.counts = counts
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        name = func.overloadpacket.__name__
-        given = [one for one in tree_iter((args, kwargs)) if isinstance(one, Tensor)]
-        on_gpu = any(one.device.type == "cuda" for one in given)
+    def operation(self, func: Any, args: Any, kwargs: Any, given: list[Tensor]) -> Any:
         result = func(*args, **kwargs)
+        name = func.overloadpacket.__name__
         made = [one for one in tree_iter(result) if isinstance(one, Tensor)]
-        if not on_gpu and all(one.device.type != "cuda" for one in made):
+        if all(one.device.type == "cpu" for one in (*given, *made)):
             return result
-        if name in WAITS or (name.startswith(("index", "_index")) and _masked(args)):
+        if name in WAITS or name.startswith("_unique") or (name.startswith(("index", "_index")) and _masked(args)):
             self._wait(name)
         kind = _kind(func, name, given=given, made=made)
         if kind is None:
@@ -132,22 +177,18 @@ class _Counting(TorchDispatchMode):
 
 def _kind(func: Any, name: str, *, given: list[Tensor], made: list[Tensor]) -> str | None:
     """The kind of the kernel that an operation launches; None where it launches none."""
-    if func.namespace in ("prim", "profiler") or func.is_view or name in (*ALLOCATES, "detach", *WAITS):
+    if func.namespace == "profiler" or func.is_view or name in (*ALLOCATES, "detach", *WAITS):
         return None
-    devices = {one.device.type for one in given if one.dim() > 0} | {one.device.type for one in made}
-    if name in ("_to_copy", "copy_") and len(devices | {one.device.type for one in given}) > 1:
+    copies = name in ("_to_copy", "copy_")
+    if copies and len({one.device.type for one in (*given, *made)}) > 1:
         return "copy"
+    if copies and len({one.dtype for one in (*given, *made)}) > 1:
+        return "cast"
     if name in PRODUCTS:
         return "product"
     if "attention" in name:
         return "attention"
-    if "_fused_" in name:
-        return "optimizer"
-    if name in ("_to_copy", "copy_") and len({one.dtype for one in (*given, *made)}) > 1:
-        return "cast"
-    if name == "_unsafe_view":
-        return None
-    return "element-wise"
+    return "optimizer" if name.startswith("_fused_") else "element-wise"
 
 
 def _blocks(name: str, args: Any, kwargs: Any, *, made: list[Tensor]) -> bool:

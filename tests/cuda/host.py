@@ -19,6 +19,12 @@ from typing import Any, BinaryIO
 
 __all__ = ["read", "write"]
 
+PRELOADED = (
+    *("tests.cuda.counting", "tests.cuda.training", "scalecore.builtin.plugin", "scalecore_patchtst.plugin"),
+    *("scalecore_patchtst.family", "scalecore_patchtst.model", "torch._dynamo", "torch._decomp", "pytest"),
+    *("torch._functorch.partitioners", "torch.fx.experimental.symbolic_shapes"),
+)
+"""What fake tensors and trainers import, over a second of CPU for each call otherwise."""
 LENGTH = struct.Struct("<Q")
 
 
@@ -39,8 +45,11 @@ def read(stream: BinaryIO) -> Any:
 
 def call(module: str, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bool, Any]:
     """What the function returns, or how it failed; a warning is a failure, as in all tests."""
+    import torch
+
     warnings.simplefilter("error")
     try:
+        assert not torch.cuda._is_in_bad_fork(), "what is imported before the fork has touched CUDA"
         return True, getattr(importlib.import_module(module), name)(*args, **kwargs)
     except BaseException:
         return False, traceback.format_exc()
@@ -50,10 +59,9 @@ def serve() -> None:
     """Answer until the input ends."""
     questions, answers = os.fdopen(os.dup(0), "rb", buffering=0), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a function prints is no answer
+    for name in PRELOADED:
+        importlib.import_module(name)
     import torch
-
-    import scalecore.execution.attempt  # noqa: F401
-    import scalecore_patchtst.model  # noqa: F401
 
     torch.set_num_threads(1)
     while True:

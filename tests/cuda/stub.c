@@ -1,6 +1,6 @@
 /* A GPU that is not there: the functions of the CUDA runtime that torch calls beside its kernels, for one device of
-   compute capability 9.0. Loaded before the real runtime, its symbols come first; all that it lacks, the launch of a
-   kernel above all, is the real runtime's, which fails without a driver. Memory of the device is memory of the host. */
+   compute capability 9.0. Loaded before the real runtime, its symbols come first; what it lacks is the real runtime's,
+   which fails without a driver. Memory of the device is memory of the host. No kernel runs: its launch fails. */
 #include <driver_types.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,5 +104,13 @@ DOES_NOTHING(cudaEventRecord)
 DOES_NOTHING(cudaEventRecordWithFlags)
 DOES_NOTHING(cudaEventDestroy)
 DOES_NOTHING(cudaThreadExchangeStreamCaptureMode)
-DOES_NOTHING(cudaGetLastError)
-DOES_NOTHING(cudaPeekAtLastError)
+
+/* kernels */
+static cudaError_t failed = cudaSuccess;
+static cudaError_t launch(void) { return failed = cudaErrorNoKernelImageForDevice; }
+cudaError_t __cudaGetKernel(void **kernel, const void *function) { *kernel = (void *)function; return cudaSuccess; }
+cudaError_t __cudaLaunchKernel() { return launch(); }
+cudaError_t cudaLaunchKernel() { return launch(); }
+cudaError_t cudaLaunchKernelExC() { return launch(); }
+cudaError_t cudaPeekAtLastError(void) { return failed; }
+cudaError_t cudaGetLastError(void) { cudaError_t last = failed; failed = cudaSuccess; return last; }

@@ -1,18 +1,31 @@
-"""Steps of the real trainer on a GPU that is not there: what they ask of it."""
+"""Steps of the real trainer on a GPU that is not there: what they ask of it.
+
+The budgets are those of eager PatchTST: whoever makes a step cheaper lowers them.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import evolve
+import torch
+from torch.utils._pytree import tree_map
 
 from .counting import Counts, counting, fake_cuda
 from .training import trainer
 
+OnCuda = Callable[..., Any]
 
-def steps(**settings: Any) -> Counts:
+LAYER = {"product": 12, "attention": 2, "element-wise": 21}
+"""Kernels of a layer, forward and backward, in float32; the optimizer takes all layers at once."""
+CASTS = 22
+"""In bfloat16: of four weights and biases and of their gradients 16, of activations 6."""
+
+
+def step(**settings: Any) -> Counts:
     """What the second step of a trainer asks for: in the first the optimizer makes its state."""
     with fake_cuda():
         made = trainer(**settings)
@@ -22,47 +35,137 @@ def steps(**settings: Any) -> Counts:
     return counts
 
 
-def impatient_steps(**settings: Any) -> Counts:
-    """The same where the training loss reads its own value in each step."""
+def of_a_layer(on_cuda: OnCuda, **settings: Any) -> dict[str, float]:
+    """Kernels of one layer by kind: what two layers more ask for, halved."""
+    shallow, deep = (on_cuda(step, layers=layers, **settings) for layers in (2, 4))
+    deep.kernels.subtract(shallow.kernels)
+    return {kind: count / 2 for kind, count in deep.kernels.items() if count}
+
+
+def waits_of_steps(count: int) -> list[int]:
+    """How often the host waits in each step of an epoch."""
+    waits = []
     with fake_cuda():
-        made = trainer(**settings)
-        total = made.task.training.total
-
-        def waits(logits_MC: Any, y_M: Any) -> Any:
-            loss = total(logits_MC, y_M)
-            assert loss.item() > 0
-            return loss
-
-        made.task = evolve(made.task, training=evolve(made.task.training, total=waits))
-        made.optimizer_step()
-        with counting() as counts:
-            made.optimizer_step()
-    return counts
-
-
-@pytest.mark.parametrize(
-    ("precision", "budget"),
-    [
-        ("bf16", {"product": 12, "attention": 2, "element-wise": 21, "cast": 22}),
-        ("fp32", {"product": 12, "attention": 2, "element-wise": 21}),
-    ],
-)
-def test_a_layer_has_its_budget_of_kernels(on_cuda: Callable[..., Any], precision: str, budget: dict[str, int]) -> None:
-    """Two layers more need just so many kernels more, forward, backward and update together."""
-    shallow = on_cuda(steps, precision=precision, layers=2)
-    deep = on_cuda(steps, precision=precision, layers=4)
-    more = {kind: count - shallow.kernels[kind] for kind, count in deep.kernels.items()}
-    assert {kind: count / 2 for kind, count in more.items() if count} == budget
+        made = trainer("2M", layers=1, steps=count)
+        for _ in range(count):
+            with counting() as counts:
+                made.optimizer_step()
+            waits.append(len(counts.waits))
+    return waits
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_no_step_waits_for_the_gpu(on_cuda: Callable[..., Any], precision: str) -> None:
-    """Neither for a number of a tensor nor for a copy."""
-    assert on_cuda(steps, precision=precision, layers=2).waits == []
+def test_a_layer_keeps_its_budget_of_kernels(on_cuda: OnCuda, precision: str) -> None:
+    """57 in bfloat16, 35 in float32, with dropout."""
+    budget = LAYER if precision == "fp32" else {**LAYER, "cast": CASTS}
+    assert of_a_layer(on_cuda, precision=precision) == budget
 
 
-def test_a_loss_that_reads_its_value_is_found(on_cuda: Callable[..., Any]) -> None:
-    """Otherwise the test above could not fail."""
-    (found,) = on_cuda(impatient_steps, layers=2).waits
-    assert found.startswith("_local_scalar_dense: ")
-    assert "test_step.py" in found
+def test_a_further_micro_batch_does_not_cast_weights_again(on_cuda: OnCuda) -> None:
+    """Four micro-batches are four times a step, and three additions for each of the twelve gradients of a layer; its
+    four weights and biases are cast once."""
+    budget = {kind: 4 * count for kind, count in {**LAYER, "cast": CASTS}.items()}
+    budget["element-wise"] += 3 * 12
+    budget["cast"] -= 3 * 8
+    assert of_a_layer(on_cuda, precision="bf16", micro_batch=64) == budget
+
+
+def test_a_layer_whose_activations_are_computed_again_does_its_forward_pass_twice(on_cuda: OnCuda) -> None:
+    """Four products and one attention more."""
+    found = of_a_layer(on_cuda, precision="bf16", checkpointing=True)
+    assert {kind: found[kind] for kind in ("product", "attention")} == {"product": 16, "attention": 3}
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "forecast"])
+@pytest.mark.parametrize(("precision", "checkpointing"), [("fp32", False), ("bf16", False), ("bf16", True)])
+def test_no_step_waits_for_the_gpu(on_cuda: OnCuda, task: str, precision: str, checkpointing: bool) -> None:
+    """Neither for a number of a tensor nor for a copy, with micro-batches, dropout and clipping."""
+    settings = {"task": task, "precision": precision, "checkpointing": checkpointing, "micro_batch": 128}
+    assert on_cuda(step, layers=2, **settings).waits == []
+
+
+@pytest.mark.parametrize(("shape", "layers"), [("2M", 48), ("20M", 24), ("200M", 28)])
+def test_a_whole_step_keeps_its_budget_of_kernels(on_cuda: OnCuda, shape: str, layers: int) -> None:
+    """Beside the layers some fifty kernels, whatever the size; and nothing waits."""
+    counts = on_cuda(step, shape=shape, precision="bf16")
+    counts.kernels.subtract(Counter({kind: layers * count for kind, count in {**LAYER, "cast": CASTS}.items()}))
+    assert counts.kernels.pop("optimizer") >= 2
+    assert dict(counts.kernels) == {"product": 5, "attention": 0, "element-wise": 39, "cast": 14}
+    assert counts.waits == []
+
+
+def test_the_host_waits_once_in_32_steps(on_cuda: OnCuda) -> None:
+    """To see whether the loss is finite; and at the first step of an epoch for the order of its windows."""
+    assert on_cuda(waits_of_steps, 33) == [1] + 30 * [0] + [1, 0]
+
+
+class World:
+    """Stands around a trainer: takes what it reports, and stops it at a step."""
+
+    def __init__(self, *, stop_at: int | None = None) -> None:
+        self.stop_at = stop_at
+        self.steps = 0
+        self.lines: list[Any] = []
+        self.state: Any = None
+
+    def step(self, *, epoch: int, step: int, phase: str) -> str:
+        self.steps += phase == "train"
+        return "stop" if self.steps == self.stop_at else "go_on"
+
+    def epoch(self, line: Any) -> None:
+        self.lines.append(line)
+
+    def checkpoint(self, state: Any) -> None:
+        self.state = state
+
+
+def epochs(**settings: Any) -> tuple[Counts, list[Any]]:
+    """A whole training of two epochs of four steps."""
+    with fake_cuda():
+        made, world = trainer(layers=1, **settings), World()
+        with counting() as counts:
+            assert made.run(world) == "completed"
+    return counts, world.lines
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "forecast"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_whole_training_waits_at_the_ends_of_epochs_only(on_cuda: OnCuda, task: str, precision: str) -> None:
+    """Each epoch for the order of its windows, its clock, its logits and three sums; once for the labels."""
+    counts, lines = on_cuda(epochs, task=task, precision=precision)
+    assert [line["epoch"] for line in lines] == [1, 2]
+    waits = Counter(wait.split(": ")[0] for wait in counts.waits)
+    assert waits == {"_to_copy": 2 * 2 + 1, "a call of the CUDA runtime": 2, "_local_scalar_dense": 2 * 3}
+
+
+def continued(folder: str, **settings: Any) -> tuple[Counts, Counts]:
+    """A step of a training that was never stopped, and one of a training continued from a checkpoint file."""
+    from scalecore.training import checkpoint
+
+    with fake_cuda():
+        made, world = trainer(layers=2, **settings), World(stop_at=3)
+        assert made.run(world) == "stopped"
+        with counting() as before:
+            made.optimizer_step()
+        # As torch.save does it; a file of fake tensors cannot be written.
+        checkpoint.save(
+            Path(folder), tree_map(lambda one: one.cpu() if isinstance(one, torch.Tensor) else one, world.state)
+        )
+    found = checkpoint.load_newest([Path(folder)])
+    assert found is not None
+    with fake_cuda():
+        made = trainer(layers=2, **settings)
+        made.restore(found[0])
+        assert made.progress.step == 2
+        made.optimizer_step()  # draws the order of the windows again
+        with counting() as after:
+            made.optimizer_step()
+    return before, after
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_continued_training_makes_the_same_steps(on_cuda: OnCuda, tmp_path: Path, precision: str) -> None:
+    """The state of the optimizer is where and what it was: no kernel more, and nothing that waits."""
+    before, after = on_cuda(continued, str(tmp_path), precision=precision, micro_batch=128)
+    assert after.operations == before.operations
+    assert after.waits == before.waits == []

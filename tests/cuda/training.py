@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from unittest.mock import patch
 
 import torch
 
@@ -91,8 +90,7 @@ def trainer(
     }
     scale = TargetScale(mean=0.0, std=2.0) if task == "forecast" else None
     sources = {"train": windows(steps * effective_batch, scale=scale), "val": windows(1000, scale=scale)}
-    # Fake parameters cannot be moved, so the module is made where it will be.
-    with torch.device("cuda"), patch.object(torch.nn.Module, "to", lambda module, _: module):
+    with torch.device("cuda"):  # fake parameters cannot be moved, so the module is made where it will be
         made, _ = build(spec, device=torch.device("cuda"), windows=sources)
     made.policy = Policy(precision=precision, why={})  # type: ignore[arg-type]
     return made

@@ -1,0 +1,212 @@
+"""Attempts of the real fork server, with torch's CUDA build, on a GPU that is not there.
+
+A process that has touched CUDA must not be forked: its children cannot use a GPU ("Cannot re-initialize CUDA in forked
+subprocess"). Nothing of that shows with a torch without CUDA. The attempts here end at the first kernel, which the stub
+cannot run; by then they have chosen the device, limited its memory and copied model and data there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from scalecore.execution.folder import AttemptFolder
+
+SERVER = """
+import os, sys
+from scalecore.execution import forkserver
+forkserver.PRELOADED += tuple(sys.argv[3:])
+forkserver.serve([int(number) for number in sys.argv[1:3]])
+os._exit(0)
+"""
+
+TRAPS = {
+    "asks_for_cuda": "import torch; torch.cuda.is_available()",
+    "makes_fake_tensors": """
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+with FakeTensorMode():
+    torch.zeros(1)
+""",
+    "asks_for_triton": "from torch.utils._triton import has_triton; has_triton()",
+}
+"""What spoils the fork server, as modules that it imports; torch 2.11 by `import torch._inductor.compile_fx` too."""
+HARMLESS = {
+    "makes_an_optimizer": "import torch; torch.optim.AdamW([torch.zeros(1, requires_grad=True)], fused=True)",
+    "imports_dynamo": "import torch._dynamo",
+}
+
+
+@pytest.fixture(scope="session")
+def spec(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The content of a `spec.json` as the driver writes it, of a small PatchTST on prepared data."""
+    from scalecore.config.load import load_resolved
+    from scalecore.plugins.registry import load_registry
+    from scalecore.study.attempts import attempt_spec
+    from scalecore.study.plan import build_plan
+    from scalecore.testing.fakes import EXPERIMENT, write_walk
+
+    root = tmp_path_factory.mktemp("study")
+    write_walk(root)
+    model = {"use": "patchtst", "patch_len": 2, "stride": 1, "d_model": [8], "n_layers": [2], "n_heads": [2]}
+    training = {"effective_batch": 64, "early_stopping": None, "threads": 1, "device": "auto"}
+    search = {"use": "random", "trials": 1}
+    experiment = {**EXPERIMENT, "model": model, "search": search, "training": training}
+    (root / "experiment.yaml").write_text(yaml.safe_dump(experiment))
+    loaded, resolved = load_resolved(root / "experiment.yaml", registry=load_registry())
+    plan = build_plan(loaded, resolved, folder=root)
+    plan.write_data(root / "data")
+    architecture = plan.grid.architectures[0]
+    return attempt_spec(
+        plan,
+        mode="train",
+        attempt="0-0",
+        number=0,
+        architecture=architecture.values,
+        num_parameters=architecture.num_parameters,
+        hyperparameters=plan.fixed,
+        seed=5,
+        micro_batch=64,
+        data=root / "data",
+        threads=1,
+        registry={"no_plugins": False, "block": []},
+    )
+
+
+class Server:
+    """A fork server and its tracer, spoken to as the driver does."""
+
+    def __init__(self, environment: dict[str, str], *, modules: list[str]) -> None:
+        theirs, self.questions = os.pipe()
+        answers, told = os.pipe()
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", SERVER, str(theirs), str(told), *modules],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=(theirs, told),
+        )
+        os.close(theirs)
+        os.close(told)
+        self.answers = os.fdopen(answers)
+
+    def trace(self, question: dict[str, Any]) -> dict[str, Any]:
+        """What the tracer answers."""
+        os.write(self.questions, json.dumps(question).encode() + b"\n")
+        for line in self.answers:
+            if "key" in (said := json.loads(line)):
+                return said
+        raise AssertionError("the tracer ended without an answer")
+
+    def run(self, folder: AttemptFolder) -> dict[str, Any]:
+        """How an attempt ended."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps({"folder": str(folder.path)}).encode() + b"\n")
+        self.process.stdin.flush()
+        for line in self.process.stdout:
+            if "exit_code" in json.loads(line):
+                break
+        return {
+            "result": json.loads(folder.result.read_text()),
+            "contained": json.loads(folder.process.read_text())["contained"],
+            "log": folder.log.read_text(),
+        }
+
+    def close(self) -> None:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.close()
+        self.answers.close()
+        os.close(self.questions)
+        self.process.wait()
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def attempt(
+    stubbed: dict[str, str], spec: dict[str, Any], tmp_path: Path
+) -> Callable[..., tuple[dict[str, Any], dict[str, Any]]]:
+    """Run an attempt in a child of the real server, which imports `modules` too; its end, and what the tracer said."""
+
+    def run(modules: dict[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
+        for name, code in modules.items():
+            (tmp_path / f"{name}.py").write_text(code)
+        environment = {**stubbed, "PYTHONPATH": f"{tmp_path}{os.pathsep}{stubbed['PYTHONPATH']}"}
+        server = Server(environment, modules=list(modules))
+        try:
+            # Before the attempt: the tracer makes fake tensors on CUDA, in its own process.
+            specs = [{**spec, "precision": "fp32", "evaluate": 64}]
+            question = {"key": "a", "specs": specs, "depths": [], "depth": None, "device": "cuda"}
+            said = server.trace(question)
+            folder = AttemptFolder(tmp_path / "attempt")
+            folder.create(spec)
+            return server.run(folder), said
+        finally:
+            server.close()
+
+    return run
+
+
+def test_an_attempt_of_the_fork_server_can_use_a_gpu(attempt: Callable[..., Any]) -> None:
+    """`auto` is CUDA there, its memory is limited, and the first that fails is a kernel."""
+    ended, traced = attempt(HARMLESS)
+    assert traced.get("error") is None
+    assert "CUDA allocator 90%" in ended["contained"]
+    assert "no kernel image is available for execution on the device" in ended["result"]["reason"]
+
+
+@pytest.mark.parametrize("trap", TRAPS)
+def test_what_spoils_the_fork_server_is_found(attempt: Callable[..., Any], trap: str) -> None:
+    """Otherwise the test above could not fail: each of these makes every attempt on a GPU die at its start."""
+    ended, _ = attempt({trap: TRAPS[trap]})
+    assert "CUDA allocator 90%" not in ended["contained"]
+    assert "Cannot re-initialize CUDA in forked subprocess" in ended["log"]
+
+
+def choices() -> dict[str, Any]:
+    """What an attempt chooses where torch finds a GPU, and what torch has then."""
+    import torch
+
+    from scalecore.execution.attempt import pick_device
+    from scalecore.execution.computing import settle
+    from scalecore.execution.containment import contain
+
+    from .counting import fake_cuda
+    from .training import trainer
+
+    device = pick_device("auto")
+    contained = contain(1 << 30, device=device)
+    with fake_cuda():
+        made = trainer(layers=1)
+    policy = settle({"precision": "auto", "compile": "off"}, made)
+    return {
+        "device": str(device),
+        "named": str(pick_device("cuda")),
+        "contained": contained,
+        "share": torch.cuda.get_per_process_memory_fraction(),
+        "capability": torch.cuda.get_device_capability(device),
+        "precision": policy.precision,
+        "evaluation": policy.evaluation,
+    }
+
+
+def test_what_auto_chooses_on_a_gpu(on_cuda: Callable[..., Any]) -> None:
+    """CUDA, and bfloat16 where the GPU has matrix units for it; torch accepts the limit that is set."""
+    assert on_cuda(choices) == {
+        "device": "cuda",
+        "named": "cuda",
+        "contained": ["CUDA allocator 90%"],
+        "share": 0.9,
+        "capability": (9, 0),
+        "precision": "bf16",
+        "evaluation": "tf32",
+    }
