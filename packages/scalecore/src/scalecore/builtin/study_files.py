@@ -145,6 +145,7 @@ def study_summary(study: StudyView) -> dict[str, Any]:
             "counts": counts(study),
             "duplicates_avoided": study.duplicates_avoided,
             "degraded": list(study.degraded),
+            "mixtures": texts.mixtures(study.counted),
             "data": {
                 key: study.plan["data"].get(key) for key in ("name", "fingerprint", "target", "split", "baselines")
             },
