@@ -5,8 +5,9 @@ scalecore-patchtst, windows of 60 steps with 25 features, dropout 0.1, in bfloat
 FLOPs of the matrix products of forward and backward pass over time, relative to the peak of square bfloat16 products
 measured first. `launch_bound_%` is the share of a step in which the device had nothing to do: one less the time that
 its kernels took in torch's profiler, which needs no special rights; empty where it reports none. `evaluated/trained`
-says how many trained windows an evaluated one costs. Packed are 2, 4 and 8 processes that train the same shape on one
-device at once; their throughput is that of all of them, `times_one` relative to one process.
+says how many trained windows an evaluated one costs. `compile` and `launches` are the options of `training`. Packed
+are 2, 4 and 8 processes that train the same shape on one device at once; their throughput is that of all of them,
+`times_one` relative to one process.
 
 `--seconds` are for all measurements together, without starting Python and preparing data; what does not fit into them
 is listed as not reached, the goals first. `--device cpu` rehearses the program on tiny shapes and says nothing about a
@@ -43,7 +44,7 @@ from scalecore.execution.computing import compile_trainer
 from scalecore.space import DataShape
 from scalecore.training.hyperparameters import Hyperparameters
 from scalecore.training.plan import TrainingPlan
-from scalecore.training.policies import Policy
+from scalecore.training.policies import Compile, Launches, Policy
 from scalecore.training.tasks import task_named
 from scalecore.training.trainer import Trainer
 from scalecore_patchtst.family import PatchTSTFamily
@@ -72,7 +73,8 @@ class Cell(NamedTuple):
     budget: str
     micro_batch: int
     processes: int = 1
-    compile: str = "off"
+    compile: Compile = "off"
+    launches: Launches = "plain"
 
 
 class Goal(NamedTuple):
@@ -106,7 +108,7 @@ GOALS = (
 )
 
 
-def cells(shapes: list[str], *, short: bool) -> list[Cell]:
+def cells(shapes: list[str], *, short: bool, on_gpu: bool) -> list[Cell]:
     """In the order in which they are measured: those with goals, then by size; a single one before its packed ones."""
     if short:
         batches, packed = (8, 16), (2,)
@@ -115,9 +117,12 @@ def cells(shapes: list[str], *, short: bool) -> list[Cell]:
     base = batches[0] if short else 256
     singles = [Cell(shape, batch) for shape in shapes for batch in batches]
     several = [Cell(shape, base, processes=count) for count in packed for shape in shapes]
-    compiled = [Cell(shape, base, compile="block") for shape in shapes[1:]] if can_compile() else []
+    fewer = [Cell(shape, base, launches="few") for shape in shapes] if on_gpu else []
+    modes: tuple[Launches, ...] = ("plain", "few") if on_gpu else ("plain",)
+    compiles = can_compile() and on_gpu
+    compiled = [Cell(shape, base, compile="block", launches=mode) for shape in shapes[1:] for mode in modes if compiles]
     wanted = [goal.cell for goal in GOALS]
-    found = [*singles, *several, *compiled]
+    found = [*singles, *several, *fewer, *compiled]
     return sorted(found, key=lambda cell: (cell not in wanted, cell.compile != "off"))
 
 
@@ -182,7 +187,10 @@ def trainer_of(values: tuple[int, ...], cell: Cell, *, folder: Path, device: tor
     )
     on_gpu = device.type == "cuda"
     trainer.policy = Policy(
-        precision="bf16" if on_gpu else "fp32", evaluation="tf32" if on_gpu else "fp32", compile="off", why={}
+        precision="bf16" if on_gpu else "fp32",
+        evaluation="tf32" if on_gpu else "fp32",
+        launches=cell.launches,
+        why={},
     )
     if cell.compile == "block":
         with tempfile.TemporaryDirectory() as place:
@@ -367,7 +375,7 @@ def measure(options: argparse.Namespace, shapes: dict[str, tuple[int, ...]], fol
     peak = peak_flops(device)
     rows: list[dict[str, Any]] = []
     beside = START_SECONDS if device.type == "cuda" else 0.5
-    left = cells(list(shapes), short=options.short)
+    left = cells(list(shapes), short=options.short, on_gpu=device.type == "cuda")
     with pool_of(device, folder / "data") as pool:
         while left:
             cell, left = left[0], left[1:]
@@ -411,7 +419,7 @@ def row(
     alone = [
         one["windows/s"]
         for one in rows
-        if (one["budget"], one["micro_batch"], one["processes"], one["compile"]) == (*cell[:2], 1, "off")
+        if Cell(*(one[name] for name in Cell._fields)) == Cell(cell.budget, cell.micro_batch)
     ]
     return {
         **cell._asdict(),
