@@ -77,7 +77,7 @@ def test_a_whole_attempt_trains_on_the_gpu(prices: np.ndarray, tmp_path: Path, d
     if device.type == "cuda":
         supports = torch.cuda.get_device_capability() >= (8, 0)
         assert record["policy"]["precision"] == ("bf16" if supports else "fp32")
-        assert "CUDA allocator 90%" in record["attempts"][0]["contained"]
+        assert any(text.startswith("CUDA allocator ") for text in record["attempts"][0]["contained"])
         assert record["memory"]["traced_on"] == "cuda", record["memory"].get("note")
 
 
