@@ -51,6 +51,10 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *of, int device) {
 static int compute_mode; /* 0: processes share the device; 3: one has it for itself */
 void stub_compute_mode(int mode) { compute_mode = mode; }
 int cuInit(unsigned flags) { return 0; }
+int cuDeviceGetCount(int *count) { *count = 1; return 0; }
+int cuDeviceGet(int *device, int index) { *device = index; return 0; }
+int cuDeviceGetName(char *name, int length, int device) { strncpy(name, "Stub of an H200", length); return 0; }
+int cuDeviceGetUuid_v2(char *uuid, int device) { memset(uuid, 1, 16); return 0; }
 int cuDeviceGetAttribute(int *value, int attribute, int device) {
     const char *visible = getenv("CUDA_VISIBLE_DEVICES");
     *value = attribute == 20 ? compute_mode : 0;

@@ -161,6 +161,7 @@ def test_an_attempt_of_the_fork_server_can_use_a_gpu(attempt: Callable[..., Any]
     ended, traced = attempt(HARMLESS)
     assert traced.get("error") is None
     assert "CUDA allocator 90%" in ended["contained"]
+    assert ended["result"]["state"] == "crashed"
     assert "no kernel image is available for execution on the device" in ended["result"]["reason"]
 
 
