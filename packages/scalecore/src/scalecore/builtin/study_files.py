@@ -145,7 +145,8 @@ def study_summary(study: StudyView) -> dict[str, Any]:
             "counts": counts(study),
             "duplicates_avoided": study.duplicates_avoided,
             "degraded": list(study.degraded),
-            "mixtures": texts.mixtures(study.counted),
+            # Left out where there are none, as in the files of earlier versions, which `verify` compares with these.
+            **({"mixtures": mixed} if (mixed := texts.mixtures(study.counted)) else {}),
             "data": {
                 key: study.plan["data"].get(key) for key in ("name", "fingerprint", "target", "split", "baselines")
             },
