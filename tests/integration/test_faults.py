@@ -170,6 +170,7 @@ def test_g48_a_table_that_finds_no_room_ends_the_run_and_the_next_one_writes_it(
         assert done.stderr.startswith("logger 'csv' cannot write ([Errno 28] No space left on device")
         assert done.stderr.endswith(end)
         assert sorted(study.finished()) == [0]
+        assert "note   logger csv: " in verified(study)
         (place / "filler").unlink()
         done = study.run()
         assert done.returncode == 0, done.stdout + done.stderr

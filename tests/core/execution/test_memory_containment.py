@@ -197,6 +197,19 @@ def test_g40_a_trial_on_a_shared_gpu_is_held_to_what_it_was_promised(
     assert received == [(pytest.approx(fraction), 1)]
 
 
+def test_trials_that_share_a_gpu_without_a_promise_have_equal_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four of them together take what one alone may."""
+    import torch
+
+    from scalecore.execution.containment import contain
+
+    received: list[tuple[float, int]] = []
+    monkeypatch.setattr(torch.cuda.memory, "_lazy_init", lambda: None)
+    monkeypatch.setattr(torch._C, "_cuda_setMemoryFraction", lambda *given: received.append(given), raising=False)
+    assert contain(None, device=torch.device("cuda:0"), gpu_sharers=4) == ["CUDA allocator 22%"]
+    assert received == [(FRACTION / 4, 0)]
+
+
 def test_a_trial_keeps_some_of_a_gpu_however_little_it_was_promised() -> None:
     """A fraction of zero would be none at all."""
     assert gpu_fraction(0, total=10**11) == pytest.approx(CONTEXT // 10 / 10**11)

@@ -206,9 +206,7 @@ def test_g48_trials_that_were_computed_differently_are_said() -> None:
     ]
 
 
-def test_g48_status_and_summary_say_that_trials_were_computed_differently(
-    tmp_path: Path, run: Callable[..., StudyEnd]
-) -> None:
+def test_g48_status_says_that_trials_were_computed_differently(tmp_path: Path, run: Callable[..., StudyEnd]) -> None:
     """As in a study of an older version, whose trials ran on what each found."""
     run(2)
     lines = [json.loads(line) for line in (tmp_path / "study/journal.jsonl").read_text().splitlines()]

@@ -10,11 +10,12 @@ import yaml
 
 from scalecore.clock import RunningClock
 from scalecore.config.load import load_resolved
-from scalecore.errors import StudyError
+from scalecore.errors import DeviceError, StudyError
 from scalecore.execution.folder import AttemptFolder, AttemptStatus
 from scalecore.files import write_json
 from scalecore.plugins.registry import load_registry
 from scalecore.study.control import StopRequests
+from scalecore.study.device import StudyDevice
 from scalecore.study.driver import Driver
 from scalecore.study.intake import MAX_DUPLICATES, next_trial
 from scalecore.study.journal import Journal, read_journal
@@ -53,6 +54,30 @@ class Slow:
     def close(self) -> None: ...
 
 
+class Losing:
+    """An executor whose first attempt does not get its device; the other ends with a checkpoint when it is asked to."""
+
+    def __init__(self) -> None:
+        self.asked: list[AttemptFolder] = []
+
+    def submit(self, folder: Path) -> AttemptFolder:
+        return AttemptFolder(folder)
+
+    def poll(self, handles: Sequence[AttemptFolder]) -> Sequence[AttemptStatus]:
+        if len(handles) == 2:
+            lost = {"state": "interrupted", "reason": "torch finds no GPU", "error": "DeviceError"}
+            write_json(handles[0].result, {"attempt": "0-0", **lost})
+        for folder in self.asked:
+            write_json(folder.result, {"attempt": "1-0", "state": "stopped", "reason": None})
+        return [AttemptStatus(state="ended" if one.result.exists() else "running") for one in handles]
+
+    def stop(self, handle: AttemptFolder, *, kill: bool) -> None:
+        assert not kill
+        self.asked.append(handle)
+
+    def close(self) -> None: ...
+
+
 class Stubborn(ScriptedStrategy):
     """Proposes one and the same, whatever it is told."""
 
@@ -86,6 +111,30 @@ def test_a_strategy_without_anything_new_is_asked_again_after_the_next_outcome_o
     assert end is StudyEnd.EXHAUSTED
     assert [record.number for record in session.state.records] == [0]
     assert session.state.duplicates_avoided == 2 * MAX_DUPLICATES
+
+
+def test_g48_trials_beside_one_whose_device_is_gone_write_checkpoints(tmp_path: Path) -> None:
+    """Then the run ends; all of them continue in the next one."""
+    write_walk(tmp_path)
+    file = tmp_path / "experiment.yaml"
+    file.write_text(yaml.safe_dump({**EXPERIMENT, "execution": {"slots": 2}}))
+    loaded, resolved = load_resolved(file, registry=load_registry(no_plugins=True))
+    folder = StudyFolder(tmp_path / "study")
+    folder.path.mkdir()
+    plan = build_plan(loaded, resolved, folder=folder.path)
+    lock, journal = StudyLock(folder), Journal(folder.journal)
+    session = Session(plan, folder=folder, lock=lock, journal=journal, state=StudyState())
+    session.state.smoke = {"versions": dict(plan.versions)}
+    session.state.settled = StudyDevice(kind="mps")
+    begin(session, 4)
+    executor = Losing()
+    with StopRequests(folder) as requests, pytest.raises(DeviceError, match=r"^torch finds no GPU; this study trains"):
+        Driver(session, executor=executor, requests=requests, registry={}).run()
+    journal.close()
+    lock.release()
+    assert [one.path.parent.name for one in executor.asked] == ["trial_0001"]
+    ends = [trial.attempts[-1]["ended"]["class"] for trial in session.state.unfinished]
+    assert (ends, session.state.records) == (["interrupted", "stopped"], [])
 
 
 @pytest.mark.parametrize(

@@ -168,7 +168,8 @@ class TrialRecord:
     data: Mapping[str, Any] = field(factory=dict)
     timings: Mapping[str, float] = field(factory=dict)
     policy: Mapping[str, Any] = field(factory=dict)
-    """How the last attempt computed: `precision`, `compile`, `why` of each, `compile_seconds`."""
+    """How the last attempt computed: `precision`, `compile`, `evaluation` and others, `why` of each, and
+    `compile_seconds`."""
     throughput: float | None = None
     memory: Mapping[str, Any] = field(factory=dict)
     """`predicted` and `measured` peak and `limit` in bytes, and how it was predicted: `source`, `tensors`, `floor`."""

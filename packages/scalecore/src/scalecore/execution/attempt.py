@@ -45,7 +45,14 @@ def run_attempt(spec: Mapping[str, Any], monitor: AttemptMonitor) -> dict[str, A
     """
     set_threads(spec["threads"])
     device = pick_device(spec["device"])
-    contained = monitor.contained(contain(spec.get("memory_limit"), device=device, gpu_limit=spec.get("gpu_limit")))
+    contained = monitor.contained(
+        contain(
+            spec.get("memory_limit"),
+            device=device,
+            gpu_limit=spec.get("gpu_limit"),
+            gpu_sharers=spec.get("gpu_sharers", 1),
+        )
+    )
     if spec["mode"] == "evaluate":
         return evaluate(spec, monitor, device=device)
     if spec.get("activation_checkpointing") and device.type == "cpu":

@@ -55,9 +55,11 @@ def enter_group(group: str | None) -> list[str]:
     return ["cgroup v2 memory.max"]
 
 
-def contain(limit: int | None, *, device: torch.device, gpu_limit: int | None = None) -> list[str]:
+def contain(
+    limit: int | None, *, device: torch.device, gpu_limit: int | None = None, gpu_sharers: int = 1
+) -> list[str]:
     """Limit what this process may allocate on its device: `limit` in bytes on the CPU, `gpu_limit` on a GPU of CUDA,
-    which others may share. What was done, in words.
+    or an equal part for each of `gpu_sharers` where nobody promised it anything. What was done, in words.
 
     On Linux RLIMIT_DATA turns an allocation beyond the limit into an exception that names the cause. RLIMIT_AS would
     count reservations too and break the import of torch, and RLIMIT_RSS has no effect.
@@ -67,7 +69,8 @@ def contain(limit: int | None, *, device: torch.device, gpu_limit: int | None = 
     if device.type == "cuda":
         # By its index: torch refuses a device without one, such as "cuda".
         index = torch.cuda.current_device() if device.index is None else device.index
-        fraction, text = FRACTION, f"{FRACTION:.0%}"
+        fraction = FRACTION / gpu_sharers
+        text = f"{fraction:.0%}"
         if gpu_limit is not None:
             total = torch.cuda.get_device_properties(index).total_memory
             fraction = gpu_fraction(gpu_limit, total=total)

@@ -190,6 +190,7 @@ def _attempt(bench: _Bench, folder: AttemptFolder, record: TrialRecord) -> Attem
             **({} if (device := bench.study.state.device) is None else {"device": device.kind}),
             "gpu": None,
             "gpu_limit": None,
+            "gpu_sharers": 1,
         }
     )
     handle = bench.executor.submit(folder.path)

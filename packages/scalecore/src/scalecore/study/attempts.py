@@ -193,10 +193,12 @@ def attempt_spec(
     device: str | None = None,
     gpu: str | None = None,
     gpu_limit: int | None = None,
+    gpu_sharers: int = 1,
 ) -> dict[str, Any]:
     """The whole content of `spec.json`: everything the attempt's process needs, by value.
 
-    `device` is that of the study, where it is known; `gpu` the one that its admission judged.
+    `device` is that of the study, where it is known; `gpu` the one that its admission judged; `gpu_sharers` how many
+    may run on one GPU at a time.
     """
     training, objective = plan.resolved.experiment.training, plan.resolved.experiment.objective
     model = plan.experiment["model"]
@@ -233,6 +235,7 @@ def attempt_spec(
         "flops": plan.family.flops(architecture, plan.shape),
         "memory_limit": memory_limit,
         **({} if gpu is None else {"gpu": gpu, "gpu_limit": gpu_limit}),
+        **({} if gpu_sharers == 1 else {"gpu_sharers": gpu_sharers}),
         "activation_checkpointing": checkpointing,
         "keep_weights": training.keep_weights > 0,
         "plan": {

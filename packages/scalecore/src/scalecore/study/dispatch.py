@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from scalecore.execution.devices import find_gpus
 from scalecore.execution.folder import AttemptFolder
 from scalecore.protocols import Executor
 from scalecore.readings import Admission, Demand
@@ -201,6 +202,7 @@ class Dispatcher:
                 device=kind_of(self._session.state.device),
                 gpu=admission.gpu,
                 gpu_limit=admission.gpu_limit,
+                gpu_sharers=-(-self.slots() // max(1, len(find_gpus().names))) if demand.device == "cuda" else 1,
             )
             | self._session.extra
         )

@@ -138,15 +138,18 @@ class Session:
             self.message("warning", f"the strategy cannot explain itself: {type(error).__name__}: {error}")
         if told is not None:
             self.record("explained", {"search": told})
-        self.record("run_ended", {"end": end, "reason": reason, "counts": counts, "total": self.state.total})
+        ended = {"counts": counts, "total": self.state.total}
+        self.record("run_ended", {"end": end, "reason": reason, **ended})
         self.tell(lambda logger: logger.study_finished(self.view(end=end, reason=reason)))
         self._pass_remarks()
         self._outlets.close()
         for text in self._outlets.take_failures():
             self.record("degraded", {"message": text})
-        if self._outlets.unwritten:  # a run with a part of its results does not end well (guard G48)
+        if self._outlets.unwritten and end is not StudyEnd.FAILED:  # a part of the results is missing (guard G48)
             what = "; ".join(self._outlets.unwritten)
-            raise StudyError(f"{what}; every trial is in the journal: make room, and `scalecore run` writes the rest")
+            text = f"{what}; every trial is in the journal: make room, and `scalecore run` writes the rest"
+            self.record("run_ended", {"end": StudyEnd.FAILED, "reason": text, **ended})
+            raise StudyError(text)
 
     def _pass_remarks(self) -> None:
         for level, text in self._outlets.take_remarks():
