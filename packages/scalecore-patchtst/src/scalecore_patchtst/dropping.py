@@ -17,7 +17,10 @@ import math
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 
-__all__ = ["draw_seeds", "dropout", "hashed_mask"]
+__all__ = ["Rate", "draw_seeds", "dropout", "hashed_mask", "mask_rate"]
+
+Rate = tuple[torch.Tensor, torch.Tensor]
+"""What `mask_rate` returns."""
 
 BITS = 16
 LEVELS = 1 << BITS
@@ -43,14 +46,23 @@ def draw_seeds(*shape: int) -> torch.Tensor:
     return torch.randint(-(2**31), 2**31, (*shape, 2), dtype=torch.int32)
 
 
-def hashed_mask(shape: tuple[int, ...], rate: float, seeds_2: torch.Tensor) -> torch.Tensor:
+def mask_rate(rate: float) -> Rate:
+    """What `hashed_mask` takes for a rate: how many of 2²⁴ hashes are dropped, and the scale of what is kept.
+
+    Tensors, not numbers: a number would be part of the compiled code, and every other rate would be compiled anew.
+    """
+    dropped = round(rate * (1 << 24))
+    return torch.tensor(dropped, dtype=torch.int32), torch.tensor((1 << 24) / ((1 << 24) - dropped))
+
+
+def hashed_mask(shape: tuple[int, ...], rate: float | Rate, seeds_2: torch.Tensor) -> torch.Tensor:
     """Float32 [*shape]: 0 with probability `rate`, else 1 / (1 - rate). The same for the same seeds.
 
     Two seeds, as masks from one would be parts of one long sequence, and some of the many in a run would overlap.
     """
+    dropped, scale = mask_rate(rate) if isinstance(rate, float) else rate
     x = torch.arange(math.prod(shape), dtype=torch.int32, device=seeds_2.device) * SPREAD + seeds_2[0]
     x = (x ^ ((x >> 16) & 0xFFFF)) * FIRST + seeds_2[1]
     x = (x ^ ((x >> 13) & 0x7FFFF)) * SECOND
     x = (x ^ ((x >> 16) & 0xFFFF)) & 0xFFFFFF
-    dropped = round(rate * (1 << 24))
-    return torch.where(x >= dropped, (1 << 24) / ((1 << 24) - dropped), 0.0).view(shape)
+    return torch.where(x >= dropped, scale, 0.0).view(shape)

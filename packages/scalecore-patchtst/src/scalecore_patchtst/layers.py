@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import nn
 
-from scalecore_patchtst.dropping import dropout, hashed_mask
+from scalecore_patchtst.dropping import Rate, dropout, hashed_mask
 from scalecore_patchtst.products import Linear, affine_rows
 
 __all__ = ["EncoderLayer", "RevIN", "attend", "explicit_attention"]
@@ -86,14 +86,16 @@ class EncoderLayer(nn.Module):
         ):
             linear.draw(gain)
 
-    def forward(self, x_BND: torch.Tensor, seeds_32: torch.Tensor | None = None) -> torch.Tensor:
-        """[B, N, D] -> [B, N, D]; compiled code on a CPU is given the seeds of its three dropouts."""
+    def forward(
+        self, x_BND: torch.Tensor, seeds_32: torch.Tensor | None = None, rate: Rate | None = None
+    ) -> torch.Tensor:
+        """[B, N, D] -> [B, N, D]; compiled code on a CPU is given the seeds of its three dropouts, and their rate."""
         first, second, third = (None, None, None) if seeds_32 is None else seeds_32.unbind(0)
-        x_BND = x_BND + self._drop(self._attention(self.attention_norm(x_BND)), first)
-        hidden_BNU = self._drop(F.gelu(self.up(self.feed_forward_norm(x_BND))), second)
-        return x_BND + self._drop(self.down(hidden_BNU), third)
+        x_BND = x_BND + self._drop(self._attention(self.attention_norm(x_BND)), first, rate)
+        hidden_BNU = self._drop(F.gelu(self.up(self.feed_forward_norm(x_BND))), second, rate)
+        return x_BND + self._drop(self.down(hidden_BNU), third, rate)
 
-    def innermost(self, x_DNB: torch.Tensor, seeds_32: torch.Tensor | None) -> torch.Tensor:
+    def innermost(self, x_DNB: torch.Tensor, seeds_32: torch.Tensor | None, rate: Rate | None) -> torch.Tensor:
         """[D, N, B] -> [D, N, B]: `forward` with the windows innermost, for compiled code on a CPU.
 
         Everything but the matrix products runs over windows side by side then, in whole vectors: sums over the few
@@ -106,9 +108,9 @@ class EncoderLayer(nn.Module):
         qkv_DS = affine_rows(_norm_columns(x_DS, self.attention_norm), self.qkv)
         q_HENB, k_HENB, v_HENB = (part_DS.view(self.n_heads, -1, N, B).float() for part_DS in qkv_DS.chunk(3, dim=0))
         mixed_DS = attention_innermost(q_HENB, k_HENB, v_HENB).view(-1, N * B)
-        x_DS = x_DS + self._drop(affine_rows(mixed_DS, self.attention_out), first)
-        hidden_US = self._drop(F.gelu(affine_rows(_norm_columns(x_DS, self.feed_forward_norm), self.up)), second)
-        return (x_DS + self._drop(affine_rows(hidden_US, self.down), third)).view(-1, N, B)
+        x_DS = x_DS + self._drop(affine_rows(mixed_DS, self.attention_out), first, rate)
+        hidden_US = self._drop(F.gelu(affine_rows(_norm_columns(x_DS, self.feed_forward_norm), self.up)), second, rate)
+        return (x_DS + self._drop(affine_rows(hidden_US, self.down), third, rate)).view(-1, N, B)
 
     def _attention(self, x_BND: torch.Tensor) -> torch.Tensor:
         B, N, D = x_BND.shape
@@ -118,10 +120,10 @@ class EncoderLayer(nn.Module):
         out_BND: torch.Tensor = self.attention_out(mixed_BHNE.transpose(1, 2).reshape(B, N, D))
         return out_BND
 
-    def _drop(self, x: torch.Tensor, seeds_2: torch.Tensor | None) -> torch.Tensor:
-        if seeds_2 is None or self.dropout == 0.0:
+    def _drop(self, x: torch.Tensor, seeds_2: torch.Tensor | None, rate: Rate | None) -> torch.Tensor:
+        if seeds_2 is None or rate is None:
             return dropout(x, self.dropout, training=self.training)
-        return x * hashed_mask(tuple(x.shape), self.dropout, seeds_2)
+        return x * hashed_mask(tuple(x.shape), rate, seeds_2)
 
 
 def attention_innermost(q_HENB: torch.Tensor, k_HENB: torch.Tensor, v_HENB: torch.Tensor) -> torch.Tensor:

@@ -14,7 +14,7 @@ import torch
 from attrs import frozen
 from torch import nn
 
-from scalecore_patchtst.dropping import draw_seeds, dropout
+from scalecore_patchtst.dropping import draw_seeds, dropout, mask_rate
 from scalecore_patchtst.layers import EncoderLayer, RevIN
 from scalecore_patchtst.products import HAS_ONEDNN, Linear
 
@@ -127,10 +127,11 @@ class PatchTST(nn.Module):
             return x_BND
         seeded = self.dropout > 0 and x_BND.device.type == "cpu"
         seeds = draw_seeds(len(compiled.layers), 3).unbind(0) if seeded else (None,) * len(compiled.layers)
+        rate = mask_rate(self.dropout) if seeded else None
         # Of one memory layout and one type for all layers, so that one compiled code serves them all.
         x = x_BND.permute(2, 1, 0).float().contiguous() if compiled.innermost else x_BND.contiguous()
         for run, seeds_32 in zip(compiled.layers, seeds, strict=True):
-            x = run(x, seeds_32)
+            x = run(x, seeds_32, rate)
         return x.permute(2, 1, 0) if compiled.innermost else x
 
     def _patches(self, x_BTF: torch.Tensor) -> torch.Tensor:
