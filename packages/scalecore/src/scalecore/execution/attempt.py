@@ -79,8 +79,13 @@ def run_attempt(spec: Mapping[str, Any], monitor: AttemptMonitor) -> dict[str, A
     policy = settle(spec, trainer, earlier=found[0].get("policy") if found else None, warnings=warnings)
     compile_seconds = None
     if policy.compile == "block":
-        folder = monitor.folder.compiled
-        compile_seconds, problem = compile_trainer(trainer, policy, folder=folder, asked=spec["compile"] == "block")
+        compile_seconds, problem = compile_trainer(
+            trainer,
+            policy,
+            folder=monitor.folder.compiled,
+            asked=spec["compile"] == "block",
+            shared=Path(spec["compiled"]) if spec.get("compiled") else None,
+        )
         if problem is not None:
             trainer, hyperparameters = build(spec, device=device)
             use_library(trainer.module, policy.products)

@@ -15,6 +15,7 @@ from scalecore.training.casting import same_pass
 from scalecore.training.compilation import CompilationFailed, block_count, compile_blocks, private_cache, warm_up
 from scalecore.training.policies import Policy, Work, choose, missing_compiler
 from scalecore.training.product_library import ProductLibrary, use_library
+from scalecore.training.shared_blocks import SharedBlocks
 from scalecore.training.trainer import Trainer
 
 __all__ = ["compile_trainer", "set_threads", "settle"]
@@ -103,8 +104,12 @@ def _with_products(policy: Policy, trainer: Trainer, *, spec: Mapping[str, Any],
     return evolve(policy, products=used, why={**policy.why, "products": why})
 
 
-def compile_trainer(trainer: Trainer, policy: Policy, *, folder: Path, asked: bool) -> tuple[float | None, str | None]:
+def compile_trainer(
+    trainer: Trainer, policy: Policy, *, folder: Path, asked: bool, shared: Path | None = None
+) -> tuple[float | None, str | None]:
     """Compile the blocks of the trainer's module in the policy's precision; the compiler's files are in `folder`.
+
+    Blocks for a CPU are taken from the folder `shared` where another attempt compiled them, and put there otherwise.
 
     The seconds it took, and None; or None, and why it could not be done: then the trainer must be built anew. Raises
     `RefusedError` instead where it was `asked` for by name.
@@ -119,8 +124,10 @@ def compile_trainer(trainer: Trainer, policy: Policy, *, folder: Path, asked: bo
         with trainer.cast_weights():
             return trainer.logits(x_BTF).square().mean()
 
+    # Files for a GPU name the folder that they were made in, and their sharing could not be tried yet.
+    blocks = SharedBlocks.of_this_machine(shared) if shared is not None and trainer.device.type == "cpu" else None
     try:
-        with private_cache(folder):
+        with private_cache(folder, shared=blocks):
             return warm_up(step, trainer.module, device=trainer.device), None
     except CompilationFailed as error:
         if is_disk_error(error):

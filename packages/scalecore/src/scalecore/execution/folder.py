@@ -10,7 +10,7 @@
 | `epochs.jsonl` | attempt | one line per epoch |
 | `checkpoint.pt`, `.json` | attempt | see `scalecore.training.checkpoint` |
 | `predictions.npz` | attempt | validation logits of its best epoch, see `scalecore.data.predictions` |
-| `compiled/` | attempt | the compiler's files, there only while it compiles |
+| `compiled/` | attempt | the compiler's files, there only while it compiles (see `scalecore.training.shared_blocks`) |
 | `result.json` | attempt | how it ended, once, at its end; carries the attempt's id, which fences late results |
 | `log.txt` | attempt | standard output and error; cut by the driver when it grows too long |
 """

@@ -204,6 +204,7 @@ class Dispatcher:
                 gpu_limit=admission.gpu_limit,
                 gpu_sharers=-(-self.slots() // max(1, len(find_gpus().names))) if demand.device == "cuda" else 1,
             )
+            | {"compiled": str(study.compiled)}
             | self._session.extra
         )
         # In the journal before the process exists: an attempt that nobody knows of could write into a folder that is

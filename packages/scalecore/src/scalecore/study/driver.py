@@ -34,6 +34,7 @@ from scalecore.study.retention import holds_room, remove_checkpoints, settle_wei
 from scalecore.study.session import Session
 from scalecore.study.smoke import smoke_step
 from scalecore.study.state import AskedTrial
+from scalecore.training.shared_blocks import remove_shared
 from scalecore.trials import Outcome, StudyEnd, TrialRecord, TrialState
 
 __all__ = ["Driver"]
@@ -101,6 +102,7 @@ class Driver:
             self.session.tell(lambda logger: logger.study_started(self.session.view()))
             for asked in list(self.waiting):
                 self._adopt(asked)
+            remove_shared(self.session.folder.compiled)  # of a killed driver, or of whoever made this copy
             smoke_step(
                 self.session,
                 executor=self.executor,
@@ -120,6 +122,7 @@ class Driver:
             self.executor.close()
             # Whoever lost the lock writes no more: the journal may be another runner's by now.
             if self.session.lock.still_ours():
+                remove_shared(self.session.folder.compiled)
                 # On a full disk there is no room for this either; the first error is the one to tell.
                 with suppress(OSError, StudyError):
                     known = isinstance(error, ScalecoreError)
@@ -128,6 +131,7 @@ class Driver:
         finally:
             self.plan.monitors.close()
         self.executor.close()
+        remove_shared(self.session.folder.compiled)
         self.session.close(end, self.end_reason)
         return end
 

@@ -96,6 +96,11 @@ class StudyFolder:
         """Best configurations of other budgets, trained at this one, with a journal of their own."""
         return self.path / "cross-budget"
 
+    @property
+    def compiled(self) -> Path:
+        """Compiled blocks that the attempts of a run share; there only while it runs."""
+        return self.path / "compiled"
+
     def smoke(self, label: str) -> Path:
         return self.attempts / f"smoke_{label}"
 

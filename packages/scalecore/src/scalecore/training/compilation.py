@@ -22,8 +22,13 @@ from torch import nn
 from scalecore.training.blocks import repeated_blocks
 from scalecore.training.failures import is_out_of_memory
 from scalecore.training.micro_batches import random_state, restore_random_state
+from scalecore.training.shared_blocks import SharedBlocks
 
 __all__ = ["CompilationFailed", "block_count", "compile_blocks", "private_cache", "warm_up"]
+
+
+HEADER_ROOM = 2 << 30
+"""Bytes that must be free for precompiled headers, which take 150 MB."""
 
 
 class CompilationFailed(Exception):
@@ -79,21 +84,45 @@ def warm_up(step: Callable[[], torch.Tensor], module: nn.Module, *, device: torc
 
 
 @contextmanager
-def private_cache(folder: Path) -> Iterator[None]:
+def private_cache(folder: Path, *, shared: SharedBlocks | None = None) -> Iterator[None]:
     """Let the compiler keep its files in `folder`, deleted at the end.
 
-    Not shared between attempts: torch writes a library under its last name while the C++ compiler runs, and an attempt
-    may be killed at any moment, which would leave half a library for the next one.
+    It finds there what other attempts `shared`; what it adds is shared too when all went well.
     """
     import torch._inductor.config as settings
 
     settings.compile_threads = 1  # no pool of processes that outlives a kill
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
     try:
+        if shared is not None:
+            shared.take(folder)
+        _keep_headers(folder)
         yield
+        if shared is not None:
+            shared.publish(folder, f"{folder.parent.parent.name}.{folder.parent.name}")
     finally:
         del os.environ["TORCHINDUCTOR_CACHE_DIR"]
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _keep_headers(folder: Path) -> None:
+    """Let the precompiled headers of C++, which halve the time of the compiler, lie in `folder` too, or do without.
+
+    torch keeps them in a folder of the user for all processes, where a killed one leaves half of them for good. It
+    needs the program openssl to name them.
+    """
+    import torch._inductor.codecache as files
+    import torch._inductor.config as settings
+
+    folder.mkdir(parents=True, exist_ok=True)
+    # Private to torch, so not relied upon.
+    known = all(hasattr(files, name) for name in ("_HEADER_DIR", "_HEADER_LOCK_DIR", "_precompile_header"))
+    roomy = shutil.disk_usage(folder).free > HEADER_ROOM
+    settings.cpp_cache_precompile_headers = known and roomy and shutil.which("openssl") is not None
+    if settings.cpp_cache_precompile_headers:
+        headers = folder / "headers"
+        files._HEADER_DIR, files._HEADER_LOCK_DIR = str(headers), str(headers / "locks")
+        files._precompile_header.cache_clear()  # where it put them for an earlier folder of this process
 
 
 def _compiler(function: Callable[..., Any], *, joined: bool) -> Callable[..., Any]:
