@@ -63,7 +63,7 @@ def begin(folder: Path, plan: Plan, *, old: bool) -> None:
     folder.mkdir()
     content = plan.plain()
     if old:
-        del content["data"]["target_scale"], content["products"]
+        del content["data"]["target_scale"], content["products"], content["compile_rule"]
     journal = Journal(folder / "journal.jsonl")
     journal.append("study", {"experiment": plan.experiment, "plan": content})
     journal.close()
@@ -156,3 +156,20 @@ def test_a_study_without_a_library_of_products_has_none_for_good(planned: Any, t
         "float32 matrix products on a CPU by onednn where it has AVX-512, as when the study began, where the model "
         "offers the choice"
     ]
+
+
+def test_the_rule_of_compiling_is_that_with_which_the_study_began(planned: Any, tmp_path: Path) -> None:
+    """An older study goes by FLOPs for good, also its new trials; a new one by savings; identities are the same."""
+    new = planned()
+    assert (new.compile_rule, spec(new)["compile_rule"]) == ("savings", "savings")
+    begin(tmp_path / "study", new, old=True)
+    old = planned()
+    assert (old.compile_rule, spec(old)["compile_rule"]) == ("flops", "flops")
+    assert old.begun()["plan"]["compile_rule"] == "flops"
+    assert identity(old) == identity(new)
+
+
+def test_a_study_that_began_with_savings_keeps_them(planned: Any, tmp_path: Path) -> None:
+    """As its first plan says, whatever a later version would choose."""
+    begin(tmp_path / "study", planned(), old=False)
+    assert planned().compile_rule == "savings"

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from scalecore.execution.computing import compile_trainer, settle
+from scalecore.protocols import Savings
 from scalecore.training import checkpoint
 from scalecore.training.compilation import CompilationFailed, compile_blocks, private_cache, warm_up
 from scalecore.training.policies import Policy
@@ -177,6 +178,31 @@ def test_the_trial_itself_decides(trainer_of: Build) -> None:
     assert settle(again, trainer_of(Deep())).why["compile"] == (
         "auto: activations are computed again to save memory, which compiled blocks would keep"
     )
+
+
+@needs_compiler
+def test_what_the_module_says_counts_in_studies_that_began_with_it(trainer_of: Build) -> None:
+    """By the rule of the spec; one without is that of a study from before modules could say anything."""
+
+    class Saving(Deep):
+        def compile_savings(self) -> Savings:
+            return Savings(numbers=0)
+
+    long: dict[str, Any] = {"compile": "auto", "flops": 10**11}
+    assert settle({**long, "compile_rule": "savings"}, trainer_of(Saving())).why["compile"] == (
+        "auto: saves about 0 s in all steps, < 25 s to compile"
+    )
+    for old in (long, {**long, "compile_rule": "flops"}):
+        assert settle(old, trainer_of(Saving())).compile == "block"
+    assert settle({**long, "compile_rule": "savings"}, trainer_of(Deep())).compile == "block"
+
+    class Wrong(Deep):
+        def compile_savings(self) -> int:
+            return 3
+
+    with pytest.raises(TypeError) as caught:
+        settle({**long, "compile_rule": "savings"}, trainer_of(Wrong()))
+    assert str(caught.value) == "Wrong.compile_savings() returned 3, no Savings"
 
 
 def test_bfloat16_learns_what_float32_learns(trainer_of: Build) -> None:

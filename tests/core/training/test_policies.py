@@ -8,6 +8,7 @@ import pytest
 from attrs import evolve
 
 from scalecore.errors import RefusedError
+from scalecore.protocols import Savings
 from scalecore.training.policies import Policy, Work, choose, missing_compiler
 
 SMALL = Work(flops=10_000_000, windows=1_000, epochs=10, effective_batch=256, blocks=8)
@@ -74,20 +75,52 @@ def test_a_trial_from_before_is_evaluated_as_it_was() -> None:
     assert Policy(**plain).evaluation == "fp32"
 
 
-def test_compiling_is_chosen_by_the_length_of_the_trial() -> None:
+def test_a_model_that_says_nothing_is_judged_by_the_length_of_the_trial() -> None:
     """On a CPU the FLOPs of all steps decide, and the reason has both numbers."""
     short, long = policy(), policy(work=LONG)
     assert (short.compile, short.why["compile"]) == ("off", "auto: 3e+11 FLOPs in all, < 2e+13")
     assert (long.compile, long.why["compile"]) == ("block", "auto: 3.4e+13 FLOPs in all, >= 2e+13")
 
 
-def test_compiling_on_a_gpu_is_for_deep_narrow_shapes() -> None:
+def test_on_a_cpu_the_seconds_saved_decide() -> None:
+    """What the model counts, times the windows of all epochs, against what compiling takes; FLOPs do not matter."""
+    savings = Savings(numbers=10**6, masks=10**6, heads=100)
+    work = evolve(LONG, savings=savings)
+    assert policy(work=work).why["compile"] == "auto: saves about 945 s in all steps, >= 25 s to compile"
+    assert policy(work=evolve(work, flops=1)).compile == "block"
+    assert policy(work=work, precision="bf16").why["compile"] == (
+        "auto: saves about 495 s in all steps, >= 25 s to compile"
+    )
+    short = evolve(work, epochs=1)
+    assert policy(work=short).why["compile"] == "auto: saves about 18.9 s in all steps, < 25 s to compile"
+
+
+def test_compiling_on_a_gpu_is_for_deep_narrow_shapes_where_the_model_says_nothing() -> None:
     """Blocks that keep the GPU busy are left alone, and so are short trials."""
     assert policy(device="cuda", work=LONG).why["compile"] == "auto: 48000 blocks in all steps, < 400000"
     assert policy(device="cuda", work=evolve(LONG, windows=50_000)).compile == "block"
     wide = evolve(LONG, flops=90_000_000_000, windows=50_000)
     assert policy(device="cuda", work=wide).why["compile"] == (
         "auto: 1.4e+12 FLOPs of a block in a step keep the GPU busy, >= 2e+11"
+    )
+
+
+def test_on_a_gpu_bytes_of_element_wise_work_decide_where_it_is_busy() -> None:
+    """Where it waits for launches their number does; both are estimates, and say so."""
+    savings = Savings(numbers=2_400_000, masks=1_600_000)
+    wide = evolve(LONG, flops=5_000_000_000, windows=50_000, blocks=32, effective_batch=1024, savings=savings)
+    assert policy(device="cuda", work=evolve(wide, epochs=1)).why["compile"] == (
+        "auto: estimated to save 0.625 s in all steps (3e+12 bytes of element-wise work at 4.8 TB/s), < 60 s to compile"
+    )
+    long = policy(device="cuda", work=evolve(wide, windows=500_000))
+    assert (long.compile, long.why["compile"]) == (
+        "block",
+        "auto: estimated to save 312 s in all steps (1.5e+15 bytes of element-wise work at 4.8 TB/s), >= 60 s to "
+        "compile",
+    )
+    narrow = evolve(LONG, windows=50_000, savings=savings)
+    assert policy(device="cuda", work=narrow).why["compile"] == (
+        "auto: estimated to save 70.6 s in all steps (470400 blocks launched), >= 60 s to compile"
     )
 
 

@@ -14,6 +14,7 @@ import torch
 from attrs import frozen
 from torch import nn
 
+from scalecore.protocols import Savings
 from scalecore_patchtst.dropping import draw_seeds, dropout, mask_rate
 from scalecore_patchtst.layers import EncoderLayer, RevIN
 from scalecore_patchtst.products import HAS_ONEDNN, Linear
@@ -87,6 +88,26 @@ class PatchTST(nn.Module):
         chosen = EncoderLayer.innermost if innermost else EncoderLayer.forward
         layers = [compiler(chosen.__get__(layer)) for layer in self.layers]
         self._compiled = _Compiled(batch=batch, innermost=innermost, layers=layers)
+
+    def compile_savings(self) -> Savings:
+        """What compiled layers save for one window; optional part of scalecore's protocol of a module.
+
+        Of a layer n·(5d + u) numbers are written by both norms, both residual sums, the copy after attention and the
+        GELU, n·(2d + u) by dropout. On a CPU the layers save nothing measurable above `INNERMOST_UP_TO` patches, where
+        they are compiled as they are written.
+        """
+        on_cpu = self.head.weight.device.type == "cpu"
+        if on_cpu and self.n_patches > INNERMOST_UP_TO:
+            return Savings(numbers=0)
+        layer = self.layers[0]
+        assert isinstance(layer, EncoderLayer)
+        d, u = layer.up.in_features, layer.up.out_features
+        tokens = len(self.layers) * self.n_patches
+        return Savings(
+            numbers=tokens * (5 * d + u),
+            masks=tokens * (2 * d + u) if self.dropout > 0 else 0,
+            heads=len(self.layers) * layer.n_heads if on_cpu else 0,
+        )
 
     def repeated_blocks(self) -> list[nn.Module]:
         """The encoder layers."""

@@ -42,6 +42,7 @@ __all__ = [
     "ModelFamily",
     "MonitorContext",
     "RemovesLevel",
+    "Savings",
     "SearchContext",
     "SearchStrategy",
     "SizedFamily",
@@ -121,16 +122,33 @@ class ModelFamily(Protocol):
         training needs. Where that fails, a real module is counted, and `saved_activations` says the memory. The number
         of parameters must not depend on hyper-parameters.
 
-        The module may have four things more, all optional. A method `repeated_blocks()` returns its submodules of
+        The module may have five things more, all optional. A method `repeated_blocks()` returns its submodules of
         equal shape in the order of the forward pass: the core may compile them as one, and recompute them in the
         backward pass where memory is short. A method `compile_blocks(compiler, batch=...)` is called instead where
         other code than the blocks as they are written should be compiled (see `scalecore.training.compilation`). A
         method `use_products(library)` lets it compute its float32 products on a CPU by `"torch"` or by `"onednn"` from
-        then on, and returns the one of both that it uses (see `scalecore.training.product_library`). An attribute
-        `micro_batch_invariance` says what it means to split a batch: `"exact"`, `"stochastic"` (random numbers are
-        drawn otherwise) or `"not_invariant"` (statistics over the batch); without it the core finds out.
+        then on, and returns the one of both that it uses (see `scalecore.training.product_library`). A method
+        `compile_savings()` returns `Savings`, by which `training.compile: auto` decides; without it the FLOPs of the
+        trial do. An attribute `micro_batch_invariance` says what it means to split a batch: `"exact"`, `"stochastic"`
+        (random numbers are drawn otherwise) or `"not_invariant"` (statistics over the batch); without it the core finds
+        out.
         """
         ...
+
+
+@frozen(kw_only=True)
+class Savings:
+    """What compiled blocks save in one pass of training over one window: counts for all blocks, on the module's device.
+
+    The core knows what each costs (`scalecore.training.compile_choice`).
+    """
+
+    numbers: int
+    """Numbers that operations on single numbers write in a forward pass: norms, activations, residual sums, copies."""
+    masks: int = 0
+    """Numbers that dropout writes."""
+    heads: int = 0
+    """Attention heads that eager code computes by a library's calls, and compiled code in its loops."""
 
 
 @runtime_checkable

@@ -12,7 +12,14 @@ from attrs import evolve
 from scalecore.errors import RefusedError
 from scalecore.files import is_disk_error
 from scalecore.training.casting import same_pass
-from scalecore.training.compilation import CompilationFailed, block_count, compile_blocks, private_cache, warm_up
+from scalecore.training.compilation import (
+    CompilationFailed,
+    block_count,
+    compile_blocks,
+    compile_savings,
+    private_cache,
+    warm_up,
+)
 from scalecore.training.policies import Policy, Work, choose, missing_compiler
 from scalecore.training.product_library import ProductLibrary, use_library
 from scalecore.training.shared_blocks import SharedBlocks
@@ -70,6 +77,7 @@ def settle(
             epochs=trainer.epochs,
             effective_batch=trainer.plan.effective_batch,
             blocks=blocks,
+            savings=compile_savings(trainer.module) if spec.get("compile_rule") == "savings" else None,
         ),
     )
     if policy.launches == "few" and policy.precision == "bf16":

@@ -232,6 +232,7 @@ def attempt_spec(
         "compile": training.compile,
         "launches": training.launches,
         "products": None if plan.products is None else plan.products.plain(),
+        "compile_rule": plan.compile_rule,
         "flops": plan.family.flops(architecture, plan.shape),
         "memory_limit": memory_limit,
         **({} if gpu is None else {"gpu": gpu, "gpu_limit": gpu_limit}),

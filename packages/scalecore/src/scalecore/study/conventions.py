@@ -13,9 +13,10 @@ from scalecore.protocols import ModelFamily, RemovesLevel
 from scalecore.study.components import of_plugin
 from scalecore.study.journal import read_journal
 from scalecore.study.layout import StudyFolder
+from scalecore.training.compile_choice import CompileRule
 from scalecore.training.product_library import ProductLibrary, choose_library, read_cpuinfo
 
-__all__ = ["began_with_0_1", "products_of", "refuse_lost_level"]
+__all__ = ["began_with_0_1", "compile_rule_of", "products_of", "refuse_lost_level"]
 
 
 def began_with_0_1(folder: Path) -> bool:
@@ -34,6 +35,15 @@ def products_of(folder: Path) -> ProductLibrary | None:
     """
     first = _first_plan(folder)
     return choose_library(read_cpuinfo()) if first is None else ProductLibrary.of(first.get("products"))
+
+
+def compile_rule_of(folder: Path) -> CompileRule:
+    """By which rule `training.compile: auto` decides in the study in `folder`: that of its first plan.
+
+    Compiling changes the last digits of a result, so all trials of a study are judged alike.
+    """
+    first = _first_plan(folder)
+    return "savings" if first is None or first.get("compile_rule") == "savings" else "flops"
 
 
 def _first_plan(folder: Path) -> Mapping[str, Any] | None:

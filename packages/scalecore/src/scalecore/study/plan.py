@@ -27,7 +27,7 @@ from scalecore.readings import Demand, Finding
 from scalecore.space import Architecture, DataShape, Hyperparameter, Value
 from scalecore.study.architectures import Grid, Infeasible, feasible_grid
 from scalecore.study.components import create, of_plugin
-from scalecore.study.conventions import began_with_0_1, products_of, refuse_lost_level
+from scalecore.study.conventions import began_with_0_1, compile_rule_of, products_of, refuse_lost_level
 from scalecore.study.counting import CountedFamily
 from scalecore.study.device import StudyDevice, kind_of, torch_build
 from scalecore.study.hardware import Monitors
@@ -48,6 +48,7 @@ from scalecore.study.preflight import (
 from scalecore.study.record import proposal_plain, proposed
 from scalecore.study.slots import slots_and_why
 from scalecore.study.versions import code_versions, source_hash
+from scalecore.training.compile_choice import CompileRule
 from scalecore.training.memory import Device
 from scalecore.training.product_library import ProductLibrary
 
@@ -86,6 +87,8 @@ class Plan:
     """Whether version 0.1 began this study (see `scalecore.study.conventions`)."""
     products: ProductLibrary | None = None
     """Of every trial's float32 products on a CPU; None in a study from before there was a choice."""
+    compile_rule: CompileRule = "savings"
+    """By which `training.compile: auto` decides."""
 
     @property
     def min_denominator(self) -> int:
@@ -227,6 +230,7 @@ class Plan:
                 "loss": self.loss,
                 "memory": self._memory_plain(micro_batch),
                 "products": None if self.products is None else self.products.plain(),
+                "compile_rule": self.compile_rule,
                 "findings": [
                     {"level": f.level, "subject": f.subject, "message": f.message, "remedy": f.remedy}
                     for f in self.findings
@@ -336,6 +340,7 @@ def build_plan(
         device=device,
         old=old,
         products=products_of(folder),
+        compile_rule=compile_rule_of(folder),
     )
     return _with_findings(plan, [*_of_machine(plan, folder), *monitors.preflight(plan.floor_demand())])
 

@@ -19,12 +19,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from scalecore.protocols import Savings
 from scalecore.training.blocks import repeated_blocks
 from scalecore.training.failures import is_out_of_memory
 from scalecore.training.micro_batches import random_state, restore_random_state
 from scalecore.training.shared_blocks import SharedBlocks
 
-__all__ = ["CompilationFailed", "block_count", "compile_blocks", "private_cache", "warm_up"]
+__all__ = ["CompilationFailed", "block_count", "compile_blocks", "compile_savings", "private_cache", "warm_up"]
 
 
 HEADER_ROOM = 2 << 30
@@ -38,6 +39,15 @@ class CompilationFailed(Exception):
 def block_count(module: nn.Module) -> int:
     """How many blocks there are to compile; 0 where the module does not say."""
     return len(repeated_blocks(module))
+
+
+def compile_savings(module: nn.Module) -> Savings | None:
+    """What the module's own method `compile_savings()` says; None without one. Raises `TypeError` for anything else."""
+    method = getattr(module, "compile_savings", None)
+    savings = None if method is None else method()
+    if method is not None and not isinstance(savings, Savings):
+        raise TypeError(f"{type(module).__name__}.compile_savings() returned {savings!r}, no Savings")
+    return savings
 
 
 def compile_blocks(module: nn.Module, *, batch: int, joined: bool = False) -> None:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from attrs import asdict, frozen
 
 from scalecore.errors import RefusedError
+from scalecore.training.compile_choice import Work, compiling_pays
 from scalecore.training.product_library import Library
 
 __all__ = ["Evaluation", "Policy", "Work", "choose", "missing_compiler"]
@@ -26,14 +27,6 @@ Launches = Literal["plain", "few"]
 """`few`: weights are cast to bfloat16 all at once, and compiled code joins small kernels that are independent."""
 Evaluation = Literal["fp32", "tf32"]
 """`tf32`: float32, but for the inputs of products, which matrix units of a GPU take with 10 bits of mantissa."""
-
-CPU_WORTH = 2e13
-"""FLOPs of a trial from which compiling pays on a CPU: it takes about 25 s and saves a quarter of a step or more, and
-at some 80 GFLOP/s a core these are four minutes, of which early stopping may take half."""
-GPU_STEP = 2e11
-"""FLOPs of one block in one step below which a GPU waits for the next kernel to be launched; an estimate."""
-GPU_WORTH = 400_000
-"""Steps times blocks from which compiling pays there: 0.3 ms saved for each is two minutes; an estimate."""
 
 
 @frozen(kw_only=True)
@@ -55,25 +48,6 @@ class Policy:
         return asdict(self)
 
 
-@frozen(kw_only=True)
-class Work:
-    """The size of a trial: FLOPs of a forward pass of a window, windows, epochs at most, batch, blocks of the module.
-
-    A training step takes three times the FLOPs of the forward pass.
-    """
-
-    flops: int
-    windows: int
-    epochs: int
-    effective_batch: int
-    blocks: int
-
-    @property
-    def total(self) -> float:
-        """FLOPs of the whole trial, if no early stopping ends it."""
-        return 3.0 * self.flops * self.windows * self.epochs
-
-
 def choose(
     *,
     precision: Literal["auto", "fp32", "bf16"],
@@ -90,7 +64,7 @@ def choose(
     compiling is asked for by name and cannot be.
     """
     chosen, why = _precision(precision, device=device, bf16_hardware=bf16_hardware)
-    compiled, why_compiled = _compile(compile, device=device, problem=compiler_problem, work=work)
+    compiled, why_compiled = _compile(compile, device=device, precision=chosen, problem=compiler_problem, work=work)
     evaluation, why_evaluation = _evaluation(chosen, device=device, hardware=bf16_hardware)
     return Policy(
         precision=chosen,
@@ -142,7 +116,7 @@ def _evaluation(precision: Precision, *, device: str, hardware: bool) -> tuple[E
     return "tf32", "the training is in bfloat16, and the GPU has matrix units for TF32"
 
 
-def _compile(asked: str, *, device: str, problem: str | None, work: Work) -> tuple[Compile, str]:
+def _compile(asked: str, *, device: str, precision: Precision, problem: str | None, work: Work) -> tuple[Compile, str]:
     if asked == "off":
         return "off", "asked for"
     if work.blocks == 0:
@@ -153,14 +127,5 @@ def _compile(asked: str, *, device: str, problem: str | None, work: Work) -> tup
         return "block", "asked for"
     if problem is not None:
         return "off", f"auto: {problem}"
-    if device == "cpu":
-        pays = work.total >= CPU_WORTH
-        sign = ">=" if pays else "<"
-        return "block" if pays else "off", f"auto: {work.total:.2g} FLOPs in all, {sign} {CPU_WORTH:.0e}"
-    step = 3.0 * work.flops * work.effective_batch / work.blocks
-    if step >= GPU_STEP:
-        return "off", f"auto: {step:.2g} FLOPs of a block in a step keep the GPU busy, >= {GPU_STEP:.0e}"
-    launched = work.blocks * work.epochs * -(-work.windows // work.effective_batch)
-    pays = launched >= GPU_WORTH
-    sign = ">=" if pays else "<"
-    return "block" if pays else "off", f"auto: {launched} blocks in all steps, {sign} {GPU_WORTH}"
+    pays, why = compiling_pays(work, device=device, precision=precision)
+    return "block" if pays else "off", f"auto: {why}"
