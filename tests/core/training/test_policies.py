@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -151,3 +152,38 @@ def test_a_missing_compiler_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "sh")
     assert missing_compiler("cpu") is None
     assert missing_compiler("mps") == "torch does not compile for MPS well enough yet"
+
+
+def test_a_gpu_needs_triton_and_the_c_compiler_that_triton_calls(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The one of CC, else gcc, else clang; a C++ compiler is of no use there."""
+    monkeypatch.setenv("CXX", "sh")
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert missing_compiler("cuda") == "the package triton is not installed"
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert missing_compiler("cuda") == (
+        "no C compiler is found, which triton needs (gcc; the variable CC names another one)"
+    )
+    for name in ("clang", "own"):
+        (tmp_path / name).touch(0o755)
+        assert missing_compiler("cuda") is None
+        monkeypatch.setenv("CC", "own")
+    (tmp_path / "own").unlink()
+    assert missing_compiler("cuda") == (
+        "no C compiler is found, which triton needs (own; the variable CC names another one)"
+    )
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_compiling_needs_the_headers_of_python(device: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without them every compilation would fail."""
+    for variable in ("CC", "CXX"):
+        monkeypatch.setenv(variable, "sh")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    monkeypatch.setattr("sysconfig.get_path", lambda name, scheme: str(tmp_path))
+    assert missing_compiler(device) == f"the headers of Python are not installed ({tmp_path / 'Python.h'})"
+    (tmp_path / "Python.h").touch()
+    assert missing_compiler(device) is None

@@ -26,6 +26,7 @@ from scalecore.protocols import DatasetContext, MonitorContext, SearchContext, S
 from scalecore.readings import Demand, Finding
 from scalecore.space import Architecture, DataShape, Hyperparameter, Value
 from scalecore.study.architectures import Grid, Infeasible, feasible_grid
+from scalecore.study.compile_findings import compile_findings
 from scalecore.study.components import create, of_plugin
 from scalecore.study.conventions import began_with_0_1, compile_rule_of, products_of, refuse_lost_level
 from scalecore.study.counting import CountedFamily
@@ -359,6 +360,7 @@ def _of_machine(plan: Plan, folder: Path) -> list[Finding]:
         *machine_findings(),
         device_finding(experiment.training.device, study=plan.device),
         *products_findings(kind_of(plan.device) or experiment.training.device, plan.products),
+        *compile_findings(experiment.training.compile, device=plan.likely_device()),
         Finding(level="ok", subject="slots", message=f"{slots} at a time ({why}), as far as their memory fits"),
         *folder_findings(folder),
         room_finding(folder, largest=largest, slots=slots, data=size),

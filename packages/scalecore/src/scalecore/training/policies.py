@@ -7,10 +7,13 @@ and the same trial is the same again. What was chosen is in the trial's record.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import sys
+import sysconfig
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from attrs import asdict, frozen
@@ -81,15 +84,26 @@ def choose(
 
 
 def missing_compiler(device: str) -> str | None:
-    """What is needed to compile for `device` and is not here; None where nothing is missing."""
+    """What is needed to compile for `device` and is not here; None where nothing is missing.
+
+    Imports nothing, so that a plan can ask it.
+    """
     if device == "mps":
         return "torch does not compile for MPS well enough yet"
     if device == "cuda":
-        import importlib.util
-
-        return None if importlib.util.find_spec("triton") else "the package triton is not installed"
-    name = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
-    return None if shutil.which(name) else f"no C++ compiler is found ({name}; the variable CXX names another one)"
+        if importlib.util.find_spec("triton") is None:
+            return "the package triton is not installed"
+        # Triton builds the calls of its kernels, in the order in which it looks for a compiler.
+        name = os.environ.get("CC") or next(filter(shutil.which, ("gcc", "clang")), "gcc")
+        if shutil.which(name) is None:
+            return f"no C compiler is found, which triton needs ({name}; the variable CC names another one)"
+    else:
+        name = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
+        if shutil.which(name) is None:
+            return f"no C++ compiler is found ({name}; the variable CXX names another one)"
+    scheme = sysconfig.get_default_scheme().replace("posix_local", "posix_prefix")  # Debian's own has no headers
+    header = Path(sysconfig.get_path("include", scheme)) / "Python.h"
+    return None if header.is_file() else f"the headers of Python are not installed ({header})"
 
 
 def _precision(asked: str, *, device: str, bf16_hardware: bool) -> tuple[Precision, str]:
