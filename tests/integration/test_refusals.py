@@ -28,9 +28,21 @@ def refused(study: Study, *arguments: str, code: int) -> str:
 def foreseen(study: Study, *arguments: str, code: int) -> str:
     """Plan and run: both end with this exit code and message, and the plan is shown and writes nothing."""
     study.write()
+    model = study.experiment["model"]
+    stages = [
+        f"reading {study.file}",
+        *([f"reading the study in {study.folder}"] if StudyFolder(study.folder).journal.exists() else []),
+        f"reading the data: dataset {study.experiment['dataset']['use']}",
+        "preparing windows, targets and baselines",
+        f"finding the architectures of model {model if isinstance(model, str) else model['use']}",
+        "checking this machine",
+        f"planning the trials: search {study.experiment['search'].get('use', 'architectural')}",
+    ]
     planned = study.cli("plan", str(study.file), *arguments)
     message = _refused(study, planned, code=code)
-    assert planned.stdout.startswith("plan of tiny: ")
+    lines = planned.stdout.splitlines()
+    assert lines[: len(stages)] == stages
+    assert lines[len(stages)].startswith("plan of tiny: ")
     assert message == refused(study, *arguments, code=code)
     return message
 
