@@ -17,14 +17,13 @@ GPU.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,11 +39,12 @@ from scalecore.data.panel import Panel
 from scalecore.data.prepare import prepare
 from scalecore.data.targets import labels, target_of
 from scalecore.data.windows import open_windows
+from scalecore.errors import RefusedError
 from scalecore.execution.computing import compile_trainer
 from scalecore.space import DataShape
 from scalecore.training.hyperparameters import Hyperparameters
 from scalecore.training.plan import TrainingPlan
-from scalecore.training.policies import Compile, Launches, Policy
+from scalecore.training.policies import Compile, Launches, Policy, missing_compiler
 from scalecore.training.tasks import task_named
 from scalecore.training.trainer import Trainer
 from scalecore_patchtst.family import PatchTSTFamily
@@ -64,7 +64,8 @@ LEAST_SECONDS, MOST_SECONDS = 0.5, 4.0
 """Of the timed part of one cell."""
 DOES_NOT_FIT = "does not fit"
 START_SECONDS = 5.0
-"""About what a cell takes beside its timed part, before one was measured."""
+COMPILE_SECONDS = 30.0
+"""About what a cell takes beside its timed part, before one was measured; one with compiled blocks takes more."""
 
 
 class Cell(NamedTuple):
@@ -119,16 +120,16 @@ def cells(shapes: list[str], *, short: bool, on_gpu: bool) -> list[Cell]:
     several = [Cell(shape, base, processes=count) for count in packed for shape in shapes]
     fewer = [Cell(shape, base, launches="few") for shape in shapes] if on_gpu else []
     modes: tuple[Launches, ...] = ("plain", "few") if on_gpu else ("plain",)
-    compiles = can_compile() and on_gpu
-    compiled = [Cell(shape, base, compile="block", launches=mode) for shape in shapes[1:] for mode in modes if compiles]
     wanted = [goal.cell for goal in GOALS]
+    of_goals = {goal.cell.budget: goal.cell.micro_batch for goal in GOALS if not short}
+    compiled = [
+        Cell(shape, of_goals.get(shape, base), compile="block", launches=mode)
+        for mode in modes
+        for shape in sorted(shapes[1:], key=lambda one: one not in of_goals)
+        if on_gpu and missing_compiler("cuda") is None
+    ]
     found = [*singles, *several, *fewer, *compiled]
     return sorted(found, key=lambda cell: (cell not in wanted, cell.compile != "off"))
-
-
-def can_compile() -> bool:
-    """Whether the package that makes kernels is there."""
-    return importlib.util.find_spec("triton") is not None
 
 
 def synchronise(device: torch.device) -> None:
@@ -225,14 +226,20 @@ def busy_seconds(function: Callable[[], object], *, device: torch.device) -> flo
     """Seconds of its kernels on the device; None where the profiler reports none."""
     if device.type != "cuda":
         return None
-    from torch.autograd import DeviceType
     from torch.profiler import ProfilerActivity, profile
 
     with profile(activities=[ProfilerActivity.CUDA]) as found:
         function()
         synchronise(device)
-    micro = sum(event.self_device_time_total for event in found.events() if event.device_type == DeviceType.CUDA)
-    return micro / 1e6 or None
+    return kernel_seconds(found.events()) or None
+
+
+def kernel_seconds(events: Iterable[Any]) -> float:
+    """Seconds of what ran on a GPU; the optimizer's step is marked there as well, over the time of its kernels."""
+    from torch.autograd import DeviceType
+
+    ran = [one for one in events if one.device_type == DeviceType.CUDA and not one.is_user_annotation]
+    return sum(one.self_device_time_total for one in ran) / 1e6
 
 
 def peak_flops(device: torch.device) -> float:
@@ -270,22 +277,23 @@ def measure_one(cell: Cell, values: tuple[int, ...], *, folder: Path, device: to
 def work(device: torch.device, folder: Path) -> None:
     """A packed process: cells in as JSON lines, answers out; it trains when it is told to, for the seconds given."""
     for line in sys.stdin:
-        asked = json.loads(line)
-        trainer = None
         try:
-            trainer = trainer_of(tuple(asked["shape"]), Cell(*asked["cell"]), folder=folder, device=device)
-            for _ in range(3):
-                step(trainer)
-            synchronise(device)
-            print(json.dumps({"ready": True}), flush=True)
-            sys.stdin.readline()
-            mine: Trainer = trainer
-            count, each = timed(lambda mine=mine: step(mine), seconds=asked["seconds"], device=device)
-            print(json.dumps({"count": count, "seconds": count * each}), flush=True)
+            train(json.loads(line), folder=folder, device=device)
         except (MemoryError, torch.OutOfMemoryError):
             print(json.dumps({"error": DOES_NOT_FIT}), flush=True)
-        del trainer
         free(device)
+
+
+def train(asked: dict[str, Any], *, folder: Path, device: torch.device) -> None:
+    """One cell of a packed process. Its trainer ends with the call: the next cell needs the memory."""
+    trainer = trainer_of(tuple(asked["shape"]), Cell(*asked["cell"]), folder=folder, device=device)
+    for _ in range(3):
+        step(trainer)
+    synchronise(device)
+    print(json.dumps({"ready": True}), flush=True)
+    sys.stdin.readline()
+    count, each = timed(lambda: step(trainer), seconds=asked["seconds"], device=device)
+    print(json.dumps({"count": count, "seconds": count * each}), flush=True)
 
 
 def free(device: torch.device) -> None:
@@ -374,16 +382,18 @@ def measure(options: argparse.Namespace, shapes: dict[str, tuple[int, ...]], fol
     ends = time.monotonic() + options.seconds
     peak = peak_flops(device)
     rows: list[dict[str, Any]] = []
-    beside = START_SECONDS if device.type == "cuda" else 0.5
-    left = cells(list(shapes), short=options.short, on_gpu=device.type == "cuda")
+    on_gpu = device.type == "cuda"
+    beside = {"off": START_SECONDS if on_gpu else 0.5, "block": COMPILE_SECONDS}
+    left = cells(list(shapes), short=options.short, on_gpu=on_gpu)
     with pool_of(device, folder / "data") as pool:
         while left:
             cell, left = left[0], left[1:]
             remains = ends - time.monotonic()
-            seconds = min(MOST_SECONDS, max(LEAST_SECONDS, remains / (len(left) + 1) - beside))
+            timing = remains - sum(beside[one.compile] for one in (cell, *left))
+            seconds = min(MOST_SECONDS, max(LEAST_SECONDS, timing / (len(left) + 1)))
             found: dict[str, Any] = {}
             note, started = "", time.monotonic()
-            if remains < seconds + beside:
+            if rows and remains < seconds + beside[cell.compile]:
                 note = "not reached in --seconds"
             else:
                 try:
@@ -395,10 +405,11 @@ def measure(options: argparse.Namespace, shapes: dict[str, tuple[int, ...]], fol
                         )
                 except torch.OutOfMemoryError:
                     note = DOES_NOT_FIT
-                except (MemoryError, ChildProcessError) as error:
+                except (MemoryError, ChildProcessError, RefusedError) as error:
                     note = str(error)
                 free(device)
-                beside = max(0.5, (beside + time.monotonic() - started - seconds) / 2)
+                took = time.monotonic() - started - seconds
+                beside[cell.compile] = max(0.5, (beside[cell.compile] + took) / 2)
             rows.append(row(cell, shapes[cell.budget], found, rows=rows, peak=peak, note=note))
             print(rows[-1], file=sys.stderr, flush=True)
     return rows, peak

@@ -54,3 +54,22 @@ def test_g40_torch_grants_a_trial_what_it_was_promised(
 def test_looking_for_gpus_leaves_forks_able_to_use_cuda(on_cuda: Callable[..., Any]) -> None:
     """The driver's libraries are asked in another process."""
     assert on_cuda(forked_after_a_look) == 0
+
+
+def seen_by_the_check() -> tuple[str, int]:
+    """What torch says of a number that is read from the GPU within, and its mode afterwards."""
+    from tests.gpu.test_training import without_waiting
+
+    number = torch.ones(()).to("cuda")
+    said = ""
+    with without_waiting():
+        try:
+            float(number)
+        except RuntimeError as error:
+            said = str(error).splitlines()[0]
+    return said, torch.cuda.get_sync_debug_mode()
+
+
+def test_the_check_of_a_real_gpu_finds_what_waits(on_cuda: Callable[..., Any]) -> None:
+    """`tests/gpu` takes warnings for errors, and torch warns when its check is switched on."""
+    assert on_cuda(seen_by_the_check) == ("called a synchronizing CUDA operation", 0)
