@@ -18,11 +18,11 @@ from scalecore.errors import PluginError
 from scalecore.execution.tracing import ForkTracer, TraceClient
 from scalecore.files import read_json, write_json
 from scalecore.protocols import ClosedForms
-from scalecore.space import Architecture, DataShape, middle
-from scalecore.study.attempts import attempt_spec
+from scalecore.space import Architecture, DataShape
 from scalecore.study.components import of_plugin
 from scalecore.study.identity import content_hash
 from scalecore.study.state import StudyState
+from scalecore.study.trace_question import precision_of, trace_question
 from scalecore.study.versions import code_versions
 from scalecore.training.memory import (
     BASE,
@@ -45,8 +45,6 @@ if TYPE_CHECKING:
 
 __all__ = ["MemoryModel", "Prediction"]
 
-SHALLOW = (2, 4)
-"""Depths that are traced for any deeper model; see `scalecore.training.memory_trace`."""
 PATIENCE = 60.0
 """Seconds that a question may take, on a loaded machine too, before the closed form has to do."""
 POLL = 0.25
@@ -193,7 +191,7 @@ class MemoryModel:
         compiled = plan.resolved.experiment.training.compile
         basis: Basis = "held" if held is not None else "tensors" if traced else "closed form"
         kinds = {"held": "replayed", "tensors": "traced", "closed form": "closed form"}
-        group = ", ".join((device, _precision(plan, device), f"compile {compiled}", allocator, kinds[basis]))
+        group = ", ".join((device, precision_of(plan, device), f"compile {compiled}", allocator, kinds[basis]))
         correction = prior(device, allocator, basis=basis).fitted(self._observed.get(group, Observations()))
         return Prediction(
             bytes=correction.apply(tensors if held is None else held, floor=floor) + offset,
@@ -295,7 +293,7 @@ class MemoryModel:
     ) -> dict[str, Any] | None:
         if self._registry is None:
             return {"error": "not asked for"}
-        question = _question(
+        question = trace_question(
             plan,
             architecture,
             micro_batch,
@@ -354,66 +352,3 @@ def _data_bytes(plan: Plan) -> int:
     """Bytes of the rows and of the windows' places, which lie on a GPU as a whole; the rows between parts are few."""
     windows = sum(int(part["windows"]) for part in plan.data.parts.values())
     return windows * (4 * (plan.shape.features + 1) + 2 * 8)
-
-
-def _precision(plan: Plan, device: Device) -> str:
-    """The precision that `auto` will come to: bfloat16 on a GPU alone (see `scalecore.training.policies`)."""
-    setting = plan.resolved.experiment.training.precision
-    return setting if setting != "auto" else "bf16" if device == "cuda" else "fp32"
-
-
-def _question(
-    plan: Plan,
-    architecture: Architecture,
-    micro_batch: int,
-    *,
-    device: Device,
-    checkpointing: bool,
-    evaluated: int,
-    registry: Mapping[str, Any],
-) -> dict[str, Any]:
-    """What the tracer is asked: the spec of an attempt at two small depths, or of the shape itself.
-
-    Hyper-parameters are the middle ones of the study: whether there is dropout counts, and not how much.
-    """
-    shapes = [dict(architecture.values)]
-    depth = plan.grid.depth
-    extrapolates = depth is not None and architecture.values[depth] > SHALLOW[-1]
-    if depth is not None and extrapolates:
-        shapes = [{**architecture.values, depth: small} for small in SHALLOW]
-    accumulates = micro_batch < plan.resolved.experiment.training.effective_batch
-    space = plan.resolved.experiment.search.space
-    specs = []
-    for values in shapes:
-        with of_plugin("model", plan.resolved.model, "cannot tell its size"):
-            count = plan.family.num_parameters(values, plan.shape)
-        spec = attempt_spec(
-            plan,
-            mode="train",
-            attempt="",
-            number=None,
-            architecture=values,
-            num_parameters=count,
-            hyperparameters={**plan.fixed, **{name: middle(one) for name, one in space.items()}},
-            seed=0,
-            micro_batch=micro_batch,
-            data=Path(),
-            threads=1,
-            registry=registry,
-            checkpointing=checkpointing,
-        )
-        # Two micro-batches stand for any number: from the second on, gradients are there while the next ones come.
-        batches = {"micro_batch": micro_batch, "effective_batch": micro_batch * (2 if accumulates else 1)}
-        windows = int(plan.data.parts["val"]["windows"])
-        evaluate = min(windows, max(evaluated, micro_batch))
-        computed = {"plan": {**spec["plan"], **batches}, "precision": _precision(plan, device), "evaluate": evaluate}
-        if device != "cuda":
-            computed["launches"] = "plain"
-        specs.append({**spec, **computed})
-    content = {
-        "specs": specs,
-        "depths": list(SHALLOW) if extrapolates else [],
-        "depth": architecture.values[depth] if depth is not None else None,
-        "device": device,
-    }
-    return {**content, "key": content_hash([content, dict(plan.versions)])}
