@@ -9,7 +9,8 @@ import torch
 
 from scalecore.protocols import Savings
 from scalecore.space import DataShape
-from scalecore.training.policies import Policy, Work, choose
+from scalecore.training.compile_choice import Work
+from scalecore.training.policies import Policy, choose
 from scalecore_patchtst.dropping import hashed_mask, mask_rate
 from scalecore_patchtst.family import PatchTSTFamily
 from scalecore_patchtst.model import PatchTST

@@ -10,7 +10,8 @@ from attrs import evolve
 
 from scalecore.errors import RefusedError
 from scalecore.protocols import Savings
-from scalecore.training.policies import Policy, Work, choose, missing_compiler
+from scalecore.training.compile_choice import Work
+from scalecore.training.policies import Policy, choose, missing_compiler
 
 SMALL = Work(flops=10_000_000, windows=1_000, epochs=10, effective_batch=256, blocks=8)
 LONG = evolve(SMALL, flops=45_000_000, windows=5_000, epochs=50, blocks=48)

@@ -20,7 +20,8 @@ from scalecore.training.compilation import (
     private_cache,
     warm_up,
 )
-from scalecore.training.policies import Policy, Work, choose, missing_compiler
+from scalecore.training.compile_choice import Work
+from scalecore.training.policies import Policy, choose, missing_compiler
 from scalecore.training.product_library import ProductLibrary, use_library
 from scalecore.training.shared_blocks import SharedBlocks
 from scalecore.training.trainer import Trainer

@@ -23,7 +23,7 @@ from typing import Protocol
 
 from scalecore.training.memory_storages import Phase, Trace
 
-__all__ = ["Allocator", "FreeBlocks", "Heap", "apart", "held", "replay_evaluation", "replay_steps"]
+__all__ = ["FreeBlocks", "Heap", "ReplayedAllocator", "apart", "held", "replay_evaluation", "replay_steps"]
 
 PAGE = 4096
 HEADER = 16
@@ -84,8 +84,8 @@ class FreeBlocks:
         return length
 
 
-class Allocator(Protocol):
-    """What is replayed."""
+class ReplayedAllocator(Protocol):
+    """What a trace is replayed on."""
 
     peak: int
 
@@ -225,7 +225,7 @@ def apart(trace: Trace) -> int:
     return max(0, trace.resident - 3 * sum(size for _, size in trace.gradients))
 
 
-def replay_steps(trace: Trace, allocator: Allocator) -> None:
+def replay_steps(trace: Trace, allocator: ReplayedAllocator) -> None:
     """The weights, and some steps; the moments are made after the first one, of the sizes of the gradients."""
     gradients = [(key, size) for key, size in trace.gradients if size >= LEAST]
     for key, size in gradients:
@@ -241,12 +241,12 @@ def replay_steps(trace: Trace, allocator: Allocator) -> None:
                     allocator.allocate((moment, key), size)
 
 
-def replay_evaluation(trace: Trace, allocator: Allocator) -> None:
+def replay_evaluation(trace: Trace, allocator: ReplayedAllocator) -> None:
     """The evaluation alone, after steps or on an empty one."""
     _replay([phase for phase in trace.phases if phase.evaluation], allocator)
 
 
-def _replay(phases: Sequence[Phase], allocator: Allocator) -> None:
+def _replay(phases: Sequence[Phase], allocator: ReplayedAllocator) -> None:
     alive: set[Hashable] = set()
     for phase in phases:
         graph, count = allocator.pinned, len(phase.operations)

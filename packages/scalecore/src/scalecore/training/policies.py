@@ -22,7 +22,7 @@ from scalecore.errors import RefusedError
 from scalecore.training.compile_choice import Work, compiling_pays
 from scalecore.training.product_library import Library
 
-__all__ = ["Evaluation", "Policy", "Work", "choose", "missing_compiler"]
+__all__ = ["Evaluation", "Policy", "choose", "cpp_compiler", "missing_compiler"]
 
 Precision = Literal["fp32", "bf16"]
 Compile = Literal["off", "block"]
@@ -83,6 +83,11 @@ def choose(
     )
 
 
+def cpp_compiler() -> str:
+    """The C++ compiler that torch calls."""
+    return os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
+
+
 def missing_compiler(device: str) -> str | None:
     """What is needed to compile for `device` and is not here; None where nothing is missing.
 
@@ -98,7 +103,7 @@ def missing_compiler(device: str) -> str | None:
         if shutil.which(name) is None:
             return f"no C compiler is found, which triton needs ({name}; the variable CC names another one)"
     else:
-        name = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
+        name = cpp_compiler()
         if shutil.which(name) is None:
             return f"no C++ compiler is found ({name}; the variable CXX names another one)"
     scheme = sysconfig.get_default_scheme().replace("posix_local", "posix_prefix")  # Debian's own has no headers

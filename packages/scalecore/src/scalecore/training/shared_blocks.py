@@ -26,7 +26,10 @@ from pathlib import Path
 
 from attrs import frozen
 
+from scalecore.data.predictions import checksum
 from scalecore.files import read_json, write_json
+from scalecore.training.policies import cpp_compiler
+from scalecore.training.product_library import read_cpuinfo
 
 __all__ = ["SharedBlocks", "remove_shared"]
 
@@ -50,10 +53,10 @@ class SharedBlocks:
     def take(self, private: Path) -> set[str]:
         """Put all that was published into `private`, by links where the file system has them; the names taken."""
         taken: set[str] = set()
-        for entry, name, checksum in self._files():
+        for entry, name, published in self._files():
             if name not in taken:
                 with suppress(OSError):
-                    _take(entry / name, private / name, checksum)
+                    _take(entry / name, private / name, published)
                     taken.add(name)
         return taken
 
@@ -62,17 +65,17 @@ class SharedBlocks:
 
         Nothing where there are none, where they would be too many, or where they cannot be written.
         """
-        known = {name for _, name, _ in self._files()}
-        paths = {str(path.relative_to(private)): path for path in _regular(private)}
-        for one, path in list(paths.items()):
-            if one in known or _transient(path):
-                path.unlink()
-                del paths[one]
-        size = sum(path.stat().st_size for path in (*paths.values(), *_regular(self.path)))
-        if not paths or size > LARGEST:
-            return
         with suppress(OSError):
-            write_json(private / CHECKSUMS, {one: _checksum(path) for one, path in paths.items()}, durable=False)
+            known = {one for _, one, _ in self._files()}
+            paths = {str(path.relative_to(private)): path for path in _regular(private)}
+            for one, path in list(paths.items()):
+                if one in known or _transient(path):
+                    path.unlink()
+                    del paths[one]
+            size = sum(path.stat().st_size for path in (*paths.values(), *_regular(self.path)))
+            if not paths or size > LARGEST:
+                return
+            write_json(private / CHECKSUMS, {one: checksum(path) for one, path in paths.items()}, durable=False)
             self.path.mkdir(parents=True, exist_ok=True)
             os.rename(private, self.path / name)
 
@@ -83,7 +86,7 @@ class SharedBlocks:
             with suppress(OSError):
                 checksums = read_json(path)
             if isinstance(checksums, Mapping):
-                yield from ((path.parent, name, checksum) for name, checksum in checksums.items())
+                yield from ((path.parent, name, published) for name, published in checksums.items())
 
 
 def remove_shared(folder: Path) -> None:
@@ -93,8 +96,8 @@ def remove_shared(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _take(source: Path, target: Path, checksum: str) -> None:
-    """Raises `OSError` where the file is not what was published."""
+def _take(source: Path, target: Path, published: str) -> None:
+    """Raises `OSError` where the file is not what was `published`, by its checksum."""
     if source.is_symlink():
         raise OSError(f"{source} is a link")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -102,7 +105,7 @@ def _take(source: Path, target: Path, checksum: str) -> None:
         os.link(source, target)
     except OSError:  # a file system without hard links
         shutil.copyfile(source, target)
-    if _checksum(target) != checksum:
+    if checksum(target) != published:
         target.unlink()
         raise OSError(f"{source} is damaged")
 
@@ -116,15 +119,10 @@ def _transient(path: Path) -> bool:
     return path.parent.name == "locks" or path.suffix in (".lock", ".tmp")
 
 
-def _checksum(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def _key() -> str | None:
     import torch
 
-    compiler = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
+    compiler = cpp_compiler()
     try:
         version = subprocess.run([compiler, "--version"], capture_output=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
@@ -135,9 +133,8 @@ def _key() -> str | None:
 
 def _processor() -> list[str]:
     """What decides which instructions it has: code is compiled for the very processor."""
-    try:
-        first = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("\n\n")[0]
-    except OSError:
+    first = read_cpuinfo().partition("\n\n")[0]
+    if not first:
         return [platform.processor()]
     names = ("vendor_id", "cpu family", "model", "model name", "stepping", "flags", "Features")
     return [line for line in first.splitlines() if line.partition(":")[0].strip() in names]
