@@ -113,7 +113,8 @@ class _RealHost(_Mode):
 
     def operation(self, func: Any, args: Any, kwargs: Any, given: list[Tensor]) -> Any:
         fake = [one for one in given if isinstance(one, FakeTensor)]
-        if not fake and torch.device(kwargs.get("device") or "cpu").type == "cpu":
+        devices = {torch.device(kwargs.get("device") or "cpu").type, *(one.device.type for one in given)}
+        if not fake and devices == {"cpu"}:
             with unset_fake_temporarily():
                 return func(*args, **kwargs)
         if func is torch.ops.aten._local_scalar_dense.default:
