@@ -52,7 +52,10 @@ def trace_step(build: Callable[[], Trainer], *, evaluate: int) -> Trace:
     """
     from torch._subclasses.fake_tensor import FakeTensorMode
 
-    with FakeTensorMode(), LiveStorages() as live:
+    mode: Any = FakeTensorMode()
+    # Who copies a fake layer, as torch.nn.TransformerEncoder does, would copy the mode that its tensors refer to.
+    mode.__deepcopy__ = lambda memo: mode
+    with mode, LiveStorages() as live:
         trainer = build()
         trainer.optimizer_step()  # the optimizer makes its state in its first step
         live.begin()
