@@ -12,6 +12,7 @@ from scalecore.training.memory import (
     floor_bytes,
     prior,
 )
+from scalecore.training.memory_cuda import CONTEXT, WORKSPACES
 
 
 def test_the_floor_is_weights_gradients_and_two_moments() -> None:
@@ -73,3 +74,8 @@ def test_a_replayed_allocator_is_believed_more_than_a_guess() -> None:
         odd = Observation(tensors=1000 * MIB, floor=100 * MIB, peak=expected * 2)
         moved.append(begun.fitted(Observations.of([odd])).apply(1000 * MIB, floor=100 * MIB) / expected)
     assert 1.0 < moved[0] < moved[1] < 2.0
+
+
+def test_the_context_of_a_gpu_is_counted_where_only_the_closed_form_is_known() -> None:
+    """A process on CUDA takes it before the first tensor."""
+    assert prior("cuda", "default", basis="closed form").apply(0, floor=0) >= CONTEXT + WORKSPACES

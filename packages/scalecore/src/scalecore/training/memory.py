@@ -190,7 +190,8 @@ def prior(device: Device, allocator: Allocator, *, basis: Basis) -> Correction:
     those of CUDA. MPS, not measured: its allocator is known to keep much.
     """
     if basis == "closed form":
-        return Correction(constant=BASE + 100.0 * MIB, factor=1.0, factor_of_floor=1.0)
+        constant = BASE + 100.0 * MIB if device == "cpu" else 700.0 * MIB
+        return Correction(constant=constant, factor=1.0, factor_of_floor=1.0)
     if device == "cuda" and basis == "held":
         return Correction(constant=float(CONTEXT + WORKSPACES), factor=1.05, factor_of_floor=1.0)
     if device == "cuda":
