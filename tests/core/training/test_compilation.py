@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -220,3 +221,16 @@ def test_bfloat16_learns_what_float32_learns(trainer_of: Build) -> None:
         assert line["train_loss"] != other["train_loss"]
         assert line["train_loss"] == pytest.approx(other["train_loss"], abs=0.01)
         assert line["val_loss"] == pytest.approx(other["val_loss"], abs=0.02)
+
+
+def test_compilers_keep_their_files_in_the_folder_of_the_attempt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Triton's too, which compiles for a GPU; afterwards the variables of the user are as before."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "of the user")
+    monkeypatch.delenv("TRITON_CACHE_DIR", raising=False)
+    with private_cache(tmp_path / "cache"):
+        places = [Path(os.environ[name]) for name in ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")]
+    assert places == [tmp_path / "cache", tmp_path / "cache" / "triton"]
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == "of the user"
+    assert "TRITON_CACHE_DIR" not in os.environ

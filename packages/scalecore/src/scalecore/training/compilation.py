@@ -28,6 +28,8 @@ from scalecore.training.shared_blocks import SharedBlocks
 __all__ = ["CompilationFailed", "block_count", "compile_blocks", "compile_savings", "private_cache", "warm_up"]
 
 
+CACHES = {"TORCHINDUCTOR_CACHE_DIR": "", "TRITON_CACHE_DIR": "triton"}
+"""Variables that name the folders of the compilers' files, and where these are in the private one."""
 HEADER_ROOM = 2 << 30
 """Bytes that must be free for precompiled headers, which take 150 MB."""
 
@@ -102,7 +104,8 @@ def private_cache(folder: Path, *, shared: SharedBlocks | None = None) -> Iterat
     import torch._inductor.config as settings
 
     settings.compile_threads = 1  # no pool of processes that outlives a kill
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
+    before = {name: os.environ.get(name) for name in CACHES}
+    os.environ |= {name: str(folder / place) for name, place in CACHES.items()}
     try:
         if shared is not None:
             shared.take(folder)
@@ -111,7 +114,11 @@ def private_cache(folder: Path, *, shared: SharedBlocks | None = None) -> Iterat
         if shared is not None:
             shared.publish(folder, f"{folder.parent.parent.name}.{folder.parent.name}")
     finally:
-        del os.environ["TORCHINDUCTOR_CACHE_DIR"]
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
         shutil.rmtree(folder, ignore_errors=True)
 
 
