@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-import resource
 import sys
 from contextlib import suppress
 from typing import Any
 
 import torch
 
+from scalecore.execution.footprint import peak_memory
 from scalecore.training.memory_cuda import CONTEXT
 
 __all__ = ["measured", "return_large_blocks"]
@@ -37,5 +37,4 @@ def measured(device: torch.device, *, micro_batch: int) -> dict[str, Any]:
     if device.type == "cuda":
         peak = torch.cuda.max_memory_reserved(device) + CONTEXT
         return {"peak": peak, "source": "torch.cuda.max_memory_reserved", "micro_batch": micro_batch}
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return {"peak": peak, "source": "ru_maxrss", "micro_batch": micro_batch}
+    return {"peak": peak_memory(), "source": "resident", "micro_batch": micro_batch}

@@ -1,17 +1,33 @@
-"""How much memory a process of an attempt takes before any tensor of its model: measured, once by each tracer.
+"""How much memory a process takes: this one at most so far, and one of an attempt before any tensor of its model.
 
-It depends on the build of torch (the one for CUDA brings 400 MB of libraries, also where the CPU trains), on what was
-imported, and on how the process is started: of a fork's memory the pages of libraries count only once it uses them.
+The latter is measured once by each tracer. It depends on the build of torch (the one for CUDA brings 400 MB of
+libraries, also where the CPU trains), on what was imported, and on how the process is started: of a fork's memory the
+pages of libraries count only once it uses them.
 """
 
 from __future__ import annotations
 
 import os
+import resource
 import sys
+from contextlib import suppress
 
 import psutil
 
-__all__ = ["footprint"]
+__all__ = ["footprint", "peak_memory"]
+
+
+def peak_memory() -> int:
+    """The largest resident size of this process so far, in bytes.
+
+    Linux counts the largest size of the parent into `ru_maxrss` of a process that was spawned, which `VmHWM` leaves
+    out.
+    """
+    with suppress(OSError), open("/proc/self/status", encoding="ascii", errors="replace") as lines:
+        for line in lines:
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def footprint(*, forked: bool) -> int | None:

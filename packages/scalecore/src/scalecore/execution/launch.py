@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from attrs import define, evolve
 
 from scalecore.execution.folder import AttemptFolder, AttemptStatus
+from scalecore.execution.footprint import peak_memory
 from scalecore.execution.process_file import is_suspended
 
 __all__ = ["ForkedProcesses", "Launcher", "SpawnedProcesses", "kill_group", "wait_until"]
@@ -79,7 +80,9 @@ class SpawnedProcesses:
             if pid != 0:
                 process.returncode = os.waitstatus_to_exitcode(code)
                 peak = usage.ru_maxrss if sys.platform == "darwin" else usage.ru_maxrss * 1024
-                status = evolve(status, state="ended", exit_code=process.returncode, peak_memory=peak)
+                # Of a spawned process Linux gives the largest size of this one where that is larger.
+                known = peak if peak > peak_memory() else None
+                status = evolve(status, state="ended", exit_code=process.returncode, peak_memory=known)
                 self._processes[folder] = (process, status)
             else:
                 return evolve(status, suspended=is_suspended(process.pid))

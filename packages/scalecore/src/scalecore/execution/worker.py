@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import faulthandler
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from scalecore.escaping import message_of
 from scalecore.execution.containment import enter_group, prefer_as_victim, release
 from scalecore.execution.devices import VARIABLE, FoundGpus, find_gpus
 from scalecore.execution.folder import CANNOT_WRITE, DISK_EXIT, TAKEN_EXIT, AttemptFolder
+from scalecore.execution.footprint import peak_memory
 from scalecore.execution.lifeline import AttemptMonitor, end_with_parent
 from scalecore.execution.process_file import describe_process
 from scalecore.files import create_json, is_disk_error, read_json, utc_now, write_json
@@ -44,7 +44,7 @@ def main(path: str, *, parent: int) -> int:
 
 
 def _run(folder: AttemptFolder, *, parent: int) -> int:
-    given, spec = read_json(folder.group) or {}, read_json(folder.spec)
+    given, spec = read_json(folder.group) or {}, read_json(folder.spec) or {}
     gpu = given.get("gpu") or spec.get("gpu")
     if gpu is not None:
         os.environ[VARIABLE] = gpu  # read when CUDA starts, which it has not yet
@@ -111,12 +111,6 @@ def end_by(error: BaseException, *, gpus: Callable[[], FoundGpus] = find_gpus) -
     if isinstance(error, DeviceError):
         state = "interrupted"
     return {"state": state, "reason": reason(error), "error": type(error).__name__}
-
-
-def peak_memory() -> int:
-    """The largest resident size of this process so far, in bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 if __name__ == "__main__":
