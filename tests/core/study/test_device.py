@@ -19,6 +19,7 @@ from scalecore.errors import DeviceError, ExitCode, RefusedError
 from scalecore.execution.attempt import pick_device
 from scalecore.execution.devices import FoundGpus
 from scalecore.plugins.registry import load_registry
+from scalecore.promotion.opened import open_study
 from scalecore.study.device import StudyDevice, common_device, device_of_result
 from scalecore.study.host_memory import HOST_MEMORY, host_memory
 from scalecore.study.journal import read_journal
@@ -104,6 +105,24 @@ def test_g48_a_study_whose_device_is_gone_is_refused_before_its_next_trial(
     )
     assert (tmp_path / "study/journal.jsonl").read_bytes() == before
     assert run(1) is StudyEnd.COMPLETED
+
+
+@pytest.mark.parametrize(("kind", "gpus"), [("cpu", ("GPU-1",)), ("cuda", ())])
+def test_what_is_trained_after_the_search_is_planned_for_the_device_of_the_study(
+    kind: str,
+    gpus: tuple[str, ...],
+    tmp_path: Path,
+    run: Callable[..., StudyEnd],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A GPU that came is not for a study on the CPU; one that is gone refuses nothing before an attempt needs it."""
+    run(1)
+    settle(tmp_path / "study", {"kind": kind, "gpu": None})
+    for module in ("plan", "preflight", "slots"):
+        monkeypatch.setattr(f"scalecore.study.{module}.find_gpus", lambda: FoundGpus(names=gpus, source="libcuda.so.1"))
+        monkeypatch.setattr(f"scalecore.study.{module}.torch_build", lambda: "cu130")
+    with open_study(StudyFolder(tmp_path / "study"), registry=REGISTRY) as study:
+        assert study.plan.likely_device() == study.plan_with([]).likely_device() == kind
 
 
 def test_g48_an_attempt_that_does_not_get_the_device_is_interrupted_and_its_trial_continues(

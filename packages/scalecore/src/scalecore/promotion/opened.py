@@ -11,6 +11,7 @@ from attrs import frozen
 from scalecore.errors import RefusedError
 from scalecore.plugins.registry import load_registry
 from scalecore.study.control import StopRequests
+from scalecore.study.device import StudyDevice
 from scalecore.study.disk import explained
 from scalecore.study.journal import Journal, read_journal
 from scalecore.study.layout import StudyFolder
@@ -44,7 +45,7 @@ class OpenStudy:
 
     def plan_with(self, overrides: Sequence[str]) -> Plan:
         """The plan of the study with some keys of its experiment set otherwise."""
-        return _plan(self.folder, overrides, self.registry)
+        return _plan(self.folder, overrides, self.registry, device=self.state.device)
 
     def completed(self) -> list[TrialRecord]:
         """Completed trials, the best first; those that predict a constant behind all others (guard G09)."""
@@ -68,11 +69,12 @@ def open_study(
         state = replay(read_journal(folder.journal))
         if not state.records:
             raise RefusedError(f"{folder.path}: no trial of this study is finished; continue it with `scalecore run`")
-        plan = _plan(folder, (), registry)
+        plan = _plan(folder, (), registry, device=state.device)
         refuse_another_experiment(folder, state, plan.resolved)
         refuse_changed_data(folder, state, plan)
         refuse_changed_code(folder, state, plan, allow_changed_code=allow_changed_code)
-        refuse_findings(plan.findings)
+        # Whether the device is here is for the first attempt to say: what was trained and measured needs none.
+        refuse_findings([one for one in plan.findings if one.subject != "device"])
         with explained(folder.path):
             journal = Journal(folder.journal, lines=state.events)
             plan.write_data(folder.data)
@@ -98,6 +100,8 @@ def open_study(
         lock.release()
 
 
-def _plan(folder: StudyFolder, overrides: Sequence[str], registry: Mapping[str, Any]) -> Plan:
+def _plan(
+    folder: StudyFolder, overrides: Sequence[str], registry: Mapping[str, Any], *, device: StudyDevice | None
+) -> Plan:
     loaded, resolved = load_stored(folder, overrides=overrides, registry=load_registry(**registry))
-    return build_plan(loaded, resolved, folder=folder.path)
+    return build_plan(loaded, resolved, folder=folder.path, device=device)
