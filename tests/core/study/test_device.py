@@ -164,7 +164,8 @@ def test_g48_a_smoke_step_that_does_not_get_the_device_ends_the_run(
     with pytest.raises(DeviceError) as caught:
         run(1, device="cuda")
     assert str(caught.value) == (
-        f"torch {torch.__version__} finds no CUDA device here; set training.device to another one, or make it available"
+        f"torch {torch.__version__} finds no CUDA device here; make the device available, or set training.device to "
+        "another one"
     )
     assert state_of(tmp_path / "study").trials == {}
 

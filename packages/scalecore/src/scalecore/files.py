@@ -133,9 +133,9 @@ def create_json(path: Path, value: Any) -> None:
 
 
 def detach(path: Path) -> None:
-    """Make `path`, which is about to be appended to, a file of its own where it is one with others.
+    """Replace `path` by a copy of itself where it has other hard links, before something is appended to it.
 
-    A copy made of hard links (`cp -al`) must not write into the original.
+    A copy of a study made of hard links (`cp -al`) must not write into the original.
     """
     if path.exists() and path.stat().st_nlink > 1:
         write_bytes(path, path.read_bytes())

@@ -1,10 +1,10 @@
 """Ends a process that outlives its parent by a timer of the kernel, which needs neither Python nor another process.
 
-A process that holds the interpreter's lock in a call that does not return notices nothing, and whoever would kill it
-(`scalecore.execution.undertaker`) may have been killed with the driver. So the kernel sends a signal when the parent
-ends (`PR_SET_PDEATHSIG`), and its handler is the C library's own `alarm`: called with the number of the signal, 16 on
-all common machines, it lets the kernel end the process 16 seconds later. One that can run Python has written its
-checkpoint and ended by then.
+A process that keeps the interpreter's lock in a call that does not return notices nothing, and the process that would
+kill it (`scalecore.execution.undertaker`) may have been killed with the driver. So the kernel sends a signal when the
+parent ends (`PR_SET_PDEATHSIG`). The handler of that signal is the C library's function `alarm`: the kernel calls it
+with the number of the signal, 16 on all common machines, and ends the process 16 seconds later. A process that can run
+Python has written its checkpoint and ended by then.
 """
 
 from __future__ import annotations

@@ -27,12 +27,12 @@ PATIENCE = 30.0
 
 @frozen(kw_only=True)
 class FoundGpus:
-    """The GPUs that attempts may use, and how that is known."""
+    """The GPUs that attempts may use, and where they were found."""
 
     names: tuple[str, ...] = ()
     """Each as `CUDA_VISIBLE_DEVICES` takes it."""
     source: str
-    """What told, for people."""
+    """Where this was found, for people."""
     problem: str | None = None
     """Why CUDA may not be able to use them, or why there are none although a library of the driver is installed."""
 

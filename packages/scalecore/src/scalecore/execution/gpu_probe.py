@@ -25,8 +25,8 @@ class ProbeError(Exception):
 def cuda_devices(cuda: Any) -> list[str]:
     """The GPUs that CUDA may use, by the identifiers that `CUDA_VISIBLE_DEVICES` takes.
 
-    What that variable hides is not among them. Raises `ProbeError`, as for the library of the CUDA toolkit that stands
-    in for the driver's where programs are built: it loads, and starts no device.
+    What that variable hides is not among them. Raises `ProbeError`, also for the stub library of the CUDA
+    toolkit, with which programs are linked: it loads, and starts no device.
     """
 
     def check(code: int) -> None:

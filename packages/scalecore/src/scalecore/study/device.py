@@ -25,8 +25,7 @@ __all__ = [
 
 @frozen(kw_only=True)
 class StudyDevice:
-    """Where trials train. Another GPU of the same kind is another machine, as another processor is: both may take over
-    a study, and its records name them."""
+    """Where trials train. Another model of GPU may continue a study, as another processor may; records name it."""
 
     kind: Device
     gpu: str | None = None
@@ -59,14 +58,14 @@ def common_device(records: Iterable[TrialRecord]) -> StudyDevice | None:
 
 
 def kind_of(device: StudyDevice | None) -> Device | None:
-    """Its kind; None where there is none."""
+    """The kind of `device`; None where there is none."""
     return None if device is None else device.kind
 
 
 def missing_device(reason: str, device: StudyDevice | None) -> DeviceError:
     """What ends a run whose attempt did not get the device of the study, or of the file where the study has none."""
     if device is None:
-        return DeviceError(f"{reason}; set training.device to another one, or make it available")
+        return DeviceError(f"{reason}; make the device available, or set training.device to another one")
     return DeviceError(
         f"{reason}; this study trains on {device.text}, and results of another device would be ranked together with "
         "its own. Nothing counts as failed: make the device available, and `scalecore run` continues",

@@ -179,7 +179,7 @@ class Dispatcher:
         earlier = [study.attempt(asked.number, i) for i in reversed(range(index))]
         resume_from = [path for path in earlier if any(path.glob("checkpoint*.pt"))]
         for path in earlier:
-            if path not in resume_from:  # nothing can go on from it, and on a full disk its weights are in the way
+            if path not in resume_from:  # it left no checkpoint, and on a full disk its weights are in the way
                 AttemptFolder(path).remove_checkpoints(weights=True)
         folder.clear()  # of a driver that died before its journal line: nothing has run in it
         folder.create(

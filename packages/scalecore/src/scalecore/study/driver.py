@@ -102,7 +102,7 @@ class Driver:
             self.session.tell(lambda logger: logger.study_started(self.session.view()))
             for asked in list(self.waiting):
                 self._adopt(asked)
-            remove_shared(self.session.folder.compiled)  # of a killed driver, or of whoever made this copy
+            remove_shared(self.session.folder.compiled)  # left by a killed driver, or copied with the study
             smoke_step(
                 self.session,
                 executor=self.executor,
@@ -329,7 +329,7 @@ class Driver:
             running.pid = status.pid
             if status.state == "running":
                 if status.suspended:
-                    running.changed = self.clock()  # no hang: it goes on when it may run again (guard G47)
+                    running.changed = self.clock()  # no hang: it continues when it may run again (guard G47)
                 continue
             self._set_running([other for other in self.running if other is not running])
             running.folder.trim_log()

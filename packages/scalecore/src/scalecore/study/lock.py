@@ -91,13 +91,13 @@ def runner_of(folder: StudyFolder) -> dict[str, Any] | None:
     lease = read_json(folder.lease)
     if not isinstance(lease, dict) or is_copied(lease, folder.path):
         return None
-    # A process of another machine cannot be asked from here, nor one of a container, whose numbers are its own.
+    # A process of another machine cannot be asked from here, nor one of a container, which has other process ids.
     elsewhere = lease.get("host") != socket.gethostname() or _is_locked(folder.lock)
     return lease if elsewhere or lives_in(lease, folder.path) else None
 
 
 def _is_locked(lock: Path) -> bool:
-    """Whether the kernel, where it is Linux, knows of a process that holds the lock."""
+    """Whether a process has the lock, by the kernel's list of locks; False where there is no such list."""
     try:
         found = os.stat(lock)
         locks = Path("/proc/locks").read_text(encoding="ascii").splitlines()
@@ -108,7 +108,7 @@ def _is_locked(lock: Path) -> bool:
 
 
 def _unlink_from_original(folder: StudyFolder) -> None:
-    """Give a copy of hard links (`cp -al`) a lock of its own: the original's is the same file."""
+    """Give a copy of hard links (`cp -al`) its own lock: until then it shares the file of the original."""
     with suppress(FileNotFoundError):
         lease = read_json(folder.lease)
         if os.stat(folder.lock).st_nlink > 1 and isinstance(lease, dict) and is_copied(lease, folder.path):

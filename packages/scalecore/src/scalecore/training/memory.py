@@ -180,7 +180,7 @@ class Correction:
 def prior(device: Device, allocator: Allocator, *, basis: Basis) -> Correction:
     """Where a study begins: near what was measured where the allocator is replayed, else on the safe side of it.
 
-    A process on the CPU is taken to need `BASE` before its first tensor; whoever has measured it corrects the result.
+    A process on the CPU is taken to need `BASE` before its first tensor; the caller adds what the tracer measured more.
 
     CPU with glibc: what its allocator holds is replayed (`scalecore.training.memory_heap`), and a process has some 50
     MiB beside that and its base: code that is used first in training, and Python's objects (`benchmarks/memory.py`).
