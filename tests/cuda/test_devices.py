@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +14,8 @@ import torch
 from scalecore.execution.attempt import pick_device
 from scalecore.execution.containment import contain
 from scalecore.execution.devices import find_gpus
+from scalecore.execution.local import LocalExecutor
+from scalecore.execution.options import LocalOptions
 
 
 def picked() -> tuple[str, str]:
@@ -73,3 +77,26 @@ def seen_by_the_check() -> tuple[str, int]:
 def test_the_check_of_a_real_gpu_finds_what_waits(on_cuda: Callable[..., Any]) -> None:
     """`tests/gpu` takes warnings for errors, and torch warns when its check is switched on."""
     assert on_cuda(seen_by_the_check) == ("called a synchronizing CUDA operation", 0)
+
+
+SINGLE_HEADS = """
+import torch
+queries, keys = torch.empty(4, 8, 1, device="cuda"), torch.empty(4, 1, 8, device="cuda")
+try:
+    torch.bmm(queries, keys)
+except RuntimeError:
+    print("a kernel of torch, which the stub cannot run")
+"""
+
+
+def test_no_attempt_compiles_kernels_that_nobody_asked_for(stubbed: dict[str, str]) -> None:
+    """torch has one of triton for heads of width 1, in evaluations for instance, which needs a C compiler."""
+    executor = LocalExecutor(LocalOptions())
+    try:
+        environment = {**stubbed, **executor._launcher._environment, "LD_PRELOAD": stubbed["LD_PRELOAD"]}  # type: ignore[attr-defined]
+    finally:
+        executor.close()
+    done = subprocess.run(
+        [sys.executable, "-c", SINGLE_HEADS], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "a kernel of torch, which the stub cannot run\n", done.stderr

@@ -55,7 +55,10 @@ class LocalExecutor:
         # Logs are UTF-8, whatever the terminal can show: a model that prints must not fail by it.
         python = {"PYTHONFAULTHANDLER": "1", "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8:backslashreplace"}
         # Indices in CUDA_VISIBLE_DEVICES are those of nvidia-smi then, which monitors count by.
-        environment = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", **os.environ, **python, **threads}
+        # From 2.14 on torch replaces some kernels of CUDA by others that triton compiles in the middle of a trial: that
+        # needs a C compiler, and sums up in another order where there is one.
+        cuda = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "TORCH_DISABLE_NATIVE_JIT": "1"}
+        environment = {**cuda, **os.environ, **python, **threads}
         fork = options.start == "fork" or (options.start == "auto" and sys.platform == "linux")
         self._launcher: Launcher = ForkedProcesses(environment) if fork else SpawnedProcesses(environment)
         self._handles: list[LocalHandle] = []
