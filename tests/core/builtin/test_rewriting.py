@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from itertools import count
 
 import pytest
 
@@ -74,12 +75,12 @@ def test_the_end_of_a_run_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_g48_a_full_disk_is_waited_for_until_the_end_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is tried again every few seconds, told once, and raised at the end only."""
-    clock, full = Clock(monkeypatch), OSError(errno.ENOSPC, "No space left on device")
+    """It is tried again every few seconds, with one warning each time it fills up, and raised at the end only."""
+    clock, names = Clock(monkeypatch), count()
 
     def write() -> None:
         if full_now:
-            raise full
+            raise OSError(errno.ENOSPC, "No space left on device", f".table.{next(names)}.tmp")
         clock.write()
 
     full_now = True
@@ -87,14 +88,18 @@ def test_g48_a_full_disk_is_waited_for_until_the_end_of_the_run(monkeypatch: pyt
     for _ in range(3):
         pacer.changed()
         clock.now += rewriting.EVERY
-    told = ("warning", "[Errno 28] No space left on device; tried again until the end of the run")
-    assert pacer.take_remarks() == [told]
+    warning = "[Errno 28] No space left on device: '.table.{}.tmp'; tried again until the end of the run"
+    assert pacer.take_remarks() == [("warning", warning.format(0))]
     assert pacer.take_remarks() == []
     with pytest.raises(OSError, match="No space left on device"):
         pacer.finish()
     full_now = False
     pacer.look()
     assert clock.written == 1
+    full_now = True
+    clock.now += 60
+    pacer.changed()
+    assert pacer.take_remarks() == [("warning", warning.format(next(names) - 1))]
 
 
 def test_what_no_disk_is_to_blame_for_is_raised_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

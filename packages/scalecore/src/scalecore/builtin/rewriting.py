@@ -28,7 +28,7 @@ class Rewriting:
         self._every = EVERY if every is None else every
         self._pending = False
         self._due = 0.0
-        self._problem: str | None = None
+        self._warned = False
         self._remarks: list[tuple[str, str]] = []
 
     def changed(self, *, all_of_it: bool = False) -> None:
@@ -47,17 +47,16 @@ class Rewriting:
             if not is_disk_error(error):
                 raise
             self._due = time.monotonic() + EVERY
-            problem = f"{message_of(error)}; tried again until the end of the run"
-            if problem != self._problem:
-                self._remarks.append(("warning", problem))
-            self._problem = problem
+            if not self._warned:  # once, whatever temporary file the error names
+                self._remarks.append(("warning", f"{message_of(error)}; tried again until the end of the run"))
+            self._warned = True
 
     def finish(self) -> None:
         """Write now."""
         started = time.monotonic()
         self._write()
         ended = time.monotonic()
-        self._pending = False
+        self._pending = self._warned = False
         # What is written piece by piece, `every` 0, need not wait for what was written of all at the start.
         self._due = ended + max(self._every, (ended - started) / SHARE) if self._every else 0.0
 
