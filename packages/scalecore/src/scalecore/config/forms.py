@@ -13,10 +13,10 @@ from cattrs.errors import ClassValidationError
 
 from scalecore.config.bounds import UnexpectedError, described
 from scalecore.config.experiment import Budget, ComponentRef, Execution, Search
-from scalecore.config.structure import keyed, required_missing, unknown_key
+from scalecore.config.structure import class_hook, keyed, required_missing, unknown_key
 from scalecore.space import Choice, Distribution, IntRange, LogUniform, Uniform
 
-__all__ = ["distribution_plain", "known_keys", "register_forms", "section_component"]
+__all__ = ["distribution_plain", "known_keys", "read_component", "register_forms", "section_component"]
 
 _UNITS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9}
 _BUDGET = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kKMB]?)")
@@ -26,10 +26,9 @@ _FORMS = ("log_uniform", "uniform", "int", "choice")
 def register_forms(converter: Converter) -> None:
     """Add the hooks of this module to a converter of `structure.make_converter`."""
     converter.register_structure_hook(Budget, _budget)
-    converter.register_structure_hook(ComponentRef, _component)
+    converter.register_structure_hook(ComponentRef, lambda value, _: read_component(value))
     converter.register_structure_hook_func(lambda kind: kind == Distribution, _distribution)
-    for section in (Search, Execution):
-        converter.register_structure_hook(section, _section_hook(section, converter.get_structure_hook(section)))
+    converter.register_structure_hook_factory(lambda kind: kind in (Search, Execution), _section_hook)
 
 
 def known_keys(section: type) -> tuple[str, ...]:
@@ -53,7 +52,8 @@ def distribution_plain(distribution: Distribution) -> dict[str, Any]:
 # --- components -----------------------------------------------------------------------------------------------------
 
 
-def _component(value: Any, _: Any) -> ComponentRef:
+def read_component(value: Any) -> ComponentRef:
+    """A component: its name, or a mapping with `use` and its options."""
     if isinstance(value, str):
         return ComponentRef(use=_use(value))
     if not isinstance(value, dict):
@@ -89,7 +89,7 @@ def _split(value: Any, section: type) -> tuple[ComponentRef, dict[str, Any]]:
     rest = {key: item for key, item in value.items() if key not in known}
     if "use" not in rest and default is not None:
         rest["use"] = default
-    return _component(rest, None), {key: item for key, item in value.items() if key in known}
+    return read_component(rest), {key: item for key, item in value.items() if key in known}
 
 
 def _default_use(section: type) -> str | None:
@@ -97,8 +97,9 @@ def _default_use(section: type) -> str | None:
     return None if default is attrs.NOTHING else default.factory().use
 
 
-def _section_hook(section: type, inner: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+def _section_hook(section: Any, converter: Converter) -> Callable[[Any, Any], Any]:
     """`search:` and `execution:` have keys of their own; `use` and all others belong to the component."""
+    inner = class_hook(section, converter)
 
     def structure(value: Any, _: Any) -> Any:
         errors: list[Exception] = []

@@ -13,6 +13,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -24,7 +25,7 @@ from packaging.utils import canonicalize_name
 from scalecore.config.bounds import described, nearest
 from scalecore.config.experiment import ComponentRef, Execution, Experiment, Search
 from scalecore.config.extras import missing_extras
-from scalecore.config.forms import known_keys, register_forms, section_component
+from scalecore.config.forms import known_keys, read_component, register_forms, section_component
 from scalecore.config.losses import direction_problem, loss_problem, metric_problem, objective_problem
 from scalecore.config.messages import ExperimentFileError, KeyPath, Position, Problem, raise_problems
 from scalecore.config.overrides import apply_overrides
@@ -243,7 +244,9 @@ def _text(source: str) -> str:
         raise ExperimentError(f"{source}:{line}: not UTF-8 text; save the file as UTF-8") from None
 
 
-def _converter(folder: Path, written: frozenset[str] = frozenset()) -> Converter:
+@lru_cache(maxsize=4)
+def _converter(folder: Path, written: frozenset[str]) -> Converter:
+    """One for the file, for the options of its components, and for all studies of a campaign: its hooks are kept."""
     converter = make_converter(folder, written)
     register_forms(converter)
     return converter
@@ -338,7 +341,6 @@ def _loss_problems(draft: _Draft, experiment: Experiment, dataset: ResolvedCompo
 
 def _refs(root: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str, ComponentRef]]:
     """Each component that the file names, with its place and kind; what is no component is reported elsewhere."""
-    converter = _converter(Path())
     places: list[tuple[KeyPath, str, Any]] = [
         (("dataset",), "dataset", root.get("dataset")),
         (("model",), "model", root.get("model")),
@@ -356,7 +358,7 @@ def _refs(root: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str, ComponentRef]
         places += [((name, index), kind, item) for index, item in enumerate(items if isinstance(items, list) else ())]
     for path, kind, value in places:
         try:
-            yield path, kind, converter.structure(value, ComponentRef)
+            yield path, kind, read_component(value)
         except (BaseValidationError, ValueError):
             continue
 

@@ -18,8 +18,8 @@ from cattrs.errors import (
     ClassValidationError,
     IterableValidationError,
     IterableValidationNote,
+    StructureHandlerNotFoundError,
 )
-from cattrs.gen import make_dict_structure_fn
 
 from scalecore.config.bounds import UnexpectedError, bound_problem, bounds_of, nearest
 from scalecore.config.messages import KeyPath
@@ -27,6 +27,7 @@ from scalecore.config.scalars import read_bool, read_choice, read_enum, read_flo
 
 __all__ = [
     "UnknownKeyError",
+    "class_hook",
     "flatten",
     "keyed",
     "make_converter",
@@ -52,7 +53,7 @@ def make_converter(folder: Path, written: frozenset[str] = frozenset()) -> Conve
     converter.register_structure_hook(Path, partial(read_path, folder, written))
     # The factory registered last is asked first.
     converter.register_structure_hook_func(_is_enum, read_enum)
-    converter.register_structure_hook_factory(attrs.has, _class_hook)
+    converter.register_structure_hook_factory(attrs.has, class_hook)
     converter.register_structure_hook_factory(_is_list, _list_hook)
     converter.register_structure_hook_factory(_is_tuple, _tuple_hook)
     converter.register_structure_hook_factory(_is_dict, _dict_hook)
@@ -174,21 +175,32 @@ def _expected(value: Any, kind: type, name: str) -> Any:
     raise UnexpectedError(name, value)
 
 
-def _class_hook(kind: Any, converter: Converter) -> Hook:
+def class_hook(kind: Any, converter: Converter) -> Hook:
+    """A hook for an attrs class: a loop. The code that cattrs would generate pays only where many values are read."""
+    attrs.resolve_types(kind)
     fields = [one for one in attrs.fields(kind) if one.init]
     names = [one.name for one in fields]
     required = [one.name for one in fields if one.default is attrs.NOTHING]
-    inner = make_dict_structure_fn(kind, converter)
+    hooks = [(one, _field_hook(one, converter)) for one in fields]
 
     def structure(value: Any, _: Any) -> Any:
         _expected(value, dict, "a mapping")
         errors = [unknown_key(name, names) for name in value if name not in names]
-        missing = [name for name in required if name not in value]
-        errors += [required_missing(name) for name in missing]
-        try:
-            result = inner(value, kind)
-        except ClassValidationError as error:
-            errors += [one for one in error.exceptions if not _is_missing(one, missing)]
+        missing = [required_missing(name) for name in required if name not in value]
+        wrong: list[Exception] = []
+        given: dict[str, Any] = {}
+        for one, hook in hooks:
+            if one.name in value:
+                try:
+                    given[one.alias] = hook(value[one.name], one.type)
+                except Exception as error:
+                    wrong.append(keyed(error, one.name))
+        errors += [*missing, *wrong]
+        if not missing and not wrong:
+            try:
+                result = kind(**given)
+            except Exception as error:
+                errors.append(error)
         if errors:
             raise ClassValidationError("", errors, kind)
         return result
@@ -196,10 +208,14 @@ def _class_hook(kind: Any, converter: Converter) -> Hook:
     return structure
 
 
-def _is_missing(error: Exception, missing: Sequence[str]) -> bool:
-    """Whether this is cattrs' own KeyError for a required key, which is reported in better words already."""
-    notes = [note for note in getattr(error, "__notes__", ()) if isinstance(note, AttributeValidationNote)]
-    return isinstance(error, KeyError) and bool(notes) and notes[0].name in missing
+def _field_hook(one: attrs.Attribute[Any], converter: Converter) -> Hook:
+    """The hook of a field's type; a type that nothing here reads is left to the field's own converter."""
+    try:
+        return converter.get_structure_hook(one.type)
+    except StructureHandlerNotFoundError:
+        if one.converter is None:
+            raise
+        return lambda value, _: value
 
 
 def _union_hook(kind: Any, converter: Converter) -> Hook:
