@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import attrs
 from attrs import field, frozen
 from cattrs.errors import BaseValidationError, StructureHandlerNotFoundError
-from packaging.utils import canonicalize_name
 
 from scalecore.config.bounds import described, nearest
 from scalecore.config.experiment import ComponentRef, Execution, Experiment, Search
@@ -33,6 +32,7 @@ from scalecore.config.plain import plain_value, to_plain
 from scalecore.config.source import MAX_BYTES, Tree, parse
 from scalecore.config.structure import UnknownKeyError, flatten, make_converter
 from scalecore.errors import ExperimentError, PluginError
+from scalecore.plugins.metadata import canonical_name
 from scalecore.records import Record
 
 if TYPE_CHECKING:
@@ -393,7 +393,7 @@ def _structure_options(
             problems.append(Problem(position=position, path=where, message=fault, kind="plugin"))
     if problems:
         return None, problems
-    named = f"{canonicalize_name(registered.provider)}/{registered.name}" if "/" in ref.use else registered.use
+    named = f"{canonical_name(registered.provider)}/{registered.name}" if "/" in ref.use else registered.use
     return ResolvedComponent(
         record=record, options=options, provider=registered.provider, version=registered.version, use=named
     ), []

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import annotated_types as at
 from attrs import NOTHING
-from packaging.utils import canonicalize_name
 
 from scalecore.config.bounds import Pattern, bounds_of
 from scalecore.config.experiment import Budget, ComponentRef, Execution, Experiment, Search
 from scalecore.config.fields import OptionField, fields_of, kind_of, members_of
 from scalecore.config.forms import known_keys
 from scalecore.plugins.discovery import CORE
+from scalecore.plugins.metadata import canonical_name
 from scalecore.space import Distribution
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _component(components: Iterable[Registered]) -> dict[str, Any]:
 
 def _use(component: Registered) -> dict[str, Any]:
     """What a component may be called, with what an editor shows beside it."""
-    whole = f"{canonicalize_name(component.provider)}/{component.name}"
+    whole = f"{canonical_name(component.provider)}/{component.name}"
     names = [whole] if component.contested else [component.name, whole]
     return {"description": component.record.summary, "enum": names}
 
@@ -125,7 +125,7 @@ def _section(section: type, components: Iterable[Registered], default: str | Non
         fields = list(fields_of(one.record.options))
         required = [field.name for field in fields if field.required]
         properties = {"use": _use(one), **_properties(fields), **keys}
-        own = canonicalize_name(one.provider) == CORE or not one.contested
+        own = canonical_name(one.provider) == CORE or not one.contested
         use = [] if one.name == default and own else ["use"]
         variants.append({"description": one.record.summary, **_object(properties, [*use, *required])})
     if variants:

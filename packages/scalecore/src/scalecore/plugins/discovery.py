@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-import importlib.metadata
+import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
-from itertools import chain
-from typing import Any
+from operator import eq, ge, gt, le, lt, ne
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, frozen
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
 
 import scalecore
+from scalecore.plugins.metadata import Metadata, canonical_name, folders, read_metadata
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution
 
 __all__ = ["CORE", "GROUP", "Plugin", "Status", "discover"]
 
 GROUP = "scalecore"
 CORE = "scalecore"
+
+_BOUND = r"(?:[<>]=?|[!=]=)[0-9]+(?:\.[0-9]+)*"
+_PLAIN = rf"([a-z0-9](?:[\w.-]*[a-z0-9])?)(?:\[[a-z0-9]+\])?({_BOUND}(?:,{_BOUND})*)?(; extra == (['\"])[a-z0-9-]+\4)?"
+_RELEASE = r"[0-9]+(?:\.[0-9]+)*"
+_COMPARE = {"<": lt, "<=": le, ">": gt, ">=": ge, "==": eq, "!=": ne}
 
 
 class Status(StrEnum):
@@ -68,36 +77,55 @@ def discover(path: Sequence[str] | None = None, *, only: str | None = None) -> t
     """
     plugins: list[Plugin] = []
     seen: set[str] = set()
-    places = list(sys.path if path is None else path)
-    names = (None,) if only is None else (CORE, only)
-    every = (importlib.metadata.distributions(path=places, name=name) for name in names)
-    for distribution in chain.from_iterable(every):
-        if not _has_plugins(distribution):
-            continue
-        found = list(_read(distribution))
-        told = {canonicalize_name(plugin.distribution) for plugin in found}
+    for found in _each(list(sys.path if path is None else path), names=() if only is None else (CORE, only)):
+        told = {canonical_name(plugin.distribution) for plugin in found}
         if told & seen:
             continue
         seen |= told
         plugins.extend(found)
-    if only is not None and canonicalize_name(only) not in seen:
+    if only is not None and canonical_name(only) not in seen:
         return discover(path)  # its folder has another name than its metadata: written by hand
-    plugins.sort(key=lambda plugin: (not _is_core(plugin), canonicalize_name(plugin.distribution), plugin.name))
+    plugins.sort(key=lambda plugin: (not _is_core(plugin), canonical_name(plugin.distribution), plugin.name))
     return tuple(plugins)
 
 
 def _is_core(plugin: Plugin) -> bool:
-    return canonicalize_name(plugin.distribution) == CORE
+    return canonical_name(plugin.distribution) == CORE
 
 
-def _has_plugins(distribution: importlib.metadata.Distribution) -> bool:
+def _each(places: list[str], *, names: tuple[str, ...]) -> Iterator[list[Plugin]]:
+    """The plugins of each distribution in `places` that may have some."""
+    found = folders(places, [canonical_name(name) for name in names])
+    if found is None:
+        from importlib.metadata import distributions
+
+        for name in names or (None,):
+            yield from (list(_judge(one)) for one in distributions(path=places, name=name) if _names_group(one))
+        return
+    for folder in found:
+        try:
+            with open(os.path.join(folder, "entry_points.txt"), "rb") as file:
+                if GROUP.encode() not in file.read():
+                    continue
+        except OSError:
+            continue
+        metadata = read_metadata(folder, GROUP)
+        if metadata is None:
+            from importlib.metadata import Distribution
+
+            yield list(_judge(Distribution.at(folder)))
+        else:
+            yield list(_plugins(metadata, str(Path(folder).parent)))
+
+
+def _names_group(distribution: Distribution) -> bool:
     try:
         return GROUP in (distribution.read_text("entry_points.txt") or "")
     except UnicodeDecodeError as error:
         return GROUP.encode() in error.object
 
 
-def _read(distribution: importlib.metadata.Distribution) -> Iterator[Plugin]:
+def _judge(distribution: Distribution) -> Iterator[Plugin]:
     """The plugins of one distribution; metadata that cannot be read gives a broken one in their place."""
     location = str(distribution.locate_file(""))
     # A half-deleted or hand-made distribution may lack its METADATA: then name and version are missing.
@@ -116,7 +144,7 @@ def _read(distribution: importlib.metadata.Distribution) -> Iterator[Plugin]:
         )
         return
     try:
-        entry_points = [entry for entry in distribution.entry_points if entry.group == GROUP]
+        entries = [(entry.name, entry.value) for entry in distribution.entry_points if entry.group == GROUP]
     except Exception as error:
         reason = (
             f"its entry_points.txt in {location} cannot be read ({type(error).__name__}: {error}); install it again"
@@ -131,18 +159,26 @@ def _read(distribution: importlib.metadata.Distribution) -> Iterator[Plugin]:
             reason=reason,
         )
         return
-    unmet = _unmet_requirement(distribution.requires or ())
-    for entry in entry_points:
-        plugin = Plugin(name=entry.name, value=entry.value, distribution=name, version=version, location=location)
+    yield from _plugins(Metadata(name, version, tuple(distribution.requires or ()), tuple(entries)), location)
+
+
+def _plugins(metadata: Metadata, location: str) -> Iterator[Plugin]:
+    unmet = _unmet_requirement(metadata.requires)
+    for name, value in metadata.entry_points:
+        plugin = Plugin(name=name, value=value, distribution=metadata.name, version=metadata.version, location=location)
         yield plugin if unmet is None or _is_core(plugin) else plugin.failed(*unmet)
 
 
 def _unmet_requirement(requirements: Iterable[str]) -> tuple[Status, str] | None:
     """Why this version of scalecore does not do, judged by the declared requirements alone."""
     for text in requirements:
+        if _plainly_met(text):
+            continue
+        from packaging.requirements import InvalidRequirement, Requirement
+
         try:
             requirement = Requirement(text)
-            if canonicalize_name(requirement.name) != CORE:
+            if canonical_name(requirement.name) != CORE:
                 continue
             applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
         except (InvalidRequirement, ValueError) as error:
@@ -153,3 +189,25 @@ def _unmet_requirement(requirements: Iterable[str]) -> tuple[Status, str] | None
                 f"it needs scalecore {requirement.specifier}, and this is scalecore {scalecore.__version__}",
             )
     return None
+
+
+def _plainly_met(text: str) -> bool:
+    """Whether a requirement is met, or not on scalecore, by its form alone; False where `packaging` has to judge.
+
+    Nearly all are of this form, and importing `packaging` costs a tenth of `scalecore check`.
+    """
+    plain = re.fullmatch(_PLAIN, text, re.ASCII | re.IGNORECASE)
+    if plain is None:
+        return False
+    if canonical_name(plain[1]) != CORE or plain[3]:
+        return True
+    if not re.fullmatch(_RELEASE, scalecore.__version__, re.ASCII):
+        return False
+    ours = _release(scalecore.__version__)
+    bounds = [re.fullmatch(r"(\W+)(.+)", one, re.ASCII) for one in (plain[2] or "").split(",") if one]
+    return all(_COMPARE[one[1]](ours, _release(one[2])) for one in bounds if one is not None)
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """A version of numbers only, comparable: 0.1 is 0.1.0."""
+    return tuple(map(int, re.sub(r"(?:\.0+)+$", "", version).split(".")))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import importlib.metadata
+import importlib
 import inspect
 import re
 import sys
 import traceback
 import warnings
 from collections.abc import Iterator
+from functools import reduce
 from typing import Any
 
 import attrs
@@ -18,7 +19,7 @@ import pluggy
 from attrs import evolve, frozen
 
 from scalecore import hookspecs
-from scalecore.plugins.discovery import GROUP, Plugin, Status
+from scalecore.plugins.discovery import Plugin, Status
 from scalecore.plugins.kinds import KINDS, Kind
 from scalecore.records import ModelRecord, Record
 
@@ -26,6 +27,7 @@ __all__ = ["Loaded", "load_plugin"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _PREFIX = "scalecore_"
+_ENTRY_POINT = r"([\w.]+)\s*(?::\s*([\w.]+)\s*)?(?:\[.*\]\s*)?$"
 
 
 @frozen(kw_only=True)
@@ -48,10 +50,18 @@ def load_plugin(plugin: Plugin) -> Loaded:
     # Recorded rather than filtered: a plugin may change the filters.
     with warnings.catch_warnings(record=True), contextlib.redirect_stdout(sys.stderr):
         try:
-            module = importlib.metadata.EntryPoint(plugin.name, plugin.value, GROUP).load()
+            module = _load(plugin.value)
         except (Exception, SystemExit) as error:
             return Loaded(plugin=plugin.failed(Status.BROKEN, _import_failure(plugin, error), details=_details(error)))
         return _collect(plugin, module)
+
+
+def _load(value: str) -> Any:
+    """What an entry point names. `importlib.metadata` does the same, and takes long to import."""
+    named = re.match(_ENTRY_POINT, value)
+    if named is None:
+        raise AttributeError(value)
+    return reduce(getattr, filter(None, (named[2] or "").split(".")), importlib.import_module(named[1]))
 
 
 def _collect(plugin: Plugin, module: Any) -> Loaded:

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from attrs import evolve, field, frozen
-from packaging.utils import canonicalize_name
 
 from scalecore.errors import ExperimentError, PluginError
 from scalecore.plugins.discovery import CORE, Plugin, Status, discover
 from scalecore.plugins.kinds import KINDS
 from scalecore.plugins.manager import load_plugin
+from scalecore.plugins.metadata import canonical_name
 from scalecore.records import Record
 
 __all__ = ["Registered", "Registry", "clash_text", "known_provider", "load_registry"]
@@ -58,7 +58,7 @@ class Registered:
     @property
     def use(self) -> str:
         """What the experiment file calls it: its name, or `distribution/name` where several distributions have one."""
-        return f"{canonicalize_name(self.provider)}/{self.name}" if self.contested else self.name
+        return f"{canonical_name(self.provider)}/{self.name}" if self.contested else self.name
 
     @property
     def provider(self) -> str:
@@ -150,9 +150,9 @@ class Registry:
         known = known_provider(kind, name)
         unusable = [plugin for plugin in self.plugins if plugin.status is not Status.OK]
         for plugin in unusable:
-            if (kind, name) in plugin.claims or canonicalize_name(plugin.distribution) == known:
+            if (kind, name) in plugin.claims or canonical_name(plugin.distribution) == known:
                 return f"{kind} {name!r} is provided by {plugin.provider}, which is {plugin.status}: {plugin.reason}"
-        if known is not None and not any(canonicalize_name(plugin.distribution) == known for plugin in self.plugins):
+        if known is not None and not any(canonical_name(plugin.distribution) == known for plugin in self.plugins):
             return f"{kind} {name!r} is not installed; `pip install {known}` provides it"
         near = difflib.get_close_matches(name, self.names(kind), n=3)
         hint = f" (did you mean {' or '.join(map(repr, near))}?)" if near else ""
@@ -184,7 +184,7 @@ def _listed(texts: Sequence[str], word: str) -> str:
 
 def _same(one: str, other: str) -> bool:
     """Whether two names of distributions are one, as installers see it."""
-    return canonicalize_name(one) == canonicalize_name(other)
+    return canonical_name(one) == canonical_name(other)
 
 
 def known_provider(kind: str, name: str) -> str | None:
@@ -206,12 +206,12 @@ def load_registry(
     the one distribution beside scalecore whose plugins are wanted: for a process that needs one known component.
     """
     found = discover(path, only=only)
-    blocked = {str(canonicalize_name(name)): name for name in block}
+    blocked = {canonical_name(name): name for name in block}
     if only is None:
         _check_blocked(blocked, found)
 
     def admitted(plugin: Plugin) -> Plugin:
-        name = canonicalize_name(plugin.distribution)
+        name = canonical_name(plugin.distribution)
         if name in blocked:
             return plugin.failed(Status.BLOCKED, f"left out by --block {blocked[name]}")
         if no_plugins and name != CORE:
@@ -237,7 +237,7 @@ def load_registry(
 
 
 def _check_blocked(blocked: Mapping[str, str], found: Sequence[Plugin]) -> None:
-    installed = {str(canonicalize_name(plugin.distribution)): plugin.distribution for plugin in found}
+    installed = {canonical_name(plugin.distribution): plugin.distribution for plugin in found}
     for name, written in blocked.items():
         if name not in installed:
             names = ", ".join(installed.values()) or "none"

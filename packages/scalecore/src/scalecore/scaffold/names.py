@@ -11,9 +11,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from attrs import frozen
-from packaging.utils import canonicalize_name
 
 from scalecore.errors import ExperimentError
+from scalecore.plugins.metadata import canonical_name
 from scalecore.plugins.registry import known_provider
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def names_for(name: str, *, kind: str, registry: Registry) -> Names:
     if known is not None:
         raise ExperimentError(f"{kind} {name!r} is that of {known}; choose another name")
     for plugin in registry.plugins:
-        if canonicalize_name(plugin.distribution) == canonicalize_name(name):
+        if canonical_name(plugin.distribution) == canonical_name(name):
             raise ExperimentError(f"the plugin {plugin.provider} is installed under this name; choose another one")
         if plugin.name == name:
             raise ExperimentError(f"{plugin.provider} has a plugin {name!r}; choose another name")

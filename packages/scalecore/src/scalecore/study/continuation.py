@@ -13,9 +13,9 @@ from types import MappingProxyType
 from typing import Any
 
 from attrs import evolve, frozen
-from packaging.utils import canonicalize_name
 
 from scalecore.config.load import Resolved, to_plain
+from scalecore.plugins.metadata import canonical_name
 from scalecore.records import ModelRecord
 from scalecore.space import Distribution, Value
 from scalecore.study.identity import Unbound, binding, by_name, model_content, unbound
@@ -100,7 +100,7 @@ def _named_as(
 ) -> Mapping[str, Any]:
     distribution, _, name = str(was["use"]).rpartition("/")
     providers = (distribution,) if distribution else versions
-    same = canonicalize_name(provider) in map(canonicalize_name, providers)
+    same = canonical_name(provider) in map(canonical_name, providers)
     same = same and name == str(now["use"]).rpartition("/")[2]
     return {**now, "use": was["use"]} if same else now
 
