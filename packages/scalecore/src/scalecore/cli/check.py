@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -54,6 +55,9 @@ def check(
       scalecore check experiment.yaml search.trials=5 --json
       scalecore check experiment.yaml --format github
     """
+    if gc.isenabled():  # nearly all that a check makes lives to its end; searching it for garbage takes 5 %
+        gc.disable()
+        ctx.call_on_close(gc.enable)
     from scalecore.config.campaign import load_campaign
     from scalecore.config.messages import ComponentsError, ExperimentFileError
     from scalecore.errors import ScalecoreError
@@ -91,16 +95,19 @@ def check(
 def _check_level(loaded: LoadedExperiment, resolved: Resolved) -> None:
     """Refuse a model that loses the level, where dataset or loss alone say that it is to forecast (G57)."""
     from scalecore.config.losses import TASKS
-    from scalecore.study.components import create
-    from scalecore.study.conventions import began_with_0_1, refuse_lost_level
-    from scalecore.study.layout import output_folder
 
     told = getattr(resolved.dataset.record, "task", None)
     task = None if told is None else told(resolved.dataset.options)
     loss = resolved.experiment.training.loss
     if task is None and loss is not None and len(TASKS[loss.kind]) == 1:
         (task,) = TASKS[loss.kind]
-    if task == "forecast" and not began_with_0_1(output_folder(resolved.experiment)):
+    if task != "forecast":
+        return
+    from scalecore.study.components import create
+    from scalecore.study.conventions import began_with_0_1, refuse_lost_level
+    from scalecore.study.layout import output_folder
+
+    if not began_with_0_1(output_folder(resolved.experiment)):
         refuse_lost_level(loaded, resolved, create("model", resolved.model), task=task)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import gc
 import importlib
 import sys
 from collections.abc import Mapping, Sequence
@@ -87,6 +88,8 @@ class _LazyGroup(click.Group):
             sys.exit(int(ExitCode.FAILED))
         finally:
             drop_broken_streams()
+            if args is None:
+                gc.freeze()  # all memory is given back now; Python would search it for garbage first
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
