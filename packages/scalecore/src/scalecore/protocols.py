@@ -13,16 +13,30 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from attrs import field, frozen
 
-from scalecore.explanation import Explanation
-from scalecore.readings import Admission, Demand, Finding, Reading, Verdict
-from scalecore.space import Architecture, ArchitectureSpace, DataShape, Distribution, Hyperparameter
-from scalecore.trials import Epoch, Outcome, Progress, Proposal, RestoredTrial, StudyEnd, StudyView, TrialRecord
-
 if TYPE_CHECKING:
     import torch
 
     from scalecore.data.panel import Panel
     from scalecore.execution.folder import AttemptStatus
+    from scalecore.explanation import Explanation
+    from scalecore.readings import Admission, Demand, Finding, Reading, Verdict
+    from scalecore.space import (  # noqa: TC004 (nothing reads the types of fields)
+        Architecture,
+        ArchitectureSpace,
+        DataShape,
+        Distribution,
+        Hyperparameter,
+    )
+    from scalecore.trials import (  # noqa: TC004
+        Epoch,
+        Outcome,
+        Progress,
+        Proposal,
+        RestoredTrial,
+        StudyEnd,
+        StudyView,
+        TrialRecord,
+    )
 
 __all__ = [
     "Analysis",

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from scalecore.protocols import (
-    Analysis,
-    DashboardContext,
-    Dataset,
-    DatasetContext,
-    Executor,
-    ExecutorContext,
-    HardwareMonitor,
-    Logger,
-    LoggerContext,
-    ModelFamily,
-    MonitorContext,
-    SearchContext,
-    SearchStrategy,
-)
+if TYPE_CHECKING:
+    from scalecore.protocols import (  # noqa: TC004 (nothing reads these types)
+        Analysis,
+        DashboardContext,
+        Dataset,
+        DatasetContext,
+        Executor,
+        ExecutorContext,
+        HardwareMonitor,
+        Logger,
+        LoggerContext,
+        ModelFamily,
+        MonitorContext,
+        SearchContext,
+        SearchStrategy,
+    )
 
 __all__ = [
     "AnalysisRecord",

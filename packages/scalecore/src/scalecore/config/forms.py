@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from fractions import Fraction
 from typing import Any
 
 import attrs
@@ -122,16 +121,17 @@ def _section_hook(section: Any, converter: Converter) -> Callable[[Any, Any], An
 # --- budgets --------------------------------------------------------------------------------------------------------
 
 
-def _budget(value: Any, _: Any) -> Budget:
+def _budget(value: Any, __: Any) -> Budget:
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
     match = _BUDGET.fullmatch(text) if isinstance(text, str) else None
     if match is None:
         hint = f"write {int(value)}" if isinstance(value, float) and value.is_integer() and 0 < value < 1e15 else ""
         raise UnexpectedError("a number of parameters (such as 2M, 1.5B or 250000)", value, hint=hint)
-    parameters = Fraction(match[1]) * _UNITS[match[2]]
-    if parameters.denominator != 1 or parameters == 0:
+    whole, _, decimals = match[1].partition(".")
+    parameters, rest = divmod(int(whole + decimals) * _UNITS[match[2]], 10 ** len(decimals))
+    if rest or not parameters:
         raise ValueError(f"a budget is a whole number of parameters, at least 1, got {described(value)}")
-    return Budget(text=match[1] + match[2], parameters=int(parameters))
+    return Budget(text=match[1] + match[2], parameters=parameters)
 
 
 # --- distributions --------------------------------------------------------------------------------------------------

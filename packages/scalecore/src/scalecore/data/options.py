@@ -5,7 +5,6 @@ in an experiment file is dead. `None` stands for the documented default of the k
 """
 
 import codecs
-import zoneinfo
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Literal
@@ -233,9 +232,11 @@ def _date(name: str, text: str) -> datetime:
 
 
 def _is_zone(name: str) -> bool:
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
     try:
-        zoneinfo.ZoneInfo(name)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
         return False
     return True
 

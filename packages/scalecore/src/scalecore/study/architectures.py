@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
 from scalecore.config.experiment import Budget
 from scalecore.errors import ScalecoreError
-from scalecore.protocols import SizedFamily
 from scalecore.space import Architecture, ArchitectureSpace, DataShape
 from scalecore.study.counting import CountedFamily
 from scalecore.study.predicates import Predicate
+
+if TYPE_CHECKING:
+    from scalecore.protocols import SizedFamily
 
 __all__ = ["Grid", "Infeasible", "feasible_grid", "predicate_problems"]
 

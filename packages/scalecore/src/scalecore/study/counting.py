@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scalecore.errors import PluginError
-from scalecore.protocols import HyperparameterReader, ModelFamily
 from scalecore.space import ArchitectureSpace, DataShape, Hyperparameter
+
+if TYPE_CHECKING:
+    from scalecore.protocols import HyperparameterReader, ModelFamily
 
 __all__ = ["FORWARD", "Ask", "CountedFamily"]
 
