@@ -150,7 +150,18 @@ def held_study(study: Study) -> tuple[subprocess.Popen[str], int]:
     place = "trial_0001/attempt_0/epochs.jsonl"
     study.hold(place, beside=["checkpoint.json"])
     process = study.start()
-    return process, study.held(place)
+    worker = study.held(place)
+    # The driver writes the tables some seconds after the first trial, the page after the summary.
+    tables = [study.folder / f"tiny_study_summary.{kind}" for kind in ("json", "md")]
+    study.wait_for(
+        lambda: (
+            all(path.exists() for path in tables)
+            and json.loads(tables[0].read_text())["counts"]["completed"] == 1
+            and tables[1].stat().st_mtime_ns >= tables[0].stat().st_mtime_ns
+        ),
+        "the tables",
+    )
+    return process, worker
 
 
 def content(folder: Path) -> dict[Path, tuple[int, int, bytes]]:
