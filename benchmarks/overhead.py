@@ -178,7 +178,12 @@ def run_peer(name: str, trials: int, folder: Path, *, python: str) -> Counter[st
 def main() -> None:
     """Measure all, in interleaved rounds."""
     parser = report.arguments(__doc__)
-    parser.add_argument("--ray", metavar="PYTHON", help="an interpreter that has ray[tune]; without it Ray is left out")
+    parser.add_argument(
+        "--ray",
+        type=os.path.abspath,  # it is started from other folders
+        metavar="PYTHON",
+        help="an interpreter that has ray[tune]; without it Ray is left out",
+    )
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="interleaved rounds")
     settings = parser.parse_args()
     few, many, rounds = (2, 6, 1) if settings.short else (2, 14, settings.rounds)
