@@ -23,7 +23,7 @@ def peak_memory() -> int:
     Linux counts the largest size of the parent into `ru_maxrss` of a process that was spawned, which `VmHWM` leaves
     out.
     """
-    with suppress(OSError), open("/proc/self/status", encoding="ascii", errors="replace") as lines:
+    with suppress(OSError), open("/proc/self/status", encoding="utf-8", errors="replace") as lines:
         for line in lines:
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
