@@ -21,7 +21,7 @@ from scalecore.study.intake import MAX_DUPLICATES, next_trial
 from scalecore.study.journal import Journal, read_journal
 from scalecore.study.layout import StudyFolder
 from scalecore.study.lock import StudyLock
-from scalecore.study.plan import build_plan
+from scalecore.study.plan import Plan, build_plan
 from scalecore.study.run import begin
 from scalecore.study.session import Session
 from scalecore.study.state import StudyState
@@ -85,15 +85,20 @@ class Stubborn(ScriptedStrategy):
         return self._script[0]
 
 
+def planned(root: Path, **changes: Any) -> tuple[StudyFolder, Plan]:
+    """The plan of a small study in a new folder below `root`."""
+    write_walk(root)
+    file = root / "experiment.yaml"
+    file.write_text(yaml.safe_dump({**EXPERIMENT, **changes}))
+    loaded, resolved = load_resolved(file, registry=load_registry(no_plugins=True))
+    folder = StudyFolder(root / "study")
+    folder.path.mkdir()
+    return folder, build_plan(loaded, resolved, folder=folder.path)
+
+
 def test_a_strategy_without_anything_new_is_asked_again_after_the_next_outcome_only(tmp_path: Path) -> None:
     """While a trial runs beside a free slot, duplicates are not asked for, and journalled, twenty times a second."""
-    write_walk(tmp_path)
-    file = tmp_path / "experiment.yaml"
-    file.write_text(yaml.safe_dump({**EXPERIMENT, "execution": {"slots": 2}}))
-    loaded, resolved = load_resolved(file, registry=load_registry(no_plugins=True))
-    folder = StudyFolder(tmp_path / "study")
-    folder.path.mkdir()
-    plan = build_plan(loaded, resolved, folder=folder.path)
+    folder, plan = planned(tmp_path, execution={"slots": 2})
     lock, journal = StudyLock(folder), Journal(folder.journal)
     same = Proposal(
         architecture=plan.grid.architectures[0],
@@ -115,13 +120,7 @@ def test_a_strategy_without_anything_new_is_asked_again_after_the_next_outcome_o
 
 def test_g48_trials_beside_one_whose_device_is_gone_write_checkpoints(tmp_path: Path) -> None:
     """Then the run ends; all of them continue in the next one."""
-    write_walk(tmp_path)
-    file = tmp_path / "experiment.yaml"
-    file.write_text(yaml.safe_dump({**EXPERIMENT, "execution": {"slots": 2}}))
-    loaded, resolved = load_resolved(file, registry=load_registry(no_plugins=True))
-    folder = StudyFolder(tmp_path / "study")
-    folder.path.mkdir()
-    plan = build_plan(loaded, resolved, folder=folder.path)
+    folder, plan = planned(tmp_path, execution={"slots": 2})
     lock, journal = StudyLock(folder), Journal(folder.journal)
     session = Session(plan, folder=folder, lock=lock, journal=journal, state=StudyState())
     session.state.smoke = {"versions": dict(plan.versions)}
@@ -148,13 +147,7 @@ def test_g48_trials_beside_one_whose_device_is_gone_write_checkpoints(tmp_path: 
 )
 def test_what_is_no_proposal_ends_the_run_before_it_is_journalled(tmp_path: Path, wrong: Any, got: str) -> None:
     """A line that cannot be read back would cost the whole study."""
-    write_walk(tmp_path)
-    file = tmp_path / "experiment.yaml"
-    file.write_text(yaml.safe_dump(EXPERIMENT))
-    loaded, resolved = load_resolved(file, registry=load_registry(no_plugins=True))
-    folder = StudyFolder(tmp_path / "study")
-    folder.path.mkdir()
-    plan = build_plan(loaded, resolved, folder=folder.path)
+    folder, plan = planned(tmp_path)
     if got.startswith("Proposal"):
         wrong = Proposal(architecture=plan.grid.architectures[0], hyperparameters={"learning_rate": 1e-3}, origin=wrong)
     lock, journal = StudyLock(folder), Journal(folder.journal)
@@ -167,6 +160,7 @@ def test_what_is_no_proposal_ends_the_run_before_it_is_journalled(tmp_path: Path
         next_trial(session)
     journal.close()
     lock.release()
+    resolved = plan.resolved
     name = f"strategy {resolved.search.name!r} ({resolved.search.provider} {resolved.search.version})"
     assert str(caught.value).startswith(
         f"{name} raised TypeError: expected a Proposal with an Origin of a known kind, got {got}"
@@ -189,13 +183,7 @@ class Phased(ScriptedStrategy):
 
 def test_the_phase_in_the_journal_is_that_of_the_strategy(tmp_path: Path) -> None:
     """With each trial that is asked for, and where it changes when one ends: status then needs no guess."""
-    write_walk(tmp_path)
-    file = tmp_path / "experiment.yaml"
-    file.write_text(yaml.safe_dump(EXPERIMENT))
-    loaded, resolved = load_resolved(file, registry=load_registry(no_plugins=True))
-    folder = StudyFolder(tmp_path / "study")
-    folder.path.mkdir()
-    plan = build_plan(loaded, resolved, folder=folder.path)
+    folder, plan = planned(tmp_path)
     lock, journal = StudyLock(folder), Journal(folder.journal)
     script = [
         Proposal(
