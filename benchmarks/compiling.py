@@ -1,6 +1,6 @@
 """What compiling the blocks of scalecore-patchtst costs an attempt, and with `--savings` what it saves in a step.
 
-Cost: the first attempt of a run, and those that follow it. Each row is a process of its own that has imported torch and
+Cost: the first attempt of a run, and those that follow it. Each row is a separate process that has imported torch and
 `torch._dynamo`, as the fork server has. It compiles as an attempt does, with the folder that the attempts of a run
 share. CPU seconds of the process and of the C++ compiler that it starts, and how many libraries it compiled; what
 follows the warm-up is not counted.

@@ -275,7 +275,7 @@ def measure_one(cell: Cell, values: tuple[int, ...], *, folder: Path, device: to
 
 
 def work(device: torch.device, folder: Path) -> None:
-    """A packed process: cells in as JSON lines, answers out; it trains when it is told to, for the seconds given."""
+    """A packed process: reads cells as JSON lines and answers each; a cell asks it to train for some seconds."""
     for line in sys.stdin:
         try:
             train(json.loads(line), folder=folder, device=device)

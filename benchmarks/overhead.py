@@ -1,11 +1,11 @@
 """What a trivial trial costs a whole study: CPU of all processes of a real `scalecore run`, beside Optuna and Ray Tune.
 
-Each study is run in processes of its own, with few trials and with many, in interleaved rounds: the difference gives
+Each study runs in separate processes, with few trials and with many, in interleaved rounds: the difference gives
 the CPU for one trial, the rest is the start-up. All processes count, daemons too, by a control group where one can be
 made (cgroup v2, as root or in a delegated group), else by what their parents waited for: Ray's daemons do not wait for
 their workers, so that its figures are too small then, and a note says so.
 
-scalecore's trial is a training: a process of its own, one epoch of a tiny model on some 500 windows, evaluation,
+scalecore's trial is a training in a separate process: one epoch of a tiny model on some 500 windows, evaluation,
 metrics with intervals, weights, records on the disk. The trial of the others is one multiplication: in the same process
 for Optuna, in an actor for Ray Tune, in a new process each or in actors that are used again. All draw at random.
 

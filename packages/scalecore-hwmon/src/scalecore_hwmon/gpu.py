@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SUBJECT = "gpu"
 
 STARTS_WITHIN = 60.0
-"""Seconds for which memory is kept for a trial that was admitted and is not known to run yet."""
+"""Seconds for which memory stays reserved for a trial that was admitted and has not been seen running."""
 
 
 @frozen(kw_only=True)
@@ -222,9 +222,8 @@ class GpuMonitor:
 def _part(demand: Demand, *, gpus: int) -> float:
     """The part of its share of a GPU that a trial may take even if it is predicted to need less.
 
-    All of it where each trial has a GPU of its own: there is nobody to leave memory to. Else its slot's part until
-    predictions are corrected by what attempts measured: one that is too low would make every first trial run out of
-    memory on a GPU that is nearly empty.
+    All of it where no other trial shares the GPU. Else its slot's part until predictions are corrected by what attempts
+    measured: one that is too low would make every first trial run out of memory on a GPU that is nearly empty.
     """
     if demand.slots is None:
         return 0.0

@@ -57,7 +57,7 @@ def _product_flops(a_XK: Any, b_YK: Any, *_: Any, **__: Any) -> int:
 
 
 def product(a_XK: torch.Tensor, b_YK: torch.Tensor, bias_Y: torch.Tensor | None = None) -> torch.Tensor:
-    """a·bᵀ + bias, [X, Y], in float32 on a CPU; either may be a transposed view. Has no gradient of its own.
+    """a·bᵀ + bias, [X, Y], in float32 on a CPU; either may be a transposed view. It defines no gradient.
 
     X may be several axes.
     """

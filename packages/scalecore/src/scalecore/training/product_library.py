@@ -1,8 +1,8 @@
 """Which library computes float32 matrix products on a CPU, where the model leaves the core that choice.
 
-torch takes its BLAS: MKL in its builds for x86. MKL uses the full width of AVX-512 on processors of its own maker and
-half of it on all others, where oneDNN, which is part of torch too, uses all of it. On Intel's the products alone take
-the same time in both, and less is spent around those of MKL (docs/performance.md).
+torch takes its BLAS: MKL in its builds for x86. MKL uses the full width of AVX-512 on Intel's processors and half of it
+on all others, where oneDNN, which is part of torch too, uses all of it. On Intel's the products alone take the same
+time in both, and less is spent around those of MKL (docs/performance.md).
 
 The two round differently. So the choice is made once, when a study begins, from what the processor is and never from a
 measurement, which could come out otherwise the next time. It is stored with the study, and every trial keeps it.
