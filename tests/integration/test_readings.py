@@ -88,10 +88,13 @@ def test_the_value_of_a_plugins_monitor_shows_everywhere(study: Study) -> None:
     assert "hardware: memory not watched, temperature not watched, fan_speed 1234 rpm" in status.stdout.splitlines()
     readings = json.loads(study.cli("status", str(study.folder), "--json").stdout)["hardware"]["readings"]
     assert [(one["quantity"], one["unit"], one["value"]) for one in readings] == [("fan_speed", "rpm", 1234.0)]
-    os.kill(worker, signal.SIGCONT)
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, output
-    assert "fan_speed 1234 rpm" in output
+    # The driver says it once a second; an attempt that is released before that ends unseen.
+    assert process.stdout is not None
+    with process:
+        assert any("fan_speed 1234 rpm" in line for line in process.stdout)
+        os.kill(worker, signal.SIGCONT)
+        rest = process.stdout.read()
+    assert process.returncode == 0, rest
     with (study.folder / "hardware.csv").open(newline="") as stream:
         row = next(csv.DictReader(stream))
     assert (row["fan_speed"], row["units"]) == ("1234", "fan_speed: rpm")
