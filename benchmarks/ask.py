@@ -16,9 +16,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import report
 from surfaces import SPACE, Surface, architectures
 
-from scalecore.protocols import SearchContext
-from scalecore.space import Architecture
-from scalecore.trials import Origin, Outcome, Proposal, RestoredTrial, TrialState
+from scalecore.api.protocols import SearchContext
+from scalecore.api.space import Architecture
+from scalecore.api.trials import Origin, Outcome, Proposal, RestoredTrial, TrialState
 
 LIMITS = {1000: 30.0, 5000: 100.0}
 """Milliseconds per ask and tell that the project has set itself."""

@@ -52,7 +52,7 @@ def built(job: dict[str, Any]) -> Any:
     """The module of a job, to be trained."""
     import torch
 
-    from scalecore.space import DataShape
+    from scalecore.api.space import DataShape
     from scalecore_patchtst.family import PatchTSTFamily
     from scalecore_patchtst.options import PatchTSTOptions
 

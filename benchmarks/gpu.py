@@ -34,14 +34,14 @@ from attrs import evolve
 from report import arguments, show
 from step import CONTEXT, FEATURES, PATCH, STRIDE
 
-from scalecore.data.options import Split, TargetOptions
-from scalecore.data.panel import Panel
+from scalecore.api.dataset_options import Split, TargetOptions
+from scalecore.api.errors import RefusedError
+from scalecore.api.panel import Panel
+from scalecore.api.space import DataShape
+from scalecore.api.targets import labels, target_of
 from scalecore.data.prepare import prepare
-from scalecore.data.targets import labels, target_of
 from scalecore.data.windows import open_windows
-from scalecore.errors import RefusedError
 from scalecore.execution.computing import compile_trainer
-from scalecore.space import DataShape
 from scalecore.training.hyperparameters import Hyperparameters
 from scalecore.training.plan import TrainingPlan
 from scalecore.training.policies import Compile, Launches, Policy, missing_compiler

@@ -26,11 +26,11 @@ import report
 import yaml
 from attrs import evolve
 
+from scalecore.api.components import ExecutorRecord
+from scalecore.api.files import read_json, utc_now, write_json
 from scalecore.config.load import load_resolved
 from scalecore.execution.folder import AttemptFolder, AttemptStatus
-from scalecore.files import read_json, utc_now, write_json
 from scalecore.plugins.registry import load_registry
-from scalecore.records import ExecutorRecord
 from scalecore.study.journal import read_journal
 from scalecore.study.run import run_study
 from scalecore.study.state import replay

@@ -57,8 +57,8 @@ def trial() -> Iterator[int]:
 
 def watched(names: tuple[str, ...], *, seconds: float, pid: int, folder: Path) -> float:
     """Share of one core that the driver's loop takes with these monitors."""
+    from scalecore.api.protocols import MonitorContext
     from scalecore.plugins.registry import load_registry
-    from scalecore.protocols import MonitorContext
     from scalecore.study.hardware import HardwareSummary, Monitors
     from scalecore.study.layout import StudyFolder
     from scalecore.study.sampling import Watched

@@ -24,10 +24,10 @@ ROWS = 8_000
 
 def source_of(features: int, folder: Path) -> WindowSource:
     """The training windows of made-up prices, prepared as a study does."""
-    from scalecore.data.options import Split, TargetOptions
-    from scalecore.data.panel import Panel
+    from scalecore.api.dataset_options import Split, TargetOptions
+    from scalecore.api.panel import Panel
+    from scalecore.api.targets import labels, target_of
     from scalecore.data.prepare import prepare
-    from scalecore.data.targets import labels, target_of
 
     generator = np.random.default_rng(0)
     close = np.exp(np.cumsum(generator.normal(0, 0.01, ROWS)))

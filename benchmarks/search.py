@@ -24,9 +24,9 @@ import report
 from surfaces import FAMILIES, Surface, architectures
 from tables import TABLES, Table
 
-from scalecore.protocols import SearchContext
-from scalecore.space import Architecture, middle
-from scalecore.trials import Outcome, TrialState
+from scalecore.api.protocols import SearchContext
+from scalecore.api.space import Architecture, middle
+from scalecore.api.trials import Outcome, TrialState
 
 TRIALS = 50
 Point = tuple[Architecture, Mapping[str, Any]]

@@ -108,7 +108,7 @@ def reference(case: Case) -> Any:
 
 def ours(case: Case) -> Any:
     """The model of scalecore-patchtst."""
-    from scalecore.space import DataShape
+    from scalecore.api.space import DataShape
     from scalecore_patchtst.family import PatchTSTFamily
     from scalecore_patchtst.options import PatchTSTOptions
 
@@ -262,7 +262,7 @@ def measure(case: Case, names: Sequence[str], *, rounds: int, turn: float) -> di
 
 def grid(dropout: float) -> tuple[Case, ...]:
     """Every shape within a quarter of 2M parameters."""
-    from scalecore.space import DataShape
+    from scalecore.api.space import DataShape
     from scalecore_patchtst.family import PatchTSTFamily
     from scalecore_patchtst.options import PatchTSTOptions
 

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scalecore.api.space import Architecture, DataShape, Distribution, LogUniform, Uniform
 from scalecore.config.experiment import Budget
-from scalecore.space import Architecture, DataShape, Distribution, LogUniform, Uniform
 from scalecore.study.architectures import feasible_grid
 
 __all__ = ["FAMILIES", "SPACE", "Surface", "architectures"]

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from scalecore.space import Architecture, Choice, Distribution
+from scalecore.api.space import Architecture, Choice, Distribution
 
 __all__ = ["TABLES", "Table"]
 

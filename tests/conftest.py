@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from scalecore.trials import StudyView
+    from scalecore.api.trials import StudyView
 
 
 @pytest.fixture
@@ -19,9 +19,9 @@ def write_study() -> Callable[..., Path]:
     def write(study: StudyView, *, unfinished: int = 0) -> Path:
         import attrs
 
+        from scalecore.api.trials import Proposal
         from scalecore.study.journal import Journal
         from scalecore.study.record import record_plain
-        from scalecore.trials import Proposal
 
         study.folder.mkdir(parents=True)
         journal = Journal(study.folder / "journal.jsonl")

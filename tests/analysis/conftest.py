@@ -12,11 +12,11 @@ import pytest
 import yaml
 from threadpoolctl import threadpool_limits
 
+from scalecore.api.space import Architecture
+from scalecore.api.trials import Origin, StudyView, TrialRecord, TrialState
 from scalecore.config.load import load_resolved
 from scalecore.plugins.registry import load_registry
-from scalecore.space import Architecture
 from scalecore.study.plan import build_plan
-from scalecore.trials import Origin, StudyView, TrialRecord, TrialState
 
 WIDTHS = (8, 16, 32)
 DEPTHS = (1, 2, 4)

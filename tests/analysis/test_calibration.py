@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
+from scalecore.api.errors import DataError, ExperimentError
+from scalecore.api.files import write_json
+from scalecore.api.trials import StudyView
 from scalecore.data.calibrator import Calibrator, calibrator_from, read_calibrator
 from scalecore.data.predictions import Predictions, write_predictions
-from scalecore.errors import DataError, ExperimentError
-from scalecore.files import write_json
-from scalecore.trials import StudyView
 from scalecore_analysis.calibrating.fitting import fit_calibrators
 from scalecore_analysis.calibrating.measures import measures, reliability
 from scalecore_analysis.calibration import CalibrationAnalysis

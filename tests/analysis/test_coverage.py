@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from scalecore.trials import Origin, StudyView
+from scalecore.api.trials import Origin, StudyView
 from scalecore_analysis.coverage import CoverageAnalysis
 from scalecore_analysis.options import CoverageOptions
 

@@ -10,9 +10,9 @@ import attrs
 import numpy as np
 import pytest
 
-from scalecore.errors import DataError
-from scalecore.protocols import AnalysisResult
-from scalecore.trials import Origin, StudyView
+from scalecore.api.errors import DataError
+from scalecore.api.protocols import AnalysisResult
+from scalecore.api.trials import Origin, StudyView
 from scalecore_analysis.options import ScalingLawOptions
 from scalecore_analysis.scaling.assess import fit_laws
 from scalecore_analysis.scaling.budgets import from_studies, points_of

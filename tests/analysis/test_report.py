@@ -14,16 +14,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scalecore import markdown
+from scalecore.api import markdown
+from scalecore.api.files import plain
+from scalecore.api.protocols import AnalysisResult
+from scalecore.api.space import Architecture
+from scalecore.api.trials import Origin, Proposal, StudyView, TrialRecord
 from scalecore.data.predictions import Predictions, write_predictions
-from scalecore.files import plain
-from scalecore.protocols import AnalysisResult
-from scalecore.space import Architecture
 from scalecore.study.journal import Journal
 from scalecore.study.layout import StudyFolder
 from scalecore.study.record import proposal_plain, record_plain
 from scalecore.study.results import read_study
-from scalecore.trials import Origin, Proposal, StudyView, TrialRecord
 from scalecore_analysis.options import ReportOptions
 from scalecore_analysis.report.analysis import ReportAnalysis
 from scalecore_analysis.report.hardware import hardware
@@ -312,7 +312,7 @@ def test_several_studies_have_a_page_each(study: Make) -> None:
 
 def test_many_values_are_shown_as_ranges(study: Make) -> None:
     """Ranges of a ratio hold every trial once; trials of one value stay together."""
-    from scalecore.space import Architecture
+    from scalecore.api.space import Architecture
 
     records = [
         trial(n, 0.7, architecture=Architecture(values={"width": 8 + n % 20, "depth": 1}, num_parameters=9, flops=1))

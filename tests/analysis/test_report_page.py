@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from scalecore.trials import Origin, StudyView
+from scalecore.api.trials import Origin, StudyView
 from scalecore_analysis.options import ReportOptions
 from scalecore_analysis.report.analysis import ReportAnalysis
 

@@ -8,9 +8,9 @@ import attrs
 import numpy as np
 import pytest
 
+from scalecore.api.errors import RefusedError
+from scalecore.api.trials import Origin, StudyView, TrialRecord
 from scalecore.data.predictions import Predictions, write_predictions
-from scalecore.errors import RefusedError
-from scalecore.trials import Origin, StudyView, TrialRecord
 from scalecore_analysis.options import ResultsOptions
 from scalecore_analysis.results import ResultsAnalysis
 

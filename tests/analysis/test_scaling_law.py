@@ -9,10 +9,10 @@ import attrs
 import numpy as np
 import pytest
 
-from scalecore.errors import DataError, ExperimentError
-from scalecore.protocols import AnalysisResult
+from scalecore.api.errors import DataError, ExperimentError
+from scalecore.api.protocols import AnalysisResult
+from scalecore.api.trials import Origin, StudyView
 from scalecore.training.tasks import task_named
-from scalecore.trials import Origin, StudyView
 from scalecore_analysis.options import PowerOptions, ScalingLawOptions
 from scalecore_analysis.power import PowerAnalysis
 from scalecore_analysis.scaling.budgets import RATES, from_studies, loss_of

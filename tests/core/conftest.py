@@ -59,8 +59,8 @@ from pathlib import Path
 from annotated_types import *
 from attrs import frozen
 from scalecore import hookimpl
-from scalecore.options import ExistingFile, option
-from scalecore.records import ModelRecord
+from scalecore.api.options import ExistingFile, option
+from scalecore.api.components import ModelRecord
 
 @frozen(kw_only=True)
 class Options:

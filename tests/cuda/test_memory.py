@@ -46,8 +46,8 @@ SPEC = {
 
 def question(*, n_heads: int = 4) -> dict[str, Any]:
     """Of a shape of 48 layers, traced at two and four."""
+    from scalecore.api.space import DataShape
     from scalecore.plugins.registry import load_registry
-    from scalecore.space import DataShape
 
     record = load_registry().default("model", "patchtst").record
     family: Any = record.factory(record.options())

@@ -52,8 +52,8 @@ def trainer(
     **plan: Any,
 ) -> Trainer:
     """Under `fake_cuda`: a trainer with `steps` steps an epoch; `layers` instead of those of the shape."""
+    from scalecore.api.space import DataShape
     from scalecore.plugins.registry import load_registry
-    from scalecore.space import DataShape
     from scalecore.training.hyperparameters import declared
 
     architecture = {**SHAPES[shape], **({} if layers is None else {"n_layers": layers})}

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from scalecore import hookspecs
+from scalecore.api import hookspecs
+from scalecore.api.errors import ExitCode
+from scalecore.api.trials import StudyEnd, TrialState
 from scalecore.cli.main import COMMANDS
-from scalecore.errors import ExitCode
 from scalecore.plugins.kinds import KINDS
 from scalecore.plugins.registry import load_registry
 from scalecore.study.identity import FREE
-from scalecore.trials import StudyEnd, TrialState
 
 from .conftest import ROOT, blocks, markdown_files, prose
 

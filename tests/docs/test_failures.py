@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from typing import get_args
 
-from scalecore import errors
+from scalecore.api import errors
+from scalecore.api.errors import ExitCode, ScalecoreError
+from scalecore.api.trials import StudyEnd, TrialState
 from scalecore.config.experiment import Execution, Retry
 from scalecore.config.fields import fields_of
-from scalecore.errors import ExitCode, ScalecoreError
 from scalecore.study.attempts import EndClass
 from scalecore.study.outcome import STATE_OF
-from scalecore.trials import StudyEnd, TrialState
 
 
 def section(page: str, title: str) -> str:

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 import yaml
 
-from scalecore.protocols import Analysis, AnalysisResult, HardwareMonitor, MonitorContext
-from scalecore.readings import Reading
-from scalecore.space import Architecture
-from scalecore.trials import Origin, StudyView, TrialRecord, TrialState
+from scalecore.api.protocols import Analysis, AnalysisResult, HardwareMonitor, MonitorContext
+from scalecore.api.readings import Reading
+from scalecore.api.space import Architecture
+from scalecore.api.trials import Origin, StudyView, TrialRecord, TrialState
 
 from .conftest import ROOT, files, scalecore
 

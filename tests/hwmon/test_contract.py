@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from scalecore.api.protocols import MonitorContext
 from scalecore.plugins.registry import load_registry
-from scalecore.protocols import MonitorContext
 from scalecore.testing import MonitorContract, PluginContract
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scalecore.readings import Reading
+from scalecore.api.readings import Reading
 from scalecore_hwmon.cpu import CONFIRM, CpuMonitor
 from scalecore_hwmon.options import CpuOptions
 

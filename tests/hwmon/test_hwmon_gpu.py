@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from scalecore.readings import Demand, Reading, Verdict
+from scalecore.api.readings import Demand, Reading, Verdict
 from scalecore_hwmon.gpu import GpuMonitor
 from scalecore_hwmon.nvml import NvmlGpus, driver_present
 from scalecore_hwmon.options import GpuOptions

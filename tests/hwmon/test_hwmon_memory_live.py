@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from scalecore.readings import Demand, Reading
+from scalecore.api.readings import Demand, Reading
 from scalecore_hwmon.memory import MemoryMonitor
 from scalecore_hwmon.options import MemoryOptions
 from scalecore_hwmon.processes import TreeReader

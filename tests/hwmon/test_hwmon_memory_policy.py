@@ -1,7 +1,7 @@
 from __future__ import annotations
 
+from scalecore.api.readings import Demand, Finding, Reading, Verdict
 from scalecore.cgroups import MemoryLimit
-from scalecore.readings import Demand, Finding, Reading, Verdict
 from scalecore_hwmon.memory_policy import MemoryBudget, RunningTrial, admission, findings, judge
 from scalecore_hwmon.options import MemoryOptions
 

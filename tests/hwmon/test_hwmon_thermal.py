@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scalecore.readings import Demand, Finding, Reading, Verdict
+from scalecore.api.readings import Demand, Finding, Reading, Verdict
 from scalecore_hwmon.options import ThermalOptions
 from scalecore_hwmon.sensors import MacThermalPressure, temperatures_of
 from scalecore_hwmon.thermal import ThermalMonitor

@@ -19,7 +19,7 @@ import pytest
 import yaml
 from attrs import define, field
 
-from scalecore.files import read_json
+from scalecore.api.files import read_json
 from scalecore.study.lock import is_alive
 
 ROOT = Path(__file__).parents[2]

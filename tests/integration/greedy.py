@@ -26,8 +26,8 @@ from collections.abc import Mapping
 
 from scalecore import hookimpl
 from scalecore.builtin.linear import LinearFamily
-from scalecore.records import ModelRecord
-from scalecore.space import ArchitectureSpace
+from scalecore.api.components import ModelRecord
+from scalecore.api.space import ArchitectureSpace
 
 PIECE = 20_000_000
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from scalecore.api.files import read_json
 from scalecore.cli.main import main
 from scalecore.data.predictions import read_predictions
-from scalecore.files import read_json
 
 from .conftest import Study, kill
 from .test_promotion import copied, openings, small

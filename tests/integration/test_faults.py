@@ -227,14 +227,14 @@ def test_a_truncated_checkpoint_is_passed_over(study: Study, undisturbed: list[t
 
 SHIFT = """
 import datetime, time
-import scalecore.files
+import scalecore.api.files
 steady, wall, began = time.monotonic, time.time, time.monotonic()
 time.time = lambda: wall() - 86400 - 3600 * int(steady() - began)
 class Shifted(datetime.datetime):
     @classmethod
     def now(cls, tz=None):
         return cls.fromtimestamp(time.time(), tz)
-scalecore.files.datetime = Shifted
+scalecore.api.files.datetime = Shifted
 """
 
 

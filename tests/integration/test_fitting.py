@@ -18,10 +18,10 @@ import yaml
 from attrs import evolve
 
 import scalecore.study.memory as memory_module
-from scalecore import texts
+from scalecore.api import formatting
+from scalecore.api.protocols import MonitorContext
 from scalecore.config.load import load_resolved
 from scalecore.plugins.registry import load_registry
-from scalecore.protocols import MonitorContext
 from scalecore.study.dispatch import Dispatcher, DoesNotFit
 from scalecore.study.hardware import Monitors
 from scalecore.study.intake import next_trial
@@ -141,7 +141,7 @@ def test_g40_what_never_fits_is_answered_with_what_to_do(
         start(limit)
     text = str(caught.value)
     assert text.startswith("does not fit even with a micro-batch of 1 and recomputed activations: predicted ")
-    floor = texts.size(16 * deep[1].grid.architectures[0].num_parameters)
+    floor = formatting.size(16 * deep[1].grid.architectures[0].num_parameters)
     assert text.endswith(
         f"; weights, gradients and moments of the optimizer alone take {floor}, which no micro-batch removes: "
         "leave such shapes out (search.exclude), take a smaller budget, or a machine with more memory"

@@ -12,14 +12,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scalecore.errors import RefusedError
+from scalecore.api.errors import RefusedError
+from scalecore.api.trials import Outcome, TrialState
 from scalecore.plugins.registry import Registry, load_registry
 from scalecore.study.importing import import_results
 from scalecore.study.layout import StudyFolder
 from scalecore.study.lock import StudyLock
 from scalecore.study.preview import state_of
 from scalecore.study.verdicts import Verdict
-from scalecore.trials import Outcome, TrialState
 
 from .conftest import Study
 

@@ -13,9 +13,9 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
+from scalecore.api.files import read_json, write_json
 from scalecore.cli.main import main
 from scalecore.data.predictions import Predictions, read_predictions
-from scalecore.files import read_json, write_json
 from scalecore.training import inference
 from scalecore.training.inference import all_logits
 

@@ -17,17 +17,17 @@ import pytest
 from attrs import evolve
 from click.testing import CliRunner, Result
 
+from scalecore.api.components import ExecutorRecord
+from scalecore.api.files import read_json, write_json
 from scalecore.cli.main import main
 from scalecore.data.predictions import read_predictions
 from scalecore.execution.folder import AttemptStatus
 from scalecore.execution.local import LocalExecutor, LocalHandle
 from scalecore.execution.options import LocalOptions
-from scalecore.files import read_json, write_json
 from scalecore.promotion.measure import Stopped
 from scalecore.promotion.opened import open_study
 from scalecore.promotion.promote import Promotion, Wanted
 from scalecore.promotion.promote import promote as promote_trial
-from scalecore.records import ExecutorRecord
 from scalecore.study.layout import find_study
 
 from .conftest import Study, kill, tiny_experiment

@@ -242,8 +242,8 @@ def plugin(study: Study, name: str, module: str, body: str, *, version: str = "1
 
 LOGGER = """
     from scalecore import hookimpl
-    from scalecore.protocols import Logger
-    from scalecore.records import LoggerRecord
+    from scalecore.api.protocols import Logger
+    from scalecore.api.components import LoggerRecord
 
     class Diary(Logger):
         def __init__(self, context):
@@ -260,8 +260,8 @@ WRITE = 'self.path.open("a").write(f"{record.number} {record.value}\\n")'
 
 STRATEGY = """
     from scalecore import hookimpl
-    from scalecore.records import SearchStrategyRecord
-    from scalecore.trials import Origin, Proposal
+    from scalecore.api.components import SearchStrategyRecord
+    from scalecore.api.trials import Origin, Proposal
 
     class Smallest:
         def __init__(self, context):
@@ -304,7 +304,7 @@ def test_a_logger_that_lacks_a_method_is_refused_before_the_study(study: Study) 
     message = refused(study, code=3)
     assert message == (
         "logger 'diary' (scalecore-diary 1.0) cannot start: Diary has no study_started, trial_started, progress, "
-        "epoch, message, take_remarks, study_finished, close; scalecore.protocols.Logger says what is asked of it\n"
+        "epoch, message, take_remarks, study_finished, close; scalecore.api.protocols.Logger says what is asked of it\n"
     )
     assert not study.folder.exists()
 
@@ -322,8 +322,8 @@ def test_a_logger_that_raises_when_it_is_closed_leaves_a_complete_study(study: S
 
 RIVALS = """
     from scalecore import hookimpl
-    from scalecore.protocols import Logger
-    from scalecore.records import ExecutorRecord, LoggerRecord, SearchStrategyRecord
+    from scalecore.api.protocols import Logger
+    from scalecore.api.components import ExecutorRecord, LoggerRecord, SearchStrategyRecord
 
     @hookimpl
     def scalecore_search_strategies():
@@ -433,8 +433,8 @@ def test_a_plugin_that_fails_to_import_stops_only_runs_that_need_it(study: Study
 
 MODEL = """
     from scalecore import hookimpl
-    from scalecore.records import ModelRecord
-    from scalecore.space import ArchitectureSpace, Hyperparameter
+    from scalecore.api.components import ModelRecord
+    from scalecore.api.space import ArchitectureSpace, Hyperparameter
 
     class Family:
         def hyperparameters(self):
@@ -495,7 +495,7 @@ def test_a_model_plugin_that_lacks_a_method_is_refused(study: Study) -> None:
     message = refused(study, code=3)
     assert message == (
         "model 'mlp' (scalecore-mlp 1.0) cannot start: Family has no architecture_space; "
-        "scalecore.protocols.ModelFamily says what is asked of it\n"
+        "scalecore.api.protocols.ModelFamily says what is asked of it\n"
     )
     assert not study.folder.exists()
 

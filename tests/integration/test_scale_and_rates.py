@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
+from scalecore.api.files import read_json
 from scalecore.cli.main import main
 from scalecore.data.predictions import read_predictions
-from scalecore.files import read_json
 
 from .conftest import Study, tiny_experiment
 

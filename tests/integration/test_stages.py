@@ -13,7 +13,7 @@ from .test_refusals import plugin
 SLOW = """
     import os, time
     from scalecore import hookimpl
-    from scalecore.records import DatasetRecord
+    from scalecore.api.components import DatasetRecord
     from scalecore.testing.fakes import TinyDataset
 
     def wait_for(name):

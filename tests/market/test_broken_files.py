@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from scalecore.errors import DataError, ExperimentError
+from scalecore.api.errors import DataError, ExperimentError
 from scalecore_market.cli import data
 from scalecore_market.options import ReadRules
 from scalecore_market.sources import read_raw

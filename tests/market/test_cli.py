@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from scalecore.api.errors import DataError, ExitCode, ExperimentError, RefusedError, ScalecoreError
 from scalecore.cli.main import main
-from scalecore.errors import DataError, ExitCode, ExperimentError, RefusedError, ScalecoreError
 from scalecore_market.cli import data
 
 Prices = Callable[..., Any]

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from scalecore.api.protocols import DatasetContext
 from scalecore.config.standalone import standalone_options
 from scalecore.plugins.registry import load_registry
-from scalecore.protocols import DatasetContext
 from scalecore.testing import DatasetContract, PluginContract
 
 DATA = Path(__file__).parents[2] / "examples" / "data"

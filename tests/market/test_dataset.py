@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scalecore.data.options import Split, TargetOptions
-from scalecore.data.panel import Panel
+from scalecore.api.dataset_options import Split, TargetOptions
+from scalecore.api.errors import DataError, ExperimentError
+from scalecore.api.panel import Panel
+from scalecore.api.targets import target_of
 from scalecore.data.prepare import describe
-from scalecore.data.targets import target_of
-from scalecore.errors import DataError, ExperimentError
 from scalecore_market.dataset import MarketDataset
 from scalecore_market.indicators.tiers import TIERS
 from scalecore_market.options import MarketOptions, ReadRules

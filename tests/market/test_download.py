@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from scalecore.errors import DataError, PluginError
+from scalecore.api.errors import DataError, PluginError
 from scalecore_market.cli import data
 from scalecore_market.download import download, yahoo
 from scalecore_market.options import ReadRules

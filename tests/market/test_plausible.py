@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
+from scalecore.api.errors import DataError
 from scalecore.data.prepare import describe
-from scalecore.errors import DataError
 from scalecore_market.cli import data
 from scalecore_market.dataset import MarketDataset
 from scalecore_market.options import MarketOptions, ReadRules

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from scalecore.api.errors import ExitCode, PluginError, RefusedError
+from scalecore.api.protocols import Dataset, DatasetContext
 from scalecore.cli.main import main
-from scalecore.errors import ExitCode, PluginError, RefusedError
-from scalecore.protocols import Dataset, DatasetContext
 from scalecore_market.bars import Bars
 from scalecore_market.cli import data
 from scalecore_market.dataset import MarketDataset

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scalecore.errors import DataError
+from scalecore.api.errors import DataError
 from scalecore_market.options import ReadRules
 from scalecore_market.sources import from_frame, read_raw
 from scalecore_market.table import Table

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scalecore.errors import DataError, ExperimentError, RefusedError
+from scalecore.api.errors import DataError, ExperimentError, RefusedError
 from scalecore_market.build import Built, build
 from scalecore_market.dataset import MarketDataset
 from scalecore_market.indicators.registry import builtin_registry

@@ -6,7 +6,7 @@ import attrs
 import numpy as np
 import pytest
 
-from scalecore.errors import ExperimentError, RefusedError
+from scalecore.api.errors import ExperimentError, RefusedError
 from scalecore_market.bars import Bars
 from scalecore_market.features import check_features, check_truncation, common_warm_up, compute, first_row
 from scalecore_market.indicators.base import Indicator

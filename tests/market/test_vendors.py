@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from scalecore.data.panel import Panel
-from scalecore.errors import DataError
+from scalecore.api.errors import DataError
+from scalecore.api.panel import Panel
 from scalecore_market.cli import data
 from scalecore_market.dataset import MarketDataset
 from scalecore_market.options import MarketOptions, ReadRules, VendorColumns

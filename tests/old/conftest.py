@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from attrs import frozen
 
-from scalecore.files import read_json
+from scalecore.api.files import read_json
 
 from .places import MARKER, PORTABLE, TEXTS
 

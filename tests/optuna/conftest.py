@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from scalecore.protocols import SearchContext, SearchStrategy
-from scalecore.space import Architecture, Choice, Distribution, LogUniform, Uniform
-from scalecore.trials import Outcome, Proposal, RestoredTrial, TrialState
+from scalecore.api.protocols import SearchContext, SearchStrategy
+from scalecore.api.space import Architecture, Choice, Distribution, LogUniform, Uniform
+from scalecore.api.trials import Outcome, Proposal, RestoredTrial, TrialState
 
 Make = Callable[..., Any]
 

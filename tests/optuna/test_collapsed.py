@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 from attrs import evolve
 
-from scalecore.trials import Origin, Outcome, RestoredTrial, TrialState
+from scalecore.api.trials import Origin, Outcome, RestoredTrial, TrialState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from scalecore.trials import Proposal
+    from scalecore.api.trials import Proposal
     from scalecore_optuna.strategy import ArchitecturalStrategy
 
     Make = Callable[..., ArchitecturalStrategy]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from scalecore.space import Architecture, Choice, Distribution, IntRange, LogUniform, Uniform
+from scalecore.api.space import Architecture, Choice, Distribution, IntRange, LogUniform, Uniform
 from scalecore_optuna.coordinates import ArchitectureCoordinates, Axis, roles_of
 from scalecore_optuna.grid import Grid
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scalecore.space import Architecture, Choice, Distribution, IntRange, Uniform
+from scalecore.api.space import Architecture, Choice, Distribution, IntRange, Uniform
 from scalecore_optuna.coverage import Coverage
 from scalecore_optuna.grid import Grid
 

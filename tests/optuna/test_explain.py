@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from scalecore.files import plain
-from scalecore.protocols import Explains
-from scalecore.trials import Outcome, Proposal, TrialState
+from scalecore.api.files import plain
+from scalecore.api.protocols import Explains
+from scalecore.api.trials import Outcome, Proposal, TrialState
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from scalecore.errors import ExperimentError
-from scalecore.space import Architecture
-from scalecore.trials import Origin, Outcome, Proposal, RestoredTrial, TrialState
+from scalecore.api.errors import ExperimentError
+from scalecore.api.space import Architecture
+from scalecore.api.trials import Origin, Outcome, Proposal, RestoredTrial, TrialState
 from scalecore_optuna.forced import default_extremes, extremes
 from scalecore_optuna.grid import Grid
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from optuna.testing.pytest_samplers import BasicSamplerTestCase, RelativeSamplerTestCase
 
-from scalecore.space import Architecture, Choice, Distribution, LogUniform, Uniform
-from scalecore.trials import Outcome, Proposal, RestoredTrial, TrialState
+from scalecore.api.space import Architecture, Choice, Distribution, LogUniform, Uniform
+from scalecore.api.trials import Outcome, Proposal, RestoredTrial, TrialState
 from scalecore_optuna.coverage import Coverage
 from scalecore_optuna.frontier import FrontierSampler
 from scalecore_optuna.grid import Grid

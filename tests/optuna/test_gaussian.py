@@ -7,7 +7,7 @@ import pytest
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
-from scalecore.space import Architecture, Uniform
+from scalecore.api.space import Architecture, Uniform
 from scalecore_optuna.frontier import _log_improvement
 from scalecore_optuna.gaussian import PRIOR_LENGTH, PRIOR_NOISE, PRIOR_SIGNAL, Kernel, Posterior, fit
 from scalecore_optuna.grid import Grid

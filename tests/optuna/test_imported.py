@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
-from scalecore.trials import Origin, RestoredTrial
+from scalecore.api.trials import Origin, RestoredTrial
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from scalecore.trials import Proposal
+    from scalecore.api.trials import Proposal
     from scalecore_optuna.strategy import ArchitecturalStrategy
 
     Make = Callable[..., ArchitecturalStrategy]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from optuna.samplers import QMCSampler, RandomSampler, TPESampler
 
-from scalecore.errors import ExperimentError
+from scalecore.api.errors import ExperimentError
 from scalecore_optuna import inner
 from scalecore_optuna.inner import inner_sampler
 from scalecore_optuna.options import ArchitecturalOptions
@@ -14,7 +14,7 @@ from scalecore_optuna.options import ArchitecturalOptions
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from scalecore.trials import Proposal
+    from scalecore.api.trials import Proposal
     from scalecore_optuna.strategy import ArchitecturalStrategy
 
     Make = Callable[..., ArchitecturalStrategy]

@@ -26,9 +26,9 @@ from optuna.trial import TrialState as OptunaState
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
-from scalecore.protocols import LoggerContext
-from scalecore.space import Architecture
-from scalecore.trials import Origin, Proposal, RestoredTrial, StudyView, TrialRecord, TrialState
+from scalecore.api.protocols import LoggerContext
+from scalecore.api.space import Architecture
+from scalecore.api.trials import Origin, Proposal, RestoredTrial, StudyView, TrialRecord, TrialState
 from scalecore_optuna.mirror import ForeignStudyError, Mirror, close_storage, open_storage, reason_of, storage_file
 from scalecore_optuna.mirror_logger import MirrorLogger
 from scalecore_optuna.options import MirrorOptions
@@ -343,8 +343,8 @@ def test_a_database_lies_where_its_path_says_whatever_it_is_called(tmp_path: Pat
 )
 def test_a_storage_that_would_lie_elsewhere_is_refused(storage: str, message: str) -> None:
     """The path is taken as it is written, and must survive as a part of a URL."""
+    from scalecore.api.errors import ExperimentError
     from scalecore.config.standalone import standalone_options
-    from scalecore.errors import ExperimentError
 
     with pytest.raises(ExperimentError) as caught:
         standalone_options(MirrorOptions, [f"storage={storage}"])

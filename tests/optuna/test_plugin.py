@@ -5,7 +5,7 @@ import sys
 
 import attrs
 
-from scalecore.protocols import SearchStrategy
+from scalecore.api.protocols import SearchStrategy
 from scalecore_optuna import plugin
 from scalecore_optuna.options import ArchitecturalOptions
 
@@ -38,9 +38,9 @@ def test_a_study_prints_and_warns_nothing(tmp_path) -> None:  # type: ignore[no-
     """Optuna's own lines and warnings do not reach the user's terminal."""
     script = tmp_path / "study.py"
     script.write_text(
-        "from scalecore.protocols import SearchContext\n"
-        "from scalecore.space import Architecture, IntRange, Uniform\n"
-        "from scalecore.trials import Outcome, TrialState\n"
+        "from scalecore.api.protocols import SearchContext\n"
+        "from scalecore.api.space import Architecture, IntRange, Uniform\n"
+        "from scalecore.api.trials import Outcome, TrialState\n"
         "from scalecore_optuna.options import ArchitecturalOptions\n"
         "from scalecore_optuna.strategy import ArchitecturalStrategy\n"
         "shapes = [Architecture(values={'width': w}, num_parameters=w, flops=w) for w in (1, 2, 4)]\n"

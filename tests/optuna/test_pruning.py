@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from optuna.trial import TrialState as OptunaState
 
-from scalecore.trials import Outcome, Proposal, RestoredTrial, TrialState
+from scalecore.api.trials import Outcome, Proposal, RestoredTrial, TrialState
 
 if TYPE_CHECKING:
     from collections.abc import Callable

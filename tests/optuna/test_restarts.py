@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from scalecore.trials import Outcome, Proposal, RestoredTrial, TrialState
+from scalecore.api.trials import Outcome, Proposal, RestoredTrial, TrialState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from scalecore.space import Architecture
+    from scalecore.api.space import Architecture
     from scalecore_optuna.strategy import ArchitecturalStrategy
 
     Make = Callable[..., ArchitecturalStrategy]
@@ -78,7 +78,7 @@ def test_an_imported_trial_without_all_parameters_counts_as_a_visit(
     make: Make, architectures: list[Architecture]
 ) -> None:
     """It teaches nothing, is named, and its architecture is no untried one any more."""
-    from scalecore.trials import Origin
+    from scalecore.api.trials import Origin
 
     shape = make().planned()[0].architecture
     strategy = make(options={"forced": "none"})

@@ -15,7 +15,7 @@ from optuna.study import Study, create_study
 from optuna.testing.pytest_samplers import BasicSamplerTestCase, MultiObjectiveSamplerTestCase, RelativeSamplerTestCase
 from optuna.trial import TrialState, create_trial
 
-from scalecore.space import Architecture, Choice, Distribution, LogUniform
+from scalecore.api.space import Architecture, Choice, Distribution, LogUniform
 from scalecore_optuna.coverage import Coverage
 from scalecore_optuna.frontier import FrontierSampler
 from scalecore_optuna.grid import Grid

@@ -9,9 +9,9 @@ from optuna.samplers import TPESampler
 from optuna.study import create_study
 from optuna.trial import TrialState as OptunaState
 
-from scalecore.errors import ExperimentError
-from scalecore.space import Architecture, Choice, Distribution, IntRange, LogUniform, Uniform
-from scalecore.trials import Origin, Outcome, Proposal, RestoredTrial, TrialState
+from scalecore.api.errors import ExperimentError
+from scalecore.api.space import Architecture, Choice, Distribution, IntRange, LogUniform, Uniform
+from scalecore.api.trials import Origin, Outcome, Proposal, RestoredTrial, TrialState
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from scalecore.space import DataShape
+from scalecore.api.space import DataShape
 from scalecore_patchtst.family import PatchTSTFamily
 from scalecore_patchtst.options import PatchTSTOptions
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from scalecore.protocols import Savings
-from scalecore.space import DataShape
+from scalecore.api.protocols import Savings
+from scalecore.api.space import DataShape
 from scalecore.training.compile_choice import Work
 from scalecore.training.policies import Policy, choose
 from scalecore_patchtst.dropping import hashed_mask, mask_rate

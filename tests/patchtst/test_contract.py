@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scalecore.space import DataShape
+from scalecore.api.space import DataShape
 from scalecore.testing import ModelContract, PluginContract
 from scalecore_patchtst.family import PatchTSTFamily
 from scalecore_patchtst.options import PatchTSTOptions

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from scalecore.space import DataShape
+from scalecore.api.space import DataShape
 from scalecore_patchtst.dropping import draw_seeds, dropout, hashed_mask
 from scalecore_patchtst.family import PatchTSTFamily
 from scalecore_patchtst.model import PatchTST

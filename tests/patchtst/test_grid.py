@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from scalecore.errors import ExperimentError
-from scalecore.protocols import ModelFamily
-from scalecore.space import Architecture, DataShape
+from scalecore.api.errors import ExperimentError
+from scalecore.api.protocols import ModelFamily
+from scalecore.api.space import Architecture, DataShape
 from scalecore_patchtst.family import PatchTSTFamily
 from scalecore_patchtst.options import PatchTSTOptions
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from scalecore.api.errors import ExperimentError
 from scalecore.cli.main import main
 from scalecore.config.load import load_resolved
-from scalecore.errors import ExperimentError
 from scalecore.plugins.registry import load_registry
 from scalecore.study.conventions import began_with_0_1
 from scalecore.study.journal import Journal

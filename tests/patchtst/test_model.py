@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from scalecore.space import DataShape
+from scalecore.api.space import DataShape
 from scalecore.training.casting import same_pass
 from scalecore_patchtst.family import PatchTSTFamily
 from scalecore_patchtst.layers import EncoderLayer, RevIN, attend, explicit_attention

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 import scalecore_patchtst.plugin as plugin
+from scalecore.api.errors import ExperimentError
+from scalecore.api.space import DataShape
 from scalecore.config.load import load_resolved
-from scalecore.errors import ExperimentError
 from scalecore.plugins.registry import load_registry
-from scalecore.space import DataShape
 from scalecore.study.names import name_problems
 from scalecore.study.plan import build_plan
 from scalecore_patchtst.family import PatchTSTFamily
@@ -36,7 +36,7 @@ def test_nothing_heavy_is_imported_before_a_model_is_built() -> None:
 import sys
 from scalecore_patchtst import plugin
 import scalecore_patchtst.family
-from scalecore.space import DataShape
+from scalecore.api.space import DataShape
 
 (record,) = plugin.scalecore_models()
 family, data = record.factory(record.options()), DataShape(context=60, features=25, outputs=1)

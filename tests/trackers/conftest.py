@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from attrs import define, evolve
 
-from scalecore.protocols import Logger
+from scalecore.api.protocols import Logger
+from scalecore.api.trials import Epoch, Proposal, StudyEnd, StudyView, TrialRecord
 from scalecore.testing.fakes import make_trial
-from scalecore.trials import Epoch, Proposal, StudyEnd, StudyView, TrialRecord
 
 pytest_plugins = ["scalecore.testing.fixtures"]
 
@@ -84,7 +84,7 @@ class FirstUse:
 FIRST_USE = """
 import sys
 from pathlib import Path
-from scalecore.protocols import LoggerContext
+from scalecore.api.protocols import LoggerContext
 from scalecore.testing.fakes import make_study
 from scalecore_trackers.mlflow_logger import MlflowLogger
 from scalecore_trackers.options import MlflowOptions

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from scalecore.api.protocols import Logger, LoggerContext
 from scalecore.plugins.registry import load_registry
-from scalecore.protocols import Logger, LoggerContext
 from scalecore.testing import LoggerContract, PluginContract
 
 

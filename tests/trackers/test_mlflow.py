@@ -15,10 +15,10 @@ from attrs import evolve
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from scalecore.errors import RefusedError
-from scalecore.protocols import LoggerContext
+from scalecore.api.errors import RefusedError
+from scalecore.api.protocols import LoggerContext
+from scalecore.api.trials import Origin, RestoredTrial, StudyEnd, StudyView, TrialState
 from scalecore.testing.fakes import make_study
-from scalecore.trials import Origin, RestoredTrial, StudyEnd, StudyView, TrialState
 from scalecore_trackers.mlflow_logger import MlflowLogger, location
 from scalecore_trackers.options import MlflowOptions
 

@@ -13,9 +13,9 @@ from attrs import evolve
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata
 
-from scalecore.protocols import LoggerContext
+from scalecore.api.protocols import LoggerContext
+from scalecore.api.trials import RestoredTrial, StudyView, TrialRecord, TrialState
 from scalecore.testing.fakes import make_study
-from scalecore.trials import RestoredTrial, StudyView, TrialRecord, TrialState
 from scalecore_trackers.options import TensorboardOptions
 from scalecore_trackers.tensorboard_logger import TensorboardLogger
 

@@ -12,9 +12,9 @@ import pytest
 import wandb
 from attrs import evolve
 
-from scalecore.protocols import LoggerContext
+from scalecore.api.protocols import LoggerContext
+from scalecore.api.trials import Origin, RestoredTrial, StudyView
 from scalecore.testing.fakes import make_study
-from scalecore.trials import Origin, RestoredTrial, StudyView
 from scalecore_trackers.options import WandbOptions
 from scalecore_trackers.wandb_logger import WandbLogger
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from scalecore.protocols import LoggerContext
-from scalecore.space import DataShape
+from scalecore.api.protocols import LoggerContext
+from scalecore.api.space import DataShape
+from scalecore.api.trials import Outcome, Proposal, TrialState
 from scalecore.testing.fakes import make_study, make_trial, search_context
-from scalecore.trials import Outcome, Proposal, TrialState
 from scalecore_example.evolution import Evolution
 from scalecore_example.family import TCNFamily, receptive_field
 from scalecore_example.markdown import MarkdownLogger

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from scalecore.protocols import Logger, LoggerContext, SearchContext
+from scalecore.api.protocols import Logger, LoggerContext, SearchContext
 from scalecore.testing import LoggerContract, ModelContract, PluginContract, SearchStrategyContract
 from scalecore_example.evolution import Evolution
 from scalecore_example.family import TCNFamily

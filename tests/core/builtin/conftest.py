@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import yaml
 
+from scalecore.api.space import Architecture
+from scalecore.api.trials import Origin, StudyView, TrialRecord, TrialState
 from scalecore.config.load import load_resolved
 from scalecore.plugins.registry import load_registry
-from scalecore.space import Architecture
 from scalecore.study.plan import build_plan
-from scalecore.trials import Origin, StudyView, TrialRecord, TrialState
 
 COLLAPSED = {"guard": "G09", "kind": "collapsed", "text": "predicts a constant"}
 MATRIX = {"tn": 50, "fp": 10, "fn": 20, "tp": 40}

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from scalecore.api.protocols import LoggerContext
+from scalecore.api.space import Architecture
+from scalecore.api.trials import Origin, Progress, Proposal, StudyEnd, StudyView
 from scalecore.builtin.console import ConsoleLogger
 from scalecore.builtin.options import ConsoleOptions
-from scalecore.protocols import LoggerContext
-from scalecore.space import Architecture
-from scalecore.trials import Origin, Progress, Proposal, StudyEnd, StudyView
 
 from .conftest import COLLAPSED, shape, trial
 

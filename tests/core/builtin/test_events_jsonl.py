@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from scalecore.api.protocols import LoggerContext
+from scalecore.api.trials import Origin, Proposal, StudyEnd, StudyView
 from scalecore.builtin.events_jsonl import JsonlLogger
 from scalecore.builtin.options import JsonlOptions
-from scalecore.protocols import LoggerContext
-from scalecore.trials import Origin, Proposal, StudyEnd, StudyView
 
 from .conftest import shape, trial
 

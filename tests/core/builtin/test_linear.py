@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from scalecore.api.protocols import ModelFamily
+from scalecore.api.space import DataShape
 from scalecore.builtin.linear import LinearFamily
-from scalecore.protocols import ModelFamily
-from scalecore.space import DataShape
 from scalecore.training.hyperparameters import Hyperparameters
 
 

@@ -13,10 +13,10 @@ import attrs
 import pyte
 import pytest
 
+from scalecore.api.protocols import LoggerContext
+from scalecore.api.trials import Origin, Progress, Proposal, StudyEnd, StudyView
 from scalecore.builtin.console import ConsoleLogger
 from scalecore.builtin.options import ConsoleOptions
-from scalecore.protocols import LoggerContext
-from scalecore.trials import Origin, Progress, Proposal, StudyEnd, StudyView
 
 from .conftest import shape, trial
 

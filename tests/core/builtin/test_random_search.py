@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from scalecore.api.protocols import SearchContext, SearchStrategy
+from scalecore.api.space import Choice, Distribution, IntRange, LogUniform, Uniform
+from scalecore.api.trials import Outcome, Proposal, RestoredTrial, TrialState
 from scalecore.builtin.random_search import RandomSearch
-from scalecore.protocols import SearchContext, SearchStrategy
-from scalecore.space import Choice, Distribution, IntRange, LogUniform, Uniform
-from scalecore.trials import Outcome, Proposal, RestoredTrial, TrialState
 
 from .conftest import shape
 

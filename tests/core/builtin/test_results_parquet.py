@@ -9,10 +9,10 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 
+from scalecore.api.protocols import LoggerContext
+from scalecore.api.trials import StudyView
 from scalecore.builtin.options import ParquetLoggerOptions
 from scalecore.builtin.results_parquet import ParquetLogger, differences
-from scalecore.protocols import LoggerContext
-from scalecore.trials import StudyView
 
 from .conftest import shape, trial
 

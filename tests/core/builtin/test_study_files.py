@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from scalecore.api.protocols import LoggerContext
+from scalecore.api.trials import Origin, StudyEnd, StudyView, TrialState
 from scalecore.builtin.files import FilesLogger
 from scalecore.builtin.options import FilesOptions
 from scalecore.builtin.study_files import (
@@ -21,8 +23,6 @@ from scalecore.builtin.study_files import (
     trial_file,
 )
 from scalecore.builtin.summary_page import summary_markdown
-from scalecore.protocols import LoggerContext
-from scalecore.trials import Origin, StudyEnd, StudyView, TrialState
 
 from .conftest import COLLAPSED, MATRIX, trial
 

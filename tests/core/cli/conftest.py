@@ -14,8 +14,8 @@ from scalecore.cli.main import main
 CODE = """
 from attrs import frozen
 from scalecore import hookimpl
-from scalecore.options import option
-from scalecore.records import *
+from scalecore.api.options import option
+from scalecore.api.components import *
 
 @frozen(kw_only=True)
 class RackOptions:

@@ -9,23 +9,23 @@ from typing import Any
 import pytest
 from click.testing import Result
 
+from scalecore.api.errors import ExperimentError
+from scalecore.api.space import Architecture
+from scalecore.api.trials import Origin, StudyEnd, StudyView, TrialRecord, TrialState
 from scalecore.cli.analyze import split_arguments
-from scalecore.errors import ExperimentError
 from scalecore.plugins.discovery import discover
-from scalecore.space import Architecture
 from scalecore.study.layout import StudyFolder
 from scalecore.study.lock import StudyLock
-from scalecore.trials import Origin, StudyEnd, StudyView, TrialRecord, TrialState
 
 Invoke = Callable[..., Result]
 
 CODE = """
 from attrs import frozen
 from scalecore import hookimpl
-from scalecore.errors import DataError
-from scalecore.options import option
-from scalecore.protocols import AnalysisResult
-from scalecore.records import AnalysisRecord
+from scalecore.api.errors import DataError
+from scalecore.api.options import option
+from scalecore.api.protocols import AnalysisResult
+from scalecore.api.components import AnalysisRecord
 
 @frozen(kw_only=True)
 class Options:

@@ -55,7 +55,7 @@ def test_a_missing_plugin(invoke: Any, mine: str) -> None:
 
 def test_swapping_a_logger_is_one_line(invoke: Any, mine: str, fake_plugin: Any) -> None:
     """A logger of another distribution is used by changing its name in the file."""
-    code = "from scalecore import hookimpl\nfrom scalecore.records import LoggerRecord\n"
+    code = "from scalecore import hookimpl\nfrom scalecore.api.components import LoggerRecord\n"
     code += "@hookimpl\ndef scalecore_loggers():\n"
     code += "    return [LoggerRecord(name='pigeon', summary='By air.', factory=print)]\n"
     fake_plugin("loft", version="3.0", code=code)

@@ -4,7 +4,7 @@ from typing import Any
 
 PLUGIN = """
 from scalecore import hookimpl
-from scalecore.records import DatasetRecord
+from scalecore.api.components import DatasetRecord
 
 @hookimpl
 def scalecore_datasets():

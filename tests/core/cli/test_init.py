@@ -45,9 +45,9 @@ def test_it_runs_as_it_is_written(invoke: Any) -> None:
 FAMILY = """\
 from attrs import frozen
 from scalecore import hookimpl
-from scalecore.options import option
-from scalecore.records import ModelRecord
-from scalecore.space import ArchitectureSpace
+from scalecore.api.options import option
+from scalecore.api.components import ModelRecord
+from scalecore.api.space import ArchitectureSpace
 
 @frozen(kw_only=True)
 class Options:

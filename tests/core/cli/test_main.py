@@ -9,7 +9,7 @@ import click
 import pytest
 
 import scalecore
-from scalecore import errors
+from scalecore.api import errors
 from scalecore.cli.main import COMMANDS, main
 
 

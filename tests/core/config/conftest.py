@@ -21,8 +21,8 @@ from annotated_types import Ge, Gt, Interval, Le, Lt, MaxLen, MinLen
 from attrs import field, frozen, validators
 
 from scalecore import hookimpl
-from scalecore.options import ExistingFile, option
-from scalecore.records import *
+from scalecore.api.options import ExistingFile, option
+from scalecore.api.components import *
 
 
 class Color(str, Enum):

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from scalecore.api.errors import ExitCode, ExperimentError
+from scalecore.api.space import Choice, IntRange, LogUniform, Uniform
 from scalecore.config.experiment import Budget, ComponentRef
 from scalecore.config.load import load_experiment
-from scalecore.errors import ExitCode, ExperimentError
-from scalecore.space import Choice, IntRange, LogUniform, Uniform
 
 
 def error_of(name: str, *overrides: str) -> str:

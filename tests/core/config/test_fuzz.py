@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from scalecore.api.errors import ExperimentError
 from scalecore.config.experiment import Experiment
 from scalecore.config.load import LoadedExperiment, load_experiment
-from scalecore.errors import ExperimentError
 
 KEYS = [
     "name",

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from scalecore.api.errors import ExperimentError
+from scalecore.api.space import Choice, Uniform
 from scalecore.config.experiment import Budget, ComponentRef
 from scalecore.config.load import load_experiment
-from scalecore.errors import ExperimentError
-from scalecore.space import Choice, Uniform
 
 
 def experiment_of(name: str, *overrides: str) -> Any:

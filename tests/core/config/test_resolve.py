@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from scalecore.api.errors import ExitCode, ExperimentError, PluginError, ScalecoreError
 from scalecore.config.load import load_experiment, load_resolved, resolve, to_plain
-from scalecore.errors import ExitCode, ExperimentError, PluginError, ScalecoreError
 from scalecore.plugins.registry import Registry
 
 FULL = """\
@@ -256,7 +256,7 @@ def test_options_class_with_a_bug_is_the_plugins_fault(write: Any, small: str, r
 def test_an_option_of_a_type_that_is_not_understood_is_the_plugins_fault(
     write: Any, small: str, registry: Registry, model: str
 ) -> None:
-    """An options class may hold only what `scalecore.options` lists; the plugin is named when it is used."""
+    """An options class may hold only what `scalecore.api.options` lists; the plugin is named when it is used."""
     error = error_of(write(small.replace("{use: toy, width: 8}", model)), registry)
 
     assert str(error).startswith("experiment.yaml:3:")

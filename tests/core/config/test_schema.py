@@ -10,12 +10,12 @@ import attrs
 import jsonschema
 import pytest
 
+from scalecore.api.errors import ScalecoreError
 from scalecore.config import experiment as classes
 from scalecore.config.load import load_resolved
 from scalecore.config.reference import render_reference
 from scalecore.config.schema import experiment_schema
 from scalecore.config.source import parse
-from scalecore.errors import ScalecoreError
 from scalecore.plugins.registry import Registry, load_registry
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "experiment-file.md"

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from scalecore.api.errors import ExperimentError
 from scalecore.config.load import load_experiment
 from scalecore.config.source import MAX_BYTES, dump, parse
-from scalecore.errors import ExperimentError
 
 
 def error_of(name: str) -> str:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from scalecore.api.errors import ExperimentError
 from scalecore.config.campaign import Campaign, load_campaign
 from scalecore.config.load import load_resolved, to_plain
-from scalecore.errors import ExperimentError
 from scalecore.plugins.registry import Registry
 from scalecore.study.campaign import find_campaign
 from scalecore.study.layout import find_study

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scalecore.data.options import Split, TargetOptions
-from scalecore.data.panel import Panel
-from scalecore.data.targets import label_target, labels, target_of
+from scalecore.api.dataset_options import Split, TargetOptions
+from scalecore.api.panel import Panel
+from scalecore.api.targets import label_target, labels, target_of
 
 MakePanel = Callable[..., Panel]
 

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import torch
 
+from scalecore.api.dataset_options import Split, TargetOptions
+from scalecore.api.targets import label_target, target_of
 from scalecore.data.baselines import Baseline, baselines
 from scalecore.data.bootstrap import mean_interval
 from scalecore.data.normalise import input_rows
-from scalecore.data.options import Split, TargetOptions
 from scalecore.data.prepare import describe
 from scalecore.data.regression import applied, logistic_regression, standardised
 from scalecore.data.splits import make_parts
-from scalecore.data.targets import label_target, target_of
 from scalecore.training.tasks import task_named
 
 NAMES = ["prior", "previous_label", "last_values", "volatility"]

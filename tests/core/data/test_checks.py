@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scalecore.data.options import Split
+from scalecore.api.dataset_options import Split
+from scalecore.api.errors import DataError, RefusedError
 from scalecore.data.prepare import describe
-from scalecore.errors import DataError, RefusedError
 
 
 def refusal(panel: Any, **limits: int) -> str:

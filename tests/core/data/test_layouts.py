@@ -9,11 +9,11 @@ import pytest
 import yaml
 from attrs import evolve
 
-from scalecore.data.options import Split
-from scalecore.data.panel import Panel
+from scalecore.api.dataset_options import Split
+from scalecore.api.errors import DataError, RefusedError
+from scalecore.api.panel import Panel
 from scalecore.data.prepare import describe
 from scalecore.data.splits import make_parts
-from scalecore.errors import DataError, RefusedError
 
 MakePanel = Any
 KINDS = ("contiguous", "scattered", "walk-forward")

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from scalecore.api.errors import DataError, RefusedError
 from scalecore.data.bootstrap import mean_interval
 from scalecore.data.predictions import Predictions, common_windows, read_predictions, write_predictions
-from scalecore.errors import DataError, RefusedError
 from scalecore.training.tasks import task_named
 
 

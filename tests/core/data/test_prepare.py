@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from scalecore.api.dataset_options import Split, TargetOptions
+from scalecore.api.errors import DataError, RefusedError
+from scalecore.api.space import DataShape
+from scalecore.api.targets import labels, target_of
 from scalecore.data.description import DataDescription
 from scalecore.data.folder import read_description
-from scalecore.data.options import Split, TargetOptions
 from scalecore.data.prepare import describe, prepare
-from scalecore.data.targets import labels, target_of
-from scalecore.errors import DataError, RefusedError
-from scalecore.space import DataShape
 
 
 def stored(folder: Path, name: str) -> np.ndarray:

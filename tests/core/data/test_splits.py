@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scalecore.data.options import Split
+from scalecore.api.dataset_options import Split
+from scalecore.api.errors import DataError, RefusedError
 from scalecore.data.splits import PARTS, Parts, assert_disjoint, make_parts
-from scalecore.errors import DataError, RefusedError
 
 
 def days(rows: int) -> np.ndarray:

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scalecore.data.options import TargetOptions
-from scalecore.data.targets import Target, label_target, labels, target_of
-from scalecore.errors import DataError
+from scalecore.api.dataset_options import TargetOptions
+from scalecore.api.errors import DataError
+from scalecore.api.targets import Target, label_target, labels, target_of
 
 SHARED = Path(__file__).parents[4] / "shared" / "data" / "market" / "SPY.parquet"
 

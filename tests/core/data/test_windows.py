@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
+from scalecore.api.errors import DataError
 from scalecore.data.prepare import prepare
 from scalecore.data.windows import WindowSource, open_windows
-from scalecore.errors import DataError
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_a_folder_without_data_is_refused(tmp_path: Path) -> None:
 def test_only_windows_imports_torch() -> None:
     """The driver describes and prepares data without torch or pandas."""
     code = (
-        "import sys, scalecore.data.prepare, scalecore.data.panel, scalecore.builtin.parquet;"
+        "import sys, scalecore.data.prepare, scalecore.api.panel, scalecore.builtin.parquet;"
         "print([name for name in ('torch', 'pandas', 'pyarrow') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

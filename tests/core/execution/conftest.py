@@ -12,11 +12,11 @@ import psutil
 import pytest
 import yaml
 
+from scalecore.api.files import read_json
 from scalecore.config.load import load_resolved
 from scalecore.execution.folder import AttemptFolder
 from scalecore.execution.local import LocalExecutor
 from scalecore.execution.options import LocalOptions
-from scalecore.files import read_json
 from scalecore.plugins.registry import load_registry
 from scalecore.study.attempts import attempt_spec
 from scalecore.study.plan import build_plan

@@ -16,11 +16,11 @@ from typing import Any
 import psutil
 import pytest
 
+from scalecore.api.files import read_json
 from scalecore.execution.folder import DISK_EXIT, LOG_BYTES, AttemptFolder, AttemptStatus
 from scalecore.execution.lifeline import AttemptMonitor
 from scalecore.execution.local import LocalExecutor, LocalHandle
 from scalecore.execution.options import LocalOptions
-from scalecore.files import read_json
 from scalecore.training import checkpoint
 
 from .conftest import ENDLESS, fork_server, gone, pid_of, wait_for
@@ -231,7 +231,7 @@ def test_pruning_ends_without_a_checkpoint(executor: LocalExecutor, attempt: Att
 MODEL = """
 from scalecore import hookimpl
 from scalecore.builtin.linear import LinearFamily
-from scalecore.records import ModelRecord
+from scalecore.api.components import ModelRecord
 
 class Family(LinearFamily):
     def build(self, architecture, hyperparameters, data):

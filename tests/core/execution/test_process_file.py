@@ -12,9 +12,9 @@ from typing import Any
 import psutil
 import pytest
 
+from scalecore.api.files import create_json, read_json, write_json
 from scalecore.execution.folder import TAKEN_EXIT, AttemptFolder
 from scalecore.execution.process_file import describe_process, is_copied, lives_in
-from scalecore.files import create_json, read_json, write_json
 
 
 @pytest.fixture

@@ -190,7 +190,7 @@ HANGING = """
 import ctypes
 from scalecore import hookimpl
 from scalecore.builtin.linear import LinearFamily
-from scalecore.records import ModelRecord
+from scalecore.api.components import ModelRecord
 
 class Family(LinearFamily):
     def build(self, architecture, hyperparameters, data):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from scalecore.errors import DeviceError, RefusedError
+from scalecore.api.errors import DeviceError, RefusedError
 from scalecore.execution.devices import FoundGpus
 from scalecore.execution.worker import end_by
 from scalecore.training.failures import classify, reason

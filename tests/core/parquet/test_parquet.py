@@ -12,14 +12,14 @@ import pandas as pd
 import pytest
 from cattrs.errors import ClassValidationError
 
+from scalecore.api.dataset_options import Split
+from scalecore.api.errors import DataError
+from scalecore.api.panel import Panel
+from scalecore.api.protocols import Dataset
 from scalecore.builtin.options_dataset import LabelTarget, ParquetOptions, PriceColumns, PriceTarget
 from scalecore.builtin.parquet import ParquetDataset
 from scalecore.config.structure import flatten, make_converter
-from scalecore.data.options import Split
-from scalecore.data.panel import Panel
 from scalecore.data.prepare import describe
-from scalecore.errors import DataError
-from scalecore.protocols import Dataset
 
 SPY = Path(__file__).parents[3] / "examples" / "data" / "spy_daily.parquet"
 

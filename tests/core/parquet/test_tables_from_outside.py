@@ -14,13 +14,13 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from scalecore.api.dataset_options import ReadOptions
+from scalecore.api.errors import DataError
+from scalecore.api.panel import Panel
 from scalecore.builtin.options_dataset import ParquetOptions, PriceTarget
 from scalecore.builtin.parquet import ParquetDataset
-from scalecore.data.options import ReadOptions
-from scalecore.data.panel import Panel
 from scalecore.data.prepare import describe
 from scalecore.data.table_files import number_of
-from scalecore.errors import DataError
 
 REPOSITORY = Path(__file__).parents[3]
 SPY = REPOSITORY / "examples" / "data" / "spy_daily.parquet"

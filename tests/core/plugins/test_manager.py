@@ -14,7 +14,7 @@ import pytest
 from scalecore.plugins.discovery import Plugin, Status
 from scalecore.plugins.registry import load_registry
 
-RECORDS = "from scalecore import hookimpl\nfrom scalecore.records import *\n"
+RECORDS = "from scalecore import hookimpl\nfrom scalecore.api.components import *\n"
 MODEL = 'ModelRecord(name="toy", summary="A toy.", factory=print)'
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from scalecore.api.errors import ExperimentError, PluginError
 from scalecore.config.experiment import Execution, Search
 from scalecore.config.forms import known_keys
-from scalecore.errors import ExperimentError, PluginError
 from scalecore.plugins.kinds import KINDS
 from scalecore.plugins.registry import Registry, load_registry
 
@@ -43,7 +43,7 @@ def test_a_component_comes_with_its_provider(fake_plugin: Any) -> None:
 
 def test_every_hook_fills_its_kind(fake_plugin: Any) -> None:
     """Each of the seven hooks gives components of its kind."""
-    code = "from scalecore import hookimpl\nfrom scalecore.records import *\n"
+    code = "from scalecore import hookimpl\nfrom scalecore.api.components import *\n"
     for kind in KINDS.values():
         code += f"@hookimpl\ndef {kind.hook}():\n"
         code += f"    return [{kind.record.__name__}(name='my-{kind.name}', summary='One.', factory=print)]\n"
@@ -63,7 +63,7 @@ def test_the_keys_of_a_section_are_no_names_of_options() -> None:
 
 def test_one_name_in_two_kinds_is_no_conflict(fake_plugin: Any) -> None:
     """A model and a logger may share a name."""
-    code = fake_plugin.model("toy") + "\nfrom scalecore.records import LoggerRecord\n"
+    code = fake_plugin.model("toy") + "\nfrom scalecore.api.components import LoggerRecord\n"
     code += "@hookimpl\ndef scalecore_loggers(): return [LoggerRecord(name='toy', summary='One.', factory=print)]"
     fake_plugin("acme", code=code)
 
@@ -74,7 +74,7 @@ def test_one_name_in_two_kinds_is_no_conflict(fake_plugin: Any) -> None:
 
 def test_a_conflict_is_no_matter_to_other_components(fake_plugin: Any) -> None:
     """Two plugins that clash over a model are both `ok`, and their other components work."""
-    logger = "\nfrom scalecore.records import LoggerRecord\n@hookimpl\ndef scalecore_loggers():\n"
+    logger = "\nfrom scalecore.api.components import LoggerRecord\n@hookimpl\ndef scalecore_loggers():\n"
     logger += "    return [LoggerRecord(name='ink', summary='One.', factory=print)]"
     fake_plugin("acme-one", code=fake_plugin.model("toy"))
     fake_plugin("acme-two", code=fake_plugin.model("toy") + logger)

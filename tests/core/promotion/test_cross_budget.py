@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from attrs import evolve
 
+from scalecore.api.trials import Proposal, StudyView, TrialRecord
 from scalecore.builtin.options import CrossBudgetOptions
 from scalecore.promotion.cross_budget import CrossBudget
 from scalecore.study.layout import StudyFolder
 from scalecore.study.record import proposal_plain, record_plain
 from scalecore.testing.fakes import make_study, make_trial
-from scalecore.trials import Proposal, StudyView, TrialRecord
 
 SEEDS = 3
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scalecore.errors import DataError
+from scalecore.api.errors import DataError
 from scalecore.promotion.model import StoredModel
 from scalecore.promotion.predict import rows_of_file
 

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 import yaml
 
+from scalecore.api.errors import DataError, ExitCode, PluginError, RefusedError, StudyError
+from scalecore.api.trials import StudyEnd
 from scalecore.config.campaign import Campaign, load_campaign
-from scalecore.errors import DataError, ExitCode, PluginError, RefusedError, StudyError
 from scalecore.plugins.registry import load_registry
 from scalecore.study import campaign as campaigns
 from scalecore.study.campaign import find_campaign, run_campaign, worst
 from scalecore.study.campaign_table import campaign_rows, table_lines
 from scalecore.testing.fakes import EXPERIMENT, write_walk
-from scalecore.trials import StudyEnd
 
 
 @pytest.fixture

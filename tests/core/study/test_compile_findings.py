@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scalecore.readings import Finding
+from scalecore.api.readings import Finding
 from scalecore.study.compile_findings import compile_findings
 
 PROBLEM = "no C++ compiler is found (no-such-compiler; the variable CXX names another one)"

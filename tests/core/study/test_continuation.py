@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from scalecore.space import Architecture, Choice, LogUniform
+from scalecore.api.space import Architecture, Choice, LogUniform
+from scalecore.api.trials import Origin, Proposal
 from scalecore.study.continuation import Change, Continuation, compare, continuation_lines, misfit
 from scalecore.study.identity import Unbound
 from scalecore.study.state import AskedTrial, replay
-from scalecore.trials import Origin, Proposal
 
 EXPERIMENT: dict[str, Any] = {
     "name": "s",

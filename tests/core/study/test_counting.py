@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from scalecore.api.errors import PluginError
+from scalecore.api.space import ArchitectureSpace, DataShape
 from scalecore.config.experiment import Budget
-from scalecore.errors import PluginError
-from scalecore.space import ArchitectureSpace, DataShape
 from scalecore.study.architectures import feasible_grid
 from scalecore.study.counting import CountedFamily
 

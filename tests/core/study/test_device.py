@@ -13,9 +13,10 @@ import torch
 import yaml
 from attrs import evolve
 
-from scalecore import texts
+from scalecore.api import formatting
+from scalecore.api.errors import DeviceError, ExitCode, RefusedError
+from scalecore.api.trials import StudyEnd, TrialRecord, TrialState
 from scalecore.config.load import load_resolved
-from scalecore.errors import DeviceError, ExitCode, RefusedError
 from scalecore.execution.attempt import pick_device
 from scalecore.execution.devices import FoundGpus
 from scalecore.plugins.registry import load_registry
@@ -28,7 +29,6 @@ from scalecore.study.run import run_study
 from scalecore.study.state import StudyState, replay
 from scalecore.study.status import status_lines, study_status
 from scalecore.testing.fakes import EXPERIMENT, make_trial, write_walk
-from scalecore.trials import StudyEnd, TrialRecord, TrialState
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="these studies lose a GPU that is not there")
 
@@ -213,10 +213,10 @@ def test_the_device_is_that_of_the_first_smoke_step() -> None:
 
 def test_g48_trials_that_were_computed_differently_are_said() -> None:
     """By device, by GPU and by precision; trials without a value and those that do not say do not count."""
-    assert texts.mixtures([on(0, "cuda:0"), on(1, "cuda"), on(2, None)]) == []
-    assert texts.mixtures([on(0, "cpu"), evolve(on(1, "cuda"), value=None)]) == []
+    assert formatting.mixtures([on(0, "cuda:0"), on(1, "cuda"), on(2, None)]) == []
+    assert formatting.mixtures([on(0, "cpu"), evolve(on(1, "cuda"), value=None)]) == []
     mixed = [on(0, "cuda", gpu="NVIDIA A100", precision="bf16"), on(1, "cuda", gpu="NVIDIA H200"), on(2, "cpu")]
-    assert texts.mixtures([*mixed, *(on(number, "cpu") for number in range(3, 9))]) == [
+    assert formatting.mixtures([*mixed, *(on(number, "cpu") for number in range(3, 9))]) == [
         "trials were computed on different devices, and their values may differ by that: cpu (trials 2, 3, 4, 5, 6 and "
         "2 more), cuda (trials 0, 1) [G48]",
         "trials were computed on different GPUs, and their values may differ by that: NVIDIA A100 (trial 0), NVIDIA "

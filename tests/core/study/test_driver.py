@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import yaml
 
-from scalecore.clock import RunningClock
+from scalecore.api.clock import RunningClock
+from scalecore.api.errors import DeviceError, StudyError
+from scalecore.api.files import write_json
+from scalecore.api.trials import Origin, Proposal, StudyEnd
 from scalecore.config.load import load_resolved
-from scalecore.errors import DeviceError, StudyError
 from scalecore.execution.folder import AttemptFolder, AttemptStatus
-from scalecore.files import write_json
 from scalecore.plugins.registry import load_registry
 from scalecore.study.control import StopRequests
 from scalecore.study.device import StudyDevice
@@ -26,7 +27,6 @@ from scalecore.study.run import begin
 from scalecore.study.session import Session
 from scalecore.study.state import StudyState
 from scalecore.testing.fakes import EXPERIMENT, ScriptedStrategy, search_context, write_walk
-from scalecore.trials import Origin, Proposal, StudyEnd
 
 POLLS = 5
 

@@ -6,12 +6,12 @@ from typing import Any
 
 from attrs import evolve
 
-from scalecore.space import Architecture
+from scalecore.api.space import Architecture
+from scalecore.api.trials import Origin, Proposal, TrialRecord, TrialState
 from scalecore.study.explain import explain_lines, explain_search
 from scalecore.study.forecast import forecast
 from scalecore.study.record import proposal_plain
 from scalecore.study.state import AskedTrial, StudyState, replay
-from scalecore.trials import Origin, Proposal, TrialRecord, TrialState
 
 SHAPES = [(8, 1), (8, 2), (16, 1), (16, 2)]
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
+from scalecore.api.trials import StudyEnd, TrialRecord, TrialState
 from scalecore.study.first_trials import no_result
 from scalecore.study.layout import StudyFolder
 from scalecore.study.results import read_study
 from scalecore.study.status import study_status
 from scalecore.testing.fakes import make_study, make_trial
-from scalecore.trials import StudyEnd, TrialRecord, TrialState
 
 
 def ended(number: int, state: TrialState) -> TrialRecord:

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
+from scalecore.api.space import Architecture
+from scalecore.api.trials import Origin, TrialRecord, TrialState
 from scalecore.data.description import DataDescription
-from scalecore.space import Architecture
 from scalecore.study.flags import small_denominator, suspicions
-from scalecore.trials import Origin, TrialRecord, TrialState
 
 
 def data(task: str = "binary") -> DataDescription:

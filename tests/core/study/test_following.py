@@ -10,10 +10,10 @@ from pathlib import Path
 
 from attrs import evolve
 
+from scalecore.api.trials import Origin, Proposal, RestoredTrial, StudyEnd, StudyView, TrialRecord
 from scalecore.study.following import Follower, StudyNow
 from scalecore.study.layout import StudyFolder
 from scalecore.testing.fakes import make_study, make_trial
-from scalecore.trials import Origin, Proposal, RestoredTrial, StudyEnd, StudyView, TrialRecord
 
 
 class Copy(Follower):

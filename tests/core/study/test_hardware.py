@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from attrs import define, field
 
-from scalecore.readings import Admission, Demand, Finding, Reading, Verdict
+from scalecore.api.readings import Admission, Demand, Finding, Reading, Verdict
 from scalecore.study.hardware import HardwareSummary, Monitors
 from scalecore.study.hardware_csv import append_readings
 from scalecore.study.sampling import Watched

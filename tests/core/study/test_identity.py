@@ -5,11 +5,11 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
+from scalecore.api.components import ExecutorRecord, Record
+from scalecore.api.dataset_options import ReadOptions
+from scalecore.api.options import option
 from scalecore.config.experiment import ComponentRef, Experiment, Search
 from scalecore.config.load import Resolved, ResolvedComponent, to_plain
-from scalecore.data.options import ReadOptions
-from scalecore.options import option
-from scalecore.records import ExecutorRecord, Record
 from scalecore.study.continuation import Continuation, compare, compare_study
 from scalecore.study.identity import (
     binding,

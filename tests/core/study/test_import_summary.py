@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from scalecore.api.space import ArchitectureSpace, DataShape
 from scalecore.builtin.linear import LinearFamily
-from scalecore.space import ArchitectureSpace, DataShape
 from scalecore.study.import_summary import ImportSummary, summarise
 from scalecore.study.import_summary_text import summary_lines
 from scalecore.study.old_results import read_old_results

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scalecore.errors import RefusedError, StudyError
+from scalecore.api.errors import RefusedError, StudyError
 from scalecore.study.journal import Journal, read_journal
 from scalecore.study.state import replay
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from scalecore.errors import RefusedError
-from scalecore.files import read_json, start_ticks, write_json
+from scalecore.api.errors import RefusedError
+from scalecore.api.files import read_json, start_ticks, write_json
 from scalecore.study.layout import StudyFolder
 from scalecore.study.lock import StudyLock, is_alive, runner_of
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scalecore.space import Architecture
+from scalecore.api.space import Architecture
 from scalecore.study.nearest import nearest_shape
 
 ROLES = {"width": "d_model", "depth": "n_layers", "heads": "n_heads", "feed_forward": "d_ff"}

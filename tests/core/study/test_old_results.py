@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from scalecore.errors import ExperimentError
+from scalecore.api.errors import ExperimentError
+from scalecore.api.trials import TrialState
 from scalecore.study.old_results import OldRecord, as_number, read_old_results, same
-from scalecore.trials import TrialState
 
 FLAT = """\
 trial,status,value,d_model,n_layers,learning_rate,val_auc,duration,budget,param_count,forced_n_layers,architecture_idx

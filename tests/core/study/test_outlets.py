@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from scalecore.api.components import LoggerRecord, NoOptions
+from scalecore.api.errors import PluginError
+from scalecore.api.protocols import Logger, LoggerContext
 from scalecore.config.load import ResolvedComponent
-from scalecore.errors import PluginError
-from scalecore.protocols import Logger, LoggerContext
-from scalecore.records import LoggerRecord, NoOptions
 from scalecore.study.outlets import Outlets
 
 

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from scalecore.space import Architecture
+from scalecore.api.space import Architecture
+from scalecore.api.trials import Origin, Proposal
 from scalecore.study.outcome import over_attempts
 from scalecore.study.state import AskedTrial
-from scalecore.trials import Origin, Proposal
 
 
 def test_pauses_of_all_attempts_are_added_up() -> None:

@@ -9,10 +9,10 @@ import pytest
 import yaml
 from attrs import evolve
 
+from scalecore.api.components import NoOptions, Record
+from scalecore.api.errors import DataError
 from scalecore.config.load import ResolvedComponent, load_resolved
-from scalecore.errors import DataError
 from scalecore.plugins.registry import load_registry
-from scalecore.records import NoOptions, Record
 from scalecore.study.plan import build_plan
 from scalecore.testing.fakes import EXPERIMENT, write_walk
 

@@ -222,8 +222,8 @@ def test_doctor_refuses_what_it_cannot_read(words: list[str]) -> None:
 MONITORS = """
 from attrs import frozen
 from scalecore import hookimpl
-from scalecore.options import option
-from scalecore.records import HardwareMonitorRecord
+from scalecore.api.options import option
+from scalecore.api.components import HardwareMonitorRecord
 
 @frozen(kw_only=True)
 class PlugOptions:

@@ -8,11 +8,11 @@ from typing import Any
 import attrs
 import pytest
 
+from scalecore.api.space import ArchitectureSpace, DataShape
+from scalecore.api.trials import TrialState
 from scalecore.builtin.linear import LinearFamily
-from scalecore.space import ArchitectureSpace, DataShape
 from scalecore.study.old_results import OldRecord
 from scalecore.study.record_shapes import RecordShapes, UnnamedShapeError
-from scalecore.trials import TrialState
 
 DATA = DataShape(context=20, features=3, outputs=1)
 

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from scalecore.api.files import write_json
+from scalecore.api.space import Architecture
+from scalecore.api.trials import Origin, TrialRecord, TrialState, best_first
 from scalecore.execution.folder import AttemptFolder
-from scalecore.files import write_json
-from scalecore.space import Architecture
 from scalecore.study.layout import StudyFolder
 from scalecore.study.retention import settle_weights
-from scalecore.trials import Origin, TrialRecord, TrialState, best_first
 
 
 def finished(

@@ -7,10 +7,10 @@ from typing import Any
 
 import attrs
 
+from scalecore.api.trials import Proposal, TrialRecord, TrialState, best_first
 from scalecore.study.record import record_plain
 from scalecore.study.state import StudyState, replay
 from scalecore.testing.fakes import make_trial
-from scalecore.trials import Proposal, TrialRecord, TrialState, best_first
 
 
 def started(direction: str = "minimize") -> StudyState:

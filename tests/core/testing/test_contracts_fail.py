@@ -11,15 +11,15 @@ import pytest
 import torch
 from attrs import evolve
 
+from scalecore.api.errors import DataError
+from scalecore.api.explanation import Explanation, Recommendation
+from scalecore.api.protocols import AnalysisResult, Logger, SearchContext
+from scalecore.api.readings import Reading, Verdict
+from scalecore.api.space import ArchitectureSpace, DataShape
 from scalecore.builtin.random_search import RandomSearch
-from scalecore.errors import DataError
 from scalecore.execution.folder import AttemptStatus
 from scalecore.execution.local import LocalExecutor
 from scalecore.execution.options import LocalOptions
-from scalecore.explanation import Explanation, Recommendation
-from scalecore.protocols import AnalysisResult, Logger, SearchContext
-from scalecore.readings import Reading, Verdict
-from scalecore.space import ArchitectureSpace, DataShape
 from scalecore.testing import (
     AnalysisContract,
     DatasetContract,
@@ -88,7 +88,7 @@ class Underivable(Sound):
 
 class Unread(Sound):
     def hyperparameters(self) -> list[Any]:
-        from scalecore.space import Hyperparameter
+        from scalecore.api.space import Hyperparameter
 
         return [Hyperparameter(name="dropout", default=0.1, help="Never read.")]
 
@@ -224,7 +224,7 @@ def test_a_broken_strategy_is_found(fault: str, name: str) -> None:
 
 def test_a_strategy_that_takes_a_failure_for_a_number_is_found() -> None:
     """A failed trial has no value."""
-    from scalecore.trials import TrialState
+    from scalecore.api.trials import TrialState
 
     contract = SearchStrategyContract()
     with pytest.raises(TypeError):
@@ -311,7 +311,7 @@ def test_a_broken_dataset_is_found(name: str, change: Callable[[Any], Any]) -> N
 
 def test_a_dataset_that_cannot_be_cut_is_found() -> None:
     """What the core refuses is refused in the words of the core."""
-    from scalecore.errors import RefusedError
+    from scalecore.api.errors import RefusedError
 
     with pytest.raises(RefusedError):
         DatasetContract().test_it_can_be_cut_into_splits(
@@ -461,8 +461,8 @@ BROKEN_PLUGIN = """
 import numpy
 from attrs import frozen
 from scalecore import hookimpl
-from scalecore.options import option
-from scalecore.records import ModelRecord
+from scalecore.api.options import option
+from scalecore.api.components import ModelRecord
 
 @frozen(kw_only=True)
 class Options:
@@ -472,7 +472,7 @@ class Family:
     def __init__(self, options): pass
     def architecture_space(self, data):
         import torch
-        from scalecore.space import ArchitectureSpace
+        from scalecore.api.space import ArchitectureSpace
         return ArchitectureSpace(dimensions={}, architectures=({},))
     def num_parameters(self, architecture, data): return 1
     flops = saved_activations = num_parameters
@@ -510,7 +510,7 @@ def test_a_broken_plugin_is_found(fake_plugin: Any, monkeypatch: pytest.MonkeyPa
 
 TWINS = """
 from scalecore import hookimpl
-from scalecore.records import ModelRecord
+from scalecore.api.components import ModelRecord
 
 @hookimpl
 def scalecore_models():

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from scalecore.protocols import HyperparameterReader
-from scalecore.space import ArchitectureSpace, DataShape, Hyperparameter
+from scalecore.api.protocols import HyperparameterReader
+from scalecore.api.space import ArchitectureSpace, DataShape, Hyperparameter
 from scalecore.testing import ModelContract
 
 

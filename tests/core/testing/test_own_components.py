@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
+from scalecore.api.protocols import DatasetContext
+from scalecore.api.readings import Reading
 from scalecore.builtin.linear import LinearFamily
 from scalecore.builtin.options import ConsoleOptions, CsvOptions, FilesOptions, JsonlOptions, ParquetLoggerOptions
 from scalecore.builtin.random_search import RandomSearch
 from scalecore.execution.local import LocalExecutor
 from scalecore.execution.options import LocalOptions
 from scalecore.plugins.registry import load_registry
-from scalecore.protocols import DatasetContext
-from scalecore.readings import Reading
 from scalecore.testing import (
     DatasetContract,
     ExecutorContract,
@@ -90,7 +90,7 @@ class TestRecordingLogger(LoggerContract):
 class TestScriptedMonitor(MonitorContract):
     @pytest.fixture
     def monitor(self) -> ScriptedMonitor:
-        from scalecore.readings import Verdict
+        from scalecore.api.readings import Verdict
 
         reading = Reading(quantity="fan", source="script", unit="rpm", value=None, reason="scripted")
         return ScriptedMonitor(script=[([reading], Verdict(action="go_on"))])

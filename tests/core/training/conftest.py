@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import nn
 
-from scalecore.data.options import Split, TargetOptions
-from scalecore.data.panel import Panel
+from scalecore.api.dataset_options import Split, TargetOptions
+from scalecore.api.panel import Panel
+from scalecore.api.targets import labels, target_of
 from scalecore.data.prepare import prepare
-from scalecore.data.targets import labels, target_of
 from scalecore.data.windows import open_windows
 from scalecore.training.hyperparameters import Hyperparameters
 from scalecore.training.plan import TrainingPlan

@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import nn
 
+from scalecore.api.protocols import Savings
 from scalecore.execution.computing import compile_trainer, settle
-from scalecore.protocols import Savings
 from scalecore.training import checkpoint
 from scalecore.training.compilation import CompilationFailed, compile_blocks, private_cache, warm_up
 from scalecore.training.policies import Policy

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from scalecore.errors import RefusedError
+from scalecore.api.errors import RefusedError
 from scalecore.execution.attempt import smoke
 from scalecore.training.contract import returns_probabilities
 from scalecore.training.hyperparameters import Hyperparameters

@@ -10,8 +10,8 @@ import torch
 from attrs import define
 from torch import nn
 
-from scalecore.protocols import HyperparameterReader
-from scalecore.space import ArchitectureSpace, DataShape, Hyperparameter
+from scalecore.api.protocols import HyperparameterReader
+from scalecore.api.space import ArchitectureSpace, DataShape, Hyperparameter
 from scalecore.training.counting import count, count_activations, count_flops, count_parameters, plain_kernels
 
 DATA = DataShape(context=11, features=3, outputs=2)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from scalecore.errors import RefusedError
-from scalecore.protocols import Savings
+from scalecore.api.errors import RefusedError
+from scalecore.api.protocols import Savings
 from scalecore.training.compile_choice import Work
 from scalecore.training.policies import Policy, choose, missing_compiler
 

@@ -11,14 +11,14 @@ import pytest
 import torch
 from torch import nn
 
+from scalecore.api.dataset_options import Split
+from scalecore.api.errors import RefusedError
+from scalecore.api.panel import Panel
+from scalecore.api.targets import label_target
 from scalecore.config.losses import MeanAbsolute, MeanSquared, Quantile, settled
 from scalecore.data.folder import read_description
-from scalecore.data.options import Split
-from scalecore.data.panel import Panel
 from scalecore.data.prepare import prepare
-from scalecore.data.targets import label_target
 from scalecore.data.windows import open_windows
-from scalecore.errors import RefusedError
 from scalecore.execution.attempt import smoke
 from scalecore.training.contract import removes_level
 from scalecore.training.evaluated import best_predictions

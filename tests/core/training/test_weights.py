@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pytest
 import torch
 
-from scalecore.errors import DataError
+from scalecore.api.errors import DataError
 from scalecore.training import checkpoint
 from scalecore.training.memory_trace import LiveStorages
 from scalecore.training.trainer import Trainer

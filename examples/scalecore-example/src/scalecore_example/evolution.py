@@ -9,14 +9,14 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-from scalecore.trials import Origin, Proposal, TrialState
+from scalecore.api.trials import Origin, Proposal, TrialState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from scalecore.protocols import SearchContext
-    from scalecore.space import Architecture
-    from scalecore.trials import Outcome, RestoredTrial
+    from scalecore.api.protocols import SearchContext
+    from scalecore.api.space import Architecture
+    from scalecore.api.trials import Outcome, RestoredTrial
     from scalecore_example.options import EvolutionOptions
 
 __all__ = ["Evolution"]
@@ -28,7 +28,7 @@ Key = tuple[str, tuple[tuple[str, object], ...]]
 
 
 class Evolution:
-    """Satisfies `scalecore.protocols.SearchStrategy`; called by the driver only, by one thread."""
+    """Satisfies `scalecore.api.protocols.SearchStrategy`; called by the driver only, by one thread."""
 
     def __init__(self, options: EvolutionOptions, context: SearchContext) -> None:
         self._options, self._context = options, context

@@ -8,15 +8,15 @@ from __future__ import annotations
 from itertools import product
 from typing import TYPE_CHECKING
 
-from scalecore.space import ArchitectureSpace, Hyperparameter
+from scalecore.api.space import ArchitectureSpace, Hyperparameter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import torch
 
-    from scalecore.protocols import HyperparameterReader
-    from scalecore.space import DataShape
+    from scalecore.api.protocols import HyperparameterReader
+    from scalecore.api.space import DataShape
     from scalecore_example.options import TCNOptions
 
 __all__ = ["TCNFamily", "receptive_field"]
@@ -28,7 +28,7 @@ def receptive_field(levels: int, kernel: int) -> int:
 
 
 class TCNFamily:
-    """Satisfies `scalecore.protocols.ModelFamily`.
+    """Satisfies `scalecore.api.protocols.ModelFamily`.
 
     After Bai, Kolter and Koltun, "An Empirical Evaluation of Generic Convolutional and Recurrent Networks for Sequence
     Modeling", 2018, without their weight normalisation.

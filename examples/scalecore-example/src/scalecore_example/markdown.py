@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scalecore.protocols import Logger, LoggerContext
+from scalecore.api.protocols import Logger, LoggerContext
 
 if TYPE_CHECKING:
-    from scalecore.trials import StudyView, TrialRecord
+    from scalecore.api.trials import StudyView, TrialRecord
     from scalecore_example.options import MarkdownOptions
 
 __all__ = ["MarkdownLogger"]

@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scalecore import hookimpl
-from scalecore.records import LoggerRecord, ModelRecord, SearchStrategyRecord
+from scalecore.api.components import LoggerRecord, ModelRecord, SearchStrategyRecord
 from scalecore_example.options import EvolutionOptions, MarkdownOptions, TCNOptions
 
 if TYPE_CHECKING:
-    from scalecore.protocols import Logger, LoggerContext, ModelFamily, SearchContext, SearchStrategy
+    from scalecore.api.protocols import Logger, LoggerContext, ModelFamily, SearchContext, SearchStrategy
 
 
 def _tcn(options: TCNOptions) -> ModelFamily:

@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 from attrs import frozen
 
+from scalecore.api.errors import DataError, ExperimentError
+from scalecore.api.files import read_json
+from scalecore.api.formatting import number
+from scalecore.api.protocols import AnalysisResult
+from scalecore.api.trials import StudyView, TrialRecord, TrialState
 from scalecore.data.bootstrap import BOOTSTRAP_SEED, mean_interval
 from scalecore.data.calibrator import Calibrator, calibrator_file
 from scalecore.data.predictions import Predictions, checksum, read_predictions
-from scalecore.errors import DataError, ExperimentError
-from scalecore.files import read_json
-from scalecore.protocols import AnalysisResult
 from scalecore.study.predictions import trial_predictions
-from scalecore.texts import number
-from scalecore.trials import StudyView, TrialRecord, TrialState
 from scalecore_analysis.calibrating.fitting import UNCALIBRATED, Floats, fit_calibrators
 from scalecore_analysis.calibrating.measures import log_losses, measures, reliability
 from scalecore_analysis.options import CalibrationOptions

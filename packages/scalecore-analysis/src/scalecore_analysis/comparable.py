@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from scalecore.errors import RefusedError
-from scalecore.trials import StudyView
+from scalecore.api.errors import RefusedError
+from scalecore.api.trials import StudyView
 from scalecore_analysis.studies import labelled, listed
 
 __all__ = ["differences", "refuse_incomparable"]

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations, pairwise
 from typing import Any, get_args
 
-from scalecore.protocols import AnalysisResult
-from scalecore.space import Choice, levels
-from scalecore.trials import OriginKind, StudyView, TrialRecord, TrialState
+from scalecore.api.protocols import AnalysisResult
+from scalecore.api.space import Choice, levels
+from scalecore.api.trials import OriginKind, StudyView, TrialRecord, TrialState
 from scalecore_analysis.edges import edges_of, is_numeric
 from scalecore_analysis.options import CoverageOptions
 from scalecore_analysis.studies import distributions, labelled

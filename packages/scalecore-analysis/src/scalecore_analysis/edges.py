@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from scalecore.space import Choice, levels
-from scalecore.trials import StudyView, TrialRecord
+from scalecore.api.space import Choice, levels
+from scalecore.api.trials import StudyView, TrialRecord
 from scalecore_analysis.studies import distributions
 
 __all__ = ["EDGE", "edges_of", "is_numeric"]

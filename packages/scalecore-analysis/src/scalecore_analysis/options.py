@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Le, MinLen
 from attrs import frozen
 
-from scalecore.options import ExistingFile, option
+from scalecore.api.options import ExistingFile, option
 
 __all__ = [
     "CalibrationOptions",

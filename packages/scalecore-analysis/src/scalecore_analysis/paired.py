@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
+from scalecore.api.errors import DataError
+from scalecore.api.trials import StudyView, TrialRecord
 from scalecore.data.bootstrap import BOOTSTRAP_SEED, block_length, resampled_counts
-from scalecore.errors import DataError
 from scalecore.study.predictions import trial_predictions
-from scalecore.trials import StudyView, TrialRecord
 
 __all__ = ["Paired", "paired_with_best"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scalecore import hookimpl
-from scalecore.records import AnalysisRecord
+from scalecore.api.components import AnalysisRecord
 from scalecore_analysis.options import (
     CalibrationOptions,
     CoverageOptions,
@@ -16,7 +16,7 @@ from scalecore_analysis.options import (
 )
 
 if TYPE_CHECKING:
-    from scalecore.protocols import Analysis
+    from scalecore.api.protocols import Analysis
 
 
 def _calibration(options: CalibrationOptions) -> Analysis:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from scalecore.errors import DataError
-from scalecore.protocols import AnalysisResult
-from scalecore.trials import StudyView
+from scalecore.api.errors import DataError
+from scalecore.api.protocols import AnalysisResult
+from scalecore.api.trials import StudyView
 from scalecore_analysis.options import PowerOptions
 from scalecore_analysis.scaling.assess import pooled_variance
 from scalecore_analysis.scaling.budgets import from_studies

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scalecore.protocols import AnalysisResult
-from scalecore.texts import best_baseline, caution, measured, mixtures, number, shape
-from scalecore.trials import StudyView, TrialRecord, TrialState
+from scalecore.api.formatting import best_baseline, caution, measured, mixtures, number, shape
+from scalecore.api.protocols import AnalysisResult
+from scalecore.api.trials import StudyView, TrialRecord, TrialState
 from scalecore_analysis.agreement import agreement
 from scalecore_analysis.comparable import refuse_incomparable
 from scalecore_analysis.edges import edges_of

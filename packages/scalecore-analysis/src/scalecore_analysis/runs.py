@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import frozen
 
-from scalecore.trials import StudyView, TrialRecord, TrialState
+from scalecore.api.trials import StudyView, TrialRecord, TrialState
 
 __all__ = ["Configuration", "configurations", "metric_of"]
 

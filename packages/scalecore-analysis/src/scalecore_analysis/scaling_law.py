@@ -9,9 +9,9 @@ from typing import Any
 import attrs
 from threadpoolctl import threadpool_limits
 
-from scalecore.errors import DataError, ExperimentError
-from scalecore.protocols import AnalysisResult
-from scalecore.trials import StudyView
+from scalecore.api.errors import DataError, ExperimentError
+from scalecore.api.protocols import AnalysisResult
+from scalecore.api.trials import StudyView
 from scalecore_analysis.options import ScalingLawOptions
 from scalecore_analysis.report.html import figure_page
 from scalecore_analysis.scaling.assess import MISFIT, UNLIKELY, Assessment, FittedLaw, assess, mean_interval

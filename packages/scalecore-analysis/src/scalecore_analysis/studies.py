@@ -8,10 +8,10 @@ from pathlib import Path
 
 from attrs import frozen
 
+from scalecore.api.space import Architecture, Distribution
+from scalecore.api.trials import StudyView
 from scalecore.config.forms import register_forms
 from scalecore.config.structure import make_converter
-from scalecore.space import Architecture, Distribution
-from scalecore.trials import StudyView
 
 __all__ = ["LISTED", "Ratio", "distributions", "labelled", "listed", "ratios"]
 

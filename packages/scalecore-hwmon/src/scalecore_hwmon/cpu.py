@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from scalecore.readings import Admission, Demand, Finding, Reading, Verdict
+from scalecore.api.readings import Admission, Demand, Finding, Reading, Verdict
 from scalecore.study.slots import cores
 from scalecore_hwmon.sensors import CpuLoad
 

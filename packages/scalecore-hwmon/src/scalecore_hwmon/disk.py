@@ -5,15 +5,15 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
-from scalecore.readings import Admission, Demand, Finding, Reading, Verdict
-from scalecore.texts import size
+from scalecore.api.formatting import size
+from scalecore.api.readings import Admission, Demand, Finding, Reading, Verdict
 from scalecore_hwmon.words import GB
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from scalecore.protocols import MonitorContext
+    from scalecore.api.protocols import MonitorContext
     from scalecore_hwmon.options import DiskOptions
 
 SUBJECT = "disk"

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
+from scalecore.api.formatting import size
+from scalecore.api.readings import Admission, Demand, Finding, Reading, Verdict
 from scalecore.execution.devices import VARIABLE, is_visible
-from scalecore.readings import Admission, Demand, Finding, Reading, Verdict
-from scalecore.texts import size
 from scalecore_hwmon.words import missing_finding
 
 if TYPE_CHECKING:

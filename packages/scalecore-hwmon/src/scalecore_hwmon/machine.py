@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import psutil
 from attrs import frozen
 
+from scalecore.api.readings import Reading
 from scalecore.cgroups import Cgroup, MemoryLimit, own_cgroups
-from scalecore.readings import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from scalecore.clock import RunningClock
-from scalecore.readings import Admission, Demand, Finding, Reading, Verdict
+from scalecore.api.clock import RunningClock
+from scalecore.api.readings import Admission, Demand, Finding, Reading, Verdict
 from scalecore_hwmon.machine import Machine, MachineReader
 from scalecore_hwmon.memory_policy import MemoryBudget, RunningTrial, admission, findings, judge, needed
 from scalecore_hwmon.processes import TreeReader

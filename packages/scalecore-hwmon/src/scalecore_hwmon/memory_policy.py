@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from scalecore.api.formatting import size
+from scalecore.api.readings import Admission, Demand, Finding, Reading, Verdict
 from scalecore.cgroups import MemoryLimit
-from scalecore.readings import Admission, Demand, Finding, Reading, Verdict
-from scalecore.texts import size
 from scalecore_hwmon.words import GB
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from scalecore.readings import Reading
+from scalecore.api.readings import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Le
 from attrs import frozen
 
-from scalecore.options import option
+from scalecore.api.options import option
 
 OnMissing = Literal["warn", "refuse", "ignore"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve, frozen
 
 if TYPE_CHECKING:
-    from scalecore.readings import Reading
+    from scalecore.api.readings import Reading
 
 HIGHEST = 150.0
 """°C; chips switch themselves off well below."""

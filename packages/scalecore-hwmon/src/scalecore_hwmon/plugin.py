@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scalecore import hookimpl
-from scalecore.records import HardwareMonitorRecord
+from scalecore.api.components import HardwareMonitorRecord
 from scalecore_hwmon.options import CpuOptions, DiskOptions, GpuOptions, MemoryOptions, ThermalOptions
 
 if TYPE_CHECKING:
-    from scalecore.protocols import HardwareMonitor, MonitorContext
+    from scalecore.api.protocols import HardwareMonitor, MonitorContext
 
 
 def _memory(options: MemoryOptions, context: MonitorContext) -> HardwareMonitor:

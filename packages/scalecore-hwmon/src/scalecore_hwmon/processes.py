@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from scalecore.readings import Reading
+from scalecore.api.readings import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import psutil
 
-from scalecore.readings import Reading
+from scalecore.api.readings import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

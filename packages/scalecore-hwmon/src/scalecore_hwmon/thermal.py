@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from scalecore.clock import RunningClock
-from scalecore.readings import Admission, Demand, Finding, Reading, Verdict
+from scalecore.api.clock import RunningClock
+from scalecore.api.readings import Admission, Demand, Finding, Reading, Verdict
 from scalecore_hwmon.plausibility import SensorHistory, believe
 from scalecore_hwmon.sensors import NO_SENSOR, SensorProvider, decides
 from scalecore_hwmon.thermal_policy import MISSING_FOR, Level, ThermalState, heat_of, step

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from attrs import evolve, frozen
 
-from scalecore.readings import Reading
+from scalecore.api.readings import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scalecore.readings import Finding
+from scalecore.api.readings import Finding
 
 if TYPE_CHECKING:
     from scalecore_hwmon.options import OnMissing

@@ -8,7 +8,7 @@ from typing import Literal
 
 from attrs import frozen
 
-from scalecore.errors import DataError, ExperimentError
+from scalecore.api.errors import DataError, ExperimentError
 from scalecore_market.features import (
     align_vix,
     check_features,

@@ -1,5 +1,5 @@
-"""The commands `scalecore data ...`. They raise the errors of `scalecore.errors`; the caller prints them and sets the
-exit code.
+"""The commands `scalecore data ...`. They raise the errors of `scalecore.api.errors`; the caller prints them and sets
+the exit code.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
+from scalecore.api.errors import DataError, ExperimentError
 from scalecore.cli.common import NewPath
-from scalecore.errors import DataError, ExperimentError
 
 if TYPE_CHECKING:
     from scalecore_market.options import ReadRules

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from scalecore.errors import DataError
+from scalecore.api.errors import DataError
 
 if TYPE_CHECKING:
     from scalecore_market.options import VendorColumns

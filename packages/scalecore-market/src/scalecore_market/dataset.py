@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from attrs import frozen
 
-from scalecore.data.panel import Panel
-from scalecore.data.targets import labels, target_of
-from scalecore.errors import DataError, ExperimentError
+from scalecore.api.errors import DataError, ExperimentError
+from scalecore.api.panel import Panel
+from scalecore.api.targets import labels, target_of
 from scalecore_market.bars import Bars
 from scalecore_market.build import dataset_name, software
 from scalecore_market.features import (
@@ -63,7 +63,7 @@ class _Prices:
 
 
 class MarketDataset:
-    """A `scalecore.protocols.Dataset`.
+    """A `scalecore.api.protocols.Dataset`.
 
     Rows: from `start`, or the end of the warm-up if that is later, to `end`. Indicators are warmed up by all prices
     before `start`; prices after `end` are not looked at by anything. Features are raw; labels come from the raw closes

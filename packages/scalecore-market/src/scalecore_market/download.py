@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from scalecore.errors import DataError, PluginError
+from scalecore.api.errors import DataError, PluginError
 from scalecore_market.sources import Raw, from_frame
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from scalecore.errors import DataError, RefusedError
-from scalecore.files import canonical_json
+from scalecore.api.errors import DataError, RefusedError
+from scalecore.api.files import canonical_json
 from scalecore_market.bars import Array, Bars
 from scalecore_market.indicators.base import Indicator
 from scalecore_market.indicators.registry import Registry

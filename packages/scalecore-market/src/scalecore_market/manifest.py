@@ -10,8 +10,8 @@ from typing import Any, Literal
 import attrs
 from attrs import field, frozen
 
-from scalecore.errors import DataError
-from scalecore.files import write_json
+from scalecore.api.errors import DataError
+from scalecore.api.files import write_json
 
 __all__ = ["Entry", "Kind", "Source", "manifest_path", "read_manifest", "write_manifest"]
 

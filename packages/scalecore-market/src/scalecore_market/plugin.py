@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from scalecore import hookimpl
-from scalecore.records import DatasetRecord
+from scalecore.api.components import DatasetRecord
 from scalecore_market.options import MarketOptions
 
 if TYPE_CHECKING:
-    from scalecore.protocols import Dataset, DatasetContext
+    from scalecore.api.protocols import Dataset, DatasetContext
 
 __all__ = ["scalecore_datasets"]
 

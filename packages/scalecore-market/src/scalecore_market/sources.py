@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from scalecore.api.errors import DataError
 from scalecore.data.table_files import check_header, kind_of, read_text
-from scalecore.errors import DataError
 from scalecore_market.columns import (
     COLUMNS,
     Names,

@@ -12,8 +12,8 @@ import numpy as np
 from attrs import frozen
 from filelock import FileLock, Timeout
 
-from scalecore.errors import DataError, ExperimentError, RefusedError
-from scalecore.files import utc_now
+from scalecore.api.errors import DataError, ExperimentError, RefusedError
+from scalecore.api.files import utc_now
 from scalecore_market.manifest import Entry, Kind, Source, read_manifest, write_manifest
 from scalecore_market.plausible import remarks
 from scalecore_market.table import Table

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
-from scalecore.errors import DataError
-from scalecore.files import sync_folder
+from scalecore.api.errors import DataError
+from scalecore.api.files import sync_folder
 from scalecore_market.bars import Array, Bars
 
 __all__ = ["PRICES", "Table"]

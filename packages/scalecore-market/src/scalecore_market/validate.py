@@ -12,9 +12,9 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from scalecore.data.options import UNIX
+from scalecore.api.dataset_options import UNIX
+from scalecore.api.errors import DataError
 from scalecore.data.table_files import date_hint, number_of
-from scalecore.errors import DataError
 from scalecore_market.plausible import split_hint
 from scalecore_market.table import PRICES, Table
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scalecore.space import Choice, Distribution, IntRange, Value
+from scalecore.api.space import Choice, Distribution, IntRange, Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

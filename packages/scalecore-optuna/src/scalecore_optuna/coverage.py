@@ -11,8 +11,8 @@ import numpy as np
 from attrs import define, field, frozen
 from numpy.typing import NDArray
 
-from scalecore.errors import ExperimentError
-from scalecore.space import Architecture, Choice, Distribution, IntRange, Value, levels
+from scalecore.api.errors import ExperimentError
+from scalecore.api.space import Architecture, Choice, Distribution, IntRange, Value, levels
 from scalecore_optuna.grid import Grid, Key
 
 if TYPE_CHECKING:

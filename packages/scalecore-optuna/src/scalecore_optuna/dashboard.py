@@ -11,12 +11,12 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from optuna.storages import BaseStorage, InMemoryStorage
 
-from scalecore.errors import PluginError, RefusedError
+from scalecore.api.errors import PluginError, RefusedError
 from scalecore_optuna.mirror import Mirror, close_storage, open_storage, reason_of, storage_file
 from scalecore_optuna.pictures import NUMBER, StudyPicture, picture_of
 
 if TYPE_CHECKING:
-    from scalecore.protocols import DashboardContext
+    from scalecore.api.protocols import DashboardContext
     from scalecore_optuna.options import MirrorOptions
 
 __all__ = ["serve"]

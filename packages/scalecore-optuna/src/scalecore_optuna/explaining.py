@@ -7,7 +7,7 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from scalecore.explanation import Covered, ForcedDesign, LastChoice, Recommendation
+from scalecore.api.explanation import Covered, ForcedDesign, LastChoice, Recommendation
 from scalecore_optuna.forced import explain
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from attrs import evolve, frozen
 
-from scalecore.errors import ExperimentError
-from scalecore.space import Architecture
-from scalecore.trials import Origin, Proposal, TrialState
+from scalecore.api.errors import ExperimentError
+from scalecore.api.space import Architecture
+from scalecore.api.trials import Origin, Proposal, TrialState
 from scalecore_optuna.spread import farthest
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from scalecore.space import Value
+    from scalecore.api.space import Value
     from scalecore_optuna.coverage import Coverage, Point, Tried
     from scalecore_optuna.grid import Grid
     from scalecore_optuna.ledger import Ledger

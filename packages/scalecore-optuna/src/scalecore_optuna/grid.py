@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from scalecore.space import Architecture
+    from scalecore.api.space import Architecture
 
 __all__ = ["Grid", "Key"]
 

@@ -12,7 +12,7 @@ from typing import Any
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 
-from scalecore.errors import ExperimentError
+from scalecore.api.errors import ExperimentError
 
 __all__ = ["inner_sampler"]
 

@@ -12,8 +12,8 @@ from optuna.study import Study, create_study
 from optuna.trial import Trial, create_trial
 from optuna.trial import TrialState as OptunaState
 
-from scalecore.space import Architecture, Value
-from scalecore.trials import Origin, Outcome, TrialState
+from scalecore.api.space import Architecture, Value
+from scalecore.api.trials import Origin, Outcome, TrialState
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

@@ -19,7 +19,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from scalecore.errors import ScalecoreError
+from scalecore.api.errors import ScalecoreError
 from scalecore_optuna.pictures import NUMBER, Picture, StudyPicture
 
 __all__ = ["ForeignStudyError", "Mirror", "close_storage", "open_storage", "reason_of", "sqlite_url", "storage_file"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from scalecore.protocols import LoggerContext
+from scalecore.api.protocols import LoggerContext
 from scalecore.study.following import Follower, StudyNow
 from scalecore_optuna.mirror import Mirror, open_storage, reason_of, storage_file
 from scalecore_optuna.options import MirrorOptions

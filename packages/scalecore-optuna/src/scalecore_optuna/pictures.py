@@ -10,12 +10,12 @@ from attrs import field, frozen
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from scalecore import trials
-from scalecore.files import canonical_json, plain
+from scalecore.api import trials
+from scalecore.api.files import canonical_json, plain
 from scalecore_optuna.sampler import WIDEST
 
 if TYPE_CHECKING:
-    from scalecore.trials import Proposal, RestoredTrial, StudyView, TrialRecord
+    from scalecore.api.trials import Proposal, RestoredTrial, StudyView, TrialRecord
 
 __all__ = ["NUMBER", "Picture", "StudyPicture", "picture_of"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scalecore import hookimpl
-from scalecore.records import LoggerRecord, SearchStrategyRecord
+from scalecore.api.components import LoggerRecord, SearchStrategyRecord
 from scalecore_optuna.options import ArchitecturalOptions, MirrorOptions
 
 if TYPE_CHECKING:
-    from scalecore.protocols import DashboardContext, Logger, LoggerContext, SearchContext, SearchStrategy
+    from scalecore.api.protocols import DashboardContext, Logger, LoggerContext, SearchContext, SearchStrategy
 
 
 def _architectural(options: ArchitecturalOptions, context: SearchContext) -> SearchStrategy:

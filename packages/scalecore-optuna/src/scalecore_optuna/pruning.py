@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from optuna.trial import Trial
 
-    from scalecore.space import Architecture, Distribution
+    from scalecore.api.space import Architecture, Distribution
     from scalecore_optuna.grid import Grid
     from scalecore_optuna.ledger import Known
     from scalecore_optuna.options import ArchitecturalOptions

@@ -8,7 +8,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from scalecore.space import Choice, Distribution, IntRange, LogUniform
+from scalecore.api.space import Choice, Distribution, IntRange, LogUniform
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

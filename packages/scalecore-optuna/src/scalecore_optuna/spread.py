@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scalecore.space import middle
+from scalecore.api.space import middle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from scalecore.space import Distribution
+    from scalecore.api.space import Distribution
     from scalecore_optuna.coordinates import ArchitectureCoordinates
     from scalecore_optuna.coverage import Tried
     from scalecore_optuna.grid import Grid

@@ -12,9 +12,9 @@ from optuna.logging import WARNING, get_verbosity, set_verbosity
 from optuna.samplers import RandomSampler
 from optuna.study import Study
 
-from scalecore.explanation import Explanation
-from scalecore.space import middle
-from scalecore.trials import Origin, Outcome, Proposal, RestoredTrial, TrialState
+from scalecore.api.explanation import Explanation
+from scalecore.api.space import middle
+from scalecore.api.trials import Origin, Outcome, Proposal, RestoredTrial, TrialState
 from scalecore_optuna.coverage import Coverage, Point, Settled, Tried
 from scalecore_optuna.explaining import covered, forced_designs, last_choice, moved, recommendation
 from scalecore_optuna.forced import ForcedTrials, extremes, maximin, merged
@@ -27,7 +27,7 @@ from scalecore_optuna.sampler import MOVED, ArchitecturalSampler, declared_distr
 from scalecore_optuna.spread import Spread
 
 if TYPE_CHECKING:
-    from scalecore.protocols import SearchContext
+    from scalecore.api.protocols import SearchContext
     from scalecore_optuna.options import ArchitecturalOptions
 
 __all__ = ["ArchitecturalStrategy"]
@@ -37,7 +37,7 @@ STARTUP, FIRST_DESIGN, LEAST_DESIGN = 20, 12, 6
 
 
 class ArchitecturalStrategy:
-    """Satisfies `scalecore.protocols.SearchStrategy` and `Explains`.
+    """Satisfies `scalecore.api.protocols.SearchStrategy` and `Explains`.
 
     What `ask` returns depends on the study's seed, the trial's number, how often that number was asked for, and the
     trials so far: a restored strategy goes on exactly as one that was never interrupted.

@@ -10,7 +10,7 @@ import numpy as np
 from attrs import define, field, frozen
 from threadpoolctl import ThreadpoolController
 
-from scalecore.space import Distribution
+from scalecore.api.space import Distribution
 from scalecore_optuna.coordinates import ArchitectureCoordinates, Axis
 from scalecore_optuna.gaussian import Kernel, Posterior, fit
 from scalecore_optuna.grid import Grid
@@ -18,7 +18,7 @@ from scalecore_optuna.grid import Grid
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from scalecore.space import Value
+    from scalecore.api.space import Value
 
     Array = NDArray[np.float64]
 

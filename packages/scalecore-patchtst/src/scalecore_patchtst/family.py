@@ -9,15 +9,15 @@ from __future__ import annotations
 from itertools import product
 from typing import TYPE_CHECKING
 
-from scalecore.errors import ExperimentError
-from scalecore.space import ArchitectureSpace, DataShape, Hyperparameter
+from scalecore.api.errors import ExperimentError
+from scalecore.api.space import ArchitectureSpace, DataShape, Hyperparameter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import torch
 
-    from scalecore.protocols import HyperparameterReader
+    from scalecore.api.protocols import HyperparameterReader
     from scalecore_patchtst.options import PatchTSTOptions
 
 __all__ = ["SPARE_POSITIONS", "PatchTSTFamily"]
@@ -27,7 +27,7 @@ SPARE_POSITIONS = 10
 
 
 class PatchTSTFamily:
-    """Satisfies `scalecore.protocols.ModelFamily` and `RemovesLevel`.
+    """Satisfies `scalecore.api.protocols.ModelFamily` and `RemovesLevel`.
 
     Raises `ExperimentError` where options contradict each other.
     """

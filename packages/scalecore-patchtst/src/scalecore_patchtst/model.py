@@ -14,7 +14,7 @@ import torch
 from attrs import frozen
 from torch import nn
 
-from scalecore.protocols import Savings
+from scalecore.api.protocols import Savings
 from scalecore_patchtst.dropping import draw_seeds, dropout, mask_rate
 from scalecore_patchtst.layers import EncoderLayer, RevIN
 from scalecore_patchtst.products import HAS_ONEDNN, Linear

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scalecore import hookimpl
-from scalecore.records import ModelRecord
+from scalecore.api.components import ModelRecord
 from scalecore_patchtst.options import PatchTSTOptions
 
 if TYPE_CHECKING:
-    from scalecore.protocols import ModelFamily
+    from scalecore.api.protocols import ModelFamily
 
 
 def _patchtst(options: PatchTSTOptions) -> ModelFamily:

@@ -12,7 +12,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from scalecore.space import Value
+from scalecore.api.space import Value
 
 __all__ = ["EventFile", "columns", "new_name", "session_end", "session_start", "whole_file"]
 

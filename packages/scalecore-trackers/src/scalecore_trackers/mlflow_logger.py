@@ -8,8 +8,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scalecore.errors import RefusedError
-from scalecore.protocols import LoggerContext
+from scalecore.api.errors import RefusedError
+from scalecore.api.protocols import LoggerContext
 from scalecore.study.following import Follower, StudyNow
 from scalecore_trackers.options import MlflowOptions
 

@@ -15,10 +15,10 @@ from attrs import define, field
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 
-from scalecore.space import Value
+from scalecore.api.space import Value
+from scalecore.api.trials import Origin, StudyEnd, StudyView, TrialRecord, TrialState, best_trial
 from scalecore.study.following import StudyNow
 from scalecore.study.record import record_plain
-from scalecore.trials import Origin, StudyEnd, StudyView, TrialRecord, TrialState, best_trial
 from scalecore_trackers.values import numbers, outcome, parameters, run_name, seconds, spent
 
 __all__ = ["StudyRuns"]

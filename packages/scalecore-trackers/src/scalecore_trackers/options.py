@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from attrs import frozen
 
+from scalecore.api.options import option
 from scalecore.config.bounds import PathPattern
-from scalecore.options import option
 
 __all__ = ["MlflowOptions", "TensorboardOptions", "WandbOptions"]
 

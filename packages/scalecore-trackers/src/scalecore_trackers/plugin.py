@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scalecore import hookimpl
-from scalecore.records import LoggerRecord
+from scalecore.api.components import LoggerRecord
 from scalecore_trackers.options import MlflowOptions, TensorboardOptions, WandbOptions
 
 if TYPE_CHECKING:
-    from scalecore.protocols import Logger, LoggerContext
+    from scalecore.api.protocols import Logger, LoggerContext
 
 
 def _tensorboard(options: TensorboardOptions, context: LoggerContext) -> Logger:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from attrs import define, field
 
-from scalecore.files import read_json, write_json
-from scalecore.protocols import LoggerContext
-from scalecore.space import Value
+from scalecore.api.files import read_json, write_json
+from scalecore.api.protocols import LoggerContext
+from scalecore.api.space import Value
+from scalecore.api.trials import Epoch, RestoredTrial, StudyView, TrialRecord, TrialState
 from scalecore.study.following import Follower, StudyNow
-from scalecore.trials import Epoch, RestoredTrial, StudyView, TrialRecord, TrialState
 from scalecore_trackers.event_files import EventFile, columns, new_name, session_end, session_start, whole_file
 from scalecore_trackers.options import TensorboardOptions
 from scalecore_trackers.values import numbers, outcome, parameters, run_name, seconds, spent

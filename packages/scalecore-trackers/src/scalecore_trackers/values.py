@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from scalecore.space import Architecture, Value
-from scalecore.trials import Epoch, StudyView, TrialRecord
+from scalecore.api.space import Architecture, Value
+from scalecore.api.trials import Epoch, StudyView, TrialRecord
 
 __all__ = ["numbers", "outcome", "parameters", "run_name", "seconds", "spent"]
 

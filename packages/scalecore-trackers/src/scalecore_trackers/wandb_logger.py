@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Literal
 
-from scalecore.protocols import LoggerContext
+from scalecore.api.protocols import LoggerContext
 from scalecore.study.following import Follower, StudyNow
 from scalecore_trackers.options import WandbOptions
 

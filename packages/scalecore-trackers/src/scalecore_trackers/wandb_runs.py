@@ -11,10 +11,10 @@ from typing import Any, Literal
 import wandb
 from attrs import define, field
 
-from scalecore.files import read_json, write_json
-from scalecore.space import Architecture, Value
+from scalecore.api.files import read_json, write_json
+from scalecore.api.space import Architecture, Value
+from scalecore.api.trials import Epoch, Origin, StudyView, TrialRecord, TrialState
 from scalecore.study.following import StudyNow
-from scalecore.trials import Epoch, Origin, StudyView, TrialRecord, TrialState
 from scalecore_trackers.options import WandbOptions
 from scalecore_trackers.values import numbers, outcome, parameters, run_name
 

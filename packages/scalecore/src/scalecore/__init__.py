@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from scalecore.hookspecs import hookimpl as hookimpl
+    from scalecore.api.hookspecs import hookimpl as hookimpl
 
 __all__ = ["__version__", "hookimpl"]
 
@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     # pluggy is imported when a plugin asks for the marker, not by `scalecore --help`.
     if name == "hookimpl":
-        from scalecore.hookspecs import hookimpl
+        from scalecore.api.hookspecs import hookimpl
 
         return hookimpl
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from scalecore.protocols import AnalysisResult
-from scalecore.texts import number
-from scalecore.trials import StudyView
+from scalecore.api.formatting import number
+from scalecore.api.protocols import AnalysisResult
+from scalecore.api.trials import StudyView
 from scalecore_analysis.coverage import study_coverage
 from scalecore_analysis.options import CoverageOptions, ReportOptions
 from scalecore_analysis.report.architectures import architectures

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from scalecore.space import Architecture
-from scalecore.texts import best_baseline, shape
-from scalecore.trials import TrialRecord
+from scalecore.api.formatting import best_baseline, shape
+from scalecore.api.space import Architecture
+from scalecore.api.trials import TrialRecord
 from scalecore_analysis.page import label, new_figure
 from scalecore_analysis.report.section import Row, Section, Subject, finite
 from scalecore_analysis.studies import ratios

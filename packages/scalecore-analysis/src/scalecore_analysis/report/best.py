@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scalecore.errors import DataError
-from scalecore.markdown import cell
+from scalecore.api.errors import DataError
+from scalecore.api.formatting import caution, origin_text
+from scalecore.api.markdown import cell
 from scalecore.study.predictions import trial_predictions
-from scalecore.texts import caution, origin_text
 from scalecore_analysis.edges import edges_of
 from scalecore_analysis.page import label, new_figure
 from scalecore_analysis.report.section import Row, Section, Subject, finite
@@ -19,7 +19,7 @@ from scalecore_analysis.runs import configurations
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-    from scalecore.trials import TrialRecord
+    from scalecore.api.trials import TrialRecord
 
 __all__ = ["best_trial_section", "confusion_rows"]
 

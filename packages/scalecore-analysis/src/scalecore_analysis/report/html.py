@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
-from scalecore.markdown import cell
+from scalecore.api.markdown import cell
 from scalecore_analysis.report.section import Row, Section
 
 if TYPE_CHECKING:

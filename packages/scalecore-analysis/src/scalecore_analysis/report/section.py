@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from scalecore.trials import StudyView, TrialRecord, TrialState, best_first, best_trial
+from scalecore.api.trials import StudyView, TrialRecord, TrialState, best_first, best_trial
 
 __all__ = ["Row", "Section", "Subject", "finite", "numbers_text"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scalecore.texts import best_baseline, mixtures, number
+from scalecore.api.formatting import best_baseline, mixtures, number
 from scalecore_analysis.report.section import Row, Section, Subject, finite
 
 __all__ = ["baselines", "setup", "versions"]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scalecore.markdown import cell
-from scalecore.trials import TrialRecord
+from scalecore.api.markdown import cell
+from scalecore.api.trials import TrialRecord
 from scalecore_analysis.page import label, new_figure
 from scalecore_analysis.report.section import Row, Section, Subject, finite
 

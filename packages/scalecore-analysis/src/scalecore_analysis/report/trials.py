@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, get_args
 
-from scalecore.texts import origin_text
-from scalecore.trials import OriginKind, TrialRecord, TrialState
+from scalecore.api.formatting import origin_text
+from scalecore.api.trials import OriginKind, TrialRecord, TrialState
 from scalecore_analysis.report.section import Row, Section, Subject, finite, numbers_text
 
 __all__ = ["all_trials", "flags", "origins", "states"]

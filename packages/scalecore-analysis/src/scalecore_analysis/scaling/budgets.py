@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from attrs import frozen
 
-from scalecore.errors import DataError
-from scalecore.texts import best_baseline
-from scalecore.trials import StudyView, TrialRecord
+from scalecore.api.errors import DataError
+from scalecore.api.formatting import best_baseline
+from scalecore.api.trials import StudyView, TrialRecord
 from scalecore_analysis.edges import edges_of
 from scalecore_analysis.runs import Configuration, configurations, metric_of
 from scalecore_analysis.scaling.laws import Points

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from attrs import field, frozen
 
-from scalecore.errors import DataError
+from scalecore.api.errors import DataError
 from scalecore_analysis.scaling.budgets import BudgetRuns, Run
 from scalecore_analysis.studies import listed
 

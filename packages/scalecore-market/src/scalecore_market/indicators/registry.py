@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import evolve, frozen
 
-from scalecore.errors import ExperimentError, PluginError
+from scalecore.api.errors import ExperimentError, PluginError
 from scalecore_market.indicators.base import Indicator
 from scalecore_market.indicators.tiers import TIERS
 

@@ -8,10 +8,10 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from scalecore import texts
+from scalecore.api import formatting
+from scalecore.api.protocols import Logger, LoggerContext
+from scalecore.api.trials import Epoch, Progress, Proposal, StudyEnd, StudyView, TrialRecord
 from scalecore.builtin.options import ConsoleOptions
-from scalecore.protocols import Logger, LoggerContext
-from scalecore.trials import Epoch, Progress, Proposal, StudyEnd, StudyView, TrialRecord
 
 if TYPE_CHECKING:
     from scalecore.builtin.live import LivePicture
@@ -68,10 +68,10 @@ class ConsoleLogger(Logger):
             f"{data['target']['text']}"
         )
         for name, part in data["split"]["parts"].items():
-            self._print(f"  {texts.part_line(name, part)}")
+            self._print(f"  {formatting.part_line(name, part)}")
         self._print("baselines, val_loss with its 95 % interval:")
         for baseline in data["baselines"]:
-            self._print(f"  {texts.baseline_line(baseline)}")
+            self._print(f"  {formatting.baseline_line(baseline)}")
         budget = f" of {study.budget}" if grid["budget"] else ""
         self._print(f"search: {grid['feasible']} architectures{budget}, {len(study.plan['planned'])} forced first")
         for finding in study.plan["findings"]:
@@ -86,7 +86,7 @@ class ConsoleLogger(Logger):
         if self._verbosity < 0:
             return
         origin = proposal.origin.kind + (f" {proposal.origin.label}" if proposal.origin.label else "")
-        shown = f"{texts.shape(proposal.architecture)} {texts.settings(proposal.hyperparameters)}".strip()
+        shown = f"{formatting.shape(proposal.architecture)} {formatting.settings(proposal.hyperparameters)}".strip()
         if self._picture is None or self._verbosity > 0:
             self._print(f"trial {number} of {study.total + len(study.left_out)} starts ({origin}): {shown}")
         if self._verbosity > 0 and proposal.origin.reason:
@@ -101,8 +101,8 @@ class ConsoleLogger(Logger):
             self._picture.epoch(number, epoch)
         if self._verbosity > 0:
             self._print(
-                f"  trial {number} epoch {epoch['epoch']}: train_loss={texts.number(epoch['train_loss'])} "
-                f"val_loss={texts.number(epoch['val_loss'])} "
+                f"  trial {number} epoch {epoch['epoch']}: train_loss={formatting.number(epoch['train_loss'])} "
+                f"val_loss={formatting.number(epoch['val_loss'])} "
                 f"({epoch['train_seconds']:.1f} s)"
             )
 
@@ -116,10 +116,10 @@ class ConsoleLogger(Logger):
             return
         self._line_due = time.monotonic() + self._options.every
         last = self._epochs.get(progress.number)
-        facts = [texts.best_so_far(self._study.best)]
+        facts = [formatting.best_so_far(self._study.best)]
         if last is not None:
-            facts.append(f"val_loss {texts.number(last['val_loss'])}")
-        facts.append(f"time left {texts.duration(progress.study_seconds_left)}")
+            facts.append(f"val_loss {formatting.number(last['val_loss'])}")
+        facts.append(f"time left {formatting.duration(progress.study_seconds_left)}")
         facts += [f"{name} {text}" for name, text in progress.readings.items()]
         self._print(
             f"  trial {progress.number} of {self._study.total + len(self._study.left_out)}, {progress.phase}, "
@@ -136,7 +136,9 @@ class ConsoleLogger(Logger):
             self._picture.trial_finished(record.number, study)
         metric = study.experiment["objective"]["metric"]
         self._print(
-            texts.trial_line(record, metric=metric, best=study.best, varied=study.experiment["search"].get("space", {}))
+            formatting.trial_line(
+                record, metric=metric, best=study.best, varied=study.experiment["search"].get("space", {})
+            )
         )
         for flag in record.flags:
             if flag.get("kind") in SHOWN_FLAGS or (self._verbosity > 0 and "kind" in flag):
@@ -157,16 +159,16 @@ class ConsoleLogger(Logger):
         best = study.best
         if best is not None and best.value is not None:
             metric = study.experiment["objective"]["metric"]
-            value = texts.measured(best.value, (best.best or {}).get("intervals", {}).get(metric))
-            self._print(f"best: trial {best.number}, {texts.shape(best.architecture)}, {metric} {value}")
-            baseline = texts.best_baseline(study.plan["data"])
+            value = formatting.measured(best.value, (best.best or {}).get("intervals", {}).get(metric))
+            self._print(f"best: trial {best.number}, {formatting.shape(best.architecture)}, {metric} {value}")
+            baseline = formatting.best_baseline(study.plan["data"])
             if metric == "val_loss" and baseline is not None:
                 relation = "better than" if best.value < baseline["loss"] else "NOT better than"
-                text = " ".join(texts.baseline_line(baseline).split())
+                text = " ".join(formatting.baseline_line(baseline).split())
                 self._print(f"  {relation} the best baseline: {text}")
-            if (caution := texts.caution(best)) is not None:
+            if (caution := formatting.caution(best)) is not None:
                 self._print(f"  {caution}")
-        for text in texts.mixtures(study.counted):
+        for text in formatting.mixtures(study.counted):
             self._print(f"caution: {text}")
         if study.duplicates_avoided:
             self._print(f"duplicates avoided: {study.duplicates_avoided}")

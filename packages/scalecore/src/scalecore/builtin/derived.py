@@ -9,15 +9,15 @@ from typing import Any
 
 import yaml
 
+from scalecore.api.files import read_json
+from scalecore.api.trials import StudyEnd, StudyView
 from scalecore.builtin import results_parquet as tables
 from scalecore.builtin.results_csv import differences
 from scalecore.builtin.study_files import study_summary, trial_file
 from scalecore.builtin.summary_page import summary_markdown
-from scalecore.files import read_json
 from scalecore.study.layout import StudyFolder
 from scalecore.study.stored import move_of
 from scalecore.study.verify import Check
-from scalecore.trials import StudyEnd, StudyView
 
 __all__ = ["verify_derived"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any, TextIO
 
+from scalecore.api.files import detach, plain, utc_now
+from scalecore.api.protocols import Logger, LoggerContext
+from scalecore.api.trials import Epoch, Proposal, StudyView, TrialRecord
 from scalecore.builtin.options import JsonlOptions
 from scalecore.builtin.study_files import row
-from scalecore.files import detach, plain, utc_now
-from scalecore.protocols import Logger, LoggerContext
-from scalecore.trials import Epoch, Proposal, StudyView, TrialRecord
 
 __all__ = ["JsonlLogger"]
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from scalecore.api.files import read_json, write_json, write_text
+from scalecore.api.protocols import Logger, LoggerContext
+from scalecore.api.trials import Progress, StudyView, TrialRecord
 from scalecore.builtin.options import FilesOptions
 from scalecore.builtin.rewriting import Rewriting
 from scalecore.builtin.study_files import study_summary, trial_file
 from scalecore.builtin.summary_page import summary_markdown
-from scalecore.files import read_json, write_json, write_text
-from scalecore.protocols import Logger, LoggerContext
-from scalecore.trials import Progress, StudyView, TrialRecord
 
 __all__ = ["FilesLogger"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from scalecore import texts
-from scalecore.trials import StudyView
+from scalecore.api import formatting
+from scalecore.api.trials import StudyView
 
 __all__ = ["hardware_rows", "hardware_table"]
 
@@ -60,4 +60,4 @@ def _text(quantity: str, value: float | None, *, unit: str) -> str | float | Non
     if value is None:
         return None
     in_bytes = unit == "B" or (not unit and any(part in quantity for part in BYTES) and quantity != "memory_pressure")
-    return texts.size(int(value)) if in_bytes else value
+    return formatting.size(int(value)) if in_bytes else value

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from scalecore.protocols import HyperparameterReader
-from scalecore.space import ArchitectureSpace, DataShape, Hyperparameter
+from scalecore.api.protocols import HyperparameterReader
+from scalecore.api.space import ArchitectureSpace, DataShape, Hyperparameter
 
 if TYPE_CHECKING:
     import torch

@@ -20,8 +20,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from scalecore import texts
-from scalecore.trials import Epoch, Progress, StudyView
+from scalecore.api import formatting
+from scalecore.api.trials import Epoch, Progress, StudyView
 
 __all__ = ["LivePicture"]
 
@@ -141,9 +141,9 @@ class LivePicture:
         return Group(*parts, Text(""))
 
     def _study_text(self, study: StudyView) -> Text:
-        facts = [f"{len(study.counted)} of {study.total}", texts.best_so_far(study.best)]
+        facts = [f"{len(study.counted)} of {study.total}", formatting.best_so_far(study.best)]
         if self._latest is not None:
-            facts.append(f"left {texts.duration(self._latest.study_seconds_left)}")
+            facts.append(f"left {formatting.duration(self._latest.study_seconds_left)}")
         return Text(", ".join(facts))
 
     def _readings(self) -> str:
@@ -170,5 +170,5 @@ def _trial_text(row: _Row) -> str:
     if seen.epoch > 0:
         facts = [f"epoch {seen.epoch}/{seen.epochs}", f"{seen.phase} {seen.step}/{seen.steps_per_epoch}"]
     if row.epoch is not None and (loss := row.epoch.get("val_loss")) is not None:
-        facts.append(f"val_loss {texts.number(loss)}")
-    return ", ".join([*facts, texts.duration(seen.trial_seconds)])
+        facts.append(f"val_loss {formatting.number(loss)}")
+    return ", ".join([*facts, formatting.duration(seen.trial_seconds)])

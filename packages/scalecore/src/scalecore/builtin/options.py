@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Le
 from attrs import frozen
 
-from scalecore.options import option
+from scalecore.api.options import option
 
 
 @frozen(kw_only=True)

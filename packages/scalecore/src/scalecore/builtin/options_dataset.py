@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 from annotated_types import Ge, MinLen
 from attrs import frozen
 
-from scalecore.data.options import Normalisation, ReadOptions, Split, TargetOptions
-from scalecore.options import ExistingFile, option
+from scalecore.api.dataset_options import Normalisation, ReadOptions, Split, TargetOptions
+from scalecore.api.options import ExistingFile, option
 
 __all__ = ["LabelTarget", "ParquetOptions", "PriceColumns", "PriceTarget"]
 

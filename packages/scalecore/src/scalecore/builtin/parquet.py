@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from scalecore.api.errors import DataError
+from scalecore.api.panel import Panel
+from scalecore.api.targets import Target, label_target, labels, target_of
 from scalecore.builtin.options_dataset import LabelTarget
 from scalecore.config.bounds import nearest
 from scalecore.data.checks import check_finite
 from scalecore.data.dates import stamp
-from scalecore.data.panel import Panel
 from scalecore.data.table_files import number_of
-from scalecore.data.targets import Target, label_target, labels, target_of
-from scalecore.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +28,7 @@ __all__ = ["ParquetDataset", "numbers"]
 
 
 class ParquetDataset:
-    """A `scalecore.protocols.Dataset` over one file. A DataError names the file, and column and row where there are."""
+    """A `scalecore.api.protocols.Dataset` over one file. A DataError names the file, and column and row if any."""
 
     def __init__(self, options: ParquetOptions) -> None:
         self._options = options

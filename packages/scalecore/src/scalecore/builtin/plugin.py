@@ -5,6 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from scalecore.api.components import (
+    AnalysisRecord,
+    DatasetRecord,
+    ExecutorRecord,
+    LoggerRecord,
+    ModelRecord,
+    NoOptions,
+    SearchStrategyRecord,
+)
+from scalecore.api.hookspecs import hookimpl
 from scalecore.builtin.options import (
     ConsoleOptions,
     CrossBudgetOptions,
@@ -15,19 +25,9 @@ from scalecore.builtin.options import (
 )
 from scalecore.builtin.options_dataset import ParquetOptions
 from scalecore.execution.options import LocalOptions
-from scalecore.hookspecs import hookimpl
-from scalecore.records import (
-    AnalysisRecord,
-    DatasetRecord,
-    ExecutorRecord,
-    LoggerRecord,
-    ModelRecord,
-    NoOptions,
-    SearchStrategyRecord,
-)
 
 if TYPE_CHECKING:
-    from scalecore.protocols import (
+    from scalecore.api.protocols import (
         Analysis,
         Dataset,
         DatasetContext,

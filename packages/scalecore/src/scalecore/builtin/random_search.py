@@ -5,15 +5,15 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from scalecore.protocols import SearchContext
-from scalecore.space import Choice, Distribution, IntRange
-from scalecore.trials import Origin, Outcome, Proposal, RestoredTrial
+from scalecore.api.protocols import SearchContext
+from scalecore.api.space import Choice, Distribution, IntRange
+from scalecore.api.trials import Origin, Outcome, Proposal, RestoredTrial
 
 __all__ = ["RandomSearch"]
 
 
 class RandomSearch:
-    """Satisfies `scalecore.protocols.SearchStrategy`.
+    """Satisfies `scalecore.api.protocols.SearchStrategy`.
 
     A draw depends on the study's seed, the trial's number and how often that number was asked for: a resumed study
     draws what an uninterrupted one would. Where the space is finite, configurations that were tried are not drawn

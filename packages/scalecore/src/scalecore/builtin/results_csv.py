@@ -11,12 +11,12 @@ from typing import Any
 
 from filelock import FileLock
 
+from scalecore.api.escaping import spreadsheet_cell
+from scalecore.api.files import write_text
+from scalecore.api.protocols import Logger, LoggerContext
+from scalecore.api.trials import Progress, StudyView, TrialRecord
 from scalecore.builtin.options import CsvOptions
 from scalecore.builtin.rewriting import Rewriting
-from scalecore.escaping import spreadsheet_cell
-from scalecore.files import write_text
-from scalecore.protocols import Logger, LoggerContext
-from scalecore.trials import Progress, StudyView, TrialRecord
 
 __all__ = ["CsvLogger", "differences"]
 

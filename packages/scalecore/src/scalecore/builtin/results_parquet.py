@@ -7,10 +7,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scalecore.api.files import write_bytes
+from scalecore.api.protocols import Logger, LoggerContext
+from scalecore.api.trials import StudyView, TrialRecord
 from scalecore.builtin.options import ParquetLoggerOptions
-from scalecore.files import write_bytes
-from scalecore.protocols import Logger, LoggerContext
-from scalecore.trials import StudyView, TrialRecord
 
 if TYPE_CHECKING:
     import pyarrow as pa

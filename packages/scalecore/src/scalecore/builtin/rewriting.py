@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from scalecore.escaping import message_of
-from scalecore.files import is_disk_error
+from scalecore.api.escaping import message_of
+from scalecore.api.files import is_disk_error
 
 __all__ = ["Rewriting"]
 

@@ -10,10 +10,10 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import Any
 
-from scalecore import texts
+from scalecore.api import formatting
+from scalecore.api.files import plain
+from scalecore.api.trials import StudyView, TrialRecord, TrialState, best_first
 from scalecore.builtin.hardware_summary import hardware_rows
-from scalecore.files import plain
-from scalecore.trials import StudyView, TrialRecord, TrialState, best_first
 
 __all__ = ["all_trials", "best_file", "row", "study_summary", "trial_file"]
 
@@ -93,7 +93,7 @@ def best_file(study: StudyView) -> dict[str, Any]:
             "best_trial": best.number if best else None,
             "best_params": {**best.architecture.values, **best.hyperparameters} if best else None,
             "architecture": architecture(best) if best else None,
-            "origin": texts.origin_text(best) if best else None,
+            "origin": formatting.origin_text(best) if best else None,
             "collapsed": best.collapsed if best else None,
             "baselines": study.plan["data"]["baselines"],
             "counts": counts(study),
@@ -123,7 +123,7 @@ def row(record: TrialRecord) -> dict[str, Any]:
         "value": record.value,
         "architecture": architecture(record),
         "params": dict(record.hyperparameters),
-        "origin": texts.origin_text(record),
+        "origin": formatting.origin_text(record),
         "best_epoch": best.get("epoch"),
         **{name: best.get(name) for name in ("val_loss", "train_loss", "accuracy", "auc", "precision", "recall", "f1")},
         "last_value": (record.last or {}).get("val_loss"),
@@ -146,7 +146,7 @@ def study_summary(study: StudyView) -> dict[str, Any]:
             "duplicates_avoided": study.duplicates_avoided,
             "degraded": list(study.degraded),
             # Left out where there are none, as in the files of earlier versions, which `verify` compares with these.
-            **({"mixtures": mixed} if (mixed := texts.mixtures(study.counted)) else {}),
+            **({"mixtures": mixed} if (mixed := formatting.mixtures(study.counted)) else {}),
             "data": {
                 key: study.plan["data"].get(key) for key in ("name", "fingerprint", "target", "split", "baselines")
             },

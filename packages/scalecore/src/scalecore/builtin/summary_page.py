@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scalecore import texts
+from scalecore.api import formatting
+from scalecore.api.markdown import escaped
+from scalecore.api.trials import StudyView
 from scalecore.builtin.hardware_summary import NO_MONITOR, hardware_table
 from scalecore.builtin.study_files import study_summary
-from scalecore.markdown import escaped
-from scalecore.trials import StudyView
 
 __all__ = ["summary_markdown"]
 
@@ -25,9 +25,9 @@ def summary_markdown(study: StudyView, summary: Mapping[str, Any] | None = None)
     if best["best_trial"] is None:
         lines += ["No trial has completed.", ""]
     else:
-        value = texts.measured(best["best_value"], (best["intervals"] or {}).get(metric))
+        value = formatting.measured(best["best_value"], (best["intervals"] or {}).get(metric))
         lines += [f"Best: trial {best['best_trial']} with {metric} {value}.", ""]
-        if (caution := texts.caution(study.best)) is not None:
+        if (caution := formatting.caution(study.best)) is not None:
             lines += [f"{caution[0].upper()}{caution[1:]}.", ""]
         lines += _table([best["architecture"] | {"origin": best["origin"]}])
         lines += _confusion(summary)

@@ -13,8 +13,8 @@ import numpy.typing as npt
 import pandas as pd
 from pandas.api import types
 
+from scalecore.api.errors import DataError
 from scalecore.data.dates import clock_changed, stamp
-from scalecore.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

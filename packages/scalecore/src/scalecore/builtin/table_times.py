@@ -12,13 +12,13 @@ import numpy.typing as npt
 import pandas as pd
 from pandas.api import types
 
+from scalecore.api.dataset_options import UNIX
+from scalecore.api.errors import DataError
 from scalecore.data.dates import stamp
-from scalecore.data.options import UNIX
 from scalecore.data.table_files import date_hint
-from scalecore.errors import DataError
 
 if TYPE_CHECKING:
-    from scalecore.data.options import ReadOptions
+    from scalecore.api.dataset_options import ReadOptions
 
 __all__ = ["naive_times"]
 

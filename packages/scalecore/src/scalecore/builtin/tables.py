@@ -16,14 +16,14 @@ import pandas as pd
 import pyarrow as pa
 from attrs import field, frozen
 
+from scalecore.api.dataset_options import ReadOptions
+from scalecore.api.errors import DataError
 from scalecore.builtin.table_series import blocks_note, check_one_series, check_order
 from scalecore.builtin.table_times import naive_times
 from scalecore.config.bounds import nearest
 from scalecore.data.checks import check_times
 from scalecore.data.dates import stamp
-from scalecore.data.options import ReadOptions
 from scalecore.data.table_files import check_header, kind_of, read_text
-from scalecore.errors import DataError
 
 if TYPE_CHECKING:
     from typing import Any

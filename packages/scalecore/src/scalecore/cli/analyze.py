@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from scalecore.api.errors import ExperimentError
 from scalecore.cli.common import NewPath, plugin_options
 from scalecore.cli.completing import component_names, studies
-from scalecore.errors import ExperimentError
 
 if TYPE_CHECKING:
     from scalecore.plugins.registry import Registered, Registry
@@ -75,8 +75,8 @@ def analyze(
         click.echo(f"{context.get_help()}\n")
         _describe(component)
         return
+    from scalecore.api.protocols import TrainingContext
     from scalecore.config.standalone import standalone_options
-    from scalecore.protocols import TrainingContext
     from scalecore.study.analysis import analyse, output_folder_of, result_json, result_markdown, write_result
     from scalecore.study.results import read_studies
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from scalecore.api.errors import ExitCode
 from scalecore.cli.streams import tell
-from scalecore.errors import ExitCode
 
 if TYPE_CHECKING:
+    from scalecore.api.protocols import TrainingContext
     from scalecore.config.campaign import Campaign
-    from scalecore.protocols import TrainingContext
     from scalecore.study.campaign import CampaignIndex
 
 __all__ = ["run_all", "show_plan", "show_status", "stop_running"]
@@ -29,7 +29,7 @@ def run_all(
     allow_changed_code: bool,
 ) -> ExitCode:
     """Run the campaign, print its table, and say how it ended: the worst of its studies."""
-    from scalecore.protocols import TrainingContext
+    from scalecore.api.protocols import TrainingContext
     from scalecore.study.campaign import find_campaign, run_campaign, worst
     from scalecore.study.campaign_table import campaign_rows, table_lines, write_tables
 

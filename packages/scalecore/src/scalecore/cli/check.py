@@ -58,9 +58,9 @@ def check(
     if gc.isenabled():  # nearly all that a check makes lives to its end; searching it for garbage takes 5 %
         gc.disable()
         ctx.call_on_close(gc.enable)
+    from scalecore.api.errors import ScalecoreError
     from scalecore.config.campaign import load_campaign
     from scalecore.config.messages import ComponentsError, ExperimentFileError
-    from scalecore.errors import ScalecoreError
     from scalecore.plugins.registry import load_registry
 
     form = "json" if as_json else form

@@ -21,7 +21,7 @@ def component_names(kind: str) -> Completer:
     """The names of the installed components of a kind, each with its summary."""
 
     def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        from scalecore.errors import ScalecoreError
+        from scalecore.api.errors import ScalecoreError
         from scalecore.plugins.registry import load_registry
 
         try:

@@ -28,10 +28,10 @@ def dashboard(study: Path, port: int, no_plugins: bool, block: tuple[str, ...]) 
       scalecore dashboard studies/quickstart
       scalecore dashboard experiment.yaml --port 0
     """
-    from scalecore.errors import PluginError
+    from scalecore.api.components import LoggerRecord
+    from scalecore.api.errors import PluginError
+    from scalecore.api.protocols import DashboardContext
     from scalecore.plugins.registry import load_registry
-    from scalecore.protocols import DashboardContext
-    from scalecore.records import LoggerRecord
     from scalecore.study.layout import find_study
     from scalecore.study.results import read_study
     from scalecore.study.stored import move_of

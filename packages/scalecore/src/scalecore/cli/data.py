@@ -6,7 +6,7 @@ import importlib
 
 import click
 
-from scalecore.errors import PluginError
+from scalecore.api.errors import PluginError
 
 __all__ = ["data"]
 

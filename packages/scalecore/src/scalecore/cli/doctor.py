@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from scalecore.api.errors import ExitCode
 from scalecore.cli.common import plugin_options
-from scalecore.errors import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from scalecore.readings import Finding, Reading
+    from scalecore.api.readings import Finding, Reading
 
 BETWEEN_SAMPLES = 1.1
 """Seconds: a load and a rate need two samples."""
@@ -65,11 +65,11 @@ def doctor(
 
 
 def _of_machine(registry: Any) -> tuple[list[Finding], list[Reading]]:
+    from scalecore.api.errors import PluginError
+    from scalecore.api.protocols import MonitorContext
+    from scalecore.api.readings import Finding
     from scalecore.config.fields import fields_of
     from scalecore.config.load import ResolvedComponent
-    from scalecore.errors import PluginError
-    from scalecore.protocols import MonitorContext
-    from scalecore.readings import Finding
     from scalecore.study.components import create
     from scalecore.study.hardware import Monitors
     from scalecore.study.preflight import device_finding, folder_findings, machine_findings
@@ -119,7 +119,7 @@ def _read(monitors: Any) -> list[Reading]:
 def _plain(found: Sequence[Any]) -> list[dict[str, Any]]:
     import attrs
 
-    from scalecore.files import plain
+    from scalecore.api.files import plain
 
     result: list[dict[str, Any]] = plain([attrs.asdict(one) for one in found])
     return result

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
+from scalecore.api.errors import ExitCode
 from scalecore.cli.common import plugin_options
-from scalecore.errors import ExitCode
 
 
 @click.command("import")

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from scalecore.api.errors import ExperimentError, PluginError
 from scalecore.cli.common import NewPath, plugin_options
 from scalecore.cli.completing import component_names
-from scalecore.errors import ExperimentError, PluginError
 
 if TYPE_CHECKING:
     from scalecore.config.template import Components
@@ -121,6 +121,7 @@ def _ask(registry: Registry, kind: str, default: Sequence[str]) -> list[str]:
 def _write(
     file: Path, components: Components, *, registry: Registry, data: Path | None, overrides: Sequence[str]
 ) -> None:
+    from scalecore.api.files import write_text
     from scalecore.cli.starting import (
         EXAMPLE_DATA,
         lost_keys,
@@ -135,7 +136,6 @@ def _write(
     from scalecore.config.schema import experiment_schema
     from scalecore.config.source import Tree, parse
     from scalecore.config.template import experiment_text, file_option, required_options
-    from scalecore.files import write_text
 
     named = data if data is None or data.is_absolute() else _relative(data, file.parent)
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", file.stem).lstrip("-.")[:100] or "experiment"

@@ -1,7 +1,7 @@
 """The `scalecore` command: a table of subcommands whose modules are imported only when they run.
 
 `scalecore --help` imports click and this module, no plugin and nothing heavy. Expected errors are printed plainly with
-their own exit code (`scalecore.errors`); unexpected ones keep their traceback.
+their own exit code (`scalecore.api.errors`); unexpected ones keep their traceback.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ import click
 from click.shell_completion import CompletionItem
 
 from scalecore import __version__
+from scalecore.api.errors import ExitCode, ScalecoreError
 from scalecore.cli.encodings import escape_unprintable, restart_in_utf8
 from scalecore.cli.signals import StopRequested, raising_stop_requests
 from scalecore.cli.streams import drop_broken_streams, open_closed_streams, tell
-from scalecore.errors import ExitCode, ScalecoreError
 
 __all__ = ["COMMANDS", "main"]
 
@@ -80,7 +80,7 @@ class _LazyGroup(click.Group):
         try:
             return super().main(args, *rest, **more)
         except OSError as error:  # of what `--help` prints, too
-            from scalecore.files import is_disk_error
+            from scalecore.api.files import is_disk_error
 
             if not is_disk_error(error) and (error.filename is None or error.errno not in UNUSABLE):
                 raise

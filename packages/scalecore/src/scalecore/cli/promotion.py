@@ -15,8 +15,8 @@ from scalecore.cli.common import NewPath, plugin_options, study_argument
 from scalecore.cli.study import exit_code
 
 if TYPE_CHECKING:
+    from scalecore.api.trials import StudyEnd
     from scalecore.promotion.opened import OpenStudy
-    from scalecore.trials import StudyEnd
 
 
 class _How(NamedTuple):
@@ -203,10 +203,10 @@ def predict(
 
 @contextmanager
 def _opened(study: Path, how: _How) -> Iterator[OpenStudy]:
+    from scalecore.api.trials import StudyEnd
     from scalecore.promotion.measure import Stopped
     from scalecore.promotion.opened import open_study
     from scalecore.study.layout import find_study
-    from scalecore.trials import StudyEnd
 
     folder = find_study(study)
     try:

@@ -26,9 +26,9 @@ def schema(*, output: Path | None, no_plugins: bool, block: tuple[str, ...]) -> 
       scalecore schema
       scalecore schema --output scalecore.schema.json
     """
+    from scalecore.api.errors import ExperimentError
+    from scalecore.api.files import write_text
     from scalecore.config.schema import experiment_schema
-    from scalecore.errors import ExperimentError
-    from scalecore.files import write_text
     from scalecore.plugins.registry import load_registry
 
     registry = load_registry(no_plugins=no_plugins, block=block)

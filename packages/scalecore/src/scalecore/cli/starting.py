@@ -14,14 +14,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from scalecore.api.dataset_options import ReadOptions
+from scalecore.api.errors import DataError, ExperimentError
+from scalecore.api.space import DataShape
 from scalecore.config.structure import make_converter
 from scalecore.config.template import Components, example_values, file_option
-from scalecore.data.options import ReadOptions
 from scalecore.data.table_files import check_header, kind_of, read_text
-from scalecore.errors import DataError, ExperimentError
 from scalecore.plugins.discovery import CORE
 from scalecore.plugins.registry import Registered, Registry, known_provider
-from scalecore.space import DataShape
 
 __all__ = [
     "EXAMPLE_DATA",

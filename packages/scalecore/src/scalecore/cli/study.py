@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from scalecore.api.errors import ExitCode, ExperimentError
 from scalecore.cli.common import experiment_arguments, only_option, plugin_options, study_argument
 from scalecore.cli.streams import tell
-from scalecore.errors import ExitCode, ExperimentError
 
 if TYPE_CHECKING:
+    from scalecore.api.trials import StudyEnd
     from scalecore.config.campaign import Campaign
     from scalecore.config.load import LoadedExperiment, Resolved
-    from scalecore.trials import StudyEnd
 
 
 @click.command()
@@ -80,7 +80,7 @@ def run(
         say=tell,
     )
     if resolved.analyses and exit_code(end) is ExitCode.COMPLETED:
-        from scalecore.protocols import TrainingContext
+        from scalecore.api.protocols import TrainingContext
         from scalecore.study.finale import run_analyses
         from scalecore.study.layout import output_folder
 

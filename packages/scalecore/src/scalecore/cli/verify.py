@@ -10,8 +10,8 @@ from pathlib import Path
 import attrs
 import click
 
+from scalecore.api.errors import ExitCode
 from scalecore.cli.common import study_argument
-from scalecore.errors import ExitCode
 
 
 @click.command()
@@ -32,8 +32,8 @@ def verify(study: Path, as_json: bool) -> None:
       scalecore verify studies/quickstart
       scalecore verify studies --json
     """
+    from scalecore.api.errors import ExperimentError
     from scalecore.builtin.derived import verify_derived
-    from scalecore.errors import ExperimentError
     from scalecore.promotion.model import verify_model
     from scalecore.study.results import find_studies, read_study
     from scalecore.study.verify import verify_study

@@ -11,9 +11,9 @@ from typing import Any, get_args
 import annotated_types as at
 from attrs import frozen
 
-from scalecore.escaping import masked
-from scalecore.files import broken_link
-from scalecore.options import MustExist
+from scalecore.api.escaping import masked
+from scalecore.api.files import broken_link
+from scalecore.api.options import MustExist
 
 __all__ = [
     "PathPattern",

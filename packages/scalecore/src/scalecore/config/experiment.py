@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 from attrs import field, frozen
 
+from scalecore.api.options import option
+from scalecore.api.space import Distribution
 from scalecore.config.bounds import Pattern
 from scalecore.config.losses import Loss
-from scalecore.options import option
-from scalecore.space import Distribution
 
 LONGEST_NAME = 100
 NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"

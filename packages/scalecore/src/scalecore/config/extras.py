@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import Iterator
 from typing import Any
 
-from scalecore.records import Record
+from scalecore.api.components import Record
 
 __all__ = ["missing_extras"]
 

@@ -10,10 +10,10 @@ import attrs
 from cattrs import Converter
 from cattrs.errors import ClassValidationError
 
+from scalecore.api.space import Choice, Distribution, IntRange, LogUniform, Uniform
 from scalecore.config.bounds import UnexpectedError, described
 from scalecore.config.experiment import Budget, ComponentRef, Execution, Search
 from scalecore.config.structure import class_hook, keyed, required_missing, unknown_key
-from scalecore.space import Choice, Distribution, IntRange, LogUniform, Uniform
 
 __all__ = ["distribution_plain", "known_keys", "read_component", "register_forms", "section_component"]
 

@@ -21,6 +21,8 @@ import attrs
 from attrs import field, frozen
 from cattrs.errors import BaseValidationError, StructureHandlerNotFoundError
 
+from scalecore.api.components import Record
+from scalecore.api.errors import ExperimentError, PluginError
 from scalecore.config.bounds import described, nearest
 from scalecore.config.experiment import ComponentRef, Execution, Experiment, Search
 from scalecore.config.extras import missing_extras
@@ -31,9 +33,7 @@ from scalecore.config.overrides import apply_overrides
 from scalecore.config.plain import plain_value, to_plain
 from scalecore.config.source import MAX_BYTES, Tree, parse
 from scalecore.config.structure import UnknownKeyError, flatten, make_converter
-from scalecore.errors import ExperimentError, PluginError
 from scalecore.plugins.metadata import canonical_name
-from scalecore.records import Record
 
 if TYPE_CHECKING:
     from cattrs import Converter

@@ -12,7 +12,7 @@ import attrs
 from annotated_types import Ge, Gt, Lt, MinLen
 from attrs import frozen
 
-from scalecore.options import option
+from scalecore.api.options import option
 
 __all__ = [
     "BinaryCrossEntropy",

@@ -7,8 +7,8 @@ from typing import Any, Literal, NoReturn
 
 from attrs import frozen
 
-from scalecore.errors import ExperimentError, PluginError
-from scalecore.escaping import masked, printable
+from scalecore.api.errors import ExperimentError, PluginError
+from scalecore.api.escaping import masked, printable
 
 __all__ = ["ComponentsError", "ExperimentFileError", "KeyPath", "Position", "Problem", "dotted", "raise_problems"]
 

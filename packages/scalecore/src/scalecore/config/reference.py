@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, get_args
 import annotated_types as at
 from attrs import NOTHING
 
+from scalecore.api.errors import PluginError
+from scalecore.api.options import MustExist
+from scalecore.api.space import Distribution
 from scalecore.config.bounds import bounds_of
 from scalecore.config.experiment import Budget, ComponentRef, Experiment
 from scalecore.config.fields import OptionField, fields_of, is_class, kind_of, members_of
-from scalecore.errors import PluginError
-from scalecore.options import MustExist
 from scalecore.plugins.kinds import KINDS
-from scalecore.space import Distribution
 
 if TYPE_CHECKING:
     from scalecore.plugins.registry import Registered, Registry

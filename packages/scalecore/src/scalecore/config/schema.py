@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, get_args
 import annotated_types as at
 from attrs import NOTHING
 
+from scalecore.api.space import Distribution
 from scalecore.config.bounds import Pattern, bounds_of
 from scalecore.config.experiment import Budget, ComponentRef, Execution, Experiment, Search
 from scalecore.config.fields import OptionField, fields_of, kind_of, members_of
 from scalecore.config.forms import known_keys
 from scalecore.plugins.discovery import CORE
 from scalecore.plugins.metadata import canonical_name
-from scalecore.space import Distribution
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

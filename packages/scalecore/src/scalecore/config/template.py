@@ -13,12 +13,12 @@ from typing import Any, get_args
 import annotated_types as at
 from attrs import NOTHING, field, frozen
 
+from scalecore.api.options import MustExist
 from scalecore.config.bounds import bounds_of
 from scalecore.config.experiment import ComponentRef, Execution, Experiment, Search
 from scalecore.config.fields import OptionField, fields_of, is_class, kind_of, members_of
 from scalecore.config.forms import known_keys
 from scalecore.config.source import dump
-from scalecore.options import MustExist
 from scalecore.plugins.registry import Registered
 
 __all__ = ["Components", "example_values", "experiment_text", "file_option", "required_options"]

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import evolve, field, frozen
 
+from scalecore.api.targets import Target
 from scalecore.data.bootstrap import Interval, mean_interval
 from scalecore.data.normalise import input_rows
 from scalecore.data.regression import (
@@ -23,7 +24,6 @@ from scalecore.data.regression import (
     probabilities,
     standardised,
 )
-from scalecore.data.targets import Target
 
 __all__ = ["Baseline", "baselines"]
 

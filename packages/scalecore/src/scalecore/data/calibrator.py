@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 from attrs import asdict, field, frozen
 
+from scalecore.api.errors import DataError
+from scalecore.api.files import plain, read_json
 from scalecore.data.regression import probabilities
-from scalecore.errors import DataError
-from scalecore.files import plain, read_json
 
 __all__ = ["Calibrator", "calibrator_file", "calibrator_from", "read_calibrator"]
 

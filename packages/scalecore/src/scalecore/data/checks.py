@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from scalecore.api.errors import DataError, RefusedError
 from scalecore.data.dates import stamp
 from scalecore.data.splits import PARTS
-from scalecore.errors import DataError, RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from scalecore.data.panel import Panel
+    from scalecore.api.panel import Panel
+    from scalecore.api.targets import Target
     from scalecore.data.statistics import PartStatistics
-    from scalecore.data.targets import Target
 
 __all__ = ["check_finite", "check_panel", "check_parts", "check_times"]
 

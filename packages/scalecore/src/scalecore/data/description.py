@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from attrs import field, frozen
 
-from scalecore.space import DataShape
+from scalecore.api.space import DataShape
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

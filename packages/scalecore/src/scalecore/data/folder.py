@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from scalecore.api.errors import DataError, RefusedError
+from scalecore.api.files import read_json, sync_folder, write_json
 from scalecore.data.description import DataDescription
-from scalecore.errors import DataError, RefusedError
-from scalecore.files import read_json, sync_folder, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, frozen
 
+from scalecore.api.dataset_options import Split
+from scalecore.api.errors import DataError, RefusedError
 from scalecore.data.checks import check_parts
-from scalecore.data.options import Split
 from scalecore.data.splits import Parts, make_parts, smallest_purge
 from scalecore.data.statistics import PartStatistics, Prior, part_statistics, prior_of
-from scalecore.errors import DataError, RefusedError
 
 if TYPE_CHECKING:
-    from scalecore.data.panel import Panel
+    from scalecore.api.panel import Panel
 
 __all__ = ["Layout", "choose_layout"]
 

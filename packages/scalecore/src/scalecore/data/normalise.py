@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
-from scalecore.data.options import Normalisation
+from scalecore.api.dataset_options import Normalisation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 from attrs import field, frozen
 
+from scalecore.api.errors import DataError, RefusedError
+from scalecore.api.files import canonical_json, replacing
 from scalecore.data.regression import cross_entropies
-from scalecore.errors import DataError, RefusedError
-from scalecore.files import canonical_json, replacing
 
 __all__ = ["Predictions", "checksum", "common_windows", "read_predictions", "write_predictions"]
 

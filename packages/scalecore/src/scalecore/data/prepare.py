@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
+from scalecore.api.files import canonical_json, plain
 from scalecore.data import folder as folders
 from scalecore.data.baselines import baselines
 from scalecore.data.bootstrap import BOOTSTRAP_SEED
@@ -22,12 +23,11 @@ from scalecore.data.splits import PARTS, Parts
 from scalecore.data.statistics import base_rate, drift_table, rates_per_year
 from scalecore.data.steps import steps_flag, steps_of
 from scalecore.data.target_scale import CONVENTION, TargetScale, fit_scale
-from scalecore.files import canonical_json, plain
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from scalecore.data.panel import Panel
+    from scalecore.api.panel import Panel
 
 __all__ = ["describe", "prepare"]
 

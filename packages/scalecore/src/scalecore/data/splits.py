@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
+from scalecore.api.errors import DataError, RefusedError
 from scalecore.data.dates import stamp
-from scalecore.errors import DataError, RefusedError
 
 if TYPE_CHECKING:
-    from scalecore.data.options import Split
+    from scalecore.api.dataset_options import Split
 
 __all__ = ["PARTS", "Parts", "assert_disjoint", "make_parts", "smallest_purge"]
 

@@ -12,7 +12,7 @@ from attrs import frozen
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from scalecore.data.targets import Target
+    from scalecore.api.targets import Target
 
 __all__ = ["PartStatistics", "Prior", "base_rate", "drift_table", "part_statistics", "prior_of", "rates_per_year"]
 

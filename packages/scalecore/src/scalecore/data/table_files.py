@@ -10,14 +10,14 @@ import itertools
 import re
 from typing import TYPE_CHECKING, Literal
 
-from scalecore.errors import DataError
-from scalecore.files import broken_link
+from scalecore.api.errors import DataError
+from scalecore.api.files import broken_link
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from scalecore.data.options import ReadOptions
+    from scalecore.api.dataset_options import ReadOptions
 
 __all__ = ["PACKED", "check_header", "date_hint", "kind_of", "number_of", "read_text"]
 

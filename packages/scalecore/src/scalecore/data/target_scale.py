@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
-from scalecore.errors import DataError
+from scalecore.api.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

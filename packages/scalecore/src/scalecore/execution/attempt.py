@@ -11,8 +11,8 @@ import torch
 from attrs import evolve
 from torch import nn
 
+from scalecore.api.errors import DeviceError, RefusedError
 from scalecore.data.windows import WindowSource, open_windows
-from scalecore.errors import DeviceError, RefusedError
 from scalecore.execution.allocation import measured, return_large_blocks
 from scalecore.execution.building import build_module
 from scalecore.execution.computing import compile_trainer, set_threads, settle

@@ -8,12 +8,12 @@ from typing import Any
 
 from torch import nn
 
+from scalecore.api.errors import RefusedError
+from scalecore.api.protocols import ModelFamily
+from scalecore.api.space import DataShape
 from scalecore.config.stored import texts_in
 from scalecore.config.structure import make_converter
-from scalecore.errors import RefusedError
 from scalecore.plugins.registry import load_registry
-from scalecore.protocols import ModelFamily
-from scalecore.space import DataShape
 from scalecore.training.counting import count_parameters
 from scalecore.training.hyperparameters import Hyperparameters
 from scalecore.training.product_library import ProductLibrary, use_library

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from attrs import evolve
 
-from scalecore.errors import RefusedError
-from scalecore.files import is_disk_error
+from scalecore.api.errors import RefusedError
+from scalecore.api.files import is_disk_error
 from scalecore.training.casting import same_pass
 from scalecore.training.compilation import (
     CompilationFailed,

@@ -28,9 +28,9 @@ from typing import Any, Literal
 
 from attrs import frozen
 
-from scalecore.errors import RefusedError
-from scalecore.escaping import masked, printable
-from scalecore.files import read_json, write_json
+from scalecore.api.errors import RefusedError
+from scalecore.api.escaping import masked, printable
+from scalecore.api.files import read_json, write_json
 
 __all__ = ["CANNOT_WRITE", "DISK_EXIT", "LOG_BYTES", "TAKEN_EXIT", "AttemptFolder", "AttemptStatus"]
 

@@ -25,9 +25,9 @@ from typing import Any, NoReturn
 
 import psutil
 
+from scalecore.api.files import is_disk_error
 from scalecore.execution.folder import DISK_EXIT, AttemptFolder
 from scalecore.execution.undertaker import undertake
-from scalecore.files import is_disk_error
 
 __all__ = ["serve"]
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
-from scalecore.clock import sleep_running
+from scalecore.api.clock import sleep_running
+from scalecore.api.files import plain, read_json, write_json
 from scalecore.execution.deathwatch import end_after_parent, spare
 from scalecore.execution.folder import AttemptFolder
 from scalecore.execution.undertaker import ORPHAN_GRACE
-from scalecore.files import plain, read_json, write_json
 from scalecore.training import checkpoint
 
 __all__ = ["AttemptMonitor", "end_with_parent"]

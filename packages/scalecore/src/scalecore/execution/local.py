@@ -13,13 +13,13 @@ from typing import Any
 
 from attrs import define, evolve
 
+from scalecore.api.files import read_json, write_json
 from scalecore.execution.containment import AttemptGroups
 from scalecore.execution.devices import GpuSlots, find_gpus
 from scalecore.execution.folder import AttemptFolder, AttemptStatus
 from scalecore.execution.kills import KernelKills
 from scalecore.execution.launch import ForkedProcesses, Launcher, SpawnedProcesses, kill_group, wait_until
 from scalecore.execution.options import LocalOptions
-from scalecore.files import read_json, write_json
 
 __all__ = ["LocalExecutor", "LocalHandle"]
 
@@ -42,7 +42,7 @@ class LocalHandle:
 
 
 class LocalExecutor:
-    """Satisfies `scalecore.protocols.Executor`.
+    """Satisfies `scalecore.api.protocols.Executor`.
 
     An attempt ends by itself when the driver dies, however it dies. Its output goes to a file, never to a pipe that
     might fill up.
@@ -77,7 +77,7 @@ class LocalExecutor:
         return handle
 
     def fork_tracer(self, questions: int, answers: int) -> bool:
-        """See `scalecore.protocols.ForksTracer`."""
+        """See `scalecore.api.protocols.ForksTracer`."""
         return self._launcher.fork_tracer(questions, answers)
 
     def poll(self, handles: Sequence[LocalHandle]) -> Sequence[AttemptStatus]:

@@ -4,7 +4,7 @@ from typing import Literal
 
 from attrs import frozen
 
-from scalecore.options import option
+from scalecore.api.options import option
 
 
 @frozen(kw_only=True)

@@ -13,8 +13,8 @@ from typing import Any
 
 import psutil
 
+from scalecore.api.files import start_ticks
 from scalecore.cgroups import is_frozen
-from scalecore.files import start_ticks
 
 __all__ = ["describe_process", "is_alive", "is_copied", "is_suspended", "lives_in"]
 

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import psutil
 
-from scalecore.escaping import message_of
+from scalecore.api.escaping import message_of
 from scalecore.execution.containment import prefer_as_victim
 from scalecore.execution.deathwatch import ending_after_parent
 from scalecore.execution.footprint import footprint
@@ -127,8 +127,8 @@ def _traced(question: Mapping[str, Any], *, on: Literal["cpu", "cuda"]) -> dict[
 
 
 def _counts(question: Mapping[str, Any]) -> list[dict[str, int]]:
+    from scalecore.api.space import DataShape
     from scalecore.execution.building import build_family
-    from scalecore.space import DataShape
     from scalecore.training.counting import count
 
     family, data = build_family(question), DataShape(**question["shape"])

@@ -15,13 +15,13 @@ from typing import Any
 
 from attrs import define
 
-from scalecore.clock import RunningClock
+from scalecore.api.clock import RunningClock
 
 __all__ = ["ForkTracer", "TraceClient"]
 
 ForkTracer = Callable[[int, int], bool]
 """Makes a tracer of a process that is warm already, given the descriptors of its questions and answers; False where
-there is none. See `scalecore.protocols.ForksTracer`."""
+there is none. See `scalecore.api.protocols.ForksTracer`."""
 
 
 REAP_SECONDS = 5.0

@@ -15,7 +15,7 @@ from contextlib import suppress
 
 import psutil
 
-from scalecore.clock import RunningClock
+from scalecore.api.clock import RunningClock
 from scalecore.execution.launch import kill_group
 
 __all__ = ["ORPHAN_GRACE", "undertake"]

@@ -14,15 +14,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from scalecore.errors import DeviceError
-from scalecore.escaping import message_of
+from scalecore.api.errors import DeviceError
+from scalecore.api.escaping import message_of
+from scalecore.api.files import create_json, is_disk_error, read_json, utc_now, write_json
 from scalecore.execution.containment import enter_group, prefer_as_victim, release
 from scalecore.execution.devices import VARIABLE, FoundGpus, find_gpus
 from scalecore.execution.folder import CANNOT_WRITE, DISK_EXIT, TAKEN_EXIT, AttemptFolder
 from scalecore.execution.footprint import peak_memory
 from scalecore.execution.lifeline import AttemptMonitor, end_with_parent
 from scalecore.execution.process_file import describe_process
-from scalecore.files import create_json, is_disk_error, read_json, utc_now, write_json
 
 __all__ = ["end_by", "main"]
 

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from attrs import frozen
 
-from scalecore import records
+from scalecore.api import components
 
 __all__ = ["KINDS", "Kind"]
 
@@ -23,30 +23,30 @@ class Kind:
     name: str
     plural: str
     hook: str
-    record: type[records.Record]
+    record: type[components.Record]
     taken: tuple[str, ...] = ()
 
 
 _KINDS = (
-    Kind("dataset", "datasets", "scalecore_datasets", records.DatasetRecord),
-    Kind("model", "models", "scalecore_models", records.ModelRecord),
+    Kind("dataset", "datasets", "scalecore_datasets", components.DatasetRecord),
+    Kind("model", "models", "scalecore_models", components.ModelRecord),
     Kind(
         "search",
         "search strategies",
         "scalecore_search_strategies",
-        records.SearchStrategyRecord,
+        components.SearchStrategyRecord,
         taken=("trials", "budget", "tolerance", "exclude", "space"),
     ),
-    Kind("logger", "loggers", "scalecore_loggers", records.LoggerRecord),
-    Kind("monitor", "monitors", "scalecore_hardware_monitors", records.HardwareMonitorRecord),
+    Kind("logger", "loggers", "scalecore_loggers", components.LoggerRecord),
+    Kind("monitor", "monitors", "scalecore_hardware_monitors", components.HardwareMonitorRecord),
     Kind(
         "executor",
         "executors",
         "scalecore_executors",
-        records.ExecutorRecord,
+        components.ExecutorRecord,
         taken=("slots", "time_limit", "hang_after", "admission_wait", "stop_grace", "retry"),
     ),
-    Kind("analysis", "analyses", "scalecore_analyses", records.AnalysisRecord),
+    Kind("analysis", "analyses", "scalecore_analyses", components.AnalysisRecord),
 )
 
 KINDS: Mapping[str, Kind] = MappingProxyType({kind.name: kind for kind in _KINDS})

@@ -18,10 +18,10 @@ import attrs
 import pluggy
 from attrs import evolve, frozen
 
-from scalecore import hookspecs
+from scalecore.api import hookspecs
+from scalecore.api.components import ModelRecord, Record
 from scalecore.plugins.discovery import Plugin, Status
 from scalecore.plugins.kinds import KINDS, Kind
-from scalecore.records import ModelRecord, Record
 
 __all__ = ["Loaded", "load_plugin"]
 

@@ -8,12 +8,12 @@ from types import MappingProxyType
 
 from attrs import evolve, field, frozen
 
-from scalecore.errors import ExperimentError, PluginError
+from scalecore.api.components import Record
+from scalecore.api.errors import ExperimentError, PluginError
 from scalecore.plugins.discovery import CORE, Plugin, Status, discover
 from scalecore.plugins.kinds import KINDS
 from scalecore.plugins.manager import load_plugin
 from scalecore.plugins.metadata import canonical_name
-from scalecore.records import Record
 
 __all__ = ["Registered", "Registry", "clash_text", "known_provider", "load_registry"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scalecore import texts
+from scalecore.api import formatting
 
 __all__ = ["card", "summary_lines"]
 
@@ -38,7 +38,7 @@ def card(model: Mapping[str, Any], evaluation: Mapping[str, Any]) -> str:
         f"`{data['normalise']['kind']}` with statistics of the training rows. Fingerprint `{data['fingerprint']}`.",
         "",
         "```",
-        *[texts.part_line(name, part) for name, part in data["split"]["parts"].items()],
+        *[formatting.part_line(name, part) for name, part in data["split"]["parts"].items()],
         "```",
         "",
         f"Split `{data['split']['kind']}`, purge {data['split']['purge']}, embargo {data['split']['embargo']} windows. "
@@ -78,7 +78,7 @@ def card(model: Mapping[str, Any], evaluation: Mapping[str, Any]) -> str:
 
 def _scale(data: Mapping[str, Any]) -> str:
     scale = data.get("target_scale")
-    return f", in its own unit; trained standardised {texts.scale(scale)}" if scale else ""
+    return f", in its own unit; trained standardised {formatting.scale(scale)}" if scale else ""
 
 
 def _calibrator(calibrator: Mapping[str, Any] | None) -> list[str]:
@@ -96,18 +96,18 @@ def summary_lines(evaluation: Mapping[str, Any]) -> list[str]:
     """The same in a few lines for the terminal."""
     test = evaluation["test"]
     lines = [
-        f"validation loss {texts.number(evaluation['validation']['loss'])}",
-        f"test loss       {texts.measured(test['loss'], test['intervals']['loss'])}, {test['windows']:,} windows",
+        f"validation loss {formatting.number(evaluation['validation']['loss'])}",
+        f"test loss       {formatting.measured(test['loss'], test['intervals']['loss'])}, {test['windows']:,} windows",
     ]
     lines += [
-        f"test {name:10} {texts.measured(test['metrics'][name], test['intervals'].get(name))}"
+        f"test {name:10} {formatting.measured(test['metrics'][name], test['intervals'].get(name))}"
         for name in SHOWN
         if test["metrics"].get(name) is not None
     ]
     lines.append("baselines on test, and the model's loss less theirs:")
     for baseline in test["baselines"]:
         if baseline["loss"] is not None:
-            lines.append(f"  {baseline['name']:14} {texts.number(baseline['loss'])}  {_less(baseline)}")
+            lines.append(f"  {baseline['name']:14} {formatting.number(baseline['loss'])}  {_less(baseline)}")
     lines.append(opened_text(evaluation["openings"]))
     return lines
 
@@ -129,15 +129,15 @@ def _results(evaluation: Mapping[str, Any]) -> list[str]:
         "| | validation, which chose the model | test |",
         "|---|---|---|",
         f"| windows | {evaluation['validation']['windows']:,} | {test['windows']:,} |",
-        f"| loss | {texts.measured(best['val_loss'], validation.get('val_loss'))} | "
-        f"{texts.measured(test['loss'], intervals['loss'])} |",
+        f"| loss | {formatting.measured(best['val_loss'], validation.get('val_loss'))} | "
+        f"{formatting.measured(test['loss'], intervals['loss'])} |",
     ]
     for name in SHOWN:
         if test["metrics"].get(name) is None:
             continue
         before = best.get(name)
-        shown = "" if before is None else texts.measured(before, validation.get(name))
-        rows.append(f"| {name} | {shown} | {texts.measured(test['metrics'][name], intervals.get(name))} |")
+        shown = "" if before is None else formatting.measured(before, validation.get(name))
+        rows.append(f"| {name} | {shown} | {formatting.measured(test['metrics'][name], intervals.get(name))} |")
     return [*rows, "", "In brackets: 95 % intervals by block bootstrap over windows, for this one training."]
 
 
@@ -147,7 +147,7 @@ def _baselines(baselines: Sequence[Mapping[str, Any]]) -> list[str]:
         if baseline["loss"] is None:
             rows.append(f"| {baseline['name']} | not available: {baseline['reason']} | |")
             continue
-        loss = texts.measured(baseline["loss"], baseline["loss_interval"])
+        loss = formatting.measured(baseline["loss"], baseline["loss_interval"])
         rows.append(f"| {baseline['name']}: {baseline['text']} | {loss} | {_less(baseline)} |")
     return rows
 
@@ -155,7 +155,9 @@ def _baselines(baselines: Sequence[Mapping[str, Any]]) -> list[str]:
 def _less(baseline: Mapping[str, Any]) -> str:
     """The model's loss less the baseline's, with its interval, in as many decimals as the losses."""
     like = baseline["loss"]
-    return texts.number(baseline["less"], like=like, sign=True) + texts.interval(baseline["less_interval"], like=like)
+    return formatting.number(baseline["less"], like=like, sign=True) + formatting.interval(
+        baseline["less_interval"], like=like
+    )
 
 
 def _cautions(model: Mapping[str, Any], evaluation: Mapping[str, Any]) -> list[str]:
@@ -196,12 +198,12 @@ def _same(model: Mapping[str, Any]) -> str:
     if not search["same_training"]:
         return (
             "Seed, split or epochs are others than in the search, where the trial reached "
-            f"{texts.number(search['value'])}; everything else is the same."
+            f"{formatting.number(search['value'])}; everything else is the same."
         )
     if search["same_weights"]:
         return "It is the same training as in the search, and ended with the same weights to the last bit."
     return (
-        f"It is the same training as in the search, which reached {texts.number(search['value'])}, but did not end "
-        f"with the same bits: here it reached {texts.number(model['value'])}. That is usual on a GPU, and with another "
-        "number of threads."
+        f"It is the same training as in the search, which reached {formatting.number(search['value'])}, but did not "
+        f"end with the same bits: here it reached {formatting.number(model['value'])}. That is usual on a GPU, and "
+        "with another number of threads."
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from scalecore.api.formatting import number
 from scalecore.promotion.card import opened_text
-from scalecore.texts import number
 
 __all__ = ["markdown", "report_lines"]
 

@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 from attrs import evolve, frozen
 
-from scalecore import texts
+from scalecore.api import formatting
+from scalecore.api.errors import RefusedError
+from scalecore.api.protocols import AnalysisResult, TrainingContext
+from scalecore.api.space import Architecture
+from scalecore.api.trials import StudyEnd, StudyView, TrialRecord, TrialState
 from scalecore.builtin.options import CrossBudgetOptions
-from scalecore.errors import RefusedError
 from scalecore.promotion.opened import open_study
 from scalecore.promotion.retrain import RetrainFolder, Retraining, retrain
 from scalecore.promotion.statistics import MIN_SEEDS, Estimate, difference, margin_of, mean, verdict
-from scalecore.protocols import AnalysisResult, TrainingContext
-from scalecore.space import Architecture
 from scalecore.study.forecast import forecast
 from scalecore.study.identity import by_name, content_hash
 from scalecore.study.journal import read_journal
@@ -28,7 +29,6 @@ from scalecore.study.layout import StudyFolder
 from scalecore.study.nearest import nearest_shape
 from scalecore.study.predictions import trial_predictions
 from scalecore.study.state import StudyState, replay
-from scalecore.trials import StudyEnd, StudyView, TrialRecord, TrialState
 
 __all__ = ["Cell", "CrossBudget", "cells_of", "groups_of"]
 
@@ -50,7 +50,7 @@ class Cell:
 
 
 class CrossBudget:
-    """Satisfies `scalecore.protocols.Analysis` and `Trains`."""
+    """Satisfies `scalecore.api.protocols.Analysis` and `Trains`."""
 
     def __init__(self, options: CrossBudgetOptions) -> None:
         self._options = options
@@ -72,14 +72,14 @@ class CrossBudget:
                 {
                     "best of": cell.source.name,
                     "trained at": cell.target.budget,
-                    "architecture": texts.shape(cell.trial.architecture),
+                    "architecture": formatting.shape(cell.trial.architecture),
                     "seeds": self._options.seeds,
                     "done": done,
-                    "each": texts.duration(seconds),
+                    "each": formatting.duration(seconds),
                     "remark": f"same as the best of {cell.same_as}: not run" if cell.same_as else None,
                 }
             )
-        cost = f"{missing} trainings to do, about {texts.duration(total)} of trial time in all"
+        cost = f"{missing} trainings to do, about {formatting.duration(total)} of trial time in all"
         return AnalysisResult(
             title="Plan of the cross-budget validation",
             summary=[cost + (f"; the time of {unknown} is not known" if unknown else "")],
@@ -264,7 +264,7 @@ def _row(cell: Cell, seeds: int) -> dict[str, Any]:
     return {
         "best of": cell.source.name,
         "trained at": cell.target.budget,
-        "architecture": texts.shape(cell.trial.architecture),
+        "architecture": formatting.shape(cell.trial.architecture),
         "seeds": len(found.values),
         "failed": found.failed,
         "mean": estimate.value if estimate else None,

@@ -15,22 +15,22 @@ import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
-from scalecore.clock import RunningClock
+from scalecore.api.clock import RunningClock
+from scalecore.api.errors import DeviceError, StudyError
+from scalecore.api.files import read_json
+from scalecore.api.protocols import Executor, ExecutorContext
+from scalecore.api.trials import TrialRecord
 from scalecore.data.baselines import Baseline, baselines
 from scalecore.data.bootstrap import BOOTSTRAP_SEED, mean_interval
 from scalecore.data.predictions import Predictions, checksum, read_predictions
 from scalecore.data.regression import cross_entropies
-from scalecore.errors import DeviceError, StudyError
 from scalecore.execution.folder import AttemptFolder, AttemptStatus
-from scalecore.files import read_json
 from scalecore.promotion.opened import OpenStudy
 from scalecore.promotion.retrain import Retrained
-from scalecore.protocols import Executor, ExecutorContext
 from scalecore.study.components import create
 from scalecore.study.device import missing_device
 from scalecore.study.plan import Plan
 from scalecore.study.slots import slots_of
-from scalecore.trials import TrialRecord
 
 __all__ = ["Stopped", "measure", "rules_on", "test_baselines"]
 

@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
+from scalecore.api.errors import DataError, ExperimentError, RefusedError, ScalecoreError
+from scalecore.api.files import read_json
 from scalecore.config.stored import Move
 from scalecore.data.predictions import checksum
-from scalecore.errors import DataError, ExperimentError, RefusedError, ScalecoreError
-from scalecore.files import read_json
 from scalecore.study.journal import read_journal
 from scalecore.study.layout import StudyFolder
 from scalecore.study.state import replay

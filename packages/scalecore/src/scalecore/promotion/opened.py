@@ -8,7 +8,8 @@ from typing import Any
 
 from attrs import frozen
 
-from scalecore.errors import RefusedError
+from scalecore.api.errors import RefusedError
+from scalecore.api.trials import TrialRecord
 from scalecore.plugins.registry import load_registry
 from scalecore.study.control import StopRequests
 from scalecore.study.device import StudyDevice
@@ -20,7 +21,6 @@ from scalecore.study.plan import Plan, build_plan
 from scalecore.study.run import refuse_another_experiment, refuse_changed_code, refuse_changed_data, refuse_findings
 from scalecore.study.state import StudyState, replay
 from scalecore.study.stored import load_stored
-from scalecore.trials import TrialRecord
 
 __all__ = ["OpenStudy", "open_study"]
 

@@ -15,6 +15,9 @@ import numpy.typing as npt
 from attrs import frozen
 from cattrs.errors import BaseValidationError
 
+from scalecore.api.errors import DataError, DeviceError, ExperimentError, RefusedError, ScalecoreError
+from scalecore.api.files import replacing, write_text
+from scalecore.api.protocols import DatasetContext
 from scalecore.config.load import ResolvedComponent
 from scalecore.config.messages import Problem, raise_problems
 from scalecore.config.overrides import apply_overrides
@@ -24,11 +27,8 @@ from scalecore.config.structure import flatten, make_converter
 from scalecore.data.calibrator import calibrator_from
 from scalecore.data.checks import check_finite, check_panel
 from scalecore.data.dates import stamp
-from scalecore.errors import DataError, DeviceError, ExperimentError, RefusedError, ScalecoreError
-from scalecore.files import replacing, write_text
 from scalecore.plugins.registry import load_registry
 from scalecore.promotion.model import MODEL_FILE, StoredModel
-from scalecore.protocols import DatasetContext
 from scalecore.study.components import create
 
 if TYPE_CHECKING:
@@ -55,9 +55,9 @@ def rows_of_file(model: StoredModel, path: Path, *, time: str | None = None) -> 
     `time` names the column with the times; by default that of the model's dataset, or else the usual names. Raises
     `DataError` where a feature is missing, or is not a finite number in every row.
     """
+    from scalecore.api.dataset_options import ReadOptions
     from scalecore.builtin.parquet import numbers
     from scalecore.builtin.tables import read_table
-    from scalecore.data.options import ReadOptions
 
     block = model.content["data"]["block"]
     stored, dataset = block.get("time"), block.get("use")

@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 from attrs import evolve, frozen
 
+from scalecore.api.errors import ExperimentError, RefusedError, StudyError
+from scalecore.api.files import plain, read_json, replacing, utc_now, write_json, write_text
+from scalecore.api.trials import StudyEnd, TrialRecord, TrialState
 from scalecore.data.calibrator import read_calibrator
 from scalecore.data.predictions import Predictions, checksum, read_predictions
-from scalecore.errors import ExperimentError, RefusedError, StudyError
 from scalecore.execution.folder import AttemptFolder
-from scalecore.files import plain, read_json, replacing, utc_now, write_json, write_text
 from scalecore.promotion.card import card
 from scalecore.promotion.measure import measure, test_baselines
 from scalecore.promotion.model import FORMAT, MODEL_FILE, WEIGHTS_FILE
 from scalecore.promotion.opened import OpenStudy
 from scalecore.promotion.retrain import Retrained, RetrainFolder, Retraining, retrain
 from scalecore.study.plan import Plan
-from scalecore.trials import StudyEnd, TrialRecord, TrialState
 
 __all__ = ["Promotion", "Wanted", "promote"]
 

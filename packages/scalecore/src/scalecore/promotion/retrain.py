@@ -12,12 +12,13 @@ from pathlib import Path
 
 from attrs import evolve, frozen
 
-from scalecore.errors import StudyError
+from scalecore.api.errors import StudyError
+from scalecore.api.protocols import ExecutorContext
+from scalecore.api.space import Value
+from scalecore.api.trials import Origin, Outcome, Proposal, RestoredTrial, StudyEnd, TrialRecord
 from scalecore.execution.folder import AttemptFolder
 from scalecore.promotion.opened import OpenStudy
 from scalecore.promotion.told import teller
-from scalecore.protocols import ExecutorContext
-from scalecore.space import Value
 from scalecore.study.components import create
 from scalecore.study.device import kind_of
 from scalecore.study.driver import Driver
@@ -30,7 +31,6 @@ from scalecore.study.run import begin, end_orphans, refuse_changed_code
 from scalecore.study.session import Session
 from scalecore.study.slots import slots_of
 from scalecore.study.state import StudyState, replay
-from scalecore.trials import Origin, Outcome, Proposal, RestoredTrial, StudyEnd, TrialRecord
 
 __all__ = ["RetrainFolder", "Retrained", "Retraining", "retrain"]
 

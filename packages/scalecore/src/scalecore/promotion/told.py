@@ -6,11 +6,11 @@ import time
 
 import click
 
-from scalecore import texts
+from scalecore.api import formatting
+from scalecore.api.components import LoggerRecord, NoOptions
+from scalecore.api.protocols import Logger, LoggerContext
+from scalecore.api.trials import Epoch, Progress, Proposal, StudyView, TrialRecord, TrialState
 from scalecore.config.load import ResolvedComponent
-from scalecore.protocols import Logger, LoggerContext
-from scalecore.records import LoggerRecord, NoOptions
-from scalecore.trials import Epoch, Progress, Proposal, StudyView, TrialRecord, TrialState
 
 __all__ = ["teller"]
 
@@ -46,14 +46,14 @@ class _Teller(Logger):
     def trial_started(self, number: int, proposal: Proposal, study: StudyView) -> None:
         self._labels[number] = proposal.origin.label or f"training {number}"
         self._due = time.monotonic() + EVERY
-        shown = f"{texts.shape(proposal.architecture)} {texts.settings(proposal.hyperparameters)}".strip()
+        shown = f"{formatting.shape(proposal.architecture)} {formatting.settings(proposal.hyperparameters)}".strip()
         self._say(f"{self._labels[number]} starts: {shown}")
 
     def epoch(self, number: int, epoch: Epoch) -> None:
         if self._verbosity > 0:
             self._say(
-                f"  epoch {epoch['epoch']}: train_loss={texts.number(epoch['train_loss'])} "
-                f"val_loss={texts.number(epoch['val_loss'])}"
+                f"  epoch {epoch['epoch']}: train_loss={formatting.number(epoch['train_loss'])} "
+                f"val_loss={formatting.number(epoch['val_loss'])}"
             )
 
     def progress(self, progress: Progress) -> None:
@@ -64,14 +64,14 @@ class _Teller(Logger):
         self._say(
             f"  {self._labels.get(progress.number, progress.number)}, {progress.phase}, epoch {progress.epoch} of "
             f"{progress.epochs}, step {progress.step} of {progress.steps_per_epoch}; time left "
-            f"{texts.duration(progress.study_seconds_left)}, {readings}"
+            f"{formatting.duration(progress.study_seconds_left)}, {readings}"
         )
 
     def trial_finished(self, record: TrialRecord, study: StudyView) -> None:
         metric = study.experiment["objective"]["metric"]
         label = record.origin.label or f"training {record.number}"
         if record.state is TrialState.COMPLETED:
-            self._say(f"{label}: {metric}={texts.number(record.value)} in {texts.duration(record.duration)}")
+            self._say(f"{label}: {metric}={formatting.number(record.value)} in {formatting.duration(record.duration)}")
         else:
             self._say(f"{label}: {record.state}" + (f" ({record.reason})" if record.reason else ""))
 

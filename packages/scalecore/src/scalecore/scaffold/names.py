@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from scalecore.errors import ExperimentError
+from scalecore.api.errors import ExperimentError
 from scalecore.plugins.metadata import canonical_name
 from scalecore.plugins.registry import known_provider
 

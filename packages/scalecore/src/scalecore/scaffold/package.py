@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scalecore import __version__
-from scalecore.errors import ExperimentError
+from scalecore.api.errors import ExperimentError
 
 if TYPE_CHECKING:
     from scalecore.scaffold.names import Names

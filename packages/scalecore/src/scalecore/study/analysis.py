@@ -10,17 +10,26 @@ from typing import Any
 
 from attrs import frozen
 
-from scalecore import __version__, markdown
+from scalecore import __version__
+from scalecore.api import markdown
+from scalecore.api.components import AnalysisRecord
+from scalecore.api.errors import (
+    DataError,
+    ExitCode,
+    ExperimentError,
+    PluginError,
+    RefusedError,
+    ScalecoreError,
+    StudyError,
+)
+from scalecore.api.files import plain, utc_now, write_json, write_text
+from scalecore.api.protocols import Analysis, AnalysisResult, TrainingContext, Trains
+from scalecore.api.trials import StudyEnd, StudyView
 from scalecore.config.load import ResolvedComponent
 from scalecore.config.plain import plain_value
-from scalecore.errors import DataError, ExitCode, ExperimentError, PluginError, RefusedError, ScalecoreError, StudyError
-from scalecore.files import plain, utc_now, write_json, write_text
 from scalecore.plugins.registry import Registered
-from scalecore.protocols import Analysis, AnalysisResult, TrainingContext, Trains
-from scalecore.records import AnalysisRecord
 from scalecore.study.components import make
 from scalecore.study.layout import StudyFolder
-from scalecore.trials import StudyEnd, StudyView
 
 __all__ = ["Analysed", "TrainingEnded", "analyse", "output_folder_of", "result_json", "result_markdown", "write_result"]
 

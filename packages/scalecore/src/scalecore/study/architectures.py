@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
+from scalecore.api.errors import ScalecoreError
+from scalecore.api.space import Architecture, ArchitectureSpace, DataShape
 from scalecore.config.experiment import Budget
-from scalecore.errors import ScalecoreError
-from scalecore.space import Architecture, ArchitectureSpace, DataShape
 from scalecore.study.counting import CountedFamily
 from scalecore.study.predicates import Predicate
 
 if TYPE_CHECKING:
-    from scalecore.protocols import SizedFamily
+    from scalecore.api.protocols import SizedFamily
 
 __all__ = ["Grid", "Infeasible", "feasible_grid", "predicate_problems"]
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import define, field, frozen
 
-from scalecore.errors import DeviceError
+from scalecore.api.errors import DeviceError
+from scalecore.api.files import read_json
 from scalecore.execution.folder import DISK_EXIT, AttemptFolder, AttemptStatus
-from scalecore.files import read_json
 from scalecore.study.hardware import HardwareSummary
 from scalecore.study.layout import StudyFolder
 from scalecore.study.pace import Pace

@@ -13,9 +13,7 @@ from typing import Any
 
 from attrs import frozen
 
-from scalecore.config.campaign import Campaign, CampaignStudy, campaign_folder
-from scalecore.config.load import read_tree
-from scalecore.errors import (
+from scalecore.api.errors import (
     DataError,
     ExitCode,
     ExperimentError,
@@ -24,7 +22,10 @@ from scalecore.errors import (
     ScalecoreError,
     StudyError,
 )
-from scalecore.files import plain, read_json, write_json
+from scalecore.api.files import plain, read_json, write_json
+from scalecore.api.trials import StudyEnd
+from scalecore.config.campaign import Campaign, CampaignStudy, campaign_folder
+from scalecore.config.load import read_tree
 from scalecore.study.continuation import compare_study
 from scalecore.study.first_trials import no_result
 from scalecore.study.foresight import Foreseen, foresee
@@ -33,7 +34,6 @@ from scalecore.study.layout import StudyFolder, is_file, output_folder
 from scalecore.study.plan import silent
 from scalecore.study.run import run_study
 from scalecore.study.state import replay
-from scalecore.trials import StudyEnd
 
 __all__ = [
     "CampaignIndex",

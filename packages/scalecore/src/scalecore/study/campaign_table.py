@@ -7,16 +7,16 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scalecore import texts
-from scalecore.errors import ScalecoreError
-from scalecore.escaping import spreadsheet_cell
-from scalecore.files import write_text
-from scalecore.markdown import escaped
+from scalecore.api import formatting
+from scalecore.api.errors import ScalecoreError
+from scalecore.api.escaping import spreadsheet_cell
+from scalecore.api.files import write_text
+from scalecore.api.markdown import escaped
+from scalecore.api.trials import StudyEnd
 from scalecore.study.campaign import CampaignIndex, StudyEntry
 from scalecore.study.journal import read_journal
 from scalecore.study.lock import runner_of
 from scalecore.study.state import StudyState, replay
-from scalecore.trials import StudyEnd
 
 __all__ = ["campaign_rows", "table_lines", "write_tables"]
 
@@ -85,7 +85,7 @@ def _row(entry: StudyEntry) -> dict[str, Any]:
     state = _read(entry)
     records = state.records
     best = next(iter(state.ranked), None)
-    baseline = texts.best_baseline(state.plan["data"]) if state.plan else None
+    baseline = formatting.best_baseline(state.plan["data"]) if state.plan else None
     metric = state.experiment["objective"]["metric"] if state.experiment else None
     return {
         "study": entry.label,
@@ -100,7 +100,7 @@ def _row(entry: StudyEntry) -> dict[str, Any]:
         "interval": ((best.best or {}).get("intervals") or {}).get(metric) if best else None,
         "num_parameters": best.architecture.num_parameters if best else None,
         "architecture": " ".join(f"{key}={value}" for key, value in best.architecture.values.items()) if best else None,
-        "shape": texts.shape(best.architecture) if best else None,
+        "shape": formatting.shape(best.architecture) if best else None,
         # A baseline is measured by its validation loss and stands beside nothing else.
         "baseline": baseline["loss"] if baseline and metric == "val_loss" else None,
         "baseline_name": baseline["name"] if baseline and metric == "val_loss" else None,
@@ -133,9 +133,9 @@ def _cell(row: Mapping[str, Any], name: str) -> str:
         case "trials":
             return "-" if row["total"] is None else f"{row['finished']}/{row['total']}"
         case "value":
-            return "-" if row["value"] is None else f"{texts.number(row['value'])} #{row['trial']}"
+            return "-" if row["value"] is None else f"{formatting.number(row['value'])} #{row['trial']}"
         case "interval":
-            return texts.interval(row["interval"], like=row["value"]).strip(" ()") or "-"
+            return formatting.interval(row["interval"], like=row["value"]).strip(" ()") or "-"
         case "baseline":
-            return "-" if row["baseline"] is None else f"{texts.number(row['baseline'])} {row['baseline_name']}"
+            return "-" if row["baseline"] is None else f"{formatting.number(row['baseline'])} {row['baseline_name']}"
     return str(row[name]) if row[name] is not None else "-"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from scalecore.readings import Finding
+from scalecore.api.readings import Finding
 from scalecore.training.memory import Device
 from scalecore.training.policies import missing_compiler
 

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 
-from scalecore import protocols
+from scalecore.api import protocols
+from scalecore.api.errors import PluginError, ScalecoreError
 from scalecore.config.load import ResolvedComponent
-from scalecore.errors import PluginError, ScalecoreError
 from scalecore.plugins.registry import Registered
 
 __all__ = ["create", "make", "of_plugin"]
@@ -61,7 +61,7 @@ def make(kind: str, component: ResolvedComponent | Registered, *arguments: Any) 
     if problems:
         raise PluginError(
             f"{kind} {component.record.name!r} ({component.provider} {component.version}) cannot start: "
-            f"{'; '.join(problems)}; scalecore.protocols.{protocol.__name__} says what is asked of it"
+            f"{'; '.join(problems)}; scalecore.api.protocols.{protocol.__name__} says what is asked of it"
         )
     return made
 

@@ -14,15 +14,15 @@ from typing import Any
 
 from attrs import evolve, frozen
 
+from scalecore.api.components import ModelRecord
+from scalecore.api.space import Distribution, Value
+from scalecore.api.trials import RestoredTrial
 from scalecore.config.load import Resolved, to_plain
 from scalecore.plugins.metadata import canonical_name
-from scalecore.records import ModelRecord
-from scalecore.space import Distribution, Value
 from scalecore.study.identity import Unbound, binding, by_name, model_content, unbound
 from scalecore.study.plan import Plan
 from scalecore.study.state import AskedTrial, StudyState
 from scalecore.study.stored import move_of
-from scalecore.trials import RestoredTrial
 
 __all__ = [
     "Change",

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from scalecore.api.protocols import ModelFamily, RemovesLevel
 from scalecore.config.load import LoadedExperiment, Resolved
-from scalecore.protocols import ModelFamily, RemovesLevel
 from scalecore.study.components import of_plugin
 from scalecore.study.journal import read_journal
 from scalecore.study.layout import StudyFolder

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
-from scalecore.errors import PluginError
-from scalecore.space import ArchitectureSpace, DataShape, Hyperparameter
+from scalecore.api.errors import PluginError
+from scalecore.api.space import ArchitectureSpace, DataShape, Hyperparameter
 
 if TYPE_CHECKING:
-    from scalecore.protocols import HyperparameterReader, ModelFamily
+    from scalecore.api.protocols import HyperparameterReader, ModelFamily
 
 __all__ = ["FORWARD", "Ask", "CountedFamily"]
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from attrs import frozen
 
-from scalecore.errors import DeviceError
+from scalecore.api.errors import DeviceError
+from scalecore.api.trials import TrialRecord
 from scalecore.training.memory import Device
-from scalecore.trials import TrialRecord
 
 __all__ = [
     "StudyDevice",

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from scalecore.errors import ScalecoreError, StudyError
-from scalecore.files import is_disk_error
+from scalecore.api.errors import ScalecoreError, StudyError
+from scalecore.api.files import is_disk_error
 
 __all__ = ["explained"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from scalecore.api.protocols import Executor
+from scalecore.api.readings import Admission, Demand
+from scalecore.api.space import Architecture
 from scalecore.execution.devices import find_gpus
 from scalecore.execution.folder import AttemptFolder
-from scalecore.protocols import Executor
-from scalecore.readings import Admission, Demand
-from scalecore.space import Architecture
 from scalecore.study.attempts import RunningTrial, attempt_spec
 from scalecore.study.device import kind_of
 from scalecore.study.fitting import Fit, Way, halvings, never_fits

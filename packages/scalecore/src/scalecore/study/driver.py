@@ -12,12 +12,13 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from scalecore import texts
-from scalecore.clock import RunningClock
+from scalecore.api import formatting
+from scalecore.api.clock import RunningClock
+from scalecore.api.errors import DeviceError, ScalecoreError, StudyError
+from scalecore.api.files import read_json
+from scalecore.api.protocols import Executor, TakesStacks
+from scalecore.api.trials import Outcome, StudyEnd, TrialRecord, TrialState
 from scalecore.config.losses import objective_value
-from scalecore.errors import DeviceError, ScalecoreError, StudyError
-from scalecore.files import read_json
-from scalecore.protocols import Executor, TakesStacks
 from scalecore.study.attempts import AttemptEnd, RunningTrial, left_running
 from scalecore.study.continuation import restored_today
 from scalecore.study.control import StopRequests
@@ -35,7 +36,6 @@ from scalecore.study.session import Session
 from scalecore.study.smoke import smoke_step
 from scalecore.study.state import AskedTrial
 from scalecore.training.shared_blocks import remove_shared
-from scalecore.trials import Outcome, StudyEnd, TrialRecord, TrialState
 
 __all__ = ["Driver"]
 
@@ -288,7 +288,9 @@ class Driver:
                 continue
             ask = partial(_should_prune, number=number, epoch=epoch, value=value)
             if self.session.of_strategy(ask):
-                running.prune_reason = f"pruned by the strategy after epoch {epoch} at {metric} {texts.number(value)}"
+                running.prune_reason = (
+                    f"pruned by the strategy after epoch {epoch} at {metric} {formatting.number(value)}"
+                )
                 running.folder.tell("prune")
 
     def _guard(self) -> None:

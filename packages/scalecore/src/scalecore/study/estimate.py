@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from scalecore.trials import TrialRecord
+from scalecore.api.trials import TrialRecord
 
 __all__ = ["seconds_left"]
 

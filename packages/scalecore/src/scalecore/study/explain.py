@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
-from scalecore import texts
-from scalecore.files import plain
-from scalecore.protocols import Explains, SearchStrategy
+from scalecore.api import formatting
+from scalecore.api.files import plain
+from scalecore.api.protocols import Explains, SearchStrategy
+from scalecore.api.trials import TrialState
 from scalecore.study.record import proposal_from
 from scalecore.study.state import AskedTrial, StudyState
-from scalecore.trials import TrialState
 
 __all__ = ["explain_lines", "explain_search", "strategy_plain"]
 
@@ -78,7 +78,7 @@ def explain_lines(search: Mapping[str, Any]) -> list[str]:
         if last["reason"]:
             lines.append(f"  because: {last['reason']}")
         if last["moved_from"]:
-            lines.append(f"  moved from: {texts.settings(last['moved_from'])}")
+            lines.append(f"  moved from: {formatting.settings(last['moved_from'])}")
     return lines
 
 
@@ -93,7 +93,7 @@ def strategy_plain(strategy: SearchStrategy, state: StudyState) -> dict[str, Any
     one = told.recommended
     recommended: dict[str, Any] | None = None
     if one is not None:
-        shape = texts.shape(one.architecture)
+        shape = formatting.shape(one.architecture)
         recommended = {key: getattr(one, key) for key in ("number", "observed", "value", "deviation")} | {
             "shape": shape
         }
@@ -116,12 +116,12 @@ def _strategy_lines(told: Mapping[str, Any] | None) -> list[str]:
     lines = [f"strategy: {told['method']}"]
     one = told["recommended"]
     if one is not None:
-        expected, deviation = one["value"], texts.number(one["deviation"], like=one["value"])
+        expected, deviation = one["value"], formatting.number(one["deviation"], like=one["value"])
         spread = "" if one["deviation"] is None else f", standard deviation {deviation}"
-        observed = "" if one["observed"] is None else f"; observed {texts.number(one['observed'])}"
+        observed = "" if one["observed"] is None else f"; observed {formatting.number(one['observed'])}"
         lines.append(
             f"recommended by what it has learnt: trial {one['number']}, {one['shape']}, expected "
-            f"{texts.number(expected)}{spread}{observed}"
+            f"{formatting.number(expected)}{spread}{observed}"
         )
     return lines
 
@@ -140,7 +140,7 @@ def _forced(content: Mapping[str, Any], trials: Sequence[AskedTrial]) -> dict[st
     state = "to come" if trial is None else "unfinished" if trial.record is None else str(trial.record.state)
     return {
         "label": proposal.origin.label,
-        "shape": texts.shape(proposal.architecture),
+        "shape": formatting.shape(proposal.architecture),
         "architecture": proposal.architecture.values,
         "state": state,
         "trial": None if trial is None else trial.number,
@@ -218,6 +218,6 @@ def _last(trial: AskedTrial) -> dict[str, Any]:
         "label": origin.label,
         "reason": origin.reason,
         "moved_from": origin.moved_from,
-        "shape": texts.shape(trial.proposal.architecture),
+        "shape": formatting.shape(trial.proposal.architecture),
         "hyperparameters": trial.proposal.hyperparameters,
     }

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from scalecore.errors import StudyError
-from scalecore.trials import TrialRecord, TrialState
+from scalecore.api.errors import StudyError
+from scalecore.api.trials import TrialRecord, TrialState
 
 __all__ = ["no_result", "refuse_alike_failures"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from scalecore import texts
-from scalecore.readings import Demand
+from scalecore.api import formatting
+from scalecore.api.readings import Demand
 from scalecore.study.memory import Prediction
 
 __all__ = ["Fit", "Way", "halvings", "never_fits"]
@@ -55,6 +55,6 @@ def never_fits(reason: str, smallest: Fit) -> str:
     """What to say of a trial that the monitors refuse in every way, to the `smallest`."""
     return (
         f"does not fit even with {smallest.way.text}: {reason}; weights, gradients and moments of the optimizer alone "
-        f"take {texts.size(smallest.prediction.floor)}, which no micro-batch removes: leave such shapes out "
+        f"take {formatting.size(smallest.prediction.floor)}, which no micro-batch removes: leave such shapes out "
         "(search.exclude), take a smaller budget, or a machine with more memory"
     )

@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scalecore import texts
+from scalecore.api import formatting
+from scalecore.api.trials import TrialRecord, TrialState
 from scalecore.data.description import DataDescription
 from scalecore.data.rates import denominator
-from scalecore.trials import TrialRecord, TrialState
 
 __all__ = ["small_denominator", "suspicions"]
 
@@ -40,7 +40,7 @@ def small_denominator(line: Mapping[str, Any], *, metric: str, least: int) -> di
         text = f"{metric} is undefined, since no window is predicted positive: it counts as the worst value"
     else:
         over = f"{count} window" + ("" if count == 1 else "s")
-        text = f"{metric} {texts.number(line[metric])} is a rate over {over}, and it takes {least} to be compared"
+        text = f"{metric} {formatting.number(line[metric])} is a rate over {over}, and it takes {least} to be compared"
     return {"guard": "G19", "kind": "small_denominator", "text": text}
 
 
@@ -48,10 +48,10 @@ def _collapsed(best: Mapping[str, Any], data: DataDescription) -> dict[str, str]
     spread, predictions = _label_spread(data), best.get("predictions") or {}
     if not spread or predictions.get("std") is None or predictions["std"] >= COLLAPSED_SPREAD * spread:
         return None
-    low, high = (texts.number(predictions[end], like=spread) for end in ("min", "max"))
+    low, high = (formatting.number(predictions[end], like=spread) for end in ("min", "max"))
     text = (
         f"predicts a constant: its outputs lie between {low} and {high} "
-        f"at the best epoch, while the labels' standard deviation is {texts.number(spread)}"
+        f"at the best epoch, while the labels' standard deviation is {formatting.number(spread)}"
     )
     return {"guard": "G09", "kind": "collapsed", "text": text}
 
@@ -96,7 +96,7 @@ def _too_good(best: Mapping[str, Any], data: DataDescription) -> dict[str, str] 
     if not floor or best.get("val_loss") is None or best["val_loss"] >= LEAK_SHARE * floor:
         return None
     text = (
-        f"validation loss {texts.number(best['val_loss'])} is far below {whose} {texts.number(floor)}: "
+        f"validation loss {formatting.number(best['val_loss'])} is far below {whose} {formatting.number(floor)}: "
         "look for a leak in the features"
     )
     return {"guard": "G01", "kind": "too_good", "text": text}

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from attrs import evolve, field, frozen
 
+from scalecore.api.protocols import Logger
+from scalecore.api.trials import Epoch, Proposal, RestoredTrial, StudyView, TrialRecord
 from scalecore.config.losses import objective_value
 from scalecore.execution.folder import AttemptFolder
-from scalecore.protocols import Logger
 from scalecore.study.layout import StudyFolder
-from scalecore.trials import Epoch, Proposal, RestoredTrial, StudyView, TrialRecord
 
 __all__ = ["Follower", "StudyNow"]
 

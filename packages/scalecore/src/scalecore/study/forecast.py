@@ -9,8 +9,8 @@ from typing import Any
 
 from attrs import define, field
 
-from scalecore.space import Architecture
-from scalecore.trials import TrialRecord
+from scalecore.api.space import Architecture
+from scalecore.api.trials import TrialRecord
 
 __all__ = ["Speeds", "forecast"]
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from attrs import frozen
 
+from scalecore.api.errors import ScalecoreError
+from scalecore.api.protocols import ExecutorContext, LoggerContext
 from scalecore.config.load import LoadedExperiment, Resolved
-from scalecore.errors import ScalecoreError
-from scalecore.protocols import ExecutorContext, LoggerContext
 from scalecore.study.components import create
 from scalecore.study.layout import StudyFolder, output_folder
 from scalecore.study.lock import refuse_running

@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 
 from attrs import define, evolve, field
 
-from scalecore.clock import RunningClock
+from scalecore.api.clock import RunningClock
+from scalecore.api.files import utc_now, write_json
+from scalecore.api.protocols import HardwareMonitor, MonitorContext
+from scalecore.api.readings import Admission, Demand, Finding, Reading, Verdict
 from scalecore.config.load import ResolvedComponent
-from scalecore.files import utc_now, write_json
-from scalecore.protocols import HardwareMonitor, MonitorContext
-from scalecore.readings import Admission, Demand, Finding, Reading, Verdict
 from scalecore.study.components import create
 from scalecore.study.hardware_csv import append_readings
 from scalecore.study.layout import StudyFolder

@@ -8,9 +8,9 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from scalecore.escaping import spreadsheet_cell
-from scalecore.files import detach, utc_now, write_text
-from scalecore.readings import Reading
+from scalecore.api.escaping import spreadsheet_cell
+from scalecore.api.files import detach, utc_now, write_text
+from scalecore.api.readings import Reading
 
 __all__ = ["append_readings"]
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 import attrs
 from attrs import field, frozen
 
+from scalecore.api.dataset_options import ReadOptions
+from scalecore.api.files import canonical_json
 from scalecore.config.experiment import ComponentRef
 from scalecore.config.plain import plain_value
-from scalecore.data.options import ReadOptions
-from scalecore.files import canonical_json
 from scalecore.plugins.discovery import CORE
 from scalecore.plugins.registry import known_provider
 

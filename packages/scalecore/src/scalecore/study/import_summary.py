@@ -12,10 +12,10 @@ from typing import Any
 
 from attrs import frozen
 
+from scalecore.api.trials import TrialState
 from scalecore.study.old_results import OldRecord, as_number
 from scalecore.study.path_claims import budget_of, contradictions, label_of, places
 from scalecore.study.record_shapes import RecordShapes, UnnamedShapeError
-from scalecore.trials import TrialState
 
 __all__ = ["LEVELS", "ImportSummary", "LabelCount", "summarise"]
 

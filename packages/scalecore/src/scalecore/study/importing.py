@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 from attrs import asdict
 
-from scalecore import texts
+from scalecore.api import formatting
+from scalecore.api.errors import ExperimentError
+from scalecore.api.files import plain, write_text
 from scalecore.config.load import load_resolved
 from scalecore.config.source import dump
-from scalecore.errors import ExperimentError
-from scalecore.files import plain, write_text
 from scalecore.plugins.registry import Registry
 from scalecore.study.components import of_plugin
 from scalecore.study.disk import explained
@@ -47,7 +47,7 @@ def import_results(
     """Judge all records of `paths`, and store those that are taken in the study `into`.
 
     `into` is a study's folder or an experiment file; a study that has not begun is made. With `dry_run` nothing is
-    written, and the study may be running. Raises the errors of `scalecore.errors`.
+    written, and the study may be running. Raises the errors of `scalecore.api.errors`.
     """
     records = read_old_results(paths)
     plan, folder = _target(into, registry)
@@ -173,7 +173,7 @@ def imported_lines(imported: Imported) -> list[str]:
         if one.reason:
             line += f": {one.reason}"
         if one.architecture is not None:
-            line += f"; {texts.shape(one.architecture)}, value {one.record.value:g}"
+            line += f"; {formatting.shape(one.architecture)}, value {one.record.value:g}"
         lines.append("; ".join((line, *one.notes)))
     shown = ", ".join(f"{count} {name}" for name, count in counts(imported.verdicts).items())
     end = f"; into {imported.folder}" if imported.summary is None else "; a dry run: nothing was written"

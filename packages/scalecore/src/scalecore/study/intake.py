@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from scalecore.errors import StudyError
-from scalecore.protocols import SearchStrategy
+from scalecore.api.errors import StudyError
+from scalecore.api.protocols import SearchStrategy
+from scalecore.api.trials import Outcome, Proposal, TrialState
 from scalecore.study.identity import trial_content, trial_hash, trial_seed
 from scalecore.study.record import proposal_plain, proposed
 from scalecore.study.session import Session
 from scalecore.study.state import AskedTrial
-from scalecore.trials import Outcome, Proposal, TrialState
 
 __all__ = ["next_trial"]
 

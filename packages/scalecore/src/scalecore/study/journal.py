@@ -14,8 +14,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from scalecore.errors import RefusedError, StudyError
-from scalecore.files import detach, plain, replacing, sync_folder, utc_now
+from scalecore.api.errors import RefusedError, StudyError
+from scalecore.api.files import detach, plain, replacing, sync_folder, utc_now
 
 __all__ = ["Journal", "read_journal"]
 

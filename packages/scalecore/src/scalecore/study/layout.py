@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from scalecore.errors import ExperimentError
+from scalecore.api.errors import ExperimentError
 
 if TYPE_CHECKING:
     from scalecore.config.experiment import Experiment

@@ -11,9 +11,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from scalecore.errors import RefusedError
+from scalecore.api.errors import RefusedError
+from scalecore.api.files import is_disk_error, read_json, utc_now, write_json
 from scalecore.execution.process_file import describe_process, is_alive, is_copied, lives_in
-from scalecore.files import is_disk_error, read_json, utc_now, write_json
 from scalecore.study.layout import StudyFolder
 
 __all__ = ["StudyLock", "is_alive", "refuse_running", "runner_of"]

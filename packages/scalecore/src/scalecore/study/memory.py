@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import asdict, field, frozen
 
-from scalecore.clock import RunningClock
+from scalecore.api.clock import RunningClock
+from scalecore.api.errors import PluginError
+from scalecore.api.files import read_json, write_json
+from scalecore.api.protocols import ClosedForms
+from scalecore.api.space import Architecture, DataShape
 from scalecore.config.load import ResolvedComponent
 from scalecore.config.plain import plain_value
-from scalecore.errors import PluginError
 from scalecore.execution.tracing import ForkTracer, TraceClient
-from scalecore.files import read_json, write_json
-from scalecore.protocols import ClosedForms
-from scalecore.space import Architecture, DataShape
 from scalecore.study.components import of_plugin
 from scalecore.study.identity import content_hash
 from scalecore.study.state import StudyState

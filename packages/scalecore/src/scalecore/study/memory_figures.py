@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from scalecore import texts
+from scalecore.api import formatting
 
 __all__ = ["memory_figures", "memory_lines"]
 
@@ -40,8 +40,10 @@ def memory_lines(figures: Mapping[str, Any]) -> list[str]:
         which = "the only shape" if only else f"{label} shape by memory"
         place = f"{which}, {one['shape']}, at micro-batch {one['micro_batch']}"
         if "replaced" in one:
-            how = f"{one['source']} by the run, in place of the plan's closed form of {texts.size(one['replaced'])}"
+            how = (
+                f"{one['source']} by the run, in place of the plan's closed form of {formatting.size(one['replaced'])}"
+            )
         else:
-            how = f"{one['source']}: {texts.size(one['low'])} to {texts.size(one['high'])}"
-        lines.append(f"{place}: {texts.size(one['bytes'])} ({how})")
+            how = f"{one['source']}: {formatting.size(one['low'])} to {formatting.size(one['high'])}"
+        lines.append(f"{place}: {formatting.size(one['bytes'])} ({how})")
     return lines

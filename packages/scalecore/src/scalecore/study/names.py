@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from scalecore.api.errors import ExperimentError
+from scalecore.api.space import DataShape, Hyperparameter
 from scalecore.config.load import LoadedExperiment, Resolved
 from scalecore.config.messages import Problem
-from scalecore.errors import ExperimentError
-from scalecore.space import DataShape, Hyperparameter
 from scalecore.study.architectures import predicate_problems
 from scalecore.study.components import create, of_plugin
 from scalecore.training.hyperparameters import declared
 
 if TYPE_CHECKING:
-    from scalecore.protocols import ModelFamily
+    from scalecore.api.protocols import ModelFamily
 
 __all__ = ["family_of", "hyperparameter_problems", "name_problems"]
 

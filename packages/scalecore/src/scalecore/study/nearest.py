@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from scalecore.space import Architecture
+from scalecore.api.space import Architecture
 
 __all__ = ["nearest_shape"]
 

@@ -16,11 +16,11 @@ from typing import Any
 
 from attrs import field, frozen
 
-from scalecore.errors import ExperimentError
+from scalecore.api.errors import ExperimentError
+from scalecore.api.trials import TrialState
 from scalecore.study.journal import read_journal
 from scalecore.study.old_tables import CLAIMS, read_table
 from scalecore.study.state import replay
-from scalecore.trials import TrialState
 
 __all__ = ["POSITIONS", "OldRecord", "as_number", "read_old_results", "same"]
 

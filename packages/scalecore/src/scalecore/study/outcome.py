@@ -6,13 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scalecore.files import utc_now
+from scalecore.api.files import utc_now
+from scalecore.api.trials import TrialRecord, TrialState
 from scalecore.study.attempts import AttemptEnd, RunningTrial
 from scalecore.study.flags import small_denominator, suspicions
 from scalecore.study.plan import Plan
 from scalecore.study.quarantine import quarantine_flag
 from scalecore.study.state import AskedTrial
-from scalecore.trials import TrialRecord, TrialState
 
 __all__ = ["build_record", "over_attempts", "unstarted_record"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 
+from scalecore.api.escaping import masked, message_of
+from scalecore.api.files import is_disk_error
+from scalecore.api.protocols import Logger, LoggerContext
 from scalecore.config.load import ResolvedComponent
-from scalecore.escaping import masked, message_of
-from scalecore.files import is_disk_error
-from scalecore.protocols import Logger, LoggerContext
 from scalecore.study.components import create
 
 __all__ = ["Outlets"]

@@ -12,19 +12,19 @@ from typing import Any
 
 from attrs import evolve, frozen
 
+from scalecore.api.errors import DataError, ScalecoreError
+from scalecore.api.files import plain
+from scalecore.api.panel import Panel
+from scalecore.api.protocols import DatasetContext, MonitorContext, SearchContext, SearchStrategy, SizedFamily
+from scalecore.api.readings import Demand, Finding
+from scalecore.api.space import Architecture, DataShape, Hyperparameter, Value
 from scalecore.config.load import LoadedExperiment, Resolved, to_plain
 from scalecore.config.losses import loss_problem, metric_problem, outputs_of, settled
 from scalecore.data.description import DataDescription
-from scalecore.data.panel import Panel
 from scalecore.data.prepare import describe, prepare
 from scalecore.data.rates import OWN_DENOMINATOR
-from scalecore.errors import DataError, ScalecoreError
 from scalecore.execution.devices import find_gpus
 from scalecore.execution.tracing import ForkTracer
-from scalecore.files import plain
-from scalecore.protocols import DatasetContext, MonitorContext, SearchContext, SearchStrategy, SizedFamily
-from scalecore.readings import Demand, Finding
-from scalecore.space import Architecture, DataShape, Hyperparameter, Value
 from scalecore.study.architectures import Grid, Infeasible, feasible_grid
 from scalecore.study.compile_findings import compile_findings
 from scalecore.study.components import create, of_plugin

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scalecore import texts
+from scalecore.api import formatting
 from scalecore.data.dates import span
 from scalecore.data.steps import crossing
 from scalecore.study.continuation import Change, continuation_lines
@@ -50,12 +50,12 @@ def _data(data: Mapping[str, Any]) -> list[str]:
         f"Data: {data['name']}, {data['rows']:,} rows, {len(data['features'])} features, context {data['context']}, "
         f"normalise {data['normalise']['kind']}",
         f"  target: {data['target']['text']}"
-        + (f"; trained standardised {texts.scale(scale)}, reported in its own unit" if scale else ""),
-        f"  split: {' '.join(filter(None, (split['kind'], texts.settings(split.get('chosen', {})))))}, purge "
+        + (f"; trained standardised {formatting.scale(scale)}, reported in its own unit" if scale else ""),
+        f"  split: {' '.join(filter(None, (split['kind'], formatting.settings(split.get('chosen', {})))))}, purge "
         f"{split['purge']}, embargo {split['embargo']} windows",
     ]
     for name, part in split["parts"].items():
-        lines.append(f"  {texts.part_line(name, part)}")
+        lines.append(f"  {formatting.part_line(name, part)}")
     if data.get("steps"):  # plans of earlier versions have none
         lines.append(f"  steps: {_steps(data['steps'])}")
     lines += [f"  note: {note}" for note in data["details"].get("notes", ())]
@@ -67,7 +67,7 @@ def _data(data: Mapping[str, Any]) -> list[str]:
     if drifting:
         lines.append(f"  strong drift from train to val or test: {', '.join(drifting)} (table with --json) [G08]")
     lines.append("  baselines, validation loss with its 95 % interval: the numbers to beat")
-    lines += [f"    {texts.baseline_line(baseline)}" for baseline in data["baselines"]]
+    lines += [f"    {formatting.baseline_line(baseline)}" for baseline in data["baselines"]]
     return lines
 
 
@@ -83,7 +83,7 @@ def _steps(steps: Mapping[str, Any]) -> str:
 
 def _loss(loss: Mapping[str, Any]) -> str:
     """`focal gamma=2`; whatever it is, `val_loss` is the task's own."""
-    return f"{loss['kind']} {texts.settings({name: one for name, one in loss.items() if name != 'kind'})}".rstrip()
+    return f"{loss['kind']} {formatting.settings({name: one for name, one in loss.items() if name != 'kind'})}".rstrip()
 
 
 def _architectures(grid: Mapping[str, Any], forecast: Mapping[str, Any]) -> list[str]:
@@ -91,7 +91,7 @@ def _architectures(grid: Mapping[str, Any], forecast: Mapping[str, Any]) -> list
     lines = [f"Architectures: {grid['feasible']} feasible of {grid['legal']} legal ones"]
     if grid["budget"]:
         low, high = grid["range"]
-        lines[0] += f", budget {texts.parameters(grid['budget'])} ({low:,} to {high:,} parameters)"
+        lines[0] += f", budget {formatting.parameters(grid['budget'])} ({low:,} to {high:,} parameters)"
     if grid["excluded"]:
         lines[0] += f", {grid['excluded']} excluded"
     for name, values in grid["dimensions"].items():
@@ -107,9 +107,9 @@ def _architectures(grid: Mapping[str, Any], forecast: Mapping[str, Any]) -> list
         share = f"{count / grid['budget']:.1%}" if grid["budget"] else ""
         described = " ".join(f"{name}={_values(same, name)}" for name in names)
         more = f" ({len(same)} shapes)" if len(same) > 1 else ""
-        memory = texts.size(max(shape["memory"] for shape in same))
+        memory = formatting.size(max(shape["memory"] for shape in same))
         time = _time(forecast, same)
-        lines.append(f"  {texts.parameters(count):>10}  {share:>9}  {memory:>9}  {time:>9}  {described}{more}")
+        lines.append(f"  {formatting.parameters(count):>10}  {share:>9}  {memory:>9}  {time:>9}  {described}{more}")
     if len(sizes) > MAX_SHAPES:
         lines.append(f"  ... and {len(sizes) - MAX_SHAPES} more sizes (all with --json)")
     for low, high in grid["gaps"]:
@@ -132,7 +132,7 @@ def _values(shapes: Sequence[Mapping[str, Any]], name: str) -> str:
 def _time(forecast: Mapping[str, Any], shapes: Sequence[Mapping[str, Any]]) -> str:
     known = [forecast["seconds"][shape["id"]] for shape in shapes]
     slowest = max((seconds for seconds in known if seconds is not None), default=None)
-    return "not known" if slowest is None else texts.duration(slowest)
+    return "not known" if slowest is None else formatting.duration(slowest)
 
 
 def _changes(found: Mapping[str, Any]) -> list[str]:
@@ -155,12 +155,12 @@ def _planned(plan: Mapping[str, Any]) -> list[str]:
     proposals = [proposal_from(content) for content in plan["planned"]]
     lines = ["Forced trials, first: " + (str(len(proposals)) if proposals else "none")]
     lines += [
-        f"  {one.origin.label}: {texts.shape(one.architecture)} {texts.settings(one.hyperparameters)}"
+        f"  {one.origin.label}: {formatting.shape(one.architecture)} {formatting.settings(one.hyperparameters)}"
         for one in proposals
     ]
     lines.append("Varied:" + ("" if plan["space"] else " nothing but the architecture"))
     lines += [f"  {name}: {_distribution(content)}" for name, content in plan["space"].items()]
-    lines.append(f"Fixed: {texts.settings(plan['fixed'])}")
+    lines.append(f"Fixed: {formatting.settings(plan['fixed'])}")
     return lines
 
 

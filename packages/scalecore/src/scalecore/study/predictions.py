@@ -13,12 +13,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from scalecore.api.errors import DataError
+from scalecore.api.files import replacing
+from scalecore.api.trials import TrialRecord
 from scalecore.data.predictions import Predictions, checksum, read_predictions
-from scalecore.errors import DataError
 from scalecore.execution.folder import AttemptFolder
-from scalecore.files import replacing
 from scalecore.study.layout import StudyFolder
-from scalecore.trials import TrialRecord
 
 __all__ = ["keep_predictions", "trial_predictions"]
 

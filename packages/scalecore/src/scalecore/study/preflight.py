@@ -14,11 +14,11 @@ from typing import Any, Literal
 
 import psutil
 
-from scalecore import texts
+from scalecore.api import formatting
+from scalecore.api.files import broken_link
+from scalecore.api.readings import Finding
 from scalecore.config.experiment import Experiment
 from scalecore.execution.devices import FoundGpus, find_gpus
-from scalecore.files import broken_link
-from scalecore.readings import Finding
 from scalecore.study.device import StudyDevice, torch_build
 from scalecore.study.layout import StudyFolder, nearest_folder
 from scalecore.training.product_library import ProductLibrary
@@ -222,7 +222,9 @@ def room_finding(folder: Path, *, largest: int, slots: int, data: int) -> Findin
         free = shutil.disk_usage(place).free
     except OSError as error:
         return Finding(level="warn", subject="room", message=f"the free space of {place} cannot be read: {error}")
-    message = f"{texts.size(free)} free at {place}, the study needs {texts.size(need)} for data and checkpoints"
+    message = (
+        f"{formatting.size(free)} free at {place}, the study needs {formatting.size(need)} for data and checkpoints"
+    )
     remedy = "make room, or give another `output`"
     if free < need and not begun:
         return Finding(level="refuse", subject="room", message=message, remedy=remedy)
@@ -257,6 +259,6 @@ def stopping_findings(experiment: Experiment, baselines: Sequence[Mapping[str, A
             level="warn",
             subject="early stopping",
             message=f"only improvements of more than {stopping.min_delta:g} count, and the best baseline's "
-            f"loss is {texts.number(min(losses))}: trials may end while they still learn",
+            f"loss is {formatting.number(min(losses))}: trials may end while they still learn",
             remedy="set training.early_stopping.min_delta far below that loss, or to 0",
         )

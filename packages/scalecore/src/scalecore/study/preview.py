@@ -7,8 +7,8 @@ from typing import Any
 
 from attrs import asdict
 
-from scalecore.files import plain
-from scalecore.space import middle
+from scalecore.api.files import plain
+from scalecore.api.space import middle
 from scalecore.study.continuation import compare_study, misfits, restored_today
 from scalecore.study.explain import explain_search, strategy_plain
 from scalecore.study.forecast import forecast

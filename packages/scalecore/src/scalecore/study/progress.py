@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 
-from scalecore.space import Architecture
+from scalecore.api.space import Architecture
+from scalecore.api.trials import Progress, TrialRecord
 from scalecore.study.attempts import RunningTrial
 from scalecore.study.estimate import seconds_left
 from scalecore.study.forecast import Speeds
 from scalecore.study.plan import Plan
-from scalecore.trials import Progress, TrialRecord
 
 __all__ = ["progress_of", "seconds_per_step", "speeds_of"]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scalecore.trials import TrialRecord, TrialState
+from scalecore.api.trials import TrialRecord, TrialState
 
 __all__ = ["KIND", "LARGER", "quarantine_flag", "quarantined"]
 

@@ -7,9 +7,9 @@ from typing import Any, get_args
 
 import attrs
 
-from scalecore.files import plain
-from scalecore.space import Architecture
-from scalecore.trials import Origin, OriginKind, Proposal, TrialRecord, TrialState
+from scalecore.api.files import plain
+from scalecore.api.space import Architecture
+from scalecore.api.trials import Origin, OriginKind, Proposal, TrialRecord, TrialState
 
 __all__ = [
     "architecture_from",

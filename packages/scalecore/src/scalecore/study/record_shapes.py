@@ -11,8 +11,8 @@ from math import isclose
 
 from attrs import frozen
 
-from scalecore.protocols import SizedFamily
-from scalecore.space import DataShape
+from scalecore.api.protocols import SizedFamily
+from scalecore.api.space import DataShape
 from scalecore.study.old_results import OldRecord, as_number, same
 
 __all__ = ["NamedShape", "RecordShapes", "UnnamedShapeError"]

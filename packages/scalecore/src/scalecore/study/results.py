@@ -7,14 +7,14 @@ from pathlib import Path
 
 from attrs import evolve
 
-from scalecore.errors import ExperimentError
+from scalecore.api.errors import ExperimentError
+from scalecore.api.trials import RestoredTrial, StudyView, TrialRecord
 from scalecore.study.campaign import find_campaign
 from scalecore.study.journal import read_journal
 from scalecore.study.layout import StudyFolder, find_study
 from scalecore.study.lock import runner_of
 from scalecore.study.reports import reports_of
 from scalecore.study.state import StudyState, replay
-from scalecore.trials import RestoredTrial, StudyView, TrialRecord
 
 __all__ = ["confirmations", "find_studies", "read_studies", "read_study"]
 

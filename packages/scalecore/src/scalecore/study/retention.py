@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from scalecore.api.trials import TrialRecord
 from scalecore.execution.folder import AttemptFolder
 from scalecore.study.layout import StudyFolder
-from scalecore.trials import TrialRecord
 
 __all__ = ["holds_room", "remove_checkpoints", "settle_weights"]
 

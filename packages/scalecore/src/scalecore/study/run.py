@@ -12,16 +12,17 @@ from typing import Any
 
 from attrs import asdict
 
-from scalecore.clock import RunningClock
+from scalecore.api.clock import RunningClock
+from scalecore.api.errors import RefusedError
+from scalecore.api.files import is_disk_error, read_json, write_text
+from scalecore.api.protocols import Executor, ExecutorContext, ForksTracer, LoggerContext
+from scalecore.api.readings import Finding
+from scalecore.api.trials import StudyEnd
 from scalecore.config.load import LoadedExperiment, Resolved
 from scalecore.config.source import dump
-from scalecore.errors import RefusedError
 from scalecore.execution.folder import AttemptFolder
 from scalecore.execution.launch import kill_group
 from scalecore.execution.process_file import lives_in
-from scalecore.files import is_disk_error, read_json, write_text
-from scalecore.protocols import Executor, ExecutorContext, ForksTracer, LoggerContext
-from scalecore.readings import Finding
 from scalecore.study.components import create
 from scalecore.study.continuation import (
     Change,
@@ -43,7 +44,6 @@ from scalecore.study.plan import Plan, build_plan, silent
 from scalecore.study.session import Session
 from scalecore.study.slots import slots_of
 from scalecore.study.state import StudyState, replay
-from scalecore.trials import StudyEnd
 
 __all__ = [
     "begin",
@@ -73,8 +73,8 @@ def run_study(
     """Run or resume the study of an experiment file to its end, and say how it ended.
 
     `registry` are the arguments with which attempts build their registry. `say` prints one line at the beginning of
-    each stage before loggers begin, where the console shows more than the end. Raises the errors of `scalecore.errors`;
-    whatever is raised, what was finished is in the journal.
+    each stage before loggers begin, where the console shows more than the end. Raises the errors of
+    `scalecore.api.errors`; whatever is raised, what was finished is in the journal.
     """
     folder = StudyFolder(output_folder(resolved.experiment))
     if verbosity < 0 or not _has_console(resolved):

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import define, field, frozen
 
-from scalecore.protocols import HardwareMonitor
-from scalecore.readings import Reading
+from scalecore.api.protocols import HardwareMonitor
+from scalecore.api.readings import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

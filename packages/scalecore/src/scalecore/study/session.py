@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from scalecore.errors import ScalecoreError, StudyError
-from scalecore.escaping import masked, message_of
-from scalecore.protocols import Logger, LoggerContext, SearchStrategy, SupportsPhase
+from scalecore.api.errors import ScalecoreError, StudyError
+from scalecore.api.escaping import masked, message_of
+from scalecore.api.protocols import Logger, LoggerContext, SearchStrategy, SupportsPhase
+from scalecore.api.trials import StudyEnd, StudyView
 from scalecore.study.explain import strategy_plain
 from scalecore.study.journal import Journal
 from scalecore.study.layout import StudyFolder
@@ -16,7 +17,6 @@ from scalecore.study.lock import StudyLock
 from scalecore.study.outlets import Outlets
 from scalecore.study.plan import Plan
 from scalecore.study.state import StudyState
-from scalecore.trials import StudyEnd, StudyView
 
 __all__ = ["Session"]
 

@@ -13,13 +13,13 @@ from typing import Any
 
 from attrs import define
 
-from scalecore.clock import RunningClock
-from scalecore.errors import DeviceError, RefusedError, StudyError
+from scalecore.api.clock import RunningClock
+from scalecore.api.errors import DeviceError, RefusedError, StudyError
+from scalecore.api.files import read_json
+from scalecore.api.protocols import Executor
+from scalecore.api.readings import Admission
+from scalecore.api.space import Architecture, middle
 from scalecore.execution.folder import AttemptFolder, AttemptStatus
-from scalecore.files import read_json
-from scalecore.protocols import Executor
-from scalecore.readings import Admission
-from scalecore.space import Architecture, middle
 from scalecore.study.attempts import attempt_spec
 from scalecore.study.control import StopRequests
 from scalecore.study.device import StudyDevice, device_of_result, kind_of, missing_device

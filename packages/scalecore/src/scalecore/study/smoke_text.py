@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from scalecore import texts
+from scalecore.api import formatting
 
 __all__ = ["memory_warnings", "smoke_text"]
 
@@ -15,7 +15,7 @@ NEAR = (0.5, 1.25)
 
 def smoke_text(results: Mapping[str, Any], *, seconds: float) -> str:
     """One line: `smoke step took 4 s: smallest d_model=8 1.2 s, 310 MB (predicted 350 MB); largest ...`."""
-    return f"smoke step took {texts.duration(seconds)}: " + "; ".join(
+    return f"smoke step took {formatting.duration(seconds)}: " + "; ".join(
         f"{label} {_one(result)}" for label, result in results.items()
     )
 
@@ -28,8 +28,8 @@ def memory_warnings(results: Mapping[str, Any]) -> Iterator[str]:
             continue
         more = measured > predicted
         yield (
-            f"smoke step: the {label} shape took {texts.size(measured)} at micro-batch {result['micro_batch']}, "
-            f"predicted were {texts.size(predicted)}: "
+            f"smoke step: the {label} shape took {formatting.size(measured)} at micro-batch {result['micro_batch']}, "
+            f"predicted were {formatting.size(predicted)}: "
             + ("trials may run out of memory" if more else "micro-batches may be smaller than need be")
             + " [G40]"
         )
@@ -39,7 +39,7 @@ def _one(result: Mapping[str, Any]) -> str:
     if "left_out" in result:
         return f"{result['architecture']} left out: {result['left_out']}"
     measured, predicted = _memory(result)
-    memory = "" if measured is None else f", {texts.size(measured)} (predicted {texts.size(predicted)})"
+    memory = "" if measured is None else f", {formatting.size(measured)} (predicted {formatting.size(predicted)})"
     return f"{result['architecture']} {result['seconds']:.1f} s{memory}"
 
 

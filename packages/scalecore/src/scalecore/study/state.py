@@ -12,11 +12,9 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from scalecore.files import canonical_json
-from scalecore.space import Architecture
-from scalecore.study.device import StudyDevice, common_device, device_of_result
-from scalecore.study.record import architecture_from, proposal_from, record_from
-from scalecore.trials import (
+from scalecore.api.files import canonical_json
+from scalecore.api.space import Architecture
+from scalecore.api.trials import (
     Origin,
     Outcome,
     Proposal,
@@ -27,6 +25,8 @@ from scalecore.trials import (
     is_ranked,
     rank,
 )
+from scalecore.study.device import StudyDevice, common_device, device_of_result
+from scalecore.study.record import architecture_from, proposal_from, record_from
 
 __all__ = ["AskedTrial", "ImportedTrial", "StudyState", "replay"]
 

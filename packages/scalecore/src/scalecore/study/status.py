@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from scalecore import texts
+from scalecore.api import formatting
+from scalecore.api.files import plain, read_json
 from scalecore.execution.folder import AttemptFolder
-from scalecore.files import plain, read_json
 from scalecore.study.estimate import seconds_left
 from scalecore.study.explain import explain_lines, explain_search
 from scalecore.study.journal import read_journal
@@ -41,20 +41,20 @@ def study_status(folder: StudyFolder) -> dict[str, Any]:
             "duplicates_avoided": state.duplicates_avoided,
             "search": explain_search(state.plan, state) if state.plan else None,
             "metric": state.experiment["objective"]["metric"] if state.experiment else None,
-            "baseline": texts.best_baseline(state.plan["data"]) if state.plan else None,
+            "baseline": formatting.best_baseline(state.plan["data"]) if state.plan else None,
             "best": None
             if best is None
             else {
                 "number": best.number,
                 "value": best.value,
-                "shape": texts.shape(best.architecture),
-                "caution": texts.caution(best),
+                "shape": formatting.shape(best.architecture),
+                "caution": formatting.caution(best),
             },
             "memory": memory_figures(state.plan.get("memory") or {}, state.smoke) if state.plan else {},
             "unfinished": [_unfinished(folder, trial) for trial in state.unfinished],
             "seconds_left": seconds_left(state.counted, total=state.total, slots=1, running=[]) if records else None,
             "hardware": _hardware(folder) if runner is not None else None,
-            "mixtures": texts.mixtures(state.counted),
+            "mixtures": formatting.mixtures(state.counted),
             "test_openings": len(state.openings),
             "degraded": state.degraded,
         }
@@ -75,18 +75,20 @@ def status_lines(status: Mapping[str, Any]) -> list[str]:
         )
     if status["best"]:
         best = status["best"]
-        lines.append(f"best: {status['metric']} {texts.number(best['value'])}, trial {best['number']}, {best['shape']}")
+        lines.append(
+            f"best: {status['metric']} {formatting.number(best['value'])}, trial {best['number']}, {best['shape']}"
+        )
         if best["caution"]:
             lines.append(f"  {best['caution']}")
     if status["baseline"]:
-        lines.append(f"best baseline, val_loss: {' '.join(texts.baseline_line(status['baseline']).split())}")
+        lines.append(f"best baseline, val_loss: {' '.join(formatting.baseline_line(status['baseline']).split())}")
     lines += memory_lines(status.get("memory") or {})
     for trial in status["unfinished"]:
         place = f"{trial['phase']}, epoch {trial['epoch']} of {trial['epochs']}, step {trial['step']}"
         lines.append(f"trial {trial['number']}, attempt {trial['attempt']}: {place}; {trial['shape']}")
     if status["state"] == "running":
         left = status["seconds_left"]
-        lines.append(f"time left: {'not known yet' if left is None else f'about {texts.duration(left)}'}")
+        lines.append(f"time left: {'not known yet' if left is None else f'about {formatting.duration(left)}'}")
     if status["left_out"]:
         lines.append(f"further trials, of an earlier grid or space, that do not count: {len(status['left_out'])}")
     if status["hardware"]:
@@ -124,6 +126,6 @@ def _unfinished(folder: StudyFolder, trial: AskedTrial) -> dict[str, Any]:
         "number": trial.number,
         "attempt": index,
         "epochs": trial.hyperparameters["epochs"],
-        "shape": texts.shape(trial.proposal.architecture),
+        "shape": formatting.shape(trial.proposal.architecture),
         **{key: seen[key] for key in ("phase", "epoch", "step")},
     }

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scalecore.space import Architecture, middle
+from scalecore.api.space import Architecture, middle
 from scalecore.study.attempts import attempt_spec
 from scalecore.study.components import of_plugin
 from scalecore.study.identity import content_hash

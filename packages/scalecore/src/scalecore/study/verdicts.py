@@ -13,14 +13,14 @@ from typing import Any, Literal
 
 from attrs import field, frozen
 
-from scalecore.space import Architecture, Choice, Distribution, IntRange, Value
+from scalecore.api.space import Architecture, Choice, Distribution, IntRange, Value
+from scalecore.api.trials import TrialState
 from scalecore.study.continuation import grid_options
 from scalecore.study.identity import content_hash, trial_content, trial_hash
 from scalecore.study.old_results import POSITIONS, OldRecord, as_number, same
 from scalecore.study.plan import Plan
 from scalecore.study.record_shapes import RecordShapes, UnnamedShapeError
 from scalecore.study.state import StudyState
-from scalecore.trials import TrialState
 
 __all__ = ["Verdict", "judge"]
 

@@ -13,17 +13,17 @@ from typing import Any, Literal, get_args
 
 from attrs import frozen
 
-from scalecore.errors import DataError, StudyError
+from scalecore.api.errors import DataError, StudyError
+from scalecore.api.files import read_json
+from scalecore.api.trials import StudyEnd, TrialState
 from scalecore.execution.folder import AttemptFolder
 from scalecore.execution.process_file import lives_in
-from scalecore.files import read_json
 from scalecore.study.attempts import EndClass
 from scalecore.study.journal import read_journal
 from scalecore.study.layout import StudyFolder
 from scalecore.study.lock import runner_of
 from scalecore.study.predictions import trial_predictions
 from scalecore.study.state import StudyState, replay
-from scalecore.trials import StudyEnd, TrialState
 
 __all__ = ["Check", "verify_study"]
 

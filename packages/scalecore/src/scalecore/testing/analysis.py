@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from scalecore.errors import DataError, ExperimentError, RefusedError
-from scalecore.files import plain
-from scalecore.protocols import Analysis, AnalysisResult
+from scalecore.api.errors import DataError, ExperimentError, RefusedError
+from scalecore.api.files import plain
+from scalecore.api.protocols import Analysis, AnalysisResult
+from scalecore.api.trials import Origin, StudyView, TrialState
 from scalecore.testing.fakes import make_study, make_trial
 from scalecore.testing.logger import HOSTILE
-from scalecore.trials import Origin, StudyView, TrialState
 
 __all__ = ["AnalysisContract"]
 

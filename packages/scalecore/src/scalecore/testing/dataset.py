@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from scalecore.protocols import Dataset
+from scalecore.api.protocols import Dataset
 
 __all__ = ["DatasetContract"]
 

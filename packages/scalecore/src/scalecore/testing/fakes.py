@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from attrs import define, field
 
-from scalecore.protocols import HyperparameterReader, Logger, SearchContext
-from scalecore.readings import Admission, Demand, Finding, Reading, Verdict
-from scalecore.space import (
+from scalecore.api.protocols import HyperparameterReader, Logger, SearchContext
+from scalecore.api.readings import Admission, Demand, Finding, Reading, Verdict
+from scalecore.api.space import (
     Architecture,
     ArchitectureSpace,
     Choice,
@@ -23,7 +23,7 @@ from scalecore.space import (
     Uniform,
     middle,
 )
-from scalecore.trials import (
+from scalecore.api.trials import (
     Epoch,
     Origin,
     Outcome,
@@ -38,7 +38,7 @@ from scalecore.trials import (
 if TYPE_CHECKING:
     import torch
 
-    from scalecore.data.panel import Panel
+    from scalecore.api.panel import Panel
 
 __all__ = [
     "ConstantFamily",
@@ -58,7 +58,7 @@ __all__ = [
 
 @define(kw_only=True)
 class TinyDataset:
-    """A random walk with the volume beside it; direction of the next row. Satisfies `scalecore.protocols.Dataset`."""
+    """A random walk with its volume; direction of the next row. Satisfies `scalecore.api.protocols.Dataset`."""
 
     rows: int = 600
     context: int = 8
@@ -67,9 +67,9 @@ class TinyDataset:
     def panel(self) -> Panel:
         import numpy as np
 
-        from scalecore.data.options import Split, TargetOptions
-        from scalecore.data.panel import Panel
-        from scalecore.data.targets import labels, target_of
+        from scalecore.api.dataset_options import Split, TargetOptions
+        from scalecore.api.panel import Panel
+        from scalecore.api.targets import labels, target_of
 
         generator = np.random.default_rng(self.seed)
         close = 100 * np.exp(np.cumsum(generator.normal(0, 0.01, self.rows)))
@@ -106,7 +106,7 @@ def write_walk(folder: Path, *, rows: int = 900, seed: int = 3) -> Path:
 @define(kw_only=True)
 class ConstantFamily:
     """Logits that are the same for every input, one learned number each; `width` numbers more that do nothing for the
-    result but are trained. Satisfies `scalecore.protocols.ModelFamily`.
+    result but are trained. Satisfies `scalecore.api.protocols.ModelFamily`.
     """
 
     widths: tuple[int, ...] = (1, 2, 4)
@@ -186,7 +186,7 @@ class ScriptedStrategy:
     """Proposes what it was given, one after the other, and remembers what it was told.
 
     `script` are proposals, or positions in the architectures of the context with the middles of the space. Satisfies
-    `scalecore.protocols.SearchStrategy`.
+    `scalecore.api.protocols.SearchStrategy`.
     """
 
     def __init__(self, context: SearchContext, script: Sequence[Proposal | int]) -> None:
@@ -266,7 +266,7 @@ class RecordingLogger(Logger):
 class ScriptedMonitor:
     """Gives these readings and verdicts, one pair for each sample; the last one again and again.
 
-    Satisfies `scalecore.protocols.HardwareMonitor`.
+    Satisfies `scalecore.api.protocols.HardwareMonitor`.
     """
 
     script: Sequence[tuple[Sequence[Reading], Verdict]] = (((), Verdict(action="go_on")),)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from scalecore.protocols import Logger, LoggerContext
+from scalecore.api.protocols import Logger, LoggerContext
+from scalecore.api.trials import Origin, Progress, Proposal, StudyEnd, StudyView, TrialRecord, TrialState
 from scalecore.testing.fakes import make_study, make_trial
-from scalecore.trials import Origin, Progress, Proposal, StudyEnd, StudyView, TrialRecord, TrialState
 
 __all__ = ["LoggerContract"]
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from scalecore.protocols import ModelFamily, RemovesLevel
-from scalecore.space import DataShape
+from scalecore.api.protocols import ModelFamily, RemovesLevel
+from scalecore.api.space import DataShape
 from scalecore.study.counting import CountedFamily
 from scalecore.training.hyperparameters import Hyperparameters
 

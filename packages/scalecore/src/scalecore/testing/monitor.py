@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from scalecore.protocols import HardwareMonitor
-from scalecore.readings import Demand, Reading
+from scalecore.api.protocols import HardwareMonitor
+from scalecore.api.readings import Demand, Reading
 
 __all__ = ["MonitorContract"]
 

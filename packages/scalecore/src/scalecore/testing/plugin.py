@@ -33,7 +33,7 @@ print(json.dumps(sorted(sys.modules)))
 _DRIVE = """
 import json, sys
 from scalecore.plugins.registry import load_registry
-from scalecore.space import DataShape
+from scalecore.api.space import DataShape
 family = load_registry().get("model", sys.argv[1]).record
 family = family.factory(family.options())
 data = DataShape(context=20, features=3, outputs=1)

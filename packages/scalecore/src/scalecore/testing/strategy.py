@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from scalecore.protocols import Explains, SearchContext, SearchStrategy
-from scalecore.space import Architecture
+from scalecore.api.protocols import Explains, SearchContext, SearchStrategy
+from scalecore.api.space import Architecture
+from scalecore.api.trials import Origin, Outcome, Proposal, RestoredTrial, TrialState
 from scalecore.testing.fakes import search_context
-from scalecore.trials import Origin, Outcome, Proposal, RestoredTrial, TrialState
 
 __all__ = ["SearchStrategyContract"]
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from scalecore.files import read_json, sync_folder, write_json
+from scalecore.api.files import read_json, sync_folder, write_json
 
 __all__ = ["load_newest", "save"]
 

@@ -1,7 +1,7 @@
 """Whether compiling the blocks of a trial pays: what it takes against what it saves, from counts and no measurement.
 
-The counts are the model's (`scalecore.protocols.Savings`), the seconds of each are the constants below. Studies from
-before a model could say anything, and models that do not, go by FLOPs alone.
+The counts are the model's (`scalecore.api.protocols.Savings`), the seconds of each are the constants below. Studies
+from before a model could say anything, and models that do not, go by FLOPs alone.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Literal
 
 from attrs import frozen
 
-from scalecore.protocols import Savings
+from scalecore.api.protocols import Savings
 
 __all__ = ["CompileRule", "Work", "compiling_pays", "saved_on_cpu"]
 

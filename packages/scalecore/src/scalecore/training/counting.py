@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scalecore.protocols import ModelFamily
-from scalecore.space import DataShape
+from scalecore.api.protocols import ModelFamily
+from scalecore.api.space import DataShape
 from scalecore.training.hyperparameters import Hyperparameters, declared
 
 __all__ = ["count", "count_activations", "count_flops", "count_parameters", "default_values", "plain_kernels"]

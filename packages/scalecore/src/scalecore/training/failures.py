@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from typing import Literal
 
-from scalecore.escaping import masked, message_of, printable
+from scalecore.api.escaping import masked, message_of, printable
 from scalecore.training.plan import Diverged
 
 __all__ = ["classify", "crash_signal", "is_out_of_memory", "reason"]
@@ -60,7 +60,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def reason(error: BaseException) -> str:
     """One line for the record: the kind of error and its message."""
-    from scalecore.errors import ScalecoreError
+    from scalecore.api.errors import ScalecoreError
 
     text = printable(masked(" ".join(message_of(error).split())))[:500]
     return text if isinstance(error, ScalecoreError | Diverged) else f"{type(error).__name__}: {text}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from scalecore.space import Hyperparameter, Value
+from scalecore.api.space import Hyperparameter, Value
 
 __all__ = ["CORE_HYPERPARAMETERS", "Hyperparameters", "declared"]
 

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from attrs import asdict, frozen
 
-from scalecore.errors import RefusedError
+from scalecore.api.errors import RefusedError
 from scalecore.training.compile_choice import Work, compiling_pays
 from scalecore.training.product_library import Library
 

@@ -26,8 +26,8 @@ from pathlib import Path
 
 from attrs import frozen
 
+from scalecore.api.files import read_json, write_json
 from scalecore.data.predictions import checksum
-from scalecore.files import read_json, write_json
 from scalecore.training.policies import cpp_compiler
 from scalecore.training.product_library import read_cpuinfo
 

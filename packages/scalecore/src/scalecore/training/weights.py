@@ -13,8 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from scalecore.errors import DataError, StudyError
-from scalecore.files import replacing
+from scalecore.api.errors import DataError, StudyError
+from scalecore.api.files import replacing
 from scalecore.training.plan import Monitor
 from scalecore.training.trainer import Trainer
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scalecore.clock import RunningClock
+from scalecore.api.clock import RunningClock
 
 
 def test_g47_time_in_which_nobody_asked_is_half_a_second_at_most() -> None:

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from scalecore.space import Architecture
-from scalecore.trials import TrialRecord, TrialState
+from scalecore.api.space import Architecture
+from scalecore.api.trials import TrialRecord, TrialState
 
 __all__ = [
     "baseline_line",

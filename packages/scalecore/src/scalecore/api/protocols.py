@@ -16,18 +16,17 @@ from attrs import field, frozen
 if TYPE_CHECKING:
     import torch
 
-    from scalecore.data.panel import Panel
-    from scalecore.execution.folder import AttemptStatus
-    from scalecore.explanation import Explanation
-    from scalecore.readings import Admission, Demand, Finding, Reading, Verdict
-    from scalecore.space import (  # noqa: TC004 (nothing reads the types of fields)
+    from scalecore.api.explanation import Explanation
+    from scalecore.api.panel import Panel
+    from scalecore.api.readings import Admission, Demand, Finding, Reading, Verdict
+    from scalecore.api.space import (  # noqa: TC004 (nothing reads the types of fields)
         Architecture,
         ArchitectureSpace,
         DataShape,
         Distribution,
         Hyperparameter,
     )
-    from scalecore.trials import (  # noqa: TC004
+    from scalecore.api.trials import (  # noqa: TC004
         Epoch,
         Outcome,
         Progress,
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
         StudyView,
         TrialRecord,
     )
+    from scalecore.execution.folder import AttemptStatus
 
 __all__ = [
     "Analysis",

@@ -3,7 +3,7 @@
     from typing import Annotated
     from annotated_types import Ge
     from attrs import frozen
-    from scalecore.options import option
+    from scalecore.api.options import option
 
     @frozen(kw_only=True)
     class ThermalOptions:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from scalecore.files import is_disk_error, read_json, replacing, write_json
+from scalecore.api.files import is_disk_error, read_json, replacing, write_json
 
 
 @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600)])

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from attrs import field, frozen
 
-from scalecore.space import Architecture, Value, copied
-from scalecore.trials import Origin
+from scalecore.api.space import Architecture, Value, copied
+from scalecore.api.trials import Origin
 
 __all__ = ["Covered", "Explanation", "ForcedDesign", "LastChoice", "Recommendation"]
 

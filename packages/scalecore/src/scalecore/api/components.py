@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 
 if TYPE_CHECKING:
-    from scalecore.protocols import (  # noqa: TC004 (nothing reads these types)
+    from scalecore.api.protocols import (  # noqa: TC004 (nothing reads these types)
         Analysis,
         DashboardContext,
         Dataset,

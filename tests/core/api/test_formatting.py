@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from scalecore import texts
+from scalecore.api import formatting
 
 
 @pytest.mark.parametrize(
@@ -27,13 +27,13 @@ from scalecore import texts
 )
 def test_a_metric_has_four_digits_that_say_something(value: float | None, shown: str) -> None:
     """Four decimals as ever, and more where a loss is small."""
-    assert texts.number(value) == shown
+    assert formatting.number(value) == shown
 
 
 def test_what_belongs_together_has_the_same_decimals() -> None:
     """A difference those of what it is a difference of, an interval those of its number."""
-    assert texts.number(0.0031, like=0.4081, sign=True) == "+0.0031"
-    assert texts.number(0.0000031, like=0.0002134) == "0.0000031"
-    assert texts.measured(0.0512, {"low": 0.0498, "high": 0.1021}) == "0.05120 (0.04980 to 0.10210)"
-    assert texts.measured(0.3933, {"low": 0.0916, "high": 0.4599}) == "0.3933 (0.0916 to 0.4599)"
-    assert texts.measured(0.3933, None) == "0.3933"
+    assert formatting.number(0.0031, like=0.4081, sign=True) == "+0.0031"
+    assert formatting.number(0.0000031, like=0.0002134) == "0.0000031"
+    assert formatting.measured(0.0512, {"low": 0.0498, "high": 0.1021}) == "0.05120 (0.04980 to 0.10210)"
+    assert formatting.measured(0.3933, {"low": 0.0916, "high": 0.4599}) == "0.3933 (0.0916 to 0.4599)"
+    assert formatting.measured(0.3933, None) == "0.3933"

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from attrs import field, frozen
 
-from scalecore.errors import ExitCode
-from scalecore.space import Architecture, Value, copied
+from scalecore.api.errors import ExitCode
+from scalecore.api.space import Architecture, Value, copied
 
 __all__ = [
     "Epoch",

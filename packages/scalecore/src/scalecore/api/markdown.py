@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scalecore.escaping import printable
+from scalecore.api.escaping import printable
 
 __all__ = ["cell", "escaped", "table"]
 

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Lt
 from attrs import frozen
 
-from scalecore.options import option
+from scalecore.api.options import option
 
 __all__ = ["Normalisation", "ReadOptions", "Split", "TargetOptions"]
 

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from attrs import field, frozen
 
-from scalecore.errors import DataError
-from scalecore.files import canonical_json
+from scalecore.api.errors import DataError
+from scalecore.api.files import canonical_json
 
 if TYPE_CHECKING:
-    from scalecore.data.options import TargetOptions
+    from scalecore.api.dataset_options import TargetOptions
 
 __all__ = ["Target", "Task", "label_target", "labels", "target_of"]
 

@@ -14,7 +14,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from scalecore.escaping import message_of, utf8
+from scalecore.api.escaping import message_of, utf8
 
 __all__ = [
     "broken_link",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scalecore.escaping import masked, message_of, printable, spreadsheet_cell, utf8
+from scalecore.api.escaping import masked, message_of, printable, spreadsheet_cell, utf8
 
 
 def test_what_a_terminal_would_obey_is_written_out() -> None:

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from attrs import field, frozen
 
-from scalecore.data.options import Normalisation, Split
-from scalecore.data.targets import Target
+from scalecore.api.dataset_options import Normalisation, Split
+from scalecore.api.targets import Target
 
 __all__ = ["Panel"]
 
