@@ -135,13 +135,16 @@ def shortened(text: str) -> str:
 def make_pages() -> None:
     """The generated references, and the output of `run` where pages show it."""
     packages = sorted(path.parent.name for path in ROOT.glob("packages/scalecore-*/pyproject.toml"))
-    for page, module, arguments in (
-        ("experiment-file", "scalecore.config.reference", []),
-        ("plugins", "scalecore.config.reference", packages),
-        ("commands", "scalecore.cli.reference", [str(OUTPUT)]),
+    for page, program, arguments in (
+        ("experiment-file", "reference_options.py", []),
+        ("plugins", "reference_options.py", packages),
+        ("commands", "reference_commands.py", [str(OUTPUT)]),
     ):
         made = subprocess.run(
-            [sys.executable, "-m", module, *arguments], env=environment(), capture_output=True, check=True
+            [sys.executable, str(Path(__file__).with_name(program)), *arguments],
+            env=environment(),
+            capture_output=True,
+            check=True,
         )
         (ROOT / "docs" / "reference" / f"{page}.md").write_bytes(made.stdout)
     recorded = OUTPUT / "run.txt"

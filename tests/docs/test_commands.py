@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import runpy
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,9 +12,7 @@ from typing import Any
 import pytest
 
 from scalecore.cli.main import COMMANDS
-from scalecore.cli.reference import option_names, render_commands
 from scalecore.config.fields import fields_of
-from scalecore.config.reference import render_plugins
 from scalecore.plugins.kinds import KINDS
 from scalecore.plugins.registry import load_registry
 
@@ -22,6 +21,8 @@ from .conftest import ROOT, blocks, scalecore
 OUTPUT = ROOT / "docs" / "reference" / "output"
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("packages/scalecore-*/pyproject.toml"))
 STALE = "run `python .ci/record_docs.py --pages` with all packages installed"
+COMMANDS_PAGE = runpy.run_path(str(ROOT / ".ci" / "reference_commands.py"))
+render_plugins = runpy.run_path(str(ROOT / ".ci" / "reference_options.py"))["render_plugins"]
 SILENT = {"dashboard": "serves until Ctrl-C", "data": "a group; its commands have output"}
 """Commands without recorded output, and why."""
 
@@ -39,7 +40,7 @@ def record() -> ModuleType:
 
 def test_the_page_of_commands_is_made_from_the_commands(handbook: dict[str, str]) -> None:
     """Every command, subcommand and option as click knows it."""
-    assert handbook["reference/commands.md"] == render_commands(OUTPUT), STALE
+    assert handbook["reference/commands.md"] == COMMANDS_PAGE["render_commands"](OUTPUT), STALE
 
 
 def test_the_page_of_plugins_is_made_from_the_options(handbook: dict[str, str]) -> None:
@@ -50,7 +51,7 @@ def test_the_page_of_plugins_is_made_from_the_options(handbook: dict[str, str]) 
 def test_every_option_is_on_a_page_and_says_what_it_does(handbook: dict[str, str]) -> None:
     """Of commands and of components: no row without a meaning."""
     page = handbook["reference/commands.md"]
-    for command, names in option_names().items():
+    for command, names in COMMANDS_PAGE["option_names"]().items():
         section = re.split(r"^#+ `", page.partition(f" `{command}`\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
         for name in names:
             assert re.search(rf"^\| .*`[^`|]*{re.escape(name)}\b.* \| .{{8,}} \|$", section, re.MULTILINE), (

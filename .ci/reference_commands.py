@@ -1,7 +1,6 @@
-"""The reference of the commands as Markdown, made from click's own description of them, with recorded output.
+"""Print docs/reference/commands.md: every command as click describes it, with recorded output.
 
-`python -m scalecore.cli.reference FOLDER > docs/reference/commands.md`; FOLDER holds what commands printed, as
-`NAME.txt`, or `NAME-ANYTHING.txt` where there are several.
+`record_docs.py --pages` calls it with the folder of the output, `NAME.txt` or `NAME-ANYTHING.txt` of each command.
 """
 
 from __future__ import annotations
@@ -15,13 +14,11 @@ import click
 
 from scalecore.cli.main import COMMANDS, main
 
-__all__ = ["option_names", "render_commands"]
-
 _INTRODUCTION = """\
 # Commands
 
-<!-- Made by `python -m scalecore.cli.reference docs/reference/output` from the commands themselves, and from what they
-printed when `.ci/record_docs.py` ran them on examples/quickstart.yaml. Change those, not this file. -->
+<!-- Made by `python .ci/record_docs.py --pages` from the commands themselves, and from what they printed when
+`.ci/record_docs.py` ran them on examples/quickstart.yaml. Change those, not this file. -->
 
 `scalecore COMMAND --help` prints the same. Numbers and times of the output are those of one run on two CPU cores; `...`
 stands for lines that are left out. [Exit codes](../operating.md#exit-codes) mean the same for all commands.

@@ -1,4 +1,7 @@
-"""The reference of the experiment file as Markdown, made from the attrs classes and the components of a registry."""
+"""Print docs/reference/experiment-file.md, or plugins.md for the distributions named, from the classes of options.
+
+`record_docs.py --pages` calls it. For a user, `scalecore schema` has the options of every installed plugin.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +24,11 @@ from scalecore.plugins.kinds import KINDS
 if TYPE_CHECKING:
     from scalecore.plugins.registry import Registered, Registry
 
-__all__ = ["render_plugins", "render_reference"]
 
 _INTRODUCTION = """\
 # The experiment file
 
-<!-- Made by `python -m scalecore.config.reference` from the attrs classes. Change those, not this file. -->
+<!-- Made by `python .ci/record_docs.py --pages` from the attrs classes. Change those, not this file. -->
 
 One YAML file describes one study. `use:` names a component, its options stand beside it; a bare string is a component
 without options. `scalecore check FILE` lists everything that is wrong, with line and column; values can be replaced on
@@ -62,7 +64,7 @@ distributions have a component of one name, it must be."""
 _PLUGINS = """\
 # Options of plugins
 
-<!-- Made by `python -m scalecore.config.reference DISTRIBUTION...` from the attrs classes. Change those, not this. -->
+<!-- Made by `python .ci/record_docs.py --pages` from the attrs classes. Change those, not this file. -->
 
 The components that the packages of this project offer beside [those of scalecore](experiment-file.md#components), with
 their options, which stand beside `use:`. For packages of others, `scalecore schema` has the same.
