@@ -17,12 +17,17 @@ from attrs import frozen
 from scalecore.api.errors import DataError, ExperimentError
 from scalecore.api.files import read_json
 from scalecore.api.formatting import number
+from scalecore.api.predictions import (
+    Calibrator,
+    Predictions,
+    calibrator_file,
+    checksum,
+    read_predictions,
+    trial_predictions,
+)
 from scalecore.api.protocols import AnalysisResult
+from scalecore.api.statistics import BOOTSTRAP_SEED, mean_interval
 from scalecore.api.trials import StudyView, TrialRecord, TrialState
-from scalecore.data.bootstrap import BOOTSTRAP_SEED, mean_interval
-from scalecore.data.calibrator import Calibrator, calibrator_file
-from scalecore.data.predictions import Predictions, checksum, read_predictions
-from scalecore.study.predictions import trial_predictions
 from scalecore_analysis.calibrating.fitting import UNCALIBRATED, Floats, fit_calibrators
 from scalecore_analysis.calibrating.measures import log_losses, measures, reliability
 from scalecore_analysis.options import CalibrationOptions

@@ -13,10 +13,11 @@ from typing import Any, get_args
 
 from scalecore.api.protocols import AnalysisResult
 from scalecore.api.space import Choice, levels
+from scalecore.api.studies import distributions
 from scalecore.api.trials import OriginKind, StudyView, TrialRecord, TrialState
 from scalecore_analysis.edges import edges_of, is_numeric
 from scalecore_analysis.options import CoverageOptions
-from scalecore_analysis.studies import distributions, labelled
+from scalecore_analysis.studies import labelled
 
 __all__ = ["CoverageAnalysis", "study_coverage"]
 

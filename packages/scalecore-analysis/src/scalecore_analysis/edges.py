@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from scalecore.api.space import Choice, levels
+from scalecore.api.studies import distributions
 from scalecore.api.trials import StudyView, TrialRecord
-from scalecore_analysis.studies import distributions
 
 __all__ = ["EDGE", "edges_of", "is_numeric"]
 

@@ -9,9 +9,9 @@ import numpy.typing as npt
 from attrs import frozen
 
 from scalecore.api.errors import DataError
+from scalecore.api.predictions import trial_predictions
+from scalecore.api.statistics import BOOTSTRAP_SEED, block_length, resampled_counts
 from scalecore.api.trials import StudyView, TrialRecord
-from scalecore.data.bootstrap import BOOTSTRAP_SEED, block_length, resampled_counts
-from scalecore.study.predictions import trial_predictions
 
 __all__ = ["Paired", "paired_with_best"]
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from attrs import frozen
 
-from scalecore.api.space import Architecture, Distribution
+from scalecore.api.space import Architecture
 from scalecore.api.trials import StudyView
-from scalecore.config.forms import register_forms
-from scalecore.config.structure import make_converter
 
-__all__ = ["LISTED", "Ratio", "distributions", "labelled", "listed", "ratios"]
+__all__ = ["LISTED", "Ratio", "labelled", "listed", "ratios"]
 
 LISTED = 5
 """So many names are listed in a sentence."""
@@ -54,14 +51,6 @@ def listed(names: Sequence[str]) -> str:
     """`a, b, c, d, e and 115 more`."""
     shown = ", ".join(names[:LISTED])
     return shown if len(names) <= LISTED else f"{shown} and {len(names) - LISTED} more"
-
-
-def distributions(study: StudyView) -> dict[str, Distribution]:
-    """The distribution of each hyper-parameter that the study varies."""
-    converter = make_converter(Path())
-    register_forms(converter)
-    read = converter.get_structure_hook(Distribution)
-    return {name: read(plain, Distribution) for name, plain in study.experiment["search"].get("space", {}).items()}
 
 
 def ratios(study: StudyView) -> dict[str, Ratio]:

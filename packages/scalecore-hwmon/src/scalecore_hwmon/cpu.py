@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from scalecore.api.machine import cores
 from scalecore.api.readings import Admission, Demand, Finding, Reading, Verdict
-from scalecore.study.slots import cores
 from scalecore_hwmon.sensors import CpuLoad
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from attrs import evolve, frozen
 
 from scalecore.api.formatting import size
+from scalecore.api.machine import CUDA_VISIBLE_DEVICES, is_visible
 from scalecore.api.readings import Admission, Demand, Finding, Reading, Verdict
-from scalecore.execution.devices import VARIABLE, is_visible
 from scalecore_hwmon.words import missing_finding
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class GpuMonitor:
         if not known:
             reasons = sorted({reading.reason for reading in readings if reading.reason})
             if gpus_of(readings):
-                reasons = [f"{VARIABLE}={self._environment.get(VARIABLE)} names none of them"]
+                reasons = [f"{CUDA_VISIBLE_DEVICES}={self._environment.get(CUDA_VISIBLE_DEVICES)} names none of them"]
             return [
                 missing_finding(
                     SUBJECT,
@@ -156,10 +156,11 @@ class GpuMonitor:
     def _visible(self, readings: Sequence[Reading]) -> list[Gpu]:
         """The GPUs whose memory is known and which attempts may use."""
         named: Mapping[str, str] = getattr(self._gpus, "identifiers", {})
+        variable = self._environment.get(CUDA_VISIBLE_DEVICES)
         return [
             gpu
             for gpu in gpus_of(readings, identifiers=named)
-            if is_visible(self._environment.get(VARIABLE), index=_index(gpu.source), identifier=gpu.identifier)
+            if is_visible(variable, index=_index(gpu.source), identifier=gpu.identifier)
         ]
 
     def _promised(self, demand: Demand) -> list[Promise]:

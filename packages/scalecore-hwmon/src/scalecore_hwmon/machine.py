@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import psutil
 from attrs import frozen
 
+from scalecore.api.machine import Cgroup, MemoryLimit, own_cgroups
 from scalecore.api.readings import Reading
-from scalecore.cgroups import Cgroup, MemoryLimit, own_cgroups
 
 if TYPE_CHECKING:
     from collections.abc import Callable

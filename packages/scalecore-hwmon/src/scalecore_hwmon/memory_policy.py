@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from scalecore.api.formatting import size
+from scalecore.api.machine import MemoryLimit
 from scalecore.api.readings import Admission, Demand, Finding, Reading, Verdict
-from scalecore.cgroups import MemoryLimit
 from scalecore_hwmon.words import GB
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
+from scalecore.api.commands import NewPath
 from scalecore.api.errors import DataError, ExperimentError
-from scalecore.cli.common import NewPath
 
 if TYPE_CHECKING:
     from scalecore_market.options import ReadRules
@@ -280,7 +280,7 @@ def _remark(*incoming: Incoming) -> None:
 
 
 def _from_file(text: str, **reading: Any) -> Incoming:
-    from scalecore.data.table_files import PACKED
+    from scalecore.api.table_files import PACKED
     from scalecore_market.sources import read_raw
     from scalecore_market.store import Incoming, symbol_of
     from scalecore_market.validate import to_table, vix_table

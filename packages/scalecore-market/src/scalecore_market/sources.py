@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from scalecore.api.errors import DataError
-from scalecore.data.table_files import check_header, kind_of, read_text
+from scalecore.api.table_files import check_header, kind_of, read_text
 from scalecore_market.columns import (
     COLUMNS,
     Names,

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from scalecore.api.dataset_options import UNIX
 from scalecore.api.errors import DataError
-from scalecore.data.table_files import date_hint, number_of
+from scalecore.api.table_files import date_hint, number_of
 from scalecore_market.plausible import split_hint
 from scalecore_market.table import PRICES, Table
 

@@ -6,8 +6,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge
 from attrs import frozen
 
-from scalecore.api.options import option
-from scalecore.config.bounds import PathPattern
+from scalecore.api.options import PathPattern, option
 
 __all__ = ["ArchitecturalOptions", "MirrorOptions"]
 

@@ -5,8 +5,7 @@ from typing import Annotated, Literal
 
 from attrs import frozen
 
-from scalecore.api.options import option
-from scalecore.config.bounds import PathPattern
+from scalecore.api.options import PathPattern, option
 
 __all__ = ["MlflowOptions", "TensorboardOptions", "WandbOptions"]
 

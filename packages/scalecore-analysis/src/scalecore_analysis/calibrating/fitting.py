@@ -10,7 +10,7 @@ import numpy.typing as npt
 from attrs import evolve
 from scipy.optimize import minimize_scalar
 
-from scalecore.data.calibrator import Calibrator
+from scalecore.api.predictions import Calibrator
 
 __all__ = ["MIN_POSITIVES", "UNCALIBRATED", "fit_calibrators"]
 

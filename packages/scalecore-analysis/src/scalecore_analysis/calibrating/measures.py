@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from scalecore.data.bootstrap import BOOTSTRAP_SEED, mean_interval
+from scalecore.api.statistics import BOOTSTRAP_SEED, mean_interval
 
 __all__ = ["log_losses", "measures", "reliability"]
 

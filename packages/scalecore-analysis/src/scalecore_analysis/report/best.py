@@ -10,7 +10,7 @@ import numpy as np
 from scalecore.api.errors import DataError
 from scalecore.api.formatting import caution, origin_text
 from scalecore.api.markdown import cell
-from scalecore.study.predictions import trial_predictions
+from scalecore.api.predictions import trial_predictions
 from scalecore_analysis.edges import edges_of
 from scalecore_analysis.page import label, new_figure
 from scalecore_analysis.report.section import Row, Section, Subject, finite

@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scalecore.builtin.hardware_summary import NO_MONITOR, hardware_rows, hardware_table
-from scalecore.study.layout import StudyFolder
+from scalecore.api.studies import NO_MONITOR, StudyFolder, hardware_rows, hardware_table
 from scalecore_analysis.page import new_figure
 from scalecore_analysis.report.section import Row, Section, Subject, finite
 

@@ -23,7 +23,20 @@ from typing import Annotated, Any
 
 import attrs
 
-__all__ = ["ExistingFile", "MustExist", "option"]
+__all__ = ["ExistingFile", "MustExist", "PathPattern", "Pattern", "option"]
+
+
+@attrs.frozen
+class Pattern:
+    """For `Annotated[str, Pattern(...)]`: the whole text must match; `rule` says so in words."""
+
+    regex: str
+    rule: str
+
+
+@attrs.frozen
+class PathPattern(Pattern):
+    """A `Pattern` of text that may contain the path of a file, such as `sqlite:///PATH` and `journal:PATH`."""
 
 
 class MustExist:

@@ -9,15 +9,12 @@ from pathlib import Path
 from typing import Any, get_args
 
 import annotated_types as at
-from attrs import frozen
 
 from scalecore.api.escaping import masked
 from scalecore.api.files import broken_link
-from scalecore.api.options import MustExist
+from scalecore.api.options import MustExist, PathPattern, Pattern
 
 __all__ = [
-    "PathPattern",
-    "Pattern",
     "UnexpectedError",
     "bound_problem",
     "bounds_of",
@@ -36,19 +33,6 @@ class UnexpectedError(ValueError):
         self.expected = expected
         self.value = value
         self.hint = hint
-
-
-@frozen
-class Pattern:
-    """For `Annotated[str, Pattern(...)]`: the whole text must match; `rule` says so in words."""
-
-    regex: str
-    rule: str
-
-
-@frozen
-class PathPattern(Pattern):
-    """A `Pattern` of text that may hold the path of a file, as `sqlite:///PATH` and `journal:PATH`."""
 
 
 def bounds_of(kind: Any) -> list[Any]:

@@ -11,7 +11,7 @@ from attrs import field, frozen
 
 from scalecore.api.options import option
 from scalecore.api.space import Distribution
-from scalecore.config.bounds import Pattern
+from scalecore.api.options import Pattern
 from scalecore.config.losses import Loss
 
 LONGEST_NAME = 100

@@ -9,7 +9,8 @@ import annotated_types as at
 from attrs import NOTHING
 
 from scalecore.api.space import Distribution
-from scalecore.config.bounds import Pattern, bounds_of
+from scalecore.api.options import Pattern
+from scalecore.config.bounds import bounds_of
 from scalecore.config.experiment import Budget, ComponentRef, Execution, Experiment, Search
 from scalecore.config.fields import OptionField, fields_of, kind_of, members_of
 from scalecore.config.forms import known_keys
