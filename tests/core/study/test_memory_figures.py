@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import yaml
 
 from scalecore.config.load import load_resolved
 from scalecore.plugins.registry import load_registry
-from scalecore.study.memory import _built_for_cuda
+from scalecore.study.device import built_for_cuda, torch_build
 from scalecore.study.memory_figures import memory_figures, memory_lines
 from scalecore.study.plan import Plan, build_plan
 from scalecore.study.plan_text import plan_lines
@@ -102,4 +103,25 @@ def test_the_build_of_torch_is_found_without_importing_it() -> None:
     """A plan imports no torch, and a process takes more with the one that is built for CUDA."""
     import torch
 
-    assert _built_for_cuda() == (torch.version.cuda is not None)
+    assert built_for_cuda() == (torch.version.cuda is not None)
+    assert torch_build() == ("cpu" if torch.version.cuda is None else f"cu{torch.version.cuda.replace('.', '')}")
+
+
+@pytest.mark.parametrize(
+    ("text", "build"),
+    [
+        ("__version__ = '2.13.0'\ncuda: Optional[str] = '12.8'\nhip: Optional[str] = None\n", "cu128"),
+        ("cuda = None\nhip: Optional[str] = '6.4'\n", "rocm6.4"),
+        ("__version__ = '2.13.0'\ncuda: Optional[str] = None\nhip: Optional[str] = None\n", "cpu"),
+        (None, None),
+    ],
+)
+def test_the_build_of_torch_does_not_depend_on_the_name_of_its_release(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None, build: str | None
+) -> None:
+    """The releases of PyPI have no `+cu128` or `+cpu` in their version."""
+    if text is not None:
+        (tmp_path / "version.py").write_text(text)
+    spec = SimpleNamespace(origin=str(tmp_path / "__init__.py"))
+    monkeypatch.setattr("scalecore.study.device.find_spec", lambda _: spec)
+    assert torch_build.__wrapped__() == build

@@ -60,6 +60,16 @@ def test_gpus_count_where_trials_will_use_them(
     assert slots_and_why(auto, device=device, gpus=found, available=16)[0] == slots
 
 
+@pytest.mark.parametrize(("device", "slots"), [("auto", 4), ("cuda", 2)])
+def test_gpus_that_cuda_cannot_use_do_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, slots: int
+) -> None:
+    """With `auto` trials train on the CPU then, as the plan's forecast says; with `cuda` they need the GPUs."""
+    monkeypatch.setattr("scalecore.study.slots.torch_build", lambda: "cu130")
+    sick = FoundGpus(names=("GPU-a", "GPU-b"), source="libnvidia-ml.so.1", problem="libcuda.so.1: unknown error")
+    assert slots_and_why(experiment(tmp_path, device=device), gpus=sick, available=16)[0] == slots
+
+
 def test_another_word_for_slots_is_refused(tmp_path: Path) -> None:
     """Only a number or `auto`."""
     with pytest.raises(Exception, match=r"execution\.slots"):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from attrs import frozen
@@ -14,6 +18,7 @@ from scalecore.training.memory import Device
 
 __all__ = [
     "StudyDevice",
+    "built_for_cuda",
     "common_device",
     "device_of_record",
     "device_of_result",
@@ -73,14 +78,28 @@ def missing_device(reason: str, device: StudyDevice | None) -> DeviceError:
     )
 
 
+@cache
 def torch_build() -> str | None:
-    """`cpu`, `cu128` and the like as the installed version names it; None where it says nothing."""
-    from importlib.metadata import PackageNotFoundError, version
+    """What the torch that attempts will import is built for, found without importing it: `cpu`, `cu130`, `rocm6.4`.
 
+    Read from its `version.py`, since the name of a release need not say it. None where torch is not installed.
+    """
+    found = find_spec("torch")
     try:
-        return version("torch").partition("+")[2] or None
-    except PackageNotFoundError:
+        text = (Path(found.origin).parent / "version.py").read_text(encoding="utf-8") if found and found.origin else ""
+    except OSError:
+        text = ""
+    if not text:
         return None
+    for name, prefix in (("cuda", "cu"), ("hip", "rocm")):
+        if version := re.search(rf"^{name}\b[^=]*=\s*['\"]([^'\"]*)", text, re.MULTILINE):
+            return prefix + (version[1].replace(".", "") if name == "cuda" else version[1])
+    return "cpu"
+
+
+def built_for_cuda() -> bool:
+    """Whether attempts import a torch that is built for CUDA."""
+    return (torch_build() or "").startswith("cu")
 
 
 def _device(name: Any, gpu: Any) -> StudyDevice | None:

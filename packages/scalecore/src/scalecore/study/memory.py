@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +18,7 @@ from scalecore.config.load import ResolvedComponent
 from scalecore.config.plain import plain_value
 from scalecore.execution.tracing import ForkTracer, TraceClient
 from scalecore.study.components import of_plugin
+from scalecore.study.device import built_for_cuda
 from scalecore.study.identity import content_hash
 from scalecore.study.state import StudyState
 from scalecore.study.trace_question import precision_of, trace_question
@@ -263,7 +262,7 @@ class MemoryModel:
         """The closed form's prediction in bytes, at once; at micro-batch 0 what no way to train can do without."""
         correction = prior("cpu", "default", basis="closed form")
         tensors = self._closed_form(plan, architecture, micro_batch)
-        more = BASE_OF_CUDA_BUILD - BASE if plan.likely_device() == "cpu" and _built_for_cuda() else 0
+        more = BASE_OF_CUDA_BUILD - BASE if plan.likely_device() == "cpu" and built_for_cuda() else 0
         return correction.apply(tensors, floor=floor_bytes(architecture.num_parameters)) + more
 
     def rough_range(self, plan: Plan, architecture: Architecture, micro_batch: int) -> tuple[int, int]:
@@ -271,7 +270,7 @@ class MemoryModel:
         tensors = self._closed_form(plan, architecture, micro_batch)
         low, high = (
             correction.apply(tensors, floor=floor_bytes(architecture.num_parameters))
-            for correction in closed_form_range(plan.likely_device(), cuda_build=_built_for_cuda())
+            for correction in closed_form_range(plan.likely_device(), cuda_build=built_for_cuda())
         )
         return low, high
 
@@ -334,18 +333,6 @@ class MemoryModel:
         if self._keeps and self._path is not None:
             # What was found anew costs a second: not worth waiting for the disk.
             write_json(self._path, self._answers, durable=False)
-
-
-def _built_for_cuda() -> bool:
-    """Whether the torch that attempts will import is built for CUDA, found without importing it."""
-    found = importlib.util.find_spec("torch")
-    if found is None or found.origin is None:
-        return False
-    try:
-        text = (Path(found.origin).parent / "version.py").read_text(encoding="utf-8")
-    except OSError:
-        return False
-    return re.search(r"^cuda\b[^=]*=\s*'", text, re.MULTILINE) is not None
 
 
 def _data_bytes(plan: Plan) -> int:

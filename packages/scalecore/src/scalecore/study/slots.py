@@ -36,7 +36,8 @@ def slots_and_why(
         return setting, "as set"
     if device == "cuda" or (device == "auto" and torch_build() != "cpu"):
         found = find_gpus() if gpus is None else gpus
-        if found.names:
+        # With `auto`, trials use the CPU where CUDA does not answer; with `cuda`, they need those GPUs or fail.
+        if found.names and (device == "cuda" or found.problem is None):
             count = len(found.names)
             return count, f"one for {'the GPU' if count == 1 else f'each of {count} GPUs'} that {found.source} names"
     if device == "mps" or (device == "auto" and sys.platform == "darwin"):
