@@ -71,6 +71,23 @@ def test_separable_labels_stay_finite() -> None:
     assert abs(found[0, 0]) < 1e-6
 
 
+@pytest.mark.parametrize("penalty", [1e-3, 1e-9])
+def test_rare_and_separable_labels_are_fitted_too(penalty: float) -> None:
+    """Three windows of one class in thousands, told apart by one of many features, for any penalty above 0."""
+    x = np.random.default_rng(1).normal(size=(3000, 8))
+    x[:3, 0] += 12
+    found = logistic_regression(x, (np.arange(3000) < 3).astype(np.int64), outputs=1, penalty=penalty)
+    assert found is not None
+    assert applied(found, x)[:3].min() > applied(found, x)[3:].max()
+
+
+def test_values_beyond_all_bounds_have_no_fit() -> None:
+    """Squares that overflow give None, and no coefficients that nobody found."""
+    x, _, labels = drawn(rows=100, outputs=1)
+    with np.errstate(all="ignore"):
+        assert logistic_regression(x * 1e200, labels, outputs=1, penalty=0.01) is None
+
+
 def test_features_that_repeat_each_other_share_their_coefficient() -> None:
     """Ridge has one solution where plain least squares or likelihood has many."""
     x, _, labels = drawn(rows=300, outputs=1)
