@@ -9,9 +9,8 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 from attrs import field, frozen
 
-from scalecore.api.options import option
+from scalecore.api.options import Pattern, option
 from scalecore.api.space import Distribution
-from scalecore.api.options import Pattern
 from scalecore.config.losses import Loss
 
 LONGEST_NAME = 100

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, get_args
 import annotated_types as at
 from attrs import NOTHING
 
-from scalecore.api.space import Distribution
 from scalecore.api.options import Pattern
+from scalecore.api.space import Distribution
 from scalecore.config.bounds import bounds_of
 from scalecore.config.experiment import Budget, ComponentRef, Execution, Experiment, Search
 from scalecore.config.fields import OptionField, fields_of, kind_of, members_of
