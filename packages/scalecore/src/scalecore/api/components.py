@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic
 
 from attrs import field, frozen
+from typing_extensions import TypeVar
 
 if TYPE_CHECKING:
     from scalecore.api.protocols import (  # noqa: TC004 (nothing reads these types)
@@ -36,13 +37,17 @@ __all__ = [
 ]
 
 
+Options = TypeVar("Options", default=Any)
+"""The class of a component's options."""
+
+
 @frozen(kw_only=True)
 class NoOptions:
     """The options of a component that has none."""
 
 
 @frozen(kw_only=True)
-class Record:
+class Record(Generic[Options]):
     """What all kinds have: the name used in the experiment file, one sentence, the attrs class of the options, the
     factory.
 
@@ -53,13 +58,13 @@ class Record:
 
     name: str
     summary: str
-    options: type = NoOptions
+    options: type[Options] = NoOptions  # type: ignore[assignment] # the factory of a component without options
     factory: Callable[..., Any]
-    needs: Callable[[Any], Mapping[str, str]] | None = None
+    needs: Callable[[Options], Mapping[str, str]] | None = None
 
 
 @frozen(kw_only=True)
-class DatasetRecord(Record):
+class DatasetRecord(Record[Options]):
     """`factory(options, context)` returns a `Dataset`.
 
     `commands` names a `click.Group` as `module:attribute`, for a dataset that has files to look after: its commands are
@@ -67,63 +72,63 @@ class DatasetRecord(Record):
     it, and None where the data do, so that `scalecore check` finds a loss that does not belong to it.
     """
 
-    factory: Callable[[Any, DatasetContext], Dataset]
+    factory: Callable[[Options, DatasetContext], Dataset]
     commands: str | None = None
-    task: Callable[[Any], str | None] | None = None
+    task: Callable[[Options], str | None] | None = None
 
 
 @frozen(kw_only=True)
-class ModelRecord(Record):
+class ModelRecord(Record[Options]):
     """`factory(options)` returns a `ModelFamily`.
 
     `grid` names the options that only say which architectures there are, and change nothing about one of them: a study
     may go on with other values of these.
     """
 
-    factory: Callable[[Any], ModelFamily]
+    factory: Callable[[Options], ModelFamily]
     grid: tuple[str, ...] = ()
 
 
 @frozen(kw_only=True)
-class SearchStrategyRecord(Record):
+class SearchStrategyRecord(Record[Options]):
     """`factory(options, context)` returns a `SearchStrategy`."""
 
-    factory: Callable[[Any, SearchContext], SearchStrategy]
+    factory: Callable[[Options, SearchContext], SearchStrategy]
 
 
 @frozen(kw_only=True)
-class LoggerRecord(Record):
+class LoggerRecord(Record[Options]):
     """`factory(options, context)` returns a `Logger`.
 
     `dashboard(options, context)` shows a study in the browser until it is interrupted, for `scalecore dashboard`; the
     options are those under which the study uses the logger, None where it does not.
     """
 
-    factory: Callable[[Any, LoggerContext], Logger]
+    factory: Callable[[Options, LoggerContext], Logger]
     dashboard: Callable[[Any, DashboardContext], None] | None = None
 
 
 @frozen(kw_only=True)
-class HardwareMonitorRecord(Record):
+class HardwareMonitorRecord(Record[Options]):
     """`factory(options, context)` returns a `HardwareMonitor`; `quantities` are those that its readings speak of."""
 
-    factory: Callable[[Any, MonitorContext], HardwareMonitor]
+    factory: Callable[[Options, MonitorContext], HardwareMonitor]
     quantities: tuple[str, ...] = field(default=())
 
 
 @frozen(kw_only=True)
-class ExecutorRecord(Record):
+class ExecutorRecord(Record[Options]):
     """`factory(options, context)` returns an `Executor`."""
 
-    factory: Callable[[Any, ExecutorContext], Executor]
+    factory: Callable[[Options, ExecutorContext], Executor]
 
 
 @frozen(kw_only=True)
-class AnalysisRecord(Record):
+class AnalysisRecord(Record[Options]):
     """`factory(options)` returns an `Analysis`.
 
     `studies` is the least number of studies that it can be given; 0 for one that can do without.
     """
 
-    factory: Callable[[Any], Analysis]
+    factory: Callable[[Options], Analysis]
     studies: int = 1
