@@ -163,7 +163,7 @@ def plan_of(shape: Shape, folder: Path) -> Plan:
 
     from scalecore.config.load import load_resolved
     from scalecore.plugins.registry import load_registry
-    from scalecore.study.plan import build_plan
+    from scalecore.study.build_plan import build_plan
 
     train, others = parts(shape)
     rows = train + 2 * others

@@ -16,7 +16,7 @@ from scalecore.api.space import Architecture
 from scalecore.api.trials import Origin, StudyView, TrialRecord, TrialState
 from scalecore.config.load import load_resolved
 from scalecore.plugins.registry import load_registry
-from scalecore.study.plan import build_plan
+from scalecore.study.build_plan import build_plan
 
 WIDTHS = (8, 16, 32)
 DEPTHS = (1, 2, 4)

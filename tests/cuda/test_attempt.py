@@ -51,7 +51,7 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     from scalecore.config.load import load_resolved
     from scalecore.plugins.registry import load_registry
     from scalecore.study.attempts import attempt_spec
-    from scalecore.study.plan import build_plan
+    from scalecore.study.build_plan import build_plan
     from scalecore.testing.fakes import EXPERIMENT, write_walk
 
     root = tmp_path_factory.mktemp("study")

@@ -22,6 +22,7 @@ from scalecore.api import formatting
 from scalecore.api.protocols import MonitorContext
 from scalecore.config.load import load_resolved
 from scalecore.plugins.registry import load_registry
+from scalecore.study.build_plan import build_plan
 from scalecore.study.dispatch import Dispatcher, DoesNotFit
 from scalecore.study.hardware import Monitors
 from scalecore.study.intake import next_trial
@@ -29,7 +30,7 @@ from scalecore.study.journal import Journal
 from scalecore.study.layout import StudyFolder
 from scalecore.study.lock import StudyLock
 from scalecore.study.memory import MemoryModel
-from scalecore.study.plan import Plan, build_plan
+from scalecore.study.plan import Plan
 from scalecore.study.run import begin
 from scalecore.study.session import Session
 from scalecore.study.state import StudyState

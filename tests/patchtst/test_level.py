@@ -13,9 +13,10 @@ from scalecore.api.errors import ExperimentError
 from scalecore.cli.main import main
 from scalecore.config.load import load_resolved
 from scalecore.plugins.registry import load_registry
+from scalecore.study.build_plan import build_plan
 from scalecore.study.conventions import began_with_0_1
 from scalecore.study.journal import Journal
-from scalecore.study.plan import Plan, build_plan
+from scalecore.study.plan import Plan
 
 MESSAGE = (
     "model.revin: removes the level of each window, and model 'patchtst' does not give it back to its outputs: the "

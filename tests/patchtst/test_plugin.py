@@ -15,8 +15,8 @@ from scalecore.api.errors import ExperimentError
 from scalecore.api.space import DataShape
 from scalecore.config.load import load_resolved
 from scalecore.plugins.registry import load_registry
+from scalecore.study.build_plan import build_plan
 from scalecore.study.names import name_problems
-from scalecore.study.plan import build_plan
 from scalecore_patchtst.family import PatchTSTFamily
 from scalecore_patchtst.options import PatchTSTOptions
 

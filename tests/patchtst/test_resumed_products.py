@@ -14,7 +14,7 @@ from scalecore.config.load import load_resolved
 from scalecore.execution.folder import AttemptFolder
 from scalecore.plugins.registry import load_registry
 from scalecore.study.attempts import attempt_spec
-from scalecore.study.plan import build_plan
+from scalecore.study.build_plan import build_plan
 from scalecore_patchtst.products import HAS_ONEDNN
 
 FILE = """

@@ -14,7 +14,7 @@ from scalecore.api.space import Architecture
 from scalecore.api.trials import Origin, StudyView, TrialRecord, TrialState
 from scalecore.config.load import load_resolved
 from scalecore.plugins.registry import load_registry
-from scalecore.study.plan import build_plan
+from scalecore.study.build_plan import build_plan
 
 COLLAPSED = {"guard": "G09", "kind": "collapsed", "text": "predicts a constant"}
 MATRIX = {"tn": 50, "fp": 10, "fn": 20, "tp": 40}

@@ -19,7 +19,7 @@ from scalecore.execution.local import LocalExecutor
 from scalecore.execution.options import LocalOptions
 from scalecore.plugins.registry import load_registry
 from scalecore.study.attempts import attempt_spec
-from scalecore.study.plan import build_plan
+from scalecore.study.build_plan import build_plan
 from scalecore.testing.fakes import EXPERIMENT, write_walk
 
 WAIT = 60.0

@@ -12,10 +12,11 @@ from scalecore.config.load import load_resolved
 from scalecore.config.losses import objective_value
 from scalecore.plugins.registry import load_registry
 from scalecore.study.attempts import attempt_spec
+from scalecore.study.build_plan import build_plan
 from scalecore.study.conventions import began_with_0_1
 from scalecore.study.identity import trial_content, trial_hash, unbound
 from scalecore.study.journal import Journal
-from scalecore.study.plan import Plan, build_plan
+from scalecore.study.plan import Plan
 from scalecore.training.product_library import ProductLibrary
 
 PRECISION = "objective={metric: precision, direction: maximize}"

@@ -15,6 +15,7 @@ from scalecore.api.trials import Origin, Proposal, StudyEnd
 from scalecore.config.load import load_resolved
 from scalecore.execution.folder import AttemptFolder, AttemptStatus
 from scalecore.plugins.registry import load_registry
+from scalecore.study.build_plan import build_plan
 from scalecore.study.control import StopRequests
 from scalecore.study.device import StudyDevice
 from scalecore.study.driver import Driver
@@ -22,7 +23,7 @@ from scalecore.study.intake import MAX_DUPLICATES, next_trial
 from scalecore.study.journal import Journal, read_journal
 from scalecore.study.layout import StudyFolder
 from scalecore.study.lock import StudyLock
-from scalecore.study.plan import Plan, build_plan
+from scalecore.study.plan import Plan
 from scalecore.study.run import begin
 from scalecore.study.session import Session
 from scalecore.study.state import StudyState

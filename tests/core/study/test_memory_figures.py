@@ -11,9 +11,10 @@ import yaml
 
 from scalecore.config.load import load_resolved
 from scalecore.plugins.registry import load_registry
+from scalecore.study.build_plan import build_plan
 from scalecore.study.device import built_for_cuda, torch_build
 from scalecore.study.memory_figures import memory_figures, memory_lines
-from scalecore.study.plan import Plan, build_plan
+from scalecore.study.plan import Plan
 from scalecore.study.plan_text import plan_lines
 from scalecore.study.preview import preview
 from scalecore.study.state import StudyState

@@ -13,7 +13,7 @@ from scalecore.api.components import NoOptions, Record
 from scalecore.api.errors import DataError
 from scalecore.config.load import ResolvedComponent, load_resolved
 from scalecore.plugins.registry import load_registry
-from scalecore.study.plan import build_plan
+from scalecore.study.build_plan import build_plan
 from scalecore.testing.fakes import EXPERIMENT, write_walk
 
 

@@ -96,8 +96,8 @@ def _of_machine(registry: Any) -> tuple[list[Finding], list[Reading]]:
 
 def _of_file(file: str, overrides: Sequence[str], registry: Any) -> tuple[list[Finding], list[Reading]]:
     from scalecore.config.load import load_resolved
+    from scalecore.study.build_plan import build_plan
     from scalecore.study.layout import StudyFolder, output_folder
-    from scalecore.study.plan import build_plan
     from scalecore.study.preview import state_of
 
     loaded, resolved = load_resolved(file, overrides=tuple(overrides), registry=registry)

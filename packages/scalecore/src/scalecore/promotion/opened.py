@@ -11,13 +11,14 @@ from attrs import frozen
 from scalecore.api.errors import RefusedError
 from scalecore.api.trials import TrialRecord
 from scalecore.plugins.registry import load_registry
+from scalecore.study.build_plan import build_plan
 from scalecore.study.control import StopRequests
 from scalecore.study.device import StudyDevice
 from scalecore.study.disk import explained
 from scalecore.study.journal import Journal, read_journal
 from scalecore.study.layout import StudyFolder
 from scalecore.study.lock import StudyLock
-from scalecore.study.plan import Plan, build_plan
+from scalecore.study.plan import Plan
 from scalecore.study.run import refuse_another_experiment, refuse_changed_code, refuse_changed_data, refuse_findings
 from scalecore.study.state import StudyState, replay
 from scalecore.study.stored import load_stored

@@ -9,11 +9,12 @@ from attrs import frozen
 from scalecore.api.errors import ScalecoreError
 from scalecore.api.protocols import ExecutorContext, LoggerContext
 from scalecore.config.load import LoadedExperiment, Resolved
+from scalecore.study.build_plan import build_plan
 from scalecore.study.components import create
 from scalecore.study.layout import StudyFolder, output_folder
 from scalecore.study.lock import refuse_running
 from scalecore.study.outlets import Outlets
-from scalecore.study.plan import Plan, build_plan, silent
+from scalecore.study.plan import Plan, silent
 from scalecore.study.preview import state_of
 from scalecore.study.run import refuse_another_experiment, refuse_foreign_files, refuse_planned
 from scalecore.study.slots import slots_of

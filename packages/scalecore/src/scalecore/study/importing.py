@@ -14,6 +14,7 @@ from scalecore.api.files import plain, write_text
 from scalecore.config.load import load_resolved
 from scalecore.config.source import dump
 from scalecore.plugins.registry import Registry
+from scalecore.study.build_plan import build_plan
 from scalecore.study.components import of_plugin
 from scalecore.study.disk import explained
 from scalecore.study.import_summary import ImportSummary, summarise
@@ -21,7 +22,7 @@ from scalecore.study.import_summary_text import summary_lines
 from scalecore.study.journal import Journal
 from scalecore.study.layout import StudyFolder, output_folder
 from scalecore.study.old_results import OldRecord, read_old_results
-from scalecore.study.plan import Plan, build_plan
+from scalecore.study.plan import Plan
 from scalecore.study.preview import state_of
 from scalecore.study.record_shapes import RecordShapes
 from scalecore.study.run import locked_folder, refuse_another_experiment, refuse_changed_data

@@ -5,57 +5,37 @@ Everything up to the first training step, without torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, partial
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from attrs import evolve, frozen
 
-from scalecore.api.errors import DataError, ScalecoreError
 from scalecore.api.files import plain
 from scalecore.api.panel import Panel
-from scalecore.api.protocols import DatasetContext, MonitorContext, SearchContext, SearchStrategy, SizedFamily
+from scalecore.api.protocols import SearchContext, SearchStrategy, SizedFamily
 from scalecore.api.readings import Demand, Finding
 from scalecore.api.space import Architecture, DataShape, Hyperparameter, Value
-from scalecore.config.load import LoadedExperiment, Resolved, to_plain
-from scalecore.config.losses import loss_problem, metric_problem, outputs_of, settled
+from scalecore.config.load import Resolved
+from scalecore.config.losses import settled
 from scalecore.data.description import DataDescription
-from scalecore.data.prepare import describe, prepare
+from scalecore.data.prepare import prepare
 from scalecore.data.rates import OWN_DENOMINATOR
 from scalecore.execution.devices import find_gpus
-from scalecore.execution.tracing import ForkTracer
-from scalecore.study.architectures import Grid, Infeasible, feasible_grid
-from scalecore.study.compile_findings import compile_findings
+from scalecore.study.architectures import Grid
 from scalecore.study.components import create, of_plugin
-from scalecore.study.conventions import began_with_0_1, compile_rule_of, products_of, refuse_lost_level
-from scalecore.study.counting import CountedFamily
-from scalecore.study.device import StudyDevice, kind_of, torch_build
+from scalecore.study.device import StudyDevice, torch_build
 from scalecore.study.hardware import Monitors
 from scalecore.study.host_memory import host_memory
 from scalecore.study.identity import Unbound, model_content, unbound
-from scalecore.study.layout import nearest_folder
 from scalecore.study.memory import MemoryModel, Prediction
-from scalecore.study.names import family_of, hyperparameter_problems
-from scalecore.study.preflight import (
-    device_finding,
-    folder_findings,
-    machine_findings,
-    products_findings,
-    room_finding,
-    stopping_findings,
-    warmup_findings,
-)
 from scalecore.study.record import proposal_plain, proposed
-from scalecore.study.slots import slots_and_why
-from scalecore.study.versions import code_versions, source_hash
 from scalecore.training.compile_choice import CompileRule
 from scalecore.training.memory import Device
 from scalecore.training.product_library import ProductLibrary
 
-__all__ = ["Plan", "build_plan", "silent"]
-
-MEMORY_FILE = "memory.json"
+__all__ = ["Plan", "data_limits", "silent"]
 
 
 def silent(line: str) -> None:
@@ -128,7 +108,7 @@ class Plan:
 
     def write_data(self, folder: Path) -> None:
         """Store the prepared data for the attempts; a folder that holds other data is refused (guard G52)."""
-        prepare(self.panel, folder, **_limits(self.resolved), raw_target=self.data.target_scale is None)
+        prepare(self.panel, folder, **data_limits(self.resolved), raw_target=self.data.target_scale is None)
 
     def strategy(self) -> SearchStrategy:
         """A fresh strategy of the study."""
@@ -261,157 +241,10 @@ class Plan:
         return grid
 
 
-def build_plan(
-    loaded: LoadedExperiment,
-    resolved: Resolved,
-    *,
-    folder: Path,
-    registry: Mapping[str, Any] | None = None,
-    fork_tracer: ForkTracer | None = None,
-    say: Callable[[str], None] = silent,
-    device: StudyDevice | None = None,
-) -> Plan:
-    """Read the data, enumerate the shapes, ask the monitors about `folder`, which need not be there yet.
-
-    Writes nothing. `registry` are the arguments with which other processes build their registry; without them, memory
-    is predicted by the families' closed forms. `fork_tracer` makes the process that predicts it, where there is one to
-    fork. `say` prints one line at the beginning of each stage. `device` is that of a study with trials left to run:
-    without it they are refused.
-    """
-    experiment = resolved.experiment
-    with loaded.locating("model"):
-        family, parameters = family_of(resolved)
-    if problems := [*hyperparameter_problems(loaded, resolved, parameters)]:
-        loaded.fail(problems)
-
-    memory = MemoryModel(registry=registry, path=folder / MEMORY_FILE, fork_tracer=fork_tracer)
-    memory.start()
-    sized = CountedFamily(family, partial(memory.count, resolved.model))
-    say(f"reading the data: dataset {resolved.dataset.use}")
-    with loaded.locating("dataset"):
-        panel = _read_panel(resolved)
-    say("preparing windows, targets and baselines")
-    old = began_with_0_1(folder)
-    data = describe(panel, **_limits(resolved), raw_target=old)
-    if not old:
-        refuse_lost_level(loaded, resolved, family, task=data.task)
-    shape = _head(loaded, resolved, data)
-    search = experiment.search
-    say(f"finding the architectures of model {resolved.model.use}")
-    try:
-        with loaded.locating("model"), of_plugin("model", resolved.model, "cannot tell its architectures"):
-            grid = feasible_grid(sized, shape, budget=search.budget, tolerance=search.tolerance, exclude=search.exclude)
-    except Infeasible as error:
-        loaded.fail([loaded.problem(error.path, str(error))])
-    say("checking this machine")
-    # Where there is no study's folder yet, they look at the one that would hold it.
-    monitors = Monitors.create(resolved.monitors, MonitorContext(folder=nearest_folder(folder)))
-    for analysis in resolved.analyses:  # what would be used after the last trial only shall not fail then
-        create("analysis", analysis)
-    # What decides results; executor, loggers and monitors may be swapped in the middle of a study.
-    deciding = (resolved.dataset, resolved.model, resolved.search)
-    packages = ("scalecore", *(component.record.factory.__module__.partition(".")[0] for component in deciding))
-    companions = {
-        component.provider: component.version
-        for component in (resolved.executor, *resolved.monitors, *resolved.loggers)
-    }
-    plan = Plan(
-        resolved=resolved,
-        experiment=_located(to_plain(resolved), folder),
-        panel=panel,
-        data=data,
-        shape=shape,
-        family=sized,
-        grid=grid,
-        hyperparameters=parameters,
-        fixed={
-            name: experiment.training.hyperparameters.get(name, parameter.default)
-            for name, parameter in parameters.items()
-            if name not in search.space
-        },
-        versions={
-            **code_versions(("scalecore", *(one.provider for one in deciding)), packages=packages),
-            # Without the strategy, which may be swapped within a study.
-            "code:results": source_hash(packages[:-1]),
-        },
-        companions=companions,
-        findings=(),
-        monitors=monitors,
-        memory=memory,
-        device=device,
-        old=old,
-        products=products_of(folder),
-        compile_rule=compile_rule_of(folder),
-    )
-    return _with_findings(plan, [*_of_machine(plan, folder), *monitors.preflight(plan.floor_demand())])
-
-
-def _located(experiment: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The experiment with the study's folder also where the file does not give it: so a moved study is known later."""
-    return experiment | {"output": experiment["output"] or str(folder)}
-
-
-def _of_machine(plan: Plan, folder: Path) -> list[Finding]:
-    experiment = plan.resolved.experiment
-    size = 4 * plan.data.rows * (len(plan.data.features) + 4)
-    largest = plan.grid.architectures[-1].num_parameters
-    slots, why = slots_and_why(experiment, device=kind_of(plan.device))
-    return [
-        *machine_findings(),
-        device_finding(experiment.training.device, study=plan.device),
-        *products_findings(kind_of(plan.device) or experiment.training.device, plan.products),
-        *compile_findings(experiment.training.compile, device=plan.likely_device()),
-        Finding(level="ok", subject="slots", message=f"{slots} at a time ({why}), as far as their memory fits"),
-        *folder_findings(folder),
-        room_finding(folder, largest=largest, slots=slots, data=size),
-        *warmup_findings(
-            warmup=min(plan.values("warmup_steps")),
-            epochs=max(plan.values("epochs")),
-            steps_per_epoch=-(-plan.data.parts["train"]["windows"] // experiment.training.effective_batch),
-        ),
-        *stopping_findings(experiment, plan.data.baselines),
-    ]
-
-
-def _head(loaded: LoadedExperiment, resolved: Resolved, data: DataDescription) -> DataShape:
-    """What the model sees, with the head that the loss needs; a loss of another task is refused (guard G11)."""
-    loss = resolved.experiment.training.loss
-    problem = loss_problem(loss, task=data.task, classes=data.outputs)
-    if problem is not None:
-        loaded.fail([loaded.problem(("training", "loss", problem[0]), problem[1])])
-    unmeasured = metric_problem(loss, metric=resolved.experiment.objective.metric, task=data.task)
-    if unmeasured is not None:
-        loaded.fail([loaded.problem(("objective", "metric"), unmeasured)])
-    return evolve(data.shape, outputs=outputs_of(loss, data.outputs))
-
-
-def _limits(resolved: Resolved) -> dict[str, int]:
+def data_limits(resolved: Resolved) -> dict[str, int]:
+    """How many validation windows the data must have, as `describe` and `prepare` take it."""
     guards = resolved.experiment.guards
     return {
         "min_validation_samples": guards.min_validation_samples,
         "min_validation_positives": guards.min_validation_positives,
     }
-
-
-def _read_panel(resolved: Resolved) -> Panel:
-    component = resolved.dataset
-    dataset = create("dataset", component, DatasetContext(seed=resolved.experiment.seed))
-    try:
-        panel = dataset.panel()
-        if not isinstance(panel, Panel):
-            raise TypeError(f"panel() returned {type(panel).__name__}, no Panel")
-    except ScalecoreError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise DataError(
-            f"dataset {component.record.name!r} ({component.provider} {component.version}) failed: "
-            f"{type(error).__name__}: {error}"
-        ) from error
-    return panel
-
-
-def _with_findings(plan: Plan, findings: Sequence[Finding]) -> Plan:
-    flags = [
-        Finding(level="warn", subject="data", message=f"{flag['text']} [{flag['guard']}]") for flag in plan.data.flags
-    ]
-    return evolve(plan, findings=(*flags, *findings))

@@ -23,6 +23,7 @@ from scalecore.config.source import dump
 from scalecore.execution.folder import AttemptFolder
 from scalecore.execution.launch import kill_group
 from scalecore.execution.process_file import lives_in
+from scalecore.study.build_plan import build_plan
 from scalecore.study.components import create
 from scalecore.study.continuation import (
     Change,
@@ -40,7 +41,7 @@ from scalecore.study.journal import Journal, read_journal
 from scalecore.study.layout import StudyFolder, output_folder
 from scalecore.study.lock import StudyLock
 from scalecore.study.outlets import Outlets
-from scalecore.study.plan import Plan, build_plan, silent
+from scalecore.study.plan import Plan, silent
 from scalecore.study.session import Session
 from scalecore.study.slots import slots_of
 from scalecore.study.state import StudyState, replay

@@ -119,7 +119,7 @@ class ExecutorContract:
         from scalecore.config.load import load_resolved
         from scalecore.plugins.registry import load_registry
         from scalecore.study.attempts import attempt_spec
-        from scalecore.study.plan import build_plan
+        from scalecore.study.build_plan import build_plan
 
         source = root / "source"
         source.mkdir(exist_ok=True)

@@ -347,7 +347,7 @@ def make_study(folder: Path, trials: Sequence[TrialRecord] = (), **changes: Any)
     """
     from scalecore.config.load import load_resolved
     from scalecore.plugins.registry import load_registry
-    from scalecore.study.plan import build_plan
+    from scalecore.study.build_plan import build_plan
 
     source = folder / "source"
     source.mkdir(parents=True, exist_ok=True)
