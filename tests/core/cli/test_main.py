@@ -50,14 +50,27 @@ def test_an_unknown_command_is_met_with_the_nearest(invoke: Any) -> None:
 def test_a_command_that_was_removed_names_what_serves_its_use_now(invoke: Any) -> None:
     """Whatever stands behind it; it is not completed either."""
     expected = (
-        "Error: the command 'audit' was removed; scalecore import PATH... --into EXPERIMENT --dry-run summarises "
-        "results and judges each record"
+        "the command 'audit' was removed in 0.2: use scalecore import PATH... --into EXPERIMENT --dry-run, which "
+        "summarises results and judges each record\n"
     )
     for arguments in (["audit"], ["audit", "--help"], ["audit", "old.json", "--model", "patchtst"]):
         result = invoke(*arguments)
-        assert (result.exit_code, result.stdout) == (2, "")
-        assert result.stderr.splitlines()[-1] == expected
+        assert (result.exit_code, result.stdout, result.stderr) == (2, "", expected)
     assert "audit" not in invoke("--help").stdout
+
+
+def test_a_removed_option_of_a_command_names_what_serves_its_use_now(
+    invoke: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An option that never was is answered by the command as before."""
+    monkeypatch.setattr("scalecore.config.removed.REMOVED", {("command", "status --watch"): "use watch(1)"})
+    for arguments in (["--watch", "studies/one"], ["studies/one", "--watch=2"]):
+        result = invoke("status", *arguments)
+        expected = "the option --watch of the command 'status' was removed in 0.2: use watch(1)\n"
+        assert (result.exit_code, result.stdout, result.stderr) == (2, "", expected)
+    for arguments in (["status", "--wait"], ["stop", "--watch"]):
+        answer = invoke(*arguments).stderr.splitlines()[-1]
+        assert answer.startswith(f"Error: No such option '{arguments[1]}'."), answer
 
 
 @pytest.mark.parametrize(

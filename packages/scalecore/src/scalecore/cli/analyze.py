@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scalecore.api.errors import ExperimentError
-from scalecore.cli.common import NewPath, plugin_options
+from scalecore.cli.common import NewPath, plugin_options, warn_removed
 from scalecore.cli.completing import component_names, studies
 
 if TYPE_CHECKING:
@@ -78,11 +78,13 @@ def analyze(
     from scalecore.api.protocols import TrainingContext
     from scalecore.config.standalone import standalone_options
     from scalecore.study.analysis import analyse, output_folder_of, result_json, result_markdown, write_result
+    from scalecore.study.layout import StudyFolder
     from scalecore.study.results import read_studies
 
     paths, overrides = split_arguments(arguments, flags=_flags(component))
     options: Any = standalone_options(component.record.options, overrides)
     studies = read_studies(paths)
+    warn_removed(StudyFolder(study.folder) for study in studies)
     training = TrainingContext(
         registry={"no_plugins": no_plugins, "block": list(block)}, allow_changed_code=allow_changed_code
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scalecore.cli.common import experiment_arguments, plugin_options
+from scalecore.cli.common import experiment_arguments, plugin_options, warn_left_out
 
 if TYPE_CHECKING:
     from scalecore.config.campaign import Campaign
@@ -62,11 +62,12 @@ def check(
     from scalecore.config.campaign import load_campaign
     from scalecore.config.messages import ComponentsError, ExperimentFileError
     from scalecore.plugins.registry import load_registry
+    from scalecore.study.layout import has_begun
 
     form = "json" if as_json else form
     try:
         registry = load_registry(no_plugins=no_plugins, block=block)
-        found = load_campaign(file, overrides=overrides, registry=registry)
+        found = load_campaign(file, overrides=overrides, registry=registry, begun=has_begun)
         _check_names(found)
         for one in [found] if isinstance(found, tuple) else [(each.loaded, each.resolved) for each in found.studies]:
             _check_level(*one)
@@ -83,6 +84,7 @@ def check(
         ctx.exit(int(error.exit_code))
     studies = [] if isinstance(found, tuple) else [study.label for study in found.studies]
     resolved = found[1] if isinstance(found, tuple) else found.studies[0].resolved
+    warn_left_out(found)
     if form == "json":
         components = {role: [_as_json(one) for one in ones] for role, ones in _roles(resolved).items()}
         click.echo(json.dumps({"file": file, "ok": True, "studies": studies, "components": components}, indent=2))

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from scalecore.cli.completing import distributions, studies
+from scalecore.cli.streams import tell
 
-__all__ = ["NewPath", "experiment_arguments", "only_option", "plugin_options", "study_argument"]
+if TYPE_CHECKING:
+    from scalecore.config.campaign import Campaign
+    from scalecore.config.load import LoadedExperiment, Resolved
+    from scalecore.study.layout import StudyFolder
+
+__all__ = [
+    "NewPath",
+    "experiment_arguments",
+    "only_option",
+    "plugin_options",
+    "study_argument",
+    "warn_left_out",
+    "warn_removed",
+]
 
 
 class NewPath(click.Path):
@@ -61,3 +75,39 @@ def only_option(function: _Function) -> _Function:
     """Add `--only LABEL`, given as `only: tuple[str, ...]`."""
     text = "Of a campaign, the studies with this label or this part of it, such as budget-2M; may be repeated."
     return click.option("--only", metavar="LABEL", multiple=True, help=text)(function)
+
+
+def warn_left_out(found: Campaign | tuple[LoadedExperiment, Resolved]) -> None:
+    """Name on stderr, once each, what a study that has begun is continued without, since it was removed."""
+    ones = [found[1]] if isinstance(found, tuple) else [study.resolved for study in found.studies]
+    for text in dict.fromkeys(text for one in ones for text in one.left_out):
+        tell(f"warning: {text}", err=True)
+
+
+def warn_removed(folders: Iterable[StudyFolder]) -> None:
+    """Name on stderr, once each, what kept studies use that was removed since they were run."""
+    from contextlib import suppress
+    from functools import cache
+
+    import attrs
+    import yaml
+
+    from scalecore.config.removed import REMOVED, removed_from
+    from scalecore.plugins.registry import load_registry
+
+    def installed(kind: str, name: str) -> bool:
+        use, _, option = name.partition(".")
+        records = [one.record for one in registry().components(kind) if one.use == use]
+        return any(not option or option in attrs.fields_dict(record.options) for record in records)
+
+    names = {name.partition(".")[0] for kind, name in REMOVED if kind != "command"}
+    registry = cache(load_registry)
+    texts: dict[str, None] = {}
+    for folder in folders:
+        with suppress(OSError, ValueError, yaml.YAMLError):  # the command itself says what is damaged
+            source = folder.source.read_text(encoding="utf-8")
+            if any(name in source for name in names):
+                content = yaml.load(source, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+                texts |= dict.fromkeys(removed_from(content, installed))
+    for text in texts:
+        tell(f"warning: {text}", err=True)

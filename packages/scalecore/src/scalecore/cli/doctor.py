@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scalecore.api.errors import ExitCode
-from scalecore.cli.common import plugin_options
+from scalecore.cli.common import plugin_options, warn_left_out
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,10 +97,11 @@ def _of_machine(registry: Any) -> tuple[list[Finding], list[Reading]]:
 def _of_file(file: str, overrides: Sequence[str], registry: Any) -> tuple[list[Finding], list[Reading]]:
     from scalecore.config.load import load_resolved
     from scalecore.study.build_plan import build_plan
-    from scalecore.study.layout import StudyFolder, output_folder
+    from scalecore.study.layout import StudyFolder, has_begun, output_folder
     from scalecore.study.preview import state_of
 
-    loaded, resolved = load_resolved(file, overrides=tuple(overrides), registry=registry)
+    loaded, resolved = load_resolved(file, overrides=tuple(overrides), registry=registry, begun=has_begun)
+    warn_left_out((loaded, resolved))
     folder = output_folder(resolved.experiment)
     device = state_of(StudyFolder(folder)).device_needed(resolved.experiment.search.trials)
     plan = build_plan(loaded, resolved, folder=folder, device=device)

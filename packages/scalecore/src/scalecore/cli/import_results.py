@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from scalecore.api.errors import ExitCode
-from scalecore.cli.common import plugin_options
+from scalecore.cli.common import plugin_options, warn_removed
 
 
 @click.command("import")
@@ -49,9 +49,11 @@ def import_results(
     """
     from scalecore.plugins.registry import load_registry
     from scalecore.study import importing
+    from scalecore.study.layout import StudyFolder
 
     registry = load_registry(no_plugins=no_plugins, block=block)
     imported = importing.import_results(paths, into, registry=registry, dry_run=dry_run, other_data=allow_other_data)
+    warn_removed([StudyFolder(imported.folder)])
     if as_json:
         click.echo(json.dumps(importing.imported_plain(imported), indent=2, allow_nan=False))
     else:

@@ -19,7 +19,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from scalecore import __version__
-from scalecore.api.errors import ExitCode, ScalecoreError
+from scalecore.api.errors import ExitCode, ExperimentError, ScalecoreError
 from scalecore.cli.encodings import escape_unprintable, restart_in_utf8
 from scalecore.cli.signals import StopRequested, raising_stop_requests
 from scalecore.cli.streams import drop_broken_streams, open_closed_streams, tell
@@ -63,12 +63,6 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
 """Each subcommand with its module, the name of the command in it, and one line of help."""
 
 
-REMOVED: Mapping[str, str] = MappingProxyType(
-    {"audit": "scalecore import PATH... --into EXPERIMENT --dry-run summarises results and judges each record"}
-)
-"""Subcommands of earlier versions, with what serves their use now."""
-
-
 class _LazyGroup(click.Group):
     """A group that knows its subcommands by a table and imports the module of the one that is called."""
 
@@ -107,9 +101,8 @@ class _LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         # A shell that completes behind a word that is no command wants no error.
-        if name in REMOVED and not ctx.resilient_parsing:
-            ctx.fail(f"the command {name!r} was removed; {REMOVED[name]}")
         if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            _refuse_removed(name)
             near = difflib.get_close_matches(name, COMMANDS, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"commands are {', '.join(COMMANDS)}"
             ctx.fail(f"there is no command {name!r}; {hint}")
@@ -128,7 +121,11 @@ class _LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             with raising_stop_requests():
-                return super().invoke(ctx)
+                try:
+                    return super().invoke(ctx)
+                except click.NoSuchOption as error:
+                    _refuse_removed(f"{ctx.invoked_subcommand} {error.option_name}")
+                    raise
         except ScalecoreError as error:
             text, code = str(error), int(error.exit_code)
         except StopRequested as request:
@@ -139,6 +136,15 @@ class _LazyGroup(click.Group):
                 text, code = "stopped by SIGINT", int(ExitCode.STOPPED)
         tell(text, err=True)
         return ctx.exit(code)
+
+
+def _refuse_removed(name: str) -> None:
+    """Say what serves the use of a command, or of a command's option, of an earlier version."""
+    from scalecore.config.removed import removed
+
+    text = removed("command", name)
+    if text is not None:
+        raise ExperimentError(text)
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

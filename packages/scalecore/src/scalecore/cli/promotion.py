@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import click
 
-from scalecore.cli.common import NewPath, plugin_options, study_argument
+from scalecore.cli.common import NewPath, plugin_options, study_argument, warn_removed
 from scalecore.cli.study import exit_code
 
 if TYPE_CHECKING:
@@ -209,6 +209,7 @@ def _opened(study: Path, how: _How) -> Iterator[OpenStudy]:
     from scalecore.study.layout import find_study
 
     folder = find_study(study)
+    warn_removed([folder])
     try:
         with open_study(
             folder,

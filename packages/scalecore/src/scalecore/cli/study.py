@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scalecore.api.errors import ExitCode, ExperimentError
-from scalecore.cli.common import experiment_arguments, only_option, plugin_options, study_argument
+from scalecore.cli.common import (
+    experiment_arguments,
+    only_option,
+    plugin_options,
+    study_argument,
+    warn_left_out,
+    warn_removed,
+)
 from scalecore.cli.streams import tell
 
 if TYPE_CHECKING:
@@ -139,9 +146,12 @@ def status(study: Path, as_json: bool) -> None:
     if campaign is not None:
         from scalecore.cli.campaign import show_status
 
+        warn_removed(entry.folder for entry in campaign.studies)
         show_status(campaign, as_json=as_json)
         return
-    found = study_status(find_study(study))
+    folder = find_study(study)
+    warn_removed([folder])
+    found = study_status(folder)
     if as_json:
         click.echo(json.dumps(found, indent=2, allow_nan=False))
     else:
@@ -194,14 +204,17 @@ def _load(
         tell(f"reading {file}")
     from scalecore.config.campaign import load_campaign
     from scalecore.plugins.registry import load_registry
-    from scalecore.study.layout import holding_study
+    from scalecore.study.layout import has_begun, holding_study
     from scalecore.study.stored import load_stored
 
     registry = load_registry(no_plugins=no_plugins, block=block)
     study = holding_study(Path(file))
     if study is not None:
-        return load_stored(study, overrides=overrides, registry=registry)
-    return load_campaign(file, overrides=overrides, registry=registry)
+        found: Campaign | tuple[LoadedExperiment, Resolved] = load_stored(study, overrides=overrides, registry=registry)
+    else:
+        found = load_campaign(file, overrides=overrides, registry=registry, begun=has_begun)
+    warn_left_out(found)
+    return found
 
 
 def _refuse_only(only: tuple[str, ...]) -> None:

@@ -11,7 +11,7 @@ import attrs
 import click
 
 from scalecore.api.errors import ExitCode
-from scalecore.cli.common import study_argument
+from scalecore.cli.common import study_argument, warn_removed
 
 
 @click.command()
@@ -38,8 +38,9 @@ def verify(study: Path, as_json: bool) -> None:
     from scalecore.study.results import find_studies, read_study
     from scalecore.study.verify import verify_study
 
-    found = {}
-    for folder in find_studies(study):
+    found, folders = {}, find_studies(study)
+    warn_removed(folders)
+    for folder in folders:
         checks = verify_study(folder)
         if not any(check.subject == "journal" and check.level == "wrong" for check in checks):
             # A run that ended before it had written what it would do has no files yet.

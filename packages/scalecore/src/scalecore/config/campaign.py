@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from scalecore.config.experiment import LONGEST_NAME, NAME
+from scalecore.config.experiment import LONGEST_NAME, NAME, Experiment
 from scalecore.config.load import LoadedExperiment, Resolved, ResolvedComponent, draft_of, read_tree, resolved_draft
 from scalecore.config.messages import ComponentsError, ExperimentFileError, Problem, raise_problems
 from scalecore.config.scalars import read_path
@@ -48,16 +48,20 @@ class Campaign:
 
 
 def load_campaign(
-    path: str | os.PathLike[str], *, overrides: Sequence[str] = (), registry: Registry
+    path: str | os.PathLike[str],
+    *,
+    overrides: Sequence[str] = (),
+    registry: Registry,
+    begun: Callable[[Experiment], bool] | None = None,
 ) -> Campaign | tuple[LoadedExperiment, Resolved]:
     """All studies of a file with `sweep:`; for a file without one, what `load_resolved` returns.
 
     The problems of all studies are reported together, each once. Every study has the campaign's folder and name with
-    its label behind them.
+    its label behind them. `begun` as in `load_resolved`.
     """
     tree, source, parent = read_tree(path, overrides), os.fspath(path), Path(path).absolute().parent
     if "sweep" not in tree.root:
-        return resolved_draft(draft_of(tree, source=source, folder=parent), registry)
+        return resolved_draft(draft_of(tree, source=source, folder=parent), registry, begun=begun)
     variants, problems = expand(tree)
     problems += _too_long(tree, variants)
     try:
@@ -73,7 +77,8 @@ def load_campaign(
         if isinstance(root.get("name"), str) and re.fullmatch(NAME, root["name"]) and len(root["name"]) <= LONGEST_NAME:
             root["name"] = f"{root['name']}-{variant.label}"
         try:
-            loaded, resolved = resolved_draft(draft_of(variant.tree, source=source, folder=parent), registry)
+            draft = draft_of(variant.tree, source=source, folder=parent)
+            loaded, resolved = resolved_draft(draft, registry, begun=begun)
         except (ExperimentFileError, ComponentsError) as error:
             problems += error.problems
             continue

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import attrs
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from cattrs.errors import BaseValidationError, StructureHandlerNotFoundError
 
 from scalecore.api.components import Record
@@ -31,6 +31,7 @@ from scalecore.config.losses import direction_problem, loss_problem, metric_prob
 from scalecore.config.messages import ExperimentFileError, KeyPath, Position, Problem, raise_problems
 from scalecore.config.overrides import apply_overrides
 from scalecore.config.plain import plain_value, to_plain
+from scalecore.config.removed import SINKS, removed
 from scalecore.config.source import MAX_BYTES, Tree, parse
 from scalecore.config.structure import UnknownKeyError, flatten, make_converter
 from scalecore.plugins.metadata import canonical_name
@@ -128,6 +129,8 @@ class Resolved:
     monitors: tuple[ResolvedComponent, ...]
     loggers: tuple[ResolvedComponent, ...]
     analyses: tuple[ResolvedComponent, ...]
+    left_out: tuple[str, ...] = ()
+    """What a study that was begun uses and this version has no more, in words; nothing else of the study needs it."""
 
 
 def load_experiment(path: str | os.PathLike[str], *, overrides: Sequence[str] = ()) -> LoadedExperiment:
@@ -150,17 +153,22 @@ def resolve(loaded: LoadedExperiment, registry: Registry) -> Resolved:
 
 
 def load_resolved(
-    path: str | os.PathLike[str], *, overrides: Sequence[str] = (), registry: Registry
+    path: str | os.PathLike[str],
+    *,
+    overrides: Sequence[str] = (),
+    registry: Registry,
+    begun: Callable[[Experiment], bool] | None = None,
 ) -> tuple[LoadedExperiment, Resolved]:
     """`load_experiment` and `resolve` in one, so that the problems of both are reported together.
 
-    A file with `sweep:` is refused: it describes several studies (`scalecore.config.campaign`).
+    A file with `sweep:` is refused: it describes several studies (`scalecore.config.campaign`). `begun` says whether a
+    study of this experiment has begun, which may go on without the loggers that were removed since.
     """
     draft = _read(path, overrides)
     if "sweep" in draft.tree.root:
         message = "this file describes a campaign of several studies; one study is wanted here"
         raise_problems([Problem(position=draft.tree.position(("sweep",), key=True), path=("sweep",), message=message)])
-    return resolved_draft(draft, registry)
+    return resolved_draft(draft, registry, begun=begun)
 
 
 # --- the file -------------------------------------------------------------------------------------------------------
@@ -187,9 +195,11 @@ def _read(path: str | os.PathLike[str], overrides: Sequence[str]) -> _Draft:
     return draft_of(read_tree(path, overrides), source=os.fspath(path), folder=Path(path).absolute().parent)
 
 
-def resolved_draft(draft: _Draft, registry: Registry) -> tuple[LoadedExperiment, Resolved]:
-    """The components of what was read; raises all problems of both."""
-    resolved = _resolve(draft, registry)
+def resolved_draft(
+    draft: _Draft, registry: Registry, *, begun: Callable[[Experiment], bool] | None = None
+) -> tuple[LoadedExperiment, Resolved]:
+    """The components of what was read; raises all problems of both. `begun` as in `load_resolved`."""
+    resolved = _resolve(draft, registry, begun=begun)
     return draft.loaded(), resolved
 
 
@@ -271,9 +281,10 @@ def _listed_twice(tree: Tree, experiment: Experiment) -> Iterator[Problem]:
 # --- components -----------------------------------------------------------------------------------------------------
 
 
-def _resolve(draft: _Draft, registry: Registry) -> Resolved:
+def _resolve(draft: _Draft, registry: Registry, *, begun: Callable[[Experiment], bool] | None = None) -> Resolved:
     problems = list(draft.problems)
     found: dict[KeyPath, ResolvedComponent] = {}
+    gone: dict[str, tuple[str, Problem]] = {}  # by its message, which one place of the file is enough for
     for path, kind, ref in _refs(draft.tree.root):
         given = draft.tree.at(path) if path[0] != "execution" else draft.tree.at((*path, "use"))
         try:
@@ -282,8 +293,17 @@ def _resolve(draft: _Draft, registry: Registry) -> Resolved:
             use = (*path, "use")
             where = use if draft.tree.at(use) is not None else path
             problem = Problem(position=draft.tree.position(where), path=where, message=str(error), kind="plugin")
-            problems.append(problem)
+            if (text := removed(kind, ref.use)) is not None:
+                gone.setdefault(text, (kind, evolve(problem, message=text, kind="file")))
+                problems = [one for one in problems if one.path != path]  # that it is listed twice
+            else:
+                problems.append(problem)
             continue
+        for key, text in _removed_options(ref, registered):
+            where = (*path, key)
+            problem = Problem(position=draft.tree.position(where, key=True), path=where, message=text)
+            gone.setdefault(text, (kind, problem))
+            ref = evolve(ref, options={name: value for name, value in ref.options.items() if name != key})
         component, wrong = _structure_options(draft, path, ref, registered)
         problems += wrong
         if component is not None:
@@ -294,19 +314,36 @@ def _resolve(draft: _Draft, registry: Registry) -> Resolved:
             found[path] = component
     if draft.experiment is not None and ("dataset",) in found:
         problems += _loss_problems(draft, draft.experiment, found["dataset",])
+    left_out = [text for text, (kind, _) in gone.items() if kind in SINKS]
+    if left_out and (begun is None or draft.experiment is None or not begun(draft.experiment)):
+        left_out = []
+    problems += [problem for text, (_, problem) in gone.items() if text not in left_out]
     if problems:
         raise_problems(problems)
     assert draft.experiment is not None
+
+    def listed(name: str, refs: Sequence[ComponentRef]) -> tuple[ResolvedComponent, ...]:
+        return tuple(found[name, index] for index in range(len(refs)) if (name, index) in found)
+
     return Resolved(
         experiment=draft.experiment,
         dataset=found[("dataset",)],
         model=found[("model",)],
         search=found[("search",)],
         executor=found[("execution",)],
-        monitors=tuple(found["monitors", index] for index in range(len(draft.experiment.monitors))),
-        loggers=tuple(found["loggers", index] for index in range(len(draft.experiment.loggers))),
-        analyses=tuple(found["analyses", index] for index in range(len(draft.experiment.analyses))),
+        monitors=listed("monitors", draft.experiment.monitors),
+        loggers=listed("loggers", draft.experiment.loggers),
+        analyses=listed("analyses", draft.experiment.analyses),
+        left_out=tuple(left_out),
     )
+
+
+def _removed_options(ref: ComponentRef, registered: Registered) -> Iterator[tuple[str, str]]:
+    """The options that this component once had, each with what to say of it."""
+    for key in ref.options:
+        text = removed(registered.kind, f"{registered.name}.{key}")
+        if text is not None and key not in attrs.fields_dict(registered.record.options):
+            yield key, text
 
 
 def _same_again(

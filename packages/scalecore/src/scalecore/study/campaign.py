@@ -30,7 +30,7 @@ from scalecore.study.continuation import compare_study
 from scalecore.study.first_trials import no_result
 from scalecore.study.foresight import Foreseen, foresee
 from scalecore.study.journal import read_journal
-from scalecore.study.layout import StudyFolder, is_file, output_folder
+from scalecore.study.layout import CAMPAIGN, StudyFolder, is_file, output_folder
 from scalecore.study.plan import silent
 from scalecore.study.run import run_study
 from scalecore.study.state import replay
@@ -46,7 +46,6 @@ __all__ = [
     "worst",
 ]
 
-INDEX = "campaign.json"
 COMPLETE = (StudyEnd.COMPLETED, StudyEnd.EXHAUSTED)
 _FROM_THE_WORST = (
     *(ExitCode.STOPPED, ExitCode.UNEXPECTED, ExitCode.FAILED, ExitCode.REFUSED, ExitCode.DATA, ExitCode.PLUGIN),
@@ -219,11 +218,11 @@ def find_campaign(path: Path) -> CampaignIndex | None:
         if "sweep" not in tree.root:
             return None
         folder = campaign_folder(tree, path.absolute().parent)
-        if not (folder / INDEX).exists():
+        if not (folder / CAMPAIGN).exists():
             raise ExperimentError(
-                f"{path}: no campaign here (there is no {folder / INDEX}); start one with `scalecore run`"
+                f"{path}: no campaign here (there is no {folder / CAMPAIGN}); start one with `scalecore run`"
             )
-    content = read_json(folder / INDEX)
+    content = read_json(folder / CAMPAIGN)
     if not _is_index(content):
         return None
     return CampaignIndex(
@@ -259,7 +258,7 @@ class _Index:
         What failed before and is not `selected` now keeps its reason.
         """
         self._campaign = campaign
-        before = read_json(campaign.folder / INDEX)
+        before = read_json(campaign.folder / CAMPAIGN)
         old = {one["label"]: one for one in before["studies"]} if _is_index(before) else {}
         runs = {study.label for study in selected}
         self._entries: dict[str, dict[str, Any]] = {}
@@ -280,4 +279,4 @@ class _Index:
 
     def _write(self) -> None:
         content = {"name": self._campaign.name, "studies": list(self._entries.values())}
-        write_json(self._campaign.folder / INDEX, content)
+        write_json(self._campaign.folder / CAMPAIGN, content)

@@ -20,7 +20,7 @@ from scalecore.study.disk import explained
 from scalecore.study.import_summary import ImportSummary, summarise
 from scalecore.study.import_summary_text import summary_lines
 from scalecore.study.journal import Journal
-from scalecore.study.layout import StudyFolder, output_folder
+from scalecore.study.layout import StudyFolder, has_begun, output_folder
 from scalecore.study.old_results import OldRecord, read_old_results
 from scalecore.study.plan import Plan
 from scalecore.study.preview import state_of
@@ -82,7 +82,7 @@ def _target(into: Path, registry: Registry) -> tuple[Plan, StudyFolder]:
             raise ExperimentError(f"{into}: no study here; give its experiment file to begin one with these results")
         loaded, resolved = load_stored(folder, registry=registry)
     else:
-        loaded, resolved = load_resolved(into, registry=registry)
+        loaded, resolved = load_resolved(into, registry=registry, begun=has_begun)
         folder = StudyFolder(output_folder(resolved.experiment))
     return build_plan(loaded, resolved, folder=folder.path), folder
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,19 @@ from scalecore.api.errors import ExperimentError
 if TYPE_CHECKING:
     from scalecore.config.experiment import Experiment
 
-__all__ = ["StudyFolder", "find_study", "holding_study", "is_file", "nearest_folder", "output_folder"]
+__all__ = [
+    "CAMPAIGN",
+    "StudyFolder",
+    "find_study",
+    "has_begun",
+    "holding_study",
+    "is_file",
+    "nearest_folder",
+    "output_folder",
+]
+
+CAMPAIGN = "campaign.json"
+"""The index of a campaign, in the folder that holds its studies."""
 
 
 @frozen
@@ -138,6 +151,12 @@ def is_file(path: Path) -> bool:
         return False
     except OSError as error:
         raise ExperimentError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def has_begun(experiment: Experiment) -> bool:
+    """Whether there is a study of this experiment, or of the campaign that it belongs to."""
+    folder = output_folder(experiment)
+    return os.path.exists(StudyFolder(folder).journal) or os.path.exists(folder.parent / CAMPAIGN)
 
 
 def nearest_folder(path: Path) -> Path:

@@ -26,6 +26,7 @@ def load_stored(
     """Like `load_resolved`, of the experiment with which the study was last run.
 
     Its paths are absolute. Where the folder lies elsewhere now, they are looked for in the same place relative to it.
+    Loggers that were removed since are left out.
     """
     tree = read_tree(folder.source, ())
     state = replay(read_journal(folder.journal))
@@ -34,7 +35,7 @@ def load_stored(
     tree.root["output"] = folder.path
     apply_overrides(tree, overrides)
     draft = draft_of(tree, source=str(folder.source), folder=folder.path, written=written)
-    return resolved_draft(draft, registry)
+    return resolved_draft(draft, registry, begun=lambda _: True)
 
 
 def move_of(experiment: Mapping[str, Any], plan: Mapping[str, Any], now: Path) -> Move:

@@ -1,0 +1,60 @@
+"""What version 0.1 had and this one has not, each with what serves its use now.
+
+A new experiment that names it is refused with this text. A study that has begun is still read, and is continued without
+what only writes or analyses results (`SINKS`), with a warning. An installed component of the same name comes first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+__all__ = ["REMOVED", "SINKS", "removed", "removed_from"]
+
+REMOVED: Mapping[tuple[str, str], str] = MappingProxyType(
+    {
+        ("command", "audit"): "use scalecore import PATH... --into EXPERIMENT --dry-run, which summarises results and "
+        "judges each record",
+    }
+)
+"""By kind and name: `("command", "dashboard")`, `("command", "init --model")`, `("logger", "jsonl")`, or
+`("logger", "mlflow.artifacts")` for an option of a component. Kinds are those of `scalecore.plugins.kinds`."""
+
+SINKS = ("logger", "analysis")
+"""Kinds whose components decide no result of a study."""
+
+_LISTS = {"loggers": "logger", "monitors": "monitor", "analyses": "analysis"}
+
+
+def removed(kind: str, name: str) -> str | None:
+    """What to say of something that was removed; None for all else. A component may be named `scalecore-x/NAME`."""
+    distribution, _, name = name.rpartition("/")
+    if (kind, name) not in REMOVED or (distribution and distribution.partition("-")[0] != "scalecore"):
+        return None
+    owner, dashes, option = name.partition(" --") if kind == "command" else name.partition(".")
+    text = f"the command {owner!r}" if kind == "command" else f"{kind} {owner!r}"
+    text = f"the option {dashes.strip(' .') + option} of {text}" if option else text
+    return f"{text} was removed in 0.2: {REMOVED[kind, name]}"
+
+
+def removed_from(experiment: Any, installed: Callable[[str, str], bool]) -> list[str]:
+    """What to say of the parts of a resolved experiment, as a study keeps it, that were removed; each once.
+
+    `installed(kind, name)`, with a name as in `REMOVED`, says whether some package has this component or option.
+    """
+    if not isinstance(experiment, Mapping):
+        return []
+    sections = [(experiment.get(kind), kind) for kind in ("dataset", "model", "search")]
+    sections.append((experiment.get("execution"), "executor"))
+    for name, kind in _LISTS.items():
+        ones = experiment.get(name)
+        sections += [(one, kind) for one in (ones if isinstance(ones, list) else ())]
+    found: dict[str, None] = {}
+    for content, kind in sections:
+        if not isinstance(content, Mapping) or not isinstance(use := content.get("use"), str):
+            continue
+        for name in (use, *(f"{use}.{key}" for key in content)):
+            if (text := removed(kind, name)) is not None and not installed(kind, name):
+                found[text] = None
+    return list(found)
