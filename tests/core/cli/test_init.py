@@ -235,7 +235,7 @@ def test_on_a_terminal_where_nothing_is_chosen_it_asks(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "scalecore", "init", "--no-plugins"]
     process = subprocess.Popen(command, stdin=follower, stdout=follower, stderr=follower, cwd=tmp_path)
     os.close(follower)
-    os.write(leader, b"\n\n\nfiles, pigeon\nfiles, jsonl\n\n")
+    os.write(leader, b"\n\n\nfiles, pigeon\nfiles, csv\n\n")
     seen = b""
     while process.poll() is None or b"next:" not in seen:
         try:
@@ -245,10 +245,10 @@ def test_on_a_terminal_where_nothing_is_chosen_it_asks(tmp_path: Path) -> None:
     os.close(leader)
 
     assert process.wait() == 0, seen
-    assert b"there is no logger 'pigeon'; installed: console, csv, files, jsonl" in seen
+    assert b"there is no logger 'pigeon'; installed: console, csv, files" in seen
     tree = parse((tmp_path / "experiment.yaml").read_text(), source="experiment.yaml").root
     assert [tree[key]["use"] for key in ("dataset", "model", "search")] == ["parquet", "linear", "random"]
-    assert tree["loggers"] == [{"use": "files"}, {"use": "jsonl"}]
+    assert tree["loggers"] == [{"use": "files"}, {"use": "csv"}]
 
 
 def test_a_table_that_is_none_is_told(invoke: Any) -> None:

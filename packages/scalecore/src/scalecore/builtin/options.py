@@ -42,13 +42,6 @@ class CsvOptions:
 
 
 @frozen(kw_only=True)
-class JsonlOptions:
-    """Options of logger `jsonl`."""
-
-    path: Path | None = option(None, help="The file; `events.jsonl` in the study's folder by default.")
-
-
-@frozen(kw_only=True)
 class ParquetLoggerOptions:
     """Options of logger `parquet`."""
 

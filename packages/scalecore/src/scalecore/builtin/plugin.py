@@ -20,7 +20,6 @@ from scalecore.builtin.options import (
     CrossBudgetOptions,
     CsvOptions,
     FilesOptions,
-    JsonlOptions,
     ParquetLoggerOptions,
 )
 from scalecore.builtin.options_dataset import ParquetOptions
@@ -75,12 +74,6 @@ def _csv(options: CsvOptions, context: LoggerContext) -> Logger:
     from scalecore.builtin.results_csv import CsvLogger
 
     return CsvLogger(options, context)
-
-
-def _jsonl(options: JsonlOptions, context: LoggerContext) -> Logger:
-    from scalecore.builtin.events_jsonl import JsonlLogger
-
-    return JsonlLogger(options, context)
 
 
 def _parquet_tables(options: ParquetLoggerOptions, context: LoggerContext) -> Logger:
@@ -140,7 +133,6 @@ def scalecore_loggers() -> Iterable[LoggerRecord]:
             name="files", summary="The study's files: trials, best, summary.", options=FilesOptions, factory=_files
         ),
         LoggerRecord(name="csv", summary="One table of results across studies.", options=CsvOptions, factory=_csv),
-        LoggerRecord(name="jsonl", summary="Every event as a line of JSON.", options=JsonlOptions, factory=_jsonl),
         LoggerRecord(
             name="parquet",
             summary="Tables of trials and of epochs.",

@@ -15,7 +15,7 @@ from scalecore.api.files import plain
 from scalecore.api.trials import StudyView, TrialRecord, TrialState, best_first
 from scalecore.builtin.hardware_summary import hardware_rows
 
-__all__ = ["all_trials", "best_file", "row", "study_summary", "trial_file"]
+__all__ = ["all_trials", "best_file", "study_summary", "trial_file"]
 
 
 def architecture(record: TrialRecord) -> dict[str, int]:

@@ -16,6 +16,10 @@ REMOVED: Mapping[tuple[str, str], str] = MappingProxyType(
     {
         ("command", "audit"): "use scalecore import PATH... --into EXPERIMENT --dry-run, which summarises results and "
         "judges each record",
+        (
+            "logger",
+            "jsonl",
+        ): "read the study's journal.jsonl, a JSON object for each event, and the epochs.jsonl of each attempt",
     }
 )
 """By kind and name: `("command", "dashboard")`, `("command", "init --model")`, `("logger", "jsonl")`, or
