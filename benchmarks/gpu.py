@@ -42,8 +42,8 @@ from scalecore.api.targets import labels, target_of
 from scalecore.data.prepare import prepare
 from scalecore.data.windows import open_windows
 from scalecore.execution.computing import compile_trainer
+from scalecore.testing.training import make_training_plan
 from scalecore.training.hyperparameters import Hyperparameters
-from scalecore.training.plan import TrainingPlan
 from scalecore.training.policies import Compile, Launches, Policy, missing_compiler
 from scalecore.training.tasks import task_named
 from scalecore.training.trainer import Trainer
@@ -167,19 +167,7 @@ def trainer_of(values: tuple[int, ...], cell: Cell, *, folder: Path, device: tor
     trainer = Trainer(
         module=module,
         task=task_named("binary", None),
-        plan=TrainingPlan(
-            effective_batch=cell.micro_batch,
-            micro_batch=cell.micro_batch,
-            schedule="constant",
-            gradient_clip=1.0,
-            patience=None,
-            min_delta=0.0,
-            metric="val_loss",
-            direction="minimize",
-            reduction="best",
-            seed=0,
-            checkpoint_every=1e9,
-        ),
+        plan=make_training_plan(cell.micro_batch),
         hyperparameters=Hyperparameters(
             {"learning_rate": 1e-5, "weight_decay": 0.01, "warmup_steps": 0, "epochs": 1000}
         ),

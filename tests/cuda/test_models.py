@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from scalecore.data.target_scale import TargetScale
 from scalecore.execution.computing import settle
+from scalecore.testing.training import make_training_plan
 from scalecore.training.hyperparameters import Hyperparameters
-from scalecore.training.plan import TrainingPlan
 from scalecore.training.tasks import task_named
 from scalecore.training.trainer import Trainer
 
@@ -78,18 +78,11 @@ def waits(model: str, loss: str, computed: str) -> tuple[list[str], int]:
         trainer = Trainer(
             module=module,
             task=task_named(task, settings),
-            plan=TrainingPlan(
+            plan=make_training_plan(
                 effective_batch=128 if few else 100,
                 micro_batch=128 if few else 30,
                 schedule="cosine",
                 gradient_clip=COMPUTED[computed]["gradient_clip"],
-                patience=None,
-                min_delta=0.0,
-                metric="val_loss",
-                direction="minimize",
-                reduction="best",
-                seed=1,
-                checkpoint_every=1e9,
             ),
             hyperparameters=Hyperparameters(
                 {"learning_rate": 1e-3, "weight_decay": 0.1, "warmup_steps": 1, "epochs": 2}

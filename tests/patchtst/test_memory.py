@@ -9,13 +9,13 @@ import psutil
 import pytest
 import torch
 
+from scalecore.testing.training import make_training_plan
 from scalecore.training.blocks import checkpoint_blocks
 from scalecore.training.hyperparameters import Hyperparameters
 from scalecore.training.memory import floor_bytes
 from scalecore.training.memory_heap import held
 from scalecore.training.memory_storages import Phase, Trace, deepened, extrapolated
 from scalecore.training.memory_trace import FakeWindows, LiveStorages, trace_step
-from scalecore.training.plan import TrainingPlan
 from scalecore.training.policies import Policy
 from scalecore.training.tasks import task_named
 from scalecore.training.trainer import Trainer
@@ -47,19 +47,7 @@ def trainer_of(
             checkpoint_blocks(module)
         effective = micro_batch * (2 if accumulate else 1)
         windows: Any = FakeWindows(windows=4 * effective, context=60, features=25, device=torch.device("cpu"))
-        plan = TrainingPlan(
-            effective_batch=effective,
-            micro_batch=micro_batch,
-            schedule="cosine",
-            gradient_clip=1.0,
-            patience=None,
-            min_delta=0.0,
-            metric="val_loss",
-            direction="minimize",
-            reduction="best",
-            seed=0,
-            checkpoint_every=60.0,
-        )
+        plan = make_training_plan(micro_batch, effective_batch=effective, schedule="cosine")
         values = {"learning_rate": 1e-3, "weight_decay": 1e-3, "warmup_steps": 2, "epochs": 2}
         return Trainer(
             module=module,

@@ -16,8 +16,8 @@ from scalecore.api.panel import Panel
 from scalecore.api.targets import labels, target_of
 from scalecore.data.prepare import prepare
 from scalecore.data.windows import open_windows
+from scalecore.testing.training import make_training_plan
 from scalecore.training.hyperparameters import Hyperparameters
-from scalecore.training.plan import TrainingPlan
 from scalecore.training.tasks import task_named
 from scalecore.training.trainer import Trainer
 
@@ -95,24 +95,10 @@ def trainer_of(prepared: Path) -> Callable[..., Trainer]:
             **(hyperparameters or {}),
         }
         windows = open_windows(prepared)
-        settings: dict[str, Any] = {
-            "effective_batch": 64,
-            "micro_batch": 64,
-            "schedule": "cosine",
-            "gradient_clip": 1.0,
-            "patience": None,
-            "min_delta": 0.0,
-            "metric": "val_loss",
-            "direction": "minimize",
-            "reduction": "best",
-            "seed": 11,
-            "checkpoint_every": 3600.0,
-            **plan,
-        }
         return Trainer(
             module=module or Net(),
             task=task_named("binary", loss),
-            plan=TrainingPlan(**settings),
+            plan=make_training_plan(**{"schedule": "cosine", "seed": 11, **plan}),
             hyperparameters=Hyperparameters(values),
             train=windows["train"],
             validation=windows["val"],

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from scalecore.testing.training import make_training_plan
 from scalecore.training.hyperparameters import Hyperparameters
 from scalecore.training.memory_trace import FakeWindows, trace_step
-from scalecore.training.plan import TrainingPlan
 from scalecore.training.tasks import task_named
 from scalecore.training.trainer import Trainer
 
@@ -36,19 +36,7 @@ def trainer(*, copied: bool) -> Trainer:
     return Trainer(
         module=Encoder(copied=copied),
         task=task_named("binary", None),
-        plan=TrainingPlan(
-            effective_batch=32,
-            micro_batch=32,
-            schedule="constant",
-            gradient_clip=1.0,
-            patience=None,
-            min_delta=0.0,
-            metric="val_loss",
-            direction="minimize",
-            reduction="best",
-            seed=1,
-            checkpoint_every=1e9,
-        ),
+        plan=make_training_plan(32),
         hyperparameters=Hyperparameters({"learning_rate": 1e-3, "weight_decay": 0.0, "warmup_steps": 0, "epochs": 2}),
         train=windows,
         validation=windows,

@@ -20,11 +20,11 @@ from scalecore.data.folder import read_description
 from scalecore.data.prepare import prepare
 from scalecore.data.windows import open_windows
 from scalecore.execution.attempt import smoke
+from scalecore.testing.training import make_training_plan
 from scalecore.training.contract import removes_level
 from scalecore.training.evaluated import best_predictions
 from scalecore.training.hyperparameters import Hyperparameters
 from scalecore.training.intervals import metric_intervals
-from scalecore.training.plan import TrainingPlan
 from scalecore.training.tasks import task_named
 from scalecore.training.trainer import Trainer
 
@@ -87,19 +87,7 @@ def trainer_of(folder: Path, module: nn.Module, *, loss: str, rate: float) -> tu
     trainer = Trainer(
         module=module,
         task=task_named("forecast", settings),
-        plan=TrainingPlan(
-            effective_batch=64,
-            micro_batch=64,
-            schedule="constant",
-            gradient_clip=1.0,
-            patience=None,
-            min_delta=0.0,
-            metric="val_loss",
-            direction="minimize",
-            reduction="best",
-            seed=11,
-            checkpoint_every=3600.0,
-        ),
+        plan=make_training_plan(seed=11),
         hyperparameters=values,
         train=windows["train"],
         validation=windows["val"],
