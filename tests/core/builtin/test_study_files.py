@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -341,3 +342,23 @@ def test_the_summary_obeys_nothing_that_others_wrote(study: Make) -> None:
     page = summary_markdown(study([record]))
     assert "failed: \\<script>alert(1)\\</script> \\| \\x1b[31m" in page
     assert "\x1b" not in page
+
+
+def test_pandas_reads_the_files_as_tables(study: Make, tmp_path: Path) -> None:
+    """By the lines of docs/loggers.md: a row for each trial, and one for each epoch."""
+    page = Path(__file__).parents[3] / "docs" / "loggers.md"
+    (code,) = re.findall(r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    lines = [{"epoch": epoch, "val_loss": 1 / epoch} for epoch in (1, 2, 3)]
+    records = [trial(0, 0.7, learning_curve=lines), trial(1, state="failed"), trial(2, 0.6, learning_curve=lines[:2])]
+    view = study(records, name="spy")
+    logger = FilesLogger(FilesOptions(), LoggerContext(folder=view.folder))
+    logger.study_started(view)
+    logger.study_finished(view)
+    found: dict[str, Any] = {}
+    exec(code.replace("studies/spy", str(view.folder)), found)
+    trials, curves = found["trials"].set_index("number"), found["curves"]
+    assert trials["value"].to_dict() == pytest.approx({2: 0.6, 0: 0.7, 1: math.nan}, nan_ok=True)
+    assert trials.loc[2, "architecture.width"] == 16
+    assert trials.loc[2, "params.learning_rate"] == 0.003
+    assert curves[0].tolist() == [1, 1 / 2, 1 / 3]
+    assert curves[2].tolist() == pytest.approx([1, 1 / 2, math.nan], nan_ok=True)

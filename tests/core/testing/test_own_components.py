@@ -10,7 +10,7 @@ import pytest
 from scalecore.api.protocols import DatasetContext
 from scalecore.api.readings import Reading
 from scalecore.builtin.linear import LinearFamily
-from scalecore.builtin.options import ConsoleOptions, CsvOptions, FilesOptions, ParquetLoggerOptions
+from scalecore.builtin.options import ConsoleOptions, CsvOptions, FilesOptions
 from scalecore.builtin.random_search import RandomSearch
 from scalecore.execution.local import LocalExecutor
 from scalecore.execution.options import LocalOptions
@@ -68,7 +68,6 @@ class TestTinyDataset(DatasetContract):
         ("console", ConsoleOptions()),
         ("files", FilesOptions()),
         ("csv", CsvOptions()),
-        ("parquet", ParquetLoggerOptions()),
     ],
     ids=lambda one: one if isinstance(one, str) else "",
     scope="class",

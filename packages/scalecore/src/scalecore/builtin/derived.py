@@ -11,7 +11,6 @@ import yaml
 
 from scalecore.api.files import read_json
 from scalecore.api.trials import StudyEnd, StudyView
-from scalecore.builtin import results_parquet as tables
 from scalecore.builtin.results_csv import differences
 from scalecore.builtin.study_files import study_summary, trial_file
 from scalecore.builtin.summary_page import summary_markdown
@@ -53,8 +52,6 @@ def _found(study: StudyView) -> dict[str, list[str]]:
                 found["logger csv"] = list(differences(table, study))
             except (OSError, csv.Error, UnicodeDecodeError) as error:
                 found["logger csv"] = [f"{table.name} cannot be read: {error}"]
-        elif use == "parquet":
-            found["logger parquet"] = list(tables.differences(path or study.folder, study))
     return found
 
 

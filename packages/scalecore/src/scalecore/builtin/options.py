@@ -42,15 +42,6 @@ class CsvOptions:
 
 
 @frozen(kw_only=True)
-class ParquetLoggerOptions:
-    """Options of logger `parquet`."""
-
-    path: Path | None = option(
-        None, help="Folder of `trials.parquet` and `epochs.parquet`; the study's folder by default."
-    )
-
-
-@frozen(kw_only=True)
 class CrossBudgetOptions:
     """Options of analysis `cross-budget`."""
 

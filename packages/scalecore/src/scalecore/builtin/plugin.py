@@ -20,7 +20,6 @@ from scalecore.builtin.options import (
     CrossBudgetOptions,
     CsvOptions,
     FilesOptions,
-    ParquetLoggerOptions,
 )
 from scalecore.builtin.options_dataset import ParquetOptions
 from scalecore.execution.options import LocalOptions
@@ -76,12 +75,6 @@ def _csv(options: CsvOptions, context: LoggerContext) -> Logger:
     return CsvLogger(options, context)
 
 
-def _parquet_tables(options: ParquetLoggerOptions, context: LoggerContext) -> Logger:
-    from scalecore.builtin.results_parquet import ParquetLogger
-
-    return ParquetLogger(options, context)
-
-
 def _local(options: LocalOptions, context: ExecutorContext) -> Executor:
     from scalecore.execution.local import LocalExecutor
 
@@ -133,12 +126,6 @@ def scalecore_loggers() -> Iterable[LoggerRecord]:
             name="files", summary="The study's files: trials, best, summary.", options=FilesOptions, factory=_files
         ),
         LoggerRecord(name="csv", summary="One table of results across studies.", options=CsvOptions, factory=_csv),
-        LoggerRecord(
-            name="parquet",
-            summary="Tables of trials and of epochs.",
-            options=ParquetLoggerOptions,
-            factory=_parquet_tables,
-        ),
     ]
 
 

@@ -16,10 +16,8 @@ REMOVED: Mapping[tuple[str, str], str] = MappingProxyType(
     {
         ("command", "audit"): "use scalecore import PATH... --into EXPERIMENT --dry-run, which summarises results and "
         "judges each record",
-        (
-            "logger",
-            "jsonl",
-        ): "read the study's journal.jsonl, a JSON object for each event, and the epochs.jsonl of each attempt",
+        ("logger", "jsonl"): "read the study's journal.jsonl and the attempts' epochs.jsonl, lines of JSON as well",
+        ("logger", "parquet"): "use the logger files: pandas reads its NAME_all_trials.json and trials/ as tables",
     }
 )
 """By kind and name: `("command", "dashboard")`, `("command", "init --model")`, `("logger", "jsonl")`, or
