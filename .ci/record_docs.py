@@ -38,6 +38,8 @@ TRANSCRIPTS: tuple[tuple[str, str, tuple[int, int] | None], ...] = (
     ("analyze", "analyze", None),
     ("analyze-coverage", f"analyze coverage {STUDY}", (24, 2)),
     ("report", f"report {STUDY}", (40, 1)),
+    ("export", "export", None),
+    ("export-csv", f"export csv {STUDY} path=results.csv", None),
     ("confirm", f"confirm {STUDY} --top 2 --seeds 3 --quiet", None),
     ("promote", f"promote {STUDY} --quiet", None),
     ("predict", "predict {MODEL} --dataset file=examples/data/spy_daily.parquet --last 3", None),

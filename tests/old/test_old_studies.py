@@ -138,3 +138,14 @@ def test_g28_a_moved_and_renamed_study_of_0_1_is_used_after_its_search(moved: Pr
     assert done.returncode == 0, done.stderr
     done = moved.scalecore("verify", folder)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_export_writes_the_table_of_0_1_again(project: Project) -> None:
+    """From the studies' folders alone, each trial once however often."""
+    table = project.path / "studies" / "experiment_results.csv"
+    before = sorted(table.read_text().splitlines())
+    table.unlink()
+    for _ in range(2):
+        done = project.scalecore("export", "csv", project.path / "studies")
+        assert done.returncode == 0, done.stderr
+    assert sorted(table.read_text().splitlines()) == before

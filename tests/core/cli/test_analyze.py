@@ -12,7 +12,7 @@ from click.testing import Result
 from scalecore.api.errors import ExperimentError
 from scalecore.api.space import Architecture
 from scalecore.api.trials import Origin, StudyEnd, StudyView, TrialRecord, TrialState
-from scalecore.cli.analyze import split_arguments
+from scalecore.cli.component_arguments import split_arguments
 from scalecore.plugins.discovery import discover
 from scalecore.study.layout import StudyFolder
 from scalecore.study.lock import StudyLock

@@ -100,11 +100,20 @@ class SearchStrategyRecord(Record[Options]):
 class LoggerRecord(Record[Options]):
     """`factory(options, context)` returns a `Logger`.
 
+    `background` is for one that may be slow or out of reach, such as a server: everything but `progress` is passed on
+    to it in a thread, and what it raises costs the user one warning instead of switching it off. After an error it is
+    closed, and a fresh one gets `study_started` with the study as it is by then.
+
+    `export` says that `study_started` and `study_finished` together write a whole study, and what is there already only
+    once. `scalecore export NAME STUDY` calls these two, and `close`, in its own process, also while the study runs.
+
     `dashboard(options, context)` shows a study in the browser until it is interrupted, for `scalecore dashboard`; the
     options are those under which the study uses the logger, None where it does not.
     """
 
     factory: Callable[[Options, LoggerContext], Logger]
+    background: bool = False
+    export: bool = False
     dashboard: Callable[[Any, DashboardContext], None] | None = None
 
 

@@ -125,7 +125,13 @@ def scalecore_loggers() -> Iterable[LoggerRecord]:
         LoggerRecord(
             name="files", summary="The study's files: trials, best, summary.", options=FilesOptions, factory=_files
         ),
-        LoggerRecord(name="csv", summary="One table of results across studies.", options=CsvOptions, factory=_csv),
+        LoggerRecord(
+            name="csv",
+            summary="One table of results across studies.",
+            options=CsvOptions,
+            factory=_csv,
+            export=True,
+        ),
     ]
 
 

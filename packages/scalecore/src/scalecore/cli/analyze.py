@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from scalecore.api.errors import ExperimentError
 from scalecore.cli.common import NewPath, plugin_options, warn_removed
 from scalecore.cli.completing import component_names, studies
+from scalecore.cli.component_arguments import describe, flags_of, split_arguments
 
 if TYPE_CHECKING:
-    from scalecore.plugins.registry import Registered, Registry
-
-_OVERRIDE = re.compile(r"[A-Za-z_]\w*(\.\w+)*=")
+    from scalecore.plugins.registry import Registry
 
 
 @click.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
@@ -73,7 +68,7 @@ def analyze(
     component = registry.get("analysis", name)
     if show_help:
         click.echo(f"{context.get_help()}\n")
-        _describe(component)
+        describe(component)
         return
     from scalecore.api.protocols import TrainingContext
     from scalecore.config.standalone import standalone_options
@@ -81,7 +76,7 @@ def analyze(
     from scalecore.study.layout import StudyFolder
     from scalecore.study.results import read_studies
 
-    paths, overrides = split_arguments(arguments, flags=_flags(component))
+    paths, overrides = split_arguments(arguments, flags=flags_of(component))
     options: Any = standalone_options(component.record.options, overrides)
     studies = read_studies(paths)
     warn_removed(StudyFolder(study.folder) for study in studies)
@@ -99,38 +94,6 @@ def analyze(
         click.echo(f"written to {folder}: {', '.join(path.name for path in written)}", err=as_json)
 
 
-def split_arguments(arguments: Iterable[str], *, flags: Iterable[str] = ()) -> tuple[list[Path], list[str]]:
-    """Studies, and the options of the analysis as `KEY=VALUE`. `--key VALUE`, `--key=VALUE` and, of `flags`, `--key`
-    alone are other ways to write one. What exists as a path is a study, whatever its name.
-    """
-    paths: list[Path] = []
-    overrides: list[str] = []
-    rest = list(arguments)
-    while rest:
-        text = rest.pop(0)
-        if text.startswith("--") and len(text) > 2:
-            key, equals, value = text[2:].partition("=")
-            key = key.replace("-", "_")
-            if not equals and key in flags:
-                value = "true"
-            elif not equals:
-                if not rest:
-                    raise ExperimentError(f"{text} needs a value: {text} VALUE")
-                value = rest.pop(0)
-            overrides.append(f"{key}={value}")
-        elif _OVERRIDE.match(text) and not os.path.exists(text):
-            overrides.append(text)
-        else:
-            paths.append(Path(text))
-    return paths, overrides
-
-
-def _flags(component: Registered) -> list[str]:
-    from scalecore.config.fields import fields_of
-
-    return [one.name for one in fields_of(component.record.options) if one.type is bool]
-
-
 def _list(registry: Registry) -> None:
     found = registry.components("analysis")
     width = max((len(one.use) for one in found), default=0)
@@ -140,21 +103,3 @@ def _list(registry: Registry) -> None:
         click.echo("\nscalecore analyze NAME STUDY...; scalecore analyze NAME --help has the options of one")
     else:
         click.echo("no analyses can be used; pip install scalecore-analysis, or see `scalecore plugins`")
-
-
-def _describe(component: Registered) -> None:
-    from scalecore.config.fields import fields_of
-
-    click.echo(f"Analysis {component.name}: {component.record.summary} From {component.provider}.")
-    rows: list[tuple[str, str]] = []
-    for one in fields_of(component.record.options):
-        default = "required" if one.required else f"default {_shown(one.default)}"
-        rows.append((one.name, f"{one.help} ({default})"))
-    formatter = click.HelpFormatter(width=100)
-    with formatter.section("Options of the analysis, KEY=VALUE or --key VALUE"):
-        formatter.write_dl(rows or [("none", "It has no options.")])
-    click.echo(formatter.getvalue(), nl=False)
-
-
-def _shown(value: Any) -> str:
-    return json.dumps(value) if not isinstance(value, str) else value

@@ -17,8 +17,8 @@ __all__ = ["Completer", "component_names", "distributions", "studies"]
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 
-def component_names(kind: str) -> Completer:
-    """The names of the installed components of a kind, each with its summary."""
+def component_names(kind: str, *, having: str | None = None) -> Completer:
+    """The names of the installed components of a kind, each with its summary; `having` names what their record has."""
 
     def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
         from scalecore.api.errors import ScalecoreError
@@ -28,6 +28,7 @@ def component_names(kind: str) -> Completer:
             found = load_registry().components(kind)
         except ScalecoreError:
             return []
+        found = tuple(one for one in found if having is None or getattr(one.record, having))
         return _beginning(((one.use, one.record.summary) for one in found), incomplete)
 
     return complete

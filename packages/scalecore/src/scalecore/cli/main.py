@@ -46,6 +46,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
         "analyze": ("scalecore.cli.analyze", "analyze", "Analyse one or several studies, finished or running."),
         "report": ("scalecore.cli.report", "report", "Write everything about a study on one page that opens offline."),
         "import": ("scalecore.cli.import_results", "import_results", "Warm-start a study from earlier results."),
+        "export": ("scalecore.cli.export", "export", "Write a study to MLflow, TensorBoard, W&B or another target."),
         "confirm": (
             "scalecore.cli.promotion",
             "confirm",

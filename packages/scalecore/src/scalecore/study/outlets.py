@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 
+from scalecore.api.components import LoggerRecord
 from scalecore.api.escaping import masked, message_of
 from scalecore.api.files import is_disk_error
 from scalecore.api.protocols import Logger, LoggerContext
 from scalecore.config.load import ResolvedComponent
+from scalecore.study.background_logger import BackgroundLogger
 from scalecore.study.components import create
 
 __all__ = ["Outlets"]
@@ -26,7 +29,7 @@ class Outlets:
         """What loggers could not write since the disk is full or broken, in words."""
         try:
             for component in components:
-                self._all.append((component.use, create("logger", component, context)))
+                self._all.append((component.use, _made(component, context)))
         except BaseException:
             self.close()
             raise
@@ -66,6 +69,14 @@ class Outlets:
         self.tell(lambda logger: logger.close())
         for logger in off:
             _quietly(lambda logger=logger: logger.close())  # type: ignore[misc]
+
+
+def _made(component: ResolvedComponent, context: LoggerContext) -> Logger:
+    record, make = component.record, partial(create, "logger", component, context)
+    assert isinstance(record, LoggerRecord)
+    if not record.background:
+        return make()  # type: ignore[no-any-return]
+    return BackgroundLogger(make, name=component.use, context=context, export=record.export)
 
 
 def _quietly(function: Callable[[], None]) -> None:

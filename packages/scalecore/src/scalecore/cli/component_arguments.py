@@ -1,0 +1,73 @@
+"""Options of a component on the command line, among the studies that it gets."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from scalecore.api.errors import ExperimentError
+
+if TYPE_CHECKING:
+    from scalecore.plugins.registry import Registered
+
+__all__ = ["describe", "flags_of", "split_arguments"]
+
+_OVERRIDE = re.compile(r"[A-Za-z_]\w*(\.\w+)*=")
+
+
+def split_arguments(arguments: Iterable[str], *, flags: Iterable[str] = ()) -> tuple[list[Path], list[str]]:
+    """Studies, and the options of the component as `KEY=VALUE`. `--key VALUE`, `--key=VALUE` and, of `flags`, `--key`
+    alone are other ways to write one. What exists as a path is a study, whatever its name.
+    """
+    paths: list[Path] = []
+    overrides: list[str] = []
+    rest = list(arguments)
+    while rest:
+        text = rest.pop(0)
+        if text.startswith("--") and len(text) > 2:
+            key, equals, value = text[2:].partition("=")
+            key = key.replace("-", "_")
+            if not equals and key in flags:
+                value = "true"
+            elif not equals:
+                if not rest:
+                    raise ExperimentError(f"{text} needs a value: {text} VALUE")
+                value = rest.pop(0)
+            overrides.append(f"{key}={value}")
+        elif _OVERRIDE.match(text) and not os.path.exists(text):
+            overrides.append(text)
+        else:
+            paths.append(Path(text))
+    return paths, overrides
+
+
+def flags_of(component: Registered) -> list[str]:
+    """The options that are true or false."""
+    from scalecore.config.fields import fields_of
+
+    return [one.name for one in fields_of(component.record.options) if one.type is bool]
+
+
+def describe(component: Registered) -> None:
+    """Print the component's options, for `--help`."""
+    from scalecore.config.fields import fields_of
+
+    click.echo(f"{component.kind.capitalize()} {component.name}: {component.record.summary} From {component.provider}.")
+    rows: list[tuple[str, str]] = []
+    for one in fields_of(component.record.options):
+        default = "required" if one.required else f"default {_shown(one.default)}"
+        rows.append((one.name, f"{one.help} ({default})"))
+    formatter = click.HelpFormatter(width=100)
+    with formatter.section(f"Options of the {component.kind}, KEY=VALUE or --key VALUE"):
+        formatter.write_dl(rows or [("none", "It has no options.")])
+    click.echo(formatter.getvalue(), nl=False)
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value) if not isinstance(value, str) else value

@@ -1,0 +1,140 @@
+"""`scalecore export`: write a study anew by a logger that can, from its folder alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from scalecore.cli.common import plugin_options
+from scalecore.cli.completing import component_names, studies
+from scalecore.cli.component_arguments import describe, flags_of, split_arguments
+
+if TYPE_CHECKING:
+    from scalecore.api.trials import StudyView
+    from scalecore.plugins.registry import Registered, Registry
+
+
+@click.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
+@click.argument("target", required=False, shell_complete=component_names("logger", having="export"))
+@click.argument(
+    "arguments", metavar="[STUDY]... [KEY=VALUE]...", nargs=-1, type=click.UNPROCESSED, shell_complete=studies
+)
+@click.option("-h", "--help", "show_help", is_flag=True, help="Show this message, and the options of TARGET.")
+@plugin_options
+@click.pass_context
+def export(
+    context: click.Context,
+    target: str | None,
+    arguments: tuple[str, ...],
+    show_help: bool,
+    no_plugins: bool,
+    block: tuple[str, ...],
+) -> None:
+    """Write all finished trials of a STUDY to TARGET, a logger; repeated, it writes none twice.
+
+    STUDY is its folder, its experiment file, or a folder that holds several; a running one is not disturbed. KEY=VALUE
+    or --key VALUE sets options of the logger; the others are those that the study gave it. Without TARGET the targets
+    are listed.
+
+    \b
+    Examples:
+      scalecore export
+      scalecore export csv studies/quickstart path=results.csv
+      scalecore export mlflow studies/quickstart uri=http://127.0.0.1:5000
+      scalecore export wandb --help
+    """
+    if show_help and target is None:
+        click.echo(context.get_help())
+        return
+    from scalecore.plugins.registry import load_registry
+
+    registry = load_registry(no_plugins=no_plugins, block=block)
+    if target is None:
+        _list(_targets(registry))
+        return
+    component = _target(registry, target)
+    if show_help:
+        click.echo(f"{context.get_help()}\n")
+        describe(component)
+        return
+    from scalecore.api.errors import ExperimentError
+    from scalecore.study.results import read_studies
+
+    paths, overrides = split_arguments(arguments, flags=flags_of(component))
+    if not paths:
+        raise ExperimentError(f"which study? scalecore export {target} STUDY; a study is its folder or experiment file")
+    for study in read_studies(paths):
+        for options in _options(component, study, overrides):
+            _write(component, study, options)
+
+
+def _targets(registry: Registry) -> list[Registered]:
+    return [one for one in registry.components("logger") if getattr(one.record, "export", False)]
+
+
+def _list(targets: Sequence[Registered]) -> None:
+    width = max((len(one.use) for one in targets), default=0)
+    for one in targets:
+        click.echo(f"{one.use:<{width}}  {one.record.summary}")
+    click.echo("\nscalecore export TARGET STUDY...; scalecore export TARGET --help has the options of one")
+
+
+def _target(registry: Registry, name: str) -> Registered:
+    """Raises the registry's `PluginError` for a logger that cannot be had, with those that can export."""
+    from scalecore.api.errors import ExperimentError, PluginError
+
+    targets = _targets(registry)
+    listed = f"targets are {', '.join(one.use for one in targets) or 'none'}"
+    try:
+        found = registry.get("logger", name)
+    except PluginError as error:
+        raise PluginError(f"{error}; {listed}") from None
+    if found not in targets:
+        raise ExperimentError(f"logger {name!r} cannot export a study; {listed}")
+    return found
+
+
+def _options(component: Registered, study: StudyView, overrides: Iterable[str]) -> Iterator[Any]:
+    """The options for each use of the logger by the study, or for the only one; each once."""
+    from scalecore.api.errors import PluginError
+    from scalecore.config.extras import missing_extras
+    from scalecore.config.standalone import standalone_options
+    from scalecore.study.stored import move_of
+
+    move = move_of(study.experiment, study.plan, study.folder)
+    uses = [content for content in study.experiment["loggers"] if content["use"] in (component.name, component.use)]
+    found: list[Any] = []
+    for content in uses or [{}]:
+        stored = {key: value for key, value in move.apply(content).items() if key != "use"}
+        options = standalone_options(component.record.options, overrides, stored=stored)
+        missing = list(missing_extras(component.kind, component.record, options))
+        if missing:
+            raise PluginError("; ".join(missing))
+        if options not in found:
+            found.append(options)
+            yield options
+
+
+def _write(component: Registered, study: StudyView, options: Any) -> None:
+    from scalecore.api.errors import StudyError
+    from scalecore.api.protocols import Logger, LoggerContext
+    from scalecore.config.plain import plain_value
+    from scalecore.study.components import make, of_plugin
+
+    logger: Logger = make(component.kind, component, options, LoggerContext(folder=study.folder))
+    with of_plugin(component.kind, component, "cannot export"):
+        try:
+            logger.study_started(study)
+            logger.study_finished(study)
+            remarks = logger.take_remarks()
+        except OSError as error:
+            raise StudyError(f"logger {component.name!r} cannot write {study.name}: {error}") from None
+        finally:
+            logger.close()
+    for level, text in remarks:
+        click.echo(text if level == "info" else f"{level}: {text}", err=level != "info")
+    shown = ", ".join(f"{name}={value}" for name, value in plain_value(options).items() if value is not None)
+    trials = f"{len(study.trials)} finished trial{'' if len(study.trials) == 1 else 's'}"
+    click.echo(f"{study.name}: {trials} exported to {component.use}{f' ({shown})' if shown else ''}")
