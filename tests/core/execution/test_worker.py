@@ -72,11 +72,24 @@ def test_g48_an_error_of_a_gpu_that_is_gone_interrupts_the_attempt() -> None:
     there = FoundGpus(names=("GPU-a",), source="libcuda.so.1")
     unknown = FoundGpus(source="neither libcuda.so.1 nor libnvidia-ml.so.1 is installed")
     error = RuntimeError("CUDA error: unspecified launch failure")
-    assert end_by(error, gpus=lambda: lost) == {
+    assert end_by(error, device="cuda", gpus=lambda: lost) == {
         "state": "interrupted",
         "reason": "RuntimeError: CUDA error: unspecified launch failure; the GPU is gone (libcuda.so.1: no device)",
         "error": "DeviceError",
     }
-    assert [end_by(error, gpus=lambda found=found: found)["state"] for found in (there, unknown)] == ["crashed"] * 2  # type: ignore[misc]
-    assert end_by(ValueError("wrong"), gpus=lambda: lost)["state"] == "failed"
-    assert end_by(DeviceError("no GPU"), gpus=lambda: there)["state"] == "interrupted"
+    for found in (there, unknown):
+        assert end_by(error, device="cuda", gpus=lambda found=found: found)["state"] == "crashed"  # type: ignore[misc]
+    assert end_by(ValueError("wrong"), device="cuda", gpus=lambda: lost)["state"] == "failed"
+    assert end_by(DeviceError("no GPU"), device="cuda", gpus=lambda: there)["state"] == "interrupted"
+
+
+@pytest.mark.parametrize("device", ["cpu", "mps", "auto", None])
+def test_g48_an_error_that_names_cuda_is_no_lost_gpu_of_a_trial_without_one(device: str | None) -> None:
+    """In a container with the library of the driver and no GPU, a model's own "CUDA error" ends its trial."""
+    lost = FoundGpus(source="libcuda.so.1: no device", problem="libcuda.so.1: no device")
+    error = RuntimeError("CUDA error: this text is of the model")
+    assert end_by(error, device=device, gpus=lambda: lost) == {
+        "state": "crashed",
+        "reason": "RuntimeError: CUDA error: this text is of the model",
+        "error": "RuntimeError",
+    }

@@ -76,7 +76,7 @@ def _run(folder: AttemptFolder, *, parent: int) -> int:
         from scalecore.training.micro_batches import StepOutOfMemory
 
         release()  # telling the end needs some memory too
-        result = end_by(error)
+        result = end_by(error, device=spec.get("device"))
         if isinstance(error, StepOutOfMemory):
             result["memory"] = {"micro_batch": error.batching["micro_batch"]}
             result["batching"] = error.batching
@@ -95,22 +95,29 @@ def _run(folder: AttemptFolder, *, parent: int) -> int:
     return 0
 
 
-def end_by(error: BaseException, *, gpus: Callable[[], FoundGpus] = find_gpus) -> dict[str, Any]:
+def end_by(error: BaseException, *, device: str | None, gpus: Callable[[], FoundGpus] = find_gpus) -> dict[str, Any]:
     """What an exception makes of the attempt: `state`, `reason` and the class of the `error`.
 
-    That the device cannot be had, or is gone after an error of it, is no trial's fault: the attempt is interrupted, and
-    continues once the device is back (guard G48).
+    `device` is that of the spec. That it cannot be had, or that a GPU is gone after an error of CUDA, is no trial's
+    fault: the attempt is interrupted, and continues once the device is back (guard G48).
     """
     from scalecore.training.failures import classify, reason
 
     state: str = classify(error)
-    if state == "crashed":
+    if state == "crashed" and _used_cuda(device):
         found = gpus()
         if not found.names and found.problem:
             error = DeviceError(f"{reason(error)}; the GPU is gone ({found.problem})")
     if isinstance(error, DeviceError):
         state = "interrupted"
     return {"state": state, "reason": reason(error), "error": type(error).__name__}
+
+
+def _used_cuda(device: str | None) -> bool:
+    """Whether an attempt on the `device` of a spec computed with CUDA, which `auto` takes where it is."""
+    import torch
+
+    return device == "cuda" or (device == "auto" and bool(torch.cuda.is_initialized()))  # type: ignore[no-untyped-call]
 
 
 if __name__ == "__main__":
