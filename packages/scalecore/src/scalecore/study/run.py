@@ -208,10 +208,11 @@ def _remove_temporary(folder: StudyFolder) -> None:
 
 
 def refuse_planned(folder: StudyFolder, state: StudyState, plan: Plan, *, allow_changed_code: bool) -> None:
-    """What speaks against a study once it is planned: other data, other code, the machine."""
+    """Refuse a study once it is planned: for other data, other code, or a machine that cannot run what is left."""
     refuse_changed_data(folder, state, plan)
     refuse_changed_code(folder, state, plan, allow_changed_code=allow_changed_code)
-    refuse_findings(plan.findings)
+    if not state.is_complete(plan.resolved.experiment.search.trials):
+        refuse_findings(plan.findings)
 
 
 def refuse_another_experiment(folder: StudyFolder, state: StudyState, resolved: Resolved) -> Continuation:

@@ -212,7 +212,11 @@ class StudyState:
 
     def device_needed(self, total: int) -> StudyDevice | None:
         """`device` where some of `total` trials are left to run."""
-        return self.device if self._open or len(self.counted) < total else None
+        return None if self.is_complete(total) else self.device
+
+    def is_complete(self, total: int) -> bool:
+        """Whether none of `total` trials is left to run."""
+        return not self._open and len(self.counted) >= total
 
     @property
     def records(self) -> Sequence[TrialRecord]:
