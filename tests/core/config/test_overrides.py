@@ -115,8 +115,8 @@ def test_an_override_mends_what_the_file_has_wrong(write: Any, small: str) -> No
         ("seed\n", "seed\\n: expected KEY=VALUE, for example search.trials=5"),
         (
             "\x1b[31m=3",
-            "\\x1b[31m=3: unknown key; known are name, seed, output, dataset, model, search, objective, training, "
-            "execution, guards, monitors, loggers, analyses, sweep",
+            "\\x1b[31m=3: unknown key; known are name, seed, output, plugins, dataset, model, search, objective, "
+            "training, execution, guards, monitors, loggers, analyses, sweep",
         ),
         ("seed=[1", "seed=[1: not valid YAML: the list that starts here is not closed"),
         (

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from scalecore.api.errors import PluginError
 from scalecore.cli.common import NewPath, plugin_options, warn_removed
 from scalecore.cli.completing import component_names, studies
 from scalecore.cli.component_arguments import describe, flags_of, split_arguments
@@ -65,7 +67,10 @@ def analyze(
     if name is None:
         _list(registry)
         return
-    component = registry.get("analysis", name)
+    try:
+        component = registry.get("analysis", name)
+    except PluginError:  # the studies may have plugin files
+        component = registry.with_files(_plugin_files(arguments)).get("analysis", name)
     if show_help:
         click.echo(f"{context.get_help()}\n")
         describe(component)
@@ -92,6 +97,16 @@ def analyze(
         folder = output or output_folder_of(component.use, studies)
         written = write_result(analysed, folder)
         click.echo(f"written to {folder}: {', '.join(path.name for path in written)}", err=as_json)
+
+
+def _plugin_files(arguments: Iterable[str]) -> list[str]:
+    """The files that the experiments of the studies among the arguments name as plugins, where they lie now."""
+    from scalecore.study.results import read_studies
+    from scalecore.study.stored import move_of
+
+    studies = read_studies([Path(text) for text in arguments if Path(text).exists()])
+    moved = [move_of(one.experiment, one.plan, one.folder).apply(one.experiment.get("plugins", [])) for one in studies]
+    return list(dict.fromkeys(file for files in moved for file in files))
 
 
 def _list(registry: Registry) -> None:

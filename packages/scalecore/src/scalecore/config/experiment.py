@@ -218,6 +218,11 @@ class Experiment:
     output: Path | None = option(
         None, help="The study's folder; `studies/NAME` under the working directory by default."
     )
+    plugins: list[Path] = option(
+        factory=list,
+        help="Python files with components of your own, used as if they were installed; `scalecore new` writes one. "
+        "Their content is part of the study's code. [G26]",
+    )
     dataset: ComponentRef = field(metadata={"help": "The data, the target and the splits."})
     model: ComponentRef = field(metadata={"help": "The model family."})
     search: Search = field(metadata={"help": "What is varied, how often, and by which strategy."})

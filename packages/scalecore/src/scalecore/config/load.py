@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -32,6 +32,7 @@ from scalecore.config.messages import ExperimentFileError, KeyPath, Position, Pr
 from scalecore.config.overrides import apply_overrides
 from scalecore.config.plain import plain_value, to_plain
 from scalecore.config.removed import SINKS, removed
+from scalecore.config.scalars import read_path
 from scalecore.config.source import MAX_BYTES, Tree, parse
 from scalecore.config.structure import UnknownKeyError, flatten, make_converter
 from scalecore.plugins.metadata import canonical_name
@@ -131,6 +132,11 @@ class Resolved:
     analyses: tuple[ResolvedComponent, ...]
     left_out: tuple[str, ...] = ()
     """What a study that was begun uses and this version has no more, in words; nothing else of the study needs it."""
+
+    def registry(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of `load_registry` by which another process finds these components too."""
+        files = [str(path) for path in self.experiment.plugins]
+        return {**arguments, "files": files} if files else dict(arguments)
 
 
 def load_experiment(path: str | os.PathLike[str], *, overrides: Sequence[str] = ()) -> LoadedExperiment:
@@ -282,7 +288,8 @@ def _listed_twice(tree: Tree, experiment: Experiment) -> Iterator[Problem]:
 
 
 def _resolve(draft: _Draft, registry: Registry, *, begun: Callable[[Experiment], bool] | None = None) -> Resolved:
-    problems = list(draft.problems)
+    registry, problems = _with_files(draft, registry)
+    problems += draft.problems
     found: dict[KeyPath, ResolvedComponent] = {}
     gone: dict[str, tuple[str, Problem]] = {}  # by its message, which one place of the file is enough for
     for path, kind, ref in _refs(draft.tree.root):
@@ -344,6 +351,27 @@ def _removed_options(ref: ComponentRef, registered: Registered) -> Iterator[tupl
         text = removed(registered.kind, f"{registered.name}.{key}")
         if text is not None and key not in attrs.fields_dict(registered.record.options):
             yield key, text
+
+
+def _with_files(draft: _Draft, registry: Registry) -> tuple[Registry, list[Problem]]:
+    """The registry with the plugins that the file names, and what is wrong with them: each must be usable."""
+    items = draft.tree.root.get("plugins")
+    paths: dict[KeyPath, Path] = {}
+    for index, item in enumerate(items if isinstance(items, list) else ()):
+        with suppress(ValueError):  # reported with the other values of the file
+            paths["plugins", index] = read_path(draft.folder, draft.written, item, None)
+    if not paths:
+        return registry, []
+    found = registry.with_files(paths.values())
+    problems, seen = [], set()
+    for (path, file), plugin in zip(paths.items(), found.plugins[-len(paths) :], strict=True):
+        message = plugin.reason
+        if file.name in seen:
+            message = f"two plugins are called {file.name}; give one of the files another name, or remove it here"
+        seen.add(file.name)
+        if message is not None:
+            problems.append(Problem(position=draft.tree.position(path), path=path, message=message, kind="plugin"))
+    return found, problems
 
 
 def _same_again(

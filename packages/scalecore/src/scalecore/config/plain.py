@@ -36,6 +36,8 @@ def to_plain(resolved: Resolved) -> dict[str, Any]:
     plain["loggers"] = [_component(one) for one in resolved.loggers]
     plain["analyses"] = [_component(one) for one in resolved.analyses]
     del plain["sweep"]  # a resolved experiment is one study
+    if not experiment.plugins:  # as in studies of before this option
+        del plain["plugins"]
     return plain
 
 

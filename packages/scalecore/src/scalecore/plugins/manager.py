@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import hashlib
 import importlib
+import importlib.util
 import inspect
+import os
 import re
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import reduce
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import attrs
@@ -23,7 +28,7 @@ from scalecore.api.components import ModelRecord, Record
 from scalecore.plugins.discovery import Plugin, Status
 from scalecore.plugins.kinds import KINDS, Kind
 
-__all__ = ["Loaded", "load_plugin"]
+__all__ = ["Loaded", "load_file", "load_plugin"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _PREFIX = "scalecore_"
@@ -47,13 +52,51 @@ def load_plugin(plugin: Plugin) -> Loaded:
 
     Warnings of the import are dropped, and what it prints goes to stderr: `--json` output must stay JSON.
     """
+    return _loaded(plugin, lambda: _load(plugin.value))
+
+
+def load_file(path: Path) -> Loaded:
+    """A Python file as a plugin: its name stands for the distribution, and a hash of its content for the version."""
+    plugin = Plugin(name=path.stem, value=str(path), distribution=path.name, version="-", location=str(path.parent))
+    if path.suffix != ".py":
+        return Loaded(plugin=plugin.failed(Status.BROKEN, f"{path} is no Python file, whose name ends in .py"))
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        return Loaded(plugin=plugin.failed(Status.BROKEN, f"{path} cannot be read ({error.strerror})"))
+    plugin = evolve(plugin, version=hashlib.sha256(content).hexdigest()[:12])
+    return _loaded(plugin, lambda: _execute(path, content, version=plugin.version))
+
+
+def _loaded(plugin: Plugin, load: Callable[[], Any]) -> Loaded:
     # Recorded rather than filtered: a plugin may change the filters.
     with warnings.catch_warnings(record=True), contextlib.redirect_stdout(sys.stderr):
         try:
-            module = _load(plugin.value)
+            module = load()
         except (Exception, SystemExit) as error:
             return Loaded(plugin=plugin.failed(Status.BROKEN, _import_failure(plugin, error), details=_details(error)))
         return _collect(plugin, module)
+
+
+def _execute(path: Path, content: bytes, *, version: str) -> ModuleType:
+    """The module of a file. Its name has the version in it, so that an edited or another file of this name is another
+    module, and no folder, so that a moved project keeps the hash of its code.
+    """
+    stem = re.sub(r"\W", "_", path.stem)
+    name = f"{stem}_{version}"
+    known = sys.modules.get(name)
+    if known is not None and known.__file__ == str(path):
+        return known
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
+    try:
+        # What was hashed, and no .pyc, which Python takes for that of a file of the same second and size.
+        exec(compile(content, str(path), "exec", dont_inherit=True), module.__dict__)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
 
 
 def _load(value: str) -> Any:
@@ -189,7 +232,11 @@ def _unmarked(attribute: str, known: dict[str, Kind]) -> str:
 
 
 def _import_failure(plugin: Plugin, error: BaseException) -> str:
-    if isinstance(error, AttributeError) and not re.fullmatch(r"[\w.]+(\s*:\s*[\w.]+)?", plugin.value):
+    if (
+        isinstance(error, AttributeError)
+        and not os.path.isabs(plugin.value)
+        and not re.fullmatch(r"[\w.]+(\s*:\s*[\w.]+)?", plugin.value)
+    ):
         return f"its entry point {plugin.value!r} is not the name of a module"
     return f"importing {plugin.value} failed: {_reason(error)}"
 

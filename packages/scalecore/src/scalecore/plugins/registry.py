@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 
 from attrs import evolve, field, frozen
@@ -12,7 +13,7 @@ from scalecore.api.components import Record
 from scalecore.api.errors import ExperimentError, PluginError
 from scalecore.plugins.discovery import CORE, Plugin, Status, discover
 from scalecore.plugins.kinds import KINDS
-from scalecore.plugins.manager import load_plugin
+from scalecore.plugins.manager import Loaded, load_file, load_plugin
 from scalecore.plugins.metadata import canonical_name
 
 __all__ = ["Registered", "Registry", "clash_text", "known_provider", "load_registry"]
@@ -106,6 +107,12 @@ class Registry:
         own = [one for one in self._components[kind].get(name, ()) if _same(one.provider, known)]
         return own[0] if len(own) == 1 else self.get(kind, name)
 
+    def with_files(self, files: Iterable[str | Path]) -> Registry:
+        """These plugins, and those of Python files, which count even where installed ones are left out."""
+        found = [load_file(Path(file)) for file in files]
+        known = [one for by_name in self._components.values() for rivals in by_name.values() for one in rivals]
+        return _registry((*self.plugins, *(one.plugin for one in found)), [*known, *_registered(found)])
+
     def names(self, kind: str) -> tuple[str, ...]:
         """What the experiment file may call the components of a kind, sorted."""
         return tuple(one.use for one in self.components(kind))
@@ -198,14 +205,17 @@ def load_registry(
     block: Iterable[str] = (),
     path: Sequence[str] | None = None,
     only: str | None = None,
+    files: Iterable[str | Path] = (),
 ) -> Registry:
     """Find, check and import the installed plugins, each in isolation. Never fails because of a plugin.
 
     `no_plugins` keeps the components of scalecore itself only; `block` names distributions to leave out, and naming one
     that is not installed is an `ExperimentError`; `path` holds folders to search instead of `sys.path`. `only` names
     the one distribution beside scalecore whose plugins are wanted: for a process that needs one known component.
+    `files` are Python files that are plugins too (`Registry.with_files`); `only` may be the name of one of them.
     """
-    found = discover(path, only=only)
+    files = [Path(file) for file in files if only in (None, Path(file).name)]
+    found = discover(path, only=CORE if only is not None and files else only)
     blocked = {canonical_name(name): name for name in block}
     if only is None:
         _check_blocked(blocked, found)
@@ -218,22 +228,23 @@ def load_registry(
             return plugin.failed(Status.BLOCKED, "left out by --no-plugins")
         return plugin
 
-    plugins: list[Plugin] = []
-    components: dict[str, dict[str, tuple[Registered, ...]]] = {kind: {} for kind in KINDS}
-    for plugin in map(admitted, found):
-        if plugin.status is not Status.OK:
-            plugins.append(plugin)
-            continue
-        loaded = load_plugin(plugin)
-        plugins.append(loaded.plugin)
-        for kind, record in loaded.records:
-            one = Registered(kind=kind, record=record, plugin=loaded.plugin)
-            components[kind][record.name] = (*components[kind].get(record.name, ()), one)
-    for by_name in components.values():
+    loaded = [load_plugin(one) if one.status is Status.OK else Loaded(plugin=one) for one in map(admitted, found)]
+    return _registry([one.plugin for one in loaded], _registered(loaded)).with_files(files)
+
+
+def _registered(loaded: Iterable[Loaded]) -> list[Registered]:
+    return [Registered(kind=kind, record=record, plugin=one.plugin) for one in loaded for kind, record in one.records]
+
+
+def _registry(plugins: Iterable[Plugin], components: Iterable[Registered]) -> Registry:
+    found: dict[str, dict[str, tuple[Registered, ...]]] = {kind: {} for kind in KINDS}
+    for one in components:
+        found[one.kind][one.name] = (*found[one.kind].get(one.name, ()), one)
+    for by_name in found.values():
         for name, rivals in by_name.items():
             if len(rivals) > 1:
                 by_name[name] = tuple(evolve(one, contested=True) for one in rivals)
-    return Registry(plugins=tuple(plugins), components=components)
+    return Registry(plugins=tuple(plugins), components=found)
 
 
 def _check_blocked(blocked: Mapping[str, str], found: Sequence[Plugin]) -> None:

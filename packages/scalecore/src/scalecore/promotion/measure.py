@@ -184,7 +184,7 @@ def _attempt(bench: _Bench, folder: AttemptFolder, record: TrialRecord) -> Attem
             "weights": str(own.weights(record.number)),
             "evaluation": record.policy.get("evaluation", "fp32"),
             "data": str(own.data),
-            "registry": dict(bench.study.registry),
+            "registry": bench.plan.resolved.registry(bench.study.registry),
             "resume_from": [],
             # That of the study, also where an older version trained on what it found; and any GPU of it.
             **({} if (device := bench.study.state.device) is None else {"device": device.kind}),

@@ -73,6 +73,11 @@ class StoredModel:
         )
         return normaliser.apply(values)
 
+    def registry(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of `load_registry` with the plugin files that lie beside the model."""
+        files = [str(self.folder / name) for name in self.content.get("plugins", ())]
+        return {**arguments, "files": files} if files else dict(arguments)
+
     @property
     def scale(self) -> TargetScale | None:
         """On which a forecast was trained; None of classes, and of a model of version 0.1."""
@@ -102,7 +107,7 @@ class StoredModel:
 
         path = self.check_weights()
         hyperparameters = Hyperparameters(self.content["hyperparameters"])
-        module = build_module({**self.content, "registry": dict(registry)}, hyperparameters)
+        module = build_module({**self.content, "registry": self.registry(registry)}, hyperparameters)
         load_weights(path, module)
         module.eval()
         now, then = np.array(probe_logits(module, self.content["shape"])), np.array(self.content["probe"])

@@ -172,7 +172,7 @@ def _component(model: StoredModel, overrides: Sequence[str], registry: Mapping[s
     apply_overrides(tree, [f"dataset.{text}" for text in overrides])
     if tree.problems:
         raise_problems(tree.problems)
-    found = load_registry(**registry).default("dataset", block["use"])
+    found = load_registry(**model.registry(registry)).default("dataset", block["use"])
     content = {name: value for name, value in tree.root["dataset"].items() if name != "use"}
     try:
         options: Any = make_converter(Path.cwd(), frozenset(texts_in(block))).structure(content, found.record.options)

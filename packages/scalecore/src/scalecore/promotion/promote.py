@@ -142,6 +142,9 @@ def _model(
     index = len(record.attempts) - 1
     spec = read_json(AttemptFolder(retrained.folder.attempt(record.number, index)).spec)
     data = plan.data
+    plugins = [Path(file) for file in spec["registry"].get("files", ())]
+    for file in plugins:
+        shutil.copyfile(file, path / file.name)
     content: dict[str, Any] = {
         "format": FORMAT if data.target_scale is not None else 1,
         "name": f"{plan.resolved.experiment.name}, trial {trial.number}",
@@ -184,6 +187,7 @@ def _model(
         },
         "flags": record.flags,
         "versions": record.versions,
+        **({"plugins": [file.name for file in plugins]} if plugins else {}),
         "weights": {"file": WEIGHTS_FILE, "sha256": checksum(kept)},
     }
     return content

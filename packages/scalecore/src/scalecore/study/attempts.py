@@ -210,7 +210,7 @@ def attempt_spec(
         "mode": mode,
         # Of all plugins a model needs its own: looking for the others and importing them would take half of a short
         # attempt.
-        "registry": {**registry, "only": plan.resolved.model.provider},
+        "registry": {**plan.resolved.registry(registry), "only": plan.resolved.model.provider},
         "model": {"use": model["use"], "options": {key: value for key, value in model.items() if key != "use"}},
         "architecture": dict(architecture),
         "num_parameters": num_parameters,

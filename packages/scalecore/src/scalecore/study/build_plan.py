@@ -72,7 +72,7 @@ def build_plan(
 
     memory = MemoryModel(registry=registry, path=folder / MEMORY_FILE, fork_tracer=fork_tracer)
     memory.start()
-    sized = CountedFamily(family, partial(memory.count, resolved.model))
+    sized = CountedFamily(family, partial(memory.count, resolved))
     say(f"reading the data: dataset {resolved.dataset.use}")
     with loaded.locating("dataset"):
         panel = _read_panel(resolved)
@@ -117,6 +117,7 @@ def build_plan(
         },
         versions={
             **code_versions(("scalecore", *(one.provider for one in deciding)), packages=packages),
+            **{one.provider: one.version for one in deciding if one.provider.endswith(".py")},
             # Without the strategy, which may be swapped within a study.
             "code:results": source_hash(packages[:-1]),
         },

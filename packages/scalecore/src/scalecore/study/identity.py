@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 FREE = {
-    "": ("output", "monitors", "loggers", "execution", "analyses"),
+    "": ("output", "plugins", "monitors", "loggers", "execution", "analyses"),
     "search": ("trials",),
     "training": (
         "threads",

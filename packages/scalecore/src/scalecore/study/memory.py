@@ -14,7 +14,7 @@ from scalecore.api.errors import PluginError
 from scalecore.api.files import read_json, write_json
 from scalecore.api.protocols import ClosedForms
 from scalecore.api.space import Architecture, DataShape
-from scalecore.config.load import ResolvedComponent
+from scalecore.config.load import Resolved, ResolvedComponent
 from scalecore.config.plain import plain_value
 from scalecore.execution.tracing import ForkTracer, TraceClient
 from scalecore.study.components import of_plugin
@@ -207,14 +207,15 @@ class MemoryModel:
         )
 
     def count(
-        self, model: ResolvedComponent, architectures: Sequence[Mapping[str, int]], data: DataShape, forward: bool
+        self, resolved: Resolved, architectures: Sequence[Mapping[str, int]], data: DataShape, forward: bool
     ) -> list[dict[str, int]]:
         """Sizes of shapes, counted in the tracer's process: see `scalecore.training.counting.count`.
 
         Raises `PluginError` where the model cannot be built.
         """
+        model = resolved.model
         common = {
-            "registry": dict(self._registry or {}),
+            "registry": resolved.registry(self._registry or {}),
             "model": {"use": model.use, "options": plain_value(model.options)},
             "shape": asdict(data),
             "forward": forward,

@@ -1,0 +1,169 @@
+"""Plugins that are a Python file, named in the experiment file: `plugins: [./my_model.py]`."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from scalecore.cli.main import main
+from scalecore.plugins.discovery import Status
+from scalecore.plugins.registry import load_registry
+from scalecore.study.versions import source_hash
+
+MODEL = """\
+from attrs import frozen
+from scalecore import hookimpl
+from scalecore.api.components import ModelRecord
+from scalecore.api.options import option
+from scalecore.api.space import ArchitectureSpace
+
+@frozen(kw_only=True)
+class Options:
+    width: int = option(4, help="How wide.")
+
+class Family:
+    def __init__(self, options):
+        self.options = options
+
+    def hyperparameters(self):
+        return []
+
+    def architecture_space(self, data):
+        return ArchitectureSpace(dimensions={}, architectures=({},))
+
+    def build(self, architecture, hyperparameters, data):
+        raise NotImplementedError
+
+@hookimpl
+def scalecore_models():
+    return [ModelRecord(name="mine", summary="Mine.", options=Options, factory=Family)]
+"""
+HEAD = """\
+name: t
+dataset: {use: parquet, path: t.csv, features: [a], target: {kind: label, column: b}}
+search: {use: random, trials: 1, space: {learning_rate: {log_uniform: [1e-4, 1e-3]}}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The data that `HEAD` names, in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    Path("t.csv").write_text("Date,a,b\n2020-01-01,1,0\n")
+
+
+def check(file: str, *arguments: str) -> Result:
+    return CliRunner().invoke(main, ["check", file, *arguments, "--no-plugins"])
+
+
+def test_a_file_is_a_plugin(tmp_path: Path) -> None:
+    """Its name stands for the distribution, a hash of its content for the version; annotations are its own."""
+    path = tmp_path / "my-model.py"
+    path.write_text(MODEL)
+    registry = load_registry(no_plugins=True, files=[path])
+    found = registry.get("model", "mine")
+    assert (found.provider, found.status, len(found.version)) == ("my-model.py", Status.OK, 12)
+    assert found.record.options.__annotations__ == {"width": int}
+    assert registry.get("model", "my-model.py/mine") == found
+    assert not list(tmp_path.glob("__pycache__"))
+
+
+def test_only_the_file_that_is_needed_is_loaded(tmp_path: Path) -> None:
+    """An attempt asks for the model's plugin alone; other files are not run, nor are installed plugins."""
+    Path("mine.py").write_text(MODEL)
+    Path("other.py").write_text("raise ValueError")
+    registry = load_registry(only="mine.py", files=["other.py", "mine.py"])
+    assert [one.distribution for one in registry.plugins] == ["scalecore", "mine.py"]
+    assert registry.default("model", "mine").name == "mine"
+
+
+def test_an_edited_file_is_another_plugin_and_a_moved_one_the_same(tmp_path: Path) -> None:
+    """The hash of the code follows the content, whatever the folder and the file's time are [G26]."""
+
+    def code(path: Path) -> tuple[str, str]:
+        found = load_registry(no_plugins=True, files=[path]).get("model", "mine")
+        assert os.path.samefile(inspect.getfile(found.record.factory), path)
+        return found.version, source_hash([found.record.factory.__module__])
+
+    path, moved = tmp_path / "mine.py", tmp_path / "there" / "mine.py"
+    path.write_text(MODEL)
+    first = code(path)
+    moved.parent.mkdir()
+    path.rename(moved)
+    assert code(moved) == first
+    moved.write_text(MODEL.replace("(4,", "(5,"))
+    os.utime(moved, (time.time(), 0))
+    second = code(moved)
+    assert second[0] != first[0]
+    assert second[1] != first[1]
+    assert load_registry(no_plugins=True, files=[moved]).get("model", "mine").record.options().width == 5
+
+
+@pytest.mark.parametrize(
+    ("files", "plugins", "message"),
+    [
+        ({}, "[mine.py]", "plugins.0: FOLDER/mine.py cannot be read (No such file or directory)"),
+        ({"mine.txt": MODEL}, "[mine.txt]", "plugins.0: FOLDER/mine.txt is no Python file, whose name ends in .py"),
+        ({"mine.py/x": ""}, "[mine.py]", "plugins.0: FOLDER/mine.py cannot be read (Is a directory)"),
+        (
+            {"mine.py": "def (:"},
+            "[mine.py]",
+            "plugins.0: importing FOLDER/mine.py failed: SyntaxError: invalid syntax (mine.py, line 1)",
+        ),
+        (
+            {"mine.py": "import os\nos.nothing"},
+            "[mine.py]",
+            "plugins.0: importing FOLDER/mine.py failed: AttributeError: module 'os' has no attribute 'nothing' "
+            "(FOLDER/mine.py, line 2)",
+        ),
+        (
+            {"mine.py": MODEL.replace("scalecore_models", "scalecore_model")},
+            "[mine.py]",
+            "plugins.0: it defines scalecore_model, which is not a hook; did you mean scalecore_models?",
+        ),
+        (
+            {"mine.py": MODEL, "a/mine.py": MODEL},
+            "[mine.py, a/mine.py]",
+            "plugins.1: two plugins are called mine.py; give one of the files another name, or remove it here",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said_where_it_is_named(
+    tmp_path: Path, files: dict[str, str], plugins: str, message: str
+) -> None:
+    """With file and line of the experiment, and the exit code of a plugin; also where no component is needed of it."""
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    Path("e.yaml").write_text(f"{HEAD}model: linear\nplugins: {plugins}\n")
+    done = check("e.yaml")
+    assert done.exit_code == 3, done.output
+    assert done.stderr.count("\n") == 1
+    column = 11 if "plugins.0" in message else 20
+    assert done.stderr == f"e.yaml:5:{column}: {message.replace('FOLDER', str(tmp_path))}\n"
+
+
+def test_a_file_that_is_no_list_is_told_once() -> None:
+    """As any other value of the experiment file."""
+    Path("e.yaml").write_text(f"{HEAD}model: linear\nplugins: mine.py\n")
+    done = check("e.yaml")
+    assert (done.exit_code, done.stderr) == (2, "e.yaml:5:10: plugins: expected a list, got text 'mine.py'\n")
+
+
+def test_paths_are_taken_from_the_folder_of_the_experiment_file(tmp_path: Path) -> None:
+    """Also those of overrides, and from another working directory; `--no-plugins` leaves out installed plugins only."""
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    (tmp_path / "t.csv").rename(folder / "t.csv")
+    (folder / "mine.py").write_text(MODEL)
+    for text, override in (("plugins: [./mine.py]\n", ()), ("", ("plugins=[mine.py]",))):
+        (folder / "e.yaml").write_text(f"{HEAD}model: {{use: mine, width: 5}}\n{text}")
+        done = check("a folder/e.yaml", *override)
+        assert (done.exit_code, done.stderr) == (0, "")
+        version = load_registry(no_plugins=True, files=[folder / "mine.py"]).get("model", "mine").version
+        assert f"  model     mine (mine.py {version})\n" in done.stdout
