@@ -28,8 +28,9 @@ from attrs import evolve
 
 from scalecore.api.components import ExecutorRecord
 from scalecore.api.files import read_json, utc_now, write_json
+from scalecore.api.protocols import AttemptStatus
 from scalecore.config.load import load_resolved
-from scalecore.execution.folder import AttemptFolder, AttemptStatus
+from scalecore.execution.folder import AttemptFolder
 from scalecore.plugins.registry import load_registry
 from scalecore.study.journal import read_journal
 from scalecore.study.run import run_study

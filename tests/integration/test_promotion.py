@@ -19,9 +19,9 @@ from click.testing import CliRunner, Result
 
 from scalecore.api.components import ExecutorRecord
 from scalecore.api.files import read_json, write_json
+from scalecore.api.protocols import AttemptStatus
 from scalecore.cli.main import main
 from scalecore.data.predictions import read_predictions
-from scalecore.execution.folder import AttemptStatus
 from scalecore.execution.local import LocalExecutor, LocalHandle
 from scalecore.execution.options import LocalOptions
 from scalecore.promotion.measure import Stopped

@@ -98,7 +98,9 @@ def test_every_default_in_a_comment_is_the_default(invoke: Any) -> None:
 
     short, whole = (load_resolved(name, registry=registry)[1] for name in ("mine.yaml", "all.yaml"))
     assert to_plain(short) == to_plain(whole)
-    assert leaves(to_plain(whole)) == leaves(parse(Path("all.yaml").read_text(), source="all.yaml").root)
+    assert leaves({**to_plain(whole), "plugins": []}) == leaves(
+        parse(Path("all.yaml").read_text(), source="all.yaml").root
+    )
     lines = text.splitlines()
     for number, line in enumerate(lines):
         if OPTION.match(line) and not line.strip().startswith("#use:"):

@@ -17,7 +17,8 @@ import psutil
 import pytest
 
 from scalecore.api.files import read_json
-from scalecore.execution.folder import DISK_EXIT, LOG_BYTES, AttemptFolder, AttemptStatus
+from scalecore.api.protocols import AttemptStatus
+from scalecore.execution.folder import DISK_EXIT, LOG_BYTES, AttemptFolder
 from scalecore.execution.lifeline import AttemptMonitor
 from scalecore.execution.local import LocalExecutor, LocalHandle
 from scalecore.execution.options import LocalOptions
@@ -344,7 +345,7 @@ def test_g48_an_attempt_whose_first_write_finds_no_room_says_so(executor: LocalE
     status = until_over(executor, executor.submit(folder.path))
     assert (status.state, status.exit_code) == ("ended", DISK_EXIT)
     with pytest.raises(OSError, match=r"^\[Errno 5\] the attempt could not write to its folder$"):
-        status.raise_disk_error(folder)
+        folder.raise_disk_error(status)
 
 
 @pytest.mark.usefixtures("mounted")

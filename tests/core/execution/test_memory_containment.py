@@ -10,8 +10,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from scalecore.api.protocols import AttemptStatus
 from scalecore.execution.containment import FRACTION, AttemptGroups, gpu_fraction
-from scalecore.execution.folder import AttemptFolder, AttemptStatus
+from scalecore.execution.folder import AttemptFolder
 from scalecore.execution.kills import KernelKills
 from scalecore.study.attempts import RunningTrial
 from scalecore.training.failures import crash_signal

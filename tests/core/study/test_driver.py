@@ -11,9 +11,10 @@ import yaml
 from scalecore.api.clock import RunningClock
 from scalecore.api.errors import DeviceError, StudyError
 from scalecore.api.files import write_json
+from scalecore.api.protocols import AttemptStatus
 from scalecore.api.trials import Origin, Proposal, StudyEnd
 from scalecore.config.load import load_resolved
-from scalecore.execution.folder import AttemptFolder, AttemptStatus
+from scalecore.execution.folder import AttemptFolder
 from scalecore.plugins.registry import load_registry
 from scalecore.study.build_plan import build_plan
 from scalecore.study.control import StopRequests

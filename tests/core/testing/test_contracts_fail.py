@@ -13,11 +13,10 @@ from attrs import evolve
 
 from scalecore.api.errors import DataError
 from scalecore.api.explanation import Explanation, Recommendation
-from scalecore.api.protocols import AnalysisResult, Logger, SearchContext
+from scalecore.api.protocols import AnalysisResult, AttemptStatus, Logger, SearchContext
 from scalecore.api.readings import Reading, Verdict
 from scalecore.api.space import ArchitectureSpace, DataShape
 from scalecore.builtin.random_search import RandomSearch
-from scalecore.execution.folder import AttemptStatus
 from scalecore.execution.local import LocalExecutor
 from scalecore.execution.options import LocalOptions
 from scalecore.testing import (

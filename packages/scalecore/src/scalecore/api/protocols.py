@@ -36,11 +36,11 @@ if TYPE_CHECKING:
         StudyView,
         TrialRecord,
     )
-    from scalecore.execution.folder import AttemptStatus
 
 __all__ = [
     "Analysis",
     "AnalysisResult",
+    "AttemptStatus",
     "ClosedForms",
     "DashboardContext",
     "Dataset",
@@ -409,6 +409,23 @@ class HardwareMonitor(Protocol):
 
 
 # --- execution ------------------------------------------------------------------------------------------------------
+
+
+@frozen(kw_only=True)
+class AttemptStatus:
+    """What an executor knows of an attempt. `exit_code` is negative for a signal.
+
+    `peak_memory` in bytes where it is known.
+    """
+
+    state: Literal["running", "ended", "lost"]
+    pid: int | None = None
+    exit_code: int | None = None
+    peak_memory: int | None = None
+    oom_kill: str | None = None
+    """The evidence where the kernel killed the attempt for lack of memory, else None."""
+    suspended: bool = False
+    """Whether a running attempt cannot run now: stopped by a signal, or frozen by its control group (guard G47)."""
 
 
 @frozen(kw_only=True)

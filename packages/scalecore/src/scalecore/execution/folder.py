@@ -31,8 +31,9 @@ from attrs import frozen
 from scalecore.api.errors import RefusedError
 from scalecore.api.escaping import masked, printable
 from scalecore.api.files import read_json, write_json
+from scalecore.api.protocols import AttemptStatus
 
-__all__ = ["CANNOT_WRITE", "DISK_EXIT", "LOG_BYTES", "TAKEN_EXIT", "AttemptFolder", "AttemptStatus"]
+__all__ = ["CANNOT_WRITE", "DISK_EXIT", "LOG_BYTES", "TAKEN_EXIT", "AttemptFolder"]
 
 DISK_EXIT = 74
 """The exit code of an attempt that could not write to its folder (EX_IOERR of sysexits.h)."""
@@ -47,28 +48,6 @@ LOG_BYTES = 1 << 20
 """How long a log may grow before it is cut to its first and its last quarter."""
 
 Control = Literal["go_on", "pause", "stop", "prune"]
-
-
-@frozen(kw_only=True)
-class AttemptStatus:
-    """What an executor knows of an attempt. `exit_code` is negative for a signal.
-
-    `peak_memory` in bytes where it is known.
-    """
-
-    state: Literal["running", "ended", "lost"]
-    pid: int | None = None
-    exit_code: int | None = None
-    peak_memory: int | None = None
-    oom_kill: str | None = None
-    """The evidence where the kernel killed the attempt for lack of memory, else None."""
-    suspended: bool = False
-    """Whether a running attempt cannot run now: stopped by a signal, or frozen by its control group (guard G47)."""
-
-    def raise_disk_error(self, folder: AttemptFolder) -> None:
-        """Raise the error of the disk that the attempt could report by its exit code only (guard G48)."""
-        if self.exit_code == DISK_EXIT:
-            raise OSError(errno.EIO, folder.disk_problem())
 
 
 @frozen
@@ -172,6 +151,11 @@ class AttemptFolder:
                 return printable(masked(text), keep="\n\t")
         except FileNotFoundError:
             return ""
+
+    def raise_disk_error(self, status: AttemptStatus) -> None:
+        """Raise the error of the disk that the attempt could report by its exit code only (guard G48)."""
+        if status.exit_code == DISK_EXIT:
+            raise OSError(errno.EIO, self.disk_problem())
 
     def disk_problem(self) -> str:
         """What an attempt could not write, from the end of its log, where that could be written."""

@@ -14,9 +14,10 @@ from typing import Any
 from attrs import define, evolve
 
 from scalecore.api.files import read_json, write_json
+from scalecore.api.protocols import AttemptStatus
 from scalecore.execution.containment import AttemptGroups
 from scalecore.execution.devices import GpuSlots, find_gpus
-from scalecore.execution.folder import AttemptFolder, AttemptStatus
+from scalecore.execution.folder import AttemptFolder
 from scalecore.execution.kills import KernelKills
 from scalecore.execution.launch import ForkedProcesses, Launcher, SpawnedProcesses, kill_group, wait_until
 from scalecore.execution.options import LocalOptions

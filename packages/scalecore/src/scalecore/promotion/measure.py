@@ -18,13 +18,13 @@ from attrs import frozen
 from scalecore.api.clock import RunningClock
 from scalecore.api.errors import DeviceError, StudyError
 from scalecore.api.files import read_json
-from scalecore.api.protocols import Executor, ExecutorContext
+from scalecore.api.protocols import AttemptStatus, Executor, ExecutorContext
 from scalecore.api.trials import TrialRecord
 from scalecore.data.baselines import Baseline, baselines
 from scalecore.data.bootstrap import BOOTSTRAP_SEED, mean_interval
 from scalecore.data.predictions import Predictions, checksum, read_predictions
 from scalecore.data.regression import cross_entropies
-from scalecore.execution.folder import AttemptFolder, AttemptStatus
+from scalecore.execution.folder import AttemptFolder
 from scalecore.promotion.opened import OpenStudy
 from scalecore.promotion.retrain import Retrained
 from scalecore.study.components import create
@@ -158,7 +158,7 @@ def _measured(bench: _Bench, record: TrialRecord) -> dict[str, Any]:
             raise missing_device(str(result["reason"]), bench.study.state.device)
         if result is not None:
             raise StudyError(f"{record.origin.label} cannot be measured: {result['reason']}\n{folder.log_tail()}")
-        status.raise_disk_error(folder)
+        folder.raise_disk_error(status)
         if status.exit_code is not None and status.exit_code >= 0:
             break
     raise StudyError(

@@ -11,7 +11,8 @@ from attrs import define, field, frozen
 
 from scalecore.api.errors import DeviceError
 from scalecore.api.files import read_json
-from scalecore.execution.folder import DISK_EXIT, AttemptFolder, AttemptStatus
+from scalecore.api.protocols import AttemptStatus
+from scalecore.execution.folder import DISK_EXIT, AttemptFolder
 from scalecore.study.hardware import HardwareSummary
 from scalecore.study.layout import StudyFolder
 from scalecore.study.pace import Pace

@@ -341,7 +341,7 @@ class Driver:
             self._record_end(running, end, seconds=time.monotonic() - running.started)
             self._decide(running, end)
             if end.result is None and self.end is None:
-                status.raise_disk_error(running.folder)
+                running.folder.raise_disk_error(status)
             if end.device_is_missing and self.end is None:
                 self.refusal = missing_device(str(end.reason), self.state.device)
                 self._end_run(StudyEnd.STOPPED, str(end.reason))

@@ -16,10 +16,10 @@ from attrs import define
 from scalecore.api.clock import RunningClock
 from scalecore.api.errors import DeviceError, RefusedError, StudyError
 from scalecore.api.files import read_json
-from scalecore.api.protocols import Executor
+from scalecore.api.protocols import AttemptStatus, Executor
 from scalecore.api.readings import Admission
 from scalecore.api.space import Architecture, middle
-from scalecore.execution.folder import AttemptFolder, AttemptStatus
+from scalecore.execution.folder import AttemptFolder
 from scalecore.study.attempts import attempt_spec
 from scalecore.study.control import StopRequests
 from scalecore.study.device import StudyDevice, device_of_result, kind_of, missing_device
@@ -132,7 +132,7 @@ class _SmokeTest:
             result = folder.read_result(folder.path.name)
             if result is not None:
                 return self._checked(architecture, result, folder)
-            status.raise_disk_error(folder)
+            folder.raise_disk_error(status)
             if status.exit_code is not None and status.exit_code >= 0:
                 break
         raise StudyError(

@@ -12,8 +12,8 @@ import psutil
 import pytest
 import yaml
 
-from scalecore.api.protocols import Executor, ExecutorContext
-from scalecore.execution.folder import AttemptFolder, AttemptStatus
+from scalecore.api.protocols import AttemptStatus, Executor, ExecutorContext
+from scalecore.execution.folder import AttemptFolder
 from scalecore.testing.fakes import EXPERIMENT, write_walk
 
 __all__ = ["ExecutorContract"]
