@@ -122,6 +122,8 @@ def described(value: object) -> str:
             return "a mapping"
         case list():
             return "a list"
+        case int() if abs(value) >= 10**40:
+            return f"a number of {len(str(abs(value)))} digits"
     return repr(value)
 
 

@@ -1,0 +1,119 @@
+"""What files of a study hold, as typed objects: strictly, with place and key in each error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from attrs import field, frozen
+
+from scalecore.api.errors import StudyError
+from scalecore.api.record_parts import KEY, REST, Part
+from scalecore.config.kept import json_of, read_kept, structured
+
+
+@frozen(kw_only=True, slots=False)
+class Inner(Part):
+    end: Literal["completed", "killed"] = field(metadata={KEY: "class"})
+    bytes: int | None = None
+    metrics: Mapping[str, float | None] = field(factory=dict, metadata={REST: True})
+
+
+@frozen(kw_only=True)
+class Outer:
+    number: int
+    name: str
+    share: float = 0.5
+    inner: Inner | None = None
+    lines: Sequence[Mapping[str, float | None]] = ()
+    values: Mapping[str, float | int | str | bool] = field(factory=dict)
+
+
+WHOLE = {
+    "number": 3,
+    "name": "x",
+    "share": 1,
+    "inner": {"class": "completed", "auc": 0.5, "bytes": None},
+    "lines": [{"epoch": 1, "loss": 0.25}],
+    "values": {"a": 1, "b": "c", "d": True},
+}
+
+
+def test_a_value_is_read_as_its_class_and_written_as_it_was() -> None:
+    """Keys that the class does not have are passed over; a part is written with the keys that were there."""
+    for _ in range(3):
+        outer = structured(Outer, {**WHOLE, "later": {"version": 9}}, place="a.json")
+        assert outer.inner is not None
+        assert (outer.inner.end, outer.inner.bytes, outer.inner.metrics) == ("completed", None, {"auc": 0.5})
+        assert list(outer.inner.plain().items()) == [("class", "completed"), ("auc", 0.5), ("bytes", None)]
+        assert type(outer.share) is int
+        assert outer.values == {"a": 1, "b": "c", "d": True}
+    assert structured(Inner, {"class": "killed"}, place="a.json").plain() == {"class": "killed"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"number": 1.0}, "number: expected a whole number of at most 64 bits, got 1.0"),
+        ({"number": True}, "number: expected a whole number of at most 64 bits, got true"),
+        ({"number": 10**400}, "number: expected a whole number of at most 64 bits, got a number of 401 digits"),
+        ({"number": None, "name": 7}, "number: expected a whole number of at most 64 bits, got nothing; "
+         "name: expected text, got 7"),
+        ({"share": float("inf")}, "share: expected a finite number, got inf"),
+        ({"share": "0.5"}, "share: expected a finite number, got text '0.5'"),
+        ({"inner": []}, "inner: expected a mapping, got a list"),
+        ({"inner": {"class": "complete"}}, "inner.class: expected one of completed, killed, got text 'complete'; "
+         "did you mean completed?"),
+        ({"inner": {"auc": "x"}}, "inner.auc: expected a finite number, got text 'x'; "
+         "inner.class: required, but missing"),
+        ({"inner": {"class": "killed", "auc": 10**400}},
+         "inner.auc: expected a finite number, got a number of 401 digits"),
+        ({"lines": {}}, "lines: expected a list, got a mapping"),
+        ({"lines": [{"epoch": 1}, {"epoch": [2]}]}, "lines.1.epoch: expected a finite number, got a list"),
+        ({"lines": [{"epoch": 1}, None]}, "lines.1: expected a mapping, got nothing"),
+        ({"values": {"a": None}},
+         "values.a: expected a number or a whole number or text or true or false, got nothing"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_named_with_its_key(changed: dict[str, object], said: str) -> None:
+    """Also where objects with the same keys were read before."""
+    for _ in range(2):
+        structured(Outer, WHOLE, place="a.json:1")
+        with pytest.raises(StudyError) as raised:
+            structured(Outer, {**WHOLE, **changed}, place="a.json:2", remedy="restore it")
+        assert str(raised.value) == f"a.json:2: {said}; restore it"
+
+
+def test_many_problems_are_counted() -> None:
+    """The first three are named."""
+    with pytest.raises(StudyError) as raised:
+        structured(Outer, {"number": "a", "name": 1, "share": [], "lines": 3, "values": 4}, place="a.json")
+    assert str(raised.value).endswith("share: expected a finite number, got a list; and 2 more")
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "not JSON (Expecting value, column 1)"),
+        (b'{"a": 1} x', "not JSON (Extra data, column 9)"),
+        (b'{"a": NaN}', "not JSON (NaN is no number of JSON)"),
+        (b'{"a": "\x00"}', "not JSON (Invalid control character at, column 8)"),
+        (b'{"a":\n 1,}', "not JSON (Expecting property name enclosed in double quotes, line 2, column 4)"),
+        (b'{"a": "\xff"}', "byte 8 is not UTF-8 text"),
+        (rb'{"a": "\ud800"}', "half of a character (\\uD800 to \\uDFFF) is no text"),
+        (b"[" * 100_000, "not JSON of a study (nested too deeply)"),
+        (b'{"a": ' + b"1" * 5000 + b"}", "not JSON of a study (a number of more than 4,300 digits)"),
+    ],
+)
+def test_bytes_that_are_no_json_say_why(data: bytes, said: str, tmp_path: Path) -> None:
+    """With the file where one is read."""
+    with pytest.raises(ValueError, match=r".") as raised:
+        json_of(data)
+    assert str(raised.value) == said
+    path = tmp_path / "spec.json"
+    path.write_bytes(data)
+    with pytest.raises(StudyError) as error:
+        read_kept(path, Outer)
+    assert str(error.value) == f"{path}: {said}"
