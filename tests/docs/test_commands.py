@@ -23,7 +23,7 @@ PACKAGES = sorted(path.parent.name for path in ROOT.glob("packages/scalecore-*/p
 STALE = "run `python .ci/record_docs.py --pages` with all packages installed"
 COMMANDS_PAGE = runpy.run_path(str(ROOT / ".ci" / "reference_commands.py"))
 render_plugins = runpy.run_path(str(ROOT / ".ci" / "reference_options.py"))["render_plugins"]
-SILENT = {"dashboard": "serves until Ctrl-C", "data": "a group; its commands have output"}
+SILENT = {"data": "a group; its commands have output"}
 """Commands without recorded output, and why."""
 
 

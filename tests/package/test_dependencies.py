@@ -17,7 +17,6 @@ DISTRIBUTIONS = {
     "annotated_types": "annotated-types",
     "attr": "attrs",
     "mlflow": "mlflow-skinny",
-    "optuna_dashboard": "optuna-dashboard",
     "pynvml": "nvidia-ml-py",
     "sklearn": "scikit-learn",
     "talib": "ta-lib",

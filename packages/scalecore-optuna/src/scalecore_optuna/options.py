@@ -8,7 +8,7 @@ from attrs import frozen
 
 from scalecore.api.options import PathPattern, option
 
-__all__ = ["ArchitecturalOptions", "MirrorOptions"]
+__all__ = ["ArchitecturalOptions", "OptunaOptions"]
 
 INNER = ("frontier", "tpe", "gp", "random", "qmc")
 PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -90,21 +90,22 @@ class ArchitecturalOptions:
             raise ValueError(f"inner_options: {self.inner!r} has none")
 
 
-_STORAGE = r"journal|journal:.+|sqlite:///.+|postgresql://(?!.*password=)(?:[^@:/]+@)?[^@]+"
+_SERVER = r"(?!journal:|sqlite:)[a-z]\w*(?:\+\w+)?://(?!.*password=)(?:[^@:/]+@)?[^@]+"
+_STORAGE = rf"journal|journal:.+|sqlite:///.+|{_SERVER}"
 _STORAGE_RULE = (
-    "expected `journal`, `journal:PATH`, `sqlite:///PATH` or `postgresql://USER@HOST/NAME`; a password is given by "
-    "PGPASSWORD or ~/.pgpass, since the experiment is stored with the study"
+    "expected `journal`, `journal:PATH`, `sqlite:///PATH` or a server, `postgresql://USER@HOST/NAME`; a password "
+    "is given by PGPASSWORD or ~/.pgpass, since the experiment is stored with the study"
 )
 
 
 @frozen(kw_only=True)
-class MirrorOptions:
-    """`loggers: [{use: optuna, storage: ...}]`: a copy of the study for optuna-dashboard and other readers."""
+class OptunaOptions:
+    """`loggers: [{use: optuna, storage: ...}]`: finished trials in a storage of Optuna."""
 
     storage: Annotated[str, PathPattern(_STORAGE, _STORAGE_RULE)] = option(
         "journal",
         help="`journal` is the Optuna journal `optuna.journal` in the study's folder; `journal:PATH`, `sqlite:///PATH` "
-        "with a path from there; or a server, `postgresql://USER@HOST/NAME`, with the password in PGPASSWORD or "
-        "~/.pgpass.",
+        "with a path from there; or a server that SQLAlchemy knows, such as `postgresql://USER@HOST/NAME`, with the "
+        "password in PGPASSWORD or ~/.pgpass.",
     )
     study_name: str | None = option(None, help="The study's name in the storage; that of the experiment by default.")

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from scalecore import hookimpl
 from scalecore.api.components import LoggerRecord, SearchStrategyRecord
-from scalecore_optuna.options import ArchitecturalOptions, MirrorOptions
+from scalecore_optuna.options import ArchitecturalOptions, OptunaOptions
 
 if TYPE_CHECKING:
-    from scalecore.api.protocols import DashboardContext, Logger, LoggerContext, SearchContext, SearchStrategy
+    from scalecore.api.protocols import Logger, LoggerContext, SearchContext, SearchStrategy
 
 
 def _architectural(options: ArchitecturalOptions, context: SearchContext) -> SearchStrategy:
@@ -18,16 +18,10 @@ def _architectural(options: ArchitecturalOptions, context: SearchContext) -> Sea
     return ArchitecturalStrategy(options, context)
 
 
-def _mirror(options: MirrorOptions, context: LoggerContext) -> Logger:
-    from scalecore_optuna.mirror_logger import MirrorLogger
+def _optuna(options: OptunaOptions, context: LoggerContext) -> Logger:
+    from scalecore_optuna.logger import OptunaLogger
 
-    return MirrorLogger(options, context)
-
-
-def _dashboard(options: MirrorOptions | None, context: DashboardContext) -> None:
-    from scalecore_optuna.dashboard import serve
-
-    serve(options, context)
+    return OptunaLogger(options, context)
 
 
 @hookimpl
@@ -36,10 +30,11 @@ def scalecore_loggers() -> list[LoggerRecord]:
     return [
         LoggerRecord(
             name="optuna",
-            summary="A copy of the study in SQLite, an Optuna journal or PostgreSQL, for optuna-dashboard.",
-            options=MirrorOptions,
-            factory=_mirror,
-            dashboard=_dashboard,
+            summary="Finished trials in a storage of Optuna: a journal, SQLite, PostgreSQL; for optuna-dashboard.",
+            options=OptunaOptions,
+            factory=_optuna,
+            background=True,
+            export=True,
         )
     ]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from scalecore_optuna.coverage import Coverage, Tried
     from scalecore_optuna.grid import Grid
 
-__all__ = ["MOVED", "ArchitecturalSampler", "declared_distributions"]
+__all__ = ["MOVED", "ArchitecturalSampler", "as_optuna", "declared_distributions"]
 
 MOVED = "scalecore:moved"
 """The system attribute of a moved trial: `{"from": parameters, "to": what changed, "rule": ..., "reason": ...}`."""
@@ -116,10 +116,11 @@ def _box(grid: Grid) -> dict[str, BaseDistribution]:
 
 
 def _hyperparameters(space: Mapping[str, Distribution]) -> dict[str, BaseDistribution]:
-    return {name: _distribution(distribution) for name, distribution in space.items()}
+    return {name: as_optuna(distribution) for name, distribution in space.items()}
 
 
-def _distribution(distribution: Distribution) -> BaseDistribution:
+def as_optuna(distribution: Distribution) -> BaseDistribution:
+    """A distribution of hyper-parameters as Optuna has it."""
     match distribution:
         case Choice():
             return CategoricalDistribution(distribution.values)

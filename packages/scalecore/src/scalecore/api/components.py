@@ -11,7 +11,6 @@ from typing_extensions import TypeVar
 if TYPE_CHECKING:
     from scalecore.api.protocols import (  # noqa: TC004 (nothing reads these types)
         Analysis,
-        DashboardContext,
         Dataset,
         DatasetContext,
         Executor,
@@ -106,15 +105,11 @@ class LoggerRecord(Record[Options]):
 
     `export` says that `study_started` and `study_finished` together write a whole study, and what is there already only
     once. `scalecore export NAME STUDY` calls these two, and `close`, in its own process, also while the study runs.
-
-    `dashboard(options, context)` shows a study in the browser until it is interrupted, for `scalecore dashboard`; the
-    options are those under which the study uses the logger, None where it does not.
     """
 
     factory: Callable[[Options, LoggerContext], Logger]
     background: bool = False
     export: bool = False
-    dashboard: Callable[[Any, DashboardContext], None] | None = None
 
 
 @frozen(kw_only=True)

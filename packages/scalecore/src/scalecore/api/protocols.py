@@ -7,7 +7,7 @@ that trains one trial. Implementations need not inherit: they satisfy the protoc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         Distribution,
         Hyperparameter,
     )
-    from scalecore.api.trials import (  # noqa: TC004
+    from scalecore.api.trials import (
         Epoch,
         Outcome,
         Progress,
@@ -42,7 +42,6 @@ __all__ = [
     "AnalysisResult",
     "AttemptStatus",
     "ClosedForms",
-    "DashboardContext",
     "Dataset",
     "DatasetContext",
     "Executor",
@@ -345,20 +344,6 @@ class Logger:
     def study_finished(self, study: StudyView) -> None: ...
 
     def close(self) -> None: ...
-
-
-@frozen(kw_only=True)
-class DashboardContext:
-    """What a logger's dashboard is given by `scalecore dashboard`, in a process of its own.
-
-    `read` gives the study as it is now, as often as it is called, also while it runs. `port` is where to listen on the
-    loopback interface, 0 for any free one; `tell` prints a line.
-    """
-
-    folder: Path
-    read: Callable[[], StudyView]
-    port: int
-    tell: Callable[[str], None]
 
 
 # --- hardware -------------------------------------------------------------------------------------------------------

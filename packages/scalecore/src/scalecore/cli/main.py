@@ -42,7 +42,6 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
         "doctor": ("scalecore.cli.doctor", "doctor", "Look at this machine: what stands in the way, what sensors say."),
         "verify": ("scalecore.cli.verify", "verify", "Check that a study is whole: nothing lost, doubled, left over."),
         "stop": ("scalecore.cli.study", "stop", "Ask a running study to checkpoint and end."),
-        "dashboard": ("scalecore.cli.dashboard", "dashboard", "Show a study in the browser, on this machine only."),
         "analyze": ("scalecore.cli.analyze", "analyze", "Analyse one or several studies, finished or running."),
         "report": ("scalecore.cli.report", "report", "Write everything about a study on one page that opens offline."),
         "import": ("scalecore.cli.import_results", "import_results", "Warm-start a study from earlier results."),

@@ -16,6 +16,8 @@ REMOVED: Mapping[tuple[str, str], str] = MappingProxyType(
     {
         ("command", "audit"): "use scalecore import PATH... --into EXPERIMENT --dry-run, which summarises results and "
         "judges each record",
+        ("command", "dashboard"): "run `scalecore export optuna STUDY`, or use the logger optuna, and open its storage "
+        "with optuna-dashboard",
         ("logger", "jsonl"): "read the study's journal.jsonl and the attempts' epochs.jsonl, lines of JSON as well",
         ("logger", "parquet"): "use the logger files: pandas reads its NAME_all_trials.json and trials/ as tables",
     }

@@ -27,6 +27,7 @@ _PROVIDERS: Mapping[tuple[str, str], str] = MappingProxyType(
         ("monitor", "disk"): "scalecore-hwmon",
         ("monitor", "gpu"): "scalecore-hwmon",
         ("dataset", "market"): "scalecore-market",
+        ("logger", "optuna"): "scalecore-optuna",
         ("logger", "tensorboard"): "scalecore-trackers",
         ("logger", "mlflow"): "scalecore-trackers",
         ("logger", "wandb"): "scalecore-trackers",

@@ -1,0 +1,82 @@
+"""Logger `optuna`: adds each finished trial to a storage of Optuna, for optuna-dashboard and Optuna's own functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+from optuna.logging import WARNING, get_verbosity, set_verbosity
+from optuna.study import create_study
+from optuna.trial import FrozenTrial, TrialState
+
+from scalecore.api.errors import RefusedError
+from scalecore.api.protocols import Logger, LoggerContext
+from scalecore.api.trials import StudyView, TrialRecord
+from scalecore_optuna.options import OptunaOptions
+from scalecore_optuna.storages import explained, opened
+from scalecore_optuna.stored_trials import HASH, NUMBER, stored_distributions, stored_trial
+
+__all__ = ["OptunaLogger"]
+
+STUDY = "scalecore study"
+"""The user attribute of a study in the storage that holds the id of the study here."""
+
+
+class OptunaLogger(Logger):
+    """A trial is known by its number and hash among its user attributes, so that it is added once whatever happens."""
+
+    def __init__(self, options: OptunaOptions, context: LoggerContext) -> None:
+        self._options = options
+        self._folder = context.folder
+        self._open = ExitStack()
+
+    def study_started(self, study: StudyView) -> None:
+        """Add what the storage lacks. Raises `RefusedError` where it has another study of that name."""
+        # Optuna speaks to the terminal at level INFO by itself.
+        set_verbosity(max(get_verbosity(), WARNING))
+        name, objective = self._options.study_name or study.name, study.experiment["objective"]
+        with explained(self._options.storage):
+            storage = self._open.enter_context(opened(self._options.storage, self._folder))
+            self._study = create_study(
+                storage=storage, study_name=name, direction=objective["direction"], load_if_exists=True
+            )
+            stored = self._study.get_trials(deepcopy=False)
+            self._refuse_another(study, stored)
+            self._study.set_user_attr(STUDY, study.id)
+            storage.set_study_system_attr(self._study._study_id, "study:metric_names", [objective["metric"]])
+            for trial in stored:  # version 0.1 added trials while they were running
+                if trial.state is TrialState.RUNNING:
+                    self._study.tell(trial.number, state=TrialState.FAIL)
+        self._numbers = {trial.user_attrs[NUMBER] for trial in stored if HASH in trial.user_attrs}
+        self._distributions = {name: one for trial in stored for name, one in trial.distributions.items()}
+        for record in study.trials:
+            self.trial_finished(record, study)
+
+    def trial_finished(self, record: TrialRecord, study: StudyView) -> None:
+        if record.number in self._numbers:
+            return
+        distributions = stored_distributions(record, study, self._distributions)
+        trial = stored_trial(record, distributions, metric=study.experiment["objective"]["metric"])
+        with explained(self._options.storage):
+            self._study.add_trial(trial)
+        self._numbers.add(record.number)
+        self._distributions |= distributions
+
+    def close(self) -> None:
+        self._open.close()
+
+    def _refuse_another(self, study: StudyView, stored: Sequence[FrozenTrial]) -> None:
+        hashes = {record.number: record.hash for record in study.trials}
+        same = self._study.user_attrs.get(STUDY) == study.id
+        for trial in stored:
+            number, content = trial.user_attrs.get(NUMBER), trial.user_attrs.get(HASH)
+            if number in hashes:  # version 0.1 stored the hash when the trial ended
+                ours = content in (hashes[number], None)
+            else:  # another process may have added one that this one does not know yet
+                ours = number is not None and (same or content is None)
+            if not ours:
+                raise RefusedError(
+                    f"{self._options.storage} has another study of the name {self._study.study_name!r} (its trial "
+                    f"{trial.number} is none of this study) and was left as it is; give another `study_name` or "
+                    "`storage`"
+                )
