@@ -342,3 +342,12 @@ def test_a_password_in_the_experiment_is_refused() -> None:
         "mysql+pymysql://me@host/db",
     ):
         assert fits(storage), storage
+
+
+def test_the_driver_of_a_server_is_looked_for_when_the_file_is_checked() -> None:
+    """As any extra; files need none."""
+    needs = load_registry().get("logger", "optuna").record.needs
+    assert needs is not None
+    assert needs(OptunaOptions(storage="postgresql://me@host/db")) == {"psycopg": "scalecore-optuna[postgresql]"}
+    for storage in ("journal", "sqlite:///a.db", "mysql+pymysql://me@host/db"):
+        assert needs(OptunaOptions(storage=storage)) == {}

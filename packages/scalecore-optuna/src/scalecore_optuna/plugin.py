@@ -24,6 +24,11 @@ def _optuna(options: OptunaOptions, context: LoggerContext) -> Logger:
     return OptunaLogger(options, context)
 
 
+def _driver(options: OptunaOptions) -> dict[str, str]:
+    """The module through which SQLAlchemy reaches a server, where this package has an extra for it."""
+    return {"psycopg": "scalecore-optuna[postgresql]"} if options.storage.startswith("postgresql://") else {}
+
+
 @hookimpl
 def scalecore_loggers() -> list[LoggerRecord]:
     """The logger `optuna`."""
@@ -33,6 +38,7 @@ def scalecore_loggers() -> list[LoggerRecord]:
             summary="Finished trials in a storage of Optuna: a journal, SQLite, PostgreSQL; for optuna-dashboard.",
             options=OptunaOptions,
             factory=_optuna,
+            needs=_driver,
             background=True,
             export=True,
         )
