@@ -45,6 +45,7 @@ from scalecore.execution.computing import compile_trainer
 from scalecore.testing.training import make_training_plan
 from scalecore.training.hyperparameters import Hyperparameters
 from scalecore.training.policies import Compile, Launches, Policy, missing_compiler
+from scalecore.training.step_graph import WARM_UP
 from scalecore.training.tasks import task_named
 from scalecore.training.trainer import Trainer
 from scalecore_patchtst.family import PatchTSTFamily
@@ -118,9 +119,10 @@ def cells(shapes: list[str], *, short: bool, on_gpu: bool) -> list[Cell]:
     base = batches[0] if short else 256
     singles = [Cell(shape, batch) for shape in shapes for batch in batches]
     several = [Cell(shape, base, processes=count) for count in packed for shape in shapes]
-    fewer = [Cell(shape, base, launches="few") for shape in shapes] if on_gpu else []
+    fewer: tuple[Launches, ...] = ("few", "graph") if on_gpu else ()
+    launched = [Cell(shape, base, launches=mode) for mode in fewer for shape in shapes]
     modes: tuple[Launches, ...] = ("plain", "few") if on_gpu else ("plain",)
-    wanted = [goal.cell for goal in GOALS]
+    wanted = [*(goal.cell for goal in GOALS), Cell("2M", 256, launches="graph")]  # which small steps need
     of_goals = {goal.cell.budget: goal.cell.micro_batch for goal in GOALS if not short}
     compiled = [
         Cell(shape, of_goals.get(shape, base), compile="block", launches=mode)
@@ -128,7 +130,7 @@ def cells(shapes: list[str], *, short: bool, on_gpu: bool) -> list[Cell]:
         for shape in sorted(shapes[1:], key=lambda one: one not in of_goals)
         if on_gpu and missing_compiler("cuda") is None
     ]
-    found = [*singles, *several, *fewer, *compiled]
+    found = [*singles, *several, *launched, *compiled]
     return sorted(found, key=lambda cell: (cell not in wanted, cell.compile != "off"))
 
 
@@ -245,8 +247,10 @@ def measure_one(cell: Cell, values: tuple[int, ...], *, folder: Path, device: to
     trainer = trainer_of(values, cell, folder=folder, device=device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    for _ in range(3):
+    for _ in range(WARM_UP + 2):  # with the capture, where steps are captured
         step(trainer)
+    if trainer.graph is not None and trainer.graph.problem is not None:
+        raise RefusedError(f"not captured: {trainer.graph.problem}")
     synchronise(device)
     _, each = timed(lambda: step(trainer), seconds=seconds, device=device)
     busy = busy_seconds(lambda: step(trainer), device=device)

@@ -11,6 +11,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,49 +33,66 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason="needs the CUDA build of torch: tox run -e cuda"))
 
 
-@pytest.fixture(scope="session")
-def stub(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The stub, compiled against the headers of the runtime that torch was built for."""
+def compiled(source: str, folder: Path) -> Path:
+    """A stub, compiled against the headers of the runtime that torch was built for."""
     assert torch.version.cuda is not None, "this is no CUDA build of torch"
     packages = Path(torch.__file__).parent.parent
     (header,) = packages.glob("nvidia/*/include/driver_types.h")
-    library = tmp_path_factory.mktemp("stub") / "libcuda.so.1"
+    library = folder / "libcuda.so.1"
     flags = ["-shared", "-fPIC", "-O1", "-Wall", "-Werror", f"-Wl,-soname,{library.name}"]
     subprocess.run(
-        [os.environ.get("CC", "gcc"), *flags, f"-I{HERE}", f"-I{header.parent}", HERE / "stub.c", "-o", library],
+        [os.environ.get("CC", "gcc"), *flags, f"-I{HERE}", f"-I{header.parent}", HERE / source, "-o", library],
         check=True,
     )
     return library
 
 
-@pytest.fixture(scope="session")
-def stubbed(stub: Path) -> dict[str, str]:
-    """The environment of a process that finds the stub where torch looks for a GPU."""
+def environment(library: Path) -> dict[str, str]:
+    """Of a process that finds the stub where torch looks for a GPU."""
     return {
         **os.environ,
-        "LD_PRELOAD": str(stub),
+        "LD_PRELOAD": str(library),
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         "OMP_NUM_THREADS": "1",
     }
 
 
-@pytest.fixture(scope="session")
-def host(stubbed: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """The process in which the functions of the tests run."""
+@contextmanager
+def hosting(variables: dict[str, str]) -> Iterator[Callable[..., Any]]:
+    """The process in which the functions of the tests run, and what has it run them."""
     command = [sys.executable, str(HERE / "host.py"), str(ROOT)]
-    with subprocess.Popen(command, env=stubbed, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        yield process
+    with subprocess.Popen(command, env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        yield calling(process)
         assert process.stdin is not None
         process.stdin.close()
 
 
-@pytest.fixture
-def on_cuda(host: subprocess.Popen[bytes]) -> Callable[..., Any]:
+@pytest.fixture(scope="session")
+def stubbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of a process with the stub whose kernels fail."""
+    return environment(compiled("stub.c", tmp_path_factory.mktemp("stub")))
+
+
+@pytest.fixture(scope="session")
+def on_cuda(stubbed: dict[str, str]) -> Iterator[Callable[..., Any]]:
     """Call it with a function of a module below `tests` and its arguments: what the function returns on the stub.
 
     In a fresh process that has imported torch and not initialised CUDA. Arguments and result are pickled. A failure
     there is a failure here, with the traceback of there.
     """
+    with hosting(stubbed) as run:
+        yield run
+
+
+@pytest.fixture(scope="session")
+def on_idle_cuda(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Any]]:
+    """The same on the stub whose kernels are launched and do nothing, with real tensors in place of fake ones."""
+    with hosting(environment(compiled("idle.c", tmp_path_factory.mktemp("idle")))) as run:
+        yield run
+
+
+def calling(host: subprocess.Popen[bytes]) -> Callable[..., Any]:
+    """What sends functions to the process and returns what they return."""
 
     def run(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         assert host.stdin is not None

@@ -1,6 +1,7 @@
 /* A GPU that is not there: the functions of the CUDA runtime that torch calls beside its kernels, for one device of
    compute capability 9.0. Loaded before the real runtime, its symbols come first; what it lacks is the real runtime's,
-   which fails without a driver. Memory of the device is memory of the host. No kernel runs: its launch fails. */
+   which fails without a driver. Memory of the device is memory of the host. No kernel runs: its launch fails, or does
+   nothing where KERNELS_DO_NOTHING is defined (idle.c). */
 #include <driver_types.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,9 +13,19 @@
 
 static long waits; /* of the host for the device */
 static long used;  /* bytes of the device, as the allocator of torch asked for them */
+static long mallocs;
+long stub_mallocs(void) { return mallocs; }
 long stub_waits(void) { return waits; }
 long stub_used(void) { return used; }
-static cudaError_t wait_for_it(void) { __atomic_add_fetch(&waits, 1, __ATOMIC_RELAXED); return cudaSuccess; }
+static void *capturing; /* the stream whose work is captured */
+static int invalid;     /* whether that has failed: what cannot be captured was asked for */
+static __thread int mode; /* of this thread: 2 where it may use other streams meanwhile, as generators do */
+static cudaError_t not_captured(cudaError_t why) { invalid = 1; return why; }
+static cudaError_t wait_for(void *stream) {
+    __atomic_add_fetch(&waits, 1, __ATOMIC_RELAXED);
+    return !capturing || (mode == 2 && stream != capturing) ? cudaSuccess : not_captured(cudaErrorStreamCaptureUnsupported);
+}
+static cudaError_t wait_for_it(void) { return wait_for(NULL); }
 
 /* devices */
 cudaError_t cudaGetDeviceCount(int *count) { *count = 1; return cudaSuccess; }
@@ -72,6 +83,7 @@ cudaError_t cudaMalloc(void **at, size_t size) {
     if (next == MAP_FAILED || mprotect(next, whole, PROT_READ | PROT_WRITE)) return cudaErrorMemoryAllocation;
     *(size_t *)next = size;
     used += size;
+    mallocs++;
     *at = next + PAGE;
     next += whole;
     return cudaSuccess;
@@ -93,10 +105,7 @@ cudaError_t cudaFreeHost(void *at) { free(at); return cudaSuccess; }
 static cudaError_t make(void **it) { *it = calloc(1, 16); return cudaSuccess; }
 cudaError_t cudaStreamCreateWithPriority(void **stream, unsigned flags, int priority) { return make(stream); }
 cudaError_t cudaStreamGetPriority(void *stream, int *priority) { *priority = 0; return cudaSuccess; }
-cudaError_t cudaStreamIsCapturing(void *stream, int *status) { *status = 0; return cudaSuccess; }
-cudaError_t cudaStreamGetCaptureInfo(void *stream, int *status, unsigned long long *id, void *graph, void *dependencies,
-                                     void *edges, void *count) { *status = 0; return cudaSuccess; }
-cudaError_t cudaStreamSynchronize(void *stream) { return wait_for_it(); }
+cudaError_t cudaStreamSynchronize(void *stream) { return wait_for(stream); }
 cudaError_t cudaDeviceSynchronize(void) { return wait_for_it(); }
 cudaError_t cudaEventSynchronize(void *event) { return wait_for_it(); }
 cudaError_t cudaEventCreateWithFlags(void **event, unsigned flags) { return make(event); }
@@ -107,14 +116,63 @@ DOES_NOTHING(cudaEventQuery)
 DOES_NOTHING(cudaEventRecord)
 DOES_NOTHING(cudaEventRecordWithFlags)
 DOES_NOTHING(cudaEventDestroy)
-DOES_NOTHING(cudaThreadExchangeStreamCaptureMode)
+
+/* captures: a graph is how many launches it has */
+static unsigned long long captures;
+static long captured, replays;
+long stub_replays(void) { return replays; }
+cudaError_t cudaStreamIsCapturing(void *stream, int *status) {
+    *status = capturing && stream == capturing ? 1 + invalid : 0;
+    return cudaSuccess;
+}
+cudaError_t cudaStreamGetCaptureInfo(void *stream, int *status, unsigned long long *id, void **graph,
+                                     void **dependencies, void **edges, size_t *count) {
+    cudaStreamIsCapturing(stream, status);
+    if (*status && id) *id = captures;
+    if (*status && count) *count = 0;
+    return cudaSuccess;
+}
+cudaError_t cudaThreadExchangeStreamCaptureMode(int *other) { int now = mode; mode = *other; *other = now; return cudaSuccess; }
+cudaError_t cudaStreamBeginCapture(void *stream, int mode) {
+    capturing = stream, invalid = 0, captured = 0, captures++;
+    return cudaSuccess;
+}
+cudaError_t cudaStreamEndCapture(void *stream, long **graph) {
+    capturing = NULL;
+    *graph = NULL;
+    if (invalid) return cudaErrorStreamCaptureInvalidated;
+    *graph = malloc(sizeof captured);
+    **graph = captured;
+    return cudaSuccess;
+}
+cudaError_t cudaGraphGetNodes(long *graph, void *nodes, size_t *count) { *count = *graph; return cudaSuccess; }
+cudaError_t cudaGraphInstantiate(void **executable, void *graph, unsigned long long flags) { return make(executable); }
+cudaError_t cudaGraphInstantiateWithFlags(void **executable, void *graph, unsigned long long flags) { return make(executable); }
+cudaError_t cudaGraphLaunch(void *executable, void *stream) { replays++; return cudaSuccess; }
+DOES_NOTHING(cudaGraphDestroy)
+DOES_NOTHING(cudaGraphExecDestroy)
 
 /* kernels */
 static cudaError_t failed = cudaSuccess;
-static cudaError_t launch(void) { return failed = cudaErrorNoKernelImageForDevice; }
+#define MOST 100000
+static const void *launched[MOST]; /* which, in the order of their launches */
+static long launches;
+const void **stub_launched(void) { return launched; }
+long stub_launches(void) { return launches; }
+static cudaError_t launch(const void *kernel, void *stream) {
+#ifdef KERNELS_DO_NOTHING
+    if (capturing && mode != 2 && stream != capturing) return failed = not_captured(cudaErrorStreamCaptureImplicit);
+    captured += capturing != NULL && stream == capturing;
+    if (!capturing || stream == capturing) launched[launches++ % MOST] = kernel;
+    return cudaSuccess;
+#else
+    return failed = cudaErrorNoKernelImageForDevice;
+#endif
+}
+#define LAUNCHES(name) cudaError_t name(const void *kernel, dim3 grid, dim3 block, void **arguments, size_t shared, void *stream) { return launch(kernel, stream); }
 cudaError_t __cudaGetKernel(void **kernel, const void *function) { *kernel = (void *)function; return cudaSuccess; }
-cudaError_t __cudaLaunchKernel() { return launch(); }
-cudaError_t cudaLaunchKernel() { return launch(); }
-cudaError_t cudaLaunchKernelExC() { return launch(); }
+LAUNCHES(__cudaLaunchKernel)
+LAUNCHES(cudaLaunchKernel)
+cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t *how, const void *kernel, void **arguments) { return launch(kernel, how->stream); }
 cudaError_t cudaPeekAtLastError(void) { return failed; }
 cudaError_t cudaGetLastError(void) { cudaError_t last = failed; failed = cudaSuccess; return last; }

@@ -100,5 +100,6 @@ def test_goals_can_be_met_with_compiled_blocks(program: ModuleType, monkeypatch:
     found = program.cells(["2M", "20M", "200M", "2B"], short=False, on_gpu=True)
     assert [one[:2] for one in found if one.compile == "block"][:2] == [("200M", 1024), ("2B", 1024)]
     assert found[-6].compile == "block"
+    assert found.index(program.Cell("2M", 256, launches="graph")) == len(program.GOALS)
     monkeypatch.setattr(program, "missing_compiler", lambda device: "no compiler")
     assert not [one for one in program.cells(["2M", "20M"], short=False, on_gpu=True) if one.compile != "off"]

@@ -21,7 +21,8 @@ from scalecore.data.windows import open_windows
 from scalecore.execution.attempt import fingerprint
 from scalecore.execution.computing import compile_trainer
 from scalecore.training import checkpoint
-from scalecore.training.policies import Policy, missing_compiler
+from scalecore.training.policies import Launches, Policy, missing_compiler
+from scalecore.training.step_graph import WARM_UP
 from scalecore.training.trainer import Trainer
 
 from .conftest import CONTEXT, FEATURES, patchtst
@@ -129,6 +130,45 @@ def test_a_transformer_goes_on_as_exactly_as_it_repeats_itself(
     apart = 10 * max((a - b).abs().max() for a, b in zip(parameters(first), parameters(again), strict=True))
     for one, other in zip(parameters(continued), parameters(first), strict=True):
         assert (one - other).abs().max() <= apart
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("make", [Plain, patchtst])
+def test_captured_steps_train_as_launched_ones(
+    trainer_of: Build, tmp_path: Path, device: torch.device, make: Callable[[], torch.nn.Module], precision: Any
+) -> None:
+    """With dropout, a short last batch and evaluations between: the curve of `plain`, and that of a continued one.
+
+    Beside rates of `plain`, which are rounded to float32, kernels may add up in another order.
+    """
+
+    def build(launches: Launches = "graph") -> Trainer:
+        return trainer_of(make(), policy=Policy(precision=precision, launches=launches, why={}))
+
+    plain = uninterrupted(lambda: build("plain"), tmp_path)
+    whole, continued = uninterrupted(build, tmp_path), interrupted(build, tmp_path)
+    for one in (whole, continued):
+        assert one.graph is not None
+        assert (one.graph.problem is None) == (device.type == "cuda"), one.graph.problem
+        for line, expected in zip(one.progress.curve, plain.progress.curve, strict=True):
+            assert line["train_loss"] == pytest.approx(expected["train_loss"], rel=1e-2)
+            assert line["gradient_norm"] == pytest.approx(expected["gradient_norm"], rel=5e-2)
+            assert line["val_loss"] == pytest.approx(expected["val_loss"], rel=2e-2)
+
+
+@pytest.mark.only_gpu
+def test_a_replayed_step_waits_for_nothing_and_takes_no_memory(trainer_of: Build) -> None:
+    """Under torch's own check for synchronising calls."""
+    trainer = trainer_of(patchtst(), policy=Policy(launches="graph", why={}))
+    for _ in range(WARM_UP + 2):
+        trainer.optimizer_step()
+    before = torch.cuda.memory_stats()["allocation.all.allocated"]
+    with without_waiting():
+        for _ in range(3):
+            trainer.optimizer_step()
+    assert trainer.graph is not None
+    assert trainer.graph.problem is None
+    assert torch.cuda.memory_stats()["allocation.all.allocated"] == before
 
 
 def parameters(trainer: Trainer) -> list[torch.Tensor]:

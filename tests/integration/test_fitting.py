@@ -34,6 +34,7 @@ from scalecore.study.plan import Plan
 from scalecore.study.run import begin
 from scalecore.study.session import Session
 from scalecore.study.state import StudyState
+from scalecore.training.memory_cuda import WORKSPACES
 
 from .conftest import Study, tiny_experiment
 
@@ -201,6 +202,21 @@ def test_a_tracer_that_fails_leaves_the_closed_form_and_says_why(
         assert one is not None
         assert (one.source, one.held, one.plain()["note"]) == ("closed form", None, reason)
         assert one.bytes == memory.rough(plan, plan.grid.architectures[0], size)
+
+
+def test_captured_steps_are_promised_the_memory_that_they_hold(deep: tuple[Path, Plan]) -> None:
+    """On a GPU the tensors of a step once more, gradients and workspaces too; their peaks correct no others."""
+    plan, memory = deep[1], MemoryModel(registry=None)
+    experiment = plan.resolved.experiment
+    training = evolve(experiment.training, launches="graph")
+    captured = evolve(plan, resolved=evolve(plan.resolved, experiment=evolve(experiment, training=training)))
+    one, other = (memory.predict(each, each.grid.architectures[0], 8, device="cuda") for each in (plan, captured))
+    assert one is not None
+    assert other is not None
+    assert other.bytes - one.bytes == one.tensors - one.floor * 3 // 4 + WORKSPACES
+    assert other.group == f"{one.group}, graph"
+    here = memory.predict(captured, captured.grid.architectures[0], 8, device="cpu")
+    assert here == memory.predict(plan, plan.grid.architectures[0], 8, device="cpu")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the fork server is used on Linux only")

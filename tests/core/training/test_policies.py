@@ -60,12 +60,13 @@ def test_a_gpu_evaluates_in_tf32_what_it_trains_in_bfloat16() -> None:
         assert (other.evaluation, other.why["evaluation"]) == ("fp32", f"float32 on {device}")
 
 
-def test_launches_are_few_where_asked_for_on_a_gpu() -> None:
+@pytest.mark.parametrize("launches", ["few", "graph"])
+def test_launches_are_fewer_where_asked_for_on_a_gpu(launches: Any) -> None:
     """No GPU has shown that it pays, so nothing chooses it by itself; elsewhere it has no effect."""
     assert (policy(device="cuda").launches, policy(device="cuda").why["launches"]) == ("plain", "asked for")
-    found = policy(device="cuda", launches="few")
-    assert (found.launches, found.why["launches"]) == ("few", "asked for")
-    other = policy(device="mps", launches="few")
+    found = policy(device="cuda", launches=launches)
+    assert (found.launches, found.why["launches"]) == (launches, "asked for")
+    other = policy(device="mps", launches=launches)
     assert (other.launches, other.why["launches"]) == ("plain", "there are none on mps")
 
 

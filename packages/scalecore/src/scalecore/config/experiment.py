@@ -133,10 +133,11 @@ class Training:
         "length of the trial and a compiler is found.",
         before="off",
     )
-    launches: Literal["plain", "few"] = option(
+    launches: Literal["plain", "few", "graph"] = option(
         "plain",
         help="`few` makes a step on a GPU of fewer kernels: weights are cast to bfloat16 all at once, and compiled "
-        "code joins small kernels. No GPU has shown yet that it pays.",
+        "code joins small kernels. `graph` captures the step of a full batch as a CUDA graph, which the host launches "
+        "at once. No GPU has shown yet that either pays.",
         before="plain",
     )
     threads: Annotated[int, Ge(1)] | Literal["auto"] = option(

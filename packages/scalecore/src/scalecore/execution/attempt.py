@@ -107,6 +107,8 @@ def run_attempt(spec: Mapping[str, Any], monitor: AttemptMonitor) -> dict[str, A
     except Diverged as diverged:
         # A state with a reason: what was measured before is its learning curve, and no result (guard G36).
         reason = str(diverged)
+    if trainer.graph is not None and trainer.graph.problem is not None:
+        warnings.append(f"training.launches: graph: steps are not captured: {trainer.graph.problem}")
     progress, judged = trainer.progress, ended in ("completed", "pruned")
     if judged and progress.best is not None and trainer.best_logits_NC is not None:
         progress.best["intervals"] = metric_intervals(

@@ -38,6 +38,7 @@ from scalecore.training.memory import (
     floor_bytes,
     prior,
 )
+from scalecore.training.memory_cuda import WORKSPACES
 
 if TYPE_CHECKING:
     from scalecore.study.plan import Plan
@@ -188,9 +189,15 @@ class MemoryModel:
         floor = floor_bytes(architecture.num_parameters)
         source: Source = "traced" if traced else "closed form"
         compiled = plan.resolved.experiment.training.compile
+        captured = device == "cuda" and plan.resolved.experiment.training.launches == "graph"
+        if captured:
+            # Captured steps have memory of their own, for gradients and workspaces too; short batches and evaluations
+            # take theirs beside it, at most as much.
+            offset += (tensors if held is None else held) - floor * 3 // 4 + WORKSPACES
         basis: Basis = "held" if held is not None else "tensors" if traced else "closed form"
         kinds = {"held": "replayed", "tensors": "traced", "closed form": "closed form"}
         group = ", ".join((device, precision_of(plan, device), f"compile {compiled}", allocator, kinds[basis]))
+        group += ", graph" * captured
         correction = prior(device, allocator, basis=basis).fitted(self._observed.get(group, Observations()))
         return Prediction(
             bytes=correction.apply(tensors if held is None else held, floor=floor) + offset,

@@ -79,19 +79,20 @@ def same_random_state(first: dict[str, Any], second: dict[str, Any]) -> bool:
 
 
 def step_state(
-    module: nn.Module, sums: Tensor, device: torch.device, *, normalised: Sequence[nn.Module]
+    module: nn.Module, sums: Sequence[Tensor], device: torch.device, *, normalised: Sequence[nn.Module]
 ) -> Callable[[], None]:
     """What a step changes before the optimizer does: call the result to undo it and try the step again.
 
     Torch's random state (numpy's would take longer than all the rest), gradients, running statistics of the modules
-    `normalised`, and `sums` of losses. A few microseconds a step on a CPU.
+    `normalised`, and `sums` over steps. A few microseconds a step on a CPU.
     """
-    before, total = random_state(device), sums.clone()
+    before, totals = random_state(device), [one.clone() for one in sums]
     buffers = [(b, b.clone()) for part in normalised for b in part.buffers(recurse=False)]
 
     def undo() -> None:
         restore_random_state(before, device)
-        sums.copy_(total)
+        for one, total in zip(sums, totals, strict=True):
+            one.copy_(total)
         for buffer, value in buffers:
             buffer.copy_(value)
         for parameter in module.parameters():

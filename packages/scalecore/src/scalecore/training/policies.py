@@ -26,8 +26,9 @@ __all__ = ["Evaluation", "Policy", "choose", "cpp_compiler", "missing_compiler"]
 
 Precision = Literal["fp32", "bf16"]
 Compile = Literal["off", "block"]
-Launches = Literal["plain", "few"]
-"""`few`: weights are cast to bfloat16 all at once, and compiled code joins small kernels that are independent."""
+Launches = Literal["plain", "few", "graph"]
+"""`few`: weights are cast to bfloat16 all at once, and compiled code joins small kernels that are independent. `graph`:
+steps of full batches are captured and replayed, with the learning rate in float32."""
 Evaluation = Literal["fp32", "tf32"]
 """`tf32`: float32, but for the inputs of products, which matrix units of a GPU take with 10 bits of mantissa."""
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -40,6 +41,7 @@ from scalecore.training.micro_batches import (
 from scalecore.training.optimizer import build_optimizer, learning_rate_at
 from scalecore.training.plan import Diverged, Monitor, Progress, TrainingPlan
 from scalecore.training.policies import Policy
+from scalecore.training.step_graph import StepGraph
 from scalecore.training.tasks import Task
 
 __all__ = ["Trainer"]
@@ -93,6 +95,9 @@ class Trainer:
         self._loss_sum = torch.zeros((), dtype=self._real, device=self.device)
         self._norm_sum = torch.zeros((), dtype=self._real, device=self.device)
         self._clipped = torch.zeros((), dtype=torch.int64, device=self.device)
+        self._rate = self.learning_rate
+        self.graph: StepGraph | None = None
+        """What makes steps of full batches where the policy says so; None before the first step."""
         self._seconds_per_checkpoint = 0.0
         # The windows of a micro-batch are gathered into the same memory each time.
         shape = (min(plan.micro_batch, len(train)), train.context, train.features)
@@ -132,29 +137,53 @@ class Trainer:
         state = self.progress
         first = state.step * self.plan.effective_batch
         indices_B = self._epoch_order()[first : first + self.plan.effective_batch]
-        rate = learning_rate_at(
-            state.total_steps,
-            peak=self.learning_rate,
-            schedule=self.plan.schedule,
-            warmup_steps=self.warmup_steps,
-            total_steps=self.epochs * self.steps_per_epoch,
+        self._set_rate(
+            learning_rate_at(
+                state.total_steps,
+                peak=self.learning_rate,
+                schedule=self.plan.schedule,
+                warmup_steps=self.warmup_steps,
+                total_steps=self.epochs * self.steps_per_epoch,
+            )
         )
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.module.train()
-        self.optimizer.zero_grad(set_to_none=True)
-        self._accumulate(indices_B)
-        limit = self.plan.gradient_clip
-        norm = nn.utils.clip_grad_norm_(self.module.parameters(), math.inf if limit is None else limit)
-        self._norm_sum += norm
-        if limit is not None:
-            self._clipped += norm > limit
-        self.optimizer.step()
+        if self.graph is None or not self.graph.step(indices_B):
+            self._gradients(indices_B, passes=self._accumulate)
+            self.optimizer.step()
         state.step += 1
         state.total_steps += 1
         # Reading a number waits for a GPU; a NaN stays in the sum, so that looking now and then finds it as surely.
         if self.device.type == "cpu" or state.step % 32 == 0:
             self._check_finite(float(self._loss_sum))
+
+    def _set_rate(self, rate: float) -> None:
+        """The learning rate of the next step: a number, or where steps are captured a tensor in float32."""
+        self._rate = rate
+        if self.policy.launches == "graph":
+            if self.graph is None:
+                self.graph = StepGraph(
+                    module=self.module,
+                    optimizer=self.optimizer,
+                    gradients=partial(self._gradients, passes=self._passes),
+                    sums=(self._loss_sum, self._norm_sum, self._clipped),
+                    batch=self.plan.effective_batch,
+                )
+                if self.progress.halvings:
+                    self.graph.give_up("memory ran out in an earlier step")
+            self.graph.rate.fill_(rate)
+            return
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+
+    def _gradients(self, indices_B: Tensor, *, passes: Callable[[Tensor], None]) -> None:
+        """The gradients of a step, clipped, from none; and its share of the epoch's sums."""
+        self.module.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        passes(indices_B)
+        limit = self.plan.gradient_clip
+        norm = nn.utils.clip_grad_norm_(self.module.parameters(), math.inf if limit is None else limit)
+        self._norm_sum += norm
+        if limit is not None:
+            self._clipped += norm > limit
 
     def logits(self, x_MTF: Tensor) -> Tensor:
         """Logits [M, C] of a training pass, computed as the policy says, and float32 for the loss whatever that is."""
@@ -173,7 +202,7 @@ class Trainer:
         Raises `StepOutOfMemory` where a single window is too much.
         """
         while True:
-            undo = step_state(self.module, self._loss_sum, self.device, normalised=self._normalised)
+            undo = step_state(self.module, (self._loss_sum,), self.device, normalised=self._normalised)
             drew = random_state(self.device) if self.invariance is None else None
             try:
                 self._passes(indices_B)
@@ -190,7 +219,9 @@ class Trainer:
             # Not within `except`: the traceback of the error holds on to the activations of the failed pass, which are
             # local to a method of their own, so that none is left here.
             undo()
-            self._halve(reason, largest=len(indices_B))
+            # What captured steps hold may be all that lacks.
+            if self.graph is None or not self.graph.give_up(f"memory ran out: {reason}"):
+                self._halve(reason, largest=len(indices_B))
 
     def _passes(self, indices_B: Tensor) -> None:
         """Forward and backward passes of all micro-batches of a step."""
@@ -265,7 +296,7 @@ class Trainer:
             "epoch": state.epoch,
             "train_loss": train_loss * unit,
             "val_loss": validation_loss,
-            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "learning_rate": self._rate,
             "gradient_norm": float(self._norm_sum) / max(1, self.steps_per_epoch),
             "clipped_share": float(self._clipped) / max(1, self.steps_per_epoch),
             "train_seconds": state.epoch_seconds,
@@ -380,6 +411,7 @@ class Trainer:
         """Continue from what `state` returned; call it on a trainer built with the same arguments."""
         self.module.load_state_dict(state["module"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.graph = None
         self.progress = Progress(**state["progress"])
         # What ran out of memory before would again.
         self.micro_batch = min([self.micro_batch, *(one["to"] for one in self.progress.halvings)])
