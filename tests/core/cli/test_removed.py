@@ -78,3 +78,16 @@ def test_the_file_of_a_study_that_has_begun_is_right(name: str, invoke: Any, min
     Path("old.yaml").write_text(text + "sweep: {seed: [1, 2, 3]}\n")
     result = invoke("check", "old.yaml")
     assert (result.exit_code, result.stderr) == (0, warning)
+
+
+@pytest.mark.parametrize("name", LOGGERS)
+def test_a_command_that_is_given_its_name_says_the_same(
+    name: str, invoke: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`export` to a logger that was removed, and `analyze` by an analysis that was."""
+    result = invoke("export", name, "studies/one")
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", f"{text_of(name)}\n")
+    monkeypatch.setattr("scalecore.config.removed.REMOVED", {("analysis", name): "read the report"})
+    result = invoke("analyze", name, "studies/one")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == f"analysis {name!r} was removed in 0.2: read the report\n"

@@ -137,6 +137,7 @@ def test_a_kept_experiment_is_searched_for_all_of_it() -> None:
         BELL,
         "the option alarm of monitor 'clock' was removed in 0.2: look at the clock",
     ]
+    assert removed_from({**kept, "plugins": ["/project/quarry.py"]}, lambda kind, name: False) == []
     for broken in (None, [], "stone", {"loggers": "stone"}):
         assert removed_from(broken, lambda kind, name: False) == []
     assert removed("logger", "files") is None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scalecore.api.errors import PluginError
-from scalecore.cli.common import NewPath, plugin_options, warn_removed
+from scalecore.cli.common import NewPath, named_component, plugin_options, warn_removed
 from scalecore.cli.completing import component_names, studies
 from scalecore.cli.component_arguments import describe, flags_of, split_arguments
 
@@ -70,7 +70,7 @@ def analyze(
     try:
         component = registry.get("analysis", name)
     except PluginError:  # the studies may have plugin files
-        component = registry.with_files(_plugin_files(arguments)).get("analysis", name)
+        component = named_component(registry.with_files(_plugin_files(arguments)), "analysis", name)
     if show_help:
         click.echo(f"{context.get_help()}\n")
         describe(component)

@@ -14,11 +14,13 @@ from scalecore.cli.streams import tell
 if TYPE_CHECKING:
     from scalecore.config.campaign import Campaign
     from scalecore.config.load import LoadedExperiment, Resolved
+    from scalecore.plugins.registry import Registered, Registry
     from scalecore.study.layout import StudyFolder
 
 __all__ = [
     "NewPath",
     "experiment_arguments",
+    "named_component",
     "only_option",
     "plugin_options",
     "study_argument",
@@ -75,6 +77,19 @@ def only_option(function: _Function) -> _Function:
     """Add `--only LABEL`, given as `only: tuple[str, ...]`."""
     text = "Of a campaign, the studies with this label or this part of it, such as budget-2M; may be repeated."
     return click.option("--only", metavar="LABEL", multiple=True, help=text)(function)
+
+
+def named_component(registry: Registry, kind: str, name: str) -> Registered:
+    """The component that a command line names; an `ExperimentError` where it was removed, else a `PluginError`."""
+    from scalecore.api.errors import ExperimentError, PluginError
+    from scalecore.config.removed import removed
+
+    try:
+        return registry.get(kind, name)
+    except PluginError:
+        if (text := removed(kind, name)) is None:
+            raise
+    raise ExperimentError(text)
 
 
 def warn_left_out(found: Campaign | tuple[LoadedExperiment, Resolved]) -> None:

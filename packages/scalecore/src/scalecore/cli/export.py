@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scalecore.cli.common import plugin_options
+from scalecore.cli.common import named_component, plugin_options
 from scalecore.cli.completing import component_names, studies
 from scalecore.cli.component_arguments import describe, flags_of, split_arguments
 
@@ -88,7 +88,7 @@ def _target(registry: Registry, name: str) -> Registered:
     targets = _targets(registry)
     listed = f"targets are {', '.join(one.use for one in targets) or 'none'}"
     try:
-        found = registry.get("logger", name)
+        found = named_component(registry, "logger", name)
     except PluginError as error:
         raise PluginError(f"{error}; {listed}") from None
     if found not in targets:

@@ -47,7 +47,8 @@ def removed_from(experiment: Any, installed: Callable[[str, str], bool]) -> list
 
     `installed(kind, name)`, with a name as in `REMOVED`, says whether some package has this component or option.
     """
-    if not isinstance(experiment, Mapping):
+    # 0.1 had no plugin files: where a study names some, this version ran it, with components of theirs.
+    if not isinstance(experiment, Mapping) or experiment.get("plugins"):
         return []
     sections = [(experiment.get(kind), kind) for kind in ("dataset", "model", "search")]
     sections.append((experiment.get("execution"), "executor"))
