@@ -240,6 +240,17 @@ def test_a_study_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
     assert len(stored("sqlite:///study.db", tmp_path)) == 1
 
 
+def test_an_empty_study_of_the_other_direction_is_left_alone(tmp_path: Path) -> None:
+    """Its best trial would be the worst one."""
+    create_study(study_name="walk", storage=f"sqlite:///{tmp_path}/study.db", direction="maximize")
+    with pytest.raises(RefusedError) as refusal:
+        run("sqlite:///study.db", study(tmp_path, record(0)))
+    assert str(refusal.value) == (
+        "sqlite:///study.db has a study of the name 'walk' that does not minimize, and was left as it is; give another "
+        "`study_name` or `storage`"
+    )
+
+
 def test_a_storage_of_version_0_1_is_continued(storage: str, tmp_path: Path) -> None:
     """Its finished trials stay, with their wide ranges; one that was running there is over, and added when it ends."""
     name = f"old-{tmp_path.name}"

@@ -66,6 +66,12 @@ class OptunaLogger(Logger):
         self._open.close()
 
     def _refuse_another(self, study: StudyView, stored: Sequence[FrozenTrial]) -> None:
+        name, direction = self._study.study_name, study.experiment["objective"]["direction"]
+        if self._study.direction.name.lower() != direction:
+            raise RefusedError(
+                f"{self._options.storage} has a study of the name {name!r} that does not {direction}, and was left as "
+                "it is; give another `study_name` or `storage`"
+            )
         hashes = {record.number: record.hash for record in study.trials}
         same = self._study.user_attrs.get(STUDY) == study.id
         for trial in stored:
@@ -76,7 +82,6 @@ class OptunaLogger(Logger):
                 ours = number is not None and (same or content is None)
             if not ours:
                 raise RefusedError(
-                    f"{self._options.storage} has another study of the name {self._study.study_name!r} (its trial "
-                    f"{trial.number} is none of this study) and was left as it is; give another `study_name` or "
-                    "`storage`"
+                    f"{self._options.storage} has another study of the name {name!r} (its trial {trial.number} is none "
+                    "of this study) and was left as it is; give another `study_name` or `storage`"
                 )
