@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import pytest
 from attrs import define, evolve
 
 from scalecore.api.protocols import Logger
-from scalecore.api.trials import Epoch, Proposal, StudyEnd, StudyView, TrialRecord
+from scalecore.api.trials import Epoch, Proposal, StudyView, TrialRecord
 from scalecore.testing.fakes import make_trial
 
 pytest_plugins = ["scalecore.testing.fixtures"]
@@ -48,7 +48,7 @@ def proposal(trial: TrialRecord) -> Proposal:
 
 
 def follow(logger: Logger, study: StudyView, *trials: TrialRecord) -> StudyView:
-    """These trials run from their start to their end; the study goes on."""
+    """These trials run from their start to their end; the study continues."""
     for trial in trials:
         logger.trial_started(trial.number, proposal(trial), evolve(study, running=(trial.number,)))
         for line in trial.learning_curve:
@@ -58,12 +58,23 @@ def follow(logger: Logger, study: StudyView, *trials: TrialRecord) -> StudyView:
     return study
 
 
-def finish(logger: Logger, study: StudyView) -> list[str]:
-    """The run ends; the warnings of the logger."""
-    logger.study_finished(evolve(study, end=StudyEnd.COMPLETED))
-    warnings = [text for level, text in logger.take_remarks() if level == "warning"]
+def started(logger: Logger, study: StudyView, trial: TrialRecord, lines: Sequence[Epoch]) -> StudyView:
+    """A run begins and trains these epochs of a trial, which is not over."""
+    logger.study_started(study)
+    study = evolve(study, running=(trial.number,))
+    logger.trial_started(trial.number, proposal(trial), study)
+    for line in lines:
+        logger.epoch(trial.number, line)
+    return study
+
+
+def whole(logger: Logger, study: StudyView) -> list[tuple[str, str]]:
+    """What `scalecore export` calls; the remarks of the logger."""
+    logger.study_started(study)
+    logger.study_finished(study)
+    remarks = list(logger.take_remarks())
     logger.close()
-    return warnings
+    return remarks
 
 
 def wait_for(done: Callable[[], bool], seconds: float = 120.0) -> None:
@@ -91,7 +102,6 @@ from scalecore_trackers.options import MlflowOptions
 
 study = make_study(Path(sys.argv[1]) / "study")
 logger = MlflowLogger(MlflowOptions(experiment="first"), LoggerContext(folder=study.folder))
-logger.patience = 300.0
 logger.study_started(study)
 logger.study_finished(study)
 assert logger.take_remarks() == []

@@ -15,14 +15,16 @@ from attrs import evolve
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from scalecore.api.errors import RefusedError
+from scalecore.api.errors import RefusedError, StudyError
 from scalecore.api.protocols import LoggerContext
-from scalecore.api.trials import Origin, RestoredTrial, StudyEnd, StudyView, TrialState
+from scalecore.api.trials import Origin, StudyEnd, StudyView, TrialState
+from scalecore.study.background_logger import BackgroundLogger
 from scalecore.testing.fakes import make_study
+from scalecore_trackers.mlflow_client import Client
 from scalecore_trackers.mlflow_logger import MlflowLogger, location
 from scalecore_trackers.options import MlflowOptions
 
-from .conftest import FirstUse, Server, curve, finish, follow, proposal, record, wait_for
+from .conftest import FirstUse, Server, curve, follow, proposal, record, started, wait_for, whole
 
 # MLflow's own database code is not up to the latest SQLAlchemy.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -44,15 +46,6 @@ def runs(uri: str, experiment: str = "walk") -> tuple[Run, dict[int, Run]]:
     by_number = {int(run.data.tags["scalecore.trial"]): run for run in children}
     assert len(by_number) == len(children)
     return parent, by_number
-
-
-def seen(uri: str, number: int, metric: str = "val_loss") -> list[int]:
-    """The epochs of a trial, none where it is not there yet."""
-    found = MlflowClient(uri).get_experiment_by_name("walk")
-    if found is None:
-        return []
-    trials = MlflowClient(uri).search_runs([found.experiment_id], f"tags.`scalecore.trial` = '{number}'")
-    return steps(uri, trials[0], metric) if trials else []
 
 
 def steps(uri: str, run: Run, metric: str = "val_loss") -> list[int]:
@@ -84,10 +77,8 @@ def test_a_database_lies_where_its_path_says(tmp_path: Path, database: Path) -> 
     folder = tmp_path / "a #1 100% {x} \u00fc"
     folder.mkdir()
     (folder / "mlflow.db").write_bytes(database.read_bytes())
-    study = make_study(folder / "study")
-    logger = logger_of(study)
-    logger.study_started(study)
-    assert finish(logger, follow(logger, study, record(0, 0.7))) == []
+    study = make_study(folder / "study", [record(0, 0.7)])
+    assert whole(logger_of(study), study) == []
     assert [path.name for path in tmp_path.iterdir()] == [folder.name]
     assert sorted(path.name for path in folder.iterdir()) == ["mlartifacts", "mlflow.db", "study"]
     _, trials = runs(location(MlflowOptions(), study.folder)[0])
@@ -98,14 +89,12 @@ def test_g28_a_database_that_moved_writes_no_artifacts_where_it_was(uri: str, tm
     """MLflow keeps that place in the database, where nobody can change it; everything else is written."""
     old = (tmp_path / "gone" / "mlartifacts").as_uri()
     MlflowClient(uri).create_experiment("walk", artifact_location=old)
-    study = make_study(tmp_path / "study")
-    logger = logger_of(study)
-    logger.study_started(study)
+    study = make_study(tmp_path / "study", [record(0, 0.7)])
     text = (
         f"mlflow stores no artifacts: the experiment keeps them in {old}, where the project was before; give another "
         "`experiment`, or `artifacts: false`"
     )
-    assert finish(logger, follow(logger, study, record(0, 0.7))) == [text]
+    assert whole(logger_of(study), study) == [("warning", text)]
     assert runs(uri)[1][0].info.status == "FINISHED"
     assert not (tmp_path / "gone").exists()
 
@@ -115,10 +104,11 @@ def test_a_study_is_a_run_with_one_run_a_trial(uri: str, tmp_path: Path) -> None
     study = make_study(tmp_path / "study")
     logger = logger_of(study)
     logger.study_started(study)
-    first = record(0, 0.7, origin=Origin(kind="forced", label="width:min"))
+    first = record(0, 0.7, origin=Origin(kind="forced", label="width:min"), flags=[{"guard": "G09"}])
     failed = record(1, None, reason="exit code -11", ended=None)
-    study = follow(logger, study, first, failed, record(2, 0.65, state=TrialState.PRUNED))
-    assert finish(logger, study) == []
+    study = follow(logger, study, first, failed)
+    study = evolve(study, trials=(*study.trials, record(2, 0.65, state=TrialState.PRUNED)), end=StudyEnd.COMPLETED)
+    assert whole(logger_of(study), study) == []  # the last one was never logged
     client = MlflowClient(uri)
     parent, trials = runs(uri)
     assert (parent.info.run_name, parent.info.status) == ("walk", "FINISHED")
@@ -136,7 +126,8 @@ def test_a_study_is_a_run_with_one_run_a_trial(uri: str, tmp_path: Path) -> None
     assert trials[0].data.tags["scalecore.label"] == "width:min"
     assert trials[0].data.metrics["value"] == 0.7
     assert trials[0].data.metrics["best/accuracy"] == 0.53
-    assert (trials[0].info.end_time - trials[0].info.start_time) == 60_000
+    assert trials[0].data.tags["scalecore.flags"] == "G09"
+    assert (trials[2].info.end_time - trials[2].info.start_time) == 60_000
     history = client.get_metric_history(trials[0].info.run_id, "val_loss")
     assert [(one.step, one.value) for one in history] == [(1, 0.89), (2, 0.88), (3, 0.87)]
     stored = client.download_artifacts(trials[0].info.run_id, "trial.json", str(tmp_path))
@@ -145,110 +136,161 @@ def test_a_study_is_a_run_with_one_run_a_trial(uri: str, tmp_path: Path) -> None
     assert "model:\n  use: linear\n" in Path(stored).read_text()
     assert (tmp_path / "mlartifacts").is_dir()
 
-    logger = logger_of(study)
-    logger.study_started(study)
-    assert finish(logger, study) == []
-    again, trials = runs(uri)
-    assert (again.info.run_id, sorted(trials)) == (parent.info.run_id, [0, 1, 2])
+    assert whole(logger_of(study), study) == []
+    again, same = runs(uri)
+    assert again.info.run_id == parent.info.run_id
+    assert {n: run.info.run_id for n, run in same.items()} == {n: run.info.run_id for n, run in trials.items()}
     assert steps(uri, again, "best") == [1, 2, 3]
-    assert steps(uri, trials[0]) == [1, 2, 3]
+    assert steps(uri, same[0]) == [1, 2, 3]
 
 
-def test_a_resumed_study_goes_on_in_the_same_runs(uri: str, tmp_path: Path) -> None:
-    """Nothing is there twice, what a killed run did not write is made up for, and another study stays apart."""
+def test_a_resumed_study_has_each_trial_once(uri: str, tmp_path: Path) -> None:
+    """What an interrupted trial left is replaced by its record, and another study of the experiment stays apart."""
     other = make_study(tmp_path / "other", [record(0, 0.9)])
-    study = make_study(tmp_path / "study")
-    trial = record(0, 0.7, epochs=4)
-    for view in (other, study):
-        logger = logger_of(view, experiment="shared" if view is other else None)
-        logger.study_started(view)
-        logger.trial_started(0, proposal(trial), evolve(view, running=(0,)))
-        if view is study:
-            for line in curve(2):
-                logger.epoch(0, line)
-            wait_for(lambda: seen(uri, 0) == [1, 2])
-            logger.study_finished(evolve(view, end=StudyEnd.STOPPED))
-        else:
-            assert finish(logger, view) == []
-        logger.close()
-    waiting = RestoredTrial(number=0, proposal=proposal(trial), outcome=None)
-    study = evolve(study, unfinished=(waiting,))
-    logger = logger_of(study)
-    logger.study_started(study)
-    wait_for(lambda: runs(uri)[0].info.status == "RUNNING")
-    wait_for(lambda: runs(uri)[1][0].info.status == "KILLED")
-    logger.trial_started(0, proposal(trial), evolve(study, running=(0,)))
-    for line in curve(2, start=2):
-        logger.epoch(0, line)
-    wait_for(lambda: seen(uri, 0) == [1, 2, 3])
-    study = evolve(study, unfinished=())
-    study = evolve(study, trials=(trial, record(1, 0.6)))
+    assert whole(logger_of(other, experiment="shared"), other) == []
+    study, trial = make_study(tmp_path / "study"), record(0, 0.7, epochs=4)
+    logger = logger_of(study, experiment="shared")
+    view = started(logger, study, trial, curve(1))
+    logger.epoch(0, curve(1, start=2)[0])
+    logger.study_finished(evolve(view, end=StudyEnd.STOPPED))
+    parent, (run,) = of_study(uri, study)
+    assert (parent.info.status, run.info.status, steps(uri, run)) == ("KILLED", "KILLED", [1, 2])
+
+    logger = logger_of(study, experiment="shared")
+    view = started(logger, study, trial, curve(2, start=3))
+    again, (run,) = of_study(uri, study)
+    assert (again.info.run_id, again.info.status, run.info.status) == (parent.info.run_id, "RUNNING", "RUNNING")
+    study = evolve(view, trials=(trial,), end=StudyEnd.COMPLETED)
     logger.trial_finished(trial, study)
-    assert finish(logger, study) == []
-    parent, trials = runs(uri)
-    assert sorted(trials) == [0, 1]
-    assert [steps(uri, trials[n]) for n in (0, 1)] == [[1, 2, 3, 4], [1, 2, 3]]
+    logger.study_finished(study)
+    again, (run,) = of_study(uri, study)
+    assert (again.info.status, run.info.status, steps(uri, run)) == ("FINISHED", "FINISHED", [1, 2, 3, 4])
+    history = MlflowClient(uri).get_metric_history(run.info.run_id, "val_loss")
+    times = [one.timestamp - run.info.start_time for one in history]
+    assert times == [1500, 3000, 4500, 6000]
+    _, (run,) = of_study(uri, other)
+    assert run.data.metrics["value"] == 0.9
+
+
+def of_study(uri: str, study: StudyView) -> tuple[Run, list[Run]]:
+    """Its run, and those of its trials, in the experiment `shared`."""
+    client = MlflowClient(uri)
+    found = client.get_experiment_by_name("shared")
+    assert found is not None
+    mine = client.search_runs([found.experiment_id], f"tags.`scalecore.study` = '{study.id}'")
+    (parent,) = [run for run in mine if "mlflow.parentRunId" not in run.data.tags]
+    return parent, [run for run in mine if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+
+
+def test_an_epoch_that_was_trained_twice_is_shown_as_in_the_record(uri: str, tmp_path: Path) -> None:
+    """A metric of MLflow cannot be replaced, so the run is."""
+    study, trial = make_study(tmp_path / "study"), record(0, 0.7)
+    logger = logger_of(study)
+    first, second, third = trial.learning_curve
+    view = started(logger, study, trial, [first, {**second, "val_loss": 0.99}, second, third])
+    logger.trial_finished(trial, evolve(view, trials=(trial,)))
+    logger.close()
+    _, trials = runs(uri)
     history = MlflowClient(uri).get_metric_history(trials[0].info.run_id, "val_loss")
-    times = [one.timestamp - trials[0].info.start_time for one in sorted(history, key=lambda one: one.step)]
-    assert times == sorted(times)
-    assert (parent.info.status, trials[0].info.status) == ("FINISHED", "FINISHED")
-    assert [run.data.metrics["value"] for run in runs(uri, "shared")[1].values()] == [0.9]
+    assert [(one.step, one.value) for one in history] == [(1, 0.89), (2, 0.88), (3, 0.87)]
 
 
-def test_a_server_that_dies_costs_one_warning_and_nothing_else(server: Server, tmp_path: Path) -> None:
-    """Killed in the middle of a trial; a run without it, and what was missed is there once it is back."""
-    study = make_study(tmp_path / "study")
+def test_a_study_that_runs_is_exported_while_it_is_logged(uri: str, tmp_path: Path) -> None:
+    """Its running trial is left alone, and what both write is there once."""
+    study, trial = make_study(tmp_path / "study", [record(0, 0.7)], runs=True), record(1, 0.6)
+    logger = logger_of(study)
+    view = started(logger, study, trial, curve(1))
+    assert whole(logger_of(study), study) == []
+    parent, trials = runs(uri)
+    assert [parent.info.status, *(trials[n].info.status for n in (0, 1))] == ["RUNNING", "FINISHED", "RUNNING"]
+    logger.trial_finished(trial, evolve(view, trials=(*study.trials, trial)))
+    logger.study_finished(evolve(view, trials=(*study.trials, trial), end=StudyEnd.COMPLETED))
+    parent, trials = runs(uri)
+    assert [steps(uri, trials[n]) for n in (0, 1)] == [[1, 2, 3]] * 2
+    assert (parent.info.status, steps(uri, parent, "best")) == ("FINISHED", [1, 2])
+
+
+def test_artifacts_that_cannot_be_stored_cost_a_warning(uri: str, tmp_path: Path) -> None:
+    """Everything else is written, and the artifacts too, once there is a place for them."""
+    (tmp_path / "mlartifacts").write_text("a file")
+    study = make_study(tmp_path / "study", [record(0, 0.7), record(1, 0.6)])
+    ((level, text),) = whole(logger_of(study), study)
+    assert level == "warning"
+    assert text.startswith(f"mlflow stores no artifacts: {uri}: ")
+    before, trials = runs(uri)
+    assert [run.info.status for run in trials.values()] == ["FINISHED"] * 2
+    (tmp_path / "mlartifacts").unlink()
+    assert whole(logger_of(study), study) == []
+    client = MlflowClient(uri)
+    assert runs(uri)[0].info.run_id == before.info.run_id
+    for run in trials.values():
+        assert [one.path for one in client.list_artifacts(run.info.run_id)] == ["trial.json"]
+
+
+def background(study: StudyView, uri: str, **settings: float) -> BackgroundLogger:
+    """As a run has it."""
+    kind = type("Background", (BackgroundLogger,), settings)
+    made: BackgroundLogger = kind(
+        lambda: logger_of(study, uri=uri), name="mlflow", context=LoggerContext(folder=study.folder), export=True
+    )
+    return made
+
+
+def test_a_server_that_dies_costs_one_warning_and_export_writes_the_rest(server: Server, tmp_path: Path) -> None:
+    """Killed in the middle of a trial; however often the export is repeated, nothing is there twice."""
+    study, trial = make_study(tmp_path / "study"), record(1, 0.6, epochs=5)
     server.start()
-    logger = logger_of(study, uri=server.uri)
-    logger.again = 0.2
+    logger = background(study, server.uri, pause=0.1)
     logger.study_started(study)
     study = follow(logger, study, record(0, 0.7))
-    wait_for(lambda: seen(server.uri, 0, "value") == [3])
-    trial = record(1, 0.6, epochs=5)
     logger.trial_started(1, proposal(trial), evolve(study, running=(1,)))
     logger.epoch(1, curve(1)[0])
-    wait_for(lambda: seen(server.uri, 1) == [1])
+    wait_for(lambda: not logger._events)
     server.kill()
     for line in curve(4, start=2):
         logger.epoch(1, line)
-    told: list[tuple[str, str]] = []
-    wait_for(lambda: bool(told.extend(logger.take_remarks()) or told))
-    assert [level for level, _ in told] == ["warning"]
-    assert told[0][1] == (
-        f"mlflow {server.uri} cannot be written: the server cannot be reached; the study goes on without it, "
-        "and it is brought in line when that works again"
-    )
     study = evolve(study, trials=(*study.trials, trial))
     logger.trial_finished(trial, study)
-    assert finish(logger, study) == [f"mlflow {server.uri} is behind; the next run brings it in line"]
-
-    logger = logger_of(study, uri=server.uri)
-    logger.again = 0.2
-    logger.study_started(study)
-    wait_for(lambda: len(logger.take_remarks()) == 1)
-    server.start()
     study = follow(logger, study, record(2, 0.5))
-    wait_for(lambda: ("info", f"mlflow {server.uri} is in line again") in logger.take_remarks())
-    assert finish(logger, study) == []
-    parent, trials = runs(server.uri)
-    assert [steps(server.uri, trials[n]) for n in range(3)] == [[1, 2, 3], [1, 2, 3, 4, 5], [1, 2, 3]]
-    assert [trials[n].info.status for n in range(3)] == ["FINISHED"] * 3
-    best = MlflowClient(server.uri).get_metric_history(parent.info.run_id, "best")
-    assert [(one.step, one.value) for one in best] == [(1, 0.7), (2, 0.6), (3, 0.5)]
-    stored = MlflowClient(server.uri).list_artifacts(trials[1].info.run_id)
-    assert [one.path for one in stored] == ["trial.json"]
+    study = evolve(study, end=StudyEnd.COMPLETED)
+    logger.study_finished(study)
+    assert logger.take_remarks() == [
+        (
+            "warning",
+            f"logger 'mlflow' failed: {server.uri}: the server cannot be reached; the study continues without it, and "
+            f"`scalecore export mlflow {study.folder}` writes what is missing",
+        )
+    ]
+    server.start()
+    for _ in range(2):
+        assert whole(logger_of(study, uri=server.uri), study) == []
+        parent, trials = runs(server.uri)
+        assert [steps(server.uri, trials[n]) for n in range(3)] == [[1, 2, 3], [1, 2, 3, 4, 5], [1, 2, 3]]
+        assert [trials[n].info.status for n in range(3)] == ["FINISHED"] * 3
+        best = MlflowClient(server.uri).get_metric_history(parent.info.run_id, "best")
+        assert [(one.step, one.value) for one in best] == [(1, 0.7), (2, 0.6), (3, 0.5)]
+        stored = MlflowClient(server.uri).list_artifacts(trials[1].info.run_id)
+        assert [one.path for one in stored] == ["trial.json"]
+        assert parent.info.status == "FINISHED"
 
 
-def test_a_server_that_hangs_is_told_and_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It takes connections and says nothing; the environment says how long a request is waited for."""
+def test_a_server_that_hangs_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes connections and says nothing: the run ends after its patience, an export after MLflow's."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
         study = make_study(tmp_path / "study")
-        logger = logger_of(study, uri=uri)
+        logger = background(study, uri, patience=0.0)
         logger.study_started(study)
-        first, _ = finish(logger, study)
-    assert first.startswith(f"mlflow {uri} cannot be written: the server does not answer; the study goes on without it")
+        logger.study_finished(study)
+        with pytest.raises(StudyError) as caught:
+            logger_of(study, uri=uri).study_started(study)
+    assert str(caught.value) == f"{uri}: the server does not answer"
+    assert logger.take_remarks()[0] == (
+        "warning",
+        "logger 'mlflow' has not written everything 0 s after the end of the run; "
+        f"`scalecore export mlflow {study.folder}` writes what is missing",
+    )
 
 
 def test_a_new_database_is_made_in_silence(first_use: FirstUse) -> None:
@@ -266,7 +308,7 @@ def test_a_new_database_is_made_in_silence(first_use: FirstUse) -> None:
         (418, "API request to endpoint /api/2.0/mlflow/experiments/get-by-name failed with error code 418 != 200. "),
     ],
 )
-def test_what_answers_otherwise_than_mlflow_is_told_in_words(status: int, why: str, tmp_path: Path) -> None:
+def test_what_answers_otherwise_than_mlflow_is_named_in_words(status: int, why: str, tmp_path: Path) -> None:
     """Another program has the port, or a proxy asks for a password."""
 
     class Answer(BaseHTTPRequestHandler):
@@ -280,19 +322,16 @@ def test_what_answers_otherwise_than_mlflow_is_told_in_words(status: int, why: s
         threading.Thread(target=other.serve_forever, daemon=True).start()
         uri = f"http://127.0.0.1:{other.server_port}"
         study = make_study(tmp_path / "study")
-        logger = logger_of(study, uri=uri)
-        logger.study_started(study)
-        first, behind = finish(logger, study)
+        with pytest.raises(StudyError) as caught:
+            logger_of(study, uri=uri).study_started(study)
         other.shutdown()
-    assert first.startswith(f"mlflow {uri} cannot be written: {why}")
-    assert first.endswith("; the study goes on without it, and it is brought in line when that works again")
-    assert behind == f"mlflow {uri} is behind; the next run brings it in line"
+    assert str(caught.value).startswith(f"{uri}: {why}")
 
 
 def test_settings_of_the_user_stay(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """MLflow tries a dead server for minutes: not here, unless the environment says so."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "77")
     monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
-    MlflowLogger(MlflowOptions(), LoggerContext(folder=tmp_path))
+    Client(f"sqlite:///{tmp_path / 'mlflow.db'}")
     assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "77"
     assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "0"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,14 @@ import pytest
 import wandb
 from attrs import evolve
 
+from scalecore.api.errors import StudyError
 from scalecore.api.protocols import LoggerContext
-from scalecore.api.trials import Origin, RestoredTrial, StudyView
+from scalecore.api.trials import Origin, StudyView
 from scalecore.testing.fakes import make_study
 from scalecore_trackers.options import WandbOptions
 from scalecore_trackers.wandb_logger import WandbLogger
 
-from .conftest import curve, finish, follow, proposal, record, wait_for
+from .conftest import curve, follow, record, started, whole
 
 
 def logger_of(study: StudyView, **options: Any) -> WandbLogger:
@@ -63,9 +66,9 @@ def test_a_study_is_a_group_with_one_run_a_trial(tmp_path: Path) -> None:
     study = make_study(tmp_path)
     logger = logger_of(study, project="budgets")
     logger.study_started(study)
-    first = record(0, 0.7, origin=Origin(kind="forced", label="width:min"))
+    first = record(0, 0.7, origin=Origin(kind="forced", label="width:min"), flags=[{"guard": "G09"}])
     study = follow(logger, study, first, record(1, None, reason="exit code -11"))
-    assert finish(logger, study) == []
+    logger.study_finished(study)
     found = folders(study)
     assert sorted(found) == [0, 1]
     assert history(found[0]) == [(1, 0.89), (2, 0.88), (3, 0.87)]
@@ -78,77 +81,66 @@ def test_a_study_is_a_group_with_one_run_a_trial(tmp_path: Path) -> None:
     }  # fmt: skip
     assert (config["study"]["trial"], config["study"]["label"]) == (0, "width:min")
     assert (told["summary"]["value"], told["summary"]["best/epoch"], told["summary"]["state"]) == (0.7, 3, "completed")
+    assert told["summary"]["flags"] == ["G09"]
     failed = summary(found[1])
     assert (failed["exit_code"], failed["summary"]["reason"]) == (1, "exit code -11")
     assert "value" not in failed["summary"]
 
 
 def test_a_resumed_study_has_one_run_a_trial(tmp_path: Path) -> None:
-    """What is whole is left alone; what an interrupted trial left is replaced by its whole curve."""
-    study = make_study(tmp_path)
+    """What is complete is left alone; what an interrupted trial left is replaced by its whole curve."""
+    study = make_study(tmp_path, [record(0, 0.7)])
     trial = record(1, 0.6, epochs=4)
     logger = logger_of(study)
-    logger.study_started(study)
-    study = follow(logger, study, record(0, 0.7))
-    logger.trial_started(1, proposal(trial), evolve(study, running=(1,)))
-    for line in curve(2):
-        logger.epoch(1, line)
-    wait_for(lambda: sorted(folders(study)) == [0, 1])
-    logger.study_finished(study)
-    logger.close()
-    wait_for(lambda: history(folders(study)[1]) == [(1, 0.89), (2, 0.88)])
+    logger.study_finished(started(logger, study, trial, curve(2)))
+    assert history(folders(study)[1]) == [(1, 0.89), (2, 0.88)]
     before = {number: path / "scalecore.json" for number, path in folders(study).items()}
     assert [path.exists() for path in before.values()] == [True, False]
     stamp = before[0].stat().st_mtime_ns
 
-    waiting = RestoredTrial(number=1, proposal=proposal(trial), outcome=None)
-    study = evolve(study, unfinished=(waiting,))
     logger = logger_of(study)
-    logger.study_started(study)
-    logger.trial_started(1, proposal(trial), evolve(study, running=(1,)))
-    for line in curve(2, start=3):
-        logger.epoch(1, line)
-    study = evolve(study, unfinished=(), trials=(*study.trials, trial))
+    view = started(logger, study, trial, curve(2, start=3))
+    study = evolve(view, trials=(*study.trials, trial))
     logger.trial_finished(trial, study)
-    assert finish(logger, study) == []
+    logger.study_finished(study)
     assert before[0].stat().st_mtime_ns == stamp
     assert history(folders(study)[1]) == [(1, 0.89), (2, 0.88), (3, 0.87), (4, 0.86)]
+    assert whole(logger_of(study), study) == []
+    assert before[0].stat().st_mtime_ns == stamp
 
 
 def test_an_epoch_that_was_trained_twice_shows_what_counts(tmp_path: Path) -> None:
-    """An attempt that went on from an earlier checkpoint trained it anew; the record has the second one."""
-    study = make_study(tmp_path)
-    trial = record(0, 0.6)
+    """An attempt that resumed from an earlier checkpoint trained it anew; the record has the second one."""
+    study, trial = make_study(tmp_path), record(0, 0.6)
     logger = logger_of(study)
-    logger.study_started(study)
-    logger.trial_started(0, proposal(trial), evolve(study, running=(0,)))
-    for line in curve(2):
-        logger.epoch(0, {**line, "val_loss": 0.5})
-    wait_for(lambda: sorted(folders(study)) == [0])
-    wait_for(lambda: logger._runs is not None and [len(one.epochs) for one in [*logger._runs._open.values()]] == [2])
+    study = started(logger, study, trial, [{**line, "val_loss": 0.5} for line in curve(2)])
     study = evolve(study, trials=(trial,))
     logger.trial_finished(trial, study)
-    assert finish(logger, study) == []
+    logger.study_finished(study)
     assert history(folders(study)[0]) == [(1, 0.89), (2, 0.88), (3, 0.87)]
 
 
-def test_online_a_server_that_cannot_be_reached_costs_one_warning(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.fixture
+def address() -> Iterator[str]:
+    """A server that takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        yield f"http://127.0.0.1:{silent.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_online_a_server_that_cannot_be_reached_is_one_error(
+    silent: bool, address: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Runs are written to the disk instead, and the user is told how they are uploaded."""
-    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    """Nobody listens, or nobody answers; offline the same study is written all the same."""
+    monkeypatch.setenv("WANDB_BASE_URL", address if silent else "http://127.0.0.1:9")
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
-    monkeypatch.setattr("scalecore_trackers.wandb_runs.SECONDS", 2)
+    monkeypatch.setattr("scalecore_trackers.wandb_logger.SECONDS", 2)
     wandb.teardown()  # it reads the environment once in a process
     study = make_study(tmp_path, [record(0, 0.7)])
     logger = logger_of(study, mode="online")
-    logger.patience = 120.0
-    logger.study_started(study)
-    (warning,) = finish(logger, study)
-    assert warning.startswith("wandb cannot be reached: ")
-    assert warning.endswith(
-        f"; runs are written to {tmp_path / 'wandb'} from here on, and `wandb sync` uploads them from there"
-    )
-    (folder,) = folders(study).values()
-    assert folder.name.startswith("offline-run-")
-    assert len(history(folder)) == 3
+    with pytest.raises(StudyError, match=r"\AW&B: .+\Z"):
+        logger.study_started(study)
+    logger.close()
+    assert whole(logger_of(study), study) == []
+    (offline,) = study.folder.glob("wandb/offline-run-*")
+    assert len(history(offline)) == 3

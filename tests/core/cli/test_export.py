@@ -117,7 +117,9 @@ def test_options_are_the_studys_unless_the_command_line_says_otherwise(
     invoke: Invoke, target: None, study: Callable[..., Path], tmp_path: Path
 ) -> None:
     """A logger that the study has twice is exported to both places; a path with a `$` was meant so then."""
-    study("walk", {"use": "files"}, {"use": "tell", "address": "a", "loud": True}, {"use": "tell", "path": "/x/$y"})
+    study(
+        "walk", {"use": "files"}, {"use": "Acme/tell", "address": "a", "loud": True}, {"use": "tell", "path": "/x/$y"}
+    )
     told = (
         "started walk 3 interrupted {}\nfinished\nclosed\nlook there\nwalk: 3 finished trials exported to tell ({})\n"
     )
@@ -129,6 +131,18 @@ def test_options_are_the_studys_unless_the_command_line_says_otherwise(
     done = invoke("export", "tell", "walk", "address=b", "--loud", "--path", "z")
     assert done.stdout == told.format(True, f"address=b, path={tmp_path}/z, loud=True")  # both come to the same
     assert invoke("export", "acme/tell", "walk").exit_code == 0
+
+
+def test_a_logger_of_a_plugin_file_exports_its_study(
+    invoke: Invoke, tmp_path: Path, write_study: Callable[..., Path]
+) -> None:
+    """It is found by the study that names the file, also without any installed plugin."""
+    (tmp_path / "my_logger.py").write_text(CODE)
+    view = make_study(tmp_path / "made", [make_trial(0, 0.7)])
+    experiment = {**view.experiment, "plugins": [str(tmp_path / "my_logger.py")], "loggers": [{"use": "tell"}]}
+    write_study(evolve(view, folder=tmp_path / "walk", experiment=experiment))
+    done = invoke("export", "tell", "walk", "--no-plugins")
+    assert (done.exit_code, done.stdout.splitlines()[0]) == (0, "started walk 1 interrupted False")
 
 
 @pytest.mark.parametrize(

@@ -109,11 +109,8 @@ def wait_for(done: Callable[[], bool]) -> None:
 
 
 def warning(what: str, study: StudyView) -> tuple[str, str]:
-    return (
-        "warning",
-        f"logger 'far' {what}; the study continues without it, and `scalecore export far '{study.folder}'` writes what "
-        "is missing",
-    )
+    command = f"`scalecore export far '{study.folder}'` writes what is missing"
+    return ("warning", f"logger 'far' {what}; the study continues without it, and {command}")
 
 
 def test_everything_arrives_in_order_and_in_another_thread(study: StudyView) -> None:
@@ -200,7 +197,12 @@ def test_a_place_that_hangs_at_the_end_is_reported(study: StudyView) -> None:
     logger = logger_of(place, study.folder, patience=0.05)
     logger.study_started(study)
     logger.study_finished(study)
-    assert logger.take_remarks() == [warning("has not written everything 0.05 s after the end of the run", study)]
+    ((level, text),) = logger.take_remarks()
+    assert (level, text) == (
+        "warning",
+        "logger 'far' has not written everything 0.05 s after the end of the run; "
+        f"`scalecore export far '{study.folder}'` writes what is missing",
+    )
     place.gate.set()
 
 

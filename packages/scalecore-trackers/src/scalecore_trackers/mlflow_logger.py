@@ -2,96 +2,202 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import re
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from scalecore.api.errors import RefusedError
+from attrs import define, field
+
+from scalecore.api.errors import RefusedError, StudyError
 from scalecore.api.protocols import LoggerContext
-from scalecore.study.following import Follower, StudyNow
+from scalecore.api.trials import Proposal, StudyEnd, StudyView, TrialRecord, best_trial
+from scalecore_trackers.mlflow_client import Client, key
 from scalecore_trackers.options import MlflowOptions
-
-if TYPE_CHECKING:
-    from scalecore_trackers.mlflow_runs import StudyRuns
+from scalecore_trackers.trial_runs import OpenRun, TrialRuns
+from scalecore_trackers.values import Point, facts, outcome, parameters, run_name, seconds, succeeded
 
 __all__ = ["MlflowLogger", "location"]
 
-SETTINGS = {
-    # MLflow would try each request for minutes; a follower tries again by itself.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    # Nothing is sent to anyone but the server that the file names.
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "GIT_PYTHON_REFRESH": "quiet",
-    # It tells how it makes a database, in the middle of the console.
-    "MLFLOW_LOGGING_LEVEL": "WARNING",
+STUDY, TRIAL, HASH, STORED = "scalecore.study", "scalecore.trial", "scalecore.hash", "scalecore.stored"
+PARENT = "mlflow.parentRunId"
+PAUSE = 0.5
+"""Seconds between two requests for a learning curve: short epochs are sent together."""
+ENDS = {
+    StudyEnd.COMPLETED: "FINISHED",
+    StudyEnd.EXHAUSTED: "FINISHED",
+    StudyEnd.STOPPED: "KILLED",
+    StudyEnd.TIMED_OUT: "KILLED",
+    StudyEnd.FAILED: "FAILED",
 }
-"""Of the environment, where it does not set them itself; MLflow has no other way to be told."""
-
-REFUSALS = {
-    "401": "the server asks for another login",
-    "403": "the server does not allow it with this login",
-    "404": "what answers there is no server of MLflow",
-}
-"""What an answer that is not in MLflow's own form means, by its HTTP status."""
 
 
-class MlflowLogger(Follower):
-    """A server that is slow or gone never holds the study up: a follower writes in a thread of its own."""
+@define
+class _Run(OpenRun):
+    client: Client
+    id: str
+    at: int
+    """When the latest epoch ended, in milliseconds since 1970; epochs are as far apart as they took."""
+    _waiting: list[tuple[str, float, int, int]] = field(factory=list)
+    _sent: float = 0.0
+
+    def write(self, point: Point) -> None:
+        self.at += round(point.seconds * 1000)
+        self._waiting += [(name, value, self.at, point.epoch) for name, value in point.values.items()]
+        if time.monotonic() > self._sent + PAUSE:
+            self._send()
+
+    def finish(self, record: TrialRecord) -> None:
+        at, found = _milliseconds(seconds(record.ended)), outcome(record)
+        self._waiting += [(name, value, at, int(found.get("best/epoch", 0))) for name, value in found.items()]
+        self._send()
+        texts = {
+            name: " ".join(value) if isinstance(value, list) else str(value) for name, value in facts(record).items()
+        }
+        tags = {f"scalecore.{name}": text for name, text in texts.items()}
+        self.client.log(self.id, params={"flops": record.architecture.flops}, tags=tags)
+        # Last, since it says that everything is there.
+        self.client.set_terminated(self.id, status="FINISHED" if succeeded(record) else "FAILED", end_time=at)
+
+    def close(self) -> None:
+        self._send()
+        self.client.set_terminated(self.id, status="KILLED")
+
+    def _send(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        self.client.log(self.id, metrics=waiting)
+        self._sent = time.monotonic()
+
+
+class MlflowLogger(TrialRuns):
+    """Runs are found by their tags."""
 
     def __init__(self, options: MlflowOptions, context: LoggerContext) -> None:
+        super().__init__()
         self._options = options
         self._uri, self._folder = location(options, context.folder)
-        super().__init__(f"mlflow {self._uri}")
-        self._runs: StudyRuns | None = None
-        self._told = False
-        for name, value in SETTINGS.items():
-            os.environ.setdefault(name, value)
+        self._remarks: list[tuple[str, str]] = []
 
-    def bring_in_line(self, now: StudyNow) -> None:
-        if self._runs is None:
-            logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells each step of making a database
-            from scalecore_trackers.mlflow_runs import StudyRuns
+    def study_started(self, study: StudyView) -> None:
+        self._client = Client(self._uri)
+        self._open_experiment(study)
+        self._found: dict[int, list[Any]] = {}
+        """The runs of each trial."""
+        parents = []
+        for run in self._client.runs_of(self._experiment, f"tags.`{STUDY}` = '{study.id}'"):
+            if TRIAL in run.data.tags:
+                self._found.setdefault(int(run.data.tags[TRIAL]), []).append(run)
+            else:
+                parents.append(run)
+        self._describe(study, parents[0] if parents else None)
+        super().study_started(study)
+        self._show_best(study)
 
-            self._runs = StudyRuns(
-                now.study,
-                uri=self._uri,
-                experiment=self._options.experiment or now.study.name,
-                artifacts=self._options.artifacts,
-                folder=self._folder,
-            )
-            if self._runs.elsewhere is not None and self._options.artifacts and not self._told:
-                self._told = True
-                self.remark(
-                    "warning",
-                    f"mlflow stores no artifacts: the experiment keeps them in {self._runs.elsewhere}, where the "
-                    "project was before; give another `experiment`, or `artifacts: false`",
-                )
-        self._runs.bring_in_line(now)
+    def trial_finished(self, record: TrialRecord, study: StudyView) -> None:
+        super().trial_finished(record, study)
+        self._show_best(study)
 
-    def forget(self) -> None:
-        self._runs = None
+    def study_finished(self, study: StudyView) -> None:
+        super().study_finished(study)
+        if study.end is not None:
+            self._client.log(self._parent, tags={"scalecore.state": str(study.end)})
+            self._client.set_terminated(self._parent, status=ENDS[study.end])
+        elif not study.runs:
+            self._client.set_terminated(self._parent, status="KILLED")
 
-    def why(self, error: Exception) -> str:
-        """What MLflow, requests and urllib3 wrap in each other, in words where no server answers."""
-        import requests
+    def take_remarks(self) -> list[tuple[str, str]]:
+        taken, self._remarks = self._remarks, []
+        return taken
 
-        cause: BaseException | None = error
-        while cause is not None:
-            # Where nothing is tried again, a silent server is a ConnectionError too.
-            if isinstance(cause, requests.Timeout) or "Read timed out" in str(cause):
-                return "the server does not answer"
-            if isinstance(cause, requests.ConnectionError):
-                return "the server cannot be reached"
-            cause = cause.__cause__ or cause.__context__
-        text = super().why(error)
-        status = re.search(r"^API request to endpoint \S+ failed with error code (\d+)", text)
-        if status is not None and status[1] in REFUSALS:
-            return f"{REFUSALS[status[1]]} (HTTP {status[1]})"
-        return text[:300]
+    def begin(self, study: StudyView, number: int, trial: Proposal | TrialRecord) -> OpenRun:
+        for run in self._found.pop(number, ()):
+            self._client.delete_run(run.info.run_id)
+        begun = _milliseconds(seconds(trial.started) if isinstance(trial, TrialRecord) else None)
+        origin = trial.origin
+        tags = {STUDY: study.id, TRIAL: str(number), PARENT: self._parent, "scalecore.origin": origin.kind}
+        tags |= {"scalecore.label": origin.label} if origin.label else {}
+        run = self._client.create_run(self._experiment, start_time=begun, tags=tags, run_name=run_name(number))
+        self._found[number] = [run]
+        self._client.log(run.info.run_id, params=parameters(study, trial))
+        return _Run(self._client, run.info.run_id, begun)
+
+    def is_complete(self, study: StudyView, record: TrialRecord) -> bool:
+        found = self._found.get(record.number, [])
+        if len(found) != 1 or found[0].info.status not in ("FINISHED", "FAILED"):
+            return False
+        tags = found[0].data.tags
+        return (tags.get(HASH), tags.get(PARENT)) == (record.hash, self._parent)
+
+    def write_trial(self, record: TrialRecord, study: StudyView) -> None:
+        super().write_trial(record, study)
+        from scalecore.api.studies import record_plain
+
+        self._store(self._found[record.number][0], record_plain(record), "trial.json")
+
+    def _open_experiment(self, study: StudyView) -> None:
+        name = self._options.experiment or study.name
+        found = self._client.get_experiment_by_name(name)
+        there = self._folder if found is None else found.artifact_location
+        moved = self._folder is not None and there != self._folder and re.fullmatch("file:.*/mlartifacts", str(there))
+        self._artifacts = self._options.artifacts and not moved
+        if self._options.artifacts and moved:
+            # MLflow cannot be told that the project moved.
+            text = f"mlflow stores no artifacts: the experiment keeps them in {there}, where the project was before; "
+            self._remarks.append(("warning", f"{text}give another `experiment`, or `artifacts: false`"))
+        self._experiment: str = (
+            self._client.create_experiment(name, artifact_location=self._folder)
+            if found is None
+            else found.experiment_id
+        )
+
+    def _describe(self, study: StudyView, found: Any) -> None:
+        """What the study is; its search may change later, and parameters of MLflow may not."""
+        run = found or self._client.create_run(self._experiment, tags={STUDY: study.id}, run_name=study.name)
+        self._parent: str = run.info.run_id
+        history = self._client.get_metric_history(self._parent, "best") if "best" in run.data.metrics else ()
+        self._best = {one.step for one in history}
+        """Numbers of finished trials for which the best value is there."""
+        experiment, objective = study.experiment, study.experiment["objective"]
+        shown = {
+            **{name: experiment[name]["use"] for name in ("dataset", "model", "search")},
+            "budget": study.budget,
+            "seed": experiment["seed"],
+            **{name: objective[name] for name in ("metric", "direction")},
+            **study.plan.get("fixed", {}),
+        }
+        known = run.data.params
+        self._client.log(
+            self._parent,
+            params={name: value for name, value in shown.items() if key(name) not in known},
+            tags={"scalecore.folder": str(study.folder)},
+        )
+        self._client.update_run(self._parent, status="RUNNING")
+        self._store(run, dict(experiment), "experiment.yaml")
+
+    def _show_best(self, study: StudyView) -> None:
+        """The best value after each finished trial."""
+        counted, direction = study.counted, study.experiment["objective"]["direction"]
+        found: list[tuple[str, float, int, int]] = []
+        for count, last in enumerate(counted, start=1):
+            if count not in self._best:
+                best = best_trial(counted[:count], direction=direction)
+                if best is not None and best.value is not None:
+                    found.append(("best", best.value, _milliseconds(seconds(last.ended)), count))
+        best = study.best
+        self._client.log(self._parent, metrics=found, tags={} if best is None else {"scalecore.best": str(best.number)})
+        self._best.update(step for *_, step in found)
+
+    def _store(self, run: Any, content: dict[str, Any], name: str) -> None:
+        """Store an artifact. Where that cannot be done, everything else is written all the same."""
+        if not self._artifacts or STORED in run.data.tags:
+            return
+        try:
+            self._client.log_dict(run.info.run_id, content, name)
+        except StudyError as error:
+            self._artifacts = False
+            self._remarks.append(("warning", f"mlflow stores no artifacts: {error}"))
+        else:
+            self._client.log(run.info.run_id, tags={STORED: name})
 
 
 def location(options: MlflowOptions, folder: Path) -> tuple[str, str | None]:
@@ -113,3 +219,8 @@ def location(options: MlflowOptions, folder: Path) -> tuple[str, str | None]:
             "with another path, or another `output`"
         )
     return uri, (path.parent / "mlartifacts").as_uri()
+
+
+def _milliseconds(at: float | None) -> int:
+    """Seconds since 1970 as MLflow counts; now for None."""
+    return round((time.time() if at is None else at) * 1000)

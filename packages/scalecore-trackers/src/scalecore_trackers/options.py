@@ -54,7 +54,7 @@ class WandbOptions:
     mode: Literal["offline", "online"] = option(
         "offline",
         help="`offline` writes files that `wandb sync` uploads whenever you want; `online` sends everything as it "
-        "happens, with the login of `wandb login` or WANDB_API_KEY. Without one it writes files too.",
+        "happens, with the login of `wandb login` or WANDB_API_KEY.",
     )
     project: str = option("scalecore", help="The project of the runs.")
     entity: str | None = option(

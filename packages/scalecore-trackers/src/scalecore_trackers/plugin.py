@@ -44,6 +44,8 @@ def scalecore_loggers() -> list[LoggerRecord]:
             summary="Learning curves and hyper-parameters for TensorBoard.",
             options=TensorboardOptions,
             factory=_tensorboard,
+            background=True,
+            export=True,
             needs=lambda options: {"tensorboard": "scalecore-trackers[tensorboard]"},
         ),
         LoggerRecord(
@@ -51,6 +53,8 @@ def scalecore_loggers() -> list[LoggerRecord]:
             summary="A run of MLflow for the study and one within it for each trial, in a file or on a server.",
             options=MlflowOptions,
             factory=_mlflow,
+            background=True,
+            export=True,
             needs=_mlflow_needs,
         ),
         LoggerRecord(
@@ -58,6 +62,8 @@ def scalecore_loggers() -> list[LoggerRecord]:
             summary="A run of Weights & Biases for each trial, offline unless told otherwise.",
             options=WandbOptions,
             factory=_wandb,
+            background=True,
+            export=True,
             needs=lambda options: {"wandb": "scalecore-trackers[wandb]"},
         ),
     ]

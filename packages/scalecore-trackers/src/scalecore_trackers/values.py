@@ -7,10 +7,29 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from scalecore.api.space import Architecture, Value
-from scalecore.api.trials import Epoch, StudyView, TrialRecord
+from attrs import frozen
 
-__all__ = ["numbers", "outcome", "parameters", "run_name", "seconds", "spent"]
+from scalecore.api.space import Value
+from scalecore.api.trials import Epoch, Proposal, StudyView, TrialRecord, TrialState
+
+__all__ = ["Point", "facts", "outcome", "parameters", "point", "run_name", "seconds", "succeeded"]
+
+
+@frozen
+class Point:
+    """A line of the learning curve."""
+
+    epoch: int
+    values: Mapping[str, float]
+    """Its finite numbers; what is missing is left out."""
+    seconds: float
+    """How long the epoch took."""
+
+
+def point(line: Epoch) -> Point:
+    """What is shown of a line of the learning curve."""
+    took = float(line.get("train_seconds") or 0.0) + float(line.get("evaluation_seconds") or 0.0)
+    return Point(int(line.get("epoch") or 0), _numbers(line), took)
 
 
 def run_name(number: int) -> str:
@@ -18,28 +37,20 @@ def run_name(number: int) -> str:
     return f"trial_{number:04d}"
 
 
-def parameters(study: StudyView, architecture: Architecture, used: Mapping[str, Value]) -> dict[str, Value]:
+def parameters(study: StudyView, trial: Proposal | TrialRecord) -> dict[str, Value]:
     """Dimensions, counted parameters, and the hyper-parameters that the study varies, as far as they are known."""
     space = study.experiment["search"].get("space") or {}
+    used = trial.hyperparameters
     return {
-        **architecture.values,
-        "num_parameters": architecture.num_parameters,
+        **trial.architecture.values,
+        "num_parameters": trial.architecture.num_parameters,
         **{name: used[name] for name in space if name in used},
     }
 
 
-def numbers(line: Epoch | Mapping[str, Any]) -> dict[str, float]:
-    """The finite numbers of a line of the learning curve but for its epoch; what is missing is left out."""
-    return {
-        name: float(value)
-        for name, value in line.items()
-        if name != "epoch" and isinstance(value, int | float) and math.isfinite(value)
-    }
-
-
 def outcome(record: TrialRecord) -> dict[str, float]:
-    """What the trial came to: its value, and `best/NAME` for each metric of its best epoch."""
-    found = {f"best/{name}": value for name, value in numbers(record.best or {}).items()}
+    """The trial's value, and `best/NAME` for each metric of its best epoch."""
+    found = {f"best/{name}": value for name, value in _numbers(record.best or {}).items()}
     if record.value is not None:
         found["value"] = record.value
     if record.best is not None and record.best.get("epoch") is not None:
@@ -47,11 +58,29 @@ def outcome(record: TrialRecord) -> dict[str, float]:
     return found
 
 
+def facts(record: TrialRecord) -> dict[str, Any]:
+    """How the trial ended: `state`, `reason`, `hash`, `seed` and the guards of its flags."""
+    found: dict[str, Any] = {"state": str(record.state), "hash": record.hash, "seed": record.seed}
+    if record.reason is not None:
+        found["reason"] = record.reason
+    if record.flags:
+        found["flags"] = sorted({str(flag["guard"]) for flag in record.flags})
+    return found
+
+
+def succeeded(record: TrialRecord) -> bool:
+    """Whether the trial has a value."""
+    return record.state in (TrialState.COMPLETED, TrialState.PRUNED)
+
+
 def seconds(time: str | None) -> float | None:
     """A time of a record as seconds since 1970."""
     return None if time is None else datetime.fromisoformat(time).timestamp()
 
 
-def spent(line: Epoch | Mapping[str, Any]) -> float:
-    """Seconds that an epoch took."""
-    return float(line.get("train_seconds") or 0.0) + float(line.get("evaluation_seconds") or 0.0)
+def _numbers(line: Mapping[str, Any]) -> dict[str, float]:
+    return {
+        name: float(value)
+        for name, value in line.items()
+        if name != "epoch" and isinstance(value, int | float) and math.isfinite(value)
+    }

@@ -3,51 +3,141 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Literal
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
 
+from attrs import define
+
+from scalecore.api.errors import StudyError
+from scalecore.api.files import read_json, write_json
 from scalecore.api.protocols import LoggerContext
-from scalecore.study.following import Follower, StudyNow
+from scalecore.api.trials import Proposal, StudyView, TrialRecord
 from scalecore_trackers.options import WandbOptions
-
-if TYPE_CHECKING:
-    from scalecore_trackers.wandb_runs import StudyRuns
+from scalecore_trackers.trial_runs import OpenRun, TrialRuns
+from scalecore_trackers.values import Point, facts, outcome, parameters, run_name, succeeded
 
 __all__ = ["WandbLogger"]
 
+WHOLE = "scalecore.json"
+"""In the folder of a run that is complete: which study, trial and hash it shows, and where."""
+SECONDS = 20
+"""How long W&B's server is waited for before it counts as unreachable."""
 
-class WandbLogger(Follower):
-    """Online, a server that cannot be reached costs one warning, and runs are written to the disk from then on."""
+
+@define
+class _Run(OpenRun):
+    run: Any
+    content: dict[str, Any]
+
+    def write(self, point: Point) -> None:
+        if point.epoch >= self.run.starting_step:  # W&B takes no step before one that it has
+            self.run.log(dict(point.values), step=point.epoch)
+
+    def finish(self, record: TrialRecord) -> None:
+        self.run.summary.update({**outcome(record), **facts(record)})
+        folder = Path(self.run.sync_dir)
+        with _in_words():
+            self.run.finish(exit_code=0 if succeeded(record) else 1)
+        write_json(folder / WHOLE, {**self.content, "hash": record.hash})
+
+    def close(self) -> None:
+        with _in_words():
+            self.run.finish(exit_code=1)
+
+
+class WandbLogger(TrialRuns):
+    """A run's id comes from the study's id and the number of the trial. Offline, what there is of a run is replaced, so
+    that `wandb sync` uploads each trial once; online, W&B continues it.
+    """
 
     def __init__(self, options: WandbOptions, context: LoggerContext) -> None:
-        super().__init__(f"wandb ({options.mode})")
+        super().__init__()
         self._options = options
-        self._folder = options.path or context.folder
-        self._mode: Literal["offline", "online"] = options.mode
-        self._runs: StudyRuns | None = None
+        self._root = options.path or context.folder
         # Nothing is sent to anyone without being asked for.
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        # Its login reports what it found, in the middle of the console.
+        os.environ.setdefault("WANDB_SILENT", "true")
 
-    def bring_in_line(self, now: StudyNow) -> None:
-        if self._runs is None:
-            from scalecore_trackers.wandb_runs import StudyRuns
+    def begin(self, study: StudyView, number: int, trial: Proposal | TrialRecord) -> OpenRun:
+        import wandb
 
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._runs = StudyRuns(self._options, folder=self._folder, mode=self._mode)
-        try:
-            self._runs.bring_in_line(now)
-        except Exception as error:
-            if self._mode == "offline":
-                raise
-            self._runs.give_up()
-            self._runs, self._mode = None, "offline"
-            self.remark(
-                "warning",
-                f"wandb cannot be reached: {self.why(error)}; runs are written to {self._folder / 'wandb'} from here "
-                "on, and `wandb sync` uploads them from there",
+        for folder in self._folders(study, number):
+            shutil.rmtree(folder)
+        self._root.mkdir(parents=True, exist_ok=True)
+        options, experiment, origin = self._options, study.experiment, trial.origin
+        config: dict[str, Any] = {
+            **parameters(study, trial),
+            "study": {
+                "id": study.id,
+                "name": study.name,
+                "trial": number,
+                "origin": origin.kind,
+                **({"label": origin.label} if origin.label else {}),
+                **{name: experiment[name]["use"] for name in ("dataset", "model", "search")},
+                "budget": study.budget,
+                "seed": experiment["seed"],
+                "fixed": dict(study.plan.get("fixed", {})),
+            },
+        }
+        with _in_words():
+            run = wandb.init(
+                id=f"{study.id}-{number}",
+                name=run_name(number),
+                group=study.name,
+                job_type="trial",
+                project=options.project,
+                entity=options.entity,
+                mode=options.mode,
+                resume="allow" if options.mode == "online" else None,
+                reinit="create_new",
+                dir=self._root,
+                config=config,
+                settings=wandb.Settings(
+                    console="off",
+                    silent=True,
+                    disable_git=True,
+                    disable_code=True,
+                    x_disable_meta=True,
+                    x_disable_machine_info=True,
+                    x_disable_stats=True,
+                    init_timeout=SECONDS,
+                    finish_timeout=2 * SECONDS,
+                    finish_timeout_raises=True,
+                    x_graphql_timeout_seconds=SECONDS,
+                    x_file_stream_timeout_seconds=SECONDS,
+                    x_file_transfer_timeout_seconds=SECONDS,
+                ),
             )
-            self.bring_in_line(now)
+        return _Run(run, self._content(study, number))
 
-    def forget(self) -> None:
-        runs, self._runs = self._runs, None
-        if runs is not None:
-            runs.close()
+    def is_complete(self, study: StudyView, record: TrialRecord) -> bool:
+        content = {**self._content(study, record.number), "hash": record.hash}
+        folders = self._folders(study, record.number)
+        return any(read_json(folder / WHOLE) == content and any(folder.glob("*.wandb")) for folder in folders)
+
+    def _content(self, study: StudyView, number: int) -> dict[str, Any]:
+        place = {"entity": self._options.entity, "project": self._options.project}
+        return {"study": study.id, "trial": number, **place}
+
+    def _folders(self, study: StudyView, number: int) -> list[Path]:
+        """What the disk has of this trial in this mode, complete or not."""
+        prefix = "offline-run" if self._options.mode == "offline" else "run"
+        return sorted(self._root.glob(f"wandb/{prefix}-*-{study.id}-{number}"))
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    """An error of W&B in one line. A server that was not reached is forgotten: W&B would take its ids for used."""
+    import wandb
+
+    try:
+        yield
+    except (wandb.Error, TimeoutError) as error:
+        with suppress(Exception):
+            wandb.teardown(exit_code=1)
+        text = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise StudyError(f"W&B: {text}") from error

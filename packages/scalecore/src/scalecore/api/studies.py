@@ -1,4 +1,4 @@
-"""What analyses read of a study besides its records."""
+"""What analyses and loggers read of a study besides its records, and a record in its kept form."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from scalecore.builtin.hardware_summary import NO_MONITOR, hardware_rows, hardwa
 from scalecore.config.forms import register_forms
 from scalecore.config.structure import make_converter
 from scalecore.study.layout import StudyFolder
+from scalecore.study.record import record_plain
 
-__all__ = ["NO_MONITOR", "StudyFolder", "distributions", "hardware_rows", "hardware_table"]
+__all__ = ["NO_MONITOR", "StudyFolder", "distributions", "hardware_rows", "hardware_table", "record_plain"]
 
 
 def distributions(study: StudyView) -> dict[str, Distribution]:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from scalecore.api.errors import PluginError
 from scalecore.cli.common import NewPath, named_component, plugin_options, warn_removed
 from scalecore.cli.completing import component_names, studies
-from scalecore.cli.component_arguments import describe, flags_of, split_arguments
+from scalecore.cli.component_arguments import describe, flags_of, split_arguments, with_plugin_files
 
 if TYPE_CHECKING:
     from scalecore.plugins.registry import Registry
@@ -67,10 +65,7 @@ def analyze(
     if name is None:
         _list(registry)
         return
-    try:
-        component = registry.get("analysis", name)
-    except PluginError:  # the studies may have plugin files
-        component = named_component(registry.with_files(_plugin_files(arguments)), "analysis", name)
+    component = named_component(with_plugin_files(registry, "analysis", name, arguments), "analysis", name)
     if show_help:
         click.echo(f"{context.get_help()}\n")
         describe(component)
@@ -97,16 +92,6 @@ def analyze(
         folder = output or output_folder_of(component.use, studies)
         written = write_result(analysed, folder)
         click.echo(f"written to {folder}: {', '.join(path.name for path in written)}", err=as_json)
-
-
-def _plugin_files(arguments: Iterable[str]) -> list[str]:
-    """The files that the experiments of the studies among the arguments name as plugins, where they lie now."""
-    from scalecore.study.results import read_studies
-    from scalecore.study.stored import move_of
-
-    studies = read_studies([Path(text) for text in arguments if Path(text).exists()])
-    moved = [move_of(one.experiment, one.plan, one.folder).apply(one.experiment.get("plugins", [])) for one in studies]
-    return list(dict.fromkeys(file for files in moved for file in files))
 
 
 def _list(registry: Registry) -> None:

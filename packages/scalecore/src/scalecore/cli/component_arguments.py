@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scalecore.api.errors import ExperimentError
+from scalecore.api.errors import ExperimentError, PluginError
 
 if TYPE_CHECKING:
-    from scalecore.plugins.registry import Registered
+    from scalecore.plugins.registry import Registered, Registry
 
-__all__ = ["describe", "flags_of", "split_arguments"]
+__all__ = ["describe", "flags_of", "split_arguments", "with_plugin_files"]
 
 _OVERRIDE = re.compile(r"[A-Za-z_]\w*(\.\w+)*=")
 
@@ -45,6 +45,21 @@ def split_arguments(arguments: Iterable[str], *, flags: Iterable[str] = ()) -> t
         else:
             paths.append(Path(text))
     return paths, overrides
+
+
+def with_plugin_files(registry: Registry, kind: str, name: str, arguments: Iterable[str]) -> Registry:
+    """The registry; where it lacks the component, with the plugin files of the studies among the arguments too."""
+    from scalecore.study.results import read_studies
+    from scalecore.study.stored import move_of
+
+    try:
+        registry.get(kind, name)
+    except PluginError:
+        studies = read_studies([Path(text) for text in arguments if Path(text).exists()])
+        moves = [(one, move_of(one.experiment, one.plan, one.folder)) for one in studies]
+        files = [file for one, move in moves for file in move.apply(one.experiment.get("plugins", []))]
+        return registry.with_files(dict.fromkeys(files))
+    return registry
 
 
 def flags_of(component: Registered) -> list[str]:

@@ -9,7 +9,7 @@ import click
 
 from scalecore.cli.common import named_component, plugin_options
 from scalecore.cli.completing import component_names, studies
-from scalecore.cli.component_arguments import describe, flags_of, split_arguments
+from scalecore.cli.component_arguments import describe, flags_of, split_arguments, with_plugin_files
 
 if TYPE_CHECKING:
     from scalecore.api.trials import StudyView
@@ -54,7 +54,7 @@ def export(
     if target is None:
         _list(_targets(registry))
         return
-    component = _target(registry, target)
+    component = _target(with_plugin_files(registry, "logger", target, arguments), target)
     if show_help:
         click.echo(f"{context.get_help()}\n")
         describe(component)
@@ -104,7 +104,7 @@ def _options(component: Registered, study: StudyView, overrides: Iterable[str]) 
     from scalecore.study.stored import move_of
 
     move = move_of(study.experiment, study.plan, study.folder)
-    uses = [content for content in study.experiment["loggers"] if content["use"] in (component.name, component.use)]
+    uses = [content for content in study.experiment["loggers"] if _is(component, content["use"])]
     found: list[Any] = []
     for content in uses or [{}]:
         stored = {key: value for key, value in move.apply(content).items() if key != "use"}
@@ -115,6 +115,15 @@ def _options(component: Registered, study: StudyView, overrides: Iterable[str]) 
         if options not in found:
             found.append(options)
             yield options
+
+
+def _is(component: Registered, use: str) -> bool:
+    """Whether this `use` of an experiment file means the component."""
+    from scalecore.plugins.metadata import canonical_name
+
+    distribution, _, name = use.rpartition("/")
+    provider = canonical_name(component.provider)
+    return name == component.name and canonical_name(distribution or provider) == provider
 
 
 def _write(component: Registered, study: StudyView, options: Any) -> None:

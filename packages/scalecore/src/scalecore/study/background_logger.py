@@ -78,7 +78,7 @@ class BackgroundLogger(Logger):
             self._changed.notify()
         self._thread.join(self.patience)
         if self._thread.is_alive():
-            self._warn(f"has not written everything {self.patience:g} s after the end of the run")
+            self._warn(f"has not written everything {self.patience:g} s after the end of the run", over=True)
 
     def _put(self, event: Event, study: StudyView | None = None) -> None:
         with self._changed:
@@ -121,8 +121,10 @@ class BackgroundLogger(Logger):
             with suppress(BaseException):  # the first error is the one to report
                 logger.close()
 
-    def _warn(self, what: str) -> None:
-        if not self._warned:
-            self._warned = True
-            repair = "" if self._repair is None else f", and `{self._repair}` writes what is missing"
-            self._remarks.append(("warning", f"logger {self._name!r} {what}; the study continues without it{repair}"))
+    def _warn(self, what: str, *, over: bool = False) -> None:
+        if self._warned:
+            return
+        self._warned = True
+        parts = [] if over else ["the study continues without it"]
+        parts += [] if self._repair is None else [f"`{self._repair}` writes what is missing"]
+        self._remarks.append(("warning", f"logger {self._name!r} {what}{'; ' if parts else ''}{', and '.join(parts)}"))
