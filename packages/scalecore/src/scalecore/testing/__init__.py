@@ -32,7 +32,7 @@ from scalecore.testing.executor import ExecutorContract
 from scalecore.testing.logger import LoggerContract
 from scalecore.testing.model import ModelContract
 from scalecore.testing.monitor import MonitorContract
-from scalecore.testing.plugin import PluginContract
+from scalecore.testing.plugin import PluginContract, PluginFileContract
 from scalecore.testing.strategy import SearchStrategyContract
 
 __all__ = [
@@ -43,5 +43,6 @@ __all__ = [
     "ModelContract",
     "MonitorContract",
     "PluginContract",
+    "PluginFileContract",
     "SearchStrategyContract",
 ]

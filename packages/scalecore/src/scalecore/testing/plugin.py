@@ -20,21 +20,21 @@ from scalecore import __version__
 from scalecore.plugins.discovery import GROUP, Status
 from scalecore.plugins.registry import Registered, Registry, load_registry
 
-__all__ = ["PluginContract"]
+__all__ = ["PluginContract", "PluginFileContract"]
 
 HEAVY = ("torch", "optuna", "pandas", "numpy", "pyarrow", "scipy", "sklearn", "matplotlib", "plotly", "sqlalchemy")
 """Modules that cost a noticeable part of a second: never imported before they are needed."""
 
 _LIST = """
-import importlib, json, sys
-importlib.import_module(sys.argv[1])
+import importlib, json, runpy, sys
+(runpy.run_path if sys.argv[1].endswith(".py") else importlib.import_module)(sys.argv[1])
 print(json.dumps(sorted(sys.modules)))
 """
 _DRIVE = """
 import json, sys
 from scalecore.plugins.registry import load_registry
 from scalecore.api.space import DataShape
-family = load_registry().get("model", sys.argv[1]).record
+family = load_registry(files=sys.argv[2:]).get("model", sys.argv[1]).record
 family = family.factory(family.options())
 data = DataShape(context=20, features=3, outputs=1)
 space = family.architecture_space(data)
@@ -46,22 +46,22 @@ print(json.dumps(sorted(sys.modules)))
 """
 
 
-class PluginContract:
-    """Inherit, and set `distribution` to the name of the installed distribution."""
+class PluginFileContract:
+    """What a plugin in one file must hold, named by `plugins:` in an experiment file. Inherit, and set `file`."""
 
-    distribution: ClassVar[str] = ""
+    file: ClassVar[str | None] = None
 
     @pytest.fixture
     def installed(self) -> Registry:
-        """Everything that is installed, as the command line sees it."""
-        assert self.distribution, "set `distribution` to the name of your distribution"
-        return load_registry()
+        """What scalecore provides, and the file."""
+        assert self.file, "set `file` to the path of your plugin"
+        return load_registry(no_plugins=True, files=[self.file])
 
     def test_it_is_found_and_works(self, installed: Registry) -> None:
-        """At least one entry point of the group `scalecore`, each with the status ok."""
+        """A plugin file, or at least one entry point of the group `scalecore`, with the status ok."""
         plugins = self._plugins(installed)
         names = ", ".join(sorted({plugin.distribution for plugin in installed.plugins}))
-        assert plugins, f"{self.distribution} has no entry point in the group {GROUP!r}; installed plugins are {names}"
+        assert plugins, f"{self._name} has no entry point in the group {GROUP!r}; installed plugins are {names}"
         for plugin in plugins:
             assert plugin.status is Status.OK, f"{plugin.name}: {plugin.status}, {plugin.reason}"
 
@@ -85,7 +85,7 @@ class PluginContract:
         json.dumps(experiment_schema(installed), allow_nan=False)
 
     def test_importing_it_is_cheap(self, installed: Registry) -> None:
-        """The module of the entry point imports nothing heavy, in a fresh interpreter [lazy factories]."""
+        """The module with the hooks imports nothing heavy, in a fresh interpreter [lazy factories]."""
         for plugin in self._plugins(installed):
             modules = self._modules(_LIST, plugin.value)
             heavy = [name for name in HEAVY if name in modules]
@@ -96,8 +96,48 @@ class PluginContract:
         for component in self._components(installed, kind="model"):
             if _has_required_options(component):
                 continue
-            modules = self._modules(_DRIVE, component.name)
+            modules = self._modules(_DRIVE, component.name, *filter(None, [self.file]))
             assert "torch" not in modules, f"the model {component.name} imports torch before `build`"
+
+    # --- helpers ----------------------------------------------------------------------------------------------------
+
+    @property
+    def _name(self) -> str:
+        return Path(self.file or "").name
+
+    def _plugins(self, installed: Registry) -> list[Any]:
+        mine = canonicalize_name(self._name)
+        return [plugin for plugin in installed.plugins if canonicalize_name(plugin.distribution) == mine]
+
+    def _components(self, installed: Registry, *, kind: str | None = None) -> list[Registered]:
+        from scalecore.plugins.kinds import KINDS
+
+        mine = canonicalize_name(self._name)
+        kinds = list(KINDS) if kind is None else [kind]
+        return [one for name in kinds for one in installed.components(name) if canonicalize_name(one.provider) == mine]
+
+    def _modules(self, code: str, *arguments: str) -> set[str]:
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+class PluginContract(PluginFileContract):
+    """What an installed plugin must hold. Inherit, and set `distribution` to the name of the distribution."""
+
+    distribution: ClassVar[str] = ""
+
+    @pytest.fixture
+    def installed(self) -> Registry:
+        """Everything that is installed, as the command line sees it."""
+        assert self.distribution, "set `distribution` to the name of your distribution"
+        return load_registry()
+
+    @property
+    def _name(self) -> str:
+        return self.distribution
 
     def test_it_is_typed(self, installed: Registry) -> None:
         """`py.typed` lies beside the package, so that type checkers look into it."""
@@ -128,26 +168,6 @@ class PluginContract:
             providers = " and ".join(f"{one.provider} {one.version}" for one in several)
             ours = any(one.plugin in mine for one in several)
             assert not ours, f"{several[0].kind} {several[0].name!r} is provided by {providers}"
-
-    # --- helpers ----------------------------------------------------------------------------------------------------
-
-    def _plugins(self, installed: Registry) -> list[Any]:
-        mine = canonicalize_name(self.distribution)
-        return [plugin for plugin in installed.plugins if canonicalize_name(plugin.distribution) == mine]
-
-    def _components(self, installed: Registry, *, kind: str | None = None) -> list[Registered]:
-        from scalecore.plugins.kinds import KINDS
-
-        mine = canonicalize_name(self.distribution)
-        kinds = list(KINDS) if kind is None else [kind]
-        return [one for name in kinds for one in installed.components(name) if canonicalize_name(one.provider) == mine]
-
-    def _modules(self, code: str, argument: str) -> set[str]:
-        done = subprocess.run(
-            [sys.executable, "-c", code, argument], capture_output=True, text=True, timeout=120, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        return set(json.loads(done.stdout.splitlines()[-1]))
 
 
 def _has_required_options(component: Registered) -> bool:
