@@ -47,7 +47,7 @@ TRANSCRIPTS: tuple[tuple[str, str, tuple[int, int] | None], ...] = (
     ("data-verify", "data verify --store store", None),
     ("import", "import old.json --into after.yaml --dry-run", None),
     ("plugins", "plugins", None),
-    ("new", "new plugin my-model --kind model", None),
+    ("new", "new model my-mlp", None),
     ("schema", "schema", (12, 0)),
     ("completion", "completion bash", (6, 0)),
 )

@@ -44,34 +44,24 @@ def test_the_page_can_be_followed(environment: Environment, tmp_path: Path) -> N
         if language != "console":
             name = re.match(r"# (\S+)\n", body)
             assert name is not None, f"a block of {language} names no file: {body}"
-            assert (folder / name[1]).exists(), f"{name[1]} changes nothing"
+            assert name[1] == "glu.yaml" or (folder / name[1]).exists(), f"{name[1]} changes nothing"
             (folder / name[1]).write_text(body)
             continue
         for step in re.split(r"^\$ ", body, flags=re.MULTILINE)[1:]:
             command, _, text = step.partition("\n")
             commands += 1
             program, *arguments = shlex.split(command)
-            if program == "cd":
-                folder = (folder / arguments[0]).resolve()
-            elif program == "pip":
-                # From here, not from an index.
-                assert arguments == ["install", "--editable", ".[test]"]
-                environment.install(folder)
-            else:
-                assert program in ("scalecore", "pytest")
-                done = environment.run(program, *arguments, folder=folder)
-                assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
-                missing = shown(text, done.stdout)
-                assert missing is None, f"{command}: {missing!r} is not in {done.stdout}"
-    assert commands == 14
-    assert folder == tmp_path / "my-median"
+            assert program in ("scalecore", "pytest")
+            done = environment.run(program, *arguments, folder=folder)
+            assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+            missing = shown(text, done.stdout)
+            assert missing is None, f"{command}: {missing!r} is not in {done.stdout}"
+    assert commands == 10
 
 
-@pytest.mark.parametrize(("package", "lines"), [("my_glu", 60), ("my_median", 60)])
-def test_a_plugin_is_about_sixty_lines(package: str, lines: int) -> None:
-    """What the author of each plugin writes in its sources, blank lines not counted."""
-    bodies = [
-        body for _, body in BLOCK.findall(PAGE.read_text(encoding="utf-8")) if body.startswith(f"# src/{package}/")
-    ]
-    assert bodies
-    assert sum(bool(line.strip()) for body in bodies for line in body.splitlines()) <= lines
+@pytest.mark.parametrize(("plugin", "lines"), [("my_glu", 45), ("my_median", 60)])
+def test_a_plugin_is_at_most_sixty_lines(plugin: str, lines: int) -> None:
+    """What the author of each plugin writes, blank lines not counted."""
+    bodies = [body for _, body in BLOCK.findall(PAGE.read_text(encoding="utf-8")) if body.startswith(f"# {plugin}.py")]
+    (body,) = bodies
+    assert sum(bool(line.strip()) for line in body.splitlines()) <= lines

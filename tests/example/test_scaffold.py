@@ -1,10 +1,12 @@
-"""What `scalecore new plugin` writes installs, passes its own tests, is clean, and works in a study; for each kind."""
+"""What `scalecore new` writes passes its own tests, is clean, and works in a study, as files and as packages."""
 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,44 +16,53 @@ from scalecore.scaffold.names import PLUGIN_KINDS
 
 from .conftest import Environment
 
+EXPERIMENT = """\
+name: try
+plugins: [./my_model.py, my_dataset.py, my_strategy.py, my_logger.py, my_monitor.py, my_executor.py, my_analysis.py]
+dataset: {use: my-dataset, file: prices.csv, context: 8}
+model: {use: my-model, width: [4, 8, 16], depth: [1, 2]}
+search:
+  use: my-strategy
+  explore: 0
+  trials: 3
+  space: {learning_rate: {log_uniform: [1e-3, 1e-2]}, dropout: {uniform: [0, 0.3]}}
+training: {effective_batch: 64, threads: 1, hyperparameters: {epochs: 2, warmup_steps: 5}}
+execution: {use: my-executor, prefix: [nice, -n, "5"]}
+monitors: [{use: my-monitor, pause_above: 1000, interval: 0.2}]
+loggers: [console, files, my-logger]
+analyses: [{use: my-analysis, at_least: 1}]
+"""
+
 
 @pytest.fixture(scope="session")
 def written(environment: Environment, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a package of each kind, `my-KIND`, all installed."""
+    """A folder with a plugin file of each kind and its test, an experiment that uses all of them, and its prices."""
     folder = tmp_path_factory.mktemp("written")
     for kind in PLUGIN_KINDS:
-        done = environment.run("scalecore", "new", "plugin", f"my-{kind}", "--kind", kind, folder=folder)
+        done = environment.run("scalecore", "new", kind, folder=folder)
         assert (done.returncode, done.stderr) == (0, "")
-    environment.install(*(folder / f"my-{kind}" for kind in PLUGIN_KINDS))
+    (folder / "experiment.yaml").write_text(EXPERIMENT)
+    days = (date(2015, 1, 1) + timedelta(days=day) for day in range(900))
+    rows = [f"{day},{100 + (index * 7919) % 13}" for index, day in enumerate(days)]
+    (folder / "prices.csv").write_text("\n".join(["Date,Close", *rows]) + "\n")
     return folder
-
-
-def study(environment: Environment, folder: Path, kind: str, *overrides: str) -> list[dict[str, Any]]:
-    """Run the experiment of a package to its end; its trials."""
-    done = environment.run("scalecore", "run", "experiment.yaml", *overrides, folder=folder / f"my-{kind}")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "degraded" not in done.stdout
-    files = sorted((folder / f"my-{kind}" / "studies" / f"my-{kind}-try" / "trials").glob("*.json"))
-    trials = [json.loads(path.read_text()) for path in files]
-    assert trials
-    assert {trial["state"] for trial in trials} == {"completed"}
-    return trials
 
 
 @pytest.mark.parametrize("kind", PLUGIN_KINDS)
 def test_it_passes_its_own_tests(environment: Environment, written: Path, kind: str) -> None:
-    """The contract of the package and that of the component, and what only this component has to hold."""
-    done = environment.run("pytest", "-q", "-p", "no:cacheprovider", folder=written / f"my-{kind}")
+    """The contract of a plugin file and that of the component."""
+    done = environment.run("pytest", "-q", "-p", "no:cacheprovider", f"test_my_{kind}.py", folder=written)
     assert done.returncode == 0, done.stdout
     assert "skipped" not in done.stdout
     assert "warning" not in done.stdout
 
 
 def test_it_is_clean(written: Path) -> None:
-    """ruff has nothing to say, neither of style nor of formatting."""
-    for command in (["check"], ["format", "--check"]):
+    """ruff has nothing to say, neither of style nor of formatting, as it comes and with the imports sorted."""
+    for command in (["check"], ["check", "--select", "E,F,I,B,UP,SIM"], ["format", "--check"]):
         done = subprocess.run(
-            [sys.executable, "-m", "ruff", *command, "--no-cache", *map(str, sorted(written.iterdir()))],
+            [sys.executable, "-m", "ruff", *command, "--isolated", "--no-cache"],
+            cwd=written,  # whose modules are the user's own then
             capture_output=True,
             text=True,
             check=False,
@@ -59,45 +70,59 @@ def test_it_is_clean(written: Path) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("kind", PLUGIN_KINDS)
-def test_its_experiment_file_names_it(environment: Environment, written: Path, kind: str) -> None:
-    """The check passes, and says that the component is the new package's."""
-    done = environment.run("scalecore", "check", "experiment.yaml", folder=written / f"my-{kind}")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert f"my-{kind} (my-{kind} 0.1.0)" in done.stdout
+def test_it_imports_the_public_face_only(written: Path) -> None:
+    """`scalecore` itself, `scalecore.api` and `scalecore.testing`."""
+    text = "\n".join(path.read_text() for path in written.glob("*.py"))
+    used = set(re.findall(r"^ *from (scalecore\S*) import", text, re.MULTILINE))
+    assert not re.findall(r"^ *import scalecore", text, re.MULTILINE)
+    assert {"scalecore", "scalecore.testing", "scalecore.api.components"} <= used
+    assert all(name.startswith(("scalecore.api.", "scalecore.testing")) for name in used - {"scalecore"})
 
 
-def test_model_strategy_and_logger_work_together(environment: Environment, written: Path) -> None:
-    """Each trial is a shape of the model, as large as a formula says; the strategy steps from earlier trials; the
-    logger has a line for each.
-    """
-    trials = study(
-        environment, written, "model", "search.use=my-strategy", "search.explore=0", "loggers=[files, my-logger]"
-    )
+def test_all_seven_work_together_in_a_study(environment: Environment, written: Path) -> None:
+    """Each trial is a shape of the model, as large as a formula says; each component did its part, from its file."""
+    done = environment.run("scalecore", "run", "experiment.yaml", folder=written)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "degraded" not in done.stdout
+    study = written / "studies" / "try"
+    trials: list[dict[str, Any]] = [json.loads(path.read_text()) for path in sorted((study / "trials").glob("*.json"))]
+    assert [trial["state"] for trial in trials] == ["completed"] * 3
     for trial in trials:
         width, depth = trial["architecture"]["width"], trial["architecture"]["depth"]
-        counted = (8 * 2 + 1) * width + (depth - 1) * (width + 1) * width + width + 1
+        counted = (8 + 1) * width + (depth - 1) * (width + 1) * width + width + 1
         assert trial["architecture"]["param_count"] == counted
-    reasons = [trial["origin"]["reason"] for trial in trials]
-    assert reasons[0] == "drawn at random"
-    assert all(reason.startswith("a step from trial ") for reason in reasons[1:])
-    lines = (written / "my-model" / "studies" / "my-model-try" / "progress.txt").read_text().splitlines()
-    assert [line.split(" width")[0] for line in lines[:-1]] == [f"trial {n} completed" for n in range(len(trials))]
-    assert lines[-1].endswith(", completed")
-
-
-def test_dataset_monitor_executor_and_analysis_work_together(environment: Environment, written: Path) -> None:
-    """The data, the readings and the result of each; the executor alone ran the attempts."""
-    trials = study(
-        environment,
-        written,
-        "dataset",
-        "monitors=[{use: my-monitor, pause_above: 1000, interval: 0.2}]",
-        'execution={use: my-executor, prefix: [nice, -n, "5"]}',
-        "analyses=[my-analysis]",
-    )
-    for trial in trials:
         assert trial["user_attrs"]["data"]["name"] == "prices.csv"
         assert trial["user_attrs"]["hardware"]["load"]["samples"] > 0
-    result = written / "my-dataset" / "studies" / "my-dataset-try" / "analyses" / "my-analysis" / "result.json"
-    assert json.loads(result.read_text())["data"] == {"trials": len(trials), "rows": 0}
+        assert set(trial["user_attrs"]["versions"]) >= {"my_model.py", "my_dataset.py", "my_strategy.py"}
+    reasons = [trial["origin"]["reason"] for trial in trials]
+    assert reasons[0] == "drawn at random"
+    assert all(reason.startswith("one change of trial ") for reason in reasons[1:])
+    lines = (study / "progress.txt").read_text().splitlines()
+    assert [line.split(" width")[0] for line in lines[:-1]] == [f"trial {n} completed" for n in range(3)]
+    assert lines[-1].endswith(", completed")
+    result = study / "analyses" / "my-analysis" / "result.json"
+    assert json.loads(result.read_text())["data"]["rows"] > 0
+    done = environment.run("scalecore", "analyze", "my-analysis", "studies/try", "at_least=3", folder=written)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("# Values of the dimensions\n")
+
+
+def test_a_package_is_the_same_plugin_installed(environment: Environment, tmp_path: Path) -> None:
+    """Of each kind it installs and holds the contract of a package; one passes all of its tests."""
+    names = {kind: f"own-{kind}" for kind in PLUGIN_KINDS}
+    for kind, name in names.items():
+        done = environment.run("scalecore", "new", kind, name, "--package", folder=tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+    environment.install(*(tmp_path / name for name in names.values()))
+    for kind, name in names.items():
+        tests = ["tests"] if kind == "logger" else ["tests/test_package.py"]
+        done = environment.run("pytest", "-q", "-p", "no:cacheprovider", *tests, folder=tmp_path / name)
+        assert done.returncode == 0, done.stdout
+        assert "skipped" not in done.stdout
+    (tmp_path / "prices.csv").write_text("Date,Close\n")
+    text = EXPERIMENT.replace("my-", "own-")
+    (tmp_path / "e.yaml").write_text("\n".join(line for line in text.splitlines() if not line.startswith("plugins:")))
+    done = environment.run("scalecore", "check", "e.yaml", folder=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    for name in names.values():
+        assert f"{name} ({name} 0.1.0)" in done.stdout

@@ -1,4 +1,4 @@
-"""`scalecore new plugin` refuses what would not work, with one message, and writes nothing then."""
+"""`scalecore new` writes a plugin in one file, or refuses what would not work with one message and writes nothing."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from click.testing import Result
 from scalecore import __version__
 from scalecore.cli.new import KINDS
 from scalecore.scaffold.names import PLUGIN_KINDS
+from scalecore.scaffold.plugin_files import USES
 
 RULES = (
     "cannot name a plugin: use letters, digits, `-` and `_`, begin with a letter, end with a letter or digit; "
@@ -22,25 +23,70 @@ RULES = (
 def test_the_kinds_are_those_of_the_scaffold() -> None:
     """The command lists them without importing it."""
     assert tuple(PLUGIN_KINDS) == KINDS
+    assert set(USES) == set(KINDS)
+
+
+def test_a_file_and_its_test_are_written(invoke: Callable[..., Result], tmp_path: Path) -> None:
+    """Into this folder, or another one; the command says how to test and to use the plugin."""
+    done = invoke("new", "model", "Deep_tcn")
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout == (
+        f"deep_tcn.py: written, {len(Path('deep_tcn.py').read_text().splitlines())} lines\n"
+        f"test_deep_tcn.py: written, {len(Path('test_deep_tcn.py').read_text().splitlines())} lines\n"
+        "test it:\n"
+        "  pytest test_deep_tcn.py\n"
+        "use it in an experiment file:\n"
+        "  plugins: [./deep_tcn.py]\n"
+        "  model: {use: Deep_tcn, width: [8, 16, 32], depth: [1, 2]}\n"
+    )
+    assert "class DeepTcn:" in Path("deep_tcn.py").read_text()
+    for folder, pytest_path, plugins in (
+        ("a, b", "'a, b/test_deep_tcn.py'", "['./a, b/deep_tcn.py']"),
+        (str(tmp_path / "c"), f"{tmp_path}/c/test_deep_tcn.py", f"[{tmp_path}/c/deep_tcn.py]"),
+    ):
+        done = invoke("new", "model", "Deep_tcn", "--into", folder)
+        assert done.exit_code == 0, done.stderr
+        assert done.stdout.splitlines()[3] == f"  pytest {pytest_path}"
+        assert done.stdout.splitlines()[5] == f"  plugins: {plugins}"
+
+
+def test_without_a_name_it_is_called_by_its_kind(invoke: Callable[..., Result], tmp_path: Path) -> None:
+    """`my-KIND`, in `my_KIND.py`."""
+    assert invoke("new", "strategy").exit_code == 0
+    assert {path.name for path in tmp_path.iterdir()} >= {"my_strategy.py", "test_my_strategy.py"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "title"), [("logger", "logger", "MyLogger"), ("strategy", "Origin", "MyOrigin")]
+)
+def test_a_class_is_not_called_as_what_the_file_imports(
+    invoke: Callable[..., Result], kind: str, name: str, title: str
+) -> None:
+    """It has `My` before its name then."""
+    assert invoke("new", kind, name).exit_code == 0
+    text = Path(f"{name.lower()}.py").read_text()
+    assert f"class {title}" in text
+    compile(text, name, "exec")
 
 
 def test_a_package_is_written(invoke: Callable[..., Result], tmp_path: Path) -> None:
-    """Into a folder of its name, or one inside the folder that is named; it says what to type next."""
-    done = invoke("new", "plugin", "Deep_tcn", "--kind", "model", "--into", "plugins")
+    """The same file as a distribution, in a folder of the plugin's name."""
+    assert invoke("new", "executor", "my-farm").exit_code == 0
+    done = invoke("new", "executor", "my-farm", "--package", "--into", "plugins")
     assert done.exit_code == 0, done.stderr
-    folder = Path("plugins/Deep_tcn")
-    assert done.stdout.splitlines()[0] == f"{folder}: a package with the model 'Deep_tcn'"
-    assert done.stdout.splitlines()[-5:] == [
-        "next:",
+    folder = Path("plugins/my-farm")
+    assert done.stdout.splitlines()[-6:] == [
+        "install and test it:",
         f"  cd {folder}",
         '  pip install --editable ".[test]"',
         "  pytest",
-        "  scalecore run experiment.yaml",
+        "use it in an experiment file:",
+        '  execution: {use: my-farm, prefix: [nice, -n, "10"]}',
     ]
-    listed = {line.split()[0] for line in done.stdout.splitlines()[1:-5]}
-    assert listed == {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    assert "class DeepTcnFamily:" in (folder / "src/deep_tcn/family.py").read_text()
-    assert (folder / "src/deep_tcn/py.typed").read_text() == ""
+    listed = {line.partition(":")[0] for line in done.stdout.splitlines()[:-6]}
+    assert listed == {str(path) for path in folder.rglob("*") if path.is_file()}
+    assert (folder / "src/my_farm/__init__.py").read_text() == Path("my_farm.py").read_text()
+    assert (folder / "tests/test_my_farm.py").read_text() == Path("test_my_farm.py").read_text()
 
 
 @pytest.mark.parametrize(
@@ -68,33 +114,46 @@ def test_a_bad_name_is_refused(
 ) -> None:
     """Before anything is written, with exit code 2 and what to do."""
     before = {*tmp_path.iterdir()}
-    done = invoke("new", "plugin", name, "--kind", "model")
+    done = invoke("new", "model", name)
     assert (done.exit_code, done.stderr) == (2, message + "\n")
     assert {*tmp_path.iterdir()} - {tmp_path / "__pycache__"} == before, "Python alone may keep what it compiled"
 
 
-def test_a_folder_that_exists_is_not_touched(invoke: Callable[..., Result], tmp_path: Path) -> None:
-    """Even an empty one, and a dangling link."""
-    (tmp_path / "wide").mkdir()
-    (tmp_path / "deep").symlink_to("nowhere")
-    for name in ("wide", "deep"):
-        done = invoke("new", "plugin", name, "--kind", "model")
-        message = f"{name} exists; choose another name, or another folder with --into\n"
+def test_a_file_that_exists_is_not_touched(invoke: Callable[..., Result], tmp_path: Path) -> None:
+    """Even if only one of the files is there, or a dangling link."""
+    (tmp_path / "test_wide.py").write_text("mine")
+    (tmp_path / "deep.py").symlink_to("nowhere")
+    for name, path in (("wide", "test_wide.py"), ("deep", "deep.py")):
+        done = invoke("new", "model", name)
+        message = f"{path} exists; choose another name, or another folder with --into\n"
         assert (done.exit_code, done.stderr) == (2, message)
-    assert list((tmp_path / "wide").iterdir()) == []
+    assert not (tmp_path / "wide.py").exists()
+    assert (tmp_path / "test_wide.py").read_text() == "mine"
 
 
 def test_a_place_that_cannot_be_written_is_named(invoke: Callable[..., Result], tmp_path: Path) -> None:
     """A file where a folder should be."""
     (tmp_path / "file").write_text("")
-    done = invoke("new", "plugin", "wide", "--kind", "model", "--into", "file")
-    assert done.exit_code == 2
-    assert done.stderr == "file/wide: cannot be written (Not a directory)\n"
+    for options in ((), ("--package",)):
+        done = invoke("new", "model", "wide", "--into", "file", *options)
+        assert done.exit_code == 2
+        assert done.stderr.startswith("file")
+        assert done.stderr.endswith((": cannot be written (Not a directory)\n", ": cannot be written (File exists)\n"))
 
 
 def test_a_kind_is_needed(invoke: Callable[..., Result]) -> None:
     """The message lists the kinds."""
-    done: Any = invoke("new", "plugin", "wide", "--kind", "sampler")
+    done: Any = invoke("new", "sampler")
     assert done.exit_code == 2
     for kind in KINDS:
         assert f"'{kind}'" in done.stderr
+
+
+def test_the_old_form_is_answered(invoke: Callable[..., Result]) -> None:
+    """`new plugin NAME --kind KIND` of version 0.1: with the new one."""
+    done = invoke("new", "plugin", "wide", "--kind", "model")
+    assert (done.exit_code, done.stderr) == (
+        2,
+        "the option --kind of the command 'new' was removed in 0.2: write scalecore new KIND NAME, which makes one "
+        "file, and --package for a package\n",
+    )

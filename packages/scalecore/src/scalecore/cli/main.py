@@ -55,7 +55,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
         "predict": ("scalecore.cli.promotion", "predict", "Apply a promoted model to new data."),
         "data": ("scalecore.cli.data", "data", "Take in, build and verify the data of a dataset plugin."),
         "plugins": ("scalecore.cli.plugins", "plugins", "List plugins, their status and what they provide."),
-        "new": ("scalecore.cli.new", "new", "Write a plugin package to start from."),
+        "new": ("scalecore.cli.new", "new", "Write a plugin to start from: one file, and its test."),
         "schema": ("scalecore.cli.schema", "schema", "Print the JSON Schema of the experiment file, for editors."),
         "completion": ("scalecore.cli.completion", "completion", "Print what makes bash, zsh or fish complete."),
     }

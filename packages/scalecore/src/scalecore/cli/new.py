@@ -1,7 +1,8 @@
-"""`scalecore new plugin`: a package that works, to start a plugin from."""
+"""`scalecore new`: a plugin in one file that works, to start from."""
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -13,48 +14,43 @@ __all__ = ["new"]
 KINDS = ("model", "strategy", "dataset", "logger", "monitor", "executor", "analysis")
 
 
-@click.group(short_help="Write a plugin package to start from.")
-def new() -> None:
-    """Write a package to start from.
+@click.command(short_help="Write a plugin to start from: one file, and its test.")
+@click.argument("kind", type=click.Choice(KINDS), metavar="KIND")
+@click.argument("name", required=False)
+@click.option("--into", type=NewPath(), default=Path(), help="The folder to write to; by default this one.")
+@click.option("--package", is_flag=True, help="Write a package that can be installed, in the folder NAME.")
+def new(*, kind: str, name: str | None, into: Path, package: bool) -> None:
+    """Write a plugin in one Python file that works, and its test.
+
+    KIND is model, strategy, dataset, logger, monitor, executor or analysis. NAME, by default my-KIND, becomes the name
+    of the component in experiment files. Change the file step by step into your own: it says what each part is for, and
+    the test finds what breaks. The command prints the lines that an experiment file needs to use it.
 
     \b
     Examples:
-      scalecore new plugin my-model --kind model
+      scalecore new model my-mlp
+      scalecore new strategy --into plugins
+      scalecore new logger my-mail --package
     """
-
-
-@new.command(short_help="Write a plugin package to start from.")
-@click.argument("name")
-@click.option("--kind", type=click.Choice(KINDS), required=True, help="What the plugin provides.")
-@click.option(
-    "--into",
-    type=NewPath(),
-    default=Path(),
-    help="The folder in which the package's folder is made; here by default.",
-)
-def plugin(*, name: str, kind: str, into: Path) -> None:
-    """Write a plugin package into the folder NAME: a small component that works, its options, its tests on the test
-    kit, and an experiment of seconds that uses it. Change it step by step into your own; its tests tell what broke.
-
-    NAME becomes the name of the package and of the component in experiment files. The command prints what to type next.
-
-    \b
-    Examples:
-      scalecore new plugin my-model --kind model
-      scalecore new plugin my-sampler --kind strategy --into plugins
-    """
+    from scalecore.config.source import dump
     from scalecore.plugins.registry import load_registry
     from scalecore.scaffold.names import names_for
-    from scalecore.scaffold.package import package_files, write_package
+    from scalecore.scaffold.plugin_files import USES, package_files, plugin_files, write_files
 
-    names = names_for(name, kind=kind, registry=load_registry())
-    folder = into / name
-    files = package_files(names, kind=kind)
-    write_package(folder, files)
-    width = max(len(path) for path in files)
-    click.echo(f"{folder}: a package with the {kind} {name!r}")
-    for path, text in sorted(files.items()):
-        click.echo(f"  {path:<{width}}  {len(text.splitlines()):>4} lines")
-    click.echo("next:")
-    for step in (f"cd {folder}", 'pip install --editable ".[test]"', "pytest", "scalecore run experiment.yaml"):
-        click.echo(f"  {step}")
+    names = names_for(name or f"my-{kind}", kind=kind, registry=load_registry())
+    folder = into / names.name if package else into
+    found = package_files(names, kind=kind) if package else plugin_files(names, kind=kind)
+    write_files(folder, found)
+    for path, text in found.items():
+        click.echo(f"{folder / path}: written, {len(text.splitlines())} lines")
+    use = [USES[kind].replace(f"my-{kind}", names.name)]
+    if package:
+        click.echo(
+            f'install and test it:\n  cd {shlex.quote(str(folder))}\n  pip install --editable ".[test]"\n  pytest'
+        )
+    else:
+        plugin, test = (folder / path for path in found)
+        named = plugin.as_posix() if plugin.is_absolute() else f"./{plugin.as_posix()}"
+        use.insert(0, f"plugins: {dump([named], default_flow_style=True, width=float('inf')).strip()}")
+        click.echo(f"test it:\n  pytest {shlex.quote(str(test))}")
+    click.echo("\n  ".join(["use it in an experiment file:", *use]))

@@ -18,6 +18,7 @@ REMOVED: Mapping[tuple[str, str], str] = MappingProxyType(
         "judges each record",
         ("command", "dashboard"): "run `scalecore export optuna STUDY`, or use the logger optuna, and open its storage "
         "with optuna-dashboard",
+        ("command", "new --kind"): "write scalecore new KIND NAME, which makes one file, and --package for a package",
         ("logger", "jsonl"): "read the study's journal.jsonl and the attempts' epochs.jsonl, lines of JSON as well",
         ("logger", "parquet"): "use the logger files: pandas reads its NAME_all_trials.json and trials/ as tables",
     }

@@ -1,1 +1,1 @@
-"""Writing a plugin package to start from: `scalecore new plugin`."""
+"""Writing a plugin to start from: `scalecore new`."""

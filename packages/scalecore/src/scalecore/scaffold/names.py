@@ -39,8 +39,8 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*[A-Za-z0-9]")
 
 @frozen(kw_only=True)
 class Names:
-    """What a plugin is called: `my-tcn` as distribution, entry point and component, `my_tcn` as module, `MyTcn` at the
-    beginning of its classes' names; where the name ends in the kind of the component, without it.
+    """What a plugin is called: `my-tcn` as component, and as distribution and entry point of a package, `my_tcn` as
+    module, `MyTcn` at the beginning of its classes' names.
     """
 
     name: str
@@ -77,4 +77,4 @@ def names_for(name: str, *, kind: str, registry: Registry) -> Names:
     if importlib.util.find_spec(module) is not None:
         raise ExperimentError(f"{name!r} cannot name a plugin: a module {module!r} is installed; choose another name")
     prefix = "".join(part[:1].upper() + part[1:] for part in re.split("[-_]", name))
-    return Names(name=name, module=module, prefix=prefix.removesuffix(kind.capitalize()) or prefix)
+    return Names(name=name, module=module, prefix=prefix)
