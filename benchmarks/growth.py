@@ -16,7 +16,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ import yaml
 from attrs import evolve
 
 from scalecore.api.components import ExecutorRecord
-from scalecore.api.files import read_json, utc_now, write_json
+from scalecore.api.files import utc_now, write_json
 from scalecore.api.protocols import AttemptStatus
 from scalecore.config.load import load_resolved
 from scalecore.execution.folder import AttemptFolder
@@ -51,12 +51,12 @@ class Instant:
 
     def submit(self, folder: Path) -> Path:
         attempt = AttemptFolder(folder)
-        spec: Mapping[str, Any] = read_json(attempt.spec) or {}
-        result: dict[str, Any] = {"attempt": spec["attempt"], "state": "completed", "reason": None, "seconds": 0.0}
-        if spec["mode"] == "smoke":
+        spec = attempt.read_spec()
+        result: dict[str, Any] = {"attempt": spec.attempt, "state": "completed", "reason": None, "seconds": 0.0}
+        if spec.mode == "smoke":
             result |= {
                 "unread": [],
-                "read": list(spec["sampled"]),
+                "read": list(spec.sampled),
                 "step_seconds": 0.1,
                 "memory": {"peak": 3 * 10**8, "micro_batch": 64},
             }
@@ -70,7 +70,7 @@ class Instant:
             }
         else:
             self._times.append(time.process_time())
-            loss = 0.6 + (int(spec["seed"]) % 10**6) / 10**7
+            loss = 0.6 + (spec.seed % 10**6) / 10**7
             curve = [
                 {"epoch": epoch, "train_loss": loss, "val_loss": loss + 0.01 / epoch, "auc": loss, "seconds": 0.1}
                 for epoch in range(1, 9)

@@ -215,9 +215,9 @@ def measure(plan: Plan, shape: Shape, folder: Path, executor: LocalExecutor) -> 
     while executor.poll([handle])[0].state == "running":
         time.sleep(0.05)
     result = attempt.read_result("0-0")
-    if result is None or result["state"] != "completed" or result["batching"]["halvings"]:
+    if result is None or result.memory is None or result.batching is None or result.batching.halvings:
         raise SystemExit(f"the attempt of {shape} ended otherwise: {result}\n{attempt.log_tail()}")
-    return int(result["memory"]["peak"])
+    return result.memory.peak or 0
 
 
 def main() -> None:

@@ -18,7 +18,9 @@ from typing import Any
 import pytest
 import yaml
 
+from scalecore.execution.attempt_spec import AttemptSpec
 from scalecore.execution.folder import AttemptFolder
+from scalecore.testing.training import make_attempt_spec
 
 SERVER = """
 import os, sys
@@ -46,8 +48,8 @@ HARMLESS = {
 
 
 @pytest.fixture(scope="session")
-def spec(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The content of a `spec.json` as the driver writes it, of a small PatchTST on prepared data."""
+def spec(tmp_path_factory: pytest.TempPathFactory) -> AttemptSpec:
+    """A spec as the driver makes it, of a small PatchTST on prepared data."""
     from scalecore.config.load import load_resolved
     from scalecore.plugins.registry import load_registry
     from scalecore.study.attempts import attempt_spec
@@ -133,7 +135,7 @@ class Server:
 
 @pytest.fixture
 def attempt(
-    stubbed: dict[str, str], spec: dict[str, Any], tmp_path: Path
+    stubbed: dict[str, str], spec: AttemptSpec, tmp_path: Path
 ) -> Callable[..., tuple[dict[str, Any], dict[str, Any]]]:
     """Run an attempt in a child of the real server, which imports `modules` too; its end, and what the tracer said."""
 
@@ -144,7 +146,7 @@ def attempt(
         server = Server(environment, modules=list(modules))
         try:
             # Before the attempt: the tracer makes fake tensors on CUDA, in its own process.
-            specs = [{**spec, "precision": "fp32", "evaluate": 64}]
+            specs = [{**spec.plain(), "precision": "fp32", "evaluate": 64}]
             question = {"key": "a", "specs": specs, "depths": [], "depth": None, "device": "cuda"}
             said = server.trace(question)
             folder = AttemptFolder(tmp_path / "attempt")
@@ -188,7 +190,7 @@ def choices() -> dict[str, Any]:
     contained = contain(1 << 30, device=device)
     with fake_cuda():
         made = trainer(layers=1)
-    policy = settle({"precision": "auto", "compile": "off"}, made)
+    policy = settle(make_attempt_spec(precision="auto"), made)
     return {
         "device": str(device),
         "named": str(pick_device("cuda")),

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from scalecore.data.target_scale import TargetScale
 from scalecore.execution.computing import settle
-from scalecore.testing.training import make_training_plan
+from scalecore.testing.training import make_attempt_spec, make_training_plan
 from scalecore.training.hyperparameters import Hyperparameters
 from scalecore.training.tasks import task_named
 from scalecore.training.trainer import Trainer
@@ -90,7 +90,10 @@ def waits(model: str, loss: str, computed: str) -> tuple[list[str], int]:
             train=windows(40 if few else 250, scale=scale),
             validation=windows(70, scale=scale),
         )
-        trainer.policy = settle({**COMPUTED[computed], "compile": "off"}, trainer)
+        trainer.policy = settle(
+            make_attempt_spec(precision=COMPUTED[computed]["precision"], launches=COMPUTED[computed]["launches"]),
+            trainer,
+        )
         trainer.optimizer_step()
         trainer.progress.step %= trainer.steps_per_epoch
         with counting() as counts:

@@ -10,6 +10,8 @@ import torch
 from scalecore.data.target_scale import TargetScale
 from scalecore.data.windows import WindowSource, _Rows
 from scalecore.execution.attempt import build
+from scalecore.execution.attempt_spec import ModelSpec
+from scalecore.testing.training import make_attempt_spec, make_training_plan
 from scalecore.training.policies import Policy
 from scalecore.training.trainer import Trainer
 
@@ -63,31 +65,19 @@ def trainer(
     record = load_registry(**registry).default("model", "patchtst").record
     family: Any = record.factory(record.options(**(options or {})))
     values = {name: one.default for name, one in declared(family.hyperparameters()).items()}
-    spec = {
-        "seed": 1,
-        "hyperparameters": {**values, "epochs": 2, "dropout": dropout},
-        "registry": registry,
-        "model": {"use": "patchtst", "options": dict(options or {})},
-        "architecture": architecture,
-        "num_parameters": family.num_parameters(architecture, data),
-        "shape": {"context": CONTEXT, "features": FEATURES, "outputs": outputs},
-        "task": task,
-        "activation_checkpointing": checkpointing,
-        "plan": {
-            "effective_batch": effective_batch,
-            "micro_batch": micro_batch,
-            "schedule": "cosine",
-            "gradient_clip": gradient_clip,
-            "patience": None,
-            "min_delta": 0.0,
-            "metric": "val_loss",
-            "direction": "minimize",
-            "reduction": "best",
-            "seed": 1,
-            "checkpoint_every": 1e9,
-            **plan,
-        },
-    }
+    how = {"micro_batch": micro_batch, "schedule": "cosine", "gradient_clip": gradient_clip, "seed": 1, **plan}
+    spec = make_attempt_spec(
+        seed=1,
+        hyperparameters={**values, "epochs": 2, "dropout": dropout},
+        registry=registry,
+        model=ModelSpec(use="patchtst", options=dict(options or {})),
+        architecture=architecture,
+        num_parameters=family.num_parameters(architecture, data),
+        shape=data,
+        task=task,
+        activation_checkpointing=checkpointing,
+        plan=make_training_plan(effective_batch, **how),
+    )
     scale = TargetScale(mean=0.0, std=2.0) if task == "forecast" else None
     sources = {"train": windows(steps * effective_batch, scale=scale), "val": windows(1000, scale=scale)}
     with torch.device("cuda"):  # fake parameters cannot be moved, so the module is made where it will be

@@ -10,7 +10,7 @@ from scalecore.api.errors import ExitCode, ScalecoreError
 from scalecore.api.trials import StudyEnd, TrialState
 from scalecore.config.experiment import Execution, Retry
 from scalecore.config.fields import fields_of
-from scalecore.study.attempts import EndClass
+from scalecore.execution.attempt_result import EndClass
 from scalecore.study.outcome import STATE_OF
 
 

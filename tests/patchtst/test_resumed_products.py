@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from attrs import evolve
 
 from scalecore.config.load import load_resolved
+from scalecore.execution.attempt_result import AttemptResult
+from scalecore.execution.attempt_spec import AttemptSpec
 from scalecore.execution.folder import AttemptFolder
 from scalecore.plugins.registry import load_registry
 from scalecore.study.attempts import attempt_spec
 from scalecore.study.build_plan import build_plan
+from scalecore.training.product_library import ProductLibrary
 from scalecore_patchtst.products import HAS_ONEDNN
 
 FILE = """
@@ -26,8 +30,8 @@ training: {effective_batch: 256, early_stopping: null, threads: 1, checkpoint_ep
 """
 
 
-def prepared(root: Path) -> dict[str, Any]:
-    """The content of a `spec.json` as the driver writes it."""
+def prepared(root: Path) -> AttemptSpec:
+    """A spec as the driver makes it."""
     close = 100 * np.exp(np.cumsum(np.random.default_rng(7).normal(0, 0.01, 1200))).round(6)
     rows = [f"{np.datetime64('2001-01-01') + day},{price}" for day, price in enumerate(close.tolist())]
     (root / "walk.csv").write_text("\n".join(["date,Close", *rows]) + "\n")
@@ -40,33 +44,33 @@ def prepared(root: Path) -> dict[str, Any]:
     fixed |= {"hyperparameters": {**plan.fixed, "epochs": 2}, "registry": {"no_plugins": False, "block": []}}
     spec = attempt_spec(plan, attempt="0-0", data=root / "data", **fixed)
     assert plan.products is not None
-    assert spec["products"] == {"name": plan.products.name, "why": plan.products.why}
+    assert spec.products == plan.products
     return spec
 
 
-def run(folder: Path, spec: dict[str, Any]) -> dict[str, Any]:
+def run(folder: Path, spec: AttemptSpec) -> AttemptResult:
     attempt = AttemptFolder(folder)
     attempt.create(spec)
     worker = [sys.executable, "-m", "scalecore.execution.worker", str(folder), str(os.getpid())]
     subprocess.run(worker, check=True)
     result = attempt.read_result("0-0")
     assert result is not None
-    assert result["state"] == "completed", result["reason"]
+    assert result.state == "completed", result.reason
     return result
 
 
 def test_a_resumed_trial_computes_with_the_library_that_it_began_with(tmp_path: Path) -> None:
     """Though the study names another one, it ends with the weights of the undisturbed trial, to the last bit."""
     spec = prepared(tmp_path)
-    torchs, onednn = ({"name": name, "why": "a test"} for name in ("torch", "onednn"))
-    whole = run(tmp_path / "whole", {**spec, "products": torchs})
-    assert (whole["policy"]["products"], whole["policy"]["why"]["products"]) == ("torch", "a test")
-    resumed = run(tmp_path / "resumed", {**spec, "products": onednn, "resume_from": [str(tmp_path / "whole")]})
-    assert resumed["resumed_from"] is not None
-    assert resumed["steps_here"] < resumed["steps"]
-    assert resumed["policy"] == whole["policy"]
-    assert resumed["weights"] == whole["weights"]
-    other = run(tmp_path / "other", {**spec, "products": onednn})
-    assert other["policy"]["products"] == ("onednn" if HAS_ONEDNN else "torch")
-    assert (other["weights"] != whole["weights"]) is HAS_ONEDNN
-    assert (other["warnings"] == []) is HAS_ONEDNN
+    torchs, onednn = (ProductLibrary(name=name, why="a test") for name in ("torch", "onednn"))
+    whole = run(tmp_path / "whole", evolve(spec, products=torchs))
+    assert (whole.policy.products, (whole.policy.why or {})["products"]) == ("torch", "a test")
+    resumed = run(tmp_path / "resumed", evolve(spec, products=onednn, resume_from=[str(tmp_path / "whole")]))
+    assert resumed.resumed_from is not None
+    assert resumed.steps_here < resumed.steps
+    assert resumed.policy == whole.policy
+    assert resumed.weights == whole.weights
+    other = run(tmp_path / "other", evolve(spec, products=onednn))
+    assert other.policy.products == ("onednn" if HAS_ONEDNN else "torch")
+    assert (other.weights != whole.weights) is HAS_ONEDNN
+    assert (other.warnings == []) is HAS_ONEDNN

@@ -11,9 +11,11 @@ from typing import Any
 import psutil
 import pytest
 import yaml
+from attrs import evolve
 
-from scalecore.api.files import read_json
 from scalecore.config.load import load_resolved
+from scalecore.execution.attempt_result import AttemptResult
+from scalecore.execution.attempt_spec import AttemptSpec
 from scalecore.execution.folder import AttemptFolder
 from scalecore.execution.local import LocalExecutor
 from scalecore.execution.options import LocalOptions
@@ -45,8 +47,17 @@ def gone(pid: int) -> bool:
 
 def pid_of(folder: AttemptFolder) -> int:
     """The process id of an attempt, once it has written it."""
-    wait_for(lambda: read_json(folder.process) is not None, f"{folder.process}")
-    return int(read_json(folder.process)["pid"])
+    wait_for(lambda: folder.read_process() is not None, f"{folder.process}")
+    process = folder.read_process()
+    assert process is not None
+    return process.pid
+
+
+def result_of(folder: AttemptFolder, attempt: str = "0-0") -> AttemptResult:
+    """The result of an attempt that has one."""
+    result = folder.read_result(attempt)
+    assert result is not None
+    return result
 
 
 def fork_server() -> psutil.Process:
@@ -61,8 +72,8 @@ def fork_server() -> psutil.Process:
 
 
 @pytest.fixture(scope="session")
-def spec(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The content of a `spec.json` as the driver writes it, of a linear model on prepared data."""
+def spec(tmp_path_factory: pytest.TempPathFactory) -> AttemptSpec:
+    """A spec as the driver makes it, of a linear model on prepared data."""
     root = tmp_path_factory.mktemp("study")
     write_walk(root)
     training = {"effective_batch": 64, "early_stopping": None, "threads": 1, "checkpoint_every": 3600.0}
@@ -89,12 +100,12 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.fixture
-def attempt(tmp_path: Path, spec: dict[str, Any]) -> Callable[..., AttemptFolder]:
+def attempt(tmp_path: Path, spec: AttemptSpec) -> Callable[..., AttemptFolder]:
     """Write the folder of an attempt: `attempt("a")`, `attempt("b", epochs=3)`, `attempt("c", mode="smoke")`."""
 
     def write(name: str, *, epochs: int = 2, **changes: Any) -> AttemptFolder:
         folder = AttemptFolder(tmp_path / name)
-        folder.create({**spec, "hyperparameters": {**spec["hyperparameters"], "epochs": epochs}, **changes})
+        folder.create(evolve(spec, hyperparameters={**spec.hyperparameters, "epochs": epochs}, **changes))
         return folder
 
     return write

@@ -18,13 +18,14 @@ import pytest
 
 from scalecore.api.files import read_json
 from scalecore.api.protocols import AttemptStatus
+from scalecore.execution.attempt_result import Resumption
 from scalecore.execution.folder import DISK_EXIT, LOG_BYTES, AttemptFolder
 from scalecore.execution.lifeline import AttemptMonitor
 from scalecore.execution.local import LocalExecutor, LocalHandle
 from scalecore.execution.options import LocalOptions
 from scalecore.training import checkpoint
 
-from .conftest import ENDLESS, fork_server, gone, pid_of, wait_for
+from .conftest import ENDLESS, fork_server, gone, pid_of, result_of, wait_for
 
 Attempt = Callable[..., AttemptFolder]
 
@@ -36,12 +37,13 @@ def until_over(executor: LocalExecutor, handle: LocalHandle) -> AttemptStatus:
 
 def place(folder: AttemptFolder) -> tuple[int, int]:
     """Epoch and step that the attempt has told last."""
-    seen = folder.read_progress() or {"epoch": 0, "step": 0}
-    return seen["epoch"], seen["step"]
+    seen = folder.read_progress()
+    return (0, 0) if seen is None else (seen.epoch, seen.step)
 
 
 def phase(folder: AttemptFolder) -> str | None:
-    return (folder.read_progress() or {}).get("phase")
+    seen = folder.read_progress()
+    return None if seen is None else seen.phase
 
 
 def in_training(folder: AttemptFolder, *, beyond: tuple[int, int] = (1, 0)) -> None:
@@ -55,14 +57,14 @@ def test_an_attempt_completes_with_its_result(executor: LocalExecutor, attempt: 
     handle = executor.submit(folder.path)
     assert executor.poll([handle])[0].state == "running"
     status = until_over(executor, handle)
-    result = folder.read_result("0-0")
-    assert result is not None
-    assert (status.state, status.exit_code, result["state"], result["reason"]) == ("ended", 0, "completed", None)
+    result = result_of(folder)
+    assert (status.state, status.exit_code, result.state, result.reason) == ("ended", 0, "completed", None)
     assert status.pid == pid_of(folder)
     assert [line["epoch"] for line in folder.read_epochs(after=0)] == [1, 2]
-    assert result["value"] == min(line["val_loss"] for line in result["learning_curve"])
-    assert result["peak_memory"] > 50e6
-    assert status.peak_memory is None or result["peak_memory"] <= status.peak_memory * 1.01
+    assert result.value == min(line["val_loss"] or 0 for line in result.learning_curve or ())
+    assert result.peak_memory is not None
+    assert result.peak_memory > 50e6
+    assert status.peak_memory is None or result.peak_memory <= status.peak_memory * 1.01
     assert gone(pid_of(folder))
 
 
@@ -74,9 +76,9 @@ def test_the_memory_of_the_driver_is_not_counted_as_that_of_an_attempt(attempt: 
     folder = attempt("a", epochs=1)
     status = until_over(executor, executor.submit(folder.path))
     executor.close()
-    result = folder.read_result("0-0")
-    assert result is not None
-    assert max(result["peak_memory"], result["memory"]["peak"]) < 1 << 30
+    result = result_of(folder)
+    assert result.memory is not None
+    assert max(result.peak_memory or 0, result.memory.peak or 0) < 1 << 30
     assert status.peak_memory is None
 
 
@@ -84,11 +86,11 @@ def test_an_attempt_has_the_threads_of_its_spec(executor: LocalExecutor, attempt
     """Not those of the machine: its share inside an operation, and one for operations side by side."""
     folder = attempt("a", epochs=1, threads=2, precision="bf16", compile="auto")
     until_over(executor, executor.submit(folder.path))
-    result = folder.read_result("0-0")
-    assert result is not None
-    assert (result["threads"], result["interop_threads"]) == (2, 1)
-    assert result["policy"]["precision"] == "bf16"
-    assert result["policy"]["why"]["compile"] == "auto: the model names no blocks (repeated_blocks or compile_blocks)"
+    result = result_of(folder)
+    assert (result.threads, result.interop_threads) == (2, 1)
+    assert result.policy is not None
+    assert result.policy.precision == "bf16"
+    assert (result.policy.why or {})["compile"] == "auto: the model names no blocks (repeated_blocks or compile_blocks)"
 
 
 def test_both_ways_of_starting_compute_the_same(attempt: Attempt, forking: LocalExecutor) -> None:
@@ -96,7 +98,7 @@ def test_both_ways_of_starting_compute_the_same(attempt: Attempt, forking: Local
     one, other = attempt("forked"), attempt("spawned")
     until_over(forking, forking.submit(one.path))
     subprocess.run([sys.executable, "-m", "scalecore.execution.worker", str(other.path), str(os.getpid())], check=True)
-    weights = [(folder.read_result("0-0") or {})["weights"] for folder in (one, other)]
+    weights = [result_of(folder).weights for folder in (one, other)]
     assert weights[0] == weights[1]
 
 
@@ -163,20 +165,17 @@ def test_stopping_gently_leaves_a_checkpoint_to_go_on_from(executor: LocalExecut
     wait_for(first.epochs.exists, "the start")
     executor.stop(handle, kill=False)
     assert until_over(executor, handle).exit_code == 0
-    stopped = first.read_result("0-0")
-    assert stopped is not None
-    assert stopped["state"] == "stopped"
-    assert 0 <= stopped["epochs_ended"] < epochs
+    stopped = result_of(first)
+    assert stopped.state == "stopped"
+    assert 0 <= stopped.epochs_ended < epochs
     assert checkpoint.load_newest([first.path]) is not None
 
     second = attempt("second", epochs=epochs, attempt="0-1", resume_from=[str(first.path)])
     until_over(executor, executor.submit(second.path))
-    result, expected = second.read_result("0-1"), undisturbed.read_result("0-0")
-    assert result is not None
-    assert expected is not None
-    assert result["resumed_from"] == {"checkpoint": "first/checkpoint.pt", "step": stopped["steps"]}
-    assert stopped["steps_here"] + result["steps_here"] == expected["steps"]
-    assert result["weights"] == expected["weights"]
+    result, expected = result_of(second, "0-1"), result_of(undisturbed)
+    assert result.resumed_from == Resumption(checkpoint="first/checkpoint.pt", step=stopped.steps or 0)
+    assert (stopped.steps_here or 0) + (result.steps_here or 0) == expected.steps
+    assert result.weights == expected.weights
 
 
 def test_sigterm_is_a_gentle_stop(executor: LocalExecutor, attempt: Attempt) -> None:
@@ -186,7 +185,7 @@ def test_sigterm_is_a_gentle_stop(executor: LocalExecutor, attempt: Attempt) -> 
     in_training(folder)
     os.kill(pid_of(folder), signal.SIGTERM)
     assert until_over(executor, handle).exit_code == 0
-    assert (folder.read_result("0-0") or {})["state"] == "stopped"
+    assert result_of(folder).state == "stopped"
     assert (folder.path / "checkpoint.pt").exists()
 
 
@@ -209,10 +208,9 @@ def test_pause_and_go_on(executor: LocalExecutor, attempt: Attempt) -> None:
     wait_for(lambda: phase(folder) == "paused", "the second pause")
     executor.stop(handle, kill=False)
     until_over(executor, handle)
-    result = folder.read_result("0-0")
-    assert result is not None
-    assert (result["state"], result["pauses"]) == ("stopped", 2)
-    assert result["paused_seconds"] > 0
+    result = result_of(folder)
+    assert (result.state, result.pauses) == ("stopped", 2)
+    assert (result.paused_seconds or 0) > 0
 
 
 def test_pruning_ends_without_a_checkpoint(executor: LocalExecutor, attempt: Attempt) -> None:
@@ -222,10 +220,9 @@ def test_pruning_ends_without_a_checkpoint(executor: LocalExecutor, attempt: Att
     wait_for(lambda: bool(folder.read_epochs(after=0)), "an epoch")
     folder.tell("prune")
     until_over(executor, handle)
-    result = folder.read_result("0-0")
-    assert result is not None
-    assert result["state"] == "pruned"
-    assert result["value"] == min(line["val_loss"] for line in folder.read_epochs(after=0))
+    result = result_of(folder)
+    assert result.state == "pruned"
+    assert result.value == min(line["val_loss"] for line in folder.read_epochs(after=0))
     assert not (folder.path / "checkpoint.pt").exists()
 
 
@@ -295,10 +292,9 @@ def test_a_model_that_raises_fails_with_its_reason_and_its_traceback(
         start, attempt, fake_plugin, monkeypatch, body="print('h\u00e9r\u00e9'); raise ValueError('no such shape')"
     )
     assert until_over(executor, executor.submit(folder.path)).exit_code == 0
-    result = folder.read_result("0-0")
-    assert result is not None
-    assert (result["state"], result["reason"]) == ("failed", "ValueError: no such shape")
-    assert "value" not in result
+    result = result_of(folder)
+    assert (result.state, result.reason) == ("failed", "ValueError: no such shape")
+    assert "value" not in result.plain()
     assert folder.log_tail().startswith("h\u00e9r\u00e9\n")
     assert folder.log_tail().endswith("ValueError: no such shape")
     executor.close()
@@ -404,8 +400,8 @@ def test_a_model_that_exits_or_speaks_no_utf8_fails_with_its_reason(
     """Both are failures of the trial, which another attempt would repeat."""
     folder, executor = with_odd_model(start, attempt, fake_plugin, monkeypatch, body=body)
     assert until_over(executor, executor.submit(folder.path)).exit_code == 0
-    result = folder.read_result("0-0") or {}
-    assert (result["state"], result["reason"]) == ("failed", reason)
+    result = result_of(folder)
+    assert (result.state, result.reason) == ("failed", reason)
     executor.close()
 
 
@@ -435,7 +431,8 @@ def test_an_attempt_without_a_readable_spec_says_so(executor: LocalExecutor, att
     folder.spec.write_text("{")
     status = until_over(executor, executor.submit(folder.path))
     assert (status.state, status.exit_code) == ("ended", 1)
-    assert "Traceback" in folder.log_tail()
+    problem = "not JSON (Expecting property name enclosed in double quotes, column 2)"
+    assert folder.log_tail() == f"{folder.spec}: {problem}"
 
 
 DRIVER = """
@@ -468,7 +465,7 @@ def test_a_worker_whose_driver_is_gone_ends_by_itself(
     driver.wait()
     for pid in others:
         wait_for(lambda pid=pid: gone(pid), f"the end of process {pid}")  # type: ignore[misc]
-    assert (folder.read_result("0-0") or {})["state"] == "stopped"
+    assert result_of(folder).state == "stopped"
     assert checkpoint.load_newest([folder.path]) is not None
 
 
@@ -570,7 +567,7 @@ def test_one_server_serves_all_attempts(forking: LocalExecutor, attempt: Attempt
     for handle in handles:
         assert until_over(forking, handle).exit_code == 0
     assert fork_server().pid == server
-    assert [(folder.read_result(f"{i}-0") or {})["state"] for i, folder in enumerate(folders)] == ["completed"] * 3
+    assert [result_of(folder, f"{i}-0").state for i, folder in enumerate(folders)] == ["completed"] * 3
 
 
 def test_a_dead_fork_server_loses_its_attempts_and_is_replaced(forking: LocalExecutor, attempt: Attempt) -> None:
@@ -620,16 +617,12 @@ def test_a_fork_server_that_dies_while_it_is_asked_loses_the_attempt(
 
 
 def test_results_of_another_attempt_are_ignored(attempt: Attempt, tmp_path: Path) -> None:
-    """A late result carries the id of the attempt that wrote it; a torn one counts as none."""
+    """A late result carries the id of the attempt that wrote it."""
     folder = attempt("a")
     assert folder.read_result("0-0") is None
     folder.result.write_text('{"attempt": "0-0", "state": "completed", "value": 0.1}\n')
-    assert (folder.read_result("0-0") or {})["value"] == 0.1
+    assert result_of(folder).value == 0.1
     assert folder.read_result("0-1") is None
-    folder.result.write_text('{"attempt": "0-0", "sta')
-    assert folder.read_result("0-0") is None
-    folder.result.write_text('["0-0"]')
-    assert folder.read_result("0-0") is None
 
 
 def test_a_line_that_is_being_written_is_left_for_later(attempt: Attempt) -> None:

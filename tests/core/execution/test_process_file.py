@@ -11,10 +11,12 @@ from typing import Any
 
 import psutil
 import pytest
+from attrs import evolve
 
 from scalecore.api.files import create_json, read_json, write_json
+from scalecore.config.kept import read_kept
 from scalecore.execution.folder import TAKEN_EXIT, AttemptFolder
-from scalecore.execution.process_file import describe_process, is_copied, lives_in
+from scalecore.execution.process_file import ProcessFile, describe_process, is_copied, lives_in
 
 
 @pytest.fixture
@@ -25,9 +27,8 @@ def attempt(tmp_path: Path) -> Path:
     return folder
 
 
-def stored(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = read_json(folder / "process.json")
-    return found
+def stored(folder: Path) -> ProcessFile:
+    return read_kept(folder / "process.json", ProcessFile)
 
 
 def test_a_process_lives_in_its_folder_under_any_name(attempt: Path, tmp_path: Path) -> None:
@@ -50,21 +51,22 @@ def test_a_process_does_not_live_in_a_copy_of_its_folder(how: Any, attempt: Path
 @pytest.mark.parametrize("other", [{"host": "elsewhere"}, {"boot": "another start of this machine"}, {"ticks": 1}])
 def test_a_process_of_another_machine_start_or_time_does_not_live_here(attempt: Path, other: dict[str, Any]) -> None:
     """Its number is that of another process by now, or was never one of this machine."""
-    assert not lives_in({**stored(attempt), **other}, attempt)
+    assert not lives_in(evolve(stored(attempt), **other), attempt)
 
 
 def test_device_numbers_count_within_one_start_of_the_machine_only(attempt: Path) -> None:
     """They change with a restart, and differ between machines that share a disk."""
     mine = stored(attempt)
-    mine["folder"]["device"] += 1
+    assert mine.folder is not None
+    mine = evolve(mine, folder=evolve(mine.folder, device=mine.folder.device + 1))
     assert is_copied(mine, attempt)
-    assert not is_copied({**mine, "host": "elsewhere"}, attempt)
-    assert not is_copied({**mine, "boot": "another start of this machine"}, attempt)
+    assert not is_copied(evolve(mine, host="elsewhere"), attempt)
+    assert not is_copied(evolve(mine, boot="another start of this machine"), attempt)
 
 
 def test_a_file_of_version_0_1_is_believed(attempt: Path) -> None:
     """It holds neither host nor folder."""
-    old = {"pid": os.getpid(), "started": psutil.Process().create_time()}
+    old = ProcessFile(pid=os.getpid(), started=psutil.Process().create_time())
     assert lives_in(old, attempt)
     assert not is_copied(old, attempt)
 
@@ -77,6 +79,6 @@ def test_a_second_process_in_an_attempts_folder_ends_and_writes_nothing(tmp_path
     second = subprocess.run(command, capture_output=True, text=True, check=False)
     assert second.returncode == TAKEN_EXIT
     assert [path.name for path in tmp_path.iterdir()] == ["process.json"]
-    assert stored(tmp_path) == {"pid": 12, "host": "node7"}
+    assert read_json(tmp_path / "process.json") == {"pid": 12, "host": "node7"}
     expected = f"{tmp_path}: this attempt was started already, by process 12 on node7; this process ends\n"
     assert second.stderr == expected

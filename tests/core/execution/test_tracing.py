@@ -13,7 +13,9 @@ from typing import Any, Literal
 
 import psutil
 import pytest
+from attrs import evolve
 
+from scalecore.execution.attempt_spec import AttemptSpec, ModelSpec
 from scalecore.execution.folder import AttemptFolder
 from scalecore.execution.local import LocalExecutor
 from scalecore.execution.options import LocalOptions
@@ -23,11 +25,11 @@ from scalecore.training.memory import BASE, floor_bytes, prior
 from .conftest import fork_server, gone, wait_for
 
 
-def question(spec: dict[str, Any], *, key: str = "one") -> dict[str, Any]:
-    plan = {**spec["plan"], "effective_batch": 8, "micro_batch": 4}
+def question(spec: AttemptSpec, *, key: str = "one") -> dict[str, Any]:
+    traced = evolve(spec, plan=evolve(spec.plan, effective_batch=8, micro_batch=4), precision="fp32")
     return {
         "key": key,
-        "specs": [{**spec, "plan": plan, "precision": "fp32", "evaluate": 16}],
+        "specs": [{**traced.plain(), "evaluate": 16}],
         "depths": [],
         "depth": None,
         "device": "cpu",
@@ -53,13 +55,13 @@ def answers(client: TraceClient, count: int = 1) -> list[dict[str, Any]]:
     return found
 
 
-def test_the_tracer_answers_without_the_data_and_ends_with_its_client(spec: dict[str, Any]) -> None:
+def test_the_tracer_answers_without_the_data_and_ends_with_its_client(spec: AttemptSpec) -> None:
     """It needs no data folder; what it finds is above weights, gradients and moments; no process is left behind."""
     client = TraceClient()
-    client.ask(question({**spec, "data": "nowhere"}))
+    client.ask(question(evolve(spec, data="nowhere")))
     (found,) = answers(client)
     assert (found["key"], found["blocks"]) == ("one", 0)
-    assert 16 * spec["num_parameters"] < found["tensors"] < 1_000_000
+    assert 16 * spec.num_parameters < found["tensors"] < 1_000_000
     assert found["held"] is None or found["tensors"] <= found["held"] < 2_000_000
     tracer = tracer_process()
     del client
@@ -68,14 +70,14 @@ def test_the_tracer_answers_without_the_data_and_ends_with_its_client(spec: dict
 
 @pytest.mark.parametrize("start", ["fork", "spawn"])
 def test_what_a_process_takes_beside_its_tensors_is_measured_on_this_build(
-    spec: dict[str, Any], attempt: Callable[..., AttemptFolder], start: Literal["fork", "spawn"]
+    spec: AttemptSpec, attempt: Callable[..., AttemptFolder], start: Literal["fork", "spawn"]
 ) -> None:
     """The predicted peak is near the measured one whatever torch was built for, and however attempts are started."""
     executor = LocalExecutor(LocalOptions(start=start))
     client = TraceClient(fork=executor.fork_tracer)
     client.ask(question(spec))
     (found,) = answers(client)
-    floor = floor_bytes(spec["num_parameters"])
+    floor = floor_bytes(spec.num_parameters)
     predicted = prior("cpu", "default", basis="held").apply(found["held"] or found["tensors"], floor=floor)
     folder = attempt("a")
     handle = executor.submit(folder.path)
@@ -83,13 +85,15 @@ def test_what_a_process_takes_beside_its_tensors_is_measured_on_this_build(
     executor.close()
     result = folder.read_result("0-0")
     assert result is not None
-    assert (predicted + found["base"] - BASE) / result["memory"]["peak"] == pytest.approx(1, abs=0.12)
+    assert result.memory is not None
+    assert result.memory.peak is not None
+    assert (predicted + found["base"] - BASE) / result.memory.peak == pytest.approx(1, abs=0.12)
 
 
-def test_a_shape_that_cannot_be_traced_is_answered_with_the_reason(spec: dict[str, Any]) -> None:
+def test_a_shape_that_cannot_be_traced_is_answered_with_the_reason(spec: AttemptSpec) -> None:
     """The next question is answered all the same."""
     client = TraceClient()
-    wrong = {**spec, "num_parameters": 1}
+    wrong = evolve(spec, num_parameters=1)
     client.ask(question(wrong, key="wrong"))
     client.ask(question(spec, key="right"))
     first, second = answers(client, 2)
@@ -100,7 +104,7 @@ def test_a_shape_that_cannot_be_traced_is_answered_with_the_reason(spec: dict[st
 
 
 @pytest.mark.parametrize("how", ["killed", "given up"])
-def test_a_tracer_that_dies_or_hangs_costs_an_answer_and_no_more(spec: dict[str, Any], how: str) -> None:
+def test_a_tracer_that_dies_or_hangs_costs_an_answer_and_no_more(spec: AttemptSpec, how: str) -> None:
     """What was asked is answered with the reason, and a new tracer takes the next question."""
     client = TraceClient()
     client.start()
@@ -127,13 +131,13 @@ def forked_tracer() -> psutil.Process:
 
 
 def test_a_tracer_forked_from_the_server_answers_like_any_other(
-    spec: dict[str, Any], forking: LocalExecutor, attempt: Callable[..., AttemptFolder]
+    spec: AttemptSpec, forking: LocalExecutor, attempt: Callable[..., AttemptFolder]
 ) -> None:
     """It ends with its client and is reaped; the server stays with one thread and serves attempts."""
     client = TraceClient(fork=forking.fork_tracer)
     client.ask(question(spec))
     (found,) = answers(client)
-    assert found["tensors"] > 16 * spec["num_parameters"]
+    assert found["tensors"] > 16 * spec.num_parameters
     server, tracer = fork_server(), forked_tracer()
     assert server.num_threads() == 1
     del client
@@ -147,7 +151,7 @@ def test_a_tracer_forked_from_the_server_answers_like_any_other(
 
 @pytest.mark.parametrize("how", ["nothing to fork", "no handle of processes"])
 def test_where_no_tracer_can_be_forked_a_fresh_one_answers(
-    spec: dict[str, Any], forking: LocalExecutor, monkeypatch: pytest.MonkeyPatch, how: str
+    spec: AttemptSpec, forking: LocalExecutor, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     """With an executor that starts interpreters, and on a system where what is no child could not be killed safely."""
     executor = forking
@@ -165,7 +169,7 @@ def test_where_no_tracer_can_be_forked_a_fresh_one_answers(
 
 @pytest.mark.parametrize("how", ["hangs", "has ended"])
 def test_a_forked_tracer_that_is_of_no_use_is_replaced_by_a_fresh_one(
-    spec: dict[str, Any], forking: LocalExecutor, how: str
+    spec: AttemptSpec, forking: LocalExecutor, how: str
 ) -> None:
     """One that hangs is killed although it is no child of this process; one that has ended costs no answer."""
     client = TraceClient(fork=forking.fork_tracer)
@@ -217,12 +221,12 @@ time.sleep(600)
 
 @pytest.mark.parametrize("helpers", ["alive", "killed"])
 def test_a_tracer_that_hangs_in_native_code_does_not_outlive_its_driver(
-    spec: dict[str, Any], start: str, tmp_path: Path, fake_plugin: Any, monkeypatch: Any, helpers: str
+    spec: AttemptSpec, start: str, tmp_path: Path, fake_plugin: Any, monkeypatch: Any, helpers: str
 ) -> None:
     """It holds the interpreter's lock and cannot see that its input has ended; the fork server is gone, too."""
     place = fake_plugin("scalecore-odd", code=HANGING.format(told=str(tmp_path / "hangs")))
     monkeypatch.setenv("PYTHONPATH", str(place), prepend=os.pathsep)
-    odd = {**spec, "model": {"use": "odd", "options": {}}, "registry": {"no_plugins": False, "block": []}}
+    odd = evolve(spec, model=ModelSpec(use="odd", options={}), registry={"no_plugins": False, "block": []})
     driver = subprocess.Popen([sys.executable, "-c", DRIVER, start, json.dumps(question(odd))])
     wait_for((tmp_path / "hangs").exists, "the hang")
     others = psutil.Process(driver.pid).children(recursive=True)

@@ -83,8 +83,8 @@ def test_g48_an_error_of_a_gpu_that_is_gone_interrupts_the_attempt() -> None:
     assert end_by(DeviceError("no GPU"), device="cuda", gpus=lambda: there)["state"] == "interrupted"
 
 
-@pytest.mark.parametrize("device", ["cpu", "mps", "auto", None])
-def test_g48_an_error_that_names_cuda_is_no_lost_gpu_of_a_trial_without_one(device: str | None) -> None:
+@pytest.mark.parametrize("device", ["cpu", "mps", "auto"])
+def test_g48_an_error_that_names_cuda_is_no_lost_gpu_of_a_trial_without_one(device: str) -> None:
     """In a container with the library of the driver and no GPU, a model's own "CUDA error" ends its trial."""
     lost = FoundGpus(source="libcuda.so.1: no device", problem="libcuda.so.1: no device")
     error = RuntimeError("CUDA error: this text is of the model")

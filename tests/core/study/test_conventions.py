@@ -10,6 +10,7 @@ import pytest
 
 from scalecore.config.load import load_resolved
 from scalecore.config.losses import objective_value
+from scalecore.execution.attempt_spec import AttemptSpec
 from scalecore.plugins.registry import load_registry
 from scalecore.study.attempts import attempt_spec
 from scalecore.study.build_plan import build_plan
@@ -47,7 +48,7 @@ def planned(tmp_path: Path) -> Any:
     return plan
 
 
-def spec(plan: Plan) -> dict[str, Any]:
+def spec(plan: Plan) -> AttemptSpec:
     (one,) = plan.grid.architectures
     fixed: dict[str, Any] = {"mode": "train", "attempt": "0-0", "number": 0, "seed": 5, "micro_batch": 64, "threads": 1}
     fixed |= {"architecture": one.values, "num_parameters": one.num_parameters, "hyperparameters": plan.fixed}
@@ -74,7 +75,7 @@ def test_g19_the_least_denominator_is_that_of_the_positives(planned: Any) -> Non
     """As effective windows, of which labels that overlap make fewer; only where the model chooses the windows."""
     plan = planned(PRECISION)
     assert plan.min_denominator == 7 * 3
-    assert spec(plan)["plan"]["min_denominator"] == 21
+    assert spec(plan).plan.min_denominator == 21
     for metric in ("recall", "auc", "f1"):
         assert planned(f"objective={{metric: {metric}, direction: maximize}}").min_denominator == 0
     assert planned().min_denominator == 0
@@ -136,7 +137,7 @@ def test_the_library_of_products_is_that_with_which_the_study_began(
     monkeypatch.setattr("scalecore.study.conventions.read_cpuinfo", lambda: f"vendor_id : Other\nflags : {flags}\n")
     again = planned()
     assert again.products == began.products
-    assert spec(again)["products"] == {"name": "torch", "why": why}
+    assert spec(again).products == again.products
     assert said_of_products(again) == [
         f"float32 matrix products on a CPU by torch ({why}), where the model offers the choice"
     ]
@@ -150,7 +151,7 @@ def test_a_study_without_a_library_of_products_has_none_for_good(planned: Any, t
     begin(tmp_path / "study", new, old=True)
     old = planned()
     assert old.products is None
-    assert spec(old)["products"] is None
+    assert spec(old).products is None
     assert old.begun()["plan"]["products"] is None
     assert identity(old) == identity(new)
     assert said_of_products(old) == [
@@ -162,10 +163,10 @@ def test_a_study_without_a_library_of_products_has_none_for_good(planned: Any, t
 def test_the_rule_of_compiling_is_that_with_which_the_study_began(planned: Any, tmp_path: Path) -> None:
     """An older study goes by FLOPs for good, also its new trials; a new one by savings; identities are the same."""
     new = planned()
-    assert (new.compile_rule, spec(new)["compile_rule"]) == ("savings", "savings")
+    assert (new.compile_rule, spec(new).compile_rule) == ("savings", "savings")
     begin(tmp_path / "study", new, old=True)
     old = planned()
-    assert (old.compile_rule, spec(old)["compile_rule"]) == ("flops", "flops")
+    assert (old.compile_rule, spec(old).compile_rule) == ("flops", "flops")
     assert old.begun()["plan"]["compile_rule"] == "flops"
     assert identity(old) == identity(new)
 

@@ -34,7 +34,7 @@ def test_g22_a_second_runner_is_refused_with_the_first_ones_pid_and_host(tmp_pat
     folder = StudyFolder(tmp_path)
     runner = runner_of(folder)
     assert runner is not None
-    assert runner["pid"] == holder.pid
+    assert runner.pid == holder.pid
     who = rf"process {holder.pid} on {socket.gethostname()}"
     expected = rf"this study is being run by {who} since .*; stop it with `scalecore stop"
     with pytest.raises(RefusedError, match=expected):
@@ -46,7 +46,7 @@ def test_g22_a_second_runner_is_refused_with_the_first_ones_pid_and_host(tmp_pat
     lock = StudyLock(folder)
     now = runner_of(folder)
     assert now is not None
-    assert now["pid"] == os.getpid()
+    assert now.pid == os.getpid()
     lock.release()
     assert runner_of(folder) is None
 
@@ -113,7 +113,8 @@ def test_g46_a_runner_of_a_container_is_known_by_its_lock(tmp_path: Path) -> Non
     lock = StudyLock(folder)
     lease = {**read_json(folder.lease), "pid": 1}
     write_json(folder.lease, lease)
-    assert runner_of(folder) == lease
+    assert (found := runner_of(folder)) is not None
+    assert found.plain() == lease
     lock.release()
     write_json(folder.lease, lease)
     assert runner_of(folder) is None
@@ -158,5 +159,6 @@ def test_a_lease_of_version_0_1_is_believed(tmp_path: Path) -> None:
     assert lease["process_started"] == lease["started"]
     old = {name: value for name, value in lease.items() if name not in ("folder", "started")}
     write_json(folder.lease, old)
-    assert runner_of(folder) == old
+    assert (found := runner_of(folder)) is not None
+    assert found.plain() == old
     lock.release()

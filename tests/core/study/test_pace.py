@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from attrs import define
 
+from scalecore.execution.attempt_result import AttemptProgress
 from scalecore.study.pace import Pace
 
 
@@ -21,7 +22,7 @@ class Trial:
         for _ in range(int(seconds * 2)):
             self.now += 0.5
             self.step += rate / 2
-            progress = {"phase": phase, "epoch": self.epoch, "step": int(self.step)}
+            progress = AttemptProgress(phase=phase, epoch=self.epoch, step=int(self.step))
             if text := self.pace.look(progress, now=self.now):
                 said.append(text)
         return said

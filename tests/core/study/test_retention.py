@@ -8,6 +8,7 @@ from scalecore.api.trials import Origin, TrialRecord, TrialState, best_first
 from scalecore.execution.folder import AttemptFolder
 from scalecore.study.layout import StudyFolder
 from scalecore.study.retention import settle_weights
+from scalecore.testing.training import make_attempt_spec
 
 
 def finished(
@@ -16,10 +17,10 @@ def finished(
     """A trial of two attempts: the first was killed, the second made the best epoch."""
     for index, names in enumerate((("best_1", "best_2"), ("best_4",))):
         attempt = AttemptFolder(folder.attempt(number, index))
-        attempt.create({})
+        attempt.create(make_attempt_spec())
         for name in names:
             (attempt.path / f"{name}.safetensors").write_text(f"{number} {name}")
-    result = {"attempt": f"{number}-1", "best_weights": "attempt_1/best_4.safetensors"}
+    result = {"attempt": f"{number}-1", "state": "completed", "best_weights": "attempt_1/best_4.safetensors"}
     write_json(AttemptFolder(folder.attempt(number, 1)).result, result)
     return TrialRecord(
         number=number,

@@ -11,6 +11,7 @@ from attrs import evolve
 from torch import nn
 
 from scalecore.execution.computing import settle
+from scalecore.testing.training import make_attempt_spec
 from scalecore.training.blocks import checkpoint_blocks
 from scalecore.training.casting import cast_at_once, same_pass
 from scalecore.training.optimizer import build_optimizer
@@ -122,7 +123,7 @@ def test_a_model_that_uses_its_weights_otherwise_is_found(trainer_of: Build, mak
 
 def test_a_cpu_has_no_launches(trainer_of: Build) -> None:
     """What is asked for has no effect there, and the record says so."""
-    found = settle({"precision": "bf16", "launches": "few"}, trainer_of())
+    found = settle(make_attempt_spec(precision="bf16", launches="few"), trainer_of())
     assert (found.launches, found.why["launches"]) == ("plain", "there are none on cpu")
 
 

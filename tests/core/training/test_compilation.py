@@ -6,14 +6,16 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pytest
 import torch
+from attrs import evolve
 from torch import nn
 
 from scalecore.api.protocols import Savings
 from scalecore.execution.computing import compile_trainer, settle
+from scalecore.testing.training import make_attempt_spec
 from scalecore.training import checkpoint
 from scalecore.training.compilation import CompilationFailed, compile_blocks, private_cache, warm_up
 from scalecore.training.policies import Policy
@@ -87,7 +89,7 @@ def test_an_interrupted_compiled_trial_equals_the_uninterrupted_one_bit_for_bit(
     found = checkpoint.load_newest([tmp_path])
     assert found is not None
     trainer = trainer_of(Deep(), hyperparameters=EPOCHS)
-    kept = settle({}, trainer, earlier=found[0]["policy"])
+    kept = settle(make_attempt_spec(), trainer, earlier=found[0]["policy"])
     assert kept == chosen
     of_policy(trainer, kept, tmp_path).restore(found[0])
     assert trainer.run(Watcher()) == "completed"
@@ -158,7 +160,7 @@ def test_a_policy_that_cannot_be_kept_is_told(trainer_of: Build, monkeypatch: py
     """Going on without the compiler that the trial began with computes on, with a warning."""
     monkeypatch.setenv("CXX", "no-such-compiler")
     warnings: list[str] = []
-    kept = settle({}, trainer_of(Deep()), earlier=policy("bf16", "block").plain(), warnings=warnings)
+    kept = settle(make_attempt_spec(), trainer_of(Deep()), earlier=policy("bf16", "block").plain(), warnings=warnings)
     assert (kept.precision, kept.compile) == ("bf16", "off")
     assert warnings == [
         "goes on without compiled blocks, so not to the last bit: no C++ compiler is found (no-such-compiler; "
@@ -168,14 +170,14 @@ def test_a_policy_that_cannot_be_kept_is_told(trainer_of: Build, monkeypatch: py
 
 def test_the_trial_itself_decides(trainer_of: Build) -> None:
     """From the spec's settings, its FLOPs, the windows, the epochs and the module's blocks."""
-    long: dict[str, Any] = {"precision": "bf16", "compile": "auto", "flops": 10**11}
+    long = make_attempt_spec(precision="bf16", compile="auto", flops=10**11)
     chosen = settle(long, trainer_of(Deep()))
     assert chosen.precision == "bf16"
     assert chosen.compile == ("block" if shutil.which("g++") else "off")
     assert settle(long, trainer_of()).why["compile"] == (
         "auto: the model names no blocks (repeated_blocks or compile_blocks)"
     )
-    again = {**long, "activation_checkpointing": True}
+    again = evolve(long, activation_checkpointing=True)
     assert settle(again, trainer_of(Deep())).why["compile"] == (
         "auto: activations are computed again to save memory, which compiled blocks would keep"
     )
@@ -189,20 +191,19 @@ def test_what_the_module_says_counts_in_studies_that_began_with_it(trainer_of: B
         def compile_savings(self) -> Savings:
             return Savings(numbers=0)
 
-    long: dict[str, Any] = {"compile": "auto", "flops": 10**11}
-    assert settle({**long, "compile_rule": "savings"}, trainer_of(Saving())).why["compile"] == (
+    long = make_attempt_spec(compile="auto", flops=10**11)
+    assert settle(evolve(long, compile_rule="savings"), trainer_of(Saving())).why["compile"] == (
         "auto: saves about 0 s in all steps, < 25 s to compile"
     )
-    for old in (long, {**long, "compile_rule": "flops"}):
-        assert settle(old, trainer_of(Saving())).compile == "block"
-    assert settle({**long, "compile_rule": "savings"}, trainer_of(Deep())).compile == "block"
+    assert settle(long, trainer_of(Saving())).compile == "block"
+    assert settle(evolve(long, compile_rule="savings"), trainer_of(Deep())).compile == "block"
 
     class Wrong(Deep):
         def compile_savings(self) -> int:
             return 3
 
     with pytest.raises(TypeError) as caught:
-        settle({**long, "compile_rule": "savings"}, trainer_of(Wrong()))
+        settle(evolve(long, compile_rule="savings"), trainer_of(Wrong()))
     assert str(caught.value) == "Wrong.compile_savings() returned 3, no Savings"
 
 

@@ -9,9 +9,11 @@ import pytest
 import torch
 from torch import nn
 
+from scalecore.execution.attempt_spec import AttemptSpec
 from scalecore.execution.computing import settle
+from scalecore.testing.training import make_attempt_spec
 from scalecore.training.policies import Policy
-from scalecore.training.product_library import ProductLibrary, choose_library, use_library
+from scalecore.training.product_library import Library, ProductLibrary, choose_library, use_library
 from scalecore.training.trainer import Trainer
 
 from .conftest import CONTEXT
@@ -71,12 +73,12 @@ class Choosing(nn.Module):
         return self.linear(x_BTF.flatten(1))
 
 
-def spec(name: str, why: str = "of the study") -> dict[str, Any]:
-    return {"products": {"name": name, "why": why}}
+def spec(name: Library, why: str = "of the study") -> AttemptSpec:
+    return make_attempt_spec(products=ProductLibrary(name=name, why=why))
 
 
 @pytest.mark.parametrize("name", ["torch", "onednn"])
-def test_a_new_trial_has_the_library_of_its_study(trainer_of: Build, name: str) -> None:
+def test_a_new_trial_has_the_library_of_its_study(trainer_of: Build, name: Library) -> None:
     """The module uses it, and the policy of the record has it with its reason."""
     trainer = trainer_of(Choosing())
     policy = settle(spec(name), trainer)
@@ -85,7 +87,7 @@ def test_a_new_trial_has_the_library_of_its_study(trainer_of: Build, name: str) 
 
 
 @pytest.mark.parametrize(("name", "other"), [("torch", "onednn"), ("onednn", "torch")])
-def test_a_resumed_trial_keeps_its_library(trainer_of: Build, name: str, other: str) -> None:
+def test_a_resumed_trial_keeps_its_library(trainer_of: Build, name: Library, other: Library) -> None:
     """Whatever the study says by then."""
     earlier = settle(spec(name), trainer_of(Choosing())).plain()
     trainer = trainer_of(Choosing())
@@ -95,14 +97,15 @@ def test_a_resumed_trial_keeps_its_library(trainer_of: Build, name: str, other: 
 
 
 @pytest.mark.parametrize("earlier", [None, {"precision": "fp32", "compile": "off", "why": {}}])
-@pytest.mark.parametrize("content", [{}, {"products": None}])
 @pytest.mark.parametrize("has_onednn", [True, False])
 def test_studies_without_a_library_do_what_they_did(
-    trainer_of: Build, content: dict[str, Any], earlier: dict[str, Any] | None, has_onednn: bool
+    trainer_of: Build, earlier: dict[str, Any] | None, has_onednn: bool
 ) -> None:
     """New trials and resumed ones: oneDNN where it has AVX-512, else torch's, without a warning."""
     warnings: list[str] = []
-    policy = settle(content, trainer_of(Choosing(has_onednn=has_onednn)), earlier=earlier, warnings=warnings)
+    policy = settle(
+        make_attempt_spec(), trainer_of(Choosing(has_onednn=has_onednn)), earlier=earlier, warnings=warnings
+    )
     assert policy.products == ("onednn" if has_onednn else "torch")
     assert policy.why["products"] == "from before there was a choice: oneDNN where it has AVX-512"
     assert warnings == []

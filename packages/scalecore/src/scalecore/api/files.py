@@ -14,6 +14,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+import attrs
+
 from scalecore.api.escaping import message_of, utf8
 
 __all__ = [
@@ -52,7 +54,10 @@ def broken_link(path: Path) -> str | None:
 
 
 def plain(value: Any) -> Any:
-    """`value` as strict JSON types: enums by their value, paths as text, NaN and infinities as None (guard G25)."""
+    """`value` as strict JSON types: enums by their value, paths as text, NaN and infinities as None (guard G25).
+
+    Attrs classes become mappings of their fields, or what their method `plain` gives.
+    """
     # Nearly all that a study stores is of these very types, and there are millions of them.
     kind = type(value)
     if kind is str:
@@ -79,6 +84,10 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if isinstance(value, Path):
         return str(value)
+    if callable(own := getattr(value, "plain", None)):
+        return plain(own())
+    if attrs.has(kind):
+        return {one.name: plain(getattr(value, one.name)) for one in attrs.fields(kind)}
     if hasattr(value, "item"):  # a number of numpy or torch
         return plain(value.item())
     raise TypeError(f"{type(value).__name__} cannot be stored as JSON: {value!r}")
@@ -145,7 +154,7 @@ def read_json(path: Path) -> Any:
     """The content of a JSON file, or None where it is missing or not whole."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, RecursionError):
         return None
 
 

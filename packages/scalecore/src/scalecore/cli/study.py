@@ -185,7 +185,7 @@ def stop(study: Path, wait: bool) -> None:
         click.echo(f"{folder.path}: nobody is running this study")
         return
     folder.stop_file.touch()
-    click.echo(f"{folder.path}: asked process {runner['pid']} on {runner['host']} to stop")
+    click.echo(f"{folder.path}: asked {runner.who} to stop")
     while wait and runner_of(folder) is not None:
         time.sleep(0.2)
     if wait:

@@ -1,8 +1,9 @@
 """From files that a study keeps to typed objects: strictly, with the file, the line and the key in every error.
 
-`structured(kind, content, place=...)` reads a value that a file held, `read_kept` a whole JSON file, `json_of` the
-bytes of one. Numbers are finite and have at most 64 bits, text can be written as UTF-8, a whole number stays one. Keys
-that the class does not have are passed over: another version of the same format may have written them.
+`structured(kind, content, place=...)` reads a value that a file held, `read_kept` a whole JSON file, `find_kept` one
+that may be missing or damaged, `json_of` the bytes of one. Numbers are finite and have at most 64 bits, text can be
+written as UTF-8, a whole number stays one. Keys that the class does not have are passed over: another version of the
+same format may have written them.
 
 `kind` is a frozen attrs class. A field whose key on the disk is no name in Python says so in its metadata,
 `field(metadata={KEY: "class"})`. A `scalecore.api.record_parts.Part` is written with the keys with which it was read.
@@ -10,6 +11,7 @@ that the class does not have are passed over: another version of the same format
 
 from __future__ import annotations
 
+import errno
 import json
 import types
 from collections.abc import Callable, Mapping, Sequence
@@ -41,7 +43,7 @@ from scalecore.config.kept_values import (
 from scalecore.config.messages import dotted
 from scalecore.config.structure import flatten
 
-__all__ = ["checked", "json_of", "read_kept", "structured"]
+__all__ = ["checked", "find_kept", "json_of", "prepare", "read_kept", "structured"]
 
 Kind = TypeVar("Kind")
 
@@ -49,6 +51,14 @@ SHOWN = 3
 """Problems that a message names; a damaged line has one cause."""
 LONGEST = 200
 """Characters of one."""
+NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
+"""What the system says of a path at which there is no file."""
+
+
+def prepare(*kinds: type) -> None:
+    """Make ready to read these kinds, which takes some milliseconds at the first time."""
+    for kind in kinds:
+        _hook(kind)
 
 
 def structured(
@@ -80,6 +90,21 @@ def read_kept(path: Path, kind: type[Kind], *, error: type[ScalecoreError] = Stu
     except ValueError as problem:
         raise error("; ".join(part for part in (f"{path}: {problem}", remedy) if part)) from None
     return structured(kind, content, place=str(path), error=error, remedy=remedy)
+
+
+def find_kept(path: Path, kind: type[Kind]) -> Kind | None:
+    """As `read_kept`, and None where there is no such file or not a right one.
+
+    For files that tell of a moment, or whose content can be found again: nothing is lost where one is damaged.
+    """
+    try:
+        return read_kept(path, kind)
+    except StudyError:
+        return None
+    except OSError as error:
+        if error.errno not in NO_FILE:
+            raise
+        return None
 
 
 def json_of(data: bytes) -> object:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import nn
 from scalecore.api.errors import DeviceError, RefusedError
 from scalecore.data.windows import WindowSource, open_windows
 from scalecore.execution.allocation import measured, return_large_blocks
+from scalecore.execution.attempt_spec import AttemptSpec
 from scalecore.execution.building import build_module
 from scalecore.execution.computing import compile_trainer, set_threads, settle
 from scalecore.execution.containment import contain
@@ -29,7 +30,7 @@ from scalecore.training.generators import seed_everything
 from scalecore.training.hyperparameters import Hyperparameters
 from scalecore.training.intervals import metric_intervals
 from scalecore.training.memory import SMOKE_WINDOWS
-from scalecore.training.plan import Diverged, TrainingPlan
+from scalecore.training.plan import Diverged
 from scalecore.training.product_library import use_library
 from scalecore.training.tasks import task_named
 from scalecore.training.trainer import Trainer
@@ -38,24 +39,19 @@ from scalecore.training.weights import KeepBest
 __all__ = ["run_attempt"]
 
 
-def run_attempt(spec: Mapping[str, Any], monitor: AttemptMonitor) -> dict[str, Any]:
+def run_attempt(spec: AttemptSpec, monitor: AttemptMonitor) -> dict[str, Any]:
     """Train, or make one smoke step, as the spec says.
 
     The content of `result.json` but for what the process itself knows.
     """
-    set_threads(spec["threads"])
-    device = pick_device(spec["device"])
+    set_threads(spec.threads)
+    device = pick_device(spec.device)
     contained = monitor.contained(
-        contain(
-            spec.get("memory_limit"),
-            device=device,
-            gpu_limit=spec.get("gpu_limit"),
-            gpu_sharers=spec.get("gpu_sharers", 1),
-        )
+        contain(spec.memory_limit, device=device, gpu_limit=spec.gpu_limit, gpu_sharers=spec.gpu_sharers)
     )
-    if spec["mode"] == "evaluate":
+    if spec.mode == "evaluate":
         return evaluate(spec, monitor, device=device)
-    if spec.get("activation_checkpointing") and device.type == "cpu":
+    if spec.activation_checkpointing and device.type == "cpu":
         return_large_blocks()
     trainer, hyperparameters = build(spec, device=device)
     setup = {
@@ -63,18 +59,18 @@ def run_attempt(spec: Mapping[str, Any], monitor: AttemptMonitor) -> dict[str, A
         **({"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}),
         "threads": torch.get_num_threads(),
         "interop_threads": torch.get_num_interop_threads(),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "num_parameters": count_parameters(trainer.module),
         "contained": contained,
     }
-    if spec["mode"] == "smoke":
+    if spec.mode == "smoke":
         trainer.policy = settle(spec, trainer)
-        return setup | smoke(trainer, hyperparameters, sampled=spec["sampled"], outputs=spec["shape"]["outputs"])
+        return setup | smoke(trainer, hyperparameters, sampled=spec.sampled, outputs=spec.shape.outputs)
 
     warnings: list[str] = []
     passed: list[str] = []
     resumed_from = None
-    found = checkpoint.load_newest((Path(folder) for folder in spec["resume_from"]), passed_over=passed)
+    found = checkpoint.load_newest((Path(folder) for folder in spec.resume_from), passed_over=passed)
     warnings += [f"checkpoint passed over: {text}" for text in passed]
     policy = settle(spec, trainer, earlier=found[0].get("policy") if found else None, warnings=warnings)
     compile_seconds = None
@@ -83,8 +79,8 @@ def run_attempt(spec: Mapping[str, Any], monitor: AttemptMonitor) -> dict[str, A
             trainer,
             policy,
             folder=monitor.folder.compiled,
-            asked=spec["compile"] == "block",
-            shared=Path(spec["compiled"]) if spec.get("compiled") else None,
+            asked=spec.compile == "block",
+            shared=None if spec.compiled is None else Path(spec.compiled),
         )
         if problem is not None:
             trainer, hyperparameters = build(spec, device=device)
@@ -98,8 +94,8 @@ def run_attempt(spec: Mapping[str, Any], monitor: AttemptMonitor) -> dict[str, A
 
     began_at = trainer.progress.total_steps
     keeper = None
-    if spec.get("keep_weights"):
-        earlier = [Path(folder) for folder in spec["resume_from"]]
+    if spec.keep_weights:
+        earlier = [Path(folder) for folder in spec.resume_from]
         keeper = KeepBest(monitor, trainer, folder=monitor.folder.path, earlier=earlier)
     reason, ended = None, "diverged"
     try:
@@ -112,7 +108,7 @@ def run_attempt(spec: Mapping[str, Any], monitor: AttemptMonitor) -> dict[str, A
     progress, judged = trainer.progress, ended in ("completed", "pruned")
     if judged and progress.best is not None and trainer.best_logits_NC is not None:
         progress.best["intervals"] = metric_intervals(
-            trainer.task, trainer.best_logits_NC, trainer.validation.labels, overlap=spec["label_overlap"]
+            trainer.task, trainer.best_logits_NC, trainer.validation.labels, overlap=spec.label_overlap
         )
     return setup | {
         "state": ended,
@@ -122,7 +118,7 @@ def run_attempt(spec: Mapping[str, Any], monitor: AttemptMonitor) -> dict[str, A
         "last": trainer.last if judged else None,
         "learning_curve": progress.curve,
         "policy": {**policy.plain(), "compile_seconds": compile_seconds},
-        "predictions": write_best(trainer, Path(spec["data"]), monitor.folder.predictions) if judged else None,
+        "predictions": write_best(trainer, Path(spec.data), monitor.folder.predictions) if judged else None,
         "steps": progress.total_steps,
         "steps_here": progress.total_steps - began_at,
         "epochs_ended": progress.epoch - 1,
@@ -132,7 +128,7 @@ def run_attempt(spec: Mapping[str, Any], monitor: AttemptMonitor) -> dict[str, A
         "weights": fingerprint(trainer.module),
         "best_weights": _relative(keeper.path(), monitor) if keeper is not None else None,
         "warnings": warnings,
-        "unread": hyperparameters.unread(spec["sampled"]),
+        "unread": hyperparameters.unread(spec.sampled),
         "memory": measured(device, micro_batch=trainer.micro_batch),
         "batching": trainer.batching(),
     }
@@ -144,21 +140,21 @@ def _relative(path: Path | None, monitor: AttemptMonitor) -> str | None:
 
 
 def build(
-    spec: Mapping[str, Any], *, device: torch.device, windows: Mapping[str, WindowSource] | None = None
+    spec: AttemptSpec, *, device: torch.device, windows: Mapping[str, WindowSource] | None = None
 ) -> tuple[Trainer, Hyperparameters]:
     """The trainer of a spec, at its first step, on its data or other `windows`; raises as `build_module` does."""
-    seed_everything(spec["seed"])
-    hyperparameters = Hyperparameters(spec["hyperparameters"])
-    module = build_module(spec, hyperparameters)
-    if spec.get("activation_checkpointing"):
+    seed_everything(spec.seed)
+    hyperparameters = Hyperparameters(spec.hyperparameters)
+    module = build_module(spec.to_build, hyperparameters)
+    if spec.activation_checkpointing:
         checkpoint_blocks(module)
     if windows is None:
-        windows = open_windows(Path(spec["data"]), device=str(device))
+        windows = open_windows(Path(spec.data), device=str(device))
     trainer = Trainer(
         # Built on the CPU; but by the tracer on its device, since fake tensors cannot be moved at all.
         module=module if next(module.parameters()).device.type == device.type else module.to(device),
-        task=task_named(spec["task"], spec.get("loss")),
-        plan=TrainingPlan(**spec["plan"]),
+        task=task_named(spec.task, spec.loss),
+        plan=spec.plan,
         hyperparameters=hyperparameters,
         train=windows["train"],
         validation=windows["val"],
@@ -166,7 +162,9 @@ def build(
     return trainer, hyperparameters
 
 
-def smoke(trainer: Trainer, hyperparameters: Hyperparameters, *, sampled: list[str], outputs: int) -> dict[str, Any]:
+def smoke(
+    trainer: Trainer, hyperparameters: Hyperparameters, *, sampled: Sequence[str], outputs: int
+) -> dict[str, Any]:
     """One optimizer step and one evaluation, and what must hold after them. Raises `RefusedError` where it does not."""
     trainer.optimizer_step()
     loss, metrics, logits_NC = trainer.evaluate(trainer.validation, limit=SMOKE_WINDOWS)

@@ -10,29 +10,28 @@ from torch import nn
 
 from scalecore.api.errors import RefusedError
 from scalecore.api.protocols import ModelFamily
-from scalecore.api.space import DataShape
 from scalecore.config.stored import texts_in
 from scalecore.config.structure import make_converter
+from scalecore.execution.attempt_spec import ModelSpec, ModelToBuild
 from scalecore.plugins.registry import load_registry
 from scalecore.training.counting import count_parameters
 from scalecore.training.hyperparameters import Hyperparameters
-from scalecore.training.product_library import ProductLibrary, use_library
+from scalecore.training.product_library import use_library
 
 __all__ = ["build_family", "build_module"]
 
 
-def build_module(spec: Mapping[str, Any], hyperparameters: Hyperparameters) -> nn.Module:
-    """The model of a spec, with the weights that it begins with.
+def build_module(spec: ModelToBuild, hyperparameters: Hyperparameters) -> nn.Module:
+    """The model with the weights that it begins with.
 
-    Reads `registry`, `model`, `architecture`, `shape`, `num_parameters` and `products` of the spec. Raises
-    `RefusedError` when the model is not of the size that it should be (G04).
+    Raises `RefusedError` when the model is not of the size that it should be (G04).
     """
-    family = build_family(spec)
-    module: nn.Module = family.build(spec["architecture"], hyperparameters, DataShape(**spec["shape"]))
+    family = build_family(spec.model, registry=spec.registry)
+    module: nn.Module = family.build(spec.architecture, hyperparameters, spec.shape)
     counted = count_parameters(module)
-    if counted != spec["num_parameters"]:
-        has = f"the built model {spec['model']['use']!r} has {counted:,} parameters"
-        size, shape = f"{spec['num_parameters']:,}", dict(spec["architecture"])
+    if counted != spec.num_parameters:
+        has = f"the built model {spec.model.use!r} has {counted:,} parameters"
+        size, shape = f"{spec.num_parameters:,}", dict(spec.architecture)
         if hasattr(family, "num_parameters"):
             text = f"{has}, its formula says {size} for {shape}: mend num_parameters() of the plugin"
         else:
@@ -41,15 +40,14 @@ def build_module(spec: Mapping[str, Any], hyperparameters: Hyperparameters) -> n
                 "must be a dimension of the architecture, not a hyper-parameter"
             )
         raise RefusedError(text, guard="G04")
-    products = ProductLibrary.of(spec.get("products"))
-    use_library(module, None if products is None else products.name)
+    use_library(module, None if spec.products is None else spec.products.name)
     return module
 
 
-def build_family(spec: Mapping[str, Any]) -> ModelFamily:
-    """The model family of a spec: looked up as in the driver, with the same plugins, and the same ones blocked."""
-    record = load_registry(**spec["registry"]).default("model", spec["model"]["use"]).record
-    content = spec["model"]["options"]
-    options: Any = make_converter(Path.cwd(), frozenset(texts_in(content))).structure(content, record.options)
+def build_family(model: ModelSpec, *, registry: Mapping[str, object]) -> ModelFamily:
+    """The model family: looked up as in the driver, with the same plugins, and the same ones blocked."""
+    record = load_registry(**registry).default("model", model.use).record  # type: ignore[arg-type]
+    written = frozenset(texts_in(model.options))
+    options: Any = make_converter(Path.cwd(), written).structure(model.options, record.options)
     family: ModelFamily = record.factory(options)
     return family

@@ -11,6 +11,7 @@ from attrs import evolve
 
 from scalecore.api.errors import RefusedError
 from scalecore.api.files import is_disk_error
+from scalecore.execution.attempt_spec import AttemptSpec
 from scalecore.training.casting import same_pass
 from scalecore.training.compilation import (
     CompilationFailed,
@@ -40,7 +41,7 @@ def set_threads(threads: int) -> None:
 
 
 def settle(
-    spec: Mapping[str, Any],
+    spec: AttemptSpec,
     trainer: Trainer,
     *,
     earlier: Mapping[str, Any] | None = None,
@@ -53,7 +54,7 @@ def settle(
     """
     device = trainer.device.type
     problem = missing_compiler(device)
-    if spec.get("activation_checkpointing"):
+    if spec.activation_checkpointing:
         problem = "activations are computed again to save memory, which compiled blocks would keep"
     if earlier is not None:
         policy = Policy(**earlier)
@@ -61,24 +62,24 @@ def settle(
             if warnings is not None:
                 warnings.append(f"goes on without compiled blocks, so not to the last bit: {problem}")
             policy = evolve(policy, compile="off", why={**policy.why, "compile": problem})
-        return _with_products(policy, trainer, spec=spec, warnings=warnings)
+        return _with_products(policy, trainer, wanted=spec.products, warnings=warnings)
     blocks = block_count(trainer.module)
     if len(trainer.train) < trainer.plan.effective_batch and problem is None:
         problem = "there are fewer training windows than a batch has"
     policy = choose(
-        precision=spec.get("precision", "fp32"),
-        compile=spec.get("compile", "off"),
-        launches=spec.get("launches", "plain"),
+        precision=spec.precision,
+        compile=spec.compile,
+        launches=spec.launches,
         device=device,
         bf16_hardware=_has_bf16(trainer.device),
         compiler_problem=problem,
         work=Work(
-            flops=spec.get("flops", 0),
+            flops=spec.flops,
             windows=len(trainer.train),
             epochs=trainer.epochs,
             effective_batch=trainer.plan.effective_batch,
             blocks=blocks,
-            savings=compile_savings(trainer.module) if spec.get("compile_rule") == "savings" else None,
+            savings=compile_savings(trainer.module) if spec.compile_rule == "savings" else None,
         ),
     )
     if policy.launches == "few" and policy.precision == "bf16":
@@ -86,17 +87,18 @@ def settle(
         if not same_pass(trainer.module.train(), x_BTF):
             why = "with weights cast at once a step is not that of autocast to the last bit"
             policy = evolve(policy, launches="plain", why={**policy.why, "launches": why})
-    return _with_products(policy, trainer, spec=spec, warnings=warnings)
+    return _with_products(policy, trainer, wanted=spec.products, warnings=warnings)
 
 
-def _with_products(policy: Policy, trainer: Trainer, *, spec: Mapping[str, Any], warnings: list[str] | None) -> Policy:
+def _with_products(
+    policy: Policy, trainer: Trainer, *, wanted: ProductLibrary | None, warnings: list[str] | None
+) -> Policy:
     """The policy with the library of the trial's float32 products, which the module uses from now on.
 
-    That of the earlier attempt, else that of the study; studies from before there was a choice have none.
+    That of the earlier attempt, else the one `wanted` by the study; studies from before there was a choice have none.
     """
     if trainer.device.type != "cpu":
         return policy
-    wanted = ProductLibrary.of(spec.get("products"))
     if policy.products is not None:
         wanted = ProductLibrary(name=policy.products, why=policy.why["products"])
     used = use_library(trainer.module, None if wanted is None else wanted.name)

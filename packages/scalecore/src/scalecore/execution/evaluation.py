@@ -5,7 +5,6 @@ The only place that looks at test windows. The driver counts the opening in the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import torch
 
 from scalecore.data.predictions import write_predictions
 from scalecore.data.windows import open_windows
+from scalecore.execution.attempt_spec import AttemptSpec
 from scalecore.execution.building import build_module
 from scalecore.execution.lifeline import AttemptMonitor
 from scalecore.training.evaluated import predictions_of
@@ -25,23 +25,26 @@ from scalecore.training.weights import load_weights
 __all__ = ["evaluate"]
 
 
-def evaluate(spec: Mapping[str, Any], monitor: AttemptMonitor, *, device: torch.device) -> dict[str, Any]:
-    """Logits of `spec["part"]` into the attempt's `predictions.npz`; loss, metrics and intervals as the result."""
-    module = build_module(spec, Hyperparameters(spec["hyperparameters"]))
-    load_weights(Path(spec["weights"]), module)
-    data = Path(spec["data"])
-    source = open_windows(data, device=str(device))[spec["part"]]
+def evaluate(spec: AttemptSpec, monitor: AttemptMonitor, *, device: torch.device) -> dict[str, Any]:
+    """Logits of the spec's part of the data into the attempt's `predictions.npz`; the result has loss and metrics."""
+    assert spec.part is not None, "every spec of an evaluation names its part, epoch and weights"
+    assert spec.epoch is not None
+    assert spec.weights is not None
+    module = build_module(spec.to_build, Hyperparameters(spec.hyperparameters))
+    load_weights(Path(spec.weights), module)
+    data = Path(spec.data)
+    source = open_windows(data, device=str(device))[spec.part]
     module.to(device)
     logits_NC = all_logits(
         module,
         source,
-        evaluation=spec.get("evaluation", "fp32"),
+        evaluation=spec.evaluation or "fp32",
         told=lambda number: monitor.step(epoch=1, step=number, phase="evaluate") == "go_on",
     )
     if logits_NC is None:
         return {"state": "stopped", "reason": None}
-    task, labels_N = task_named(spec["task"], spec.get("loss")), source.labels
-    predictions = predictions_of(source, logits_NC, task=task, part=spec["part"], epoch=spec["epoch"], data=data)
+    task, labels_N = task_named(spec.task, spec.loss), source.labels
+    predictions = predictions_of(source, logits_NC, task=task, part=spec.part, epoch=spec.epoch, data=data)
     digest = write_predictions(monitor.folder.predictions, predictions)
     # The same blocks for all models and baselines (guard G02).
     intervals = metric_intervals(task, logits_NC, labels_N, overlap=max(1, predictions.about["horizon"]))
@@ -49,9 +52,9 @@ def evaluate(spec: Mapping[str, Any], monitor: AttemptMonitor, *, device: torch.
         "state": "completed",
         "reason": None,
         "device": str(device),
-        "probe": probe_logits(module, spec["shape"]),
+        "probe": probe_logits(module, spec.shape),
         "loss": float(predictions.losses().mean()),
         "metrics": task.metrics(logits_NC, labels_N),
         "intervals": {"loss": intervals.pop("val_loss"), **intervals},
-        "predictions": {"sha256": digest, "part": spec["part"], "epoch": spec["epoch"], "windows": len(predictions)},
+        "predictions": {"sha256": digest, "part": spec.part, "epoch": spec.epoch, "windows": len(predictions)},
     }

@@ -18,22 +18,25 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from attrs import frozen
 
-from scalecore.api.errors import RefusedError
+from scalecore.api.errors import RefusedError, StudyError
 from scalecore.api.escaping import masked, printable
-from scalecore.api.files import read_json, write_json
+from scalecore.api.files import is_disk_error, write_json
 from scalecore.api.protocols import AttemptStatus
+from scalecore.api.record_parts import EpochResult, Part
+from scalecore.config.kept import checked, find_kept, json_of, read_kept
+from scalecore.execution.attempt_result import AttemptProgress, AttemptResult
+from scalecore.execution.attempt_spec import AttemptSpec
+from scalecore.execution.process_file import ProcessFile
 
-__all__ = ["CANNOT_WRITE", "DISK_EXIT", "LOG_BYTES", "TAKEN_EXIT", "AttemptFolder"]
+__all__ = ["CANNOT_WRITE", "DISK_EXIT", "LOG_BYTES", "TAKEN_EXIT", "AttemptFolder", "ControlFile", "GroupFile"]
 
 DISK_EXIT = 74
 """The exit code of an attempt that could not write to its folder (EX_IOERR of sysexits.h)."""
@@ -47,7 +50,25 @@ CANNOT_WRITE = "the attempt cannot write: "
 LOG_BYTES = 1 << 20
 """How long a log may grow before it is cut to its first and its last quarter."""
 
+Kind = TypeVar("Kind")
 Control = Literal["go_on", "pause", "stop", "prune"]
+
+
+@frozen(kw_only=True, slots=False)
+class ControlFile(Part):
+    """What the driver tells the attempt: `control.json`."""
+
+    action: Control
+
+
+@frozen(kw_only=True, slots=False)
+class GroupFile(Part):
+    """What the executor has for the attempt: `group.json`."""
+
+    group: str | None = None
+    """The folder of its control group."""
+    gpu: str | None = None
+    """The only one that it may see."""
 
 
 @frozen
@@ -107,24 +128,43 @@ class AttemptFolder:
         if self.path.exists():
             shutil.rmtree(self.path)
 
-    def create(self, spec: Mapping[str, Any]) -> None:
+    def create(self, spec: AttemptSpec) -> None:
         """Make the folder with its `spec.json`."""
         self.path.mkdir(parents=True, exist_ok=False)
         write_json(self.spec, spec)
 
     def tell(self, action: Control) -> None:
         """Set what the attempt shall do from its next step on."""
-        write_json(self.control, {"action": action}, durable=False)
+        write_json(self.control, ControlFile(action=action), durable=False)
 
-    def read_result(self, attempt: str) -> dict[str, Any] | None:
-        """The result if it is there, whole, and that of this attempt."""
-        result = read_json(self.result)
-        return result if isinstance(result, dict) and result.get("attempt") == attempt else None
+    def read_spec(self) -> AttemptSpec:
+        """What the attempt is to do. Raises `StudyError` where that cannot be read."""
+        return _read(self.spec, AttemptSpec)
 
-    def read_progress(self) -> dict[str, Any] | None:
-        """Phase, epoch and step, or None before the first."""
-        progress = read_json(self.progress)
-        return progress if isinstance(progress, dict) else None
+    def read_result(self, attempt: str) -> AttemptResult | None:
+        """The result if it is there, and that of this attempt. Raises `StudyError` where it cannot be read."""
+        try:
+            result = _read(self.result, AttemptResult)
+        except FileNotFoundError:
+            return None
+        return result if result.attempt == attempt else None
+
+    def read_process(self) -> ProcessFile | None:
+        """The process that runs the attempt; None where none has begun, or it cannot be read."""
+        return find_kept(self.process, ProcessFile)
+
+    def read_group(self) -> GroupFile:
+        """What the executor has for the attempt, nothing where it has written nothing."""
+        return find_kept(self.group, GroupFile) or GroupFile()
+
+    def read_control(self) -> Control | None:
+        """What the attempt is told; None where it is told nothing."""
+        found = find_kept(self.control, ControlFile)
+        return None if found is None else found.action
+
+    def read_progress(self) -> AttemptProgress | None:
+        """How far the attempt is, or None before its first step."""
+        return find_kept(self.progress, AttemptProgress)
 
     def read_epochs(self, *, after: int) -> list[dict[str, Any]]:
         """Whole lines of the learning curve from line `after` on.
@@ -134,11 +174,11 @@ class AttemptFolder:
         """
         try:
             lines = self.epochs.read_bytes().split(b"\n")[after:-1]
-        except FileNotFoundError:
+        except (FileNotFoundError, IsADirectoryError):
             return []
         found: list[dict[str, Any]] = []
         with suppress(ValueError):
-            found.extend(json.loads(line) for line in lines)
+            found.extend(map(_epoch, lines))
         return found
 
     def log_tail(self, *, characters: int = 2000) -> str:
@@ -191,3 +231,24 @@ class AttemptFolder:
             for path in self.path.glob(name):
                 path.unlink(missing_ok=True)
         shutil.rmtree(self.compiled, ignore_errors=True)  # where the attempt was killed while it compiled
+
+
+def _read(path: Path, kind: type[Kind]) -> Kind:
+    """As `read_kept`, and a `StudyError` also for what is there and is no file that can be read."""
+    try:
+        return read_kept(path, kind)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if is_disk_error(error):
+            raise
+        raise StudyError(f"{path}: {error.strerror}") from None
+
+
+def _epoch(line: bytes) -> dict[str, Any]:
+    """A line of the learning curve. Raises ValueError where it is none."""
+    content: Any = json_of(line)
+    epoch = checked(EpochResult, content).epoch
+    if epoch is None or epoch < 1:
+        raise ValueError(f"epoch {epoch}")
+    return dict(content)

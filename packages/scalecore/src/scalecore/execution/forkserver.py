@@ -26,7 +26,11 @@ from typing import Any, NoReturn
 import psutil
 
 from scalecore.api.files import is_disk_error
-from scalecore.execution.folder import DISK_EXIT, AttemptFolder
+from scalecore.config.kept import prepare
+from scalecore.execution.attempt_result import AttemptProgress, AttemptResult
+from scalecore.execution.attempt_spec import AttemptSpec
+from scalecore.execution.folder import DISK_EXIT, AttemptFolder, ControlFile, GroupFile
+from scalecore.execution.process_file import ProcessFile
 from scalecore.execution.undertaker import undertake
 
 __all__ = ["serve"]
@@ -75,11 +79,12 @@ def serve(tracer: Sequence[int] = ()) -> None:
 
 
 def preload() -> None:
-    """Import all that every attempt needs. An import after the fork is paid for by each attempt again."""
+    """Import and prepare all that every attempt needs. What is left for after the fork, each attempt pays for again."""
     for name in PRELOADED:
         # Parts of torch that another version may not have; then no attempt imports them either.
         with suppress(ModuleNotFoundError):
             import_module(name)
+    prepare(AttemptSpec, AttemptResult, AttemptProgress, ControlFile, GroupFile, ProcessFile)
 
 
 def start(folder: str) -> int:

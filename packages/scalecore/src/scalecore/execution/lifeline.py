@@ -8,14 +8,17 @@ import signal
 import threading
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
+from attrs import evolve
+
 from scalecore.api.clock import sleep_running
-from scalecore.api.files import plain, read_json, write_json
+from scalecore.api.files import plain, write_json
+from scalecore.execution.attempt_result import AttemptProgress
 from scalecore.execution.deathwatch import end_after_parent, spare
 from scalecore.execution.folder import AttemptFolder
+from scalecore.execution.process_file import describe_process
 from scalecore.execution.undertaker import ORPHAN_GRACE
 from scalecore.training import checkpoint
 
@@ -81,10 +84,10 @@ class AttemptMonitor:
 
     def contained(self, by: list[str]) -> list[str]:
         """Note in `process.json` what holds this process within its memory, beside what is there; all of it."""
-        process = read_json(self.folder.process) or {}
-        process["contained"] = [*process.get("contained", []), *by]
+        process = self.folder.read_process() or describe_process(self.folder.path)
+        process = evolve(process, contained=[*(process.contained or ()), *by])
         write_json(self.folder.process, process, durable=False)
-        return list(process["contained"])
+        return list(process.contained or ())
 
     def epoch(self, line: Mapping[str, Any]) -> None:
         with self.folder.epochs.open("a", encoding="utf-8") as stream:
@@ -109,8 +112,7 @@ class AttemptMonitor:
         seen = (found.st_ino, found.st_mtime_ns)
         if seen != self._control_seen:
             self._control_seen = seen
-            control = read_json(Path(self.folder.control))
-            self._action = control["action"] if control else self._action
+            self._action = self.folder.read_control() or self._action
         return self._action
 
     def _pause(self, *, epoch: int, step: int) -> Literal["go_on", "pause", "stop", "prune"]:
@@ -127,6 +129,6 @@ class AttemptMonitor:
         if now - self._written >= PROGRESS_EVERY or phase == "evaluate":
             self._written = now
             # A pause is told with its length, so that a process that hangs in it can be told from one that waits.
-            waited = {"waited": round(now, 1)} if phase == "paused" else {}
-            content = {"phase": phase, "epoch": epoch, "step": step, **waited}
-            write_json(self.folder.progress, content, durable=False, indent=None)
+            waited = round(now, 1) if phase == "paused" else None
+            progress = AttemptProgress(phase=phase, epoch=epoch, step=step, waited=waited)
+            write_json(self.folder.progress, progress, durable=False, indent=None)

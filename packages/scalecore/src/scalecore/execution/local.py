@@ -6,18 +6,19 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from attrs import define, evolve
 
-from scalecore.api.files import read_json, write_json
+from scalecore.api.errors import StudyError
+from scalecore.api.files import write_json
 from scalecore.api.protocols import AttemptStatus
+from scalecore.execution.attempt_spec import AttemptSpec
 from scalecore.execution.containment import AttemptGroups
 from scalecore.execution.devices import GpuSlots, find_gpus
-from scalecore.execution.folder import AttemptFolder
+from scalecore.execution.folder import AttemptFolder, GroupFile
 from scalecore.execution.kills import KernelKills
 from scalecore.execution.launch import ForkedProcesses, Launcher, SpawnedProcesses, kill_group, wait_until
 from scalecore.execution.options import LocalOptions
@@ -69,10 +70,16 @@ class LocalExecutor:
 
     def submit(self, folder: Path) -> LocalHandle:
         handle = LocalHandle(AttemptFolder(folder))
-        spec = read_json(handle.folder.spec) or {}
-        handle.group, handle.gpu = self._group_for(handle.folder, spec), self._gpus.take(spec.get("gpu"))
+        try:
+            spec = handle.folder.read_spec()
+            handle.group, handle.gpu = self._group_for(handle.folder, spec), self._gpus.take(spec.gpu)
+        except StudyError:
+            pass  # which its process says too, and ends
         if handle.group is not None or handle.gpu is not None:
-            write_json(handle.folder.group, {"group": handle.group, "gpu": handle.gpu}, durable=False)
+            group = None if handle.group is None else str(handle.group)
+            write_json(
+                handle.folder.group, GroupFile(given=("group", "gpu"), group=group, gpu=handle.gpu), durable=False
+            )
         self._launcher.start(folder)
         self._handles.append(handle)
         return handle
@@ -119,10 +126,10 @@ class LocalExecutor:
             self.stop(handle, kill=True)
         self._launcher.close()
 
-    def _group_for(self, folder: AttemptFolder, spec: Mapping[str, Any]) -> Path | None:
+    def _group_for(self, folder: AttemptFolder, spec: AttemptSpec) -> Path | None:
         """A control group of its own for an attempt that has a limit, where this machine allows it."""
         name = f"scalecore-{os.getpid()}-{folder.path.parent.name}-{folder.path.name}"
-        return self._groups.make(name, limit=spec.get("memory_limit"))
+        return self._groups.make(name, limit=spec.memory_limit)
 
     def _oom_kill(self, handle: LocalHandle, status: AttemptStatus) -> str | None:
         if handle.group is not None and self._groups.end(handle.group):

@@ -128,10 +128,13 @@ def _traced(question: Mapping[str, Any], *, on: Literal["cpu", "cuda"]) -> dict[
 
 def _counts(question: Mapping[str, Any]) -> list[dict[str, int]]:
     from scalecore.api.space import DataShape
+    from scalecore.config.kept import checked
+    from scalecore.execution.attempt_spec import ModelSpec
     from scalecore.execution.building import build_family
     from scalecore.training.counting import count
 
-    family, data = build_family(question), DataShape(**question["shape"])
+    family = build_family(checked(ModelSpec, question["model"]), registry=question["registry"])
+    data = DataShape(**question["shape"])
     return [count(family, one, data, forward=question["forward"]) for one in question["count"]]
 
 
@@ -154,30 +157,32 @@ def _trace_of(spec: str, *, on: Literal["cpu", "cuda"]) -> tuple[Any, int]:
     return _trace(json.loads(spec), on=on)
 
 
-def _trace(spec: Mapping[str, Any], *, on: Literal["cpu", "cuda"]) -> tuple[Any, int]:
+def _trace(question: Mapping[str, Any], *, on: Literal["cpu", "cuda"]) -> tuple[Any, int]:
     import torch
 
+    from scalecore.config.kept import checked
     from scalecore.execution.attempt import build
+    from scalecore.execution.attempt_spec import AttemptSpec
     from scalecore.training.blocks import repeated_blocks
     from scalecore.training.memory_trace import FakeWindows, trace_step
     from scalecore.training.policies import Policy
     from scalecore.training.trainer import Trainer
 
-    device = torch.device(on)
-    plan, shape = spec["plan"], spec["shape"]
-    sizes = {"context": shape["context"], "features": shape["features"], "device": device}
+    device, spec = torch.device(on), checked(AttemptSpec, question)
+    sizes: dict[str, Any] = {"context": spec.shape.context, "features": spec.shape.features, "device": device}
     blocks = 0
 
     def make() -> Trainer:
         nonlocal blocks
-        windows: Any = FakeWindows(windows=4 * plan["effective_batch"], **sizes)
+        windows: Any = FakeWindows(windows=4 * spec.plan.effective_batch, **sizes)
         with device:  # fake parameters cannot be moved
             trainer, _ = build(spec, device=device, windows={"train": windows, "val": windows})
-        trainer.policy = Policy(precision=spec["precision"], launches=spec.get("launches", "plain"), why={})
+        precision: Any = spec.precision  # which is no `auto` in a question
+        trainer.policy = Policy(precision=precision, launches=spec.launches, why={})
         blocks = len(repeated_blocks(trainer.module))
         return trainer
 
-    return trace_step(make, evaluate=spec["evaluate"]), blocks
+    return trace_step(make, evaluate=question["evaluate"]), blocks
 
 
 def serve(*, forked: bool = False) -> None:

@@ -14,9 +14,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from scalecore.api.errors import DeviceError
+from attrs import evolve
+
+from scalecore.api.errors import DeviceError, StudyError
 from scalecore.api.escaping import message_of
-from scalecore.api.files import create_json, is_disk_error, read_json, utc_now, write_json
+from scalecore.api.files import create_json, is_disk_error, plain, utc_now, write_json
+from scalecore.config.kept import checked
+from scalecore.execution.attempt_result import AttemptResult
 from scalecore.execution.containment import enter_group, prefer_as_victim, release
 from scalecore.execution.devices import VARIABLE, FoundGpus, find_gpus
 from scalecore.execution.folder import CANNOT_WRITE, DISK_EXIT, TAKEN_EXIT, AttemptFolder
@@ -28,13 +32,17 @@ __all__ = ["end_by", "main"]
 
 
 def main(path: str, *, parent: int) -> int:
-    """Run the attempt of this folder as a child of `parent`; 0 when `result.json` tells how it ended.
+    """Run the attempt of this folder as a child of `parent`; 0 when `result.json` says how it ended.
 
-    `DISK_EXIT` when something of it cannot be written: the trial is not to blame, and there is nowhere to tell more.
+    1 when its spec cannot be read, for a reason that the log has. `DISK_EXIT` when something of it cannot be written:
+    the trial is not to blame, and there is nowhere to say more.
     """
     faulthandler.enable()
     try:
         return _run(AttemptFolder(Path(path)), parent=parent)
+    except StudyError as error:
+        print(error, file=sys.stderr)
+        return 1
     except Exception as error:
         if not is_disk_error(error):
             raise
@@ -44,21 +52,17 @@ def main(path: str, *, parent: int) -> int:
 
 
 def _run(folder: AttemptFolder, *, parent: int) -> int:
-    given, spec = read_json(folder.group) or {}, read_json(folder.spec) or {}
-    gpu = given.get("gpu") or spec.get("gpu")
+    if folder.process.exists():
+        return _taken(folder)
+    given, spec = folder.read_group(), folder.read_spec()
+    gpu = given.gpu or spec.gpu
     if gpu is not None:
         os.environ[VARIABLE] = gpu  # read when CUDA starts, which it has not yet
-    contained = [*prefer_as_victim(), *enter_group(given.get("group"))]
-    process = {**describe_process(folder.path), "contained": contained}
-    if gpu is not None:
-        process["visible_gpus"] = gpu
+    contained = [*prefer_as_victim(), *enter_group(given.group)]
     try:
-        create_json(folder.process, process)
+        create_json(folder.process, evolve(describe_process(folder.path), contained=contained, visible_gpus=gpu))
     except FileExistsError:
-        first = read_json(folder.process) or {}
-        who = f"process {first.get('pid', '(unknown)')} on {first.get('host', '(unknown)')}"
-        print(f"{folder.path}: this attempt was started already, by {who}; this process ends", file=sys.stderr)
-        return TAKEN_EXIT
+        return _taken(folder)
     monitor = AttemptMonitor(folder)
     monitor.obey_signals()
     end_with_parent(parent, monitor.stop)
@@ -76,12 +80,12 @@ def _run(folder: AttemptFolder, *, parent: int) -> int:
         from scalecore.training.micro_batches import StepOutOfMemory
 
         release()  # telling the end needs some memory too
-        result = end_by(error, device=spec.get("device"))
+        result = end_by(error, device=spec.device)
         if isinstance(error, StepOutOfMemory):
             result["memory"] = {"micro_batch": error.batching["micro_batch"]}
             result["batching"] = error.batching
     result |= {
-        "attempt": spec["attempt"],
+        "attempt": spec.attempt,
         "started": started_at,
         "ended": utc_now(),
         "seconds": time.monotonic() - started,
@@ -91,11 +95,19 @@ def _run(folder: AttemptFolder, *, parent: int) -> int:
         "warnings": [*result.get("warnings", []), *monitor.warnings],
         "peak_memory": peak_memory(),
     }
-    write_json(folder.result, result)
+    write_json(folder.result, checked(AttemptResult, plain(result)))
     return 0
 
 
-def end_by(error: BaseException, *, device: str | None, gpus: Callable[[], FoundGpus] = find_gpus) -> dict[str, Any]:
+def _taken(folder: AttemptFolder) -> int:
+    """Say which process has the attempt: it was there before this one."""
+    first = folder.read_process()
+    who = "another process" if first is None else first.who
+    print(f"{folder.path}: this attempt was started already, by {who}; this process ends", file=sys.stderr)
+    return TAKEN_EXIT
+
+
+def end_by(error: BaseException, *, device: str, gpus: Callable[[], FoundGpus] = find_gpus) -> dict[str, Any]:
     """What an exception makes of the attempt: `state`, `reason` and the class of the `error`.
 
     `device` is that of the spec. That it cannot be had, or that a GPU is gone after an error of CUDA, is no trial's
@@ -113,7 +125,7 @@ def end_by(error: BaseException, *, device: str | None, gpus: Callable[[], Found
     return {"state": state, "reason": reason(error), "error": type(error).__name__}
 
 
-def _used_cuda(device: str | None) -> bool:
+def _used_cuda(device: str) -> bool:
     """Whether an attempt on the `device` of a spec computed with CUDA, which `auto` takes where it is."""
     import torch
 

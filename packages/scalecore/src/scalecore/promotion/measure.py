@@ -7,23 +7,23 @@ training and validation windows.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from attrs import frozen
+from attrs import evolve, frozen
 
 from scalecore.api.clock import RunningClock
 from scalecore.api.errors import DeviceError, StudyError
-from scalecore.api.files import read_json
 from scalecore.api.protocols import AttemptStatus, Executor, ExecutorContext
 from scalecore.api.trials import TrialRecord
 from scalecore.data.baselines import Baseline, baselines
 from scalecore.data.bootstrap import BOOTSTRAP_SEED, mean_interval
 from scalecore.data.predictions import Predictions, checksum, read_predictions
 from scalecore.data.regression import cross_entropies
+from scalecore.execution.attempt_result import AttemptResult
 from scalecore.execution.folder import AttemptFolder
 from scalecore.promotion.opened import OpenStudy
 from scalecore.promotion.retrain import Retrained
@@ -151,13 +151,13 @@ def _measured(bench: _Bench, record: TrialRecord) -> dict[str, Any]:
         status = _attempt(bench, folder, record)
         result = folder.read_result(folder.path.name)
         # Before a request to stop is heeded: what was measured need not be opened for once more.
-        if result is not None and result["state"] == "completed":
+        if result is not None and result.state == "completed":
             return _kept(bench, folder, record, result)
         _heed_stop(bench.study)
-        if result is not None and result.get("error") == DeviceError.__name__:
-            raise missing_device(str(result["reason"]), bench.study.state.device)
+        if result is not None and result.error == DeviceError.__name__:
+            raise missing_device(str(result.reason), bench.study.state.device)
         if result is not None:
-            raise StudyError(f"{record.origin.label} cannot be measured: {result['reason']}\n{folder.log_tail()}")
+            raise StudyError(f"{record.origin.label} cannot be measured: {result.reason}\n{folder.log_tail()}")
         folder.raise_disk_error(status)
         if status.exit_code is not None and status.exit_code >= 0:
             break
@@ -170,28 +170,27 @@ def _measured(bench: _Bench, record: TrialRecord) -> dict[str, Any]:
 def _attempt(bench: _Bench, folder: AttemptFolder, record: TrialRecord) -> AttemptStatus:
     """A process that evaluates, from the spec that the training had, until it is over."""
     own = bench.retrained.folder
-    trained = read_json(AttemptFolder(own.attempt(record.number, len(record.attempts) - 1)).spec)
-    if trained is None:
-        raise StudyError(f"{own.attempts}: the attempts are gone; remove {own.path} to train again")
+    trained = bench.retrained.spec(record)
+    device = bench.study.state.device
     folder.clear()
     folder.create(
-        trained
-        | {
-            "attempt": folder.path.name,
-            "mode": "evaluate",
-            "part": "test",
-            "epoch": (record.best or {})["epoch"],
-            "weights": str(own.weights(record.number)),
-            "evaluation": record.policy.get("evaluation", "fp32"),
-            "data": str(own.data),
-            "registry": bench.plan.resolved.registry(bench.study.registry),
-            "resume_from": [],
+        evolve(
+            trained,
+            attempt=folder.path.name,
+            mode="evaluate",
+            part="test",
+            epoch=(record.best or {})["epoch"],
+            weights=str(own.weights(record.number)),
+            evaluation=record.policy.get("evaluation", "fp32"),
+            data=str(own.data),
+            registry=bench.plan.resolved.registry(bench.study.registry),
+            resume_from=(),
             # That of the study, also where an older version trained on what it found; and any GPU of it.
-            **({} if (device := bench.study.state.device) is None else {"device": device.kind}),
-            "gpu": None,
-            "gpu_limit": None,
-            "gpu_sharers": 1,
-        }
+            device=trained.device if device is None else device.kind,
+            gpu=None,
+            gpu_limit=None,
+            gpu_sharers=1,
+        )
     )
     handle = bench.executor.submit(folder.path)
     limit = bench.plan.resolved.experiment.execution.hang_after
@@ -211,12 +210,15 @@ def _attempt(bench: _Bench, folder: AttemptFolder, record: TrialRecord) -> Attem
     return status
 
 
-def _kept(bench: _Bench, folder: AttemptFolder, record: TrialRecord, result: Mapping[str, Any]) -> dict[str, Any]:
+def _kept(bench: _Bench, folder: AttemptFolder, record: TrialRecord, result: AttemptResult) -> dict[str, Any]:
     """The result, with its logits in the place where they stay."""
+    if result.predictions is None:
+        raise StudyError(f"{folder.result}: a measurement that completed names its predictions")
     own: Path = bench.retrained.folder.path
     kept = own / "predictions" / f"test_{record.number:04d}.npz"
     kept.parent.mkdir(exist_ok=True)
     folder.predictions.replace(kept)
     read_predictions(kept)
-    file = {"file": str(kept.relative_to(own)), **result["predictions"]}
-    return {name: result[name] for name in ("loss", "metrics", "intervals", "probe", "device")} | {"predictions": file}
+    file = {"file": str(kept.relative_to(own)), **result.predictions.plain()}
+    content = result.plain()
+    return {name: content[name] for name in ("loss", "metrics", "intervals", "probe", "device")} | {"predictions": file}

@@ -100,6 +100,8 @@ class StoredModel:
         Raises `PluginError` where its family is missing, `DataError` where a file is damaged, and `RefusedError` where
         the installed code makes another model of it.
         """
+        from scalecore.config.kept import structured
+        from scalecore.execution.attempt_spec import ModelToBuild
         from scalecore.execution.building import build_module
         from scalecore.training.hyperparameters import Hyperparameters
         from scalecore.training.inference import probe_logits
@@ -107,10 +109,12 @@ class StoredModel:
 
         path = self.check_weights()
         hyperparameters = Hyperparameters(self.content["hyperparameters"])
-        module = build_module({**self.content, "registry": self.registry(registry)}, hyperparameters)
+        content = {**self.content, "registry": self.registry(registry)}
+        spec = structured(ModelToBuild, content, place=str(self.folder / MODEL_FILE), error=DataError)
+        module = build_module(spec, hyperparameters)
         load_weights(path, module)
         module.eval()
-        now, then = np.array(probe_logits(module, self.content["shape"])), np.array(self.content["probe"])
+        now, then = np.array(probe_logits(module, spec.shape)), np.array(self.content["probe"])
         if now.shape != then.shape or not np.allclose(now, then, rtol=PROBE_TOLERANCE, atol=PROBE_TOLERANCE):
             made = self.content["versions"]
             raise RefusedError(

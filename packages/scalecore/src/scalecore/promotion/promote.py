@@ -12,11 +12,10 @@ import numpy as np
 from attrs import evolve, frozen
 
 from scalecore.api.errors import ExperimentError, RefusedError, StudyError
-from scalecore.api.files import plain, read_json, replacing, utc_now, write_json, write_text
+from scalecore.api.files import plain, replacing, utc_now, write_json, write_text
 from scalecore.api.trials import StudyEnd, TrialRecord, TrialState
 from scalecore.data.calibrator import read_calibrator
 from scalecore.data.predictions import Predictions, checksum, read_predictions
-from scalecore.execution.folder import AttemptFolder
 from scalecore.promotion.card import card
 from scalecore.promotion.measure import measure, test_baselines
 from scalecore.promotion.model import FORMAT, MODEL_FILE, WEIGHTS_FILE
@@ -139,10 +138,9 @@ def _model(
             os.link(trained, temporary)  # one copy on the disk, where the file system can
         except OSError:
             shutil.copyfile(trained, temporary)
-    index = len(record.attempts) - 1
-    spec = read_json(AttemptFolder(retrained.folder.attempt(record.number, index)).spec)
-    data = plan.data
-    plugins = [Path(file) for file in spec["registry"].get("files", ())]
+    spec, data = retrained.spec(record), plan.data
+    given = spec.plain()
+    plugins = [Path(file) for file in given["registry"].get("files", ())]
     for file in plugins:
         shutil.copyfile(file, path / file.name)
     content: dict[str, Any] = {
@@ -150,10 +148,10 @@ def _model(
         "name": f"{plan.resolved.experiment.name}, trial {trial.number}",
         "created": utc_now(),
         **{
-            name: spec[name]
+            name: given[name]
             for name in ("model", "architecture", "num_parameters", "hyperparameters", "shape", "task", "loss")
         },
-        "products": spec.get("products"),
+        "products": given["products"],
         "seed": record.seed,
         "hash": record.hash,
         "epoch": (record.best or {})["epoch"],

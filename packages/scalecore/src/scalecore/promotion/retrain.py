@@ -16,6 +16,7 @@ from scalecore.api.errors import StudyError
 from scalecore.api.protocols import ExecutorContext
 from scalecore.api.space import Value
 from scalecore.api.trials import Origin, Outcome, Proposal, RestoredTrial, StudyEnd, TrialRecord
+from scalecore.execution.attempt_spec import AttemptSpec
 from scalecore.execution.folder import AttemptFolder
 from scalecore.promotion.opened import OpenStudy
 from scalecore.promotion.told import teller
@@ -90,6 +91,14 @@ class Retrained:
             raise StudyError(f"{path}: the weights are gone; remove {self.folder.path} to train again")
         return path
 
+    def spec(self, record: TrialRecord) -> AttemptSpec:
+        """What the last attempt was given; `StudyError` where that is gone, or cannot be read."""
+        try:
+            return AttemptFolder(self.folder.attempt(record.number, len(record.attempts) - 1)).read_spec()
+        except FileNotFoundError:
+            gone = f"{self.folder.attempts}: the attempts are gone; remove {self.folder.path} to train again"
+            raise StudyError(gone) from None
+
 
 def retrain(
     study: OpenStudy, wanted: Sequence[Retraining], *, folder: RetrainFolder, plan: Plan, title: str
@@ -126,7 +135,7 @@ def _drive(
             state=state,
             verbosity=study.verbosity,
             strategy=_Given(),
-            extra={"keep_weights": True},
+            retrains=True,
         )
         begin(session, len(state.trials) + len(new))
         for one in new:
@@ -167,11 +176,11 @@ def _settle_weights(folder: RetrainFolder, record: TrialRecord) -> None:
     """Move the best epoch's weights out of the attempts of a finished training, and delete the others (guard G44)."""
     trial = folder.attempt(record.number, 0).parent
     index = len(record.attempts) - 1
-    result = AttemptFolder(folder.attempt(record.number, index)).read_result(f"{record.number}-{index}") or {}
+    result = AttemptFolder(folder.attempt(record.number, index)).read_result(f"{record.number}-{index}")
     kept = folder.weights(record.number)
-    if result.get("best_weights") and (trial / result["best_weights"]).is_file():
+    if result is not None and result.best_weights is not None and (trial / result.best_weights).is_file():
         kept.parent.mkdir(exist_ok=True)
-        os.replace(trial / result["best_weights"], kept)
+        os.replace(trial / result.best_weights, kept)
     for path in trial.glob("attempt_*/best_*.safetensors"):
         path.unlink()
 

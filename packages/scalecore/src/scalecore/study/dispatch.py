@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from scalecore.api.protocols import Executor
@@ -20,7 +20,7 @@ from scalecore.study.slots import cores, slots_of
 from scalecore.study.state import AskedTrial
 from scalecore.training.memory import Device
 
-__all__ = ["Dispatcher", "DoesNotFit"]
+__all__ = ["Dispatcher", "DoesNotFit", "ways"]
 
 
 SQUEEZE = 8
@@ -100,28 +100,8 @@ class Dispatcher:
         return None
 
     def ways(self, asked: AskedTrial) -> list[Way]:
-        """In which ways the trial may be run from here on, in the order of preference.
-
-        An interrupted trial goes on as it was, or smaller; after it ran out of memory only smaller, and the list may be
-        empty then.
-        """
-        setting = self._plan.checkpointing
-        sizes = halvings(self._plan.first_micro_batch())
-        ways = [Way(micro_batch=size, checkpointing=setting == "on") for size in sizes]
-        if setting == "auto":
-            ways += [Way(micro_batch=size, checkpointing=True) for size in sizes]
-        if not asked.attempts:
-            return ways
-        last = asked.attempts[-1]
-        ended = last.get("ended") or {}
-        # A micro-batch that was halved within the attempt stays halved.
-        size = int((ended.get("memory") or {}).get("micro_batch") or last["micro_batch"])
-        had = Way(micro_batch=size, checkpointing=bool(last.get("activation_checkpointing")))
-        smaller = [way for way in ways if way.smaller_than(had)]
-        if ended.get("class") != "out_of_memory":
-            return [had, *smaller]
-        blocks = (last.get("memory") or {}).get("blocks")
-        return [way for way in smaller if blocks or not way.checkpointing or had.checkpointing]
+        """In which ways the trial may be run from here on, in the order of preference."""
+        return ways(asked.attempts, checkpointing=self._plan.checkpointing, first=self._plan.first_micro_batch())
 
     def _fit(self, asked: AskedTrial, way: Way) -> Fit | None:
         """The way with its predicted memory; None while that is being found out, without waiting for it."""
@@ -203,9 +183,9 @@ class Dispatcher:
                 gpu=admission.gpu,
                 gpu_limit=admission.gpu_limit,
                 gpu_sharers=-(-self.slots() // max(1, len(find_gpus().names))) if demand.device == "cuda" else 1,
+                compiled=study.compiled,
+                keep_weights=True if self._session.retrains else None,
             )
-            | {"compiled": str(study.compiled)}
-            | self._session.extra
         )
         # In the journal before the process exists: an attempt that nobody knows of could write into a folder that is
         # used again.
@@ -234,6 +214,30 @@ class Dispatcher:
             checkpointing=fit.way.checkpointing,
             clock=self._clock,
         )
+
+
+def ways(attempts: Sequence[Mapping[str, Any]], *, checkpointing: str, first: int) -> list[Way]:
+    """In which ways a trial may be run after its `attempts`, in the order of preference.
+
+    A new trial begins with the micro-batch `first`. An interrupted one goes on as it was, or smaller; after it ran out
+    of memory only smaller, and the list may be empty then.
+    """
+    sizes = halvings(first)
+    found = [Way(micro_batch=size, checkpointing=checkpointing == "on") for size in sizes]
+    if checkpointing == "auto":
+        found += [Way(micro_batch=size, checkpointing=True) for size in sizes]
+    if not attempts:
+        return found
+    last = attempts[-1]
+    ended = last.get("ended") or {}
+    # A micro-batch that was halved within the attempt stays halved.
+    size = int((ended.get("memory") or {}).get("micro_batch") or last["micro_batch"])
+    had = Way(micro_batch=size, checkpointing=bool(last.get("activation_checkpointing")))
+    smaller = [way for way in found if way.smaller_than(had)]
+    if ended.get("class") != "out_of_memory":
+        return [had, *smaller]
+    blocks = (last.get("memory") or {}).get("blocks")
+    return [way for way in smaller if blocks or not way.checkpointing or had.checkpointing]
 
 
 def _limit(fit: Fit, admission: Admission) -> int | None:

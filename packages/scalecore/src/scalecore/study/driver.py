@@ -15,11 +15,12 @@ from typing import Any
 from scalecore.api import formatting
 from scalecore.api.clock import RunningClock
 from scalecore.api.errors import DeviceError, ScalecoreError, StudyError
-from scalecore.api.files import read_json
 from scalecore.api.protocols import Executor, TakesStacks
 from scalecore.api.trials import Outcome, StudyEnd, TrialRecord, TrialState
 from scalecore.config.losses import objective_value
-from scalecore.study.attempts import AttemptEnd, RunningTrial, left_running
+from scalecore.execution.attempt_result import AttemptEnd
+from scalecore.study.attempt_end import why_again
+from scalecore.study.attempts import RunningTrial, left_running
 from scalecore.study.continuation import restored_today
 from scalecore.study.control import StopRequests
 from scalecore.study.device import missing_device
@@ -148,7 +149,7 @@ class Driver:
 
     def _refuse_no_result(self, end: StudyEnd) -> None:
         """A study that ran to its end without a completed trial has failed: nothing in it can be best."""
-        if end not in ENDED or "keep_weights" in self.session.extra:  # trainings anew are judged by who asked for them
+        if end not in ENDED or self.session.retrains:  # which the caller judges
             return
         text = no_result(self.state.counted)
         if text is not None:
@@ -182,7 +183,9 @@ class Driver:
             return
         running, end = left_running(self.session.folder, asked)
         if "ended" not in asked.attempts[-1]:
-            self._record_end(running, end, seconds=(end.result or {}).get("seconds"))
+            self._record_end(running, end, seconds=None if end.result is None else end.result.seconds)
+        elif end.unread is not None:
+            self.session.message("warning", f"trial {asked.number}: a result cannot be read: {end.unread}")
         if end.kind not in ("stopped", "interrupted") and (end.result is not None or end.kind in SETTLED):
             self.waiting.remove(asked)
             self._decide(running, end)
@@ -260,7 +263,8 @@ class Driver:
         running.look()
         self._say_containment(running)
         self._pass_epochs(running)
-        if text := running.pace.look(running.progress, now=self.clock()):
+        progress = running.progress
+        if progress is not None and (text := running.pace.look(progress, now=self.clock())):
             self.session.message("warning", f"trial {running.asked.number}: {text} [G43]")
         idle = self.clock() - running.changed
         if idle > self.settings.hang_after and running.cut is None:
@@ -270,10 +274,11 @@ class Driver:
 
     def _say_containment(self, running: RunningTrial) -> None:
         """Once per run: what holds attempts within their memory here."""
-        if self._containment_told or not running.progress:
+        if self._containment_told or running.progress is None:
             return
         self._containment_told = True
-        by = (read_json(running.folder.process) or {}).get("contained") or ["nothing but what monitors watch"]
+        process = running.folder.read_process()
+        by = (None if process is None else process.contained) or ["nothing but what monitors watch"]
         self.session.message("info", f"memory of attempts is held by: {', '.join(by)}")
 
     def _pass_epochs(self, running: RunningTrial) -> None:
@@ -352,23 +357,20 @@ class Driver:
 
     def _decide(self, running: RunningTrial, end: AttemptEnd) -> None:
         """Whether the trial is over, goes on in another attempt, or is left for a later run."""
-        asked, retry = running.asked, self.settings.retry
-        kinds = [str((attempt.get("ended") or {}).get("class")) for attempt in asked.attempts]
-        crashes, memory = kinds.count("killed") + kinds.count("crashed"), kinds.count("out_of_memory")
-        if end.kind in ("stopped", "interrupted"):
-            why = end.reason if end.device_is_missing else "it was stopped from outside"
-            again = f"{why}; it continues from its checkpoint"
-        elif end.kind in ("killed", "crashed") and (self.end is not None or crashes <= retry.crash):
-            again = f"{end.reason}; it goes on from its last checkpoint"
-        elif end.kind == "out_of_memory" and (ways := self.dispatcher.ways(asked)) and memory <= retry.out_of_memory:
-            again = f"{end.reason}; tried again with {ways[0].text}"
-        else:
-            found = (end.result or {}).get("predictions")
+        asked, result = running.asked, end.result
+        again = why_again(
+            end,
+            ends=[str((attempt.get("ended") or {}).get("class")) for attempt in asked.attempts],
+            retry=self.settings.retry,
+            ways=self.dispatcher.ways(asked),
+            stopping=self.end is not None,
+        )
+        if again is None:
+            found = None if result is None else result.predictions
             kept = keep_predictions(self.session.folder, running.folder, number=asked.number, found=found)
-            alike = self.state.alike(((end.result or {}).get("best") or {}).get("val_loss"))
+            alike = self.state.alike(None if result is None or result.best is None else result.best.val_loss)
             self._finish_trial(build_record(self.plan, running, end, predictions=kept, earlier=alike))
-            return
-        if self.end is None:
+        elif self.end is None:
             self.session.message("warning", f"trial {asked.number}: {again}")
             self.waiting.insert(0, asked)
 
@@ -387,7 +389,7 @@ class Driver:
     def _clear(self, record: TrialRecord) -> None:
         """Give back the room that only an unfinished trial needs (guard G44)."""
         remove_checkpoints(self.session.folder, record.number)
-        if "keep_weights" not in self.session.extra:  # else whoever asked for them looks after them
+        if not self.session.retrains:
             keep = self.plan.resolved.experiment.training.keep_weights
             settle_weights(self.session.folder, record, self.state.ranked[:keep])
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
+from attrs import asdict
 from filelock import FileLock, Timeout
 
 from scalecore.api.errors import RefusedError
-from scalecore.api.files import is_disk_error, read_json, utc_now, write_json
-from scalecore.execution.process_file import describe_process, is_alive, is_copied, lives_in
+from scalecore.api.files import is_disk_error, utc_now, write_json
+from scalecore.config.kept import find_kept
+from scalecore.execution.process_file import Lease, describe_process, is_alive, is_copied, lives_in
 from scalecore.study.layout import StudyFolder
 
 __all__ = ["StudyLock", "is_alive", "refuse_running", "runner_of"]
@@ -34,17 +34,17 @@ class StudyLock:
         try:
             self._lock.acquire()
         except Timeout:
-            raise _being_run(folder, read_json(folder.lease) or {}) from None
+            raise _being_run(folder, find_kept(folder.lease, Lease)) from None
         except OSError as error:
             if is_disk_error(error):
                 raise
             raise RefusedError(f"{folder.lock}: cannot be locked ({error.strerror}); remove it") from None
         self._inode = os.stat(folder.lock).st_ino
         self._epoch = _next_epoch(folder)
-        me = describe_process(folder.path)
-        # Readers of version 0.1 know the start of the process by another name.
-        lease = {**me, "process_started": me["started"], "since": utc_now(), "epoch": self._epoch}
-        write_json(folder.lease, lease)
+        me = asdict(describe_process(folder.path), recurse=False)
+        write_json(
+            folder.lease, Lease(**{**me, "process_started": me["started"], "since": utc_now(), "epoch": self._epoch})
+        )
 
     def still_ours(self) -> bool:
         """False once somebody deleted or replaced the lock file, or another runner took the lease.
@@ -55,9 +55,9 @@ class StudyLock:
             same = os.stat(self._folder.lock).st_ino == self._inode
         except FileNotFoundError:
             return False
-        lease = read_json(self._folder.lease)
+        lease = find_kept(self._folder.lease, Lease)
         # A lease that was deleted says nothing; the lock does.
-        return same and (not isinstance(lease, dict) or lease.get("epoch") == self._epoch)
+        return same and (lease is None or lease.epoch == self._epoch)
 
     def release(self) -> None:
         # On a disk that became read-only the lease stays: one whose process is gone counts as nobody's.
@@ -73,26 +73,25 @@ def refuse_running(folder: StudyFolder) -> None:
         raise _being_run(folder, lease)
 
 
-def _being_run(folder: StudyFolder, lease: Mapping[str, Any]) -> RefusedError:
+def _being_run(folder: StudyFolder, lease: Lease | None) -> RefusedError:
+    who, since = (lease.who, lease.since) if lease is not None else ("another process", None)
     return RefusedError(
-        f"{folder.path}: this study is being run by process {lease.get('pid', '(unknown)')} on "
-        f"{lease.get('host', '(unknown)')} "
-        f"since {lease.get('since', '(unknown)')}; stop it with `scalecore stop {folder.path}`, or give "
-        "another `output`",
+        f"{folder.path}: this study is being run by {who} since {since or '(unknown)'}; stop it with "
+        f"`scalecore stop {folder.path}`, or give another `output`",
         guard="G22",
     )
 
 
-def runner_of(folder: StudyFolder) -> dict[str, Any] | None:
+def runner_of(folder: StudyFolder) -> Lease | None:
     """Who runs the study now, from its lease; None when nobody does.
 
     A lease whose process is gone counts as nobody, and so does one that came here with a copy of the study's folder.
     """
-    lease = read_json(folder.lease)
-    if not isinstance(lease, dict) or is_copied(lease, folder.path):
+    lease = find_kept(folder.lease, Lease)
+    if lease is None or is_copied(lease, folder.path):
         return None
     # A process of another machine cannot be asked from here, nor one of a container, which has other process ids.
-    elsewhere = lease.get("host") != socket.gethostname() or _is_locked(folder.lock)
+    elsewhere = lease.host != socket.gethostname() or _is_locked(folder.lock)
     return lease if elsewhere or lives_in(lease, folder.path) else None
 
 
@@ -110,14 +109,13 @@ def _is_locked(lock: Path) -> bool:
 def _unlink_from_original(folder: StudyFolder) -> None:
     """Give a copy of hard links (`cp -al`) its own lock: until then it shares the file of the original."""
     with suppress(FileNotFoundError):
-        lease = read_json(folder.lease)
-        if os.stat(folder.lock).st_nlink > 1 and isinstance(lease, dict) and is_copied(lease, folder.path):
+        lease = find_kept(folder.lease, Lease)
+        if os.stat(folder.lock).st_nlink > 1 and lease is not None and is_copied(lease, folder.path):
             folder.lock.unlink()
 
 
 def _next_epoch(folder: StudyFolder) -> int:
     """One more than any runner of this folder had; counted in a file of its own, under the lock."""
-    before = read_json(folder.epoch)
-    epoch = (before if isinstance(before, int) else 0) + 1
+    epoch = max(0, find_kept(folder.epoch, int) or 0) + 1
     write_json(folder.epoch, epoch)
     return epoch

@@ -8,13 +8,17 @@ from typing import Any
 
 from scalecore.api.files import utc_now
 from scalecore.api.trials import TrialRecord, TrialState
-from scalecore.study.attempts import AttemptEnd, RunningTrial
+from scalecore.execution.attempt_result import AttemptEnd, AttemptResult
+from scalecore.study.attempts import RunningTrial
 from scalecore.study.flags import small_denominator, suspicions
 from scalecore.study.plan import Plan
 from scalecore.study.quarantine import quarantine_flag
 from scalecore.study.state import AskedTrial
 
 __all__ = ["build_record", "over_attempts", "unstarted_record"]
+
+RUN = ("device", "gpu", "threads")
+"""What the versions of a record say of the attempt's own run."""
 
 STATE_OF = {
     "completed": TrialState.COMPLETED,
@@ -38,14 +42,14 @@ def build_record(
     `earlier` are finished trials with the same validation loss: two that measure the same to the last digit are
     suspicious.
     """
-    asked, result = running.asked, end.result or {}
+    asked, result = running.asked, end.result or AttemptResult(attempt="", state=end.kind)
     state = STATE_OF.get(end.kind, TrialState.FAILED)
-    value = result.get("value") if state in (TrialState.COMPLETED, TrialState.PRUNED) else None
+    value = result.value if state in (TrialState.COMPLETED, TrialState.PRUNED) else None
     if value is not None and not math.isfinite(value):
         state, value = TrialState.DIVERGED, None
     seconds = sum(float((a.get("ended") or {}).get("seconds") or 0.0) for a in asked.attempts)
-    train_seconds = result.get("train_seconds") or 0.0
-    windows = result.get("windows") or 0
+    train_seconds = result.train_seconds or 0.0
+    computed = (result.windows or 0) * (result.epochs_ended or 0)
     micro = _micro_batch(running, result)
     return TrialRecord(
         number=asked.number,
@@ -62,27 +66,27 @@ def build_record(
         started=asked.attempts[0].get("time") if asked.attempts else None,
         ended=utc_now(),
         duration=seconds,
-        best=result.get("best"),
-        last=result.get("last"),
-        learning_curve=result.get("learning_curve") or (),
+        best=None if result.best is None else result.best.plain(),
+        last=None if result.last is None else result.last.plain(),
+        learning_curve=result.learning_curve or (),
         predictions=predictions,
         loss=plan.loss,
         data=_data_summary(plan),
-        policy=result.get("policy") or {},
+        policy={} if result.policy is None else result.policy.plain(),
         timings={
             "train_seconds": train_seconds,
             "paused_seconds": over_attempts(asked, "paused_seconds"),
             "checkpoint_seconds": over_attempts(asked, "checkpoint_seconds"),
         },
-        throughput=windows * result["epochs_ended"] / train_seconds if train_seconds and windows else None,
+        throughput=computed / train_seconds if train_seconds and computed else None,
         memory={
             **_prediction(asked),
             "predicted": running.predicted_memory,
-            "measured": (result.get("memory") or {}).get("peak") or result.get("peak_memory") or end.peak_memory,
+            "measured": (result.memory and result.memory.peak) or result.peak_memory or end.peak_memory,
             "limit": running.memory_limit,
         },
         batching={
-            **(result.get("batching") or {}),
+            **({} if result.batching is None else result.batching.plain()),
             "activation_checkpointing": running.checkpointing,
         },
         hardware=running.summary.plain() | {"pauses": {"count": int(over_attempts(asked, "pauses"))}},
@@ -97,8 +101,8 @@ def build_record(
         versions={
             **plan.companions,
             **plan.versions,
-            **{f"run:{k}": str(result[k]) for k in ("device", "gpu", "threads") if k in result},
-            **({"weights": result["weights"]} if "weights" in result else {}),
+            **{f"run:{name}": str(value) for name in RUN if (value := getattr(result, name)) is not None},
+            **({} if result.weights is None else {"weights": result.weights}),
         },
     )
 
@@ -137,16 +141,16 @@ def unstarted_record(plan: Plan, asked: AskedTrial, *, state: TrialState, reason
 
 
 def _flags(
-    plan: Plan, result: Mapping[str, Any], running: RunningTrial, earlier: Sequence[TrialRecord]
+    plan: Plan, result: AttemptResult, running: RunningTrial, earlier: Sequence[TrialRecord]
 ) -> list[dict[str, str]]:
-    flags = [{"guard": "G44", "kind": "warning", "text": text} for text in result.get("warnings") or ()]
+    flags = [{"guard": "G44", "kind": "warning", "text": text} for text in result.warnings or ()]
     flags += [{"guard": "G43", "kind": "slow", "text": text} for text in running.pace.flags]
-    best = result.get("best")
-    if not best:
+    if result.best is None:
         return flags
+    best = result.best.plain()
     flags += suspicions(best, data=plan.data, earlier=earlier)
     objective = plan.resolved.experiment.objective
-    line = best if objective.reduction == "best" else result.get("last") or best
+    line = best if objective.reduction == "best" or result.last is None else result.last.plain()
     if (few := small_denominator(line, metric=objective.metric, least=plan.min_denominator)) is not None:
         flags.append(few)
     if plan.loss["kind"] == "soft_auc" and running.micro_batch < plan.resolved.experiment.training.effective_batch:
@@ -156,30 +160,29 @@ def _flags(
         known = quantity in running.summary.values or quantity in running.summary.unguarded
         if quantity == "temperature" and not known:
             flags.append({"guard": "G41", "kind": "unavailable", "text": f"temperature unavailable: {reason}"})
-    if result.get("unread"):
-        flags.append({"guard": "G03", "kind": "unread", "text": f"never read: {', '.join(result['unread'])}"})
+    if result.unread:
+        flags.append({"guard": "G03", "kind": "unread", "text": f"never read: {', '.join(result.unread)}"})
     return flags
 
 
-def _micro_batch(running: RunningTrial, result: Mapping[str, Any]) -> int:
+def _micro_batch(running: RunningTrial, result: AttemptResult) -> int:
     """The micro-batch in the end: it may have been halved within a step."""
-    return int((result.get("batching") or {}).get("micro_batch") or running.micro_batch)
+    return (result.batching and result.batching.micro_batch) or running.micro_batch
 
 
-def _halved(result: Mapping[str, Any]) -> list[dict[str, str]]:
+def _halved(result: AttemptResult) -> list[dict[str, str]]:
     """A flag where memory ran out within steps: what the smaller micro-batch means for the result."""
-    batching = result.get("batching") or {}
-    halvings, kind = batching.get("halvings") or [], batching.get("invariance")
-    if not halvings:
+    if result.batching is None or not result.batching.halvings:
         return []
+    halvings, kind = result.batching.halvings, result.batching.invariance
     meaning = {
         "exact": "the sums are the same up to rounding",
         "stochastic": "the model draws other random numbers than it would have, of the same distribution",
         "not_invariant": "model or loss depend on the micro-batch: this is not the trial that was planned",
     }.get(str(kind), "what that means for this model is not known")
     first = halvings[0]
-    where = f"epoch {first['epoch']}, step {first['step']}"
-    text = f"out of memory in {where}: micro-batch {first['from']} -> {halvings[-1]['to']}; {meaning}"
+    where = f"epoch {first.epoch}, step {first.step}"
+    text = f"out of memory in {where}: micro-batch {first.before} -> {halvings[-1].after}; {meaning}"
     return [{"guard": "G40", "kind": "halved", "text": text}]
 
 

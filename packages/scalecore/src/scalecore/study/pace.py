@@ -7,10 +7,10 @@ trial makes progress, and its memory is as it was.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
-from typing import Any
 
 from attrs import define, field
+
+from scalecore.execution.attempt_result import AttemptProgress
 
 __all__ = ["Pace"]
 
@@ -42,10 +42,10 @@ class Pace:
     _history: list[float] = field(factory=list)
     _slow: int = 0
 
-    def look(self, progress: Mapping[str, Any], *, now: float) -> str | None:
+    def look(self, progress: AttemptProgress, *, now: float) -> str | None:
         """Take what the attempt says of itself at `now` (monotonic); a text when it has become slow, or fast again."""
-        here = (now, int(progress.get("epoch", 0)), int(progress.get("step", 0)))
-        last, self._last = self._last, here if progress.get("phase") == "train" else None
+        here = (now, progress.epoch, progress.step)
+        last, self._last = self._last, here if progress.phase == "train" else None
         if last is None or self._last is None or last[1] != here[1] or here[2] < last[2]:
             return None
         if here[2] == last[2]:

@@ -9,7 +9,6 @@ the record holds their checksum, so that a file is known to be that of its trial
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from scalecore.api.errors import DataError
 from scalecore.api.files import replacing
 from scalecore.api.trials import TrialRecord
 from scalecore.data.predictions import Predictions, checksum, read_predictions
+from scalecore.execution.attempt_result import MadePredictions
 from scalecore.execution.folder import AttemptFolder
 from scalecore.study.layout import StudyFolder
 
@@ -24,19 +24,19 @@ __all__ = ["keep_predictions", "trial_predictions"]
 
 
 def keep_predictions(
-    folder: StudyFolder, attempt: AttemptFolder, *, number: int, found: Mapping[str, Any] | None
+    folder: StudyFolder, attempt: AttemptFolder, *, number: int, found: MadePredictions | None
 ) -> dict[str, Any] | None:
     """Take over what an attempt's result names as its predictions: what the trial's record says of them.
 
     None where the attempt made none, or where its file is not the one that it named. Raises OSError on a full disk.
     """
-    if found is None or not attempt.predictions.is_file() or checksum(attempt.predictions) != found["sha256"]:
+    if found is None or not attempt.predictions.is_file() or checksum(attempt.predictions) != found.sha256:
         return None
     kept = folder.predictions(number)
     kept.parent.mkdir(exist_ok=True)
     with replacing(kept) as temporary:
         shutil.copyfile(attempt.predictions, temporary)
-    return {"file": str(kept.relative_to(folder.path)), **found}
+    return {"file": str(kept.relative_to(folder.path)), **found.plain()}
 
 
 def trial_predictions(folder: Path, record: TrialRecord) -> Predictions | None:

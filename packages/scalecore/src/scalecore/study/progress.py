@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from scalecore.api.space import Architecture
 from scalecore.api.trials import Progress, TrialRecord
+from scalecore.execution.attempt_result import AttemptProgress
 from scalecore.study.attempts import RunningTrial
 from scalecore.study.estimate import seconds_left
 from scalecore.study.forecast import Speeds
@@ -23,13 +24,13 @@ def progress_of(
     times = [(now - one.started, one.fraction_done()) for one in running]
     left = seconds_left(counted, total=total, slots=slots, running=times)
     for one in running:
-        seen = one.progress
+        seen = one.progress or AttemptProgress(phase="starting", epoch=0, step=0)
         yield Progress(
             number=one.asked.number,
-            phase=str(seen.get("phase", "starting")),
-            epoch=int(seen.get("epoch", 0)),
+            phase=seen.phase,
+            epoch=seen.epoch,
             epochs=int(one.asked.hyperparameters["epochs"]),
-            step=int(seen.get("step", 0)),
+            step=seen.step,
             steps_per_epoch=_steps_per_epoch(plan),
             trial_seconds=now - one.started,
             study_seconds_left=left,

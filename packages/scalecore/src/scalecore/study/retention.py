@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from scalecore.api.errors import StudyError
 from scalecore.api.trials import TrialRecord
 from scalecore.execution.folder import AttemptFolder
 from scalecore.study.layout import StudyFolder
@@ -36,8 +37,12 @@ def settle_weights(folder: StudyFolder, record: TrialRecord, kept: Sequence[Tria
         if one in kept and not target.exists():
             index = len(one.attempts) - 1
             attempt = AttemptFolder(folder.attempt(one.number, index))
-            found = (attempt.read_result(f"{one.number}-{index}") or {}).get("best_weights")
-            if found and (trial / found).is_file():
+            try:
+                result = attempt.read_result(f"{one.number}-{index}")
+            except StudyError:
+                continue  # which of its files are the best weights is not known: none is deleted
+            found = None if result is None else result.best_weights
+            if found is not None and (trial / found).is_file():
                 target.parent.mkdir(exist_ok=True)
                 os.replace(trial / found, target)
         for path in trial.glob("attempt_*/best_*.safetensors"):

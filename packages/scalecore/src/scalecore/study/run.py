@@ -14,7 +14,7 @@ from attrs import asdict
 
 from scalecore.api.clock import RunningClock
 from scalecore.api.errors import RefusedError
-from scalecore.api.files import is_disk_error, read_json, write_text
+from scalecore.api.files import is_disk_error, write_text
 from scalecore.api.protocols import Executor, ExecutorContext, ForksTracer, LoggerContext
 from scalecore.api.readings import Finding
 from scalecore.api.trials import StudyEnd
@@ -283,10 +283,11 @@ def end_orphans(folder: StudyFolder, state: StudyState, *, say: Callable[[str], 
     for trial in state.unfinished:
         for index in range(len(trial.attempts)):
             attempt = AttemptFolder(folder.attempt(trial.number, index))
-            process = read_json(attempt.process) or {}
-            if lives_in(process, attempt.path):
-                say(f"waiting for attempt {trial.number}-{index} of an earlier run to end")
-            while lives_in(process, attempt.path) and clock() < deadline:
+            process = attempt.read_process()
+            if process is None or not lives_in(process, attempt.path):
+                continue
+            say(f"waiting for attempt {trial.number}-{index} of an earlier run to end")
+            while (alive := lives_in(process, attempt.path)) and clock() < deadline:
                 time.sleep(0.05)
-            if "folder" in process and lives_in(process, attempt.path):
-                kill_group(int(process["pid"]))
+            if alive and process.folder is not None:
+                kill_group(process.pid)

@@ -37,16 +37,19 @@ class Session:
         verbosity: int = 0,
         strategy: SearchStrategy | None = None,
         loggers: Outlets | None = None,
-        extra: Mapping[str, Any] | None = None,
+        retrains: bool = False,
     ) -> None:
-        """`strategy` and `loggers` instead of those that the plan names; `extra` goes into every spec of an attempt."""
+        """`strategy` and `loggers` instead of those that the plan names.
+
+        `retrains` where trials of a finished search are trained again: all weights are kept, for the caller.
+        """
         self.plan = plan
         self.folder = folder
         self.lock = lock
         self.journal = journal
         self.state = state
         self.strategy: SearchStrategy = strategy if strategy is not None else plan.strategy()
-        self.extra = dict(extra or {})
+        self.retrains = retrains
         self.running: list[int] = []
         """Numbers of the trials that are running."""
         context = LoggerContext(folder=folder.path, verbosity=verbosity)

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from attrs import define
 
 from scalecore.api.clock import RunningClock
 from scalecore.api.errors import DeviceError, RefusedError, StudyError
-from scalecore.api.files import read_json
 from scalecore.api.protocols import AttemptStatus, Executor
 from scalecore.api.readings import Admission
+from scalecore.api.record_parts import AttemptMemory
 from scalecore.api.space import Architecture, middle
+from scalecore.execution.attempt_result import AttemptResult
 from scalecore.execution.folder import AttemptFolder
 from scalecore.study.attempts import attempt_spec
 from scalecore.study.control import StopRequests
@@ -28,7 +29,7 @@ from scalecore.study.memory_figures import memory_figures, memory_lines
 from scalecore.study.plan import Plan
 from scalecore.study.session import Session
 from scalecore.study.smoke_text import memory_warnings, smoke_text
-from scalecore.training.memory import END_OF_TRIAL, SMOKE_WINDOWS
+from scalecore.training.memory import END_OF_TRIAL, SMOKE_WINDOWS, Device
 
 __all__ = ["smoke_step"]
 
@@ -131,7 +132,7 @@ class _SmokeTest:
                 return None
             result = folder.read_result(folder.path.name)
             if result is not None:
-                return self._checked(architecture, result, folder)
+                return self._checked(architecture, result, folder, checkpointing=checkpointing)
             folder.raise_disk_error(status)
             if status.exit_code is not None and status.exit_code >= 0:
                 break
@@ -184,29 +185,32 @@ class _SmokeTest:
             time.sleep(0.02)
         return status
 
-    def _checked(self, architecture: Architecture, result: Mapping[str, Any], folder: AttemptFolder) -> dict[str, Any]:
-        if result.get("error") == DeviceError.__name__:
-            raise missing_device(str(result["reason"]), self.device)
-        if result["state"] != "completed":
+    def _checked(
+        self, architecture: Architecture, result: AttemptResult, folder: AttemptFolder, *, checkpointing: bool
+    ) -> dict[str, Any]:
+        if result.error == DeviceError.__name__:
+            raise missing_device(str(result.reason), self.device)
+        if result.state != "completed":
             model = self.plan.resolved.model
             where = f"smoke step of model {model.name!r} ({model.provider} {model.version}) with {architecture.id}"
-            if result.get("error") == "RefusedError":
-                raise RefusedError(f"{where}: {result['reason']}")
-            raise StudyError(f"{where}: {result['reason']}\n{folder.log_tail()}")
-        memory, spec = result["memory"], read_json(folder.spec)
+            if result.error == "RefusedError":
+                raise RefusedError(f"{where}: {result.reason}")
+            raise StudyError(f"{where}: {result.reason}\n{folder.log_tail()}")
+        memory, device = result.memory or AttemptMemory(), str(result.device).partition(":")[0]
+        if memory.micro_batch is None or device not in get_args(Device):
+            raise StudyError(f"{folder.result}: a smoke step that completed names its memory and its device")
         predicted = self.plan.memory.predict(
             self.plan,
             architecture,
-            memory["micro_batch"],
-            device=str(result["device"]).partition(":")[0],  # type: ignore[arg-type]  # one of the three, by its name
-            checkpointing=spec["activation_checkpointing"],
+            memory.micro_batch,
+            device=device,  # type: ignore[arg-type]  # one of the three
+            checkpointing=checkpointing,
             evaluated=SMOKE_WINDOWS,
         )
-        less = END_OF_TRIAL if str(result["device"]) == "cpu" else 0
-        return {
-            key: result[key] for key in ("seconds", "num_parameters", "device", "gpu", "torch") if key in result
-        } | {
-            "micro_batch": memory["micro_batch"],
-            "peak_memory": memory["peak"],
+        less = END_OF_TRIAL if device == "cpu" else 0
+        names = ("seconds", "num_parameters", "device", "gpu", "torch")
+        return {name: value for name in names if (value := getattr(result, name)) is not None} | {
+            "micro_batch": memory.micro_batch,
+            "peak_memory": memory.peak,
             "predicted_memory": None if predicted is None else predicted.bytes - less,
         }

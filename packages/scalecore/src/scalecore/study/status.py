@@ -8,7 +8,9 @@ from typing import Any
 
 from scalecore.api import formatting
 from scalecore.api.files import plain, read_json
+from scalecore.execution.attempt_result import AttemptProgress
 from scalecore.execution.folder import AttemptFolder
+from scalecore.execution.process_file import Lease
 from scalecore.study.estimate import seconds_left
 from scalecore.study.explain import explain_lines, explain_search
 from scalecore.study.journal import read_journal
@@ -32,7 +34,7 @@ def study_status(folder: StudyFolder) -> dict[str, Any]:
             "folder": folder.path,
             "state": _state(state, runner),
             "end_reason": state.end_reason if runner is None else None,
-            "runner": runner,
+            "runner": None if runner is None else runner.plain(),
             "total": state.total or (state.experiment["search"]["trials"] if state.experiment else 0),
             "finished": len(state.counted),
             "left_out": state.left_out,
@@ -70,9 +72,8 @@ def status_lines(status: Mapping[str, Any]) -> list[str]:
     if status.get("end_reason"):
         lines.append(f"reason: {status['end_reason'].splitlines()[0]}")
     if status["runner"]:
-        lines.append(
-            f"run by process {status['runner']['pid']} on {status['runner']['host']} since {status['runner']['since']}"
-        )
+        host, since = (status["runner"].get(name) or "(unknown)" for name in ("host", "since"))
+        lines.append(f"run by process {status['runner']['pid']} on {host} since {since}")
     if status["best"]:
         best = status["best"]
         lines.append(
@@ -110,7 +111,7 @@ def _hardware(folder: StudyFolder) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _state(state: StudyState, runner: Mapping[str, Any] | None) -> str:
+def _state(state: StudyState, runner: Lease | None) -> str:
     if runner is not None:
         return "running"
     if not state.versions and not state.trials:
@@ -121,11 +122,13 @@ def _state(state: StudyState, runner: Mapping[str, Any] | None) -> str:
 def _unfinished(folder: StudyFolder, trial: AskedTrial) -> dict[str, Any]:
     index = len(trial.attempts) - 1
     seen = AttemptFolder(folder.attempt(trial.number, index)).read_progress() if index >= 0 else None
-    seen = seen or {"phase": "not started" if index < 0 else "starting", "epoch": 0, "step": 0}
+    seen = seen or AttemptProgress(phase="not started" if index < 0 else "starting", epoch=0, step=0)
     return {
         "number": trial.number,
         "attempt": index,
         "epochs": trial.hyperparameters["epochs"],
         "shape": formatting.shape(trial.proposal.architecture),
-        **{key: seen[key] for key in ("phase", "epoch", "step")},
+        "phase": seen.phase,
+        "epoch": seen.epoch,
+        "step": seen.step,
     }

@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from attrs import evolve
+
 from scalecore.api.space import Architecture, middle
 from scalecore.study.attempts import attempt_spec
 from scalecore.study.components import of_plugin
 from scalecore.study.identity import content_hash
 from scalecore.training.memory import Device
+from scalecore.training.policies import Precision
 
 if TYPE_CHECKING:
     from scalecore.study.plan import Plan
@@ -21,7 +24,7 @@ SHALLOW = (2, 4)
 """Depths that are traced for any deeper model; see `scalecore.training.memory_trace`."""
 
 
-def precision_of(plan: Plan, device: Device) -> str:
+def precision_of(plan: Plan, device: Device) -> Precision:
     """The precision that `auto` will come to: bfloat16 on a GPU alone (see `scalecore.training.policies`)."""
     setting = plan.resolved.experiment.training.precision
     return setting if setting != "auto" else "bf16" if device == "cuda" else "fp32"
@@ -68,13 +71,17 @@ def trace_question(
             checkpointing=checkpointing,
         )
         # Two micro-batches stand for any number: from the second on, gradients are there while the next ones come.
-        batches = {"micro_batch": micro_batch, "effective_batch": micro_batch * (2 if accumulates else 1)}
+        effective = micro_batch * (2 if accumulates else 1)
         windows = int(plan.data.parts["val"]["windows"])
         evaluate = min(windows, max(evaluated, micro_batch))
-        computed = {"plan": {**spec["plan"], **batches}, "precision": precision_of(plan, device), "evaluate": evaluate}
-        if device != "cuda" or spec["launches"] == "graph":  # whose kernels are the same
-            computed["launches"] = "plain"
-        specs.append({**spec, **computed})
+        same_kernels = device != "cuda" or spec.launches == "graph"
+        computed = evolve(
+            spec,
+            plan=evolve(spec.plan, micro_batch=micro_batch, effective_batch=effective),
+            precision=precision_of(plan, device),
+            launches="plain" if same_kernels else spec.launches,
+        )
+        specs.append({**computed.plain(), "evaluate": evaluate})
     content = {
         "specs": specs,
         "depths": list(SHALLOW) if extrapolates else [],

@@ -14,11 +14,10 @@ from typing import Any, Literal, get_args
 from attrs import frozen
 
 from scalecore.api.errors import DataError, StudyError
-from scalecore.api.files import read_json
 from scalecore.api.trials import StudyEnd, TrialState
+from scalecore.execution.attempt_result import EndClass
 from scalecore.execution.folder import AttemptFolder
 from scalecore.execution.process_file import lives_in
-from scalecore.study.attempts import EndClass
 from scalecore.study.journal import read_journal
 from scalecore.study.layout import StudyFolder
 from scalecore.study.lock import runner_of
@@ -131,10 +130,14 @@ def _results(folder: StudyFolder, state: StudyState, events: Sequence[Event]) ->
     for record in state.records:
         last = len(state.trials[record.number].attempts) - 1
         attempt = AttemptFolder(folder.attempt(record.number, max(0, last)))
-        result = attempt.read_result(f"{record.number}-{last}") if last >= 0 else None
+        result = None
+        try:
+            result = attempt.read_result(f"{record.number}-{last}") if last >= 0 else None
+        except StudyError as error:
+            yield str(error)
         valued = record.state in (TrialState.COMPLETED, TrialState.PRUNED)
-        if valued and result is not None and result.get("value") != record.value:
-            yield f"trial {record.number} has the value {record.value}, its attempt gave {result.get('value')}"
+        if valued and result is not None and result.value != record.value:
+            yield f"trial {record.number} has the value {record.value}, its attempt gave {result.value}"
         kept = [path.name for path in attempt.path.parent.glob("attempt_*/checkpoint*.pt")]
         if kept:
             yield f"trial {record.number} has ended and still has {len(kept)} checkpoints [G44]"
@@ -147,7 +150,7 @@ def _results(folder: StudyFolder, state: StudyState, events: Sequence[Event]) ->
 def _processes(folder: StudyFolder, state: StudyState) -> Iterator[Check]:
     runner = runner_of(folder)
     if runner is not None:
-        text = f"process {runner['pid']} on {runner['host']} runs the study now: unfinished trials are its own"
+        text = f"{runner.who} runs the study now: unfinished trials are its own"
         yield Check(level="note", subject="processes", message=text)
         return
     left = list(_alive(folder.attempts))
@@ -160,9 +163,9 @@ def _processes(folder: StudyFolder, state: StudyState) -> Iterator[Check]:
 
 def _alive(attempts: Path) -> Iterator[tuple[Path, int]]:
     for path in sorted(attempts.glob("*/attempt_*/process.json")):
-        process = read_json(path) or {}
-        if lives_in(process, path.parent):
-            yield path.parent, int(process["pid"])
+        process = AttemptFolder(path.parent).read_process()
+        if process is not None and lives_in(process, path.parent):
+            yield path.parent, process.pid
 
 
 def _unfinished(folder: StudyFolder, state: StudyState) -> Iterator[Check]:

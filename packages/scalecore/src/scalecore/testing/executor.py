@@ -11,6 +11,7 @@ from typing import Any
 import psutil
 import pytest
 import yaml
+from attrs import evolve
 
 from scalecore.api.protocols import AttemptStatus, Executor, ExecutorContext
 from scalecore.execution.folder import AttemptFolder
@@ -50,7 +51,7 @@ class ExecutorContract:
         assert (status.state, status.exit_code) == ("ended", 0), folder.log_tail()
         result = folder.read_result("0-0")
         assert result is not None
-        assert result["state"] == "completed"
+        assert result.state == "completed"
 
     def test_a_stop_leaves_a_checkpoint(self, executor: Executor, tmp_path: Path) -> None:
         """Told to stop, the attempt ends by itself, and can go on from where it was."""
@@ -61,7 +62,7 @@ class ExecutorContract:
         assert self._until_over(executor, handle).state == "ended"
         result = folder.read_result("0-0")
         assert result is not None
-        assert result["state"] == "stopped"
+        assert result.state == "stopped"
         assert list((folder.path).glob("**/*.pt")) or list((folder.path).glob("**/checkpoint*"))
 
     def test_a_kill_ends_it_at_once(self, executor: Executor, tmp_path: Path) -> None:
@@ -88,12 +89,11 @@ class ExecutorContract:
 
     def test_a_spec_that_cannot_be_run_ends_as_a_failure(self, executor: Executor, tmp_path: Path) -> None:
         """Or with a result that says so; the reason is in the attempt's folder."""
-        folder = AttemptFolder(tmp_path / "broken")
-        folder.create({"attempt": "0-0"})
+        folder = self._attempt(tmp_path, "broken", epochs=1, data="/nowhere")
         status = self._until_over(executor, executor.submit(folder.path))
-        result = folder.read_result("0-0") or {}
-        assert status.exit_code != 0 or result["state"] == "failed"
-        assert result.get("reason") or folder.log_tail()
+        result = folder.read_result("0-0")
+        assert status.exit_code != 0 or (result is not None and result.state == "failed")
+        assert folder.log_tail() if result is None else result.reason
 
     def test_closing_ends_everything(self, make: Make, tmp_path: Path) -> None:
         """Nothing that was started is left. Before, each attempt has its own status, in the order of the handles."""
@@ -114,7 +114,7 @@ class ExecutorContract:
 
     # --- helpers ----------------------------------------------------------------------------------------------------
 
-    def _attempt(self, root: Path, name: str, *, epochs: int) -> AttemptFolder:
+    def _attempt(self, root: Path, name: str, *, epochs: int, **changes: Any) -> AttemptFolder:
         """The folder of an attempt on prepared data, as the driver writes it."""
         from scalecore.config.load import load_resolved
         from scalecore.plugins.registry import load_registry
@@ -130,7 +130,7 @@ class ExecutorContract:
         plan = build_plan(loaded, resolved, folder=source)
         plan.write_data(source / "data")
         (architecture,) = plan.grid.architectures
-        spec: dict[str, Any] = attempt_spec(
+        spec = attempt_spec(
             plan,
             mode="train",
             attempt="0-0",
@@ -145,7 +145,7 @@ class ExecutorContract:
             registry={"no_plugins": True, "block": []},
         )
         folder = AttemptFolder(root / name)
-        folder.create(spec)
+        folder.create(evolve(spec, **changes))
         return folder
 
     def _until(self, condition: Callable[[], bool], what: str) -> None:
@@ -160,8 +160,8 @@ class ExecutorContract:
 
     def _in_training(self, folder: AttemptFolder) -> None:
         def trains() -> bool:
-            seen = folder.read_progress() or {"phase": "", "epoch": 0}
-            return seen["phase"] in ("train", "evaluate") and seen["epoch"] >= 1
+            seen = folder.read_progress()
+            return seen is not None and seen.phase in ("train", "evaluate") and seen.epoch >= 1
 
         self._until(trains, f"training in {folder.path.name}; its log: {folder.log_tail()}")
 

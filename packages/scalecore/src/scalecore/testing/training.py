@@ -6,9 +6,11 @@ from typing import Any
 
 from attrs import evolve
 
+from scalecore.api.space import DataShape
+from scalecore.execution.attempt_spec import AttemptSpec, ModelSpec
 from scalecore.training.plan import TrainingPlan
 
-__all__ = ["make_training_plan"]
+__all__ = ["make_attempt_spec", "make_training_plan"]
 
 
 def make_training_plan(batch: int = 64, **changes: Any) -> TrainingPlan:
@@ -30,3 +32,35 @@ def make_training_plan(batch: int = 64, **changes: Any) -> TrainingPlan:
         checkpoint_every=3600.0,
     )
     return evolve(plan, **changes)
+
+
+def make_attempt_spec(**changes: Any) -> AttemptSpec:
+    """The spec of a training of a linear model on one feature, whose data is not there; `changes` are its fields."""
+    spec = AttemptSpec(
+        attempt="0-0",
+        number=0,
+        mode="train",
+        registry={"no_plugins": True, "block": []},
+        model=ModelSpec(use="linear", options={}),
+        architecture={},
+        num_parameters=5,
+        hyperparameters={"learning_rate": 1e-3, "weight_decay": 0.0, "warmup_steps": 0, "epochs": 2},
+        sampled=(),
+        shape=DataShape(context=4, features=1, outputs=1),
+        task="binary",
+        loss=None,
+        label_overlap=1,
+        data="data",
+        seed=0,
+        device="cpu",
+        threads=1,
+        precision="fp32",
+        compile="off",
+        flops=0,
+        memory_limit=None,
+        activation_checkpointing=False,
+        keep_weights=False,
+        plan=make_training_plan(),
+        resume_from=(),
+    )
+    return evolve(spec, **changes)

@@ -5,12 +5,13 @@ In float32 or in TF32, as the policy of the trial says, whatever the model was t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
+from scalecore.api.space import DataShape
 from scalecore.data.windows import WindowSource
 from scalecore.training.policies import Evaluation
 
@@ -81,15 +82,15 @@ def all_logits(
 
 
 @torch.inference_mode()
-def probe_logits(module: nn.Module, shape: Mapping[str, int]) -> list[list[float]]:
+def probe_logits(module: nn.Module, shape: DataShape) -> list[list[float]]:
     """[windows, outputs] of a few made-up windows, the same ones for every model of this shape.
 
     As the module returns them, on the scale of training, in float32 on every device. Kept with a model, they tell later
     whether code and weights still mean what they meant.
     """
     device = next(module.parameters()).device
-    steps = torch.arange(PROBE_WINDOWS * shape["context"] * shape["features"], dtype=torch.float64)
-    x_BTF = torch.sin(0.7 * steps).reshape(PROBE_WINDOWS, shape["context"], shape["features"]).float()
+    steps = torch.arange(PROBE_WINDOWS * shape.context * shape.features, dtype=torch.float64)
+    x_BTF = torch.sin(0.7 * steps).reshape(PROBE_WINDOWS, shape.context, shape.features).float()
     with float32_products("fp32", device):
         logits: list[list[float]] = module.eval()(x_BTF.to(device)).float().cpu().tolist()
     return logits

@@ -1,0 +1,148 @@
+"""How an attempt ended: what it says itself in `result.json`, and what the driver makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from attrs import frozen
+
+from scalecore.api.errors import DeviceError
+from scalecore.api.record_parts import (
+    AttemptMemory,
+    Batching,
+    ComputePolicy,
+    Epoch,
+    EpochResult,
+    MetricInterval,
+    Part,
+)
+
+__all__ = ["OF_RESULT", "AttemptEnd", "AttemptProgress", "AttemptResult", "EndClass", "MadePredictions", "Resumption"]
+
+EndClass = Literal[
+    "completed", "pruned", "diverged", "failed", "out_of_memory", "stopped", "hung", "killed", "crashed", "interrupted"
+]
+
+OF_RESULT = ("memory", "pauses", "paused_seconds", "checkpoint_seconds")
+"""What the journal keeps of the result of every attempt, also of those that end before the trial does."""
+
+
+@frozen(kw_only=True, slots=False)
+class AttemptProgress(Part):
+    """How far an attempt is; `waited` is how long it has been paused, in seconds."""
+
+    phase: str
+    epoch: int
+    step: int
+    waited: float | None = None
+
+
+@frozen(kw_only=True, slots=False)
+class Resumption(Part):
+    """The checkpoint from which an attempt continued."""
+
+    checkpoint: str
+    step: int
+
+
+@frozen(kw_only=True, slots=False)
+class MadePredictions(Part):
+    """The attempt's `predictions.npz`."""
+
+    sha256: str
+    part: str | None = None
+    epoch: int | None = None
+    windows: int | None = None
+
+
+@frozen(kw_only=True, slots=False)
+class AttemptResult(Part):
+    """What an attempt wrote at its end. What its mode does not measure, or it ended before, is None."""
+
+    attempt: str
+    """Its id: the result of another attempt does not count."""
+    state: EndClass
+    reason: str | None = None
+    error: str | None = None
+    """The class of the exception that ended it."""
+    device: str | None = None
+    gpu: str | None = None
+    threads: int | None = None
+    interop_threads: int | None = None
+    torch: str | None = None
+    num_parameters: int | None = None
+    contained: Sequence[str] | None = None
+    """What held it within its memory, in words."""
+    value: float | None = None
+    best: EpochResult | None = None
+    last: EpochResult | None = None
+    learning_curve: Sequence[Epoch] | None = None
+    policy: ComputePolicy | None = None
+    predictions: MadePredictions | None = None
+    steps: int | None = None
+    steps_here: int | None = None
+    """Without those of the attempts that it continued."""
+    epochs_ended: int | None = None
+    windows: int | None = None
+    train_seconds: float | None = None
+    resumed_from: Resumption | None = None
+    weights: str | None = None
+    """SHA-256 of all weights at the end."""
+    best_weights: str | None = None
+    """The file with those of the best epoch, from the folder of the trial on."""
+    warnings: Sequence[str] | None = None
+    unread: Sequence[str] | None = None
+    """Sampled hyper-parameters that nothing read."""
+    memory: AttemptMemory | None = None
+    batching: Batching | None = None
+    val_loss: float | None = None
+    """Of a smoke step."""
+    probe: Sequence[Sequence[float]] | None = None
+    """Of an evaluation, as what follows: logits of windows that are made up."""
+    loss: float | None = None
+    metrics: EpochResult | None = None
+    intervals: Mapping[str, MetricInterval | None] | None = None
+    started: str | None = None
+    ended: str | None = None
+    seconds: float | None = None
+    pauses: int | None = None
+    paused_seconds: float | None = None
+    checkpoint_seconds: float | None = None
+    peak_memory: int | None = None
+    """Bytes of the process."""
+
+
+@frozen(kw_only=True)
+class AttemptEnd:
+    """How an attempt ended, with the evidence."""
+
+    kind: EndClass
+    reason: str | None
+    exit_code: int | None = None
+    peak_memory: int | None = None
+    last: AttemptProgress | None = None
+    log_tail: str | None = None
+    contained: Sequence[str] | None = None
+    """What held it within its memory."""
+    result: AttemptResult | None = None
+    unread: str | None = None
+    """Why a result that is there cannot be read."""
+
+    @property
+    def device_is_missing(self) -> bool:
+        """Whether the attempt did not get the device that it needs (guard G48)."""
+        return self.result is not None and self.result.error == DeviceError.__name__
+
+    def plain(self) -> dict[str, Any]:
+        """For the journal; the result itself goes into the trial's record."""
+        return {
+            "class": self.kind,
+            "reason": self.reason,
+            "exit_code": self.exit_code,
+            "peak_memory": self.peak_memory,
+            "last": self.last,
+            "log_tail": self.log_tail,
+            "contained": self.contained,
+            **{name: getattr(self.result, name, None) for name in OF_RESULT},
+        }

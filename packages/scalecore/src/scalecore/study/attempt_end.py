@@ -1,0 +1,65 @@
+"""What is made of an attempt that is over: how it ended, and whether its trial continues in another one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from scalecore.api.protocols import AttemptStatus
+from scalecore.config.experiment import Retry
+from scalecore.execution.attempt_result import AttemptEnd, EndClass
+from scalecore.execution.folder import DISK_EXIT
+from scalecore.training.failures import crash_signal
+
+if TYPE_CHECKING:
+    from scalecore.study.fitting import Way
+
+__all__ = ["Cut", "classified", "why_again"]
+
+Cut = tuple[EndClass, str | None]
+"""How an attempt ends that the driver kills, and why."""
+
+
+def classified(status: AttemptStatus, *, cut: Cut | None, disk_problem: str, unread: str | None) -> Cut:
+    """How an attempt without a result ended, and why.
+
+    What the driver killed it for (`cut`) counts before what its process shows. `disk_problem` is what it could not
+    write, where its exit code says that; `unread` is why its result cannot be read, where there is one.
+    """
+    if cut is not None:
+        return cut[0], cut[1] if unread is None else f"{cut[1]}; {_unread(unread)}"
+    if status.oom_kill is not None:
+        return "out_of_memory", f"the kernel killed the attempt for lack of memory: {status.oom_kill}"
+    if status.exit_code == DISK_EXIT:
+        return "interrupted", disk_problem
+    if unread is not None:
+        return "crashed", _unread(unread)
+    if status.state == "lost":
+        return "killed", "the executor lost the attempt"
+    if status.exit_code is not None and status.exit_code < 0:
+        name, own = crash_signal(status.exit_code)
+        if own:
+            return "crashed", f"the attempt crashed with {name}"
+        return "killed", f"the attempt was killed from outside by {name}"
+    return "crashed", f"the attempt ended with exit code {status.exit_code} and no result"
+
+
+def why_again(end: AttemptEnd, *, ends: Sequence[str], retry: Retry, ways: Sequence[Way], stopping: bool) -> str | None:
+    """Why a trial continues in another attempt, now or in a later run; None where it is over.
+
+    `ends` are the classes of all its attempts with this one; `ways` are those that are left to it, the best first.
+    `stopping` is whether the run ends: what crashes then is left to the next one.
+    """
+    if end.kind in ("stopped", "interrupted"):
+        why = end.reason if end.device_is_missing else "it was stopped from outside"
+        return f"{why}; it continues from its checkpoint"
+    crashes = ends.count("killed") + ends.count("crashed")
+    if end.kind in ("killed", "crashed") and (stopping or crashes <= retry.crash):
+        return f"{end.reason}; it goes on from its last checkpoint"
+    if end.kind == "out_of_memory" and ways and ends.count("out_of_memory") <= retry.out_of_memory:
+        return f"{end.reason}; tried again with {ways[0].text}"
+    return None
+
+
+def _unread(problem: str) -> str:
+    return f"the result of the attempt cannot be read: {problem}"
