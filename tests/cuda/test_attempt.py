@@ -213,3 +213,28 @@ def test_what_auto_chooses_on_a_gpu(on_cuda: Callable[..., Any]) -> None:
         "precision": "bf16",
         "evaluation": "tf32",
     }
+
+
+def captured(folder: Path, spec: dict[str, Any]) -> tuple[str, list[str]]:
+    """How a whole attempt launched its steps, and its warnings."""
+    import torch
+
+    from scalecore.execution.attempt import run_attempt
+    from scalecore.execution.lifeline import AttemptMonitor
+
+    torch.backends.cuda.enable_cudnn_sdp(False)  # the stub has no cuDNN
+    attempt = AttemptFolder(folder)
+    attempt.create(spec)
+    result = run_attempt(spec, AttemptMonitor(attempt))
+    return result["policy"]["launches"], result["warnings"]
+
+
+@pytest.mark.parametrize("recomputed", [False, True])
+def test_an_attempt_says_why_its_steps_are_not_captured(
+    on_idle_cuda: Callable[..., Any], spec: dict[str, Any], tmp_path: Path, recomputed: bool
+) -> None:
+    """As a warning, which the trial's record has as a flag; recomputed activations cannot be."""
+    asked = {**spec, "launches": "graph", "activation_checkpointing": recomputed}
+    reason = "it sets the state of the GPU's generator, as recomputed activations do"
+    flag = f"training.launches: graph: steps are not captured: {reason}"
+    assert on_idle_cuda(captured, tmp_path / "attempt", asked) == ("graph", [flag] if recomputed else [])

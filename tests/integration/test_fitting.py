@@ -34,6 +34,7 @@ from scalecore.study.plan import Plan
 from scalecore.study.run import begin
 from scalecore.study.session import Session
 from scalecore.study.state import StudyState
+from scalecore.study.trace_question import trace_question
 from scalecore.training.memory_cuda import WORKSPACES
 
 from .conftest import Study, tiny_experiment
@@ -215,6 +216,9 @@ def test_captured_steps_are_promised_the_memory_that_they_hold(deep: tuple[Path,
     assert other is not None
     assert other.bytes - one.bytes == one.tensors - one.floor * 3 // 4 + WORKSPACES
     assert other.group == f"{one.group}, graph"
+    settings: dict[str, Any] = {"device": "cuda", "checkpointing": False, "evaluated": 8, "registry": {}}
+    question = trace_question(captured, captured.grid.architectures[0], 8, **settings)
+    assert {one["launches"] for one in question["specs"]} == {"plain"}, "whose kernels, and so whose tensors, are these"
     here = memory.predict(captured, captured.grid.architectures[0], 8, device="cpu")
     assert here == memory.predict(plan, plan.grid.architectures[0], 8, device="cpu")
 
