@@ -48,7 +48,7 @@ class Longest:
             tables={"Trials": rows[: self.options.top]},
             data={"running": [list(s.running) for s in studies], "nan": float("nan")},
             notes=["A note."],
-            files={"page.html": "<html></html>"},
+            files={"page.html": "<html></html>", "figure.pdf": bytes([255])},
         )
 
 @hookimpl
@@ -108,7 +108,7 @@ def test_an_analysis_is_printed_and_stored(
         "## Trials\n\n"
         "| study | trial | seconds |\n|-------|------:|--------:|\n| one   |     0 |       0 |\n\n"
         "## Notes\n\n- A note.\n"
-        f"written to {folder}/analyses/longest: result.json, result.md, page.html\n"
+        f"written to {folder}/analyses/longest: result.json, result.md, page.html, figure.pdf\n"
     )
     stored = json.loads((output / "result.json").read_text(), parse_constant=pytest.fail)
     assert stored["options"] == {"top": 1, "loud": True}
@@ -117,6 +117,7 @@ def test_an_analysis_is_printed_and_stored(
     assert stored["studies"][0]["journal"]["lines"] == before.count(b"\n")
     assert (output / "result.md").read_text() == done.stdout.rpartition("written to")[0]
     assert (output / "page.html").read_text() == "<html></html>"
+    assert (output / "figure.pdf").read_bytes() == b"\xff"
     assert (folder / "journal.jsonl").read_bytes() == before
 
 
@@ -242,7 +243,7 @@ def test_report_is_the_analysis_of_that_name(
 
     assert done.exit_code == 0, done.stderr
     assert done.stdout.startswith("# Longest")
-    assert done.stdout.endswith(f"written to {folder}/analyses/report: result.json, result.md, page.html\n")
+    assert done.stdout.endswith(f"written to {folder}/analyses/report: result.json, result.md, page.html, figure.pdf\n")
     stored = json.loads(invoke("report", "a=b", "--json", "--output", "kept", *block).stdout)
     assert stored == json.loads((tmp_path / "kept" / "result.json").read_text())
     without = invoke("report", "a=b", "--no-plugins", *block)

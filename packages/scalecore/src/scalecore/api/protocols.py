@@ -481,7 +481,7 @@ class AnalysisResult:
 
     Every number is computed from trial records, which the result names (guard G13); what is missing is None.
     `summary` is read first and `notes` last, by whoever reads the page; `data` is for programs. `files` holds further
-    files by name as text, for instance a page with figures; they are written beside the result.
+    files by name, as text or bytes, for instance a page with figures; they are written beside the result.
     """
 
     title: str
@@ -489,7 +489,7 @@ class AnalysisResult:
     data: Mapping[str, Any]
     summary: Sequence[str] = ()
     notes: Sequence[str] = ()
-    files: Mapping[str, str] = field(factory=dict)
+    files: Mapping[str, str | bytes] = field(factory=dict)
 
 
 @frozen(kw_only=True)

@@ -22,7 +22,7 @@ from scalecore.api.errors import (
     ScalecoreError,
     StudyError,
 )
-from scalecore.api.files import plain, utc_now, write_json, write_text
+from scalecore.api.files import plain, utc_now, write_bytes, write_json
 from scalecore.api.protocols import Analysis, AnalysisResult, TrainingContext, Trains
 from scalecore.api.trials import StudyEnd, StudyView
 from scalecore.config.load import ResolvedComponent
@@ -129,14 +129,14 @@ def write_result(analysed: Analysed, folder: Path) -> list[Path]:
 
     Raises `RefusedError` where the folder cannot be written.
     """
-    contents = {"result.md": result_markdown(analysed), **analysed.result.files}
+    contents: dict[str, str | bytes] = {"result.md": result_markdown(analysed), **analysed.result.files}
     if strange := [name for name in contents if Path(name).name != name or name.startswith(".")]:
         raise DataError(f"analysis {analysed.name!r} gave a file {strange[0]!r}, which is no plain file name")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "result.json", result_json(analysed))
-        for name, text in contents.items():
-            write_text(folder / name, text)
+        for name, content in contents.items():
+            write_bytes(folder / name, content.encode() if isinstance(content, str) else content)
     except OSError as error:
         raise RefusedError(f"{folder}: the result cannot be written: {error.strerror}; give another --output") from None
     return [folder / name for name in ("result.json", *contents)]
