@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import json
+import re
 from collections.abc import Callable, Iterator, Sequence
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,26 @@ def shape(width: int, depth: int, *, scale: int = 1) -> Architecture:
     """An architecture of a family with two dimensions."""
     values = {"width": width, "depth": depth}
     return Architecture(values=values, num_parameters=scale * width * width * depth, flops=7 * width * depth)
+
+
+def figures_of(page: str) -> list[dict[str, Any]]:
+    """The descriptions of the figures on a page, in their order."""
+    return [json.loads(text) for text in re.findall(r'<script type="application/json">(.*?)</script>', page)]
+
+
+def addresses_of(page: str) -> list[str]:
+    """What the page names for the browser to open or fetch: in its tags, and in its figures besides their schema."""
+    found: list[str] = []
+
+    class Tags(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            found.extend(str(value) for name, value in attrs if name in ("src", "href", "srcset", "data", "action"))
+
+    Tags().feed(page)
+    for figure in figures_of(page):
+        assert re.fullmatch(r"https://vega\.github\.io/schema/vega-lite/v[\d.]+\.json", figure.pop("$schema"))
+        found += re.findall(r'"(?:url|href)"', json.dumps(figure))
+    return found
 
 
 def trial(number: int, value: float | None = None, **changes: Any) -> TrialRecord:

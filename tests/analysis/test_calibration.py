@@ -19,7 +19,7 @@ from scalecore_analysis.calibrating.measures import measures, reliability
 from scalecore_analysis.calibration import CalibrationAnalysis
 from scalecore_analysis.options import CalibrationOptions
 
-from .conftest import trial
+from .conftest import figures_of, trial
 
 Make = Callable[..., StudyView]
 
@@ -160,7 +160,17 @@ def test_an_overconfident_trial_gets_a_calibrator(calibrated: Callable[..., Any]
     assert list(result.files) == ["figures.html", "trial_0004.calibrator.json"]
     assert result.data["calibrators"]["platt"]["about"]["hash"] == "hash-4"
     assert result.data["calibrators"]["platt"]["about"]["windows"] == 6000
-    assert result.files["figures.html"].count('class="plotly-graph-div"') == 1
+    (figure,) = figures_of(result.files["figures.html"])
+    rows = [
+        row for row in figure["datasets"]["rows"] if row["series"] in ("none", "95 % if right, without a calibrator")
+    ]
+    table = result.tables["Reliability without a calibrator"]
+    assert [(row["x"], row["low"], row["high"]) for row in rows[: len(table)]] == [
+        (row["probability"], row["low"], row["high"]) for row in table
+    ]
+    assert [(row["x"], row["y"], row["text"]) for row in rows[len(table) :]] == [
+        (row["probability"], row["share"], f"{row['windows']} windows") for row in table
+    ]
 
 
 def test_a_trial_that_is_right_gets_none(calibrated: Callable[..., Any]) -> None:

@@ -22,7 +22,7 @@ def test_importing_the_plugin_imports_nothing_heavy() -> None:
     output = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     loaded = set(json.loads(output))
     assert "scalecore_analysis.options" in loaded
-    assert loaded.isdisjoint({"numpy", "scipy", "sklearn", "plotly", "jinja2", "torch", "pandas"})
+    assert loaded.isdisjoint({"numpy", "scipy", "sklearn", "altair", "vl_convert", "jinja2", "torch", "pandas"})
 
 
 @pytest.mark.parametrize("record", RECORDS.values(), ids=RECORDS)

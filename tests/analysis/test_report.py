@@ -375,9 +375,9 @@ def test_no_peak_of_a_long_history_is_lost(study: Make, tmp_path: Path) -> None:
     view.folder.mkdir()
     rows = [f"2026-01-01T00:00:00Z,{93.25 if number == 7_777 else 50}" for number in range(10_000)]
     StudyFolder(view.folder).hardware.write_text("\n".join(["timestamp,temperature", *rows]))
-    figure = hardware(Subject.of(view)).figures["Temperature over time"]()
-    assert len(figure.data[0].y) == 2000
-    assert max(figure.data[0].y) == 93.25
+    rows = hardware(Subject.of(view)).figures["Temperature over time"]["datasets"]["rows"]
+    assert len(rows) == 2000
+    assert max(row["y"] for row in rows) == 93.25
 
 
 def test_ratios_are_those_of_the_roles(study: Make) -> None:

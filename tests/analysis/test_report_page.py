@@ -54,11 +54,19 @@ def test_the_page_in_a_browser(study: Callable[..., StudyView], browser: Any, tm
     page.goto(path.as_uri())
 
     assert page.title() == "walk, budget 1k"
-    figures = page.locator(".plotly-graph-div").count()
-    assert figures == 3
-    drawn = "[...document.querySelectorAll('.plotly-graph-div')].every(one => one.querySelector('.trace'))"
+    assert page.locator(".figure").count() == 3
+    drawn = "[...document.querySelectorAll('.figure')].every(one => one.querySelector('svg .role-mark path'))"
     page.wait_for_function(drawn, timeout=60_000)
-    assert page.locator(".scatterlayer .points path").count() > 40
+    figure = page.locator(".figure").first
+    points = figure.locator(".mark-symbol.role-mark path")
+    assert points.count() == 41
+    points.nth(7).hover()
+    tooltip = page.locator("#vg-tooltip-element")
+    assert tooltip.locator("h2").inner_text() == "trial 7: width=16 depth=4 params=1.02k"
+    figure.locator(".role-legend-label text").first.click()
+    page.wait_for_function(
+        "document.querySelectorAll('.figure')[0].querySelectorAll('.mark-symbol.role-mark path').length == 1"
+    )
 
     def column(name: str) -> list[str]:
         head = page.locator("#trials th").all_inner_texts().index(name)
@@ -77,9 +85,10 @@ def test_the_page_in_a_browser(study: Callable[..., StudyView], browser: Any, tm
 
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(21, 24, 27)"
-    assert page.evaluate("document.querySelector('.plotly-graph-div').layout.font.color") == "rgb(227, 230, 233)"
+    ink = "getComputedStyle(document.querySelector('.figure .role-axis-title text')).fill"
+    assert page.evaluate(ink) == "rgb(227, 230, 233)"
     page.emulate_media(color_scheme="light")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-    assert page.evaluate("document.querySelector('.plotly-graph-div').layout.font.color") == "rgb(29, 33, 38)"
+    assert page.evaluate(ink) == "rgb(29, 33, 38)"
     assert page.title() == "walk, budget 1k"
     assert (said, asked) == ([], [path.as_uri()])

@@ -19,7 +19,7 @@ from scalecore_analysis.scaling.budgets import RATES, from_studies, loss_of
 from scalecore_analysis.scaling.preconditions import preconditions
 from scalecore_analysis.scaling_law import ScalingLawAnalysis
 
-from .conftest import COLLAPSED, shape, trial
+from .conftest import COLLAPSED, addresses_of, figures_of, shape, trial
 
 Make = Callable[..., StudyView]
 SPREAD = 0.002
@@ -127,7 +127,8 @@ def test_a_law_that_misses_has_no_intervals(campaign: Callable[..., list[StudyVi
     told = next(note for note in result.notes if note.startswith("No intervals for the parameters of constant"))
     assert "power with floor" not in told
     bands = [one for one in laws.values() if one["objective"] is not None and one["lack of fit p"] > 0.05]
-    assert 0 < result.files["figures.html"].count('"fill":"toself"') == len(bands) < len(laws)
+    drawn = figures_of(result.files["figures.html"])[0]["layer"]
+    assert 0 < sum(layer["mark"]["type"] == "area" for layer in drawn) == len(bands) < len(laws)
 
 
 def test_a_rise_is_a_violation(campaign: Callable[..., list[StudyView]]) -> None:
@@ -276,16 +277,53 @@ def test_figures_open_offline(campaign: Callable[..., list[StudyView]]) -> None:
     studies = campaign([0.60, 0.55, 0.52])
     hostile = attrs.evolve(studies[0], name="<script>alert(1)</script>")
     page = analyse([hostile, *studies[1:]]).files["figures.html"]
-    assert page.count('class="plotly-graph-div"') == 2
+    assert len(figures_of(page)) == 2
     assert "Content-Security-Policy" in page
     assert "All trials" not in page
-    assert not re.search(r"<(script|link|img|iframe)[^>]*\s(src|href)=", page)
+    assert addresses_of(page) == ["#s1", "#s2"]
     assert "<script>alert(1)" not in page
     for one in studies:
         one.plan["architectures"] |= {"roles": {"width": "width", "depth": "depth"}}
     page = analyse(studies).files["figures.html"]
     assert "<h2>Loss against aspect, log2(width / depth)</h2>" in page
     assert ">Loss against aspect, log2(width / depth)</a>" in page
+
+
+def test_figures_show_what_the_result_says(campaign: Callable[..., list[StudyView]]) -> None:
+    """Each point and interval of the figures is a number of the result; laws of little weight wait to be asked for."""
+    studies = campaign([0.60, 0.55, 0.52])
+    for one in studies:
+        one.plan["architectures"] |= {"roles": {"width": "width", "depth": "depth"}}
+    result = analyse(studies)
+    loss, residuals, aspect = figures_of(result.files["figures.html"])
+    assert [one["layer"][0]["encoding"]["x"]["title"] for one in (loss, residuals, aspect)] == [
+        "parameters N",
+        "parameters N",
+        "aspect, log2(width / depth)",
+    ]
+    assert [one["layer"][0]["encoding"]["x"]["scale"]["type"] for one in (loss, residuals, aspect)] == [
+        "log",
+        "log",
+        "linear",
+    ]
+    chosen = [row for row in loss["datasets"]["rows"] if row["series"] == "chosen, mean over seeds, 95 %"]
+    assert [(row["x"], row["y"], row["low"], row["high"]) for row in chosen] == [
+        (row["parameters"], row["mean"], row["low"], row["high"]) for row in result.tables["Budgets"]
+    ]
+    trials = {row["text"]: row["y"] for row in loss["datasets"]["rows"] if row["series"] == "all trials"}
+    assert len(trials) == 9
+    assert trials["size-1, trial 2"] == pytest.approx(0.58)
+    weights = {row["law"]: row["weight (AICc)"] for row in result.tables["Laws"] if row["AICc"] is not None}
+    drawn = {row["series"] for row in loss["datasets"]["rows"]} & set(weights)
+    (shown,) = [one["value"] for one in loss["params"] if one["name"] == "shown"]
+    assert drawn
+    assert {one["series"] for one in shown} & set(weights) == {name for name in drawn if weights[name] >= 0.1}
+    names = list(dict.fromkeys(row["series"] for row in loss["datasets"]["rows"]))
+    colours = loss["layer"][0]["encoding"]["color"]["scale"]
+    assert (colours["domain"], colours["range"][-1]) == (names, "#ff7f0e")
+    assert {row["series"] for row in residuals["datasets"]["rows"]} == drawn
+    assert [row["level"] for name, rows in residuals["datasets"].items() if name != "rows" for row in rows] == [0.0]
+    assert {row["series"] for row in aspect["datasets"]["rows"]} == {"size-0", "size-1", "size-2"}
 
 
 def test_what_cannot_be_fitted_is_told(study: Make) -> None:

@@ -18,7 +18,8 @@ HEAVY = {
     "scipy",
     "sklearn",
     "matplotlib",
-    "plotly",
+    "altair",
+    "vl_convert",
     "talib",
     "sqlalchemy",
 }

@@ -31,9 +31,9 @@ from scalecore.api.trials import StudyView, TrialRecord, TrialState
 from scalecore_analysis.calibrating.fitting import UNCALIBRATED, Floats, fit_calibrators
 from scalecore_analysis.calibrating.measures import log_losses, measures, reliability
 from scalecore_analysis.options import CalibrationOptions
-from scalecore_analysis.page import new_figure
-from scalecore_analysis.report.html import figure_page
+from scalecore_analysis.report.html import figure_files, figure_page
 from scalecore_analysis.studies import listed
+from scalecore_analysis.vega import GREY, Point, Series, Spec, figure
 
 __all__ = ["CalibrationAnalysis"]
 
@@ -98,7 +98,9 @@ class CalibrationAnalysis:
         if test is not None:
             parts[f"Judged on test windows ({test.text()})"] = _judge(final, test, bins=options.bins, overlap=overlap)
             shown["test windows"] = (final, test)
-        files = {"figures.html": figure_page(f"Calibration of trial {trial.number}", _figures(shown, options.bins))}
+        figures = _figures(shown, options.bins)
+        page = figure_page(f"Calibration of trial {trial.number}", figures)
+        files = {"figures.html": page, **figure_files(figures, options.figures)}
         calibrator = final.get(chosen)
         if isinstance(calibrator, Calibrator):
             files[calibrator_file(trial.number)] = json.dumps(calibrator.to_json(), indent=2) + "\n"
@@ -249,32 +251,22 @@ def _row(name: str, one: Calibrator | str) -> dict[str, Any]:
     return {"calibrator": name, "form": f"sigmoid({one.slope:.4g} logit{offset})"}
 
 
-def _figures(shown: Mapping[str, tuple[Mapping[str, Calibrator | str], _Windows]], bins: int) -> dict[str, Any]:
+def _figures(shown: Mapping[str, tuple[Mapping[str, Calibrator | str], _Windows]], bins: int) -> dict[str, Spec]:
     """A reliability diagram for each set of windows, with the band of right probabilities around the diagonal."""
     figures = {}
     for title, (calibrators, windows) in shown.items():
-        figure = new_figure(x="probability", y="share of positives")
-        figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", line={"dash": "dash", "color": "#808080"}, name="right")
+        diagonal = [Point(x=0, y=0), Point(x=1, y=1)]
+        series = [Series(name="right", points=diagonal, marks=["line"], colour=GREY, style={"strokeDash": [6, 4]})]
         for name, one in {NONE: UNCALIBRATED, **calibrators}.items():
             if isinstance(one, str):
                 continue
             rows = reliability(one.apply(windows.logits), windows.labels, bins=bins)
             if name == NONE:
-                figure.add_scatter(
-                    x=[row["probability"] for row in rows] + [row["probability"] for row in rows[::-1]],
-                    y=[row["high"] for row in rows] + [row["low"] for row in rows[::-1]],
-                    fill="toself",
-                    line={"width": 0},
-                    fillcolor="rgba(128,128,128,0.2)",
-                    hoverinfo="skip",
-                    name="95 % if right, without a calibrator",
+                band = [Point(x=row["probability"], low=row["low"], high=row["high"]) for row in rows]
+                series.append(
+                    Series(name="95 % if right, without a calibrator", points=band, marks=["area"], colour=GREY)
                 )
-            figure.add_scatter(
-                x=[row["probability"] for row in rows],
-                y=[row["share"] for row in rows],
-                text=[f"{row['windows']} windows" for row in rows],
-                mode="lines+markers",
-                name=name,
-            )
-        figures[f"Reliability, {title}"] = figure
+            points = [Point(x=row["probability"], y=row["share"], text=f"{row['windows']} windows") for row in rows]
+            series.append(Series(name=name, points=points, marks=["line", "point"]))
+        figures[f"Reliability, {title}"] = figure(*series, x="probability", y="share of positives")
     return figures

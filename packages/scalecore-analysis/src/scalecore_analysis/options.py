@@ -17,6 +17,10 @@ __all__ = [
 ]
 
 
+Figures = list[Literal["svg", "png", "pdf"]]
+FIGURES = "Formats in which each figure is stored too, for papers."
+
+
 @frozen(kw_only=True)
 class ResultsOptions:
     """`scalecore analyze results`."""
@@ -40,6 +44,7 @@ class CalibrationOptions:
         "auto",
         help="Which calibrator is kept for `scalecore promote`; `auto` keeps the best one that helps beyond doubt.",
     )
+    figures: Figures = option(factory=list, help=FIGURES)
 
 
 @frozen(kw_only=True)
@@ -47,6 +52,7 @@ class ReportOptions:
     """`scalecore analyze report`, and `scalecore report`."""
 
     rows: Annotated[int, Ge(1)] = option(50, help="Rows of each table of coverage that are shown; the JSON has all.")
+    figures: Figures = option(factory=list, help=FIGURES)
 
 
 @frozen(kw_only=True)
@@ -88,6 +94,7 @@ class ScalingLawOptions:
         "or `tokens`, `weight`, `configuration`, `seed`, `budget`. Each row is a point with its own N and D.",
     )
     seed: Annotated[int, Ge(0)] = option(0, help="Decides the resamples.")
+    figures: Figures = option(factory=list, help=FIGURES)
 
 
 @frozen(kw_only=True)

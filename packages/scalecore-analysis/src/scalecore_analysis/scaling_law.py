@@ -13,7 +13,7 @@ from scalecore.api.errors import DataError, ExperimentError
 from scalecore.api.protocols import AnalysisResult
 from scalecore.api.trials import StudyView
 from scalecore_analysis.options import ScalingLawOptions
-from scalecore_analysis.report.html import figure_page
+from scalecore_analysis.report.html import figure_files, figure_page
 from scalecore_analysis.scaling.assess import MISFIT, UNLIKELY, Assessment, FittedLaw, assess, mean_interval
 from scalecore_analysis.scaling.budgets import RATES, BudgetRuns, from_studies, points_of
 from scalecore_analysis.scaling.comparison import D_SPAN
@@ -70,6 +70,7 @@ class ScalingLawAnalysis:
         )
         with threadpool_limits(1):  # matrices of a few rows: threads would only wait for each other
             found = assess(budgets, points, conditions, margin=margin, resamples=RESAMPLES, seed=options.seed)
+        figures = scaling_figures(budgets, found)
         over = _plural(len(budgets), "budget") if table is None else f"{_plural(len(points.losses), 'run')} of a table"
         return AnalysisResult(
             title=f"Scaling law over {over}, {self._loss_name()}",
@@ -90,7 +91,7 @@ class ScalingLawAnalysis:
                 "resamples": RESAMPLES,
             },
             notes=[*self._notes(found, budgets), *_data_notes(found, points), *_table_notes(table)],
-            files={"figures.html": figure_page("Scaling law", scaling_figures(budgets, found))},
+            files={"figures.html": figure_page("Scaling law", figures), **figure_files(figures, options.figures)},
         )
 
     def _loss_name(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ from scalecore_analysis.options import CoverageOptions, ReportOptions
 from scalecore_analysis.report.architectures import architectures
 from scalecore_analysis.report.best import best_trial_section
 from scalecore_analysis.report.hardware import hardware
-from scalecore_analysis.report.html import report_page
+from scalecore_analysis.report.html import figure_files, file_name, report_page
 from scalecore_analysis.report.section import Section, Subject
 from scalecore_analysis.report.setup import baselines, setup, versions
 from scalecore_analysis.report.training import distribution, learning_curves, sensitivity
@@ -45,7 +44,7 @@ class ReportAnalysis:
     def run(self, studies: Sequence[StudyView]) -> AnalysisResult:
         tables: dict[str, Sequence[Mapping[str, Any]]] = {}
         data: dict[str, Any] = {}
-        files: dict[str, str] = {}
+        files: dict[str, str | bytes] = {}
         summary: list[str] = []
         for name, study in labelled(studies).items():
             subject = Subject.of(study)
@@ -54,10 +53,13 @@ class ReportAnalysis:
             shown, rows = all_trials(subject)
             sentence = _sentence(name, subject)
             page = report_page(f"{study.name}, budget {study.budget}", sentence, [*sections, shown], rows)
-            files["report.html" if len(studies) == 1 else _file(name, files)] = page
+            file = "report.html" if len(studies) == 1 else file_name(name, "html", files)
+            files[file] = page
+            prefix = "" if len(studies) == 1 else f"{name}: "
+            figures = {f"{prefix}{title}": one for section in sections for title, one in section.figures.items()}
+            files |= figure_files(figures, self._options.figures, files)
             summary.append(sentence)
             data[name] = {one.title: one.data for one in (*sections, shown)}
-            prefix = "" if len(studies) == 1 else f"{name}: "
             for one in (*sections, shown):
                 summary += [f"{prefix}{one.title}: {text}" for text in one.text if text]
                 tables |= {f"{prefix}{one.title}: {title}": rows for title, rows in one.tables.items()}
@@ -88,13 +90,3 @@ def _sentence(name: str, subject: Subject) -> str:
     if best is None:
         return f"{text}; no trial has completed."
     return f"{text}; best is trial {best.number} with {subject.metric} {number(best.value)}."
-
-
-def _file(name: str, taken: Mapping[str, str]) -> str:
-    """A plain file name of a study's name, another one for each."""
-    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:80] or "study"
-    file, count = f"{stem}.html", 1
-    while file.lower() in {one.lower() for one in taken}:
-        count += 1
-        file = f"{stem}-{count}.html"
-    return file

@@ -5,17 +5,14 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from scalecore.api.formatting import best_baseline, shape
 from scalecore.api.space import Architecture
 from scalecore.api.trials import TrialRecord
-from scalecore_analysis.page import label, new_figure
 from scalecore_analysis.report.section import Row, Section, Subject, finite
 from scalecore_analysis.studies import ratios
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
+from scalecore_analysis.vega import Point, Series, Spec, figure
 
 __all__ = ["architectures"]
 
@@ -34,13 +31,14 @@ def architectures(subject: Subject) -> Section:
     coordinates |= {f"{title} ({ratio.name})": ratio.of for title, ratio in known.items()}
     tables = {f"By {name}": _by(subject, name, of) for name, of in coordinates.items()}
     aspect = known.get("aspect")
-    figures: dict[str, Callable[[], Figure]] = {}
-    if subject.completed:
-        drawn: dict[str, Coordinate] = {"parameters": lambda architecture: architecture.num_parameters}
-        if aspect is not None:
-            drawn = {f"aspect ({aspect.name})": aspect.of, **drawn}
-        for name, of in drawn.items():
-            figures[f"{subject.metric} against {name.partition(' (')[0]}"] = partial(_scatter, subject, name, of)
+    drawn: dict[str, Coordinate] = {"parameters": lambda architecture: architecture.num_parameters}
+    if aspect is not None:
+        drawn = {f"aspect ({aspect.name})": aspect.of, **drawn}
+    figures = {
+        f"{subject.metric} against {name.partition(' (')[0]}": _scatter(subject, name, of)
+        for name, of in drawn.items()
+        if any(of(trial.architecture) for trial in subject.completed)
+    }
     text = [] if aspect is not None else ["The family tells no width and depth, so there is no aspect."]
     return Section(title="Architectures", text=text, tables=tables, figures=figures, data=tables)
 
@@ -88,29 +86,24 @@ def _ranges(placed: list[tuple[float, TrialRecord]]) -> list[tuple[str, list[Tri
     return [(f"{part[0][0]:.4g} to {part[-1][0]:.4g}", [trial for _, trial in part]) for part in bins]
 
 
-def _scatter(subject: Subject, name: str, of: Coordinate) -> Figure:
-    figure = new_figure(x=label(name), y=label(subject.metric), xaxis_type="log")
+def _scatter(subject: Subject, name: str, of: Coordinate) -> Spec:
+    series = []
     for title, wanted, symbol, colour in (
         ("trials", False, "circle", "#3d8bd4"),
-        ("predicts a constant [G09]", True, "x", "#e08a1e"),
+        ("predicts a constant [G09]", True, "cross", "#e08a1e"),
     ):
-        trials = [t for t in subject.completed if t.collapsed is wanted and of(t.architecture)]
-        if trials:
-            figure.add_scatter(
-                x=[of(trial.architecture) for trial in trials],
-                y=[trial.value for trial in trials],
-                text=[label(f"trial {trial.number}: {shape(trial.architecture)}") for trial in trials],
-                mode="markers",
-                name=title,
-                marker={"symbol": symbol, "opacity": 0.8, "color": colour},
-            )
+        trials = [trial for trial in subject.completed if trial.collapsed is wanted and of(trial.architecture)]
+        points = [
+            Point(x=of(t.architecture), y=t.value, text=f"trial {t.number}: {shape(t.architecture)}") for t in trials
+        ]
+        series += [Series(name=title, points=points, colour=colour, style={"shape": symbol})] if trials else []
     best = subject.best
     if best is not None and of(best.architecture):
-        ring = {"size": 16, "symbol": "circle-open", "line": {"width": 3}, "color": "#d62728"}
-        at = {"x": [of(best.architecture)], "y": [best.value]}
-        figure.add_scatter(**at, mode="markers", name=f"best, trial {best.number}", marker=ring)
+        at = [Point(x=of(best.architecture), y=best.value)]
+        ring = {"size": 256, "filled": False, "strokeWidth": 3}
+        series.append(Series(name=f"best, trial {best.number}", points=at, colour="#d62728", style=ring))
     baseline = best_baseline(subject.study.plan["data"])
+    levels = {}
     if subject.metric == "val_loss" and baseline is not None and finite(baseline["loss"]) is not None:
-        told = label(f"best baseline: {baseline['name']}")
-        figure.add_hline(y=baseline["loss"], line={"dash": "dash", "color": "#808080"}, annotation={"text": told})
-    return figure
+        levels = {f"best baseline: {baseline['name']}": baseline["loss"]}
+    return figure(*series, x=name, y=subject.metric, scale="log", levels=levels)

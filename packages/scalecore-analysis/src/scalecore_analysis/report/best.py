@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,13 +12,11 @@ from scalecore.api.formatting import caution, origin_text
 from scalecore.api.markdown import cell
 from scalecore.api.predictions import trial_predictions
 from scalecore_analysis.edges import edges_of
-from scalecore_analysis.page import label, new_figure
 from scalecore_analysis.report.section import Row, Section, Subject, finite
 from scalecore_analysis.runs import configurations
+from scalecore_analysis.vega import GREY, UNSEEN, Point, Series, Spec, figure
 
 if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-
     from scalecore.api.trials import TrialRecord
 
 __all__ = ["best_trial_section", "confusion_rows"]
@@ -61,11 +59,11 @@ def best_trial_section(subject: Subject) -> Section:
         tables["Confusion matrix"] = matrix
         text.append("The confusion matrix is of the validation windows, at probability 0.5 or the most probable class.")
     rows, measured, why = _reliability(subject, best)
-    figures: dict[str, Callable[[], Figure]] = {}
+    figures: dict[str, Spec] = {}
     if rows:
         tables["Reliability"] = rows
         tables["Calibration error"] = [measured]
-        figures["Reliability"] = lambda: _diagram(rows)
+        figures["Reliability"] = _diagram(rows)
     else:
         text.append(f"There is no reliability diagram: {why}.")
     data: dict[str, Any] = {"trial": best.number, "hash": best.hash, "value": finite(best.value)}
@@ -127,19 +125,22 @@ def _reliability(subject: Subject, best: TrialRecord) -> tuple[list[Row], Row, s
     return reliability(chances, labels, bins=BINS), measured, ""
 
 
-def _diagram(rows: Sequence[Row]) -> Figure:
-    figure = new_figure(x="mean probability of a bin", y="share of positives")
-    x = [row["probability"] for row in rows]
-    grey = {"color": "#808080"}
-    above = [row["high"] - row["probability"] for row in rows]
-    below = [row["probability"] - row["low"] for row in rows]
-    bars = {"type": "data", "symmetric": False, "array": above, "arrayminus": below, "color": "#808080"}
-    figure.add_scatter(x=x, y=x, error_y=bars, mode="lines", line=grey, name="right probabilities, 95 % band")
-    figure.add_scatter(
-        x=x,
-        y=[row["share"] for row in rows],
-        text=[label(f"{row['windows']} windows") for row in rows],
-        mode="lines+markers",
-        name="observed",
+def _diagram(rows: Sequence[Row]) -> Spec:
+    right, observed = [], []
+    for row in rows:
+        x = row["probability"]
+        right.append(Point(x=x, y=x, low=row["low"], high=row["high"]))
+        observed.append(Point(x=x, y=row["share"], text=f"{row['windows']} windows"))
+    band = Series(
+        name="right probabilities, 95 % band",
+        points=right,
+        marks=["rule", "line", "point"],
+        colour=GREY,
+        style=UNSEEN,
     )
-    return figure
+    return figure(
+        band,
+        Series(name="observed", points=observed, marks=["line", "point"]),
+        x="mean probability of a bin",
+        y="share of positives",
+    )

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from scalecore.api.studies import NO_MONITOR, StudyFolder, hardware_rows, hardware_table
-from scalecore_analysis.page import new_figure
 from scalecore_analysis.report.section import Row, Section, Subject, finite
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
+from scalecore_analysis.vega import UNSEEN, Point, Series, Spec, figure
 
 __all__ = ["hardware"]
 
@@ -52,14 +48,14 @@ def hardware(subject: Subject) -> Section:
     history = _history(StudyFolder(subject.study.folder).hardware)
     text = [] if readings else [f"{NO_MONITOR.capitalize()}."]
     text += [f"{len(history)} rows of readings are in hardware.csv."] if history else ["There is no hardware.csv."]
-    figures: dict[str, Callable[[], Figure]] = {}
+    figures: dict[str, Spec] = {}
     for title in ("temperature", "memory"):
         series = {name: unit for name, (group, _, unit) in SHOWN.items() if group == title}
         present = [name for name in series if any(_number(row.get(name)) is not None for row in history)]
         if present:
-            figures[f"{title.capitalize()} over time"] = _drawer(history, present)
+            figures[f"{title.capitalize()} over time"] = _over_time(history, present)
     for name in _others(history):
-        figures[f"{name.replace('_', ' ').capitalize()} over time"] = _drawer(history, [name])
+        figures[f"{name.replace('_', ' ').capitalize()} over time"] = _over_time(history, [name])
     tables: dict[str, Sequence[Row]] = {"Readings while trials ran": hardware_table(readings)} if readings else {}
     tables |= {"Pauses and resumptions": [pauses], **({"Peak memory": [memory]} if memory else {})}
     data = {"readings": readings, "pauses": pauses, "memory": memory, "rows of hardware.csv": len(history)}
@@ -115,18 +111,16 @@ def _unit(history: Sequence[dict[str, str]], name: str) -> str:
     return found[-1].removeprefix(f"{name}: ") if found else name
 
 
-def _drawer(history: Sequence[dict[str, str]], names: Sequence[str]) -> Callable[[], Figure]:
-    def draw() -> Figure:
-        figure = new_figure(x="time, UTC", y=SHOWN[names[0]][2] if names[0] in SHOWN else _unit(history, names[0]))
-        width = -(-len(history) // POINTS)
-        for name in names:
-            x, y = [], []
-            for at in range(0, len(history), width):
-                piece = history[at : at + width]
-                values = [value for row in piece if (value := _number(row.get(name))) is not None]
-                x.append(piece[0]["timestamp"])
-                y.append(max(values) / (SHOWN[name][1] if name in SHOWN else 1.0) if values else None)
-            figure.add_scatter(x=x, y=y, mode="lines", name=name.replace("_", " "))
-        return figure
-
-    return draw
+def _over_time(history: Sequence[dict[str, str]], names: Sequence[str]) -> Spec:
+    width = -(-len(history) // POINTS)
+    pieces = [history[at : at + width] for at in range(0, len(history), width)]
+    series = []
+    for name in names:
+        points = []
+        for piece in pieces:
+            values = [value for row in piece if (value := _number(row.get(name))) is not None]
+            highest = max(values) / (SHOWN[name][1] if name in SHOWN else 1.0) if values else None
+            points.append(Point(x=piece[0]["timestamp"], y=highest, text=piece[0]["timestamp"]))
+        series.append(Series(name=name.replace("_", " "), points=points, marks=["line", "point"], style=UNSEEN))
+    unit = SHOWN[names[0]][2] if names[0] in SHOWN else _unit(history, names[0])
+    return figure(*series, x="time, UTC", y=unit, scale="utc")

@@ -1,47 +1,61 @@
-"""Pages: sections, figures and the table of all trials in one file that opens offline, Plotly's script included.
+"""Pages: sections, figures and the table of all trials in one file that opens offline, Vega's script included.
 
 Its content security policy forbids the browser to fetch anything; every text is escaped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
 from scalecore.api.markdown import cell
 from scalecore_analysis.report.section import Row, Section
+from scalecore_analysis.vega import FileFormat, Spec, javascript, static_figure
 
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-
-__all__ = ["figure_page", "report_page", "shown"]
+__all__ = ["figure_files", "figure_page", "file_name", "report_page", "shown"]
 
 
 def report_page(title: str, sentence: str, sections: Sequence[Section], trials: Sequence[Row]) -> str:
     """The HTML of one study; `trials` are all of them, in place of the tables of the last section."""
-    chapters = [_chapter(one, {name: make() for name, make in one.figures.items()}) for one in sections[:-1]]
-    return _rendered(title=title, sentence=sentence, chapters=chapters, trials=trials)
+    return _rendered(title=title, sentence=sentence, sections=sections[:-1], trials=trials)
 
 
-def figure_page(title: str, figures: Mapping[str, Figure]) -> str:
+def figure_page(title: str, figures: Mapping[str, Spec]) -> str:
     """The HTML of figures by their titles, each a chapter, and of nothing else."""
-    chapters = [_chapter(Section(title=name), {"": figure}) for name, figure in figures.items()]
-    return _rendered(title=title, sentence="", chapters=chapters, trials=None)
+    sections = [Section(title=name, figures={"": one}) for name, one in figures.items()]
+    return _rendered(title=title, sentence="", sections=sections, trials=None)
 
 
-def _chapter(section: Section, figures: Mapping[str, Figure]) -> dict[str, Any]:
-    return {"section": section, "figures": {name: _figure(one) for name, one in figures.items()}}
+def figure_files(
+    figures: Mapping[str, Spec], formats: Sequence[FileFormat], taken: Collection[str] = ()
+) -> dict[str, str | bytes]:
+    """Files of figures by names that are made of their titles."""
+    files: dict[str, str | bytes] = {}
+    for title, one in figures.items():
+        for kind in formats:
+            files[file_name(title, kind, [*taken, *files])] = static_figure(one, kind)
+    return files
+
+
+def file_name(text: str, suffix: str, taken: Collection[str]) -> str:
+    """A plain file name made of a text, other than those that are taken."""
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-")[:80] or "study"
+    name, count = f"{stem}.{suffix}", 1
+    while name.lower() in {one.lower() for one in taken}:
+        count += 1
+        name = f"{stem}-{count}.{suffix}"
+    return name
 
 
 def _rendered(**content: Any) -> str:
-    from plotly.offline import get_plotlyjs
-
     environment = Environment(loader=PackageLoader("scalecore_analysis.report"), autoescape=True, trim_blocks=True)
     environment.globals.update(shown=shown, raw=_raw, columns=_columns, numeric=_numeric)
-    return environment.get_template("report.html.jinja").render(**content, plotly=Markup(get_plotlyjs()))
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+    return environment.get_template("report.html.jinja").render(**content, vega=Markup(javascript()))
 
 
 def shown(value: Any) -> str:
@@ -60,9 +74,3 @@ def _columns(rows: Sequence[Row]) -> list[str]:
 
 def _numeric(rows: Sequence[Row], name: str) -> bool:
     return all(isinstance(row.get(name), int | float | None) for row in rows)
-
-
-def _figure(figure: Figure) -> Markup:
-    figure.update_yaxes(automargin=True, title_standoff=12)
-    config = {"displaylogo": False, "responsive": True, "showSendToCloud": False}
-    return Markup(figure.to_html(full_html=False, include_plotlyjs=False, config=config))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from attrs import field, frozen
 
 from scalecore.api.trials import StudyView, TrialRecord, TrialState, best_first, best_trial
+from scalecore_analysis.vega import Spec
 
 __all__ = ["Row", "Section", "Subject", "finite", "numbers_text"]
 
@@ -19,15 +20,12 @@ LISTED = 12
 
 @frozen(kw_only=True)
 class Section:
-    """One chapter. `figures` make themselves, each a Plotly figure, when the page is drawn.
-
-    `data` is for programs: all numbers, unrounded.
-    """
+    """One chapter; `data` is for programs: all numbers, unrounded."""
 
     title: str
     text: Sequence[str] = ()
     tables: Mapping[str, Sequence[Row]] = field(factory=dict)
-    figures: Mapping[str, Callable[[], Any]] = field(factory=dict)
+    figures: Mapping[str, Spec] = field(factory=dict)
     data: Any = None
 
 

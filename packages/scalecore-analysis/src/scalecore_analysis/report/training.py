@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from scalecore.api.markdown import cell
 from scalecore.api.trials import TrialRecord
-from scalecore_analysis.page import label, new_figure
 from scalecore_analysis.report.section import Row, Section, Subject, finite
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
+from scalecore_analysis.vega import GREY, Point, Series, Spec, figure, histogram
 
 __all__ = ["distribution", "learning_curves", "rank_correlation", "sensitivity"]
 
@@ -112,13 +109,8 @@ def distribution(subject: Subject) -> Section:
     row |= {"upper quartile": q3, "largest": max(values), "mean": float(np.mean(values))}
     row["standard deviation"] = float(np.std(values, ddof=1)) if len(values) > 1 else None
 
-    def figure() -> Figure:
-        drawn = new_figure(x=label(subject.metric), y="trials")
-        bins = min(60, max(5, 2 * round(len(values) ** 0.5)))
-        drawn.add_histogram(x=values, nbinsx=bins, name="trials", marker={"color": "#3d8bd4"})
-        return drawn
-
-    figures: dict[str, Callable[[], Figure]] = {f"Distribution of {subject.metric}": figure}
+    bins = min(60, max(5, 2 * round(len(values) ** 0.5)))
+    figures = {f"Distribution of {subject.metric}": histogram(values, x=subject.metric, y="trials", bins=bins)}
     return Section(title="Distribution", tables={subject.metric: [row]}, figures=figures, data=row)
 
 
@@ -137,7 +129,7 @@ def learning_curves(subject: Subject) -> Section:
         row |= {"last": points[-1][1], "train at last": finite(trial.learning_curve[-1].get("train_loss"))}
         rows.append(row)
     text = [f"The best {CURVES} of {len(ranked)} trials with an epoch."] if len(ranked) > CURVES else []
-    figures: dict[str, Callable[[], Figure]] = {"Validation loss by epoch": lambda: _curves(ranked)} if ranked else {}
+    figures = {"Validation loss by epoch": _curves(ranked)} if ranked else {}
     return Section(
         title="Learning curves",
         text=text if ranked else ["No trial has ended an epoch."],
@@ -153,22 +145,12 @@ def _points(trial: TrialRecord) -> list[tuple[int, float]]:
     return [(int(epoch), loss) for epoch, loss in points if epoch is not None and loss is not None]
 
 
-def _curves(ranked: Sequence[TrialRecord]) -> Figure:
-    figure = new_figure(x="epoch", y="val_loss")
-    faint: list[tuple[int | None, float | None]] = []
-    for trial in ranked[CURVES : CURVES + FAINT]:
-        faint += [*_points(trial), (None, None)]
-    if faint:
-        figure.add_scatter(
-            x=[epoch for epoch, _ in faint],
-            y=[loss for _, loss in faint],
-            mode="lines",
-            line={"color": "rgba(128,128,128,0.3)", "width": 1},
-            name=f"the next {min(FAINT, len(ranked) - CURVES)}",
-            hoverinfo="skip",
-        )
-    for trial in ranked[:CURVES]:
-        points = _points(trial)
-        x, y = [epoch for epoch, _ in points], [loss for _, loss in points]
-        figure.add_scatter(x=x, y=y, mode="lines+markers", name=f"trial {trial.number}")
-    return figure
+def _curves(ranked: Sequence[TrialRecord]) -> Spec:
+    best, rest = ranked[:CURVES], ranked[CURVES : CURVES + FAINT]
+    faint = [Point(x=x, y=y, path=trial.number) for trial in rest for x, y in _points(trial)]
+    light = {"strokeWidth": 1, "opacity": 0.3}
+    series = [Series(name=f"the next {len(rest)}", points=faint, marks=["line"], colour=GREY, style=light)] * bool(rest)
+    for trial in best:
+        points = [Point(x=x, y=y) for x, y in _points(trial)]
+        series.append(Series(name=f"trial {trial.number}", points=points, marks=["line", "point"]))
+    return figure(*series, x="epoch", y="val_loss")

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+from attrs import evolve
 
-from scalecore_analysis.page import label, new_figure
 from scalecore_analysis.scaling.assess import Assessment, FittedLaw, mean_interval
 from scalecore_analysis.scaling.budgets import BudgetRuns
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
+from scalecore_analysis.vega import GREY, UNSEEN, Point, Series, Spec, figure
 
 __all__ = ["scaling_figures"]
 
@@ -23,10 +20,9 @@ COLOURS = {
     "quadratic": "#d62728",
     "N and D": "#9467bd",
 }
-FADED = "rgba(128,128,128,0.45)"
 
 
-def scaling_figures(budgets: Sequence[BudgetRuns], assessment: Assessment) -> dict[str, Figure]:
+def scaling_figures(budgets: Sequence[BudgetRuns], assessment: Assessment) -> dict[str, Spec]:
     """The figures by their titles; those that would be empty are left out."""
     figures = {"Loss against parameters": loss_figure(budgets, assessment)}
     if any(law.fit is not None for law in assessment.laws):
@@ -36,103 +32,74 @@ def scaling_figures(budgets: Sequence[BudgetRuns], assessment: Assessment) -> di
     return figures
 
 
-def loss_figure(budgets: Sequence[BudgetRuns], assessment: Assessment) -> Figure:
+def loss_figure(budgets: Sequence[BudgetRuns], assessment: Assessment) -> Spec:
     """All trials in grey, what was chosen with intervals, the laws with bands, baselines as lines."""
-    figure = new_figure(x="parameters N", y="loss", xaxis_type="log")
-    trials = [(one, trial) for one in budgets for trial in one.others]
-    if trials:
-        figure.add_scatter(
-            x=[trial["parameters"] for _, trial in trials],
-            y=[trial["loss"] for _, trial in trials],
-            text=[label(f"{one.label}, trial {trial['number']}") for one, trial in trials],
-            mode="markers",
-            name="all trials",
-            marker={"color": FADED, "size": 6},
-        )
-    for law in assessment.laws:
-        _draw_law(figure, law, budgets)
-    for name in sorted({one.baseline[0] for one in budgets if one.baseline}):
-        value = next(one.baseline[1] for one in budgets if one.baseline and one.baseline[0] == name)
-        figure.add_hline(y=value, line={"dash": "dash", "color": "#808080"}, annotation_text=label(f"baseline {name}"))
-    tests = assessment.tests
-    widths = [
-        mean_interval(one.losses, variance=tests.variance, freedom=tests.freedom)[1] - one.mean if tests else 0.0
+    trials = [
+        Point(x=trial["parameters"], y=trial["loss"], text=f"{one.label}, trial {trial['number']}")
         for one in budgets
+        for trial in one.others
     ]
-    figure.add_scatter(
-        x=[one.parameters for one in budgets],
-        y=[one.mean for one in budgets],
-        error_y={"type": "data", "array": widths, "visible": tests is not None},
-        text=[label(f"{one.label}: {one.chosen or ''}") for one in budgets],
-        mode="markers",
-        name="chosen, mean over seeds, 95 %",
-        marker={"color": "#ff7f0e", "size": 10},
+    series = [Series(name="all trials", points=trials, colour=GREY, style={"opacity": 0.45})] if trials else []
+    series += [found for law in assessment.laws if (found := _law(law, budgets)) is not None]
+    tests = assessment.tests
+    chosen = []
+    for one in budgets:
+        low, high = mean_interval(one.losses, variance=tests.variance, freedom=tests.freedom) if tests else (None, None)
+        text = f"{one.label}: {one.chosen or ''}"
+        chosen.append(Point(x=one.parameters, y=one.mean, low=low, high=high, text=text))
+    series.append(
+        Series(
+            name="chosen, mean over seeds, 95 %",
+            points=chosen,
+            marks=["rule", "point"],
+            colour="#ff7f0e",
+            style={"size": 100},
+        )
     )
-    return figure
+    baselines = dict(one.baseline for one in reversed(budgets) if one.baseline)
+    levels = {f"baseline {name}": baselines[name] for name in sorted(baselines)}
+    return figure(*series, x="parameters N", y="loss", scale="log", levels=levels)
 
 
-def _draw_law(figure: Figure, law: FittedLaw, budgets: Sequence[BudgetRuns]) -> None:
+def _law(law: FittedLaw, budgets: Sequence[BudgetRuns]) -> Series | None:
+    """The curve over the budgets and beyond, with its band where there is no lack of fit."""
     if law.fit is None or law.thetas is None:
-        return
+        return None
     sizes = np.geomspace(min(one.parameters for one in budgets) / 1.5, max(one.parameters for one in budgets) * 3, 80)
     windows = np.full(len(sizes), float(np.exp(np.log(law.fit.points.windows).mean())))
-    colour = COLOURS[law.name]
-    shown = True if law.weight is not None and law.weight >= 0.1 else "legendonly"
+    points = [Point(x=x, y=y) for x, y in zip(sizes, law.fit.predict(sizes, windows), strict=True)]
     if not law.misses:
-        low, high = np.quantile(law.fit.predict(sizes, windows, theta=law.thetas), (0.025, 0.975), axis=0)
-        figure.add_scatter(
-            x=[*sizes, *sizes[::-1]],
-            y=[*high, *low[::-1]],
-            fill="toself",
-            line={"width": 0},
-            fillcolor=colour,
-            opacity=0.15,
-            hoverinfo="skip",
-            showlegend=False,
-            legendgroup=law.name,
-            visible=shown,
-        )
-    figure.add_scatter(
-        x=sizes,
-        y=law.fit.predict(sizes, windows),
-        mode="lines",
+        band = np.quantile(law.fit.predict(sizes, windows, theta=law.thetas), (0.025, 0.975), axis=0)
+        points = [evolve(point, low=low, high=high) for point, low, high in zip(points, *band, strict=True)]
+    return Series(
         name=law.name,
-        line={"color": colour},
-        legendgroup=law.name,
-        visible=shown,
+        points=points,
+        marks=["line", "point"] if law.misses else ["area", "line", "point"],
+        colour=COLOURS[law.name],
+        style=UNSEEN,
+        hidden=law.weight is None or law.weight < 0.1,
     )
 
 
-def residual_figure(budgets: Sequence[BudgetRuns], assessment: Assessment) -> Figure:
+def residual_figure(budgets: Sequence[BudgetRuns], assessment: Assessment) -> Spec:
     """What each law leaves over of each run: a law that fits leaves no pattern."""
-    figure = new_figure(x="parameters N", y="difference of logs", xaxis_type="log")
+    labels = [one.label for one in budgets for cell in (one.runs, *one.longer) for _ in cell]
+    series = []
     for law in assessment.laws:
         if law.fit is None:
             continue
-        points = law.fit.points
-        predicted = law.fit.predict(points.parameters, points.windows)
-        figure.add_scatter(
-            x=points.parameters,
-            y=np.log(points.losses) - np.log(predicted),
-            text=[label(one.label) for one in budgets for cell in (one.runs, *one.longer) for _ in cell],
-            mode="markers",
-            name=law.name,
-            marker={"color": COLOURS[law.name]},
-        )
-    figure.add_hline(y=0, line={"color": "#808080", "width": 1})
-    return figure
+        runs = law.fit.points
+        left = np.log(runs.losses) - np.log(law.fit.predict(runs.parameters, runs.windows))
+        points = [Point(x=x, y=y, text=label) for x, y, label in zip(runs.parameters, left, labels, strict=True)]
+        series.append(Series(name=law.name, points=points, colour=COLOURS[law.name]))
+    return figure(*series, x="parameters N", y="difference of logs", scale="log", levels={"": 0.0})
 
 
-def aspect_figure(budgets: Sequence[BudgetRuns]) -> Figure:
+def aspect_figure(budgets: Sequence[BudgetRuns]) -> Spec:
     """All trials of each budget: whether wide or deep models do better, and whether the best lie at an end."""
-    figure = new_figure(x="aspect, log2(width / depth)", y="loss")
+    series = []
     for one in budgets:
         known = [trial for trial in one.others if trial["aspect"] is not None]
-        figure.add_scatter(
-            x=[trial["aspect"] for trial in known],
-            y=[trial["loss"] for trial in known],
-            text=[f"trial {trial['number']}" for trial in known],
-            mode="markers",
-            name=label(one.label),
-        )
-    return figure
+        points = [Point(x=trial["aspect"], y=trial["loss"], text=f"trial {trial['number']}") for trial in known]
+        series.append(Series(name=one.label, points=points))
+    return figure(*series, x="aspect, log2(width / depth)", y="loss")

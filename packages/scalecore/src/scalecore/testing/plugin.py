@@ -22,7 +22,19 @@ from scalecore.plugins.registry import Registered, Registry, load_registry
 
 __all__ = ["PluginContract", "PluginFileContract"]
 
-HEAVY = ("torch", "optuna", "pandas", "numpy", "pyarrow", "scipy", "sklearn", "matplotlib", "plotly", "sqlalchemy")
+HEAVY = (
+    "torch",
+    "optuna",
+    "pandas",
+    "numpy",
+    "pyarrow",
+    "scipy",
+    "sklearn",
+    "matplotlib",
+    "altair",
+    "vl_convert",
+    "sqlalchemy",
+)
 """Modules that cost a noticeable part of a second: never imported before they are needed."""
 
 _LIST = """
