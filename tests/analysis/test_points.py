@@ -24,6 +24,8 @@ from scalecore_analysis.scaling_law import ScalingLawAnalysis
 
 from .conftest import shape, trial
 
+pytestmark = pytest.mark.slow
+
 Make = Callable[..., StudyView]
 TRUTH = {"E": 1.8, "A": 480.0, "alpha": 0.35, "B": 2100.0, "beta": 0.37}
 SIZES, AMOUNTS = (1e6, 1e7, 1e8, 1e9), (1e8, 1e9, 1e10, 1e11)

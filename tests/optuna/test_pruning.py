@@ -11,6 +11,8 @@ from scalecore.api.trials import Outcome, Proposal, RestoredTrial, TrialState
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.slow
+
 MEDIAN = {"forced": "none", "pruner": "median", "prune_after": 4, "prune_strata": 1}
 
 

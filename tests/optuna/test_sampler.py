@@ -21,6 +21,8 @@ from scalecore_optuna.frontier import FrontierSampler
 from scalecore_optuna.grid import Grid
 from scalecore_optuna.sampler import MOVED, ArchitecturalSampler
 
+pytestmark = pytest.mark.slow
+
 README = Path(__file__).parents[2] / "packages" / "scalecore-optuna" / "README.md"
 DOCS = Path(__file__).parents[2] / "docs" / "search.md"
 

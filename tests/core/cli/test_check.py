@@ -37,9 +37,11 @@ def test_a_wrong_file(invoke: Any, mine: str) -> None:
     )
 
 
-def test_a_missing_plugin(invoke: Any, mine: str) -> None:
+def test_a_missing_plugin(invoke: Any, mine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file whose component is not installed has the exit code of a plugin, and the position of the name."""
-    result = invoke("check", mine, "--block", "acme", "loggers=[wandb]")
+    # Any package of this project may be installed where the tests run.
+    monkeypatch.setattr("scalecore.plugins.registry._PROVIDERS", {("logger", "pigeon"): "scalecore-pigeon"})
+    result = invoke("check", mine, "--block", "acme", "loggers=[pigeon]")
 
     assert (result.exit_code, result.stdout) == (3, "")
     lines = result.stderr.splitlines()
@@ -48,8 +50,8 @@ def test_a_missing_plugin(invoke: Any, mine: str) -> None:
     assert "acme 1.2 is blocked: left out by --block acme" in lines[0]
     assert lines[3].startswith("mine.yaml:5:18: execution.use: there is no executor 'my-rack'")
     assert lines[4] == (
-        "<command line>: loggers=[wandb]: loggers.0: logger 'wandb' is not installed; "
-        "`pip install scalecore-trackers` provides it"
+        "<command line>: loggers=[pigeon]: loggers.0: logger 'pigeon' is not installed; "
+        "`pip install scalecore-pigeon` provides it"
     )
 
 
