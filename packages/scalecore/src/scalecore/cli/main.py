@@ -29,8 +29,9 @@ __all__ = ["COMMANDS", "main"]
 INTERRUPTED = 130
 """The exit code after Ctrl-C outside a study, as shells count it: 128 and the number of SIGINT."""
 
-UNUSABLE = (errno.EACCES, errno.EPERM, errno.ELOOP)
-"""What the system says of a path that a user may not use, or of links in a circle: no bug of a command."""
+UNUSABLE = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.EISDIR, errno.ENOTDIR)
+"""What the system says of a path that a user may not use, of links in a circle, and of a folder in the place of a file
+or the other way round: no bug of a command."""
 
 COMMANDS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
     {
@@ -78,7 +79,8 @@ class _LazyGroup(click.Group):
 
             if not is_disk_error(error) and (error.filename is None or error.errno not in UNUSABLE):
                 raise
-            tell(f"{error.filename or 'output'}: {error.strerror}", err=True)
+            # A file that is replaced is the second one, behind what was to replace it.
+            tell(f"{error.filename2 or error.filename or 'output'}: {error.strerror}", err=True)
             sys.exit(int(ExitCode.FAILED))
         finally:
             drop_broken_streams()

@@ -9,19 +9,36 @@ import signal
 import subprocess
 import sys
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from attrs import define
+from attrs import define, frozen
 
 from scalecore.api.clock import RunningClock
+from scalecore.api.record_parts import Part
+from scalecore.training.memory import Device
 
-__all__ = ["ForkTracer", "TraceClient"]
+__all__ = ["ForkTracer", "TraceAnswer", "TraceClient"]
 
 ForkTracer = Callable[[int, int], bool]
 """Makes a tracer of a process that is warm already, given the descriptors of its questions and answers; False where
 there is none. See `scalecore.api.protocols.ForksTracer`."""
+
+
+@frozen(kw_only=True, slots=False)
+class TraceAnswer(Part):
+    """What the tracer found out of a shape, in bytes; `error` is why nothing, `counts` the sizes of shapes."""
+
+    tensors: int | None = None
+    held: int | None = None
+    blocks: int | None = None
+    traced_on: Device | None = None
+    note: str | None = None
+    error: str | None = None
+    counts: Sequence[Mapping[str, int]] | None = None
+    base: int | None = None
+    """Of the process, without its tensors."""
 
 
 REAP_SECONDS = 5.0

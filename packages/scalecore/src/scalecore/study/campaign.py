@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from scalecore.api.errors import (
     DataError,
@@ -22,9 +22,11 @@ from scalecore.api.errors import (
     ScalecoreError,
     StudyError,
 )
-from scalecore.api.files import plain, read_json, write_json
+from scalecore.api.files import write_json
+from scalecore.api.record_parts import Part
 from scalecore.api.trials import StudyEnd
 from scalecore.config.campaign import Campaign, CampaignStudy, campaign_folder
+from scalecore.config.kept import find_kept, read_kept
 from scalecore.config.load import read_tree
 from scalecore.study.continuation import compare_study
 from scalecore.study.first_trials import no_result
@@ -53,6 +55,34 @@ _FROM_THE_WORST = (
 )
 
 
+@frozen(kw_only=True, slots=False)
+class ProblemFile(Part):
+    """Why a study failed, with the exit code."""
+
+    reason: str
+    code: int
+
+
+@frozen(kw_only=True, slots=False)
+class EntryFile(Part):
+    """A study in the index of its campaign."""
+
+    label: str
+    values: Mapping[str, object]
+    problem: ProblemFile | None = None
+
+
+@frozen(kw_only=True, slots=False)
+class CampaignFile(Part):
+    """The index of a campaign, as its folder holds it."""
+
+    name: str
+    studies: Sequence[EntryFile]
+
+
+WRITTEN_ANEW = "`scalecore run` writes it anew"
+
+
 @frozen(kw_only=True)
 class StudyEntry:
     """One study of a campaign as its index has it."""
@@ -60,8 +90,8 @@ class StudyEntry:
     label: str
     values: Mapping[str, Any]
     folder: StudyFolder
-    problem: Mapping[str, Any] | None = None
-    """`reason` and exit `code` of the run that failed last; None where the last one began as it should."""
+    problem: ProblemFile | None = None
+    """Reason and exit code of the run that failed last; None where the last one began as it should."""
 
 
 @frozen(kw_only=True)
@@ -222,31 +252,16 @@ def find_campaign(path: Path) -> CampaignIndex | None:
             raise ExperimentError(
                 f"{path}: no campaign here (there is no {folder / CAMPAIGN}); start one with `scalecore run`"
             )
-    content = read_json(folder / CAMPAIGN)
-    if not _is_index(content):
+    content = find_kept(folder / CAMPAIGN, CampaignFile)
+    if content is None:  # other programs have files of that name, too
+        if folder != path:
+            read_kept(folder / CAMPAIGN, CampaignFile, error=ExperimentError, remedy=WRITTEN_ANEW)
         return None
-    return CampaignIndex(
-        name=content["name"],
-        path=folder,
-        studies=tuple(
-            StudyEntry(
-                label=one["label"],
-                values=one["values"],
-                folder=StudyFolder(folder / one["label"]),
-                problem=one.get("problem"),
-            )
-            for one in content["studies"]
-        ),
+    entries = (
+        StudyEntry(label=one.label, values=one.values, folder=StudyFolder(folder / one.label), problem=one.problem)
+        for one in content.studies
     )
-
-
-def _is_index(content: Any) -> bool:
-    """Whether it is what `_write_index` writes: other programs have files of that name, too."""
-    studies = content.get("studies") if isinstance(content, dict) else None
-    whole = isinstance(studies, list) and all(
-        isinstance(one, dict) and {"label", "values"} <= {*one} for one in studies
-    )
-    return whole and isinstance(content.get("name"), str)
+    return CampaignIndex(name=content.name, path=folder, studies=tuple(entries))
 
 
 class _Index:
@@ -258,15 +273,13 @@ class _Index:
         What failed before and is not `selected` now keeps its reason.
         """
         self._campaign = campaign
-        before = read_json(campaign.folder / CAMPAIGN)
-        old = {one["label"]: one for one in before["studies"]} if _is_index(before) else {}
+        before = find_kept(campaign.folder / CAMPAIGN, CampaignFile)
+        old = {} if before is None else {one.label: one for one in before.studies}
         runs = {study.label for study in selected}
-        self._entries: dict[str, dict[str, Any]] = {}
+        self._entries: dict[str, EntryFile] = {}
         for study in campaign.studies:
-            entry: dict[str, Any] = {"label": study.label, "values": plain(dict(study.values))}
-            if study.label not in runs and old.get(study.label, {}).get("problem"):
-                entry["problem"] = old[study.label]["problem"]
-            self._entries[study.label] = entry
+            problem = old[study.label].problem if study.label in old and study.label not in runs else None
+            self._entries[study.label] = EntryFile(label=study.label, values=dict(study.values), problem=problem)
         for label, one in old.items():
             if label not in self._entries and StudyFolder(campaign.folder / label).journal.exists():
                 self._entries[label] = one
@@ -274,9 +287,9 @@ class _Index:
 
     def note(self, label: str, reason: str, *, code: ExitCode) -> None:
         """Keep why a study failed."""
-        self._entries[label]["problem"] = {"reason": reason, "code": int(code)}
+        self._entries[label] = evolve(self._entries[label], problem=ProblemFile(reason=reason, code=int(code)))
         self._write()
 
     def _write(self) -> None:
-        content = {"name": self._campaign.name, "studies": list(self._entries.values())}
+        content = CampaignFile(name=self._campaign.name, studies=tuple(self._entries.values()))
         write_json(self._campaign.folder / CAMPAIGN, content)

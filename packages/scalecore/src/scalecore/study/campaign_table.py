@@ -91,7 +91,7 @@ def _row(entry: StudyEntry) -> dict[str, Any]:
         "study": entry.label,
         "values": dict(entry.values),
         "state": _state(entry, state, begun=begun),
-        "reason": entry.problem["reason"] if entry.problem else state.end_reason,
+        "reason": entry.problem.reason if entry.problem else state.end_reason,
         "finished": len(state.counted),
         "total": state.total or None,
         "metric": metric,

@@ -10,19 +10,20 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from attrs import define, evolve, field
+from attrs import define, evolve, field, frozen
 
 from scalecore.api.clock import RunningClock
 from scalecore.api.files import utc_now, write_json
 from scalecore.api.protocols import HardwareMonitor, MonitorContext
 from scalecore.api.readings import Admission, Demand, Finding, Reading, Verdict
+from scalecore.api.record_parts import Part
 from scalecore.config.load import ResolvedComponent
 from scalecore.study.components import create
 from scalecore.study.hardware_csv import append_readings
 from scalecore.study.layout import StudyFolder
 from scalecore.study.sampling import Sample, Sampler, Watched, all_of, checked_readings
 
-__all__ = ["HardwareSummary", "Monitors"]
+__all__ = ["HardwareSummary", "Monitors", "ReadingsFile"]
 
 WRITE_EVERY = 10.0
 """Seconds between two rows of `hardware.csv`."""
@@ -46,6 +47,15 @@ NO_QUANTITY = ("pauses",)
 """What the record of a trial keeps beside the quantities."""
 
 Result = TypeVar("Result")
+
+
+@frozen(kw_only=True, slots=False)
+class ReadingsFile(Part):
+    """The latest readings of all monitors: `hardware.json`. `texts` are those that people are shown, by quantity."""
+
+    time: str
+    readings: Sequence[Mapping[str, object]]
+    texts: Mapping[str, str]
 
 
 @define
@@ -288,8 +298,9 @@ class Monitors:
         if not readings or now < self._write_due:
             return
         self._write_due = now + WRITE_EVERY
-        texts = self.texts(details=True)
-        shown = {"time": utc_now(), "readings": [_shown(reading) for reading in readings], "texts": texts}
+        shown = ReadingsFile(
+            time=utc_now(), readings=[_shown(reading) for reading in readings], texts=self.texts(details=True)
+        )
         try:
             append_readings(folder.hardware, readings)
             write_json(folder.readings, shown, durable=False)

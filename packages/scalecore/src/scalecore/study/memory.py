@@ -14,9 +14,10 @@ from scalecore.api.errors import PluginError
 from scalecore.api.files import read_json, write_json
 from scalecore.api.protocols import ClosedForms
 from scalecore.api.space import Architecture, DataShape
+from scalecore.config.kept import checked
 from scalecore.config.load import Resolved, ResolvedComponent
 from scalecore.config.plain import plain_value
-from scalecore.execution.tracing import ForkTracer, TraceClient
+from scalecore.execution.tracing import ForkTracer, TraceAnswer, TraceClient
 from scalecore.study.components import of_plugin
 from scalecore.study.device import built_for_cuda
 from scalecore.study.identity import content_hash
@@ -116,7 +117,7 @@ class MemoryModel:
         self._clock = RunningClock()
         self._path = path
         self._keeps = False
-        self._answers: dict[str, dict[str, Any]] = dict((read_json(path) if path else None) or {})
+        self._answers: dict[str, TraceAnswer] = {} if path is None else _kept_answers(path)
         self._code: dict[str, str] | None = None
         self._sent: dict[str, float] = {}
         self._untraceable: dict[str, str] = {}
@@ -180,12 +181,12 @@ class MemoryModel:
         if answer is None:
             return None
         allocator: Allocator = "returning" if checkpointing and device == "cpu" else "default"
-        traced = "tensors" in answer
-        held = answer["held"] if traced and answer["traced_on"] == device else None
-        offset = answer["base"] - BASE if device == "cpu" and "base" in answer else 0
+        held = answer.held if answer.traced_on == device else None
+        offset = answer.base - BASE if device == "cpu" and answer.base is not None else 0
         if device == "cuda":
             offset = _data_bytes(plan)
-        tensors = answer["tensors"] if traced else self._closed_form(plan, architecture, micro_batch)
+        traced = answer.tensors is not None
+        tensors = self._closed_form(plan, architecture, micro_batch) if answer.tensors is None else answer.tensors
         floor = floor_bytes(architecture.num_parameters)
         source: Source = "traced" if traced else "closed form"
         compiled = plan.resolved.experiment.training.compile
@@ -207,10 +208,10 @@ class MemoryModel:
             source=source,
             correction=correction,
             group=group,
-            blocks=answer.get("blocks"),
+            blocks=answer.blocks,
             offset=offset,
-            traced_on=answer.get("traced_on"),
-            note=answer.get("error") or answer.get("note"),
+            traced_on=answer.traced_on,
+            note=answer.error or answer.note,
         )
 
     def count(
@@ -239,7 +240,7 @@ class MemoryModel:
                 f"model {model.name!r} ({model.provider} {model.version}) cannot be counted: {failed}; its shapes must "
                 f"be built without their data, or the family says their sizes itself ({said})"
             )
-        return [sizes for question in questions for sizes in self._answers[question["key"]]["counts"]]
+        return [dict(sizes) for question in questions for sizes in self._answers[question["key"]].counts or ()]
 
     def _code_of(self, model: ResolvedComponent) -> dict[str, str]:
         """What a kept count follows from, read once."""
@@ -250,21 +251,26 @@ class MemoryModel:
 
     def _count(self, questions: Sequence[Mapping[str, Any]]) -> str | None:
         """Ask what is not known, and wait for all answers; the first error, which is not kept."""
-        missing = [one for one in questions if one["key"] not in self._answers]
+        missing = [one for one in questions if not self._has_counts(one)]
         for question in missing:
             try:
                 self._client.ask(question)
             except OSError as error:
                 return f"no process can be started: {error}"
-            while question["key"] not in self._answers:
+            while not self._has_counts(question):
                 found = self._client.answers(wait=PATIENCE)
                 for one in found or self._client.give_up(f"it took longer than {PATIENCE:.0f} s"):
                     if one["key"] == question["key"] and "error" in one:
                         return str(one["error"])
-                    self._answers[one.pop("key")] = one
+                    self._answers[one.pop("key")] = checked(TraceAnswer, one)
         if missing:
             self._write()
         return None
+
+    def _has_counts(self, question: Mapping[str, Any]) -> bool:
+        """Whether the sizes of all shapes of a question are known."""
+        known = self._answers.get(question["key"])
+        return known is not None and len(known.counts or ()) == len(question["count"])
 
     def rough(self, plan: Plan, architecture: Architecture, micro_batch: int) -> int:
         """The closed form's prediction in bytes, at once; at micro-batch 0 what no way to train can do without."""
@@ -297,9 +303,9 @@ class MemoryModel:
         checkpointing: bool,
         evaluated: int,
         wait: float,
-    ) -> dict[str, Any] | None:
+    ) -> TraceAnswer | None:
         if self._registry is None:
-            return {"error": "not asked for"}
+            return TraceAnswer(error="not asked for")
         question = trace_question(
             plan,
             architecture,
@@ -313,11 +319,11 @@ class MemoryModel:
         if key in self._answers:
             return self._answers[key]
         if architecture.id in self._untraceable:
-            return {"error": self._untraceable[architecture.id]}
+            return TraceAnswer(error=self._untraceable[architecture.id])
         try:
             self._client.ask(question)
         except OSError as error:
-            return {"error": f"the tracer cannot be started: {error}"}
+            return TraceAnswer(error=f"the tracer cannot be started: {error}")
         now = self._clock()
         since = self._sent.setdefault(key, now)
         deadline = now + wait
@@ -327,14 +333,14 @@ class MemoryModel:
             if not found and self._clock() - since >= PATIENCE:
                 found = self._client.give_up(f"tracing took longer than {PATIENCE:.0f} s")
             for one in found:
-                self._answers[one.pop("key")] = one
+                self._answers[one.pop("key")] = checked(TraceAnswer, one)
             if found:
                 self._write()
             elif self._clock() >= deadline:
                 return None
         answer = self._answers[key]
-        if "error" in answer:
-            self._untraceable[architecture.id] = answer["error"]
+        if answer.error is not None:
+            self._untraceable[architecture.id] = answer.error
         return answer
 
     def _write(self) -> None:
@@ -347,3 +353,15 @@ def _data_bytes(plan: Plan) -> int:
     """Bytes of the rows and of the windows' places, which lie on a GPU as a whole; the rows between parts are few."""
     windows = sum(int(part["windows"]) for part in plan.data.parts.values())
     return windows * (4 * (plan.shape.features + 1) + 2 * 8)
+
+
+def _kept_answers(path: Path) -> dict[str, TraceAnswer]:
+    """The answers of earlier runs; what is damaged of them is found out again."""
+    content = read_json(path)
+    found: dict[str, TraceAnswer] = {}
+    for key, one in content.items() if isinstance(content, dict) else ():
+        with suppress(ValueError):
+            answer = checked(TraceAnswer, one)
+            if answer.tensors is not None or answer.error is not None or answer.counts is not None:
+                found[key] = answer
+    return found

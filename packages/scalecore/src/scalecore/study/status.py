@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from scalecore.api import formatting
-from scalecore.api.files import plain, read_json
+from scalecore.api.files import plain
+from scalecore.config.kept import find_kept
 from scalecore.execution.attempt_result import AttemptProgress
 from scalecore.execution.folder import AttemptFolder
 from scalecore.execution.process_file import Lease
 from scalecore.study.estimate import seconds_left
 from scalecore.study.explain import explain_lines, explain_search
+from scalecore.study.hardware import ReadingsFile
 from scalecore.study.journal import read_journal
 from scalecore.study.layout import StudyFolder
 from scalecore.study.lock import runner_of
@@ -107,8 +109,8 @@ def status_lines(status: Mapping[str, Any]) -> list[str]:
 
 def _hardware(folder: StudyFolder) -> dict[str, Any] | None:
     """The latest readings, those without a number with the reason; None before the first."""
-    found = read_json(folder.readings)
-    return found if isinstance(found, dict) else None
+    found = find_kept(folder.readings, ReadingsFile)
+    return None if found is None else found.plain()
 
 
 def _state(state: StudyState, runner: Lease | None) -> str:
