@@ -44,7 +44,7 @@ def test_the_page_in_a_browser(study: Callable[..., StudyView], browser: Any, tm
     result = ReportAnalysis(ReportOptions()).run([study(records, name="walk")])
     path = tmp_path / "report.html"
     path.write_text(result.files["report.html"], encoding="utf-8")
-    context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme="dark")
+    context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme="dark", has_touch=True)
     page = context.new_page()
     said: list[str] = []
     asked: list[str] = []
@@ -60,9 +60,13 @@ def test_the_page_in_a_browser(study: Callable[..., StudyView], browser: Any, tm
     figure = page.locator(".figure").first
     points = figure.locator(".mark-symbol.role-mark path")
     assert points.count() == 41
+    figure.scroll_into_view_if_needed()
+    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")  # scrolling hides it
+    heading = page.locator("#vg-tooltip-element h2")
     points.nth(7).hover()
-    tooltip = page.locator("#vg-tooltip-element")
-    assert tooltip.locator("h2").inner_text() == "trial 7: width=16 depth=4 params=1.02k"
+    heading.get_by_text("trial 7: width=16 depth=4 params=1.02k", exact=True).wait_for(timeout=10_000)
+    points.nth(9).tap()
+    heading.get_by_text("trial 9: width=8 depth=1 params=64", exact=True).wait_for(timeout=10_000)
     figure.locator(".role-legend-label text").first.click()
     page.wait_for_function(
         "document.querySelectorAll('.figure')[0].querySelectorAll('.mark-symbol.role-mark path').length == 1"

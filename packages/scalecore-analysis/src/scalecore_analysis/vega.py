@@ -105,7 +105,9 @@ def figure(*series: Series, x: str, y: str, scale: Scale = "linear", levels: Map
     )
     visible = [{"series": one.name} for one in series if not one.hidden]
     shown = alt.selection_point(name="shown", fields=["series"], bind="legend", toggle="true", value=visible)
-    zoom = alt.selection_interval(name="zoom", bind="scales", zoom="wheel![event.ctrlKey]")
+    # A wheel without Ctrl and a finger scroll the page.
+    drag = "[pointerdown[event.pointerType === 'mouse'], window:pointerup] > window:pointermove!"
+    zoom = alt.selection_interval(name="zoom", bind="scales", translate=drag, zoom="wheel![event.ctrlKey]")
     told = {**({} if scale == "utc" else {"x": x}), "y": y, "low": "low", "high": "high"}
     layers = [layer.encode(x=across).transform_filter(shown) for layer in _layers(series, y=y, told=told)]
     layers += [layer for name, value in (levels or {}).items() for layer in _level(name, value)]
