@@ -39,12 +39,17 @@ class StudyLock:
             if is_disk_error(error):
                 raise
             raise RefusedError(f"{folder.lock}: cannot be locked ({error.strerror}); remove it") from None
-        self._inode = os.stat(folder.lock).st_ino
-        self._epoch = _next_epoch(folder)
-        me = asdict(describe_process(folder.path), recurse=False)
-        write_json(
-            folder.lease, Lease(**{**me, "process_started": me["started"], "since": utc_now(), "epoch": self._epoch})
-        )
+        try:
+            self._inode = os.stat(folder.lock).st_ino
+            self._epoch = _next_epoch(folder)
+            me = asdict(describe_process(folder.path), recurse=False)
+            write_json(
+                folder.lease,
+                Lease(**{**me, "process_started": me["started"], "since": utc_now(), "epoch": self._epoch}),
+            )
+        except BaseException:
+            self._lock.release()
+            raise
 
     def still_ours(self) -> bool:
         """False once somebody deleted or replaced the lock file, or another runner took the lease.

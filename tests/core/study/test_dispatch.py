@@ -1,0 +1,45 @@
+"""In which ways a trial may be run, without running it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from scalecore.study.dispatch import ways
+
+
+def attempt(micro_batch: int, end: str | None = None, **more: Any) -> dict[str, Any]:
+    """As the journal has it; `halved` is the micro-batch that it came down to within a step."""
+    halved, blocks = more.pop("halved", None), more.pop("blocks", None)
+    memory = None if halved is None else {"micro_batch": halved}
+    ended = {} if end is None else {"ended": {"class": end, "memory": memory}}
+    return {"micro_batch": micro_batch, "memory": {"blocks": blocks}, **more, **ended}
+
+
+@pytest.mark.parametrize(
+    ("setting", "attempts", "plain", "recomputed"),
+    [
+        ("off", [], [8, 4, 2, 1], []),
+        ("on", [], [], [8, 4, 2, 1]),
+        ("auto", [], [8, 4, 2, 1], [8, 4, 2, 1]),
+        ("off", [attempt(4)], [4, 2, 1], []),
+        ("off", [attempt(4, "interrupted")], [4, 2, 1], []),
+        ("off", [attempt(4, "crashed", halved=2)], [2, 1], []),
+        ("off", [attempt(4, "out_of_memory")], [2, 1], []),
+        ("off", [attempt(1, "out_of_memory")], [], []),
+        ("off", [attempt(4, "out_of_memory", halved=1)], [], []),
+        ("off", [attempt(8, "out_of_memory"), attempt(4, "out_of_memory")], [2, 1], []),
+        ("auto", [attempt(1, "out_of_memory", blocks=0)], [], []),
+        ("auto", [attempt(1, "out_of_memory", blocks=2)], [], [4, 2, 1]),
+        ("auto", [attempt(2, "out_of_memory", blocks=2, activation_checkpointing=True)], [], [1]),
+        ("on", [attempt(2, "stopped", activation_checkpointing=True)], [], [2, 1]),
+    ],
+)
+def test_g40_the_ways_of_a_trial(
+    setting: str, attempts: list[dict[str, Any]], plain: list[int], recomputed: list[int]
+) -> None:
+    """As it was or smaller; after it ran out of memory smaller only, and recomputing only where there are blocks."""
+    found = ways(attempts, checkpointing=setting, first=8)
+    assert [way.micro_batch for way in found if not way.checkpointing] == plain
+    assert [way.micro_batch for way in found if way.checkpointing] == recomputed
