@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
+from attrs import evolve
 
 from scalecore.execution.attempt_spec import AttemptSpec
 from scalecore.execution.folder import AttemptFolder
@@ -215,7 +216,7 @@ def test_what_auto_chooses_on_a_gpu(on_cuda: Callable[..., Any]) -> None:
     }
 
 
-def captured(folder: Path, spec: dict[str, Any]) -> tuple[str, list[str]]:
+def captured(folder: Path, spec: AttemptSpec) -> tuple[str, list[str]]:
     """How a whole attempt launched its steps, and its warnings."""
     import torch
 
@@ -231,10 +232,10 @@ def captured(folder: Path, spec: dict[str, Any]) -> tuple[str, list[str]]:
 
 @pytest.mark.parametrize("recomputed", [False, True])
 def test_an_attempt_says_why_its_steps_are_not_captured(
-    on_idle_cuda: Callable[..., Any], spec: dict[str, Any], tmp_path: Path, recomputed: bool
+    on_idle_cuda: Callable[..., Any], spec: AttemptSpec, tmp_path: Path, recomputed: bool
 ) -> None:
     """As a warning, which the trial's record has as a flag; recomputed activations cannot be."""
-    asked = {**spec, "launches": "graph", "activation_checkpointing": recomputed}
+    asked = evolve(spec, launches="graph", activation_checkpointing=recomputed)
     reason = "it sets the state of the GPU's generator, as recomputed activations do"
     flag = f"training.launches: graph: steps are not captured: {reason}"
     assert on_idle_cuda(captured, tmp_path / "attempt", asked) == ("graph", [flag] if recomputed else [])

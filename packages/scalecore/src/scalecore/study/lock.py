@@ -79,9 +79,9 @@ def refuse_running(folder: StudyFolder) -> None:
 
 
 def _being_run(folder: StudyFolder, lease: Lease | None) -> RefusedError:
-    who, since = (lease.who, lease.since) if lease is not None else ("another process", None)
+    pid, host, since = (getattr(lease, name, None) or "(unknown)" for name in ("pid", "host", "since"))
     return RefusedError(
-        f"{folder.path}: this study is being run by {who} since {since or '(unknown)'}; stop it with "
+        f"{folder.path}: this study is being run by process {pid} on {host} since {since}; stop it with "
         f"`scalecore stop {folder.path}`, or give another `output`",
         guard="G22",
     )
