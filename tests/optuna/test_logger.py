@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy
 from attrs import evolve
 from optuna import create_study, load_study
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -299,6 +300,8 @@ def test_after_trouble_a_fresh_logger_adds_what_is_missing(tmp_path: Path, monke
 
 def test_a_database_lies_where_its_path_says_whatever_it_is_called(tmp_path: Path) -> None:
     """What has a meaning in a URL or for Optuna has none in the name of a folder: nothing is made beside it."""
+    if not sqlalchemy.__version__.startswith("2.1"):
+        pytest.skip("SQLAlchemy before 2.1 reads such a path out of no URL: it is refused")
     folder = tmp_path / "what? #1 100% %41 {x} \u00fc"
     folder.mkdir()
     run("sqlite:///trials of %42.db", study(folder, record(0)))

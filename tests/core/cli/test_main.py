@@ -70,7 +70,8 @@ def test_a_removed_option_of_a_command_names_what_serves_its_use_now(
         assert (result.exit_code, result.stdout, result.stderr) == (2, "", expected)
     for arguments in (["status", "--wait"], ["stop", "--watch"]):
         answer = invoke(*arguments).stderr.splitlines()[-1]
-        assert answer.startswith(f"Error: No such option '{arguments[1]}'."), answer
+        # Click 8.2 writes a colon, later ones quotes.
+        assert answer.replace(":", "").replace("'", "").startswith(f"Error No such option {arguments[1]}"), answer
 
 
 @pytest.mark.parametrize(

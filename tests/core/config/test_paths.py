@@ -106,7 +106,7 @@ def test_a_path_that_is_not_utf8_is_refused(tmp_path: Path, run_cli: Cli, monkey
     [
         ("init", "${HERE}/mine.yaml"),
         ("schema", "--output", "$HERE.json"),
-        ("new", "plugin", "mine", "--kind", "model", "--into", "${HERE}"),
+        ("new", "model", "mine", "--into", "${HERE}"),
         ("report", ".", "--output", "a/$HERE"),
     ],
 )

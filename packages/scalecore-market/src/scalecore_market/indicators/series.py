@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -99,7 +100,9 @@ def rolling(values: Array, rows: int, statistic: str, **parameters: Any) -> Arra
     """A statistic of pandas' rolling windows, such as `mean`, over the last `rows` values; NaN until there are that
     many.
     """
-    return np.asarray(getattr(pd.Series(values).rolling(rows), statistic)(**parameters), dtype=np.float64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # pandas 2 warns of series without a single value
+        return np.asarray(getattr(pd.Series(values).rolling(rows), statistic)(**parameters), dtype=np.float64)
 
 
 def windows(values: Array, rows: int, function: Callable[[Array], Array]) -> Array:

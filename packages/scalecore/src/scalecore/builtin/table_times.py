@@ -103,8 +103,10 @@ def _localised(times: pd.Series[Any], *, name: str, zone: str) -> pd.Series[Any]
     try:
         inferred: pd.Series[Any] = times.dt.tz_localize(zone, ambiguous="infer", nonexistent="raise")
         return inferred
-    except ValueError:
-        pass
+    except Exception as error:
+        # pandas 2 raises errors of pytz, which are no ValueErrors.
+        if not isinstance(error, ValueError) and type(error).__module__ != "pytz.exceptions":
+            raise
     skipped = times.dt.tz_localize(zone, ambiguous=np.ones(len(times), dtype=bool), nonexistent="NaT").isna().to_numpy()
     if skipped.any():
         row = int(np.flatnonzero(skipped)[0])
