@@ -107,7 +107,7 @@ def write_study() -> Callable[..., Path]:
 
         study.folder.mkdir(parents=True)
         journal = Journal(study.folder / "journal.jsonl")
-        journal.append("study", {"experiment": study.experiment, "plan": study.plan})
+        journal.append("study", {"experiment": study.experiment, "plan": study.plan.plain()})
         journal.append("run_started", {"pid": 1, "host": "here", "versions": {}, "total": study.total})
         for _ in range(study.duplicates_avoided):
             journal.append("duplicate", {})

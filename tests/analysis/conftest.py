@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from attrs import evolve
 from threadpoolctl import threadpool_limits
 
 from scalecore.api.space import Architecture
@@ -20,6 +21,7 @@ from scalecore.api.trials import Origin, StudyView, TrialRecord, TrialState
 from scalecore.config.load import load_resolved
 from scalecore.plugins.registry import load_registry
 from scalecore.study.build_plan import build_plan
+from scalecore.testing.plans import make_plan
 
 WIDTHS = (8, 16, 32)
 DEPTHS = (1, 2, 4)
@@ -100,7 +102,7 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], d
     (root / "experiment.yaml").write_text(yaml.safe_dump(experiment))
     loaded, resolved = load_resolved(root / "experiment.yaml", registry=load_registry(no_plugins=True))
     plan = build_plan(loaded, resolved, folder=root)
-    return dict(plan.experiment), plan.plain()
+    return dict(plan.experiment), plan.report().plain()
 
 
 @pytest.fixture
@@ -135,7 +137,9 @@ def study(planned: tuple[dict[str, Any], dict[str, Any]], tmp_path: Path) -> Cal
                 "name": name,
                 "search": {**experiment["search"], "budget": budget, "space": space},
             },
-            "plan": {**plan, "space": space, "architectures": architectures, "data": {**plan["data"], **(data or {})}},
+            "plan": make_plan(
+                **{**plan, "space": space, "architectures": architectures, "data": {**plan["data"], **(data or {})}}
+            ),
             "total": 9,
             "trials": tuple(records),
             **changes,
@@ -143,3 +147,11 @@ def study(planned: tuple[dict[str, Any], dict[str, Any]], tmp_path: Path) -> Cal
         return StudyView(**content)
 
     return make
+
+
+def with_plan(view: StudyView, **changes: Any) -> StudyView:
+    """The study with another plan: what is given replaces entries of its JSON form, within mappings too."""
+    content = view.plan.plain()
+    for name, value in changes.items():
+        content[name] = {**content[name], **value}
+    return evolve(view, plan=make_plan(**content))

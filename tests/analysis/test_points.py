@@ -125,7 +125,7 @@ def test_g16_runs_of_studies_keep_their_own_amount_of_data(study: Make) -> None:
                     )
                 )
         made = study([trial(0, 9.0, architecture=shape(32, 4, **size))], name=f"size-{index}", confirmations=runs)
-        windows = made.plan["data"]["split"]["parts"]["train"]["windows"]
+        windows = made.plan.data.parts["train"].windows
         for run in runs:
             n, d = run.architecture.num_parameters, windows * run.best["epoch"]
             run.best["val_loss"] = (0.2 + 5 * n**-0.3 + 9 * d**-0.4) * np.exp(1e-4 * generator.standard_normal())

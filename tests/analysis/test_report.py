@@ -31,7 +31,7 @@ from scalecore_analysis.report.section import Subject
 from scalecore_analysis.report.training import rank_correlation
 from scalecore_analysis.studies import ratios
 
-from .conftest import COLLAPSED, trial
+from .conftest import COLLAPSED, trial, with_plan
 
 Make = Callable[..., StudyView]
 
@@ -100,7 +100,7 @@ def journalled(study: Make, tmp_path: Path) -> tuple[StudyView, list[dict[str, A
     folder = StudyFolder(tmp_path / "walk")
     view = study(made_up(folder.path))
     journal = Journal(folder.journal)
-    journal.append("study", {"experiment": view.experiment, "plan": view.plan})
+    journal.append("study", {"experiment": view.experiment, "plan": view.plan.plain()})
     journal.append("run_started", {"versions": {}, "total": 40})
     for record in view.trials:
         proposal = Proposal(
@@ -326,9 +326,8 @@ def test_many_values_are_shown_as_ranges(study: Make) -> None:
 
 def test_roles_of_the_family_give_aspect_and_ratios(study: Make) -> None:
     """The names of the dimensions do not matter where the plan tells their roles."""
-    view = study([trial(number, 0.7) for number in range(9)])
-    grid = {**view.plan["architectures"], "roles": {"width": "width", "depth": "depth"}}
-    object.__setattr__(view, "plan", {**view.plan, "architectures": grid})
+    roles = {"width": "width", "depth": "depth"}
+    view = with_plan(study([trial(number, 0.7) for number in range(9)]), architectures={"roles": roles})
     result = report(view)
     rows = result.tables["Architectures: By aspect (width / depth)"]
     assert [row["aspect (width / depth)"] for row in rows] == [2, 4, 8, 16, 32]
@@ -385,7 +384,7 @@ def test_ratios_are_those_of_the_roles(study: Make) -> None:
     view = study([])
     dimensions = {name: [1] for name in ("breite", "tiefe", "koepfe", "innen")}
     roles = {"width": "breite", "depth": "tiefe", "heads": "koepfe", "feed_forward": "innen"}
-    view.plan["architectures"] |= {"dimensions": dimensions, "roles": roles}
+    view = with_plan(view, architectures={"dimensions": dimensions, "roles": roles, "architectures": []})
     values = {"breite": 8, "tiefe": 2, "koepfe": 4, "innen": 32}
     shape = Architecture(values=values, num_parameters=1, flops=1)
     found = {title: (ratio.name, ratio.of(shape)) for title, ratio in ratios(view).items()}
@@ -394,5 +393,5 @@ def test_ratios_are_those_of_the_roles(study: Make) -> None:
         "head size": ("breite / koepfe", 2.0),
         "feed-forward ratio": ("innen / breite", 4.0),
     }
-    view.plan["architectures"] |= {"roles": {"width": "breite", "depth": "tiefe"}}
+    view = with_plan(view, architectures={"roles": {"width": "breite", "depth": "tiefe"}})
     assert list(ratios(view)) == ["aspect"]

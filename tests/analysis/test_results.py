@@ -14,7 +14,7 @@ from scalecore.data.predictions import Predictions, write_predictions
 from scalecore_analysis.options import ResultsOptions
 from scalecore_analysis.results import ResultsAnalysis
 
-from .conftest import COLLAPSED, shape, trial
+from .conftest import COLLAPSED, shape, trial, with_plan
 
 Make = Callable[..., StudyView]
 WINDOWS = 400
@@ -122,13 +122,13 @@ def test_without_predictions_nothing_is_called_tied(study: Make) -> None:
 
 def test_g07_studies_of_different_targets_are_refused_unless_asked_for_by_name(study: Make) -> None:
     """The groups are named, and what to type."""
-    target = {"hash": "other", "text": "CLOSE[t+5] > CLOSE[t]"}
+    target = {"kind": "direction", "horizon": 5, "hash": "other", "text": "CLOSE[t+5] > CLOSE[t]"}
     first, second = study([trial(0, 0.5)], name="h2"), study([trial(0, 0.6)], name="h5", data={"target": target})
     with pytest.raises(RefusedError) as error:
         analyse(first, second)
     assert str(error.value) == (
         "the studies differ in target, so their results cannot stand in one table:\n"
-        f"  target: {first.plan['data']['target']['text']}: h2\n"
+        f"  target: {first.plan.data.target.text}: h2\n"
         "  target: CLOSE[t+5] > CLOSE[t]: h5\n"
         "Leave some out, or ask for the comparison by name: allow=[target] [G07]"
     )
@@ -155,7 +155,7 @@ def test_other_data_are_refused_too(study: Make, data: dict[str, Any], name: str
     """Changed values, other features, another split."""
     first = study([trial(0, 0.5)], name="one")
     if name == "split":
-        data = {"split": {**first.plan["data"]["split"], "hash": "other"}}
+        data = {"split": {**first.plan.data.split.plain(), "hash": "other"}}
     second = study([trial(0, 0.5)], name="two", data=data)
     with pytest.raises(RefusedError, match=rf"(?s)^the studies differ in {name}, so .*allow=\[{name}\] \[G07\]$"):
         analyse(first, second)
@@ -218,8 +218,7 @@ def test_studies_agree_in_the_ratios_whose_roles_the_family_tells(study: Make) -
 
     def one(name: str, width: int, roles: dict[str, str]) -> StudyView:
         view = study([trial(0, 0.5, architecture=shape(width, 2))], name=name)
-        view.plan["architectures"] |= {"roles": roles}
-        return view
+        return with_plan(view, architectures={"roles": roles})
 
     roles = {"width": "width", "depth": "depth"}
     rows = analyse(one("small", 8, roles), one("large", 32, roles)).tables["Agreement of the optima"]

@@ -19,7 +19,7 @@ from scalecore_analysis.scaling.budgets import RATES, from_studies, loss_of
 from scalecore_analysis.scaling.preconditions import preconditions
 from scalecore_analysis.scaling_law import ScalingLawAnalysis
 
-from .conftest import COLLAPSED, addresses_of, figures_of, shape, trial
+from .conftest import COLLAPSED, addresses_of, figures_of, shape, trial, with_plan
 
 Make = Callable[..., StudyView]
 SPREAD = 0.002
@@ -58,8 +58,7 @@ def campaign(study: Make) -> Callable[..., list[StudyView]]:
             content = {"confirmations": tuple(confirmed), **changes}
             made = study(searched, name=f"size-{index}", budget=f"{10**index}k", **content)
             made.experiment["guards"] |= {"margin": margin}
-            made.plan["architectures"] |= {"range": [400 * 10**index, 600 * 10**index]}
-            studies.append(made)
+            studies.append(with_plan(made, architectures={"range": [400 * 10**index, 600 * 10**index]}))
         return studies
 
     return make
@@ -174,7 +173,7 @@ def unmet(studies: Sequence[StudyView], *, margin: float | None = 0.005, **limit
 def test_g04_labels_are_nothing_the_counted_parameters_are_fitted(campaign: Callable[..., list[StudyView]]) -> None:
     """A study that calls itself ten times as large as its models are is out of its budget, and not larger."""
     studies = campaign([0.60, 0.55, 0.52])
-    studies[2].plan["architectures"] |= {"range": [400_000, 600_000]}
+    studies[2] = with_plan(studies[2], architectures={"range": [400_000, 600_000]})
     assert unmet(studies) == {"tolerance": "size-2 has 51,200 parameters, outside of its budget"}
     again = attrs.evolve(studies[1], name="again")
     assert unmet([*studies[:2], again])["parameters"] == "size-1 has 5,120 and again 5,120"
@@ -199,11 +198,11 @@ def test_each_precondition_is_asked(campaign: Callable[..., list[StudyView]]) ->
     )
     assert re.match(r"size-0 has \d+ effective windows of the rarer class, ", unmet(fine, positives=9999)["samples"])
 
-    fine[1].experiment["search"]["space"] |= {"learning_rate": {"log_uniform": [2.9e-3, 0.1]}}
+    fine[1] = with_plan(fine[1], space={"learning_rate": {"log_uniform": [2.9e-3, 0.1]}})
     assert unmet(fine) == {"edges": "size-1: learning_rate at its minimum"}
 
     other = campaign(means)
-    other[0].plan["data"] |= {"fingerprint": "another"}
+    other[0] = with_plan(other[0], data={"fingerprint": "another"})
     assert unmet(other) == {"data": "the studies differ in data [G07]"}
 
     constant = campaign(means)
@@ -282,8 +281,8 @@ def test_figures_open_offline(campaign: Callable[..., list[StudyView]]) -> None:
     assert "All trials" not in page
     assert addresses_of(page) == ["#s1", "#s2"]
     assert "<script>alert(1)" not in page
-    for one in studies:
-        one.plan["architectures"] |= {"roles": {"width": "width", "depth": "depth"}}
+    roles = {"width": "width", "depth": "depth"}
+    studies = [with_plan(one, architectures={"roles": roles}) for one in studies]
     page = analyse(studies).files["figures.html"]
     assert "<h2>Loss against aspect, log2(width / depth)</h2>" in page
     assert ">Loss against aspect, log2(width / depth)</a>" in page
@@ -292,8 +291,8 @@ def test_figures_open_offline(campaign: Callable[..., list[StudyView]]) -> None:
 def test_figures_show_what_the_result_says(campaign: Callable[..., list[StudyView]]) -> None:
     """Each point and interval of the figures is a number of the result; laws of little weight wait to be asked for."""
     studies = campaign([0.60, 0.55, 0.52])
-    for one in studies:
-        one.plan["architectures"] |= {"roles": {"width": "width", "depth": "depth"}}
+    roles = {"width": "width", "depth": "depth"}
+    studies = [with_plan(one, architectures={"roles": roles}) for one in studies]
     result = analyse(studies)
     loss, residuals, aspect = figures_of(result.files["figures.html"])
     assert [one["layer"][0]["encoding"]["x"]["title"] for one in (loss, residuals, aspect)] == [

@@ -18,7 +18,7 @@ from scalecore_analysis.report.analysis import ReportAnalysis
 from scalecore_analysis.report.html import figure_files, figure_page
 from scalecore_analysis.vega import UNSEEN, Point, Series, Spec, figure, histogram, javascript, static_figure
 
-from .conftest import COLLAPSED, addresses_of, figures_of, trial
+from .conftest import COLLAPSED, addresses_of, figures_of, trial, with_plan
 
 HOSTILE = """a.b[c]'"\\ </script><!--<script>alert(1)</script> {{x}} & ü"""
 
@@ -186,8 +186,7 @@ def test_every_figure_of_a_report_is_drawn(study: Callable[..., StudyView]) -> N
         trial(n, 0.6 + n / 100, origin=Origin(kind="sampled", label=HOSTILE), flags=[COLLAPSED] * (n == 4))
         for n in range(60)
     ]
-    view = study(trials)
-    view.plan["architectures"] |= {"roles": {"width": "width", "depth": "depth"}}
+    view = with_plan(study(trials), architectures={"roles": {"width": "width", "depth": "depth"}})
     view.folder.mkdir()
     lines = [f"2026-01-01T00:00:0{second}Z,{40 + second},{second}e9,{second}" for second in range(5)]
     StudyFolder(view.folder).hardware.write_text("\n".join(["timestamp,temperature,memory_used,fan", *lines]))

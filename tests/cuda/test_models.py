@@ -10,7 +10,7 @@ import torch
 from attrs import evolve
 from torch import Tensor, nn
 
-from scalecore.data.target_scale import TargetScale
+from scalecore.api.data_report import TargetScale
 from scalecore.execution.computing import settle
 from scalecore.testing.training import make_attempt_spec, make_training_plan
 from scalecore.training.hyperparameters import Hyperparameters

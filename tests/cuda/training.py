@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from scalecore.data.target_scale import TargetScale
+from scalecore.api.data_report import TargetScale
 from scalecore.data.windows import WindowSource, _Rows
 from scalecore.execution.attempt import build
 from scalecore.execution.attempt_spec import ModelSpec

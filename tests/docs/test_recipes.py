@@ -19,6 +19,7 @@ from scalecore.api.protocols import Analysis, AnalysisResult, HardwareMonitor, M
 from scalecore.api.readings import Reading
 from scalecore.api.space import Architecture
 from scalecore.api.trials import Origin, StudyView, TrialRecord, TrialState
+from scalecore.testing.plans import make_plan
 
 from .conftest import ROOT, files, scalecore
 
@@ -214,7 +215,7 @@ def test_the_analysis_of_the_page_computes_from_records(tmp_path: Path) -> None:
         )
         for number, duration in enumerate([3.0, None, 9.04])
     ]
-    study = StudyView(name="s", folder=tmp_path, experiment={}, plan={}, total=3, trials=trials)
+    study = StudyView(name="s", folder=tmp_path, experiment={}, plan=make_plan(), total=3, trials=trials)
     result = analysis.run([study])
     assert isinstance(result, AnalysisResult)
     assert result.tables["slowest"] == [

@@ -106,8 +106,8 @@ def test_the_core_takes_the_panel(files: dict[str, Path]) -> None:
     description = describe(found)
     assert found.look_back == 340
     assert description.look_back == 340
-    assert description.split["purge"] == 59 + 3 + 340
-    assert description.features == list(found.features)
+    assert description.split.purge == 59 + 3 + 340
+    assert description.features == tuple(found.features)
     assert description.details["sources"]["SPY.OHLCV.daily"]["checksum"].startswith("sha256:")
     assert description.details["built"] is None
 
@@ -294,6 +294,6 @@ def test_scattered_blocks_and_dates_can_be_asked_for(files: dict[str, Path]) -> 
     """The panel hands the split on as it is, and the core makes it."""
     dates = Split(val_from="2015-01-02", test_from="2018-01-02", purge=61)
     description = describe(panel(**files, vix=True, split=dates))
-    assert description.split["parts"]["val"]["samples"][0] == "2015-01-02"
+    assert description.parts["val"].samples[0] == "2015-01-02"
     scattered = Split(kind="scattered", purge=60)
-    assert describe(panel(**files, vix=True, split=scattered)).split["kind"] == "scattered"
+    assert describe(panel(**files, vix=True, split=scattered)).split.kind == "scattered"

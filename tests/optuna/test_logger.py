@@ -31,6 +31,7 @@ from scalecore.api.space import Architecture
 from scalecore.api.trials import Origin, StudyView, TrialRecord, TrialState
 from scalecore.plugins.registry import load_registry
 from scalecore.testing.logger import LoggerContract
+from scalecore.testing.plans import make_plan
 from scalecore_optuna.logger import OptunaLogger
 from scalecore_optuna.options import OptunaOptions
 from scalecore_optuna.storages import opened
@@ -64,7 +65,9 @@ def study(folder: Path, *records: TrialRecord, choices: tuple[int, ...] = (50, 7
         name="walk",
         folder=folder,
         experiment={"search": {"space": space}, "objective": {"metric": "val_loss", "direction": "minimize"}},
-        plan={"architectures": {"dimensions": {"width": [32, 64], "depth": [1, 2, 4]}}},
+        plan=make_plan(
+            architectures={"dimensions": {"width": [32, 64], "depth": [1, 2, 4]}, "architectures": []}, space=space
+        ),
         total=5,
         trials=records,
         **changes,

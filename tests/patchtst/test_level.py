@@ -78,7 +78,7 @@ def test_g57_without_revin_the_same_forecast_is_right(file: Path) -> None:
     assert invoke("check", "wave.yaml", "model.revin=false").exit_code == 0
     scale = planned("model.revin=false").data.target_scale
     assert scale is not None
-    assert scale["mean"] == pytest.approx(40_000, abs=20)
+    assert scale.mean == pytest.approx(40_000, abs=20)
 
 
 def test_g57_check_leaves_to_the_plan_what_the_data_decide(file: Path) -> None:
@@ -95,7 +95,7 @@ def test_g57_a_study_of_before_keeps_its_way(file: Path) -> None:
     plan = planned("model.revin=false")
     folder = Path("studies/wave")
     assert not began_with_0_1(folder)
-    content: dict[str, Any] = {"experiment": plan.experiment, "plan": plan.plain()}
+    content: dict[str, Any] = {"experiment": plan.experiment, "plan": plan.report().plain()}
     old = {name: value for name, value in content["plan"]["data"].items() if name != "target_scale"}
     folder.mkdir(parents=True)
     journal = Journal(folder / "journal.jsonl")

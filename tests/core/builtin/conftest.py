@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from attrs import evolve
 
-from scalecore.api.space import Architecture
+from scalecore.api.plan_report import PlanReport
+from scalecore.api.space import Architecture, LogUniform
 from scalecore.api.trials import Origin, StudyView, TrialRecord, TrialState
 from scalecore.config.load import load_resolved
 from scalecore.plugins.registry import load_registry
@@ -52,7 +54,7 @@ def trial(number: int, value: float | None = None, **changes: Any) -> TrialRecor
 
 
 @pytest.fixture(scope="session")
-def planned(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict[str, Any]]:
+def planned(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], PlanReport]:
     """Experiment and plan of a real study, as plain JSON types."""
     root = tmp_path_factory.mktemp("study")
     close = np.exp(np.cumsum(np.random.default_rng(3).normal(0, 0.01, 1600)))
@@ -73,11 +75,11 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], d
     (root / "experiment.yaml").write_text(yaml.safe_dump(experiment))
     loaded, resolved = load_resolved(root / "experiment.yaml", registry=load_registry(no_plugins=True))
     plan = build_plan(loaded, resolved, folder=root)
-    return dict(plan.experiment), plan.plain()
+    return dict(plan.experiment), plan.report()
 
 
 @pytest.fixture
-def study(planned: tuple[dict[str, Any], dict[str, Any]], tmp_path: Path) -> Callable[..., StudyView]:
+def study(planned: tuple[dict[str, Any], PlanReport], tmp_path: Path) -> Callable[..., StudyView]:
     """Make a study of these records: `study([trial(0, 0.7)], name="other", budget="2M")`."""
     experiment, plan = planned
 
@@ -101,10 +103,13 @@ def study(planned: tuple[dict[str, Any], dict[str, Any]], tmp_path: Path) -> Cal
                 "search": {**experiment["search"], "budget": budget, "space": varied},
                 "objective": {**experiment["objective"], "direction": direction},
             },
-            "plan": {
-                **plan,
-                "architectures": {**plan["architectures"], "dimensions": {one: [8, 16] for one in dimensions}},
-            },
+            "plan": evolve(
+                plan,
+                space={parameter: LogUniform(low=1e-4, high=0.1) for parameter in space},
+                architectures=evolve(
+                    plan.architectures, dimensions=dict.fromkeys(dimensions, (8, 16)), architectures=()
+                ),
+            ),
             "total": max(4, len(records)),
             "trials": tuple(records),
             **changes,

@@ -49,7 +49,7 @@ def test_a_row_has_the_architecture_beside_the_result(study: Make, tmp_path: Pat
         "width": "16",
         "depth": "2",
         "param_count": "512",
-        "data_checksum": view.plan["data"]["fingerprint"],
+        "data_checksum": view.plan.data.fingerprint,
         "thermal_max": "71.5",
         "hash": "hash-0",
         "reason": "",

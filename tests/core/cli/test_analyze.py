@@ -16,6 +16,7 @@ from scalecore.cli.component_arguments import split_arguments
 from scalecore.plugins.discovery import discover
 from scalecore.study.layout import StudyFolder
 from scalecore.study.lock import StudyLock
+from scalecore.testing.plans import make_plan
 
 Invoke = Callable[..., Result]
 
@@ -86,7 +87,13 @@ def view(folder: Path, *, trials: int = 2, end: StudyEnd | None = StudyEnd.COMPL
     objective = {"metric": "val_loss", "direction": "minimize"}
     experiment = {"name": folder.name, "model": {"use": "linear"}, "search": {}, "objective": objective}
     return StudyView(
-        name=folder.name, folder=folder, experiment=experiment, plan={}, total=5, trials=tuple(records), end=end
+        name=folder.name,
+        folder=folder,
+        experiment=experiment,
+        plan=make_plan(),
+        total=5,
+        trials=tuple(records),
+        end=end,
     )
 
 

@@ -117,7 +117,7 @@ def test_the_prior_costs_what_the_description_says(make_panel: Any) -> None:
             context=panel.context,
             seed=1,
         )
-        expected = describe(panel, min_validation_samples=1, min_validation_positives=1).parts["val"]["prior_loss"]
+        expected = describe(panel, min_validation_samples=1, min_validation_positives=1).parts["val"].prior_loss
         assert found["prior"].loss == pytest.approx(expected, rel=1e-12)
 
 
@@ -225,7 +225,7 @@ def test_rows_of_the_test_part_are_never_read(make_panel: Any) -> None:
     assert not seen[parts.test].any()
     for name, one in found.items():
         assert one.reason is None
-        assert json.dumps(one.to_json()) == json.dumps(erased[name].to_json())
+        assert json.dumps(one.report().plain()) == json.dumps(erased[name].report().plain())
 
 
 def test_intervals_are_block_bootstraps_of_the_losses_and_of_their_differences() -> None:
@@ -242,7 +242,9 @@ def test_intervals_are_block_bootstraps_of_the_losses_and_of_their_differences()
 
 def test_the_seed_moves_intervals_and_nothing_else() -> None:
     """The same seed gives the same JSON; another one other resamples of the same losses."""
-    first, again, other = ([one.to_json() for one in by_name(**data() | {"seed": seed}).values()] for seed in (1, 1, 2))
+    first, again, other = (
+        [one.report().plain() for one in by_name(**data() | {"seed": seed}).values()] for seed in (1, 1, 2)
+    )
     assert first == again
     assert [one["loss"] for one in first] == [one["loss"] for one in other]
     assert all(one["loss_interval"] != two["loss_interval"] for one, two in zip(first, other, strict=True))
@@ -283,7 +285,7 @@ def test_a_class_without_a_training_window_is_a_reason_not_a_number() -> None:
     unseen = "class 2 occurs in validation and not in training, which costs infinitely much"
     assert [found[name].reason for name in NAMES] == [unseen, unseen, *["class 2 has no training window"] * 2]
     for one in found.values():
-        stored = one.to_json()
+        stored = one.report().plain()
         assert all(value is None for key, value in stored.items() if key not in ("name", "text", "reason"))
 
 
@@ -336,6 +338,6 @@ def test_a_price_that_stands_still_has_a_finite_volatility() -> None:
 def test_the_stored_form_is_plain_json() -> None:
     """All fields but the outputs; NaN never."""
     for one in by_name(**data()).values():
-        stored = json.loads(json.dumps(one.to_json(), allow_nan=False))
+        stored = json.loads(json.dumps(one.report().plain(), allow_nan=False))
         assert set(stored) == set(attrs.fields_dict(Baseline)) - {"outputs"}
         assert set(stored["loss_interval"]) == {"low", "high", "level", "block", "resamples"}

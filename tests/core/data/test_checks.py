@@ -134,7 +134,7 @@ def test_g02_too_few_of_the_rarer_class_are_refused(with_labels: Any) -> None:
     )
     assert refusal(with_labels(rare)) == message.format(13)
     assert refusal(with_labels(1 - rare)) == message.format(13)
-    assert describe(with_labels(rare), min_validation_positives=13).parts["val"]["positives"] == 13
+    assert describe(with_labels(rare), min_validation_positives=13).parts["val"].positives == 13
 
 
 def test_g02_the_shipped_defaults_refuse_eighteen_samples(make_panel: Any) -> None:
@@ -148,13 +148,13 @@ def test_g08_drift_is_measured_against_training(make_panel: Any) -> None:
     values = make_panel().values
     values[:, 0] = np.where(np.arange(rows) < 630, np.arange(rows) % 2, 10 + np.arange(rows) % 3)
     description = describe(make_panel(values=values))
-    drift = {(row["feature"], row["part"]): row for row in description.drift}
+    drift = {(row.feature, row.part): row for row in description.drift}
     moved = drift["Close", "test"]
-    assert moved["shift"] == pytest.approx((11 - 0.5) / 0.5, rel=0.01)
-    assert moved["std_ratio"] == pytest.approx(np.sqrt(2 / 3) / 0.5, rel=0.01)
-    assert moved["level_ratio"] == pytest.approx(22, rel=0.01)
-    assert moved["strong"] is True
-    assert drift["noise", "test"]["strong"] is False
+    assert moved.shift == pytest.approx((11 - 0.5) / 0.5, rel=0.01)
+    assert moved.std_ratio == pytest.approx(np.sqrt(2 / 3) / 0.5, rel=0.01)
+    assert moved.level_ratio == pytest.approx(22, rel=0.01)
+    assert moved.strong is True
+    assert drift["noise", "test"].strong is False
 
 
 def test_g08_strong_drift_is_flagged_where_nothing_normalises(make_panel: Any) -> None:
@@ -162,13 +162,13 @@ def test_g08_strong_drift_is_flagged_where_nothing_normalises(make_panel: Any) -
     values = make_panel().values
     values[:, 0] = np.linspace(1, 16, 900) + values[:, 1] / 100
     flagged = describe(make_panel(values=values, normalise="none")).flags
-    assert flagged == [
+    assert list(flagged) == [
         {
             "guard": "G08",
             "text": "features drift strongly from training to validation or test, and nothing normalises them: Close",
         }
     ]
-    assert describe(make_panel(values=values)).flags == []
+    assert list(describe(make_panel(values=values)).flags) == []
 
 
 def test_g08_a_feature_that_is_constant_in_training_is_flagged(make_panel: Any) -> None:
@@ -177,18 +177,18 @@ def test_g08_a_feature_that_is_constant_in_training_is_flagged(make_panel: Any) 
     values[:, 1] = 0.1
     values[800:, 1] = 4.1
     description = describe(make_panel(values=values))
-    assert description.flags == [{"guard": "G08", "text": "features are constant in training: noise"}]
-    assert description.normalise["scale"]["noise"] == 1.0
-    row = next(row for row in description.drift if row["feature"] == "noise" and row["part"] == "test")
-    assert row["shift"] is None
-    assert row["std_ratio"] is None
-    assert row["strong"] is True
+    assert list(description.flags) == [{"guard": "G08", "text": "features are constant in training: noise"}]
+    assert description.normalise.scale["noise"] == 1.0
+    row = next(row for row in description.drift if row.feature == "noise" and row.part == "test")
+    assert row.shift is None
+    assert row.std_ratio is None
+    assert row.strong is True
 
 
 def test_g54_a_purge_below_the_look_back_is_flagged(make_panel: Any) -> None:
     """Windows and labels are apart, features computed from older rows are not; the record says so."""
     description = describe(make_panel(look_back=40, split=Split(purge=6)))
-    assert description.flags == [
+    assert list(description.flags) == [
         {
             "guard": "G54",
             "text": "split.purge 6 keeps windows and labels of the parts apart, but features look back 40 rows, of "
@@ -202,10 +202,10 @@ def test_a_class_that_a_part_lacks_is_flagged(with_labels: Any) -> None:
     values = np.arange(900) % 3
     values[765:][values[765:] == 2] = 0
     description = describe(with_labels(values))
-    assert description.flags == [{"guard": "G06", "text": "test has no window of class 2"}]
+    assert list(description.flags) == [{"guard": "G06", "text": "test has no window of class 2"}]
     values = np.arange(900) % 3
     values[:640][values[:640] == 2] = 0
     description = describe(with_labels(values))
-    assert description.flags == [{"guard": "G06", "text": "train has no window of class 2"}]
-    assert description.parts["val"]["prior_loss"] is None
-    assert description.parts["train"]["prior_loss"] == pytest.approx(description.parts["train"]["entropy"])
+    assert list(description.flags) == [{"guard": "G06", "text": "train has no window of class 2"}]
+    assert description.parts["val"].prior_loss is None
+    assert description.parts["train"].prior_loss == pytest.approx(description.parts["train"].entropy)

@@ -42,23 +42,23 @@ def test_g54_defaults_work_on_ten_years_of_days_and_say_what_they_do_not_cover(
     """Windows of 60 rows with features that look back 340 have a split of every kind, with and without warm-up rows."""
     panel = make_panel(rows=rows, horizon=horizon, context=60, look_back=340, split=Split(kind=kind))
     described = describe(panel)
-    assert described.split["purge"] == 59 + horizon
+    assert described.split.purge == 59 + horizon
     flags = [flag["text"] for flag in described.flags if flag["guard"] == "G54"]
     assert flags[0] == (
         f"split.purge {59 + horizon} keeps windows and labels of the parts apart, but features look back 340 rows, of "
         f"which it covers {horizon}"
     )
-    chosen = described.split.get("chosen", {})
+    chosen = described.split.chosen or {}
     assert len(flags) == (2 if chosen else 1)
     # Written into the file, what was chosen gives the same split.
-    written = evolve(panel, split=evolve(panel.split, **chosen, purge=described.split["purge"]))
-    assert describe(written).split["hash"] == described.split["hash"]
+    written = evolve(panel, split=evolve(panel.split, **chosen, purge=described.split.purge))
+    assert describe(written).split.hash == described.split.hash
 
 
 def test_what_was_chosen_in_place_of_a_default_is_named(make_panel: MakePanel) -> None:
     """A default that does not fit the rows is replaced, stored and flagged."""
     described = describe(make_panel(rows=2107, context=60, look_back=340, split=Split(kind="scattered")))
-    assert described.split["chosen"] == {"blocks": 3}
+    assert described.split.chosen == {"blocks": 3}
     assert described.flags[-1] == {
         "guard": "G54",
         "text": "the defaults of a scattered split do not fit 2107 rows: split: {blocks: 3} was chosen instead",
@@ -73,8 +73,8 @@ def test_a_split_that_fits_stays_as_it_always_was(make_panel: MakePanel, kind: A
     old = make_parts(
         times=panel.times, labels=panel.labels, context=60, horizon=1, look_back=340, split=Split(kind=kind)
     )
-    assert (described.split["purge"], described.split["hash"]) == (400, old.hash)
-    assert "chosen" not in described.split
+    assert (described.split.purge, described.split.hash) == (400, old.hash)
+    assert "chosen" not in described.split.plain()
     assert not [flag for flag in described.flags if flag["guard"] == "G54"]
 
 
@@ -117,7 +117,7 @@ def test_every_value_that_a_refusal_names_works(make_panel: MakePanel, split: Sp
     values = suggested(str(caught.value))
     assert values
     for one in values:
-        assert describe(applied(panel, one)).split["parts"]["val"]["effective"] >= 100
+        assert describe(applied(panel, one)).parts["val"].effective >= 100
 
 
 def test_g02_a_validation_part_that_is_too_small_is_refused_with_shares_that_are_not(make_panel: MakePanel) -> None:

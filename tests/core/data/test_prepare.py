@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from scalecore.api.data_report import DataReport, TargetScale
 from scalecore.api.dataset_options import Split, TargetOptions
 from scalecore.api.errors import DataError, RefusedError
 from scalecore.api.space import DataShape
 from scalecore.api.targets import labels, target_of
-from scalecore.data.description import DataDescription
+from scalecore.config.kept import structured
 from scalecore.data.folder import read_description
 from scalecore.data.prepare import describe, prepare
 
@@ -40,7 +41,7 @@ def test_prepare_writes_normalised_values_labels_times_and_windows(make_panel: A
     np.testing.assert_array_equal(stored(folder, "labels"), panel.labels.astype(np.float32))
     np.testing.assert_array_equal(stored(folder, "times"), panel.times)
     assert {stored(folder, part).dtype.name for part in ("train", "val", "test")} == {"int64"}
-    assert description.normalise["center"]["Close"] == seen.mean(axis=0)[0]
+    assert description.normalise.center["Close"] == seen.mean(axis=0)[0]
     assert read_description(folder) == description
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
@@ -65,16 +66,16 @@ def test_robust_normalisation_uses_median_and_quartiles(make_panel: Any) -> None
     plain = describe(make_panel(values=values, normalise="robust")).normalise
     values[100, 1] = 1e6
     spoiled = describe(make_panel(values=values, normalise="robust")).normalise
-    assert spoiled["scale"]["noise"] == pytest.approx(plain["scale"]["noise"], rel=0.01)
+    assert spoiled.scale["noise"] == pytest.approx(plain.scale["noise"], rel=0.01)
     low, middle, high = np.quantile(values[:623, 1], (0.25, 0.5, 0.75))
-    assert (spoiled["center"]["noise"], spoiled["scale"]["noise"]) == (middle, high - low)
+    assert (spoiled.center["noise"], spoiled.scale["noise"]) == (middle, high - low)
 
 
 def test_robust_normalisation_of_a_mostly_constant_feature_falls_back_to_the_deviation(make_panel: Any) -> None:
     """Without a range between the quartiles nothing is divided by zero."""
     values = make_panel().values
     values[:, 1] = np.arange(900) % 10 == 0
-    scale = describe(make_panel(values=values, normalise="robust")).normalise["scale"]["noise"]
+    scale = describe(make_panel(values=values, normalise="robust")).normalise.scale["noise"]
     assert scale == pytest.approx(values[:623, 1].std())
 
 
@@ -84,7 +85,7 @@ def test_a_feature_whose_deviation_rounds_to_zero_counts_as_constant(make_panel:
     values = make_panel().values
     values[:, 1] = 1e-170 * (np.arange(900) % 10 == 0)
     found = describe(make_panel(values=values, normalise=kind))
-    assert found.normalise["scale"]["noise"] == 1.0
+    assert found.normalise.scale["noise"] == 1.0
     assert [flag["text"] for flag in found.flags] == ["features are constant in training: noise"]
 
 
@@ -102,19 +103,19 @@ def test_g01_base_rate_and_entropy_floor_are_recorded(with_labels: Any) -> None:
     values[765:] = np.arange(135) % 2
     description = describe(with_labels(values))
     train, test = description.parts["train"], description.parts["test"]
-    share = train["positives"] / train["windows"]
-    assert description.prior == train["base_rate"] == share == pytest.approx(0.25, abs=0.01)
+    share = train.positives / train.windows
+    assert description.prior == train.base_rate == share == pytest.approx(0.25, abs=0.01)
     entropy = -(share * math.log(share) + (1 - share) * math.log(1 - share))
-    assert train["entropy"] == train["prior_loss"] == pytest.approx(entropy)
-    half = test["base_rate"]
+    assert train.entropy == train.prior_loss == pytest.approx(entropy)
+    half = test.base_rate
     assert half == pytest.approx(0.5, abs=0.01)
-    assert test["prior_loss"] == pytest.approx(-(half * math.log(share) + (1 - half) * math.log(1 - share)))
-    assert test["entropy"] == pytest.approx(math.log(2), abs=1e-3)
-    years = {row["year"]: row for row in description.base_rates_per_year}
-    assert {year: row["rows"] for year, row in years.items()} == {2001: 365, 2002: 365, 2003: 170}
-    assert years[2001]["base_rate"] == pytest.approx(92 / 365)
-    assert sum(row[part] for row in years.values() for part in ("train", "val", "test")) == sum(
-        part["windows"] for part in description.parts.values()
+    assert test.prior_loss == pytest.approx(-(half * math.log(share) + (1 - half) * math.log(1 - share)))
+    assert test.entropy == pytest.approx(math.log(2), abs=1e-3)
+    years = {row.year: row for row in description.base_rates_per_year}
+    assert {year: row.rows for year, row in years.items()} == {2001: 365, 2002: 365, 2003: 170}
+    assert years[2001].base_rate == pytest.approx(92 / 365)
+    assert sum((row.train or 0) + (row.val or 0) + (row.test or 0) for row in years.values()) == sum(
+        part.windows for part in description.parts.values()
     )
 
 
@@ -125,11 +126,11 @@ def test_forecast_prior_is_the_training_mean(make_panel: Any) -> None:
     given = labels(target, close=close, price=close)
     description = describe(make_panel(labels=given, target=target))
     val = description.parts["val"]
-    windows = given[630 : 630 + val["windows"]]
-    assert description.prior == pytest.approx(given[5 : 5 + description.parts["train"]["windows"]].mean())
-    assert val["prior_loss"] == pytest.approx(((windows - description.prior) ** 2).mean())
-    assert val["entropy"] == pytest.approx(windows.var())
-    assert (val["positives"], val["classes"], val["effective_rarest"]) == (None, None, None)
+    windows = given[630 : 630 + val.windows]
+    assert description.prior == pytest.approx(given[5 : 5 + description.parts["train"].windows].mean())
+    assert val.prior_loss == pytest.approx(((windows - description.prior) ** 2).mean())
+    assert val.entropy == pytest.approx(windows.var())
+    assert (val.positives, val.classes, val.effective_rarest) == (None, None, None)
 
 
 def test_multiclass_prior_has_a_share_for_each_class(with_labels: Any) -> None:
@@ -137,26 +138,26 @@ def test_multiclass_prior_has_a_share_for_each_class(with_labels: Any) -> None:
     description = describe(with_labels(np.arange(900) % 3))
     assert description.prior == pytest.approx([1 / 3] * 3, abs=0.01)
     assert description.shape == DataShape(context=6, features=2, outputs=3)
-    assert description.parts["val"]["entropy"] == pytest.approx(math.log(3), abs=0.01)
+    assert description.parts["val"].entropy == pytest.approx(math.log(3), abs=0.01)
 
 
 def test_date_ranges_of_inputs_and_labels_are_told(make_panel: Any) -> None:
     """Inputs begin context - 1 rows before the first sample, labels end horizon rows after the last one."""
     train = describe(make_panel(horizon=3), min_validation_samples=30).parts["train"]
-    assert train["inputs"][0] == "2001-01-01"
-    assert train["samples"][0] == "2001-01-06"
-    assert train["labels"][0] == "2001-01-07"
-    last = np.datetime64(train["samples"][1])
-    assert train["inputs"][1] == train["samples"][1]
-    assert train["labels"][1] == str(last + np.timedelta64(3, "D"))
+    assert train.inputs[0] == "2001-01-01"
+    assert train.samples[0] == "2001-01-06"
+    assert train.labels[0] == "2001-01-07"
+    last = np.datetime64(train.samples[1])
+    assert train.inputs[1] == train.samples[1]
+    assert train.labels[1] == str(last + np.timedelta64(3, "D"))
 
 
 def test_description_is_strict_json_both_ways(make_panel: Any) -> None:
     """No NaN, no numpy type, nothing lost."""
     description = describe(make_panel(details={"vintage": float("nan"), "rows": np.int64(3), "path": Path("a/b")}))
     assert description.details == {"vintage": None, "rows": 3, "path": "a/b"}
-    text = json.dumps(description.to_json(), allow_nan=False)
-    assert DataDescription.from_json(json.loads(text)) == description
+    text = json.dumps(description.plain(), allow_nan=False)
+    assert structured(DataReport, json.loads(text), place="data") == description
 
 
 def test_fingerprint_depends_on_content_and_on_nothing_else(make_panel: Any) -> None:
@@ -191,7 +192,7 @@ def test_fingerprint_depends_on_the_context_even_where_the_dates_do_not(make_pan
     """A rolling fold far from the start has the same windows' ends for contexts 6 and 7 at a fixed purge."""
     split = Split(kind="walk-forward", folds=2, rolling=True, purge=10)
     six, seven = (describe(make_panel(split=split, context=context)) for context in (6, 7))
-    assert six.split["hash"] == seven.split["hash"]
+    assert six.split.hash == seven.split.hash
     assert six.fingerprint != seven.fingerprint
 
 
@@ -200,11 +201,11 @@ def test_g53_feature_sets_over_the_same_dates_have_one_split_hash(make_panel: An
     split = Split(val_from="2002-08-01", test_from="2003-02-01")
     panel = make_panel(split=split)
     other = make_panel(split=split, features=("x", "y"), values=panel.values[:, ::-1] * 2)
-    assert describe(other).split["hash"] == describe(panel).split["hash"]
+    assert describe(other).split.hash == describe(panel).split.hash
     cut = {"times": panel.times[50:], "values": panel.values[50:], "labels": panel.labels[50:]}
     shorter = describe(make_panel(split=split, **cut))
-    assert shorter.split["hash"] != describe(panel).split["hash"]
-    assert {part: shorter.parts[part]["hash"] == describe(panel).parts[part]["hash"] for part in shorter.parts} == {
+    assert shorter.split.hash != describe(panel).split.hash
+    assert {part: shorter.parts[part].hash == describe(panel).parts[part].hash for part in shorter.parts} == {
         "train": False,
         "val": True,
         "test": True,
@@ -309,7 +310,7 @@ def test_g57_the_scale_of_a_forecast_is_that_of_training_windows(with_labels: An
     values[700:] += 500
     description = prepare(with_labels(values, task="forecast"), tmp_path / "data")
     train = np.load(tmp_path / "data" / "train.npy")
-    assert description.target_scale == {"mean": values[train].mean(), "std": values[train].std()}
+    assert description.target_scale == TargetScale(mean=values[train].mean(), std=values[train].std())
     labels = np.load(tmp_path / "data" / "labels.npy")
     assert labels.dtype == np.float32
     assert labels[train].mean() == pytest.approx(0, abs=1e-6)
@@ -337,7 +338,7 @@ def test_g57_what_cannot_be_standardised_is_refused(with_labels: Any) -> None:
     values[-5:] = 1e20
     with pytest.raises(DataError) as caught:
         describe(with_labels(values, task="forecast"))
-    train = values[5 : 5 + describe(with_labels(np.sin(np.arange(900.0)), task="forecast")).parts["train"]["windows"]]
+    train = values[5 : 5 + describe(with_labels(np.sin(np.arange(900.0)), task="forecast")).parts["train"].windows]
     mean, std = train.mean(), train.std()
     assert str(caught.value) == (
         f"walk.parquet: the labels cannot be standardised (mean {mean:g} and standard deviation {std:g} over training "
@@ -352,7 +353,7 @@ def test_g57_a_raw_target_keeps_the_fingerprint_of_before(with_labels: Any) -> N
     scaled, raw = (describe(with_labels(values, task="forecast"), raw_target=raw) for raw in (False, True))
     assert raw.target_scale is None
     assert scaled.fingerprint != raw.fingerprint
-    old = {name: value for name, value in raw.to_json().items() if name != "target_scale"}
-    assert DataDescription.from_json(old) == raw
+    old = {name: value for name, value in raw.plain().items() if name != "target_scale"}
+    assert structured(DataReport, old, place="data") == raw
     classes = with_labels(np.arange(900) % 2)
     assert describe(classes).fingerprint == describe(classes, raw_target=True).fingerprint

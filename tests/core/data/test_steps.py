@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from scalecore.api.data_report import Steps
 from scalecore.data.dates import span
 from scalecore.data.prepare import describe
-from scalecore.data.steps import Steps, steps_flag, steps_of
+from scalecore.data.steps import steps_flag, steps_of
 
 REPOSITORY = Path(__file__).parents[3]
 SHARED = REPOSITORY.parent / "shared" / "data"
@@ -157,8 +158,9 @@ def test_g56_gaps_are_stored_and_flagged_with_the_data(make_panel: Any) -> None:
     times = pd.bdate_range("2000-01-03", periods=960).delete(range(100, 160)).to_numpy()
     panel = make_panel(rows=900, times=times)
     description = describe(panel, min_validation_samples=1, min_validation_positives=1)
-    assert description.steps["long"] == 1
-    assert set(description.steps["windows"]) == {"train", "val", "test"}
+    assert description.steps is not None
+    assert description.steps.long == 1
+    assert set(description.steps.windows) == {"train", "val", "test"}
     assert [flag["kind"] for flag in description.flags if flag["guard"] == "G56"] == ["gaps"]
 
 

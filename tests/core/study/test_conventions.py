@@ -63,7 +63,7 @@ def identity(plan: Plan) -> str:
 def begin(folder: Path, plan: Plan, *, old: bool) -> None:
     """A study whose journal has one line, as 0.1 or this version writes it."""
     folder.mkdir()
-    content = plan.plain()
+    content = plan.report().plain()
     if old:
         del content["data"]["target_scale"], content["products"], content["compile_rule"]
     journal = Journal(folder / "journal.jsonl")

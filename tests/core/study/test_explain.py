@@ -6,12 +6,14 @@ from typing import Any
 
 from attrs import evolve
 
+from scalecore.api.plan_report import PlanReport
 from scalecore.api.space import Architecture
 from scalecore.api.trials import Origin, Proposal, TrialRecord, TrialState
 from scalecore.study.explain import explain_lines, explain_search
 from scalecore.study.forecast import forecast
 from scalecore.study.record import proposal_plain
 from scalecore.study.state import AskedTrial, StudyState, replay
+from scalecore.testing.plans import make_plan
 
 SHAPES = [(8, 1), (8, 2), (16, 1), (16, 2)]
 
@@ -21,10 +23,10 @@ def shape(width: int, depth: int) -> Architecture:
     return Architecture(values={"width": width, "depth": depth}, num_parameters=count, flops=2 * count)
 
 
-def plan(*forced: Proposal) -> dict[str, Any]:
+def plan(*forced: Proposal) -> PlanReport:
     rows = [{**shape(*one).values, "num_parameters": 0, "flops": 0} for one in SHAPES]
     grid = {"dimensions": {"width": [8, 16], "depth": [1, 2]}, "architectures": rows}
-    return {"architectures": grid, "planned": [proposal_plain(one) for one in forced]}
+    return make_plan(architectures=grid, planned=[proposal_plain(one) for one in forced])
 
 
 def proposal(width: int, depth: int, **origin: Any) -> Proposal:
@@ -146,9 +148,9 @@ def test_the_time_of_a_shape_follows_from_flops_and_measured_trials() -> None:
     small, large = shape(8, 1), shape(8, 2)
     measured = [record(0, FORCED, seconds=10.0, epochs=5), record(1, FORCED, seconds=None)]
     told = forecast([small, large], measured, windows=100, epochs=10)
-    assert told["trials"] == 1
-    assert {name: round(seconds, 6) for name, seconds in told["seconds"].items()} == {small.id: 20.0, large.id: 40.0}
-    assert forecast([small], [], windows=100, epochs=10)["seconds"] == {small.id: None}
+    assert told.trials == 1
+    assert {name: round(seconds, 6) for name, seconds in told.seconds.items()} == {small.id: 20.0, large.id: 40.0}
+    assert forecast([small], [], windows=100, epochs=10).seconds == {small.id: None}
 
 
 def test_g09_a_recommended_trial_that_predicts_a_constant_is_not_shown() -> None:

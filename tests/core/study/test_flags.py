@@ -4,20 +4,17 @@ from typing import Any
 
 import pytest
 
+from scalecore.api.data_report import DataReport
 from scalecore.api.space import Architecture
 from scalecore.api.trials import Origin, TrialRecord, TrialState
-from scalecore.data.description import DataDescription
 from scalecore.study.flags import small_denominator, suspicions
+from scalecore.testing.plans import make_data
 
 
-def data(task: str = "binary") -> DataDescription:
+def data(task: str = "binary") -> DataReport:
     """A validation part of 100 windows, 30 of them positive; its prior costs 0.61."""
     part = {"windows": 100, "classes": [70, 30], "prior_loss": 0.61, "entropy": 0.04}
-    fields: dict[str, Any] = dict.fromkeys(("name", "first", "last", "fingerprint"), "x")
-    fields |= {name: [] for name in ("features", "base_rates_per_year", "drift", "baselines", "flags")}
-    fields |= dict.fromkeys(("context", "look_back", "outputs", "rows", "base_rate", "prior"), 1)
-    fields |= {"task": task, "target": {}, "normalise": {}, "split": {"parts": {"val": part}}}
-    return DataDescription(**fields)
+    return make_data(task=task, baselines=[], split={"parts": {"val": part}})
 
 
 def best(**changes: Any) -> dict[str, Any]:

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 import yaml
+from attrs import evolve
 
+from scalecore.api.plan_report import MemoryRange, MemoryReport, MemoryShapes
 from scalecore.config.load import load_resolved
 from scalecore.plugins.registry import load_registry
 from scalecore.study.build_plan import build_plan
@@ -21,15 +23,15 @@ from scalecore.study.state import StudyState
 from scalecore.testing.fakes import EXPERIMENT, write_walk
 
 MB = 1_000_000
-PLANNED = {
-    "micro_batch": 64,
-    "smallest": 400 * MB,
-    "largest": 900 * MB,
-    "floor_of_largest": 450 * MB,
-    "source": "closed form",
-    "shapes": {"smallest": "d=8", "largest": "d=16"},
-    "range": {"smallest": [350 * MB, 450 * MB], "largest": [600 * MB, 1000 * MB]},
-}
+PLANNED = MemoryReport(
+    micro_batch=64,
+    smallest=400 * MB,
+    largest=900 * MB,
+    floor_of_largest=450 * MB,
+    source="closed form",
+    shapes=MemoryShapes(smallest="d=8", largest="d=16"),
+    range=MemoryRange(smallest=(350 * MB, 450 * MB), largest=(600 * MB, 1000 * MB)),
+)
 
 
 def smoke(**largest: Any) -> dict[str, Any]:
@@ -58,7 +60,7 @@ def test_the_traced_figure_of_a_run_replaces_it_and_says_so() -> None:
 
 def test_a_grid_of_one_shape_has_one_line() -> None:
     """What is the smallest and the largest at once is named once."""
-    one = {**PLANNED, "shapes": {"smallest": "d=8", "largest": "d=8"}, "largest": 400 * MB}
+    one = evolve(PLANNED, shapes=MemoryShapes(smallest="d=8", largest="d=8"), largest=400 * MB)
     assert memory_lines(memory_figures(one, None)) == [
         "the only shape, d=8, at micro-batch 64: 400 MB (closed form: 350 MB to 450 MB)"
     ]
@@ -66,7 +68,7 @@ def test_a_grid_of_one_shape_has_one_line() -> None:
 
 def test_plans_of_earlier_versions_have_no_figures() -> None:
     """They do not say of which shapes theirs are."""
-    assert memory_figures({"micro_batch": 1, "smallest": 1, "largest": 2, "floor_of_largest": 1}, None) == {}
+    assert memory_figures(evolve(PLANNED, shapes=None, range=None), None) == {}
 
 
 @pytest.fixture
@@ -81,14 +83,13 @@ def plan(tmp_path: Path) -> Plan:
 def test_the_plan_shows_one_figure_of_each_shape(plan: Plan) -> None:
     """The figures of the summary are those of the table, of the shapes with the least and the most memory."""
     content = preview(plan, StudyState())
-    by_id = {one["id"]: one["memory"] for one in content["architectures"]["architectures"]}
-    memory = content["memory"]
+    by_id = {one.id: one.memory or 0 for one in content.plan.architectures.architectures}
     for label, extreme in (("smallest", min(by_id.values())), ("largest", max(by_id.values()))):
-        low, high = memory["range"][label]
-        assert memory[label] == by_id[memory["shapes"][label]] == extreme
-        assert low < memory[label] < high
+        figure = content.figures[label]
+        assert figure.bytes == by_id[figure.shape] == extreme
+        assert (figure.low or 0) < figure.bytes < (figure.high or 0)
     found = [line.strip() for line in plan_lines(content) if "(closed form: " in line]
-    assert found == memory_lines(content["figures"])
+    assert found == memory_lines(content.figures)
 
 
 def test_the_largest_shape_is_that_of_the_most_memory(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import pytest
 from scalecore.api.errors import ExperimentError
 from scalecore.api.trials import TrialState
 from scalecore.study.old_results import OldRecord, as_number, read_old_results, same
+from scalecore.testing.plans import make_plan
 
 FLAT = """\
 trial,status,value,d_model,n_layers,learning_rate,val_auc,duration,budget,param_count,forced_n_layers,architecture_idx
@@ -123,7 +124,10 @@ def test_a_list_of_one_value_is_a_value(tmp_path: Path) -> None:
             json.dumps(trial()) + "\n",
             "not a journal of scalecore; give trials as a list in JSON or a table in CSV",
         ),
-        ('{"seq":0,"event":"study","experiment":{"model":{}},"plan":{}}\n', "the journal holds no finished trials"),
+        (
+            json.dumps({"seq": 0, "event": "study", "experiment": {"model": {}}, "plan": make_plan().plain()}) + "\n",
+            "the journal holds no finished trials",
+        ),
     ],
 )
 def test_lines_without_results_say_why(tmp_path: Path, content: str, problem: str) -> None:

@@ -11,12 +11,13 @@ from scalecore.api.trials import Proposal, TrialRecord, TrialState, best_first
 from scalecore.study.record import record_plain
 from scalecore.study.state import StudyState, replay
 from scalecore.testing.fakes import make_trial
+from scalecore.testing.plans import make_plan
 
 
 def started(direction: str = "minimize") -> StudyState:
     """A study that begins."""
     experiment = {"model": {}, "objective": {"direction": direction}}
-    return replay([{"event": "study", "experiment": experiment, "plan": {}}])
+    return replay([{"event": "study", "experiment": experiment, "plan": make_plan().plain()}])
 
 
 def ask(state: StudyState, record: TrialRecord) -> None:

@@ -145,8 +145,8 @@ def test_g57_trials_rank_alike_in_every_unit(folder: Callable[..., Path]) -> Non
 def test_g57_a_level_of_forty_thousand_is_learned(folder: Callable[..., Path]) -> None:
     """In the target's unit it was out of reach: 0.1 gave 1,559 times the baseline's loss, without a word."""
     scaled, raw = folder("both"), folder_of(folder().parent / "raw", times=1000.0, plus=40_000.0, raw=True)
-    prior = read_description(scaled).parts["val"]["prior_loss"]
-    assert prior == pytest.approx(read_description(raw).parts["val"]["prior_loss"])
+    prior = read_description(scaled).parts["val"].prior_loss
+    assert prior == pytest.approx(read_description(raw).parts["val"].prior_loss)
     assert (trained(scaled, rate=3e-2).value() or 0.0) < 0.5 * prior
     assert (trained(raw, rate=3e-2).value() or 0.0) > 1000 * prior
 

@@ -208,13 +208,13 @@ def _choose(rows: Sequence[Mapping[str, Any]], wanted: str) -> tuple[str, str]:
 
 
 def _about(study: StudyView, trial: TrialRecord, windows: _Windows) -> dict[str, Any]:
-    data = study.plan["data"]
+    data = study.plan.data
     return {
         "study": study.name,
         "trial": trial.number,
         "hash": trial.hash,
-        "data": data["fingerprint"],
-        "target": data["target"]["hash"],
+        "data": data.fingerprint,
+        "target": data.target.hash,
         "windows": len(windows.labels),
         "positives": int(windows.labels.sum()),
     }

@@ -17,14 +17,13 @@ def identity_of(study: StudyView) -> dict[str, Any]:
 
     The fingerprint covers target and split too, so it says something of the values only where all else is the same.
     """
-    data, objective = study.plan["data"], study.experiment["objective"]
-    normalise = data.get("normalise", {}).get("kind")
+    data, objective = study.plan.data, study.experiment["objective"]
     return {
-        "features": (data["name"], tuple(data["features"]), data["context"], normalise),
-        "target": data["target"]["hash"],
-        "split": data["split"]["hash"],
-        "metric": (objective["metric"], objective["direction"], objective["reduction"]),
-        "values": data["fingerprint"],
+        "features": (data.name, tuple(data.features), data.context, data.normalise.kind),
+        "target": data.target.hash,
+        "split": data.split.hash,
+        "metric": (study.metric, study.direction, objective["reduction"]),
+        "values": data.fingerprint,
     }
 
 
@@ -65,14 +64,14 @@ def refuse_incomparable(studies: Sequence[StudyView], *, allow: Iterable[str]) -
 
 def _told(study: StudyView, name: str) -> str:
     """What a study has, in words."""
-    data = study.plan["data"]
+    data = study.plan.data
     if name == "target":
-        return str(data["target"].get("text", data["target"]["hash"][:12]))
+        return data.target.text or data.target.hash[:12]
     if name == "split":
-        first, last = data["split"]["parts"]["val"]["samples"]
-        return f"{data['split']['kind']}, validation {first} .. {last} ({data['split']['hash'][:12]})"
+        first, last = data.parts["val"].samples
+        return f"{data.split.kind}, validation {first} .. {last} ({data.split.hash[:12]})"
     if name == "features":
-        return f"{data['name']}, {len(data['features'])} features, context {data['context']}"
+        return f"{data.name}, {len(data.features)} features, context {data.context}"
     if name == "metric":
         return " ".join(identity_of(study)["metric"])
-    return str(data["fingerprint"][:12])
+    return data.fingerprint[:12]

@@ -13,7 +13,6 @@ from typing import Any, get_args
 
 from scalecore.api.protocols import AnalysisResult
 from scalecore.api.space import Choice, levels
-from scalecore.api.studies import distributions
 from scalecore.api.trials import OriginKind, StudyView, TrialRecord, TrialState
 from scalecore_analysis.edges import edges_of, is_numeric
 from scalecore_analysis.options import CoverageOptions
@@ -60,9 +59,9 @@ class CoverageAnalysis:
 
 def study_coverage(study: StudyView, options: CoverageOptions) -> dict[str, Any]:
     """All numbers of one study, as plain JSON types."""
-    grid = study.plan["architectures"]
-    names = list(grid["dimensions"])
-    feasible: list[Shape] = [tuple(row[name] for name in names) for row in grid["architectures"]]
+    grid = study.plan.architectures
+    names = list(grid.dimensions)
+    feasible: list[Shape] = [tuple(shape.values[name] for name in names) for shape in grid.architectures]
     known = set(feasible)
     tried = [tuple(trial.architecture.values.get(name, 0) for name in names) for trial in study.trials]
     visits = Counter(shape for shape in tried if shape in known)
@@ -90,11 +89,11 @@ def study_coverage(study: StudyView, options: CoverageOptions) -> dict[str, Any]
         "edges": edges,
         "gaps": [
             {
-                "from": round(low * grid["budget"]),
-                "to": round(high * grid["budget"]),
+                "from": round(low * (grid.budget or 0)),
+                "to": round(high * (grid.budget or 0)),
                 "share of budget": f"{low:.0%} to {high:.0%}",
             }
-            for low, high in grid["gaps"]
+            for low, high in grid.gaps
         ],
         "repeated": _repeated(study),
     }
@@ -148,7 +147,7 @@ def _pairwise(names: Sequence[str], feasible: Sequence[Shape], visits: Mapping[S
 def _hyperparameters(study: StudyView, bins: int) -> list[dict[str, Any]]:
     """Of the equal parts of each range, on its own scale, or of the values of a choice: how many were tried."""
     rows = []
-    for name, distribution in distributions(study).items():
+    for name, distribution in study.plan.space.items():
         values = [trial.hyperparameters[name] for trial in study.trials if name in trial.hyperparameters]
         inside = [value for value in values if distribution.contains(value)]
         units = [distribution.unit(value) for value in inside]

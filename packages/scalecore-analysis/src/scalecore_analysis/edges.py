@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from scalecore.api.space import Choice, levels
-from scalecore.api.studies import distributions
 from scalecore.api.trials import StudyView, TrialRecord
 
 __all__ = ["EDGE", "edges_of", "is_numeric"]
@@ -28,12 +27,12 @@ def edges_of(study: StudyView, trial: TrialRecord, *, edge: float = EDGE) -> lis
         rows.append({"trial": trial.number, "name": name, "value": value, "low": low, "high": high})
         rows[-1]["on edge"] = f"at its {end}" if end else None
 
-    for name, values in study.plan["architectures"]["dimensions"].items():
+    for name, values in study.plan.architectures.dimensions.items():
         if len(values) >= LEVELS and name in trial.architecture.values:
             size = trial.architecture.values[name]
             low, high = min(values), max(values)
             add(name, size, low, high, "minimum" if size <= low else "maximum" if size >= high else None)
-    for name, distribution in distributions(study).items():
+    for name, distribution in study.plan.space.items():
         value = trial.hyperparameters.get(name)
         bounds, count = distribution.bounds(), levels(distribution)
         if value is None or not distribution.contains(value) or (count is not None and count < LEVELS):

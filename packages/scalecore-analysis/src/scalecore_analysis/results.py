@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scalecore.api.formatting import best_baseline, caution, measured, mixtures, number, shape
+from scalecore.api.formatting import caution, measured, mixtures, number, shape
 from scalecore.api.protocols import AnalysisResult
 from scalecore.api.trials import StudyView, TrialRecord, TrialState
 from scalecore_analysis.agreement import agreement
@@ -91,19 +91,19 @@ def study_results(study: StudyView) -> dict[str, Any]:
 
 def _best_row(study: StudyView, best: TrialRecord | None, paired: Paired | str) -> dict[str, Any]:
     metric = study.experiment["objective"]["metric"]
-    baseline = best_baseline(study.plan["data"])
+    baseline = study.plan.data.best_baseline
     row: dict[str, Any] = dict.fromkeys(
         ("trial", metric, "low", "high", "tied", "optimism", "fresh seeds", "mean of them", "optimism by seeds")
     )
-    row |= {"baseline": baseline["name"] if baseline else None, "its loss": baseline["loss"] if baseline else None}
+    row |= {"baseline": baseline.name if baseline else None, "its loss": baseline.loss if baseline else None}
     row |= {"better": None, "collapsed": None, "on edge": None, "architecture": None}
     if best is None:
         return row
     interval = ((best.best or {}).get("intervals") or {}).get(metric) or {}
     row |= {"trial": best.number, metric: best.value, "low": interval.get("low"), "high": interval.get("high")}
     loss = metric_of(best, "val_loss")
-    if baseline and loss is not None:
-        row["better"] = loss < baseline["loss"]
+    if baseline is not None and baseline.loss is not None and loss is not None:
+        row["better"] = loss < baseline.loss
     row["collapsed"] = best.collapsed
     row["on edge"] = ", ".join(f"{one['name']} {one['on edge']}" for one in edges_of(study, best) if one["on edge"])
     row["architecture"] = shape(best.architecture)

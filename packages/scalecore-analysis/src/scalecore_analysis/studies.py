@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from attrs import frozen
 
@@ -55,9 +55,8 @@ def listed(names: Sequence[str]) -> str:
 
 def ratios(study: StudyView) -> dict[str, Ratio]:
     """Aspect, head size and feed-forward ratio, of those whose roles the family of the study tells."""
-    grid = study.plan["architectures"]
-    told: Mapping[str, str] = grid.get("roles") or USUAL
-    roles = {role: name for role, name in told.items() if name in grid["dimensions"]}
+    grid = study.plan.architectures
+    roles = {role: name for role, name in (grid.roles or USUAL).items() if name in grid.dimensions}
     return {
         title: Ratio(above=roles[above], below=roles[below])
         for title, (above, below) in RATIOS.items()

@@ -12,7 +12,6 @@ from optuna.trial import TrialState as OptunaState
 
 from scalecore.api.files import plain
 from scalecore.api.space import Choice
-from scalecore.api.studies import distributions
 from scalecore.api.trials import TrialState
 from scalecore_optuna.sampler import as_optuna
 
@@ -81,12 +80,12 @@ def stored_distributions(
     there already: a parameter whose value needs that is left out.
     """
     found: dict[str, BaseDistribution | None] = {}
-    for name, values in study.plan["architectures"]["dimensions"].items():
+    for name, values in study.plan.architectures.dimensions.items():
         if (value := record.architecture.values.get(name)) is not None:
             every = [*values, value]
             own: BaseDistribution = IntDistribution(min(every), max(every), log=min(every) > 0)
             found[name] = _wide_enough(known.get(name, own), value)
-    for name, declared in distributions(study).items():
+    for name, declared in study.plan.space.items():
         if (given := record.hyperparameters.get(name)) is not None:
             own = as_optuna(declared)
             if isinstance(declared, Choice):  # those of an earlier space, too

@@ -163,7 +163,7 @@ class MlflowLogger(TrialRuns):
             "budget": study.budget,
             "seed": experiment["seed"],
             **{name: objective[name] for name in ("metric", "direction")},
-            **study.plan.get("fixed", {}),
+            **study.plan.fixed,
         }
         known = run.data.params
         self._client.log(

@@ -80,7 +80,7 @@ class WandbLogger(TrialRuns):
                 **{name: experiment[name]["use"] for name in ("dataset", "model", "search")},
                 "budget": study.budget,
                 "seed": experiment["seed"],
-                "fixed": dict(study.plan.get("fixed", {})),
+                "fixed": dict(study.plan.fixed),
             },
         }
         with _in_words():

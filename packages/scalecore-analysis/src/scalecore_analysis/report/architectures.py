@@ -7,10 +7,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from scalecore.api.formatting import best_baseline, shape
+from scalecore.api.formatting import shape
 from scalecore.api.space import Architecture
 from scalecore.api.trials import TrialRecord
-from scalecore_analysis.report.section import Row, Section, Subject, finite
+from scalecore_analysis.report.section import Row, Section, Subject
 from scalecore_analysis.studies import ratios
 from scalecore_analysis.vega import Point, Series, Spec, figure
 
@@ -26,7 +26,7 @@ Coordinate = Callable[[Architecture], float | None]
 def architectures(subject: Subject) -> Section:
     """One table for each dimension and ratio, and the objective against aspect and parameters."""
     known = ratios(subject.study)
-    names = subject.study.plan["architectures"]["dimensions"]
+    names = subject.study.plan.architectures.dimensions
     coordinates: dict[str, Coordinate] = {name: partial(_size, name) for name in names}
     coordinates |= {f"{title} ({ratio.name})": ratio.of for title, ratio in known.items()}
     tables = {f"By {name}": _by(subject, name, of) for name, of in coordinates.items()}
@@ -102,8 +102,8 @@ def _scatter(subject: Subject, name: str, of: Coordinate) -> Spec:
         at = [Point(x=of(best.architecture), y=best.value)]
         ring = {"size": 256, "filled": False, "strokeWidth": 3}
         series.append(Series(name=f"best, trial {best.number}", points=at, colour="#d62728", style=ring))
-    baseline = best_baseline(subject.study.plan["data"])
+    baseline = subject.study.plan.data.best_baseline
     levels = {}
-    if subject.metric == "val_loss" and baseline is not None and finite(baseline["loss"]) is not None:
-        levels = {f"best baseline: {baseline['name']}": baseline["loss"]}
+    if subject.metric == "val_loss" and baseline is not None and baseline.loss is not None:
+        levels = {f"best baseline: {baseline.name}": baseline.loss}
     return figure(*series, x=name, y=subject.metric, scale="log", levels=levels)

@@ -35,7 +35,7 @@ def importance(subject: Subject) -> tuple[str, dict[str, Importance]]:
     if len(trials) > MOST:
         chosen = np.random.default_rng(SEED).choice(len(trials), MOST, replace=False)
         trials = [trials[index] for index in sorted(chosen)]
-    names = [*subject.study.plan["architectures"]["dimensions"]]
+    names = [*subject.study.plan.architectures.dimensions]
     names += list(dict.fromkeys(name for trial in trials for name in trial.hyperparameters if name not in names))
     columns: dict[str, Floats] = {}
     for name in names:

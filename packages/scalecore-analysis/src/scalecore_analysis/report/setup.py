@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
-from scalecore.api.formatting import best_baseline, mixtures, number
+from scalecore.api.data_report import PartReport
+from scalecore.api.formatting import mixtures, number
 from scalecore_analysis.report.section import Row, Section, Subject, finite
 
 __all__ = ["baselines", "setup", "versions"]
@@ -16,78 +17,77 @@ FEATURES = 8
 def setup(subject: Subject) -> Section:
     """The experiment in a few lines, the parts of the split, features and base rates by year."""
     study = subject.study
-    data, search = study.plan["data"], study.experiment["search"]
-    grid = study.plan["architectures"]
-    low, high = grid["range"] or (None, None)
+    data, search = study.plan.data, study.experiment["search"]
+    grid = study.plan.architectures
     rows: list[Row] = [
-        {"what": "data", "value": data["name"]},
-        {"what": "rows", "value": f"{data['rows']:,}, {data['first']} .. {data['last']}"},
-        {"what": "target", "value": data["target"].get("text") or data["target"]["kind"]},
-        {"what": "context", "value": data["context"]},
-        {"what": "features", "value": _features(data["features"])},
-        {"what": "normalised", "value": data["normalise"]["kind"]},
-        {"what": "split", "value": data["split"]["kind"]},
-        {"what": "purge, embargo", "value": f"{data['split']['purge']}, {data['split']['embargo']}"},
+        {"what": "data", "value": data.name},
+        {"what": "rows", "value": f"{data.rows:,}, {data.first} .. {data.last}"},
+        {"what": "target", "value": data.target.text or data.target.kind},
+        {"what": "context", "value": data.context},
+        {"what": "features", "value": _features(data.features)},
+        {"what": "normalised", "value": data.normalise.kind},
+        {"what": "split", "value": data.split.kind},
+        {"what": "purge, embargo", "value": f"{data.split.purge}, {data.split.embargo}"},
         {"what": "model", "value": study.experiment["model"]["use"]},
         {"what": "search", "value": search["use"]},
         {"what": "objective", "value": f"{subject.direction} {subject.metric}"},
         {"what": "budget", "value": study.budget},
-        {"what": "architectures", "value": f"{grid['feasible']:,} of {low:,} to {high:,} parameters"}
-        if low is not None
-        else {"what": "architectures", "value": grid["feasible"]},
-        {"what": "data fingerprint", "value": data["fingerprint"]},
+        {"what": "architectures", "value": f"{grid.feasible:,} of {grid.low:,} to {grid.high:,} parameters"}
+        if grid.low is not None
+        else {"what": "architectures", "value": grid.feasible},
+        {"what": "data fingerprint", "value": data.fingerprint},
     ]
-    rate = "mean label" if data["task"] == "forecast" else "base rate"
-    parts = [_part(name, part, rate) for name, part in data["split"]["parts"].items()]
-    years = [{"year": row["year"], "rows": row["rows"], rate: row["base_rate"]} for row in data["base_rates_per_year"]]
+    rate = "mean label" if data.task == "forecast" else "base rate"
+    parts = [_part(name, part, rate) for name, part in data.parts.items()]
+    years = [{"year": row.year, "rows": row.rows, rate: row.base_rate} for row in data.base_rates_per_year]
     return Section(
         title="Setup and data",
         tables={"Setup": rows, "Split": parts, f"{rate.capitalize()} by year": years},
         data={
             "setup": {row["what"]: row["value"] for row in rows},
-            "features": list(data["features"]),
+            "features": list(data.features),
             "split": parts,
             "base rates per year": years,
         },
     )
 
 
-def _features(names: list[str]) -> str:
+def _features(names: Sequence[str]) -> str:
     listed = ", ".join(names[:FEATURES])
     return f"{len(names)}: {listed}" + (f" and {len(names) - FEATURES} more" if len(names) > FEATURES else "")
 
 
-def _part(name: str, part: dict[str, Any], rate: str) -> Row:
+def _part(name: str, part: PartReport, rate: str) -> Row:
     return {
         "part": name,
-        "first": part["samples"][0],
-        "last": part["samples"][1],
-        "windows": part["windows"],
-        "effective": part["effective"],
-        "positives": part["positives"],
-        rate: part["base_rate"],
-        "loss of the prior": part["prior_loss"],
+        "first": part.samples[0],
+        "last": part.samples[1],
+        "windows": part.windows,
+        "effective": part.effective,
+        "positives": part.positives,
+        rate: part.base_rate,
+        "loss of the prior": part.prior_loss,
     }
 
 
 def baselines(subject: Subject) -> Section:
     """All baselines by their validation loss, the best trial among them."""
-    data = subject.study.plan["data"]
+    data = subject.study.plan.data
     rows: list[Row] = []
-    for one in data["baselines"]:
-        interval = one["loss_interval"] or {}
+    for one in data.baselines:
+        within = one.loss_interval
         rows.append(
             {
-                "predictor": one["name"],
-                "loss": one["loss"],
-                "low": interval.get("low"),
-                "high": interval.get("high"),
-                "accuracy": one["accuracy"],
-                "auc": one["auc"],
-                "how": one["reason"] or one["text"],
+                "predictor": one.name,
+                "loss": one.loss,
+                "low": None if within is None else within.low,
+                "high": None if within is None else within.high,
+                "accuracy": one.accuracy,
+                "auc": one.auc,
+                "how": one.reason or one.text,
             }
         )
-    best, champion = subject.best, best_baseline(data)
+    best, champion = subject.best, data.best_baseline
     loss = None if best is None else finite((best.best or {}).get("val_loss"))
     if best is not None and best.best is not None:
         interval = (best.best.get("intervals") or {}).get("val_loss") or {}
@@ -103,15 +103,15 @@ def baselines(subject: Subject) -> Section:
             }
         )
     rows.sort(key=lambda row: (row["loss"] is None, row["loss"] or 0.0))
-    difference = None if champion is None or loss is None else loss - float(champion["loss"])
+    difference = None if champion is None or champion.loss is None or loss is None else loss - champion.loss
     text = "There is no completed trial with a loss to stand beside the baselines."
     if champion is None:
         text = "No baseline could be computed."
     elif best is not None and difference is not None:
         side = "better than" if difference < 0 else "NOT better than"
         text = (
-            f"Trial {best.number} is {side} the best baseline, {champion['name']}: {number(loss)} against "
-            f"{number(champion['loss'])}."
+            f"Trial {best.number} is {side} the best baseline, {champion.name}: {number(loss)} against "
+            f"{number(champion.loss)}."
         )
     return Section(
         title="Baselines",
@@ -119,7 +119,7 @@ def baselines(subject: Subject) -> Section:
         tables={"Validation loss": rows},
         data={
             "predictors": rows,
-            "best baseline": None if champion is None else champion["name"],
+            "best baseline": None if champion is None else champion.name,
             "best trial less best baseline": difference,
         },
     )
@@ -127,7 +127,7 @@ def baselines(subject: Subject) -> Section:
 
 def versions(subject: Subject) -> Section:
     """Versions as planned, and every other one under which a trial ran; never the hash of its weights."""
-    found: dict[str, dict[str, int]] = {name: {} for name in subject.study.plan["versions"]}
+    found: dict[str, dict[str, int]] = {name: {} for name in subject.study.plan.versions}
     for trial in subject.study.trials:
         for name, version in trial.versions.items():
             if name != "weights":
@@ -136,7 +136,7 @@ def versions(subject: Subject) -> Section:
     rows = [
         {
             "name": name,
-            "planned": subject.study.plan["versions"].get(name),
+            "planned": subject.study.plan.versions.get(name),
             "trials": ", ".join(f"{version} ({count})" for version, count in sorted(seen.items())) or None,
         }
         for name, seen in sorted(found.items())

@@ -27,7 +27,7 @@ def sensitivity(subject: Subject) -> Section:
     from scalecore_analysis.report.importance import importance
 
     names = list(dict.fromkeys(name for trial in subject.completed for name in trial.hyperparameters))
-    known = subject.study.experiment["search"].get("space", {})
+    known = subject.study.plan.space
     names = list(dict.fromkeys([*known, *names]))
     told, found = importance(subject)
     rows = []
@@ -58,7 +58,7 @@ def _correlation(subject: Subject, name: str) -> Row:
     row: Row = {"trials": len(pairs), "correlation": None, "low": None, "high": None, "note": None}
     different = {value for value, _ in pairs}
     numeric = [(number, value) for given, value in pairs if (number := finite(given)) is not None]
-    varied = name in subject.study.experiment["search"].get("space", {})
+    varied = name in subject.study.plan.space
     if len(pairs) < FEWEST and (varied or len(different) != 1):
         row["note"] = "too few completed trials"
     elif len(different) == 1:

@@ -108,9 +108,9 @@ def flags(subject: Subject) -> Section:
         }
         for (guard, kind), found in sorted(groups.items())
     ]
-    study_wide = [
+    study_wide: list[Row] = [
         {"guard": flag.get("guard"), "kind": flag.get("kind"), "text": flag.get("text")}
-        for flag in subject.study.plan["data"].get("flags") or []
+        for flag in subject.study.plan.data.flags
     ]
     tables = {"Flags of trials": rows, **({"Flags of the data": study_wide} if study_wide else {})}
     return Section(title="Flags", tables=tables, data={"trials": rows, "data": study_wide})
@@ -126,8 +126,8 @@ def all_trials(subject: Subject) -> tuple[Section, list[Row]]:
 
 def _row(subject: Subject, trial: TrialRecord) -> Row:
     best = trial.best or {}
-    dimensions = subject.study.plan["architectures"]["dimensions"]
-    varied = subject.study.experiment["search"].get("space", {})
+    dimensions = subject.study.plan.architectures.dimensions
+    varied = subject.study.plan.space
     row: dict[str, Any] = {"trial": trial.number, "state": str(trial.state), subject.metric: finite(trial.value)}
     row |= {name: trial.architecture.values.get(name) for name in dimensions}
     row["parameters"] = trial.architecture.num_parameters

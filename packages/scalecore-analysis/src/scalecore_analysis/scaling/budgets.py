@@ -10,7 +10,6 @@ import numpy as np
 from attrs import frozen
 
 from scalecore.api.errors import DataError
-from scalecore.api.formatting import best_baseline
 from scalecore.api.trials import StudyView, TrialRecord
 from scalecore_analysis.edges import edges_of
 from scalecore_analysis.runs import Configuration, configurations, metric_of
@@ -100,12 +99,12 @@ def _of_study(label: str, study: StudyView, *, metric: str, seeds: int) -> Budge
         raise DataError(
             f"{label}: no completed trial has the metric {metric!r}; a scaling law needs one of each budget"
         )
-    record, data = chosen.first, study.plan["data"]
-    part = data["split"]["parts"]["val"]
-    low, high = study.plan["architectures"]["range"]
-    baseline = best_baseline(data) if metric == "val_loss" else None
+    record, data = chosen.first, study.plan.data
+    part = data.parts["val"]
+    low, high = study.plan.architectures.range
+    baseline = data.best_baseline if metric == "val_loss" else None
     searched = metric_of(chosen.searched, metric) if chosen.searched is not None else None
-    windows = data["split"]["parts"]["train"]["windows"]
+    windows = data.parts["train"].windows
     objective, aspect = study.experiment["objective"], ratios(study).get("aspect")
     return BudgetRuns(
         label=label,
@@ -120,14 +119,14 @@ def _of_study(label: str, study: StudyView, *, metric: str, seeds: int) -> Budge
         fresh=chosen.fresh,
         searched=None if searched is None else loss_of(searched, metric),
         others=tuple(_point(trial, metric, aspect) for trial in study.trials if metric_of(trial, metric) is not None),
-        within=None if low is None else low <= record.architecture.num_parameters <= high,
+        within=None if low is None or high is None else low <= record.architecture.num_parameters <= high,
         edges=tuple(f"{row['name']} {row['on edge']}" for row in edges_of(study, record) if row["on edge"]),
-        samples=(part["effective"], part.get("effective_rarest")),
-        baseline=(baseline["name"], float(baseline["loss"])) if baseline else None,
+        samples=(part.effective, part.effective_rarest),
+        baseline=None if baseline is None or baseline.loss is None else (baseline.name, baseline.loss),
         identity={
-            "data": data["fingerprint"],
-            "target": data["target"]["hash"],
-            "split": data["split"]["hash"],
+            "data": data.fingerprint,
+            "target": data.target.hash,
+            "split": data.split.hash,
             "metric": f"{objective['metric']} {objective['direction']} {objective['reduction']}",
         },
         margin=(study.experiment.get("guards") or {}).get("margin"),

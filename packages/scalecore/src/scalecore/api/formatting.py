@@ -6,12 +6,12 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from scalecore.api.data_report import BaselineReport, PartReport, TargetScale
 from scalecore.api.space import Architecture
 from scalecore.api.trials import TrialRecord, TrialState
 
 __all__ = [
     "baseline_line",
-    "best_baseline",
     "best_so_far",
     "caution",
     "duration",
@@ -86,23 +86,24 @@ def best_so_far(best: TrialRecord | None) -> str:
     return "no best yet" if best is None or best.value is None else f"best {number(best.value)} #{best.number}"
 
 
-def scale(content: Mapping[str, float]) -> str:
+def scale(content: TargetScale) -> str:
     """`(mean 40010, standard deviation 8000)`: how a forecast's target is standardised."""
-    return f"(mean {content['mean']:.5g}, standard deviation {content['std']:.5g} over training windows)"
+    return f"(mean {content.mean:.5g}, standard deviation {content.std:.5g} over training windows)"
 
 
-def part_line(name: str, part: Mapping[str, Any]) -> str:
+def part_line(name: str, part: PartReport) -> str:
     """`train  4,900 windows  1993-04-27 .. 2013-02-01, 24.1% positive (1,181)`: one part of a split."""
-    first, last = part["samples"]
-    rate = "" if part["positives"] is None else f", {part['base_rate']:.1%} positive ({part['positives']:,})"
-    return f"{name:5} {part['windows']:>7,} windows  {first} .. {last}{rate}"
+    first, last = part.samples
+    rate = "" if part.positives is None else f", {part.base_rate:.1%} positive ({part.positives:,})"
+    return f"{name:5} {part.windows:>7,} windows  {first} .. {last}{rate}"
 
 
-def baseline_line(baseline: Mapping[str, Any]) -> str:
+def baseline_line(baseline: BaselineReport) -> str:
     """`last_values  0.3260 (0.2980 to 0.3530)`: the validation loss with its 95 % interval, or why there is none."""
-    if baseline["loss"] is None:
-        return f"{baseline['name']:14} not available: {baseline['reason']}"
-    return f"{baseline['name']:14} {measured(baseline['loss'], baseline['loss_interval'])}  {baseline['text']}"
+    if baseline.loss is None:
+        return f"{baseline.name:14} not available: {baseline.reason}"
+    within = baseline.loss_interval.plain() if baseline.loss_interval is not None else None
+    return f"{baseline.name:14} {measured(baseline.loss, within)}  {baseline.text}"
 
 
 def interval(content: Mapping[str, Any] | None, *, like: float | None = None) -> str:
@@ -150,12 +151,6 @@ def _trials(numbers: list[int]) -> str:
     listed = ", ".join(str(number) for number in sorted(numbers)[:5])
     more = f" and {len(numbers) - 5} more" if len(numbers) > 5 else ""
     return f"trial{'s' if len(numbers) > 1 else ''} {listed}{more}"
-
-
-def best_baseline(data: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The baseline with the smallest validation loss; None where none could be computed."""
-    known = [baseline for baseline in data["baselines"] if baseline["loss"] is not None]
-    return min(known, key=lambda baseline: float(baseline["loss"]), default=None)
 
 
 def settings(values: Mapping[str, Any]) -> str:

@@ -19,6 +19,7 @@ __all__ = [
     "LogUniform",
     "Uniform",
     "Value",
+    "distribution_plain",
     "levels",
     "middle",
 ]
@@ -235,3 +236,16 @@ def levels(distribution: Distribution) -> int | None:
         case IntRange():
             return (distribution.high - distribution.low) // distribution.step + 1
     return 1 if distribution.low == distribution.high else None
+
+
+def distribution_plain(distribution: Distribution) -> dict[str, Any]:
+    """A distribution as the experiment file writes it."""
+    match distribution:
+        case LogUniform():
+            return {"log_uniform": [distribution.low, distribution.high]}
+        case Uniform():
+            return {"uniform": [distribution.low, distribution.high]}
+        case IntRange():
+            extra = {"log": True} if distribution.log else {"step": distribution.step} if distribution.step != 1 else {}
+            return {"int": [distribution.low, distribution.high], **extra}
+    return {"choice": list(distribution.values)}

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import field, frozen
 
 from scalecore.api.errors import ExitCode
 from scalecore.api.space import Architecture, Value, copied
+
+if TYPE_CHECKING:
+    from scalecore.api.plan_report import PlanReport  # noqa: TC004  # it names proposals; nothing asks for the types of a view
 
 __all__ = [
     "Epoch",
@@ -217,7 +220,7 @@ class StudyView:
     folder: Path
     experiment: Mapping[str, Any]
     """The resolved experiment, every default filled in, as plain JSON types."""
-    plan: Mapping[str, Any]
+    plan: PlanReport
     """What `scalecore plan --json` prints: data, splits, baselines, architectures, forced trials, memory, versions."""
     total: int
     trials: Sequence[TrialRecord]
@@ -267,11 +270,21 @@ class StudyView:
         return str(self.experiment["search"].get("budget") or "none")
 
     @property
+    def metric(self) -> str:
+        """The metric of the objective."""
+        return str(self.experiment["objective"]["metric"])
+
+    @property
+    def direction(self) -> str:
+        """`minimize` or `maximize`."""
+        return str(self.experiment["objective"]["direction"])
+
+    @property
     def best(self) -> TrialRecord | None:
         """The first of `best_first`: one that is collapsed or unsupported only where no healthy one exists."""
         if self.leader is not None:
             return self.leader
-        return best_trial(self.counted, direction=self.experiment["objective"]["direction"])
+        return best_trial(self.counted, direction=self.direction)
 
 
 def _flagged(flags: Sequence[Mapping[str, str]], *kinds: str) -> bool:

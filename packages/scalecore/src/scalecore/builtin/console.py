@@ -56,7 +56,7 @@ class ConsoleLogger(Logger):
             from scalecore.builtin.live import LivePicture
 
             self._picture = LivePicture(self._stream)
-        data, grid = study.plan["data"], study.plan["architectures"]
+        data, grid = study.plan.data, study.plan.architectures
         done = len(study.counted)
         self._print(
             f"{study.name}: {study.total} trials"
@@ -64,19 +64,18 @@ class ConsoleLogger(Logger):
             + f"; results in {study.folder}"
         )
         self._print(
-            f"data: {data['name']}, {len(data['features'])} features, context {data['context']}; target "
-            f"{data['target']['text']}"
+            f"data: {data.name}, {len(data.features)} features, context {data.context}; target {data.target.text}"
         )
-        for name, part in data["split"]["parts"].items():
+        for name, part in data.parts.items():
             self._print(f"  {formatting.part_line(name, part)}")
         self._print("baselines, val_loss with its 95 % interval:")
-        for baseline in data["baselines"]:
+        for baseline in data.baselines:
             self._print(f"  {formatting.baseline_line(baseline)}")
-        budget = f" of {study.budget}" if grid["budget"] else ""
-        self._print(f"search: {grid['feasible']} architectures{budget}, {len(study.plan['planned'])} forced first")
-        for finding in study.plan["findings"]:
-            if finding["level"] != "ok":
-                self._print(f"{finding['level']}: {finding['subject']}: {finding['message']}")
+        budget = f" of {study.budget}" if grid.budget else ""
+        self._print(f"search: {grid.feasible} architectures{budget}, {len(study.plan.planned)} forced first")
+        for finding in study.plan.findings:
+            if finding.level != "ok":
+                self._print(f"{finding.level}: {finding.subject}: {finding.message}")
         if self._picture is not None:
             self._picture.start(study)
 
@@ -134,12 +133,8 @@ class ConsoleLogger(Logger):
             return
         if self._picture is not None:
             self._picture.trial_finished(record.number, study)
-        metric = study.experiment["objective"]["metric"]
-        self._print(
-            formatting.trial_line(
-                record, metric=metric, best=study.best, varied=study.experiment["search"].get("space", {})
-            )
-        )
+        metric = study.metric
+        self._print(formatting.trial_line(record, metric=metric, best=study.best, varied=study.plan.space))
         for flag in record.flags:
             if flag.get("kind") in SHOWN_FLAGS or (self._verbosity > 0 and "kind" in flag):
                 self._print(f"  flag {flag['guard']}: {flag['text']}")
@@ -158,12 +153,12 @@ class ConsoleLogger(Logger):
             self._print(f"reason: {study.end_reason.splitlines()[0]}")
         best = study.best
         if best is not None and best.value is not None:
-            metric = study.experiment["objective"]["metric"]
+            metric = study.metric
             value = formatting.measured(best.value, (best.best or {}).get("intervals", {}).get(metric))
             self._print(f"best: trial {best.number}, {formatting.shape(best.architecture)}, {metric} {value}")
-            baseline = formatting.best_baseline(study.plan["data"])
+            baseline = study.plan.data.best_baseline
             if metric == "val_loss" and baseline is not None:
-                relation = "better than" if best.value < baseline["loss"] else "NOT better than"
+                relation = "better than" if best.value < (baseline.loss or 0.0) else "NOT better than"
                 text = " ".join(formatting.baseline_line(baseline).split())
                 self._print(f"  {relation} the best baseline: {text}")
             if (caution := formatting.caution(best)) is not None:

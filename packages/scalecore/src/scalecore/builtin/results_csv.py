@@ -91,22 +91,22 @@ def differences(path: Path, study: StudyView) -> Iterator[str]:
 
 
 def _row(study: StudyView, record: TrialRecord) -> dict[str, str]:
-    target = study.plan["data"]["target"]
+    data = study.plan.data
     temperature = record.hardware.get("temperature") or {}
     row = {
         "timestamp": record.ended,
         "experiment": study.name,
         "study": str(study.folder),
         "budget": study.budget,
-        "horizon": target.get("horizon"),
+        "horizon": data.target.horizon,
         "trial": record.number,
         "status": record.state,
         "value": record.value,
-        "metric": study.experiment["objective"]["metric"],
+        "metric": study.metric,
         "duration": record.duration,
         **record.architecture.values,
         "param_count": record.architecture.num_parameters,
-        "data_checksum": study.plan["data"]["fingerprint"],
+        "data_checksum": data.fingerprint,
         "thermal_max": temperature.get("max"),
         "hash": record.hash,
         "reason": record.reason,

@@ -87,7 +87,7 @@ def best_file(study: StudyView) -> dict[str, Any]:
         {
             "experiment": study.name,
             "budget": study.budget,
-            "metric": study.experiment["objective"]["metric"],
+            "metric": study.metric,
             "best_value": best.value if best else None,
             "intervals": (best.best or {}).get("intervals") if best else None,
             "best_trial": best.number if best else None,
@@ -95,7 +95,7 @@ def best_file(study: StudyView) -> dict[str, Any]:
             "architecture": architecture(best) if best else None,
             "origin": formatting.origin_text(best) if best else None,
             "collapsed": best.collapsed if best else None,
-            "baselines": study.plan["data"]["baselines"],
+            "baselines": [one.plain() for one in study.plan.data.baselines],
             "counts": counts(study),
         }
     )
@@ -110,7 +110,7 @@ def all_trials(study: StudyView) -> list[dict[str, Any]]:
 def ranked(study: StudyView) -> list[TrialRecord]:
     others = [r for r in study.trials if r.state is not TrialState.COMPLETED or r.value is None]
     others.sort(key=lambda record: (record.collapsed, record.number))
-    return [*best_first(study.trials, direction=study.experiment["objective"]["direction"]), *others]
+    return [*best_first(study.trials, direction=study.direction), *others]
 
 
 def row(record: TrialRecord) -> dict[str, Any]:
@@ -137,6 +137,7 @@ def study_summary(study: StudyView) -> dict[str, Any]:
     best = study.best
     valued = [r.value for r in study.trials if r.state is TrialState.COMPLETED and r.value is not None]
     metrics = (best.best or {}) if best else {}
+    data = study.plan.data.plain()
     result: dict[str, Any] = plain(
         {
             "experiment": study.name,
@@ -147,12 +148,10 @@ def study_summary(study: StudyView) -> dict[str, Any]:
             "degraded": list(study.degraded),
             # Left out where there are none, as in the files of earlier versions, which `verify` compares with these.
             **({"mixtures": mixed} if (mixed := formatting.mixtures(study.counted)) else {}),
-            "data": {
-                key: study.plan["data"].get(key) for key in ("name", "fingerprint", "target", "split", "baselines")
-            },
+            "data": {key: data.get(key) for key in ("name", "fingerprint", "target", "split", "baselines")},
             "best": best_file(study),
             "trials": all_trials(study),
-            "by_dimension": {name: by_dimension(study, name) for name in study.plan["architectures"]["dimensions"]},
+            "by_dimension": {name: by_dimension(study, name) for name in study.plan.architectures.dimensions},
             "sensitivity": sensitivity(study),
             "distribution": distribution(valued),
             "best_confusion_matrix": metrics.get("confusion_matrix"),
@@ -171,7 +170,7 @@ def by_dimension(study: StudyView, name: str) -> list[dict[str, Any]]:
     for record in study.trials:
         if name in record.architecture.values:
             groups.setdefault(record.architecture.values[name], []).append(record)
-    pick = min if study.experiment["objective"]["direction"] == "minimize" else max
+    pick = min if study.direction == "minimize" else max
     rows = []
     for value, records in sorted(groups.items()):
         values = [r.value for r in records if r.state is TrialState.COMPLETED and r.value is not None]
@@ -194,7 +193,7 @@ def sensitivity(study: StudyView) -> dict[str, Any]:
     """
     every = [r for r in study.trials if r.state is TrialState.COMPLETED and r.value is not None]
     result: dict[str, Any] = {}
-    for name in study.experiment["search"].get("space", {}):
+    for name in study.plan.space:
         # A study may have gone on with a parameter that its first trials did not have.
         completed = [r for r in every if name in r.hyperparameters]
         values = [r.hyperparameters[name] for r in completed]

@@ -79,13 +79,14 @@ def show_plan(campaign: Campaign, *, only: Sequence[str], as_json: bool, allow_c
     previews = {study.label: preview(foreseen.plan, foreseen.state) for study, foreseen in planned}
     reasons = {label: str(error) for label, error in refused.items()}
     if as_json:
-        content = {"campaign": campaign.name, "studies": previews, "refused": reasons}
+        plans = {label: one.plain() for label, one in previews.items()}
+        content = {"campaign": campaign.name, "studies": plans, "refused": reasons}
         click.echo(json.dumps(content, indent=2, allow_nan=False))
     elif previews:
         click.echo(f"campaign {campaign.name}: {len(previews)} studies in {campaign.folder}")
-        for position, (label, content) in enumerate(previews.items(), start=1):
+        for position, (label, one) in enumerate(previews.items(), start=1):
             click.echo(f"\n[{position}/{len(previews)}] {label}")
-            click.echo("\n".join(plan_lines(content)))
+            click.echo("\n".join(plan_lines(one)))
     if refused and len(refused) == len(studies):
         raise none_to_run(refused, of=len(studies))
     for label, reason in reasons.items():

@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -242,11 +242,11 @@ def _show_plan(
     say = silent if as_json else click.echo
     foreseen = foresee(*found, allow_changed_code=allow_changed_code, say=say)
     say(f"planning the trials: search {found[1].search.use}")
-    content: dict[str, Any] = preview(foreseen.plan, foreseen.state)
-    content["refused"] = str(foreseen.refusal) if foreseen.refusal is not None else None
+    found_plan = preview(foreseen.plan, foreseen.state)
     if as_json:
+        content = {**found_plan.plain(), "refused": None if foreseen.refusal is None else str(foreseen.refusal)}
         click.echo(json.dumps(content, indent=2, allow_nan=False))
     else:
-        click.echo("\n".join(plan_lines(content)))
+        click.echo("\n".join(plan_lines(found_plan)))
     if foreseen.refusal is not None:
         raise foreseen.refusal

@@ -15,7 +15,7 @@ from scalecore.config.bounds import UnexpectedError, described
 from scalecore.config.experiment import Budget, ComponentRef, Execution, Search
 from scalecore.config.structure import class_hook, keyed, required_missing, unknown_key
 
-__all__ = ["distribution_plain", "known_keys", "read_component", "register_forms", "section_component"]
+__all__ = ["known_keys", "read_component", "read_distribution", "register_forms", "section_component"]
 
 _UNITS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9}
 _BUDGET = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kKMB]?)")
@@ -26,26 +26,13 @@ def register_forms(converter: Converter) -> None:
     """Add the hooks of this module to a converter of `structure.make_converter`."""
     converter.register_structure_hook(Budget, _budget)
     converter.register_structure_hook(ComponentRef, lambda value, _: read_component(value))
-    converter.register_structure_hook_func(lambda kind: kind == Distribution, _distribution)
+    converter.register_structure_hook_func(lambda kind: kind == Distribution, read_distribution)
     converter.register_structure_hook_factory(lambda kind: kind in (Search, Execution), _section_hook)
 
 
 def known_keys(section: type) -> tuple[str, ...]:
     """The keys of `search:` or `execution:` that are not options of the component."""
     return tuple(name for name in attrs.fields_dict(section) if name != "component")
-
-
-def distribution_plain(distribution: Distribution) -> dict[str, Any]:
-    """A distribution as the experiment file writes it."""
-    match distribution:
-        case LogUniform():
-            return {"log_uniform": [distribution.low, distribution.high]}
-        case Uniform():
-            return {"uniform": [distribution.low, distribution.high]}
-        case IntRange():
-            extra = {"log": True} if distribution.log else {"step": distribution.step} if distribution.step != 1 else {}
-            return {"int": [distribution.low, distribution.high], **extra}
-    return {"choice": list(distribution.values)}
 
 
 # --- components -----------------------------------------------------------------------------------------------------
@@ -137,7 +124,8 @@ def _budget(value: Any, __: Any) -> Budget:
 # --- distributions --------------------------------------------------------------------------------------------------
 
 
-def _distribution(value: Any, _: Any) -> Distribution:
+def read_distribution(value: Any, _: Any) -> Distribution:
+    """A distribution as the experiment file writes it."""
     if not isinstance(value, dict):
         raise UnexpectedError("a distribution such as `uniform: [0.1, 0.3]` or `choice: [1, 2]`", value)
     given = [key for key in value if key in _FORMS]

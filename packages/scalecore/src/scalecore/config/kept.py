@@ -25,6 +25,8 @@ from cattrs import Converter
 
 from scalecore.api.errors import ScalecoreError, StudyError
 from scalecore.api.escaping import masked, printable
+from scalecore.api.space import Distribution
+from scalecore.config.forms import read_distribution
 from scalecore.config.kept_objects import object_hook
 from scalecore.config.kept_values import (
     PROBLEMS,
@@ -160,6 +162,7 @@ def _converter() -> Converter:
     )
     for predicate, factory in factories:
         converter.register_structure_hook_factory(predicate, factory)
+    converter.register_structure_hook_func(lambda kind: kind == Distribution, read_distribution)
     return converter
 
 

@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from attrs import evolve, field, frozen
 
+from scalecore.api.data_report import BaselineReport
+from scalecore.api.record_parts import MetricInterval
 from scalecore.api.targets import Target
 from scalecore.data.bootstrap import Interval, mean_interval
 from scalecore.data.normalise import input_rows
@@ -58,19 +60,23 @@ class Baseline:
     outputs: Floats | None = field(default=None, repr=False)
     """[windows, outputs] logits or forecasts, for paired comparisons with a trial; not part of the JSON form."""
 
-    def to_json(self) -> dict[str, Any]:
-        """All but `outputs`, as JSON types; missing is None."""
-        intervals = {"loss_interval": self.loss_interval, "over_prior_interval": self.over_prior_interval}
-        return {
-            "name": self.name,
-            "text": self.text,
-            "reason": self.reason,
-            "loss": self.loss,
-            "over_prior": self.over_prior,
-            "accuracy": self.accuracy,
-            "auc": self.auc,
-            **{name: None if interval is None else interval.to_json() for name, interval in intervals.items()},
-        }
+    def report(self) -> BaselineReport:
+        """All but `outputs`."""
+        return BaselineReport(
+            name=self.name,
+            text=self.text,
+            reason=self.reason,
+            loss=self.loss,
+            over_prior=self.over_prior,
+            accuracy=self.accuracy,
+            auc=self.auc,
+            loss_interval=_reported(self.loss_interval),
+            over_prior_interval=_reported(self.over_prior_interval),
+        )
+
+
+def _reported(interval: Interval | None) -> MetricInterval | None:
+    return None if interval is None else MetricInterval(**interval.to_json())
 
 
 def baselines(

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from scalecore.api.data_report import DataReport
 from scalecore.api.errors import DataError, RefusedError
 from scalecore.api.files import read_json, sync_folder, write_json
-from scalecore.data.description import DataDescription
+from scalecore.config.kept import structured
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,15 +24,15 @@ __all__ = ["read_description", "store"]
 DATA_FILE = "data.json"
 
 
-def read_description(folder: Path) -> DataDescription:
+def read_description(folder: Path) -> DataReport:
     """The description of the data in `folder`; DataError where there is none."""
     stored = _read(folder)
     if stored is None:
         raise DataError(f"{folder} holds no prepared data: its {DATA_FILE} is missing or damaged; run the study again")
-    return DataDescription.from_json(stored)
+    return _report(folder, stored)
 
 
-def store(folder: Path, *, arrays: Mapping[str, npt.NDArray[Any]], description: DataDescription) -> None:
+def store(folder: Path, *, arrays: Mapping[str, npt.NDArray[Any]], description: DataReport) -> None:
     """Write each array as NAME.npy, then data.json, into `folder`; what is there already and whole is left alone."""
     stored = _read(folder)
     if stored is None and folder.exists() and any(folder.iterdir()) and not (folder / DATA_FILE).exists():
@@ -45,7 +46,7 @@ def store(folder: Path, *, arrays: Mapping[str, npt.NDArray[Any]], description: 
                 guard="G52",
             )
         if _is_whole(folder, files=stored["files"], names=list(arrays)):
-            now = {**description.to_json(), "files": stored["files"]}
+            now = {**description.plain(), "files": stored["files"]}
             if now != stored:
                 write_json(folder / DATA_FILE, now)
             return
@@ -61,7 +62,7 @@ def store(folder: Path, *, arrays: Mapping[str, npt.NDArray[Any]], description: 
             file.flush()
             os.fsync(file.fileno())
         files[path.name] = {"bytes": path.stat().st_size, "sha256": _checksum(path)}
-    write_json(partial / DATA_FILE, {**description.to_json(), "files": files})
+    write_json(partial / DATA_FILE, {**description.plain(), "files": files})
     if folder.exists():
         # An attempt that still maps the old files keeps them until it ends.
         shutil.rmtree(folder)
@@ -71,11 +72,16 @@ def store(folder: Path, *, arrays: Mapping[str, npt.NDArray[Any]], description: 
 
 def _read(folder: Path) -> dict[str, Any] | None:
     """The content of data.json; None where it is missing or damaged."""
+    stored = read_json(folder / DATA_FILE)
     try:
-        DataDescription.from_json(stored := read_json(folder / DATA_FILE))
-        return stored if isinstance(stored["files"], dict) else None
-    except (KeyError, TypeError):
+        _report(folder, stored)
+    except DataError:
         return None
+    return stored if isinstance(stored["files"], dict) else None
+
+
+def _report(folder: Path, stored: object) -> DataReport:
+    return structured(DataReport, stored, place=str(folder / DATA_FILE), error=DataError)
 
 
 def _is_whole(folder: Path, *, files: Mapping[str, Any], names: list[str]) -> bool:

@@ -10,21 +10,30 @@ import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
+from scalecore.api.data_report import (
+    DataReport,
+    DriftReport,
+    NormalisationReport,
+    PartReport,
+    SplitReport,
+    TargetReport,
+    TargetScale,
+)
 from scalecore.api.files import canonical_json, plain
 from scalecore.data import folder as folders
 from scalecore.data.baselines import baselines
 from scalecore.data.bootstrap import BOOTSTRAP_SEED
 from scalecore.data.checks import check_panel
 from scalecore.data.dates import stamp
-from scalecore.data.description import DataDescription
 from scalecore.data.layouts import Layout, choose_layout
 from scalecore.data.normalise import Normaliser, fit, input_rows
 from scalecore.data.splits import PARTS, Parts
-from scalecore.data.statistics import base_rate, drift_table, rates_per_year
+from scalecore.data.statistics import PartStatistics, base_rate, drift_table, rates_per_year
 from scalecore.data.steps import steps_flag, steps_of
-from scalecore.data.target_scale import CONVENTION, TargetScale, fit_scale
+from scalecore.data.target_scale import CONVENTION, fit_scale
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from scalecore.api.panel import Panel
@@ -34,7 +43,7 @@ __all__ = ["describe", "prepare"]
 
 @frozen(kw_only=True)
 class _Prepared:
-    description: DataDescription
+    description: DataReport
     parts: Parts
     normaliser: Normaliser
     values: npt.NDArray[np.float64]
@@ -43,7 +52,7 @@ class _Prepared:
 
 def describe(
     panel: Panel, *, min_validation_samples: int = 100, min_validation_positives: int = 20, raw_target: bool = False
-) -> DataDescription:
+) -> DataReport:
     """Split, check and describe a panel without writing anything.
 
     `raw_target` trains a forecast in the target's unit, as version 0.1 did: its studies continue that way. Raises
@@ -61,7 +70,7 @@ def prepare(
     min_validation_samples: int = 100,
     min_validation_positives: int = 20,
     raw_target: bool = False,
-) -> DataDescription:
+) -> DataReport:
     """Split, check and normalise a panel, and store it in `folder`, all or nothing.
 
     Files: `values.npy` float32 [rows, features] normalised, `labels.npy` float32 [rows] with NaN where unknown (of a
@@ -98,37 +107,36 @@ def _work(panel: Panel, *, samples: int, positives: int, raw_target: bool) -> _P
     drift = drift_table(values, features=panel.features, rows=rows)
     steps = steps_of(times, ends=parts.ends, context=panel.context, horizon=target.label_span)
     described = {
-        part: {"hash": parts.hashes[part], **_dates(ends, panel=panel), **statistics[part].to_json()}
+        part: _part(ends, panel=panel, digest=parts.hashes[part], found=statistics[part])
         for part, ends in parts.ends.items()
     }
-    description = DataDescription(
+    description = DataReport(
         name=panel.name,
-        features=list(panel.features),
+        features=tuple(panel.features),
         context=panel.context,
         look_back=panel.look_back,
         task=target.task,
         outputs=target.outputs,
-        target=target.to_json(),
+        target=TargetReport(**target.to_json()),
         rows=len(times),
         first=stamp(times[0]),
         last=stamp(times[-1]),
         base_rate=base_rate(labels[np.isfinite(labels)]),
-        base_rates_per_year=rates_per_year(labels, times=times, ends=parts.ends),
-        prior=list(prior) if isinstance(prior, tuple) else prior,
-        split={
-            "kind": panel.split.kind,
-            "hash": parts.hash,
-            "purge": parts.purge,
-            "embargo": parts.embargo,
-            "options": attrs.asdict(panel.split),
-            # Left out where the defaults fit: what older studies stored stays as it was.
-            **({"chosen": dict(layout.chosen)} if layout.chosen else {}),
-            "parts": described,
-        },
-        normalise=normaliser.to_json(panel.features),
-        drift=drift,
-        baselines=[
-            baseline.to_json()
+        base_rates_per_year=tuple(rates_per_year(labels, times=times, ends=parts.ends)),
+        prior=prior,
+        split=SplitReport(
+            kind=panel.split.kind,
+            hash=parts.hash,
+            purge=parts.purge,
+            embargo=parts.embargo,
+            options=attrs.asdict(panel.split),
+            chosen=layout.chosen or None,
+            parts=described,
+        ),
+        normalise=NormalisationReport(**normaliser.to_json(panel.features)),
+        drift=tuple(drift),
+        baselines=tuple(
+            baseline.report()
             for baseline in baselines(
                 panel.values,
                 labels,
@@ -139,46 +147,56 @@ def _work(panel: Panel, *, samples: int, positives: int, raw_target: bool) -> _P
                 context=panel.context,
                 seed=BOOTSTRAP_SEED,
             )
-        ],
+        ),
         fingerprint=_fingerprint(panel, parts=parts, scaled=scale is not None),
-        flags=[
+        flags=(
             *_flags(panel, layout=layout, drift=drift, normaliser=normaliser, described=described),
             *([] if steps is None or (gaps := steps_flag(steps)) is None else [gaps]),
-        ],
+        ),
         details=plain(panel.details),
-        target_scale=None if scale is None else scale.to_json(),
+        target_scale=scale,
         seed_data=None if scale is None else _seed_data(panel, parts=parts, scale=scale),
-        steps={} if steps is None else steps.to_json(),
+        steps=steps,
     )
     return _Prepared(description=description, parts=parts, normaliser=normaliser, values=values, scale=scale)
 
 
-def _dates(ends: npt.NDArray[np.int64], *, panel: Panel) -> dict[str, Any]:
-    """Dates that a part touches. The labels of the last window may look further than the rows known here go."""
+def _part(ends: npt.NDArray[np.int64], *, panel: Panel, digest: str, found: PartStatistics) -> PartReport:
+    """What a part has, and the dates that it touches. The labels of the last window may look further than the rows
+    known here go."""
     horizon, last_row = panel.target.label_span, len(panel.times) - 1
     times = panel.times
     first_label, last_label = (
         min(int(end) + step, last_row) for end, step in ((ends[0], min(1, horizon)), (ends[-1], horizon))
     )
-    return {
-        "stretches": int((np.diff(ends) > 1).sum()) + 1,
-        "samples": [stamp(times[ends[0]]), stamp(times[ends[-1]])],
-        "inputs": [stamp(times[ends[0] - panel.context + 1]), stamp(times[ends[-1]])],
-        "labels": [stamp(times[first_label]), stamp(times[last_label])],
-    }
+    return PartReport(
+        hash=digest,
+        stretches=int((np.diff(ends) > 1).sum()) + 1,
+        samples=(stamp(times[ends[0]]), stamp(times[ends[-1]])),
+        inputs=(stamp(times[ends[0] - panel.context + 1]), stamp(times[ends[-1]])),
+        labels=(stamp(times[first_label]), stamp(times[last_label])),
+        windows=found.windows,
+        effective=found.effective,
+        effective_rarest=found.effective_rarest if found.classes is not None else None,
+        positives=found.positives,
+        classes=found.classes,
+        base_rate=found.base_rate,
+        prior_loss=found.prior_loss,
+        entropy=found.entropy,
+    )
 
 
 def _flags(
     panel: Panel,
     *,
     layout: Layout,
-    drift: list[dict[str, Any]],
+    drift: Sequence[DriftReport],
     normaliser: Normaliser,
-    described: dict[str, dict[str, Any]],
+    described: Mapping[str, PartReport],
 ) -> list[dict[str, str]]:
     """Warnings that are stored with every trial."""
     flags, parts = [dict(flag) for flag in panel.flags], layout.parts
-    strong = list(dict.fromkeys(row["feature"] for row in drift if row["strong"]))
+    strong = list(dict.fromkeys(row.feature for row in drift if row.strong))
     if strong and panel.normalise == "none":
         text = (
             f"features drift strongly from training to validation or test, and nothing normalises them: {_few(strong)}"
@@ -201,7 +219,7 @@ def _flags(
         )
         flags.append({"guard": "G54", "text": text})
     for part in PARTS:
-        absent = [number for number, count in enumerate(described[part]["classes"] or ()) if not count]
+        absent = [number for number, count in enumerate(described[part].classes or ()) if not count]
         if absent:
             flags.append({"guard": "G06", "text": f"{part} has no window of class {', '.join(map(str, absent))}"})
     return flags

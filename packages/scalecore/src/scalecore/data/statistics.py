@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from attrs import frozen
+
+from scalecore.api.data_report import DriftReport, YearReport
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,19 +48,6 @@ class PartStatistics:
     prior_loss: float | None
     entropy: float
     only_label: float | None
-
-    def to_json(self) -> dict[str, Any]:
-        """What is stored; `classes` counts the labels of each class."""
-        return {
-            "windows": self.windows,
-            "effective": self.effective,
-            "effective_rarest": self.effective_rarest if self.classes is not None else None,
-            "positives": self.positives,
-            "classes": None if self.classes is None else list(self.classes),
-            "base_rate": self.base_rate,
-            "prior_loss": self.prior_loss,
-            "entropy": self.entropy,
-        }
 
 
 def base_rate(labels: Labels) -> float:
@@ -115,16 +104,16 @@ def _cross_entropy(shares: npt.ArrayLike, predicted: npt.ArrayLike) -> float | N
 
 def rates_per_year(
     labels: Labels, *, times: npt.NDArray[np.datetime64], ends: Mapping[str, npt.NDArray[np.int64]]
-) -> list[dict[str, Any]]:
+) -> list[YearReport]:
     """For each year: rows with a known label, their base rate, and how many of them are windows of each part."""
     years = times.astype("datetime64[Y]").astype(np.int64) + 1970
     known = np.isfinite(labels)
     result = []
     for year in np.unique(years[known]).tolist():
         here = known & (years == year)
-        row: dict[str, Any] = {"year": year, "rows": int(here.sum()), "base_rate": base_rate(labels[here])}
-        row |= {part: int((years[windows] == year).sum()) for part, windows in ends.items()}
-        result.append(row)
+        train, val, test = (int((years[ends[part]] == year).sum()) for part in ("train", "val", "test"))
+        rate = base_rate(labels[here])
+        result.append(YearReport(year=year, rows=int(here.sum()), base_rate=rate, train=train, val=val, test=test))
     return result
 
 
@@ -133,7 +122,7 @@ def drift_table(
     *,
     features: Sequence[str],
     rows: Mapping[str, npt.NDArray[np.bool_]],
-) -> list[dict[str, Any]]:
+) -> list[DriftReport]:
     """Raw features of validation and test against training, over the rows that their windows see (guard G08).
 
     `shift` is the difference of the means in training standard deviations, `std_ratio` that of the standard
@@ -155,14 +144,14 @@ def drift_table(
                 ratio is not None and not 1 / STRONG_RATIO < ratio < STRONG_RATIO for ratio in (std_ratio, level_ratio)
             )
             table.append(
-                {
-                    "feature": feature,
-                    "part": part,
-                    "shift": shift,
-                    "std_ratio": std_ratio,
-                    "level_ratio": level_ratio,
-                    "strong": strong,
-                }
+                DriftReport(
+                    feature=feature,
+                    part=part,
+                    shift=shift,
+                    std_ratio=std_ratio,
+                    level_ratio=level_ratio,
+                    strong=strong,
+                )
             )
     return table
 

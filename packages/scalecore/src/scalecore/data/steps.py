@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import attrs
 import numpy as np
 import numpy.typing as npt
-from attrs import frozen
 
+from scalecore.api.data_report import Steps
 from scalecore.data.dates import clock_changed, span, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Steps", "crossing", "steps_flag", "steps_of"]
+__all__ = ["crossing", "steps_flag", "steps_of"]
 
 _DAY, _HOUR = 86400.0, 3600.0
 _CLOSED_DAYS = 7
@@ -23,30 +22,6 @@ _LONG_CLOSED_DAYS = 12
 """That of markets which close for a week of holidays each year, such as Shanghai's."""
 _HALF = 0.5
 """Clocks and changes of the clock move the times of daily rows, by less than half a day."""
-
-
-@frozen(kw_only=True)
-class Steps:
-    """Seconds from row to row. `long` counts the steps above `limit`, `windows` and `labels` what crosses one, by part.
-
-    `usual` is the most frequent step, or the median where no step is frequent (`regular` is false). The longest step
-    comes after the row `after_row`, of the time `after`.
-    """
-
-    usual: float
-    regular: bool
-    longest: float
-    after_row: int
-    after: str
-    limit: float
-    long: int
-    count: int
-    windows: dict[str, int]
-    labels: dict[str, int]
-
-    def to_json(self) -> dict[str, Any]:
-        """All fields."""
-        return attrs.asdict(self)
 
 
 def steps_of(

@@ -6,54 +6,16 @@ Everything that is reported is in the target's own unit again: this is the only 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
-
-import attrs
 import numpy as np
 import numpy.typing as npt
-from attrs import frozen
 
+from scalecore.api.data_report import TargetScale
 from scalecore.api.errors import DataError
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    import torch
-
-__all__ = ["CONVENTION", "TargetScale", "fit_scale"]
+__all__ = ["CONVENTION", "fit_scale"]
 
 CONVENTION = "standard"
 """Names the way of scaling in the fingerprint of the data; the numbers follow from the data."""
-
-Outputs = TypeVar("Outputs", npt.NDArray[Any], "torch.Tensor")
-
-
-@frozen(kw_only=True)
-class TargetScale:
-    """`mean` and `std` (of the population) of the labels of the training windows, in the target's unit."""
-
-    mean: float
-    std: float
-
-    def standardised(self, labels: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-        """(label - mean) / std, computed in double precision; NaN stays NaN."""
-        scaled: npt.NDArray[np.float32] = ((labels - self.mean) / self.std).astype(np.float32)
-        return scaled
-
-    def in_unit(self, outputs: Outputs) -> Outputs:
-        """What `standardised` made, or a model says of it, in the target's unit and in double precision."""
-        wide: Any = outputs.astype(np.float64) if isinstance(outputs, np.ndarray) else outputs.double()
-        found: Outputs = self.mean + self.std * wide
-        return found
-
-    def to_json(self) -> dict[str, float]:
-        """Both numbers."""
-        return attrs.asdict(self)
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any] | None) -> TargetScale | None:
-        """What `to_json` made; None for None, which says that the target is trained as it is."""
-        return None if content is None else cls(mean=float(content["mean"]), std=float(content["std"]))
 
 
 def fit_scale(labels: npt.NDArray[np.float64], *, train: npt.NDArray[np.int64], name: str) -> TargetScale:

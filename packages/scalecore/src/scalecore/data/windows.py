@@ -9,9 +9,9 @@ import numpy.typing as npt
 import torch
 from attrs import field, frozen
 
+from scalecore.api.data_report import TargetScale
 from scalecore.data.folder import read_description
 from scalecore.data.splits import PARTS
-from scalecore.data.target_scale import TargetScale
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -140,7 +140,7 @@ def open_windows(folder: Path, *, device: torch.device | str = "cpu") -> Mapping
         values=_map(folder / "values.npy"),
         labels=_map(folder / "labels.npy"),
         context=description.context,
-        scale=TargetScale.from_json(description.target_scale),
+        scale=description.target_scale,
     )
     return {part: WindowSource(rows, _map(folder / f"{part}.npy")).to(device) for part in PARTS}
 

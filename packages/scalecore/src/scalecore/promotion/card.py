@@ -6,20 +6,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scalecore.api import formatting
+from scalecore.api.data_report import DataReport
 
 __all__ = ["card", "summary_lines"]
 
 SHOWN = ("accuracy", "auc", "precision", "recall", "f1", "mae", "rmse", "sign_accuracy", "r2")
 
 
-def card(model: Mapping[str, Any], evaluation: Mapping[str, Any]) -> str:
+def card(model: Mapping[str, Any], evaluation: Mapping[str, Any], *, data: DataReport) -> str:
     """`model_card.md`; every number is in `model.json` or `evaluation.json` beside it."""
-    data, search, test = model["data"], model["search"], evaluation["test"]
+    search, test = model["search"], evaluation["test"]
     shape = " ".join(f"{name}={value}" for name, value in model["architecture"].items())
     lines = [
         f"# {model['name']}",
         "",
-        f"Predicts: {data['target']['text']} ({model['task']}){_scale(data)}. Family `{model['model']['use']}`, "
+        f"Predicts: {data.target.text} ({model['task']}){_scale(data)}. Family `{model['model']['use']}`, "
         f"{shape}, {model['num_parameters']:,} parameters.",
         "",
         "## Results",
@@ -34,15 +35,15 @@ def card(model: Mapping[str, Any], evaluation: Mapping[str, Any]) -> str:
         "",
         "## Data",
         "",
-        f"`{data['name']}`, {len(data['features'])} features, windows of {data['context']} rows, normalised by "
-        f"`{data['normalise']['kind']}` with statistics of the training rows. Fingerprint `{data['fingerprint']}`.",
+        f"`{data.name}`, {len(data.features)} features, windows of {data.context} rows, normalised by "
+        f"`{data.normalise.kind}` with statistics of the training rows. Fingerprint `{data.fingerprint}`.",
         "",
         "```",
-        *[formatting.part_line(name, part) for name, part in data["split"]["parts"].items()],
+        *[formatting.part_line(name, part) for name, part in data.parts.items()],
         "```",
         "",
-        f"Split `{data['split']['kind']}`, purge {data['split']['purge']}, embargo {data['split']['embargo']} windows. "
-        f"Features in their order: {', '.join(data['features'])}.",
+        f"Split `{data.split.kind}`, purge {data.split.purge}, embargo {data.split.embargo} windows. "
+        f"Features in their order: {', '.join(data.features)}.",
         "",
         "## Training",
         "",
@@ -76,9 +77,9 @@ def card(model: Mapping[str, Any], evaluation: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _scale(data: Mapping[str, Any]) -> str:
-    scale = data.get("target_scale")
-    return f", in its own unit; trained standardised {formatting.scale(scale)}" if scale else ""
+def _scale(data: DataReport) -> str:
+    scale = data.target_scale
+    return f", in its own unit; trained standardised {formatting.scale(scale)}" if scale is not None else ""
 
 
 def _calibrator(calibrator: Mapping[str, Any] | None) -> list[str]:

@@ -163,7 +163,7 @@ def _part(
     study: OpenStudy, retrained: Retrained, groups: Sequence[_Group], *, part: str, direction: str
 ) -> dict[str, Any]:
     """Rows by rank, the verdicts against the best one, and the best baseline on the same windows."""
-    overlap = max(1, int(study.plan.data.target["horizon"]))
+    overlap = study.plan.data.target.overlap
     sign = 1.0 if direction == "minimize" else -1.0
     known = [group for group in groups if group.values]
     known.sort(key=lambda group: sign * mean(group.values).value)

@@ -16,7 +16,6 @@ from attrs import evolve, frozen
 from scalecore.api import formatting
 from scalecore.api.errors import RefusedError
 from scalecore.api.protocols import AnalysisResult, TrainingContext
-from scalecore.api.space import Architecture
 from scalecore.api.trials import StudyEnd, StudyView, TrialRecord, TrialState
 from scalecore.builtin.options import CrossBudgetOptions
 from scalecore.promotion.opened import open_study
@@ -153,7 +152,7 @@ def groups_of(studies: Sequence[StudyView]) -> list[list[StudyView]]:
     groups: dict[str, list[StudyView]] = {}
     for study in studies:
         model = by_name("model", study.experiment["model"])["use"]
-        key = [study.plan["data"]["fingerprint"], model, study.experiment["objective"]]
+        key = [study.plan.data.fingerprint, model, study.experiment["objective"]]
         groups.setdefault(content_hash(key), []).append(study)
     found = [group for group in groups.values() if len(group) > 1]
     if not found:
@@ -176,22 +175,14 @@ def cells_of(studies: Sequence[StudyView]) -> list[Cell]:
     """All cells of one group, targets outermost, each target's own first."""
     cells: list[Cell] = []
     for target in studies:
-        grid = target.plan["architectures"]
-        shapes = [
-            Architecture(
-                values={name: row[name] for name in grid["dimensions"]},
-                num_parameters=row["num_parameters"],
-                flops=row["flops"],
-            )
-            for row in grid["architectures"]
-        ]
+        grid = target.plan.architectures
         seen: dict[tuple[str, str], str] = {}
         for source in sorted(studies, key=lambda one: one is not target):
             best = source.best
             assert best is not None
             shape = best.architecture
             if source is not target:
-                shape = nearest_shape(shape, shapes, roles=grid.get("roles") or {})
+                shape = nearest_shape(shape, grid.shapes, roles=grid.roles)
             same = (shape.id, repr(sorted(best.hyperparameters.items())))
             trial = evolve(best, architecture=shape)
             cells.append(Cell(source=source, target=target, trial=trial, same_as=seen.get(same)))
@@ -254,7 +245,7 @@ def _values(cell: Cell, records: Sequence[TrialRecord]) -> _Values:
 
 
 def _overlap(cell: Cell) -> int:
-    return max(1, int(cell.target.plan["data"]["target"]["horizon"]))
+    return cell.target.plan.data.target.overlap
 
 
 def _row(cell: Cell, seeds: int) -> dict[str, Any]:
@@ -300,7 +291,7 @@ def _pair(
     row: dict[str, Any] = {"best of": cell.source.name, "trained at": cell.target.budget}
     if less is None:
         return row | {"gap": None, "low": None, "high": None, "verdict": "inconclusive"}
-    sign = 1.0 if cell.target.experiment["objective"]["direction"] == "minimize" else -1.0
+    sign = 1.0 if cell.target.direction == "minimize" else -1.0
     gap = evolve(less, value=sign * less.value)
     interval = gap.interval(level=1 - 0.05 / max(1, comparisons))
     said = {"worse": "lost", "equivalent": "holds", "inconclusive": "inconclusive"}[
@@ -318,8 +309,7 @@ def _name(cell: Cell) -> str:
 
 def _seconds(cell: Cell) -> float | None:
     """How long one training takes, by the finished trials of the target."""
-    windows = int(cell.target.plan["data"]["split"]["parts"]["train"]["windows"])
+    windows = cell.target.plan.data.parts["train"].windows
     epochs = int(cell.trial.hyperparameters["epochs"])
     shape = cell.trial.architecture
-    seconds: float | None = forecast([shape], cell.target.trials, windows=windows, epochs=epochs)["seconds"][shape.id]
-    return seconds
+    return forecast([shape], cell.target.trials, windows=windows, epochs=epochs).seconds[shape.id]

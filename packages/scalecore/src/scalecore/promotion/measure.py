@@ -74,7 +74,7 @@ def measure(
                     "models": len(left),
                     "hashes": [record.hash for record in left],
                     "data": plan.data.fingerprint,
-                    "test": plan.data.parts["test"]["hash"],
+                    "test": plan.data.parts["test"].hash,
                 },
             )
             bench = _Bench(study=study, retrained=retrained, plan=plan, executor=executor)
@@ -120,10 +120,10 @@ def test_baselines(plan: Plan, predictions: Predictions, *, data: Path) -> list[
     window, with its 95 % interval."""
     result = []
     for one, theirs in rules_on(plan, predictions.rows, data=data):
-        row = one.to_json() | {"less": None, "less_interval": None}
+        row = one.report().plain() | {"less": None, "less_interval": None}
         if theirs is not None:
             less = predictions.losses() - theirs
-            interval = mean_interval(less, overlap=max(1, plan.data.target["horizon"]), seed=BOOTSTRAP_SEED)
+            interval = mean_interval(less, overlap=plan.data.target.overlap, seed=BOOTSTRAP_SEED)
             row |= {"less": float(less.mean()), "less_interval": None if interval is None else interval.to_json()}
         result.append(row)
     return result

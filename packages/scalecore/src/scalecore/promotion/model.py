@@ -15,8 +15,10 @@ import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
+from scalecore.api.data_report import TargetScale
 from scalecore.api.errors import DataError, ExperimentError, RefusedError, ScalecoreError
 from scalecore.api.files import read_json
+from scalecore.config.kept import structured
 from scalecore.config.stored import Move
 from scalecore.data.predictions import checksum
 from scalecore.study.journal import read_journal
@@ -28,7 +30,6 @@ from scalecore.study.verify import Check
 if TYPE_CHECKING:
     from torch import nn
 
-    from scalecore.data.target_scale import TargetScale
 
 __all__ = ["FORMAT", "MODEL_FILE", "WEIGHTS_FILE", "StoredModel", "read_model", "verify_model"]
 
@@ -81,9 +82,10 @@ class StoredModel:
     @property
     def scale(self) -> TargetScale | None:
         """On which a forecast was trained; None of classes, and of a model of version 0.1."""
-        from scalecore.data.target_scale import TargetScale
-
-        return TargetScale.from_json(self.content["data"].get("target_scale"))
+        content = self.content["data"].get("target_scale")
+        if content is None:
+            return None
+        return structured(TargetScale, content, place=f"{self.folder / MODEL_FILE}: target_scale", error=DataError)
 
     def check_weights(self) -> Path:
         """The file of the weights; a `DataError` where it is missing or damaged."""

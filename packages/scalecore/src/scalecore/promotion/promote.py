@@ -82,7 +82,7 @@ def promote(study: OpenStudy, wanted: Wanted) -> Promotion:
     calibrator = read_calibrator(study.folder.path, trial=trial.number, identity=record.hash)
     model["calibrator"] = calibrator.to_json() if calibrator is not None else None
     write_json(path / EVALUATION_FILE, evaluation)
-    write_text(path / CARD_FILE, card(model, evaluation))
+    write_text(path / CARD_FILE, card(model, evaluation, data=plan.data))
     # Last: where this file is, everything is.
     write_json(path / MODEL_FILE, model)
     return Promotion(folder=path, end=StudyEnd.COMPLETED, evaluation=evaluation)
@@ -138,13 +138,13 @@ def _model(
             os.link(trained, temporary)  # one copy on the disk, where the file system can
         except OSError:
             shutil.copyfile(trained, temporary)
-    spec, data = retrained.spec(record), plan.data
+    spec, data = retrained.spec(record), plan.data.plain()
     given = spec.plain()
     plugins = [Path(file) for file in given["registry"].get("files", ())]
     for file in plugins:
         shutil.copyfile(file, path / file.name)
     content: dict[str, Any] = {
-        "format": FORMAT if data.target_scale is not None else 1,
+        "format": FORMAT if data["target_scale"] is not None else 1,
         "name": f"{plan.resolved.experiment.name}, trial {trial.number}",
         "created": utc_now(),
         **{
@@ -171,17 +171,13 @@ def _model(
             "same_weights": record.versions.get("weights") == trial.versions.get("weights"),
         },
         "data": {
-            "name": data.name,
+            "name": data["name"],
             "block": plan.experiment["dataset"],
-            "features": data.features,
-            "context": data.context,
-            "normalise": data.normalise,
-            "target": data.target,
-            "target_scale": data.target_scale,
-            "split": data.split,
-            "fingerprint": data.fingerprint,
-            "prior": data.prior,
-            "details": data.details,
+            **{
+                name: data[name]
+                for name in ("features", "context", "normalise", "target", "target_scale", "split", "fingerprint")
+            },
+            **{name: data[name] for name in ("prior", "details")},
         },
         "flags": record.flags,
         "versions": record.versions,
@@ -210,12 +206,12 @@ def _evaluation(
             "validation": {
                 "loss": (record.best or {}).get("val_loss"),
                 "best": record.best,
-                "windows": plan.data.parts["val"]["windows"],
+                "windows": plan.data.parts["val"].windows,
             },
             "test": {
                 **{name: measured[name] for name in ("loss", "metrics", "intervals", "predictions", "opening")},
                 "windows": len(predictions),
-                "part": plan.data.parts["test"],
+                "part": plan.data.parts["test"].plain(),
                 "seen_in_search": _seen_in_search(study, predictions),
                 "baselines": test_baselines(plan, predictions, data=retrained.folder.data),
             },

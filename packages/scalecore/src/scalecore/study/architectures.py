@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
@@ -56,23 +56,6 @@ class Grid:
         sizes = sorted({self.low, self.high, *(a.num_parameters for a in self.architectures)})
         shares = [size / self.budget for size in sizes]
         return [(a, b) for a, b in pairwise(shares) if b - a >= GAP_SHARE]
-
-    def plain(self) -> dict[str, Any]:
-        """For the plan's JSON form."""
-        return {
-            "feasible": len(self.architectures),
-            "legal": self.legal,
-            "excluded": self.excluded,
-            "budget": self.budget,
-            "range": [self.low, self.high],
-            "gaps": [list(gap) for gap in self.gaps()],
-            "dimensions": {name: list(values) for name, values in self.dimensions.items()},
-            "roles": dict(self.roles),
-            "architectures": [
-                {**a.values, "id": a.id, "num_parameters": a.num_parameters, "flops": a.flops}
-                for a in self.architectures
-            ],
-        }
 
 
 def feasible_grid(

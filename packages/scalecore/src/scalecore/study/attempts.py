@@ -177,7 +177,7 @@ def attempt_spec(
         shape=plan.shape,
         task=plan.data.task,
         loss=plan.loss,
-        label_overlap=max(1, int(plan.data.target["horizon"])),
+        label_overlap=plan.data.target.overlap,
         data=str(data),
         seed=seed,
         device=device or training.device,

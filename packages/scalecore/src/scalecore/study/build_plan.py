@@ -9,6 +9,7 @@ from typing import Any
 
 from attrs import evolve
 
+from scalecore.api.data_report import DataReport
 from scalecore.api.errors import DataError, ScalecoreError
 from scalecore.api.panel import Panel
 from scalecore.api.protocols import DatasetContext, MonitorContext
@@ -16,7 +17,6 @@ from scalecore.api.readings import Finding
 from scalecore.api.space import DataShape
 from scalecore.config.load import LoadedExperiment, Resolved, to_plain
 from scalecore.config.losses import loss_problem, metric_problem, outputs_of
-from scalecore.data.description import DataDescription
 from scalecore.data.prepare import describe
 from scalecore.execution.tracing import ForkTracer
 from scalecore.study.architectures import Infeasible, feasible_grid
@@ -154,13 +154,13 @@ def _of_machine(plan: Plan, folder: Path) -> list[Finding]:
         *warmup_findings(
             warmup=min(plan.values("warmup_steps")),
             epochs=max(plan.values("epochs")),
-            steps_per_epoch=-(-plan.data.parts["train"]["windows"] // experiment.training.effective_batch),
+            steps_per_epoch=-(-plan.data.parts["train"].windows // experiment.training.effective_batch),
         ),
         *stopping_findings(experiment, plan.data.baselines),
     ]
 
 
-def _head(loaded: LoadedExperiment, resolved: Resolved, data: DataDescription) -> DataShape:
+def _head(loaded: LoadedExperiment, resolved: Resolved, data: DataReport) -> DataShape:
     """What the model sees, with the head that the loss needs; a loss of another task is refused (guard G11)."""
     loss = resolved.experiment.training.loss
     problem = loss_problem(loss, task=data.task, classes=data.outputs)

@@ -85,7 +85,7 @@ def _row(entry: StudyEntry) -> dict[str, Any]:
     state = _read(entry)
     records = state.records
     best = next(iter(state.ranked), None)
-    baseline = formatting.best_baseline(state.plan["data"]) if state.plan else None
+    baseline = state.plan.data.best_baseline if state.plan else None
     metric = state.experiment["objective"]["metric"] if state.experiment else None
     return {
         "study": entry.label,
@@ -102,8 +102,8 @@ def _row(entry: StudyEntry) -> dict[str, Any]:
         "architecture": " ".join(f"{key}={value}" for key, value in best.architecture.values.items()) if best else None,
         "shape": formatting.shape(best.architecture) if best else None,
         # A baseline is measured by its validation loss and stands beside nothing else.
-        "baseline": baseline["loss"] if baseline and metric == "val_loss" else None,
-        "baseline_name": baseline["name"] if baseline and metric == "val_loss" else None,
+        "baseline": baseline.loss if baseline and metric == "val_loss" else None,
+        "baseline_name": baseline.name if baseline and metric == "val_loss" else None,
         "train_seconds": sum(record.duration or 0.0 for record in records) if begun else None,
     }
 

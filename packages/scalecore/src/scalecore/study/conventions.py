@@ -4,15 +4,15 @@ that keep their level, a library for float32 products.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from scalecore.api.plan_report import PlanReport
 from scalecore.api.protocols import ModelFamily, RemovesLevel
 from scalecore.config.load import LoadedExperiment, Resolved
 from scalecore.study.components import of_plugin
 from scalecore.study.journal import read_journal
 from scalecore.study.layout import StudyFolder
+from scalecore.study.record import plan_of
 from scalecore.training.compile_choice import CompileRule
 from scalecore.training.product_library import ProductLibrary, choose_library, read_cpuinfo
 
@@ -26,7 +26,7 @@ def began_with_0_1(folder: Path) -> bool:
     It keeps both, since its trials could not be compared otherwise.
     """
     first = _first_plan(folder)
-    return first is not None and "target_scale" not in first["data"]
+    return first is not None and first.data.of_version_0_1
 
 
 def products_of(folder: Path) -> ProductLibrary | None:
@@ -34,7 +34,9 @@ def products_of(folder: Path) -> ProductLibrary | None:
     no study began. None in a study from before there was a choice.
     """
     first = _first_plan(folder)
-    return choose_library(read_cpuinfo()) if first is None else ProductLibrary.of(first.get("products"))
+    if first is None:
+        return choose_library(read_cpuinfo())
+    return None if first.products is None else ProductLibrary(name=first.products.name, why=first.products.why)
 
 
 def compile_rule_of(folder: Path) -> CompileRule:
@@ -43,13 +45,13 @@ def compile_rule_of(folder: Path) -> CompileRule:
     Compiling changes the last digits of a result, so all trials of a study are judged alike.
     """
     first = _first_plan(folder)
-    return "savings" if first is None or first.get("compile_rule") == "savings" else "flops"
+    return "savings" if first is None or first.compile_rule == "savings" else "flops"
 
 
-def _first_plan(folder: Path) -> Mapping[str, Any] | None:
+def _first_plan(folder: Path) -> PlanReport | None:
     journal = StudyFolder(folder).journal
     events = read_journal(journal) if journal.exists() else ()
-    return next((event["plan"] for event in events if "plan" in event), None)
+    return next((plan_of(event) for event in events if "plan" in event), None)
 
 
 def refuse_lost_level(loaded: LoadedExperiment, resolved: Resolved, family: ModelFamily, *, task: str | None) -> None:

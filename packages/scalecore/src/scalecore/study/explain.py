@@ -12,9 +12,9 @@ from typing import Any
 
 from scalecore.api import formatting
 from scalecore.api.files import plain
+from scalecore.api.plan_report import GridReport, PlanReport
 from scalecore.api.protocols import Explains, SearchStrategy
-from scalecore.api.trials import TrialState
-from scalecore.study.record import proposal_from
+from scalecore.api.trials import Proposal, TrialState
 from scalecore.study.state import AskedTrial, StudyState
 
 __all__ = ["explain_lines", "explain_search", "strategy_plain"]
@@ -23,11 +23,11 @@ NOT_COUNTED = ("replicate",)
 """Kinds of trials that repeat a point on purpose: they cover nothing new."""
 
 
-def explain_search(plan: Mapping[str, Any], state: StudyState) -> dict[str, Any]:
-    """Plain JSON types. `plan` is the plan's JSON form; the state may be that of a study without any trial."""
+def explain_search(plan: PlanReport, state: StudyState) -> dict[str, Any]:
+    """Plain JSON types. The state may be that of a study without any trial."""
     trials = [trial for _, trial in sorted(state.trials.items())]
     searched = [trial for trial in trials if trial.proposal.origin.kind not in NOT_COUNTED]
-    forced = [_forced(content, searched) for content in plan["planned"]]
+    forced = [_forced(proposal, searched) for proposal in plan.planned]
     # One phase: the strategy's, where it says one; else what the journal tells.
     phase = state.phase or _phase(forced, searched)
     result: dict[str, Any] = plain(
@@ -35,7 +35,7 @@ def explain_search(plan: Mapping[str, Any], state: StudyState) -> dict[str, Any]
             "phase": phase,
             "forced": forced,
             "origins": Counter(trial.proposal.origin.kind for trial in trials),
-            "coverage": _coverage(plan["architectures"], searched),
+            "coverage": _coverage(plan.architectures, searched),
             "duplicates_avoided": state.duplicates_avoided,
             "moved": Counter(trial.proposal.origin.rule for trial in trials if trial.proposal.origin.rule),
             "strategy": None if state.explained is None else _healthy(state.explained, state),
@@ -126,9 +126,8 @@ def _strategy_lines(told: Mapping[str, Any] | None) -> list[str]:
     return lines
 
 
-def _forced(content: Mapping[str, Any], trials: Sequence[AskedTrial]) -> dict[str, Any]:
+def _forced(proposal: Proposal, trials: Sequence[AskedTrial]) -> dict[str, Any]:
     """A forced design with the last trial that it had; `to come` without one."""
-    proposal = proposal_from(content)
     mine = [
         trial
         for trial in trials
@@ -159,10 +158,10 @@ def _phase(forced: Sequence[Mapping[str, Any]], trials: Sequence[AskedTrial]) ->
     return "forced" if kinds and forced else "not begun" if not kinds else kinds[-1]
 
 
-def _coverage(grid: Mapping[str, Any], trials: Sequence[AskedTrial]) -> dict[str, Any]:
+def _coverage(grid: GridReport, trials: Sequence[AskedTrial]) -> dict[str, Any]:
     """How much of today's grid was tried: architectures, values of each dimension, pairs of values."""
-    names = list(grid["dimensions"])
-    feasible = {_key(shape, names) for shape in grid["architectures"]}
+    names = list(grid.dimensions)
+    feasible = {_key(shape.values, names) for shape in grid.architectures}
     keys = [_key(trial.proposal.architecture.values, names) for trial in trials]
     tried = feasible.intersection(keys)
     visits = Counter(key for key in keys if key in feasible)
@@ -175,9 +174,9 @@ def _coverage(grid: Mapping[str, Any], trials: Sequence[AskedTrial]) -> dict[str
                 "tried": sum(key[column] == value for key in tried),
                 "trials": sum(key[column] == value for key in keys),
             }
-            for value in grid["dimensions"][name]
+            for value in grid.dimensions[name]
         ]
-    varying = [column for column, name in enumerate(names) if len(grid["dimensions"][name]) > 1]
+    varying = [column for column, name in enumerate(names) if len(grid.dimensions[name]) > 1]
     pairs = []
     for first, second in combinations(varying, 2):
         possible = {(key[first], key[second]) for key in feasible}

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scalecore.api import formatting
+from scalecore.api.data_report import DataReport
 from scalecore.api.trials import TrialRecord, TrialState
-from scalecore.data.description import DataDescription
 from scalecore.data.rates import denominator
 
 __all__ = ["small_denominator", "suspicions"]
@@ -21,9 +21,7 @@ this kind of data allows, until proven."""
 COMPARED = ("val_loss", "accuracy", "auc", "brier", "mae", "rmse")
 
 
-def suspicions(
-    best: Mapping[str, Any], *, data: DataDescription, earlier: Sequence[TrialRecord]
-) -> list[dict[str, str]]:
+def suspicions(best: Mapping[str, Any], *, data: DataReport, earlier: Sequence[TrialRecord]) -> list[dict[str, str]]:
     """Flags of a best epoch: a constant, one class for every window, the very numbers of another trial (guard G09), or
     a loss that such data do not allow (G01). `earlier` are the study's finished trials.
     """
@@ -44,7 +42,7 @@ def small_denominator(line: Mapping[str, Any], *, metric: str, least: int) -> di
     return {"guard": "G19", "kind": "small_denominator", "text": text}
 
 
-def _collapsed(best: Mapping[str, Any], data: DataDescription) -> dict[str, str] | None:
+def _collapsed(best: Mapping[str, Any], data: DataReport) -> dict[str, str] | None:
     spread, predictions = _label_spread(data), best.get("predictions") or {}
     if not spread or predictions.get("std") is None or predictions["std"] >= COLLAPSED_SPREAD * spread:
         return None
@@ -87,11 +85,11 @@ def _identical(best: Mapping[str, Any], earlier: Sequence[TrialRecord]) -> dict[
     return None
 
 
-def _too_good(best: Mapping[str, Any], data: DataDescription) -> dict[str, str] | None:
-    floor, whose = data.parts["val"]["prior_loss"], "the constant prior's"
+def _too_good(best: Mapping[str, Any], data: DataReport) -> dict[str, str] | None:
+    floor, whose = data.parts["val"].prior_loss, "the constant prior's"
     if data.task == "forecast":
         # A level is forecast far better than by its mean, by repeating it for one.
-        known = [one["loss"] for one in data.baselines if one["loss"] is not None]
+        known = [one.loss for one in data.baselines if one.loss is not None]
         floor, whose = min(known, default=floor), "the best baseline's"
     if not floor or best.get("val_loss") is None or best["val_loss"] >= LEAK_SHARE * floor:
         return None
@@ -102,10 +100,10 @@ def _too_good(best: Mapping[str, Any], data: DataDescription) -> dict[str, str] 
     return {"guard": "G01", "kind": "too_good", "text": text}
 
 
-def _label_spread(data: DataDescription) -> float:
+def _label_spread(data: DataReport) -> float:
     """Standard deviation of the validation labels; for classes that of the most frequent one's indicator."""
     part = data.parts["val"]
     if data.task == "forecast":
-        return math.sqrt(part["entropy"])  # for a forecast the variance
-    share = max(part["classes"]) / part["windows"]
+        return math.sqrt(part.entropy)  # for a forecast the variance
+    share = max(part.classes or (0,)) / part.windows
     return math.sqrt(share * (1 - share))

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from scalecore.api.space import Architecture
 from scalecore.api.trials import TrialRecord
 
-__all__ = ["Speeds", "forecast"]
+__all__ = ["Forecast", "Speeds", "forecast"]
 
 BACKWARD = 3
 """Forward and backward pass of a window take about three times the operations of the forward pass alone."""
@@ -56,14 +55,20 @@ class Speeds:
         return statistics.median(nearest) * BACKWARD * flops * self.windows * epochs
 
 
+@frozen(kw_only=True)
+class Forecast:
+    """Seconds of a trial with all its `epochs` by architecture id, None where nothing was measured yet; and from how
+    many `trials`. Early stopping makes a trial shorter."""
+
+    trials: int
+    epochs: int
+    seconds: Mapping[str, float | None]
+
+
 def forecast(
     architectures: Sequence[Architecture], records: Sequence[TrialRecord], *, windows: int, epochs: int
-) -> dict[str, Any]:
-    """Seconds of a trial with all its `epochs` by architecture id, None where nothing was measured yet; and from how
-    many trials.
-
-    `windows` are those of the training part. Early stopping makes a trial shorter.
-    """
+) -> Forecast:
+    """How long a trial of each shape will take; `windows` are those of the training part."""
     speeds = Speeds.of(records, windows=windows)
     seconds = {one.id: speeds.seconds(one.flops, epochs=epochs) for one in architectures}
-    return {"trials": speeds.trials, "epochs": epochs, "seconds": seconds}
+    return Forecast(trials=speeds.trials, epochs=epochs, seconds=seconds)

@@ -183,7 +183,7 @@ def trial_seed(content: Mapping[str, Any], *, study_seed: int, data: str | None 
     trial.
 
     A replicate differs in its content and so has another seed; different configurations get independent ones. `data`
-    stands for the data here, where that is not the fingerprint (`DataDescription.seed_data`).
+    stands for the data here, where that is not the fingerprint (`DataReport.seed_data`).
     """
     seeding = content if data is None else {**content, "data": data}
     return int(content_hash([study_seed, seeding])[:12], 16)

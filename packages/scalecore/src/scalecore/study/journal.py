@@ -16,8 +16,12 @@ from typing import Any, BinaryIO
 
 from scalecore.api.errors import RefusedError, StudyError
 from scalecore.api.files import detach, plain, replacing, sync_folder, utc_now
+from scalecore.api.plan_report import PlanReport
+from scalecore.config.kept import json_of, structured
 
 __all__ = ["Journal", "read_journal"]
+
+RESTORE = "nothing was changed; restore the file from a backup"
 
 
 def read_journal(path: Path) -> Iterator[dict[str, Any]]:
@@ -30,16 +34,17 @@ def read_journal(path: Path) -> Iterator[dict[str, Any]]:
             if not line.endswith(b"\n"):
                 return
             try:
-                event = json.loads(line)
-                whole = isinstance(event, dict) and event["seq"] == index
-            except (ValueError, KeyError):
-                whole = False
-            if not whole:
+                event = json_of(line)
+            except ValueError:
+                event = None
+            if not isinstance(event, dict) or event.get("seq") != index:
                 raise StudyError(
                     f"{path}:{index + 1}: the journal is damaged in this line. Nothing was changed. Restore the file "
                     "from a backup; "
                     f"or, to go on without what follows, keep its first {index} lines in a copy."
                 )
+            if "plan" in event:  # the most that one line holds, and read by every command
+                structured(PlanReport, event["plan"], place=f"{path}:{index + 1}: plan", remedy=RESTORE)
             yield event
 
 

@@ -351,7 +351,7 @@ class MemoryModel:
 
 def _data_bytes(plan: Plan) -> int:
     """Bytes of the rows and of the windows' places, which lie on a GPU as a whole; the rows between parts are few."""
-    windows = sum(int(part["windows"]) for part in plan.data.parts.values())
+    windows = sum(part.windows for part in plan.data.parts.values())
     return windows * (4 * (plan.shape.features + 1) + 2 * 8)
 
 

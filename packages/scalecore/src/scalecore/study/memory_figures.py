@@ -5,45 +5,68 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from attrs import asdict, evolve, frozen
+
 from scalecore.api import formatting
+from scalecore.api.plan_report import MemoryReport
 
-__all__ = ["memory_figures", "memory_lines"]
+__all__ = ["MemoryFigure", "memory_figures", "memory_lines"]
 
 
-def memory_figures(planned: Mapping[str, Any], smoke: Mapping[str, Any] | None) -> dict[str, Any]:
-    """By `smallest` and `largest` the one figure that counts now, with where it comes from.
+@frozen(kw_only=True)
+class MemoryFigure:
+    """The one figure of a shape that counts now, in bytes, with where it comes from."""
 
-    `planned` is the plan's `memory`, `smoke` the study's smoke step, where there was one. Empty for plans of earlier
-    versions, which do not name their shapes.
+    shape: str
+    bytes: int
+    micro_batch: int
+    source: str
+    low: int | None
+    high: int | None
+    replaced: int | None = None
+    """What the plan's closed form said, where the run traced a step."""
+
+    def plain(self) -> dict[str, Any]:
+        """JSON types; `replaced` only where something was."""
+        return {name: value for name, value in asdict(self).items() if name != "replaced" or value is not None}
+
+
+def memory_figures(planned: MemoryReport, smoke: Mapping[str, Any] | None) -> dict[str, MemoryFigure]:
+    """The figures of `smallest` and `largest`; `smoke` is the study's smoke step, where there was one. Empty for plans
+    of earlier versions, which do not name their shapes.
     """
-    found: dict[str, Any] = {}
+    if planned.shapes is None or planned.range is None:
+        return {}
+    shapes, ranges = planned.shapes, planned.range
+    found: dict[str, MemoryFigure] = {}
     results = (smoke or {}).get("results") or {}
-    for label, shape in (planned.get("shapes") or {}).items():
-        low, high = planned["range"][label]
-        one = {"shape": shape, "bytes": planned[label], "micro_batch": planned["micro_batch"]}
-        one |= {"source": planned["source"], "low": low, "high": high}
+    for label, shape, size, (low, high) in (
+        ("smallest", shapes.smallest, planned.smallest, ranges.smallest),
+        ("largest", shapes.largest, planned.largest, ranges.largest),
+    ):
+        one = MemoryFigure(
+            shape=shape, bytes=size, micro_batch=planned.micro_batch, source=planned.source, low=low, high=high
+        )
         result = results.get(label) or results.get("smallest") or {}  # of a grid with one shape
         traced = result.get("of_a_trial") or {}
         if result.get("architecture") == shape and traced.get("source") == "traced":
-            one |= {"replaced": one["bytes"], "bytes": traced["memory"], "source": "traced", "low": None, "high": None}
+            one = evolve(one, replaced=size, bytes=traced["memory"], source="traced", low=None, high=None)
         found[label] = one
     return found
 
 
-def memory_lines(figures: Mapping[str, Any]) -> list[str]:
+def memory_lines(figures: Mapping[str, MemoryFigure]) -> list[str]:
     """One line each; equal shapes once."""
     lines: list[str] = []
     for label, one in figures.items():
-        only = len({each["shape"] for each in figures.values()}) == 1
+        only = len({each.shape for each in figures.values()}) == 1
         if only and lines:
             continue
         which = "the only shape" if only else f"{label} shape by memory"
-        place = f"{which}, {one['shape']}, at micro-batch {one['micro_batch']}"
-        if "replaced" in one:
-            how = (
-                f"{one['source']} by the run, in place of the plan's closed form of {formatting.size(one['replaced'])}"
-            )
+        place = f"{which}, {one.shape}, at micro-batch {one.micro_batch}"
+        if one.replaced is not None:
+            how = f"{one.source} by the run, in place of the plan's closed form of {formatting.size(one.replaced)}"
         else:
-            how = f"{one['source']}: {formatting.size(one['low'])} to {formatting.size(one['high'])}"
-        lines.append(f"{place}: {formatting.size(one['bytes'])} ({how})")
+            how = f"{one.source}: {formatting.size(one.low)} to {formatting.size(one.high)}"
+        lines.append(f"{place}: {formatting.size(one.bytes)} ({how})")
     return lines

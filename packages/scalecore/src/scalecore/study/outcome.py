@@ -195,9 +195,9 @@ def _quarantine(state: TrialState, micro_batch: int) -> list[dict[str, str]]:
 
 def _data_summary(plan: Plan) -> dict[str, Any]:
     """What the trial saw, in every record: fingerprint, target, split statistics (guards G01, G07)."""
-    data = plan.data.to_json()
+    data = plan.data.plain()
     kept = ("name", "fingerprint", "target", "split", "features", "context", "prior", "normalise", "target_scale")
-    drift = [row for row in plan.data.drift if row["strong"]]
+    drift = [row.plain() for row in plan.data.drift if row.strong]
     return {key: data[key] for key in kept} | {"strong_drift": drift}
 
 

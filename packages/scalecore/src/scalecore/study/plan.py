@@ -12,14 +12,22 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from scalecore.api.files import plain
+from scalecore.api.data_report import DataReport
 from scalecore.api.panel import Panel
+from scalecore.api.plan_report import (
+    GridReport,
+    MemoryRange,
+    MemoryReport,
+    MemoryShapes,
+    PlanReport,
+    ProductsReport,
+    ShapeReport,
+)
 from scalecore.api.protocols import SearchContext, SearchStrategy, SizedFamily
 from scalecore.api.readings import Demand, Finding
 from scalecore.api.space import Architecture, DataShape, Hyperparameter, Value
 from scalecore.config.load import Resolved
 from scalecore.config.losses import settled
-from scalecore.data.description import DataDescription
 from scalecore.data.prepare import prepare
 from scalecore.data.rates import OWN_DENOMINATOR
 from scalecore.execution.devices import find_gpus
@@ -30,7 +38,7 @@ from scalecore.study.hardware import Monitors
 from scalecore.study.host_memory import host_memory
 from scalecore.study.identity import Unbound, model_content, unbound
 from scalecore.study.memory import MemoryModel, Prediction
-from scalecore.study.record import proposal_plain, proposed
+from scalecore.study.record import proposed
 from scalecore.training.compile_choice import CompileRule
 from scalecore.training.memory import Device
 from scalecore.training.product_library import ProductLibrary
@@ -49,7 +57,7 @@ class Plan:
     resolved: Resolved
     experiment: Mapping[str, Any]
     panel: Panel
-    data: DataDescription
+    data: DataReport
     shape: DataShape
     family: SizedFamily
     grid: Grid
@@ -77,7 +85,7 @@ class Plan:
         experiment = self.resolved.experiment
         if self.old or experiment.objective.metric not in OWN_DENOMINATOR:
             return 0
-        return experiment.guards.min_validation_positives * max(1, int(self.data.target["horizon"]))
+        return experiment.guards.min_validation_positives * self.data.target.overlap
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -88,7 +96,7 @@ class Plan:
     @property
     def loss(self) -> dict[str, Any]:
         """What every trial minimises, `auto` weights as numbers of the training split."""
-        counts = self.data.parts["train"]["classes"] or ()
+        counts = self.data.parts["train"].classes or ()
         return settled(self.resolved.experiment.training.loss, task=self.data.task, counts=counts)
 
     @cached_property
@@ -103,7 +111,7 @@ class Plan:
 
     def begun(self) -> dict[str, Any]:
         """What the journal's line `study` holds; `model` only where options of it name files."""
-        content = {"experiment": self.experiment, "plan": self.plain()}
+        content = {"experiment": self.experiment, "plan": self.report().plain()}
         return content if self.model == self.experiment["model"] else {**content, "model": self.model}
 
     def write_data(self, folder: Path) -> None:
@@ -194,51 +202,71 @@ class Plan:
         )
         return {"smallest": ordered[0], "largest": ordered[-1]}
 
-    def plain(self) -> dict[str, Any]:
+    def report(self) -> PlanReport:
         """What `scalecore plan --json` prints and the journal keeps."""
         micro_batch = self.first_micro_batch()
         with of_plugin("search strategy", self.resolved.search, "cannot tell its planned trials"):
-            planned = [proposal_plain(proposed(proposal)) for proposal in self.strategy().planned()]
-        result: dict[str, Any] = plain(
-            {
-                "name": self.resolved.experiment.name,
-                "data": self.data.to_json(),
-                "architectures": self._grid_plain(micro_batch),
-                "planned": planned,
-                "trials": self.resolved.experiment.search.trials,
-                "space": self.experiment["search"].get("space", {}),
-                "fixed": self.fixed,
-                "loss": self.loss,
-                "memory": self._memory_plain(micro_batch),
-                "products": None if self.products is None else self.products.plain(),
-                "compile_rule": self.compile_rule,
-                "findings": [
-                    {"level": f.level, "subject": f.subject, "message": f.message, "remedy": f.remedy}
-                    for f in self.findings
-                ],
-                "versions": {**self.companions, **self.versions},
-            }
+            planned = [proposed(proposal) for proposal in self.strategy().planned()]
+        search = self.resolved.experiment.search
+        return PlanReport(
+            name=self.resolved.experiment.name,
+            data=self.data,
+            architectures=self._grid_report(micro_batch),
+            planned=planned,
+            trials=search.trials,
+            space=search.space,
+            fixed=self.fixed,
+            loss=self.loss,
+            memory=self._memory_report(micro_batch),
+            products=self._products_report(),
+            compile_rule=self.compile_rule,
+            findings=self.findings,
+            versions={**self.companions, **self.versions},
         )
-        return result
 
-    def _memory_plain(self, micro_batch: int) -> dict[str, Any]:
+    def _products_report(self) -> ProductsReport | None:
+        return None if self.products is None else ProductsReport(name=self.products.name, why=self.products.why)
+
+    def _memory_report(self, micro_batch: int) -> MemoryReport:
         """One figure for each extreme, in closed form, and its range; a run's trace replaces it."""
         extremes, rough = self.extremes(), self.memory.rough
-        return {
-            "micro_batch": micro_batch,
-            **{label: rough(self, one, micro_batch) for label, one in extremes.items()},
-            "floor_of_largest": rough(self, extremes["largest"], 1),
-            "source": "closed form",
-            "shapes": {label: one.id for label, one in extremes.items()},
-            "range": {label: self.memory.rough_range(self, one, micro_batch) for label, one in extremes.items()},
-        }
+        smallest, largest = extremes["smallest"], extremes["largest"]
+        return MemoryReport(
+            micro_batch=micro_batch,
+            smallest=rough(self, smallest, micro_batch),
+            largest=rough(self, largest, micro_batch),
+            floor_of_largest=rough(self, largest, 1),
+            source="closed form",
+            shapes=MemoryShapes(smallest=smallest.id, largest=largest.id),
+            range=MemoryRange(
+                smallest=self.memory.rough_range(self, smallest, micro_batch),
+                largest=self.memory.rough_range(self, largest, micro_batch),
+            ),
+        )
 
-    def _grid_plain(self, micro_batch: int) -> dict[str, Any]:
+    def _grid_report(self, micro_batch: int) -> GridReport:
         """The grid with the predicted memory of each shape."""
-        grid = self.grid.plain()
-        for one, content in zip(self.grid.architectures, grid["architectures"], strict=True):
-            content["memory"] = self.memory.rough(self, one, micro_batch)
-        return grid
+        grid = self.grid
+        return GridReport(
+            feasible=len(grid.architectures),
+            legal=grid.legal,
+            excluded=grid.excluded,
+            budget=grid.budget,
+            range=(grid.low, grid.high),
+            gaps=grid.gaps(),
+            dimensions=grid.dimensions,
+            roles=grid.roles,
+            architectures=[
+                ShapeReport(
+                    values=one.values,
+                    id=one.id,
+                    num_parameters=one.num_parameters,
+                    flops=one.flops,
+                    memory=self.memory.rough(self, one, micro_batch),
+                )
+                for one in grid.architectures
+            ],
+        )
 
 
 def data_limits(resolved: Resolved) -> dict[str, int]:

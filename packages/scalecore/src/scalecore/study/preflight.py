@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import psutil
 
 from scalecore.api import formatting
+from scalecore.api.data_report import BaselineReport
 from scalecore.api.files import broken_link
 from scalecore.api.readings import Finding
 from scalecore.config.experiment import Experiment
@@ -245,13 +246,13 @@ def warmup_findings(*, warmup: int, epochs: int, steps_per_epoch: int) -> Iterat
         )
 
 
-def stopping_findings(experiment: Experiment, baselines: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+def stopping_findings(experiment: Experiment, baselines: Sequence[BaselineReport]) -> Iterator[Finding]:
     """Whether early stopping sees improvements: `min_delta` is in the unit of the loss, which the baselines show.
 
     Nothing where the objective is no loss, or where `min_delta` is below a tenth of the best baseline's loss.
     """
     stopping = experiment.training.early_stopping
-    losses = [one["loss"] for one in baselines if one["loss"] is not None]
+    losses = [one.loss for one in baselines if one.loss is not None]
     if stopping is None or experiment.objective.metric != "val_loss" or not losses:
         return
     if stopping.min_delta > min(losses) / 10:

@@ -40,7 +40,7 @@ def progress_of(
 
 def speeds_of(plan: Plan, records: Sequence[TrialRecord]) -> Speeds:
     """What the finished trials say about the time of others."""
-    return Speeds.of(records, windows=int(plan.data.parts["train"]["windows"]))
+    return Speeds.of(records, windows=plan.data.parts["train"].windows)
 
 
 def seconds_per_step(plan: Plan, speeds: Speeds, shape: Architecture) -> float | None:
@@ -50,5 +50,5 @@ def seconds_per_step(plan: Plan, speeds: Speeds, shape: Architecture) -> float |
 
 
 def _steps_per_epoch(plan: Plan) -> int:
-    windows = int(plan.data.parts["train"]["windows"])
+    windows = plan.data.parts["train"].windows
     return -(-windows // plan.resolved.experiment.training.effective_batch)

@@ -8,12 +8,15 @@ from typing import Any, get_args
 import attrs
 
 from scalecore.api.files import plain
+from scalecore.api.plan_report import PlanReport
 from scalecore.api.space import Architecture
 from scalecore.api.trials import Origin, OriginKind, Proposal, TrialRecord, TrialState
+from scalecore.config.kept import structured
 
 __all__ = [
     "architecture_from",
     "origin_from",
+    "plan_of",
     "proposal_from",
     "proposal_plain",
     "proposed",
@@ -68,6 +71,11 @@ def origin_from(content: Mapping[str, Any]) -> Origin:
     """The origin that `attrs.asdict` stored; fields of a later version are passed over."""
     known = {field.name for field in attrs.fields(Origin)}
     return Origin(**{name: value for name, value in content.items() if name in known})
+
+
+def plan_of(event: Mapping[str, Any]) -> PlanReport:
+    """The plan of an event `study`; raises `StudyError` where it is damaged."""
+    return structured(PlanReport, event["plan"], place="the event `study` of the journal: plan")
 
 
 def architecture_from(content: Mapping[str, Any]) -> Architecture:

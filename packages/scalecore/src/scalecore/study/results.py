@@ -28,7 +28,7 @@ def read_study(folder: StudyFolder) -> StudyView:
     """
     state = replay(read_journal(folder.journal))
     runs = runner_of(folder) is not None
-    if not state.experiment:
+    if state.plan is None:
         raise ExperimentError(f"{folder.path}: the journal holds no study yet; start it with `scalecore run`")
     return StudyView(
         id=state.id,

@@ -232,7 +232,7 @@ def refuse_another_experiment(folder: StudyFolder, state: StudyState, resolved: 
 
 def refuse_changed_data(folder: StudyFolder, state: StudyState, plan: Plan) -> None:
     """The data must be the same to the last value, whatever became of the prepared copy in the folder (G52)."""
-    before = state.plan["data"]["fingerprint"] if state.plan else plan.data.fingerprint
+    before = state.plan.data.fingerprint if state.plan else plan.data.fingerprint
     if before != plan.data.fingerprint:
         raise RefusedError(
             f"{folder.path}: the data changed since the study began (fingerprint {before[:12]} -> "

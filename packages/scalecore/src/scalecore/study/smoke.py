@@ -61,7 +61,8 @@ def smoke_step(
         found = smoke.device and {"device": smoke.device.plain()}
         session.record("smoke", {"versions": plan.versions, "results": results, **(found or {})})
         session.message("info", smoke_text(results, seconds=time.monotonic() - started))
-        for line in memory_lines(memory_figures(state.plan["memory"], state.smoke)):
+        assert state.plan is not None  # it stands in the first event
+        for line in memory_lines(memory_figures(state.plan.memory, state.smoke)):
             session.message("info", f"memory: {line}")
         if plan.likely_device() == "cuda" and smoke.device is not None and smoke.device.kind != "cuda":
             text = "a GPU is here, and torch does not use it"

@@ -13,6 +13,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from scalecore.api.files import canonical_json
+from scalecore.api.plan_report import PlanReport
 from scalecore.api.space import Architecture
 from scalecore.api.trials import (
     Origin,
@@ -26,7 +27,7 @@ from scalecore.api.trials import (
     rank,
 )
 from scalecore.study.device import StudyDevice, common_device, device_of_result
-from scalecore.study.record import architecture_from, proposal_from, record_from
+from scalecore.study.record import architecture_from, plan_of, proposal_from, record_from
 
 __all__ = ["AskedTrial", "ImportedTrial", "StudyState", "replay"]
 
@@ -87,7 +88,7 @@ class StudyState:
     events: int = 0
     """Lines of the journal that were taken."""
     experiment: Mapping[str, Any] = field(factory=dict)
-    plan: Mapping[str, Any] = field(factory=dict)
+    plan: PlanReport | None = None
     versions: Mapping[str, str] = field(factory=dict)
     total: int = 0
     model: Mapping[str, Any] = field(factory=dict)
@@ -138,7 +139,8 @@ class StudyState:
             self.id = hashlib.sha256(canonical_json(event).encode()).hexdigest()[:16]
         match event["event"]:
             case "study":
-                self.experiment, self.plan = event["experiment"], event["plan"]
+                self.experiment = event["experiment"]
+                self.plan = plan_of(event)
                 self.model_files = event.get("model")
                 self.model = self.model or self.model_files or event["experiment"]["model"]
             case "changed":

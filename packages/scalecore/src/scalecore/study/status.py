@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from scalecore.api import formatting
+from scalecore.api.data_report import BaselineReport
 from scalecore.api.files import plain
-from scalecore.config.kept import find_kept
+from scalecore.config.kept import find_kept, structured
 from scalecore.execution.attempt_result import AttemptProgress
 from scalecore.execution.folder import AttemptFolder
 from scalecore.execution.process_file import Lease
@@ -18,7 +19,7 @@ from scalecore.study.hardware import ReadingsFile
 from scalecore.study.journal import read_journal
 from scalecore.study.layout import StudyFolder
 from scalecore.study.lock import runner_of
-from scalecore.study.memory_figures import memory_figures, memory_lines
+from scalecore.study.memory_figures import MemoryFigure, memory_figures, memory_lines
 from scalecore.study.state import AskedTrial, StudyState, replay
 
 __all__ = ["status_lines", "study_status"]
@@ -30,6 +31,8 @@ def study_status(folder: StudyFolder) -> dict[str, Any]:
     runner = runner_of(folder)
     records = state.records
     best = next(iter(state.ranked), None)
+    baseline = state.plan.data.best_baseline if state.plan else None
+    figures = memory_figures(state.plan.memory, state.smoke) if state.plan else {}
     result: dict[str, Any] = plain(
         {
             "name": state.experiment.get("name"),
@@ -45,7 +48,7 @@ def study_status(folder: StudyFolder) -> dict[str, Any]:
             "duplicates_avoided": state.duplicates_avoided,
             "search": explain_search(state.plan, state) if state.plan else None,
             "metric": state.experiment["objective"]["metric"] if state.experiment else None,
-            "baseline": formatting.best_baseline(state.plan["data"]) if state.plan else None,
+            "baseline": baseline.plain() if baseline is not None else None,
             "best": None
             if best is None
             else {
@@ -54,7 +57,7 @@ def study_status(folder: StudyFolder) -> dict[str, Any]:
                 "shape": formatting.shape(best.architecture),
                 "caution": formatting.caution(best),
             },
-            "memory": memory_figures(state.plan.get("memory") or {}, state.smoke) if state.plan else {},
+            "memory": {label: one.plain() for label, one in figures.items()},
             "unfinished": [_unfinished(folder, trial) for trial in state.unfinished],
             "seconds_left": seconds_left(state.counted, total=state.total, slots=1, running=[]) if records else None,
             "hardware": _hardware(folder) if runner is not None else None,
@@ -84,8 +87,9 @@ def status_lines(status: Mapping[str, Any]) -> list[str]:
         if best["caution"]:
             lines.append(f"  {best['caution']}")
     if status["baseline"]:
-        lines.append(f"best baseline, val_loss: {' '.join(formatting.baseline_line(status['baseline']).split())}")
-    lines += memory_lines(status.get("memory") or {})
+        baseline = structured(BaselineReport, status["baseline"], place="baseline")
+        lines.append(f"best baseline, val_loss: {' '.join(formatting.baseline_line(baseline).split())}")
+    lines += memory_lines({label: MemoryFigure(**one) for label, one in (status.get("memory") or {}).items()})
     for trial in status["unfinished"]:
         place = f"{trial['phase']}, epoch {trial['epoch']} of {trial['epochs']}, step {trial['step']}"
         lines.append(f"trial {trial['number']}, attempt {trial['attempt']}: {place}; {trial['shape']}")

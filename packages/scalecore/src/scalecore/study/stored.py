@@ -9,6 +9,7 @@ from typing import Any
 
 from attrs import evolve
 
+from scalecore.api.plan_report import PlanReport
 from scalecore.config.load import LoadedExperiment, Resolved, draft_of, read_tree, resolved_draft
 from scalecore.config.overrides import apply_overrides
 from scalecore.config.stored import Move, texts_in
@@ -38,13 +39,13 @@ def load_stored(
     return resolved_draft(draft, registry, begun=lambda _: True)
 
 
-def move_of(experiment: Mapping[str, Any], plan: Mapping[str, Any], now: Path) -> Move:
+def move_of(experiment: Mapping[str, Any], plan: PlanReport | None, now: Path) -> Move:
     """From where the study lay when its journal got this experiment and plan, to `now`."""
     if experiment.get("output"):
         return Move(Path(experiment["output"]), now)
     # Version 0.1 left out a folder that was not given; only its check of that folder tells it.
-    for finding in plan.get("findings", ()):
-        told = re.match(r"(/.*) (?:can be written|is on a network file system)", finding["message"], re.DOTALL)
-        if finding["subject"] == "output" and told:
+    for finding in plan.findings if plan is not None else ():
+        told = re.match(r"(/.*) (?:can be written|is on a network file system)", finding.message, re.DOTALL)
+        if finding.subject == "output" and told:
             return Move(Path(told[1]), now)
     return Move(None, now)

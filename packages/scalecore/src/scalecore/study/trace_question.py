@@ -72,7 +72,7 @@ def trace_question(
         )
         # Two micro-batches stand for any number: from the second on, gradients are there while the next ones come.
         effective = micro_batch * (2 if accumulates else 1)
-        windows = int(plan.data.parts["val"]["windows"])
+        windows = plan.data.parts["val"].windows
         evaluate = min(windows, max(evaluated, micro_batch))
         same_kernels = device != "cuda" or spec.launches == "graph"
         computed = evolve(

@@ -74,4 +74,4 @@ class DatasetContract:
 
         described = describe(make().panel(), min_validation_samples=1, min_validation_positives=1)
         assert set(described.parts) == {"train", "val", "test"}
-        assert all(part["windows"] > 0 for part in described.parts.values())
+        assert all(part.windows > 0 for part in described.parts.values())

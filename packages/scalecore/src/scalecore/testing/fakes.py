@@ -367,7 +367,7 @@ def make_study(folder: Path, trials: Sequence[TrialRecord] = (), **changes: Any)
         "name": "walk",
         "folder": folder,
         "experiment": experiment,
-        "plan": plan.plain(),
+        "plan": plan.report(),
         "total": max(4, len(trials)),
         "trials": tuple(trials),
         **changes,

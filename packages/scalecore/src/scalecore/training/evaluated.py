@@ -36,8 +36,8 @@ def predictions_of(
             "epoch": epoch,
             "task": task.name,
             "data": description.fingerprint,
-            "target": description.target["hash"],
-            "horizon": description.target["horizon"],
+            "target": description.target.hash,
+            "horizon": description.target.horizon,
             "point": task.point,
         },
     )
