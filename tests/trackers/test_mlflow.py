@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,14 +19,14 @@ from mlflow.entities import Run
 
 from scalecore.api.errors import RefusedError, StudyError
 from scalecore.api.protocols import LoggerContext
-from scalecore.api.trials import Origin, StudyEnd, StudyView, TrialState
+from scalecore.api.trials import Origin, RestoredTrial, StudyEnd, StudyView, TrialState
 from scalecore.study.background_logger import BackgroundLogger
 from scalecore.testing.fakes import make_study
 from scalecore_trackers.mlflow_client import Client
 from scalecore_trackers.mlflow_logger import MlflowLogger, location
 from scalecore_trackers.options import MlflowOptions
 
-from .conftest import FirstUse, Server, curve, follow, proposal, record, started, wait_for, whole
+from .conftest import FIRST_USE, FirstUse, Server, curve, follow, proposal, quiet, record, started, wait_for, whole
 
 # MLflow's own database code is not up to the latest SQLAlchemy.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -152,9 +154,14 @@ def test_a_resumed_study_has_each_trial_once(uri: str, tmp_path: Path) -> None:
     logger = logger_of(study, experiment="shared")
     view = started(logger, study, trial, curve(1))
     logger.epoch(0, curve(1, start=2)[0])
-    logger.study_finished(evolve(view, end=StudyEnd.STOPPED))
     parent, (run,) = of_study(uri, study)
-    assert (parent.info.status, run.info.status, steps(uri, run)) == ("KILLED", "KILLED", [1, 2])
+    assert (parent.info.status, run.info.status, steps(uri, run)) == ("RUNNING", "RUNNING", [1])
+    # Killed here: the second epoch was not sent yet, and an export of what is left says that nothing runs.
+    waiting = RestoredTrial(number=0, proposal=proposal(trial), outcome=None)
+    left = evolve(study, unfinished=(waiting,))
+    assert whole(logger_of(left, experiment="shared"), left) == []
+    again, (run,) = of_study(uri, study)
+    assert (again.info.run_id, again.info.status, run.info.status) == (parent.info.run_id, "KILLED", "KILLED")
 
     logger = logger_of(study, experiment="shared")
     view = started(logger, study, trial, curve(2, start=3))
@@ -297,6 +304,18 @@ def test_a_new_database_is_made_in_silence(first_use: FirstUse) -> None:
     """MLflow would tell of each step, in the middle of the console's picture."""
     assert first_use.path.exists()
     assert first_use.printed == ""
+
+
+def test_a_database_that_was_killed_in_the_making_is_made_again(tmp_path: Path) -> None:
+    """MLflow could never open one that has some of its tables, so it is there with all of them or not at all."""
+    making = subprocess.Popen([sys.executable, "-c", FIRST_USE, tmp_path], env=quiet())
+    wait_for(lambda: any(path.stat().st_size for path in tmp_path.rglob("*.db")))
+    making.kill()
+    making.wait()
+    assert not (tmp_path / "mlflow.db").exists()
+    study = make_study(tmp_path / "study", [record(0, 0.7)])
+    assert whole(logger_of(study), study) == []
+    assert sorted(runs(location(MlflowOptions(), study.folder)[0])[1]) == [0]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import re
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -50,6 +52,9 @@ class Client:
         from mlflow import MlflowClient
 
         self._uri = uri
+        path = Path(uri.removeprefix("sqlite:///"))
+        if uri.startswith("sqlite:") and not path.exists():
+            self._in_words(_make_database)(path)
         self._client = self._in_words(MlflowClient)(tracking_uri=uri)
 
     def __getattr__(self, name: str) -> Any:
@@ -94,6 +99,22 @@ class Client:
                 raise StudyError(f"{self._uri}: {_why(error)}") from error
 
         return call
+
+
+def _make_database(path: Path) -> None:
+    """Make it under another name: MLflow takes seconds for its tables, and can never open a file with some of them."""
+    from mlflow import MlflowClient
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        new = Path(folder) / "new.db"
+        MlflowClient(tracking_uri=f"sqlite:///{new}").search_experiments()
+        try:
+            os.link(new, path)
+        except FileExistsError:
+            return  # another study made it meanwhile
+        except OSError:  # a file system without links
+            new.replace(path)
 
 
 def key(name: str) -> str:

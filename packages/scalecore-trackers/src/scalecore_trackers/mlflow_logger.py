@@ -99,6 +99,10 @@ class MlflowLogger(TrialRuns):
 
     def study_finished(self, study: StudyView) -> None:
         super().study_finished(study)
+        if study.end is not None or not study.runs:
+            for trial in study.unfinished:  # of a run that was killed, too
+                for run in self._found.get(trial.number, ()):
+                    self._client.set_terminated(run.info.run_id, status="KILLED")
         if study.end is not None:
             self._client.log(self._parent, tags={"scalecore.state": str(study.end)})
             self._client.set_terminated(self._parent, status=ENDS[study.end])
