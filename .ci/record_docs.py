@@ -27,7 +27,7 @@ BLOCK = re.compile(rf"^```console\n\$ scalecore run {re.escape(QUICKSTART)}\n.*?
 
 # File, command, and how many lines are kept of the beginning and of the end; None for all.
 TRANSCRIPTS: tuple[tuple[str, str, tuple[int, int] | None], ...] = (
-    ("init", "init experiment.yaml --model linear --strategy random", None),
+    ("init", "init experiment.yaml --data spy_daily.parquet", None),
     ("check", f"check {QUICKSTART}", None),
     ("check-wrong", f"check {QUICKSTART} search.trails=5 model.d_model=big", None),
     ("plan", f"plan {QUICKSTART}", None),

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jsonschema
+import pandas as pd
 import pytest
 from attrs import NOTHING
 
-from scalecore.config.extras import missing_extras
 from scalecore.config.fields import fields_of
-from scalecore.config.load import load_resolved, to_plain
 from scalecore.config.schema import experiment_schema
 from scalecore.config.source import parse
 from scalecore.plugins.kinds import KINDS
@@ -24,7 +22,6 @@ from .conftest import ROOT, scalecore
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
 KEYS = {"executor": "execution", "monitor": "monitors", "logger": "loggers", "analysis": "analyses"}
-OPTION = re.compile(r"^(\s*)#(?=[a-z])", re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
@@ -99,29 +96,16 @@ def test_the_schema_marks_what_is_wrong(schema: dict[str, Any]) -> None:
         assert not jsonschema.Draft202012Validator(schema).is_valid({**good, "model": {"use": "patchtst", **change}})
 
 
-def usable(registry: Registry, kind: str, name: str) -> bool:
-    """Whether the extras of a component are installed, which `init` asks for: where all packages are, not all are."""
-    record = registry.get(kind, name).record
-    return record.needs is None or not list(missing_extras(kind, record, record.options()))
-
-
-def test_init_writes_a_right_file_for_every_installed_component(
-    registry: Registry, schema: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It passes the check and the schema, also when the `#` of every option is removed: then it is the same one."""
-    monkeypatch.chdir(tmp_path)
-    names = {kind: [name for name in registry.names(kind) if usable(registry, kind, name)] for kind in KINDS}
-    one_of = ("dataset", "model", "search", "executor")
-    for number in range(max(len(names[kind]) for kind in one_of)):
-        arguments = [f"--{kind}={names[kind][number % len(names[kind])]}" for kind in one_of]
-        arguments += [f"--{kind}={name}" for kind in ("monitor", "logger", "analysis") for name in names[kind]]
-        # In a process of its own: click keeps what a command is called with, and the page of commands is made here too.
-        done = scalecore("init", f"file-{number}.yaml", *arguments, folder=tmp_path)
-        assert (done.returncode, done.stderr) == (0, "")
-        text = Path(f"file-{number}.yaml").read_text()
-        Path("all.yaml").write_text(OPTION.sub(r"\1", text))
-        short, whole = (load_resolved(file, registry=registry)[1] for file in (f"file-{number}.yaml", "all.yaml"))
-        assert to_plain(short) == to_plain(whole)
-        assert json.loads(Path("scalecore.schema.json").read_text()) == schema
-        for content in (text, Path("all.yaml").read_text()):
-            jsonschema.Draft202012Validator(schema).validate(parse(content, source="file").root)
+@pytest.mark.parametrize("purpose", ["prices", "forecast", "table"])
+def test_init_writes_a_file_that_is_right_by_the_schema(schema: dict[str, Any], tmp_path: Path, purpose: str) -> None:
+    """With all packages installed: it passes the check and the schema, which lies beside it, and can be planned."""
+    days = pd.date_range("2015-01-01", periods=1600).strftime("%Y-%m-%d")
+    rows = [f"{day},{100 + index * 7919 % 13},{index % 2}" for index, day in enumerate(days)]
+    (tmp_path / "t.csv").write_text("\n".join(["Date,Close,grade", *rows]) + "\n")
+    done = scalecore("init", "mine.yaml", "--data", "t.csv", "--purpose", purpose, folder=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads((tmp_path / "scalecore.schema.json").read_text()) == schema
+    jsonschema.Draft202012Validator(schema).validate(parse((tmp_path / "mine.yaml").read_text(), source="file").root)
+    for command in ("check", "plan"):
+        done = scalecore(command, "mine.yaml", folder=tmp_path)
+        assert done.returncode == 0, done.stdout + done.stderr

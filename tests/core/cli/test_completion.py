@@ -54,7 +54,7 @@ def test_bash_completes_commands_names_and_studies(tmp_path: Path) -> None:
     assert complete("scalecore ", tmp_path) == list(COMMANDS)
     assert complete("scalecore pl", tmp_path) == ["plan", "plugins"]
     assert complete("scalecore run --dr", tmp_path) == ["--dry-run"]
-    assert complete("scalecore init --dataset par", tmp_path) == ["parquet"]
+    assert complete("scalecore init --purpose fore", tmp_path) == ["forecast"]
     assert complete("scalecore analyze cross", tmp_path) == ["cross-budget"]
     assert complete("scalecore status ", tmp_path) == ["studies/campaign/budget-2M", "studies/one"]
     assert complete("scalecore plugins --block scalecor", tmp_path)[0] == "scalecore"

@@ -28,7 +28,7 @@ from scalecore.data.table_files import check_header, kind_of, read_text
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["Table", "read_table"]
+__all__ = ["Table", "read_frame", "read_table"]
 
 TIME_NAMES = ("Date", "date", "Datetime", "datetime", "Time", "time", "Timestamp", "timestamp")
 
@@ -65,7 +65,7 @@ def read_table(
     divided among its parts.
     """
     reading = ReadOptions() if reading is None else reading
-    frame, is_text = (_read_parts(path), False) if path.is_dir() else _read(path, reading=reading)
+    frame, is_text = read_frame(path, reading=reading)
     if not len(frame):
         raise DataError(f"{path} has no rows")
     raw, frame = _split_times(frame, path=path, time=time)
@@ -92,8 +92,10 @@ def read_table(
     return Table(path=path, times=times[inside], frame=frame, reading=reading, is_text=is_text, note=note)
 
 
-def _read(path: Path, *, reading: ReadOptions) -> tuple[pd.DataFrame, bool]:
-    """The cells of a file, and whether they were text."""
+def read_frame(path: Path, *, reading: ReadOptions) -> tuple[pd.DataFrame, bool]:
+    """All cells of a file or of a folder of parts, and whether they were text."""
+    if path.is_dir():
+        return _read_parts(path), False
     kind = kind_of(path, name=str(path))
     try:
         if kind == "parquet":

@@ -1,188 +1,171 @@
-"""`scalecore init`: a commented experiment file for chosen components."""
+"""`scalecore init`: a commented example file for a purpose, filled from a table."""
 
 from __future__ import annotations
 
 import json
+import math
+import random
 import re
-import sys
-from collections.abc import Callable, Sequence
+from datetime import date, timedelta
+from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from string import Template
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from scalecore.api.errors import ExperimentError, PluginError
+from scalecore.api.errors import ExperimentError, ScalecoreError
 from scalecore.cli.common import NewPath, plugin_options
-from scalecore.cli.completing import component_names
 
 if TYPE_CHECKING:
-    from scalecore.config.template import Components
+    from scalecore.builtin.recognise import Recognised
     from scalecore.plugins.registry import Registry
 
 __all__ = ["init"]
 
 SCHEMA = "scalecore.schema.json"
 """The JSON Schema beside the experiment file, which its first line names."""
-
-_Function = TypeVar("_Function", bound=Callable[..., Any])
-
-_HEAD = (
-    "yaml-language-server: $schema={schema}",
-    "Written by `scalecore init`. Next: scalecore check {file}; scalecore plan {file}; scalecore run {file}",
-    "A line such as `#seed: 0` shows an option with its default: remove the `#` there to give it another value.",
-)
-
-
-def _component(kind: str, *names: str, several: bool = False) -> Callable[[_Function], _Function]:
-    text = f"The {kind} to use{'; may be repeated' if several else ''}."
-    return click.option(*names, kind, metavar="NAME", multiple=several, help=text, shell_complete=component_names(kind))
+EXAMPLE_DATA = "example-prices.csv"
+PURPOSES = ("prices", "table", "forecast")
+CONTEXT, SHORT_CONTEXT, MANY_ROWS = 60, 20, 1500
+"""Rows of a window for tables of many rows, and of fewer: what lies between two parts of a split grows with it."""
 
 
 @click.command()
 @click.argument("file", metavar="[FILE]", default="experiment.yaml", type=NewPath(dir_okay=False))
-@click.argument("overrides", metavar="[KEY=VALUE]...", nargs=-1)
-@_component("dataset", "--dataset")
-@click.option("--data", type=click.Path(path_type=Path), help="The dataset's file; its columns become features.")
-@_component("model", "--model")
-@_component("search", "--strategy", "--search")
-@_component("executor", "--executor")
-@_component("monitor", "--monitor", several=True)
-@_component("logger", "--logger", several=True)
-@_component("analysis", "--analysis", several=True)
+@click.option("--data", type=click.Path(path_type=Path), help="A table: parquet or CSV; its columns become features.")
+@click.option("--purpose", type=click.Choice(PURPOSES), help="What is predicted; by default what the table suggests.")
+@click.option("--label", metavar="COLUMN", help="The column with labels, for a table or a forecast.")
 @click.option("--force", is_flag=True, help="Overwrite FILE where it exists.")
 @plugin_options
 def init(
     file: Path,
-    overrides: tuple[str, ...],
     *,
     data: Path | None,
+    purpose: str | None,
+    label: str | None,
     force: bool,
     no_plugins: bool,
     block: tuple[str, ...],
-    **components: Any,
 ) -> None:
-    """Write an experiment FILE (experiment.yaml) for components of your choice, every option with help and default.
+    """Write a commented experiment FILE (experiment.yaml) that runs as it is, filled from the table --data.
 
-    Options that keep their default are comments. For what is not chosen, installed components are taken; on a terminal
-    where nothing is chosen at all, questions are asked. KEY=VALUE sets single keys. Without --data the file names a
-    table of made-up prices, which is written beside it, so that it runs as it is. The JSON Schema for editors is
-    written there too.
+    There is one for each purpose: prices (will a price rise), table (classes in a column), forecast (a number). Columns
+    with numbers become features; times, labels, separators and forms of dates are found by reading the table. Without
+    --data a table of made-up prices is written beside the file. The JSON Schema for editors is written there too.
 
     \b
-    Exit codes: 0 written, 2 bad command line or FILE exists, 3 plugin.
+    Exit codes: 0 written, 2 bad command line, FILE exists, 3 plugin, 4 the table cannot be used.
 
     \b
     Examples:
       scalecore init
-      scalecore init experiment.yaml --data prices.csv --model linear --strategy random
-      scalecore init big.yaml --model patchtst --monitor memory --monitor thermal search.budget=20M
+      scalecore init experiment.yaml --data prices.csv
+      scalecore init demand.yaml --data demand.parquet --purpose forecast --label demand
     """
-    from scalecore.cli.starting import choose, suggested
+    from scalecore.builtin.recognise import recognise
     from scalecore.plugins.registry import load_registry
 
-    if "=" in file.name and not file.exists():
-        raise click.UsageError(f"name the file before {file}: scalecore init experiment.yaml {file}")
-    if file.exists() and not force:
+    if "=" in file.name:
+        raise click.UsageError(f"FILE is {file}; init takes no KEY=VALUE: edit what it writes, or give it to run")
+    if label is not None and purpose == "prices":
+        raise click.UsageError("--label is for tables and forecasts; the label of prices is computed from them")
+    if (file.exists() or file.is_symlink()) and not force:
         raise ExperimentError(f"{file} exists already; give another name, or --force to overwrite it")
     if not file.parent.is_dir():
         raise ExperimentError(f"{file.parent}: there is no such folder")
+    if data is not None and not data.exists():
+        raise ExperimentError(f"{data}: there is no such file")
     registry = load_registry(no_plugins=no_plugins, block=block)
-    wanted = {kind: ([names] if isinstance(names, str) else list(names)) for kind, names in components.items() if names}
-    if not wanted and not overrides and data is None and sys.stdin.isatty() and sys.stdout.isatty():
-        for kind in ("dataset", "model", "search", "monitor", "logger"):
-            wanted[kind] = _ask(registry, kind, suggested(registry, kind))
-        answer = click.prompt("file with the data, nothing for made-up prices", default="", show_default=False)
-        data = Path(answer).expanduser() if answer else None
+    table = data or file.parent / EXAMPLE_DATA
+    makes_example = not table.exists()
     try:
-        _write(file, choose(registry, wanted), registry=registry, data=data, overrides=overrides)
-    except OSError as error:
-        raise ExperimentError(f"{file.parent.absolute()}: cannot be written: {error.strerror}") from None
-
-
-def _ask(registry: Registry, kind: str, default: Sequence[str]) -> list[str]:
-    """Names of components of a kind: one, or several with commas between."""
-    names = registry.names(kind)
-    if kind not in ("monitor", "logger"):
-        return [click.prompt(kind, type=click.Choice(names), default=default[0] if default else None)]
-
-    def several(text: str) -> list[str]:
-        chosen = [name for name in re.split(r"[\s,]+", text) if name and name != "none"]
-        if unknown := [name for name in chosen if name not in names]:
-            raise click.BadParameter(f"there is no {kind} {unknown[0]!r}; installed: {', '.join(names)}")
-        return chosen
-
-    if not names:
-        return []
-    text = f"{kind}s, of {', '.join(names)}, or none"
-    found: list[str] = click.prompt(text, default=",".join(default) or "none", value_proc=several)
-    return found
-
-
-def _write(
-    file: Path, components: Components, *, registry: Registry, data: Path | None, overrides: Sequence[str]
-) -> None:
-    from scalecore.api.files import write_text
-    from scalecore.cli.starting import (
-        EXAMPLE_DATA,
-        lost_keys,
-        refuse_exchanged,
-        starting_values,
-        table_values,
-        write_example_data,
-    )
-    from scalecore.config.load import draft_of, resolved_draft
-    from scalecore.config.messages import ComponentsError, ExperimentFileError, Position, raise_problems
-    from scalecore.config.overrides import apply_overrides
-    from scalecore.config.schema import experiment_schema
-    from scalecore.config.source import Tree, parse
-    from scalecore.config.template import experiment_text, file_option, required_options
-
-    named = data if data is None or data.is_absolute() else _relative(data, file.parent)
-    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", file.stem).lstrip("-.")[:100] or "experiment"
-    values = starting_values(components, name=name, data=str(named or EXAMPLE_DATA))
-    example = file.parent / EXAMPLE_DATA
-    makes_example = data is None and file_option(components.dataset) is not None and not example.exists()
-    if makes_example:
-        write_example_data(example)
-    try:
-        if components.dataset.name == "parquet":
-            values["dataset"] |= table_values(data or example)
-        tree = Tree(root=values, values={(): Position(source="<command line>")})
-        apply_overrides(tree, overrides)
-        if tree.problems:
-            raise_problems(tree.problems)
-        refuse_exchanged(components, tree.root)
-        head = [line.format(schema=SCHEMA, file=file.name) for line in _HEAD]
-        text = experiment_text(components, tree.root, head=head)
-        written = parse(text, source=str(file))
-        if lost := lost_keys(tree.root, written.root):
-            # What the file has no line for is wrong in most cases, and then named in better words.
-            resolved_draft(draft_of(tree, source=str(file), folder=file.absolute().parent), registry)
-            raise ExperimentError(f"{lost[0]} cannot be set here; write it into the file")
-        resolved_draft(draft_of(written, source=str(file), folder=file.absolute().parent), registry)
-    except (ExperimentFileError, ComponentsError) as error:
-        _forget(example, made=makes_example)
-        lines = "\n".join(f"  {one.text}" for one in error.problems)
-        if isinstance(error, ComponentsError):
-            raise PluginError(f"nothing is written: something is missing that was asked for\n{lines}") from None
-        raise ExperimentError(
-            "nothing is written: some options have no value that would do without you, or a wrong one; give them as "
-            f"KEY=VALUE\n{lines}"
-        ) from None
-    except ExperimentError:
-        _forget(example, made=makes_example)
+        if makes_example:
+            write_example_data(table)
+        found = recognise(table.absolute(), label=label)
+        chosen = purpose or _suggested(found, label=label)
+        named = data if data is not None and data.is_absolute() else _relative(table, file.parent)
+        text = _text(file, found, purpose=chosen, labelled=label is not None, path=named, registry=registry)
+        _write(file, text, registry=registry)
+    except (ScalecoreError, OSError) as error:
+        if makes_example:
+            table.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise ExperimentError(f"{error.filename or file}: {error.strerror or error}") from None
         raise
-    write_text(file, text)
-    schema = file.parent / SCHEMA
-    write_text(schema, json.dumps(experiment_schema(registry), indent=2, ensure_ascii=False) + "\n")
-    click.echo(f"{file}: written; every option stands in it with its meaning")
-    click.echo(f"{schema}: the JSON Schema that its first line names, for editors")
-    if values["dataset"].get("path", values["dataset"].get("file")) == EXAMPLE_DATA:
-        click.echo(f"{example}: made-up prices, a random walk; put your own data in its place")
-    for key, component in (("dataset", components.dataset), ("model", components.model), ("search", components.search)):
-        if names := [one.name for one in required_options(component)]:
-            click.echo(f"look at what {key} {component.name} requires: {', '.join(names)}")
+    click.echo(f"{file}: written, for {chosen}, from {found.rows:,} rows of {named}")
+    for name, reason in found.left_out.items():
+        click.echo(f"column {name!r} is left out: {reason}")
+    if makes_example:
+        click.echo(f"{table}: made-up prices, a random walk; put your own data in its place")
+    click.echo(f"{file.parent / SCHEMA}: the JSON Schema that its first line names, for editors")
     click.echo(f"next: scalecore check {file}; scalecore plan {file}; scalecore run {file}")
+
+
+def _suggested(found: Recognised, *, label: str | None) -> str:
+    if label is None and found.close is not None:
+        return "prices"
+    return "forecast" if found.task == "forecast" else "table"
+
+
+def _text(file: Path, found: Recognised, *, purpose: str, labelled: bool, path: Path, registry: Registry) -> str:
+    by_price = found.close is not None and (purpose == "prices" or (purpose == "forecast" and not labelled))
+    if purpose == "prices" and not by_price:
+        raise ExperimentError(f"{path}: --purpose prices needs a column Close with numbers above zero")
+    columns = {} if found.close in ("Close", None) else {"columns": {"close": found.close}}
+    target: dict[str, Any] = {"kind": "label", "column": found.label, "horizon": 1}
+    if by_price:
+        target = {"kind": "direction" if purpose == "prices" else "forward_return", "horizon": 1, **columns}
+    elif purpose == "forecast":
+        target["task"] = "forecast"
+    features = [name for name in found.features if by_price or name != found.label]
+    if not features:
+        raise ExperimentError(f"{path}: no column with numbers is left for features beside the label {found.label!r}")
+    whole = {"path": str(path), **found.options}
+    models, searches, monitors = (registry.names(kind) for kind in ("model", "search", "monitor"))
+    model = "patchtst" if "patchtst" in models else "linear"
+    values = {
+        "file": file.name,
+        "name": _flow(re.sub(r"[^A-Za-z0-9_.-]+", "-", file.stem).lstrip("-.")[:100] or "experiment"),
+        "table": "\n".join(f"  {key}: {_flow(value)}" for key, value in whole.items()),
+        "features": _flow(features),
+        "target": _flow(target),
+        "context": CONTEXT if found.rows >= MANY_ROWS else SHORT_CONTEXT,
+        "models": ", ".join(models),
+        "model": model,
+        "searches": ", ".join(searches),
+        "search": "architectural" if "architectural" in searches else "random",
+        "budget": "\n  budget: 2M # of parameters" if model == "patchtst" else "",
+        "monitors": ", ".join(name for name in ("memory", "thermal", "disk") if name in monitors),
+    }
+    values["dataset"] = _template(purpose).substitute(values).rstrip()
+    return _template("common").substitute(values)
+
+
+def _template(name: str) -> Template:
+    return Template(files("scalecore.cli").joinpath("examples", f"{name}.yaml.txt").read_text(encoding="utf-8"))
+
+
+def _write(file: Path, text: str, *, registry: Registry) -> None:
+    """Write what passes the check, and the schema beside it."""
+    from scalecore.api.files import write_text
+    from scalecore.config.load import draft_of, resolved_draft
+    from scalecore.config.schema import experiment_schema
+    from scalecore.config.source import parse
+
+    tree = parse(text, source=str(file))
+    resolved_draft(draft_of(tree, source=str(file), folder=file.absolute().parent), registry)
+    write_text(file, text)
+    schema = json.dumps(experiment_schema(registry), indent=2, ensure_ascii=False)
+    write_text(file.parent / SCHEMA, f"{schema}\n")
+
+
+def _flow(value: Any) -> str:
+    """A value on one line, as the experiment file is read."""
+    from scalecore.config.source import dump
+
+    text = dump(value, default_flow_style=True, width=float("inf"))
+    return text.removesuffix("\n").removesuffix("\n...")
 
 
 def _relative(data: Path, folder: Path) -> Path:
@@ -193,6 +176,14 @@ def _relative(data: Path, folder: Path) -> Path:
         return data.absolute()
 
 
-def _forget(example: Path, *, made: bool) -> None:
-    if made:
-        example.unlink()
+def write_example_data(file: Path, *, rows: int = 2000) -> None:
+    """Daily prices that were made up: a random walk with a day's spread of 1 %, the same on every machine."""
+    draw, day, close = random.Random(7), date(2015, 1, 1), 100.0
+    lines = ["Date,Open,High,Low,Close,Volume"]
+    for _ in range(rows):
+        day += timedelta(days=3 if day.weekday() == 4 else 1)
+        opened, close = close, close * math.exp(draw.gauss(0.0003, 0.01))
+        high = max(opened, close) * (1 + abs(draw.gauss(0, 0.004)))
+        low = min(opened, close) * (1 - abs(draw.gauss(0, 0.004)))
+        lines.append(f"{day},{opened:.4f},{high:.4f},{low:.4f},{close:.4f},{draw.randrange(1_000_000, 9_000_000)}")
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -35,7 +35,7 @@ or the other way round: no bug of a command."""
 
 COMMANDS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
     {
-        "init": ("scalecore.cli.init", "init", "Write a commented experiment file for components of your choice."),
+        "init": ("scalecore.cli.init", "init", "Write a commented experiment file, filled from a table."),
         "run": ("scalecore.cli.study", "run", "Run a study to its end, or continue it."),
         "plan": ("scalecore.cli.study", "plan", "Show everything that a run would do, without training."),
         "check": ("scalecore.cli.check", "check", "Check an experiment file and its components."),

@@ -12,8 +12,12 @@ from typing import Any
 
 __all__ = ["REMOVED", "SINKS", "removed", "removed_from"]
 
+_INIT = "name the component in the file that init writes; `scalecore plugins` lists what is installed"
+
 REMOVED: Mapping[tuple[str, str], str] = MappingProxyType(
     {
+        **{("command", f"init --{kind}"): _INIT for kind in ("dataset", "model", "strategy", "search", "executor")},
+        **{("command", f"init --{kind}"): _INIT for kind in ("monitor", "logger", "analysis")},
         ("command", "audit"): "use scalecore import PATH... --into EXPERIMENT --dry-run, which summarises results and "
         "judges each record",
         ("command", "dashboard"): "run `scalecore export optuna STUDY`, or use the logger optuna, and open its storage "
