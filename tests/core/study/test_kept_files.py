@@ -25,8 +25,8 @@ import json
 from attrs import frozen
 
 from scalecore import hookimpl
-from scalecore.api.components import ExecutorRecord
-from scalecore.api.protocols import AttemptStatus
+from scalecore.api.components import AnalysisRecord, ExecutorRecord
+from scalecore.api.protocols import AnalysisResult, AttemptStatus
 
 
 @frozen(kw_only=True)
@@ -68,6 +68,23 @@ class Instant:
 @hookimpl
 def scalecore_executors():
     return [ExecutorRecord(name="instant", summary="Ends at once.", options=Options, factory=lambda *_: Instant())]
+
+
+class Values:
+    """Every trial's value and the length of its curve."""
+
+    def run(self, studies):
+        rows = [
+            {"trial": trial.number, "value": trial.value, "epochs": len(trial.learning_curve)}
+            for study in studies
+            for trial in study.trials
+        ]
+        return AnalysisResult(title="Values", tables={"Trials": rows}, data={"trials": rows})
+
+
+@hookimpl
+def scalecore_analyses():
+    return [AnalysisRecord(name="values", summary="Values.", options=Options, factory=lambda _: Values())]
 '''
 
 Edit = Callable[[Path], object]
@@ -182,7 +199,7 @@ def test_a_damaged_file_ends_no_command_with_a_traceback_and_loses_no_trial(
     """What the journal has stays as it is, and the interrupted trial ends."""
     before = (study / "journal.jsonl").read_text()
     edit(study / place)
-    for words in (["status", "study"], ["verify", "study"], ["analyze", "results", "study"]):
+    for words in (["status", "study"], ["verify", "study"], ["analyze", "values", "study"]):
         done = command(*words)
         assert isinstance(done.exception, SystemExit | None), (words, done.exception)
         assert done.exit_code in (0, 9), done.output
