@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from attrs import evolve
+
 from scalecore.api.files import write_json
 from scalecore.api.space import Architecture
 from scalecore.api.trials import Origin, TrialRecord, TrialState, best_first
@@ -72,3 +74,11 @@ def test_with_nothing_to_keep_everything_is_removed(tmp_path: Path) -> None:
     second = finished(folder, 1, 0.6)
     settle_weights(folder, second, best_first([first, second], direction="maximize")[:0])
     assert kept(folder) == {}
+
+
+def test_a_record_that_was_read_anew_is_the_same_trial(tmp_path: Path) -> None:
+    """The ranked records come from the journal, and need not equal the one that was written to it."""
+    folder = StudyFolder(tmp_path)
+    written = finished(folder, 0, 0.5)
+    settle_weights(folder, written, [evolve(written, timings={"train_seconds": 1.0})])
+    assert kept(folder) == {"trial_0000.safetensors": "0 best_4"}

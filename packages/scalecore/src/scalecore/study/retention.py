@@ -31,10 +31,12 @@ def settle_weights(folder: StudyFolder, record: TrialRecord, kept: Sequence[Tria
     Weights are moved out of the folder of the attempt, so that they are at one place whichever attempt made them. What
     a driver that died in between left is taken up by the next call.
     """
+    # By number: a record that was read from the journal need not equal the one that was written.
+    numbers = {one.number for one in kept}
     for one in (record, *kept):
         trial = folder.attempt(one.number, 0).parent
         target = folder.weights(one.number)
-        if one in kept and not target.exists():
+        if one.number in numbers and not target.exists():
             index = len(one.attempts) - 1
             attempt = AttemptFolder(folder.attempt(one.number, index))
             try:
@@ -47,7 +49,7 @@ def settle_weights(folder: StudyFolder, record: TrialRecord, kept: Sequence[Tria
                 os.replace(trial / found, target)
         for path in trial.glob("attempt_*/best_*.safetensors"):
             path.unlink()
-    names = {folder.weights(one.number).name for one in kept}
+    names = {folder.weights(number).name for number in numbers}
     for path in folder.weights(0).parent.glob("trial_*.safetensors"):
         if path.name not in names:
             path.unlink()
