@@ -9,45 +9,30 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from scalecore.execution.tracer import answer
-
-SPEC = {
-    "seed": 1,
-    "hyperparameters": {
-        "dropout": 0.1,
-        "head_dropout": 0.0,
-        "learning_rate": 1e-3,
-        "weight_decay": 0.1,
-        "warmup_steps": 0,
-        "epochs": 1,
-    },
-    "registry": {"no_plugins": False, "block": []},
-    "model": {"use": "patchtst", "options": {}},
-    "shape": {"context": 60, "features": 25, "outputs": 1},
-    "task": "binary",
-    "plan": {
-        "effective_batch": 64,
-        "micro_batch": 64,
-        "schedule": "constant",
-        "gradient_clip": 1.0,
-        "patience": None,
-        "min_delta": 0.0,
-        "metric": "val_loss",
-        "direction": "minimize",
-        "reduction": "best",
-        "seed": 1,
-        "checkpoint_every": 60.0,
-    },
-    "precision": "bf16",
-    "evaluate": 512,
-}
 
 
 def question(*, n_heads: int = 4) -> dict[str, Any]:
     """Of a shape of 48 layers, traced at two and four."""
     from scalecore.api.space import DataShape
+    from scalecore.execution.attempt_spec import ModelSpec
     from scalecore.plugins.registry import load_registry
+    from scalecore.testing.training import make_attempt_spec, make_training_plan
+
+    values = {"learning_rate": 1e-3, "weight_decay": 0.1, "warmup_steps": 0, "epochs": 1}
+    spec = make_attempt_spec(
+        registry={"no_plugins": False, "block": []},
+        model=ModelSpec(use="patchtst", options={}),
+        shape=DataShape(context=60, features=25, outputs=1),
+        hyperparameters={"dropout": 0.1, "head_dropout": 0.0, **values},
+        plan=make_training_plan(
+            effective_batch=64, micro_batch=64, schedule="constant", gradient_clip=1.0, patience=None
+        ),
+        precision="bf16",
+        seed=1,
+    )
 
     record = load_registry().default("model", "patchtst").record
     family: Any = record.factory(record.options())
@@ -55,7 +40,7 @@ def question(*, n_heads: int = 4) -> dict[str, Any]:
     for layers in (2, 4):
         shape = {"d_model": 64, "n_layers": layers, "n_heads": n_heads, "d_ff": 256}
         count = family.num_parameters(shape, DataShape(context=60, features=25, outputs=1))
-        specs.append({**SPEC, "architecture": shape, "num_parameters": count})
+        specs.append({**evolve(spec, architecture=shape, num_parameters=count).plain(), "evaluate": 512})
     return {"key": "one", "specs": specs, "depths": [2, 4], "depth": 48, "device": "cuda"}
 
 

@@ -372,7 +372,8 @@ def test_hanging_up_stops_the_study_and_nohup_does_not(study: Study, undisturbed
     two_trials(study)
     moment = "trial_0000/attempt_0/epochs.jsonl"
     study.hold(moment)
-    process = study.start()
+    # Where the tests run under nohup, it would be inherited.
+    process = study.start(before=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL))
     held = study.held(moment)
     process.send_signal(signal.SIGHUP)
     os.kill(held, signal.SIGCONT)

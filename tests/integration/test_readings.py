@@ -65,18 +65,13 @@ def test_a_study_without_monitors_says_that_nothing_was_watched(study: Study) ->
 
 def test_the_value_of_a_plugins_monitor_shows_everywhere(study: Study) -> None:
     """In the CSV under its own name, in status, on the console, in the record, in the summary; beside older columns."""
-    done = study.cli("new", "plugin", "my-fans", "--kind", "monitor", "--into", str(study.root))
+    done = study.cli("new", "monitor", "my-fans", "--into", str(study.root))
     assert done.returncode == 0, done.stderr
-    place = study.root / "my-fans" / "src"
-    code = place / "my_fans" / "monitor.py"
-    text = code.read_text().replace('quantity="load"', 'quantity="fan_speed"').replace('unit=""', 'unit="rpm"')
-    code.write_text(text.replace("value=load)", "value=1234.0)").replace("reading.value > self", "0 > self"))
-    info = place / "my_fans-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-fans\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[scalecore]\nmy-fans = my_fans.plugin\n")
-    study.path.append(str(place))
-    study.experiment["monitors"] = ["my-fans"]
+    code = study.root / "my_fans.py"
+    text = code.read_text().replace('"load"', '"fan_speed"').replace('unit=""', 'unit="rpm"')
+    code.write_text(text.replace("load, reason = None, None", "load, reason = 1234.0, None").replace("load = os", "os"))
+    study.experiment["plugins"] = ["./my_fans.py"]
+    study.experiment["monitors"] = [{"use": "my-fans", "pause_above": 5000.0}]
     study.experiment["loggers"] = [{"use": "console", "every": 0.01}, "files"]
     study.experiment["training"]["hyperparameters"]["epochs"] = 40
     study.write()
