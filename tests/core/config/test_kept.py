@@ -53,6 +53,17 @@ def test_a_value_is_read_as_its_class_and_written_as_it_was() -> None:
     assert structured(Inner, {"class": "killed"}, place="a.json").plain() == {"class": "killed"}
 
 
+def test_an_equal_value_of_another_type_or_order_is_another_value() -> None:
+    """Python calls 1, 1.0 and true equal, and mappings of another order."""
+    structured(Outer, {"number": 1, "name": "x"}, place="a.json")
+    with pytest.raises(StudyError, match="number: expected a whole number of at most 64 bits, got true"):
+        structured(Outer, {"number": True, "name": "x"}, place="a.json")
+    for content in ({"class": "killed", "auc": 1.0, "bytes": 1}, {"class": "killed", "bytes": 1, "auc": 1}):
+        assert list(map(repr, structured(Inner, content, place="a.json").plain().items())) == [
+            repr(item) for item in content.items()
+        ]
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [

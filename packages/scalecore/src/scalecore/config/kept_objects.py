@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import marshal
 import types
 from typing import Any, Union, get_args, get_origin
 
@@ -37,7 +38,8 @@ def object_hook(kind: Any, converter: Converter) -> Hook:
         nonlocal last
         if type(content) is not dict:
             raise UnexpectedError("a mapping", content)
-        if content == last[0]:
+        # Python calls true and 1 equal, and 1.0 too.
+        if content == last[0] and marshal.dumps(content, 2) == marshal.dumps(last[0], 2):
             return last[1]
         signature = (*content, *map(type, content.values()))
         layout = layouts.get(signature)
