@@ -20,6 +20,8 @@ DISTRIBUTIONS = {
     "pynvml": "nvidia-ml-py",
     "sklearn": "scikit-learn",
     "talib": "ta-lib",
+    "typing_extensions": "typing-extensions",
+    "vl_convert": "vl-convert-python",
     "yaml": "pyyaml",
 }
 """Modules that are not called as their distributions are."""
