@@ -181,7 +181,7 @@ def test_the_script_of_a_page_is_whole_and_small() -> None:
 
 
 def test_every_figure_of_a_report_is_drawn(study: Callable[..., StudyView]) -> None:
-    """Its points are the trials, its bars count them, and each format is a file of its own beside the page."""
+    """Its points are the trials, its bars count them, and each format is a separate file beside the page."""
     trials = [
         trial(n, 0.6 + n / 100, origin=Origin(kind="sampled", label=HOSTILE), flags=[COLLAPSED] * (n == 4))
         for n in range(60)

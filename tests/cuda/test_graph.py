@@ -81,16 +81,17 @@ def steps(count: int, **settings: Any) -> tuple[list[Asked], list[Asked], str | 
 
 @pytest.mark.parametrize(("precision", "micro_batch"), [("fp32", 64), ("bf16", 256)])
 def test_the_captured_step_is_the_step(on_idle_cuda: OnCuda, precision: str, micro_batch: int) -> None:
-    """The same kernels in the same order as the step before; a replay asks for no memory and waits for nothing."""
+    """The same kernels in the same order as the step before; a replay allocates no memory and does not synchronise."""
     found, captures, problem = on_idle_cuda(steps, WARM_UP + 4, precision=precision, micro_batch=micro_batch)
     assert problem is None
     first, *others = found[WARM_UP - 1].kernels  # which sets the learning rate
     gradients, update = captures
     assert [*gradients.kernels, *update.kernels] == others
-    assert (gradients.waits, update.waits) == (1, 0)  # torch's generator, for a stream of its own
+    assert (gradients.waits, update.waits) == (1, 0)  # torch's generator, for its stream
     for replayed in found[WARM_UP + 1 :]:
         assert (replayed.replays, replayed.mallocs, replayed.waits) == (2, 0, 0)
-        assert replayed.kernels == [first, *2 * replayed.kernels[1:2]]  # and what tells a graph where to draw
+        # The other one sets the generator's offset, once for each graph.
+        assert replayed.kernels == [first, *2 * replayed.kernels[1:2]]
 
 
 def states(*, launches: str, count: int) -> bytes:
@@ -104,7 +105,7 @@ def states(*, launches: str, count: int) -> bytes:
 
 
 def test_replays_draw_as_many_random_numbers(on_idle_cuda: OnCuda) -> None:
-    """So a training that goes on draws those that it would have drawn."""
+    """So a resumed training draws those that it would have drawn."""
     graph, plain = (on_idle_cuda(states, launches=one, count=WARM_UP + 5) for one in ("graph", "plain"))
     assert graph == plain != on_idle_cuda(states, launches="plain", count=1)
 

@@ -76,7 +76,7 @@ def study(folder: Path, *records: TrialRecord, choices: tuple[int, ...] = (50, 7
 
 @pytest.fixture(scope="module")
 def postgresql() -> Iterator[str]:
-    """A server of its own, from the system's packages; as the user `postgres`, since it refuses to run as root."""
+    """A separate server, from the system's packages; as the user `postgres`, since it refuses to run as root."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin")) if shutil.which("initdb") is None else []
     folder = found[-1] if found else Path(shutil.which("initdb") or "/nowhere").parent
     if not (folder / "initdb").exists():

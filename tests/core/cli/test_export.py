@@ -174,7 +174,7 @@ def test_a_logger_of_a_plugin_file_exports_its_study(
 def test_what_cannot_be_exported_is_one_message(
     arguments: list[str], code: int, message: str | None, invoke: Invoke, target: None, study: Callable[..., Path]
 ) -> None:
-    """With the exit code of its kind; a folder that is no study is told as by `status`."""
+    """With the exit code of its kind; a folder that is no study has the message of `status`."""
     study()
     done = invoke("export", *arguments)
     expected = message if message is not None else invoke("status", arguments[1]).stderr

@@ -166,7 +166,7 @@ def test_it_overwrites_nothing_unasked(invoke: Any) -> None:
 def test_what_cannot_be_written_leaves_nothing(
     invoke: Any, tmp_path: Path, arguments: tuple[str, ...], code: int, message: str
 ) -> None:
-    """Each mistake has one message of its own, and no file is left, nor made-up prices."""
+    """Each mistake has one message, and no file is left, nor made-up prices."""
     Path("words.csv").write_text("Date,a\n2020-01-01,x\n")
     Path("times.csv").write_text("a,b\n1,2\n")
     Path("both.csv").write_text("Date,a\n01/02/2020,1\n02/03/2020,2\n")

@@ -62,7 +62,7 @@ def check(file: str, *arguments: str) -> Result:
 
 
 def test_a_file_is_a_plugin(tmp_path: Path) -> None:
-    """Its name stands for the distribution, a hash of its content for the version; annotations are its own."""
+    """Its name is the distribution, a hash of its content the version; the loader's annotations do not apply."""
     path = tmp_path / "my-model.py"
     path.write_text(MODEL)
     registry = load_registry(no_plugins=True, files=[path])

@@ -37,7 +37,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
 
 
 class Noting(ScriptedStrategy):
-    """Keeps what it is told."""
+    """Records its calls."""
 
     def __init__(self, *script: Any) -> None:
         super().__init__(search_context(), ())
@@ -74,7 +74,7 @@ def proposal(plan: Plan, rate: float = 1e-3, **changes: Any) -> Proposal:
 
 
 def test_a_new_trial_is_in_the_journal(session: Any, plan: Plan, tmp_path: Path) -> None:
-    """With all its hyper-parameters, a hash and a seed of its own."""
+    """With all its hyper-parameters, its hash and its seed."""
     one, _ = session(proposal(plan), proposal(plan, 2e-3))
     first, second = next_trial(one), next_trial(one)
     assert first is not None

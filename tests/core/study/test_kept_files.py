@@ -1,6 +1,6 @@
-"""Files of a study that somebody edited, cut off or replaced: each command goes on, or says which file is wrong.
+"""Files of a study that somebody edited, cut off or replaced: each command works, or names the file that is wrong.
 
-The journal and the plan have tests of their own. Attempts of an executor in a plugin file end at once, with the files
+The journal and the plan have separate tests. Attempts of an executor in a plugin file end at once, with the files
 that a real one writes: no process is started.
 """
 

@@ -129,7 +129,7 @@ def test_g03_what_nothing_read_and_what_the_attempt_warned_of_are_flags(plan: Pl
 
 
 def test_pauses_of_all_attempts_are_added_up() -> None:
-    """A trial that was paused in its first and its last attempt was paused for both; a killed one tells nothing."""
+    """A trial that was paused in its first and its last attempt was paused for both; a killed one reports nothing."""
     ends: tuple[dict[str, Any], ...] = (
         {"paused_seconds": 2.0, "pauses": 1},
         {"paused_seconds": None},

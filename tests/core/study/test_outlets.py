@@ -16,7 +16,7 @@ from scalecore.study.outlets import Outlets
 
 
 class Listening(Logger):
-    """Keeps what it is told."""
+    """Records its calls."""
 
     def __init__(self) -> None:
         self.heard: list[str] = []

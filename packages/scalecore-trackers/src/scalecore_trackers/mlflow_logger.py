@@ -145,7 +145,7 @@ class MlflowLogger(TrialRuns):
         moved = self._folder is not None and there != self._folder and re.fullmatch("file:.*/mlartifacts", str(there))
         self._artifacts = self._options.artifacts and not moved
         if self._options.artifacts and moved:
-            # MLflow cannot be told that the project moved.
+            # MLflow has no way to record that the project moved.
             text = f"mlflow stores no artifacts: the experiment keeps them in {there}, where the project was before; "
             self._remarks.append(("warning", f"{text}give another `experiment`, or `artifacts: false`"))
         self._experiment: str = (

@@ -38,8 +38,8 @@ def object_hook(kind: Any, converter: Converter) -> Hook:
         nonlocal last
         if type(content) is not dict:
             raise UnexpectedError("a mapping", content)
-        # Python calls true and 1 equal, and 1.0 too.
-        if content == last[0] and marshal.dumps(content, 2) == marshal.dumps(last[0], 2):
+        # Python calls true and 1 equal, and 1.0 too; the same mapping may have been changed since.
+        if content is not last[0] and content == last[0] and marshal.dumps(content, 2) == marshal.dumps(last[0], 2):
             return last[1]
         signature = (*content, *map(type, content.values()))
         layout = layouts.get(signature)

@@ -56,7 +56,7 @@ Control = Literal["go_on", "pause", "stop", "prune"]
 
 @frozen(kw_only=True, slots=False)
 class ControlFile(Part):
-    """What the driver tells the attempt: `control.json`."""
+    """The driver's request to the attempt: `control.json`."""
 
     action: Control
 
@@ -158,7 +158,7 @@ class AttemptFolder:
         return find_kept(self.group, GroupFile) or GroupFile()
 
     def read_control(self) -> Control | None:
-        """What the attempt is told; None where it is told nothing."""
+        """The driver's request to the attempt; None if there is none."""
         found = find_kept(self.control, ControlFile)
         return None if found is None else found.action
 

@@ -56,7 +56,7 @@ def load_plugin(plugin: Plugin) -> Loaded:
 
 
 def load_file(path: Path) -> Loaded:
-    """A Python file as a plugin: its name stands for the distribution, and a hash of its content for the version."""
+    """A Python file as a plugin: its name is the distribution, a hash of its content the version."""
     plugin = Plugin(name=path.stem, value=str(path), distribution=path.name, version="-", location=str(path.parent))
     if path.suffix != ".py":
         return Loaded(plugin=plugin.failed(Status.BROKEN, f"{path} is no Python file, whose name ends in .py"))

@@ -219,8 +219,8 @@ class Dispatcher:
 def ways(attempts: Sequence[Mapping[str, Any]], *, checkpointing: str, first: int) -> list[Way]:
     """In which ways a trial may be run after its `attempts`, in the order of preference.
 
-    A new trial begins with the micro-batch `first`. An interrupted one goes on as it was, or smaller; after it ran out
-    of memory only smaller, and the list may be empty then.
+    A new trial begins with the micro-batch `first`. An interrupted one continues with the same or a smaller one; one
+    that ran out of memory only with a smaller one, and the list may be empty then.
     """
     sizes = halvings(first)
     found = [Way(micro_batch=size, checkpointing=checkpointing == "on") for size in sizes]

@@ -192,7 +192,7 @@ class MemoryModel:
         compiled = plan.resolved.experiment.training.compile
         captured = device == "cuda" and plan.resolved.experiment.training.launches == "graph"
         if captured:
-            # Captured steps have memory of their own, for gradients and workspaces too; short batches and evaluations
+            # Captured steps need additional memory, for gradients and workspaces too; short batches and evaluations
             # take theirs beside it, at most as much.
             offset += (tensors if held is None else held) - floor * 3 // 4 + WORKSPACES
         basis: Basis = "held" if held is not None else "tensors" if traced else "closed form"

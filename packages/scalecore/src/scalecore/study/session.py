@@ -70,7 +70,7 @@ class Session:
 
     def view(self, *, end: StudyEnd | None = None, reason: str | None = None) -> StudyView:
         """The study as loggers see it."""
-        assert self.state.plan is not None  # it stands in the first event
+        assert self.state.plan is not None  # the first event has it
         return StudyView(
             id=self.state.id,
             name=self.plan.resolved.experiment.name,

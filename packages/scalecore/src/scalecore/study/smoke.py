@@ -61,7 +61,7 @@ def smoke_step(
         found = smoke.device and {"device": smoke.device.plain()}
         session.record("smoke", {"versions": plan.versions, "results": results, **(found or {})})
         session.message("info", smoke_text(results, seconds=time.monotonic() - started))
-        assert state.plan is not None  # it stands in the first event
+        assert state.plan is not None  # the first event has it
         for line in memory_lines(memory_figures(state.plan.memory, state.smoke)):
             session.message("info", f"memory: {line}")
         if plan.likely_device() == "cuda" and smoke.device is not None and smoke.device.kind != "cuda":

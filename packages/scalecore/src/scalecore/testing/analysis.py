@@ -61,7 +61,7 @@ class AnalysisContract:
         self._storable(result)
         for name, content in result.files.items():
             if isinstance(content, str) and name.endswith(".html"):
-                assert "<script>|" not in content, f"{name}: a text of a trial stands in it unescaped"
+                assert "<script>|" not in content, f"{name}: it contains a trial's text unescaped"
 
     def test_it_changes_nothing(self, analysis: Analysis, tmp_path: Path) -> None:
         """An analysis returns what it found; the core writes it."""
