@@ -12,11 +12,11 @@ from scalecore.api.record_parts import (
     AttemptMemory,
     Batching,
     ComputePolicy,
-    Epoch,
     EpochResult,
     MetricInterval,
     Part,
 )
+from scalecore.api.trials import Epoch
 
 __all__ = ["OF_RESULT", "AttemptEnd", "AttemptProgress", "AttemptResult", "EndClass", "MadePredictions", "Resumption"]
 
