@@ -33,6 +33,8 @@ from scalecore_analysis.studies import ratios
 
 from .conftest import COLLAPSED, trial, with_plan
 
+pytestmark = pytest.mark.slow
+
 Make = Callable[..., StudyView]
 
 

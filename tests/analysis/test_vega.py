@@ -20,6 +20,8 @@ from scalecore_analysis.vega import UNSEEN, Point, Series, Spec, figure, histogr
 
 from .conftest import COLLAPSED, addresses_of, figures_of, trial, with_plan
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = """a.b[c]'"\\ </script><!--<script>alert(1)</script> {{x}} & ü"""
 
 
