@@ -49,7 +49,6 @@ TRANSCRIPTS: tuple[tuple[str, str, tuple[int, int] | None], ...] = (
     ("plugins", "plugins", None),
     ("new", "new model my-mlp", None),
     ("schema", "schema", (12, 0)),
-    ("completion", "completion bash", (6, 0)),
 )
 
 

@@ -58,7 +58,6 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
         "plugins": ("scalecore.cli.plugins", "plugins", "List plugins, their status and what they provide."),
         "new": ("scalecore.cli.new", "new", "Write a plugin to start from: one file, and its test."),
         "schema": ("scalecore.cli.schema", "schema", "Print the JSON Schema of the experiment file, for editors."),
-        "completion": ("scalecore.cli.completion", "completion", "Print what makes bash, zsh or fish complete."),
     }
 )
 """Each subcommand with its module, the name of the command in it, and one line of help."""

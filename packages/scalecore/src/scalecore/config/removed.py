@@ -20,6 +20,8 @@ REMOVED: Mapping[tuple[str, str], str] = MappingProxyType(
         **{("command", f"init --{kind}"): _INIT for kind in ("monitor", "logger", "analysis")},
         ("command", "audit"): "use scalecore import PATH... --into EXPERIMENT --dry-run, which summarises results and "
         "judges each record",
+        ("command", "completion"): 'put `eval "$(_SCALECORE_COMPLETE=bash_source scalecore)"` into ~/.bashrc, with '
+        "zsh_source for zsh; fish_source prints the script of fish",
         ("command", "dashboard"): "run `scalecore export optuna STUDY`, or use the logger optuna, and open its storage "
         "with optuna-dashboard",
         ("command", "new --kind"): "write scalecore new KIND NAME, which makes one file, and --package for a package",
