@@ -34,6 +34,7 @@ from scalecore.api.record_parts import EpochResult, Part
 from scalecore.config.kept import checked, find_kept, json_of, read_kept
 from scalecore.execution.attempt_result import AttemptProgress, AttemptResult
 from scalecore.execution.attempt_spec import AttemptSpec
+from scalecore.execution.below import Below
 from scalecore.execution.process_file import ProcessFile
 
 __all__ = ["CANNOT_WRITE", "DISK_EXIT", "LOG_BYTES", "TAKEN_EXIT", "AttemptFolder", "ControlFile", "GroupFile"]
@@ -77,45 +78,16 @@ class AttemptFolder:
 
     path: Path
 
-    @property
-    def spec(self) -> Path:
-        return self.path / "spec.json"
-
-    @property
-    def process(self) -> Path:
-        return self.path / "process.json"
-
-    @property
-    def group(self) -> Path:
-        return self.path / "group.json"
-
-    @property
-    def control(self) -> Path:
-        return self.path / "control.json"
-
-    @property
-    def progress(self) -> Path:
-        return self.path / "progress.json"
-
-    @property
-    def epochs(self) -> Path:
-        return self.path / "epochs.jsonl"
-
-    @property
-    def predictions(self) -> Path:
-        return self.path / "predictions.npz"
-
-    @property
-    def result(self) -> Path:
-        return self.path / "result.json"
-
-    @property
-    def log(self) -> Path:
-        return self.path / "log.txt"
-
-    @property
-    def compiled(self) -> Path:
-        return self.path / "compiled"
+    spec = Below("spec.json")
+    process = Below("process.json")
+    group = Below("group.json")
+    control = Below("control.json")
+    progress = Below("progress.json")
+    epochs = Below("epochs.jsonl")
+    predictions = Below("predictions.npz")
+    result = Below("result.json")
+    log = Below("log.txt")
+    compiled = Below("compiled")
 
     def clear(self) -> None:
         """Remove what an earlier attempt left where this folder is to be made.

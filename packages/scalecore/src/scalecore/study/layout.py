@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from scalecore.api.errors import ExperimentError
+from scalecore.execution.below import Below
 
 if TYPE_CHECKING:
     from scalecore.config.experiment import Experiment
@@ -35,65 +36,37 @@ class StudyFolder:
 
     path: Path
 
-    @property
-    def journal(self) -> Path:
-        return self.path / "journal.jsonl"
-
-    @property
-    def lock(self) -> Path:
-        return self.path / ".lock"
-
-    @property
-    def lease(self) -> Path:
-        return self.path / "lease.json"
-
-    @property
-    def epoch(self) -> Path:
-        """How many runners this folder had: each has a number of its own."""
-        return self.path / ".epoch"
-
-    @property
-    def stop_file(self) -> Path:
-        return self.path / "STOP"
-
-    @property
-    def source(self) -> Path:
-        """The experiment as it was last run: overrides applied, every default filled in."""
-        return self.path / "experiment.yaml"
+    journal = Below("journal.jsonl")
+    lock = Below(".lock")
+    lease = Below("lease.json")
+    epoch = Below(".epoch")
+    """How many runners this folder had: each has a number of its own."""
+    stop_file = Below("STOP")
+    source = Below("experiment.yaml")
+    """The experiment as it was last run: overrides applied, every default filled in."""
+    hardware = Below("hardware.csv")
+    readings = Below("hardware.json")
+    """The latest readings of the monitors."""
+    attempts = Below("attempts")
+    promoted = Below("promoted")
+    """A folder for each promoted model."""
+    confirmation = Below("confirm")
+    """Replicates of the best trials, with a journal of their own."""
+    cross_budget = Below("cross-budget")
+    """Best configurations of other budgets, trained at this one, with a journal of their own."""
+    compiled = Below("compiled")
+    """Compiled blocks that the attempts of a run share; there only while it runs."""
 
     @property
     def data(self) -> Path:
         return self.path / "data"
 
-    @property
-    def hardware(self) -> Path:
-        return self.path / "hardware.csv"
-
     def predictions(self, number: int) -> Path:
         """Validation logits of a finished trial's best epoch; see `scalecore.study.predictions`."""
         return self.path / "predictions" / f"trial_{number:04d}.npz"
 
-    @property
-    def readings(self) -> Path:
-        """The latest readings of the monitors."""
-        return self.path / "hardware.json"
-
-    @property
-    def attempts(self) -> Path:
-        return self.path / "attempts"
-
     def attempt(self, number: int, attempt: int) -> Path:
         return self.attempts / f"trial_{number:04d}" / f"attempt_{attempt}"
-
-    @property
-    def promoted(self) -> Path:
-        """A folder for each promoted model."""
-        return self.path / "promoted"
-
-    @property
-    def confirmation(self) -> Path:
-        """Replicates of the best trials, with a journal of their own."""
-        return self.path / "confirm"
 
     def retrainings(self) -> list[StudyFolder]:
         """What was trained after the search, each with a journal of its own."""
@@ -103,16 +76,6 @@ class StudyFolder:
     def weights(self, number: int) -> Path:
         """The best epoch's weights of a finished trial, where they are kept."""
         return self.path / "weights" / f"trial_{number:04d}.safetensors"
-
-    @property
-    def cross_budget(self) -> Path:
-        """Best configurations of other budgets, trained at this one, with a journal of their own."""
-        return self.path / "cross-budget"
-
-    @property
-    def compiled(self) -> Path:
-        """Compiled blocks that the attempts of a run share; there only while it runs."""
-        return self.path / "compiled"
 
     def smoke(self, label: str) -> Path:
         return self.attempts / f"smoke_{label}"
