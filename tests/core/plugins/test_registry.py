@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from scalecore.api.errors import ExperimentError, PluginError
-from scalecore.config.experiment import Execution, Search
-from scalecore.config.forms import known_keys
+from scalecore.config.experiment import Execution, Search, known_keys
 from scalecore.plugins.kinds import KINDS
 from scalecore.plugins.registry import Registry, load_registry
 

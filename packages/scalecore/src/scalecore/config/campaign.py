@@ -99,7 +99,7 @@ def campaign_folder(tree: Tree, parent: Path) -> Path:
     try:
         return read_path(parent, frozenset(), output, None)
     except ValueError as error:
-        problem = Problem(position=tree.position(("output",)), path=("output",), message=str(error))
+        problem = tree.problem(("output",), str(error))
         raise_problems([problem])
 
 
@@ -112,4 +112,4 @@ def _too_long(tree: Tree, variants: Sequence[Variant]) -> list[Problem]:
         f"with the label of a study behind it, such as {label}, it has more than {LONGEST_NAME} characters; "
         "shorten it, or sweep fewer keys"
     )
-    return [Problem(position=tree.position(("name",)), path=("name",), message=message)]
+    return [tree.problem(("name",), message)]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
-from attrs import field, frozen
+from attrs import field, fields_dict, frozen
 
 from scalecore.api.options import Pattern, option
 from scalecore.api.space import Distribution
@@ -245,3 +245,8 @@ class Experiment:
         help="Dotted keys of this file with a list of values each, such as `search.budget: [2M, 20M]`: one study for "
         "each combination, run in order as one campaign.",
     )
+
+
+def known_keys(section: type) -> tuple[str, ...]:
+    """The keys of `search:` or `execution:` that are not options of the component."""
+    return tuple(name for name in fields_dict(section) if name != "component")

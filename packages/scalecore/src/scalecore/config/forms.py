@@ -12,10 +12,10 @@ from cattrs.errors import ClassValidationError
 
 from scalecore.api.space import Choice, Distribution, IntRange, LogUniform, Uniform
 from scalecore.config.bounds import UnexpectedError, described
-from scalecore.config.experiment import Budget, ComponentRef, Execution, Search
+from scalecore.config.experiment import Budget, ComponentRef, Execution, Search, known_keys
 from scalecore.config.structure import class_hook, keyed, required_missing, unknown_key
 
-__all__ = ["known_keys", "read_component", "read_distribution", "register_forms", "section_component"]
+__all__ = ["read_component", "read_distribution", "register_forms", "section_component"]
 
 _UNITS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9}
 _BUDGET = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kKMB]?)")
@@ -28,11 +28,6 @@ def register_forms(converter: Converter) -> None:
     converter.register_structure_hook(ComponentRef, lambda value, _: read_component(value))
     converter.register_structure_hook_func(lambda kind: kind == Distribution, read_distribution)
     converter.register_structure_hook_factory(lambda kind: kind in (Search, Execution), _section_hook)
-
-
-def known_keys(section: type) -> tuple[str, ...]:
-    """The keys of `search:` or `execution:` that are not options of the component."""
-    return tuple(name for name in attrs.fields_dict(section) if name != "component")
 
 
 # --- components -----------------------------------------------------------------------------------------------------

@@ -24,9 +24,9 @@ from cattrs.errors import BaseValidationError, StructureHandlerNotFoundError
 from scalecore.api.components import Record
 from scalecore.api.errors import ExperimentError, PluginError
 from scalecore.config.bounds import described, nearest
-from scalecore.config.experiment import ComponentRef, Execution, Experiment, Search
+from scalecore.config.experiment import ComponentRef, Execution, Experiment, Search, known_keys
 from scalecore.config.extras import missing_extras
-from scalecore.config.forms import known_keys, read_component, register_forms, section_component
+from scalecore.config.forms import read_component, register_forms, section_component
 from scalecore.config.losses import direction_problem, loss_problem, metric_problem, objective_problem
 from scalecore.config.messages import ExperimentFileError, KeyPath, Position, Problem, raise_problems
 from scalecore.config.overrides import apply_overrides
@@ -69,7 +69,7 @@ class LoadedExperiment:
 
     def problem(self, path: KeyPath, message: str, *, key: bool = False) -> Problem:
         """A problem at `path`, pointing at its value, at its key with `key`, or at what is nearest above it."""
-        return Problem(position=self._draft.tree.position(path, key=key), path=path, message=message)
+        return self._draft.tree.problem(path, message, key=key)
 
     def fail(self, problems: Iterable[Problem]) -> NoReturn:
         """Raise all problems as one `ExperimentError`."""
@@ -173,7 +173,7 @@ def load_resolved(
     draft = _read(path, overrides)
     if "sweep" in draft.tree.root:
         message = "this file describes a campaign of several studies; one study is wanted here"
-        raise_problems([Problem(position=draft.tree.position(("sweep",), key=True), path=("sweep",), message=message)])
+        raise_problems([draft.tree.problem(("sweep",), message, key=True)])
     return resolved_draft(draft, registry, begun=begun)
 
 
@@ -214,12 +214,10 @@ def read_tree(path: str | os.PathLike[str], overrides: Sequence[str]) -> Tree:
     source = os.fspath(path)
     tree = parse(_text(source), source=source)
     if tree.root is None and not tree.problems:
-        raise_problems(
-            [Problem(position=tree.position(()), path=(), message="the file is empty; expected an experiment")]
-        )
+        raise_problems([tree.problem((), "the file is empty; expected an experiment")])
     if not isinstance(tree.root, dict):
         what = f"expected a mapping of keys at the top, got {described(tree.root)}"
-        raise_problems(tree.problems or [Problem(position=tree.position(()), path=(), message=what)])
+        raise_problems(tree.problems or [tree.problem((), what)])
     apply_overrides(tree, overrides)
     return tree
 
@@ -270,8 +268,7 @@ def _converter(folder: Path, written: frozenset[str]) -> Converter:
 
 def _problems(tree: Tree, error: BaseException, path: KeyPath = ()) -> Iterator[Problem]:
     for where, one in flatten(error, path):
-        position = tree.position(where, key=isinstance(one, UnknownKeyError))
-        yield Problem(position=position, path=where, message=str(one))
+        yield tree.problem(where, str(one), key=isinstance(one, UnknownKeyError))
 
 
 def _listed_twice(tree: Tree, experiment: Experiment) -> Iterator[Problem]:
@@ -279,9 +276,7 @@ def _listed_twice(tree: Tree, experiment: Experiment) -> Iterator[Problem]:
         refs: list[ComponentRef] = getattr(experiment, role)
         for index, ref in enumerate(refs):
             if ref in refs[:index]:
-                path = (role, index)
-                message = f"{ref.use} is listed twice with the same options"
-                yield Problem(position=tree.position(path), path=path, message=message)
+                yield tree.problem((role, index), f"{ref.use} is listed twice with the same options")
 
 
 # --- components -----------------------------------------------------------------------------------------------------
@@ -289,34 +284,30 @@ def _listed_twice(tree: Tree, experiment: Experiment) -> Iterator[Problem]:
 
 def _resolve(draft: _Draft, registry: Registry, *, begun: Callable[[Experiment], bool] | None = None) -> Resolved:
     registry, problems = _with_files(draft, registry)
-    problems += draft.problems
+    problems, tree = [*problems, *draft.problems], draft.tree
     found: dict[KeyPath, ResolvedComponent] = {}
     gone: dict[str, tuple[str, Problem]] = {}  # by its message, which one place of the file is enough for
-    for path, kind, ref in _refs(draft.tree.root):
-        given = draft.tree.at(path) if path[0] != "execution" else draft.tree.at((*path, "use"))
+    for path, kind, ref in _refs(tree.root):
+        given = tree.at(path) if path[0] != "execution" else tree.at((*path, "use"))
         try:
             registered = (registry.default if given is None else registry.get)(kind, ref.use)
         except PluginError as error:
             use = (*path, "use")
-            where = use if draft.tree.at(use) is not None else path
-            problem = Problem(position=draft.tree.position(where), path=where, message=str(error), kind="plugin")
+            where = use if tree.at(use) is not None else path
             if (text := removed(kind, ref.use)) is not None:
-                gone.setdefault(text, (kind, evolve(problem, message=text, kind="file")))
+                gone.setdefault(text, (kind, tree.problem(where, text)))
                 problems = [one for one in problems if one.path != path]  # that it is listed twice
             else:
-                problems.append(problem)
+                problems.append(tree.problem(where, str(error), kind="plugin"))
             continue
         for key, text in _removed_options(ref, registered):
-            where = (*path, key)
-            problem = Problem(position=draft.tree.position(where, key=True), path=where, message=text)
-            gone.setdefault(text, (kind, problem))
+            gone.setdefault(text, (kind, tree.problem((*path, key), text, key=True)))
             ref = evolve(ref, options={name: value for name, value in ref.options.items() if name != key})
         component, wrong = _structure_options(draft, path, ref, registered)
         problems += wrong
         if component is not None:
             for message in missing_extras(kind, component.record, component.options):
-                problems.append(Problem(position=draft.tree.position(path), path=path, message=message, kind="plugin"))
-        if component is not None:
+                problems.append(tree.problem(path, message, kind="plugin"))
             problems += _same_again(draft, path, component, found)
             found[path] = component
     if draft.experiment is not None and ("dataset",) in found:
@@ -370,7 +361,7 @@ def _with_files(draft: _Draft, registry: Registry) -> tuple[Registry, list[Probl
             message = f"two plugins are called {file.name}; give one of the files another name, or remove it here"
         seen.add(file.name)
         if message is not None:
-            problems.append(Problem(position=draft.tree.position(path), path=path, message=message, kind="plugin"))
+            problems.append(draft.tree.problem(path, message, kind="plugin"))
     return found, problems
 
 
@@ -382,7 +373,7 @@ def _same_again(
         same = place[0] == path[0] and other.record is component.record and other.options == component.options
         if same and other.use != component.use:
             message = f"{component.use} is {other.use}, and is listed twice with the same options"
-            yield Problem(position=draft.tree.position(path), path=path, message=message)
+            yield draft.tree.problem(path, message)
 
 
 def _loss_problems(draft: _Draft, experiment: Experiment, dataset: ResolvedComponent) -> Iterator[Problem]:
@@ -401,7 +392,7 @@ def _loss_problems(draft: _Draft, experiment: Experiment, dataset: ResolvedCompo
     if wrong is not None:
         paths.append((("objective", "direction"), wrong))
     for path, message in paths:
-        yield Problem(position=draft.tree.position(path), path=path, message=message)
+        yield draft.tree.problem(path, message)
 
 
 def _refs(root: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str, ComponentRef]]:
@@ -440,9 +431,7 @@ def _structure_options(
         if key not in names:
             owner = f"the {registered.kind} {registered.name!r}"
             hint = nearest(key, (*section, *names)) if section or names else f"{owner} has no options"
-            where = (*path, key)
-            message = f"unknown key; {hint}"
-            problems.append(Problem(position=tree.position(where, key=True), path=where, message=message))
+            problems.append(tree.problem((*path, key), f"unknown key; {hint}", key=True))
     options: Any = None
     try:
         known = {key: value for key, value in ref.options.items() if key in names}
@@ -450,12 +439,11 @@ def _structure_options(
         plain_value(options)
     except (BaseValidationError, StructureHandlerNotFoundError, TypeError) as error:
         for where, one in flatten(error, path):
-            position = tree.position(where, key=isinstance(one, UnknownKeyError))
             if isinstance(one, ValueError):
-                problems.append(Problem(position=position, path=where, message=str(one)))
+                problems.append(tree.problem(where, str(one), key=isinstance(one, UnknownKeyError)))
                 continue
             fault = f"{registered.provider} {registered.version} cannot check this option ({type(one).__name__}: {one})"
-            problems.append(Problem(position=position, path=where, message=fault, kind="plugin"))
+            problems.append(tree.problem(where, fault, kind="plugin"))
     if problems:
         return None, problems
     named = f"{canonical_name(registered.provider)}/{registered.name}" if "/" in ref.use else registered.use

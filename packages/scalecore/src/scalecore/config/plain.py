@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from scalecore.api.space import Choice, IntRange, LogUniform, Uniform, distribution_plain
-from scalecore.config.experiment import Budget, ComponentRef, Execution, Search
-from scalecore.config.forms import known_keys
+from scalecore.config.experiment import Budget, ComponentRef, Execution, Search, known_keys
 
 if TYPE_CHECKING:
     from scalecore.config.load import Resolved, ResolvedComponent

@@ -11,9 +11,8 @@ from attrs import NOTHING
 from scalecore.api.options import Pattern
 from scalecore.api.space import Distribution
 from scalecore.config.bounds import bounds_of
-from scalecore.config.experiment import Budget, ComponentRef, Execution, Experiment, Search
+from scalecore.config.experiment import Budget, ComponentRef, Execution, Experiment, Search, known_keys
 from scalecore.config.fields import OptionField, fields_of, kind_of, members_of
-from scalecore.config.forms import known_keys
 from scalecore.plugins.discovery import CORE
 from scalecore.plugins.metadata import canonical_name
 

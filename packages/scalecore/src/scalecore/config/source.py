@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from attrs import evolve, field, frozen
@@ -56,6 +56,12 @@ class Tree:
         if path in self.keys and (key or isinstance(self.at(path), dict | list)):
             return self.keys[path]
         return self.values.get(path) or self.keys[path]
+
+    def problem(
+        self, path: KeyPath, message: str, *, key: bool = False, kind: Literal["file", "plugin"] = "file"
+    ) -> Problem:
+        """A problem of what is at `path`, with its `position`."""
+        return Problem(position=self.position(path, key=key), path=path, message=message, kind=kind)
 
     def at(self, path: KeyPath) -> Any:
         """The value at `path`, None where there is none."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from enum import Enum
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any, get_args
 
 import attrs
 from cattrs import Converter
@@ -22,6 +20,7 @@ from cattrs.errors import (
 )
 
 from scalecore.config.bounds import UnexpectedError, bound_problem, bounds_of, nearest
+from scalecore.config.fields import kind_of
 from scalecore.config.messages import KeyPath
 from scalecore.config.scalars import read_bool, read_choice, read_enum, read_float, read_int, read_path, read_text
 
@@ -52,14 +51,17 @@ def make_converter(folder: Path, written: frozenset[str] = frozenset()) -> Conve
         converter.register_structure_hook(kind, hook)
     converter.register_structure_hook(Path, partial(read_path, folder, written))
     # The factory registered last is asked first.
-    converter.register_structure_hook_func(_is_enum, read_enum)
-    converter.register_structure_hook_factory(attrs.has, class_hook)
-    converter.register_structure_hook_factory(_is_list, _list_hook)
-    converter.register_structure_hook_factory(_is_tuple, _tuple_hook)
-    converter.register_structure_hook_factory(_is_dict, _dict_hook)
-    converter.register_structure_hook_factory(_is_union, _union_hook)
-    converter.register_structure_hook_factory(_is_literal, _literal_hook)
-    converter.register_structure_hook_factory(_is_annotated, _annotated_hook)
+    converter.register_structure_hook_func(partial(_is, "enum"), read_enum)
+    for name, factory in (
+        ("class", class_hook),
+        ("list", _list_hook),
+        ("tuple", _tuple_hook),
+        ("dict", _dict_hook),
+        ("union", _union_hook),
+        ("literal", _literal_hook),
+        ("annotated", _annotated_hook),
+    ):
+        converter.register_structure_hook_factory(partial(_is, name), factory)
     return converter
 
 
@@ -103,35 +105,11 @@ def keyed(error: Exception, name: str) -> Exception:
 # --- composed types -------------------------------------------------------------------------------------------------
 
 
-def _is_annotated(kind: Any) -> bool:
-    return get_origin(kind) is Annotated
+def _is(name: str, kind: Any) -> bool:
+    return kind_of(kind) == name
 
 
-def _is_literal(kind: Any) -> bool:
-    return get_origin(kind) is Literal
-
-
-def _is_union(kind: Any) -> bool:
-    return get_origin(kind) in (Union, types.UnionType)
-
-
-def _is_enum(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, Enum)
-
-
-def _is_list(kind: Any) -> bool:
-    return kind is list or get_origin(kind) in (list, Sequence)
-
-
-def _is_tuple(kind: Any) -> bool:
-    return kind is tuple or get_origin(kind) is tuple
-
-
-def _is_dict(kind: Any) -> bool:
-    return kind is dict or get_origin(kind) in (dict, Mapping)
-
-
-def _literal_hook(kind: Any) -> Hook:
+def _literal_hook(kind: Any, _: Converter) -> Hook:
     return partial(read_choice, {value: value for value in get_args(kind)})
 
 
@@ -225,7 +203,7 @@ def _union_hook(kind: Any, converter: Converter) -> Hook:
     # Literals first, so that `Path | Literal["auto"]` takes `auto` for what it is.
     hooks = [
         (member, converter.get_structure_hook(member))
-        for member in sorted(present, key=lambda one: not _is_literal(one))
+        for member in sorted(present, key=lambda one: not _is("literal", one))
     ]
     tagged = _tagged(present)
 
@@ -262,7 +240,7 @@ def _tagged(members: Sequence[Any]) -> tuple[str, dict[Any, Any]] | None:
         for member in members:
             attrs.resolve_types(member)
             one = attrs.fields_dict(member).get(name)
-            values = get_args(one.type) if one is not None and _is_literal(one.type) else ()
+            values = get_args(one.type) if one is not None and _is("literal", one.type) else ()
             if not values or any(value in by_tag for value in values):
                 break
             by_tag |= dict.fromkeys(values, member)

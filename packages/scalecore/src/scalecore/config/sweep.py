@@ -70,7 +70,7 @@ def _problems(tree: Tree, sweep: Any) -> list[Problem]:
     found = []
 
     def add(path: tuple[Any, ...], message: str, *, key: bool = False) -> None:
-        found.append(Problem(position=tree.position(path, key=key), path=path, message=message))
+        found.append(tree.problem(path, message, key=key))
 
     if not isinstance(sweep, dict) or not sweep:
         add(("sweep",), "expected a mapping of dotted keys to lists, for example `search.budget: [2M, 20M]`")

@@ -19,7 +19,7 @@ from scalecore.api.errors import DataError, DeviceError, ExperimentError, Refuse
 from scalecore.api.files import replacing, write_text
 from scalecore.api.protocols import DatasetContext
 from scalecore.config.load import ResolvedComponent
-from scalecore.config.messages import Problem, raise_problems
+from scalecore.config.messages import raise_problems
 from scalecore.config.overrides import apply_overrides
 from scalecore.config.source import dump, parse
 from scalecore.config.stored import texts_in
@@ -177,11 +177,7 @@ def _component(model: StoredModel, overrides: Sequence[str], registry: Mapping[s
     try:
         options: Any = make_converter(Path.cwd(), frozenset(texts_in(block))).structure(content, found.record.options)
     except BaseValidationError as error:
-        problems = [
-            Problem(position=tree.position(("dataset", *path)), path=("dataset", *path), message=str(one))
-            for path, one in flatten(error)
-        ]
-        raise_problems(problems)
+        raise_problems([tree.problem(("dataset", *path), str(one)) for path, one in flatten(error)])
     return ResolvedComponent(record=found.record, options=options, provider=found.provider, version=found.version)
 
 
