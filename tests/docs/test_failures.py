@@ -50,10 +50,9 @@ def test_every_end_of_a_study_has_its_exit_code(handbook: dict[str, str]) -> Non
     """As `scalecore run` returns it."""
     table = section(handbook["failures.md"], "The study ends early")
     told = dict(re.findall(r"^\| `(\w+)` \| .*? \| (\d).*? \|", table, re.MULTILINE))
-    from scalecore.cli.study import exit_code
 
     assert {StudyEnd(end): ExitCode(int(code)) for end, code in told.items()} == {
-        end: exit_code(end) for end in StudyEnd
+        end: end.exit_code for end in StudyEnd
     }
 
 

@@ -10,7 +10,7 @@ import click
 
 from scalecore.cli.common import NewPath, named_component, plugin_options, warn_removed
 from scalecore.cli.completing import component_names, studies
-from scalecore.cli.component_arguments import describe, flags_of, split_arguments, with_plugin_files
+from scalecore.cli.component_arguments import describe, flags_of, list_components, split_arguments, with_plugin_files
 
 if TYPE_CHECKING:
     from scalecore.plugins.registry import Registry
@@ -96,9 +96,7 @@ def analyze(
 
 def _list(registry: Registry) -> None:
     found = registry.components("analysis")
-    width = max((len(one.use) for one in found), default=0)
-    for one in found:
-        click.echo(f"{one.use:<{width}}  {one.record.summary}")
+    list_components(found)
     if found:
         click.echo("\nscalecore analyze NAME STUDY...; scalecore analyze NAME --help has the options of one")
     else:

@@ -16,7 +16,7 @@ from scalecore.api.errors import ExperimentError, PluginError
 if TYPE_CHECKING:
     from scalecore.plugins.registry import Registered, Registry
 
-__all__ = ["describe", "flags_of", "split_arguments", "with_plugin_files"]
+__all__ = ["describe", "flags_of", "list_components", "split_arguments", "with_plugin_files"]
 
 _OVERRIDE = re.compile(r"[A-Za-z_]\w*(\.\w+)*=")
 
@@ -60,6 +60,14 @@ def with_plugin_files(registry: Registry, kind: str, name: str, arguments: Itera
         files = [file for one, move in moves for file in move.apply(one.experiment.get("plugins", []))]
         return registry.with_files(dict.fromkeys(files))
     return registry
+
+
+def list_components(components: Iterable[Registered]) -> None:
+    """Print each with its summary."""
+    found = list(components)
+    width = max((len(one.use) for one in found), default=0)
+    for one in found:
+        click.echo(f"{one.use:<{width}}  {one.record.summary}")
 
 
 def flags_of(component: Registered) -> list[str]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from scalecore.cli.common import named_component, plugin_options
 from scalecore.cli.completing import component_names, studies
-from scalecore.cli.component_arguments import describe, flags_of, split_arguments, with_plugin_files
+from scalecore.cli.component_arguments import describe, flags_of, list_components, split_arguments, with_plugin_files
 
 if TYPE_CHECKING:
     from scalecore.api.trials import StudyView
@@ -52,7 +52,8 @@ def export(
 
     registry = load_registry(no_plugins=no_plugins, block=block)
     if target is None:
-        _list(_targets(registry))
+        list_components(_targets(registry))
+        click.echo("\nscalecore export TARGET STUDY...; scalecore export TARGET --help has the options of one")
         return
     component = _target(with_plugin_files(registry, "logger", target, arguments), target)
     if show_help:
@@ -72,13 +73,6 @@ def export(
 
 def _targets(registry: Registry) -> list[Registered]:
     return [one for one in registry.components("logger") if getattr(one.record, "export", False)]
-
-
-def _list(targets: Sequence[Registered]) -> None:
-    width = max((len(one.use) for one in targets), default=0)
-    for one in targets:
-        click.echo(f"{one.use:<{width}}  {one.record.summary}")
-    click.echo("\nscalecore export TARGET STUDY...; scalecore export TARGET --help has the options of one")
 
 
 def _target(registry: Registry, name: str) -> Registered:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 import click
 
 from scalecore.cli.common import NewPath, plugin_options, study_argument, warn_removed
-from scalecore.cli.study import exit_code
 
 if TYPE_CHECKING:
     from scalecore.api.trials import StudyEnd
@@ -224,4 +223,4 @@ def _opened(study: Path, how: _How) -> Iterator[OpenStudy]:
 
 def _end_early(end: StudyEnd) -> NoReturn:
     click.echo(f"{end}; the same command continues it")
-    sys.exit(exit_code(end))
+    sys.exit(end.exit_code)

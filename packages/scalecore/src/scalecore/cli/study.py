@@ -22,7 +22,6 @@ from scalecore.cli.common import (
 from scalecore.cli.streams import tell
 
 if TYPE_CHECKING:
-    from scalecore.api.trials import StudyEnd
     from scalecore.config.campaign import Campaign
     from scalecore.config.load import LoadedExperiment, Resolved
 
@@ -86,7 +85,7 @@ def run(
         allow_changed_code=allow_changed_code,
         say=tell,
     )
-    if resolved.analyses and exit_code(end) is ExitCode.COMPLETED:
+    if resolved.analyses and end.exit_code is ExitCode.COMPLETED:
         from scalecore.api.protocols import TrainingContext
         from scalecore.study.finale import run_analyses
         from scalecore.study.layout import output_folder
@@ -94,7 +93,7 @@ def run(
         folder = output_folder(resolved.experiment)
         training = TrainingContext(registry=registry, verbosity=verbosity, allow_changed_code=allow_changed_code)
         run_analyses(resolved.analyses, [folder], folder=folder, training=training, say=tell)
-    sys.exit(exit_code(end))
+    sys.exit(end.exit_code)  # guard G38
 
 
 @click.command()
@@ -190,11 +189,6 @@ def stop(study: Path, wait: bool) -> None:
         time.sleep(0.2)
     if wait:
         click.echo("stopped")
-
-
-def exit_code(end: StudyEnd) -> ExitCode:
-    """What the shell is told (guard G38)."""
-    return end.exit_code
 
 
 def _load(
