@@ -11,7 +11,6 @@ from scalecore.data.bootstrap import (
     Interval,
     block_length,
     mean_interval,
-    metric_interval,
     resampled_counts,
     resampled_indices,
 )
@@ -64,42 +63,16 @@ def test_the_interval_of_a_mean_equals_written_out_resamples(count: int, overlap
     assert (found.block, found.resamples, found.level) == (block_length(count, overlap=overlap), 200, 0.95)
 
 
-def test_the_interval_of_a_metric_equals_written_out_resamples() -> None:
-    """A mean given as a metric has the interval of the mean."""
-    values = np.random.default_rng(4).normal(size=100)
-    mean = mean_interval(values, overlap=3, seed=9)
-    metric = metric_interval(lambda sample: float(sample.mean()), values, overlap=3, seed=9)
-    assert mean is not None
-    assert metric is not None
-    assert (metric.low, metric.high) == pytest.approx((mean.low, mean.high), abs=1e-12)
-
-
 def test_two_vectors_are_paired_by_their_difference() -> None:
     """What two models share cancels: a constant difference is certain, though either loss alone is not."""
     first = np.random.default_rng(4).normal(size=200)
     first -= first.mean()
     second = first + 0.05
     alone, paired = (mean_interval(values, overlap=5, seed=2) for values in (second, second - first))
-    metric = metric_interval(lambda a, b: float(b.mean() - a.mean()), first, second, overlap=5, seed=2)
     assert alone is not None
     assert paired is not None
-    assert metric is not None
     assert alone.low < 0 < alone.high
     assert (paired.low, paired.high) == pytest.approx((0.05, 0.05))
-    assert (metric.low, metric.high) == pytest.approx((0.05, 0.05))
-
-
-def test_resamples_without_a_metric_are_left_out_but_not_too_many() -> None:
-    """A metric may be undefined in a few resamples; if it often is there is no interval."""
-    positive = np.zeros(100)
-    positive[[10, 30, 50, 70, 90]] = 1
-    share = metric_interval(lambda drawn: float(drawn.mean()) if drawn.any() else None, positive, overlap=1, seed=3)
-    assert share is not None
-    assert share.low >= 0.01
-    rare = metric_interval(
-        lambda drawn: float(drawn.mean()) if drawn.any() else None, np.eye(1, 100)[0], overlap=1, seed=3
-    )
-    assert rare is None
 
 
 def test_the_seed_decides_the_interval() -> None:
@@ -115,13 +88,6 @@ def test_too_few_blocks_give_no_interval() -> None:
     assert mean_interval(values, overlap=10, seed=1) is not None
     assert mean_interval(values[:49], overlap=10, seed=1) is None
     assert mean_interval(values[:0], overlap=1, seed=1) is None
-    assert metric_interval(lambda drawn: float(drawn.mean()), values[:49], overlap=10, seed=1) is None
-
-
-def test_arrays_of_different_windows_cannot_be_paired() -> None:
-    """Labels and predictions have one row for each window."""
-    with pytest.raises(ValueError, match=r"^arrays of 100, 99 rows cannot be paired$"):
-        metric_interval(lambda a, b: 0.0, np.zeros(100), np.zeros(99), overlap=1, seed=1)
 
 
 @pytest.mark.parametrize("process", ["overlap", "autoregression"])

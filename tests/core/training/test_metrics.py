@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import torch
 from scipy.special import expit
 from sklearn import metrics as sk
 
-from scalecore.data.bootstrap import BOOTSTRAP_SEED, mean_interval, metric_interval
+from scalecore.data.bootstrap import BOOTSTRAP_SEED, block_length, mean_interval, resampled_indices
 from scalecore.training.intervals import metric_intervals
 from scalecore.training.tasks import task_named
 
@@ -100,24 +99,32 @@ def test_g02_every_metric_has_the_interval_of_the_plain_bootstrap(task: str) -> 
     names = ["val_loss", *(name for name in core.required_metrics if name not in ("confusion_matrix", "predictions"))]
     assert set(found) == set(names)
 
-    def one(name: str) -> Callable[..., float | None]:
-        def metric(outputs: npt.NDArray[Any], labels: npt.NDArray[Any]) -> float | None:
-            outputs_NC, labels_N = torch.from_numpy(outputs), torch.from_numpy(labels).double()
-            if name == "val_loss":
-                return float(core.losses(outputs_NC, labels_N).mean())
-            value: float | None = core.metrics(outputs_NC, labels_N)[name]
-            return value
+    def measured(name: str, rows: npt.NDArray[np.int64]) -> float | None:
+        outputs_NC, labels_N = torch.from_numpy(outputs[rows]), torch.from_numpy(labels[rows]).double()
+        if name == "val_loss":
+            return float(core.losses(outputs_NC, labels_N).mean())
+        value: float | None = core.metrics(outputs_NC, labels_N)[name]
+        return value
 
-        return metric
-
+    drawn = resampled_indices(120, block=block_length(120, overlap=3), resamples=1000, seed=BOOTSTRAP_SEED)
     for name in ("val_loss", "auc", "pr_auc", "f1") if task != "forecast" else ("val_loss", "r2", "pinball"):
-        plain = metric_interval(one(name), outputs, labels, overlap=3, seed=BOOTSTRAP_SEED)
-        assert plain is not None
-        assert found[name] == pytest.approx(plain.to_json(), rel=1e-9), name
+        values = [value for rows in drawn if (value := measured(name, rows)) is not None]
+        ends = np.quantile(values, (0.025, 0.975))
+        assert (found[name]["low"], found[name]["high"]) == pytest.approx(tuple(ends), rel=1e-9), name
     losses = core.losses(outputs_NC, labels_N).numpy()
     baseline = mean_interval(losses, overlap=3, seed=BOOTSTRAP_SEED)
     assert baseline is not None
     assert found["val_loss"] == pytest.approx(baseline.to_json(), rel=1e-9)
+
+
+def test_a_metric_that_many_resamples_do_not_define_has_no_interval() -> None:
+    """Of one positive window in a hundred, more than 5 % of the resamples have none, and no area; accuracy has one."""
+    labels = np.eye(1, 100)[0]
+    core, logits_NC, labels_N = of_core("binary", np.linspace(2, -2, 100)[:, None], labels)
+    intervals = metric_intervals(core, logits_NC, labels_N, overlap=1)
+    assert core.metrics(logits_NC, labels_N)["auc"] == 1.0
+    assert intervals["auc"] is None
+    assert intervals["accuracy"] is not None
 
 
 def test_what_is_not_defined_is_none_and_never_a_number() -> None:

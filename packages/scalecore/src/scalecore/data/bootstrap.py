@@ -9,7 +9,7 @@ drawn equally often. Windows of a part that has several stretches are taken as o
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import attrs
@@ -22,7 +22,6 @@ __all__ = [
     "Interval",
     "block_length",
     "mean_interval",
-    "metric_interval",
     "resampled_counts",
     "resampled_indices",
 ]
@@ -30,6 +29,7 @@ __all__ = [
 BOOTSTRAP_SEED = 0
 """The same blocks for everything that is measured on one data set, so that the intervals can be compared."""
 
+LEVEL = 0.95
 MIN_BLOCKS = 5
 """With fewer blocks than these in a sample an interval says nothing, and there is none."""
 MAX_UNDEFINED = 0.05
@@ -100,10 +100,8 @@ def resampled_counts(
         yield (running[:, :samples] + running[:, samples:]).astype(np.float64)
 
 
-def mean_interval(
-    values: npt.ArrayLike, *, overlap: int, seed: int, resamples: int = 1000, level: float = 0.95
-) -> Interval | None:
-    """Interval of the mean of `values` [samples]; None where they make fewer than 5 blocks.
+def mean_interval(values: npt.ArrayLike, *, overlap: int, seed: int, resamples: int = 1000) -> Interval | None:
+    """The 95 % interval of the mean of `values` [samples]; None where they make fewer than 5 blocks.
 
     Equal numbers of samples, overlap and seed draw equal resamples, so the interval of a paired difference is that of
     `first - second`, two vectors of losses over the same windows.
@@ -118,37 +116,8 @@ def mean_interval(
     total = _block_sums(sample, block)[starts[:, :whole]].sum(axis=1)
     if rest:
         total += _block_sums(sample, rest)[starts[:, whole]]
-    return _percentiles(total / count, level=level, block=block, resamples=resamples)
-
-
-def metric_interval(
-    metric: Callable[..., float | None],
-    *arrays: npt.NDArray[Any],
-    overlap: int,
-    seed: int,
-    resamples: int = 1000,
-    level: float = 0.95,
-) -> Interval | None:
-    """Interval of `metric(*arrays)`, whose arrays have one row for each window: labels and predictions, say.
-
-    The metric is called for each resample. With the predictions of two models it may return the difference of what it
-    finds for either, which is paired then. It may return None where it is not defined, such as an AUC of one class:
-    such resamples are left out. The interval is None where more than 5 % are, or where there are fewer than 5 blocks.
-    """
-    count = len(arrays[0])
-    if any(len(array) != count for array in arrays):
-        raise ValueError(f"arrays of {', '.join(str(len(array)) for array in arrays)} rows cannot be paired")
-    block = block_length(count, overlap=overlap)
-    if count < MIN_BLOCKS * block:
-        return None
-    found = []
-    for indices in resampled_indices(count, block=block, resamples=resamples, seed=seed):
-        value = metric(*(array[indices] for array in arrays))
-        if value is not None:
-            found.append(value)
-    if len(found) < (1 - MAX_UNDEFINED) * resamples:
-        return None
-    return _percentiles(np.array(found), level=level, block=block, resamples=resamples)
+    low, high = np.quantile(total / count, ((1 - LEVEL) / 2, (1 + LEVEL) / 2)).tolist()
+    return Interval(low=low, high=high, level=LEVEL, block=block, resamples=resamples)
 
 
 def _cube_root(value: float) -> float:
@@ -168,8 +137,3 @@ def _block_sums(sample: Floats, length: int) -> Floats:
     running = np.concatenate([[0.0], np.cumsum(np.concatenate([sample, sample[: length - 1]]) - mean)])
     sums: Floats = running[length:] - running[:-length] + length * mean
     return sums
-
-
-def _percentiles(found: Floats, *, level: float, block: int, resamples: int) -> Interval:
-    low, high = np.quantile(found, ((1 - level) / 2, (1 + level) / 2)).tolist()
-    return Interval(low=low, high=high, level=level, block=block, resamples=resamples)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from scalecore.data.bootstrap import (
     BOOTSTRAP_SEED,
+    LEVEL,
     MAX_UNDEFINED,
     MIN_BLOCKS,
     Interval,
@@ -20,7 +21,7 @@ from scalecore.training.tasks import Task
 
 __all__ = ["metric_intervals"]
 
-RESAMPLES, LEVEL = 1000, 0.95
+RESAMPLES = 1000
 FEW = 20
 """Independent windows of a rate below which its resamples say too little."""
 AT_ONCE = 250_000
