@@ -44,19 +44,12 @@ def complete(typed: str, folder: Path) -> list[str]:
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here")
-def test_bash_completes_commands_names_and_studies(tmp_path: Path) -> None:
-    """Commands, options, components of plugins, and studies of the working directory."""
-    for name in ("one", "campaign/budget-2M"):
-        (tmp_path / "studies" / name).mkdir(parents=True)
-        (tmp_path / "studies" / name / "journal.jsonl").touch()
-
+def test_bash_completes_commands_and_options(tmp_path: Path) -> None:
+    """By the table of the commands, without an import of any but the one that is typed."""
     assert complete("scalecore ", tmp_path) == list(COMMANDS)
     assert complete("scalecore pl", tmp_path) == ["plan", "plugins"]
     assert complete("scalecore run --dr", tmp_path) == ["--dry-run"]
     assert complete("scalecore init --purpose fore", tmp_path) == ["forecast"]
-    assert complete("scalecore analyze cross", tmp_path) == ["cross-budget"]
-    assert complete("scalecore status ", tmp_path) == ["studies/campaign/budget-2M", "studies/one"]
-    assert complete("scalecore plugins --block scalecor", tmp_path)[0] == "scalecore"
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here")

@@ -117,16 +117,6 @@ def test_g02_every_metric_has_the_interval_of_the_plain_bootstrap(task: str) -> 
     assert found["val_loss"] == pytest.approx(baseline.to_json(), rel=1e-9)
 
 
-def test_a_metric_that_many_resamples_do_not_define_has_no_interval() -> None:
-    """Of one positive window in a hundred, more than 5 % of the resamples have none, and no area; accuracy has one."""
-    labels = np.eye(1, 100)[0]
-    core, logits_NC, labels_N = of_core("binary", np.linspace(2, -2, 100)[:, None], labels)
-    intervals = metric_intervals(core, logits_NC, labels_N, overlap=1)
-    assert core.metrics(logits_NC, labels_N)["auc"] == 1.0
-    assert intervals["auc"] is None
-    assert intervals["accuracy"] is not None
-
-
 def test_what_is_not_defined_is_none_and_never_a_number() -> None:
     """One class only: no area, no recall; nothing predicted positive: no precision. Too few windows: no interval."""
     core, logits_NC, labels_N = of_core("binary", np.full((40, 1), -1.0), np.zeros(40))

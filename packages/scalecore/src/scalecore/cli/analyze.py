@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scalecore.cli.common import NewPath, named_component, plugin_options, warn_removed
-from scalecore.cli.completing import component_names, studies
 from scalecore.cli.component_arguments import describe, flags_of, list_components, split_arguments, with_plugin_files
 
 if TYPE_CHECKING:
@@ -17,10 +16,8 @@ if TYPE_CHECKING:
 
 
 @click.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
-@click.argument("name", required=False, shell_complete=component_names("analysis"))
-@click.argument(
-    "arguments", metavar="[STUDY]... [KEY=VALUE]...", nargs=-1, type=click.UNPROCESSED, shell_complete=studies
-)
+@click.argument("name", required=False)
+@click.argument("arguments", metavar="[STUDY]... [KEY=VALUE]...", nargs=-1, type=click.Path())
 @click.option("--output", type=NewPath(), metavar="FOLDER", help="Where the files go.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.option("--no-files", is_flag=True, help="Print the result, write nothing.")

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from scalecore.cli.completing import distributions, studies
 from scalecore.cli.streams import tell
 
 if TYPE_CHECKING:
@@ -55,7 +54,6 @@ def plugin_options(function: _Function) -> _Function:
         metavar="DIST",
         multiple=True,
         help="Leave out the plugins of a distribution; may be repeated.",
-        shell_complete=distributions,
     )
     alone = click.option("--no-plugins", is_flag=True, help="Use what scalecore itself provides, no plugins.")
     return alone(block(function))
@@ -70,7 +68,7 @@ def experiment_arguments(function: _Function) -> _Function:
 
 def study_argument(function: _Function) -> _Function:
     """Add the argument STUDY, a study's folder or its experiment file, given as `study: Path`."""
-    return click.argument("study", type=click.Path(path_type=Path), shell_complete=studies)(function)
+    return click.argument("study", type=click.Path(path_type=Path))(function)
 
 
 def only_option(function: _Function) -> _Function:

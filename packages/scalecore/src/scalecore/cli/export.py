@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scalecore.cli.common import named_component, plugin_options
-from scalecore.cli.completing import component_names, studies
 from scalecore.cli.component_arguments import describe, flags_of, list_components, split_arguments, with_plugin_files
 
 if TYPE_CHECKING:
@@ -17,10 +16,8 @@ if TYPE_CHECKING:
 
 
 @click.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
-@click.argument("target", required=False, shell_complete=component_names("logger", having="export"))
-@click.argument(
-    "arguments", metavar="[STUDY]... [KEY=VALUE]...", nargs=-1, type=click.UNPROCESSED, shell_complete=studies
-)
+@click.argument("target", required=False)
+@click.argument("arguments", metavar="[STUDY]... [KEY=VALUE]...", nargs=-1, type=click.Path())
 @click.option("-h", "--help", "show_help", is_flag=True, help="Show this message, and the options of TARGET.")
 @plugin_options
 @click.pass_context

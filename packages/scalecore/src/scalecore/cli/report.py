@@ -7,13 +7,10 @@ from pathlib import Path
 import click
 
 from scalecore.cli.common import NewPath, plugin_options
-from scalecore.cli.completing import studies as studies_here
 
 
 @click.command()
-@click.argument(
-    "studies", metavar="STUDY...", nargs=-1, required=True, type=click.Path(path_type=Path), shell_complete=studies_here
-)
+@click.argument("studies", metavar="STUDY...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--output", type=NewPath(), metavar="FOLDER", help="Where the files go.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @plugin_options
