@@ -130,7 +130,7 @@ def test_files_named_as_part_of_a_study_are_those_of_a_study() -> None:
     """The paths that the layout module knows are all in the table of files."""
     text = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
     source = (ROOT / "packages/scalecore/src/scalecore/study/layout.py").read_text(encoding="utf-8")
-    names = re.findall(r'self\.path / "([^"]+)"', source)
+    names = re.findall(r'(?:self\.path / |Below\()"([^"]+)"', source)
     assert {"journal.jsonl", "STOP", "data"} <= set(names)
     for name in names:
         assert re.search(rf"`{re.escape(name)}[`/]", text), name
