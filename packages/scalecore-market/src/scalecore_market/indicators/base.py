@@ -6,11 +6,14 @@ import re
 from collections.abc import Callable
 from typing import Any, Literal
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from scalecore_market.bars import INPUTS, Array, Bars
 
-__all__ = ["Indicator"]
+__all__ = ["Indicator", "Kind", "Source", "recursive", "window"]
+
+Source = Literal["raw", "TA-Lib", "pandas", "numpy"]
+Kind = Literal["number", "integer", "boolean"]
 
 
 @frozen(kw_only=True)
@@ -38,10 +41,10 @@ class Indicator:
     inputs: tuple[str, ...]
     look_back: int
     warm_up: int
-    source: Literal["raw", "TA-Lib", "pandas", "numpy"]
+    source: Source
     function: Callable[[Bars], Array] = field(eq=False, repr=False)
     memory: Literal["window", "recursive", "cumulative"] = "window"
-    kind: Literal["number", "integer", "boolean"] = "number"
+    kind: Kind = "number"
     """`integer` for categories, `boolean` for 0 or 1."""
 
     def __attrs_post_init__(self) -> None:
@@ -67,3 +70,44 @@ class Indicator:
             "kind": self.kind,
             "source": self.source,
         }
+
+
+def window(
+    name: str,
+    formula: str,
+    function: Callable[[Bars], Array],
+    *,
+    look_back: int,
+    source: Source,
+    inputs: tuple[str, ...] = ("close",),
+    kind: Kind = "number",
+) -> Indicator:
+    """An indicator of the last rows only: trustworthy as soon as its look-back is filled."""
+    return Indicator(
+        name=name,
+        formula=formula,
+        function=function,
+        look_back=look_back,
+        warm_up=look_back,
+        source=source,
+        inputs=inputs,
+        kind=kind,
+    )
+
+
+def recursive(
+    name: str,
+    formula: str,
+    function: Callable[[Bars], Array],
+    *,
+    look_back: int,
+    start: int,
+    source: Source = "TA-Lib",
+    inputs: tuple[str, ...] = ("close",),
+    kind: Kind = "number",
+) -> Indicator:
+    """An indicator that never quite forgets: `start` is its first row with a value; `look_back` rows later the rows
+    before have faded.
+    """
+    found = window(name, formula, function, look_back=look_back, source=source, inputs=inputs, kind=kind)
+    return evolve(found, warm_up=start + look_back, memory="recursive")

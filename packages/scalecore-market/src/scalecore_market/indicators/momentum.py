@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import numpy as np
 import talib
 
-from scalecore_market.bars import Array
-from scalecore_market.indicators.base import Indicator
+from scalecore_market.bars import Array, Bars
+from scalecore_market.indicators.base import Indicator, recursive
 from scalecore_market.indicators.series import (
     SESSIONS_A_WEEK,
     change,
@@ -41,30 +40,6 @@ def stochrsi(close: Array) -> Array:
     return ta(talib.STOCHRSI, close, output=0, timeperiod=14, fastk_period=5, fastd_period=3)
 
 
-def _of_close(
-    name: str,
-    formula: str,
-    function: Callable[[Array], Array],
-    *,
-    look_back: int,
-    start: int,
-    source: Literal["TA-Lib", "numpy"] = "TA-Lib",
-    kind: Literal["number", "boolean"] = "number",
-) -> Indicator:
-    """`start` is the first row with a value; after `look_back` more rows what was before the first row has faded."""
-    return Indicator(
-        name=name,
-        formula=formula,
-        inputs=("close",),
-        look_back=look_back,
-        warm_up=start + look_back,
-        memory="recursive",
-        kind=kind,
-        source=source,
-        function=lambda bars: function(bars.close),
-    )
-
-
 def _rsi_memory() -> int:
     """One row more than the average has, since it averages changes."""
     return memory_rows(wilder_response(14)) + 1
@@ -74,28 +49,32 @@ def _rsi() -> list[Indicator]:
     memory = _rsi_memory()
     text = "100 * U / (U + D); U, D: Wilder's averages over 14 of the rises and falls of the close"
     return [
-        _of_close("rsi_14", text, rsi, look_back=memory, start=14),
-        _of_close(
+        recursive("rsi_14", text, lambda bars: rsi(bars.close), look_back=memory, start=14),
+        recursive(
             "stochrsi_k",
             "100 * (RSI14 - lowest of 5) / (highest of 5 - lowest of 5); 0 where these are equal",
-            stochrsi,
+            lambda bars: stochrsi(bars.close),
             look_back=memory + 4,
             start=20,
         ),
-        _of_close(
-            "rsi_14_slope_5", "RSI14 - RSI14[t-5]", lambda close: change(rsi(close), 5), look_back=memory + 5, start=19
+        recursive(
+            "rsi_14_slope_5",
+            "RSI14 - RSI14[t-5]",
+            lambda bars: change(rsi(bars.close), 5),
+            look_back=memory + 5,
+            start=19,
         ),
-        _of_close(
+        recursive(
             "rsi_14_extreme_distance",
             "min(RSI14 - 30, 70 - RSI14); negative beyond the extremes",
-            lambda close: np.minimum(rsi(close) - 30.0, 70.0 - rsi(close)),
+            lambda bars: np.minimum(rsi(bars.close) - 30.0, 70.0 - rsi(bars.close)),
             look_back=memory,
             start=14,
         ),
-        _of_close(
+        recursive(
             "rsi_14_acceleration_5",
             "slope - slope[t-5], of slope = RSI14 - RSI14[t-5]",
-            lambda close: change(change(rsi(close), 5), 5),
+            lambda bars: change(change(rsi(bars.close), 5), 5),
             look_back=memory + 10,
             start=24,
         ),
@@ -105,15 +84,12 @@ def _rsi() -> list[Indicator]:
 def _weekly() -> list[Indicator]:
     def weekly(name: str, formula: str, function: Callable[[Array], Array], *, weeks: int, start: int) -> Indicator:
         # `weeks` and `start` count weekly closes; the value of a week is seen from the first session of the next one.
-        return Indicator(
-            name=name,
-            formula=f"{formula}, of weekly closes up to the last completed week",
-            inputs=("close",),
+        return recursive(
+            name,
+            f"{formula}, of weekly closes up to the last completed week",
+            lambda bars: completed_weeks(bars.dates, bars.close, function),
             look_back=SESSIONS_A_WEEK * (weeks + 1),
-            warm_up=SESSIONS_A_WEEK * (start + weeks + 1),
-            memory="recursive",
-            source="TA-Lib",
-            function=lambda bars: completed_weeks(bars.dates, bars.close, function),
+            start=SESSIONS_A_WEEK * start,
         )
 
     memory = _rsi_memory()
@@ -127,32 +103,32 @@ def _macd() -> list[Indicator]:
     line = ema_response(12) - ema_response(26)
     signal = np.convolve(line, ema_response(9))[: len(line)]
 
-    def macd(close: Array, output: int) -> Array:
-        return ta(talib.MACD, close, output=output, fastperiod=12, slowperiod=26, signalperiod=9)
+    def macd(bars: Bars, output: int) -> Array:
+        return ta(talib.MACD, bars.close, output=output, fastperiod=12, slowperiod=26, signalperiod=9)
 
     return [
-        _of_close(
-            "macd", "EMA12(close) - EMA26(close)", lambda close: macd(close, 0), look_back=memory_rows(line), start=33
+        recursive(
+            "macd", "EMA12(close) - EMA26(close)", lambda bars: macd(bars, 0), look_back=memory_rows(line), start=33
         ),
-        _of_close("macd_signal", "EMA9(MACD)", lambda close: macd(close, 1), look_back=memory_rows(signal), start=33),
-        _of_close(
+        recursive("macd_signal", "EMA9(MACD)", lambda bars: macd(bars, 1), look_back=memory_rows(signal), start=33),
+        recursive(
             "macd_histogram",
             "MACD - EMA9(MACD)",
-            lambda close: macd(close, 2),
+            lambda bars: macd(bars, 2),
             look_back=memory_rows(line - signal),
             start=33,
         ),
-        _of_close(
+        recursive(
             "macd_histogram_slope_5",
             "histogram - histogram[t-5], of the MACD",
-            lambda close: change(macd(close, 2), 5),
+            lambda bars: change(macd(bars, 2), 5),
             look_back=memory_rows(line - signal) + 5,
             start=38,
         ),
-        _of_close(
+        recursive(
             "macd_above_signal",
             "1 if MACD > EMA9(MACD), else 0",
-            lambda close: greater(macd(close, 0), macd(close, 1)),
+            lambda bars: greater(macd(bars, 0), macd(bars, 1)),
             look_back=memory_rows(line - signal),
             start=33,
             kind="boolean",
@@ -167,27 +143,27 @@ def _qqe() -> list[Indicator]:
     fast_memory = memory_rows(wilder_response(14), ema_response(5)) + 1
     start = 14 + 4 + 1 + 26 + 26
     return [
-        _of_close("qqe_fast", "EMA5(RSI14)", lambda close: qqe(close)[0], look_back=fast_memory, start=18),
-        _of_close(
+        recursive("qqe_fast", "EMA5(RSI14)", lambda bars: qqe(bars.close)[0], look_back=fast_memory, start=18),
+        recursive(
             "qqe_slow",
             "trailing stop of EMA5(RSI14) at 4.236 * EMA27(EMA27(|change of EMA5(RSI14)|))",
-            lambda close: qqe(close)[1],
+            lambda bars: qqe(bars.close)[1],
             look_back=memory,
             start=start,
             source="numpy",
         ),
-        _of_close(
+        recursive(
             "qqe_spread",
             "QQE fast - QQE slow",
-            lambda close: qqe(close)[0] - qqe(close)[1],
+            lambda bars: qqe(bars.close)[0] - qqe(bars.close)[1],
             look_back=memory,
             start=start,
             source="numpy",
         ),
-        _of_close(
+        recursive(
             "qqe_spread_slope_5",
             "spread - spread[t-5], of the QQE",
-            lambda close: change(qqe(close)[0] - qqe(close)[1], 5),
+            lambda bars: change(qqe(bars.close)[0] - qqe(bars.close)[1], 5),
             look_back=memory + 5,
             start=start + 5,
             source="numpy",
@@ -225,14 +201,19 @@ def _stc() -> list[Indicator]:
     memory = memory_rows(ema_response(23) - ema_response(50), halving(10), smoothing, halving(10), smoothing)
     text = "stochastic of 10 rows, halfway smoothed, twice over, of EMA23 - EMA50; 0 to 100"
     return [
-        _of_close("stc", text, stc, look_back=memory, start=67, source="numpy"),
-        _of_close(
-            "stc_distance_50", "STC - 50", lambda close: stc(close) - 50.0, look_back=memory, start=67, source="numpy"
+        recursive("stc", text, lambda bars: stc(bars.close), look_back=memory, start=67, source="numpy"),
+        recursive(
+            "stc_distance_50",
+            "STC - 50",
+            lambda bars: stc(bars.close) - 50.0,
+            look_back=memory,
+            start=67,
+            source="numpy",
         ),
-        _of_close(
+        recursive(
             "stc_slope_5",
             "STC - STC[t-5]",
-            lambda close: change(stc(close), 5),
+            lambda bars: change(stc(bars.close), 5),
             look_back=memory + 5,
             start=72,
             source="numpy",

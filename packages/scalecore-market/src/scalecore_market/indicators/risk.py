@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal
 
 import numpy as np
 
 from scalecore_market.bars import Array, Bars
-from scalecore_market.indicators.base import Indicator
+from scalecore_market.indicators.base import Indicator, window
 from scalecore_market.indicators.series import change, log_returns, ratio, returns, rolling, root, windows
 from scalecore_market.indicators.volatility import YEAR, realised_variance
 
@@ -30,35 +29,16 @@ def indicators() -> list[Indicator]:
     return [*_returns(), *_reward(), *_tails(), *_premium()]
 
 
-def _of_close(
-    name: str,
-    formula: str,
-    function: Callable[[Array], Array],
-    *,
-    look_back: int,
-    source: Literal["numpy", "pandas"] = "pandas",
-) -> Indicator:
-    return Indicator(
-        name=name,
-        formula=formula,
-        inputs=("close",),
-        look_back=look_back,
-        warm_up=look_back,
-        source=source,
-        function=lambda bars: function(bars.close),
-    )
-
-
 def _returns() -> list[Indicator]:
     def over(rows: int) -> Indicator:
         text = f"close / close[t-{rows}] - 1"
-        return _of_close(f"return_{rows}d", text, lambda close: returns(close, rows), look_back=rows, source="numpy")
+        return window(f"return_{rows}d", text, lambda bars: returns(bars.close, rows), look_back=rows, source="numpy")
 
     def acceleration(rows: int) -> Indicator:
-        return _of_close(
+        return window(
             f"return_{rows}d_acceleration",
             f"r - r[t-{rows}], of r = close / close[t-{rows}] - 1",
-            lambda close: change(returns(close, rows), rows),
+            lambda bars: change(returns(bars.close, rows), rows),
             look_back=2 * rows,
             source="numpy",
         )
@@ -66,45 +46,43 @@ def _returns() -> list[Indicator]:
     return [
         *map(over, (1, 5, 21, 63, 252)),
         *map(acceleration, (5, 21, 63)),
-        Indicator(
-            name="overnight_gap",
-            formula="open / close[t-1] - 1",
+        window(
+            "overnight_gap",
+            "open / close[t-1] - 1",
+            lambda bars: bars.open / np.concatenate(([np.nan], bars.close[:-1])) - 1.0,
             inputs=("open", "close"),
             look_back=1,
-            warm_up=1,
             source="numpy",
-            function=lambda bars: bars.open / np.concatenate(([np.nan], bars.close[:-1])) - 1.0,
         ),
-        Indicator(
-            name="open_to_close",
-            formula="close / open - 1",
+        window(
+            "open_to_close",
+            "close / open - 1",
+            lambda bars: bars.close / bars.open - 1.0,
             inputs=("open", "close"),
             look_back=0,
-            warm_up=0,
             source="numpy",
-            function=lambda bars: bars.close / bars.open - 1.0,
         ),
     ]
 
 
 def _reward() -> list[Indicator]:
     def sharpe(rows: int) -> Indicator:
-        def function(close: Array) -> Array:
-            daily = returns(close, 1)
+        def function(bars: Bars) -> Array:
+            daily = returns(bars.close, 1)
             return _ANNUAL * ratio(rolling(daily, rows, "mean"), rolling(daily, rows, "std"))
 
         text = f"sqrt(252) * mean / sample standard deviation, of {rows} daily returns"
-        return _of_close(f"sharpe_{rows}", text, function, look_back=rows)
+        return window(f"sharpe_{rows}", text, function, look_back=rows, source="pandas")
 
     def sortino(rows: int) -> Indicator:
-        def function(close: Array) -> Array:
-            mean, downside = rolling(returns(close, 1), rows, "mean"), _downside(close, rows)
+        def function(bars: Bars) -> Array:
+            mean, downside = rolling(returns(bars.close, 1), rows, "mean"), _downside(bars.close, rows)
             with np.errstate(divide="ignore", invalid="ignore"):
                 quotient = np.where(downside > 0.0, _ANNUAL * mean / downside, np.where(mean > 0.0, SORTINO_LIMIT, 0.0))
             return np.where(np.isnan(mean), np.nan, quotient.clip(-SORTINO_LIMIT, SORTINO_LIMIT))
 
         text = f"sqrt(252) * mean / root mean square of the losses, of {rows} daily returns; within +-{SORTINO_LIMIT:g}"
-        return _of_close(f"sortino_{rows}", text, function, look_back=rows)
+        return window(f"sortino_{rows}", text, function, look_back=rows, source="pandas")
 
     return [sharpe(20), sharpe(60), sortino(20), sortino(60)]
 
@@ -113,7 +91,7 @@ def _downside(close: Array, rows: int) -> Array:
     """Root mean square of the last `rows` daily returns below zero, gains counting as 0."""
     losses = np.minimum(returns(close, 1), 0.0) ** 2
     # Summed window by window: a running sum would leave traces of old losses in a window without any.
-    return windows(losses, rows, lambda window: np.sqrt(window.mean(axis=1)))
+    return windows(losses, rows, lambda last: np.sqrt(last.mean(axis=1)))
 
 
 def _tails() -> list[Indicator]:
@@ -122,11 +100,11 @@ def _tails() -> list[Indicator]:
 
     def value_at_risk(rows: int) -> Indicator:
         count = worst(rows)
-        return _of_close(
+        return window(
             f"var_95_{rows}",
             f"daily return number {count} from below, of {rows}",
-            lambda close: windows(
-                returns(close, 1), rows, lambda window: np.partition(window, count - 1, axis=1)[:, count - 1]
+            lambda bars: windows(
+                returns(bars.close, 1), rows, lambda last: np.partition(last, count - 1, axis=1)[:, count - 1]
             ),
             look_back=rows,
             source="numpy",
@@ -134,11 +112,11 @@ def _tails() -> list[Indicator]:
 
     def shortfall(rows: int) -> Indicator:
         count = worst(rows)
-        return _of_close(
+        return window(
             f"cvar_95_{rows}",
             f"mean of the {count} lowest daily returns of {rows}",
-            lambda close: windows(
-                returns(close, 1), rows, lambda window: np.partition(window, count - 1, axis=1)[:, :count].mean(axis=1)
+            lambda bars: windows(
+                returns(bars.close, 1), rows, lambda last: np.partition(last, count - 1, axis=1)[:, :count].mean(axis=1)
             ),
             look_back=rows,
             source="numpy",
@@ -147,45 +125,40 @@ def _tails() -> list[Indicator]:
     return [
         *map(value_at_risk, (60, 252)),
         *map(shortfall, (60, 252)),
-        _of_close(
+        window(
             "downside_deviation_60",
             "sqrt(252) * root mean square of the losses, of 60 daily returns",
-            lambda close: _ANNUAL * _downside(close, 60),
+            lambda bars: _ANNUAL * _downside(bars.close, 60),
             look_back=60,
             source="numpy",
         ),
-        _of_close(
+        window(
             "skewness_60",
             "bias-free skewness of 60 log returns",
-            lambda close: rolling(log_returns(close), 60, "skew"),
+            lambda bars: rolling(log_returns(bars.close), 60, "skew"),
             look_back=60,
+            source="pandas",
         ),
-        _of_close(
+        window(
             "kurtosis_60",
             "bias-free excess kurtosis of 60 log returns",
-            lambda close: rolling(log_returns(close), 60, "kurt"),
+            lambda bars: rolling(log_returns(bars.close), 60, "kurt"),
             look_back=60,
+            source="pandas",
         ),
-        _of_close(
+        window(
             "drawdown_252",
             "close / highest of 252 closes - 1",
-            lambda close: close / rolling(close, 252, "max") - 1.0,
+            lambda bars: bars.close / rolling(bars.close, 252, "max") - 1.0,
             look_back=251,
+            source="pandas",
         ),
     ]
 
 
 def _premium() -> list[Indicator]:
     def of_vix(name: str, formula: str, function: Callable[[Bars], Array], *, look_back: int) -> Indicator:
-        return Indicator(
-            name=name,
-            formula=formula,
-            inputs=("close", "vix"),
-            look_back=look_back,
-            warm_up=look_back,
-            source="pandas",
-            function=function,
-        )
+        return window(name, formula, function, inputs=("close", "vix"), look_back=look_back, source="pandas")
 
     def premium(rows: int) -> Indicator:
         return of_vix(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import numpy as np
 import talib
 
 from scalecore_market.bars import Array, Bars
-from scalecore_market.indicators.base import Indicator
+from scalecore_market.indicators.base import Indicator, recursive, window
 from scalecore_market.indicators.series import change, memory_rows, ratio, rolling, ta, wilder_response
 
 __all__ = ["indicators"]
@@ -23,20 +22,6 @@ def indicators() -> list[Indicator]:
 
 
 def _directional() -> list[Indicator]:
-    def recursive(
-        name: str, formula: str, function: Callable[[Bars], Array], *, look_back: int, start: int
-    ) -> Indicator:
-        return Indicator(
-            name=name,
-            formula=formula,
-            inputs=_HLC,
-            look_back=look_back,
-            warm_up=start + look_back,
-            memory="recursive",
-            source="TA-Lib",
-            function=function,
-        )
-
     def adx(bars: Bars) -> Array:
         return ta(talib.ADX, bars.high, bars.low, bars.close, timeperiod=14)
 
@@ -50,16 +35,23 @@ def _directional() -> list[Indicator]:
             "adx_14",
             "Wilder's average over 14 of 100 * |+DI - -DI| / (+DI + -DI)",
             adx,
+            inputs=_HLC,
             look_back=twice,
             start=27,
         ),
         recursive(
-            "adx_slope_5", "ADX14 - ADX14[t-5]", lambda bars: change(adx(bars), 5), look_back=twice + 5, start=32
+            "adx_slope_5",
+            "ADX14 - ADX14[t-5]",
+            lambda bars: change(adx(bars), 5),
+            inputs=_HLC,
+            look_back=twice + 5,
+            start=32,
         ),
         recursive(
             "directional_spread_14",
             "+DI14 - -DI14; 100 * Wilder's averages over 14 of directional movement / of true range",
             spread,
+            inputs=_HLC,
             look_back=once,
             start=14,
         ),
@@ -68,15 +60,7 @@ def _directional() -> list[Indicator]:
 
 def _aroon() -> list[Indicator]:
     def of(name: str, formula: str, function: Callable[[Bars], Array]) -> Indicator:
-        return Indicator(
-            name=name,
-            formula=formula,
-            inputs=("high", "low"),
-            look_back=25,
-            warm_up=25,
-            source="TA-Lib",
-            function=function,
-        )
+        return window(name, formula, function, inputs=("high", "low"), look_back=25, source="TA-Lib")
 
     def aroon(bars: Bars, output: int) -> Array:
         return ta(talib.AROON, bars.high, bars.low, output=output, timeperiod=25)
@@ -92,33 +76,25 @@ def _supertrend() -> list[Indicator]:
     # A band is carried on until the close crosses it. Started anywhere on SPY, QQQ, DIA, ^DJI and ^IXIC to 2024, the
     # line is the same after 87 rows at most.
     memory = 90
-
-    def of(
-        name: str, formula: str, function: Callable[[Bars], Array], *, kind: Literal["number", "boolean"] = "number"
-    ) -> Indicator:
-        return Indicator(
-            name=name,
-            formula=formula,
-            inputs=_HLC,
-            look_back=memory,
-            warm_up=10 + memory,
-            memory="recursive",
-            kind=kind,
-            source="numpy",
-            function=function,
-        )
-
     return [
-        of(
+        recursive(
             "supertrend_up",
             "1 while the SuperTrend (10, 3) lies below the close, else 0",
             lambda bars: supertrend(bars)[1],
+            inputs=_HLC,
+            look_back=memory,
+            start=10,
+            source="numpy",
             kind="boolean",
         ),
-        of(
+        recursive(
             "supertrend_distance",
             "close / SuperTrend - 1; SuperTrend trails (high + low) / 2 at 3 * ATR10",
             lambda bars: ratio(bars.close, supertrend(bars)[0]) - 1.0,
+            inputs=_HLC,
+            look_back=memory,
+            start=10,
+            source="numpy",
         ),
     ]
 
@@ -151,14 +127,7 @@ def _position() -> list[Indicator]:
             low = rolling(bars.low, rows, "min")
             return ratio(bars.close - low, rolling(bars.high, rows, "max") - low)
 
-        return Indicator(
-            name=f"position_in_range_{rows}",
-            formula=f"(close - L) / (H - L); H, L: highest high and lowest low of {rows} rows",
-            inputs=_HLC,
-            look_back=rows - 1,
-            warm_up=rows - 1,
-            source="pandas",
-            function=function,
-        )
+        text = f"(close - L) / (H - L); H, L: highest high and lowest low of {rows} rows"
+        return window(f"position_in_range_{rows}", text, function, inputs=_HLC, look_back=rows - 1, source="pandas")
 
     return [position(20), position(252)]

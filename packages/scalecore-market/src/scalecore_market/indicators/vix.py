@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import numpy as np
 
 from scalecore_market.bars import Array
 from scalecore_market.indicators.averages import sma
-from scalecore_market.indicators.base import Indicator
+from scalecore_market.indicators.base import Indicator, Kind, Source, window
 from scalecore_market.indicators.series import returns, rolling
 
 __all__ = ["indicators"]
@@ -24,18 +23,17 @@ def indicators() -> list[Indicator]:
         function: Callable[[Array], Array],
         *,
         look_back: int,
-        source: Literal["raw", "TA-Lib", "pandas", "numpy"] = "pandas",
-        kind: Literal["number", "integer"] = "number",
+        source: Source = "pandas",
+        kind: Kind = "number",
     ) -> Indicator:
-        return Indicator(
-            name=name,
-            formula=formula,
+        return window(
+            name,
+            formula,
+            lambda bars: function(bars.column("vix")),
             inputs=("vix",),
             look_back=look_back,
-            warm_up=look_back,
             source=source,
             kind=kind,
-            function=lambda bars: function(bars.column("vix")),
         )
 
     return [

@@ -8,7 +8,7 @@ import numpy as np
 import talib
 
 from scalecore_market.bars import Array, Bars
-from scalecore_market.indicators.base import Indicator
+from scalecore_market.indicators.base import Indicator, recursive, window
 from scalecore_market.indicators.series import (
     log_returns,
     memory_rows,
@@ -49,25 +49,16 @@ def _atr() -> list[Indicator]:
     # The true range itself reaches one row back.
     memory = memory_rows(wilder_response(14)) + 1
 
-    def recursive(name: str, formula: str, function: Callable[[Bars], Array], *, further: int = 0) -> Indicator:
-        return Indicator(
-            name=name,
-            formula=formula,
-            inputs=("high", "low", "close"),
-            look_back=memory + further,
-            warm_up=14 + memory + further,
-            memory="recursive",
-            source="TA-Lib",
-            function=function,
-        )
+    def of(name: str, formula: str, function: Callable[[Bars], Array], *, further: int = 0) -> Indicator:
+        return recursive(name, formula, function, inputs=_OHLC[1:], look_back=memory + further, start=14)
 
     def percent(bars: Bars) -> Array:
         return 100.0 * ratio(atr(bars), bars.close)
 
     return [
-        recursive("atr_14", "Wilder's average over 14 of max(high, close[t-1]) - min(low, close[t-1])", atr),
-        recursive("atr_percent_14", "100 * ATR14 / close", percent),
-        recursive(
+        of("atr_14", "Wilder's average over 14 of max(high, close[t-1]) - min(low, close[t-1])", atr),
+        of("atr_percent_14", "100 * ATR14 / close", percent),
+        of(
             "atr_percent_slope_5",
             "a / a[t-5] - 1, of a = ATR14 / close",
             lambda bars: returns(percent(bars), 5),
@@ -81,9 +72,7 @@ def _bollinger() -> list[Indicator]:
         return ta(talib.BBANDS, bars.close, output=output, timeperiod=20, nbdevup=2.0, nbdevdn=2.0, matype=0)
 
     def of(name: str, formula: str, function: Callable[[Bars], Array]) -> Indicator:
-        return Indicator(
-            name=name, formula=formula, inputs=("close",), look_back=19, warm_up=19, source="TA-Lib", function=function
-        )
+        return window(name, formula, function, look_back=19, source="TA-Lib")
 
     return [
         of(
@@ -104,15 +93,8 @@ def _range_volatility() -> list[Indicator]:
         def function(bars: Bars) -> Array:
             return root(YEAR / (4.0 * np.log(2.0)) * rolling(np.log(bars.high / bars.low) ** 2, rows, "mean"))
 
-        return Indicator(
-            name=f"parkinson_{rows}",
-            formula=f"sqrt(252 * mean of {rows} of ln(high / low)^2 / (4 ln 2))",
-            inputs=("high", "low"),
-            look_back=rows - 1,
-            warm_up=rows - 1,
-            source="pandas",
-            function=function,
-        )
+        text = f"sqrt(252 * mean of {rows} of ln(high / low)^2 / (4 ln 2))"
+        return window(f"parkinson_{rows}", text, function, inputs=("high", "low"), look_back=rows - 1, source="pandas")
 
     def garman_klass(rows: int) -> Indicator:
         def function(bars: Bars) -> Array:
@@ -121,45 +103,30 @@ def _range_volatility() -> list[Indicator]:
             # A single day may be negative, a mean of many hardly ever; it has no root.
             return root(YEAR * mean)
 
-        return Indicator(
-            name=f"garman_klass_{rows}",
-            formula=f"sqrt(252 * max(0, mean of {rows} of ln(high/low)^2 / 2 - (2 ln 2 - 1) * ln(close/open)^2))",
-            inputs=_OHLC,
-            look_back=rows - 1,
-            warm_up=rows - 1,
-            source="pandas",
-            function=function,
-        )
+        text = f"sqrt(252 * max(0, mean of {rows} of ln(high/low)^2 / 2 - (2 ln 2 - 1) * ln(close/open)^2))"
+        return window(f"garman_klass_{rows}", text, function, inputs=_OHLC, look_back=rows - 1, source="pandas")
 
     return [parkinson(20), parkinson(60), garman_klass(20), garman_klass(60)]
 
 
 def _realised() -> list[Indicator]:
-    def of_close(name: str, formula: str, function: Callable[[Array], Array], *, look_back: int) -> Indicator:
-        return Indicator(
-            name=name,
-            formula=formula,
-            inputs=("close",),
-            look_back=look_back,
-            warm_up=look_back,
-            source="pandas",
-            function=lambda bars: function(bars.close),
-        )
+    def of(name: str, formula: str, function: Callable[[Array], Array], *, look_back: int) -> Indicator:
+        return window(name, formula, lambda bars: function(bars.close), look_back=look_back, source="pandas")
 
     def volatility(close: Array, rows: int) -> Array:
         return root(realised_variance(close, rows))
 
     text = "sqrt(252 * mean of {} of ln(close / close[t-1])^2)"
     return [
-        of_close("realised_volatility_20", text.format(20), lambda close: volatility(close, 20), look_back=20),
-        of_close("realised_volatility_60", text.format(60), lambda close: volatility(close, 60), look_back=60),
-        of_close(
+        of("realised_volatility_20", text.format(20), lambda close: volatility(close, 20), look_back=20),
+        of("realised_volatility_60", text.format(60), lambda close: volatility(close, 60), look_back=60),
+        of(
             "volatility_ratio_20_60",
             "realised volatility over 20 / over 60",
             lambda close: ratio(volatility(close, 20), volatility(close, 60)),
             look_back=60,
         ),
-        of_close(
+        of(
             "volatility_slope_10",
             "v / v[t-10] - 1, of v = realised volatility over 20",
             lambda close: returns(volatility(close, 20), 10),

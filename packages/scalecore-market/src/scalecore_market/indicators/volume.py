@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import numpy as np
 import talib
 
 from scalecore_market.bars import Array, Bars
-from scalecore_market.indicators.base import Indicator
+from scalecore_market.indicators.base import Indicator, Source, recursive, window
 from scalecore_market.indicators.series import (
     change,
     cumulative_sum,
@@ -49,7 +48,7 @@ def _totals() -> list[Indicator]:
         inputs: tuple[str, ...],
         function: Callable[[Bars], Array],
         *,
-        source: Literal["TA-Lib", "numpy"],
+        source: Source,
     ) -> Indicator:
         return Indicator(
             name=name,
@@ -63,15 +62,10 @@ def _totals() -> list[Indicator]:
         )
 
     def flow(name: str, formula: str, inputs: tuple[str, ...], line: Callable[[Bars], Array]) -> Indicator:
-        return Indicator(
-            name=name,
-            formula=formula,
-            inputs=inputs,
-            look_back=20,
-            warm_up=20,
-            source="TA-Lib",
-            function=lambda bars: ratio(change(line(bars), 20), rolling(bars.column("volume"), 20, "sum")),
-        )
+        def function(bars: Bars) -> Array:
+            return ratio(change(line(bars), 20), rolling(bars.column("volume"), 20, "sum"))
+
+        return window(name, formula, function, inputs=inputs, look_back=20, source="TA-Lib")
 
     return [
         total(
@@ -101,31 +95,26 @@ def _totals() -> list[Indicator]:
 
 
 def _oscillators() -> list[Indicator]:
-    adosc_memory = memory_rows(ema_response(3) - ema_response(10))
-    # Two rows more: the trend compares with the day before, the range of a new trend starts there.
-    kvo_memory = memory_rows(ema_response(34) - ema_response(55), ema_response(13)) + 2
     return [
-        Indicator(
-            name="adosc",
-            formula="EMA3(A/D line) - EMA10(A/D line), both started at the first value",
-            inputs=_HLCV,
-            look_back=adosc_memory,
-            warm_up=adosc_memory,
-            memory="recursive",
-            source="TA-Lib",
-            function=lambda bars: ta(
+        recursive(
+            "adosc",
+            "EMA3(A/D line) - EMA10(A/D line), both started at the first value",
+            lambda bars: ta(
                 talib.ADOSC, bars.high, bars.low, bars.close, bars.column("volume"), fastperiod=3, slowperiod=10
             ),
-        ),
-        Indicator(
-            name="kvo_signal",
-            formula="EMA13(EMA34(F) - EMA55(F)); F = 100 T * volume * |2 range / range since T turned - 1|, T = +-1",
             inputs=_HLCV,
-            look_back=kvo_memory,
-            warm_up=1 + 54 + 12 + kvo_memory,
-            memory="recursive",
+            look_back=memory_rows(ema_response(3) - ema_response(10)),
+            start=0,
+        ),
+        recursive(
+            "kvo_signal",
+            "EMA13(EMA34(F) - EMA55(F)); F = 100 T * volume * |2 range / range since T turned - 1|, T = +-1",
+            kvo_signal,
+            inputs=_HLCV,
+            # Two rows more: the trend compares with the day before, the range of a new trend starts there.
+            look_back=memory_rows(ema_response(34) - ema_response(55), ema_response(13)) + 2,
+            start=1 + 54 + 12,
             source="numpy",
-            function=kvo_signal,
         ),
     ]
 
@@ -164,31 +153,28 @@ def _rolling() -> list[Indicator]:
         return ratio(rolling(typical * volume, 20, "sum"), rolling(volume, 20, "sum"))
 
     return [
-        Indicator(
-            name="vwap_20",
-            formula="sum of 20 of volume * (high + low + close) / 3, by the sum of 20 volumes",
+        window(
+            "vwap_20",
+            "sum of 20 of volume * (high + low + close) / 3, by the sum of 20 volumes",
+            vwap,
             inputs=_HLCV,
             look_back=19,
-            warm_up=19,
             source="pandas",
-            function=vwap,
         ),
-        Indicator(
-            name="volume_ratio_20",
-            formula="volume / mean of 20 volumes",
+        window(
+            "volume_ratio_20",
+            "volume / mean of 20 volumes",
+            volume_ratio,
             inputs=("volume",),
             look_back=19,
-            warm_up=19,
             source="pandas",
-            function=volume_ratio,
         ),
-        Indicator(
-            name="volume_ratio_slope_5",
-            formula="r - r[t-5], of r = volume / mean of 20 volumes",
+        window(
+            "volume_ratio_slope_5",
+            "r - r[t-5], of r = volume / mean of 20 volumes",
+            lambda bars: change(volume_ratio(bars), 5),
             inputs=("volume",),
             look_back=24,
-            warm_up=24,
             source="pandas",
-            function=lambda bars: change(volume_ratio(bars), 5),
         ),
     ]
