@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
-from attrs import frozen
+from attrs import asdict, frozen
 
 __all__ = ["INPUTS", "Array", "Bars"]
 
@@ -35,15 +37,11 @@ class Bars:
 
     def cut(self, rows: int) -> Bars:
         """The first `rows` rows: what was known at the end of row `rows - 1`."""
-        return Bars(
-            dates=self.dates[:rows],
-            open=self.open[:rows],
-            high=self.high[:rows],
-            low=self.low[:rows],
-            close=self.close[:rows],
-            volume=None if self.volume is None else self.volume[:rows],
-            vix=None if self.vix is None else self.vix[:rows],
-        )
+
+        def first(values: Any) -> Any:
+            return None if values is None else values[:rows]
+
+        return Bars(**{name: first(values) for name, values in asdict(self, recurse=False).items()})
 
     def column(self, name: str) -> Array:
         """One of `INPUTS`; the caller has checked that it is there."""

@@ -24,6 +24,14 @@ __all__ = ["data"]
 
 _STORE = click.option("--store", type=NewPath(file_okay=False), required=True, help="The folder that keeps the data.")
 
+_EXTENSIONS = click.option(
+    "--extension",
+    "extensions",
+    multiple=True,
+    metavar="PLUGIN",
+    help="A plugin that adds indicators; may be given again.",
+)
+
 
 def _reading(command: Any) -> Any:
     for option in (
@@ -143,13 +151,7 @@ def register(file: str | None, symbol: str | None, store: Path, **reading: Any) 
     show_default=True,
     help="What a trading day without a VIX does.",
 )
-@click.option(
-    "--extension",
-    "extensions",
-    multiple=True,
-    metavar="PLUGIN",
-    help="A plugin that adds indicators; may be given again.",
-)
+@_EXTENSIONS
 @click.option("--name", help="Name of a set of several tiers or indicators.")
 @_STORE
 def build(
@@ -237,13 +239,7 @@ def list_(as_json: bool, store: Path) -> None:
 
 @data.command()
 @click.option("--tier", "tiers", multiple=True, help="Only those of a tier; may be given again.")
-@click.option(
-    "--extension",
-    "extensions",
-    multiple=True,
-    metavar="PLUGIN",
-    help="A plugin that adds indicators; may be given again.",
-)
+@_EXTENSIONS
 @click.option("--json", "as_json", is_flag=True, help="As JSON, with all fields.")
 def indicators(tiers: tuple[str, ...], extensions: tuple[str, ...], as_json: bool) -> None:
     """List the indicators with their look-backs, warm-ups and formulas.

@@ -49,6 +49,10 @@ class Raw:
         """How messages name a row: `line 17 (2001-01-22)`."""
         return f"{self.unit} {self.numbers[index]} ({self.stamps[index].removesuffix('T00:00:00')})"
 
+    def error(self, column: str, index: int, text: str) -> DataError:
+        """What is wrong with a cell, or with the date of a row."""
+        return DataError(f"{self.origin}: column {column}: {self.row(index)}: {text}")
+
 
 def read_raw(path: Path, *, symbol: str, rules: ReadRules | None = None, close_only: bool = False) -> Raw:
     """The cells of a parquet or CSV file. Where it holds several symbols, those of `symbol` are taken.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING, Any, Literal
 from zoneinfo import ZoneInfo
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["different_dates", "missing_days", "to_table", "vix_table"]
 
+RowError = Callable[[str, int, str], DataError]
+"""An error at a column and a row, by its position in the order of time, with its text."""
+
 _STAMP = re.compile(r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d+)?)?( ?(Z|[+-]\d{2}:?\d{2}))?)?")
 _EMPTY = {"", ".", "-", "null", "nan", "na", "n/a", "none", "nat", "<na>"}
 _TOLERANCE = 0.01
@@ -45,9 +48,12 @@ def to_table(raw: Raw, *, rules: ReadRules) -> Table:
     if (dates[1:] < dates[:-1]).sum() > (dates[1:] > dates[:-1]).sum():
         order = order[::-1]
     dates, columns = dates[order], {name: values[order] for name, values in columns.items()}
-    rows = _Rows(raw, order)
-    _check_dates(dates, rows=rows, rules=rules)
-    _check_prices(columns, rows=rows)
+
+    def error(column: str, row: int, text: str) -> DataError:
+        return raw.error(column, int(order[row]), text)
+
+    _check_dates(dates, rules=rules, several=raw.several, error=error)
+    _check_prices(columns, error=error)
     return Table(dates=dates, columns=columns)
 
 
@@ -106,21 +112,6 @@ def missing_days(table: Table, *, rules: ReadRules) -> tuple[npt.NDArray[np.date
     return np.setdiff1d(days, table.dates), len(days)
 
 
-class _Rows:
-    """Positions after sorting, to names of rows as the user finds them."""
-
-    def __init__(self, raw: Raw, order: npt.NDArray[np.intp]) -> None:
-        self._raw, self._order = raw, order
-
-    @property
-    def several(self) -> str:
-        """Why dates may come twice."""
-        return self._raw.several
-
-    def error(self, column: str, row: int, text: str) -> DataError:
-        return DataError(f"{self._raw.origin}: column {column}: {self._raw.row(int(self._order[row]))}: {text}")
-
-
 def _dates(raw: Raw, *, rules: ReadRules) -> npt.NDArray[np.datetime64]:
     zone = None if rules.zone is None else ZoneInfo(rules.zone)
     days = []
@@ -162,7 +153,7 @@ def _day(raw: Raw, index: int, *, zone: ZoneInfo | None, form: str | None) -> st
         if moment.tzinfo is not None:
             remedy = "say in which zone the exchange is (zone: America/New_York)"
         text = f"the time is not midnight where it was written, so that the day is not certain; {remedy}"
-        raise DataError(f"{raw.origin}: column Date: {raw.row(index)}: {text}")
+        raise raw.error("Date", index, text)
     return moment.date().isoformat()
 
 
@@ -187,13 +178,9 @@ def _numbers(raw: Raw, name: str, *, rules: ReadRules) -> Array:
         values = np.array(list(read), dtype=np.float64)
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
-        row = int(bad[0])
-        what = (
-            "there is no number, a gap in the data"
-            if np.isnan(values[row])
-            else f"{values[row]} is not a price or volume"
-        )
-        raise DataError(f"{raw.origin}: column {name}: {raw.row(row)}: {what}{_more(bad)}")
+        value = values[bad[0]]
+        what = "there is no number, a gap in the data" if np.isnan(value) else f"{value} is not a price or volume"
+        raise raw.error(name, int(bad[0]), f"{what}{_more(bad)}")
     return values
 
 
@@ -212,32 +199,32 @@ def _number(raw: Raw, name: str, row: int, *, decimal: Literal[".", ","] | None)
         return number_of(text, decimal=decimal) if isinstance(cell, str) else float(text)
     except ValueError as error:
         what = f"a number {error}" if str(error) else "text, not a number"
-        raise DataError(f"{raw.origin}: column {name}: {raw.row(row)}: {text!r} is {what}") from None
+        raise raw.error(name, row, f"{text!r} is {what}") from None
 
 
-def _check_dates(dates: npt.NDArray[np.datetime64], *, rows: _Rows, rules: ReadRules) -> None:
+def _check_dates(dates: npt.NDArray[np.datetime64], *, rules: ReadRules, several: str, error: RowError) -> None:
     gaps = np.diff(dates).astype(np.int64)
     wrong = np.flatnonzero(gaps <= 0)
     if len(wrong):
         row = int(wrong[0]) + 1
         twice = len(dates) - len(np.unique(dates))
-        several = f"; {rows.several}" if rows.several else ""
+        several = f"; {several}" if several else ""
         if not several and twice > len(dates) // 3:
             several = "; the file seems to hold several series, with no column that tells them apart: keep one of them"
         if gaps[row - 1] == 0:
-            raise rows.error("Date", row, f"the date is there twice{_more(wrong)}{several}")
+            raise error("Date", row, f"the date is there twice{_more(wrong)}{several}")
         order = "" if several else "; sort the file by date"
-        raise rows.error("Date", row, f"the date does not follow {dates[row - 1]}{order}{several}")
+        raise error("Date", row, f"the date does not follow {dates[row - 1]}{order}{several}")
     if rules.calendar != "daily":
-        _check_weekdays(dates, rows=rows)
+        _check_weekdays(dates, error=error)
     far = np.flatnonzero(gaps > rules.max_gap)
     if len(far):
         row = int(far[0]) + 1
         text = f"{gaps[row - 1]} days after the row before, {dates[row - 1]}: a gap in the data{_more(far)}"
-        raise rows.error("Date", row, f"{text} (max_gap: {rules.max_gap})")
+        raise error("Date", row, f"{text} (max_gap: {rules.max_gap})")
 
 
-def _check_weekdays(dates: npt.NDArray[np.datetime64], *, rows: _Rows) -> None:
+def _check_weekdays(dates: npt.NDArray[np.datetime64], *, error: RowError) -> None:
     # Day 0 of the epoch is a Thursday.
     weekday = (dates.astype(np.int64) + 3) % 7
     odd = np.flatnonzero(weekday >= 5)
@@ -248,27 +235,25 @@ def _check_weekdays(dates: npt.NDArray[np.datetime64], *, rows: _Rows) -> None:
     counts = np.bincount(weekday, minlength=7)
     # Days that were moved by a zone leave one of Monday to Friday empty.
     everyday = counts[:5].min() > 0.5 * counts[:5].max() and counts[5:].max() > 0.5 * counts[:5].max()
-    remedy = "are the times in the wrong zone?"
-    if everyday:
-        remedy = "if the market trades then, write read: {calendar: daily}"
-    raise rows.error("Date", row, f"a {day} is no trading day{_more(odd)}; {remedy}")
+    known = "if the market trades then, write read: {calendar: daily}"
+    remedy = known if everyday else "are the times in the wrong zone?"
+    raise error("Date", row, f"a {day} is no trading day{_more(odd)}; {remedy}")
 
 
-def _check_prices(columns: Mapping[str, Array], *, rows: _Rows) -> None:
+def _check_prices(columns: Mapping[str, Array], *, error: RowError) -> None:
     for name in [name for name in (*PRICES, "Adj Close") if name in columns]:
         bad = np.flatnonzero(columns[name] <= 0.0)
         if len(bad):
             value = columns[name][bad[0]]
-            raise rows.error(
-                name, int(bad[0]), f"the price is {'zero' if value == 0.0 else f'{value:g}, below zero'}{_more(bad)}"
-            )
+            found = "zero" if value == 0.0 else f"{value:g}, below zero"
+            raise error(name, int(bad[0]), f"the price is {found}{_more(bad)}")
     if not set(PRICES) <= set(columns):  # the VIX, of which only closes are kept
         return
     high, low = columns["High"], columns["Low"]
     bad = np.flatnonzero(high < low)
     if len(bad):
         row = int(bad[0])
-        raise rows.error("High", row, f"high {high[row]:g} is below low {low[row]:g}{_more(bad)}")
+        raise error("High", row, f"high {high[row]:g} is below low {low[row]:g}{_more(bad)}")
     for name in ("Open", "Close"):
         price = columns[name]
         bad = np.flatnonzero((price > high * (1.0 + _TOLERANCE)) | (price < low * (1.0 - _TOLERANCE)))
@@ -277,13 +262,12 @@ def _check_prices(columns: Mapping[str, Array], *, rows: _Rows) -> None:
             text = f"{name.lower()} {price[row]:g} is not between low {low[row]:g} and high {high[row]:g}{_more(bad)}"
             beyond = high[row] if price[row] > high[row] else low[row]
             # One row alone is a slip; many are what a split leaves of columns that were not all adjusted.
-            raise rows.error(name, row, text + (split_hint(price[row] / beyond) if len(bad) > 1 else ""))
+            raise error(name, row, text + (split_hint(price[row] / beyond) if len(bad) > 1 else ""))
     if "Volume" in columns:
         bad = np.flatnonzero(columns["Volume"] < 0.0)
         if len(bad):
-            raise rows.error(
-                "Volume", int(bad[0]), f"the volume is {columns['Volume'][bad[0]]:g}, below zero{_more(bad)}"
-            )
+            value = columns["Volume"][bad[0]]
+            raise error("Volume", int(bad[0]), f"the volume is {value:g}, below zero{_more(bad)}")
 
 
 def _more(bad: Sequence[Any] | npt.NDArray[Any]) -> str:
