@@ -60,10 +60,7 @@ class PowerAnalysis:
                 "Rates of the verdicts": rows,
                 "Fewest seeds of each budget for a power of 80 %": needed,
                 "Smallest difference of two budgets that is found in 4 of 5 cases": [
-                    {
-                        "seeds": seeds,
-                        "difference": smallest_effect(seeds=[seeds] * budgets, variance=unit**2),
-                    }
+                    {"seeds": seeds, "difference": smallest_effect(seeds=[seeds] * budgets, variance=unit**2)}
                     for seeds in options.seeds
                 ],
             },
@@ -91,12 +88,7 @@ def _rates(design: Design, effects: Sequence[float], seeds: Sequence[int], *, un
 
 def _needed(design: Design, effects: Sequence[float], *, unit: float) -> list[dict[str, Any]]:
     return [
-        {
-            "truth": kind,
-            "step": step * unit,
-            "step / spread": step,
-            "seeds": design.seeds_for(kind, step).text,
-        }
+        {"truth": kind, "step": step * unit, "step / spread": step, "seeds": design.seeds_for(kind, step)}
         for kind, step in _truths(effects)
     ]
 

@@ -223,7 +223,7 @@ def _assessed(found: Assessment, budgets: Sequence[BudgetRuns], margin: float | 
         slope = abs(budgets[-1].mean - budgets[0].mean) / len(tests.steps) / spread
         needed = Design(budgets=len(budgets), margin=margin / spread).seeds_for("falling", slope)
         lines.append(
-            f"If the loss really falls by {slope * spread:.4g} from budget to budget, {needed.text} seeds of each are "
+            f"If the loss really falls by {slope * spread:.4g} from budget to budget, {needed} seeds of each are "
             "needed to see it in 4 of 5 cases."
         )
     return lines
@@ -278,7 +278,10 @@ def _span(windows: Sequence[float | None]) -> float | str | None:
 
 
 def _law_row(law: FittedLaw) -> dict[str, Any]:
-    prediction = law.prediction
+    foretold = dict.fromkeys(("largest foretold", "low", "high", "observed", "error", "inside"))
+    if (one := law.prediction) is not None:
+        values = (one.predicted, one.low, one.high, one.observed, one.error, one.covered)
+        foretold = dict(zip(foretold, values, strict=True))
     return {
         "law": law.name,
         "form": law.text,
@@ -286,12 +289,7 @@ def _law_row(law: FittedLaw) -> dict[str, Any]:
         "AICc": law.aicc,
         "objective": law.fit.objective if law.fit else None,
         "lack of fit p": law.goodness,
-        "largest foretold": prediction.predicted if prediction else None,
-        "low": prediction.low if prediction else None,
-        "high": prediction.high if prediction else None,
-        "observed": prediction.observed if prediction else None,
-        "error": prediction.error if prediction else None,
-        "inside": prediction.covered if prediction else None,
+        **foretold,
         "not testable": law.reason,
     }
 

@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
-from attrs import field, frozen
+from attrs import asdict, field, frozen
 
 __all__ = ["LAWS", "Floats", "Law", "Points", "centred"]
 
@@ -71,17 +71,8 @@ class Points:
 
     def without(self, budget: int) -> Points:
         """All runs but those of one budget."""
-        keep = self.budgets != budget
-        return Points(
-            parameters=self.parameters[keep],
-            windows=self.windows[keep],
-            losses=self.losses[keep],
-            weights=self.weights[keep],
-            cells=self.cells[keep],
-            budgets=self.budgets[keep],
-            clusters=self.clusters[keep],
-            known=self.known,
-        )
+        keep, columns = self.budgets != budget, asdict(self, filter=lambda one, _: one.name != "known")
+        return Points(**{name: values[keep] for name, values in columns.items()}, known=self.known)
 
 
 Inputs = tuple[Floats, Floats]

@@ -7,7 +7,7 @@ from attrs import field, frozen
 from scalecore_analysis.scaling.isotonic import Null, null_of
 from scalecore_analysis.scaling.verdict import Rates, rates
 
-__all__ = ["TRUTHS", "Design", "Needed", "truth_of"]
+__all__ = ["TRUTHS", "Design", "truth_of"]
 
 MOST_SEEDS = 200
 SETS = 4000
@@ -18,17 +18,6 @@ TRUTHS: dict[str, str] = {
     "rising at the end": "it falls, and rises by the same amount to the largest; found when the claim is violated",
     "flat": "no budget differs; found when it is flat",
 }
-
-
-@frozen(kw_only=True)
-class Needed:
-    """How many seeds of each budget; None where more than 200 would be."""
-
-    seeds: int | None
-
-    @property
-    def text(self) -> str:
-        return f"more than {MOST_SEEDS}" if self.seeds is None else str(self.seeds)
 
 
 def truth_of(kind: str, step: float, budgets: int) -> list[float]:
@@ -56,15 +45,15 @@ class Design:
         found = rates(truth_of(kind, step, self.budgets), seeds=seeds, margin=self.margin, sets=SETS, null=null)
         return {"falling": found.holds, "rising at the end": found.violated, "flat": found.flat}[kind], found
 
-    def seeds_for(self, kind: str, step: float, *, power: float = 0.8) -> Needed:
-        """The fewest seeds of each budget with which the truth is found with this power."""
+    def seeds_for(self, kind: str, step: float, *, power: float = 0.8) -> str:
+        """The fewest seeds of each budget with which the truth is found with this power, or `more than 200`."""
         low, high = 1, 2
         while self.rates(kind, step, seeds=high)[0] < power:
             if high >= MOST_SEEDS:
-                return Needed(seeds=None)
+                return f"more than {MOST_SEEDS}"
             low, high = high, min(2 * high, MOST_SEEDS)
         while high - low > 1:
             middle = (low + high) // 2
             enough = self.rates(kind, step, seeds=middle)[0] >= power
             low, high = (low, middle) if enough else (middle, high)
-        return Needed(seeds=high)
+        return str(high)
