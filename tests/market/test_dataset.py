@@ -32,26 +32,6 @@ def files(bundled: Path) -> dict[str, Path]:
     return {"file": bundled / "spy_daily.parquet", "vix_file": bundled / "vix_daily.parquet"}
 
 
-BASE_RATES = [
-    *(("close", "at_horizon", horizon, rate) for horizon, rate in ((1, 0.1452), (3, 0.2789), (5, 0.3433))),
-    *(("close", "max", horizon, rate) for horizon, rate in ((1, 0.1452), (3, 0.3556), (5, 0.4786))),
-    *(("high", "max", horizon, rate) for horizon, rate in ((1, 0.2435), (3, 0.4820), (5, 0.5975))),
-]
-
-
-@pytest.mark.parametrize(("price", "rule", "horizon", "rate"), BASE_RATES)
-def test_base_rates_of_spy_are_those_that_are_known(
-    price: Any, rule: Any, horizon: int, rate: float, real: Callable[[str], Path]
-) -> None:
-    """P(price of t+1 .. t+h >= +1 %) on SPY 1999-03-10 to 2024-09-12, by all three rules."""
-    target = TargetOptions(horizon=horizon, threshold=0.01, price=price, rule=rule)
-    found = panel(file=real("SPY"), target=target, start="1999-03-10", end="2024-09-12")
-    labels = found.labels[~np.isnan(found.labels)]
-    assert (str(found.times[0]), str(found.times[-1])) == ("1999-03-10", "2024-09-12")
-    assert len(labels) == 6420 - horizon
-    assert round(float(labels.mean()), 4) == rate
-
-
 @pytest.mark.parametrize(("price", "rule"), [("close", "at_horizon"), ("close", "max"), ("high", "max")])
 @pytest.mark.parametrize("horizon", [1, 2, 3, 5])
 def test_g06_labels_come_from_raw_prices(price: Any, rule: Any, horizon: int, files: dict[str, Path]) -> None:
@@ -139,14 +119,6 @@ def test_prices_before_start_warm_indicators_up(files: dict[str, Path]) -> None:
     np.testing.assert_array_equal(part.values, whole.values[rows])
     assert np.isnan(part.labels[-1])
     np.testing.assert_array_equal(part.labels[:-1], whole.labels[rows][:-1])
-
-
-def test_g06_features_are_raw(files: dict[str, Path]) -> None:
-    """The dataset normalises nothing: the panel has the closes as they were quoted."""
-    found = panel(file=files["file"], tier=["close"], normalise="robust")
-    frame = pd.read_parquet(files["file"])
-    np.testing.assert_array_equal(found.values[:, 0], frame["Close"].iloc[-len(found.times) :])
-    assert found.normalise == "robust"
 
 
 def _write(prices: Prices, folder: Path, **changes: Any) -> dict[str, Path]:

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from scalecore.api.errors import DataError, PluginError
 from scalecore_market.cli import data
-from scalecore_market.download import download, yahoo
+from scalecore_market.download import download
 from scalecore_market.options import ReadRules
 from scalecore_market.store import Store
 from scalecore_market.validate import to_table
@@ -118,12 +118,6 @@ def replayed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "modules" / "yfinance.py").write_text(REPLAY)
     monkeypatch.delitem(sys.modules, "yfinance", raising=False)
     monkeypatch.syspath_prepend(tmp_path / "modules")
-
-
-@pytest.mark.usefixtures("replayed")
-def test_yahoo_is_asked_for_daily_prices_adjusted_for_splits_only() -> None:
-    """Dividends change all earlier adjusted prices; the close stays as it was quoted."""
-    assert len(yahoo("SPY", "1900-01-01", "2030-01-01")) == 15
 
 
 @pytest.mark.usefixtures("replayed")

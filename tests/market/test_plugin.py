@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import re
 import subprocess
 import sys
@@ -15,7 +14,6 @@ import pytest
 from click.testing import CliRunner
 
 from scalecore.api.errors import ExitCode, PluginError, RefusedError
-from scalecore.api.protocols import Dataset, DatasetContext
 from scalecore.cli.main import main
 from scalecore_market.bars import Bars
 from scalecore_market.cli import data
@@ -23,36 +21,16 @@ from scalecore_market.dataset import MarketDataset
 from scalecore_market.features import check_features, check_truncation, compute
 from scalecore_market.indicators.registry import load_registry
 from scalecore_market.options import MarketOptions
-from scalecore_market.plugin import scalecore_datasets
 
 Prices = Callable[..., Any]
 HEAVY = ("torch", "numpy", "pandas", "pyarrow", "talib", "yfinance", "scipy", "optuna")
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        "from scalecore_market import plugin; list(plugin.scalecore_datasets())",
-        "import scalecore_market.options",
-        "import scalecore_market.cli",
-    ],
-)
-def test_nothing_heavy_is_imported_before_it_is_needed(code: str) -> None:
-    """In a fresh interpreter, the plugin, its options and its commands import none of the heavy modules."""
-    check = f"{code}\nimport sys\nprint([name for name in {HEAVY!r} if name in sys.modules])"
+def test_the_commands_import_nothing_heavy_before_it_is_needed() -> None:
+    """In a fresh interpreter; the contract holds the plugin and its options to it."""
+    check = f"import scalecore_market.cli, sys\nprint([name for name in {HEAVY!r} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert result.stdout == "[]\n"
-
-
-def test_the_entry_point_leads_to_the_dataset(bundled: Path) -> None:
-    """The group `scalecore` names the plugin, its record makes a dataset."""
-    entry = next(iter(importlib.metadata.entry_points(group="scalecore", name="market")))
-    assert entry.value == "scalecore_market.plugin"
-    (record,) = scalecore_datasets()
-    assert (record.name, record.options) == ("market", MarketOptions)
-    dataset = record.factory(MarketOptions(symbol="SPY", file=bundled / "spy_daily.parquet"), DatasetContext(seed=0))
-    assert isinstance(dataset, Dataset)
-    assert len(dataset.panel().features) == 25
 
 
 def test_the_commands_are_those_of_scalecore_data(tmp_path: Path) -> None:

@@ -106,13 +106,6 @@ def test_a_file_of_several_symbols_gives_the_one_that_is_asked_for(prices: Price
     assert str(caught.value) == "both.csv: the file holds SPY, VIX, not QQQ"
 
 
-def test_grouped_by_ticker_is_read_as_well(prices: Prices, tmp_path: Path) -> None:
-    """`group_by="ticker"` puts the ticker above the price."""
-    frame = prices(30)
-    three_lines(frame).swaplevel(axis=1).to_csv(tmp_path / "grouped.csv")
-    np.testing.assert_array_equal(read(tmp_path / "grouped.csv").columns["High"], frame["High"])
-
-
 def test_tickers_that_are_called_like_a_column_are_told_apart(prices: Prices, tmp_path: Path) -> None:
     """LOW and OPEN are companies; the prices are found on the level where all of them are."""
     low, opened = prices(30), prices(30, seed=1)
@@ -122,15 +115,6 @@ def test_tickers_that_are_called_like_a_column_are_told_apart(prices: Prices, tm
     for name in ("both.csv", "both.parquet"):
         np.testing.assert_array_equal(read(tmp_path / name, symbol="LOW").columns["Close"], low["Close"])
         np.testing.assert_array_equal(read(tmp_path / name, symbol="OPEN").columns["Low"], opened["Low"])
-
-
-def test_a_file_of_another_symbol_is_refused(prices: Prices, tmp_path: Path) -> None:
-    """A file that names its ticker is not taken for that of another one."""
-    three_lines(prices(30), "^VIX").to_csv(tmp_path / "data.csv")
-    assert len(read(tmp_path / "data.csv", symbol="VIX")) == 30
-    with pytest.raises(DataError) as caught:
-        read(tmp_path / "data.csv", symbol="SPY")
-    assert str(caught.value) == "data.csv: the file holds VIX, not SPY"
 
 
 def test_volume_and_adjusted_close_may_be_absent(prices: Prices, tmp_path: Path) -> None:

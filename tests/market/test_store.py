@@ -209,19 +209,6 @@ def test_the_dataset_takes_a_built_set_and_gives_the_same_panel(store: Store) ->
     np.testing.assert_array_equal(loaded.labels, computed.labels)
 
 
-def test_g55_a_built_set_with_other_columns_than_declared_is_refused(store: Store) -> None:
-    """The manifest says 25 features; a file with 24 is not that set."""
-    entry = make(store).entry
-    table = store.load(entry)
-    fewer = Table(dates=table.dates, columns={name: table.columns[name] for name in list(table.columns)[:-1]})
-    fewer.write(store.folder / entry.path)
-    with pytest.raises(RefusedError) as caught:
-        MarketDataset(MarketOptions(symbol="SPY", store=store.folder)).panel()
-    assert str(caught.value).startswith(
-        f"{store.folder}/{entry.path}: the content changed since SPY.dataset.a25 version 1"
-    )
-
-
 def test_a_study_can_stay_with_an_older_version(store: Store, prices: Prices) -> None:
     """`version` names the prices; without it the newest are taken."""
     store.register(incoming(downloaded_later(prices(ROWS))))

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import scalecore_patchtst.plugin as plugin
 from scalecore.api.errors import ExperimentError
 from scalecore.api.space import DataShape
 from scalecore.config.load import load_resolved
@@ -18,16 +16,6 @@ from scalecore.plugins.registry import load_registry
 from scalecore.study.build_plan import build_plan
 from scalecore.study.names import name_problems
 from scalecore_patchtst.family import PatchTSTFamily
-from scalecore_patchtst.options import PatchTSTOptions
-
-
-def test_the_entry_point_offers_the_family_patchtst() -> None:
-    """The group `scalecore` names the plugin module, whose only record makes the family from its options."""
-    (entry,) = [entry for entry in entry_points(group="scalecore") if entry.name == "patchtst"]
-    assert entry.load() is plugin
-    (record,) = plugin.scalecore_models()
-    assert (record.name, record.options) == ("patchtst", PatchTSTOptions)
-    assert isinstance(record.factory(PatchTSTOptions()), PatchTSTFamily)
 
 
 def test_nothing_heavy_is_imported_before_a_model_is_built() -> None:

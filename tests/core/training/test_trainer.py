@@ -13,7 +13,6 @@ from torch import nn
 
 from scalecore.training import checkpoint
 from scalecore.training.generators import seed_everything
-from scalecore.training.optimizer import build_optimizer, learning_rate_at
 from scalecore.training.plan import Diverged
 from scalecore.training.trainer import Trainer
 
@@ -192,22 +191,6 @@ def test_every_epoch_is_reported_with_all_its_metrics(trainer_of: Build) -> None
         "f1",
     }
     assert expected | {"accuracy", "precision", "recall", "confusion_matrix", "predictions"} <= set(watcher.lines[0])
-
-
-def test_weight_decay_leaves_vectors_alone() -> None:
-    """Matrices are decayed, biases and norms are not."""
-    module = nn.Sequential(nn.Linear(4, 3), nn.LayerNorm(3))
-    groups = build_optimizer(module, learning_rate=0.1, weight_decay=0.5).param_groups
-    assert [(group["weight_decay"], len(group["params"])) for group in groups] == [(0.5, 1), (0.0, 3)]
-
-
-def test_schedules_warm_up_and_fall() -> None:
-    """The peak is reached at the end of the warm-up; cosine and linear end at zero; constant stays."""
-    arguments: dict[str, Any] = {"peak": 1.0, "warmup_steps": 4, "total_steps": 14}
-    assert [learning_rate_at(s, schedule="constant", **arguments) for s in (0, 3, 4, 13)] == [0.2, 0.8, 1.0, 1.0]
-    assert [learning_rate_at(s, schedule="linear", **arguments) for s in (4, 9, 14)] == [1.0, 0.5, 0.0]
-    assert learning_rate_at(9, schedule="cosine", **arguments) == pytest.approx(0.5)
-    assert learning_rate_at(14, schedule="cosine", **arguments) == pytest.approx(0.0)
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(trainer_of: Build, tmp_path: Path) -> None:
