@@ -16,6 +16,7 @@ import pytest
 from scalecore.api.errors import DataError, ExperimentError, RefusedError
 from scalecore_market.build import Built, build
 from scalecore_market.dataset import MarketDataset
+from scalecore_market.features import definition
 from scalecore_market.indicators.registry import builtin_registry
 from scalecore_market.options import MarketOptions, ReadRules
 from scalecore_market.sources import from_frame
@@ -192,6 +193,20 @@ def test_building_twice_changes_nothing_and_a_lost_set_is_restored(store: Store)
     assert make(store) == Built(entry=first.entry, fresh=True)
     assert (store.folder / "processed.json").read_bytes() == manifest
     assert store.verify().problems == ()
+
+
+@pytest.mark.parametrize(
+    ("tier", "digest"),
+    [
+        ("a25", "26d8b431c86df10dfc09cd35781c5f0945bc17ecc6183934a41018485cc76fb8"),
+        ("a100", "03372ca7860a09db2d8fd8e35f2b61c9bf97b6c20dc3acddd7ccdeafe7038447"),
+    ],
+)
+def test_a_set_that_0_1_built_is_still_found(tier: str, digest: str) -> None:
+    """Its definition changes with the formulas, and not with each release of the package."""
+    registry = builtin_registry()
+    found = definition(registry.select(tier), registry=registry, vix_missing="refuse")
+    assert found == f"sha256:{digest}"
 
 
 def test_the_dataset_takes_a_built_set_and_gives_the_same_panel(store: Store) -> None:

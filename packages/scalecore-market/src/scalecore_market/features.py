@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,6 +28,11 @@ __all__ = [
     "vix_notes",
 ]
 
+FORMULAS = "0.1.0"
+"""The version of this package that last changed the values of an indicator; the next such change sets it. It is part of
+the definition of a built set, so that a release that changes none finds the sets of earlier ones.
+"""
+
 _OLDEST = 7
 """Calendar days after which a value of the VIX is no longer taken for a day that has none."""
 
@@ -39,9 +43,9 @@ def needs_vix(indicators: Sequence[Indicator]) -> bool:
 
 
 def definition(indicators: Sequence[Indicator], *, registry: Registry, vix_missing: str) -> str:
-    """`sha256:` of what the features are: names, order, formulas, look-backs, who provides them in which version."""
+    """`sha256:` of what the features are: names, order, formulas, look-backs, who provides them."""
     content: dict[str, Any] = {
-        "version": importlib.metadata.version("scalecore-market"),
+        "version": FORMULAS,
         "indicators": [{**one.to_json(), "provider": registry.providers[one.name]} for one in indicators],
     }
     if needs_vix(indicators):
