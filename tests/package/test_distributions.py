@@ -63,7 +63,7 @@ def test_a_wheel_holds_the_package_and_nothing_else(built: Path, package: str) -
     assert metadata["License-Expression"] == "Apache-2.0"
     requirements = metadata.get_all("Requires-Dist") or []
     if package != "scalecore":
-        assert any(r.startswith(("scalecore<0.2", "scalecore>=0.1")) for r in requirements), requirements
+        assert any(r.startswith(("scalecore<0.3", "scalecore>=0.2")) for r in requirements), requirements
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -8,6 +8,8 @@ from typing import Any
 
 import jsonschema
 
+from scalecore import __version__
+
 
 def test_the_list_has_status_reason_and_components(invoke: Any, mine: str, fake_plugin: Any) -> None:
     """What works names its components, what does not names its reason."""
@@ -29,7 +31,7 @@ def test_the_list_has_status_reason_and_components(invoke: Any, mine: str, fake_
     ]
     assert lines[-2].startswith("zebra 0.1 ")
     assert lines[-2].endswith("  broken: importing fake_zebra failed: it called sys.exit(1)")
-    assert lines[-1].endswith("  incompatible: it needs scalecore >=5, and this is scalecore 0.1.0")
+    assert lines[-1].endswith(f"  incompatible: it needs scalecore >=5, and this is scalecore {__version__}")
 
 
 def test_verbose_adds_summaries_places_and_tracebacks(invoke: Any, mine: str, fake_plugin: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from scalecore import __version__
 from scalecore.plugins.discovery import Status, discover
 from scalecore.plugins.registry import load_registry
 
@@ -66,21 +67,25 @@ def test_blocking_one_distribution_lets_the_others_in(fake_plugin: Any, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("requirement", "reason"),
+    ("requirement", "needed"),
     [
-        ("scalecore>=9", "it needs scalecore >=9, and this is scalecore 0.1.0"),
-        ("ScaleCore ~= 0.2.0", "it needs scalecore ~=0.2.0, and this is scalecore 0.1.0"),
-        ("scalecore<0.1; python_version >= '3'", "it needs scalecore <0.1, and this is scalecore 0.1.0"),
+        ("scalecore>=9", ">=9"),
+        ("scalecore>=0.1,<0.2", "<0.2,>=0.1"),
+        ("scalecore (>=0.1,<0.2)", "<0.2,>=0.1"),
+        ("ScaleCore ~= 0.1.0", "~=0.1.0"),
+        ("scalecore==0.1.*", "==0.1.*"),
+        ("scalecore<0.2; python_version >= '3'", "<0.2"),
     ],
 )
 def test_the_needed_version_of_scalecore_is_compared_before_the_import(
-    fake_plugin: Any, tmp_path: Path, requirement: str, reason: str
+    fake_plugin: Any, tmp_path: Path, requirement: str, needed: str
 ) -> None:
     """A plugin for another scalecore is incompatible, and its module is never imported."""
     fake_plugin("acme", module="acme_never_imported", code="raise RuntimeError", requires=["attrs", requirement])
 
     (plugin,) = load_registry(path=[str(tmp_path)]).plugins
 
+    reason = f"it needs scalecore {needed}, and this is scalecore {__version__}"
     assert (plugin.status, plugin.reason) == (Status.INCOMPATIBLE, reason)
     assert "acme_never_imported" not in sys.modules
 
@@ -88,7 +93,8 @@ def test_the_needed_version_of_scalecore_is_compared_before_the_import(
 @pytest.mark.parametrize(
     "requirement",
     [
-        "scalecore>=0.1,<0.2",
+        "scalecore>=0.2,<0.3",
+        "scalecore>=0.1",
         "scalecore",
         "scalecore>=9; python_version < '3'",
         "scalecore>=9; extra == 'later'",
@@ -152,7 +158,7 @@ def test_entry_points_of_other_groups_are_not_plugins(fake_plugin: Any, tmp_path
 
 def test_no_plugins_keeps_the_core_only(fake_plugin: Any, tmp_path: Path) -> None:
     """With --no-plugins all but the core's own components are blocked, and nothing of theirs is imported."""
-    fake_plugin("scalecore", version="0.1.0", entry_point="builtin")
+    fake_plugin("scalecore", version=__version__, entry_point="builtin")
     fake_plugin("acme", module="acme_left_out", code="raise RuntimeError")
 
     registry = load_registry(path=[str(tmp_path)], no_plugins=True)

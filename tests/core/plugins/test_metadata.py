@@ -108,7 +108,7 @@ def test_an_import_hook_that_knows_of_distributions_is_asked(
     assert [plugin.provider for plugin in discover([str(tmp_path)])] == ["acme 1.0"]
 
 
-@pytest.mark.parametrize("ours", ["0.1.0", "0.1", "1.0", "0.10.2", "0.2.0.dev1"])
+@pytest.mark.parametrize("ours", ["0.1.0", "0.1", "0.2.0", "1.0", "0.10.2", "0.2.0.dev1"])
 def test_requirements_are_judged_as_packaging_judges_them(
     fake_plugin: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ours: str
 ) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from scalecore import __version__
 from scalecore.api.errors import ExperimentError, PluginError
 from scalecore.config.experiment import Execution, Search, known_keys
 from scalecore.plugins.kinds import KINDS
@@ -186,7 +187,7 @@ def test_the_kept_reason_answers_for_a_known_package(fake_plugin: Any) -> None:
 
     assert why_not(registry_of(fake_plugin), "model", "patchtst") == (
         "model 'patchtst' is provided by scalecore-patchtst 0.1.0, which is incompatible: "
-        "it needs scalecore >=7, and this is scalecore 0.1.0"
+        f"it needs scalecore >=7, and this is scalecore {__version__}"
     )
 
 

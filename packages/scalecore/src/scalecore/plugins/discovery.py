@@ -59,7 +59,7 @@ class Plugin:
 
     @property
     def provider(self) -> str:
-        """Distribution and version, as errors name it: `scalecore-patchtst 0.1.0`."""
+        """Distribution and version, as errors name it: `scalecore-patchtst 0.2.0`."""
         return f"{self.distribution} {self.version}"
 
     def failed(self, status: Status, reason: str, *, details: str | None = None) -> Plugin:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from scalecore import __version__
 from scalecore.api.data_report import DataReport
 from scalecore.api.plan_report import PlanReport
 from scalecore.config.kept import structured
@@ -70,7 +71,7 @@ _PLAN: Mapping[str, Any] = {
     "fixed": {"epochs": 2},
     "loss": {"kind": "bce"},
     "memory": {"micro_batch": 64, "smallest": 400_000_000, "largest": 400_000_000, "source": "closed form"},
-    "versions": {"scalecore": "0.1.0"},
+    "versions": {"scalecore": __version__},
 }
 
 
