@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from typing import Any
 
 import pytest
+
+from scalecore import __version__
 
 from .conftest import Project
 from .places import vendor
@@ -70,9 +73,29 @@ def test_run_finishes_a_half_trained_trial_with_the_golden_weights(
     assert done.returncode == 0, done.stdout + done.stderr
     records = project.records(name)
     assert {one: records[one] for one in before} == before
+    assert {one["versions"]["scalecore"] for one in before.values()} == {"0.1.0"}
+    assert records[number]["versions"]["scalecore"] == __version__
     assert records[number]["resumptions"] == 1
     check_golden(records[number], golden["studies"][name][str(number)], golden)
     assert project.scalecore("verify", project.study(name)).returncode == 0
+    assert project.scalecore("run", project.path / f"{name}.yaml").returncode == 0, "asked for once"
+
+
+def test_g26_a_study_of_0_1_is_not_continued_unasked(project: Project) -> None:
+    """The message names the versions, then the sources, and the option; nothing is written."""
+    journal = (project.study("forecast") / "journal.jsonl").read_bytes()
+    done = project.scalecore("run", project.path / "forecast.yaml")
+    assert done.returncode == 5
+    changed = [f'"0.1.0" -> "{__version__}"'] * 2 + ['"[0-9a-f]{16}" -> "[0-9a-f]{16}"'] * 2
+    names = ["scalecore", "scalecore-patchtst", "code", "code:results"]
+    text = ", ".join(f"{name} {change}" for name, change in zip(names, changed, strict=True))
+    assert re.fullmatch(
+        rf"{re.escape(str(project.study('forecast')))}: the code changed since the study was last run \({text}\); "
+        r"results of two versions would be mixed\. Go back to the former version, or pass --allow-changed-code: every "
+        r"record names its versions \[G26\]\n",
+        done.stderr,
+    )
+    assert (project.study("forecast") / "journal.jsonl").read_bytes() == journal
 
 
 @pytest.mark.parametrize("name", ["confirmed"])

@@ -251,7 +251,7 @@ def refuse_changed_code(folder: StudyFolder, state: StudyState, plan: Plan, *, a
         # Another strategy brings another package: that is a change of the search, and no change of what it searches.
         both = was.keys() & now.keys() - {"code"}
         was, now = {name: was[name] for name in both}, {name: now[name] for name in both}
-    changes = differences(was, now)
+    changes = sorted(differences(was, now), key=lambda one: one.key.startswith("code"))  # hashes last
     if changes and not allow_changed_code:
         text = ", ".join(f"{one.key} {json.dumps(one.before)} -> {json.dumps(one.after)}" for one in changes)
         raise RefusedError(
