@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from scalecore import __version__
 from scalecore.study.layout import StudyFolder
 from scalecore.study.run import locked_folder
 
@@ -347,7 +348,7 @@ def test_a_component_named_like_a_core_one_disables_neither(study: Study) -> Non
     before = study.finished()[0]
     plugin(study, "acme-rivals", "acme_rivals", RIVALS)
     assert refused(study, "search.trials=2", code=3).endswith(
-        "search 'random' is provided by scalecore 0.1.0 and acme-rivals 1.0; "
+        f"search 'random' is provided by scalecore {__version__} and acme-rivals 1.0; "
         "pick one by writing scalecore/random or acme-rivals/random\n"
     )
     study.experiment["search"]["use"] = "scalecore/random"
@@ -429,6 +430,32 @@ def test_a_plugin_that_fails_to_import_stops_only_runs_that_need_it(study: Study
     assert listed.returncode == 0
     assert "broken" in listed.stdout
     assert "a_library_that_is_not_there" in listed.stdout
+
+
+@pytest.mark.parametrize("by", ["requirement", "import"])
+def test_a_study_whose_plugin_is_for_another_scalecore_is_read_and_not_run(study: Study, by: str) -> None:
+    """After an upgrade of scalecore alone, what needs the plugin is refused with its reason; results stay readable."""
+    with_model(study, GOOD_NET)
+    assert study.run("search.trials=1").returncode == 0
+    place = study.root / "site" / "scalecore-mlp"
+    if by == "requirement":
+        with (place / "scalecore_mlp-1.0.dist-info" / "METADATA").open("a") as file:
+            file.write("Requires-Dist: scalecore<0.2,>=0.1\n")
+        reason = f"it needs scalecore <0.2,>=0.1, and this is scalecore {__version__}"
+    else:
+        source = place / "scalecore_mlp.py"
+        source.write_text(source.read_text().replace("scalecore.api.components", "scalecore.records"))
+        reason = f"it imports scalecore.records, which scalecore {__version__} does not have ({source}, line 3)"
+    assert f"scalecore-mlp 1.0         incompatible: {reason}\n" in study.cli("plugins").stdout
+    for command in ("check", "plan", "run"):
+        message = _refused(study, study.cli(command, str(study.file), "search.trials=2"), code=3)
+        assert message.count(reason) == 1
+        assert message.endswith(f"scalecore-mlp 1.0 is incompatible: {reason}\n")
+    message = _refused(study, study.cli("confirm", str(study.folder), "--top", "1"), code=3)
+    assert message.endswith(f"scalecore-mlp 1.0 is incompatible: {reason}\n")
+    for command in ("status", "verify", "report"):
+        done = study.cli(command, str(study.folder))
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 MODEL = """

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from scalecore import __version__
 from scalecore.api.errors import ExitCode, PluginError, RefusedError
 from scalecore.cli.main import main
 from scalecore_market.bars import Bars
@@ -80,12 +81,14 @@ def market_tiers():
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
     """Installs a plugin distribution of one module: its entry point is in the group `scalecore`."""
 
-    def do(name: str, code: str) -> None:
+    def do(name: str, code: str, requires: str = "scalecore") -> None:
         folder = tmp_path / "site"
         info = folder / f"{name}_plugin-1.2.dist-info"
         info.mkdir(parents=True)
         (folder / f"{name}_module.py").write_text(code)
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}-plugin\nVersion: 1.2\n")
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {name}-plugin\nVersion: 1.2\nRequires-Dist: {requires}\n"
+        )
         (info / "entry_points.txt").write_text(f"[scalecore]\n{name} = {name}_module\n")
         monkeypatch.syspath_prepend(folder)
 
@@ -163,6 +166,17 @@ def test_a_broken_extension_is_named_with_its_distribution(
     with pytest.raises(PluginError) as caught:
         load_registry(["broken"])
     assert str(caught.value) == message
+
+
+def test_an_extension_for_another_scalecore_is_refused_before_its_import(install: Callable[..., None]) -> None:
+    """As `scalecore plugins` judges it."""
+    install("candle", "raise RuntimeError", "scalecore<0.2,>=0.1")
+    with pytest.raises(PluginError) as caught:
+        load_registry(["candle"])
+    assert str(caught.value) == (
+        "dataset.extensions: candle-plugin 1.2 is incompatible: it needs scalecore <0.2,>=0.1, and this is scalecore "
+        f"{__version__}"
+    )
 
 
 def _readme(language: str) -> str:

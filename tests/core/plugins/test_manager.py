@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from scalecore import __version__
 from scalecore.plugins.discovery import Plugin, Status
 from scalecore.plugins.registry import load_registry
 
@@ -42,6 +43,32 @@ def test_a_failing_import_makes_the_plugin_broken(fake_plugin: Any, code: str, r
     file = str(fake_plugin.root / "acme_under_test.py")
     expected = "importing acme_under_test failed: " + reason.replace("FILE", file)
     assert (plugin.status, plugin.reason) == (Status.BROKEN, expected)
+    assert plugin.details is not None
+    assert "Traceback" in plugin.details
+
+
+@pytest.mark.parametrize(
+    ("code", "what", "line"),
+    [
+        ("from scalecore.records import ModelRecord", "scalecore.records", 1),
+        ("\nimport scalecore.hookspecs", "scalecore.hookspecs", 2),
+        ("from scalecore.study.following import Follower", "scalecore.study.following", 1),
+        ("from scalecore.api.errors import RetiredError", "RetiredError from scalecore.api.errors", 1),
+        ("from scalecore import retired", "retired from scalecore", 1),
+        (
+            "from scalecore import hookimpl\n@hookimpl\ndef scalecore_models(): import scalecore.trials",
+            "scalecore.trials",
+            3,
+        ),
+    ],
+)
+def test_a_plugin_for_another_scalecore_is_incompatible(fake_plugin: Any, code: str, what: str, line: int) -> None:
+    """Its requirement may have no upper end: then its imports tell, those of its hooks too."""
+    plugin = load(fake_plugin, code)
+
+    file = fake_plugin.root / "acme_under_test.py"
+    expected = f"it imports {what}, which scalecore {__version__} does not have ({file}, line {line})"
+    assert (plugin.status, plugin.reason) == (Status.INCOMPATIBLE, expected)
     assert plugin.details is not None
     assert "Traceback" in plugin.details
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from attrs import evolve, frozen
 
 from scalecore.api.errors import ExperimentError, PluginError
+from scalecore.api.plugins import Status, discover
 from scalecore_market.indicators.base import Indicator
 from scalecore_market.indicators.tiers import TIERS
 
@@ -104,7 +105,8 @@ def load_registry(extensions: Sequence[str]) -> Registry:
                 )
             ]
 
-    Raises PluginError where an extension is not installed, cannot be imported, or offers nothing.
+    Raises PluginError where an extension is not installed, is for another scalecore, cannot be imported, or offers
+    nothing.
     """
     registry = builtin_registry()
     for name in extensions:
@@ -115,6 +117,9 @@ def load_registry(extensions: Sequence[str]) -> Registry:
             )
         entry = found[0]
         provider = f"{entry.dist.name} {entry.dist.version}" if entry.dist is not None else name
+        for plugin in discover(only=entry.dist.name) if entry.dist is not None else ():
+            if plugin.name == name and plugin.status is not Status.OK:
+                raise PluginError(f"dataset.extensions: {plugin.provider} is {plugin.status}: {plugin.reason}")
         try:
             module = entry.load()
             indicators: list[Indicator] = list(getattr(module, "market_indicators", list)())

@@ -23,9 +23,10 @@ import attrs
 import pluggy
 from attrs import evolve, frozen
 
+from scalecore import __version__
 from scalecore.api import hookspecs
 from scalecore.api.components import ModelRecord, Record
-from scalecore.plugins.discovery import Plugin, Status
+from scalecore.plugins.discovery import CORE, Plugin, Status
 from scalecore.plugins.kinds import KINDS, Kind
 
 __all__ = ["Loaded", "load_file", "load_plugin"]
@@ -74,7 +75,7 @@ def _loaded(plugin: Plugin, load: Callable[[], Any]) -> Loaded:
         try:
             module = load()
         except (Exception, SystemExit) as error:
-            return Loaded(plugin=plugin.failed(Status.BROKEN, _import_failure(plugin, error), details=_details(error)))
+            return Loaded(plugin=_failed(plugin, error, _import_failure(plugin, error)))
         return _collect(plugin, module)
 
 
@@ -115,7 +116,7 @@ def _collect(plugin: Plugin, module: Any) -> Loaded:
         # Reading an attribute of a foreign object may raise anything, and so may a hook.
         hooks = _hooks(module)
     except (Exception, SystemExit) as error:
-        return Loaded(plugin=plugin.failed(Status.BROKEN, _reason(error), details=_details(error)))
+        return Loaded(plugin=_failed(plugin, error, _reason(error)))
     for kind, hook, problem in hooks:
         try:
             if problem is not None:
@@ -129,7 +130,7 @@ def _collect(plugin: Plugin, module: Any) -> Loaded:
     if first is None:
         return Loaded(plugin=plugin, records=tuple(collected))
     claims = tuple((kind, record.name) for kind, record in collected if isinstance(record, Record))
-    return Loaded(plugin=evolve(plugin.failed(Status.BROKEN, _reason(first), details=_details(first)), claims=claims))
+    return Loaded(plugin=evolve(_failed(plugin, first, _reason(first)), claims=claims))
 
 
 def _hooks(module: Any) -> list[tuple[Kind | None, Any, str | None]]:
@@ -231,6 +232,16 @@ def _unmarked(attribute: str, known: dict[str, Kind]) -> str:
     return _unknown_hook(attribute, known)
 
 
+def _failed(plugin: Plugin, error: BaseException, reason: str) -> Plugin:
+    """Not usable for this reason: made for another scalecore where it imports what this one lacks, broken otherwise."""
+    if isinstance(error, ImportError) and (error.name or "").partition(".")[0] == CORE:
+        named = re.match(r"cannot import name '(\w+)'", str(error))
+        what = f"{named[1]} from {error.name}" if named else error.name
+        reason = f"it imports {what}, which scalecore {__version__} does not have{_where(error)}"
+        return plugin.failed(Status.INCOMPATIBLE, reason, details=_details(error))
+    return plugin.failed(Status.BROKEN, reason, details=_details(error))
+
+
 def _import_failure(plugin: Plugin, error: BaseException) -> str:
     if (
         isinstance(error, AttributeError)
@@ -247,10 +258,14 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return f"it called sys.exit({'' if error.code is None else repr(error.code)})"
     lines = str(error).strip().splitlines()
-    text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    return (f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__) + _where(error)
+
+
+def _where(error: BaseException) -> str:
+    """The place in the plugin, ` (FILE, line 3)`; empty where there is none."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
     where = [frame for frame in frames if "importlib" not in frame.filename and "pluggy" not in frame.filename]
-    return f"{text} ({where[-1].filename}, line {where[-1].lineno})" if where else text
+    return f" ({where[-1].filename}, line {where[-1].lineno})" if where else ""
 
 
 def _details(error: BaseException) -> str | None:
