@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 
 from scalecore.api.protocols import SearchContext
-from scalecore.api.space import Choice, Distribution, IntRange
+from scalecore.api.space import levels
 from scalecore.api.trials import Origin, Outcome, Proposal, RestoredTrial
 
 __all__ = ["RandomSearch"]
@@ -71,16 +71,8 @@ def _size(context: SearchContext) -> int | None:
     """How many configurations there are; None where a parameter is continuous."""
     size = len(context.architectures)
     for distribution in context.space.values():
-        values = _values(distribution)
+        values = levels(distribution)
         if values is None:
             return None
         size *= values
     return size
-
-
-def _values(distribution: Distribution) -> int | None:
-    if isinstance(distribution, Choice):
-        return len(distribution.values)
-    if isinstance(distribution, IntRange):
-        return (distribution.high - distribution.low) // distribution.step + 1
-    return None
