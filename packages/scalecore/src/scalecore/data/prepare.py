@@ -26,11 +26,10 @@ from scalecore.data.bootstrap import BOOTSTRAP_SEED
 from scalecore.data.checks import check_panel
 from scalecore.data.dates import stamp
 from scalecore.data.layouts import Layout, choose_layout
-from scalecore.data.normalise import Normaliser, fit, input_rows
+from scalecore.data.normalise import CONVENTION, Normaliser, fit, fit_scale, input_rows
 from scalecore.data.splits import PARTS, Parts
 from scalecore.data.statistics import PartStatistics, base_rate, drift_table, rates_per_year
 from scalecore.data.steps import steps_flag, steps_of
-from scalecore.data.target_scale import CONVENTION, fit_scale
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -20,7 +20,6 @@ from scalecore.config.losses import loss_problem, metric_problem, outputs_of
 from scalecore.data.prepare import describe
 from scalecore.execution.tracing import ForkTracer
 from scalecore.study.architectures import Infeasible, feasible_grid
-from scalecore.study.compile_findings import compile_findings
 from scalecore.study.components import create, of_plugin
 from scalecore.study.conventions import began_with_0_1, compile_rule_of, products_of, refuse_lost_level
 from scalecore.study.counting import CountedFamily
@@ -31,6 +30,7 @@ from scalecore.study.memory import MemoryModel
 from scalecore.study.names import family_of, hyperparameter_problems
 from scalecore.study.plan import Plan, data_limits, silent
 from scalecore.study.preflight import (
+    compile_findings,
     device_finding,
     folder_findings,
     machine_findings,

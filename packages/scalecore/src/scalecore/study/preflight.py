@@ -22,9 +22,12 @@ from scalecore.config.experiment import Experiment
 from scalecore.execution.devices import FoundGpus, find_gpus
 from scalecore.study.device import StudyDevice, torch_build
 from scalecore.study.layout import StudyFolder, nearest_folder
+from scalecore.training.memory import Device
+from scalecore.training.policies import missing_compiler
 from scalecore.training.product_library import ProductLibrary
 
 __all__ = [
+    "compile_findings",
     "device_finding",
     "folder_findings",
     "machine_findings",
@@ -167,6 +170,23 @@ def products_findings(device: str, products: ProductLibrary | None) -> list[Find
         text = f"{products.name} ({products.why})"
     message = f"float32 matrix products on a CPU by {text}, where the model offers the choice"
     return [Finding(level="ok", subject="products", message=message)]
+
+
+def compile_findings(asked: str, *, device: Device) -> Iterator[Finding]:
+    """Nothing where `training.compile` is off, or nothing is missing for the device; torch is not imported.
+
+    What is asked for by name and cannot be is refused.
+    """
+    problem = missing_compiler(device)
+    if asked == "off" or problem is None:
+        return
+    remedy = "install what is missing, or set training.compile to off"
+    if asked == "block":
+        message = f"training.compile: block is asked for, but {problem}"
+        yield Finding(level="refuse", subject="compiling", message=message, remedy=remedy)
+    elif device != "mps":  # nothing can be installed there
+        message = f"nothing is compiled, which long trials would gain from: {problem}"
+        yield Finding(level="warn", subject="compiling", message=message, remedy=remedy)
 
 
 def folder_findings(folder: Path) -> Iterator[Finding]:
