@@ -99,33 +99,35 @@ def write_study() -> Callable[..., Path]:
     """Write the journal of a study into its folder, by the journal's own code; the folder."""
 
     def write(study: StudyView, *, unfinished: int = 0) -> Path:
-        import attrs
-
         from scalecore.api.trials import Proposal
+        from scalecore.study import events
         from scalecore.study.journal import Journal
-        from scalecore.study.record import record_plain
 
         study.folder.mkdir(parents=True)
         journal = Journal(study.folder / "journal.jsonl")
-        journal.append("study", {"experiment": study.experiment, "plan": study.plan.plain()})
-        journal.append("run_started", {"pid": 1, "host": "here", "versions": {}, "total": study.total})
-        for _ in range(study.duplicates_avoided):
-            journal.append("duplicate", {})
+        journal.append(events.StudyBegun(experiment=study.experiment, plan=study.plan))
+        journal.append(events.RunStarted(pid=1, host="here", versions={}, total=study.total))
 
-        def ask(record: Any, number: int) -> None:
-            proposal = Proposal(
+        def proposed(record: Any) -> Proposal:
+            return Proposal(
                 architecture=record.architecture, hyperparameters=record.hyperparameters, origin=record.origin
             )
-            asked = {"number": number, "proposal": attrs.asdict(proposal), "hash": f"{record.hash}-{number}"}
-            journal.append("asked", {**asked, "hyperparameters": record.hyperparameters, "seed": record.seed})
+
+        def ask(record: Any, number: int) -> None:
+            asked = {"hyperparameters": record.hyperparameters, "seed": record.seed, "proposal": proposed(record)}
+            journal.append(events.AskedFor(number=number, hash=f"{record.hash}-{number}", **asked))
 
         for record in study.trials:
             ask(record, record.number)
-            journal.append("trial_finished", {"number": record.number, "record": record_plain(record)})
+            journal.append(events.TrialFinished(number=record.number, record=record))
+        for _ in range(study.duplicates_avoided):
+            first = study.trials[0]
+            again = {"number": len(study.trials), "duplicate_of": first.number}
+            journal.append(events.DuplicateAvoided(**again, proposal=proposed(first)))
         for extra in range(unfinished):
             ask(study.trials[-1], study.trials[-1].number + 1 + extra)
         if study.end is not None:
-            journal.append("run_ended", {"end": study.end})
+            journal.append(events.RunEnded(end=study.end))
         journal.close()
         return study.folder
 

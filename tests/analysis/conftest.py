@@ -16,11 +16,13 @@ import yaml
 from attrs import evolve
 from threadpoolctl import threadpool_limits
 
+from scalecore.api.files import plain
 from scalecore.api.space import Architecture
 from scalecore.api.trials import Origin, StudyView, TrialRecord, TrialState
 from scalecore.config.load import load_resolved
 from scalecore.plugins.registry import load_registry
 from scalecore.study.build_plan import build_plan
+from scalecore.study.record import record_from
 from scalecore.testing.plans import make_plan
 
 WIDTHS = (8, 16, 32)
@@ -75,7 +77,7 @@ def trial(number: int, value: float | None = None, **changes: Any) -> TrialRecor
         "learning_curve": [line] if best else [],
         **changes,
     }
-    return TrialRecord(**content)
+    return record_from(plain(content))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -18,11 +18,11 @@ from scalecore.api import markdown
 from scalecore.api.files import plain
 from scalecore.api.protocols import AnalysisResult
 from scalecore.api.space import Architecture
-from scalecore.api.trials import Origin, Proposal, StudyView, TrialRecord
+from scalecore.api.trials import Origin, Proposal, StudyEnd, StudyView, TrialRecord
 from scalecore.data.predictions import Predictions, write_predictions
+from scalecore.study.events import AskedFor, DuplicateAvoided, RunEnded, RunStarted, StudyBegun, TrialFinished
 from scalecore.study.journal import Journal
 from scalecore.study.layout import StudyFolder
-from scalecore.study.record import proposal_plain, record_plain
 from scalecore.study.results import read_study
 from scalecore_analysis.options import ReportOptions
 from scalecore_analysis.report.analysis import ReportAnalysis
@@ -89,7 +89,7 @@ def made_up(folder: Path) -> list[TrialRecord]:
         **{
             **{name: getattr(best, name) for name in ("hyperparameters", "duration", "hardware", "timings", "memory")},
             **{name: getattr(best, name) for name in ("versions", "learning_curve", "origin")},
-            "best": {**(best.best or {}), **cells},
+            "best": {**(best.best.plain() if best.best else {}), **cells},
             "predictions": predictions,
         },
     )
@@ -102,18 +102,18 @@ def journalled(study: Make, tmp_path: Path) -> tuple[StudyView, list[dict[str, A
     folder = StudyFolder(tmp_path / "walk")
     view = study(made_up(folder.path))
     journal = Journal(folder.journal)
-    journal.append("study", {"experiment": view.experiment, "plan": view.plan.plain()})
-    journal.append("run_started", {"versions": {}, "total": 40})
+    journal.append(StudyBegun(experiment=view.experiment, plan=view.plan))
+    journal.append(RunStarted(pid=1, host="here", versions={}, total=40))
     for record in view.trials:
         proposal = Proposal(
             architecture=record.architecture, hyperparameters=record.hyperparameters, origin=record.origin
         )
         asked = {name: getattr(record, name) for name in ("number", "hash", "seed", "hyperparameters")}
-        journal.append("asked", {**asked, "proposal": proposal_plain(proposal)})
-        journal.append("trial_finished", {"number": record.number, "record": record_plain(record)})
+        journal.append(AskedFor(**asked, proposal=proposal))
+        journal.append(TrialFinished(number=record.number, record=record))
     for _ in range(3):
-        journal.append("duplicate", {})
-    journal.append("run_ended", {"end": "stopped"})
+        journal.append(DuplicateAvoided(number=40, duplicate_of=0, proposal=proposal))
+    journal.append(RunEnded(end=StudyEnd.STOPPED))
     journal.close()
     header = "timestamp,temperature,process_memory\n"
     folder.hardware.write_text(header + "2026-01-01T00:00:00Z,55,1e9\n2026-01-01T00:00:10Z,,2e9\n")

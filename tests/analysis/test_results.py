@@ -11,6 +11,7 @@ import pytest
 from scalecore.api.errors import RefusedError
 from scalecore.api.trials import Origin, StudyView, TrialRecord
 from scalecore.data.predictions import Predictions, write_predictions
+from scalecore.testing.fakes import changed
 from scalecore_analysis.options import ResultsOptions
 from scalecore_analysis.results import ResultsAnalysis
 
@@ -38,9 +39,9 @@ def predicting(folder: Path, record: TrialRecord, logits: np.ndarray, labels: np
     )
     digest = write_predictions(path, predictions)
     loss = float(predictions.losses().mean())
-    best = {**(record.best or {}), "val_loss": loss}
+    best = {**(record.best.plain() if record.best else {}), "val_loss": loss}
     kept = {"file": f"predictions/{path.name}", "sha256": digest}
-    return attrs.evolve(record, value=loss, best=best, predictions=kept)
+    return changed(record, value=loss, best=best, predictions=kept)
 
 
 @pytest.fixture

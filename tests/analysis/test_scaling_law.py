@@ -12,6 +12,7 @@ import pytest
 from scalecore.api.errors import DataError, ExperimentError
 from scalecore.api.protocols import AnalysisResult
 from scalecore.api.trials import Origin, StudyView
+from scalecore.testing.fakes import changed
 from scalecore.training.tasks import task_named
 from scalecore_analysis.options import PowerOptions, ScalingLawOptions
 from scalecore_analysis.power import PowerAnalysis
@@ -206,14 +207,14 @@ def test_each_precondition_is_asked(campaign: Callable[..., list[StudyView]]) ->
     assert unmet(other) == {"data": "the studies differ in data [G07]"}
 
     constant = campaign(means)
-    flagged = tuple(attrs.evolve(record, flags=[COLLAPSED]) for record in constant[2].confirmations)
+    flagged = tuple(changed(record, flags=[COLLAPSED]) for record in constant[2].confirmations)
     constant[2] = attrs.evolve(constant[2], confirmations=flagged, trials=())
     assert unmet(constant) == {"collapse": "runs of size-2 predict a constant [G09]"}
 
     # One of five is left out of the mean, which then says too little of what this configuration does.
     partly = campaign(means)
     first, *rest = partly[2].confirmations
-    flagged = (attrs.evolve(first, flags=[COLLAPSED]), *rest)
+    flagged = (changed(first, flags=[COLLAPSED]), *rest)
     partly[2] = attrs.evolve(partly[2], confirmations=flagged)
     assert unmet(partly) == {"collapse": "runs of size-2 predict a constant [G09]"}
 

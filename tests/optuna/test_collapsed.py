@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from attrs import evolve
 
+from scalecore.api.record_parts import Flag
 from scalecore.api.trials import Origin, Outcome, RestoredTrial, TrialState
 
 if TYPE_CHECKING:
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
     Make = Callable[..., ArchitecturalStrategy]
 
-COLLAPSED = ({"guard": "G09", "kind": "collapsed", "text": "predicts a constant"},)
-LUCKY = ({"guard": "G19", "kind": "small_denominator", "text": "a precision over 1 window"},)
+COLLAPSED = (Flag(guard="G09", kind="collapsed", text="predicts a constant"),)
+LUCKY = (Flag(guard="G19", kind="small_denominator", text="a precision over 1 window"),)
 
 
 @pytest.mark.parametrize("flags", [COLLAPSED, LUCKY], ids=["g09_constant", "g19_few_windows"])
@@ -26,7 +27,7 @@ def test_g09_g19_a_censored_trial_teaches_nothing_and_is_not_recommended(
     make: Make,
     drive: Callable[..., list[Proposal]],
     loss_of: Callable[[Proposal, int], float],
-    flags: tuple[dict[str, str], ...],
+    flags: tuple[Flag, ...],
 ) -> None:
     """The best value of all says nothing: told, restored or imported, it is the worst that Optuna knows."""
     for inner in ("frontier", "tpe"):

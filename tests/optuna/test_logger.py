@@ -27,6 +27,7 @@ from optuna.trial import TrialState as OptunaState
 
 from scalecore.api.errors import RefusedError, StudyError
 from scalecore.api.protocols import LoggerContext
+from scalecore.api.record_parts import EpochResult, Flag
 from scalecore.api.space import Architecture
 from scalecore.api.trials import Origin, StudyView, TrialRecord, TrialState
 from scalecore.plugins.registry import load_registry
@@ -54,7 +55,7 @@ def record(number: int, *, state: TrialState = TrialState.COMPLETED, **values: A
         started="2026-01-01T00:00:00.000Z",
         ended="2026-01-01T00:01:00.000Z",
         duration=60.0,
-        best={"epoch": 2, "accuracy": 0.7},
+        best=EpochResult(epoch=2, metrics={"accuracy": 0.7}),
         learning_curve=[{"epoch": epoch, "val_loss": 0.9 - epoch / 10} for epoch in (1, 2)],
     )
 
@@ -195,7 +196,7 @@ def test_a_trial_is_added_when_it_ends_and_never_twice(storage: str, tmp_path: P
 def test_g09_a_trial_that_predicts_a_constant_is_not_the_best_one(storage: str, tmp_path: Path) -> None:
     """Its value is there, and breaks a constraint."""
     name = f"constant-{tmp_path.name}"
-    constant = evolve(record(0), flags=[{"guard": "G09", "kind": "collapsed", "text": "predicts a constant"}])
+    constant = evolve(record(0), flags=[Flag(guard="G09", kind="collapsed", text="predicts a constant")])
     run(storage, study(tmp_path, constant, record(1)), name=name)
     with loaded(storage, tmp_path, name) as found:
         assert [trial.value for trial in found.trials] == [0.5, 0.51]

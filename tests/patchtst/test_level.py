@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from attrs import evolve
 from click.testing import CliRunner, Result
 
 from scalecore.api.errors import ExperimentError
+from scalecore.api.plan_report import PlanReport
 from scalecore.cli.main import main
+from scalecore.config.kept import checked
 from scalecore.config.load import load_resolved
 from scalecore.plugins.registry import load_registry
 from scalecore.study.build_plan import build_plan
@@ -95,13 +97,14 @@ def test_g57_a_study_of_before_keeps_its_way(file: Path) -> None:
     plan = planned("model.revin=false")
     folder = Path("studies/wave")
     assert not began_with_0_1(folder)
-    content: dict[str, Any] = {"experiment": plan.experiment, "plan": plan.report().plain()}
-    old = {name: value for name, value in content["plan"]["data"].items() if name != "target_scale"}
+    content = plan.begun()
+    old = plan.report().plain()
+    del old["data"]["target_scale"]
     folder.mkdir(parents=True)
     journal = Journal(folder / "journal.jsonl")
-    journal.append("study", content | {"plan": {**content["plan"], "data": old}})
+    journal.append(evolve(content, plan=checked(PlanReport, old)))
     # Whatever is planned later, the first event decides.
-    journal.append("study", content)
+    journal.append(content)
     journal.close()
     assert began_with_0_1(folder)
     assert invoke("check", "wave.yaml").exit_code == 0

@@ -11,12 +11,14 @@ import pytest
 import yaml
 from attrs import evolve
 
+from scalecore.api.files import plain
 from scalecore.api.plan_report import PlanReport
 from scalecore.api.space import Architecture, LogUniform
 from scalecore.api.trials import Origin, StudyView, TrialRecord, TrialState
 from scalecore.config.load import load_resolved
 from scalecore.plugins.registry import load_registry
 from scalecore.study.build_plan import build_plan
+from scalecore.study.record import record_from
 
 COLLAPSED = {"guard": "G09", "kind": "collapsed", "text": "predicts a constant"}
 MATRIX = {"tn": 50, "fp": 10, "fn": 20, "tp": 40}
@@ -50,7 +52,7 @@ def trial(number: int, value: float | None = None, **changes: Any) -> TrialRecor
         "learning_curve": [line] if best else [],
         **changes,
     }
-    return TrialRecord(**content)
+    return record_from(plain(content))
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from attrs import field, frozen
 
 from scalecore.api.errors import StudyError
 from scalecore.api.record_parts import KEY, REST, Part
+from scalecore.api.trials import TrialState
 from scalecore.config.kept import json_of, read_kept, structured
 
 
@@ -27,6 +28,7 @@ class Outer:
     name: str
     share: float = 0.5
     inner: Inner | None = None
+    state: TrialState = TrialState.FAILED
     lines: Sequence[Mapping[str, float | None]] = ()
     values: Mapping[str, float | int | str | bool] = field(factory=dict)
 
@@ -36,6 +38,7 @@ WHOLE = {
     "name": "x",
     "share": 1,
     "inner": {"class": "completed", "auc": 0.5, "bytes": None},
+    "state": "pruned",
     "lines": [{"epoch": 1, "loss": 0.25}],
     "values": {"a": 1, "b": "c", "d": True},
 }
@@ -49,6 +52,7 @@ def test_a_value_is_read_as_its_class_and_written_as_it_was() -> None:
         assert (outer.inner.end, outer.inner.bytes, outer.inner.metrics) == ("completed", None, {"auc": 0.5})
         assert list(outer.inner.plain().items()) == [("class", "completed"), ("auc", 0.5), ("bytes", None)]
         assert type(outer.share) is int
+        assert outer.state is TrialState.PRUNED
         assert outer.values == {"a": 1, "b": "c", "d": True}
     assert structured(Inner, {"class": "killed"}, place="a.json").plain() == {"class": "killed"}
 
@@ -81,6 +85,10 @@ def test_an_equal_value_of_another_type_or_order_is_another_value() -> None:
          "inner.class: required, but missing"),
         ({"inner": {"class": "killed", "auc": 10**400}},
          "inner.auc: expected a finite number, got a number of 401 digits"),
+        ({"state": "prune"}, "state: expected one of completed, pruned, failed, out_of_memory, diverged, timed_out, "
+         "got text 'prune'; did you mean pruned?"),
+        ({"state": ["pruned"]}, "state: expected one of completed, pruned, failed, out_of_memory, diverged, timed_out, "
+         "got a list"),
         ({"lines": {}}, "lines: expected a list, got a mapping"),
         ({"lines": [{"epoch": 1}, {"epoch": [2]}]}, "lines.1.epoch: expected a finite number, got a list"),
         ({"lines": [{"epoch": 1}, None]}, "lines.1: expected a mapping, got nothing"),

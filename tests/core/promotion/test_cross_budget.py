@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from attrs import evolve
@@ -10,8 +8,9 @@ from attrs import evolve
 from scalecore.api.trials import Proposal, StudyView, TrialRecord
 from scalecore.builtin.options import CrossBudgetOptions
 from scalecore.promotion.cross_budget import CrossBudget
+from scalecore.study.events import AskedFor, StudyBegun, TrialFinished
+from scalecore.study.journal import Journal
 from scalecore.study.layout import StudyFolder
-from scalecore.study.record import proposal_plain, record_plain
 from scalecore.testing.fakes import make_study, make_trial
 
 SEEDS = 3
@@ -19,17 +18,18 @@ SEEDS = 3
 
 def journal(study: StudyView, records: list[TrialRecord]) -> None:
     """The trainings of the cross-budget validation in a study's folder, as the driver journals them."""
-    events: list[dict[str, Any]] = []
+    folder = StudyFolder(StudyFolder(study.folder).cross_budget)
+    folder.path.mkdir(parents=True)
+    stored = Journal(folder.journal)
+    stored.append(StudyBegun(experiment=study.experiment, plan=study.plan))
     for record in records:
         proposal = Proposal(
             architecture=record.architecture, hyperparameters=record.hyperparameters, origin=record.origin
         )
         asked = {"hash": record.hash, "seed": record.seed, "hyperparameters": record.hyperparameters}
-        events.append({"event": "asked", "number": record.number, **asked, "proposal": proposal_plain(proposal)})
-        events.append({"event": "trial_finished", "number": record.number, "record": record_plain(record)})
-    folder = StudyFolder(StudyFolder(study.folder).cross_budget)
-    folder.path.mkdir(parents=True)
-    folder.journal.write_text("".join(json.dumps({"seq": n, **event}) + "\n" for n, event in enumerate(events)))
+        stored.append(AskedFor(number=record.number, **asked, proposal=proposal))
+        stored.append(TrialFinished(number=record.number, record=record))
+    stored.close()
 
 
 def studies(root: Path) -> list[StudyView]:

@@ -9,9 +9,12 @@ import pytest
 
 from scalecore.api.space import Architecture, Choice, LogUniform
 from scalecore.api.trials import Origin, Proposal
-from scalecore.study.continuation import Change, Continuation, compare, continuation_lines, misfit
+from scalecore.study.continuation import Continuation, compare, continuation_lines, misfit
+from scalecore.study.event_parts import Change
+from scalecore.study.events import AskedFor, SearchChanged, SmokeStep
 from scalecore.study.identity import Unbound
 from scalecore.study.state import AskedTrial, replay
+from scalecore.testing.fakes import make_trial
 
 EXPERIMENT: dict[str, Any] = {
     "name": "s",
@@ -123,13 +126,17 @@ def test_g34_a_value_that_was_never_given_does_not_fit() -> None:
 
 def test_the_last_change_decides_what_counts() -> None:
     """The journal keeps every change; the smoke step is made again where shapes or space are others."""
-    smoke = {"event": "smoke", "versions": {}, "results": {}}
-    grid = {"event": "changed", "changes": [{"key": "search.budget"}], "left_out": {"3": "too large"}}
-    total = {"event": "changed", "changes": [{"key": "search.trials"}], "left_out": {}}
-    state = replay([smoke, grid])
-    assert (state.left_out, state.smoke, len(state.changes)) == ({3: "too large"}, None, 1)
-    assert replay([smoke, grid, smoke, total]).smoke == smoke
-    assert replay([smoke, grid, smoke, total]).left_out == {}
+    first = make_trial(0)
+    proposal = Proposal(architecture=first.architecture, hyperparameters={}, origin=first.origin)
+    trial = AskedFor(number=0, hash="a", seed=1, hyperparameters={}, proposal=proposal)
+    smoke = SmokeStep(versions={}, results={})
+    budget, trials = (Change(key=f"search.{name}", before=1, after=2) for name in ("budget", "trials"))
+    grid = SearchChanged(changes=[budget], left_out={"0": "too large"})
+    total = SearchChanged(changes=[trials], left_out={})
+    state = replay([trial, smoke, grid])
+    assert (state.left_out, state.smoke, len(state.changes)) == ({0: "too large"}, None, 1)
+    assert replay([trial, smoke, grid, smoke, total]).smoke == smoke
+    assert replay([trial, smoke, grid, smoke, total]).left_out == {}
 
 
 def test_people_are_told_what_changed_and_what_counts() -> None:

@@ -15,6 +15,7 @@ from scalecore.plugins.registry import load_registry
 from scalecore.study.attempts import attempt_spec
 from scalecore.study.build_plan import build_plan
 from scalecore.study.conventions import began_with_0_1
+from scalecore.study.events import StudyBegun
 from scalecore.study.identity import trial_content, trial_hash, unbound
 from scalecore.study.journal import Journal
 from scalecore.study.plan import Plan
@@ -67,7 +68,7 @@ def begin(folder: Path, plan: Plan, *, old: bool) -> None:
     if old:
         del content["data"]["target_scale"], content["products"], content["compile_rule"]
     journal = Journal(folder / "journal.jsonl")
-    journal.append("study", {"experiment": plan.experiment, "plan": content})
+    journal.append(StudyBegun(experiment=plan.experiment, plan=content))
     journal.close()
 
 

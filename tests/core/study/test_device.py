@@ -15,6 +15,7 @@ from attrs import evolve
 
 from scalecore.api import formatting
 from scalecore.api.errors import DeviceError, ExitCode, RefusedError
+from scalecore.api.record_parts import ComputePolicy
 from scalecore.api.trials import StudyEnd, TrialRecord, TrialState
 from scalecore.config.load import load_resolved
 from scalecore.execution.attempt import pick_device
@@ -22,11 +23,13 @@ from scalecore.execution.devices import FoundGpus
 from scalecore.plugins.registry import load_registry
 from scalecore.promotion.opened import open_study
 from scalecore.study.device import StudyDevice, common_device, device_of_result
+from scalecore.study.event_lines import event_of
+from scalecore.study.event_parts import SmokeResult
+from scalecore.study.events import AttemptEnded, AttemptStarted, SmokeStep
 from scalecore.study.host_memory import HOST_MEMORY, host_memory
-from scalecore.study.journal import read_journal
 from scalecore.study.layout import StudyFolder
 from scalecore.study.run import run_study
-from scalecore.study.state import StudyState, replay
+from scalecore.study.state import Attempt, StudyState, read_state
 from scalecore.study.status import status_lines, study_status
 from scalecore.testing.fakes import EXPERIMENT, make_trial, write_walk
 
@@ -61,7 +64,7 @@ def settle(folder: Path, device: dict[str, Any] | None) -> None:
 
 
 def state_of(folder: Path) -> StudyState:
-    return replay(read_journal(StudyFolder(folder).journal))
+    return read_state(StudyFolder(folder).journal)
 
 
 def test_the_device_that_the_smoke_step_found_is_journalled(tmp_path: Path, run: Callable[..., StudyEnd]) -> None:
@@ -144,13 +147,13 @@ def test_g48_an_attempt_that_does_not_get_the_device_is_interrupted_and_its_tria
         "its own. Nothing counts as failed: make the device available, and `scalecore run` continues [G48]"
     )
     lost = state_of(folder)
-    assert [(trial.number, trial.attempts[-1]["ended"]["class"]) for trial in lost.unfinished] == [(1, "interrupted")]
-    assert lost.unfinished[0].attempts[-1]["ended"]["reason"] == why
+    assert [(trial.number, trial.attempts[-1].ended.end) for trial in lost.unfinished] == [(1, "interrupted")]
+    assert lost.unfinished[0].attempts[-1].ended.reason == why
     assert [record.state for record in lost.records] == [TrialState.COMPLETED]
     assert lost.end is StudyEnd.FAILED
     settle(folder, {"kind": "cpu", "gpu": None})
     assert run(2) is StudyEnd.COMPLETED
-    kinds = [attempt["ended"]["class"] for attempt in state_of(folder).trials[1].attempts]
+    kinds = [attempt.ended.end for attempt in state_of(folder).trials[1].attempts]
     assert kinds == ["interrupted", "completed"]
 
 
@@ -186,7 +189,7 @@ def test_a_device_that_torch_does_not_find_is_an_error_that_says_what_hides_it(
 def on(number: int, device: str | None, *, gpu: str | None = None, precision: str = "fp32") -> TrialRecord:
     """A completed trial that names its device."""
     versions = {f"run:{name}": value for name, value in {"device": device, "gpu": gpu}.items() if value}
-    return evolve(make_trial(number), value=0.5, versions=versions, policy={"precision": precision})
+    return evolve(make_trial(number), value=0.5, versions=versions, policy=ComputePolicy(precision=precision))
 
 
 def test_an_older_study_has_the_device_of_its_trials() -> None:
@@ -194,7 +197,12 @@ def test_an_older_study_has_the_device_of_its_trials() -> None:
     assert common_device([on(0, None)]) is None
     assert common_device([on(0, "cpu"), on(1, "cuda:0"), on(2, "cuda")]) == StudyDevice(kind="cuda")
     assert common_device([on(0, "cpu"), on(1, "mps:0")]) == StudyDevice(kind="cpu")
-    state = StudyState(smoke={"results": {"smallest": {"left_out": "too large"}, "largest": {"device": "cuda"}}})
+    state = StudyState(
+        smoke=SmokeStep(
+            versions={},
+            results={"smallest": SmokeResult(left_out="too large"), "largest": SmokeResult(device="cuda")},
+        )
+    )
     assert state.device == StudyDevice(kind="cuda")
     assert StudyState().device is None
     assert device_of_result({"device": "cuda", "gpu": "NVIDIA H200"}) == StudyDevice(kind="cuda", gpu="NVIDIA H200")
@@ -202,7 +210,7 @@ def test_an_older_study_has_the_device_of_its_trials() -> None:
 
 def test_the_device_is_that_of_the_first_smoke_step() -> None:
     """One that is made again, after a change of the code, changes nothing."""
-    steps = [{"event": "smoke", "results": {}, "device": {"kind": kind, "gpu": None}} for kind in ("cuda", "cpu")]
+    steps = [SmokeStep(versions={}, results={}, device=StudyDevice(kind=kind)) for kind in ("cuda", "cpu")]
     state = StudyState(id="a study")
     for step in steps:
         state.apply(step)
@@ -243,13 +251,15 @@ def test_g48_status_says_that_trials_were_computed_differently(tmp_path: Path, r
 def test_g40_host_memory_of_trials_on_cuda_is_learned_from_their_peaks() -> None:
     """An estimate at first, then the most that one took beside its weights; trials on the CPU do not count."""
 
-    def attempt(group: str, peak: int | None, *, parameters: int = 0, kind: str = "completed") -> dict[str, Any]:
-        memory = {"group": group, "floor": 16 * parameters}
-        return {"memory": memory, "ended": {"class": kind, "peak_memory": peak}}
+    def attempt(group: str | None, peak: int | None, *, parameters: int = 0, kind: str = "completed") -> Attempt:
+        memory = None if group is None else {"group": group, "floor": 16 * parameters}
+        one = {"number": 0, "index": 0}
+        started = event_of(AttemptStarted, **one, micro_batch=1, predicted_memory=1, memory=memory)
+        return Attempt(started=started, ended=event_of(AttemptEnded, **one, **{"class": kind}, peak_memory=peak))
 
     million = 1_000_000
     others = [attempt("cpu, fp32", 10**12), attempt("cuda, bf16", 10**12, kind="failed"), attempt("cuda, bf16", None)]
     assert host_memory(others, num_parameters=million) == HOST_MEMORY + 4 * million
-    assert host_memory([{"ended": {"class": "completed"}}], num_parameters=0) == HOST_MEMORY
+    assert host_memory([attempt(None, None)], num_parameters=0) == HOST_MEMORY
     seen = [attempt("cuda, bf16", 10**9, parameters=million), attempt("cuda, bf16", 3 * 10**8)]
     assert host_memory([*others, *seen], num_parameters=2 * million) == 10**9 + 4 * million

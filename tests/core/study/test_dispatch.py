@@ -7,14 +7,21 @@ from typing import Any
 import pytest
 
 from scalecore.study.dispatch import ways
+from scalecore.study.event_lines import event_of
+from scalecore.study.events import AttemptEnded, AttemptStarted
+from scalecore.study.state import Attempt
 
 
-def attempt(micro_batch: int, end: str | None = None, **more: Any) -> dict[str, Any]:
+def attempt(micro_batch: int, end: str | None = None, **more: Any) -> Attempt:
     """As the journal has it; `halved` is the micro-batch that it came down to within a step."""
     halved, blocks = more.pop("halved", None), more.pop("blocks", None)
     memory = None if halved is None else {"micro_batch": halved}
-    ended = {} if end is None else {"ended": {"class": end, "memory": memory}}
-    return {"micro_batch": micro_batch, "memory": {"blocks": blocks}, **more, **ended}
+    one = {"number": 0, "index": 0}
+    begun = {"micro_batch": micro_batch, "predicted_memory": 1, "memory": {"blocks": blocks}}
+    return Attempt(
+        started=event_of(AttemptStarted, **one, **begun, **more),
+        ended=None if end is None else event_of(AttemptEnded, **one, **{"class": end, "memory": memory}),
+    )
 
 
 @pytest.mark.parametrize(
@@ -37,7 +44,7 @@ def attempt(micro_batch: int, end: str | None = None, **more: Any) -> dict[str, 
     ],
 )
 def test_g40_the_ways_of_a_trial(
-    setting: str, attempts: list[dict[str, Any]], plain: list[int], recomputed: list[int]
+    setting: str, attempts: list[Attempt], plain: list[int], recomputed: list[int]
 ) -> None:
     """As it was or smaller; after it ran out of memory smaller only, and recomputing only where there are blocks."""
     found = ways(attempts, checkpointing=setting, first=8)

@@ -20,6 +20,7 @@ from scalecore.study.build_plan import build_plan
 from scalecore.study.control import StopRequests
 from scalecore.study.device import StudyDevice
 from scalecore.study.driver import Driver
+from scalecore.study.events import SmokeStep
 from scalecore.study.intake import MAX_DUPLICATES, next_trial
 from scalecore.study.journal import Journal, read_journal
 from scalecore.study.layout import StudyFolder
@@ -109,7 +110,7 @@ def test_a_strategy_without_anything_new_is_asked_again_after_the_next_outcome_o
     )
     strategy = Stubborn(search_context(), [same])
     session = Session(plan, folder=folder, lock=lock, journal=journal, state=StudyState(), strategy=strategy)
-    session.state.smoke = {"versions": dict(plan.versions)}
+    session.state.smoke = SmokeStep(versions=dict(plan.versions), results={})
     begin(session, 4)
     with StopRequests(folder) as requests:
         end = Driver(session, executor=Slow(), requests=requests, registry={}).run()
@@ -125,7 +126,7 @@ def test_g48_trials_beside_one_whose_device_is_gone_write_checkpoints(tmp_path: 
     folder, plan = planned(tmp_path, execution={"slots": 2})
     lock, journal = StudyLock(folder), Journal(folder.journal)
     session = Session(plan, folder=folder, lock=lock, journal=journal, state=StudyState())
-    session.state.smoke = {"versions": dict(plan.versions)}
+    session.state.smoke = SmokeStep(versions=dict(plan.versions), results={})
     session.state.settled = StudyDevice(kind="mps")
     begin(session, 4)
     executor = Losing()
@@ -134,7 +135,7 @@ def test_g48_trials_beside_one_whose_device_is_gone_write_checkpoints(tmp_path: 
     journal.close()
     lock.release()
     assert [one.path.parent.name for one in executor.asked] == ["trial_0001"]
-    ends = [trial.attempts[-1]["ended"]["class"] for trial in session.state.unfinished]
+    ends = [trial.attempts[-1].ended.end for trial in session.state.unfinished]
     assert (ends, session.state.records) == (["interrupted", "stopped"], [])
 
 
@@ -198,14 +199,14 @@ def test_the_phase_in_the_journal_is_that_of_the_strategy(tmp_path: Path) -> Non
     session = Session(
         plan, folder=folder, lock=lock, journal=journal, state=StudyState(), strategy=Phased(search_context(), script)
     )
-    session.state.smoke = {"versions": dict(plan.versions)}
+    session.state.smoke = SmokeStep(versions=dict(plan.versions), results={})
     begin(session, 2)
     with StopRequests(folder) as requests:
         Driver(session, executor=Slow(), requests=requests, registry={}).run()
     journal.close()
     lock.release()
-    events = [one for one in read_journal(folder.journal) if one["event"] in ("asked", "phase", "trial_finished")]
-    assert [(one["event"], one.get("phase")) for one in events] == [
+    events = [one for one in read_journal(folder.journal) if one.name in ("asked", "phase", "trial_finished")]
+    assert [(one.name, getattr(one, "phase", None)) for one in events] == [
         ("phase", "startup"),
         ("asked", "startup"),
         ("trial_finished", None),
@@ -263,7 +264,7 @@ def driven(tmp_path: Path, executor: Silent, *, hang_after: float) -> list[tuple
         state=StudyState(),
         strategy=ScriptedStrategy(search_context(), [proposal]),
     )
-    session.state.smoke = {"versions": dict(plan.versions)}
+    session.state.smoke = SmokeStep(versions=dict(plan.versions), results={})
     begin(session, 1)
     clock = RunningClock(executor.clock)
     with StopRequests(folder) as requests, suppress(StudyError):  # without a completed trial the study has failed

@@ -7,8 +7,11 @@ from typing import Any
 from attrs import evolve
 
 from scalecore.api.plan_report import PlanReport
+from scalecore.api.record_parts import Flag
 from scalecore.api.space import Architecture
 from scalecore.api.trials import Origin, Proposal, TrialRecord, TrialState
+from scalecore.study.event_lines import event_of
+from scalecore.study.events import AskedFor, Event, PhaseChanged, SearchExplained
 from scalecore.study.explain import explain_lines, explain_search
 from scalecore.study.forecast import forecast
 from scalecore.study.record import proposal_plain
@@ -76,24 +79,15 @@ def test_a_study_without_a_trial_is_explained() -> None:
 def test_the_phase_is_the_one_that_the_strategy_said_last() -> None:
     """Kept with each trial that is asked for and with each change, it goes before what origins let one guess."""
     startup = proposal(8, 2, kind="startup", reason="far away")
-    events: list[dict[str, Any]] = [
-        {"event": "explained", "search": {"method": "m", "phase": "startup", "recommended": None}},
-        {
-            "event": "asked",
-            "number": 0,
-            "hash": "0",
-            "seed": 0,
-            "hyperparameters": {},
-            "proposal": proposal_plain(startup),
-            "phase": "sampled",
-        },
-    ]
+    told = event_of(SearchExplained, search={"method": "m", "phase": "startup", "recommended": None})
+    asked = AskedFor(number=0, hash="0", seed=0, hyperparameters={}, proposal=startup, phase="sampled")
+    events: list[Event] = [told, asked]
     search = explain_search(plan(), replay(events))
     assert (search["phase"], search["strategy"]["phase"]) == ("sampled", "sampled")
-    changed = explain_search(plan(), replay([*events, {"event": "phase", "phase": "exhausted"}]))
+    changed = explain_search(plan(), replay([*events, PhaseChanged(phase="exhausted")]))
     assert (changed["phase"], changed["strategy"]["phase"]) == ("exhausted", "exhausted")
     # The journal of an earlier version has none with a trial: what its strategy said before may be over.
-    del events[1]["phase"]
+    events[1] = evolve(asked, phase=None)
     assert explain_search(plan(), replay(events))["phase"] == "startup"
     assert replay(events).phase is None
 
@@ -159,7 +153,7 @@ def test_g09_a_recommended_trial_that_predicts_a_constant_is_not_shown() -> None
     told = {"method": "by hand", "phase": "sampled", "recommended": {"number": 1, "shape": "", "value": 0.1}}
     state.explained = told
     assert explain_search(plan(), state)["strategy"] == told
-    flag = {"guard": "G09", "kind": "collapsed", "text": "predicts a constant"}
+    flag = Flag(guard="G09", kind="collapsed", text="predicts a constant")
     state.trials[1].record = evolve(state.trials[1].record, flags=[flag])
     assert explain_search(plan(), state)["strategy"] == {**told, "recommended": None}
 
@@ -168,7 +162,7 @@ def test_what_the_strategy_told_at_the_end_is_shown() -> None:
     """Its method, and the trial that it recommends: not always the best one observed."""
     recommended = {"number": 1, "shape": "width=16", "observed": 0.5, "value": 0.51, "deviation": 0.01}
     told = {"method": "a dozen, then a model", "phase": "sampled", "recommended": recommended}
-    lines = explain_lines(explain_search(plan(), replay([{"event": "explained", "search": told}])))
+    lines = explain_lines(explain_search(plan(), replay([event_of(SearchExplained, search=told)])))
     assert lines[-2:] == [
         "strategy: a dozen, then a model",
         "recommended by what it has learnt: trial 1, width=16, expected 0.5100, standard deviation 0.0100; "

@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 
 from scalecore.api.data_report import DataReport
+from scalecore.api.record_parts import EpochResult
 from scalecore.api.space import Architecture
 from scalecore.api.trials import Origin, TrialRecord, TrialState
+from scalecore.config.kept import checked
 from scalecore.study.flags import small_denominator, suspicions
 from scalecore.testing.plans import make_data
 
@@ -40,7 +42,7 @@ def record(number: int, *, state: TrialState = TrialState.COMPLETED, **changes: 
         origin=Origin(kind="sampled"),
         architecture=Architecture(values={}, num_parameters=1, flops=1),
         hyperparameters={},
-        best=best(**changes),
+        best=checked(EpochResult, best(**changes)),
     )
 
 

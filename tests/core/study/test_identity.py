@@ -11,6 +11,7 @@ from scalecore.api.options import option
 from scalecore.config.experiment import ComponentRef, Experiment, Search
 from scalecore.config.load import Resolved, ResolvedComponent, to_plain
 from scalecore.study.continuation import Continuation, compare, compare_study
+from scalecore.study.events import StudyBegun
 from scalecore.study.identity import (
     binding,
     by_name,
@@ -246,8 +247,7 @@ def pretrained(folder: Path, *, text: str = "weights") -> Resolved:
 def begun(study: Resolved) -> StudyState:
     """What the journal of a study says whose model is this one."""
     model = model_content(study)
-    event = {"event": "study", "experiment": to_plain(study), "plan": make_plan().plain(), "model": model}
-    return replay([event])
+    return replay([StudyBegun(experiment=to_plain(study), plan=make_plan(), model=model)])
 
 
 def test_g28_files_of_a_model_are_their_content(tmp_path: Path) -> None:
@@ -273,7 +273,7 @@ def test_g28_files_of_a_model_in_a_study_of_0_1_may_move_with_it(tmp_path: Path)
         (tmp_path / name / "study").mkdir(parents=True)
     old, new = pretrained(tmp_path / "old/files"), pretrained(tmp_path / "new/files")
     experiment = to_plain(old) | {"output": str(tmp_path / "old/study")}
-    state = replay([{"event": "study", "experiment": experiment, "plan": make_plan().plain()}])
+    state = replay([StudyBegun(experiment=experiment, plan=make_plan())])
     assert state.model == to_plain(old)["model"]
     assert compare_study(state, new, folder=tmp_path / "new/study") == Continuation()
     refused = compare_study(state, pretrained(tmp_path / "new/others"), folder=tmp_path / "new/study").refused
@@ -293,5 +293,5 @@ def test_g28_files_of_a_search_are_no_change_of_it(tmp_path: Path) -> None:
         search = ResolvedComponent(record=record, options=Warm(start=folder), provider="here", version="1")
         return evolve(found, search=search)
 
-    state = replay([{"event": "study", "experiment": to_plain(study(tmp_path / "a")), "plan": make_plan().plain()}])
+    state = replay([StudyBegun(experiment=to_plain(study(tmp_path / "a")), plan=make_plan())])
     assert compare_study(state, study(tmp_path / "b"), folder=tmp_path) == Continuation()

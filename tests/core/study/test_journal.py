@@ -8,15 +8,30 @@ import sys
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from scalecore.api.errors import RefusedError, StudyError
+from scalecore.api.trials import StudyEnd
+from scalecore.study.events import FORMAT, Event, RunEnded, StudyBegun
 from scalecore.study.journal import Journal, read_journal
-from scalecore.study.state import replay
+from scalecore.study.state import read_state
+from scalecore.testing.plans import make_plan
+
+EXPERIMENT = {
+    "name": "x",
+    "dataset": {},
+    "model": {},
+    "training": {},
+    "objective": {"metric": "val_loss", "direction": "minimize"},
+    "search": {"trials": 3},
+}
+BEGUN = StudyBegun(format=FORMAT, experiment=EXPERIMENT, plan=make_plan())
+ENDED = RunEnded(end=StudyEnd.STOPPED)
 
 
-def written(path: Path, events: int) -> list[dict[str, object]]:
+def written(path: Path, events: int) -> list[Event]:
     journal = Journal(path)
-    lines = [journal.append("asked", {"number": number, "value": 0.1 * number}) for number in range(events)]
+    lines = [journal.append(evolve(BEGUN, plan=make_plan(trials=number))) for number in range(events)]
     journal.close()
     return lines
 
@@ -25,21 +40,21 @@ def test_what_was_appended_is_read_back(tmp_path: Path) -> None:
     """Every event comes back in its order, with its running number."""
     events = written(tmp_path / "journal.jsonl", 3)
     assert list(read_journal(tmp_path / "journal.jsonl")) == events
-    assert [event["seq"] for event in events] == [0, 1, 2]
+    assert [event.seq for event in events] == [0, 1, 2]
 
 
 def test_a_journal_that_was_replayed_is_continued_without_reading_it_again(tmp_path: Path) -> None:
     """By the number of its lines, of which a torn last one is none."""
     path = tmp_path / "journal.jsonl"
     journal = Journal(path)
-    journal.append("run_ended", {"end": "stopped"})
+    journal.append(BEGUN)
     journal.close()
     with path.open("ab") as stream:
         stream.write(b'{"seq":1')
-    again = Journal(path, lines=replay(read_journal(path)).events)
-    again.append("run_ended", {"end": "stopped"})
+    again = Journal(path, lines=read_state(path).events)
+    again.append(ENDED)
     again.close()
-    assert [event["seq"] for event in read_journal(path)] == [0, 1]
+    assert [event.seq for event in read_journal(path)] == [0, 1]
 
 
 def test_g24_a_torn_last_line_is_set_aside_at_every_cut(tmp_path: Path) -> None:
@@ -53,12 +68,12 @@ def test_g24_a_torn_last_line_is_set_aside_at_every_cut(tmp_path: Path) -> None:
         for aside in tmp_path.glob("journal.torn-*"):
             aside.unlink()
         journal = Journal(path)
-        assert [event["seq"] for event in read_journal(path)] == [0, 1]
+        assert [event.seq for event in read_journal(path)] == [0, 1]
         assert journal.torn is not None
         assert journal.torn.read_bytes() == whole[start_of_last:cut]
-        journal.append("asked", {"number": 2})
+        journal.append(ENDED)
         journal.close()
-        assert [event["seq"] for event in read_journal(path)] == [0, 1, 2]
+        assert [event.seq for event in read_journal(path)] == [0, 1, 2]
 
 
 def test_torn_lines_that_were_set_aside_are_kept(tmp_path: Path) -> None:
@@ -101,14 +116,14 @@ def test_a_missing_line_is_noticed(tmp_path: Path) -> None:
 def test_g25_not_a_number_is_stored_as_null(tmp_path: Path) -> None:
     """The journal is strict JSON: NaN and infinity become null."""
     journal = Journal(tmp_path / "journal.jsonl")
-    journal.append("asked", {"value": float("nan"), "curve": [float("inf"), 1.0]})
+    journal.append(evolve(BEGUN, experiment={**EXPERIMENT, "value": float("nan"), "curve": [float("inf"), 1.0]}))
     journal.close()
     line = (tmp_path / "journal.jsonl").read_text()
 
     def refuse(constant: str) -> None:
         raise AssertionError(constant)
 
-    content = json.loads(line, parse_constant=refuse)
+    content = json.loads(line, parse_constant=refuse)["experiment"]
     assert content["value"] is None
     assert content["curve"] == [None, 1.0]
 
@@ -121,12 +136,13 @@ def test_a_full_disk_takes_the_line_back(tmp_path: Path) -> None:
     script = f"""
 import resource, signal
 from pathlib import Path
+from scalecore.study.events import Degraded
 from scalecore.study.journal import Journal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 journal = Journal(Path({str(path)!r}))
 resource.setrlimit(resource.RLIMIT_FSIZE, ({size + 20}, {resource.RLIM_INFINITY}))
 try:
-    journal.append("asked", {{"number": 2, "text": "x" * 100}})
+    journal.append(Degraded(message="x" * 100))
 except OSError:
     print("refused")
 """
@@ -143,7 +159,7 @@ def test_g46_a_journal_that_is_one_with_another_is_made_its_own(tmp_path: Path) 
     before = original.read_bytes()
     os.link(original, copy)
     journal = Journal(copy)
-    journal.append("asked", {"number": 2})
+    journal.append(ENDED)
     journal.close()
     assert original.read_bytes() == before
     assert len(list(read_journal(copy))) == 3

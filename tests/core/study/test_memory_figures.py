@@ -15,6 +15,8 @@ from scalecore.config.load import load_resolved
 from scalecore.plugins.registry import load_registry
 from scalecore.study.build_plan import build_plan
 from scalecore.study.device import built_for_cuda, torch_build
+from scalecore.study.event_lines import event_of
+from scalecore.study.events import SmokeStep
 from scalecore.study.memory_figures import memory_figures, memory_lines
 from scalecore.study.plan import Plan
 from scalecore.study.plan_text import plan_lines
@@ -34,9 +36,10 @@ PLANNED = MemoryReport(
 )
 
 
-def smoke(**largest: Any) -> dict[str, Any]:
+def smoke(**largest: Any) -> SmokeStep:
     traced = {"of_a_trial": {"memory": 650 * MB, "source": "traced"}}
-    return {"results": {"largest": {"architecture": "d=16", "predicted_memory": 1, **traced, **largest}}}
+    results = {"largest": {"architecture": "d=16", "predicted_memory": 1, **traced, **largest}}
+    return event_of(SmokeStep, versions={}, results=results)
 
 
 def test_the_closed_form_is_one_figure_with_its_range() -> None:

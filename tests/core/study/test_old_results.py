@@ -8,9 +8,15 @@ import pytest
 
 from scalecore.api.errors import ExperimentError
 from scalecore.api.trials import TrialState
+from scalecore.study.events import StudyBegun
 from scalecore.study.old_results import OldRecord, as_number, read_old_results, same
 from scalecore.testing.plans import make_plan
 
+STUDY: dict[str, Any] = {name: {} for name in ("dataset", "model", "training")} | {
+    "name": "old",
+    "objective": {"metric": "val_loss", "direction": "minimize"},
+    "search": {"trials": 3},
+}
 FLAT = """\
 trial,status,value,d_model,n_layers,learning_rate,val_auc,duration,budget,param_count,forced_n_layers,architecture_idx
 0,COMPLETE,0.41,64,2,1e-4,0.6,12.5,20M,123456,,3
@@ -125,7 +131,7 @@ def test_a_list_of_one_value_is_a_value(tmp_path: Path) -> None:
             "not a journal of scalecore; give trials as a list in JSON or a table in CSV",
         ),
         (
-            json.dumps({"seq": 0, "event": "study", "experiment": {"model": {}}, "plan": make_plan().plain()}) + "\n",
+            json.dumps(StudyBegun(seq=0, time="now", experiment=STUDY, plan=make_plan()).line()) + "\n",
             "the journal holds no finished trials",
         ),
     ],

@@ -17,9 +17,11 @@ from scalecore.execution.folder import AttemptFolder
 from scalecore.plugins.registry import load_registry
 from scalecore.study.attempts import RunningTrial
 from scalecore.study.build_plan import build_plan
+from scalecore.study.event_lines import event_of
+from scalecore.study.events import AttemptEnded, AttemptStarted
 from scalecore.study.outcome import build_record, over_attempts
 from scalecore.study.plan import Plan
-from scalecore.study.state import AskedTrial
+from scalecore.study.state import AskedTrial, Attempt
 from scalecore.testing.fakes import EXPERIMENT, write_walk
 
 
@@ -33,13 +35,22 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     return build_plan(loaded, resolved, folder=root / "study")
 
 
+def made(index: int, end: dict[str, Any]) -> Attempt:
+    """An attempt that ended so."""
+    one = {"number": 3, "index": index}
+    begun = {"micro_batch": 64, "predicted_memory": 1, "memory": {"source": "traced"}}
+    return Attempt(
+        started=event_of(AttemptStarted, time="2026-01-01T00:00:00.000Z", **one, **begun),
+        ended=event_of(AttemptEnded, **one, **({"class": "killed"} | end)),
+    )
+
+
 def ended(plan: Plan, kind: Any, reason: str | None = None, **result: Any) -> TrialRecord:
     """The record of a trial whose only attempt ended so; `result` is what the attempt wrote, None where nothing."""
     proposal = Proposal(
         architecture=plan.grid.architectures[0], hyperparameters={"learning_rate": 1e-3}, origin=Origin(kind="sampled")
     )
-    attempt = {"index": 0, "micro_batch": 64, "time": "2026-01-01T00:00:00.000Z", "memory": {"source": "traced"}}
-    attempt["ended"] = {"class": kind, "reason": reason, "seconds": 2.0, "pauses": 1, "paused_seconds": 0.5}
+    attempt = made(0, {"class": kind, "reason": reason, "seconds": 2.0, "pauses": 1, "paused_seconds": 0.5})
     asked = AskedTrial(number=3, proposal=proposal, hyperparameters={"epochs": 2}, hash="h", seed=7, attempts=[attempt])
     running = RunningTrial(
         asked=asked,
@@ -114,7 +125,7 @@ def test_g40_a_shape_that_ran_out_of_memory_is_quarantined_and_halvings_are_flag
     batching = {"micro_batch": 16, "halvings": halvings, "invariance": "exact"}
     record = ended(plan, "out_of_memory", "no memory", batching=batching)
     assert (record.micro_batch, record.accumulation) == (16, 4)
-    texts = [flag["text"] for flag in record.flags if flag["guard"] == "G40"]
+    texts = [flag.text for flag in record.flags if flag.guard == "G40"]
     assert texts == [
         "out of memory at micro-batch 16, the smallest one tried: not tried again",
         "out of memory in epoch 1, step 4: micro-batch 64 -> 16; the sums are the same up to rounding",
@@ -124,7 +135,7 @@ def test_g40_a_shape_that_ran_out_of_memory_is_quarantined_and_halvings_are_flag
 def test_g03_what_nothing_read_and_what_the_attempt_warned_of_are_flags(plan: Plan) -> None:
     """In words, of a trial that has a best epoch."""
     record = ended(plan, "completed", value=0.69, best=BEST, unread=["dropout"], warnings=["checkpoint not written"])
-    texts = {flag["guard"]: flag["text"] for flag in record.flags}
+    texts = {flag.guard: flag.text for flag in record.flags}
     assert (texts["G03"], texts["G44"]) == ("never read: dropout", "checkpoint not written")
 
 
@@ -146,7 +157,7 @@ def test_pauses_of_all_attempts_are_added_up() -> None:
         hyperparameters={},
         hash="",
         seed=0,
-        attempts=[{"index": index, "ended": end} for index, end in enumerate(ends)],
+        attempts=[made(index, end) for index, end in enumerate(ends)],
     )
     assert over_attempts(asked, "paused_seconds") == 5.5
     assert over_attempts(asked, "pauses") == 3

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from typing import Any
 
 import attrs
 
+from scalecore.api.record_parts import EpochResult, Flag
 from scalecore.api.trials import Proposal, TrialRecord, TrialState, best_first
-from scalecore.study.record import record_plain
+from scalecore.study.events import AskedFor, AttemptEnded, AttemptStarted, SearchChanged, StudyBegun, TrialFinished
 from scalecore.study.state import StudyState, replay
 from scalecore.testing.fakes import make_trial
 from scalecore.testing.plans import make_plan
@@ -17,23 +17,30 @@ from scalecore.testing.plans import make_plan
 def started(direction: str = "minimize") -> StudyState:
     """A study that begins."""
     experiment = {"model": {}, "objective": {"direction": direction}}
-    return replay([{"event": "study", "experiment": experiment, "plan": make_plan().plain()}])
+    return replay([StudyBegun(experiment=experiment, plan=make_plan())])
 
 
 def ask(state: StudyState, record: TrialRecord) -> None:
     proposal = Proposal(architecture=record.architecture, hyperparameters={}, origin=record.origin)
-    asked: dict[str, Any] = {"event": "asked", "number": record.number, "hash": record.hash, "seed": 1}
-    state.apply({**asked, "hyperparameters": {}, "proposal": attrs.asdict(proposal)})
+    state.apply(AskedFor(number=record.number, hash=record.hash, seed=1, hyperparameters={}, proposal=proposal))
 
 
 def finish(state: StudyState, record: TrialRecord) -> None:
-    state.apply({"event": "trial_finished", "number": record.number, "record": record_plain(record)})
+    state.apply(TrialFinished(number=record.number, record=record))
+
+
+def start(state: StudyState, number: int, *, index: int = 0) -> None:
+    state.apply(AttemptStarted(number=number, index=index, micro_batch=1, predicted_memory=1))
+
+
+def at(loss: float) -> EpochResult:
+    return EpochResult(epoch=1, metrics={"val_loss": loss})
 
 
 def trials(count: int) -> list[TrialRecord]:
     """Trials of every state, some of them collapsed, with values that are often equal."""
     draw = random.Random(1)
-    flags = ({"guard": "G09", "kind": "collapsed", "text": "constant"},)
+    flags = (Flag(guard="G09", kind="collapsed", text="constant"),)
     found = []
     for number in range(count):
         state = draw.choice([*TrialState, TrialState.COMPLETED])
@@ -60,7 +67,7 @@ def test_records_ranking_and_unfinished_trials_are_those_of_all_trials() -> None
         assert [one.number for one in state.ranked] == expected
         assert [one.number for one in state.unfinished] == [one.number for one in records if one not in order]
         away = {str(number): "outside" for number in expected[:3]}
-        state.apply({"event": "changed", "changes": [], "left_out": away})
+        state.apply(SearchChanged(changes=(), left_out=away))
         assert [one.number for one in state.ranked] == expected[3:]
         assert {one.number for one in state.records} - {one.number for one in state.counted} == set(expected[:3])
 
@@ -80,18 +87,18 @@ def test_attempts_that_ended_are_kept_in_the_order_of_their_ends() -> None:
     state, records = started(), trials(2)
     for record in records:
         ask(state, record)
-        state.apply({"event": "attempt_started", "number": record.number, "index": 0})
+        start(state, record.number)
     for number in (1, 0):
-        state.apply({"event": "attempt_ended", "number": number, "index": 0, "class": "completed"})
-    assert [one["number"] for one in state.ended] == [1, 0]
-    assert [one["ended"]["class"] for one in state.ended] == ["completed", "completed"]
+        state.apply(AttemptEnded(number=number, index=0, end="completed"))
+    assert [one.started.number for one in state.ended] == [1, 0]
+    assert [one.ended and one.ended.end for one in state.ended] == ["completed", "completed"]
 
 
 def test_g09_trials_of_equal_loss_are_found() -> None:
     """By the loss of their best epoch, whatever became of them."""
     state = started()
     for number, loss in enumerate((0.5, 0.25, 0.5, None)):
-        record = attrs.evolve(make_trial(number), hash=str(number), best=None if loss is None else {"val_loss": loss})
+        record = attrs.evolve(make_trial(number), hash=str(number), best=None if loss is None else at(loss))
         ask(state, record)
         finish(state, record)
     assert [one.number for one in state.alike(0.5)] == [0, 2]

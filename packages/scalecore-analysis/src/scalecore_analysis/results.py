@@ -99,7 +99,7 @@ def _best_row(study: StudyView, best: TrialRecord | None, paired: Paired | str) 
     row |= {"better": None, "collapsed": None, "on edge": None, "architecture": None}
     if best is None:
         return row
-    interval = ((best.best or {}).get("intervals") or {}).get(metric) or {}
+    interval = ((best.best and best.best.intervals) or {}).get(metric) or {}
     row |= {"trial": best.number, metric: best.value, "low": interval.get("low"), "high": interval.get("high")}
     loss = metric_of(best, "val_loss")
     if baseline is not None and baseline.loss is not None and loss is not None:

@@ -50,7 +50,7 @@ def metric_of(record: TrialRecord, metric: str) -> float | None:
     """A metric of a completed trial at its best epoch; None where it is missing."""
     if record.state is not TrialState.COMPLETED:
         return None
-    value = (record.best or {}).get(metric)
+    value = None if record.best is None else record.best.metrics.get(metric)
     if value is None and metric == "val_loss":
         value = record.value if record.best is None else None
     return float(value) if isinstance(value, int | float) else None

@@ -30,6 +30,7 @@ def stored_trial(record: TrialRecord, known: Mapping[str, BaseDistribution], *, 
     """The finished trial with the parameters that `known` names, and everything else of interest as user attributes."""
     state = STATES.get(record.state, OptunaState.FAIL) if record.value is not None else OptunaState.FAIL
     values = {**record.hyperparameters, **record.architecture.values}
+    at_best = {} if record.best is None else record.best.plain()
     attributes = {
         NUMBER: record.number,
         HASH: record.hash,
@@ -43,11 +44,11 @@ def stored_trial(record: TrialRecord, known: Mapping[str, BaseDistribution], *, 
         "parameters": record.architecture.num_parameters,
         "flops": record.architecture.flops,
         "all hyperparameters": record.hyperparameters,
-        **{f"best {name}": one for name, one in (record.best or {}).items() if type(one) in (int, float)},
+        **{f"best {name}": one for name, one in at_best.items() if type(one) in (int, float)},
         "duration": record.duration,
         "micro_batch": record.micro_batch,
-        "peak_memory": record.memory.get("measured"),
-        "flags": sorted({flag["guard"] for flag in record.flags}),
+        "peak_memory": record.memory.measured,
+        "flags": sorted({flag.guard or "" for flag in record.flags}),
     }
     curve = [(line.get("epoch"), line.get(metric)) for line in record.learning_curve]
     trial = create_trial(

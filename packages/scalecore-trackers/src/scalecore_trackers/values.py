@@ -50,11 +50,11 @@ def parameters(study: StudyView, trial: Proposal | TrialRecord) -> dict[str, Val
 
 def outcome(record: TrialRecord) -> dict[str, float]:
     """The trial's value, and `best/NAME` for each metric of its best epoch."""
-    found = {f"best/{name}": value for name, value in _numbers(record.best or {}).items()}
+    found = {f"best/{name}": value for name, value in _numbers(record.best.metrics if record.best else {}).items()}
     if record.value is not None:
         found["value"] = record.value
-    if record.best is not None and record.best.get("epoch") is not None:
-        found["best/epoch"] = float(record.best["epoch"])
+    if record.best is not None and record.best.epoch is not None:
+        found["best/epoch"] = float(record.best.epoch)
     return found
 
 
@@ -64,7 +64,7 @@ def facts(record: TrialRecord) -> dict[str, Any]:
     if record.reason is not None:
         found["reason"] = record.reason
     if record.flags:
-        found["flags"] = sorted({str(flag["guard"]) for flag in record.flags})
+        found["flags"] = sorted({str(flag.guard) for flag in record.flags})
     return found
 
 

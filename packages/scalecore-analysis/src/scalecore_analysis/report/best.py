@@ -11,6 +11,7 @@ from scalecore.api.errors import DataError
 from scalecore.api.formatting import caution, origin_text
 from scalecore.api.markdown import cell
 from scalecore.api.predictions import trial_predictions
+from scalecore.api.record_parts import EpochResult
 from scalecore_analysis.edges import edges_of
 from scalecore_analysis.report.section import Row, Section, Subject, finite
 from scalecore_analysis.runs import configurations
@@ -30,8 +31,9 @@ def best_trial_section(subject: Subject) -> Section:
     best = subject.best
     if best is None:
         return Section(title="Best trial", text=["No trial has completed."], data=None)
-    at_best = best.best or {}
-    text = [f"Trial {best.number}: {subject.metric} {best.value:.6g}, at epoch {at_best.get('epoch', 'unknown')}."]
+    at_best = best.best or EpochResult()
+    epoch = "unknown" if at_best.epoch is None else at_best.epoch
+    text = [f"Trial {best.number}: {subject.metric} {best.value:.6g}, at epoch {epoch}."]
     if (warning := caution(best)) is not None:
         text.append(f"{warning[0].upper()}{warning[1:]}.")
     edges = edges_of(subject.study, best)
@@ -54,7 +56,7 @@ def best_trial_section(subject: Subject) -> Section:
         {"what": "why this point", "value": best.origin.reason},
     ]
     tables: dict[str, Sequence[Row]] = {"Configuration": configuration, "Metrics at the best epoch": _metrics(at_best)}
-    matrix = confusion_rows(at_best.get("confusion_matrix"))
+    matrix = confusion_rows(at_best.confusion_matrix)
     if matrix:
         tables["Confusion matrix"] = matrix
         text.append("The confusion matrix is of the validation windows, at probability 0.5 or the most probable class.")
@@ -68,7 +70,7 @@ def best_trial_section(subject: Subject) -> Section:
         text.append(f"There is no reliability diagram: {why}.")
     data: dict[str, Any] = {"trial": best.number, "hash": best.hash, "value": finite(best.value)}
     data |= {"configuration": {row["what"]: row["value"] for row in configuration}, "metrics": _metrics(at_best)}
-    data |= {"confusion matrix": at_best.get("confusion_matrix"), "reliability": rows, "calibration": measured or None}
+    data |= {"confusion matrix": at_best.confusion_matrix, "reliability": rows, "calibration": measured or None}
     return Section(
         title="Best trial",
         text=text,
@@ -78,11 +80,11 @@ def best_trial_section(subject: Subject) -> Section:
     )
 
 
-def _metrics(at_best: Mapping[str, Any]) -> list[Row]:
-    intervals = at_best.get("intervals") or {}
+def _metrics(at_best: EpochResult) -> list[Row]:
+    intervals = at_best.intervals or {}
     rows = []
-    for name, value in at_best.items():
-        if name in NOT_METRICS or isinstance(value, Mapping | list | str):
+    for name, value in at_best.metrics.items():
+        if name in NOT_METRICS:
             continue
         interval = intervals.get(name) or {}
         rows.append({"metric": name, "value": finite(value)})

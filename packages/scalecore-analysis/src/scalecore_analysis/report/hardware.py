@@ -32,9 +32,9 @@ def hardware(subject: Subject) -> Section:
     """From the records, and from `hardware.csv` where it is there."""
     trials = subject.study.trials
     readings = hardware_rows(subject.study)
-    counts = [(t.hardware.get("pauses") or {}).get("count") for t in trials]
-    seconds = [finite(t.timings.get("paused_seconds")) for t in trials]
-    known = [one for one in counts if isinstance(one, int)]
+    seconds = [finite(t.timings.paused_seconds) for t in trials]
+    counts = [t.hardware.pauses.count for t in trials if t.hardware.pauses is not None]
+    known = [one for one in counts if one is not None]
     pauses: Row = {
         "pauses": sum(known) if known else None,
         "trials paused": sum(one > 0 for one in known) if known else None,
@@ -64,7 +64,7 @@ def hardware(subject: Subject) -> Section:
 
 def _memory(subject: Subject) -> Row | None:
     """Predicted against measured peaks, over the trials that have both."""
-    pairs = [(finite(t.memory.get("predicted")), finite(t.memory.get("measured"))) for t in subject.study.trials]
+    pairs = [(finite(t.memory.predicted), finite(t.memory.measured)) for t in subject.study.trials]
     both = [(predicted, measured) for predicted, measured in pairs if predicted is not None and measured]
     if not both:
         return None

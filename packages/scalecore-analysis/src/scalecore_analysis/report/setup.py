@@ -88,17 +88,17 @@ def baselines(subject: Subject) -> Section:
             }
         )
     best, champion = subject.best, data.best_baseline
-    loss = None if best is None else finite((best.best or {}).get("val_loss"))
+    loss = None if best is None or best.best is None else finite(best.best.val_loss)
     if best is not None and best.best is not None:
-        interval = (best.best.get("intervals") or {}).get("val_loss") or {}
+        interval = (best.best.intervals or {}).get("val_loss") or {}
         rows.append(
             {
                 "predictor": f"trial {best.number}",
                 "loss": loss,
                 "low": finite(interval.get("low")),
                 "high": finite(interval.get("high")),
-                "accuracy": finite(best.best.get("accuracy")),
-                "auc": finite(best.best.get("auc")),
+                "accuracy": finite(best.best.metrics.get("accuracy")),
+                "auc": finite(best.best.metrics.get("auc")),
                 "how": "the best trial, chosen on these windows",
             }
         )

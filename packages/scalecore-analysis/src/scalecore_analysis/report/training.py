@@ -122,7 +122,7 @@ def learning_curves(subject: Subject) -> Section:
         points = _points(trial)
         row: Row = {"trial": trial.number, "state": str(trial.state), "epochs": points[-1][0]}
         row |= {
-            "best epoch": (trial.best or {}).get("epoch"),
+            "best epoch": None if trial.best is None else trial.best.epoch,
             "first": points[0][1],
             "lowest": min(y for _, y in points),
         }

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any, get_args
 
 from scalecore.api.formatting import origin_text
+from scalecore.api.record_parts import EpochResult
 from scalecore.api.trials import OriginKind, TrialRecord, TrialState
 from scalecore_analysis.report.section import Row, Section, Subject, finite, numbers_text
 
@@ -96,8 +97,8 @@ def flags(subject: Subject) -> Section:
     groups: dict[tuple[str, str], list[tuple[int, str]]] = {}
     for trial in subject.study.trials:
         for flag in trial.flags:
-            key = (flag.get("guard", ""), flag.get("kind", ""))
-            groups.setdefault(key, []).append((trial.number, flag.get("text", "")))
+            key = (flag.guard or "", flag.kind or "")
+            groups.setdefault(key, []).append((trial.number, flag.text or ""))
     rows = [
         {
             "guard": guard,
@@ -125,19 +126,19 @@ def all_trials(subject: Subject) -> tuple[Section, list[Row]]:
 
 
 def _row(subject: Subject, trial: TrialRecord) -> Row:
-    best = trial.best or {}
+    best = trial.best or EpochResult()
     dimensions = subject.study.plan.architectures.dimensions
     varied = subject.study.plan.space
     row: dict[str, Any] = {"trial": trial.number, "state": str(trial.state), subject.metric: finite(trial.value)}
     row |= {name: trial.architecture.values.get(name) for name in dimensions}
     row["parameters"] = trial.architecture.num_parameters
     row |= {name: _value(trial.hyperparameters.get(name)) for name in varied if name not in row}
-    row["best epoch"] = best.get("epoch")
+    row["best epoch"] = best.epoch
     for name in ("val_loss", "train_loss", "accuracy", "auc", "precision", "recall", "f1"):
-        row.setdefault(name, finite(best.get(name)))
+        row.setdefault(name, finite(best.metrics.get(name)))
     row |= {"minutes": None if finite(trial.duration) is None else float(trial.duration or 0.0) / 60}
     row |= {"origin": origin_text(trial), "seed": str(trial.seed)}
-    row["flags"] = " ".join(sorted({flag.get("guard", "") for flag in trial.flags})) or None
+    row["flags"] = " ".join(sorted({flag.guard or "" for flag in trial.flags})) or None
     row["reason"] = trial.reason
     if trial.number in subject.study.left_out:
         row["reason"] = f"left out: {subject.study.left_out[trial.number]}"

@@ -131,7 +131,7 @@ def _of_study(label: str, study: StudyView, *, metric: str, seeds: int) -> Budge
         },
         margin=(study.experiment.get("guards") or {}).get("margin"),
         collapsed=chosen.constant > 0,
-        dry=any(flag.get("kind") == "dry_run" for run in chosen.runs for flag in run.flags),
+        dry=any(flag.kind == "dry_run" for run in chosen.runs for flag in run.flags),
         efforts=sum(metric_of(trial, metric) is not None for trial in study.trials),
     )
 
@@ -164,7 +164,7 @@ def _but_epochs(one: Configuration) -> tuple[object, ...]:
 
 def _runs(one: Configuration, *, metric: str, windows: int) -> tuple[Run, ...]:
     """Each run with its own D: seeds of one configuration may have their best epochs at different times."""
-    epochs = [(run.best or {}).get("epoch") for run in one.runs]
+    epochs = [None if run.best is None else run.best.epoch for run in one.runs]
     return tuple(
         Run(
             parameters=run.architecture.num_parameters,

@@ -133,7 +133,7 @@ def mixtures(trials: Iterable[TrialRecord]) -> list[str]:
         computed = {
             "on different devices": device and device.partition(":")[0],
             "on different GPUs": gpu,
-            "in different precisions": trial.policy.get("precision"),
+            "in different precisions": trial.policy.precision,
         }
         for what, value in computed.items():
             if value:

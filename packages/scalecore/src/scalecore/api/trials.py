@@ -10,6 +10,19 @@ from typing import TYPE_CHECKING, Any, Literal
 from attrs import field, frozen
 
 from scalecore.api.errors import ExitCode
+from scalecore.api.record_parts import (
+    AttemptSummary,
+    Batching,
+    ComputePolicy,
+    DataSummary,
+    Epoch,
+    EpochResult,
+    Flag,
+    HardwareUse,
+    KeptPredictions,
+    MemoryUse,
+    Timings,
+)
 from scalecore.api.space import Architecture, Value, copied
 
 if TYPE_CHECKING:
@@ -106,7 +119,7 @@ class Outcome:
     value: float | None = None
     reason: str | None = None
     duplicate_of: int | None = None
-    flags: Sequence[Mapping[str, str]] = ()
+    flags: Sequence[Flag] = ()
     """What makes the value suspicious, as in the trial's record."""
 
     @property
@@ -135,10 +148,6 @@ class RestoredTrial:
     """
 
 
-Epoch = Mapping[str, float | int | None]
-"""One line of a learning curve: epoch, train_loss, val_loss, learning_rate, gradient_norm, seconds, and the metrics."""
-
-
 @frozen(kw_only=True)
 class TrialRecord:
     """The one canonical record of a trial (guard G20); every file and table is derived from it.
@@ -160,29 +169,24 @@ class TrialRecord:
     started: str | None = None
     ended: str | None = None
     duration: float | None = None
-    best: Mapping[str, Any] | None = None
-    last: Mapping[str, Any] | None = None
+    best: EpochResult | None = None
+    last: EpochResult | None = None
     learning_curve: Sequence[Epoch] = ()
-    loss: Mapping[str, Any] | None = None
+    loss: Mapping[str, Value | None] | None = None
     """What was minimised, with all its settings; `val_loss` is the task's own loss whatever it was."""
-    predictions: Mapping[str, Any] | None = None
+    predictions: KeptPredictions | None = None
     """Where the logits of the best epoch are kept, with checksum, epoch and windows; read them with
     `scalecore.study.predictions.trial_predictions`."""
-    data: Mapping[str, Any] = field(factory=dict)
-    timings: Mapping[str, float] = field(factory=dict)
-    policy: Mapping[str, Any] = field(factory=dict)
-    """How the last attempt computed: `precision`, `compile`, `evaluation` and others, `why` of each, and
-    `compile_seconds`."""
+    data: DataSummary = DataSummary()
+    timings: Timings = Timings()
+    policy: ComputePolicy = ComputePolicy()
     throughput: float | None = None
-    memory: Mapping[str, Any] = field(factory=dict)
-    """`predicted` and `measured` peak and `limit` in bytes, and how it was predicted: `source`, `tensors`, `floor`."""
-    batching: Mapping[str, Any] = field(factory=dict)
-    """`micro_batch` in the end, `halvings` within a step, `invariance` of the model under them, and whether activations
-    were recomputed (`activation_checkpointing`)."""
-    hardware: Mapping[str, Any] = field(factory=dict)
-    attempts: Sequence[Mapping[str, Any]] = ()
+    memory: MemoryUse = MemoryUse()
+    batching: Batching = Batching()
+    hardware: HardwareUse = HardwareUse()
+    attempts: Sequence[AttemptSummary] = ()
     resumptions: int = 0
-    flags: Sequence[Mapping[str, str]] = ()
+    flags: Sequence[Flag] = ()
     versions: Mapping[str, str] = field(factory=dict)
 
     @property
@@ -287,8 +291,8 @@ class StudyView:
         return best_trial(self.counted, direction=self.direction)
 
 
-def _flagged(flags: Sequence[Mapping[str, str]], *kinds: str) -> bool:
-    return any(flag.get("kind") in kinds for flag in flags)
+def _flagged(flags: Sequence[Flag], *kinds: str) -> bool:
+    return any(flag.kind in kinds for flag in flags)
 
 
 def best_first(trials: Sequence[TrialRecord], *, direction: str) -> list[TrialRecord]:

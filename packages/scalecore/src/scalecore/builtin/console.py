@@ -136,8 +136,8 @@ class ConsoleLogger(Logger):
         metric = study.metric
         self._print(formatting.trial_line(record, metric=metric, best=study.best, varied=study.plan.space))
         for flag in record.flags:
-            if flag.get("kind") in SHOWN_FLAGS or (self._verbosity > 0 and "kind" in flag):
-                self._print(f"  flag {flag['guard']}: {flag['text']}")
+            if flag.kind in SHOWN_FLAGS or (self._verbosity > 0 and flag.kind is not None):
+                self._print(f"  flag {flag.guard}: {flag.text}")
 
     def message(self, level: str, text: str) -> None:
         if self._verbosity >= 0 or level != "info":
@@ -154,7 +154,7 @@ class ConsoleLogger(Logger):
         best = study.best
         if best is not None and best.value is not None:
             metric = study.metric
-            value = formatting.measured(best.value, (best.best or {}).get("intervals", {}).get(metric))
+            value = formatting.measured(best.value, best.best.interval(metric) if best.best else None)
             self._print(f"best: trial {best.number}, {formatting.shape(best.architecture)}, {metric} {value}")
             baseline = study.plan.data.best_baseline
             if metric == "val_loss" and baseline is not None:

@@ -21,22 +21,20 @@ def hardware_rows(study: StudyView) -> dict[str, Any]:
     """
     rows: dict[str, Any] = {}
     for record in study.trials:
-        for quantity, found in record.hardware.items():
-            if not isinstance(found, dict) or ("mean" not in found and "unavailable" not in found):
-                continue
+        for quantity, found in record.hardware.quantities.items():
             row = rows.setdefault(quantity, {"min": None, "mean": None, "max": None, "samples": 0, "unavailable": None})
-            if "unavailable" in found:
-                row["unavailable"] = found["unavailable"]
+            if found.mean is None or found.min is None or found.max is None or not found.samples:
+                row["unavailable"] = found.unavailable
                 continue
-            total = row["samples"] + found["samples"]
-            row["mean"] = ((row["mean"] or 0.0) * row["samples"] + found["mean"] * found["samples"]) / total
-            row["min"] = found["min"] if row["min"] is None else min(row["min"], found["min"])
-            row["max"] = found["max"] if row["max"] is None else max(row["max"], found["max"])
+            total = row["samples"] + found.samples
+            row["mean"] = ((row["mean"] or 0.0) * row["samples"] + found.mean * found.samples) / total
+            row["min"] = found.min if row["min"] is None else min(row["min"], found.min)
+            row["max"] = found.max if row["max"] is None else max(row["max"], found.max)
             row["samples"] = total
-            if "unit" in found:  # version 0.1 did not keep it
-                row["unit"] = found["unit"]
-            if found.get("missed"):
-                row["unavailable"] = found["last_reason"]
+            if found.unit is not None:  # version 0.1 did not keep it
+                row["unit"] = found.unit
+            if found.missed:
+                row["unavailable"] = found.last_reason
     return rows
 
 

@@ -92,7 +92,7 @@ def differences(path: Path, study: StudyView) -> Iterator[str]:
 
 def _row(study: StudyView, record: TrialRecord) -> dict[str, str]:
     data = study.plan.data
-    temperature = record.hardware.get("temperature") or {}
+    temperature = record.hardware.quantities.get("temperature")
     row = {
         "timestamp": record.ended,
         "experiment": study.name,
@@ -107,7 +107,7 @@ def _row(study: StudyView, record: TrialRecord) -> dict[str, str]:
         **record.architecture.values,
         "param_count": record.architecture.num_parameters,
         "data_checksum": data.fingerprint,
-        "thermal_max": temperature.get("max"),
+        "thermal_max": temperature.max if temperature else None,
         "hash": record.hash,
         "reason": record.reason,
     }

@@ -12,6 +12,7 @@ from typing import Any
 
 from scalecore.api import formatting
 from scalecore.api.files import plain
+from scalecore.api.record_parts import EpochResult
 from scalecore.api.trials import StudyView, TrialRecord, TrialState, best_first
 from scalecore.builtin.hardware_summary import hardware_rows
 
@@ -25,7 +26,7 @@ def architecture(record: TrialRecord) -> dict[str, int]:
 
 def trial_file(record: TrialRecord) -> dict[str, Any]:
     """`trials/trial_0007.json`."""
-    best = record.best or {}
+    best = record.best or EpochResult()
     result: dict[str, Any] = plain(
         {
             "number": record.number,
@@ -49,11 +50,11 @@ def trial_file(record: TrialRecord) -> dict[str, Any]:
             },
             "user_attrs": {
                 "learning_curve": record.learning_curve,
-                "best": best,
+                "best": record.best or {},
                 "last": record.last,
-                "confusion_matrix": best.get("confusion_matrix"),
-                "accuracy": best.get("accuracy"),
-                "predictions": best.get("predictions"),
+                "confusion_matrix": best.confusion_matrix,
+                "accuracy": best.metrics.get("accuracy"),
+                "predictions": best.predictions,
                 "data": record.data,
                 "flops": record.architecture.flops,
                 "micro_batch": record.micro_batch,
@@ -89,7 +90,7 @@ def best_file(study: StudyView) -> dict[str, Any]:
             "budget": study.budget,
             "metric": study.metric,
             "best_value": best.value if best else None,
-            "intervals": (best.best or {}).get("intervals") if best else None,
+            "intervals": best.best.intervals if best and best.best else None,
             "best_trial": best.number if best else None,
             "best_params": {**best.architecture.values, **best.hyperparameters} if best else None,
             "architecture": architecture(best) if best else None,
@@ -115,7 +116,8 @@ def ranked(study: StudyView) -> list[TrialRecord]:
 
 def row(record: TrialRecord) -> dict[str, Any]:
     """One trial in a table: architecture and key metrics."""
-    best = record.best or {}
+    best = record.best or EpochResult()
+    names = ("val_loss", "train_loss", "accuracy", "auc", "precision", "recall", "f1")
     return {
         "number": record.number,
         "state": record.state,
@@ -124,11 +126,11 @@ def row(record: TrialRecord) -> dict[str, Any]:
         "architecture": architecture(record),
         "params": dict(record.hyperparameters),
         "origin": formatting.origin_text(record),
-        "best_epoch": best.get("epoch"),
-        **{name: best.get(name) for name in ("val_loss", "train_loss", "accuracy", "auc", "precision", "recall", "f1")},
-        "last_value": (record.last or {}).get("val_loss"),
+        "best_epoch": best.epoch,
+        **{name: best.metrics.get(name) for name in names},
+        "last_value": record.last.val_loss if record.last else None,
         "duration": record.duration,
-        "flags": sorted({flag["guard"] for flag in record.flags}),
+        "flags": sorted({flag.guard or "" for flag in record.flags}),
     }
 
 
@@ -136,7 +138,7 @@ def study_summary(study: StudyView) -> dict[str, Any]:
     """`{experiment}_study_summary.json`."""
     best = study.best
     valued = [r.value for r in study.trials if r.state is TrialState.COMPLETED and r.value is not None]
-    metrics = (best.best or {}) if best else {}
+    at_best = (best and best.best) or EpochResult()
     data = study.plan.data.plain()
     result: dict[str, Any] = plain(
         {
@@ -154,10 +156,10 @@ def study_summary(study: StudyView) -> dict[str, Any]:
             "by_dimension": {name: by_dimension(study, name) for name in study.plan.architectures.dimensions},
             "sensitivity": sensitivity(study),
             "distribution": distribution(valued),
-            "best_confusion_matrix": metrics.get("confusion_matrix"),
-            "best_precision": metrics.get("precision"),
-            "best_recall": metrics.get("recall"),
-            "best_f1": metrics.get("f1"),
+            "best_confusion_matrix": at_best.confusion_matrix,
+            "best_precision": at_best.metrics.get("precision"),
+            "best_recall": at_best.metrics.get("recall"),
+            "best_f1": at_best.metrics.get("f1"),
             "hardware": hardware_rows(study) if study.experiment.get("monitors") else None,
         }
     )

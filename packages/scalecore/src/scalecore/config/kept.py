@@ -15,7 +15,6 @@ import errno
 import json
 import types
 from collections.abc import Callable, Mapping, Sequence
-from enum import Enum
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_origin
@@ -31,7 +30,6 @@ from scalecore.config.kept_objects import object_hook
 from scalecore.config.kept_values import (
     PROBLEMS,
     Hook,
-    enum_hook,
     literal_hook,
     mapping_hook,
     read_bits,
@@ -157,7 +155,6 @@ def _converter() -> Converter:
         (partial(_is_generic, (Sequence, list, tuple)), sequence_hook),
         (partial(_is_generic, (Mapping, dict)), mapping_hook),
         (partial(_is_generic, (Literal,)), literal_hook),
-        (lambda kind: isinstance(kind, type) and issubclass(kind, Enum), enum_hook),
         (partial(_is_generic, (Union, types.UnionType)), union_hook),
     )
     for predicate, factory in factories:

@@ -31,6 +31,7 @@ def object_hook(kind: Any, converter: Converter) -> Hook:
     hooks = {key: (one.alias, converter.get_structure_hook(one.type), one.type) for key, one in fields.items()}
     required = [key for key, one in fields.items() if one.default is attrs.NOTHING]
     rest_hook = None if rest is None else converter.get_structure_hook(rest.type)
+    plain_rest = rest is not None and is_plain(get_args(rest.type)[1])
     layouts: dict[tuple[Any, ...], _Layout] = {}
     last: tuple[Any, Any] = (None, None)
 
@@ -56,8 +57,9 @@ def object_hook(kind: Any, converter: Converter) -> Hook:
                 values[name] = hook(content[key], type_)
             except PROBLEMS as error:
                 raise ClassValidationError("", [keyed(error, key)], kind) from None
-        if rest is not None:
-            values[rest.alias] = {key: content[key] for key in layout.others}
+        if rest is not None and rest_hook is not None:
+            others = {key: content[key] for key in layout.others}
+            values[rest.alias] = others if plain_rest else rest_hook(others, rest.type)
         if part:
             values[GIVEN] = layout.keys
             result = kind.of(values)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import types
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from enum import EnumMeta
 from itertools import chain
 from typing import Any, Union, get_args, get_origin
 
@@ -13,14 +14,13 @@ from cattrs import Converter
 from cattrs.errors import BaseValidationError, ClassValidationError, IterableValidationError, IterableValidationNote
 
 from scalecore.config.bounds import UnexpectedError
-from scalecore.config.scalars import read_choice
+from scalecore.config.scalars import read_choice, read_enum
 from scalecore.config.structure import keyed
 
 __all__ = [
     "LARGEST",
     "PROBLEMS",
     "Hook",
-    "enum_hook",
     "is_plain",
     "literal_hook",
     "mapping_hook",
@@ -65,11 +65,21 @@ def read_number(value: Any, _: Any) -> float:
     raise UnexpectedError("a finite number", value)
 
 
-def read_string(value: Any, _: Any) -> str:
-    """Text."""
+def read_string(value: Any, kind: Any) -> str:
+    """Text; or the member of an enum of text, for which cattrs asks here too."""
+    if isinstance(kind, EnumMeta):
+        return _read_member(value, kind)
     if type(value) is str:
         return value
     raise UnexpectedError("text", value)
+
+
+def _read_member(value: Any, kind: Any) -> str:
+    try:
+        member: str = kind(value)
+    except ValueError:
+        member = read_enum(value, kind)
+    return member
 
 
 def read_json_value(value: Any, _: Any) -> object:
@@ -175,17 +185,6 @@ def literal_hook(kind: Any, _: Converter) -> Hook:
     choices = {value: value for value in get_args(kind)}
     texts = frozenset(value for value in choices if type(value) is str)
     return lambda value, type_: value if type(value) is str and value in texts else read_choice(choices, value, type_)
-
-
-def enum_hook(kind: Any, _: Converter) -> Hook:
-    """For a member of an enum, by its value."""
-    members = {item.value: item for item in kind}
-
-    def structure(value: Any, type_: Any) -> Any:
-        found = members.get(value) if type(value) is str else None
-        return found if found is not None else read_choice(members, value, type_)
-
-    return structure
 
 
 def union_hook(kind: Any, converter: Converter) -> Hook:

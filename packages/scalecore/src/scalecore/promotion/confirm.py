@@ -22,6 +22,7 @@ from scalecore.promotion.measure import measure, rules_on
 from scalecore.promotion.opened import OpenStudy
 from scalecore.promotion.retrain import Retrained, RetrainFolder, Retraining, retrain
 from scalecore.promotion.statistics import MIN_SEEDS, Estimate, difference, margin_of, mean, one_training, verdict
+from scalecore.study.events import MeasuredOnTestData
 from scalecore.study.predictions import trial_predictions
 
 __all__ = ["Confirmation", "confirm"]
@@ -83,7 +84,7 @@ def confirm(study: OpenStudy, *, top: int, seeds: int, test: bool) -> Confirmati
         trial.number: [record for one, record in records.items() if record is not None and one.trial is trial]
         for trial in chosen
     }
-    measured: Mapping[str, Mapping[str, Any]] = {}
+    measured: Mapping[str, MeasuredOnTestData] = {}
     if test:
         done = [r for own in replicates.values() for r in own if r.state is TrialState.COMPLETED]
         measured = measure(study, retrained, done, plan=study.plan, by=f"confirm, top {top}, {seeds} seeds")
@@ -101,7 +102,7 @@ def _content(
     chosen: Sequence[TrialRecord],
     replicates: Mapping[int, Sequence[TrialRecord]],
     *,
-    measured: Mapping[str, Mapping[str, Any]],
+    measured: Mapping[str, MeasuredOnTestData],
     seeds: int,
 ) -> dict[str, Any]:
     objective = study.plan.resolved.experiment.objective
@@ -121,8 +122,8 @@ def _content(
         losses = _stack([one for one in kept if one is not None]) if is_loss else None
         validation.append(_Group(values=values, losses=losses, **common))
         if measured:
-            of_test = [read_predictions(path / measured[r.hash]["predictions"]["file"]) for r in done]
-            reached = [float(measured[record.hash]["loss"]) for record in done]
+            of_test = [read_predictions(path / measured[r.hash].predictions.file) for r in done]
+            reached = [measured[record.hash].loss for record in done]
             test.append(_Group(values=reached, losses=_stack(of_test), **common))
     result: dict[str, Any] = plain(
         {
@@ -134,7 +135,7 @@ def _content(
             "validation": _part(study, retrained, validation, part="val", direction=objective.direction),
             "test": _part(study, retrained, test, part="test", direction="minimize") if test else None,
             "openings": [
-                {name: opening[name] for name in ("time", "by", "models", "data", "test")}
+                {name: getattr(opening, name) for name in ("time", "by", "models", "data", "test")}
                 for opening in study.state.openings
             ],
             "replicates": {
@@ -147,8 +148,8 @@ def _content(
                         "reason": record.reason,
                         "value": record.value,
                         "collapsed": record.collapsed,
-                        "test_loss": measured[record.hash]["loss"] if record.hash in measured else None,
-                        "test_metrics": measured[record.hash]["metrics"] if record.hash in measured else None,
+                        "test_loss": measured[record.hash].loss if record.hash in measured else None,
+                        "test_metrics": measured[record.hash].metrics if record.hash in measured else None,
                     }
                     for record in own
                 ]

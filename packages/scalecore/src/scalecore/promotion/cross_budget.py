@@ -23,11 +23,10 @@ from scalecore.promotion.retrain import RetrainFolder, Retraining, retrain
 from scalecore.promotion.statistics import MIN_SEEDS, Estimate, difference, margin_of, mean, verdict
 from scalecore.study.forecast import forecast
 from scalecore.study.identity import by_name, content_hash
-from scalecore.study.journal import read_journal
 from scalecore.study.layout import StudyFolder
 from scalecore.study.nearest import nearest_shape
 from scalecore.study.predictions import trial_predictions
-from scalecore.study.state import StudyState, replay
+from scalecore.study.state import StudyState, read_state
 
 __all__ = ["Cell", "CrossBudget", "cells_of", "groups_of"]
 
@@ -228,7 +227,7 @@ def _replicates(cell: Cell, seeds: int) -> list[TrialRecord]:
 def _state(cell: Cell) -> StudyState:
     """The trainings at the cell's budget."""
     journal = StudyFolder(StudyFolder(cell.target.folder).cross_budget).journal
-    return replay(read_journal(journal)) if journal.exists() else StudyState()
+    return read_state(journal)
 
 
 def _values(cell: Cell, records: Sequence[TrialRecord]) -> _Values:

@@ -29,6 +29,8 @@ from scalecore.promotion.opened import OpenStudy
 from scalecore.promotion.retrain import Retrained
 from scalecore.study.components import create
 from scalecore.study.device import missing_device
+from scalecore.study.event_lines import event_of
+from scalecore.study.events import MeasuredOnTestData, OpenedTestData
 from scalecore.study.plan import Plan
 from scalecore.study.slots import slots_of
 
@@ -49,9 +51,8 @@ class _Bench:
 
 def measure(
     study: OpenStudy, retrained: Retrained, records: Sequence[TrialRecord], *, plan: Plan, by: str
-) -> dict[str, dict[str, Any]]:
-    """What finished trainings reach on test data, by hash: `loss`, `metrics`, `intervals`, `opening` and the
-    `predictions` with their file in the folder of the trainings.
+) -> dict[str, MeasuredOnTestData]:
+    """What finished trainings reach on test data, by hash; the predictions are in the folder of the trainings.
 
     What was measured already is taken from the journal. Else the test data is opened once for all that are left, and
     this is in the journal, flushed to the disk, before a process that reads it is started: whatever dies afterwards,
@@ -68,21 +69,22 @@ def measure(
         executor: Executor = create("executor", plan.resolved.executor, context)
         try:
             study.record(
-                "test_opened",
-                {
-                    "by": by,
-                    "models": len(left),
-                    "hashes": [record.hash for record in left],
-                    "data": plan.data.fingerprint,
-                    "test": plan.data.parts["test"].hash,
-                },
+                OpenedTestData(
+                    by=by,
+                    models=len(left),
+                    hashes=[record.hash for record in left],
+                    data=plan.data.fingerprint,
+                    test=plan.data.parts["test"].hash,
+                )
             )
             bench = _Bench(study=study, retrained=retrained, plan=plan, executor=executor)
             for number, record in enumerate(left):
                 if number:
                     _heed_stop(study)
                 result = _measured(bench, record)
-                study.record("test_measured", {"hash": record.hash, "opening": len(study.state.openings), **result})
+                study.record(
+                    event_of(MeasuredOnTestData, hash=record.hash, opening=len(study.state.openings), **result)
+                )
         finally:
             executor.close()
     return {record.hash: study.state.measured[record.hash] for record in records}
@@ -139,8 +141,8 @@ def _is_measured(study: OpenStudy, retrained: Retrained, record: TrialRecord) ->
     known = study.state.measured.get(record.hash)
     if known is None:
         return False
-    path = retrained.folder.path / known["predictions"]["file"]
-    return path.is_file() and checksum(path) == str(known["predictions"]["sha256"])
+    path = retrained.folder.path / known.predictions.file
+    return path.is_file() and checksum(path) == known.predictions.sha256
 
 
 def _measured(bench: _Bench, record: TrialRecord) -> dict[str, Any]:
@@ -179,9 +181,9 @@ def _attempt(bench: _Bench, folder: AttemptFolder, record: TrialRecord) -> Attem
             attempt=folder.path.name,
             mode="evaluate",
             part="test",
-            epoch=(record.best or {})["epoch"],
+            epoch=None if record.best is None else record.best.epoch,
             weights=str(own.weights(record.number)),
-            evaluation=record.policy.get("evaluation", "fp32"),
+            evaluation=record.policy.evaluation or "fp32",
             data=str(own.data),
             registry=bench.plan.resolved.registry(bench.study.registry),
             resume_from=(),

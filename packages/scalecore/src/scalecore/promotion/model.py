@@ -21,9 +21,8 @@ from scalecore.api.files import read_json
 from scalecore.config.kept import structured
 from scalecore.config.stored import Move
 from scalecore.data.predictions import checksum
-from scalecore.study.journal import read_journal
 from scalecore.study.layout import StudyFolder
-from scalecore.study.state import replay
+from scalecore.study.state import read_state
 from scalecore.study.stored import move_of
 from scalecore.study.verify import Check
 
@@ -142,7 +141,7 @@ def _located(content: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
     journal = StudyFolder(folder).journal
     if not journal.exists():
         return content
-    state = replay(read_journal(journal))
+    state = read_state(journal)
     study = move_of(state.experiment, state.plan, folder)
     move = Move(study.was / "promoted" / folder.name if study.was else None, folder.absolute())
     data = {**content["data"], "block": move.apply(content["data"]["block"])}

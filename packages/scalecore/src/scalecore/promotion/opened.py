@@ -15,12 +15,13 @@ from scalecore.study.build_plan import build_plan
 from scalecore.study.control import StopRequests
 from scalecore.study.device import StudyDevice
 from scalecore.study.disk import explained
-from scalecore.study.journal import Journal, read_journal
+from scalecore.study.events import Event, Repaired
+from scalecore.study.journal import Journal
 from scalecore.study.layout import StudyFolder
 from scalecore.study.lock import StudyLock
 from scalecore.study.plan import Plan
 from scalecore.study.run import refuse_another_experiment, refuse_changed_code, refuse_changed_data, refuse_findings
-from scalecore.study.state import StudyState, replay
+from scalecore.study.state import StudyState, read_state
 from scalecore.study.stored import load_stored
 
 __all__ = ["OpenStudy", "open_study"]
@@ -40,9 +41,9 @@ class OpenStudy:
     verbosity: int
     allow_changed_code: bool
 
-    def record(self, event: str, content: Mapping[str, Any]) -> None:
+    def record(self, event: Event) -> None:
         """Append to the study's journal, on the disk when this returns."""
-        self.state.apply(self.journal.append(event, content))
+        self.state.apply(self.journal.append(event))
 
     def plan_with(self, overrides: Sequence[str]) -> Plan:
         """The plan of the study with some keys of its experiment set otherwise."""
@@ -67,7 +68,7 @@ def open_study(
         lock = StudyLock(folder)
     journal = None
     try:
-        state = replay(read_journal(folder.journal))
+        state = read_state(folder.journal)
         if not state.records:
             raise RefusedError(f"{folder.path}: no trial of this study is finished; continue it with `scalecore run`")
         plan = _plan(folder, (), registry, device=state.device)
@@ -93,7 +94,7 @@ def open_study(
             )
             if journal.torn is not None:
                 text = f"a torn last line of the journal was set aside as {journal.torn.name}"
-                study.record("repaired", {"message": text})
+                study.record(Repaired(message=text))
             yield study
     finally:
         if journal is not None:

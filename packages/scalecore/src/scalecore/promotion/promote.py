@@ -21,6 +21,7 @@ from scalecore.promotion.measure import measure, test_baselines
 from scalecore.promotion.model import FORMAT, MODEL_FILE, WEIGHTS_FILE
 from scalecore.promotion.opened import OpenStudy
 from scalecore.promotion.retrain import Retrained, RetrainFolder, Retraining, retrain
+from scalecore.study.events import MeasuredOnTestData
 from scalecore.study.plan import Plan
 
 __all__ = ["Promotion", "Wanted", "promote"]
@@ -78,7 +79,7 @@ def promote(study: OpenStudy, wanted: Wanted) -> Promotion:
         raise StudyError(f"trial {trial.number} was trained again and ended as {record.state}: {record.reason}")
     measured = measure(study, retrained, [record], plan=plan, by=f"promote, trial {trial.number}")[identity]
     evaluation = _evaluation(study, retrained, record, plan=plan, trial=trial, measured=measured)
-    model = _model(study, retrained, record, plan=plan, trial=trial) | {"probe": measured["probe"]}
+    model = _model(study, retrained, record, plan=plan, trial=trial) | {"probe": measured.probe}
     calibrator = read_calibrator(study.folder.path, trial=trial.number, identity=record.hash)
     model["calibrator"] = calibrator.to_json() if calibrator is not None else None
     write_json(path / EVALUATION_FILE, evaluation)
@@ -154,11 +155,11 @@ def _model(
         "products": given["products"],
         "seed": record.seed,
         "hash": record.hash,
-        "epoch": (record.best or {})["epoch"],
+        "epoch": None if record.best is None else record.best.epoch,
         "objective": plan.experiment["objective"],
         "training": plan.experiment["training"],
         "micro_batch": record.micro_batch,
-        "evaluation": record.policy.get("evaluation", "fp32"),
+        "evaluation": record.policy.evaluation or "fp32",
         "value": record.value,
         "search": {
             "study": plan.resolved.experiment.name,
@@ -194,29 +195,31 @@ def _evaluation(
     *,
     plan: Plan,
     trial: TrialRecord,
-    measured: Mapping[str, Any],
+    measured: MeasuredOnTestData,
 ) -> dict[str, Any]:
     """`evaluation.json`: test beside validation, baselines beside the model, and how often test data was opened."""
-    predictions = read_predictions(retrained.folder.path / measured["predictions"]["file"])
+    predictions = read_predictions(retrained.folder.path / measured.predictions.file)
     result: dict[str, Any] = plain(
         {
             "study": plan.resolved.experiment.name,
             "trial": trial.number,
             "hash": record.hash,
             "validation": {
-                "loss": (record.best or {}).get("val_loss"),
+                "loss": None if record.best is None else record.best.val_loss,
                 "best": record.best,
                 "windows": plan.data.parts["val"].windows,
             },
             "test": {
-                **{name: measured[name] for name in ("loss", "metrics", "intervals", "predictions", "opening")},
+                **{
+                    name: getattr(measured, name) for name in ("loss", "metrics", "intervals", "predictions", "opening")
+                },
                 "windows": len(predictions),
                 "part": plan.data.parts["test"].plain(),
                 "seen_in_search": _seen_in_search(study, predictions),
                 "baselines": test_baselines(plan, predictions, data=retrained.folder.data),
             },
             "openings": [
-                {name: opening[name] for name in ("time", "by", "models", "data", "test")}
+                {name: getattr(opening, name) for name in ("time", "by", "models", "data", "test")}
                 for opening in study.state.openings
             ],
         }

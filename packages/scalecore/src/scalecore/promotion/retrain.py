@@ -23,15 +23,15 @@ from scalecore.promotion.told import teller
 from scalecore.study.components import create
 from scalecore.study.device import kind_of
 from scalecore.study.driver import Driver
+from scalecore.study.events import AskedFor
 from scalecore.study.identity import trial_content, trial_hash, trial_seed
-from scalecore.study.journal import Journal, read_journal
+from scalecore.study.journal import Journal
 from scalecore.study.layout import StudyFolder
 from scalecore.study.plan import Plan
-from scalecore.study.record import proposal_plain
 from scalecore.study.run import begin, end_orphans, refuse_changed_code
 from scalecore.study.session import Session
 from scalecore.study.slots import slots_of
-from scalecore.study.state import StudyState, replay
+from scalecore.study.state import StudyState, read_state
 
 __all__ = ["RetrainFolder", "Retrained", "Retraining", "retrain"]
 
@@ -108,7 +108,7 @@ def retrain(
     A training that failed is tried once more by each call. Ends early when the user stops it, as a study does.
     """
     folder.path.mkdir(parents=True, exist_ok=True)
-    state = replay(read_journal(folder.journal)) if folder.journal.exists() else StudyState()
+    state = read_state(folder.journal)
     refuse_changed_code(folder, state, plan, allow_changed_code=study.allow_changed_code)
     new = [one for one in wanted if one.identity(study, plan)[1] not in state.hashes]
     end = StudyEnd.COMPLETED
@@ -159,16 +159,15 @@ def _ask(session: Session, one: Retraining, seed: int, identity: str) -> None:
         origin=Origin(kind="replicate", label=one.label),
     )
     session.record(
-        "asked",
-        {
-            "number": len(session.state.trials),
-            "hash": identity,
-            "seed": seed,
-            "hyperparameters": one.hyperparameters,
-            "proposal": proposal_plain(proposal),
-            "trial": one.trial.number,
-            "replicate": one.replicate,
-        },
+        AskedFor(
+            number=len(session.state.trials),
+            hash=identity,
+            seed=seed,
+            hyperparameters=one.hyperparameters,
+            proposal=proposal,
+            trial=one.trial.number,
+            replicate=one.replicate,
+        )
     )
 
 

@@ -113,19 +113,22 @@ def left_running(folder: StudyFolder, asked: AskedTrial) -> tuple[RunningTrial, 
     That is the attempt's own result, else what the driver journalled, else `interrupted`.
     """
     last = asked.attempts[-1]
-    ended = last.get("ended") or {"class": "interrupted", "reason": "the driver ended before the attempt did"}
+    started, ended = last.started, last.ended
+    cut: Cut = ("interrupted", "the driver ended before the attempt did")
+    if ended is not None:
+        cut = (ended.end, ended.reason)
     running = RunningTrial(
         asked=asked,
-        index=last["index"],
-        folder=AttemptFolder(folder.attempt(asked.number, last["index"])),
+        index=started.index,
+        folder=AttemptFolder(folder.attempt(asked.number, started.index)),
         handle=None,
-        micro_batch=last["micro_batch"],
-        predicted_memory=last["predicted_memory"],
-        memory_limit=last["gpu_limit"] if "gpu_limit" in last else last.get("memory_limit"),
-        checkpointing=bool(last.get("activation_checkpointing")),
-        cut=(ended["class"], ended["reason"]),
+        micro_batch=started.micro_batch,
+        predicted_memory=started.predicted_memory,
+        memory_limit=started.limit,
+        checkpointing=started.activation_checkpointing,
+        cut=cut,
     )
-    return running, running.end(AttemptStatus(state="lost", peak_memory=ended.get("peak_memory")))
+    return running, running.end(AttemptStatus(state="lost", peak_memory=ended.peak_memory if ended else None))
 
 
 def attempt_spec(

@@ -31,11 +31,10 @@ from scalecore.config.load import read_tree
 from scalecore.study.continuation import compare_study
 from scalecore.study.first_trials import no_result
 from scalecore.study.foresight import Foreseen, foresee
-from scalecore.study.journal import read_journal
 from scalecore.study.layout import CAMPAIGN, StudyFolder, is_file, output_folder
 from scalecore.study.plan import silent
 from scalecore.study.run import run_study
-from scalecore.study.state import replay
+from scalecore.study.state import read_state
 
 __all__ = [
     "CampaignIndex",
@@ -124,7 +123,7 @@ def is_complete(study: CampaignStudy) -> bool:
     folder = StudyFolder(output_folder(study.resolved.experiment))
     if not folder.journal.exists():
         return False
-    state = replay(read_journal(folder.journal))
+    state = read_state(folder.journal)
     found = compare_study(state, study.resolved, folder=folder.path)
     same = bool(state.experiment) and not found.refused and not found.allowed
     # Version 0.1 called a study without a completed trial complete.

@@ -14,9 +14,8 @@ from scalecore.api.files import write_text
 from scalecore.api.markdown import escaped
 from scalecore.api.trials import StudyEnd
 from scalecore.study.campaign import CampaignIndex, StudyEntry
-from scalecore.study.journal import read_journal
 from scalecore.study.lock import runner_of
-from scalecore.study.state import StudyState, replay
+from scalecore.study.state import StudyState, read_state
 
 __all__ = ["campaign_rows", "table_lines", "write_tables"]
 
@@ -97,7 +96,7 @@ def _row(entry: StudyEntry) -> dict[str, Any]:
         "metric": metric,
         "trial": best.number if best else None,
         "value": best.value if best else None,
-        "interval": ((best.best or {}).get("intervals") or {}).get(metric) if best else None,
+        "interval": best.best.interval(metric) if best and best.best and metric else None,
         "num_parameters": best.architecture.num_parameters if best else None,
         "architecture": " ".join(f"{key}={value}" for key, value in best.architecture.values.items()) if best else None,
         "shape": formatting.shape(best.architecture) if best else None,
@@ -111,7 +110,7 @@ def _row(entry: StudyEntry) -> dict[str, Any]:
 def _read(entry: StudyEntry) -> StudyState:
     """Empty before its first run, and where its journal is what made it fail: one study spoils no table."""
     try:
-        return replay(read_journal(entry.folder.journal)) if entry.folder.journal.exists() else StudyState()
+        return read_state(entry.folder.journal)
     except ScalecoreError:
         if not entry.problem:
             raise

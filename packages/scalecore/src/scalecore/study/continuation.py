@@ -6,7 +6,6 @@ would no longer be comparable.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -19,13 +18,13 @@ from scalecore.api.space import Distribution, Value
 from scalecore.api.trials import RestoredTrial
 from scalecore.config.load import Resolved, to_plain
 from scalecore.plugins.metadata import canonical_name
+from scalecore.study.event_parts import Change
 from scalecore.study.identity import Unbound, binding, by_name, model_content, unbound
 from scalecore.study.plan import Plan
 from scalecore.study.state import AskedTrial, StudyState
 from scalecore.study.stored import move_of
 
 __all__ = [
-    "Change",
     "Continuation",
     "compare",
     "compare_study",
@@ -36,18 +35,6 @@ __all__ = [
     "misfits",
     "restored_today",
 ]
-
-
-@frozen(kw_only=True)
-class Change:
-    """One key of the experiment with its value in the study and in the file; None where it is missing."""
-
-    key: str
-    before: Any
-    after: Any
-
-    def text(self) -> str:
-        return f"{self.key}: {json.dumps(self.before)} -> {json.dumps(self.after)}"
 
 
 @frozen(kw_only=True)

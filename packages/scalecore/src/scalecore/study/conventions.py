@@ -10,9 +10,9 @@ from scalecore.api.plan_report import PlanReport
 from scalecore.api.protocols import ModelFamily, RemovesLevel
 from scalecore.config.load import LoadedExperiment, Resolved
 from scalecore.study.components import of_plugin
+from scalecore.study.events import StudyBegun
 from scalecore.study.journal import read_journal
 from scalecore.study.layout import StudyFolder
-from scalecore.study.record import plan_of
 from scalecore.training.compile_choice import CompileRule
 from scalecore.training.product_library import ProductLibrary, choose_library, read_cpuinfo
 
@@ -51,7 +51,7 @@ def compile_rule_of(folder: Path) -> CompileRule:
 def _first_plan(folder: Path) -> PlanReport | None:
     journal = StudyFolder(folder).journal
     events = read_journal(journal) if journal.exists() else ()
-    return next((plan_of(event) for event in events if "plan" in event), None)
+    return next((event.plan for event in events if isinstance(event, StudyBegun)), None)
 
 
 def refuse_lost_level(loaded: LoadedExperiment, resolved: Resolved, family: ModelFamily, *, task: str | None) -> None:

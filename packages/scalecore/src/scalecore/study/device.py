@@ -20,6 +20,7 @@ __all__ = [
     "StudyDevice",
     "built_for_cuda",
     "common_device",
+    "device_named",
     "device_of_record",
     "device_of_result",
     "kind_of",
@@ -48,12 +49,12 @@ class StudyDevice:
 
 def device_of_result(result: Mapping[str, Any]) -> StudyDevice | None:
     """The device that an attempt or a step says it had; None where it says nothing known."""
-    return _device(result.get("device"), result.get("gpu"))
+    return device_named(result.get("device"), result.get("gpu"))
 
 
 def device_of_record(record: TrialRecord) -> StudyDevice | None:
     """The device of a trial's last attempt; None where it had none, or an older version did not say."""
-    return _device(record.versions.get("run:device"), record.versions.get("run:gpu"))
+    return device_named(record.versions.get("run:device"), record.versions.get("run:gpu"))
 
 
 def common_device(records: Iterable[TrialRecord]) -> StudyDevice | None:
@@ -102,7 +103,8 @@ def built_for_cuda() -> bool:
     return (torch_build() or "").startswith("cu")
 
 
-def _device(name: Any, gpu: Any) -> StudyDevice | None:
+def device_named(name: object, gpu: str | None) -> StudyDevice | None:
+    """The device that torch names so, such as `cuda:0`; None for another one."""
     kind = str(name).partition(":")[0]
     if kind == "cuda":
         return StudyDevice(kind="cuda", gpu=gpu)

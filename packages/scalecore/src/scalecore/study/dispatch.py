@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from scalecore.api.files import plain
 from scalecore.api.protocols import Executor
 from scalecore.api.readings import Admission, Demand
+from scalecore.api.record_parts import MemoryUse
 from scalecore.api.space import Architecture
+from scalecore.config.kept import checked
 from scalecore.execution.devices import find_gpus
 from scalecore.execution.folder import AttemptFolder
 from scalecore.study.attempts import RunningTrial, attempt_spec
 from scalecore.study.device import kind_of
+from scalecore.study.events import AttemptStarted
 from scalecore.study.fitting import Fit, Way, halvings, never_fits
 from scalecore.study.host_memory import host_memory
 from scalecore.study.quarantine import quarantined
 from scalecore.study.session import Session
 from scalecore.study.slots import cores, slots_of
-from scalecore.study.state import AskedTrial
+from scalecore.study.state import AskedTrial, Attempt
 from scalecore.training.memory import Device
 
 __all__ = ["Dispatcher", "DoesNotFit", "ways"]
@@ -190,18 +194,19 @@ class Dispatcher:
         # In the journal before the process exists: an attempt that nobody knows of could write into a folder that is
         # used again.
         self._session.record(
-            "attempt_started",
-            {
-                "number": asked.number,
-                "index": index,
-                "micro_batch": demand.micro_batch,
-                "activation_checkpointing": fit.way.checkpointing,
-                "predicted_memory": demand.memory,
-                "memory": fit.prediction.plain(),
-                "memory_limit": admission.limit,
-                **({"gpu": admission.gpu, "gpu_limit": admission.gpu_limit} if demand.device == "cuda" else {}),
-                "resumes": bool(resume_from),
-            },
+            AttemptStarted(
+                number=asked.number,
+                index=index,
+                micro_batch=demand.micro_batch,
+                activation_checkpointing=fit.way.checkpointing,
+                predicted_memory=demand.memory,
+                memory=checked(MemoryUse, plain(fit.prediction)),
+                memory_limit=admission.limit,
+                gpu=admission.gpu,
+                gpu_limit=admission.gpu_limit,
+                given=("gpu", "gpu_limit") if demand.device == "cuda" else None,
+                resumes=bool(resume_from),
+            )
         )
         return RunningTrial(
             asked=asked,
@@ -216,7 +221,7 @@ class Dispatcher:
         )
 
 
-def ways(attempts: Sequence[Mapping[str, Any]], *, checkpointing: str, first: int) -> list[Way]:
+def ways(attempts: Sequence[Attempt], *, checkpointing: str, first: int) -> list[Way]:
     """In which ways a trial may be run after its `attempts`, in the order of preference.
 
     A new trial begins with the micro-batch `first`. An interrupted one continues with the same or a smaller one; one
@@ -228,15 +233,14 @@ def ways(attempts: Sequence[Mapping[str, Any]], *, checkpointing: str, first: in
         found += [Way(micro_batch=size, checkpointing=True) for size in sizes]
     if not attempts:
         return found
-    last = attempts[-1]
-    ended = last.get("ended") or {}
+    started, ended = attempts[-1].started, attempts[-1].ended
     # A micro-batch that was halved within the attempt stays halved.
-    size = int((ended.get("memory") or {}).get("micro_batch") or last["micro_batch"])
-    had = Way(micro_batch=size, checkpointing=bool(last.get("activation_checkpointing")))
+    halved = None if ended is None or ended.memory is None else ended.memory.micro_batch
+    had = Way(micro_batch=halved or started.micro_batch, checkpointing=started.activation_checkpointing)
     smaller = [way for way in found if way.smaller_than(had)]
-    if ended.get("class") != "out_of_memory":
+    if ended is None or ended.end != "out_of_memory":
         return [had, *smaller]
-    blocks = (last.get("memory") or {}).get("blocks")
+    blocks = None if started.memory is None else started.memory.blocks
     return [way for way in smaller if blocks or not way.checkpointing or had.checkpointing]
 
 

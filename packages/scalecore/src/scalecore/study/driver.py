@@ -25,12 +25,13 @@ from scalecore.study.continuation import restored_today
 from scalecore.study.control import StopRequests
 from scalecore.study.device import missing_device
 from scalecore.study.dispatch import Dispatcher, DoesNotFit
+from scalecore.study.event_lines import event_of
+from scalecore.study.events import AttemptEnded, TrialFinished
 from scalecore.study.first_trials import no_result, refuse_alike_failures
 from scalecore.study.intake import next_trial
 from scalecore.study.outcome import build_record, unstarted_record
 from scalecore.study.predictions import keep_predictions
 from scalecore.study.progress import progress_of, seconds_per_step, speeds_of
-from scalecore.study.record import record_plain
 from scalecore.study.reports import reports_of
 from scalecore.study.retention import holds_room, remove_checkpoints, settle_weights
 from scalecore.study.session import Session
@@ -182,7 +183,7 @@ class Driver:
         if not asked.attempts:
             return
         running, end = left_running(self.session.folder, asked)
-        if "ended" not in asked.attempts[-1]:
+        if asked.attempts[-1].ended is None:
             self._record_end(running, end, seconds=None if end.result is None else end.result.seconds)
         elif end.unread is not None:
             self.session.message("warning", f"trial {asked.number}: a result cannot be read: {end.unread}")
@@ -353,14 +354,14 @@ class Driver:
 
     def _record_end(self, running: RunningTrial, end: AttemptEnd, *, seconds: float | None) -> None:
         content = {"number": running.asked.number, "index": running.index, "seconds": seconds, **end.plain()}
-        self.session.record("attempt_ended", content)
+        self.session.record(event_of(AttemptEnded, **content))
 
     def _decide(self, running: RunningTrial, end: AttemptEnd) -> None:
         """Whether the trial is over, goes on in another attempt, or is left for a later run."""
         asked, result = running.asked, end.result
         again = why_again(
             end,
-            ends=[str((attempt.get("ended") or {}).get("class")) for attempt in asked.attempts],
+            ends=[attempt.ended.end for attempt in asked.attempts if attempt.ended is not None],
             retry=self.settings.retry,
             ways=self.dispatcher.ways(asked),
             stopping=self.end is not None,
@@ -376,7 +377,7 @@ class Driver:
 
     def _finish_trial(self, record: TrialRecord) -> None:
         """Journal first, then the strategy, then the loggers."""
-        self.session.record("trial_finished", {"number": record.number, "record": record_plain(record)})
+        self.session.record(TrialFinished(number=record.number, record=record))
         self._speeds.add(record)
         outcome = Outcome(state=record.state, value=record.value, reason=record.reason, flags=record.flags)
         self.session.of_strategy(lambda strategy: strategy.tell(record.number, outcome))

@@ -22,7 +22,7 @@ def refuse_alike_failures(records: Sequence[TrialRecord], record: TrialRecord) -
         return
     failed = [one for one in records if one.state is TrialState.FAILED]
     if len(failed) > 1 and len({(one.reason or "").split(":")[0] for one in failed[:2]}) == 1:
-        tail = str(record.attempts[-1].get("log_tail") or "") if record.attempts else ""
+        tail = record.attempts[-1].log_tail or "" if record.attempts else ""
         raise StudyError(
             f"the first trials fail in the same way: {record.reason}\n"
             f"(trials {failed[0].number} and {failed[1].number}; the end of the log of the second follows)\n{tail}"

@@ -76,7 +76,7 @@ def _identical(best: Mapping[str, Any], earlier: Sequence[TrialRecord]) -> dict[
     for record in earlier:
         if record.state is not TrialState.COMPLETED or record.best is None:
             continue
-        if [record.best.get(name) for name in COMPARED] == numbers:
+        if [record.best.metrics.get(name) for name in COMPARED] == numbers:
             text = (
                 f"all metrics equal those of trial {record.number} to the last digit: what the two differ in does not "
                 "act, or both predict a constant"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
+from scalecore.study.state import Attempt
 from scalecore.training.memory import floor_bytes
 
 __all__ = ["HOST_MEMORY", "host_memory"]
@@ -18,14 +18,14 @@ BYTES_PER_PARAMETER = 4
 """Of the machine's memory: the weights, which are built there before they are moved to the GPU."""
 
 
-def host_memory(ended: Iterable[Mapping[str, Any]], *, num_parameters: int) -> int:
+def host_memory(ended: Iterable[Attempt], *, num_parameters: int) -> int:
     """Bytes of the machine's memory that a trial on CUDA is predicted to need: its weights, and beside them the most
     that such an attempt of the study took, or an estimate before one has ended."""
-    measured = [
-        attempt["ended"]["peak_memory"] - attempt["memory"]["floor"] * BYTES_PER_PARAMETER // floor_bytes(1)
-        for attempt in ended
-        if str((attempt.get("memory") or {}).get("group", "")).startswith("cuda")
-        and attempt["ended"].get("class") in ("completed", "pruned")
-        and attempt["ended"].get("peak_memory")
-    ]
+    measured = []
+    for attempt in ended:
+        predicted, end = attempt.started.memory, attempt.ended
+        if predicted is None or end is None or not (predicted.group or "").startswith("cuda"):
+            continue
+        if end.end in ("completed", "pruned") and end.peak_memory:
+            measured.append(end.peak_memory - (predicted.floor or 0) * BYTES_PER_PARAMETER // floor_bytes(1))
     return max(measured, default=HOST_MEMORY) + BYTES_PER_PARAMETER * num_parameters

@@ -17,6 +17,8 @@ from scalecore.plugins.registry import Registry
 from scalecore.study.build_plan import build_plan
 from scalecore.study.components import of_plugin
 from scalecore.study.disk import explained
+from scalecore.study.event_lines import event_of
+from scalecore.study.events import ImportedTrial
 from scalecore.study.import_summary import ImportSummary, summarise
 from scalecore.study.import_summary_text import summary_lines
 from scalecore.study.journal import Journal
@@ -105,25 +107,27 @@ def _store(taken: Sequence[Verdict], plan: Plan, folder: StudyFolder, state: Stu
     journal = Journal(folder.journal)
     try:
         if not state.experiment:
-            journal.append("study", plan.begun())
+            journal.append(plan.begun())
             write_text(folder.source, dump(plan.experiment))
         for one in taken:
             assert one.architecture is not None
-            content = {
-                "key": one.key,
-                "source": one.record.source,
-                "number": one.record.number,
-                "state": one.record.state,
-                "value": one.record.value,
-                "architecture": asdict(one.architecture),
-                "hyperparameters": one.hyperparameters,
-                "missing": one.missing,
-                "notes": one.notes,
-                "fingerprint": one.record.fingerprint,
-                "comparable": one.comparable,
-                "flags": one.record.flags,
-            }
-            journal.append("imported", content)
+            journal.append(
+                event_of(
+                    ImportedTrial,
+                    key=one.key,
+                    source=one.record.source,
+                    number=one.record.number,
+                    state=one.record.state,
+                    value=one.record.value,
+                    architecture=one.architecture,
+                    hyperparameters=one.hyperparameters,
+                    missing=one.missing,
+                    notes=one.notes,
+                    fingerprint=one.record.fingerprint,
+                    comparable=one.comparable,
+                    flags=one.record.flags,
+                )
+            )
     finally:
         journal.close()
 

@@ -7,8 +7,9 @@ from attrs import evolve
 from scalecore.api.errors import StudyError
 from scalecore.api.protocols import SearchStrategy
 from scalecore.api.trials import Outcome, Proposal, TrialState
+from scalecore.study.events import AskedFor, DuplicateAvoided
 from scalecore.study.identity import trial_content, trial_hash, trial_seed
-from scalecore.study.record import proposal_plain, proposed
+from scalecore.study.record import proposed
 from scalecore.study.session import Session
 from scalecore.study.state import AskedTrial
 
@@ -43,10 +44,19 @@ def next_trial(session: Session) -> AskedTrial | None:
         identity = trial_hash(content, seed=seed)
         earlier = state.hashes.get(identity)
         if earlier is None:
-            asked = {"number": number, "hash": identity, "seed": seed, "hyperparameters": values}
-            session.record("asked", {**asked, "proposal": proposal_plain(proposal), "phase": session.phase()})
+            session.record(
+                AskedFor(
+                    number=number,
+                    hash=identity,
+                    seed=seed,
+                    hyperparameters=values,
+                    proposal=proposal,
+                    phase=session.phase(),
+                    given=("phase",),
+                )
+            )
             return state.trials[number]
-        session.record("duplicate", {"number": number, "duplicate_of": earlier, "proposal": proposal_plain(proposal)})
+        session.record(DuplicateAvoided(number=number, duplicate_of=earlier, proposal=proposal))
         known = state.trials[earlier].outcome or Outcome(state=TrialState.FAILED, reason="that trial is still running")
         told = evolve(known, duplicate_of=earlier)
         session.of_strategy(lambda strategy, told=told: strategy.tell(number, told))  # type: ignore[misc]

@@ -7,45 +7,66 @@ refused with its number, since silently dropping it would lose what was acknowle
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
+
+from attrs import evolve
 
 from scalecore.api.errors import RefusedError, StudyError
-from scalecore.api.files import detach, plain, replacing, sync_folder, utc_now
-from scalecore.api.plan_report import PlanReport
-from scalecore.config.kept import json_of, structured
+from scalecore.api.files import detach, replacing, sync_folder, utc_now
+from scalecore.config.bounds import described
+from scalecore.config.kept import json_of
+from scalecore.study.event_lines import event_from
+from scalecore.study.events import Event, StudyBegun
 
-__all__ = ["Journal", "read_journal"]
-
-RESTORE = "nothing was changed; restore the file from a backup"
+__all__ = ["Journal", "damaged", "read_journal"]
 
 
-def read_journal(path: Path) -> Iterator[dict[str, Any]]:
+def read_journal(path: Path) -> Iterator[Event]:
     """The events of a journal in their order; a torn last line is passed over.
 
-    Raises `StudyError` for a damaged one.
+    Raises `StudyError` with file and line for a damaged one, and `RefusedError` for a journal of a later format.
     """
     with path.open("rb") as stream:
         for index, line in enumerate(stream):
             if not line.endswith(b"\n"):
                 return
             try:
-                event = json_of(line)
-            except ValueError:
-                event = None
-            if not isinstance(event, dict) or event.get("seq") != index:
-                raise StudyError(
-                    f"{path}:{index + 1}: the journal is damaged in this line. Nothing was changed. Restore the file "
-                    "from a backup; "
-                    f"or, to go on without what follows, keep its first {index} lines in a copy."
-                )
-            if "plan" in event:  # the most that one line holds, and read by every command
-                structured(PlanReport, event["plan"], place=f"{path}:{index + 1}: plan", remedy=RESTORE)
-            yield event
+                yield _event(line if index else line.removeprefix(codecs.BOM_UTF8), index)
+            except ValueError as problem:
+                raise damaged(path, index, str(problem)) from None
+            except RefusedError as problem:
+                raise RefusedError(f"{path}:{index + 1}: {problem}") from None
+
+
+def damaged(path: Path, index: int, problem: str) -> StudyError:
+    """The error of the line of this index."""
+    before = f"or, to continue without what follows, keep its first {index} lines in a copy" if index else ""
+    return StudyError(
+        f"{path}:{index + 1}: the journal is damaged in this line. Nothing was changed. Problem: {problem}. Restore "
+        f"the file from a backup{before and f'; {before}'}."
+    )
+
+
+def _event(line: bytes, index: int) -> Event:
+    """Raises `ValueError` where the line is not the event of this index."""
+    content = json_of(line)
+    if type(content) is not dict:
+        raise ValueError("expected a JSON object")
+    if content.get("seq") != index or type(content["seq"]) is not int:
+        found = "is missing" if "seq" not in content else f"is {described(content['seq'])}"
+        raise ValueError(f"seq {found}, expected {index}: a line is missing, repeated or in another place")
+    if type(content.get("time")) is not str:
+        raise ValueError("time: expected text, got " + described(content.get("time")))
+    event = event_from(content)
+    if index == 0 and not isinstance(event, StudyBegun):
+        raise ValueError(f"a journal begins with the event 'study', got {event.name!r}")
+    return event
 
 
 class Journal:
@@ -64,13 +85,14 @@ class Journal:
         if created:
             sync_folder(path.parent)
 
-    def append(self, event: str, content: Mapping[str, Any]) -> dict[str, Any]:
-        """Store one event; when this returns it is on the disk.
+    def append(self, event: Event) -> Event:
+        """Store one event, and return it as a reader gets it; when this returns it is on the disk.
 
-        Raises OSError when the disk is full: what was written of the line is taken back, so that the journal stays
-        whole.
+        Raises `ValueError` for what no reader would take, before anything is written, and OSError when the disk is
+        full: what was written of the line is taken back, so that the journal stays whole.
         """
-        line = {"seq": self._lines, "time": utc_now(), "event": event, **plain(content)}
+        line = evolve(event, seq=self._lines, time=utc_now()).line()
+        stored = event_from(line)
         data = (json.dumps(line, allow_nan=False, ensure_ascii=False, separators=(",", ":")) + "\n").encode()
         before = os.fstat(self._stream.fileno()).st_size
         try:
@@ -81,7 +103,7 @@ class Journal:
             os.ftruncate(self._stream.fileno(), before)
             raise
         self._lines += 1
-        return line
+        return stored
 
     def close(self) -> None:
         self._stream.close()

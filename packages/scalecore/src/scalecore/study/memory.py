@@ -142,15 +142,18 @@ class MemoryModel:
         if state is not self._learnt_from:
             self._learnt_from, self._learnt, self._observed = state, 0, {}
         for attempt in state.ended[self._learnt :]:
-            memory, ended = attempt.get("memory"), attempt["ended"]
-            peak = (ended.get("memory") or {}).get("peak")
-            halved = (ended.get("memory") or {}).get("micro_batch") != attempt["micro_batch"]
-            if memory and peak and not halved and ended.get("class") in ("completed", "pruned"):
+            predicted, ended = attempt.started.memory, attempt.ended
+            if predicted is None or ended is None or ended.memory is None or not ended.memory.peak:
+                continue
+            halved = ended.memory.micro_batch != attempt.started.micro_batch
+            if not halved and ended.end in ("completed", "pruned"):
                 # A prediction of an older version has no `held`, and another group.
-                tensors = memory.get("held") or memory["tensors"]
-                peak -= memory.get("offset", 0)
-                one = Observation(tensors=tensors, floor=memory["floor"], peak=peak)
-                self._observed.setdefault(memory["group"], Observations()).add(one)
+                tensors = predicted.held or predicted.tensors
+                if tensors is None or predicted.floor is None or predicted.group is None:
+                    continue
+                peak = ended.memory.peak - (predicted.offset or 0)
+                one = Observation(tensors=tensors, floor=predicted.floor, peak=peak)
+                self._observed.setdefault(predicted.group, Observations()).add(one)
         self._learnt = len(state.ended)
 
     def predict(

@@ -9,6 +9,7 @@ from attrs import asdict, evolve, frozen
 
 from scalecore.api import formatting
 from scalecore.api.plan_report import MemoryReport
+from scalecore.study.events import SmokeStep
 
 __all__ = ["MemoryFigure", "memory_figures", "memory_lines"]
 
@@ -31,7 +32,7 @@ class MemoryFigure:
         return {name: value for name, value in asdict(self).items() if name != "replaced" or value is not None}
 
 
-def memory_figures(planned: MemoryReport, smoke: Mapping[str, Any] | None) -> dict[str, MemoryFigure]:
+def memory_figures(planned: MemoryReport, smoke: SmokeStep | None) -> dict[str, MemoryFigure]:
     """The figures of `smallest` and `largest`; `smoke` is the study's smoke step, where there was one. Empty for plans
     of earlier versions, which do not name their shapes.
     """
@@ -39,7 +40,7 @@ def memory_figures(planned: MemoryReport, smoke: Mapping[str, Any] | None) -> di
         return {}
     shapes, ranges = planned.shapes, planned.range
     found: dict[str, MemoryFigure] = {}
-    results = (smoke or {}).get("results") or {}
+    results = {} if smoke is None else smoke.results
     for label, shape, size, (low, high) in (
         ("smallest", shapes.smallest, planned.smallest, ranges.smallest),
         ("largest", shapes.largest, planned.largest, ranges.largest),
@@ -47,10 +48,10 @@ def memory_figures(planned: MemoryReport, smoke: Mapping[str, Any] | None) -> di
         one = MemoryFigure(
             shape=shape, bytes=size, micro_batch=planned.micro_batch, source=planned.source, low=low, high=high
         )
-        result = results.get(label) or results.get("smallest") or {}  # of a grid with one shape
-        traced = result.get("of_a_trial") or {}
-        if result.get("architecture") == shape and traced.get("source") == "traced":
-            one = evolve(one, replaced=size, bytes=traced["memory"], source="traced", low=None, high=None)
+        result = results.get(label) or results.get("smallest")  # of a grid with one shape
+        traced = None if result is None or result.architecture != shape else result.of_a_trial
+        if traced is not None and traced.source == "traced":
+            one = evolve(one, replaced=size, bytes=traced.memory, source="traced", low=None, high=None)
         found[label] = one
     return found
 

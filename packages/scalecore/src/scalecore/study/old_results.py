@@ -17,10 +17,10 @@ from typing import Any
 from attrs import field, frozen
 
 from scalecore.api.errors import ExperimentError
+from scalecore.api.record_parts import Flag
 from scalecore.api.trials import TrialState
-from scalecore.study.journal import read_journal
 from scalecore.study.old_tables import CLAIMS, read_table
-from scalecore.study.state import replay
+from scalecore.study.state import read_state
 
 __all__ = ["POSITIONS", "OldRecord", "as_number", "read_old_results", "same"]
 
@@ -54,7 +54,7 @@ class OldRecord:
     seed: int | None = None
     fingerprint: str | None = None
     objective: Mapping[str, Any] | None = None
-    flags: Sequence[Mapping[str, str]] = ()
+    flags: Sequence[Flag] = ()
     """What the study that made it found suspicious, where the file says so."""
     problem: str | None = None
     """Why this is no readable record at all."""
@@ -250,7 +250,7 @@ def _journal(path: Path) -> Iterator[OldRecord]:
     if foreign:
         yield _unreadable(path, "not a journal of scalecore; give trials as a list in JSON or a table in CSV")
         return
-    state = replay(read_journal(path))
+    state = read_state(path)
     if not state.records:
         yield _unreadable(path, "the journal holds no finished trials")
     # Beside the grid's lists, options of the model say what an architecture is, such as the length of a patch.
@@ -268,7 +268,7 @@ def _journal(path: Path) -> Iterator[OldRecord]:
             stated_parameters=record.architecture.num_parameters,
             hash=record.hash,
             seed=record.seed,
-            fingerprint=record.data.get("fingerprint"),
+            fingerprint=record.data.fingerprint,
             objective=state.experiment.get("objective"),
             architecture=frozenset(record.architecture.values),
             is_forced=record.origin.kind == "forced",
@@ -296,10 +296,11 @@ def _unreadable(path: Path, problem: str, *, place: int | None = None) -> OldRec
     )
 
 
-def _flags(value: Any) -> tuple[dict[str, str], ...]:
+def _flags(value: Any) -> tuple[Flag, ...]:
     """Those of a trial file of scalecore; other files may use the name for something else."""
     flags = value if isinstance(value, list) else []
-    return tuple(one for one in flags if isinstance(one, dict) and all(isinstance(text, str) for text in one.values()))
+    texts = (one for one in flags if isinstance(one, dict) and all(isinstance(text, str) for text in one.values()))
+    return tuple(Flag(**{name: one[name] for name in ("guard", "kind", "text") if name in one}) for one in texts)
 
 
 def _mapping(value: Any) -> dict[str, Any]:

@@ -6,14 +6,15 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scalecore.api.files import utc_now
+from scalecore.api.files import plain, utc_now
 from scalecore.api.trials import TrialRecord, TrialState
 from scalecore.execution.attempt_result import AttemptEnd, AttemptResult
 from scalecore.study.attempts import RunningTrial
 from scalecore.study.flags import small_denominator, suspicions
 from scalecore.study.plan import Plan
 from scalecore.study.quarantine import quarantine_flag
-from scalecore.study.state import AskedTrial
+from scalecore.study.record import record_from
+from scalecore.study.state import AskedTrial, Attempt
 
 __all__ = ["build_record", "over_attempts", "unstarted_record"]
 
@@ -47,11 +48,11 @@ def build_record(
     value = result.value if state in (TrialState.COMPLETED, TrialState.PRUNED) else None
     if value is not None and not math.isfinite(value):
         state, value = TrialState.DIVERGED, None
-    seconds = sum(float((a.get("ended") or {}).get("seconds") or 0.0) for a in asked.attempts)
+    seconds = over_attempts(asked, "seconds")
     train_seconds = result.train_seconds or 0.0
     computed = (result.windows or 0) * (result.epochs_ended or 0)
     micro = _micro_batch(running, result)
-    return TrialRecord(
+    return _record(
         number=asked.number,
         hash=asked.hash,
         seed=asked.seed,
@@ -63,7 +64,7 @@ def build_record(
         hyperparameters=dict(asked.hyperparameters),
         micro_batch=micro,
         accumulation=math.ceil(plan.resolved.experiment.training.effective_batch / micro),
-        started=asked.attempts[0].get("time") if asked.attempts else None,
+        started=asked.attempts[0].started.time if asked.attempts else None,
         ended=utc_now(),
         duration=seconds,
         best=None if result.best is None else result.best.plain(),
@@ -91,7 +92,7 @@ def build_record(
         },
         hardware=running.summary.plain() | {"pauses": {"count": int(over_attempts(asked, "pauses"))}},
         attempts=[_attempt_summary(a) for a in asked.attempts],
-        resumptions=sum(1 for a in asked.attempts if a.get("resumes")),
+        resumptions=sum(one.started.resumes for one in asked.attempts),
         flags=[
             *plan.data.flags,
             *_flags(plan, result, running, earlier),
@@ -109,18 +110,23 @@ def build_record(
 
 def _prediction(asked: AskedTrial) -> dict[str, Any]:
     """How the last attempt's memory was predicted (see `scalecore.study.memory.Prediction`)."""
-    memory = dict((asked.attempts[-1].get("memory") or {}) if asked.attempts else {})
-    return {name: value for name, value in memory.items() if name != "predicted"}
+    memory = asked.attempts[-1].started.memory if asked.attempts else None
+    return {} if memory is None else {name: one for name, one in memory.plain().items() if name != "predicted"}
+
+
+def _record(**content: object) -> TrialRecord:
+    """What a process measured is checked as when it is read back."""
+    return record_from(plain(content))
 
 
 def over_attempts(asked: AskedTrial, name: str) -> float:
     """The sum over all attempts that told it; one that was killed could not tell it any more."""
-    return float(sum((attempt.get("ended") or {}).get(name) or 0.0 for attempt in asked.attempts))
+    return float(sum(getattr(attempt.ended, name, None) or 0.0 for attempt in asked.attempts))
 
 
 def unstarted_record(plan: Plan, asked: AskedTrial, *, state: TrialState, reason: str, predicted: int) -> TrialRecord:
     """The record of a trial that was refused before its first attempt."""
-    return TrialRecord(
+    return _record(
         number=asked.number,
         hash=asked.hash,
         seed=asked.seed,
@@ -201,12 +207,12 @@ def _data_summary(plan: Plan) -> dict[str, Any]:
     return {key: data[key] for key in kept} | {"strong_drift": drift}
 
 
-def _attempt_summary(attempt: Mapping[str, Any]) -> dict[str, Any]:
-    ended = attempt.get("ended") or {}
+def _attempt_summary(attempt: Attempt) -> dict[str, Any]:
+    started, ended = attempt.started, {} if attempt.ended is None else attempt.ended.plain()
     kept = ("class", "reason", "exit_code", "peak_memory", "last", "log_tail", "contained", "seconds", "memory")
     return {
-        "index": attempt["index"],
-        "micro_batch": attempt["micro_batch"],
-        "started": attempt["time"],
+        "index": started.index,
+        "micro_batch": started.micro_batch,
+        "started": started.time,
         **{key: ended[key] for key in kept if ended.get(key) is not None},
     }

@@ -34,6 +34,7 @@ from scalecore.execution.devices import find_gpus
 from scalecore.study.architectures import Grid
 from scalecore.study.components import create, of_plugin
 from scalecore.study.device import StudyDevice, torch_build
+from scalecore.study.events import FORMAT, StudyBegun
 from scalecore.study.hardware import Monitors
 from scalecore.study.host_memory import host_memory
 from scalecore.study.identity import Unbound, model_content, unbound
@@ -109,10 +110,10 @@ class Plan:
         """The section `model` of the experiment as it identifies a trial."""
         return model_content(self.resolved)
 
-    def begun(self) -> dict[str, Any]:
-        """What the journal's line `study` holds; `model` only where options of it name files."""
-        content = {"experiment": self.experiment, "plan": self.report().plain()}
-        return content if self.model == self.experiment["model"] else {**content, "model": self.model}
+    def begun(self) -> StudyBegun:
+        """The journal's event `study`; `model` only where options of it name files."""
+        model = None if self.model == self.experiment["model"] else self.model
+        return StudyBegun(format=FORMAT, experiment=self.experiment, plan=self.report(), model=model)
 
     def write_data(self, folder: Path) -> None:
         """Store the prepared data for the attempts; a folder that holds other data is refused (guard G52)."""

@@ -47,11 +47,11 @@ def trial_predictions(folder: Path, record: TrialRecord) -> Predictions | None:
     """
     if record.predictions is None:
         return None
-    path = folder / record.predictions["file"]
-    if path.is_file() and checksum(path) != record.predictions["sha256"]:
+    path = folder / record.predictions.file
+    if path.is_file() and checksum(path) != record.predictions.sha256:
         raise DataError(f"{path}: not the predictions that trial {record.number} made; bring them back from a backup")
     found = read_predictions(path)
-    epoch = (record.best or {}).get("epoch")
+    epoch = record.best.epoch if record.best else None
     if found.about["epoch"] != epoch:
         raise DataError(f"{path}: of epoch {found.about['epoch']}, the best one of trial {record.number} is {epoch}")
     return found

@@ -11,14 +11,14 @@ from attrs import asdict, frozen
 from scalecore.api.files import plain
 from scalecore.api.plan_report import PlanReport
 from scalecore.api.space import middle
-from scalecore.study.continuation import Change, compare_study, misfits, restored_today
+from scalecore.study.continuation import compare_study, misfits, restored_today
+from scalecore.study.event_parts import Change
 from scalecore.study.explain import explain_search, strategy_plain
 from scalecore.study.forecast import Forecast, forecast
-from scalecore.study.journal import read_journal
 from scalecore.study.layout import StudyFolder
 from scalecore.study.memory_figures import MemoryFigure, memory_figures
 from scalecore.study.plan import Plan
-from scalecore.study.state import StudyState, replay
+from scalecore.study.state import StudyState, read_state
 
 __all__ = ["PlanPreview", "PlannedChanges", "preview", "state_of"]
 
@@ -87,4 +87,4 @@ def _changes(plan: Plan, state: StudyState) -> PlannedChanges:
 
 def state_of(folder: StudyFolder) -> StudyState:
     """The study that the folder holds; an empty one where it holds none."""
-    return replay(read_journal(folder.journal)) if folder.journal.exists() else StudyState()
+    return read_state(folder.journal)

@@ -29,9 +29,9 @@ def quarantined(records: Sequence[TrialRecord], architecture: str, *, limit: int
     for record in records:
         if record.state is not TrialState.OUT_OF_MEMORY or record.architecture.id != architecture:
             continue
-        if not record.attempts or not any(flag.get("kind") == KIND for flag in record.flags):
+        if not record.attempts or not any(flag.kind == KIND for flag in record.flags):
             continue
-        held = record.memory.get("limit")
+        held = record.memory.limit
         if held is None or limit is None or limit < LARGER * held:
             return f"the shape is in quarantine since trial {record.number}: {record.reason}"
     return None

@@ -10,11 +10,10 @@ from attrs import evolve
 from scalecore.api.errors import ExperimentError
 from scalecore.api.trials import RestoredTrial, StudyView, TrialRecord
 from scalecore.study.campaign import find_campaign
-from scalecore.study.journal import read_journal
 from scalecore.study.layout import StudyFolder, find_study
 from scalecore.study.lock import runner_of
 from scalecore.study.reports import reports_of
-from scalecore.study.state import StudyState, replay
+from scalecore.study.state import StudyState, read_state
 
 __all__ = ["confirmations", "find_studies", "read_studies", "read_study"]
 
@@ -26,7 +25,7 @@ def read_study(folder: StudyFolder) -> StudyView:
     one that was interrupted `total` tells how many are missing. Raises `StudyError` for a damaged journal, and
     `ExperimentError` where a run ended before it had written what it would do.
     """
-    state = replay(read_journal(folder.journal))
+    state = read_state(folder.journal)
     runs = runner_of(folder) is not None
     if state.plan is None:
         raise ExperimentError(f"{folder.path}: the journal holds no study yet; start it with `scalecore run`")
@@ -56,7 +55,7 @@ def confirmations(folder: StudyFolder) -> tuple[TrialRecord, ...]:
     Empty where nothing was confirmed.
     """
     journal = StudyFolder(folder.confirmation).journal
-    return tuple(replay(read_journal(journal)).records) if journal.exists() else ()
+    return tuple(read_state(journal).records)
 
 
 def _unfinished(folder: StudyFolder, state: StudyState) -> Iterator[RestoredTrial]:

@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import Any
 
-from attrs import asdict
-
 from scalecore.api.clock import RunningClock
 from scalecore.api.errors import RefusedError
 from scalecore.api.files import is_disk_error, write_text
@@ -26,7 +24,6 @@ from scalecore.execution.process_file import lives_in
 from scalecore.study.build_plan import build_plan
 from scalecore.study.components import create
 from scalecore.study.continuation import (
-    Change,
     Continuation,
     compare_study,
     continuation_lines,
@@ -36,15 +33,17 @@ from scalecore.study.continuation import (
 from scalecore.study.control import StopRequests
 from scalecore.study.disk import explained
 from scalecore.study.driver import Driver
+from scalecore.study.event_parts import Change
+from scalecore.study.events import Repaired, RunStarted, SearchChanged
 from scalecore.study.identity import by_name
-from scalecore.study.journal import Journal, read_journal
+from scalecore.study.journal import Journal
 from scalecore.study.layout import StudyFolder, output_folder
 from scalecore.study.lock import StudyLock
 from scalecore.study.outlets import Outlets
 from scalecore.study.plan import Plan, silent
 from scalecore.study.session import Session
 from scalecore.study.slots import slots_of
-from scalecore.study.state import StudyState, replay
+from scalecore.study.state import StudyState, read_state
 
 __all__ = [
     "begin",
@@ -83,7 +82,7 @@ def run_study(
     with locked_folder(folder) as lock, ExitStack() as opened, ExitStack() as undriven:
         if folder.journal.exists():
             say(f"reading the study in {folder.path}")
-        state = replay(read_journal(folder.journal)) if folder.journal.exists() else StudyState()
+        state = read_state(folder.journal)
         continuation = refuse_another_experiment(folder, state, resolved)
         context = ExecutorContext(folder=folder.path, slots=slots_of(resolved.experiment))
         executor: Executor = create("executor", resolved.executor, context)
@@ -186,18 +185,25 @@ def begin(session: Session, total: int, *, changes: Sequence[Change] = ()) -> No
     plan = session.plan
     if changes:
         left_out = misfits(session.state, plan)
-        session.record("changed", {"changes": [asdict(change) for change in changes], "left_out": left_out})
+        left = {str(number): why for number, why in left_out.items()}
+        session.record(SearchChanged(changes=changes, left_out=left))
         for line in continuation_lines(changes, left_out, len(session.state.trials)):
             session.message("info", line)
     if session.state.experiment != plan.experiment:
-        session.record("study", plan.begun())
+        session.record(plan.begun())
     if session.journal.torn is not None:
         name = session.journal.torn.name
-        session.record("repaired", {"message": f"a torn last line of the journal was set aside as {name}"})
-    me = {"pid": os.getpid(), "host": socket.gethostname()}
+        session.record(Repaired(message=f"a torn last line of the journal was set aside as {name}"))
     device = session.state.device  # of a study that an older version began, known by its trials
-    settled = {"device": device.plain()} if device is not None and session.state.settled is None else {}
-    session.record("run_started", {**me, "versions": plan.versions, "total": total, **settled})
+    session.record(
+        RunStarted(
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            versions=plan.versions,
+            total=total,
+            device=device if session.state.settled is None else None,
+        )
+    )
 
 
 def _remove_temporary(folder: StudyFolder) -> None:

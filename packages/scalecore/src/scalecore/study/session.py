@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
+
+from attrs import evolve
 
 from scalecore.api.errors import ScalecoreError, StudyError
 from scalecore.api.escaping import masked, message_of
 from scalecore.api.protocols import Logger, LoggerContext, SearchStrategy, SupportsPhase
 from scalecore.api.trials import StudyEnd, StudyView
+from scalecore.study.event_lines import event_of
+from scalecore.study.events import Degraded, Event, PhaseChanged, RunEnded, SearchExplained
 from scalecore.study.explain import strategy_plain
 from scalecore.study.journal import Journal
 from scalecore.study.layout import StudyFolder
@@ -55,10 +59,10 @@ class Session:
         context = LoggerContext(folder=folder.path, verbosity=verbosity)
         self._outlets = loggers or Outlets(plan.resolved.loggers, context)
 
-    def record(self, event: str, content: Mapping[str, Any]) -> None:
+    def record(self, event: Event) -> None:
         """Append to the journal and take the event into the state: the only way in which the state changes."""
         self.check_lock()
-        self.state.apply(self.journal.append(event, content))
+        self.state.apply(self.journal.append(event))
 
     def check_lock(self) -> None:
         """Raise `StudyError` when somebody deleted or replaced the lock file: another runner may write by now."""
@@ -105,7 +109,7 @@ class Session:
             self.message("warning", text)
         self._pass_remarks()
         for text in (*monitors, *loggers):
-            self.record("degraded", {"message": text})
+            self.record(Degraded(message=text))
 
     def of_strategy(self, function: Callable[[SearchStrategy], Result]) -> Result:
         """Call the strategy; what it raises ends the run, with everything kept."""
@@ -129,7 +133,7 @@ class Session:
         """Journal the phase where it is another one than the last that is there."""
         phase = self.phase()
         if phase is not None and phase != self.state.phase:
-            self.record("phase", {"phase": phase})
+            self.record(PhaseChanged(phase=phase))
 
     def close(self, end: StudyEnd, reason: str | None) -> None:
         """The journal says how the run ended, with the counts (guard G38); the loggers are told and closed."""
@@ -141,18 +145,23 @@ class Session:
             told = None
             self.message("warning", f"the strategy cannot explain itself: {type(error).__name__}: {error}")
         if told is not None:
-            self.record("explained", {"search": told})
-        ended = {"counts": counts, "total": self.state.total}
-        self.record("run_ended", {"end": end, "reason": reason, **ended})
+            self.record(event_of(SearchExplained, search=told))
+        ended = RunEnded(
+            end=end,
+            reason=reason,
+            counts={str(state): count for state, count in counts.items()},
+            total=self.state.total,
+        )
+        self.record(ended)
         self.tell(lambda logger: logger.study_finished(self.view(end=end, reason=reason)))
         self._pass_remarks()
         self._outlets.close()
         for text in self._outlets.take_failures():
-            self.record("degraded", {"message": text})
+            self.record(Degraded(message=text))
         if self._outlets.unwritten and end is not StudyEnd.FAILED:  # a part of the results is missing (guard G48)
             what = "; ".join(self._outlets.unwritten)
             text = f"{what}; every trial is in the journal: make room, and `scalecore run` writes the rest"
-            self.record("run_ended", {"end": StudyEnd.FAILED, "reason": text, **ended})
+            self.record(evolve(ended, end=StudyEnd.FAILED, reason=text))
             raise StudyError(text)
 
     def _pass_remarks(self) -> None:

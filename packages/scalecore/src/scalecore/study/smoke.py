@@ -24,6 +24,8 @@ from scalecore.execution.folder import AttemptFolder
 from scalecore.study.attempts import attempt_spec
 from scalecore.study.control import StopRequests
 from scalecore.study.device import StudyDevice, device_of_result, kind_of, missing_device
+from scalecore.study.event_lines import event_of
+from scalecore.study.events import SmokeStep
 from scalecore.study.layout import StudyFolder
 from scalecore.study.memory_figures import memory_figures, memory_lines
 from scalecore.study.plan import Plan
@@ -41,7 +43,7 @@ def smoke_step(
     plan, state = session.plan, session.state
     if len(state.counted) >= state.total:
         return
-    if state.smoke is not None and state.smoke["versions"] == dict(plan.versions):
+    if state.smoke is not None and state.smoke.versions == dict(plan.versions):
         return
     smoke = _SmokeTest(
         plan=plan,
@@ -59,7 +61,7 @@ def smoke_step(
     results = smoke.run(predicted)
     if results is not None:
         found = smoke.device and {"device": smoke.device.plain()}
-        session.record("smoke", {"versions": plan.versions, "results": results, **(found or {})})
+        session.record(event_of(SmokeStep, versions=plan.versions, results=results, **(found or {})))
         session.message("info", smoke_text(results, seconds=time.monotonic() - started))
         assert state.plan is not None  # the first event has it
         for line in memory_lines(memory_figures(state.plan.memory, state.smoke)):

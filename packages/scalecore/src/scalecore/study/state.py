@@ -3,33 +3,49 @@
 from __future__ import annotations
 
 import gc
-import hashlib
-from bisect import insort
+from bisect import bisect, insort
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from pathlib import Path
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, field
 
-from scalecore.api.files import canonical_json
 from scalecore.api.plan_report import PlanReport
-from scalecore.api.space import Architecture
-from scalecore.api.trials import (
-    Origin,
-    Outcome,
-    Proposal,
-    RestoredTrial,
-    StudyEnd,
-    TrialRecord,
-    TrialState,
-    is_ranked,
-    rank,
+from scalecore.api.space import Value
+from scalecore.api.trials import Outcome, Proposal, RestoredTrial, StudyEnd, TrialRecord, TrialState, is_ranked, rank
+from scalecore.study.device import StudyDevice, common_device, device_named
+from scalecore.study.events import (
+    AskedFor,
+    AttemptEnded,
+    AttemptStarted,
+    Degraded,
+    DuplicateAvoided,
+    Event,
+    ImportedTrial,
+    MeasuredOnTestData,
+    OpenedTestData,
+    PhaseChanged,
+    Repaired,
+    RunEnded,
+    RunStarted,
+    SearchChanged,
+    SearchExplained,
+    SmokeStep,
+    StudyBegun,
+    TrialFinished,
 )
-from scalecore.study.device import StudyDevice, common_device, device_of_result
-from scalecore.study.record import architecture_from, plan_of, proposal_from, record_from
+from scalecore.study.journal import damaged, read_journal
 
-__all__ = ["AskedTrial", "ImportedTrial", "StudyState", "replay"]
+__all__ = ["AskedTrial", "Attempt", "StudyState", "read_state", "replay"]
+
+
+@define(kw_only=True)
+class Attempt:
+    """One attempt at a trial; `ended` is None while it runs, and after a driver that was killed with it."""
+
+    started: AttemptStarted
+    ended: AttemptEnded | None = None
 
 
 @define(kw_only=True)
@@ -38,10 +54,10 @@ class AskedTrial:
 
     number: int
     proposal: Proposal
-    hyperparameters: Mapping[str, Any]
+    hyperparameters: Mapping[str, Value]
     hash: str
     seed: int
-    attempts: list[dict[str, Any]] = field(factory=list)
+    attempts: list[Attempt] = field(factory=list)
     record: TrialRecord | None = None
 
     @property
@@ -50,33 +66,6 @@ class AskedTrial:
             return None
         record = self.record
         return Outcome(state=record.state, value=record.value, reason=record.reason, flags=record.flags)
-
-
-@frozen(kw_only=True)
-class ImportedTrial:
-    """A result from elsewhere that teaches the strategy. It is no trial of this study: it has no number in it, does not
-    count, and is never its best.
-    """
-
-    source: str
-    state: TrialState
-    value: float
-    architecture: Architecture
-    hyperparameters: Mapping[str, Any]
-    comparable: bool
-    """Whether data, model, objective and training are proven to be those of the study."""
-    flags: Sequence[Mapping[str, str]] = ()
-    """What its own study found suspicious; empty where the file does not say."""
-
-    def restored(self, number: int, *, space: Iterable[str]) -> RestoredTrial:
-        """As a strategy is given it: under a negative number, with what it knows of today's space."""
-        proposal = Proposal(
-            architecture=self.architecture,
-            hyperparameters={name: self.hyperparameters[name] for name in space if name in self.hyperparameters},
-            origin=Origin(kind="imported", label=self.source, reason="a result from elsewhere"),
-        )
-        outcome = Outcome(state=self.state, value=self.value, flags=self.flags)
-        return RestoredTrial(number=number, proposal=proposal, outcome=outcome)
 
 
 @define(kw_only=True)
@@ -95,18 +84,18 @@ class StudyState:
     """The model as the study began with it. Its grid may change later; what identifies a trial may not."""
     model_files: Mapping[str, Any] | None = None
     """The model as it was run last, its files by their content; None where it names none, and in studies of 0.1."""
-    changes: list[dict[str, Any]] = field(factory=list)
+    changes: list[SearchChanged] = field(factory=list)
     """Each change of the search, as it was journalled."""
     left_out: dict[int, str] = field(factory=dict)
     """Trials that lie outside of today's grid or space, with the reason: they do not count."""
     trials: dict[int, AskedTrial] = field(factory=dict)
-    ended: list[dict[str, Any]] = field(factory=list)
+    ended: list[Attempt] = field(factory=list)
     """Attempts that ended, in the order in which they did."""
     imported: dict[str, ImportedTrial] = field(factory=dict)
     """Results from elsewhere by the key of each observation, in the order in which they came."""
     hashes: dict[str, int] = field(factory=dict)
     duplicates_avoided: int = 0
-    smoke: dict[str, Any] | None = None
+    smoke: SmokeStep | None = None
     settled: StudyDevice | None = None
     """The device as the journal first has it: the first smoke step found it, or a run continued an older study."""
     end: StudyEnd | None = None
@@ -117,14 +106,16 @@ class StudyState:
     """Of the next trial, as the strategy said last; None where it does not say, or an earlier version ran."""
     """What the strategy told of itself when the last run ended."""
     degraded: list[str] = field(factory=list)
-    openings: list[dict[str, Any]] = field(factory=list)
+    openings: list[OpenedTestData] = field(factory=list)
     """Each time that test data was opened: by which command, when, for how many models."""
-    measured: dict[str, dict[str, Any]] = field(factory=dict)
+    measured: dict[str, MeasuredOnTestData] = field(factory=dict)
     """What a model reached on test data, by the hash of its training."""
     _records: list[TrialRecord] = field(factory=list)
     """Finished trials in the order of their numbers."""
     _ranked: list[TrialRecord] = field(factory=list)
     """Of these the completed ones, from the best on."""
+    _ranks: list[tuple[bool, bool, float, int]] = field(factory=list)
+    """By what these are sorted."""
     _by_loss: dict[Any, list[TrialRecord]] = field(factory=dict)
     """Finished trials by the validation loss of their best epoch."""
     _open: dict[int, AskedTrial] = field(factory=dict)
@@ -132,74 +123,60 @@ class StudyState:
     _asked: Counter[str] = field(factory=Counter)
     """How often each hash was asked for."""
 
-    def apply(self, event: Mapping[str, Any]) -> None:
-        """Take one event of the journal. Unknown events of a later version are passed over."""
-        self.events += 1
-        if not self.id:
-            self.id = hashlib.sha256(canonical_json(event).encode()).hexdigest()[:16]
-        match event["event"]:
-            case "study":
-                self.experiment = event["experiment"]
-                self.plan = plan_of(event)
-                self.model_files = event.get("model")
-                self.model = self.model or self.model_files or event["experiment"]["model"]
-            case "changed":
-                self.changes.append(dict(event))
-                self.left_out = {int(number): reason for number, reason in event["left_out"].items()}
-                if any(change["key"] != "search.trials" for change in event["changes"]):
-                    self.smoke = None  # the smallest and the largest shape may be others now
-            case "imported":
-                self.imported[event["key"]] = ImportedTrial(
-                    source=event["source"],
-                    state=TrialState(event["state"]),
-                    value=event["value"],
-                    architecture=architecture_from(event["architecture"]),
-                    hyperparameters=event["hyperparameters"],
-                    comparable=event["comparable"],
-                    flags=event.get("flags", ()),
-                )
-            case "run_started":
-                self._settle(event)
-                self.versions, self.total, self.end = event["versions"], event["total"], None
-                self.end_reason = None
-            case "smoke":
-                self.smoke = dict(event)
-                self._settle(event)
-            case "asked":
-                trial = AskedTrial(
-                    number=event["number"],
-                    proposal=proposal_from(event["proposal"]),
-                    hyperparameters=event["hyperparameters"],
-                    hash=event["hash"],
-                    seed=event["seed"],
-                )
-                self.trials[trial.number] = self._open[trial.number] = trial
-                self._asked[trial.hash] += 1
-                self.phase = event.get("phase")
-                self.hashes.setdefault(trial.hash, trial.number)
-            case "duplicate":
-                self.duplicates_avoided += 1
-            case "attempt_started":
-                self.trials[event["number"]].attempts.append(dict(event))
-            case "attempt_ended":
-                attempt = self.trials[event["number"]].attempts[-1]
-                attempt |= {"ended": dict(event)}
+    def apply(self, event: Event) -> None:
+        """Take one event of the journal.
+
+        Raises `ValueError`, and changes nothing, where it does not follow from the events before it.
+        """
+        match event:
+            case AskedFor():
+                self._ask(event)
+            case AttemptStarted():
+                self._start(event)
+            case AttemptEnded():
+                attempt = self._last_attempt(event)
+                attempt.ended = event
                 self.ended.append(attempt)
-            case "trial_finished":
-                self._finish(self.trials[event["number"]], record_from(event["record"]))
-            case "degraded":
-                self.degraded.append(event["message"])
-            case "test_opened":
-                self.openings.append(dict(event))
-            case "test_measured":
-                self.measured[event["hash"]] = dict(event)
-            case "explained":
-                self.explained = dict(event["search"])
-                self.phase = self.explained.get("phase")
-            case "phase":
-                self.phase = event["phase"]
-            case "run_ended":
-                self.end, self.end_reason = StudyEnd(event["end"]), event.get("reason")
+            case TrialFinished():
+                self._finish(event)
+            case StudyBegun():
+                self.id = self.id or event.id
+                self.experiment, self.plan, self.model_files = event.experiment, event.plan, event.model
+                self.model = self.model or event.model or _mapping(event.experiment["model"])
+            case SearchChanged():
+                self.left_out = {self._trial(int(number)).number: why for number, why in event.left_out.items()}
+                self.changes.append(event)
+                if any(change.key != "search.trials" for change in event.changes):
+                    self.smoke = None  # the smallest and the largest shape may be others now
+            case ImportedTrial():
+                self.imported[event.key] = event
+            case RunStarted():
+                self._settle(event.device)
+                self.versions, self.total, self.end = event.versions, event.total, None
+                self.end_reason = None
+            case SmokeStep():
+                self.smoke = event
+                self._settle(event.device)
+            case DuplicateAvoided():
+                self._trial(event.duplicate_of)
+                self.duplicates_avoided += 1
+            case Degraded():
+                self.degraded.append(event.message)
+            case OpenedTestData():
+                self.openings.append(event)
+            case MeasuredOnTestData():
+                self.measured[event.hash] = event
+            case SearchExplained():
+                self.explained, self.phase = event.search.plain(), event.search.phase
+            case PhaseChanged():
+                self.phase = event.phase
+            case RunEnded():
+                self.end, self.end_reason = event.end, event.reason
+            case Repaired():
+                pass
+            case _:
+                raise TypeError(f"expected an event of the journal, got {event!r}")
+        self.events += 1
 
     @property
     def device(self) -> StudyDevice | None:
@@ -209,8 +186,9 @@ class StudyState:
         """
         if self.settled is not None:
             return self.settled
-        steps = (self.smoke or {}).get("results", {}).values()
-        return common_device(self._records) or next(filter(None, map(device_of_result, steps)), None)
+        steps = () if self.smoke is None else self.smoke.results.values()
+        found = (device_named(step.device, step.gpu) for step in steps)
+        return common_device(self._records) or next(filter(None, found), None)
 
     def device_needed(self, total: int) -> StudyDevice | None:
         """`device` where some of `total` trials are left to run."""
@@ -258,32 +236,101 @@ class StudyState:
             for number, trial in sorted(self.trials.items())
         ]
 
-    def _settle(self, event: Mapping[str, Any]) -> None:
-        if self.settled is None and event.get("device") is not None:
-            self.settled = StudyDevice(**event["device"])
+    def _trial(self, number: int) -> AskedTrial:
+        found = self.trials.get(number)
+        if found is None:
+            raise ValueError(f"trial {number} was never asked for")
+        return found
+
+    def _unfinished(self, event: AttemptStarted | AttemptEnded) -> AskedTrial:
+        found = self._trial(event.number)
+        if found.record is not None:
+            raise ValueError(f"attempt {event.index} of trial {event.number} is of a trial that is finished")
+        return found
+
+    def _ask(self, event: AskedFor) -> None:
+        if event.number != len(self.trials):
+            raise ValueError(f"trial {event.number} was asked for, expected {len(self.trials)}")
+        trial = AskedTrial(
+            number=event.number,
+            proposal=event.proposal,
+            hyperparameters=event.hyperparameters,
+            hash=event.hash,
+            seed=event.seed,
+        )
+        self.trials[trial.number] = self._open[trial.number] = trial
+        self._asked[trial.hash] += 1
+        self.phase = event.phase
+        self.hashes.setdefault(trial.hash, trial.number)
+
+    def _start(self, event: AttemptStarted) -> None:
+        trial = self._unfinished(event)
+        if event.index != len(trial.attempts):
+            raise ValueError(f"attempt {event.index} of trial {event.number} starts, expected {len(trial.attempts)}")
+        trial.attempts.append(Attempt(started=event))
+
+    def _last_attempt(self, event: AttemptEnded) -> Attempt:
+        """The attempt that an event ends."""
+        attempts = self._unfinished(event).attempts
+        if event.index != len(attempts) - 1:
+            raise ValueError(f"attempt {event.index} of trial {event.number} ended, and did not start last")
+        if attempts[-1].ended is not None:
+            raise ValueError(f"attempt {event.index} of trial {event.number} ended twice")
+        return attempts[-1]
+
+    def _settle(self, device: StudyDevice | None) -> None:
+        self.settled = self.settled or device
 
     @property
     def _direction(self) -> str:
-        return str((self.experiment.get("objective") or {}).get("direction", "minimize"))
+        return str((_mapping(self.experiment.get("objective"))).get("direction", "minimize"))
 
-    def _finish(self, trial: AskedTrial, record: TrialRecord) -> None:
+    def _finish(self, event: TrialFinished) -> None:
+        trial, record = self._trial(event.number), event.record
+        if record.number != event.number:
+            raise ValueError(f"trial {event.number} finished with the record of trial {record.number}")
         if trial.record is not None:
-            self._records.remove(trial.record)
-            self._ranked = [record for record in self._ranked if record is not trial.record]
+            raise ValueError(f"trial {event.number} finished twice")
         trial.record = record
         self._open.pop(trial.number, None)
-        insort(self._records, record, key=lambda one: one.number)
-        self._by_loss.setdefault((record.best or {}).get("val_loss"), []).append(record)
+        insort(self._records, record, key=_number)
+        self._by_loss.setdefault(None if record.best is None else record.best.val_loss, []).append(record)
         if is_ranked(record):
-            insort(self._ranked, record, key=partial(rank, direction=self._direction))
+            place = rank(record, direction=self._direction)
+            at = bisect(self._ranks, place)
+            self._ranks.insert(at, place)
+            self._ranked.insert(at, record)
         # What failed has no result: a strategy may propose it once more. A second failure is final.
         if record.state in (TrialState.FAILED, TrialState.TIMED_OUT) and self._asked[trial.hash] == 1:
             del self.hashes[trial.hash]
 
 
-def replay(events: Iterable[Mapping[str, Any]]) -> StudyState:
-    """The state after all events."""
+def _number(record: TrialRecord) -> int:
+    return record.number
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def read_state(journal: Path) -> StudyState:
+    """The state after all events of a journal; an empty one where there is no such file.
+
+    Raises `StudyError` with file and line where it is damaged, and `RefusedError` where it has a later format.
+    """
+    if not journal.exists():
+        return StudyState()
     state = StudyState()
+
+    try:
+        return replay(read_journal(journal), state)
+    except ValueError as problem:
+        raise damaged(journal, state.events, str(problem)) from None
+
+
+def replay(events: Iterable[Event], state: StudyState | None = None) -> StudyState:
+    """The state after all events."""
+    state = StudyState() if state is None else state
     # Nothing of it can be collected, and looking through a growing heap takes as long as reading the journal.
     collecting = gc.isenabled()
     gc.disable()

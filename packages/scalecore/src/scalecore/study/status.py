@@ -16,18 +16,17 @@ from scalecore.execution.process_file import Lease
 from scalecore.study.estimate import seconds_left
 from scalecore.study.explain import explain_lines, explain_search
 from scalecore.study.hardware import ReadingsFile
-from scalecore.study.journal import read_journal
 from scalecore.study.layout import StudyFolder
 from scalecore.study.lock import runner_of
 from scalecore.study.memory_figures import MemoryFigure, memory_figures, memory_lines
-from scalecore.study.state import AskedTrial, StudyState, replay
+from scalecore.study.state import AskedTrial, StudyState, read_state
 
 __all__ = ["status_lines", "study_status"]
 
 
 def study_status(folder: StudyFolder) -> dict[str, Any]:
     """The study's state as plain JSON types."""
-    state = replay(read_journal(folder.journal))
+    state = read_state(folder.journal)
     runner = runner_of(folder)
     records = state.records
     best = next(iter(state.ranked), None)
@@ -43,7 +42,7 @@ def study_status(folder: StudyFolder) -> dict[str, Any]:
             "total": state.total or (state.experiment["search"]["trials"] if state.experiment else 0),
             "finished": len(state.counted),
             "left_out": state.left_out,
-            "changes": state.changes,
+            "changes": [change.line() for change in state.changes],
             "counts": Counter(record.state for record in state.counted),
             "duplicates_avoided": state.duplicates_avoided,
             "search": explain_search(state.plan, state) if state.plan else None,

@@ -14,9 +14,8 @@ from scalecore.config.load import LoadedExperiment, Resolved, draft_of, read_tre
 from scalecore.config.overrides import apply_overrides
 from scalecore.config.stored import Move, texts_in
 from scalecore.plugins.registry import Registry
-from scalecore.study.journal import read_journal
 from scalecore.study.layout import StudyFolder
-from scalecore.study.state import replay
+from scalecore.study.state import read_state
 
 __all__ = ["load_stored", "move_of"]
 
@@ -30,7 +29,7 @@ def load_stored(
     Loggers that were removed since are left out.
     """
     tree = read_tree(folder.source, ())
-    state = replay(read_journal(folder.journal))
+    state = read_state(folder.journal)
     tree = evolve(tree, root=move_of(state.experiment, state.plan, folder.path).apply(tree.root))
     written = frozenset(texts_in(tree.root))
     tree.root["output"] = folder.path

@@ -6,27 +6,22 @@ Read-only, takes no lock. Each check answers with what is wrong, or with what it
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal
 
 from attrs import frozen
 
 from scalecore.api.errors import DataError, StudyError
 from scalecore.api.trials import StudyEnd, TrialState
-from scalecore.execution.attempt_result import EndClass
 from scalecore.execution.folder import AttemptFolder
 from scalecore.execution.process_file import lives_in
-from scalecore.study.journal import read_journal
 from scalecore.study.layout import StudyFolder
 from scalecore.study.lock import runner_of
 from scalecore.study.predictions import trial_predictions
-from scalecore.study.state import StudyState, replay
+from scalecore.study.state import StudyState, read_state
 
 __all__ = ["Check", "verify_study"]
-
-Event = Mapping[str, Any]
 
 ENDED = (StudyEnd.COMPLETED, StudyEnd.EXHAUSTED)
 
@@ -46,16 +41,12 @@ def verify_study(folder: StudyFolder) -> list[Check]:
     A journal that cannot be read is the only answer then: everything else follows from it.
     """
     try:
-        events = list(read_journal(folder.journal))
-        state = replay(events)
+        state = read_state(folder.journal)
     except StudyError as error:
         return [Check(level="wrong", subject="journal", message=str(error))]
-    except (KeyError, TypeError, ValueError) as error:
-        text = f"{folder.journal}: its lines do not follow from one another ({type(error).__name__}: {error})"
-        return [Check(level="wrong", subject="journal", message=text)]
-    checks = [*_journal(folder, events)]
+    checks = [*_journal(folder, state)]
     for subject, check in (("trials", _trials), ("attempts", _attempts), ("results", _results)):
-        wrong = list(check(folder, state, events))
+        wrong = list(check(folder, state))
         checks += [Check(level="wrong", subject=subject, message=text) for text in wrong]
         if not wrong:
             checks.append(Check(level="ok", subject=subject, message=_found(subject, state)))
@@ -73,23 +64,17 @@ def _found(subject: str, state: StudyState) -> str:
     }[subject]
 
 
-def _journal(folder: StudyFolder, events: Sequence[Event]) -> Iterator[Check]:
+def _journal(folder: StudyFolder, state: StudyState) -> Iterator[Check]:
     content = folder.journal.read_bytes()
     if content and not content.endswith(b"\n"):
         text = "its last line was being written when the power went; the next run sets it aside"
         yield Check(level="note", subject="journal", message=text)
     else:
-        yield Check(level="ok", subject="journal", message=f"{len(events)} lines, without a gap")
+        yield Check(level="ok", subject="journal", message=f"{state.events} lines, without a gap")
 
 
-def _trials(folder: StudyFolder, state: StudyState, events: Sequence[Event]) -> Iterator[str]:
+def _trials(folder: StudyFolder, state: StudyState) -> Iterator[str]:
     """Every acknowledged trial is there once, with a value or a reason."""
-    for event, what in (("asked", "asked for"), ("trial_finished", "finished")):
-        numbers = Counter(one["number"] for one in events if one["event"] == event)
-        yield from (f"trial {number} was {what} {count} times" for number, count in numbers.items() if count > 1)
-    if sorted(state.trials) != list(range(len(state.trials))):
-        missing = sorted(set(range(max(state.trials) + 1)) - set(state.trials))
-        yield f"there is no trial {', '.join(map(str, missing))}, though later ones are there"
     valued: dict[str, int] = {}
     for record in state.records:
         has_value = record.state in (TrialState.COMPLETED, TrialState.PRUNED)
@@ -105,27 +90,20 @@ def _trials(folder: StudyFolder, state: StudyState, events: Sequence[Event]) -> 
             yield f"trials {earlier} and {record.number} ran the same"
 
 
-def _attempts(folder: StudyFolder, state: StudyState, events: Sequence[Event]) -> Iterator[str]:
-    """Every attempt was started and ended once, and what failed says how."""
-    for event, what in (("attempt_started", "started"), ("attempt_ended", "ended")):
-        seen = Counter((one["number"], one["index"]) for one in events if one["event"] == event)
-        for (number, index), count in seen.items():
-            if count > 1:
-                yield f"attempt {index} of trial {number} was {what} {count} times"
+def _attempts(folder: StudyFolder, state: StudyState) -> Iterator[str]:
+    """Every attempt ended, and what failed says how."""
     for number, trial in sorted(state.trials.items()):
         for at, attempt in enumerate(trial.attempts):
-            ended, last = attempt.get("ended"), at == len(trial.attempts) - 1
+            ended, last = attempt.ended, at == len(trial.attempts) - 1
             if ended is None:
                 if not last or trial.record is not None:
                     yield f"attempt {at} of trial {number} has no end"
                 continue
-            if ended["class"] not in get_args(EndClass):
-                yield f"attempt {at} of trial {number} ended as {ended['class']!r}, which is no class"
-            elif ended["class"] not in ("completed", "stopped") and not ended.get("reason"):
-                yield f"attempt {at} of trial {number} is {ended['class']} and gives no reason"
+            if ended.end not in ("completed", "stopped") and not ended.reason:
+                yield f"attempt {at} of trial {number} is {ended.end} and gives no reason"
 
 
-def _results(folder: StudyFolder, state: StudyState, events: Sequence[Event]) -> Iterator[str]:
+def _results(folder: StudyFolder, state: StudyState) -> Iterator[str]:
     """The journal's values are those of the attempts, as far as their folders are still there."""
     for record in state.records:
         last = len(state.trials[record.number].attempts) - 1

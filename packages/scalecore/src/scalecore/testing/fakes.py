@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from attrs import define, field
 
+from scalecore.api.files import plain
 from scalecore.api.protocols import HyperparameterReader, Logger, SearchContext
 from scalecore.api.readings import Admission, Demand, Finding, Reading, Verdict
 from scalecore.api.space import (
@@ -34,6 +35,7 @@ from scalecore.api.trials import (
     TrialRecord,
     TrialState,
 )
+from scalecore.study.record import record_from, record_plain
 
 if TYPE_CHECKING:
     import torch
@@ -337,7 +339,12 @@ def make_trial(number: int, value: float | None = None, **changes: Any) -> Trial
         "learning_curve": [line] if has_value else [],
         **changes,
     }
-    return TrialRecord(**content)
+    return record_from(plain(content))
+
+
+def changed(record: TrialRecord, **changes: object) -> TrialRecord:
+    """The record with other fields, which are given as objects or as JSON has them."""
+    return record_from({**record_plain(record), **plain(changes)})
 
 
 def make_study(folder: Path, trials: Sequence[TrialRecord] = (), **changes: Any) -> StudyView:

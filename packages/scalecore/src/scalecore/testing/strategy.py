@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from scalecore.api.protocols import Explains, SearchContext, SearchStrategy
+from scalecore.api.record_parts import Flag
 from scalecore.api.space import Architecture
 from scalecore.api.trials import Origin, Outcome, Proposal, RestoredTrial, TrialState
 from scalecore.testing.fakes import search_context
@@ -108,7 +109,7 @@ class SearchStrategyContract:
         """However good its value looks; told or restored, the search continues."""
         context = search_context(trials=self.trials)
         better = -1.0 if context.direction == "minimize" else 1.0
-        flag = {"guard": "G09", "kind": "collapsed", "text": "predicts a constant"}
+        flag = Flag(guard="G09", kind="collapsed", text="predicts a constant")
         collapsed = Outcome(state=TrialState.COMPLETED, value=100.0 * better, flags=(flag,))
         strategy, history = make(context), []
         for number in range(self.trials - 1):
