@@ -12,7 +12,7 @@ import pytest
 
 from scalecore.api.errors import DataError
 from scalecore.api.protocols import AnalysisResult
-from scalecore.api.trials import Origin, StudyView
+from scalecore.api.trials import Origin, StudyView, TrialRecord
 from scalecore_analysis.options import ScalingLawOptions
 from scalecore_analysis.scaling.assess import fit_laws
 from scalecore_analysis.scaling.budgets import from_studies, points_of
@@ -106,30 +106,27 @@ def test_g16_single_rows_each_with_its_own_n_and_d(tmp_path: Path) -> None:
 def test_g16_runs_of_studies_keep_their_own_amount_of_data(study: Make) -> None:
     """Seeds whose best epochs differ, and trainings of one configuration for other numbers of epochs."""
     generator = np.random.default_rng(4)
+    windows = study([trial(0, 9.0)]).plan.data.parts["train"].windows
     studies = []
     for index in range(4):
-        size = {"scale": 30**index}
-        runs, numbers = [], iter(range(100))
+        architecture = shape(32, 4, scale=30**index)
+        runs: list[TrialRecord] = []
         for planned, epochs in ((64, (1, 4, 16, 64)), (16, (2, 8))):
             for epoch in epochs:
-                number = next(numbers)
-                architecture = shape(32, 4, **size)
+                n, d = architecture.num_parameters, windows * epoch
+                noise = float(np.exp(1e-4 * generator.standard_normal()))
                 runs.append(
                     trial(
-                        number,
-                        hash=f"fresh-{number}",
+                        len(runs),
+                        hash=f"fresh-{len(runs)}",
                         architecture=architecture,
                         hyperparameters={"learning_rate": 1e-3, "epochs": planned},
                         origin=Origin(kind="replicate"),
-                        best={"epoch": epoch, "val_loss": epoch},
+                        best={"epoch": epoch, "val_loss": (0.2 + 5 * n**-0.3 + 9 * d**-0.4) * noise},
                     )
                 )
-        made = study([trial(0, 9.0, architecture=shape(32, 4, **size))], name=f"size-{index}", confirmations=runs)
-        windows = made.plan.data.parts["train"].windows
-        for run in runs:
-            n, d = run.architecture.num_parameters, windows * run.best["epoch"]
-            run.best["val_loss"] = (0.2 + 5 * n**-0.3 + 9 * d**-0.4) * np.exp(1e-4 * generator.standard_normal())
-        studies.append(made)
+        searched = trial(0, 9.0, architecture=architecture)
+        studies.append(study([searched], name=f"size-{index}", confirmations=runs))
     points = points_of(from_studies(studies, metric="val_loss", seeds=3))
     assert sorted(set((points.windows / windows).tolist())) == [1, 2, 4, 8, 16, 64]
     assert len(points.losses) == 24

@@ -153,7 +153,7 @@ def test_a_study_without_a_library_of_products_has_none_for_good(planned: Any, t
     old = planned()
     assert old.products is None
     assert spec(old).products is None
-    assert old.begun()["plan"]["products"] is None
+    assert old.begun().plan.products is None
     assert identity(old) == identity(new)
     assert said_of_products(old) == [
         "float32 matrix products on a CPU by onednn where it has AVX-512, as when the study began, where the model "
@@ -168,7 +168,7 @@ def test_the_rule_of_compiling_is_that_with_which_the_study_began(planned: Any, 
     begin(tmp_path / "study", new, old=True)
     old = planned()
     assert (old.compile_rule, spec(old).compile_rule) == ("flops", "flops")
-    assert old.begun()["plan"]["compile_rule"] == "flops"
+    assert old.begun().plan.compile_rule == "flops"
     assert identity(old) == identity(new)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -84,6 +85,16 @@ def test_a_new_trial_is_in_the_journal(session: Any, plan: Plan, tmp_path: Path)
     assert len({first.hash, second.hash}) == len({first.seed, second.seed}) == 2
     assert sorted(one.state.trials) == [0, 1]
     assert len([*read_journal(tmp_path / "journal.jsonl")]) == 4
+
+
+def test_numbers_of_numpy_are_those_of_python(session: Any, plan: Plan) -> None:
+    """A strategy may propose what it drew; the hash is the same, and the journal has plain numbers."""
+    one, _ = session(proposal(plan, np.float64(1e-3)), proposal(plan), proposal(plan, 2e-3))
+    drawn = next_trial(one)
+    assert drawn is not None
+    assert type(drawn.hyperparameters["learning_rate"]) is float
+    next_trial(one)
+    assert one.state.duplicates_avoided == 1
 
 
 def test_g30_a_duplicate_is_told_and_asked_past(session: Any, plan: Plan) -> None:

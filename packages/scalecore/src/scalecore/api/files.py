@@ -75,9 +75,9 @@ def plain(value: Any) -> Any:
     if isinstance(value, str):
         return utf8(value)
     if isinstance(value, int):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
+        return int(value)
+    if isinstance(value, float):  # also one of numpy
+        return float(value) if math.isfinite(value) else None
     if isinstance(value, Mapping):
         return {utf8(str(key)): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):

@@ -33,15 +33,19 @@ def object_hook(kind: Any, converter: Converter) -> Hook:
     rest_hook = None if rest is None else converter.get_structure_hook(rest.type)
     plain_rest = rest is not None and is_plain(get_args(rest.type)[1])
     layouts: dict[tuple[Any, ...], _Layout] = {}
-    last: tuple[Any, Any] = (None, None)
+    last: Any = None
+    last_bytes: bytes | None = None
+    last_result: Any = None
 
     def structure(content: Any, _: Any) -> Any:
-        nonlocal last
+        nonlocal last, last_bytes, last_result
         if type(content) is not dict:
             raise UnexpectedError("a mapping", content)
-        # Python calls true and 1 equal, and 1.0 too; the same mapping may have been changed since.
-        if content is not last[0] and content == last[0] and marshal.dumps(content, 2) == marshal.dumps(last[0], 2):
-            return last[1]
+        # The same mapping may have been changed since. Python calls true and 1 equal, and 1.0 too.
+        if content is not last and content == last:
+            last_bytes = last_bytes or marshal.dumps(last, 2)
+            if marshal.dumps(content, 2) == last_bytes:
+                return last_result
         signature = (*content, *map(type, content.values()))
         layout = layouts.get(signature)
         try:
@@ -65,7 +69,7 @@ def object_hook(kind: Any, converter: Converter) -> Hook:
             result = kind.of(values)
         else:
             result = kind(**values)
-        last = (content, result)
+        last, last_bytes, last_result = content, None, result
         return result
 
     def check(content: dict[str, Any]) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any
 
 from scalecore.api.files import plain
-from scalecore.api.trials import Origin, OriginKind, Proposal, TrialRecord
+from scalecore.api.trials import Proposal, TrialRecord
 from scalecore.config.kept import checked
 
 __all__ = ["proposal_from", "proposal_plain", "proposed", "record_from", "record_plain"]
@@ -24,14 +24,10 @@ def record_from(content: Mapping[str, object]) -> TrialRecord:
 
 
 def proposed(proposal: object) -> Proposal:
-    """What a strategy proposed; `TypeError` for what the journal could not give back."""
-    if not (
-        isinstance(proposal, Proposal)
-        and isinstance(proposal.origin, Origin)
-        and proposal.origin.kind in get_args(OriginKind)
-    ):
-        raise TypeError(f"expected a Proposal with an Origin of a known kind, got {proposal!r}")
-    return proposal
+    """What a strategy proposed, as the journal gives it back; `TypeError` or `ValueError` for what it could not."""
+    if not isinstance(proposal, Proposal):
+        raise TypeError(f"expected a Proposal, got {proposal!r}")
+    return checked(Proposal, plain(proposal))
 
 
 def proposal_plain(proposal: Proposal) -> dict[str, Any]:
