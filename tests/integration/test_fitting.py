@@ -20,10 +20,12 @@ from attrs import evolve
 import scalecore.study.memory as memory_module
 from scalecore.api import formatting
 from scalecore.api.protocols import MonitorContext
+from scalecore.api.record_parts import AttemptMemory, MemoryUse
 from scalecore.config.load import load_resolved
 from scalecore.plugins.registry import load_registry
 from scalecore.study.build_plan import build_plan
 from scalecore.study.dispatch import Dispatcher, DoesNotFit
+from scalecore.study.events import AttemptEnded, AttemptStarted
 from scalecore.study.hardware import Monitors
 from scalecore.study.intake import next_trial
 from scalecore.study.journal import Journal
@@ -33,7 +35,7 @@ from scalecore.study.memory import MemoryModel
 from scalecore.study.plan import Plan
 from scalecore.study.run import begin
 from scalecore.study.session import Session
-from scalecore.study.state import StudyState
+from scalecore.study.state import Attempt, StudyState
 from scalecore.study.trace_question import trace_question
 from scalecore.training.memory_cuda import WORKSPACES
 
@@ -93,9 +95,9 @@ def start(deep: tuple[Path, Plan], tmp_path: Path) -> Iterator[Callable[[int], d
             assert time.monotonic() < deadline
             time.sleep(0.02)
         found: dict[str, Any] = json.loads(running.folder.spec.read_text())
-        told = session.state.trials[asked.number].attempts[-1]
-        assert told["activation_checkpointing"] is found["activation_checkpointing"]
-        assert told["predicted_memory"] * MARGIN <= SHARE * limit
+        started = session.state.trials[asked.number].attempts[-1].started
+        assert started.activation_checkpointing is found["activation_checkpointing"]
+        assert started.predicted_memory * MARGIN <= SHARE * limit
         return found
 
     yield dispatch
@@ -165,11 +167,13 @@ def test_measured_peaks_move_predictions_of_their_kind_only(deep: tuple[Path, Pl
     new = {**begun.plain(), "group": begun.group}
     old = {name: value for name, value in new.items() if name != "held"}
     old["group"] = begun.group.replace("replayed", "traced")
-    ended = {"class": "completed", "memory": {"peak": 2 * begun.bytes, "micro_batch": 4}}
+    measured = AttemptMemory(peak=2 * begun.bytes, micro_batch=4)
+    ended = AttemptEnded(number=0, index=0, end="completed", memory=measured)
     predicted = []
-    for memory in (old, new):
-        attempt = {"memory": memory, "micro_batch": 4, "ended": ended}
-        plan.memory.learn(StudyState(ended=[attempt]))
+    for content in (old, new):
+        memory = MemoryUse(**content)
+        started = AttemptStarted(number=0, index=0, micro_batch=4, predicted_memory=begun.bytes, memory=memory)
+        plan.memory.learn(StudyState(ended=[Attempt(started=started, ended=ended)]))
         predicted.append(plan.predict(architecture, 4, checkpointing=False))
     plan.memory.learn(StudyState())
     assert predicted[0].bytes == begun.bytes

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from scalecore.api.errors import RefusedError
+from scalecore.api.record_parts import Flag
 from scalecore.api.trials import Outcome, TrialState
 from scalecore.plugins.registry import Registry, load_registry
 from scalecore.study.importing import import_results
@@ -350,7 +351,8 @@ def test_g09_the_flags_of_an_old_result_reach_the_strategy(study: Study, registr
     flag = {"guard": "G09", "kind": "collapsed", "text": "predicts a constant"}
     judged(study, registry, old(flags=[flag]), old(value=0.61, flags="none"))
     first, second = state_of(StudyFolder(study.folder)).imported.values()
-    assert first.restored(-2, space=()).outcome == Outcome(state=TrialState.COMPLETED, value=0.62, flags=[flag])
+    wanted = Outcome(state=TrialState.COMPLETED, value=0.62, flags=(Flag(**flag),))
+    assert first.restored(-2, space=()).outcome == wanted
     outcome = second.restored(-1, space=()).outcome
     assert outcome is not None
     assert not outcome.censored
