@@ -85,7 +85,14 @@ def view(folder: Path, *, trials: int = 2, end: StudyEnd | None = StudyEnd.COMPL
         for number in range(trials)
     ]
     objective = {"metric": "val_loss", "direction": "minimize"}
-    experiment = {"name": folder.name, "model": {"use": "linear"}, "search": {}, "objective": objective}
+    experiment = {
+        "name": folder.name,
+        "dataset": {"use": "parquet"},
+        "model": {"use": "linear"},
+        "training": {},
+        "search": {"trials": 5},
+        "objective": objective,
+    }
     return StudyView(
         name=folder.name,
         folder=folder,
