@@ -180,7 +180,7 @@ def _model(
             },
             **{name: data[name] for name in ("prior", "details")},
         },
-        "flags": record.flags,
+        "flags": plain(record.flags),
         "versions": record.versions,
         **({"plugins": [file.name for file in plugins]} if plugins else {}),
         "weights": {"file": WEIGHTS_FILE, "sha256": checksum(kept)},
