@@ -28,7 +28,7 @@ from attrs import evolve
 
 from scalecore.api.components import ExecutorRecord
 from scalecore.api.files import utc_now, write_json
-from scalecore.api.protocols import AttemptStatus
+from scalecore.api.protocols import AttemptStatus, TrainingContext
 from scalecore.config.load import load_resolved
 from scalecore.execution.folder import AttemptFolder
 from scalecore.plugins.registry import load_registry
@@ -101,7 +101,7 @@ def run(root: Path, trials: int) -> list[float]:
     record = ExecutorRecord(name="instant", summary="", factory=lambda options, context: Instant(times))
     resolved = evolve(resolved, executor=evolve(resolved.executor, record=record))
     with contextlib.redirect_stdout(io.StringIO()):
-        run_study(loaded, resolved, registry={"no_plugins": True, "block": []})
+        run_study(loaded, resolved, TrainingContext(registry={"no_plugins": True, "block": []}))
     return times
 
 

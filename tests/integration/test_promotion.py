@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 
 from scalecore.api.components import ExecutorRecord
 from scalecore.api.files import read_json, write_json
-from scalecore.api.protocols import AttemptStatus
+from scalecore.api.protocols import AttemptStatus, TrainingContext
 from scalecore.cli.main import main
 from scalecore.data.predictions import read_predictions
 from scalecore.execution.local import LocalExecutor, LocalHandle
@@ -257,7 +257,7 @@ class Interrupts(LocalExecutor):
 
 def interrupted(study: Study, name: str) -> Promotion:
     """The promotion of the best trial with Ctrl-C when the attempt of this folder is over."""
-    with open_study(find_study(study.folder), registry={}) as opened:
+    with open_study(find_study(study.folder), TrainingContext(registry={})) as opened:
         record = ExecutorRecord(name="local", summary="Interrupts.", factory=lambda *_: Interrupts(name))
         known = opened.plan.resolved
         plan = evolve(opened.plan, resolved=evolve(known, executor=evolve(known.executor, record=record)))

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from scalecore.api.errors import DataError, ExitCode, PluginError, RefusedError, StudyError
+from scalecore.api.protocols import TrainingContext
 from scalecore.api.trials import StudyEnd
 from scalecore.config.campaign import Campaign, load_campaign
 from scalecore.plugins.registry import load_registry
@@ -36,13 +37,13 @@ def ends(campaign: Campaign, first: Callable[[], StudyEnd], monkeypatch: pytest.
     """Run it with this end of the first study; the others complete."""
     begun: list[int] = []
 
-    def run_study(_: Any, resolved: Any, **__: Any) -> StudyEnd:
+    def run_study(_: Any, resolved: Any, __: Any, **___: Any) -> StudyEnd:
         begun.append(resolved.experiment.seed)
         return first() if begun == [1] else StudyEnd.COMPLETED
 
     monkeypatch.setattr(campaigns, "run_study", run_study)
     said: list[str] = []
-    return run_campaign(campaign, registry={}, say=said.append), said
+    return run_campaign(campaign, TrainingContext(registry={}), say=said.append), said
 
 
 def raising(error: Exception) -> Callable[[], StudyEnd]:

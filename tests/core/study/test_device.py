@@ -15,6 +15,7 @@ from attrs import evolve
 
 from scalecore.api import formatting
 from scalecore.api.errors import DeviceError, ExitCode, RefusedError
+from scalecore.api.protocols import TrainingContext
 from scalecore.api.record_parts import ComputePolicy
 from scalecore.api.trials import StudyEnd, TrialRecord, TrialState
 from scalecore.config.load import load_resolved
@@ -49,7 +50,7 @@ def run(tmp_path: Path) -> Callable[..., StudyEnd]:
         content["training"] = {**content["training"], "device": "auto", **training}
         (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(content))
         loaded, resolved = load_resolved(tmp_path / "experiment.yaml", registry=load_registry(**REGISTRY))
-        return run_study(loaded, resolved, registry=REGISTRY, verbosity=-1)
+        return run_study(loaded, resolved, TrainingContext(registry=REGISTRY, verbosity=-1))
 
     return run
 
@@ -124,7 +125,7 @@ def test_what_is_trained_after_the_search_is_planned_for_the_device_of_the_study
     for module in ("plan", "preflight", "slots"):
         monkeypatch.setattr(f"scalecore.study.{module}.find_gpus", lambda: FoundGpus(names=gpus, source="libcuda.so.1"))
         monkeypatch.setattr(f"scalecore.study.{module}.torch_build", lambda: "cu130")
-    with open_study(StudyFolder(tmp_path / "study"), registry=REGISTRY) as study:
+    with open_study(StudyFolder(tmp_path / "study"), TrainingContext(registry=REGISTRY)) as study:
         assert study.plan.likely_device() == study.plan_with([]).likely_device() == kind
 
 

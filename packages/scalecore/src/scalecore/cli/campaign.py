@@ -20,27 +20,12 @@ if TYPE_CHECKING:
 __all__ = ["run_all", "show_plan", "show_status", "stop_running"]
 
 
-def run_all(
-    campaign: Campaign,
-    *,
-    registry: Mapping[str, Any],
-    only: Sequence[str],
-    verbosity: int,
-    allow_changed_code: bool,
-) -> ExitCode:
+def run_all(campaign: Campaign, training: TrainingContext, *, only: Sequence[str]) -> ExitCode:
     """Run the campaign, print its table, and say how it ended: the worst of its studies."""
-    from scalecore.api.protocols import TrainingContext
     from scalecore.study.campaign import find_campaign, run_campaign, worst
     from scalecore.study.campaign_table import campaign_rows, table_lines, write_tables
 
-    ends = run_campaign(
-        campaign,
-        registry=registry,
-        only=only,
-        verbosity=verbosity,
-        allow_changed_code=allow_changed_code,
-        say=tell,
-    )
+    ends = run_campaign(campaign, training, only=only, say=tell)
     index = find_campaign(campaign.folder)
     assert index is not None
     write_tables(index)
@@ -49,7 +34,6 @@ def run_all(
     click.echo("\n".join(table_lines(rows)))
     click.echo(f"folder: {campaign.folder}")
     if campaign.analyses:
-        training = TrainingContext(registry=registry, verbosity=verbosity, allow_changed_code=allow_changed_code)
         _analyse(campaign, index, rows, training)
     return worst(ends.values())
 

@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from scalecore.cli.common import NewPath, plugin_options, study_argument, warn_removed
 
 if TYPE_CHECKING:
+    from scalecore.api.protocols import TrainingContext
     from scalecore.api.trials import StudyEnd
     from scalecore.promotion.opened import OpenStudy
 
 
-class _How(NamedTuple):
-    """How trials are trained again: the arguments of `open_study` that are the same for all commands."""
-
-    registry: Mapping[str, Any]
-    verbosity: int
-    allow_changed_code: bool
-
-
 def _retraining_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of a command that trains trials again; they are given to it as `how: _How`."""
+    """Add the options of a command that trains trials again; they are given to it as `how: TrainingContext`."""
 
     @wraps(function)
     def command(
@@ -39,7 +32,9 @@ def _retraining_options(function: Callable[..., None]) -> Callable[..., None]:
         verbose: bool,
         **rest: Any,
     ) -> None:
-        how = _How(
+        from scalecore.api.protocols import TrainingContext
+
+        how = TrainingContext(
             registry={"no_plugins": no_plugins, "block": list(block)},
             verbosity=-1 if quiet else 1 if verbose else 0,
             allow_changed_code=allow_changed_code,
@@ -68,7 +63,7 @@ def promote(
     seed: int | None,
     epochs: int | None,
     split: tuple[str, ...],
-    how: _How,
+    how: TrainingContext,
 ) -> None:
     """Make a model of a trial: train it again, whole, keep it, and measure it on the test data.
 
@@ -105,7 +100,7 @@ def promote(
 @click.option("--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="Fresh seeds for each.")
 @click.option("--test", is_flag=True, help="Measure the replicates on test data too, which is one counted opening.")
 @_retraining_options
-def confirm(study: Path, top: int, seeds: int, test: bool, how: _How) -> None:
+def confirm(study: Path, top: int, seeds: int, test: bool, how: TrainingContext) -> None:
     """Train the best trials of a STUDY again on fresh seeds, and tell what is left of their differences.
 
     STUDY is the study's folder or its experiment file. The best of many noisy numbers is too good to be true; the
@@ -201,7 +196,7 @@ def predict(
 
 
 @contextmanager
-def _opened(study: Path, how: _How) -> Iterator[OpenStudy]:
+def _opened(study: Path, how: TrainingContext) -> Iterator[OpenStudy]:
     from scalecore.api.trials import StudyEnd
     from scalecore.promotion.measure import Stopped
     from scalecore.promotion.opened import open_study
@@ -210,12 +205,7 @@ def _opened(study: Path, how: _How) -> Iterator[OpenStudy]:
     folder = find_study(study)
     warn_removed([folder])
     try:
-        with open_study(
-            folder,
-            registry=how.registry,
-            verbosity=how.verbosity,
-            allow_changed_code=how.allow_changed_code,
-        ) as found:
+        with open_study(folder, how) as found:
             yield found
     except Stopped:
         _end_early(StudyEnd.STOPPED)

@@ -64,34 +64,27 @@ def run(
     """
     verbosity = -1 if quiet else 1 if verbose else 0
     found = _load(file, overrides, no_plugins=no_plugins, block=block, silent=quiet)
-    registry = {"no_plugins": no_plugins, "block": list(block)}
     if dry_run:
         _show_plan(found, only=only, as_json=False, allow_changed_code=allow_changed_code)
         return
+    from scalecore.api.protocols import TrainingContext
+
+    registry = {"no_plugins": no_plugins, "block": list(block)}
+    training = TrainingContext(registry=registry, verbosity=verbosity, allow_changed_code=allow_changed_code)
     if not isinstance(found, tuple):
         from scalecore.cli.campaign import run_all
 
-        code = run_all(found, registry=registry, only=only, verbosity=verbosity, allow_changed_code=allow_changed_code)
-        sys.exit(code)
+        sys.exit(run_all(found, training, only=only))
     _refuse_only(only)
     from scalecore.study.run import run_study
 
     loaded, resolved = found
-    end = run_study(
-        loaded,
-        resolved,
-        registry=registry,
-        verbosity=verbosity,
-        allow_changed_code=allow_changed_code,
-        say=tell,
-    )
+    end = run_study(loaded, resolved, training, say=tell)
     if resolved.analyses and end.exit_code is ExitCode.COMPLETED:
-        from scalecore.api.protocols import TrainingContext
         from scalecore.study.finale import run_analyses
         from scalecore.study.layout import output_folder
 
         folder = output_folder(resolved.experiment)
-        training = TrainingContext(registry=registry, verbosity=verbosity, allow_changed_code=allow_changed_code)
         run_analyses(resolved.analyses, [folder], folder=folder, training=training, say=tell)
     sys.exit(end.exit_code)  # guard G38
 

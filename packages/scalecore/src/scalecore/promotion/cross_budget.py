@@ -92,12 +92,7 @@ class CrossBudget:
         for target in (study for group in groups for study in group):
             folder = StudyFolder(target.folder)
             wanted = [one for cell in cells if cell.target is target for one in _retrainings(cell, self._options.seeds)]
-            with open_study(
-                folder,
-                registry=context.registry,
-                verbosity=context.verbosity,
-                allow_changed_code=context.allow_changed_code,
-            ) as study:
+            with open_study(folder, context) as study:
                 into = RetrainFolder(folder.cross_budget, prepared=folder.data)
                 title = f"cross-budget validation at {target.budget}"
                 done = retrain(study, wanted, folder=into, plan=study.plan, title=title)

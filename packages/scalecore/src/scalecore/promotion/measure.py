@@ -185,7 +185,7 @@ def _attempt(bench: _Bench, folder: AttemptFolder, record: TrialRecord) -> Attem
             weights=str(own.weights(record.number)),
             evaluation=record.policy.evaluation or "fp32",
             data=str(own.data),
-            registry=bench.plan.resolved.registry(bench.study.registry),
+            registry=bench.plan.resolved.registry(bench.study.training.registry),
             resume_from=(),
             # That of the study, also where an older version trained on what it found; and any GPU of it.
             device=trained.device if device is None else device.kind,

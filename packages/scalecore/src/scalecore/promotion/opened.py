@@ -9,6 +9,7 @@ from typing import Any
 from attrs import frozen
 
 from scalecore.api.errors import RefusedError
+from scalecore.api.protocols import TrainingContext
 from scalecore.api.trials import TrialRecord
 from scalecore.plugins.registry import load_registry
 from scalecore.study.build_plan import build_plan
@@ -37,9 +38,7 @@ class OpenStudy:
     state: StudyState
     plan: Plan
     requests: StopRequests
-    registry: Mapping[str, Any]
-    verbosity: int
-    allow_changed_code: bool
+    training: TrainingContext
 
     def record(self, event: Event) -> None:
         """Append to the study's journal, on the disk when this returns."""
@@ -47,7 +46,7 @@ class OpenStudy:
 
     def plan_with(self, overrides: Sequence[str]) -> Plan:
         """The plan of the study with some keys of its experiment set otherwise."""
-        return _plan(self.folder, overrides, self.registry, device=self.state.device)
+        return _plan(self.folder, overrides, self.training.registry, device=self.state.device)
 
     def completed(self) -> list[TrialRecord]:
         """Completed trials, the best first; those that predict a constant behind all others (guard G09)."""
@@ -55,9 +54,7 @@ class OpenStudy:
 
 
 @contextmanager
-def open_study(
-    folder: StudyFolder, *, registry: Mapping[str, Any], verbosity: int = 0, allow_changed_code: bool = False
-) -> Iterator[OpenStudy]:
+def open_study(folder: StudyFolder, training: TrainingContext) -> Iterator[OpenStudy]:
     """Lock the study in `folder` and make its plan from the experiment that it holds.
 
     Raises `RefusedError` when somebody runs it, and when its experiment (G22), its data (G52) or the code (G26) is not
@@ -71,10 +68,10 @@ def open_study(
         state = read_state(folder.journal)
         if not state.records:
             raise RefusedError(f"{folder.path}: no trial of this study is finished; continue it with `scalecore run`")
-        plan = _plan(folder, (), registry, device=state.device)
+        plan = _plan(folder, (), training.registry, device=state.device)
         refuse_another_experiment(folder, state, plan.resolved)
         refuse_changed_data(folder, state, plan)
-        refuse_changed_code(folder, state, plan, allow_changed_code=allow_changed_code)
+        refuse_changed_code(folder, state, plan, allow_changed_code=training.allow_changed_code)
         # Whether the device is here is for the first attempt to say: what was trained and measured needs none.
         refuse_findings([one for one in plan.findings if one.subject != "device"])
         with explained(folder.path):
@@ -88,9 +85,7 @@ def open_study(
                 state=state,
                 plan=plan,
                 requests=requests,
-                registry=registry,
-                verbosity=verbosity,
-                allow_changed_code=allow_changed_code,
+                training=training,
             )
             if journal.torn is not None:
                 text = f"a torn last line of the journal was set aside as {journal.torn.name}"

@@ -109,7 +109,7 @@ def retrain(
     """
     folder.path.mkdir(parents=True, exist_ok=True)
     state = read_state(folder.journal)
-    refuse_changed_code(folder, state, plan, allow_changed_code=study.allow_changed_code)
+    refuse_changed_code(folder, state, plan, allow_changed_code=study.training.allow_changed_code)
     new = [one for one in wanted if one.identity(study, plan)[1] not in state.hashes]
     end = StudyEnd.COMPLETED
     if new or state.unfinished:
@@ -133,7 +133,7 @@ def _drive(
             lock=study.lock,
             journal=journal,
             state=state,
-            verbosity=study.verbosity,
+            verbosity=study.training.verbosity,
             strategy=_Given(),
             retrains=True,
         )
@@ -142,7 +142,7 @@ def _drive(
             _ask(session, one, *one.identity(study, plan))
         slots = slots_of(plan.resolved.experiment, device=kind_of(state.device))
         executor = create("executor", plan.resolved.executor, ExecutorContext(folder=folder.path, slots=slots))
-        return Driver(session, executor=executor, requests=study.requests, registry=study.registry).run()
+        return Driver(session, executor=executor, requests=study.requests, registry=study.training.registry).run()
     finally:
         journal.close()
 

@@ -23,6 +23,7 @@ from scalecore.api.errors import (
     StudyError,
 )
 from scalecore.api.files import write_json
+from scalecore.api.protocols import TrainingContext
 from scalecore.api.record_parts import Part
 from scalecore.api.trials import StudyEnd
 from scalecore.config.campaign import Campaign, CampaignStudy, campaign_folder
@@ -170,13 +171,7 @@ def worst(codes: Iterable[ExitCode]) -> ExitCode:
 
 
 def run_campaign(
-    campaign: Campaign,
-    *,
-    registry: Mapping[str, Any],
-    only: Sequence[str] = (),
-    verbosity: int = 0,
-    allow_changed_code: bool = False,
-    say: Callable[[str], None],
+    campaign: Campaign, training: TrainingContext, *, only: Sequence[str] = (), say: Callable[[str], None]
 ) -> dict[str, ExitCode]:
     """Run the studies that are not complete, in order, and say with which code each selected one ended, by its label.
 
@@ -195,7 +190,8 @@ def run_campaign(
                 open_ones.append(study)
         except ScalecoreError as error:  # its journal cannot be read
             refused[study.label] = error
-    _, found = plan_campaign(open_ones, allow_changed_code=allow_changed_code, say=say if verbosity >= 0 else silent)
+    before = say if training.verbosity >= 0 else silent
+    _, found = plan_campaign(open_ones, allow_changed_code=training.allow_changed_code, say=before)
     refused |= found
     if refused and len(refused) == len(studies):
         raise none_to_run(refused, of=len(studies))
@@ -212,15 +208,7 @@ def run_campaign(
         say(f"{head}: {', '.join(f'{key}={value}' for key, value in study.values.items())}")
         try:
             # Tried again: what spoke against it may be over by now.
-            end = run_study(
-                study.loaded,
-                study.resolved,
-                registry=registry,
-                verbosity=verbosity,
-                allow_changed_code=allow_changed_code,
-                say=say,
-            )
-            ends[label] = end.exit_code
+            ends[label] = run_study(study.loaded, study.resolved, training, say=say).exit_code
         except ScalecoreError as error:
             say(f"{head}: failed: {error}")
             ends[label] = error.exit_code

@@ -6,14 +6,13 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
-from typing import Any
 
 from scalecore.api.clock import RunningClock
 from scalecore.api.errors import RefusedError
 from scalecore.api.files import is_disk_error, write_text
-from scalecore.api.protocols import Executor, ExecutorContext, ForksTracer, LoggerContext
+from scalecore.api.protocols import Executor, ExecutorContext, ForksTracer, LoggerContext, TrainingContext
 from scalecore.api.readings import Finding
 from scalecore.api.trials import StudyEnd
 from scalecore.config.load import LoadedExperiment, Resolved
@@ -64,20 +63,18 @@ ORPHAN_SECONDS = 20.0
 def run_study(
     loaded: LoadedExperiment,
     resolved: Resolved,
+    training: TrainingContext,
     *,
-    registry: Mapping[str, Any],
-    verbosity: int = 0,
-    allow_changed_code: bool = False,
     say: Callable[[str], None] = silent,
 ) -> StudyEnd:
     """Run or resume the study of an experiment file to its end, and say how it ended.
 
-    `registry` are the arguments with which attempts build their registry. `say` prints one line at the beginning of
+    `say` prints one line at the beginning of
     each stage before loggers begin, where the console shows more than the end. Raises the errors of
     `scalecore.api.errors`; whatever is raised, what was finished is in the journal.
     """
     folder = StudyFolder(output_folder(resolved.experiment))
-    if verbosity < 0 or not _has_console(resolved):
+    if training.verbosity < 0 or not _has_console(resolved):
         say = silent
     with locked_folder(folder) as lock, ExitStack() as opened, ExitStack() as undriven:
         if folder.journal.exists():
@@ -93,15 +90,15 @@ def run_study(
             loaded,
             resolved,
             folder=folder.path,
-            registry=registry,
+            registry=training.registry,
             fork_tracer=fork,
             say=say,
             device=state.device_needed(resolved.experiment.search.trials),
         )
-        refuse_planned(folder, state, plan, allow_changed_code=allow_changed_code)
+        refuse_planned(folder, state, plan, allow_changed_code=training.allow_changed_code)
         say(f"preparing the study in {folder.path}")
         strategy = plan.strategy()
-        loggers = Outlets(resolved.loggers, LoggerContext(folder=folder.path, verbosity=verbosity))
+        loggers = Outlets(resolved.loggers, LoggerContext(folder=folder.path, verbosity=training.verbosity))
         # Nothing was written so far: what is refused leaves no trace.
         with explained(folder.path):
             journal = opened.enter_context(closing(Journal(folder.journal, lines=state.events)))
@@ -115,7 +112,7 @@ def run_study(
                 plan, folder=folder, lock=lock, journal=journal, state=state, strategy=strategy, loggers=loggers
             )
             begin(session, resolved.experiment.search.trials, changes=continuation.allowed)
-            driver = Driver(session, executor=executor, requests=requests, registry=registry)
+            driver = Driver(session, executor=executor, requests=requests, registry=training.registry)
             undriven.pop_all()  # the driver closes the executor itself
             return driver.run()
 
