@@ -20,7 +20,7 @@ import yaml
 from attrs import define, field
 
 from scalecore.api.files import read_json
-from scalecore.study.lock import is_alive
+from scalecore.execution.process_file import is_alive
 
 ROOT = Path(__file__).parents[2]
 WAIT = 120.0

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from scalecore.api.errors import ExitCode, ExperimentError, PluginError, ScalecoreError
-from scalecore.config.load import load_experiment, load_resolved, resolve, to_plain
+from scalecore.config.load import load_experiment, load_resolved, resolve
+from scalecore.config.plain import to_plain
 from scalecore.plugins.registry import Registry
 
 FULL = """\
@@ -363,7 +364,8 @@ def test_checking_imports_nothing_heavy(write: Any, small: str, registry: Regist
     name = write(small)
     code = (
         "import sys\n"
-        "from scalecore.config.load import load_resolved, to_plain\n"
+        "from scalecore.config.load import load_resolved\n"
+        "from scalecore.config.plain import to_plain\n"
         "from scalecore.plugins.registry import load_registry\n"
         f"loaded, resolved = load_resolved({name!r}, registry=load_registry(path=[{str(tmp_path)!r}]))\n"
         "to_plain(resolved)\n"

@@ -10,7 +10,8 @@ import pytest
 
 from scalecore.api.errors import ExperimentError
 from scalecore.config.campaign import Campaign, load_campaign
-from scalecore.config.load import load_resolved, to_plain
+from scalecore.config.load import load_resolved
+from scalecore.config.plain import to_plain
 from scalecore.plugins.registry import Registry
 from scalecore.study.campaign import find_campaign
 from scalecore.study.layout import find_study

@@ -12,8 +12,9 @@ import pytest
 
 from scalecore.api.errors import RefusedError
 from scalecore.api.files import read_json, start_ticks, write_json
+from scalecore.execution.process_file import is_alive
 from scalecore.study.layout import StudyFolder
-from scalecore.study.lock import StudyLock, is_alive, runner_of
+from scalecore.study.lock import StudyLock, runner_of
 
 HOLD = """
 import sys, time

@@ -13,8 +13,6 @@ from typing import Literal
 
 from attrs import frozen
 
-__all__ = ["Cgroup", "MemoryLimit", "is_frozen", "own_cgroups"]
-
 _UNLIMITED = 2**60
 """Version 1 writes "no limit" as the largest multiple of a page below 2^63; nothing real is this large."""
 

@@ -16,8 +16,6 @@ from scalecore.builtin.options import ConsoleOptions
 if TYPE_CHECKING:
     from scalecore.builtin.live import LivePicture
 
-__all__ = ["ConsoleLogger"]
-
 END_TEXTS = {
     StudyEnd.COMPLETED: "completed",
     StudyEnd.EXHAUSTED: "completed: nothing new is left to try",

@@ -18,8 +18,6 @@ from scalecore.study.layout import StudyFolder
 from scalecore.study.stored import move_of
 from scalecore.study.verify import Check
 
-__all__ = ["verify_derived"]
-
 REMEDY = "run the study again to rebuild it"
 
 

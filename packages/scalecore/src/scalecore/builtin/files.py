@@ -10,8 +10,6 @@ from scalecore.builtin.rewriting import Rewriting
 from scalecore.builtin.study_files import study_summary, trial_file
 from scalecore.builtin.summary_page import summary_markdown
 
-__all__ = ["FilesLogger"]
-
 
 class FilesLogger(Logger):
     """Everything is derived from the study, so a start writes what a crash may have left out.

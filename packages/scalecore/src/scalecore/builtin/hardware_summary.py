@@ -7,8 +7,6 @@ from typing import Any
 from scalecore.api import formatting
 from scalecore.api.trials import StudyView
 
-__all__ = ["hardware_rows", "hardware_table"]
-
 BYTES = ("memory", "disk_free", "swap_used", "gpu_memory")
 """Of what version 0.1 wrote without a unit."""
 NO_MONITOR = "no hardware monitor was active: nothing was watched"

@@ -11,8 +11,6 @@ from scalecore.api.space import ArchitectureSpace, DataShape, Hyperparameter
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["LinearFamily"]
-
 
 class LinearFamily:
     """One architecture without dimensions: [batch, context, features], flattened, times one matrix.

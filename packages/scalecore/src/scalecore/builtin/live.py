@@ -23,8 +23,6 @@ from rich.text import Text
 from scalecore.api import formatting
 from scalecore.api.trials import Epoch, Progress, StudyView
 
-__all__ = ["LivePicture"]
-
 SILENT_AFTER = 5.0
 """Seconds without a word of a trial, after which it is said to wait: it may be between two attempts."""
 

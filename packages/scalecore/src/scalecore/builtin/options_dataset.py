@@ -9,8 +9,6 @@ from attrs import frozen
 from scalecore.api.dataset_options import Normalisation, ReadOptions, Split, TargetOptions
 from scalecore.api.options import ExistingFile, option
 
-__all__ = ["LabelTarget", "ParquetOptions", "PriceColumns", "PriceTarget"]
-
 
 @frozen(kw_only=True)
 class PriceColumns:

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from scalecore.builtin.options_dataset import ParquetOptions
     from scalecore.builtin.tables import Table
 
-__all__ = ["ParquetDataset", "numbers"]
-
 
 class ParquetDataset:
     """A `scalecore.api.protocols.Dataset` over one file. A DataError names the file, and column and row if any."""

@@ -9,8 +9,6 @@ from scalecore.api.protocols import SearchContext
 from scalecore.api.space import levels
 from scalecore.api.trials import Origin, Outcome, Proposal, RestoredTrial
 
-__all__ = ["RandomSearch"]
-
 
 class RandomSearch:
     """Satisfies `scalecore.api.protocols.SearchStrategy`.

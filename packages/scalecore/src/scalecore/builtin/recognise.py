@@ -22,8 +22,6 @@ from scalecore.config.bounds import nearest
 from scalecore.config.source import parse
 from scalecore.data.dates import stamp
 
-__all__ = ["Recognised", "recognise"]
-
 CLOSE = ("close", "adj close", "adj_close")
 LABEL = ("label", "target", "class", "y")
 CLASSES = 20

@@ -18,8 +18,6 @@ from scalecore.api.trials import Progress, StudyView, TrialRecord
 from scalecore.builtin.options import CsvOptions
 from scalecore.builtin.rewriting import Rewriting
 
-__all__ = ["CsvLogger", "differences"]
-
 FIRST = ("timestamp", "experiment", "study", "budget", "horizon", "trial", "status", "value", "metric", "duration")
 LAST = ("param_count", "data_checksum", "thermal_max", "hash", "reason")
 KEY = ("experiment", "trial", "hash", "timestamp")

@@ -8,8 +8,6 @@ from collections.abc import Callable
 from scalecore.api.escaping import message_of
 from scalecore.api.files import is_disk_error
 
-__all__ = ["Rewriting"]
-
 EVERY = 5.0
 """Seconds between two writings at least."""
 SHARE = 0.02

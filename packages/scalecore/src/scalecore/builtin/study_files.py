@@ -16,8 +16,6 @@ from scalecore.api.record_parts import EpochResult
 from scalecore.api.trials import StudyView, TrialRecord, TrialState, best_first
 from scalecore.builtin.hardware_summary import hardware_rows
 
-__all__ = ["all_trials", "best_file", "study_summary", "trial_file"]
-
 
 def architecture(record: TrialRecord) -> dict[str, int]:
     """Dimensions by name and the counted parameters."""
@@ -109,6 +107,7 @@ def all_trials(study: StudyView) -> list[dict[str, Any]]:
 
 
 def ranked(study: StudyView) -> list[TrialRecord]:
+    """All trials in that order."""
     others = [r for r in study.trials if r.state is not TrialState.COMPLETED or r.value is None]
     others.sort(key=lambda record: (record.collapsed, record.number))
     return [*best_first(study.trials, direction=study.direction), *others]

@@ -11,8 +11,6 @@ from scalecore.api.trials import StudyView
 from scalecore.builtin.hardware_summary import NO_MONITOR, hardware_table
 from scalecore.builtin.study_files import study_summary
 
-__all__ = ["summary_markdown"]
-
 
 def summary_markdown(study: StudyView, summary: Mapping[str, Any] | None = None) -> str:
     """The whole page; `summary` is what `study_summary` gives of the study, where it is at hand."""

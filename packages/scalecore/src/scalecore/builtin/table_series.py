@@ -19,8 +19,6 @@ from scalecore.data.dates import clock_changed, stamp
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["blocks_note", "check_one_series", "check_order"]
-
 _SERIES = re.compile(
     r".*(symbol|ticker).*|tic|sym|isin|cusip|figi|ric|permno|gvkey|secid|uniqueid|series|entity|coin|"
     r"(series|instrument|asset|security|stock|item|station|sensor|device|meter|store|customer|user|product|machine|turbine|"

@@ -20,8 +20,6 @@ from scalecore.data.table_files import date_hint
 if TYPE_CHECKING:
     from scalecore.api.dataset_options import ReadOptions
 
-__all__ = ["naive_times"]
-
 _OFFSET = r"\s?(?:Z|[+-]\d{2}:?\d{2}(?::?\d{2})?)$"
 """What ends a time with its offset from UTC."""
 

@@ -28,8 +28,6 @@ from scalecore.data.table_files import check_header, kind_of, read_text
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["Table", "read_frame", "read_table"]
-
 TIME_NAMES = ("Date", "date", "Datetime", "datetime", "Time", "time", "Timestamp", "timestamp")
 
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from scalecore.config.campaign import Campaign
     from scalecore.study.campaign import CampaignIndex
 
-__all__ = ["run_all", "show_plan", "show_status", "stop_running"]
-
 
 def run_all(campaign: Campaign, training: TrainingContext, *, only: Sequence[str]) -> ExitCode:
     """Run the campaign, print its table, and say how it ended: the worst of its studies."""

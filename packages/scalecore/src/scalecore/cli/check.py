@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from scalecore.config.campaign import Campaign
     from scalecore.config.load import LoadedExperiment, Resolved, ResolvedComponent
 
-__all__ = ["check"]
-
 
 @click.command(short_help="Check an experiment file and its components.")
 @experiment_arguments

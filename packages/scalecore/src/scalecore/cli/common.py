@@ -16,17 +16,6 @@ if TYPE_CHECKING:
     from scalecore.plugins.registry import Registered, Registry
     from scalecore.study.layout import StudyFolder
 
-__all__ = [
-    "NewPath",
-    "experiment_arguments",
-    "named_component",
-    "only_option",
-    "plugin_options",
-    "study_argument",
-    "warn_left_out",
-    "warn_removed",
-]
-
 
 class NewPath(click.Path):
     """A file or folder that a command makes, as a `Path`. Refused where it names a variable that no shell replaced."""

@@ -16,8 +16,6 @@ from scalecore.api.errors import ExperimentError, PluginError
 if TYPE_CHECKING:
     from scalecore.plugins.registry import Registered, Registry
 
-__all__ = ["describe", "flags_of", "list_components", "split_arguments", "with_plugin_files"]
-
 _OVERRIDE = re.compile(r"[A-Za-z_]\w*(\.\w+)*=")
 
 

@@ -8,8 +8,6 @@ import click
 
 from scalecore.api.errors import PluginError
 
-__all__ = ["data"]
-
 
 class _DatasetCommands(click.Group):
     """The commands that installed dataset plugins offer; of two with one name the dataset's name comes first."""

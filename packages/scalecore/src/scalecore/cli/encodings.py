@@ -7,8 +7,6 @@ import io
 import os
 import sys
 
-__all__ = ["escape_unprintable", "restart_in_utf8"]
-
 ESCAPED = "escaped_ascii"
 
 

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from scalecore.builtin.recognise import Recognised
     from scalecore.plugins.registry import Registry
 
-__all__ = ["init"]
-
 SCHEMA = "scalecore.schema.json"
 """The JSON Schema beside the experiment file, which its first line names."""
 EXAMPLE_DATA = "example-prices.csv"

@@ -24,8 +24,6 @@ from scalecore.cli.encodings import escape_unprintable, restart_in_utf8
 from scalecore.cli.signals import StopRequested, raising_stop_requests
 from scalecore.cli.streams import drop_broken_streams, open_closed_streams, tell
 
-__all__ = ["COMMANDS", "main"]
-
 INTERRUPTED = 130
 """The exit code after Ctrl-C outside a study, as shells count it: 128 and the number of SIGINT."""
 

@@ -9,8 +9,6 @@ import click
 
 from scalecore.cli.common import NewPath
 
-__all__ = ["new"]
-
 KINDS = ("model", "strategy", "dataset", "logger", "monitor", "executor", "analysis")
 
 

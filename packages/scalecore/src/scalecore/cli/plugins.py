@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from scalecore.plugins.discovery import Plugin
     from scalecore.plugins.registry import Registry
 
-__all__ = ["plugins"]
-
 
 @click.command(short_help="List plugins, their status and what they provide.")
 @click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")

@@ -9,8 +9,6 @@ import click
 
 from scalecore.cli.common import NewPath, plugin_options
 
-__all__ = ["schema"]
-
 
 @click.command(short_help="Print the JSON Schema of the experiment file, for editors.")
 @click.option("--output", type=NewPath(dir_okay=False), metavar="FILE", help="Write it there instead.")

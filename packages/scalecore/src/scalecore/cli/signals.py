@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["StopRequested", "raising_stop_requests"]
-
 
 class StopRequested(KeyboardInterrupt):
     """SIGTERM or SIGHUP; its text is the signal's name."""

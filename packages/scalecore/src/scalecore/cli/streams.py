@@ -8,8 +8,6 @@ from contextlib import suppress
 
 import click
 
-__all__ = ["drop_broken_streams", "open_closed_streams", "tell"]
-
 
 def open_closed_streams() -> None:
     """Point standard streams that are closed (`<&- >&- 2>&-`, some service managers) at the null device.

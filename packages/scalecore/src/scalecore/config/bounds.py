@@ -14,16 +14,6 @@ from scalecore.api.escaping import masked
 from scalecore.api.files import broken_link
 from scalecore.api.options import MustExist, PathPattern, Pattern
 
-__all__ = [
-    "UnexpectedError",
-    "bound_problem",
-    "bounds_of",
-    "described",
-    "nearest",
-    "variable_in",
-    "variable_problem",
-]
-
 
 class UnexpectedError(ValueError):
     """A value of another type or form than expected: unions put what their members expect into one message."""

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from scalecore.config.source import Tree
     from scalecore.plugins.registry import Registry
 
-__all__ = ["Campaign", "CampaignStudy", "campaign_folder", "load_campaign"]
-
 
 @frozen(kw_only=True)
 class CampaignStudy:

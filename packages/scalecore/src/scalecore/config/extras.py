@@ -8,8 +8,6 @@ from typing import Any
 
 from scalecore.api.components import Record
 
-__all__ = ["missing_extras"]
-
 
 def missing_extras(kind: str, record: Record, options: Any) -> Iterator[str]:
     """One sentence for each missing module, with what installs it. Nothing is imported."""

@@ -12,8 +12,6 @@ from attrs import frozen
 
 from scalecore.config.plain import plain_value
 
-__all__ = ["OptionField", "fields_of", "is_class", "kind_of", "members_of"]
-
 # The stubs say that it is a function.
 _FACTORY: Any = attrs.Factory
 

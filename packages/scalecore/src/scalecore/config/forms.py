@@ -15,8 +15,6 @@ from scalecore.config.bounds import UnexpectedError, described
 from scalecore.config.experiment import Budget, ComponentRef, Execution, Search, known_keys
 from scalecore.config.structure import class_hook, keyed, required_missing, unknown_key
 
-__all__ = ["read_component", "read_distribution", "register_forms", "section_component"]
-
 _UNITS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9}
 _BUDGET = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kKMB]?)")
 _FORMS = ("log_uniform", "uniform", "int", "choice")

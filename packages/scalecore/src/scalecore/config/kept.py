@@ -43,8 +43,6 @@ from scalecore.config.kept_values import (
 from scalecore.config.messages import dotted
 from scalecore.config.structure import flatten
 
-__all__ = ["checked", "find_kept", "json_of", "prepare", "read_kept", "structured"]
-
 Kind = TypeVar("Kind")
 
 SHOWN = 3

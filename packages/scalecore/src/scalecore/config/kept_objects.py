@@ -15,8 +15,6 @@ from scalecore.config.bounds import UnexpectedError
 from scalecore.config.kept_values import LARGEST, PROBLEMS, Hook, is_plain
 from scalecore.config.structure import keyed, required_missing
 
-__all__ = ["object_hook"]
-
 
 def object_hook(kind: Any, converter: Converter) -> Hook:
     """A hook for a class. Most of a journal is read by it.

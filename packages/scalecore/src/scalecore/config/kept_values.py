@@ -17,22 +17,6 @@ from scalecore.config.bounds import UnexpectedError
 from scalecore.config.scalars import read_choice, read_enum
 from scalecore.config.structure import keyed
 
-__all__ = [
-    "LARGEST",
-    "PROBLEMS",
-    "Hook",
-    "is_plain",
-    "literal_hook",
-    "mapping_hook",
-    "read_bits",
-    "read_bool",
-    "read_json_value",
-    "read_number",
-    "read_string",
-    "sequence_hook",
-    "union_hook",
-]
-
 Hook = Callable[[Any, Any], Any]
 
 LARGEST = 2**63

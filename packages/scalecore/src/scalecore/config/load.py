@@ -30,7 +30,7 @@ from scalecore.config.forms import read_component, register_forms, section_compo
 from scalecore.config.losses import direction_problem, loss_problem, metric_problem, objective_problem
 from scalecore.config.messages import ExperimentFileError, KeyPath, Position, Problem, raise_problems
 from scalecore.config.overrides import apply_overrides
-from scalecore.config.plain import plain_value, to_plain
+from scalecore.config.plain import plain_value
 from scalecore.config.removed import SINKS, removed
 from scalecore.config.scalars import read_path
 from scalecore.config.source import MAX_BYTES, Tree, parse
@@ -41,16 +41,6 @@ if TYPE_CHECKING:
     from cattrs import Converter
 
     from scalecore.plugins.registry import Registered, Registry
-
-__all__ = [
-    "LoadedExperiment",
-    "Resolved",
-    "ResolvedComponent",
-    "load_experiment",
-    "load_resolved",
-    "resolve",
-    "to_plain",
-]
 
 
 @frozen(kw_only=True)

@@ -14,25 +14,6 @@ from attrs import frozen
 
 from scalecore.api.options import option
 
-__all__ = [
-    "BinaryCrossEntropy",
-    "CrossEntropy",
-    "Focal",
-    "Loss",
-    "MeanAbsolute",
-    "MeanSquared",
-    "Quantile",
-    "SoftAuc",
-    "direction_problem",
-    "loss_problem",
-    "measured_metrics",
-    "metric_problem",
-    "objective_problem",
-    "objective_value",
-    "outputs_of",
-    "settled",
-]
-
 Weight = Annotated[float, Gt(0)]
 Smoothing = Annotated[float, Ge(0), Lt(1)]
 

@@ -10,8 +10,6 @@ from attrs import frozen
 from scalecore.api.errors import ExperimentError, PluginError
 from scalecore.api.escaping import masked, printable
 
-__all__ = ["ComponentsError", "ExperimentFileError", "KeyPath", "Position", "Problem", "dotted", "raise_problems"]
-
 SHOWN = 50
 """Problems that a message lists; more of them have one cause, and nobody reads them."""
 LONGEST = 1000

@@ -8,8 +8,6 @@ from scalecore.config.bounds import described
 from scalecore.config.messages import KeyPath, Position, Problem, dotted
 from scalecore.config.source import Tree, parse
 
-__all__ = ["CannotSetError", "apply_overrides", "set_value"]
-
 
 class CannotSetError(Exception):
     """A path that does not lead to a place for a value; the message says why."""

@@ -15,8 +15,6 @@ from scalecore.config.experiment import Budget, ComponentRef, Execution, Search,
 if TYPE_CHECKING:
     from scalecore.config.load import Resolved, ResolvedComponent
 
-__all__ = ["plain_value", "to_plain"]
-
 
 def to_plain(resolved: Resolved) -> dict[str, Any]:
     """The experiment in the form of the experiment file, in a fixed order; loading it again gives the same experiment.

@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-__all__ = ["REMOVED", "SINKS", "removed", "removed_from"]
-
 _INIT = "name the component in the file that init writes; `scalecore plugins` lists what is installed"
 
 REMOVED: Mapping[tuple[str, str], str] = MappingProxyType(

@@ -11,17 +11,6 @@ from typing import Any
 
 from scalecore.config.bounds import UnexpectedError, described, variable_problem
 
-__all__ = [
-    "read_bool",
-    "read_choice",
-    "read_enum",
-    "read_float",
-    "read_int",
-    "read_path",
-    "read_text",
-    "storable",
-]
-
 LONGEST_PART = 255
 """Bytes of one name in a path: the limit of nearly all file systems."""
 LONGEST_PATH = 3800

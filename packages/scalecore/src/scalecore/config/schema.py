@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from scalecore.plugins.registry import Registered, Registry
 
-__all__ = ["experiment_schema"]
-
 _ENDS = {"type": "array", "minItems": 2, "maxItems": 2}
 _INTEGERS = _ENDS | {"items": {"type": "integer"}, "description": "Whole numbers from low to high, both included."}
 _DISTRIBUTION = {

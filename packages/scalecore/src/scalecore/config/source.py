@@ -22,8 +22,6 @@ from yaml.scanner import Scanner
 
 from scalecore.config.messages import KeyPath, Position, Problem
 
-__all__ = ["Tree", "dump", "parse"]
-
 MAX_BYTES = 256 * 1024
 _MAX_DEPTH = 40
 _MAX_VALUES = 20_000

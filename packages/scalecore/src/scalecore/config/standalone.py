@@ -15,8 +15,6 @@ from scalecore.config.source import Tree
 from scalecore.config.stored import texts_in
 from scalecore.config.structure import UnknownKeyError, flatten, make_converter
 
-__all__ = ["standalone_options"]
-
 Options = TypeVar("Options")
 
 

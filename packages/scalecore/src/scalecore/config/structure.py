@@ -24,16 +24,6 @@ from scalecore.config.fields import kind_of
 from scalecore.config.messages import KeyPath
 from scalecore.config.scalars import read_bool, read_choice, read_enum, read_float, read_int, read_path, read_text
 
-__all__ = [
-    "UnknownKeyError",
-    "class_hook",
-    "flatten",
-    "keyed",
-    "make_converter",
-    "required_missing",
-    "unknown_key",
-]
-
 Hook = Callable[[Any, Any], Any]
 
 

@@ -16,8 +16,6 @@ from scalecore.config.messages import Position, Problem
 from scalecore.config.overrides import CannotSetError, set_value
 from scalecore.config.source import Tree
 
-__all__ = ["Variant", "expand"]
-
 _FIXED = ("name", "output", "sweep", "analyses")
 """Keys of the campaign as a whole."""
 

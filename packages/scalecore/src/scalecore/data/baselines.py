@@ -27,8 +27,6 @@ from scalecore.data.regression import (
     standardised,
 )
 
-__all__ = ["Baseline", "baselines"]
-
 VOLATILITY_ROWS = (5, 20, 60)
 """Trailing rows of the volatilities: about a week, a month and a quarter of trading days."""
 

@@ -17,15 +17,6 @@ import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
-__all__ = [
-    "BOOTSTRAP_SEED",
-    "Interval",
-    "block_length",
-    "mean_interval",
-    "resampled_counts",
-    "resampled_indices",
-]
-
 BOOTSTRAP_SEED = 0
 """The same blocks for everything that is measured on one data set, so that the intervals can be compared."""
 

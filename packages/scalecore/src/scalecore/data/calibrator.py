@@ -20,8 +20,6 @@ from scalecore.api.errors import DataError
 from scalecore.api.files import plain, read_json
 from scalecore.data.regression import probabilities
 
-__all__ = ["Calibrator", "calibrator_file", "calibrator_from", "read_calibrator"]
-
 KINDS = ("temperature", "platt", "isotonic")
 
 

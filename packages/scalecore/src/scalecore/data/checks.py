@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from scalecore.api.targets import Target
     from scalecore.data.statistics import PartStatistics
 
-__all__ = ["check_finite", "check_panel", "check_parts", "check_times"]
-
 _LARGEST = float(np.finfo(np.float32).max)
 
 

@@ -6,8 +6,6 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import numpy as np
 
-__all__ = ["clock_changed", "span", "stamp"]
-
 
 def clock_changed(local: np.datetime64, *, forward: bool) -> bool:
     """Whether the clock of any zone was set forward over this local time, or else back to it, so that it came twice."""

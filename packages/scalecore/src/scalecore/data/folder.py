@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["read_description", "store"]
-
 DATA_FILE = "data.json"
 
 

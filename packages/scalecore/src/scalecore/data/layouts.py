@@ -23,8 +23,6 @@ from scalecore.data.statistics import PartStatistics, Prior, part_statistics, pr
 if TYPE_CHECKING:
     from scalecore.api.panel import Panel
 
-__all__ = ["Layout", "choose_layout"]
-
 _SHARES = ((0.7, 0.15, 0.15), (0.6, 0.25, 0.15), (0.5, 0.35, 0.15))
 """Training, validation and test, the default first: a larger validation part where that one ranks no trials (G02)."""
 _FIRST_TRAIN = (0.5, 0.4, 0.3)

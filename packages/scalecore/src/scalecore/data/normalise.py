@@ -19,8 +19,6 @@ from scalecore.api.errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["CONVENTION", "Normaliser", "fit", "fit_scale", "input_rows"]
-
 CONVENTION = "standard"
 """Names the way of scaling the target in the fingerprint of the data; the numbers follow from the data."""
 

@@ -21,8 +21,6 @@ from scalecore.api.errors import DataError, RefusedError
 from scalecore.api.files import canonical_json, replacing
 from scalecore.data.regression import cross_entropies
 
-__all__ = ["Predictions", "checksum", "common_windows", "read_predictions", "write_predictions"]
-
 
 def _plain(about: Mapping[str, Any]) -> dict[str, Any]:
     return dict(about)

@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
     from scalecore.api.panel import Panel
 
-__all__ = ["describe", "prepare"]
-
 
 @frozen(kw_only=True)
 class _Prepared:

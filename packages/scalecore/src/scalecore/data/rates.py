@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from statistics import NormalDist
 from typing import Any
 
-__all__ = ["OWN_DENOMINATOR", "denominator", "wilson"]
-
 OWN_DENOMINATOR = ("precision",)
 """Metrics whose windows the model chooses by what it predicts. Those of the others are of the data: G02 counts them
 before a study."""

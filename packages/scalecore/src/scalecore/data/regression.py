@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["applied", "cross_entropies", "linear_regression", "logistic_regression", "probabilities", "standardised"]
-
 TOLERANCE = 1e-9
 """Of the gradient, in coordinates in which the curvature is about 1, at which a fit is done."""
 ACCEPTED = 1e-7

@@ -18,8 +18,6 @@ from scalecore.data.dates import stamp
 if TYPE_CHECKING:
     from scalecore.api.dataset_options import Split
 
-__all__ = ["PARTS", "Parts", "assert_disjoint", "make_parts", "smallest_purge"]
-
 PARTS = ("train", "val", "test")
 
 _NAMES = {"train": "training", "val": "validation", "test": "test"}

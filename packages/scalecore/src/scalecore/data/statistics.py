@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from scalecore.api.targets import Target
 
-__all__ = ["PartStatistics", "Prior", "base_rate", "drift_table", "part_statistics", "prior_of", "rates_per_year"]
-
 STRONG_SHIFT = 2.0
 """A mean that moved by two training standard deviations: most values lie where training saw few."""
 STRONG_RATIO = 4.0

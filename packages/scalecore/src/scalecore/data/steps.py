@@ -13,8 +13,6 @@ from scalecore.data.dates import clock_changed, span, stamp
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["crossing", "steps_flag", "steps_of"]
-
 _DAY, _HOUR = 86400.0, 3600.0
 _CLOSED_DAYS = 7
 """The longest close of the New York exchange since 1933, from one session to the next."""

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from scalecore.api.dataset_options import ReadOptions
 
-__all__ = ["PACKED", "check_header", "date_hint", "kind_of", "number_of", "read_text"]
-
 _KINDS = ".parquet, .pq, .csv or .csv.gz; also .tsv and .txt, and packed as .bz2, .xz, .zst or .zip"
 _TEXT = (".csv", ".tsv", ".txt")
 PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")

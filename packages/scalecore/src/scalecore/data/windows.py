@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["WindowSource", "open_windows", "windows_over"]
-
 
 @frozen(kw_only=True, eq=False)
 class _Rows:

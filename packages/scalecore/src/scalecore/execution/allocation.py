@@ -12,8 +12,6 @@ import torch
 from scalecore.execution.footprint import peak_memory
 from scalecore.training.memory_cuda import CONTEXT
 
-__all__ = ["measured", "return_large_blocks"]
-
 M_MMAP_THRESHOLD = -3
 RETURNED_FROM = 1024**2
 """Bytes. With blocks from 256 KiB on returned, small models took 21 % longer a step; from 4 MiB on, half was kept."""

@@ -36,8 +36,6 @@ from scalecore.training.tasks import task_named
 from scalecore.training.trainer import Trainer
 from scalecore.training.weights import KeepBest
 
-__all__ = ["run_attempt"]
-
 
 def run_attempt(spec: AttemptSpec, monitor: AttemptMonitor) -> dict[str, Any]:
     """Train, or make one smoke step, as the spec says.

@@ -18,8 +18,6 @@ from scalecore.api.record_parts import (
 )
 from scalecore.api.trials import Epoch
 
-__all__ = ["OF_RESULT", "AttemptEnd", "AttemptProgress", "AttemptResult", "EndClass", "MadePredictions", "Resumption"]
-
 EndClass = Literal[
     "completed", "pruned", "diverged", "failed", "out_of_memory", "stopped", "hung", "killed", "crashed", "interrupted"
 ]

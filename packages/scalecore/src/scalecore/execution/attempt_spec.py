@@ -14,8 +14,6 @@ from scalecore.training.plan import TrainingPlan
 from scalecore.training.policies import Evaluation, Launches
 from scalecore.training.product_library import ProductLibrary
 
-__all__ = ["AttemptSpec", "ModelSpec", "ModelToBuild"]
-
 
 @frozen(kw_only=True)
 class ModelSpec:

@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Below"]
-
 
 class Below:
     """The path of a file or folder by its name in a folder that has a `path`."""

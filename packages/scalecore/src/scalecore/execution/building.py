@@ -18,8 +18,6 @@ from scalecore.training.counting import count_parameters
 from scalecore.training.hyperparameters import Hyperparameters
 from scalecore.training.product_library import use_library
 
-__all__ = ["build_family", "build_module"]
-
 
 def build_module(spec: ModelToBuild, hyperparameters: Hyperparameters) -> nn.Module:
     """The model with the weights that it begins with.

@@ -27,8 +27,6 @@ from scalecore.training.product_library import ProductLibrary, use_library
 from scalecore.training.shared_blocks import SharedBlocks
 from scalecore.training.trainer import Trainer
 
-__all__ = ["compile_trainer", "set_threads", "settle"]
-
 
 def set_threads(threads: int) -> None:
     """Let torch use that many threads inside an operation, and never two operations at once.

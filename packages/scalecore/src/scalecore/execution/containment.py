@@ -13,17 +13,6 @@ from scalecore.training.memory_cuda import CONTEXT
 if TYPE_CHECKING:
     import torch
 
-__all__ = [
-    "FRACTION",
-    "AttemptGroups",
-    "contain",
-    "enter_group",
-    "gpu_fraction",
-    "prefer_as_victim",
-    "release",
-    "why_no_groups",
-]
-
 OOM_SCORE = 500
 FRACTION = 0.9
 """Share of a GPU's memory that the allocator of one attempt may take at most.

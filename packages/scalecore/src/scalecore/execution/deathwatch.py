@@ -15,8 +15,6 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["end_after_parent", "ending_after_parent", "spare"]
-
 PR_SET_PDEATHSIG = 1
 SIGNAL: int = getattr(signal, "SIGSTKFLT", 0)
 """Sent by nothing else since there are no coprocessors; 0 where the kernel is not Linux, or has no such signal."""

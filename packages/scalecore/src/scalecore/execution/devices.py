@@ -18,8 +18,6 @@ from attrs import frozen
 
 from scalecore.execution import gpu_probe
 
-__all__ = ["VARIABLE", "FoundGpus", "GpuSlots", "find_gpus", "is_visible", "named_devices"]
-
 VARIABLE = "CUDA_VISIBLE_DEVICES"
 PATIENCE = 30.0
 """Seconds for an answer of the driver's libraries: on a large machine that keeps no driver loaded it takes some."""

@@ -22,8 +22,6 @@ from scalecore.training.intervals import metric_intervals
 from scalecore.training.tasks import task_named
 from scalecore.training.weights import load_weights
 
-__all__ = ["evaluate"]
-
 
 def evaluate(spec: AttemptSpec, monitor: AttemptMonitor, *, device: torch.device) -> dict[str, Any]:
     """Logits of the spec's part of the data into the attempt's `predictions.npz`; the result has loss and metrics."""

@@ -37,8 +37,6 @@ from scalecore.execution.attempt_spec import AttemptSpec
 from scalecore.execution.below import Below
 from scalecore.execution.process_file import ProcessFile
 
-__all__ = ["CANNOT_WRITE", "DISK_EXIT", "LOG_BYTES", "TAKEN_EXIT", "AttemptFolder", "ControlFile", "GroupFile"]
-
 DISK_EXIT = 74
 """The exit code of an attempt that could not write to its folder (EX_IOERR of sysexits.h)."""
 

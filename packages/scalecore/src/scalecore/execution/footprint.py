@@ -14,8 +14,6 @@ from contextlib import suppress
 
 import psutil
 
-__all__ = ["footprint", "peak_memory"]
-
 
 def peak_memory() -> int:
     """The largest resident size of this process so far, in bytes.

@@ -33,8 +33,6 @@ from scalecore.execution.folder import DISK_EXIT, AttemptFolder, ControlFile, Gr
 from scalecore.execution.process_file import ProcessFile
 from scalecore.execution.undertaker import undertake
 
-__all__ = ["serve"]
-
 REAP_EVERY = 0.02
 
 PRELOADED = (

@@ -12,8 +12,6 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["CUDA", "NVML", "cuda_devices", "nvml_devices"]
-
 CUDA, NVML = "libcuda.so.1", "libnvidia-ml.so.1"
 """As torch and nvidia-ml-py load them."""
 

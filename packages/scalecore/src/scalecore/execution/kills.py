@@ -9,8 +9,6 @@ from pathlib import Path
 
 from scalecore.cgroups import own_cgroups
 
-__all__ = ["KernelKills"]
-
 EVERY = 1.0
 WINDOW = 60.0
 """Seconds back to which a kill is looked for.

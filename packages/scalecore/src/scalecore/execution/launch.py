@@ -20,8 +20,6 @@ from scalecore.execution.folder import AttemptFolder
 from scalecore.execution.footprint import peak_memory
 from scalecore.execution.process_file import is_suspended
 
-__all__ = ["ForkedProcesses", "Launcher", "SpawnedProcesses", "kill_group", "wait_until"]
-
 REAP_SECONDS = 30.0
 
 

@@ -22,8 +22,6 @@ from scalecore.execution.process_file import describe_process
 from scalecore.execution.undertaker import ORPHAN_GRACE
 from scalecore.training import checkpoint
 
-__all__ = ["AttemptMonitor", "end_with_parent"]
-
 PROGRESS_EVERY = 0.5
 PAUSE_POLL = 0.2
 PARENT_POLL = 0.5

@@ -23,8 +23,6 @@ from scalecore.execution.kills import KernelKills
 from scalecore.execution.launch import ForkedProcesses, Launcher, SpawnedProcesses, kill_group, wait_until
 from scalecore.execution.options import LocalOptions
 
-__all__ = ["LocalExecutor", "LocalHandle"]
-
 STACK_SECONDS = 3.0
 """What a process that hangs gets to write its stacks."""
 

@@ -17,8 +17,6 @@ from scalecore.api.files import start_ticks
 from scalecore.api.record_parts import Part
 from scalecore.cgroups import is_frozen
 
-__all__ = ["FolderId", "Lease", "ProcessFile", "describe_process", "is_alive", "is_copied", "is_suspended", "lives_in"]
-
 
 @frozen(kw_only=True, slots=False)
 class FolderId(Part):

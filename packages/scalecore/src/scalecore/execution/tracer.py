@@ -40,8 +40,6 @@ from scalecore.execution.footprint import footprint
 if TYPE_CHECKING:
     from scalecore.training.memory_storages import Trace
 
-__all__ = ["answer", "serve"]
-
 IDLE_SECONDS = 300.0
 TRACES = 32
 """Traces that are kept: some hundred kilobytes each."""

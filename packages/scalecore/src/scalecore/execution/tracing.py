@@ -19,8 +19,6 @@ from scalecore.api.clock import RunningClock
 from scalecore.api.record_parts import Part
 from scalecore.training.memory import Device
 
-__all__ = ["ForkTracer", "TraceAnswer", "TraceClient"]
-
 ForkTracer = Callable[[int, int], bool]
 """Makes a tracer of a process that is warm already, given the descriptors of its questions and answers; False where
 there is none. See `scalecore.api.protocols.ForksTracer`."""

@@ -18,8 +18,6 @@ import psutil
 from scalecore.api.clock import RunningClock
 from scalecore.execution.launch import kill_group
 
-__all__ = ["ORPHAN_GRACE", "undertake"]
-
 ORPHAN_GRACE = 10.0
 """Seconds that an attempt gives itself to end when its driver is gone."""
 KILL_AFTER = ORPHAN_GRACE + 5.0

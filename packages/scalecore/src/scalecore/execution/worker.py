@@ -28,8 +28,6 @@ from scalecore.execution.footprint import peak_memory
 from scalecore.execution.lifeline import AttemptMonitor, end_with_parent
 from scalecore.execution.process_file import describe_process
 
-__all__ = ["end_by", "main"]
-
 
 def main(path: str, *, parent: int) -> int:
     """Run the attempt of this folder as a child of `parent`; 0 when `result.json` says how it ended.

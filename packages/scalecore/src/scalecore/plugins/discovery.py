@@ -19,8 +19,6 @@ from scalecore.plugins.metadata import Metadata, canonical_name, folders, read_m
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
 
-__all__ = ["CORE", "GROUP", "Plugin", "Status", "discover"]
-
 GROUP = "scalecore"
 CORE = "scalecore"
 

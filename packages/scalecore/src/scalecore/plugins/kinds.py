@@ -9,8 +9,6 @@ from attrs import frozen
 
 from scalecore.api import components
 
-__all__ = ["KINDS", "Kind"]
-
 
 @frozen
 class Kind:

@@ -29,8 +29,6 @@ from scalecore.api.components import ModelRecord, Record
 from scalecore.plugins.discovery import CORE, Plugin, Status
 from scalecore.plugins.kinds import KINDS, Kind
 
-__all__ = ["Loaded", "load_file", "load_plugin"]
-
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _PREFIX = "scalecore_"
 _ENTRY_POINT = r"([\w.]+)\s*(?::\s*([\w.]+)\s*)?(?:\[.*\]\s*)?$"

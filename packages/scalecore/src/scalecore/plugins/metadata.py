@@ -14,8 +14,6 @@ from itertools import takewhile
 
 from attrs import frozen
 
-__all__ = ["Metadata", "canonical_name", "folders", "read_metadata"]
-
 
 @frozen
 class Metadata:

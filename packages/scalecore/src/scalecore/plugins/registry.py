@@ -16,8 +16,6 @@ from scalecore.plugins.kinds import KINDS
 from scalecore.plugins.manager import Loaded, load_file, load_plugin
 from scalecore.plugins.metadata import canonical_name
 
-__all__ = ["Registered", "Registry", "clash_text", "known_provider", "load_registry"]
-
 _PROVIDERS: Mapping[tuple[str, str], str] = MappingProxyType(
     {
         ("model", "patchtst"): "scalecore-patchtst",

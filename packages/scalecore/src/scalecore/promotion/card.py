@@ -8,8 +8,6 @@ from typing import Any
 from scalecore.api import formatting
 from scalecore.api.data_report import DataReport
 
-__all__ = ["card", "summary_lines"]
-
 SHOWN = ("accuracy", "auc", "precision", "recall", "f1", "mae", "rmse", "sign_accuracy", "r2")
 
 

@@ -25,8 +25,6 @@ from scalecore.promotion.statistics import MIN_SEEDS, Estimate, difference, marg
 from scalecore.study.events import MeasuredOnTestData
 from scalecore.study.predictions import trial_predictions
 
-__all__ = ["Confirmation", "confirm"]
-
 Losses = npt.NDArray[np.float64]
 
 

@@ -8,8 +8,6 @@ from typing import Any
 from scalecore.api.formatting import number
 from scalecore.promotion.card import opened_text
 
-__all__ = ["markdown", "report_lines"]
-
 
 def report_lines(content: Mapping[str, Any]) -> list[str]:
     """For the terminal."""

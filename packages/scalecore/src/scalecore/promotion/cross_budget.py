@@ -28,8 +28,6 @@ from scalecore.study.nearest import nearest_shape
 from scalecore.study.predictions import trial_predictions
 from scalecore.study.state import StudyState, read_state
 
-__all__ = ["Cell", "CrossBudget", "cells_of", "groups_of"]
-
 
 @frozen(kw_only=True, eq=False)
 class Cell:

@@ -34,8 +34,6 @@ from scalecore.study.events import MeasuredOnTestData, OpenedTestData
 from scalecore.study.plan import Plan
 from scalecore.study.slots import slots_of
 
-__all__ = ["Stopped", "measure", "rules_on", "test_baselines"]
-
 
 class Stopped(Exception):
     """The user asked for it."""

@@ -29,9 +29,6 @@ from scalecore.study.verify import Check
 if TYPE_CHECKING:
     from torch import nn
 
-
-__all__ = ["FORMAT", "MODEL_FILE", "WEIGHTS_FILE", "StoredModel", "read_model", "verify_model"]
-
 MODEL_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
 FORMAT = 2

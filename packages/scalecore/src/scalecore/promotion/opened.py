@@ -25,8 +25,6 @@ from scalecore.study.run import refuse_another_experiment, refuse_changed_code, 
 from scalecore.study.state import StudyState, read_state
 from scalecore.study.stored import load_stored
 
-__all__ = ["OpenStudy", "open_study"]
-
 
 @frozen(kw_only=True, eq=False)
 class OpenStudy:

@@ -34,8 +34,6 @@ from scalecore.study.components import create
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Rows", "csv_text", "predict", "rows_of_dataset", "rows_of_file", "write_table"]
-
 OF_THE_MODEL = ("context", "normalise", "split", "target")
 """Options of a dataset that a prediction takes from the model, or does not need."""
 

@@ -24,8 +24,6 @@ from scalecore.promotion.retrain import Retrained, RetrainFolder, Retraining, re
 from scalecore.study.events import MeasuredOnTestData
 from scalecore.study.plan import Plan
 
-__all__ = ["Promotion", "Wanted", "promote"]
-
 EVALUATION_FILE = "evaluation.json"
 CARD_FILE = "model_card.md"
 

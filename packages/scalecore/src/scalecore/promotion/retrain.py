@@ -33,8 +33,6 @@ from scalecore.study.session import Session
 from scalecore.study.slots import slots_of
 from scalecore.study.state import StudyState, read_state
 
-__all__ = ["RetrainFolder", "Retrained", "Retraining", "retrain"]
-
 
 @frozen
 class RetrainFolder(StudyFolder):

@@ -24,8 +24,6 @@ from attrs import frozen
 
 from scalecore.data.bootstrap import BOOTSTRAP_SEED, MIN_BLOCKS, block_length, resampled_indices
 
-__all__ = ["MIN_SEEDS", "Estimate", "Verdict", "difference", "margin_of", "mean", "one_training", "verdict"]
-
 MIN_SEEDS = 3
 """With fewer seeds nothing is said about a difference."""
 RELATIVE_MARGIN = 0.005

@@ -12,8 +12,6 @@ from scalecore.api.protocols import Logger, LoggerContext
 from scalecore.api.trials import Epoch, Progress, Proposal, StudyView, TrialRecord, TrialState
 from scalecore.config.load import ResolvedComponent
 
-__all__ = ["teller"]
-
 EVERY = 10.0
 """Seconds between two lines of progress."""
 

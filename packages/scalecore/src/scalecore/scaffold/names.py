@@ -19,8 +19,6 @@ from scalecore.plugins.registry import known_provider
 if TYPE_CHECKING:
     from scalecore.plugins.registry import Registry
 
-__all__ = ["PLUGIN_KINDS", "Names", "names_for"]
-
 PLUGIN_KINDS: Mapping[str, str] = MappingProxyType(
     {
         "model": "model",

@@ -18,8 +18,6 @@ from scalecore.api.errors import ExperimentError
 if TYPE_CHECKING:
     from scalecore.scaffold.names import Names
 
-__all__ = ["USES", "package_files", "plugin_files", "write_files"]
-
 USES: Mapping[str, str] = {
     "dataset": "dataset: {use: my-dataset, file: prices.csv}",
     "model": "model: {use: my-model, width: [8, 16, 32], depth: [1, 2]}",

@@ -31,8 +31,6 @@ from scalecore.plugins.registry import Registered
 from scalecore.study.components import make
 from scalecore.study.layout import StudyFolder
 
-__all__ = ["Analysed", "TrainingEnded", "analyse", "output_folder_of", "result_json", "result_markdown", "write_result"]
-
 
 @frozen(kw_only=True)
 class Analysed:

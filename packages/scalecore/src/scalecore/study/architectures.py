@@ -20,8 +20,6 @@ from scalecore.study.predicates import Predicate
 if TYPE_CHECKING:
     from scalecore.api.protocols import SizedFamily
 
-__all__ = ["Grid", "Infeasible", "feasible_grid", "predicate_problems"]
-
 GAP_SHARE = 0.10
 """A stretch of the budget's range without any shape is reported from this share of the budget on."""
 

@@ -14,8 +14,6 @@ from scalecore.training.failures import crash_signal
 if TYPE_CHECKING:
     from scalecore.study.fitting import Way
 
-__all__ = ["Cut", "classified", "why_again"]
-
 Cut = tuple[EndClass, str | None]
 """How an attempt ends that the driver kills, and why."""
 

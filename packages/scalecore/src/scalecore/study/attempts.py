@@ -25,8 +25,6 @@ from scalecore.training.plan import TrainingPlan
 if TYPE_CHECKING:
     from scalecore.study.plan import Plan
 
-__all__ = ["RunningTrial", "attempt_spec", "left_running"]
-
 
 @define(kw_only=True, eq=False)
 class RunningTrial:

@@ -14,8 +14,6 @@ from scalecore.api.escaping import masked, message_of
 from scalecore.api.protocols import Logger, LoggerContext
 from scalecore.api.trials import Epoch, Proposal, StudyView, TrialRecord
 
-__all__ = ["BackgroundLogger"]
-
 Event = Callable[[Logger], None]
 
 

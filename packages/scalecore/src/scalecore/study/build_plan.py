@@ -15,8 +15,9 @@ from scalecore.api.panel import Panel
 from scalecore.api.protocols import DatasetContext, MonitorContext
 from scalecore.api.readings import Finding
 from scalecore.api.space import DataShape
-from scalecore.config.load import LoadedExperiment, Resolved, to_plain
+from scalecore.config.load import LoadedExperiment, Resolved
 from scalecore.config.losses import loss_problem, metric_problem, outputs_of
+from scalecore.config.plain import to_plain
 from scalecore.data.prepare import describe
 from scalecore.execution.tracing import ForkTracer
 from scalecore.study.architectures import Infeasible, feasible_grid
@@ -41,8 +42,6 @@ from scalecore.study.preflight import (
 )
 from scalecore.study.slots import slots_and_why
 from scalecore.study.versions import code_versions, source_hash
-
-__all__ = ["build_plan"]
 
 MEMORY_FILE = "memory.json"
 

@@ -37,17 +37,6 @@ from scalecore.study.plan import silent
 from scalecore.study.run import run_study
 from scalecore.study.state import read_state
 
-__all__ = [
-    "CampaignIndex",
-    "StudyEntry",
-    "find_campaign",
-    "none_to_run",
-    "plan_campaign",
-    "run_campaign",
-    "select",
-    "worst",
-]
-
 COMPLETE = (StudyEnd.COMPLETED, StudyEnd.EXHAUSTED)
 _FROM_THE_WORST = (
     *(ExitCode.STOPPED, ExitCode.UNEXPECTED, ExitCode.FAILED, ExitCode.REFUSED, ExitCode.DATA, ExitCode.PLUGIN),

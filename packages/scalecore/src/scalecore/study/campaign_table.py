@@ -17,8 +17,6 @@ from scalecore.study.campaign import CampaignIndex, StudyEntry
 from scalecore.study.lock import runner_of
 from scalecore.study.state import StudyState, read_state
 
-__all__ = ["campaign_rows", "table_lines", "write_tables"]
-
 SHOWN = {
     "study": "study",
     "state": "state",

@@ -13,8 +13,6 @@ from scalecore.api.errors import PluginError, ScalecoreError
 from scalecore.config.load import ResolvedComponent
 from scalecore.plugins.registry import Registered
 
-__all__ = ["create", "make", "of_plugin"]
-
 _PROTOCOLS: Mapping[str, type] = MappingProxyType(
     {
         "dataset": protocols.Dataset,

@@ -16,25 +16,14 @@ from attrs import evolve, frozen
 from scalecore.api.components import ModelRecord
 from scalecore.api.space import Distribution, Value
 from scalecore.api.trials import RestoredTrial
-from scalecore.config.load import Resolved, to_plain
+from scalecore.config.load import Resolved
+from scalecore.config.plain import to_plain
 from scalecore.plugins.metadata import canonical_name
 from scalecore.study.event_parts import Change
 from scalecore.study.identity import Unbound, binding, by_name, model_content, unbound
 from scalecore.study.plan import Plan
 from scalecore.study.state import AskedTrial, StudyState
 from scalecore.study.stored import move_of
-
-__all__ = [
-    "Continuation",
-    "compare",
-    "compare_study",
-    "continuation_lines",
-    "differences",
-    "grid_options",
-    "misfit",
-    "misfits",
-    "restored_today",
-]
 
 
 @frozen(kw_only=True)

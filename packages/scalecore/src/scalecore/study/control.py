@@ -8,8 +8,6 @@ from typing import Any
 
 from scalecore.study.layout import StudyFolder
 
-__all__ = ["StopRequests"]
-
 
 class StopRequests:
     """Counts SIGINT, SIGTERM and SIGHUP while it is entered, and looks for the STOP file.

@@ -16,8 +16,6 @@ from scalecore.study.layout import StudyFolder
 from scalecore.training.compile_choice import CompileRule
 from scalecore.training.product_library import ProductLibrary, choose_library, read_cpuinfo
 
-__all__ = ["began_with_0_1", "compile_rule_of", "products_of", "refuse_lost_level"]
-
 
 def began_with_0_1(folder: Path) -> bool:
     """Whether version 0.1 began the study in `folder`, as its first plan says.

@@ -13,8 +13,6 @@ from scalecore.api.space import ArchitectureSpace, DataShape, Hyperparameter
 if TYPE_CHECKING:
     from scalecore.api.protocols import HyperparameterReader, ModelFamily
 
-__all__ = ["FORWARD", "Ask", "CountedFamily"]
-
 FORWARD = ("flops", "saved_activations")
 """What needs a forward pass."""
 

@@ -16,18 +16,6 @@ from scalecore.api.errors import DeviceError
 from scalecore.api.trials import TrialRecord
 from scalecore.training.memory import Device
 
-__all__ = [
-    "StudyDevice",
-    "built_for_cuda",
-    "common_device",
-    "device_named",
-    "device_of_record",
-    "device_of_result",
-    "kind_of",
-    "missing_device",
-    "torch_build",
-]
-
 
 @frozen(kw_only=True)
 class StudyDevice:

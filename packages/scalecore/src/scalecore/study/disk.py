@@ -9,8 +9,6 @@ from pathlib import Path
 from scalecore.api.errors import ScalecoreError, StudyError
 from scalecore.api.files import is_disk_error
 
-__all__ = ["explained"]
-
 
 @contextmanager
 def explained(folder: Path) -> Iterator[None]:

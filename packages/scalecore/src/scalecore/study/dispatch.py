@@ -24,9 +24,6 @@ from scalecore.study.slots import cores, slots_of
 from scalecore.study.state import AskedTrial, Attempt
 from scalecore.training.memory import Device
 
-__all__ = ["Dispatcher", "DoesNotFit", "ways"]
-
-
 SQUEEZE = 8
 """While other trials of the study run, a trial that could have more by waiting starts with no less than this part of
 its micro-batch: smaller ones are slow."""

@@ -39,8 +39,6 @@ from scalecore.study.smoke import smoke_step
 from scalecore.study.state import AskedTrial
 from scalecore.training.shared_blocks import remove_shared
 
-__all__ = ["Driver"]
-
 TICK = 0.05
 SLOW_TICK = 1.0
 """Seconds between two progress messages, admissions of a waiting trial, looks at the lock."""

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 
 from scalecore.api.trials import TrialRecord
 
-__all__ = ["seconds_left"]
-
 
 def seconds_left(
     records: Sequence[TrialRecord], *, total: int, slots: int, running: Sequence[tuple[float, float]]

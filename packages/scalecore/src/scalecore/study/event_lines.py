@@ -14,8 +14,6 @@ from scalecore.config.bounds import described
 from scalecore.config.kept import checked
 from scalecore.study.events import FORMAT, AskedFor, Event, StudyBegun
 
-__all__ = ["EVENTS", "event_from", "event_of"]
-
 Json = Mapping[str, object]
 Kind = TypeVar("Kind", bound=Event)
 

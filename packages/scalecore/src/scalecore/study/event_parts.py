@@ -8,8 +8,6 @@ from attrs import frozen
 
 from scalecore.api.record_parts import Part
 
-__all__ = ["Change", "RecommendedTrial", "SmokeResult", "StrategyReport", "TracedMemory"]
-
 
 @frozen(kw_only=True)
 class Change:

@@ -32,28 +32,6 @@ from scalecore.execution.attempt_result import EndClass
 from scalecore.study.device import StudyDevice
 from scalecore.study.event_parts import Change, SmokeResult, StrategyReport
 
-__all__ = [
-    "FORMAT",
-    "AskedFor",
-    "AttemptEnded",
-    "AttemptStarted",
-    "Degraded",
-    "DuplicateAvoided",
-    "Event",
-    "ImportedTrial",
-    "MeasuredOnTestData",
-    "OpenedTestData",
-    "PhaseChanged",
-    "Repaired",
-    "RunEnded",
-    "RunStarted",
-    "SearchChanged",
-    "SearchExplained",
-    "SmokeStep",
-    "StudyBegun",
-    "TrialFinished",
-]
-
 FORMAT = 1
 """Of the journal; stands in each event `study`. A journal without a number was written by version 0.1, in format 1."""
 

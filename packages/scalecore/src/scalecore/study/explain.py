@@ -17,8 +17,6 @@ from scalecore.api.protocols import Explains, SearchStrategy
 from scalecore.api.trials import Proposal, TrialState
 from scalecore.study.state import AskedTrial, StudyState
 
-__all__ = ["explain_lines", "explain_search", "strategy_plain"]
-
 NOT_COUNTED = ("replicate",)
 """Kinds of trials that repeat a point on purpose: they cover nothing new."""
 

@@ -11,8 +11,6 @@ from scalecore.config.load import ResolvedComponent
 from scalecore.study.analysis import analyse, write_result
 from scalecore.study.results import read_studies
 
-__all__ = ["run_analyses"]
-
 
 def run_analyses(
     components: Sequence[ResolvedComponent],

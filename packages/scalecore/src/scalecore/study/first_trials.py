@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from scalecore.api.errors import StudyError
 from scalecore.api.trials import TrialRecord, TrialState
 
-__all__ = ["no_result", "refuse_alike_failures"]
-
 
 def refuse_alike_failures(records: Sequence[TrialRecord], record: TrialRecord) -> None:
     """Two failures of one kind and no success yet: the study is wrong, not the trials. Raises `StudyError`.

@@ -8,8 +8,6 @@ from scalecore.api import formatting
 from scalecore.api.readings import Demand
 from scalecore.study.memory import Prediction
 
-__all__ = ["Fit", "Way", "halvings", "never_fits"]
-
 RECOMPUTED_AS_MUCH = 4
 """Recomputation keeps less than a quarter of the activations of a model of a dozen blocks and more (measured: a seventh
 at 48 blocks); fewer blocks are seldom too large."""

@@ -11,8 +11,6 @@ from scalecore.api.data_report import DataReport
 from scalecore.api.trials import TrialRecord, TrialState
 from scalecore.data.rates import denominator
 
-__all__ = ["small_denominator", "suspicions"]
-
 COLLAPSED_SPREAD = 0.01
 """Predictions that spread less than this share of the labels' own standard deviation are one constant."""
 LEAK_SHARE = 0.5

@@ -11,8 +11,6 @@ from attrs import define, field, frozen
 from scalecore.api.space import Architecture
 from scalecore.api.trials import TrialRecord
 
-__all__ = ["Forecast", "Speeds", "forecast"]
-
 BACKWARD = 3
 """Forward and backward pass of a window take about three times the operations of the forward pass alone."""
 NEIGHBOURS = 3

@@ -20,8 +20,6 @@ from scalecore.study.run import refuse_another_experiment, refuse_foreign_files,
 from scalecore.study.slots import slots_of
 from scalecore.study.state import StudyState
 
-__all__ = ["Foreseen", "foresee"]
-
 
 @frozen(kw_only=True)
 class Foreseen:

@@ -23,8 +23,6 @@ from scalecore.study.hardware_csv import append_readings
 from scalecore.study.layout import StudyFolder
 from scalecore.study.sampling import Sample, Sampler, Watched, all_of, checked_readings
 
-__all__ = ["HardwareSummary", "Monitors", "ReadingsFile"]
-
 WRITE_EVERY = 10.0
 """Seconds between two rows of `hardware.csv`."""
 

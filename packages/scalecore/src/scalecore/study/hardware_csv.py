@@ -12,8 +12,6 @@ from scalecore.api.escaping import spreadsheet_cell
 from scalecore.api.files import detach, utc_now, write_text
 from scalecore.api.readings import Reading
 
-__all__ = ["append_readings"]
-
 OWN = ("timestamp", "memory_percent", "units", "unavailable")
 """Columns that hold no quantity, so that no quantity may be called like one of them."""
 

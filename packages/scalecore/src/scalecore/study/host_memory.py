@@ -7,8 +7,6 @@ from collections.abc import Iterable
 from scalecore.study.state import Attempt
 from scalecore.training.memory import floor_bytes
 
-__all__ = ["HOST_MEMORY", "host_memory"]
-
 HOST_MEMORY = 2 * 1024**3
 """Bytes of the machine's memory for a process with CUDA: the interpreter with a CUDA build of torch, the context, and
 what is staged for the device. An estimate that was not measured on a GPU: with CUDA's libraries loaded, and before any

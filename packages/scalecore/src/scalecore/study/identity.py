@@ -20,18 +20,6 @@ from scalecore.plugins.registry import known_provider
 if TYPE_CHECKING:
     from scalecore.config.load import Resolved
 
-__all__ = [
-    "Unbound",
-    "binding",
-    "by_name",
-    "content_hash",
-    "model_content",
-    "trial_content",
-    "trial_hash",
-    "trial_seed",
-    "unbound",
-]
-
 FREE = {
     "": ("output", "plugins", "monitors", "loggers", "execution", "analyses"),
     "search": ("trials",),

@@ -17,8 +17,6 @@ from scalecore.study.old_results import OldRecord, as_number
 from scalecore.study.path_claims import budget_of, contradictions, label_of, places
 from scalecore.study.record_shapes import RecordShapes, UnnamedShapeError
 
-__all__ = ["LEVELS", "ImportSummary", "LabelCount", "summarise"]
-
 LEVELS = 3
 """Of two values each is at an edge."""
 VALUED = (TrialState.COMPLETED, TrialState.PRUNED)

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 from scalecore.study.import_summary import LEVELS, ImportSummary, LabelCount
 
-__all__ = ["summary_lines"]
-
 SHOWN = 6
 """So many parts of a point are listed."""
 

@@ -32,8 +32,6 @@ from scalecore.study.state import StudyState
 from scalecore.study.stored import load_stored
 from scalecore.study.verdicts import Verdict, judge
 
-__all__ = ["Imported", "import_results", "imported_lines", "imported_plain"]
-
 
 class Imported(NamedTuple):
     """What became of the records that an import was given."""

@@ -13,8 +13,6 @@ from scalecore.study.record import proposed
 from scalecore.study.session import Session
 from scalecore.study.state import AskedTrial
 
-__all__ = ["next_trial"]
-
 MAX_DUPLICATES = 200
 """Proposals in a row that were tried before, after which the strategy has nothing new to offer."""
 

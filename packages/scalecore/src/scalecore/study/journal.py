@@ -24,8 +24,6 @@ from scalecore.config.kept import json_of
 from scalecore.study.event_lines import event_from
 from scalecore.study.events import Event, StudyBegun
 
-__all__ = ["Journal", "damaged", "read_journal"]
-
 
 def read_journal(path: Path) -> Iterator[Event]:
     """The events of a journal in their order; a torn last line is passed over.

@@ -15,17 +15,6 @@ from scalecore.execution.below import Below
 if TYPE_CHECKING:
     from scalecore.config.experiment import Experiment
 
-__all__ = [
-    "CAMPAIGN",
-    "StudyFolder",
-    "find_study",
-    "has_begun",
-    "holding_study",
-    "is_file",
-    "nearest_folder",
-    "output_folder",
-]
-
 CAMPAIGN = "campaign.json"
 """The index of a campaign, in the folder that holds its studies."""
 

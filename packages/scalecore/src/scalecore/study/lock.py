@@ -13,10 +13,8 @@ from filelock import FileLock, Timeout
 from scalecore.api.errors import RefusedError
 from scalecore.api.files import is_disk_error, utc_now, write_json
 from scalecore.config.kept import find_kept
-from scalecore.execution.process_file import Lease, describe_process, is_alive, is_copied, lives_in
+from scalecore.execution.process_file import Lease, describe_process, is_copied, lives_in
 from scalecore.study.layout import StudyFolder
-
-__all__ = ["StudyLock", "is_alive", "refuse_running", "runner_of"]
 
 
 class StudyLock:

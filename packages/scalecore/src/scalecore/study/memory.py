@@ -44,8 +44,6 @@ from scalecore.training.memory_cuda import WORKSPACES
 if TYPE_CHECKING:
     from scalecore.study.plan import Plan
 
-__all__ = ["MemoryModel", "Prediction"]
-
 PATIENCE = 60.0
 """Seconds that a question may take, on a loaded machine too, before the closed form has to do."""
 POLL = 0.25

@@ -11,8 +11,6 @@ from scalecore.api import formatting
 from scalecore.api.plan_report import MemoryReport
 from scalecore.study.events import SmokeStep
 
-__all__ = ["MemoryFigure", "memory_figures", "memory_lines"]
-
 
 @frozen(kw_only=True)
 class MemoryFigure:

@@ -16,8 +16,6 @@ from scalecore.training.hyperparameters import declared
 if TYPE_CHECKING:
     from scalecore.api.protocols import ModelFamily
 
-__all__ = ["family_of", "hyperparameter_problems", "name_problems"]
-
 
 def family_of(resolved: Resolved) -> tuple[ModelFamily, dict[str, Hyperparameter]]:
     """The model family, and the hyper-parameters that the training core and the family read."""

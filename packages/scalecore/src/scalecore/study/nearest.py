@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 
 from scalecore.api.space import Architecture
 
-__all__ = ["nearest_shape"]
-
 RATIOS = (("width", "depth"), ("width", "heads"), ("feed_forward", "width"))
 """Aspect, head size and feed-forward ratio, by the roles of dimensions: what makes shapes of two sizes alike."""
 

@@ -22,8 +22,6 @@ from scalecore.api.trials import TrialState
 from scalecore.study.old_tables import CLAIMS, read_table
 from scalecore.study.state import read_state
 
-__all__ = ["POSITIONS", "OldRecord", "as_number", "read_old_results", "same"]
-
 STATES = {"complete": TrialState.COMPLETED, "fail": TrialState.FAILED} | {str(state): state for state in TrialState}
 """Names of states that have been used, in lower case and without the enum's name in front."""
 FORCED = "forced_"

@@ -14,8 +14,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["CLAIMS", "read_table"]
-
 RENAMED = {
     "trial": "number",
     "trial_number": "number",

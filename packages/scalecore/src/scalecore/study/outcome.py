@@ -16,8 +16,6 @@ from scalecore.study.quarantine import quarantine_flag
 from scalecore.study.record import record_from
 from scalecore.study.state import AskedTrial, Attempt
 
-__all__ = ["build_record", "over_attempts", "unstarted_record"]
-
 RUN = ("device", "gpu", "threads")
 """What the versions of a record say of the attempt's own run."""
 

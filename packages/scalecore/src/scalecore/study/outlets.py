@@ -14,8 +14,6 @@ from scalecore.config.load import ResolvedComponent
 from scalecore.study.background_logger import BackgroundLogger
 from scalecore.study.components import create
 
-__all__ = ["Outlets"]
-
 
 class Outlets:
     """All loggers as one."""

@@ -12,8 +12,6 @@ from attrs import define, field
 
 from scalecore.execution.attempt_result import AttemptProgress
 
-__all__ = ["Pace"]
-
 WINDOW = 10.0
 """Seconds of training over which a step time is measured."""
 

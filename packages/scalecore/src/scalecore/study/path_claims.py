@@ -14,8 +14,6 @@ from typing import Any
 
 from scalecore.study.old_results import OldRecord, as_number
 
-__all__ = ["budget_of", "contradictions", "label_of", "places"]
-
 FOLDERS = 2
 """So many folders above a file are read; what lies further up was named for other things."""
 _LABEL = re.compile(r"(?<![A-Za-z0-9.])(\d+(?:\.\d+)?)([kKmMbB])(?![A-Za-z0-9])")

@@ -44,8 +44,6 @@ from scalecore.training.compile_choice import CompileRule
 from scalecore.training.memory import Device
 from scalecore.training.product_library import ProductLibrary
 
-__all__ = ["Plan", "data_limits", "silent"]
-
 
 def silent(line: str) -> None:
     """Print nothing: what `say` is where nobody waits for a command."""

@@ -18,8 +18,6 @@ from scalecore.study.forecast import Forecast
 from scalecore.study.memory_figures import memory_lines
 from scalecore.study.preview import PlannedChanges, PlanPreview
 
-__all__ = ["plan_lines"]
-
 MAX_SHAPES = 60
 
 

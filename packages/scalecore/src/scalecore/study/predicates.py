@@ -10,8 +10,6 @@ import operator
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-__all__ = ["Predicate"]
-
 _COMPARISONS: Mapping[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,

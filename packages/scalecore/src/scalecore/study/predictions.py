@@ -20,8 +20,6 @@ from scalecore.execution.attempt_result import MadePredictions
 from scalecore.execution.folder import AttemptFolder
 from scalecore.study.layout import StudyFolder
 
-__all__ = ["keep_predictions", "trial_predictions"]
-
 
 def keep_predictions(
     folder: StudyFolder, attempt: AttemptFolder, *, number: int, found: MadePredictions | None

@@ -26,18 +26,6 @@ from scalecore.training.memory import Device
 from scalecore.training.policies import missing_compiler
 from scalecore.training.product_library import ProductLibrary
 
-__all__ = [
-    "compile_findings",
-    "device_finding",
-    "folder_findings",
-    "machine_findings",
-    "other_runs",
-    "products_findings",
-    "room_finding",
-    "stopping_findings",
-    "warmup_findings",
-]
-
 FEW_FILES, TOO_FEW_FILES = 256, 64
 """Open files: the driver needs some twenty, an attempt and its libraries some dozens more."""
 

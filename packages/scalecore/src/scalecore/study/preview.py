@@ -20,8 +20,6 @@ from scalecore.study.memory_figures import MemoryFigure, memory_figures
 from scalecore.study.plan import Plan
 from scalecore.study.state import StudyState, read_state
 
-__all__ = ["PlanPreview", "PlannedChanges", "preview", "state_of"]
-
 
 @frozen(kw_only=True)
 class PlannedChanges:

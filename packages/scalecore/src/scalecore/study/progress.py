@@ -13,8 +13,6 @@ from scalecore.study.estimate import seconds_left
 from scalecore.study.forecast import Speeds
 from scalecore.study.plan import Plan
 
-__all__ = ["progress_of", "seconds_per_step", "speeds_of"]
-
 
 def progress_of(
     plan: Plan, counted: Sequence[TrialRecord], running: Sequence[RunningTrial], *, total: int, slots: int

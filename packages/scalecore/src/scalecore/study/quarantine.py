@@ -9,8 +9,6 @@ from collections.abc import Sequence
 
 from scalecore.api.trials import TrialRecord, TrialState
 
-__all__ = ["KIND", "LARGER", "quarantine_flag", "quarantined"]
-
 KIND = "quarantined"
 LARGER = 1.1
 """A machine or container whose limit is this many times that of the failure gives a shape another chance."""

@@ -9,8 +9,6 @@ from scalecore.api.files import plain
 from scalecore.api.trials import Proposal, TrialRecord
 from scalecore.config.kept import checked
 
-__all__ = ["proposal_from", "proposal_plain", "proposed", "record_from", "record_plain"]
-
 
 def record_plain(record: TrialRecord) -> dict[str, Any]:
     """Strict JSON types; NaN becomes None."""

@@ -15,8 +15,6 @@ from scalecore.api.protocols import SizedFamily
 from scalecore.api.space import DataShape
 from scalecore.study.old_results import OldRecord, as_number, same
 
-__all__ = ["NamedShape", "RecordShapes", "UnnamedShapeError"]
-
 LARGEST = 10**9
 """What is more is no size."""
 Row = tuple[Mapping[str, int], Mapping[str, float]]

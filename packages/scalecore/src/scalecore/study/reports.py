@@ -10,8 +10,6 @@ from scalecore.execution.folder import AttemptFolder
 from scalecore.study.layout import StudyFolder
 from scalecore.study.state import AskedTrial
 
-__all__ = ["reports_of"]
-
 
 def reports_of(folder: StudyFolder, trial: AskedTrial, *, objective: Mapping[str, Any]) -> dict[int, float]:
     """By epoch; of a finished trial from its record, else from what its attempts wrote."""

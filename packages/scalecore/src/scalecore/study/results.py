@@ -15,8 +15,6 @@ from scalecore.study.lock import runner_of
 from scalecore.study.reports import reports_of
 from scalecore.study.state import StudyState, read_state
 
-__all__ = ["confirmations", "find_studies", "read_studies", "read_study"]
-
 
 def read_study(folder: StudyFolder) -> StudyView:
     """The study of a folder, from its journal alone. Takes no lock and changes nothing, so it works during a run.

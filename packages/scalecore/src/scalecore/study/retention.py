@@ -10,8 +10,6 @@ from scalecore.api.trials import TrialRecord
 from scalecore.execution.folder import AttemptFolder
 from scalecore.study.layout import StudyFolder
 
-__all__ = ["holds_room", "remove_checkpoints", "settle_weights"]
-
 
 def holds_room(folder: StudyFolder, number: int) -> bool:
     """Whether the attempts of a finished trial still hold checkpoints or weights."""

@@ -44,19 +44,6 @@ from scalecore.study.session import Session
 from scalecore.study.slots import slots_of
 from scalecore.study.state import StudyState, read_state
 
-__all__ = [
-    "begin",
-    "end_orphans",
-    "locked_folder",
-    "refuse_another_experiment",
-    "refuse_changed_code",
-    "refuse_changed_data",
-    "refuse_findings",
-    "refuse_foreign_files",
-    "refuse_planned",
-    "run_study",
-]
-
 ORPHAN_SECONDS = 20.0
 
 

@@ -22,8 +22,6 @@ from scalecore.api.readings import Reading
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Sample", "Sampler", "Watched", "all_of", "checked_readings"]
-
 Kind = TypeVar("Kind")
 
 IDLE_INTERVAL = 2.0

@@ -22,8 +22,6 @@ from scalecore.study.outlets import Outlets
 from scalecore.study.plan import Plan
 from scalecore.study.state import StudyState
 
-__all__ = ["Session"]
-
 Result = TypeVar("Result")
 
 

@@ -9,8 +9,6 @@ from scalecore.config.experiment import Experiment
 from scalecore.execution.devices import FoundGpus, find_gpus
 from scalecore.study.device import torch_build
 
-__all__ = ["cores", "slots_and_why", "slots_of"]
-
 THREADS_OF_A_TRIAL = 4
 """Where neither slots nor threads are given: beyond this, more trials gain more than more threads."""
 

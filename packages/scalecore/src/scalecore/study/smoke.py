@@ -33,8 +33,6 @@ from scalecore.study.session import Session
 from scalecore.study.smoke_text import memory_warnings, smoke_text
 from scalecore.training.memory import END_OF_TRIAL, SMOKE_WINDOWS, Device
 
-__all__ = ["smoke_step"]
-
 
 def smoke_step(
     session: Session, *, executor: Executor, threads: int, registry: Mapping[str, Any], requests: StopRequests

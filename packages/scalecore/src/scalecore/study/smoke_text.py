@@ -7,8 +7,6 @@ from typing import Any
 
 from scalecore.api import formatting
 
-__all__ = ["memory_warnings", "smoke_text"]
-
 NEAR = (0.5, 1.25)
 """Measured by predicted memory: above, trials may run out of memory; below, micro-batches are smaller than need be."""
 

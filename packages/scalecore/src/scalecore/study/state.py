@@ -37,8 +37,6 @@ from scalecore.study.events import (
 )
 from scalecore.study.journal import damaged, read_journal
 
-__all__ = ["AskedTrial", "Attempt", "StudyState", "read_state", "replay"]
-
 
 @define(kw_only=True)
 class Attempt:

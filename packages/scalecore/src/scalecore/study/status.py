@@ -21,8 +21,6 @@ from scalecore.study.lock import runner_of
 from scalecore.study.memory_figures import MemoryFigure, memory_figures, memory_lines
 from scalecore.study.state import AskedTrial, StudyState, read_state
 
-__all__ = ["status_lines", "study_status"]
-
 
 def study_status(folder: StudyFolder) -> dict[str, Any]:
     """The study's state as plain JSON types."""

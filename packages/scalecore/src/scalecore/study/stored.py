@@ -17,8 +17,6 @@ from scalecore.plugins.registry import Registry
 from scalecore.study.layout import StudyFolder
 from scalecore.study.state import read_state
 
-__all__ = ["load_stored", "move_of"]
-
 
 def load_stored(
     folder: StudyFolder, *, overrides: Sequence[str] = (), registry: Registry

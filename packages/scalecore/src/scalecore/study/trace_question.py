@@ -18,8 +18,6 @@ from scalecore.training.policies import Precision
 if TYPE_CHECKING:
     from scalecore.study.plan import Plan
 
-__all__ = ["precision_of", "trace_question"]
-
 SHALLOW = (2, 4)
 """Depths that are traced for any deeper model; see `scalecore.training.memory_trace`."""
 

@@ -22,8 +22,6 @@ from scalecore.study.plan import Plan
 from scalecore.study.record_shapes import RecordShapes, UnnamedShapeError
 from scalecore.study.state import StudyState
 
-__all__ = ["Verdict", "judge"]
-
 VALUED = (TrialState.COMPLETED, TrialState.PRUNED)
 DRY = re.compile(r"(is_)?(dry_?run|simulated|mock(ed)?|placeholder)", re.IGNORECASE)
 """Attributes by which a record says that nothing was trained for it, unless they deny it."""

@@ -21,8 +21,6 @@ from scalecore.study.lock import runner_of
 from scalecore.study.predictions import trial_predictions
 from scalecore.study.state import StudyState, read_state
 
-__all__ = ["Check", "verify_study"]
-
 ENDED = (StudyEnd.COMPLETED, StudyEnd.EXHAUSTED)
 
 

@@ -12,8 +12,6 @@ import platform
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["code_versions", "source_hash"]
-
 LIBRARIES = ("torch", "optuna", "numpy", "pandas", "pyarrow")
 
 

@@ -9,8 +9,6 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-__all__ = ["checkpoint_blocks", "repeated_blocks"]
-
 
 def repeated_blocks(module: nn.Module) -> list[nn.Module]:
     """What the module's own method `repeated_blocks()` names, in the order of the forward pass; empty without one.

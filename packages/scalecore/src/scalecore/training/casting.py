@@ -16,8 +16,6 @@ from torch import Tensor, nn
 
 from scalecore.training.micro_batches import random_state, restore_random_state
 
-__all__ = ["cast_at_once", "same_pass"]
-
 
 @contextmanager
 def cast_at_once(module: nn.Module) -> Iterator[None]:

@@ -18,8 +18,6 @@ import torch
 
 from scalecore.api.files import read_json, sync_folder, write_json
 
-__all__ = ["load_newest", "save"]
-
 NEWEST = "checkpoint.pt"
 PREVIOUS = "checkpoint.previous.pt"
 

@@ -25,9 +25,6 @@ from scalecore.training.failures import is_out_of_memory
 from scalecore.training.micro_batches import random_state, restore_random_state
 from scalecore.training.shared_blocks import SharedBlocks
 
-__all__ = ["CompilationFailed", "block_count", "compile_blocks", "compile_savings", "private_cache", "warm_up"]
-
-
 CACHES = {"TORCHINDUCTOR_CACHE_DIR": "", "TRITON_CACHE_DIR": "triton"}
 """Variables that name the folders of the compilers' files, and where these are in the private one."""
 HEADER_ROOM = 2 << 30

@@ -12,8 +12,6 @@ from attrs import frozen
 
 from scalecore.api.protocols import Savings
 
-__all__ = ["CompileRule", "Work", "compiling_pays", "saved_on_cpu"]
-
 CompileRule = Literal["flops", "savings"]
 """`flops` in studies that began before models could say what compiling saves."""
 

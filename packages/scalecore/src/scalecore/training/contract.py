@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-__all__ = ["removes_level", "returns_probabilities"]
-
 FACTORS = (1e4, 1e6, 1e-9)
 """Weights times 10^4; then times 10^10, for a head that began at zero; then times 10, where these overflow to NaN."""
 

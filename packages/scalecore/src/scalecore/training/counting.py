@@ -18,8 +18,6 @@ from scalecore.api.protocols import ModelFamily
 from scalecore.api.space import DataShape
 from scalecore.training.hyperparameters import Hyperparameters, declared
 
-__all__ = ["count", "count_activations", "count_flops", "count_parameters", "default_values", "plain_kernels"]
-
 GATES: Mapping[Any, int] = {nn.LSTM: 4, nn.GRU: 3, nn.RNN: 1}
 KEPT: Mapping[Any, int] = {nn.LSTM: 7, nn.GRU: 7, nn.RNN: 1}
 """Numbers that the layer keeps for each of its units and time steps, beside what it returns: counted on torch's own

@@ -15,8 +15,6 @@ from scalecore.data.windows import WindowSource
 from scalecore.training.tasks import Task
 from scalecore.training.trainer import Trainer
 
-__all__ = ["best_predictions", "predictions_of", "write_best"]
-
 
 def predictions_of(
     source: WindowSource, outputs_NC: Tensor, *, task: Task, part: str, epoch: int, data: Path

@@ -8,8 +8,6 @@ from typing import Literal
 from scalecore.api.escaping import masked, message_of, printable
 from scalecore.training.plan import Diverged
 
-__all__ = ["classify", "crash_signal", "is_out_of_memory", "reason"]
-
 OUT_OF_MEMORY_TEXTS = (
     "DefaultCPUAllocator",
     "out of memory",

@@ -6,8 +6,6 @@ import ctypes
 import sys
 from contextlib import suppress
 
-__all__ = ["give_back"]
-
 
 def give_back() -> bool:
     """Give free pages back to the system; False where that cannot be asked for (it can of glibc).

@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ["other_random_state", "restore_other_random_state", "seed_everything"]
-
 
 def seed_everything(seed: int) -> None:
     """Set torch's generators on all devices, Python's, and numpy's global one."""

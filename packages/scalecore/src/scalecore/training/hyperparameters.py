@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from scalecore.api.space import Hyperparameter, Value
 
-__all__ = ["CORE_HYPERPARAMETERS", "Hyperparameters", "declared"]
-
 CORE_HYPERPARAMETERS = (
     Hyperparameter(name="learning_rate", default=3e-4, low=1e-8, high=10.0, help="Peak learning rate of AdamW."),
     Hyperparameter(

@@ -15,8 +15,6 @@ from scalecore.api.space import DataShape
 from scalecore.data.windows import WindowSource
 from scalecore.training.policies import Evaluation
 
-__all__ = ["BATCH", "all_logits", "float32_products", "probe_logits"]
-
 BATCH = 512
 """Windows of a forward pass."""
 PROBE_WINDOWS = 3

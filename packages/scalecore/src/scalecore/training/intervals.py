@@ -19,8 +19,6 @@ from scalecore.data.bootstrap import (
 from scalecore.data.rates import OWN_DENOMINATOR, denominator, wilson
 from scalecore.training.tasks import Task
 
-__all__ = ["metric_intervals"]
-
 RESAMPLES = 1000
 FEW = 20
 """Independent windows of a rate below which its resamples say too little."""

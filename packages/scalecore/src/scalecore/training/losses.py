@@ -15,8 +15,6 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from attrs import frozen
 from torch import Tensor
 
-__all__ = ["TrainingLoss", "pinball", "training_loss"]
-
 
 @frozen(kw_only=True)
 class TrainingLoss:

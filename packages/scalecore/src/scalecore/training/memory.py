@@ -19,25 +19,6 @@ from attrs import define, field, frozen
 
 from scalecore.training.memory_cuda import CONTEXT, WORKSPACES
 
-__all__ = [
-    "BASE",
-    "BASE_OF_CUDA_BUILD",
-    "END_OF_TRIAL",
-    "EVALUATION_BATCH",
-    "SMOKE_WINDOWS",
-    "Allocator",
-    "Basis",
-    "Correction",
-    "Device",
-    "Observation",
-    "Observations",
-    "closed_form",
-    "closed_form_range",
-    "evaluation_is_larger",
-    "floor_bytes",
-    "prior",
-]
-
 Device = Literal["cpu", "cuda", "mps"]
 Allocator = Literal["default", "returning"]
 """`returning`: blocks of a mebibyte and more go back to the system when freed (see `execution.allocation`)."""

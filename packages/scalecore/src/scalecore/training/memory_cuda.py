@@ -17,8 +17,6 @@ from collections.abc import Hashable
 from scalecore.training.memory_heap import FreeBlocks, apart, replay_evaluation, replay_steps
 from scalecore.training.memory_storages import Trace
 
-__all__ = ["CONTEXT", "WORKSPACES", "CachingAllocator", "reserved"]
-
 MIB = 1024**2
 SMALLEST = 512
 SMALL = MIB

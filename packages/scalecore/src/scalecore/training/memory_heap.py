@@ -23,8 +23,6 @@ from typing import Protocol
 
 from scalecore.training.memory_storages import Phase, Trace
 
-__all__ = ["FreeBlocks", "Heap", "ReplayedAllocator", "apart", "held", "replay_evaluation", "replay_steps"]
-
 PAGE = 4096
 HEADER = 16
 SMALLEST = 32

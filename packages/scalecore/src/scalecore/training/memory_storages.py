@@ -9,8 +9,6 @@ from collections.abc import Hashable, Iterator, Sequence
 
 from attrs import evolve, field, frozen
 
-__all__ = ["Operation", "Phase", "Trace", "deepened", "extrapolated"]
-
 REGULAR = 4
 """Blocks of the deeper of two traced models: a first, two in the middle that must be alike, and a last."""
 

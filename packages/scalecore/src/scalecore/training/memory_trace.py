@@ -20,8 +20,6 @@ from torch.utils._pytree import tree_iter
 from scalecore.training.memory_storages import Operation, Phase, Trace
 from scalecore.training.trainer import Trainer
 
-__all__ = ["FakeWindows", "LiveStorages", "trace_step"]
-
 FOLLOWED_FROM = 1024
 """Bytes of the smallest storages that are followed one by one; smaller ones only count in sums."""
 

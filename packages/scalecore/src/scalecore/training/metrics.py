@@ -17,17 +17,6 @@ from torch import Tensor
 
 from scalecore.training.losses import pinball
 
-__all__ = [
-    "Measure",
-    "binary_details",
-    "binary_measure",
-    "forecast_details",
-    "forecast_measure",
-    "multiclass_details",
-    "multiclass_measure",
-    "values_of",
-]
-
 Measure = Callable[[Tensor], dict[str, Tensor]]
 """From counts [resamples, windows], float64, to each metric [resamples]; NaN where it is not defined."""
 

@@ -8,17 +8,6 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-__all__ = [
-    "Invariance",
-    "StepOutOfMemory",
-    "invariance",
-    "random_state",
-    "restore_random_state",
-    "same_random_state",
-    "step_state",
-    "with_batch_statistics",
-]
-
 Invariance = Literal["exact", "stochastic", "not_invariant"]
 """What it means to split a batch into smaller micro-batches. `exact`: the same sums, up to rounding. `stochastic`:
 the model draws random numbers (dropout), other ones for another split, of the same distribution. `not_invariant`:

@@ -7,9 +7,6 @@ import math
 import torch
 from torch import nn
 
-__all__ = ["build_optimizer", "learning_rate_at"]
-
-
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 

@@ -7,8 +7,6 @@ from typing import Any, Literal, Protocol
 
 from attrs import define, field, frozen
 
-__all__ = ["Diverged", "Monitor", "Progress", "TrainingPlan"]
-
 
 class Diverged(Exception):
     """The loss is not finite or has exploded: a state with a reason, never a value (guard G36)."""

@@ -22,8 +22,6 @@ from scalecore.api.errors import RefusedError
 from scalecore.training.compile_choice import Work, compiling_pays
 from scalecore.training.product_library import Library
 
-__all__ = ["Evaluation", "Policy", "choose", "cpp_compiler", "missing_compiler"]
-
 Precision = Literal["fp32", "bf16"]
 Compile = Literal["off", "block"]
 Launches = Literal["plain", "few", "graph"]

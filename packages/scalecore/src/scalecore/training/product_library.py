@@ -19,8 +19,6 @@ from attrs import asdict, frozen
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Library", "ProductLibrary", "choose_library", "read_cpuinfo", "use_library"]
-
 Library = Literal["torch", "onednn"]
 
 AVX512 = frozenset(("avx512f", "avx512bw", "avx512dq", "avx512vl"))

@@ -31,8 +31,6 @@ from scalecore.data.predictions import checksum
 from scalecore.training.policies import cpp_compiler
 from scalecore.training.product_library import read_cpuinfo
 
-__all__ = ["SharedBlocks", "remove_shared"]
-
 CHECKSUMS = "checksums.json"
 LARGEST = 1 << 29
 """Bytes of all that is published. A block takes 1 to 2 MB, the precompiled headers of C++ 150 MB, once."""

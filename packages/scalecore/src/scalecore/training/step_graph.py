@@ -23,8 +23,6 @@ from torch import Tensor, nn
 from scalecore.training.generators import other_random_state, restore_other_random_state
 from scalecore.training.micro_batches import step_state, with_batch_statistics
 
-__all__ = ["StepGraph"]
-
 WARM_UP = 3
 """Steps before the capture: the optimizer, cuBLAS and losses make what they keep when they are first used."""
 TOLERANCE = 1e-3

@@ -29,8 +29,6 @@ from scalecore.training.metrics import (
     values_of,
 )
 
-__all__ = ["Task", "task_named"]
-
 
 @frozen(kw_only=True)
 class Task:

@@ -44,8 +44,6 @@ from scalecore.training.policies import Policy
 from scalecore.training.step_graph import StepGraph
 from scalecore.training.tasks import Task
 
-__all__ = ["Trainer"]
-
 # A training loss this many times that of the first epoch, or of an untrained model, is an explosion and not a bad
 # epoch.
 EXPLOSION = 100.0

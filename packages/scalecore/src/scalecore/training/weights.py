@@ -18,8 +18,6 @@ from scalecore.api.files import replacing
 from scalecore.training.plan import Monitor
 from scalecore.training.trainer import Trainer
 
-__all__ = ["KeepBest", "load_weights", "save_weights"]
-
 
 def save_weights(path: Path, module: nn.Module) -> None:
     """Write all parameters and buffers as `path`, whole or not at all, and flushed to the disk."""
