@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import Result
 
 
 def test_a_right_file(invoke: Any, mine: str) -> None:
@@ -153,31 +155,34 @@ def test_annotations_for_github(invoke: Any, mine: str) -> None:
     assert right.stdout.startswith("mine.yaml: ok\n")
 
 
+@pytest.fixture
+def on_data(invoke: Any, tmp_path: Path) -> Callable[..., Result]:
+    """Runs a command on an experiment of a data file and these further lines, the first of which is line 4."""
+
+    def run(*lines: str, target: str = "{kind: direction}", command: str = "check") -> Result:
+        (tmp_path / "data.csv").touch()
+        search = [] if any(line.startswith("search") for line in lines) else ["search: {use: random}"]
+        dataset = f"dataset: {{use: parquet, path: data.csv, features: [Close], target: {target}}}"
+        (tmp_path / "mine.yaml").write_text("\n".join(["name: mine", dataset, "model: linear", *lines, *search, ""]))
+        return invoke(command, "mine.yaml", "--no-plugins")
+
+    return run
+
+
 @pytest.mark.parametrize(
     ("objective", "problem"),
     [
-        ("{metric: auc}", "5:1: objective.direction: of auc the larger is the better, and minimize would"),
+        ("{metric: auc}", "4:1: objective.direction: of auc the larger is the better, and minimize would"),
         (
             "{metric: val_loss, direction: maximize}",
-            "5:42: objective.direction: of val_loss the smaller is the better, and maximize would",
+            "4:42: objective.direction: of val_loss the smaller is the better, and maximize would",
         ),
         ("{metric: auc, direction: maximize}", None),
     ],
 )
-def test_an_objective_in_the_wrong_direction_is_refused(
-    invoke: Any, tmp_path: Path, objective: str, problem: str | None
-) -> None:
+def test_an_objective_in_the_wrong_direction_is_refused(on_data: Any, objective: str, problem: str | None) -> None:
     """It would search for the worst trial."""
-    (tmp_path / "data.csv").touch()
-    lines = [
-        "name: mine",
-        "dataset: {use: parquet, path: data.csv, features: [Close], target: {kind: direction}}",
-        "model: linear",
-        "search: {use: random}",
-        f"objective: {objective}",
-    ]
-    (tmp_path / "mine.yaml").write_text("\n".join(lines) + "\n")
-    result = invoke("check", "mine.yaml", "--no-plugins")
+    result = on_data(f"objective: {objective}")
     if problem is None:
         assert result.exit_code == 0, result.output
     else:
@@ -193,20 +198,20 @@ def test_an_objective_in_the_wrong_direction_is_refused(
             "{kind: forward_return}",
             "{kind: focal, gamma: 1.5}",
             "{}",
-            "6:25: training.loss.kind: focal does not belong to a forecast, which the target is; its losses are mse, "
+            "5:25: training.loss.kind: focal does not belong to a forecast, which the target is; its losses are mse, "
             "mae, quantile [G11]",
         ),
         (
             "{kind: direction}",
             "{kind: focal, class_weights: auto}",
             "{}",
-            "6:47: training.loss.class_weights: has no meaning for a binary task, which the target is [G11]",
+            "5:47: training.loss.class_weights: has no meaning for a binary task, which the target is [G11]",
         ),
         (
             "{kind: direction}",
             "{kind: soft_auc, bce_share: 0}",
             "{}",
-            "6:12: training.loss: val_loss says nothing of a soft_auc without cross-entropy, which leaves the level "
+            "5:12: training.loss: val_loss says nothing of a soft_auc without cross-entropy, which leaves the level "
             "of the logits open; set objective.metric to auc with direction maximize, or a bce_share above 0",
         ),
         ("{kind: direction}", "{kind: soft_auc, bce_share: 0}", "{metric: auc, direction: maximize}", None),
@@ -215,25 +220,15 @@ def test_an_objective_in_the_wrong_direction_is_refused(
             "{kind: forward_return}",
             "{kind: quantile, quantiles: [0.9, 0.5]}",
             "{}",
-            "6:12: training.loss: quantiles: must ascend, each once",
+            "5:12: training.loss: quantiles: must ascend, each once",
         ),
     ],
 )
 def test_g11_a_loss_of_another_task_is_refused(
-    invoke: Any, tmp_path: Path, target: str, loss: str, objective: str, problem: str | None
+    on_data: Any, target: str, loss: str, objective: str, problem: str | None
 ) -> None:
     """Found without reading data where the target tells the task, at the key that is wrong, with the way out."""
-    (tmp_path / "data.csv").touch()
-    lines = [
-        "name: mine",
-        f"dataset: {{use: parquet, path: data.csv, features: [Close], target: {target}}}",
-        "model: linear",
-        "search: {use: random}",
-        f"objective: {objective}",
-        f"training: {{loss: {loss}}}",
-    ]
-    (tmp_path / "mine.yaml").write_text("\n".join(lines) + "\n")
-    result = invoke("check", "mine.yaml", "--no-plugins")
+    result = on_data(f"objective: {objective}", f"training: {{loss: {loss}}}", target=target)
     if problem is None:
         assert result.exit_code == 0, result.output
     else:
@@ -271,42 +266,21 @@ NAMES = [
 
 
 @pytest.mark.parametrize(("line", "problem"), NAMES)
-def test_what_names_alone_decide_is_found_with_its_place(invoke: Any, tmp_path: Path, line: str, problem: str) -> None:
+def test_what_names_alone_decide_is_found_with_its_place(on_data: Any, line: str, problem: str) -> None:
     """A hyper-parameter that nobody reads, a metric that is not measured, a condition on no dimension, without data."""
-    (tmp_path / "data.csv").touch()
-    lines = [
-        "name: mine",
-        "dataset: {use: parquet, path: data.csv, features: [Close], target: {kind: direction}}",
-        "model: linear",
-        line,
-        *([] if line.startswith("search") else ["search: {use: random}"]),
-    ]
-    (tmp_path / "mine.yaml").write_text("\n".join(lines) + "\n")
     for command in ("check", "plan", "run"):
-        result = invoke(command, "mine.yaml", "--no-plugins")
+        result = on_data(line, command=command)
         if command != "check" and "exclude" in problem:
             continue  # found there once the data is read, which here is empty
         assert (result.exit_code, result.stderr) == (2, f"mine.yaml:{problem}\n")
 
 
-def test_the_names_of_every_study_of_a_campaign_are_checked(invoke: Any, tmp_path: Path) -> None:
+def test_the_names_of_every_study_of_a_campaign_are_checked(on_data: Any) -> None:
     """Each problem once, also where only one cell of the sweep has it."""
-    (tmp_path / "data.csv").touch()
-    lines = [
-        "name: mine",
-        "dataset: {use: parquet, path: data.csv, features: [Close], target: {kind: direction}}",
-        "model: linear",
-        "search: {use: random, space: {momentum: {uniform: [0, 1]}}}",
-        "sweep:",
-        "  seed: [1, 2]",
-        "  objective.metric: [val_loss, mae]",
-    ]
-    (tmp_path / "mine.yaml").write_text("\n".join(lines) + "\n")
-    result = invoke("check", "mine.yaml", "--no-plugins")
+    search, sweep = "search: {use: random, space: {momentum: {uniform: [0, 1]}}}", "sweep: {seed: [1, 2]}"
+    result = on_data(search, sweep.replace("}", ", objective.metric: [val_loss, mae]}"))
     assert result.exit_code == 2
     assert result.stderr.count("'mae' is not measured") == 1
-    lines[-1:] = []
-    (tmp_path / "mine.yaml").write_text("\n".join(lines) + "\n")
-    result = invoke("check", "mine.yaml", "--no-plugins")
+    result = on_data(search, sweep)
     assert result.exit_code == 2
     assert result.stderr.count("reads a hyper-parameter 'momentum'") == 1
