@@ -2,25 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 
-from scalecore.api.protocols import ModelFamily
 from scalecore.api.space import DataShape
 from scalecore.builtin.linear import LinearFamily
 from scalecore.training.hyperparameters import Hyperparameters
-
-
-@pytest.mark.parametrize("shape", [(60, 25, 1), (1, 1, 1), (7, 3, 4)])
-def test_g04_the_count_equals_the_built_model(shape: tuple[int, int, int]) -> None:
-    """For any context, number of features and number of outputs."""
-    data = DataShape(context=shape[0], features=shape[1], outputs=shape[2])
-    family = LinearFamily()
-    assert isinstance(family, ModelFamily)
-    (architecture,) = family.architecture_space(data).architectures
-    module = family.build(architecture, Hyperparameters({}), data)
-    assert sum(p.numel() for p in module.parameters()) == family.num_parameters(architecture, data)
-    assert family.flops(architecture, data) == 2 * shape[0] * shape[1] * shape[2]
 
 
 def test_g10_it_returns_logits() -> None:

@@ -99,16 +99,6 @@ def test_without_a_space_each_architecture_is_tried_once() -> None:
     assert search.ask(3) is None
 
 
-def test_asked_again_for_a_number_it_draws_anew() -> None:
-    """After a duplicate was told, the same number gets another point."""
-    search = strategy(CONTINUOUS)
-    (first,) = proposals(search, [0])
-    search.tell(0, Outcome(state=TrialState.COMPLETED, value=0.5, duplicate_of=0))
-    (second,) = proposals(search, [0])
-    assert point(first) != point(second)
-    assert search.should_prune(0, epoch=1, value=9.0) is False
-
-
 def test_trials_of_another_space_do_not_use_up_this_one() -> None:
     """A study that goes on with another space still has everything of it before it."""
     other = proposals(strategy({"epochs": Choice(values=(1, 2))}, shapes=(8,)), range(2))

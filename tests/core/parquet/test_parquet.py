@@ -122,13 +122,6 @@ def test_an_end_date_includes_the_whole_day(write: Any) -> None:
     assert panel_of(path, end="2020-01-02T05:00").times[-1] == np.datetime64("2020-01-02T05:00")
 
 
-@pytest.mark.parametrize("name", ["a.parquet", "a.csv"])
-def test_midnights_of_a_zone_are_days(write: Any, name: str) -> None:
-    """Daily bars stamped at midnight of the exchange keep their date."""
-    frame = bars(200).tz_localize("Etc/GMT+5")
-    np.testing.assert_array_equal(panel_of(write(frame, name)).times, bars(200).index.to_numpy())
-
-
 def test_other_times_with_a_zone_become_utc(write: Any) -> None:
     """Intraday times are compared across zones only in UTC."""
     frame = bars(200).set_axis(pd.date_range("2020-03-01 09:30", periods=200, freq="h", tz="America/New_York"))
