@@ -6,19 +6,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import yaml
 from attrs import evolve
 
 from scalecore.api.files import plain
 from scalecore.api.plan_report import PlanReport
 from scalecore.api.space import Architecture, LogUniform
 from scalecore.api.trials import Origin, StudyView, TrialRecord, TrialState
-from scalecore.config.load import load_resolved
-from scalecore.plugins.registry import load_registry
-from scalecore.study.build_plan import build_plan
 from scalecore.study.record import record_from
+from scalecore.testing.fakes import plan_walk
 
 COLLAPSED = {"guard": "G09", "kind": "collapsed", "text": "predicts a constant"}
 MATRIX = {"tn": 50, "fp": 10, "fn": 20, "tp": 40}
@@ -58,25 +54,9 @@ def trial(number: int, value: float | None = None, **changes: Any) -> TrialRecor
 @pytest.fixture(scope="session")
 def planned(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], PlanReport]:
     """Experiment and plan of a real study, as plain JSON types."""
-    root = tmp_path_factory.mktemp("study")
-    close = np.exp(np.cumsum(np.random.default_rng(3).normal(0, 0.01, 1600)))
-    rows = [f"{day},{price}" for day, price in zip(np.datetime64("2015-01-01") + np.arange(1600), close, strict=True)]
-    (root / "walk.csv").write_text("\n".join(["Date,Close", *rows]))
-    experiment = {
-        "name": "walk",
-        "dataset": {
-            "use": "parquet",
-            "path": "walk.csv",
-            "features": ["Close"],
-            "target": {"kind": "direction", "horizon": 2},
-            "context": 4,
-        },
-        "model": "linear",
-        "search": {"use": "random", "trials": 4, "space": {"learning_rate": {"log_uniform": [1e-4, 0.1]}}},
-    }
-    (root / "experiment.yaml").write_text(yaml.safe_dump(experiment))
-    loaded, resolved = load_resolved(root / "experiment.yaml", registry=load_registry(no_plugins=True))
-    plan = build_plan(loaded, resolved, folder=root)
+    data = ("dataset.features=[Close]", "dataset.target.horizon=2")
+    search = {"use": "random", "trials": 4}
+    plan = plan_walk(tmp_path_factory.mktemp("study"), *data, rows=1600, search=search)
     return dict(plan.experiment), plan.report()
 
 

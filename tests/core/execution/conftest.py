@@ -10,19 +10,15 @@ from typing import Any
 
 import psutil
 import pytest
-import yaml
 from attrs import evolve
 
-from scalecore.config.load import load_resolved
 from scalecore.execution.attempt_result import AttemptResult
 from scalecore.execution.attempt_spec import AttemptSpec
 from scalecore.execution.folder import AttemptFolder
 from scalecore.execution.local import LocalExecutor
 from scalecore.execution.options import LocalOptions
-from scalecore.plugins.registry import load_registry
 from scalecore.study.attempts import attempt_spec
-from scalecore.study.build_plan import build_plan
-from scalecore.testing.fakes import EXPERIMENT, write_walk
+from scalecore.testing.fakes import plan_walk
 
 WAIT = 60.0
 ENDLESS = 1_000_000
@@ -75,12 +71,8 @@ def fork_server() -> psutil.Process:
 def spec(tmp_path_factory: pytest.TempPathFactory) -> AttemptSpec:
     """A spec as the driver makes it, of a linear model on prepared data."""
     root = tmp_path_factory.mktemp("study")
-    write_walk(root)
     training = {"effective_batch": 64, "early_stopping": None, "threads": 1, "checkpoint_every": 3600.0}
-    experiment = {**EXPERIMENT, "search": {"use": "random", "trials": 1}, "training": training}
-    (root / "experiment.yaml").write_text(yaml.safe_dump(experiment))
-    loaded, resolved = load_resolved(root / "experiment.yaml", registry=load_registry(no_plugins=True))
-    plan = build_plan(loaded, resolved, folder=root)
+    plan = plan_walk(root, search={"use": "random", "trials": 1}, training=training)
     plan.write_data(root / "data")
     (architecture,) = plan.grid.architectures
     return attempt_spec(

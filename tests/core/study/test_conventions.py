@@ -2,51 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from scalecore.config.load import load_resolved
 from scalecore.config.losses import objective_value
 from scalecore.execution.attempt_spec import AttemptSpec
-from scalecore.plugins.registry import load_registry
 from scalecore.study.attempts import attempt_spec
-from scalecore.study.build_plan import build_plan
 from scalecore.study.conventions import began_with_0_1
 from scalecore.study.events import StudyBegun
 from scalecore.study.identity import trial_content, trial_hash, unbound
 from scalecore.study.journal import Journal
 from scalecore.study.plan import Plan
+from scalecore.testing.fakes import plan_walk
 from scalecore.training.product_library import ProductLibrary
 
 PRECISION = "objective={metric: precision, direction: maximize}"
 
 
 @pytest.fixture
-def planned(tmp_path: Path) -> Any:
+def planned(tmp_path: Path) -> Callable[..., Plan]:
     """Plans an experiment on the next direction of a random walk, as a study in `tmp_path / "study"`."""
-    generator = np.random.default_rng(7)
-    close = 100 * np.exp(np.cumsum(generator.normal(0, 0.01, 900))).round(6)
-    rows = [f"{np.datetime64('2001-01-01') + day},{price}" for day, price in enumerate(close.tolist())]
-    (tmp_path / "walk.csv").write_text("\n".join(["date,Close", *rows]) + "\n")
-    file = tmp_path / "walk.yaml"
-    target = "{kind: direction, horizon: 3}"
-    lines = [
-        "name: walk",
-        f"dataset: {{use: parquet, path: walk.csv, features: [Close], target: {target}, context: 6}}",
-        "model: linear",
-        "search: {use: random, trials: 1}",
-        "guards: {min_validation_samples: 30, min_validation_positives: 7}",
-    ]
-    file.write_text("\n".join(lines) + "\n")
-
-    def plan(*overrides: str) -> Plan:
-        loaded, resolved = load_resolved(file, overrides=overrides, registry=load_registry(no_plugins=True))
-        return build_plan(loaded, resolved, folder=tmp_path / "study")
-
-    return plan
+    guards = {"min_validation_samples": 30, "min_validation_positives": 7}
+    return partial(plan_walk, tmp_path, "dataset.target.horizon=3", "dataset.context=6", guards=guards)
 
 
 def spec(plan: Plan) -> AttemptSpec:

@@ -6,17 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from scalecore.api.clock import RunningClock
 from scalecore.api.errors import DeviceError, StudyError
 from scalecore.api.files import write_json
 from scalecore.api.protocols import AttemptStatus
 from scalecore.api.trials import Origin, Proposal, StudyEnd
-from scalecore.config.load import load_resolved
 from scalecore.execution.folder import AttemptFolder
-from scalecore.plugins.registry import load_registry
-from scalecore.study.build_plan import build_plan
 from scalecore.study.control import StopRequests
 from scalecore.study.device import StudyDevice
 from scalecore.study.driver import Driver
@@ -29,7 +25,7 @@ from scalecore.study.plan import Plan
 from scalecore.study.run import begin
 from scalecore.study.session import Session
 from scalecore.study.state import StudyState
-from scalecore.testing.fakes import EXPERIMENT, ScriptedStrategy, search_context, write_walk
+from scalecore.testing.fakes import ScriptedStrategy, plan_walk, search_context
 
 POLLS = 5
 
@@ -90,13 +86,9 @@ class Stubborn(ScriptedStrategy):
 
 def planned(root: Path, **changes: Any) -> tuple[StudyFolder, Plan]:
     """The plan of a small study in a new folder below `root`."""
-    write_walk(root)
-    file = root / "experiment.yaml"
-    file.write_text(yaml.safe_dump({**EXPERIMENT, **changes}))
-    loaded, resolved = load_resolved(file, registry=load_registry(no_plugins=True))
     folder = StudyFolder(root / "study")
     folder.path.mkdir()
-    return folder, build_plan(loaded, resolved, folder=folder.path)
+    return folder, plan_walk(root, **changes)
 
 
 def test_a_strategy_without_anything_new_is_asked_again_after_the_next_outcome_only(tmp_path: Path) -> None:
@@ -242,13 +234,7 @@ class Silent(Slow):
 
 def driven(tmp_path: Path, executor: Silent, *, hang_after: float) -> list[tuple[str, str | None]]:
     """State and reason of the one trial of a study on this executor."""
-    write_walk(tmp_path)
-    file = tmp_path / "experiment.yaml"
-    file.write_text(yaml.safe_dump({**EXPERIMENT, "execution": {"hang_after": hang_after}}))
-    loaded, resolved = load_resolved(file, registry=load_registry(no_plugins=True))
-    folder = StudyFolder(tmp_path / "study")
-    folder.path.mkdir()
-    plan = build_plan(loaded, resolved, folder=folder.path)
+    folder, plan = planned(tmp_path, execution={"hang_after": hang_after})
     proposal = Proposal(
         architecture=plan.grid.architectures[0],
         hyperparameters={"learning_rate": 1e-3},

@@ -8,14 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 
 from scalecore.api.errors import StudyError
 from scalecore.api.space import Architecture
 from scalecore.api.trials import Origin, Outcome, Proposal, TrialState
-from scalecore.config.load import load_resolved
-from scalecore.plugins.registry import load_registry
-from scalecore.study.build_plan import build_plan
 from scalecore.study.intake import MAX_DUPLICATES, next_trial
 from scalecore.study.journal import Journal, read_journal
 from scalecore.study.layout import StudyFolder
@@ -24,17 +20,13 @@ from scalecore.study.plan import Plan
 from scalecore.study.run import begin
 from scalecore.study.session import Session
 from scalecore.study.state import StudyState
-from scalecore.testing.fakes import EXPERIMENT, ScriptedStrategy, search_context, write_walk
+from scalecore.testing.fakes import ScriptedStrategy, plan_walk, search_context
 
 
 @pytest.fixture(scope="module")
 def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     """Of a study on a random walk, made once."""
-    root = tmp_path_factory.mktemp("plan")
-    write_walk(root)
-    (root / "experiment.yaml").write_text(yaml.safe_dump(dict(EXPERIMENT)))
-    loaded, resolved = load_resolved(root / "experiment.yaml", registry=load_registry(no_plugins=True))
-    return build_plan(loaded, resolved, folder=root / "study")
+    return plan_walk(tmp_path_factory.mktemp("plan"))
 
 
 class Noting(ScriptedStrategy):

@@ -7,13 +7,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import yaml
 from attrs import evolve
 
 from scalecore.api.plan_report import MemoryRange, MemoryReport, MemoryShapes
-from scalecore.config.load import load_resolved
-from scalecore.plugins.registry import load_registry
-from scalecore.study.build_plan import build_plan
 from scalecore.study.device import built_for_cuda, torch_build
 from scalecore.study.event_lines import event_of
 from scalecore.study.events import SmokeStep
@@ -22,7 +18,7 @@ from scalecore.study.plan import Plan
 from scalecore.study.plan_text import plan_lines
 from scalecore.study.preview import preview
 from scalecore.study.state import StudyState
-from scalecore.testing.fakes import EXPERIMENT, write_walk
+from scalecore.testing.fakes import plan_walk
 
 MB = 1_000_000
 PLANNED = MemoryReport(
@@ -76,11 +72,7 @@ def test_plans_of_earlier_versions_have_no_figures() -> None:
 
 @pytest.fixture
 def plan(tmp_path: Path) -> Plan:
-    write_walk(tmp_path)
-    file = tmp_path / "experiment.yaml"
-    file.write_text(yaml.safe_dump(EXPERIMENT))
-    loaded, resolved = load_resolved(file, registry=load_registry(no_plugins=True))
-    return build_plan(loaded, resolved, folder=tmp_path / "study")
+    return plan_walk(tmp_path)
 
 
 def test_the_plan_shows_one_figure_of_each_shape(plan: Plan) -> None:

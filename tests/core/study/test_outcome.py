@@ -6,33 +6,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from scalecore.api.space import Architecture
 from scalecore.api.trials import Origin, Proposal, TrialRecord, TrialState
 from scalecore.config.kept import checked
-from scalecore.config.load import load_resolved
 from scalecore.execution.attempt_result import AttemptEnd, AttemptResult
 from scalecore.execution.folder import AttemptFolder
-from scalecore.plugins.registry import load_registry
 from scalecore.study.attempts import RunningTrial
-from scalecore.study.build_plan import build_plan
 from scalecore.study.event_lines import event_of
 from scalecore.study.events import AttemptEnded, AttemptStarted
 from scalecore.study.outcome import build_record, over_attempts
 from scalecore.study.plan import Plan
 from scalecore.study.state import AskedTrial, Attempt
-from scalecore.testing.fakes import EXPERIMENT, write_walk
+from scalecore.testing.fakes import plan_walk
 
 
 @pytest.fixture(scope="module")
 def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     """Of a study on a random walk, made once."""
-    root = tmp_path_factory.mktemp("plan")
-    write_walk(root)
-    (root / "experiment.yaml").write_text(yaml.safe_dump(dict(EXPERIMENT)))
-    loaded, resolved = load_resolved(root / "experiment.yaml", registry=load_registry(no_plugins=True))
-    return build_plan(loaded, resolved, folder=root / "study")
+    return plan_walk(tmp_path_factory.mktemp("plan"))
 
 
 def made(index: int, end: dict[str, Any]) -> Attempt:

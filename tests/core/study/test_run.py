@@ -5,16 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import yaml
 
 from scalecore.api.errors import RefusedError
-from scalecore.config.load import load_resolved
-from scalecore.plugins.registry import load_registry
-from scalecore.study.build_plan import build_plan
 from scalecore.study.layout import StudyFolder
 from scalecore.study.run import refuse_planned
 from scalecore.study.state import StudyState
-from scalecore.testing.fakes import EXPERIMENT, make_trial, write_walk
+from scalecore.testing.fakes import EXPERIMENT, make_trial, plan_walk
 
 
 @pytest.mark.parametrize("training", [{"compile": "block"}, {"device": "cuda"}], ids=["no compiler", "no GPU"])
@@ -24,13 +20,8 @@ def test_a_complete_study_needs_no_machine_that_can_train(
     """What its trials lacked here is refused as long as one of them is left."""
     monkeypatch.setenv("CXX", "no-such-compiler")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    write_walk(tmp_path)
-    file = tmp_path / "experiment.yaml"
-    experiment = {**EXPERIMENT, "search": {**EXPERIMENT["search"], "trials": 1}}
-    file.write_text(yaml.safe_dump({**experiment, "training": {**EXPERIMENT["training"], **training}}))
-    loaded, resolved = load_resolved(file, registry=load_registry(no_plugins=True))
     folder = StudyFolder(tmp_path / "study")
-    plan = build_plan(loaded, resolved, folder=folder.path)
+    plan = plan_walk(tmp_path, "search.trials=1", training={**EXPERIMENT["training"], **training})
     (refused,) = [finding for finding in plan.findings if finding.level == "refuse"]
     text = f"the study is not started:\n  {refused.subject}: {refused.message}; {refused.remedy}"
     with pytest.raises(RefusedError) as caught:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     import torch
 
     from scalecore.api.panel import Panel
+    from scalecore.study.plan import Plan
 
 __all__ = [
     "ConstantFamily",
@@ -50,6 +51,7 @@ __all__ = [
     "TinyDataset",
     "make_study",
     "make_trial",
+    "plan_walk",
     "search_context",
     "write_walk",
 ]
@@ -347,22 +349,26 @@ def changed(record: TrialRecord, **changes: object) -> TrialRecord:
     return record_from({**record_plain(record), **plain(changes)})
 
 
+def plan_walk(folder: Path, *overrides: str, rows: int = 900, **changes: Any) -> Plan:
+    """The plan of a study in `folder / "study"`: `EXPERIMENT` with other values of some keys, on a random walk."""
+    from scalecore.config.load import load_resolved
+    from scalecore.plugins.registry import load_registry
+    from scalecore.study.build_plan import build_plan
+
+    folder.mkdir(parents=True, exist_ok=True)
+    write_walk(folder, rows=rows)
+    file = folder / "experiment.yaml"
+    file.write_text(yaml.safe_dump({**EXPERIMENT, **changes}))
+    loaded, resolved = load_resolved(file, overrides=overrides, registry=load_registry(no_plugins=True))
+    return build_plan(loaded, resolved, folder=folder / "study")
+
+
 def make_study(folder: Path, trials: Sequence[TrialRecord] = (), **changes: Any) -> StudyView:
     """A study in `folder` with a real experiment and plan, of the built-in model on a random walk, and these trials.
 
     `space` names the hyper-parameters that it varies; everything else replaces an attribute of the view.
     """
-    from scalecore.config.load import load_resolved
-    from scalecore.plugins.registry import load_registry
-    from scalecore.study.build_plan import build_plan
-
-    source = folder / "source"
-    source.mkdir(parents=True, exist_ok=True)
-    write_walk(source)
-    path = source / "experiment.yaml"
-    path.write_text(yaml.safe_dump({**EXPERIMENT, "name": changes.get("name", "walk")}))
-    loaded, resolved = load_resolved(path, registry=load_registry(no_plugins=True))
-    plan = build_plan(loaded, resolved, folder=source)
+    plan = plan_walk(folder / "source", name=changes.get("name", "walk"))
     names: Sequence[str] = changes.pop("space", ("learning_rate",))
     experiment = {**plan.experiment}
     experiment["search"] = {
