@@ -17,8 +17,9 @@ from scalecore.study.event_lines import event_of
 from scalecore.study.events import AttemptEnded, AttemptStarted
 from scalecore.study.outcome import build_record, over_attempts
 from scalecore.study.plan import Plan
+from scalecore.study.record import record_from, record_plain
 from scalecore.study.state import AskedTrial, Attempt
-from scalecore.testing.fakes import plan_walk
+from scalecore.testing.fakes import changed, plan_walk
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +84,15 @@ def test_a_completed_trial_has_its_value_and_what_was_measured(plan: Plan) -> No
     assert [record.versions[name] for name in ("run:device", "run:threads", "weights")] == ["cpu", "1", "abc"]
     assert "run:gpu" not in record.versions
     assert len(record.learning_curve) == 1
+
+
+def test_the_loss_is_kept_with_settings_of_every_form(tmp_path: Path) -> None:
+    """Quantiles and weights of classes are lists."""
+    returns = plan_walk(tmp_path, "training.loss={kind: quantile}", "dataset.target={kind: forward_return, horizon: 1}")
+    record = ended(returns, "completed", value=0.69, best=BEST, last=LINE)
+    assert record.loss == {"kind": "quantile", "quantiles": [0.1, 0.5, 0.9]}
+    for kept in (record, changed(record, loss={"kind": "cross_entropy", "class_weights": [1.0, 2.0]})):
+        assert record_from(record_plain(kept)) == kept
 
 
 @pytest.mark.parametrize(

@@ -172,7 +172,7 @@ class TrialRecord:
     best: EpochResult | None = None
     last: EpochResult | None = None
     learning_curve: Sequence[Epoch] = ()
-    loss: Mapping[str, Value | None] | None = None
+    loss: Mapping[str, object] | None = None
     """What was minimised, with all its settings; `val_loss` is the task's own loss whatever it was."""
     predictions: KeptPredictions | None = None
     """Where the logits of the best epoch are kept, with checksum, epoch and windows; read them with
