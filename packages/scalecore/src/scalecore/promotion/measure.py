@@ -6,7 +6,6 @@ training and validation windows.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 from attrs import evolve, frozen
 
-from scalecore.api.clock import RunningClock
 from scalecore.api.errors import DeviceError, StudyError
 from scalecore.api.protocols import AttemptStatus, Executor, ExecutorContext
 from scalecore.api.trials import TrialRecord
@@ -27,6 +25,7 @@ from scalecore.execution.attempt_result import AttemptResult
 from scalecore.execution.folder import AttemptFolder
 from scalecore.promotion.opened import OpenStudy
 from scalecore.promotion.retrain import Retrained
+from scalecore.study.attempts import run_alone
 from scalecore.study.components import create
 from scalecore.study.device import missing_device
 from scalecore.study.event_lines import event_of
@@ -192,22 +191,9 @@ def _attempt(bench: _Bench, folder: AttemptFolder, record: TrialRecord) -> Attem
             gpu_sharers=1,
         )
     )
-    handle = bench.executor.submit(folder.path)
     limit = bench.plan.resolved.experiment.execution.hang_after
-    clock = RunningClock()
-    seen, changed = None, clock()
-    while (status := bench.executor.poll([handle])[0]).state == "running":
-        bench.study.requests.look()
-        folder.trim_log()
-        if (progress := folder.read_progress()) != seen or status.suspended:
-            seen, changed = progress, clock()
-        late = clock() - changed > limit
-        if bench.study.requests.asked or late:
-            bench.executor.stop(handle, kill=True)
-        if late:
-            raise StudyError(f"the measurement of {record.origin.label} made no step for {limit:.0f} s")
-        time.sleep(0.02)
-    return status
+    late = f"the measurement of {record.origin.label} made no step for {limit:.0f} s"
+    return run_alone(bench.executor, folder, requests=bench.study.requests, limit=limit, late=late)
 
 
 def _kept(bench: _Bench, folder: AttemptFolder, record: TrialRecord, result: AttemptResult) -> dict[str, Any]:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import define, field
 
+from scalecore.api.clock import RunningClock
 from scalecore.api.errors import StudyError
-from scalecore.api.protocols import AttemptStatus
+from scalecore.api.protocols import AttemptStatus, Executor
 from scalecore.execution.attempt_result import AttemptEnd, AttemptProgress
 from scalecore.execution.attempt_spec import AttemptSpec, ModelSpec
 from scalecore.execution.folder import DISK_EXIT, AttemptFolder
 from scalecore.study.attempt_end import Cut, classified
+from scalecore.study.control import StopRequests
 from scalecore.study.hardware import HardwareSummary
 from scalecore.study.layout import StudyFolder
 from scalecore.study.pace import Pace
@@ -127,6 +129,29 @@ def left_running(folder: StudyFolder, asked: AskedTrial) -> tuple[RunningTrial, 
         cut=cut,
     )
     return running, running.end(AttemptStatus(state="lost", peak_memory=ended.peak_memory if ended else None))
+
+
+def run_alone(
+    executor: Executor, folder: AttemptFolder, *, requests: StopRequests, limit: float, late: str
+) -> AttemptStatus:
+    """Run an attempt that is no trial's to its end; it is killed when a stop is asked for.
+
+    Raises `StudyError` with the text `late` where it shows no progress for `limit` seconds in which it could run.
+    """
+    clock, handle = RunningClock(), executor.submit(folder.path)
+    seen, changed = None, clock()
+    while (status := executor.poll([handle])[0]).state == "running":
+        requests.look()
+        folder.trim_log()
+        if (progress := folder.read_progress()) != seen or status.suspended:
+            seen, changed = progress, clock()
+        is_late = clock() - changed > limit
+        if requests.asked or is_late:
+            executor.stop(handle, kill=True)
+        if is_late:
+            raise StudyError(late)
+        time.sleep(0.02)
+    return status
 
 
 def attempt_spec(

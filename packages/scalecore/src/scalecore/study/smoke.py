@@ -13,7 +13,6 @@ from typing import Any, get_args
 
 from attrs import define
 
-from scalecore.api.clock import RunningClock
 from scalecore.api.errors import DeviceError, RefusedError, StudyError
 from scalecore.api.protocols import AttemptStatus, Executor
 from scalecore.api.readings import Admission
@@ -21,7 +20,7 @@ from scalecore.api.record_parts import AttemptMemory
 from scalecore.api.space import Architecture, middle
 from scalecore.execution.attempt_result import AttemptResult
 from scalecore.execution.folder import AttemptFolder
-from scalecore.study.attempts import attempt_spec
+from scalecore.study.attempts import attempt_spec, run_alone
 from scalecore.study.control import StopRequests
 from scalecore.study.device import StudyDevice, device_of_result, kind_of, missing_device
 from scalecore.study.event_lines import event_of
@@ -167,24 +166,9 @@ class _SmokeTest:
                 gpu=admission.gpu,
             )
         )
-        clock = RunningClock()
-        started = clock()
-        handle = self.executor.submit(folder.path)
         limit = self.plan.resolved.experiment.execution.hang_after
-        while (status := self.executor.poll([handle])[0]).state == "running":
-            self.requests.look()
-            folder.trim_log()
-            if status.suspended:
-                started = clock()
-            late = clock() - started > limit
-            if self.requests.asked or late:
-                self.executor.stop(handle, kill=True)
-            if late:
-                raise StudyError(
-                    f"the smoke step of {architecture.id} took longer than {limit:.0f} s (execution.hang_after)"
-                )
-            time.sleep(0.02)
-        return status
+        late = f"the smoke step of {architecture.id} took longer than {limit:.0f} s (execution.hang_after)"
+        return run_alone(self.executor, folder, requests=self.requests, limit=limit, late=late)
 
     def _checked(
         self, architecture: Architecture, result: AttemptResult, folder: AttemptFolder, *, checkpointing: bool
