@@ -16,7 +16,7 @@ from scalecore.config.kept import checked
 from scalecore.config.load import load_resolved
 from scalecore.plugins.registry import load_registry
 from scalecore.study.build_plan import build_plan
-from scalecore.study.conventions import began_with_0_1
+from scalecore.study.conventions import conventions_of
 from scalecore.study.journal import Journal
 from scalecore.study.plan import Plan
 
@@ -96,7 +96,7 @@ def test_g57_a_study_of_before_keeps_its_way(file: Path) -> None:
     """A forecast that version 0.1 began, whose plan knows no scale, continues in the target's unit, RevIN included."""
     plan = planned("model.revin=false")
     folder = Path("studies/wave")
-    assert not began_with_0_1(folder)
+    assert not conventions_of(folder).old
     content = plan.begun()
     old = plan.report().plain()
     del old["data"]["target_scale"]
@@ -106,7 +106,7 @@ def test_g57_a_study_of_before_keeps_its_way(file: Path) -> None:
     # Whatever is planned later, the first event decides.
     journal.append(content)
     journal.close()
-    assert began_with_0_1(folder)
+    assert conventions_of(folder).old
     assert invoke("check", "wave.yaml").exit_code == 0
     now = planned()
     assert now.data.target_scale is None

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from attrs import evolve
 
+from scalecore.api.plan_report import ProductsReport
 from scalecore.config.load import load_resolved
 from scalecore.execution.attempt_result import AttemptResult
 from scalecore.execution.attempt_spec import AttemptSpec
@@ -18,7 +19,6 @@ from scalecore.execution.folder import AttemptFolder
 from scalecore.plugins.registry import load_registry
 from scalecore.study.attempts import attempt_spec
 from scalecore.study.build_plan import build_plan
-from scalecore.training.product_library import ProductLibrary
 from scalecore_patchtst.products import HAS_ONEDNN
 
 FILE = """
@@ -62,7 +62,7 @@ def run(folder: Path, spec: AttemptSpec) -> AttemptResult:
 def test_a_resumed_trial_computes_with_the_library_that_it_began_with(tmp_path: Path) -> None:
     """Though the study names another one, it ends with the weights of the undisturbed trial, to the last bit."""
     spec = prepared(tmp_path)
-    torchs, onednn = (ProductLibrary(name=name, why="a test") for name in ("torch", "onednn"))
+    torchs, onednn = (ProductsReport(name=name, why="a test") for name in ("torch", "onednn"))
     whole = run(tmp_path / "whole", evolve(spec, products=torchs))
     assert (whole.policy.products, (whole.policy.why or {})["products"]) == ("torch", "a test")
     resumed = run(tmp_path / "resumed", evolve(spec, products=onednn, resume_from=[str(tmp_path / "whole")]))

@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
+from scalecore.api.plan_report import ProductsReport
 from scalecore.config.losses import objective_value
 from scalecore.execution.attempt_spec import AttemptSpec
 from scalecore.study.attempts import attempt_spec
-from scalecore.study.conventions import began_with_0_1
+from scalecore.study.conventions import conventions_of
 from scalecore.study.events import StudyBegun
 from scalecore.study.identity import trial_content, trial_hash, unbound
 from scalecore.study.journal import Journal
 from scalecore.study.plan import Plan
 from scalecore.testing.fakes import plan_walk
-from scalecore.training.product_library import ProductLibrary
 
 PRECISION = "objective={metric: precision, direction: maximize}"
 
@@ -68,7 +68,7 @@ def test_g19_the_least_denominator_is_part_of_what_a_trial_is(planned: Any, tmp_
     new = identity(planned(PRECISION))
     assert planned().identity == planned().experiment
     begin(tmp_path / "study", planned(PRECISION), old=True)
-    assert began_with_0_1(tmp_path / "study")
+    assert conventions_of(tmp_path / "study").old
     old = planned(PRECISION)
     assert old.min_denominator == 0
     assert old.identity == old.experiment
@@ -78,9 +78,9 @@ def test_g19_the_least_denominator_is_part_of_what_a_trial_is(planned: Any, tmp_
 def test_a_study_of_this_version_keeps_its_way_too(planned: Any, tmp_path: Path) -> None:
     """Its first line says that it is none of 0.1; without a study there is nothing to keep."""
     new = identity(planned(PRECISION))
-    assert not began_with_0_1(tmp_path / "study")
+    assert not conventions_of(tmp_path / "study").old
     begin(tmp_path / "study", planned(PRECISION), old=False)
-    assert not began_with_0_1(tmp_path / "study")
+    assert not conventions_of(tmp_path / "study").old
     assert identity(planned(PRECISION)) == new
 
 
@@ -113,7 +113,7 @@ def test_the_library_of_products_is_that_with_which_the_study_began(
     monkeypatch.setattr("scalecore.study.conventions.read_cpuinfo", lambda: "vendor_id : ShanghaiMaker\nflags : sse2\n")
     began = planned()
     why = "ShanghaiMaker without AVX-512: MKL is as wide as oneDNN"
-    assert began.products == ProductLibrary(name="torch", why=why)
+    assert began.products == ProductsReport(name="torch", why=why)
     begin(tmp_path / "study", began, old=False)
     flags = "avx512f avx512bw avx512dq avx512vl"
     monkeypatch.setattr("scalecore.study.conventions.read_cpuinfo", lambda: f"vendor_id : Other\nflags : {flags}\n")

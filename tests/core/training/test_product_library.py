@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch import nn
 
+from scalecore.api.plan_report import ProductsReport
 from scalecore.execution.attempt_spec import AttemptSpec
 from scalecore.execution.computing import settle
 from scalecore.testing.training import make_attempt_spec
 from scalecore.training.policies import Policy
-from scalecore.training.product_library import Library, ProductLibrary, choose_library, use_library
+from scalecore.training.product_library import Library, choose_library, use_library
 from scalecore.training.trainer import Trainer
 
 from .conftest import CONTEXT
@@ -53,7 +54,7 @@ def cpuinfo(maker: str, flags: str) -> str:
 )
 def test_the_maker_and_the_width_decide(text: str, name: Any, why: str) -> None:
     """MKL on Intel, oneDNN on others with all of AVX-512 that torch needs, else what torch takes; with the reason."""
-    assert choose_library(text) == ProductLibrary(name=name, why=why)
+    assert choose_library(text) == ProductsReport(name=name, why=why)
 
 
 class Choosing(nn.Module):
@@ -74,7 +75,7 @@ class Choosing(nn.Module):
 
 
 def spec(name: Library, why: str = "of the study") -> AttemptSpec:
-    return make_attempt_spec(products=ProductLibrary(name=name, why=why))
+    return make_attempt_spec(products=ProductsReport(name=name, why=why))
 
 
 @pytest.mark.parametrize("name", ["torch", "onednn"])

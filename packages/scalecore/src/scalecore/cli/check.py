@@ -104,10 +104,10 @@ def _check_level(loaded: LoadedExperiment, resolved: Resolved) -> None:
     if task != "forecast":
         return
     from scalecore.study.components import create
-    from scalecore.study.conventions import began_with_0_1, refuse_lost_level
+    from scalecore.study.conventions import conventions_of, refuse_lost_level
     from scalecore.study.layout import output_folder
 
-    if not began_with_0_1(output_folder(resolved.experiment)):
+    if not conventions_of(output_folder(resolved.experiment)).old:
         refuse_lost_level(loaded, resolved, create("model", resolved.model), task=task)
 
 

@@ -8,11 +8,11 @@ from typing import Any, Literal
 from attrs import fields, frozen
 
 from scalecore.api.files import plain
+from scalecore.api.plan_report import ProductsReport
 from scalecore.api.space import DataShape, Value
 from scalecore.training.compile_choice import CompileRule
 from scalecore.training.plan import TrainingPlan
 from scalecore.training.policies import Evaluation, Launches
-from scalecore.training.product_library import ProductLibrary
 
 
 @frozen(kw_only=True)
@@ -33,7 +33,7 @@ class ModelToBuild:
     architecture: Mapping[str, int]
     num_parameters: int
     shape: DataShape
-    products: ProductLibrary | None = None
+    products: ProductsReport | None = None
     """Of the study; None where it began before there was a choice."""
 
 
@@ -70,7 +70,7 @@ class AttemptSpec:
     precision: Literal["auto", "fp32", "bf16"]
     compile: Literal["auto", "off", "block"]
     launches: Launches = "plain"
-    products: ProductLibrary | None = None
+    products: ProductsReport | None = None
     compile_rule: CompileRule = "flops"
     """How `compile: auto` decides."""
     flops: int

@@ -11,6 +11,7 @@ from attrs import evolve
 
 from scalecore.api.errors import RefusedError
 from scalecore.api.files import is_disk_error
+from scalecore.api.plan_report import ProductsReport
 from scalecore.execution.attempt_spec import AttemptSpec
 from scalecore.training.casting import same_pass
 from scalecore.training.compilation import (
@@ -23,7 +24,7 @@ from scalecore.training.compilation import (
 )
 from scalecore.training.compile_choice import Work
 from scalecore.training.policies import Policy, choose, missing_compiler
-from scalecore.training.product_library import ProductLibrary, use_library
+from scalecore.training.product_library import use_library
 from scalecore.training.shared_blocks import SharedBlocks
 from scalecore.training.trainer import Trainer
 
@@ -89,7 +90,7 @@ def settle(
 
 
 def _with_products(
-    policy: Policy, trainer: Trainer, *, wanted: ProductLibrary | None, warnings: list[str] | None
+    policy: Policy, trainer: Trainer, *, wanted: ProductsReport | None, warnings: list[str] | None
 ) -> Policy:
     """The policy with the library of the trial's float32 products, which the module uses from now on.
 
@@ -98,7 +99,7 @@ def _with_products(
     if trainer.device.type != "cpu":
         return policy
     if policy.products is not None:
-        wanted = ProductLibrary(name=policy.products, why=policy.why["products"])
+        wanted = ProductsReport(name=policy.products, why=policy.why["products"])
     used = use_library(trainer.module, None if wanted is None else wanted.name)
     if used is None:
         return policy

@@ -22,7 +22,7 @@ from scalecore.data.prepare import describe
 from scalecore.execution.tracing import ForkTracer
 from scalecore.study.architectures import Infeasible, feasible_grid
 from scalecore.study.components import create, of_plugin
-from scalecore.study.conventions import began_with_0_1, compile_rule_of, products_of, refuse_lost_level
+from scalecore.study.conventions import conventions_of, refuse_lost_level
 from scalecore.study.counting import CountedFamily
 from scalecore.study.device import StudyDevice, kind_of
 from scalecore.study.hardware import Monitors
@@ -76,9 +76,9 @@ def build_plan(
     with loaded.locating("dataset"):
         panel = _read_panel(resolved)
     say("preparing windows, targets and baselines")
-    old = began_with_0_1(folder)
-    data = describe(panel, **data_limits(resolved), raw_target=old)
-    if not old:
+    began = conventions_of(folder)
+    data = describe(panel, **data_limits(resolved), raw_target=began.old)
+    if not began.old:
         refuse_lost_level(loaded, resolved, family, task=data.task)
     shape = _head(loaded, resolved, data)
     search = experiment.search
@@ -125,9 +125,9 @@ def build_plan(
         monitors=monitors,
         memory=memory,
         device=device,
-        old=old,
-        products=products_of(folder),
-        compile_rule=compile_rule_of(folder),
+        old=began.old,
+        products=began.products,
+        compile_rule=began.compile_rule,
     )
     return _with_findings(plan, [*_of_machine(plan, folder), *monitors.preflight(plan.floor_demand())])
 

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scalecore.api.plan_report import PlanReport
+from attrs import frozen
+
+from scalecore.api.plan_report import ProductsReport
 from scalecore.api.protocols import ModelFamily, RemovesLevel
 from scalecore.config.load import LoadedExperiment, Resolved
 from scalecore.study.components import of_plugin
@@ -14,42 +16,31 @@ from scalecore.study.events import StudyBegun
 from scalecore.study.journal import read_journal
 from scalecore.study.layout import StudyFolder
 from scalecore.training.compile_choice import CompileRule
-from scalecore.training.product_library import ProductLibrary, choose_library, read_cpuinfo
+from scalecore.training.product_library import choose_library, read_cpuinfo
 
 
-def began_with_0_1(folder: Path) -> bool:
-    """Whether version 0.1 began the study in `folder`, as its first plan says.
+@frozen(kw_only=True)
+class Conventions:
+    """What the first plan of a study says, and all its trials keep: they could not be compared otherwise."""
 
-    Its forecasts train in the target's unit (G57), and its best epochs may be those of a rate over one window (G19).
-    It keeps both, since its trials could not be compared otherwise.
-    """
-    first = _first_plan(folder)
-    return first is not None and first.data.of_version_0_1
-
-
-def products_of(folder: Path) -> ProductLibrary | None:
-    """The library of float32 products of the study in `folder`, as its first plan says; chosen for this processor where
-    no study began. None in a study from before there was a choice.
-    """
-    first = _first_plan(folder)
-    if first is None:
-        return choose_library(read_cpuinfo())
-    return None if first.products is None else ProductLibrary(name=first.products.name, why=first.products.why)
+    old: bool = False
+    """Whether version 0.1 began it: its forecasts train in the target's unit (G57), and its best epochs may be those of
+    a rate over one window (G19)."""
+    products: ProductsReport | None
+    """The library of float32 products; None in a study from before there was a choice."""
+    compile_rule: CompileRule = "savings"
+    """By which `training.compile: auto` decides: compiling changes the last digits of a result."""
 
 
-def compile_rule_of(folder: Path) -> CompileRule:
-    """By which rule `training.compile: auto` decides in the study in `folder`: that of its first plan.
-
-    Compiling changes the last digits of a result, so all trials of a study are judged alike.
-    """
-    first = _first_plan(folder)
-    return "savings" if first is None or first.compile_rule == "savings" else "flops"
-
-
-def _first_plan(folder: Path) -> PlanReport | None:
+def conventions_of(folder: Path) -> Conventions:
+    """Those of the study in `folder`; of this version and this processor where no study began."""
     journal = StudyFolder(folder).journal
     events = read_journal(journal) if journal.exists() else ()
-    return next((event.plan for event in events if isinstance(event, StudyBegun)), None)
+    first = next((event.plan for event in events if isinstance(event, StudyBegun)), None)
+    if first is None:
+        return Conventions(products=choose_library(read_cpuinfo()))
+    rule: CompileRule = "savings" if first.compile_rule == "savings" else "flops"
+    return Conventions(old=first.data.of_version_0_1, products=first.products, compile_rule=rule)
 
 
 def refuse_lost_level(loaded: LoadedExperiment, resolved: Resolved, family: ModelFamily, *, task: str | None) -> None:

@@ -42,7 +42,6 @@ from scalecore.study.memory import MemoryModel, Prediction
 from scalecore.study.record import proposed
 from scalecore.training.compile_choice import CompileRule
 from scalecore.training.memory import Device
-from scalecore.training.product_library import ProductLibrary
 
 
 def silent(line: str) -> None:
@@ -73,7 +72,7 @@ class Plan:
     """That of a study that continues, where it is known."""
     old: bool = False
     """Whether version 0.1 began this study (see `scalecore.study.conventions`)."""
-    products: ProductLibrary | None = None
+    products: ProductsReport | None = None
     """Of every trial's float32 products on a CPU; None in a study from before there was a choice."""
     compile_rule: CompileRule = "savings"
     """By which `training.compile: auto` decides."""
@@ -217,14 +216,11 @@ class Plan:
             fixed=self.fixed,
             loss=self.loss,
             memory=self._memory_report(micro_batch),
-            products=self._products_report(),
+            products=self.products,
             compile_rule=self.compile_rule,
             findings=self.findings,
             versions={**self.companions, **self.versions},
         )
-
-    def _products_report(self) -> ProductsReport | None:
-        return None if self.products is None else ProductsReport(name=self.products.name, why=self.products.why)
 
     def _memory_report(self, micro_batch: int) -> MemoryReport:
         """One figure for each extreme, in closed form, and its range; a run's trace replaces it."""

@@ -17,6 +17,7 @@ import psutil
 from scalecore.api import formatting
 from scalecore.api.data_report import BaselineReport
 from scalecore.api.files import broken_link
+from scalecore.api.plan_report import ProductsReport
 from scalecore.api.readings import Finding
 from scalecore.config.experiment import Experiment
 from scalecore.execution.devices import FoundGpus, find_gpus
@@ -24,7 +25,6 @@ from scalecore.study.device import StudyDevice, torch_build
 from scalecore.study.layout import StudyFolder, nearest_folder
 from scalecore.training.memory import Device
 from scalecore.training.policies import missing_compiler
-from scalecore.training.product_library import ProductLibrary
 
 FEW_FILES, TOO_FEW_FILES = 256, 64
 """Open files: the driver needs some twenty, an attempt and its libraries some dozens more."""
@@ -149,7 +149,7 @@ def _missing_device(wanted: str, kind: str, study: StudyDevice | None, why: str)
     return Finding(level="refuse", subject="device", message=message, remedy=remedy)
 
 
-def products_findings(device: str, products: ProductLibrary | None) -> list[Finding]:
+def products_findings(device: str, products: ProductsReport | None) -> list[Finding]:
     """Which library computes the study's float32 products where `device` may be the CPU."""
     if device not in ("auto", "cpu"):
         return []

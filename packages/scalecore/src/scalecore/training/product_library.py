@@ -10,11 +10,10 @@ measurement, which could come out otherwise the next time. It is stored with the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from attrs import asdict, frozen
+from scalecore.api.plan_report import ProductsReport
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,23 +24,6 @@ AVX512 = frozenset(("avx512f", "avx512bw", "avx512dq", "avx512vl"))
 """The parts of AVX-512 that torch asks for before it uses any."""
 
 
-@frozen(kw_only=True)
-class ProductLibrary:
-    """`torch` stands for what torch takes by itself. `why` is the reason in words."""
-
-    name: Library
-    why: str
-
-    def plain(self) -> dict[str, str]:
-        """For the plan, which the journal keeps, and for attempts."""
-        return asdict(self)
-
-    @classmethod
-    def of(cls, content: Mapping[str, str] | None) -> ProductLibrary | None:
-        """From what `plain` gave; None where nothing was stored."""
-        return None if content is None else cls(name=content["name"], why=content["why"])  # type: ignore[arg-type]
-
-
 def read_cpuinfo() -> str:
     """What Linux says of the processor; empty where there is no Linux."""
     try:
@@ -50,18 +32,18 @@ def read_cpuinfo() -> str:
         return ""
 
 
-def choose_library(cpuinfo: str) -> ProductLibrary:
-    """The faster library on the processor that the text of `/proc/cpuinfo` describes."""
+def choose_library(cpuinfo: str) -> ProductsReport:
+    """The faster library on the processor that the text of `/proc/cpuinfo` describes; `torch` is what torch takes."""
     first = cpuinfo.strip().partition("\n\n")[0]  # all cores are alike
     fields = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in first.splitlines())}
     maker = fields.get("vendor_id")
     if maker is None:
-        return ProductLibrary(name="torch", why="not known to be an x86 processor: what torch takes by itself")
+        return ProductsReport(name="torch", why="not known to be an x86 processor: what torch takes by itself")
     if not set(fields.get("flags", "").split()) >= AVX512:
-        return ProductLibrary(name="torch", why=f"{maker} without AVX-512: MKL is as wide as oneDNN")
+        return ProductsReport(name="torch", why=f"{maker} without AVX-512: MKL is as wide as oneDNN")
     if maker == "GenuineIntel":
-        return ProductLibrary(name="torch", why=f"{maker} with AVX-512: MKL uses its full width, and costs less a call")
-    return ProductLibrary(name="onednn", why=f"{maker} with AVX-512: oneDNN uses its full width, MKL half of it")
+        return ProductsReport(name="torch", why=f"{maker} with AVX-512: MKL uses its full width, and costs less a call")
+    return ProductsReport(name="onednn", why=f"{maker} with AVX-512: oneDNN uses its full width, MKL half of it")
 
 
 def use_library(module: nn.Module, wanted: Library | None) -> Library | None:
