@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 
 from scalecore.data.bootstrap import (
-    Interval,
     block_length,
     mean_interval,
     resampled_counts,
@@ -108,18 +105,6 @@ def test_g02_headline_intervals_hold_the_truth_about_95_times_of_100(process: st
         naive += abs(values.mean()) <= 1.96 * values.std() / count**0.5
     assert 0.89 <= held / runs <= 0.98
     assert naive / runs < 0.8
-
-
-def test_an_interval_is_plain_json() -> None:
-    """What a record stores."""
-    found = Interval(low=0.1, high=0.2, level=0.95, block=4, resamples=1000)
-    assert json.loads(json.dumps(found.to_json(), allow_nan=False)) == {
-        "low": 0.1,
-        "high": 0.2,
-        "level": 0.95,
-        "block": 4,
-        "resamples": 1000,
-    }
 
 
 @pytest.mark.parametrize(("samples", "block", "at_once"), [(50, 7, 3), (64, 8, 100), (30, 30, 1), (9, 1, 4)])

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from attrs import evolve, field, frozen
+from attrs import asdict, evolve, field, frozen
 
 from scalecore.api.data_report import BaselineReport
 from scalecore.api.record_parts import MetricInterval
 from scalecore.api.targets import Target
-from scalecore.data.bootstrap import Interval, mean_interval
+from scalecore.data.bootstrap import mean_interval
 from scalecore.data.normalise import input_rows
 from scalecore.data.regression import (
     applied,
@@ -50,9 +50,9 @@ class Baseline:
     """One line for people."""
     reason: str | None = None
     loss: float | None = None
-    loss_interval: Interval | None = None
+    loss_interval: MetricInterval | None = None
     over_prior: float | None = None
-    over_prior_interval: Interval | None = None
+    over_prior_interval: MetricInterval | None = None
     accuracy: float | None = None
     auc: float | None = None
     outputs: Floats | None = field(default=None, repr=False)
@@ -60,21 +60,7 @@ class Baseline:
 
     def report(self) -> BaselineReport:
         """All but `outputs`."""
-        return BaselineReport(
-            name=self.name,
-            text=self.text,
-            reason=self.reason,
-            loss=self.loss,
-            over_prior=self.over_prior,
-            accuracy=self.accuracy,
-            auc=self.auc,
-            loss_interval=_reported(self.loss_interval),
-            over_prior_interval=_reported(self.over_prior_interval),
-        )
-
-
-def _reported(interval: Interval | None) -> MetricInterval | None:
-    return None if interval is None else MetricInterval(**interval.to_json())
+        return BaselineReport(**asdict(self, recurse=False, filter=lambda one, _: one.name != "outputs"))
 
 
 def baselines(

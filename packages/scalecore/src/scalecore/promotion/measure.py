@@ -123,7 +123,7 @@ def test_baselines(plan: Plan, predictions: Predictions, *, data: Path) -> list[
         if theirs is not None:
             less = predictions.losses() - theirs
             interval = mean_interval(less, overlap=plan.data.target.overlap, seed=BOOTSTRAP_SEED)
-            row |= {"less": float(less.mean()), "less_interval": None if interval is None else interval.to_json()}
+            row |= {"less": float(less.mean()), "less_interval": None if interval is None else interval.plain()}
         result.append(row)
     return result
 

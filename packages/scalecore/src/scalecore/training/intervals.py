@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scalecore.api.record_parts import MetricInterval
 from scalecore.data.bootstrap import (
     BOOTSTRAP_SEED,
     LEVEL,
     MAX_UNDEFINED,
     MIN_BLOCKS,
-    Interval,
     block_length,
     resampled_counts,
 )
@@ -70,7 +70,7 @@ def _of_rate(resampled: dict[str, Any] | None, value: float, effective: float, *
     low, high = wilson(value, effective, level=LEVEL)
     if resampled is not None:
         low, high = min(low, resampled["low"]), max(high, resampled["high"])
-    return Interval(low=low, high=high, level=LEVEL, block=block, resamples=RESAMPLES).to_json()
+    return MetricInterval(low=low, high=high, level=LEVEL, block=block, resamples=RESAMPLES).plain()
 
 
 def _interval(found_R: Tensor, *, block: int) -> dict[str, Any] | None:
@@ -79,4 +79,4 @@ def _interval(found_R: Tensor, *, block: int) -> dict[str, Any] | None:
         return None
     ends = torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2], dtype=torch.float64)
     low, high = torch.quantile(defined, ends).tolist()
-    return Interval(low=low, high=high, level=LEVEL, block=block, resamples=RESAMPLES).to_json()
+    return MetricInterval(low=low, high=high, level=LEVEL, block=block, resamples=RESAMPLES).plain()
