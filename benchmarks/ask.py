@@ -16,8 +16,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import report
 from surfaces import SPACE, Surface, architectures
 
-from scalecore.api.protocols import SearchContext
 from scalecore.api.space import Architecture
+from scalecore.api.strategy import SearchContext
 from scalecore.api.trials import Origin, Outcome, Proposal, RestoredTrial, TrialState
 
 LIMITS = {1000: 30.0, 5000: 100.0}

@@ -26,9 +26,10 @@ import report
 import yaml
 from attrs import evolve
 
+from scalecore.api.analysis import TrainingContext
 from scalecore.api.components import ExecutorRecord
+from scalecore.api.executor import AttemptStatus
 from scalecore.api.files import utc_now, write_json
-from scalecore.api.protocols import AttemptStatus, TrainingContext
 from scalecore.config.load import load_resolved
 from scalecore.execution.folder import AttemptFolder
 from scalecore.plugins.registry import load_registry

@@ -57,7 +57,7 @@ def trial() -> Iterator[int]:
 
 def watched(names: tuple[str, ...], *, seconds: float, pid: int, folder: Path) -> float:
     """Share of one core that the driver's loop takes with these monitors."""
-    from scalecore.api.protocols import MonitorContext
+    from scalecore.api.monitor import MonitorContext
     from scalecore.plugins.registry import load_registry
     from scalecore.study.hardware import HardwareSummary, Monitors
     from scalecore.study.layout import StudyFolder

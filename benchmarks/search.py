@@ -24,8 +24,8 @@ import report
 from surfaces import FAMILIES, Surface, architectures
 from tables import TABLES, Table
 
-from scalecore.api.protocols import SearchContext
 from scalecore.api.space import Architecture, middle
+from scalecore.api.strategy import SearchContext
 from scalecore.api.trials import Outcome, TrialState
 
 TRIALS = 50

@@ -6,8 +6,8 @@ from pathlib import Path
 import attrs
 import pytest
 
+from scalecore.api.analysis import Analysis
 from scalecore.api.components import AnalysisRecord
-from scalecore.api.protocols import Analysis
 from scalecore_analysis.plugin import scalecore_analyses
 
 RECORDS = {record.name: record for record in scalecore_analyses()}

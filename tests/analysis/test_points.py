@@ -10,8 +10,8 @@ import attrs
 import numpy as np
 import pytest
 
+from scalecore.api.analysis import AnalysisResult
 from scalecore.api.errors import DataError
-from scalecore.api.protocols import AnalysisResult
 from scalecore.api.trials import Origin, StudyView, TrialRecord
 from scalecore_analysis.options import ScalingLawOptions
 from scalecore_analysis.scaling.assess import fit_laws

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from scalecore.api import markdown
+from scalecore.api.analysis import AnalysisResult
 from scalecore.api.files import plain
-from scalecore.api.protocols import AnalysisResult
 from scalecore.api.space import Architecture
 from scalecore.api.trials import Origin, Proposal, StudyEnd, StudyView, TrialRecord
 from scalecore.data.predictions import Predictions, write_predictions

@@ -9,8 +9,8 @@ import attrs
 import numpy as np
 import pytest
 
+from scalecore.api.analysis import AnalysisResult
 from scalecore.api.errors import DataError, ExperimentError
-from scalecore.api.protocols import AnalysisResult
 from scalecore.api.trials import Origin, StudyView
 from scalecore.testing.fakes import changed
 from scalecore.training.tasks import task_named

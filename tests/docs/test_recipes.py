@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 import yaml
 
-from scalecore.api.protocols import Analysis, AnalysisResult, HardwareMonitor, MonitorContext
+from scalecore.api.analysis import Analysis, AnalysisResult
+from scalecore.api.monitor import HardwareMonitor, MonitorContext
 from scalecore.api.readings import Reading
 from scalecore.api.space import Architecture
 from scalecore.api.trials import Origin, StudyView, TrialRecord, TrialState

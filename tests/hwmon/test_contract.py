@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from scalecore.api.protocols import MonitorContext
+from scalecore.api.monitor import MonitorContext
 from scalecore.plugins.registry import load_registry
 from scalecore.testing import MonitorContract, PluginContract
 

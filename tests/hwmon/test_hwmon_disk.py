@@ -3,7 +3,7 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
-from scalecore.api.protocols import MonitorContext
+from scalecore.api.monitor import MonitorContext
 from scalecore.api.readings import Demand, Reading, Verdict
 from scalecore_hwmon.disk import DiskMonitor
 from scalecore_hwmon.options import DiskOptions

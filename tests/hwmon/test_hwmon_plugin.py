@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from scalecore.api.protocols import HardwareMonitor, MonitorContext
+from scalecore.api.monitor import HardwareMonitor, MonitorContext
 from scalecore_hwmon.options import ThermalOptions
 from scalecore_hwmon.plugin import scalecore_hardware_monitors
 

@@ -19,7 +19,7 @@ from attrs import evolve
 
 import scalecore.study.memory as memory_module
 from scalecore.api import formatting
-from scalecore.api.protocols import MonitorContext
+from scalecore.api.monitor import MonitorContext
 from scalecore.api.record_parts import AttemptMemory, MemoryUse
 from scalecore.config.load import load_resolved
 from scalecore.plugins.registry import load_registry

@@ -15,7 +15,7 @@ MODEL = """\
 from attrs import frozen
 from scalecore import hookimpl
 from scalecore.api.components import AnalysisRecord, ModelRecord
-from scalecore.api.protocols import AnalysisResult
+from scalecore.api.analysis import AnalysisResult
 from scalecore.api.space import ArchitectureSpace
 
 

@@ -17,9 +17,10 @@ import pytest
 from attrs import evolve
 from click.testing import CliRunner, Result
 
+from scalecore.api.analysis import TrainingContext
 from scalecore.api.components import ExecutorRecord
+from scalecore.api.executor import AttemptStatus
 from scalecore.api.files import read_json, write_json
-from scalecore.api.protocols import AttemptStatus, TrainingContext
 from scalecore.cli.main import main
 from scalecore.data.predictions import read_predictions
 from scalecore.execution.local import LocalExecutor, LocalHandle

@@ -243,7 +243,7 @@ def plugin(study: Study, name: str, module: str, body: str, *, version: str = "1
 
 LOGGER = """
     from scalecore import hookimpl
-    from scalecore.api.protocols import Logger
+    from scalecore.api.logger import Logger
     from scalecore.api.components import LoggerRecord
 
     class Diary(Logger):
@@ -305,7 +305,7 @@ def test_a_logger_that_lacks_a_method_is_refused_before_the_study(study: Study) 
     message = refused(study, code=3)
     assert message == (
         "logger 'diary' (scalecore-diary 1.0) cannot start: Diary has no study_started, trial_started, progress, "
-        "epoch, message, take_remarks, study_finished, close; scalecore.api.protocols.Logger says what is asked of it\n"
+        "epoch, message, take_remarks, study_finished, close; scalecore.api.logger.Logger says what is asked of it\n"
     )
     assert not study.folder.exists()
 
@@ -323,7 +323,7 @@ def test_a_logger_that_raises_when_it_is_closed_leaves_a_complete_study(study: S
 
 RIVALS = """
     from scalecore import hookimpl
-    from scalecore.api.protocols import Logger
+    from scalecore.api.logger import Logger
     from scalecore.api.components import ExecutorRecord, LoggerRecord, SearchStrategyRecord
 
     @hookimpl
@@ -522,7 +522,7 @@ def test_a_model_plugin_that_lacks_a_method_is_refused(study: Study) -> None:
     message = refused(study, code=3)
     assert message == (
         "model 'mlp' (scalecore-mlp 1.0) cannot start: Family has no architecture_space; "
-        "scalecore.api.protocols.ModelFamily says what is asked of it\n"
+        "scalecore.api.model.ModelFamily says what is asked of it\n"
     )
     assert not study.folder.exists()
 

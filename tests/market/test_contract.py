@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from scalecore.api.protocols import DatasetContext
+from scalecore.api.dataset import DatasetContext
 from scalecore.config.standalone import standalone_options
 from scalecore.plugins.registry import load_registry
 from scalecore.testing import DatasetContract, PluginContract

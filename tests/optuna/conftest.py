@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from scalecore.api.protocols import SearchContext, SearchStrategy
 from scalecore.api.space import Architecture, Choice, Distribution, LogUniform, Uniform
+from scalecore.api.strategy import SearchContext, SearchStrategy
 from scalecore.api.trials import Outcome, Proposal, RestoredTrial, TrialState
 
 Make = Callable[..., Any]

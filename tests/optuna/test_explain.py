@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from scalecore.api.files import plain
-from scalecore.api.protocols import Explains
+from scalecore.api.strategy import SupportsExplain
 from scalecore.api.trials import Outcome, Proposal, TrialState
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def test_before_the_first_trial_everything_is_planned(make: Make) -> None:
     """The plan shows the forced list and an empty map of what there is to cover."""
     strategy = make()
-    assert isinstance(strategy, Explains)
+    assert isinstance(strategy, SupportsExplain)
     before = strategy.explain()
     assert (before.phase, before.last, before.origins, before.moved) == ("forced", None, {}, {})
     assert [(design.state, design.trials) for design in before.forced] == [("planned", ())] * 6

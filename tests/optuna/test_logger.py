@@ -26,7 +26,7 @@ from optuna.trial import FrozenTrial, create_trial
 from optuna.trial import TrialState as OptunaState
 
 from scalecore.api.errors import RefusedError, StudyError
-from scalecore.api.protocols import LoggerContext
+from scalecore.api.logger import LoggerContext
 from scalecore.api.record_parts import EpochResult, Flag
 from scalecore.api.space import Architecture
 from scalecore.api.trials import Origin, StudyView, TrialRecord, TrialState

@@ -8,7 +8,7 @@ def test_a_study_prints_and_warns_nothing(tmp_path) -> None:  # type: ignore[no-
     """Optuna's own lines and warnings do not reach the user's terminal."""
     script = tmp_path / "study.py"
     script.write_text(
-        "from scalecore.api.protocols import SearchContext\n"
+        "from scalecore.api.strategy import SearchContext\n"
         "from scalecore.api.space import Architecture, IntRange, Uniform\n"
         "from scalecore.api.trials import Outcome, TrialState\n"
         "from scalecore_optuna.options import ArchitecturalOptions\n"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from scalecore.api.protocols import Savings
+from scalecore.api.module import Savings
 from scalecore.api.space import DataShape
 from scalecore.training.compile_choice import Work
 from scalecore.training.policies import Policy, choose

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from scalecore.api.errors import ExperimentError
-from scalecore.api.protocols import ModelFamily
+from scalecore.api.model import ModelFamily
 from scalecore.api.space import Architecture, DataShape
 from scalecore_patchtst.family import PatchTSTFamily
 from scalecore_patchtst.options import PatchTSTOptions

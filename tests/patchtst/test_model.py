@@ -6,6 +6,12 @@ import pytest
 import torch
 from torch import nn
 
+from scalecore.api.module import (
+    SupportsCompileBlocks,
+    SupportsCompileSavings,
+    SupportsProducts,
+    SupportsRepeatedBlocks,
+)
 from scalecore.api.space import DataShape
 from scalecore.training.casting import same_pass
 from scalecore_patchtst.family import PatchTSTFamily
@@ -31,6 +37,14 @@ def build(
     module = family.build(shape, {"dropout": dropout, "head_dropout": head_dropout}, data)
     assert isinstance(module, PatchTST)
     return module
+
+
+@pytest.mark.parametrize(
+    "ability", [SupportsCompileBlocks, SupportsCompileSavings, SupportsProducts, SupportsRepeatedBlocks]
+)
+def test_the_module_offers_what_the_core_can_use(ability: type) -> None:
+    """By the names that the public face gives."""
+    assert isinstance(build(), ability)
 
 
 def windows(count: int = 5, *, seed: int = 1) -> torch.Tensor:

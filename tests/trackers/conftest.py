@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from attrs import define, evolve
 
-from scalecore.api.protocols import Logger
+from scalecore.api.logger import Logger
 from scalecore.api.trials import Epoch, Proposal, StudyView, TrialRecord
 from scalecore.testing.fakes import make_trial
 
@@ -95,7 +95,7 @@ class FirstUse:
 FIRST_USE = """
 import sys
 from pathlib import Path
-from scalecore.api.protocols import LoggerContext
+from scalecore.api.logger import LoggerContext
 from scalecore.testing.fakes import make_study
 from scalecore_trackers.mlflow_logger import MlflowLogger
 from scalecore_trackers.options import MlflowOptions

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from scalecore.api.protocols import Logger, LoggerContext
+from scalecore.api.logger import Logger, LoggerContext
 from scalecore.plugins.registry import load_registry
 from scalecore.testing import LoggerContract, PluginContract
 

@@ -18,7 +18,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from scalecore.api.errors import RefusedError, StudyError
-from scalecore.api.protocols import LoggerContext
+from scalecore.api.logger import LoggerContext
 from scalecore.api.trials import Origin, RestoredTrial, StudyEnd, StudyView, TrialState
 from scalecore.study.background_logger import BackgroundLogger
 from scalecore.testing.fakes import make_study

@@ -12,7 +12,7 @@ from attrs import evolve
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata
 
-from scalecore.api.protocols import LoggerContext
+from scalecore.api.logger import LoggerContext
 from scalecore.api.trials import TrialState
 from scalecore.testing.fakes import make_study
 from scalecore_trackers.options import TensorboardOptions

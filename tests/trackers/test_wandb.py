@@ -15,7 +15,7 @@ import wandb
 from attrs import evolve
 
 from scalecore.api.errors import StudyError
-from scalecore.api.protocols import LoggerContext
+from scalecore.api.logger import LoggerContext
 from scalecore.api.trials import Origin, StudyView
 from scalecore.testing.fakes import make_study
 from scalecore_trackers.options import WandbOptions

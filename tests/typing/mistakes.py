@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from scalecore import hookimpl
+from scalecore.api.analysis import Analysis, AnalysisResult
 from scalecore.api.components import (
     AnalysisRecord,
     DatasetRecord,
@@ -22,23 +23,15 @@ from scalecore.api.components import (
     ModelRecord,
     SearchStrategyRecord,
 )
+from scalecore.api.dataset import Dataset, DatasetContext
+from scalecore.api.executor import Executor
+from scalecore.api.logger import Logger, LoggerContext
+from scalecore.api.model import HyperparameterReader, ModelFamily
+from scalecore.api.monitor import HardwareMonitor
 from scalecore.api.options import option
-from scalecore.api.protocols import (
-    Analysis,
-    AnalysisResult,
-    Dataset,
-    DatasetContext,
-    Executor,
-    HardwareMonitor,
-    HyperparameterReader,
-    Logger,
-    LoggerContext,
-    ModelFamily,
-    SearchContext,
-    SearchStrategy,
-)
 from scalecore.api.readings import Reading, Verdict
 from scalecore.api.space import Architecture, ArchitectureSpace, DataShape, Hyperparameter
+from scalecore.api.strategy import SearchContext, SearchStrategy
 from scalecore.api.trials import Epoch, Origin, Outcome, Proposal, RestoredTrial, StudyView, TrialRecord, TrialState
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from scalecore.api.protocols import LoggerContext
+from scalecore.api.logger import LoggerContext
 from scalecore.api.space import DataShape
 from scalecore.api.trials import Outcome, Proposal, TrialState
 from scalecore.testing.fakes import make_study, make_trial, search_context

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from scalecore.api.protocols import Logger, LoggerContext, SearchContext
+from scalecore.api.logger import Logger, LoggerContext
+from scalecore.api.strategy import SearchContext
 from scalecore.testing import LoggerContract, ModelContract, PluginContract, SearchStrategyContract
 from scalecore_example.evolution import Evolution
 from scalecore_example.family import TCNFamily

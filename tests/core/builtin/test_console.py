@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scalecore.api.protocols import LoggerContext
+from scalecore.api.logger import LoggerContext
 from scalecore.api.space import Architecture
 from scalecore.api.trials import Origin, Progress, Proposal, StudyEnd, StudyView
 from scalecore.builtin.console import ConsoleLogger

@@ -13,7 +13,7 @@ import attrs
 import pyte
 import pytest
 
-from scalecore.api.protocols import LoggerContext
+from scalecore.api.logger import LoggerContext
 from scalecore.api.trials import Origin, Progress, Proposal, StudyEnd, StudyView
 from scalecore.builtin.console import ConsoleLogger
 from scalecore.builtin.options import ConsoleOptions

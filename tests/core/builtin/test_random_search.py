@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from scalecore.api.protocols import SearchContext, SearchStrategy
 from scalecore.api.space import Choice, Distribution, IntRange, LogUniform, Uniform
+from scalecore.api.strategy import SearchContext, SearchStrategy
 from scalecore.api.trials import Outcome, Proposal, RestoredTrial, TrialState
 from scalecore.builtin.random_search import RandomSearch
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from scalecore.api.protocols import LoggerContext
+from scalecore.api.logger import LoggerContext
 from scalecore.api.space import Architecture
 from scalecore.api.trials import StudyView, TrialState
 from scalecore.builtin.options import CsvOptions
@@ -138,7 +138,7 @@ from pathlib import Path
 from scalecore.builtin.options import CsvOptions
 from scalecore.builtin.results_csv import CsvLogger
 from scalecore.builtin import rewriting
-from scalecore.api.protocols import LoggerContext
+from scalecore.api.logger import LoggerContext
 
 rewriting.EVERY = 0.0  # every trial at once, so that the writers meet often
 path, index = Path(sys.argv[1]), sys.argv[2]

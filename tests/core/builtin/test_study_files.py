@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from scalecore.api.protocols import LoggerContext
+from scalecore.api.logger import LoggerContext
 from scalecore.api.trials import Origin, StudyEnd, StudyView, TrialState
 from scalecore.builtin.files import FilesLogger
 from scalecore.builtin.options import FilesOptions

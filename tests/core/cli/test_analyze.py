@@ -25,7 +25,7 @@ from attrs import frozen
 from scalecore import hookimpl
 from scalecore.api.errors import DataError
 from scalecore.api.options import option
-from scalecore.api.protocols import AnalysisResult
+from scalecore.api.analysis import AnalysisResult
 from scalecore.api.components import AnalysisRecord
 
 @frozen(kw_only=True)

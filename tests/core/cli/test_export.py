@@ -24,7 +24,7 @@ from attrs import frozen
 from scalecore import hookimpl
 from scalecore.api.components import LoggerRecord
 from scalecore.api.options import option
-from scalecore.api.protocols import Logger
+from scalecore.api.logger import Logger
 
 @frozen(kw_only=True)
 class Options:

@@ -16,8 +16,8 @@ from typing import Any
 import psutil
 import pytest
 
+from scalecore.api.executor import AttemptStatus
 from scalecore.api.files import read_json
-from scalecore.api.protocols import AttemptStatus
 from scalecore.execution.attempt_result import Resumption
 from scalecore.execution.folder import DISK_EXIT, LOG_BYTES, AttemptFolder
 from scalecore.execution.lifeline import AttemptMonitor

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from scalecore.api.protocols import AttemptStatus
+from scalecore.api.executor import AttemptStatus
 from scalecore.execution.containment import FRACTION, AttemptGroups, gpu_fraction
 from scalecore.execution.folder import AttemptFolder
 from scalecore.execution.kills import KernelKills

@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 from cattrs.errors import ClassValidationError
 
+from scalecore.api.dataset import Dataset
 from scalecore.api.dataset_options import Split
 from scalecore.api.errors import DataError
 from scalecore.api.panel import Panel
-from scalecore.api.protocols import Dataset
 from scalecore.builtin.options_dataset import LabelTarget, ParquetOptions, PriceColumns, PriceTarget
 from scalecore.builtin.parquet import ParquetDataset
 from scalecore.config.structure import flatten, make_converter

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from scalecore.api.protocols import AttemptStatus
+from scalecore.api.executor import AttemptStatus
 from scalecore.config.experiment import Retry
 from scalecore.execution.attempt_result import AttemptEnd, AttemptResult
 from scalecore.execution.folder import DISK_EXIT

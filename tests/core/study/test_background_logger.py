@@ -11,7 +11,7 @@ import pytest
 from attrs import evolve
 
 from scalecore.api.errors import StudyError
-from scalecore.api.protocols import Logger, LoggerContext
+from scalecore.api.logger import Logger, LoggerContext
 from scalecore.api.trials import Epoch, Proposal, StudyView, TrialRecord
 from scalecore.study.background_logger import BackgroundLogger
 from scalecore.testing.fakes import make_study, make_trial

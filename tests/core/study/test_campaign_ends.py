@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
+from scalecore.api.analysis import TrainingContext
 from scalecore.api.errors import DataError, ExitCode, PluginError, RefusedError, StudyError
-from scalecore.api.protocols import TrainingContext
 from scalecore.api.trials import StudyEnd
 from scalecore.config.campaign import Campaign, load_campaign
 from scalecore.plugins.registry import load_registry

@@ -14,8 +14,8 @@ import yaml
 from attrs import evolve
 
 from scalecore.api import formatting
+from scalecore.api.analysis import TrainingContext
 from scalecore.api.errors import DeviceError, ExitCode, RefusedError
-from scalecore.api.protocols import TrainingContext
 from scalecore.api.record_parts import ComputePolicy
 from scalecore.api.trials import StudyEnd, TrialRecord, TrialState
 from scalecore.config.load import load_resolved

@@ -9,8 +9,8 @@ import pytest
 
 from scalecore.api.clock import RunningClock
 from scalecore.api.errors import DeviceError, StudyError
+from scalecore.api.executor import AttemptStatus
 from scalecore.api.files import write_json
-from scalecore.api.protocols import AttemptStatus
 from scalecore.api.trials import Origin, Proposal, StudyEnd
 from scalecore.execution.folder import AttemptFolder
 from scalecore.study.control import StopRequests

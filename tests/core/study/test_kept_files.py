@@ -26,7 +26,8 @@ from attrs import frozen
 
 from scalecore import hookimpl
 from scalecore.api.components import AnalysisRecord, ExecutorRecord
-from scalecore.api.protocols import AnalysisResult, AttemptStatus
+from scalecore.api.analysis import AnalysisResult
+from scalecore.api.executor import AttemptStatus
 
 
 @frozen(kw_only=True)

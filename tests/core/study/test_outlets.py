@@ -10,7 +10,7 @@ import pytest
 
 from scalecore.api.components import LoggerRecord, NoOptions
 from scalecore.api.errors import PluginError
-from scalecore.api.protocols import Logger, LoggerContext
+from scalecore.api.logger import Logger, LoggerContext
 from scalecore.config.load import ResolvedComponent
 from scalecore.study.outlets import Outlets
 

@@ -11,11 +11,14 @@ import pytest
 import torch
 from attrs import evolve
 
+from scalecore.api.analysis import AnalysisResult
 from scalecore.api.errors import DataError
+from scalecore.api.executor import AttemptStatus
 from scalecore.api.explanation import Explanation, Recommendation
-from scalecore.api.protocols import AnalysisResult, AttemptStatus, Logger, SearchContext
+from scalecore.api.logger import Logger
 from scalecore.api.readings import Reading, Verdict
 from scalecore.api.space import ArchitectureSpace, DataShape
+from scalecore.api.strategy import SearchContext
 from scalecore.builtin.random_search import RandomSearch
 from scalecore.execution.local import LocalExecutor
 from scalecore.execution.options import LocalOptions

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from scalecore.api.protocols import HyperparameterReader
+from scalecore.api.model import HyperparameterReader
 from scalecore.api.space import ArchitectureSpace, DataShape, Hyperparameter
 from scalecore.testing import ModelContract
 

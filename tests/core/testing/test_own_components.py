@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from scalecore.api.protocols import DatasetContext
+from scalecore.api.dataset import DatasetContext
 from scalecore.api.readings import Reading
 from scalecore.builtin.linear import LinearFamily
 from scalecore.builtin.options import ConsoleOptions, CsvOptions, FilesOptions

@@ -13,7 +13,7 @@ import torch
 from attrs import evolve
 from torch import nn
 
-from scalecore.api.protocols import Savings
+from scalecore.api.module import Savings
 from scalecore.execution.computing import compile_trainer, settle
 from scalecore.testing.training import make_attempt_spec
 from scalecore.training import checkpoint

@@ -10,7 +10,7 @@ import torch
 from attrs import define
 from torch import nn
 
-from scalecore.api.protocols import HyperparameterReader
+from scalecore.api.model import HyperparameterReader
 from scalecore.api.space import ArchitectureSpace, DataShape, Hyperparameter
 from scalecore.training.counting import count, count_activations, count_flops, count_parameters, plain_kernels
 

@@ -9,7 +9,7 @@ import pytest
 from attrs import evolve
 
 from scalecore.api.errors import RefusedError
-from scalecore.api.protocols import Savings
+from scalecore.api.module import Savings
 from scalecore.training.compile_choice import Work
 from scalecore.training.policies import Policy, choose, missing_compiler
 

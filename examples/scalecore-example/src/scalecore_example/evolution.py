@@ -14,8 +14,8 @@ from scalecore.api.trials import Origin, Proposal, TrialState
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from scalecore.api.protocols import SearchContext
     from scalecore.api.space import Architecture
+    from scalecore.api.strategy import SearchContext
     from scalecore.api.trials import Outcome, RestoredTrial
     from scalecore_example.options import EvolutionOptions
 
@@ -28,7 +28,7 @@ Key = tuple[str, tuple[tuple[str, object], ...]]
 
 
 class Evolution:
-    """Satisfies `scalecore.api.protocols.SearchStrategy`; called by the driver only, by one thread."""
+    """Satisfies `scalecore.api.strategy.SearchStrategy`; called by the driver only, by one thread."""
 
     def __init__(self, options: EvolutionOptions, context: SearchContext) -> None:
         self._options, self._context = options, context

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from scalecore.api.protocols import HyperparameterReader
+    from scalecore.api.model import HyperparameterReader
     from scalecore.api.space import DataShape
     from scalecore_example.options import TCNOptions
 
@@ -28,7 +28,7 @@ def receptive_field(levels: int, kernel: int) -> int:
 
 
 class TCNFamily:
-    """Satisfies `scalecore.api.protocols.ModelFamily`.
+    """Satisfies `scalecore.api.model.ModelFamily`.
 
     After Bai, Kolter and Koltun, "An Empirical Evaluation of Generic Convolutional and Recurrent Networks for Sequence
     Modeling", 2018, without their weight normalisation.

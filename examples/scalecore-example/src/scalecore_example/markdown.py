@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scalecore.api.protocols import Logger, LoggerContext
+from scalecore.api.logger import Logger, LoggerContext
 
 if TYPE_CHECKING:
     from scalecore.api.trials import StudyView, TrialRecord

@@ -12,7 +12,9 @@ from scalecore.api.components import LoggerRecord, ModelRecord, SearchStrategyRe
 from scalecore_example.options import EvolutionOptions, MarkdownOptions, TCNOptions
 
 if TYPE_CHECKING:
-    from scalecore.api.protocols import Logger, LoggerContext, ModelFamily, SearchContext, SearchStrategy
+    from scalecore.api.logger import Logger, LoggerContext
+    from scalecore.api.model import ModelFamily
+    from scalecore.api.strategy import SearchContext, SearchStrategy
 
 
 def _tcn(options: TCNOptions) -> ModelFamily:

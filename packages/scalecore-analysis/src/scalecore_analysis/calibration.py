@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from attrs import frozen
 
+from scalecore.api.analysis import AnalysisResult
 from scalecore.api.errors import DataError, ExperimentError
 from scalecore.api.files import read_json
 from scalecore.api.formatting import number
@@ -25,7 +26,6 @@ from scalecore.api.predictions import (
     read_predictions,
     trial_predictions,
 )
-from scalecore.api.protocols import AnalysisResult
 from scalecore.api.statistics import BOOTSTRAP_SEED, mean_interval
 from scalecore.api.trials import StudyView, TrialRecord, TrialState
 from scalecore_analysis.calibrating.fitting import UNCALIBRATED, Floats, fit_calibrators

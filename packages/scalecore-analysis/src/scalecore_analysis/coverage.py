@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations, pairwise
 from typing import Any, get_args
 
-from scalecore.api.protocols import AnalysisResult
+from scalecore.api.analysis import AnalysisResult
 from scalecore.api.space import Choice, levels
 from scalecore.api.trials import OriginKind, StudyView, TrialRecord, TrialState
 from scalecore_analysis.edges import edges_of, is_numeric

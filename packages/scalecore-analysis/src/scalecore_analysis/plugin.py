@@ -16,7 +16,7 @@ from scalecore_analysis.options import (
 )
 
 if TYPE_CHECKING:
-    from scalecore.api.protocols import Analysis
+    from scalecore.api.analysis import Analysis
 
 
 def _calibration(options: CalibrationOptions) -> Analysis:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from scalecore.api.analysis import AnalysisResult
 from scalecore.api.errors import DataError
-from scalecore.api.protocols import AnalysisResult
 from scalecore.api.trials import StudyView
 from scalecore_analysis.options import PowerOptions
 from scalecore_analysis.scaling.assess import pooled_variance

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from scalecore.api.analysis import AnalysisResult
 from scalecore.api.formatting import caution, measured, mixtures, number, shape
-from scalecore.api.protocols import AnalysisResult
 from scalecore.api.trials import StudyView, TrialRecord, TrialState
 from scalecore_analysis.agreement import agreement
 from scalecore_analysis.comparable import refuse_incomparable

@@ -9,8 +9,8 @@ from typing import Any
 import attrs
 from threadpoolctl import threadpool_limits
 
+from scalecore.api.analysis import AnalysisResult
 from scalecore.api.errors import DataError, ExperimentError
-from scalecore.api.protocols import AnalysisResult
 from scalecore.api.trials import StudyView
 from scalecore_analysis.options import ScalingLawOptions
 from scalecore_analysis.report.html import figure_files, figure_page

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from scalecore.api.protocols import MonitorContext
+    from scalecore.api.monitor import MonitorContext
     from scalecore_hwmon.options import DiskOptions
 
 SUBJECT = "disk"

@@ -9,7 +9,7 @@ from scalecore.api.components import HardwareMonitorRecord
 from scalecore_hwmon.options import CpuOptions, DiskOptions, GpuOptions, MemoryOptions, ThermalOptions
 
 if TYPE_CHECKING:
-    from scalecore.api.protocols import HardwareMonitor, MonitorContext
+    from scalecore.api.monitor import HardwareMonitor, MonitorContext
 
 
 def _memory(options: MemoryOptions, context: MonitorContext) -> HardwareMonitor:

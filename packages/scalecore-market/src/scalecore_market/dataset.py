@@ -63,7 +63,7 @@ class _Prices:
 
 
 class MarketDataset:
-    """A `scalecore.api.protocols.Dataset`.
+    """A `scalecore.api.dataset.Dataset`.
 
     Rows: from `start`, or the end of the warm-up if that is later, to `end`. Indicators are warmed up by all prices
     before `start`; prices after `end` are not looked at by anything. Features are raw; labels come from the raw closes

@@ -10,7 +10,7 @@ from scalecore.api.components import DatasetRecord
 from scalecore_market.options import MarketOptions
 
 if TYPE_CHECKING:
-    from scalecore.api.protocols import Dataset, DatasetContext
+    from scalecore.api.dataset import Dataset, DatasetContext
 
 __all__ = ["scalecore_datasets"]
 

@@ -10,7 +10,7 @@ from optuna.study import create_study
 from optuna.trial import FrozenTrial, TrialState
 
 from scalecore.api.errors import RefusedError
-from scalecore.api.protocols import Logger, LoggerContext
+from scalecore.api.logger import Logger, LoggerContext
 from scalecore.api.trials import StudyView, TrialRecord
 from scalecore_optuna.options import OptunaOptions
 from scalecore_optuna.storages import explained, opened

@@ -9,7 +9,8 @@ from scalecore.api.components import LoggerRecord, SearchStrategyRecord
 from scalecore_optuna.options import ArchitecturalOptions, OptunaOptions
 
 if TYPE_CHECKING:
-    from scalecore.api.protocols import Logger, LoggerContext, SearchContext, SearchStrategy
+    from scalecore.api.logger import Logger, LoggerContext
+    from scalecore.api.strategy import SearchContext, SearchStrategy
 
 
 def _architectural(options: ArchitecturalOptions, context: SearchContext) -> SearchStrategy:

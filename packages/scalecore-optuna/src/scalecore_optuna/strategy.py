@@ -27,7 +27,7 @@ from scalecore_optuna.sampler import MOVED, ArchitecturalSampler, declared_distr
 from scalecore_optuna.spread import Spread
 
 if TYPE_CHECKING:
-    from scalecore.api.protocols import SearchContext
+    from scalecore.api.strategy import SearchContext
     from scalecore_optuna.options import ArchitecturalOptions
 
 __all__ = ["ArchitecturalStrategy"]
@@ -37,7 +37,7 @@ STARTUP, FIRST_DESIGN, LEAST_DESIGN = 20, 12, 6
 
 
 class ArchitecturalStrategy:
-    """Satisfies `scalecore.api.protocols.SearchStrategy` and `Explains`.
+    """Satisfies `scalecore.api.strategy.SearchStrategy` and `SupportsExplain`.
 
     What `ask` returns depends on the study's seed, the trial's number, how often that number was asked for, and the
     trials so far: a restored strategy goes on exactly as one that was never interrupted.

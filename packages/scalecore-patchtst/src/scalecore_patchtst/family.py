@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from scalecore.api.protocols import HyperparameterReader
+    from scalecore.api.model import HyperparameterReader
     from scalecore_patchtst.options import PatchTSTOptions
 
 __all__ = ["SPARE_POSITIONS", "PatchTSTFamily"]
@@ -27,7 +27,7 @@ SPARE_POSITIONS = 10
 
 
 class PatchTSTFamily:
-    """Satisfies `scalecore.api.protocols.ModelFamily` and `RemovesLevel`.
+    """Satisfies `scalecore.api.model.ModelFamily` and `SupportsLevelCheck`.
 
     Raises `ExperimentError` where options contradict each other.
     """

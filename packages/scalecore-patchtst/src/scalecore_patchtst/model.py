@@ -8,13 +8,13 @@ K = patch_len·F, D d_model, M = N·D, C outputs.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from attrs import frozen
 from torch import nn
 
-from scalecore.api.protocols import Savings
+from scalecore.api.module import Compiler, Savings
 from scalecore_patchtst.dropping import draw_seeds, dropout, mask_rate
 from scalecore_patchtst.layers import EncoderLayer, RevIN
 from scalecore_patchtst.products import HAS_ONEDNN, Linear
@@ -79,18 +79,15 @@ class PatchTST(nn.Module):
         self.head.draw(gain=0.1)
         self._compiled: _Compiled | None = None
 
-    def compile_blocks(self, compiler: Callable[[Callable[..., Any]], Callable[..., Any]], *, batch: int) -> None:
-        """Use layers made by `compiler` for training passes of `batch` windows, and the plain ones for all others.
-
-        Optional part of scalecore's protocol of a module: without it the repeated blocks are compiled as they are.
-        """
+    def compile_blocks(self, compiler: Compiler, *, batch: int) -> None:
+        """Use layers made by `compiler` for training passes of `batch` windows, and the plain ones for all others."""
         innermost = self.head.weight.device.type == "cpu" and self.n_patches <= INNERMOST_UP_TO
         chosen = EncoderLayer.innermost if innermost else EncoderLayer.forward
         layers = [compiler(chosen.__get__(layer)) for layer in self.layers]
         self._compiled = _Compiled(batch=batch, innermost=innermost, layers=layers)
 
     def compile_savings(self) -> Savings:
-        """What compiled layers save for one window; optional part of scalecore's protocol of a module.
+        """What compiled layers save for one window.
 
         Of a layer n·(5d + u) numbers are written by both norms, both residual sums, the copy after attention and the
         GELU, n·(2d + u) by dropout. On a CPU the layers save nothing measurable above `INNERMOST_UP_TO` patches, where
@@ -114,10 +111,7 @@ class PatchTST(nn.Module):
         return list(self.layers)
 
     def use_products(self, library: str) -> Literal["torch", "onednn"]:
-        """Compute float32 products on a CPU by `library` from now on, by torch's where oneDNN would not be wide enough.
-
-        Optional part of scalecore's protocol of a module.
-        """
+        """Compute float32 products on a CPU by `library` from now on; by torch's where oneDNN is too narrow."""
         by_onednn = library == "onednn" and HAS_ONEDNN
         for module in self.modules():
             if isinstance(module, Linear):

@@ -9,7 +9,7 @@ from scalecore.api.components import ModelRecord
 from scalecore_patchtst.options import PatchTSTOptions
 
 if TYPE_CHECKING:
-    from scalecore.api.protocols import ModelFamily
+    from scalecore.api.model import ModelFamily
 
 
 def _patchtst(options: PatchTSTOptions) -> ModelFamily:

@@ -10,7 +10,7 @@ from typing import Any
 from attrs import define, field
 
 from scalecore.api.errors import RefusedError, StudyError
-from scalecore.api.protocols import LoggerContext
+from scalecore.api.logger import LoggerContext
 from scalecore.api.trials import Proposal, StudyEnd, StudyView, TrialRecord, best_trial
 from scalecore_trackers.mlflow_client import Client, key
 from scalecore_trackers.options import MlflowOptions

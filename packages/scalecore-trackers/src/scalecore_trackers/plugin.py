@@ -9,7 +9,7 @@ from scalecore.api.components import LoggerRecord
 from scalecore_trackers.options import MlflowOptions, TensorboardOptions, WandbOptions
 
 if TYPE_CHECKING:
-    from scalecore.api.protocols import Logger, LoggerContext
+    from scalecore.api.logger import Logger, LoggerContext
 
 
 def _tensorboard(options: TensorboardOptions, context: LoggerContext) -> Logger:

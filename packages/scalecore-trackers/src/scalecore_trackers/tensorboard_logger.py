@@ -9,7 +9,7 @@ from typing import Any
 from attrs import define
 
 from scalecore.api.files import read_json, write_json
-from scalecore.api.protocols import LoggerContext
+from scalecore.api.logger import LoggerContext
 from scalecore.api.trials import Proposal, StudyView, TrialRecord
 from scalecore_trackers.event_files import EventFile
 from scalecore_trackers.options import TensorboardOptions

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 
 from attrs import define, field
 
-from scalecore.api.protocols import Logger
+from scalecore.api.logger import Logger
 from scalecore.api.trials import Epoch, Proposal, StudyView, TrialRecord
 from scalecore_trackers.values import Point, point
 

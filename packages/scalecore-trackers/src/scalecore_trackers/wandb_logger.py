@@ -13,7 +13,7 @@ from attrs import define
 
 from scalecore.api.errors import StudyError
 from scalecore.api.files import read_json, write_json
-from scalecore.api.protocols import LoggerContext
+from scalecore.api.logger import LoggerContext
 from scalecore.api.trials import Proposal, StudyView, TrialRecord
 from scalecore_trackers.options import WandbOptions
 from scalecore_trackers.trial_runs import OpenRun, TrialRuns

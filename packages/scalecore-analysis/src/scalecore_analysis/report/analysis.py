@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from scalecore.api.analysis import AnalysisResult
 from scalecore.api.formatting import number
-from scalecore.api.protocols import AnalysisResult
 from scalecore.api.trials import StudyView
 from scalecore_analysis.coverage import study_coverage
 from scalecore_analysis.options import CoverageOptions, ReportOptions

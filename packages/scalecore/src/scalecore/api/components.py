@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Generic
+from typing import Any, Generic
 
 from attrs import field, frozen
 from typing_extensions import TypeVar
 
-if TYPE_CHECKING:
-    from scalecore.api.protocols import (  # noqa: TC004 (nothing reads these types)
-        Analysis,
-        Dataset,
-        DatasetContext,
-        Executor,
-        ExecutorContext,
-        HardwareMonitor,
-        Logger,
-        LoggerContext,
-        ModelFamily,
-        MonitorContext,
-        SearchContext,
-        SearchStrategy,
-    )
+from scalecore.api.analysis import Analysis
+from scalecore.api.dataset import Dataset, DatasetContext
+from scalecore.api.executor import Executor, ExecutorContext
+from scalecore.api.logger import Logger, LoggerContext
+from scalecore.api.model import ModelFamily
+from scalecore.api.monitor import HardwareMonitor, MonitorContext
+from scalecore.api.strategy import SearchContext, SearchStrategy
 
 __all__ = [
     "AnalysisRecord",

@@ -49,7 +49,7 @@ def scalecore_datasets() -> Iterable[DatasetRecord]:  # type: ignore[empty-body]
         def scalecore_datasets():
             return [DatasetRecord(name="sales", summary="Daily sales.", options=SalesOptions, factory=_sales)]
 
-    Returns records whose factory gives a `scalecore.api.protocols.Dataset`.
+    Returns records whose factory gives a `scalecore.api.dataset.Dataset`.
     """
 
 
@@ -61,7 +61,7 @@ def scalecore_models() -> Iterable[ModelRecord]:  # type: ignore[empty-body]
         def scalecore_models():
             return [ModelRecord(name="dlinear", summary="Two linear layers.", options=DLinearOptions, factory=_dlinear)]
 
-    Returns records whose factory gives a `scalecore.api.protocols.ModelFamily`.
+    Returns records whose factory gives a `scalecore.api.model.ModelFamily`.
     """
 
 
@@ -73,7 +73,7 @@ def scalecore_search_strategies() -> Iterable[SearchStrategyRecord]:  # type: ig
         def scalecore_search_strategies():
             return [SearchStrategyRecord(name="grid", summary="Every shape once.", factory=_grid)]
 
-    Returns records whose factory gives a `scalecore.api.protocols.SearchStrategy`.
+    Returns records whose factory gives a `scalecore.api.strategy.SearchStrategy`.
     """
 
 
@@ -85,7 +85,7 @@ def scalecore_loggers() -> Iterable[LoggerRecord]:  # type: ignore[empty-body]
         def scalecore_loggers():
             return [LoggerRecord(name="mail", summary="Writes a mail at the end.", options=MailOptions, factory=_mail)]
 
-    Returns records whose factory gives a `scalecore.api.protocols.Logger`.
+    Returns records whose factory gives a `scalecore.api.logger.Logger`.
     """
 
 
@@ -97,7 +97,7 @@ def scalecore_hardware_monitors() -> Iterable[HardwareMonitorRecord]:  # type: i
         def scalecore_hardware_monitors():
             return [HardwareMonitorRecord(name="fan", summary="Watches the fan.", factory=_fan, quantities=("fan",))]
 
-    Returns records whose factory gives a `scalecore.api.protocols.HardwareMonitor`.
+    Returns records whose factory gives a `scalecore.api.monitor.HardwareMonitor`.
     """
 
 
@@ -110,7 +110,7 @@ def scalecore_executors() -> Iterable[ExecutorRecord]:  # type: ignore[empty-bod
             return [ExecutorRecord(name="slurm", summary="Attempts as SLURM jobs.", options=SlurmOptions,
             factory=_slurm)]
 
-    Returns records whose factory gives a `scalecore.api.protocols.Executor`.
+    Returns records whose factory gives a `scalecore.api.executor.Executor`.
     """
 
 
@@ -122,5 +122,5 @@ def scalecore_analyses() -> Iterable[AnalysisRecord]:  # type: ignore[empty-body
         def scalecore_analyses():
             return [AnalysisRecord(name="coverage", summary="What was tried and what not.", factory=_coverage)]
 
-    Returns records whose factory gives a `scalecore.api.protocols.Analysis`.
+    Returns records whose factory gives a `scalecore.api.analysis.Analysis`.
     """

@@ -9,7 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from scalecore.api import formatting
-from scalecore.api.protocols import Logger, LoggerContext
+from scalecore.api.logger import Logger, LoggerContext
 from scalecore.api.trials import Epoch, Progress, Proposal, StudyEnd, StudyView, TrialRecord
 from scalecore.builtin.options import ConsoleOptions
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scalecore.api.files import read_json, write_json, write_text
-from scalecore.api.protocols import Logger, LoggerContext
+from scalecore.api.logger import Logger, LoggerContext
 from scalecore.api.trials import Progress, StudyView, TrialRecord
 from scalecore.builtin.options import FilesOptions
 from scalecore.builtin.rewriting import Rewriting

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from scalecore.api.protocols import HyperparameterReader
+from scalecore.api.model import HyperparameterReader
 from scalecore.api.space import ArchitectureSpace, DataShape, Hyperparameter
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class ParquetDataset:
-    """A `scalecore.api.protocols.Dataset` over one file. A DataError names the file, and column and row if any."""
+    """A `scalecore.api.dataset.Dataset` over one file. A DataError names the file, and column and row if any."""
 
     def __init__(self, options: ParquetOptions) -> None:
         self._options = options

@@ -25,18 +25,12 @@ from scalecore.builtin.options_dataset import ParquetOptions
 from scalecore.execution.options import LocalOptions
 
 if TYPE_CHECKING:
-    from scalecore.api.protocols import (
-        Analysis,
-        Dataset,
-        DatasetContext,
-        Executor,
-        ExecutorContext,
-        Logger,
-        LoggerContext,
-        ModelFamily,
-        SearchContext,
-        SearchStrategy,
-    )
+    from scalecore.api.analysis import Analysis
+    from scalecore.api.dataset import Dataset, DatasetContext
+    from scalecore.api.executor import Executor, ExecutorContext
+    from scalecore.api.logger import Logger, LoggerContext
+    from scalecore.api.model import ModelFamily
+    from scalecore.api.strategy import SearchContext, SearchStrategy
 
 
 def _parquet(options: ParquetOptions, context: DatasetContext) -> Dataset:

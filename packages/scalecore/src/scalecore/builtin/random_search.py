@@ -5,13 +5,13 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from scalecore.api.protocols import SearchContext
 from scalecore.api.space import levels
+from scalecore.api.strategy import SearchContext
 from scalecore.api.trials import Origin, Outcome, Proposal, RestoredTrial
 
 
 class RandomSearch:
-    """Satisfies `scalecore.api.protocols.SearchStrategy`.
+    """Satisfies `scalecore.api.strategy.SearchStrategy`.
 
     A draw depends on the study's seed, the trial's number and how often that number was asked for: a resumed study
     draws what an uninterrupted one would. Where the space is finite, configurations that were tried are not drawn

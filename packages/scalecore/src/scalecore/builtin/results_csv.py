@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from scalecore.api.escaping import spreadsheet_cell
 from scalecore.api.files import write_text
-from scalecore.api.protocols import Logger, LoggerContext
+from scalecore.api.logger import Logger, LoggerContext
 from scalecore.api.trials import Progress, StudyView, TrialRecord
 from scalecore.builtin.options import CsvOptions
 from scalecore.builtin.rewriting import Rewriting

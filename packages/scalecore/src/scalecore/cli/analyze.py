@@ -67,7 +67,7 @@ def analyze(
         click.echo(f"{context.get_help()}\n")
         describe(component)
         return
-    from scalecore.api.protocols import TrainingContext
+    from scalecore.api.analysis import TrainingContext
     from scalecore.config.standalone import standalone_options
     from scalecore.study.analysis import analyse, output_folder_of, result_json, result_markdown, write_result
     from scalecore.study.layout import StudyFolder

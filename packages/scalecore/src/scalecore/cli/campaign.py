@@ -13,7 +13,7 @@ from scalecore.api.errors import ExitCode
 from scalecore.cli.streams import tell
 
 if TYPE_CHECKING:
-    from scalecore.api.protocols import TrainingContext
+    from scalecore.api.analysis import TrainingContext
     from scalecore.config.campaign import Campaign
     from scalecore.study.campaign import CampaignIndex
 

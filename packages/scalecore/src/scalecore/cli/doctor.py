@@ -66,7 +66,7 @@ def doctor(
 
 def _of_machine(registry: Any) -> tuple[list[Finding], list[Reading]]:
     from scalecore.api.errors import PluginError
-    from scalecore.api.protocols import MonitorContext
+    from scalecore.api.monitor import MonitorContext
     from scalecore.api.readings import Finding
     from scalecore.config.fields import fields_of
     from scalecore.config.load import ResolvedComponent

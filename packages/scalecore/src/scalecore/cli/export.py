@@ -119,7 +119,7 @@ def _is(component: Registered, use: str) -> bool:
 
 def _write(component: Registered, study: StudyView, options: Any) -> None:
     from scalecore.api.errors import StudyError
-    from scalecore.api.protocols import Logger, LoggerContext
+    from scalecore.api.logger import Logger, LoggerContext
     from scalecore.config.plain import plain_value
     from scalecore.study.components import make, of_plugin
 

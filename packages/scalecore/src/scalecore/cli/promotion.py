@@ -14,7 +14,7 @@ import click
 from scalecore.cli.common import NewPath, plugin_options, study_argument, warn_removed
 
 if TYPE_CHECKING:
-    from scalecore.api.protocols import TrainingContext
+    from scalecore.api.analysis import TrainingContext
     from scalecore.api.trials import StudyEnd
     from scalecore.promotion.opened import OpenStudy
 
@@ -32,7 +32,7 @@ def _retraining_options(function: Callable[..., None]) -> Callable[..., None]:
         verbose: bool,
         **rest: Any,
     ) -> None:
-        from scalecore.api.protocols import TrainingContext
+        from scalecore.api.analysis import TrainingContext
 
         how = TrainingContext(
             registry={"no_plugins": no_plugins, "block": list(block)},

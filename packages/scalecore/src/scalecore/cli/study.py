@@ -67,7 +67,7 @@ def run(
     if dry_run:
         _show_plan(found, only=only, as_json=False, allow_changed_code=allow_changed_code)
         return
-    from scalecore.api.protocols import TrainingContext
+    from scalecore.api.analysis import TrainingContext
 
     registry = {"no_plugins": no_plugins, "block": list(block)}
     training = TrainingContext(registry=registry, verbosity=verbosity, allow_changed_code=allow_changed_code)

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from scalecore.api.errors import RefusedError
-from scalecore.api.protocols import ModelFamily
+from scalecore.api.model import ModelFamily
 from scalecore.config.stored import texts_in
 from scalecore.config.structure import make_converter
 from scalecore.execution.attempt_spec import ModelSpec, ModelToBuild

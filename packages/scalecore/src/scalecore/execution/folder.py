@@ -28,8 +28,8 @@ from attrs import frozen
 
 from scalecore.api.errors import RefusedError, StudyError
 from scalecore.api.escaping import masked, printable
+from scalecore.api.executor import AttemptStatus
 from scalecore.api.files import is_disk_error, write_json
-from scalecore.api.protocols import AttemptStatus
 from scalecore.api.record_parts import EpochResult, Part
 from scalecore.config.kept import checked, find_kept, json_of, read_kept
 from scalecore.execution.attempt_result import AttemptProgress, AttemptResult

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from attrs import define, evolve
 
-from scalecore.api.protocols import AttemptStatus
+from scalecore.api.executor import AttemptStatus
 from scalecore.execution.folder import AttemptFolder
 from scalecore.execution.footprint import peak_memory
 from scalecore.execution.process_file import is_suspended

@@ -13,8 +13,8 @@ from pathlib import Path
 from attrs import define, evolve
 
 from scalecore.api.errors import StudyError
+from scalecore.api.executor import AttemptStatus
 from scalecore.api.files import write_json
-from scalecore.api.protocols import AttemptStatus
 from scalecore.execution.attempt_spec import AttemptSpec
 from scalecore.execution.containment import AttemptGroups
 from scalecore.execution.devices import GpuSlots, find_gpus
@@ -42,7 +42,7 @@ class LocalHandle:
 
 
 class LocalExecutor:
-    """Satisfies `scalecore.api.protocols.Executor`.
+    """Satisfies `scalecore.api.executor.Executor`.
 
     An attempt ends by itself when the driver dies, however it dies. Its output goes to a file, never to a pipe that
     might fill up.
@@ -83,7 +83,7 @@ class LocalExecutor:
         return handle
 
     def fork_tracer(self, questions: int, answers: int) -> bool:
-        """See `scalecore.api.protocols.ForksTracer`."""
+        """See `scalecore.api.executor.SupportsTracer`."""
         return self._launcher.fork_tracer(questions, answers)
 
     def poll(self, handles: Sequence[LocalHandle]) -> Sequence[AttemptStatus]:

@@ -21,7 +21,7 @@ from scalecore.training.memory import Device
 
 ForkTracer = Callable[[int, int], bool]
 """Makes a tracer of a process that is warm already, given the descriptors of its questions and answers; False where
-there is none. See `scalecore.api.protocols.ForksTracer`."""
+there is none. See `scalecore.api.executor.SupportsTracer`."""
 
 
 @frozen(kw_only=True, slots=False)

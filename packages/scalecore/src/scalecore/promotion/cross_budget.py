@@ -14,8 +14,8 @@ import numpy as np
 from attrs import evolve, frozen
 
 from scalecore.api import formatting
+from scalecore.api.analysis import AnalysisResult, TrainingContext
 from scalecore.api.errors import RefusedError
-from scalecore.api.protocols import AnalysisResult, TrainingContext
 from scalecore.api.trials import StudyEnd, StudyView, TrialRecord, TrialState
 from scalecore.builtin.options import CrossBudgetOptions
 from scalecore.promotion.opened import open_study
@@ -46,7 +46,7 @@ class Cell:
 
 
 class CrossBudget:
-    """Satisfies `scalecore.api.protocols.Analysis` and `Trains`."""
+    """Satisfies `scalecore.api.analysis.Analysis` and `SupportsTraining`."""
 
     def __init__(self, options: CrossBudgetOptions) -> None:
         self._options = options

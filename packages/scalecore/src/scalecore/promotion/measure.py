@@ -15,7 +15,7 @@ import numpy.typing as npt
 from attrs import evolve, frozen
 
 from scalecore.api.errors import DeviceError, StudyError
-from scalecore.api.protocols import AttemptStatus, Executor, ExecutorContext
+from scalecore.api.executor import AttemptStatus, Executor, ExecutorContext
 from scalecore.api.trials import TrialRecord
 from scalecore.data.baselines import Baseline, baselines
 from scalecore.data.bootstrap import BOOTSTRAP_SEED, mean_interval

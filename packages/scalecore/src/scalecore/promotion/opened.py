@@ -8,8 +8,8 @@ from typing import Any
 
 from attrs import frozen
 
+from scalecore.api.analysis import TrainingContext
 from scalecore.api.errors import RefusedError
-from scalecore.api.protocols import TrainingContext
 from scalecore.api.trials import TrialRecord
 from scalecore.plugins.registry import load_registry
 from scalecore.study.build_plan import build_plan

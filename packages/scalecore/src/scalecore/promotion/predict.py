@@ -15,9 +15,9 @@ import numpy.typing as npt
 from attrs import frozen
 from cattrs.errors import BaseValidationError
 
+from scalecore.api.dataset import DatasetContext
 from scalecore.api.errors import DataError, DeviceError, ExperimentError, RefusedError, ScalecoreError
 from scalecore.api.files import replacing, write_text
-from scalecore.api.protocols import DatasetContext
 from scalecore.config.load import ResolvedComponent
 from scalecore.config.messages import raise_problems
 from scalecore.config.overrides import apply_overrides

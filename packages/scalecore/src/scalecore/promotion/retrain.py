@@ -13,7 +13,7 @@ from pathlib import Path
 from attrs import evolve, frozen
 
 from scalecore.api.errors import StudyError
-from scalecore.api.protocols import ExecutorContext
+from scalecore.api.executor import ExecutorContext
 from scalecore.api.space import Value
 from scalecore.api.trials import Origin, Outcome, Proposal, RestoredTrial, StudyEnd, TrialRecord
 from scalecore.execution.attempt_spec import AttemptSpec

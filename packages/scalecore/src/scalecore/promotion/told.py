@@ -8,7 +8,7 @@ import click
 
 from scalecore.api import formatting
 from scalecore.api.components import LoggerRecord, NoOptions
-from scalecore.api.protocols import Logger, LoggerContext
+from scalecore.api.logger import Logger, LoggerContext
 from scalecore.api.trials import Epoch, Progress, Proposal, StudyView, TrialRecord, TrialState
 from scalecore.config.load import ResolvedComponent
 

@@ -12,6 +12,7 @@ from attrs import frozen
 
 from scalecore import __version__
 from scalecore.api import markdown
+from scalecore.api.analysis import Analysis, AnalysisResult, SupportsTraining, TrainingContext
 from scalecore.api.components import AnalysisRecord
 from scalecore.api.errors import (
     DataError,
@@ -23,7 +24,6 @@ from scalecore.api.errors import (
     StudyError,
 )
 from scalecore.api.files import plain, utc_now, write_bytes, write_json
-from scalecore.api.protocols import Analysis, AnalysisResult, TrainingContext, Trains
 from scalecore.api.trials import StudyEnd, StudyView
 from scalecore.config.load import ResolvedComponent
 from scalecore.config.plain import plain_value
@@ -99,7 +99,7 @@ def analyse(
 def _result(
     name: str, analysis: Analysis, studies: Sequence[StudyView], *, training: TrainingContext, dry_run: bool
 ) -> AnalysisResult:
-    if not isinstance(analysis, Trains):
+    if not isinstance(analysis, SupportsTraining):
         if dry_run:
             raise ExperimentError(f"analysis {name!r} trains nothing, so there is nothing to plan; leave --dry-run out")
         return analysis.run(studies)

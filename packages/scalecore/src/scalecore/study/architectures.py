@@ -18,7 +18,7 @@ from scalecore.study.counting import CountedFamily
 from scalecore.study.predicates import Predicate
 
 if TYPE_CHECKING:
-    from scalecore.api.protocols import SizedFamily
+    from scalecore.api.model import SizedFamily
 
 GAP_SHARE = 0.10
 """A stretch of the budget's range without any shape is reported from this share of the budget on."""

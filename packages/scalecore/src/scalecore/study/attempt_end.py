@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from scalecore.api.protocols import AttemptStatus
+from scalecore.api.executor import AttemptStatus
 from scalecore.config.experiment import Retry
 from scalecore.execution.attempt_result import AttemptEnd, EndClass
 from scalecore.execution.folder import DISK_EXIT

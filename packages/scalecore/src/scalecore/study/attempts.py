@@ -11,7 +11,7 @@ from attrs import define, field
 
 from scalecore.api.clock import RunningClock
 from scalecore.api.errors import StudyError
-from scalecore.api.protocols import AttemptStatus, Executor
+from scalecore.api.executor import AttemptStatus, Executor
 from scalecore.execution.attempt_result import AttemptEnd, AttemptProgress
 from scalecore.execution.attempt_spec import AttemptSpec, ModelSpec
 from scalecore.execution.folder import DISK_EXIT, AttemptFolder

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from scalecore.api.errors import ScalecoreError
 from scalecore.api.escaping import masked, message_of
-from scalecore.api.protocols import Logger, LoggerContext
+from scalecore.api.logger import Logger, LoggerContext
 from scalecore.api.trials import Epoch, Proposal, StudyView, TrialRecord
 
 Event = Callable[[Logger], None]

@@ -10,9 +10,10 @@ from typing import Any
 from attrs import evolve
 
 from scalecore.api.data_report import DataReport
+from scalecore.api.dataset import DatasetContext
 from scalecore.api.errors import DataError, ScalecoreError
+from scalecore.api.monitor import MonitorContext
 from scalecore.api.panel import Panel
-from scalecore.api.protocols import DatasetContext, MonitorContext
 from scalecore.api.readings import Finding
 from scalecore.api.space import DataShape
 from scalecore.config.load import LoadedExperiment, Resolved

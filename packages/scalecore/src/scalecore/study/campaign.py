@@ -13,6 +13,7 @@ from typing import Any
 
 from attrs import evolve, frozen
 
+from scalecore.api.analysis import TrainingContext
 from scalecore.api.errors import (
     DataError,
     ExitCode,
@@ -23,7 +24,6 @@ from scalecore.api.errors import (
     StudyError,
 )
 from scalecore.api.files import write_json
-from scalecore.api.protocols import TrainingContext
 from scalecore.api.record_parts import Part
 from scalecore.api.trials import StudyEnd
 from scalecore.config.campaign import Campaign, CampaignStudy, campaign_folder

@@ -8,35 +8,41 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 
-from scalecore.api import protocols
+from scalecore.api.analysis import Analysis, SupportsTraining
+from scalecore.api.dataset import Dataset
 from scalecore.api.errors import PluginError, ScalecoreError
+from scalecore.api.executor import Executor, SupportsStackDump, SupportsTracer
+from scalecore.api.logger import Logger
+from scalecore.api.model import ClosedForms, ModelFamily, SupportsLevelCheck
+from scalecore.api.monitor import HardwareMonitor
+from scalecore.api.strategy import SearchStrategy, SupportsExplain, SupportsPhase
 from scalecore.config.load import ResolvedComponent
 from scalecore.plugins.registry import Registered
 
 _PROTOCOLS: Mapping[str, type] = MappingProxyType(
     {
-        "dataset": protocols.Dataset,
-        "model": protocols.ModelFamily,
-        "search strategy": protocols.SearchStrategy,
-        "logger": protocols.Logger,
-        "monitor": protocols.HardwareMonitor,
-        "executor": protocols.Executor,
-        "analysis": protocols.Analysis,
+        "dataset": Dataset,
+        "model": ModelFamily,
+        "search strategy": SearchStrategy,
+        "logger": Logger,
+        "monitor": HardwareMonitor,
+        "executor": Executor,
+        "analysis": Analysis,
     }
 )
 """What an object of each kind must have."""
 
 _OPTIONAL: Mapping[str, tuple[type, ...]] = MappingProxyType(
     {
-        "model": (protocols.RemovesLevel,),
-        "search strategy": (protocols.Explains, protocols.SupportsPhase),
-        "executor": (protocols.TakesStacks, protocols.ForksTracer),
-        "analysis": (protocols.Trains,),
+        "model": (SupportsLevelCheck,),
+        "search strategy": (SupportsExplain, SupportsPhase),
+        "executor": (SupportsStackDump, SupportsTracer),
+        "analysis": (SupportsTraining,),
     }
 )
 """What it may have besides: checked where all of it is there, since only then it is used."""
 
-_SINGLE: Mapping[str, type] = MappingProxyType({"model": protocols.ClosedForms})
+_SINGLE: Mapping[str, type] = MappingProxyType({"model": ClosedForms})
 """What it may have besides, each member by itself."""
 
 
@@ -59,7 +65,7 @@ def make(kind: str, component: ResolvedComponent | Registered, *arguments: Any) 
     if problems:
         raise PluginError(
             f"{kind} {component.record.name!r} ({component.provider} {component.version}) cannot start: "
-            f"{'; '.join(problems)}; scalecore.api.protocols.{protocol.__name__} says what is asked of it"
+            f"{'; '.join(problems)}; {protocol.__module__}.{protocol.__name__} says what is asked of it"
         )
     return made
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from attrs import frozen
 
+from scalecore.api.model import ModelFamily, SupportsLevelCheck
 from scalecore.api.plan_report import ProductsReport
-from scalecore.api.protocols import ModelFamily, RemovesLevel
 from scalecore.config.load import LoadedExperiment, Resolved
 from scalecore.study.components import of_plugin
 from scalecore.study.events import StudyBegun
@@ -45,7 +45,7 @@ def conventions_of(folder: Path) -> Conventions:
 
 def refuse_lost_level(loaded: LoadedExperiment, resolved: Resolved, family: ModelFamily, *, task: str | None) -> None:
     """Raise `ExperimentError` where a forecast cannot follow the level of its window."""
-    if task != "forecast" or not isinstance(family, RemovesLevel):
+    if task != "forecast" or not isinstance(family, SupportsLevelCheck):
         return
     with of_plugin("model", resolved.model, "cannot tell what removes the level of a window"):
         option = family.level_removed_by()

@@ -11,7 +11,7 @@ from scalecore.api.errors import PluginError
 from scalecore.api.space import ArchitectureSpace, DataShape, Hyperparameter
 
 if TYPE_CHECKING:
-    from scalecore.api.protocols import HyperparameterReader, ModelFamily
+    from scalecore.api.model import HyperparameterReader, ModelFamily
 
 FORWARD = ("flops", "saved_activations")
 """What needs a forward pass."""

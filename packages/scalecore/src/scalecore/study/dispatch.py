@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from scalecore.api.executor import Executor
 from scalecore.api.files import plain
-from scalecore.api.protocols import Executor
 from scalecore.api.readings import Admission, Demand
 from scalecore.api.record_parts import MemoryUse
 from scalecore.api.space import Architecture

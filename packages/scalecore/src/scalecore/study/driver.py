@@ -15,7 +15,7 @@ from typing import Any
 from scalecore.api import formatting
 from scalecore.api.clock import RunningClock
 from scalecore.api.errors import DeviceError, ScalecoreError, StudyError
-from scalecore.api.protocols import Executor, TakesStacks
+from scalecore.api.executor import Executor, SupportsStackDump
 from scalecore.api.trials import Outcome, StudyEnd, TrialRecord, TrialState
 from scalecore.config.losses import objective_value
 from scalecore.execution.attempt_result import AttemptEnd
@@ -267,7 +267,7 @@ class Driver:
             self.session.message("warning", f"trial {running.asked.number}: {text} [G43]")
         idle = self.clock() - running.changed
         if idle > self.settings.hang_after and running.cut is None:
-            if isinstance(self.executor, TakesStacks):
+            if isinstance(self.executor, SupportsStackDump):
                 self.executor.take_stacks(running.handle)
             self._kill(running, ("hung", f"no step for {idle:.0f} s (execution.hang_after) [G45]"))
 

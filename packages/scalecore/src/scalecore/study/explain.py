@@ -13,7 +13,7 @@ from typing import Any
 from scalecore.api import formatting
 from scalecore.api.files import plain
 from scalecore.api.plan_report import GridReport, PlanReport
-from scalecore.api.protocols import Explains, SearchStrategy
+from scalecore.api.strategy import SearchStrategy, SupportsExplain
 from scalecore.api.trials import Proposal, TrialState
 from scalecore.study.state import AskedTrial, StudyState
 
@@ -85,7 +85,7 @@ def strategy_plain(strategy: SearchStrategy, state: StudyState) -> dict[str, Any
 
     None where it does not explain itself.
     """
-    if not isinstance(strategy, Explains):
+    if not isinstance(strategy, SupportsExplain):
         return None
     told = strategy.explain()
     one = told.recommended

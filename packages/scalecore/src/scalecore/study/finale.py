@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from scalecore.api.analysis import TrainingContext
 from scalecore.api.errors import ScalecoreError
-from scalecore.api.protocols import TrainingContext
 from scalecore.config.load import ResolvedComponent
 from scalecore.study.analysis import analyse, write_result
 from scalecore.study.results import read_studies

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from attrs import frozen
 
 from scalecore.api.errors import ScalecoreError
-from scalecore.api.protocols import ExecutorContext, LoggerContext
+from scalecore.api.executor import ExecutorContext
+from scalecore.api.logger import LoggerContext
 from scalecore.config.load import LoadedExperiment, Resolved
 from scalecore.study.build_plan import build_plan
 from scalecore.study.components import create

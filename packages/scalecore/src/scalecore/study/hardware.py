@@ -14,7 +14,7 @@ from attrs import define, evolve, field, frozen
 
 from scalecore.api.clock import RunningClock
 from scalecore.api.files import utc_now, write_json
-from scalecore.api.protocols import HardwareMonitor, MonitorContext
+from scalecore.api.monitor import HardwareMonitor, MonitorContext
 from scalecore.api.readings import Admission, Demand, Finding, Reading, Verdict
 from scalecore.api.record_parts import Part
 from scalecore.config.load import ResolvedComponent

@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import evolve
 
 from scalecore.api.errors import StudyError
-from scalecore.api.protocols import SearchStrategy
+from scalecore.api.strategy import SearchStrategy
 from scalecore.api.trials import Outcome, Proposal, TrialState
 from scalecore.study.events import AskedFor, DuplicateAvoided
 from scalecore.study.identity import trial_content, trial_hash, trial_seed

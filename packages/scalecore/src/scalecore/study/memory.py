@@ -12,7 +12,7 @@ from attrs import asdict, field, frozen
 from scalecore.api.clock import RunningClock
 from scalecore.api.errors import PluginError
 from scalecore.api.files import read_json, write_json
-from scalecore.api.protocols import ClosedForms
+from scalecore.api.model import ClosedForms
 from scalecore.api.space import Architecture, DataShape
 from scalecore.config.kept import checked
 from scalecore.config.load import Resolved, ResolvedComponent

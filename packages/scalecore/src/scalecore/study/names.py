@@ -14,7 +14,7 @@ from scalecore.study.components import create, of_plugin
 from scalecore.training.hyperparameters import declared
 
 if TYPE_CHECKING:
-    from scalecore.api.protocols import ModelFamily
+    from scalecore.api.model import ModelFamily
 
 
 def family_of(resolved: Resolved) -> tuple[ModelFamily, dict[str, Hyperparameter]]:

@@ -9,7 +9,7 @@ from functools import partial
 from scalecore.api.components import LoggerRecord
 from scalecore.api.escaping import masked, message_of
 from scalecore.api.files import is_disk_error
-from scalecore.api.protocols import Logger, LoggerContext
+from scalecore.api.logger import Logger, LoggerContext
 from scalecore.config.load import ResolvedComponent
 from scalecore.study.background_logger import BackgroundLogger
 from scalecore.study.components import create

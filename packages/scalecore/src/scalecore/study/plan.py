@@ -13,6 +13,7 @@ from typing import Any
 from attrs import evolve, frozen
 
 from scalecore.api.data_report import DataReport
+from scalecore.api.model import SizedFamily
 from scalecore.api.panel import Panel
 from scalecore.api.plan_report import (
     GridReport,
@@ -23,9 +24,9 @@ from scalecore.api.plan_report import (
     ProductsReport,
     ShapeReport,
 )
-from scalecore.api.protocols import SearchContext, SearchStrategy, SizedFamily
 from scalecore.api.readings import Demand, Finding
 from scalecore.api.space import Architecture, DataShape, Hyperparameter, Value
+from scalecore.api.strategy import SearchContext, SearchStrategy
 from scalecore.config.load import Resolved
 from scalecore.config.losses import settled
 from scalecore.data.prepare import prepare

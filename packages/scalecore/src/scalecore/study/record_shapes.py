@@ -11,7 +11,7 @@ from math import isclose
 
 from attrs import frozen
 
-from scalecore.api.protocols import SizedFamily
+from scalecore.api.model import SizedFamily
 from scalecore.api.space import DataShape
 from scalecore.study.old_results import OldRecord, as_number, same
 

@@ -9,10 +9,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 
+from scalecore.api.analysis import TrainingContext
 from scalecore.api.clock import RunningClock
 from scalecore.api.errors import RefusedError
+from scalecore.api.executor import Executor, ExecutorContext, SupportsTracer
 from scalecore.api.files import is_disk_error, write_text
-from scalecore.api.protocols import Executor, ExecutorContext, ForksTracer, LoggerContext, TrainingContext
+from scalecore.api.logger import LoggerContext
 from scalecore.api.readings import Finding
 from scalecore.api.trials import StudyEnd
 from scalecore.config.load import LoadedExperiment, Resolved
@@ -72,7 +74,7 @@ def run_study(
         executor: Executor = create("executor", resolved.executor, context)
         undriven.callback(executor.close)
         # Both the tracer and the attempts need torch, whose import takes over a second.
-        fork = executor.fork_tracer if isinstance(executor, ForksTracer) else None
+        fork = executor.fork_tracer if isinstance(executor, SupportsTracer) else None
         plan = build_plan(
             loaded,
             resolved,

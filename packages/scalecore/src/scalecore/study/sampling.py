@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import define, field, frozen
 
-from scalecore.api.protocols import HardwareMonitor
+from scalecore.api.monitor import HardwareMonitor
 from scalecore.api.readings import Reading
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from attrs import evolve
 
 from scalecore.api.errors import ScalecoreError, StudyError
 from scalecore.api.escaping import masked, message_of
-from scalecore.api.protocols import Logger, LoggerContext, SearchStrategy, SupportsPhase
+from scalecore.api.logger import Logger, LoggerContext
+from scalecore.api.strategy import SearchStrategy, SupportsPhase
 from scalecore.api.trials import StudyEnd, StudyView
 from scalecore.study.event_lines import event_of
 from scalecore.study.events import Degraded, Event, PhaseChanged, RunEnded, SearchExplained

@@ -14,7 +14,7 @@ from typing import Any, get_args
 from attrs import define
 
 from scalecore.api.errors import DeviceError, RefusedError, StudyError
-from scalecore.api.protocols import AttemptStatus, Executor
+from scalecore.api.executor import AttemptStatus, Executor
 from scalecore.api.readings import Admission
 from scalecore.api.record_parts import AttemptMemory
 from scalecore.api.space import Architecture, middle

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from scalecore.api.analysis import Analysis, AnalysisResult
 from scalecore.api.errors import DataError, ExperimentError, RefusedError
 from scalecore.api.files import plain
-from scalecore.api.protocols import Analysis, AnalysisResult
 from scalecore.api.trials import Origin, StudyView, TrialState
 from scalecore.testing.fakes import make_study, make_trial
 from scalecore.testing.logger import HOSTILE

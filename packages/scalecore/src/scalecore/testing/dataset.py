@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from scalecore.api.protocols import Dataset
+from scalecore.api.dataset import Dataset
 
 __all__ = ["DatasetContract"]
 

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from attrs import evolve
 
-from scalecore.api.protocols import AttemptStatus, Executor, ExecutorContext
+from scalecore.api.executor import AttemptStatus, Executor, ExecutorContext
 from scalecore.execution.folder import AttemptFolder
 from scalecore.testing.fakes import EXPERIMENT, write_walk
 

@@ -11,7 +11,8 @@ import yaml
 from attrs import define, field
 
 from scalecore.api.files import plain
-from scalecore.api.protocols import HyperparameterReader, Logger, SearchContext
+from scalecore.api.logger import Logger
+from scalecore.api.model import HyperparameterReader
 from scalecore.api.readings import Admission, Demand, Finding, Reading, Verdict
 from scalecore.api.space import (
     Architecture,
@@ -24,6 +25,7 @@ from scalecore.api.space import (
     Uniform,
     middle,
 )
+from scalecore.api.strategy import SearchContext
 from scalecore.api.trials import (
     Epoch,
     Origin,
@@ -62,7 +64,7 @@ __all__ = [
 
 @define(kw_only=True)
 class TinyDataset:
-    """A random walk with its volume; direction of the next row. Satisfies `scalecore.api.protocols.Dataset`."""
+    """A random walk with its volume; direction of the next row. Satisfies `scalecore.api.dataset.Dataset`."""
 
     rows: int = 600
     context: int = 8
@@ -110,7 +112,7 @@ def write_walk(folder: Path, *, rows: int = 900, seed: int = 3) -> Path:
 @define(kw_only=True)
 class ConstantFamily:
     """Logits that are the same for every input, one learned number each; `width` numbers more that do nothing for the
-    result but are trained. Satisfies `scalecore.api.protocols.ModelFamily`.
+    result but are trained. Satisfies `scalecore.api.model.ModelFamily`.
     """
 
     widths: tuple[int, ...] = (1, 2, 4)
@@ -190,7 +192,7 @@ class ScriptedStrategy:
     """Proposes what it was given, one after the other, and remembers what it was told.
 
     `script` are proposals, or positions in the architectures of the context with the middles of the space. Satisfies
-    `scalecore.api.protocols.SearchStrategy`.
+    `scalecore.api.strategy.SearchStrategy`.
     """
 
     def __init__(self, context: SearchContext, script: Sequence[Proposal | int]) -> None:
@@ -270,7 +272,7 @@ class RecordingLogger(Logger):
 class ScriptedMonitor:
     """Gives these readings and verdicts, one pair for each sample; the last one again and again.
 
-    Satisfies `scalecore.api.protocols.HardwareMonitor`.
+    Satisfies `scalecore.api.monitor.HardwareMonitor`.
     """
 
     script: Sequence[tuple[Sequence[Reading], Verdict]] = (((), Verdict(action="go_on")),)

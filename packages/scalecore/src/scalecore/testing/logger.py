@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scalecore.api.protocols import Logger, LoggerContext
+from scalecore.api.logger import Logger, LoggerContext
 from scalecore.api.trials import Origin, Progress, Proposal, StudyEnd, StudyView, TrialRecord, TrialState
 from scalecore.testing.fakes import make_study, make_trial
 

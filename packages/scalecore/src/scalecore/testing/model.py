@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from scalecore.api.protocols import ModelFamily, RemovesLevel
+from scalecore.api.model import ModelFamily, SupportsLevelCheck
 from scalecore.api.space import DataShape
 from scalecore.study.counting import CountedFamily
 from scalecore.training.hyperparameters import Hyperparameters
@@ -157,7 +157,7 @@ class ModelContract:
 
         from scalecore.training.contract import removes_level
 
-        declared = family.level_removed_by() if isinstance(family, RemovesLevel) else None
+        declared = family.level_removed_by() if isinstance(family, SupportsLevelCheck) else None
         for data, one in self._tried(family):
             module = self._build(family, one, data)
             with torch.no_grad():

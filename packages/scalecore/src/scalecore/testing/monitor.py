@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from scalecore.api.protocols import HardwareMonitor
+from scalecore.api.monitor import HardwareMonitor
 from scalecore.api.readings import Demand, Reading
 
 __all__ = ["MonitorContract"]

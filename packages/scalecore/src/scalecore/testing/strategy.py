@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from scalecore.api.protocols import Explains, SearchContext, SearchStrategy
 from scalecore.api.record_parts import Flag
 from scalecore.api.space import Architecture
+from scalecore.api.strategy import SearchContext, SearchStrategy, SupportsExplain
 from scalecore.api.trials import Origin, Outcome, Proposal, RestoredTrial, TrialState
 from scalecore.testing.fakes import search_context
 
@@ -121,7 +121,7 @@ class SearchStrategyContract:
         resumed = make(context)
         resumed.restore(history)
         for one in (strategy, resumed):
-            if isinstance(one, Explains) and (found := one.explain().recommended) is not None:
+            if isinstance(one, SupportsExplain) and (found := one.explain().recommended) is not None:
                 assert found.number % 4 != 1, f"trial {found.number} predicts a constant"
             assert one.ask(self.trials - 1) is not None
 

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from scalecore.api.protocols import Savings
+from scalecore.api.module import Savings
 from scalecore.training.blocks import repeated_blocks
 from scalecore.training.failures import is_out_of_memory
 from scalecore.training.micro_batches import random_state, restore_random_state

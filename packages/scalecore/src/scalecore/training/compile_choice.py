@@ -1,6 +1,6 @@
 """Whether compiling the blocks of a trial pays: what it takes against what it saves, from counts and no measurement.
 
-The counts are the model's (`scalecore.api.protocols.Savings`), the seconds of each are the constants below. Studies
+The counts are the model's (`scalecore.api.model.Savings`), the seconds of each are the constants below. Studies
 from before a model could say anything, and models that do not, go by FLOPs alone.
 """
 
@@ -10,7 +10,7 @@ from typing import Literal
 
 from attrs import frozen
 
-from scalecore.api.protocols import Savings
+from scalecore.api.module import Savings
 
 CompileRule = Literal["flops", "savings"]
 """`flops` in studies that began before models could say what compiling saves."""

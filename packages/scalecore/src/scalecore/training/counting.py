@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scalecore.api.protocols import ModelFamily
+from scalecore.api.model import ModelFamily
 from scalecore.api.space import DataShape
 from scalecore.training.hyperparameters import Hyperparameters, declared
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 
-Invariance = Literal["exact", "stochastic", "not_invariant"]
-"""What it means to split a batch into smaller micro-batches. `exact`: the same sums, up to rounding. `stochastic`:
-the model draws random numbers (dropout), other ones for another split, of the same distribution. `not_invariant`:
-statistics over the micro-batch are part of the function (batch normalisation): another split is another model."""
+from scalecore.api.module import MicroBatchInvariance
 
 
 class StepOutOfMemory(MemoryError):
@@ -22,19 +19,19 @@ class StepOutOfMemory(MemoryError):
         self.batching = batching
 
 
-def invariance(module: nn.Module, *, drew: bool) -> Invariance:
+def invariance(module: nn.Module, *, drew: bool) -> MicroBatchInvariance:
     """What the module declares as `micro_batch_invariance`; else found from its parts and whether a training pass drew.
 
     Raises `ValueError` for a declaration that is none of the three.
     """
     declared = getattr(module, "micro_batch_invariance", None)
     if declared is not None:
-        if declared not in get_args(Invariance):
+        if declared not in get_args(MicroBatchInvariance):
             raise ValueError(
                 f"{type(module).__name__}.micro_batch_invariance is {declared!r}, not one of "
-                f"{', '.join(get_args(Invariance))}"
+                f"{', '.join(get_args(MicroBatchInvariance))}"
             )
-        kind: Invariance = declared
+        kind: MicroBatchInvariance = declared
         return kind
     if with_batch_statistics(module):
         return "not_invariant"

@@ -17,6 +17,7 @@ import torch
 from attrs import asdict
 from torch import Tensor, nn
 
+from scalecore.api.module import MicroBatchInvariance
 from scalecore.config.losses import objective_value
 from scalecore.data.rates import denominator
 from scalecore.data.windows import WindowSource
@@ -29,7 +30,6 @@ from scalecore.training.hyperparameters import Hyperparameters
 from scalecore.training.inference import all_logits
 from scalecore.training.memory import EVALUATION_BATCH, evaluation_is_larger
 from scalecore.training.micro_batches import (
-    Invariance,
     StepOutOfMemory,
     invariance,
     random_state,
@@ -84,7 +84,7 @@ class Trainer:
         self.policy = Policy(why={})
         self.best_logits_NC: Tensor | None = None
         self.micro_batch = plan.micro_batch
-        self.invariance: Invariance | None = None
+        self.invariance: MicroBatchInvariance | None = None
         """What splitting a batch means for this model; None before the first step."""
         self._normalised = with_batch_statistics(module)
         self._order: tuple[int, Tensor] | None = None
