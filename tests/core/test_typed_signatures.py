@@ -1,0 +1,125 @@
+"""Signatures and fields name classes: `Mapping[str, Any]` and `dict[str, Any]` only where they are listed, with why."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+PACKAGES = Path(__file__).parents[2] / "packages"
+
+LISTED = {
+    "JSON, TOML or YAML of any shape is the subject itself": """
+        scalecore/api/data_report.py scalecore/api/record_parts.py scalecore/api/targets.py
+        scalecore/config/kept_objects.py scalecore/config/overrides.py scalecore/config/schema.py
+        scalecore/study/old_results.py scalecore/study/old_tables.py scalecore/study/record.py
+        scalecore/testing/plans.py scalecore_market/manifest.py scalecore_market/store.py
+    """,
+    "the experiment as it was written or resolved: sections and options that plugins declare": """
+        scalecore/api/plan_report.py scalecore/api/space.py scalecore/api/trials.py scalecore/builtin/recognise.py
+        scalecore/config/campaign.py scalecore/config/experiment.py scalecore/config/forms.py scalecore/config/load.py
+        scalecore/config/losses.py scalecore/config/plain.py scalecore/config/standalone.py scalecore/config/sweep.py
+        scalecore/data/layouts.py scalecore/study/build_plan.py scalecore/study/campaign.py
+        scalecore/study/continuation.py scalecore/study/identity.py scalecore/study/plan.py scalecore/study/reports.py
+        scalecore/study/stored.py scalecore_analysis/comparable.py scalecore_analysis/scaling/budgets.py
+        scalecore_market/cli.py scalecore_optuna/inner.py scalecore_optuna/options.py
+    """,
+    "rows of tables and the JSON of pages and commands, which nothing reads back": """
+        scalecore/api/analysis.py scalecore/api/formatting.py scalecore/api/markdown.py scalecore/api/panel.py
+        scalecore/builtin/hardware_summary.py scalecore/builtin/study_files.py scalecore/builtin/summary_page.py
+        scalecore/cli/campaign.py scalecore/cli/check.py scalecore/cli/doctor.py scalecore/cli/plugins.py
+        scalecore/study/analysis.py scalecore/study/campaign_table.py scalecore/study/explain.py
+        scalecore/study/plan_text.py scalecore/study/preview.py scalecore/study/smoke_text.py scalecore/study/status.py
+        scalecore_analysis/agreement.py scalecore_analysis/calibrating/fitting.py
+        scalecore_analysis/calibrating/measures.py scalecore_analysis/calibration.py scalecore_analysis/coverage.py
+        scalecore_analysis/edges.py scalecore_analysis/paired.py scalecore_analysis/power.py
+        scalecore_analysis/results.py scalecore_analysis/scaling/preconditions.py scalecore_analysis/scaling_law.py
+        scalecore_analysis/vega.py
+    """,
+    "values by the names of hyper-parameters, metrics or sensors, which plugins declare": """
+        scalecore/data/calibrator.py scalecore/data/predictions.py scalecore/study/flags.py scalecore/study/hardware.py
+        scalecore/study/outcome.py scalecore/study/predictions.py scalecore/training/intervals.py
+        scalecore/training/losses.py scalecore/training/metrics.py scalecore/training/tasks.py
+        scalecore_optuna/coverage.py scalecore_optuna/frontier.py scalecore_optuna/grid.py scalecore_optuna/sampler.py
+        scalecore_optuna/spread.py scalecore_trackers/mlflow_client.py scalecore_trackers/mlflow_logger.py
+        scalecore_trackers/tensorboard_logger.py scalecore_trackers/values.py scalecore_trackers/wandb_logger.py
+    """,
+    "state of a training: what torch and the checkpoint hold": """
+        scalecore/execution/computing.py scalecore/execution/lifeline.py scalecore/training/checkpoint.py
+        scalecore/training/evaluated.py scalecore/training/generators.py scalecore/training/micro_batches.py
+        scalecore/training/plan.py scalecore/training/trainer.py scalecore/training/weights.py
+    """,
+    "an attempt writes its result as JSON and the driver reads it as a class; how attempts build their registry": """
+        scalecore/data/folder.py scalecore/execution/allocation.py scalecore/execution/attempt.py
+        scalecore/execution/attempt_spec.py scalecore/execution/building.py scalecore/execution/devices.py
+        scalecore/execution/evaluation.py scalecore/execution/folder.py scalecore/execution/forkserver.py
+        scalecore/execution/launch.py scalecore/execution/tracer.py scalecore/execution/tracing.py
+        scalecore/execution/worker.py scalecore/study/attempts.py scalecore/study/device.py scalecore/study/dispatch.py
+        scalecore/study/driver.py scalecore/study/events.py scalecore/study/memory.py scalecore/study/smoke.py
+        scalecore/study/state.py scalecore/study/trace_question.py
+    """,
+    "promotion and confirmation, which are built anew inside the study": """
+        scalecore/promotion/card.py scalecore/promotion/confirm.py scalecore/promotion/confirmation_text.py
+        scalecore/promotion/cross_budget.py scalecore/promotion/measure.py scalecore/promotion/model.py
+        scalecore/promotion/opened.py scalecore/promotion/predict.py scalecore/promotion/promote.py
+    """,
+}
+JSON_FORMS = ("plain", "to_json", "as_json")
+"""How an object is written as JSON: such a method may return a dictionary anywhere."""
+
+
+def annotations(tree: ast.AST) -> Iterator[ast.expr]:
+    """Of arguments, returned values and fields of classes."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            arguments = node.args
+            more = [one for one in (arguments.vararg, arguments.kwarg) if one is not None]
+            found = [one.annotation for one in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, *more)]
+            if not node.name.endswith(JSON_FORMS):
+                found.append(node.returns)
+            yield from (one for one in found if one is not None)
+        elif isinstance(node, ast.ClassDef):
+            yield from (one.annotation for one in node.body if isinstance(one, ast.AnnAssign))
+
+
+def is_loose(annotation: ast.expr) -> bool:
+    """Whether any part of it is a mapping from text to anything, also in quotes."""
+    for node in ast.walk(annotation):
+        match node:
+            case ast.Constant(value=str(text)) if text.isidentifier() is False and "[" in text:
+                if is_loose(ast.parse(text, mode="eval").body):
+                    return True
+            case ast.Subscript(
+                value=ast.Name(id="dict" | "Mapping" | "MutableMapping"),
+                slice=ast.Tuple(elts=[ast.Name(id="str"), ast.Name(id="Any" | "object")]),
+            ):
+                return True
+    return False
+
+
+def loose_in(source: str) -> bool:
+    return any(map(is_loose, annotations(ast.parse(source))))
+
+
+def test_mappings_of_anything_are_listed_with_a_reason() -> None:
+    """A new one is a class, or stands here; one that is gone is taken from the list."""
+    files = {str(path).rpartition("/src/")[2]: path for path in PACKAGES.glob("*/src/**/*.py")}
+    found = {name for name, path in files.items() if loose_in(path.read_text())}
+    listed = [name for names in LISTED.values() for name in names.split()]
+    assert len(listed) == len(set(listed))
+    assert sorted(found - set(listed)) == [], "give it a class, or list it with a reason"
+    assert sorted(set(listed) - found) == [], "it is typed now: take it from the list"
+
+
+def test_the_rule_sees_every_place() -> None:
+    """Arguments of each kind, what is returned, fields, parts of unions, and quotes; no local variable."""
+    loose = (
+        "def f(a: dict[str, Any]): ...",
+        "def f(*a: Mapping[str, object]): ...",
+        "def f(*, a: 'list[dict[str, Any]]'): ...",
+        "async def f() -> None | Mapping[str, Any]: ...",
+        "class A:\n    a: Sequence[MutableMapping[str, Any]] = ()",
+    )
+    assert [loose_in(one) for one in loose] == [True] * 5
+    assert not loose_in("def f(a: Mapping[str, int]) -> None:\n    b: dict[str, Any] = {}")
+    assert not loose_in("class A:\n    def plain(self) -> dict[str, Any]: ...")
