@@ -82,28 +82,11 @@ FORCED = without_forced()
             "it names its architecture by the position 0, which says nothing without the list that it points into "
             "[G21]",
         ),
-        (old(params={}), "refused", "it names no architecture: none of d_model, n_layers, n_heads, d_ff is in it"),
         (
             old(params={**PARAMS, "n_layers": 4, "d_ff": 64}),
             "refused",
             "d_model=16,n_layers=4,n_heads=1,d_ff=64 has 13,553 parameters, outside of the budget (1,600 to 6,400)",
         ),
-        (
-            old(params={**PARAMS, "d_model": 7}),
-            "refused",
-            "d_model=7,n_layers=2,n_heads=1,d_ff=32 is no architecture of the model's grid",
-        ),
-        (
-            old(params=without("n_layers", "d_ff")),
-            "refused",
-            "it has no n_layers, d_ff, and 6 architectures have d_model=16,n_heads=1 (d_ff_ratio would do as well)",
-        ),
-        (
-            old(params={**PARAMS, "d_ff_ratio": 4}),
-            "refused",
-            "it contradicts itself: d_ff_ratio is 4, and 2 with d_model=16,d_ff=32",
-        ),
-        (old(params={**PARAMS, "n_heads": True}), "refused", "its n_heads is True, which is not a size"),
         (old(params={**PARAMS, "patch_len": 6}), "refused", "patch_len=6, in this study it is fixed at 4"),
         (
             old(user_attrs={"dry_run": True}),

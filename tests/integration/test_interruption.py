@@ -8,7 +8,6 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -55,32 +54,6 @@ def longer(study: Study) -> None:
     """Enough steps that a kill finds a trial in its middle."""
     study.experiment["search"] |= {"trials": 4}
     study.experiment["training"]["hyperparameters"] = {"epochs": 12, "warmup_steps": 5}
-
-
-def test_kill_9_of_the_driver_at_random_moments(study: Study, undisturbed: list[tuple[Any, ...]]) -> None:
-    """After each kill what was finished is still there, unchanged.
-
-    In the end all is as without any kill, to the last bit.
-    """
-    longer(study)
-    generator = random.Random(11)
-    kept: Mapping[int, Any] = {}
-    kills = 0
-    while kills < 8:
-        process = study.start("-q")
-        time.sleep(generator.uniform(0.3, 4.0))
-        if process.poll() is not None:
-            break
-        kill(process)
-        kills += 1
-        now = study.finished()
-        assert {number: now[number] for number in kept} == kept, "a finished trial was lost or changed"
-        kept = now
-    assert kills >= 3, "the study ended before it could be killed three times: make it longer"
-    done = study.run()
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert results(study) == undisturbed
-    check_whole(study)
 
 
 def test_a_storm_of_kills(study: Study, undisturbed: list[tuple[Any, ...]]) -> None:

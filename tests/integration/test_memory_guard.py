@@ -62,6 +62,7 @@ def test_g40_a_trial_that_eats_memory_is_stopped_and_the_study_completes(greedy:
         (4, 2),
         (2, 1),
     ]
+    assert records[1]["reason"].startswith("StepOutOfMemory: a step does not fit even with a micro-batch of 1:")
     assert (records[3]["micro_batch"], records[3]["accumulation"]) == (16, 4)
     assert records[2]["reason"].startswith("stopped by a guard: trial ")
     assert records[2]["reason"].endswith("more than 85 % of 2.4 GB (limit_gb of the memory monitor) [G40]")
@@ -103,6 +104,8 @@ def test_g45_a_trial_that_crashes_and_one_that_hangs_do_not_block_the_others(gre
     records = by_appetite(greedy)
     assert {n: r["state"] for n, r in records.items()} == {0: "completed", 4: "failed", 5: "timed_out"}
     assert records[4]["reason"] == "the attempt crashed with SIGSEGV"
+    assert "(execution.hang_after) [G45]" in records[5]["reason"]
+    assert greedy.workers() == []
     for number in (4, 5):
         assert "in misbehave" in records[number]["attempts"][0]["log_tail"], "the stack tells where"
 

@@ -8,9 +8,7 @@ import shutil
 import subprocess
 import textwrap
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -58,17 +56,10 @@ def _refused(study: Study, done: subprocess.CompletedProcess[str], *, code: int)
     ("overrides", "code", "expected"),
     [
         (["search.trails=5"], 2, "unknown key"),
-        (["search.trials=many"], 2, "search.trials"),
-        (["search.trials=0"], 2, "search.trials"),
-        (["dataset.path=nowhere.parquet"], 2, "dataset.path"),
         (["search.budget=5B"], 2, "search.budget=5B: no architecture of the model has"),
-        (["search.exclude=[d_model > 1]"], 2, "search.exclude"),
         (["search.space={momentum: {uniform: [0, 1]}}"], 2, "reads a hyper-parameter 'momentum'"),
-        (["search.space={dropout: {uniform: [0, 3]}}"], 2, "3.0 is above 0.9"),
-        (["training.hyperparameters.epochs=soon"], 2, "expected int, got 'soon'"),
         (["model.use=resnet"], 3, "resnet"),
         (["dataset.features=[Close, Volumes]"], 4, "Volumes"),
-        (["dataset.context=5000"], 4, "a shorter context"),
         (["guards.min_validation_samples=100000"], 5, "[G02]"),
     ],
 )
@@ -76,46 +67,6 @@ def test_bad_input_is_refused(study: Study, overrides: list[str], code: int, exp
     """The message names the key or the column, and nothing is trained."""
     assert expected in refused(study, *overrides, code=code)
     assert study.finished() == {}
-    assert not study.folder.exists(), "what is refused leaves no trace"
-
-
-def broken_bars(bars: Path, change: Any) -> pd.DataFrame:
-    table = pd.read_parquet(bars)
-    return change(table)
-
-
-def text_column(table: pd.DataFrame) -> pd.DataFrame:
-    table["Volume"] = ["many"] * len(table)
-    return table
-
-
-def not_a_number(table: pd.DataFrame) -> pd.DataFrame:
-    table.iloc[100, table.columns.get_loc("Volume")] = np.nan
-    return table
-
-
-def one_class(table: pd.DataFrame) -> pd.DataFrame:
-    table["Close"] = 100 + np.arange(len(table), dtype=float)
-    return table
-
-
-@pytest.mark.parametrize(
-    ("change", "code", "expected"),
-    [
-        (text_column, 4, "Volume"),
-        (not_a_number, 4, "2015-05-21"),
-        (one_class, 5, "[G06]"),
-    ],
-)
-def test_bad_data_is_refused_with_column_and_row(
-    study: Study, bars: Path, change: Any, code: int, expected: str
-) -> None:
-    """G50 and G06 as a user meets them: file, column and first bad row, before anything is trained."""
-    path = study.root / "bad.parquet"
-    broken_bars(bars, change).to_parquet(path)
-    study.experiment["dataset"]["path"] = str(path)
-    message = refused(study, code=code)
-    assert expected in message
     assert not study.folder.exists(), "what is refused leaves no trace"
 
 
@@ -222,12 +173,6 @@ def test_a_machine_that_is_too_small_is_refused_by_plan_and_run_alike(study: Stu
         assert message.startswith("the study is not started:\n  memory: only ")
 
 
-def test_a_folder_that_cannot_be_written_is_refused(study: Study) -> None:
-    """The message says so; here a file stands where the folder should be, which stops root too."""
-    study.folder.parent.write_text("in the way")
-    assert "cannot be written" in refused(study, code=5)
-
-
 def plugin(study: Study, name: str, module: str, body: str, *, version: str = "1.0", requires: str = "") -> None:
     """Install a fake distribution: a module and a hand-written .dist-info folder on PYTHONPATH."""
     folder = study.root / "site" / name
@@ -286,16 +231,6 @@ ASK = (
     "return Proposal(architecture=self.context.architectures[0], hyperparameters="
     "{n: d.at(number / 10) for n, d in self.context.space.items()}, origin=Origin(kind='sampled'))"
 )
-
-
-def test_a_logger_plugin_is_used_by_naming_it(study: Study) -> None:
-    """A plugin from another distribution is available once installed, and active once named."""
-    plugin(study, "scalecore-diary", "scalecore_diary", LOGGER.format(action=WRITE))
-    assert study.run("search.trials=2").returncode == 0
-    assert not (study.folder / "diary.txt").exists()
-    study.experiment["loggers"] = ["diary"]
-    assert study.run("search.trials=3").returncode == 0
-    assert (study.folder / "diary.txt").read_text() == f"2 {study.finished()[2]['value']}\n"
 
 
 def test_a_logger_that_lacks_a_method_is_refused_before_the_study(study: Study) -> None:
@@ -362,16 +297,6 @@ def test_a_component_named_like_a_core_one_disables_neither(study: Study) -> Non
     assert study.cli("verify", str(study.folder)).returncode == 0
 
 
-def test_a_strategy_plugin_is_used_by_naming_it(study: Study) -> None:
-    """Swapping the sampler is one line: `use: smallest`."""
-    plugin(study, "scalecore-smallest", "scalecore_smallest", STRATEGY.format(ask=ASK))
-    study.experiment["search"] = {**study.experiment["search"], "use": "smallest", "trials": 2}
-    del study.experiment["search"]["startup_trials"]
-    done = study.run()
-    assert done.returncode == 0, done.stderr
-    assert len({str(record["architecture"]) for record in study.finished().values()}) == 1
-
-
 def test_a_logger_that_raises_is_switched_off_and_the_study_goes_on(study: Study) -> None:
     """It is reported once, the study is marked degraded, and every trial is there."""
     plugin(study, "scalecore-diary", "scalecore_diary", LOGGER.format(action='raise OSError("disk gone")'))
@@ -416,20 +341,6 @@ def test_g30_an_exact_duplicate_is_never_run(study: Study) -> None:
     assert sorted(study.finished()) == [0]
     assert "nothing new is left to try" in done.stdout
     assert "duplicates avoided: 200" in done.stdout
-
-
-def test_a_plugin_that_fails_to_import_stops_only_runs_that_need_it(study: Study) -> None:
-    """A broken plugin is named with its reason when it is needed, and costs nothing otherwise."""
-    plugin(study, "scalecore-diary", "scalecore_diary", "import a_library_that_is_not_there")
-    assert study.run("search.trials=1").returncode == 0
-    study.experiment["loggers"] = ["diary"]
-    message = refused(study, "search.trials=1", code=3)
-    assert "diary" in message
-    study.experiment["loggers"] = ["files"]
-    listed = study.cli("plugins")
-    assert listed.returncode == 0
-    assert "broken" in listed.stdout
-    assert "a_library_that_is_not_there" in listed.stdout
 
 
 @pytest.mark.parametrize("by", ["requirement", "import"])
@@ -496,14 +407,6 @@ def with_model(study: Study, body: str) -> None:
     study.experiment["search"] = {"use": "random", "trials": 2, "space": {"gain": {"uniform": [0.5, 1.5]}}}
 
 
-def test_a_model_plugin_is_used_by_naming_it(study: Study) -> None:
-    """A family from another distribution is searched like any other."""
-    with_model(study, GOOD_NET)
-    done = study.run()
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert {record["architecture"]["values"]["width"] for record in study.finished().values()} <= {2, 4}
-
-
 def test_a_model_plugin_that_raises_while_planning_is_named(study: Study) -> None:
     """A fault in the closed forms of a family is the plugin's: its distribution and the error, exit code 3."""
     with_model(study, GOOD_NET)
@@ -511,19 +414,6 @@ def test_a_model_plugin_that_raises_while_planning_is_named(study: Study) -> Non
     source.write_text(source.read_text().replace("n = data.context * data.features", "n = data.rows"))
     message = refused(study, code=3)
     assert "model 'mlp' (scalecore-mlp 1.0) cannot tell its architectures: AttributeError:" in message
-    assert not study.folder.exists()
-
-
-def test_a_model_plugin_that_lacks_a_method_is_refused(study: Study) -> None:
-    """Before anything is computed, with what is missing and where it is described."""
-    with_model(study, GOOD_NET)
-    source = study.root / "site" / "scalecore-mlp" / "scalecore_mlp.py"
-    source.write_text(source.read_text().replace("def architecture_space", "def space"))
-    message = refused(study, code=3)
-    assert message == (
-        "model 'mlp' (scalecore-mlp 1.0) cannot start: Family has no architecture_space; "
-        "scalecore.api.model.ModelFamily says what is asked of it\n"
-    )
     assert not study.folder.exists()
 
 
@@ -688,43 +578,6 @@ def test_g26_changed_code_is_refused_unless_allowed(study: Study) -> None:
     assert study.run("search.trials=2", "--allow-changed-code").returncode == 0
     records = study.finished()
     assert records[0]["versions"]["code"] != records[1]["versions"]["code"]
-
-
-def test_g45_a_trial_that_hangs_is_ended_and_the_study_goes_on(study: Study) -> None:
-    """No step for the settable time: the trial is timed out with the reason, its process is gone, the next one runs."""
-    hang = "import time; (time.sleep(600) if self.calls > 5 and 'trial_0001' in self.place else None)"
-    body = wrapped(f"{hang}\n                    return self.net(x)").replace(
-        "self.net, self.calls = net, 0", "import sys; self.net, self.calls, self.place = net, 0, ' '.join(place())"
-    )
-    place = "import os; place = lambda: [os.readlink('/proc/self/fd/1')]"
-    with_model(study, f"{place}\n            {body}")
-    study.experiment["search"]["trials"] = 3
-    study.experiment["execution"]["hang_after"] = 20.0
-    done = study.run()
-    assert done.returncode == 0, done.stdout + done.stderr
-    records = study.finished()
-    assert [record["state"] for _, record in sorted(records.items())] == ["completed", "timed_out", "completed"]
-    assert "(execution.hang_after) [G45]" in records[1]["reason"]
-    assert records[1]["value"] is None
-    assert study.workers() == []
-
-
-def test_g40_a_trial_that_outgrows_its_memory_is_stopped(study: Study) -> None:
-    """Its allocations fail, the step is tried with smaller micro-batches, and then it ends as out of memory."""
-    hog = "import torch; (setattr(self, 'hog', torch.ones(400_000_000)) if self.calls > 5 else None)"
-    with_model(study, wrapped(f"{hog}\n                    return self.net(x)"))
-    study.experiment["search"]["trials"] = 1
-    study.experiment["execution"]["retry"] = {"out_of_memory": 1}
-    study.experiment["monitors"] = [{"use": "memory", "limit_gb": 1.2, "min_free_gb": 0.1, "warn_free_gb": 0.1}]
-    done = study.run()
-    assert done.returncode == 6, done.stdout + done.stderr
-    record = study.finished()[0]
-    assert (record["state"], record["value"]) == ("out_of_memory", None)
-    assert [attempt["micro_batch"] for attempt in record["attempts"]] == [64]
-    assert record["micro_batch"] == 1
-    assert {attempt["class"] for attempt in record["attempts"]} == {"out_of_memory"}
-    assert record["reason"].startswith("StepOutOfMemory: a step does not fit even with a micro-batch of 1: ")
-    assert [flag["kind"] for flag in record["flags"] if flag["guard"] == "G40"] == ["quarantined", "halved"]
 
 
 TIRED = """

@@ -200,30 +200,6 @@ def test_status_tells_where_a_study_is(study: Study) -> None:
     assert found["best"]["value"] == min(record["value"] for record in study.finished().values())
 
 
-def test_g41_without_a_sensor_the_study_says_so(study: Study) -> None:
-    """Where no temperature can be read, plan, output and record say unavailable with the reason, and never a number."""
-    study.experiment["monitors"] = ["memory", "thermal"]
-    done = study.run("search.trials=2", "monitors.0={use: memory, min_free_gb: 0.5, warn_free_gb: 0.6}")
-    assert done.returncode == 0, done.stdout + done.stderr
-    for record in study.finished().values():
-        temperature = record["hardware"]["temperature"]
-        if "unavailable" in temperature:
-            assert any(flag["guard"] == "G41" for flag in record["flags"])
-        else:
-            assert temperature["samples"] > 0
-        assert record["hardware"]["process_memory"]["max"] > 1e7
-
-
-def test_a_logger_is_swapped_by_one_line(study: Study) -> None:
-    """Another logger in the list is all it takes."""
-    study.experiment["loggers"] = ["csv"]
-    done = study.run("search.trials=1")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == f"reading {study.file}\n"
-    assert (study.folder.parent / "experiment_results.csv").exists()
-    assert not (study.folder / "tiny_all_trials.json").exists()
-
-
 def test_g02_the_best_value_has_an_interval(study: Study) -> None:
     """Every record holds the block-bootstrap intervals of its loss and metrics, and the best is shown with its.
 
