@@ -190,7 +190,7 @@ def predict(plan: Plan, shape: Shape, memory: MemoryModel) -> tuple[Prediction, 
 def measure(plan: Plan, shape: Shape, folder: Path, executor: LocalExecutor) -> int:
     """The peak in bytes that the attempt of a trial of this shape reports, from a process of its own."""
     from scalecore.execution.folder import AttemptFolder
-    from scalecore.study.attempts import attempt_spec
+    from scalecore.study.build_spec import attempt_spec
 
     plan.write_data(folder / "data")
     (architecture,) = plan.grid.architectures

@@ -27,22 +27,22 @@ LISTED = {
     "rows of tables and the JSON of pages and commands, which nothing reads back": """
         scalecore/api/analysis.py scalecore/api/formatting.py scalecore/api/markdown.py scalecore/api/panel.py
         scalecore/builtin/hardware_summary.py scalecore/builtin/study_files.py scalecore/builtin/summary_page.py
-        scalecore/cli/campaign.py scalecore/cli/check.py
-        scalecore/study/analysis.py scalecore/study/campaign_table.py scalecore/study/explain.py
-        scalecore/study/plan_text.py scalecore/study/preview.py scalecore/study/smoke_text.py scalecore/study/status.py
-        scalecore_analysis/agreement.py scalecore_analysis/calibrating/fitting.py
-        scalecore_analysis/calibrating/measures.py scalecore_analysis/calibration.py scalecore_analysis/coverage.py
-        scalecore_analysis/edges.py scalecore_analysis/paired.py scalecore_analysis/power.py
-        scalecore_analysis/results.py scalecore_analysis/scaling/preconditions.py scalecore_analysis/scaling_law.py
-        scalecore_analysis/vega.py
+        scalecore/cli/campaign.py scalecore/cli/check.py scalecore/study/analysis.py scalecore/study/campaign_table.py
+        scalecore/study/explain.py scalecore/study/plan_text.py scalecore/study/preview.py
+        scalecore/study/smoke_text.py scalecore/study/status.py scalecore_analysis/agreement.py
+        scalecore_analysis/calibrating/fitting.py scalecore_analysis/calibrating/measures.py
+        scalecore_analysis/calibration.py scalecore_analysis/coverage.py scalecore_analysis/edges.py
+        scalecore_analysis/paired.py scalecore_analysis/power.py scalecore_analysis/results.py
+        scalecore_analysis/scaling/preconditions.py scalecore_analysis/scaling_law.py scalecore_analysis/vega.py
     """,
     "values by the names of hyper-parameters, metrics or sensors, which plugins declare": """
-        scalecore/data/calibrator.py scalecore/data/predictions.py scalecore/study/flags.py scalecore/study/hardware.py
-        scalecore/study/outcome.py scalecore/study/predictions.py scalecore/training/intervals.py
-        scalecore/training/losses.py scalecore/training/metrics.py scalecore/training/tasks.py
-        scalecore_optuna/coverage.py scalecore_optuna/frontier.py scalecore_optuna/grid.py scalecore_optuna/sampler.py
-        scalecore_optuna/spread.py scalecore_trackers/mlflow_client.py scalecore_trackers/mlflow_logger.py
-        scalecore_trackers/tensorboard_logger.py scalecore_trackers/values.py scalecore_trackers/wandb_logger.py
+        scalecore/data/calibrator.py scalecore/data/predictions.py scalecore/study/flags.py
+        scalecore/study/hardware.py scalecore/study/outcome.py scalecore/study/predictions.py
+        scalecore/training/intervals.py scalecore/training/losses.py scalecore/training/metrics.py
+        scalecore/training/tasks.py scalecore_optuna/coverage.py scalecore_optuna/frontier.py scalecore_optuna/grid.py
+        scalecore_optuna/sampler.py scalecore_optuna/spread.py scalecore_trackers/mlflow_client.py
+        scalecore_trackers/mlflow_logger.py scalecore_trackers/tensorboard_logger.py scalecore_trackers/values.py
+        scalecore_trackers/wandb_logger.py
     """,
     "state of a training: what torch and the checkpoint hold": """
         scalecore/execution/computing.py scalecore/execution/lifeline.py scalecore/training/checkpoint.py
@@ -54,9 +54,9 @@ LISTED = {
         scalecore/execution/attempt_spec.py scalecore/execution/building.py scalecore/execution/devices.py
         scalecore/execution/evaluation.py scalecore/execution/folder.py scalecore/execution/forkserver.py
         scalecore/execution/launch.py scalecore/execution/tracer.py scalecore/execution/tracing.py
-        scalecore/execution/worker.py scalecore/study/attempts.py scalecore/study/device.py scalecore/study/dispatch.py
-        scalecore/study/driver.py scalecore/study/events.py scalecore/study/memory.py scalecore/study/smoke.py
-        scalecore/study/state.py scalecore/study/trace_question.py
+        scalecore/execution/worker.py scalecore/study/attempts.py scalecore/study/build_spec.py
+        scalecore/study/device.py scalecore/study/dispatch.py scalecore/study/driver.py scalecore/study/events.py
+        scalecore/study/memory.py scalecore/study/smoke.py scalecore/study/state.py scalecore/study/trace_question.py
     """,
     "promotion and confirmation, which are built anew inside the study": """
         scalecore/promotion/card.py scalecore/promotion/confirm.py scalecore/promotion/confirmation_text.py

@@ -53,8 +53,8 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> AttemptSpec:
     """A spec as the driver makes it, of a small PatchTST on prepared data."""
     from scalecore.config.load import load_resolved
     from scalecore.plugins.registry import load_registry
-    from scalecore.study.attempts import attempt_spec
     from scalecore.study.build_plan import build_plan
+    from scalecore.study.build_spec import attempt_spec
     from scalecore.testing.fakes import EXPERIMENT, write_walk
 
     root = tmp_path_factory.mktemp("study")

@@ -17,7 +17,7 @@ from scalecore.execution.attempt_spec import AttemptSpec
 from scalecore.execution.folder import AttemptFolder
 from scalecore.execution.local import LocalExecutor
 from scalecore.execution.options import LocalOptions
-from scalecore.study.attempts import attempt_spec
+from scalecore.study.build_spec import attempt_spec
 from scalecore.testing.fakes import plan_walk
 
 WAIT = 60.0

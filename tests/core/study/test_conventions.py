@@ -12,7 +12,7 @@ import pytest
 from scalecore.api.plan_report import ProductsReport
 from scalecore.config.losses import objective_value
 from scalecore.execution.attempt_spec import AttemptSpec
-from scalecore.study.attempts import attempt_spec
+from scalecore.study.build_spec import attempt_spec
 from scalecore.study.conventions import conventions_of
 from scalecore.study.events import StudyBegun
 from scalecore.study.identity import trial_content, trial_hash, unbound

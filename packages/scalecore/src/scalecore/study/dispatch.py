@@ -13,7 +13,8 @@ from scalecore.api.space import Architecture
 from scalecore.config.kept import checked
 from scalecore.execution.devices import find_gpus
 from scalecore.execution.folder import AttemptFolder
-from scalecore.study.attempts import RunningTrial, attempt_spec
+from scalecore.study.attempts import RunningTrial
+from scalecore.study.build_spec import attempt_spec
 from scalecore.study.device import kind_of
 from scalecore.study.events import AttemptStarted
 from scalecore.study.fitting import Fit, Way, halvings, never_fits

@@ -20,7 +20,8 @@ from scalecore.api.record_parts import AttemptMemory
 from scalecore.api.space import Architecture, middle
 from scalecore.execution.attempt_result import AttemptResult
 from scalecore.execution.folder import AttemptFolder
-from scalecore.study.attempts import attempt_spec, run_alone
+from scalecore.study.attempts import run_alone
+from scalecore.study.build_spec import attempt_spec
 from scalecore.study.control import StopRequests
 from scalecore.study.device import StudyDevice, device_of_result, kind_of, missing_device
 from scalecore.study.event_lines import event_of

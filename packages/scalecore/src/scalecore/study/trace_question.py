@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve
 
 from scalecore.api.space import Architecture, middle
-from scalecore.study.attempts import attempt_spec
+from scalecore.study.build_spec import attempt_spec
 from scalecore.study.components import of_plugin
 from scalecore.study.identity import content_hash
 from scalecore.training.memory import Device

@@ -118,8 +118,8 @@ class ExecutorContract:
         """The folder of an attempt on prepared data, as the driver writes it."""
         from scalecore.config.load import load_resolved
         from scalecore.plugins.registry import load_registry
-        from scalecore.study.attempts import attempt_spec
         from scalecore.study.build_plan import build_plan
+        from scalecore.study.build_spec import attempt_spec
 
         source = root / "source"
         source.mkdir(exist_ok=True)
