@@ -6,6 +6,7 @@ from typing import Any
 
 from attrs import evolve
 
+from scalecore.api.files import plain
 from scalecore.api.plan_report import PlanReport
 from scalecore.api.record_parts import Flag
 from scalecore.api.space import Architecture
@@ -14,7 +15,6 @@ from scalecore.study.event_lines import event_of
 from scalecore.study.events import AskedFor, Event, PhaseChanged, SearchExplained
 from scalecore.study.explain import explain_lines, explain_search
 from scalecore.study.forecast import forecast
-from scalecore.study.record import proposal_plain
 from scalecore.study.state import AskedTrial, StudyState, replay
 from scalecore.testing.plans import make_plan
 
@@ -29,7 +29,7 @@ def shape(width: int, depth: int) -> Architecture:
 def plan(*forced: Proposal) -> PlanReport:
     rows = [{**shape(*one).values, "num_parameters": 0, "flops": 0} for one in SHAPES]
     grid = {"dimensions": {"width": [8, 16], "depth": [1, 2]}, "architectures": rows}
-    return make_plan(architectures=grid, planned=[proposal_plain(one) for one in forced])
+    return make_plan(architectures=grid, planned=[plain(one) for one in forced])
 
 
 def proposal(width: int, depth: int, **origin: Any) -> Proposal:

@@ -9,8 +9,7 @@ from scalecore.api.space import Architecture
 from scalecore.api.trials import Progress, TrialRecord
 from scalecore.execution.attempt_result import AttemptProgress
 from scalecore.study.attempts import RunningTrial
-from scalecore.study.estimate import seconds_left
-from scalecore.study.forecast import Speeds
+from scalecore.study.forecast import Speeds, seconds_left
 from scalecore.study.plan import Plan
 
 

@@ -26,14 +26,3 @@ def proposed(proposal: object) -> Proposal:
     if not isinstance(proposal, Proposal):
         raise TypeError(f"expected a Proposal, got {proposal!r}")
     return checked(Proposal, plain(proposal))
-
-
-def proposal_plain(proposal: Proposal) -> dict[str, Any]:
-    """Strict JSON types."""
-    result: dict[str, Any] = plain(proposal)
-    return result
-
-
-def proposal_from(content: Mapping[str, object]) -> Proposal:
-    """The proposal that `proposal_plain` stored; `ValueError` for what is none."""
-    return checked(Proposal, content)

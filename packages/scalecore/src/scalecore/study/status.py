@@ -13,8 +13,8 @@ from scalecore.config.kept import find_kept, structured
 from scalecore.execution.attempt_result import AttemptProgress
 from scalecore.execution.folder import AttemptFolder
 from scalecore.execution.process_file import Lease
-from scalecore.study.estimate import seconds_left
 from scalecore.study.explain import explain_lines, explain_search
+from scalecore.study.forecast import seconds_left
 from scalecore.study.hardware import ReadingsFile
 from scalecore.study.layout import StudyFolder
 from scalecore.study.lock import runner_of
