@@ -38,14 +38,7 @@ def trial_file(record: TrialRecord) -> dict[str, Any]:
             "duration": record.duration,
             "hash": record.hash,
             "seed": record.seed,
-            "origin": {
-                "kind": record.origin.kind,
-                "label": record.origin.label,
-                "reason": record.origin.reason,
-                "moved_from": record.origin.moved_from,
-                "moved_to": record.origin.moved_to,
-                "rule": record.origin.rule,
-            },
+            "origin": record.origin,
             "user_attrs": {
                 "learning_curve": record.learning_curve,
                 "best": record.best or {},

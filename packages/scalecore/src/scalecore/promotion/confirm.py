@@ -132,10 +132,7 @@ def _content(
             "direction": objective.direction,
             "validation": _part(study, retrained, validation, part="val", direction=objective.direction),
             "test": _part(study, retrained, test, part="test", direction="minimize") if test else None,
-            "openings": [
-                {name: getattr(opening, name) for name in ("time", "by", "models", "data", "test")}
-                for opening in study.state.openings
-            ],
+            "openings": study.openings(),
             "replicates": {
                 str(number): [
                     {

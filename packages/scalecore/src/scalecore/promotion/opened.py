@@ -50,6 +50,11 @@ class OpenStudy:
         """Completed trials, the best first; those that predict a constant behind all others (guard G09)."""
         return list(self.state.ranked)
 
+    def openings(self) -> list[dict[str, Any]]:
+        """Of the test data, as results tell of them."""
+        told = ("time", "by", "models", "data", "test")
+        return [{name: getattr(opening, name) for name in told} for opening in self.state.openings]
+
 
 @contextmanager
 def open_study(folder: StudyFolder, training: TrainingContext) -> Iterator[OpenStudy]:

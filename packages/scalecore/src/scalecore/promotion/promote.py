@@ -216,10 +216,7 @@ def _evaluation(
                 "seen_in_search": _seen_in_search(study, predictions),
                 "baselines": test_baselines(plan, predictions, data=retrained.folder.data),
             },
-            "openings": [
-                {name: getattr(opening, name) for name in ("time", "by", "models", "data", "test")}
-                for opening in study.state.openings
-            ],
+            "openings": study.openings(),
         }
     )
     return result

@@ -37,12 +37,12 @@ class OldRecord:
     source: str
     path: Path
     """The file as it was named."""
-    number: int | None
-    state: TrialState | None
+    number: int | None = None
+    state: TrialState | None = None
     """None for a state of another name, or none at all; `state_text` is what the file says."""
-    state_text: str
-    value: float | None
-    values: Mapping[str, Any]
+    state_text: str = "none"
+    value: float | None = None
+    values: Mapping[str, Any] = field(factory=dict)
     attributes: Mapping[str, Any] = field(factory=dict)
     """Further plain attributes; some writers kept the architecture there."""
     stated_parameters: int | None = None
@@ -56,7 +56,7 @@ class OldRecord:
     """What the study that made it found suspicious, where the file says so."""
     problem: str | None = None
     """Why this is no readable record at all."""
-    conflicts: tuple[str, ...] = field(default=())
+    conflicts: tuple[str, ...] = ()
     """Names that the file gives two different values."""
     architecture: frozenset[str] = frozenset()
     """Names of `values` that the file itself calls the architecture."""
@@ -282,16 +282,7 @@ def _source(path: Path, place: int | None) -> str:
 
 
 def _unreadable(path: Path, problem: str, *, place: int | None = None) -> OldRecord:
-    return OldRecord(
-        source=_source(path, place),
-        path=path,
-        number=None,
-        state=None,
-        state_text="none",
-        value=None,
-        values={},
-        problem=problem,
-    )
+    return OldRecord(source=_source(path, place), path=path, problem=problem)
 
 
 def _flags(value: Any) -> tuple[Flag, ...]:
