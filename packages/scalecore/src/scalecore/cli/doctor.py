@@ -43,6 +43,7 @@ def doctor(
       scalecore doctor
       scalecore doctor experiment.yaml
     """
+    from scalecore.api.files import plain
     from scalecore.plugins.registry import load_registry
 
     registry = load_registry(no_plugins=no_plugins, block=block)
@@ -51,7 +52,7 @@ def doctor(
     else:
         findings, readings = _of_file(file, overrides, registry)
     if as_json:
-        click.echo(json.dumps({"findings": _plain(findings), "readings": _plain(readings)}, indent=2))
+        click.echo(json.dumps(plain({"findings": findings, "readings": readings}), indent=2))
     else:
         for finding in findings:
             remedy = f"; {finding.remedy}" if finding.remedy else ""
@@ -115,12 +116,3 @@ def _read(monitors: Any) -> list[Reading]:
         time.sleep(BETWEEN_SAMPLES)
         monitors.sample_now()
     return list(monitors.latest)
-
-
-def _plain(found: Sequence[Any]) -> list[dict[str, Any]]:
-    import attrs
-
-    from scalecore.api.files import plain
-
-    result: list[dict[str, Any]] = plain([attrs.asdict(one) for one in found])
-    return result

@@ -21,35 +21,32 @@ if TYPE_CHECKING:
 
     from scalecore.plugins.registry import Registered, Registry
 
+
+def _object(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+
 _ENDS = {"type": "array", "minItems": 2, "maxItems": 2}
 _INTEGERS = _ENDS | {"items": {"type": "integer"}, "description": "Whole numbers from low to high, both included."}
 _DISTRIBUTION = {
     "oneOf": [
-        {
-            "type": "object",
-            "properties": {name: _ENDS | {"items": {"type": "number"}, "description": text}},
-            "required": [name],
-            "additionalProperties": False,
-        }
-        for name, text in (
-            ("uniform", "Any number from low to high."),
-            ("log_uniform", "Any number from low to high, each order of magnitude alike."),
-        )
-    ]
-    + [
-        {
-            "type": "object",
-            "properties": {
+        *(
+            _object({name: _ENDS | {"items": {"type": "number"}, "description": text}}, [name])
+            for name, text in (
+                ("uniform", "Any number from low to high."),
+                ("log_uniform", "Any number from low to high, each order of magnitude alike."),
+            )
+        ),
+        _object(
+            {
                 "int": _INTEGERS,
                 "step": {"description": "From one value to the next.", "type": "integer", "minimum": 1},
                 "log": {"description": "Whether each order of magnitude counts alike.", "type": "boolean"},
             },
-            "required": ["int"],
-            "additionalProperties": False,
-        },
-        {
-            "type": "object",
-            "properties": {
+            ["int"],
+        ),
+        _object(
+            {
                 "choice": {
                     "description": "One of these values.",
                     "type": "array",
@@ -57,9 +54,8 @@ _DISTRIBUTION = {
                     "minItems": 1,
                 }
             },
-            "required": ["choice"],
-            "additionalProperties": False,
-        },
+            ["choice"],
+        ),
     ]
 }
 _BUDGET = {"type": ["integer", "string"], "exclusiveMinimum": 0, "pattern": r"^[0-9]+(\.[0-9]+)? ?[kKMB]?$"}
@@ -140,10 +136,6 @@ def _documented(field: OptionField, schema: dict[str, Any]) -> dict[str, Any]:
     if field.default is not NOTHING:
         documented["default"] = field.default
     return documented
-
-
-def _object(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
 
 def _schema(kind: Any, inside: tuple[Any, ...]) -> dict[str, Any]:
