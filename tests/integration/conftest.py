@@ -81,9 +81,9 @@ class Study:
         path = os.pathsep.join([*self.path, os.environ.get("PYTHONPATH", "")])
         return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 
-    def cli(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run a command on the experiment file to its end."""
-        return subprocess.run(
+    def cli(self, name: str, *arguments: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:
+        """Run a command on the experiment file to its end, which must have this exit code; None for any."""
+        done = subprocess.run(
             self.command(name, *arguments),
             cwd=self.root,
             env=self.environment,
@@ -92,10 +92,12 @@ class Study:
             timeout=300,
             check=False,
         )
+        assert code in (None, done.returncode), f"{name}: exit code {done.returncode}\n{done.stdout}{done.stderr}"
+        return done
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:
         self.write()
-        return self.cli("run", str(self.file), *arguments)
+        return self.cli("run", str(self.file), *arguments, code=code)
 
     def start(self, *arguments: str, before: Callable[[], object] | None = None) -> subprocess.Popen[str]:
         """Start `scalecore run` and come back at once; `before` is called in its process first."""
@@ -240,6 +242,13 @@ def tiny_experiment(bars: Path) -> dict[str, Any]:
 def study(tmp_path: Path, bars: Path) -> Study:
     """The tiny experiment in a folder of its own."""
     return Study(tmp_path, tiny_experiment(bars))
+
+
+def output_of(process: subprocess.Popen[str], *, code: int = 0) -> str:
+    """What a started run printed until its end, which must have this exit code."""
+    output, _ = process.communicate(timeout=2 * WAIT)
+    assert process.returncode == code, output
+    return output
 
 
 def kill(process: subprocess.Popen[str]) -> None:

@@ -25,8 +25,7 @@ from .test_promotion import copied, openings, small
 def finished(bars: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
     """A study at its end; it is copied, not changed."""
     study = Study(tmp_path_factory.mktemp("confirming"), small(bars))
-    done = study.run()
-    assert done.returncode == 0, done.stdout + done.stderr
+    study.run()
     return study
 
 

@@ -22,18 +22,16 @@ def campaign(study: Study) -> Study:
 
 def test_each_best_is_trained_at_every_budget(campaign: Study) -> None:
     """A plan that writes nothing, the trainings, the same command again without any, all numbers from the journals."""
-    assert campaign.run().returncode == 0
+    campaign.run()
     studies = [Study(campaign.root, {"name": f"tiny/budget-{budget}"}) for budget in (3000, 6000)]
     command = ("analyze", "cross-budget", str(campaign.folder), "--seeds", "3")
 
     planned = campaign.cli(*command, "--dry-run")
-    assert planned.returncode == 0, planned.stderr
     assert "12 trainings to do, about " in planned.stdout
     assert not any((one.folder / "cross-budget").exists() for one in studies)
     assert not (campaign.folder / "analyses").exists()
 
-    done = campaign.cli(*command)
-    assert done.returncode == 0, done.stdout + done.stderr
+    campaign.cli(*command)
     result = json.loads((campaign.folder / "analyses" / "cross-budget" / "result.json").read_text())
     cells = result["tables"]["matrix"]
     assert [(cell["best of"], cell["trained at"]) for cell in cells] == [
@@ -69,12 +67,8 @@ def test_each_best_is_trained_at_every_budget(campaign: Study) -> None:
 def test_studies_that_cannot_be_compared_are_refused(campaign: Study) -> None:
     """Another target is another question; nothing is trained."""
     campaign.experiment["sweep"] = {"seed": [1, 2]}
-    assert campaign.run("search.trials=1").returncode == 0
-    done = campaign.cli("analyze", "cross-budget", str(campaign.folder))
-    assert (done.returncode, done.stderr) == (
-        5,
-        "of tiny-seed-1, tiny-seed-2 two have the same budget; name one of each\n",
-    )
-    one = campaign.cli("analyze", "cross-budget", str(campaign.folder / "seed-1"))
-    assert one.returncode == 2
+    campaign.run("search.trials=1")
+    done = campaign.cli("analyze", "cross-budget", str(campaign.folder), code=5)
+    assert done.stderr == "of tiny-seed-1, tiny-seed-2 two have the same budget; name one of each\n"
+    one = campaign.cli("analyze", "cross-budget", str(campaign.folder / "seed-1"), code=2)
     assert one.stderr.startswith("analysis 'cross-budget' needs at least 2 studies: ")

@@ -9,15 +9,15 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from .conftest import Study, kill, tiny_experiment
+from .conftest import Study, kill, output_of, tiny_experiment
 from .test_interruption import check_whole, longer, results
 
 
@@ -27,7 +27,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, bars: Path) -> list[tu
     twin = Study(tmp_path_factory.mktemp("undisturbed"), tiny_experiment(bars))
     longer(twin)
     twin.experiment["search"]["trials"] = 2
-    assert twin.run().returncode == 0
+    twin.run()
     return results(twin)
 
 
@@ -36,7 +36,8 @@ def two_trials(study: Study) -> None:
     study.experiment["search"]["trials"] = 2
 
 
-def mounted(folder: Path, options: str) -> None:
+@contextmanager
+def mounted(folder: Path, options: str) -> Iterator[None]:
     """A small file system of its own; skipped where this user may not mount one."""
     folder.mkdir(parents=True)
     done = subprocess.run(
@@ -44,12 +45,14 @@ def mounted(folder: Path, options: str) -> None:
     )
     if done.returncode != 0:
         pytest.skip("mounting a small file system needs root")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=False)
 
 
 def verified(study: Study) -> str:
-    done = study.cli("verify", str(study.folder))
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return study.cli("verify", str(study.folder)).stdout
 
 
 @pytest.mark.parametrize("how", ["limited file size", "small tmpfs"])
@@ -58,32 +61,24 @@ def test_a_full_disk_ends_the_run_and_room_lets_it_go_on(
 ) -> None:
     """Exit code 6 with what to do, no traceback; what was acknowledged is whole; the same command completes it."""
     two_trials(study)
-    if how == "small tmpfs":
-        mounted(study.folder.parent, "size=240k")
-        before: Callable[[], object] | None = None
-    else:  # what every user can have: no file may grow beyond this
-        limit = 27_000
-        before = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))  # noqa: E731
-    try:
+    small, limit = how == "small tmpfs", 27_000
+    # What every user can have: no file may grow beyond a limit.
+    before = None if small else lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    with mounted(study.folder.parent, "size=240k") if small else nullcontext():
         process = study.start(before=before)
-        output, _ = process.communicate(timeout=240)
-        assert process.returncode == 6, output
+        output = output_of(process, code=6)
         assert "Traceback" not in output
         assert f"{study.folder}: cannot be written (" in output
         assert "everything finished is kept: mend or empty the disk, and `scalecore run` continues" in output
         assert study.workers() == []
         verified(study)
-        if how == "small tmpfs":
+        if small:
             subprocess.run(["mount", "-o", "remount,size=50m", str(study.folder.parent)], check=True)
         kept = results(study)
-        done = study.run()
-        assert done.returncode == 0, done.stdout + done.stderr
+        study.run()
         assert results(study)[: len(kept)] == kept
         assert results(study) == undisturbed
         check_whole(study)
-    finally:
-        if how == "small tmpfs":
-            subprocess.run(["umount", "-l", str(study.folder.parent)], check=False)
 
 
 @pytest.mark.parametrize(
@@ -95,8 +90,7 @@ def test_g48_a_disk_that_fills_up_while_the_study_runs_is_blamed_on_no_trial(
     """Before the first write of an attempt, or when it keeps weights: the run ends with 6, and the study goes on."""
     two_trials(study)
     place = study.folder.parent
-    mounted(place, "size=20m")
-    try:
+    with mounted(place, "size=20m"):
         study.hold(moment)
         process = study.start()
         held = study.held(moment)
@@ -104,8 +98,7 @@ def test_g48_a_disk_that_fills_up_while_the_study_runs_is_blamed_on_no_trial(
             while True:
                 stream.write(bytes(4096))
         os.kill(held, signal.SIGCONT)
-        output, _ = process.communicate(timeout=240)
-        assert process.returncode == 6, output
+        output = output_of(process, code=6)
         assert "Traceback" not in output
         assert f"{study.folder}: cannot be written (" in output
         assert {one["class"] for one in study.events() if one["event"] == "attempt_ended"} <= {
@@ -113,12 +106,9 @@ def test_g48_a_disk_that_fills_up_while_the_study_runs_is_blamed_on_no_trial(
             "interrupted",
         }
         (place / "filler").unlink()
-        done = study.run()
-        assert done.returncode == 0, done.stdout + done.stderr
+        study.run()
         assert results(study) == undisturbed
         check_whole(study)
-    finally:
-        subprocess.run(["umount", "-l", str(place)], check=False)
 
 
 def test_g48_a_disk_that_is_full_again_and_again_costs_no_trial(
@@ -128,10 +118,9 @@ def test_g48_a_disk_that_is_full_again_and_again_costs_no_trial(
     nothing of attempts that are of no use."""
     two_trials(study)
     place, size = study.folder.parent, 180
-    mounted(place, f"size={size}k")
-    try:
+    with mounted(place, f"size={size}k"):
         kept: list[tuple[Any, ...]] = []
-        while (done := study.run()).returncode != 0:
+        while (done := study.run(code=None)).returncode != 0:
             assert done.returncode == 6, done.stdout + done.stderr
             assert "Traceback" not in done.stdout + done.stderr
             assert study.workers() == []
@@ -151,8 +140,6 @@ def test_g48_a_disk_that_is_full_again_and_again_costs_no_trial(
         lines = [line.split() for line in verified(study).splitlines() if line.startswith("  ")]
         assert {line[0] for line in lines} == {"ok"}
         check_whole(study)
-    finally:
-        subprocess.run(["umount", "-l", str(place)], check=False)
 
 
 def test_g48_a_table_that_finds_no_room_ends_the_run_and_the_next_one_writes_it(study: Study) -> None:
@@ -160,44 +147,33 @@ def test_g48_a_table_that_finds_no_room_ends_the_run_and_the_next_one_writes_it(
     place = study.root / "tables"
     study.experiment["search"]["trials"] = 1
     study.experiment["loggers"] = ["console", "files", {"use": "csv", "path": str(place / "results.csv")}]
-    mounted(place, "size=8k")
-    try:
+    with mounted(place, "size=8k"):
         (place / "filler").write_bytes(bytes(8192))
-        done = study.run()
-        assert done.returncode == 6, done.stdout + done.stderr
+        done = study.run(code=6)
         end = "every trial is in the journal: make room, and `scalecore run` writes the rest\n"
         assert done.stderr.startswith("logger 'csv' cannot write ([Errno 28] No space left on device")
         assert done.stderr.endswith(end)
         assert sorted(study.finished()) == [0]
         assert "note   logger csv: " in verified(study)
         (place / "filler").unlink()
-        done = study.run()
-        assert done.returncode == 0, done.stdout + done.stderr
+        study.run()
         assert "ok     logger csv: what the journal gives" in verified(study)
-    finally:
-        subprocess.run(["umount", "-l", str(place)], check=False)
 
 
 def test_a_read_only_folder_is_refused(study: Study) -> None:
     """Before anything is trained, and before `plan` says that all is well; root is stopped by the file system."""
     place = study.root / "sealed"
     study.experiment["output"] = str(place / "tiny")
-    if os.geteuid() == 0:
-        mounted(place, "size=1m,ro")
-    else:
+    if os.geteuid() != 0:
         place.mkdir(mode=0o555)
-    try:
+    with mounted(place, "size=1m,ro") if os.geteuid() == 0 else nullcontext():
         study.write()
-        planned = study.cli("plan", str(study.file))
+        planned = study.cli("plan", str(study.file), code=5)
         why = "is on a read-only file system" if os.geteuid() == 0 else "may not be written"
         assert f"  refuse output: {place} {why}" in planned.stdout
-        done = study.run()
-        assert done.returncode == 5, done.stdout + done.stderr
+        done = study.run(code=5)
         assert f"{place / 'tiny'}: the study's folder cannot be written: " in done.stderr
         assert "Traceback" not in done.stderr
-    finally:
-        if os.geteuid() == 0:
-            subprocess.run(["umount", "-l", str(place)], check=False)
 
 
 def test_a_truncated_checkpoint_is_passed_over(study: Study, undisturbed: list[tuple[Any, ...]]) -> None:
@@ -215,8 +191,7 @@ def test_a_truncated_checkpoint_is_passed_over(study: Study, undisturbed: list[t
     with newest.open("r+b") as stream:
         stream.truncate(size // 2)
     had_previous = previous.exists()
-    done = study.run()
-    assert done.returncode == 0, done.stderr
+    study.run()
     assert results(study) == undisturbed
     record = study.finished()[1]
     passed = f"checkpoint passed over: attempt_0/checkpoint.pt: {size // 2} bytes instead of {size}"
@@ -241,14 +216,13 @@ scalecore.api.files.datetime = Shifted
 def test_a_clock_that_is_set_back_changes_nothing(study: Study, undisturbed: list[tuple[Any, ...]]) -> None:
     """A run that believes it is a day earlier than the one before continues it; durations come from no wall clock."""
     two_trials(study)
-    assert study.run("search.trials=1").returncode == 0
+    study.run("search.trials=1")
     hook = study.root / "clock"
     hook.mkdir()
     # Loaded by every interpreter of the study: its clock is a day behind, and goes back another hour every second.
     (hook / "sitecustomize.py").write_text(SHIFT)
     study.path.append(str(hook))
-    done = study.run()
-    assert done.returncode == 0, done.stdout + done.stderr
+    study.run()
     events = study.events()
     assert events[-1]["time"] < events[0]["time"], "the clock was set back"
     assert results(study) == undisturbed
@@ -273,8 +247,7 @@ def test_g47_a_machine_that_is_frozen_and_thawed_loses_nothing(
     time.sleep(16.0)
     for member in family:
         member.resume()
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, output
+    output_of(process)
     assert results(study) == undisturbed
     assert {event["class"] for event in study.events() if event["event"] == "attempt_ended"} == {"completed"}
     check_whole(study)
@@ -340,15 +313,13 @@ def test_a_disk_that_becomes_read_only_ends_the_run(study: Study, undisturbed: l
         held = study.held(moment)
         subprocess.run(["mount", "-o", "remount,abort", str(place)], check=False, capture_output=True)
         os.kill(held, signal.SIGCONT)
-        output, _ = process.communicate(timeout=240)
-        assert process.returncode == 6, output
+        output = output_of(process, code=6)
         assert "Traceback" not in output
         assert f"{study.folder}: cannot be written (" in output
         subprocess.run(["umount", str(place)], check=True)
         subprocess.run(["fsck.ext4", "-y", str(study.root / "disk")], check=False, capture_output=True)
         subprocess.run(["mount", "-o", "loop", str(study.root / "disk"), str(place)], check=True)
-        done = study.run()
-        assert done.returncode == 0, done.stdout + done.stderr
+        study.run()
         assert results(study) == undisturbed
     finally:
         subprocess.run(["umount", "-l", str(place)], check=False)
@@ -377,14 +348,12 @@ def test_hanging_up_stops_the_study_and_nohup_does_not(study: Study, undisturbed
     held = study.held(moment)
     process.send_signal(signal.SIGHUP)
     os.kill(held, signal.SIGCONT)
-    output, _ = process.communicate(timeout=240)
-    assert process.returncode == 7, output
+    output = output_of(process, code=7)
     assert "stopped by SIGHUP: writing checkpoints of running trials" in output
     process = study.start(before=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
     study.wait_for(lambda: bool(study.workers()), "an attempt")
     process.send_signal(signal.SIGHUP)
-    output, _ = process.communicate(timeout=240)
-    assert process.returncode == 0, output
+    output = output_of(process)
     assert results(study) == undisturbed
 
 
@@ -408,15 +377,14 @@ def test_a_stop_is_a_stop_at_every_moment(
     held = study.held(moment)
     process.send_signal(number)
     os.kill(held, signal.SIGCONT)
-    output, _ = process.communicate(timeout=240)
-    assert process.returncode == code, output
+    output = output_of(process, code=code)
     assert "Traceback" not in output
     if code == 7:
         assert f"stopped by {number.name}" in output
     assert len(study.finished()) == (trials or 0)
     assert not (study.folder / "lease.json").exists()
     assert study.workers() == []
-    assert study.run().returncode == 0
+    study.run()
     check_whole(study)
 
 
@@ -429,18 +397,14 @@ def test_links_in_place_of_what_scalecore_makes_are_refused(study: Study) -> Non
     study.folder.mkdir(parents=True)
     lock = study.folder / ".lock"
     lock.symlink_to(elsewhere / "lock")
-    done = study.run()
-    assert (done.returncode, done.stderr) == (
-        5,
-        f"{lock} is a symbolic link, which locks another file; remove it\n",
-    )
+    done = study.run(code=5)
+    assert done.stderr == f"{lock} is a symbolic link, which locks another file; remove it\n"
     lock.unlink()
     trial = study.folder / "attempts/trial_0000"
     trial.mkdir(parents=True)
     (study.folder / "attempts/trial_0000/attempt_0").symlink_to(elsewhere)
     (study.folder / "journal.jsonl").touch()
-    done = study.run()
-    assert done.returncode == 5, done.stderr
+    done = study.run(code=5)
     assert (
         f"{trial / 'attempt_0'} is no folder that scalecore has made, but a link or a file; remove it\n" in done.stderr
     )
@@ -459,5 +423,5 @@ def test_an_output_that_is_too_long_is_refused(study: Study, output: str, why: s
     study.experiment["output"] = output
     study.write()
     for command in ("check", "plan", "run"):
-        done = study.cli(command, str(study.file))
-        assert (done.returncode, done.stderr) == (2, f"{study.file}:56:9: output: {why}\n")
+        done = study.cli(command, str(study.file), code=2)
+        assert done.stderr == f"{study.file}:56:9: output: {why}\n"

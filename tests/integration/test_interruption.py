@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from .conftest import Study, kill, tiny_experiment
+from .conftest import Study, kill, output_of, tiny_experiment
 
 
 def results(study: Study) -> list[tuple[Any, ...]]:
@@ -31,7 +31,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, bars: Path) -> list[tu
     """What the study of these tests gives when nothing happens to it; made once."""
     twin = Study(tmp_path_factory.mktemp("undisturbed"), tiny_experiment(bars))
     longer(twin)
-    assert twin.run().returncode == 0
+    twin.run()
     return results(twin)
 
 
@@ -46,8 +46,7 @@ def check_whole(study: Study) -> None:
     assert len(set(started)) == len(started)
     assert sorted(started) == sorted(ended)
     assert study.workers() == []
-    verified = study.cli("verify", str(study.folder))
-    assert verified.returncode == 0, verified.stdout + verified.stderr
+    study.cli("verify", str(study.folder))
 
 
 def longer(study: Study) -> None:
@@ -80,8 +79,7 @@ def test_a_storm_of_kills(study: Study, undisturbed: list[tuple[Any, ...]]) -> N
             break
         kills["driver"] += process.poll() is None
         kill(process)
-    done = study.run()
-    assert done.returncode == 0, done.stdout + done.stderr
+    study.run()
     assert results(study) == undisturbed, kills
     check_whole(study)
     assert sum(kills.values()) >= 5, kills
@@ -96,8 +94,7 @@ def test_kill_9_of_the_worker(study: Study, undisturbed: list[tuple[Any, ...]]) 
     process = study.start()
     for place in places.values():
         os.kill(study.held(place), signal.SIGKILL)
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, output
+    output = output_of(process)
     assert "killed from outside by SIGKILL; it goes on from its last checkpoint" in output
     for number in places:
         attempts = study.finished()[number]["attempts"]
@@ -113,8 +110,7 @@ def test_a_smoke_step_that_is_killed_from_outside_is_made_again(study: Study) ->
     study.hold("smoke_smallest/result.json")
     process = study.start()
     os.kill(study.held("smoke_smallest/result.json"), signal.SIGKILL)
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, output
+    output_of(process)
     assert (study.folder / "attempts/smoke_smallest_1/result.json").exists()
     assert sorted(study.finished()) == [0]
 
@@ -129,8 +125,7 @@ def test_a_worker_that_is_always_killed_fails_its_trial_and_not_the_study(study:
     process = study.start()
     for place in places:
         os.kill(study.held(place), signal.SIGKILL)
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, output
+    output_of(process)
     record = study.finished()[1]
     assert (record["state"], record["value"]) == ("failed", None)
     assert record["reason"] == "the attempt was killed from outside by SIGKILL"
@@ -159,15 +154,13 @@ def test_g42_stopping_ends_the_running_trial_with_a_checkpoint(
     study.wait_for((attempt / "control.json").exists, "what the driver tells the attempt")
     os.kill(worker, signal.SIGCONT)
     assert asking is None or asking.wait(timeout=60) == 0
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 7, output
+    output = output_of(process, code=7)
     assert "stopped; the same command continues it" in output
     assert not (study.folder / "STOP").exists()
     assert 1 not in study.finished()
     assert (attempt / "checkpoint.pt").exists()
     assert study.workers() == []
-    done = study.run()
-    assert done.returncode == 0, done.stderr
+    study.run()
     resumed = [event for event in study.events() if event["event"] == "attempt_started" and event["number"] == 1]
     assert [event["resumes"] for event in resumed] == [False, True]
     assert results(study) == undisturbed
@@ -185,10 +178,9 @@ def test_g42_a_second_signal_ends_at_once_without_loss(study: Study, undisturbed
     time.sleep(0.3)
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=30)
-    assert process.returncode == 7, output
+    output_of(process, code=7)
     assert study.workers() == []
-    assert study.run().returncode == 0
+    study.run()
     assert results(study) == undisturbed
     check_whole(study)
 
@@ -210,12 +202,10 @@ def test_g22_a_second_runner_is_refused(study: Study) -> None:
     study.hold("trial_0000/attempt_0/epochs.jsonl")
     process = study.start()
     worker = study.held("trial_0000/attempt_0/epochs.jsonl")
-    second = study.run()
-    assert second.returncode == 5
+    second = study.run(code=5)
     assert f"this study is being run by process {process.pid} on" in second.stderr
     os.kill(worker, signal.SIGCONT)
-    process.communicate(timeout=120)
-    assert process.returncode == 0
+    output_of(process)
     check_whole(study)
 
 
@@ -227,13 +217,12 @@ def test_a_runner_that_lost_its_lock_writes_no_more(study: Study) -> None:
     study.wait_for((study.folder / "attempts/trial_0000/attempt_0/progress.json").exists, "trial 0")
     (study.folder / ".lock").unlink()
     lines = len(study.events())
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 6, output
+    output = output_of(process, code=6)
     assert "another runner may write, so this one ends; everything finished is kept" in output
     assert len(study.events()) == lines
     assert study.workers() == []
     study.experiment["search"]["trials"] = 1
-    assert study.run().returncode == 0
+    study.run()
     check_whole(study)
 
 
@@ -241,8 +230,7 @@ def test_g38_a_time_limit_is_not_a_success(study: Study) -> None:
     """The end says timed out, with the counts, and the exit code follows; the same command continues."""
     longer(study)
     study.experiment["execution"]["time_limit"] = 2.0 / 3600
-    done = study.run("training.hyperparameters.epochs=200")
-    assert done.returncode == 8, done.stdout + done.stderr
+    done = study.run("training.hyperparameters.epochs=200", code=8)
     assert "time limit reached" in done.stdout
     last = study.events()[-1]
     assert (last["event"], last["end"]) == ("run_ended", "timed_out")
@@ -252,33 +240,31 @@ def test_g38_a_time_limit_is_not_a_success(study: Study) -> None:
 
 def test_a_torn_journal_line_is_set_aside_and_said(study: Study) -> None:
     """What a power cut leaves behind the last newline does not stop the study."""
-    assert study.run("search.trials=2").returncode == 0
+    study.run("search.trials=2")
     before = study.finished()
     journal = study.folder / "journal.jsonl"
     journal.write_bytes(journal.read_bytes() + b'{"seq": 99, "event": "trial_fin')
-    done = study.run("search.trials=3")
-    assert done.returncode == 0, done.stderr
+    study.run("search.trials=3")
     after = study.finished()
     assert {number: after[number] for number in before} == before
     assert sorted(after) == [0, 1, 2]
     assert (study.folder / "journal.torn-0.jsonl").read_bytes() == b'{"seq": 99, "event": "trial_fin'
     assert any(event["event"] == "repaired" for event in study.events())
-    shown = study.cli("status", str(study.folder))
-    assert shown.returncode == 0
+    study.cli("status", str(study.folder))
 
 
 @pytest.mark.parametrize("last", ["attempt_started", "attempt_ended"])
 def test_a_result_that_the_driver_did_not_live_to_record_counts(study: Study, last: str) -> None:
     """The journal ends before the record of the last trial; its result is there: it is taken, and not trained again."""
     study.experiment["search"]["trials"] = 2
-    assert study.run().returncode == 0
+    study.run()
     before = study.finished()
     journal = study.folder / "journal.jsonl"
     lines = journal.read_bytes().splitlines(keepends=True)
     kinds = [(event["event"], event.get("number")) for event in study.events()]
     journal.write_bytes(b"".join(lines[: kinds.index((last, 1)) + 1]))
     assert sorted(study.finished()) == [0]
-    assert study.run().returncode == 0
+    study.run()
     after = study.finished()
     assert [after[n]["versions"]["weights"] for n in (0, 1)] == [before[n]["versions"]["weights"] for n in (0, 1)]
     assert after[1]["value"] == before[1]["value"]
@@ -290,7 +276,7 @@ def test_an_end_that_the_driver_did_not_live_to_decide_upon_is_decided_by_the_ne
     """The journal ends where the kernel killed the smallest attempt there is: the trial ends as out of memory."""
     study.experiment["search"]["trials"] = 2
     study.experiment["training"]["activation_checkpointing"] = "off"
-    assert study.run().returncode == 0
+    study.run()
     events = study.events()
     kinds = [(event["event"], event.get("number")) for event in events]
     kept = events[: kinds.index(("attempt_ended", 1)) + 1]
@@ -300,8 +286,7 @@ def test_an_end_that_the_driver_did_not_live_to_decide_upon_is_decided_by_the_ne
     journal = study.folder / "journal.jsonl"
     journal.write_text("".join(json.dumps(event) + "\n" for event in kept))
     (study.folder / "attempts/trial_0001/attempt_0/result.json").unlink()
-    done = study.run()
-    assert done.returncode == 0, done.stderr
+    study.run()
     record = study.finished()[1]
     assert (record["state"], record["reason"], record["value"]) == ("out_of_memory", reason, None)
     assert record["memory"]["measured"] == 5_000_000_000
@@ -311,17 +296,16 @@ def test_an_end_that_the_driver_did_not_live_to_decide_upon_is_decided_by_the_ne
 def test_g44_what_a_driver_did_not_live_to_delete_is_deleted_by_the_next_one(study: Study) -> None:
     """Killed between a trial's line in the journal and the end of its checkpoints, which `verify` finds."""
     study.experiment["training"]["keep_weights"] = 1
-    assert study.run("search.trials=2").returncode == 0
+    study.run("search.trials=2")
     left = [study.folder / f"attempts/trial_000{n}/attempt_0/{name}" for n in (0, 1) for name in LEFT]
     for path in left:
         path.write_bytes(b"of a trial that has ended")
-    found = study.cli("verify", str(study.folder))
-    assert found.returncode == 9
+    found = study.cli("verify", str(study.folder), code=9)
     assert "trial 0 has ended and still has 1 checkpoints [G44]" in found.stdout
-    assert study.run("search.trials=2").returncode == 0
+    study.run("search.trials=2")
     assert [path for path in left if path.exists()] == []
     assert len(list((study.folder / "weights").iterdir())) == 1
-    assert study.cli("verify", str(study.folder)).returncode == 0
+    study.cli("verify", str(study.folder))
 
 
 LEFT = ("checkpoint.pt", "checkpoint.json", "best_1.safetensors")
@@ -329,11 +313,11 @@ LEFT = ("checkpoint.pt", "checkpoint.json", "best_1.safetensors")
 
 def test_derived_files_are_rebuilt(study: Study) -> None:
     """Deleted or torn, every derived file comes back from the journal when the study is run again."""
-    assert study.run("search.trials=3").returncode == 0
+    study.run("search.trials=3")
     names = ["tiny_4000_best.json", "tiny_all_trials.json", "tiny_study_summary.md", "trials/trial_0001.json"]
     before = {name: (study.folder / name).read_bytes() for name in names}
     (study.folder / names[0]).unlink()
     (study.folder / names[1]).write_text("{")
     (study.folder / names[3]).unlink()
-    assert study.run("search.trials=3").returncode == 0
+    study.run("search.trials=3")
     assert {name: (study.folder / name).read_bytes() for name in names} == before

@@ -8,7 +8,6 @@ results are compared with those of an undisturbed run and another study begins. 
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import time
@@ -69,15 +68,14 @@ def check(study: Study, kept: Mapping[int, Any]) -> dict[int, Any]:
     assert {number: now[number] for number in kept} == kept, "a finished trial was lost or changed"
     if study.events():
         study.wait_for(lambda: study.workers() == [], "the end of orphans")
-        done = study.cli("verify", str(study.folder), "--json")
-        assert done.returncode == 0, json.dumps(json.loads(done.stdout), indent=1)
+        study.cli("verify", str(study.folder), "--json")
     return now
 
 
 def test_rounds_of_kills(tmp_path: Path, bars: Path) -> None:
     """After every round what was finished is there; in the end all is as without any kill, to the last bit."""
     twin = tiny(tmp_path / "undisturbed", bars)
-    assert twin.run("-q").returncode == 0
+    twin.run("-q")
     expected = results(twin.finished())
     generator = random.Random(SEED)
     happened: Counter[str] = Counter()
@@ -91,8 +89,7 @@ def test_rounds_of_kills(tmp_path: Path, bars: Path) -> None:
             kept = check(study, kept)
             if len(kept) < TRIALS and number < ROUNDS - 1:
                 continue
-            done = study.run("-q")
-            assert done.returncode == 0, done.stdout + done.stderr
+            study.run("-q")
             assert results(check(study, kept)) == expected
         except AssertionError as error:
             raise AssertionError(f"round {number} of seed {SEED}, after {dict(happened)}: {error}") from error

@@ -41,8 +41,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, bars: Path) -> Study:
     study = Study(tmp_path_factory.mktemp("made"), tiny_experiment(bars))
     study.experiment["search"] |= {"trials": 2}
     study.experiment |= {"monitors": ["disk"], "analyses": ["results"]}
-    done = study.run()
-    assert done.returncode == 0, done.stderr
+    study.run()
     return study
 
 

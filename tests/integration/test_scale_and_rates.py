@@ -44,8 +44,7 @@ def test_g57_a_forecast_is_in_the_targets_unit_from_plan_to_prediction(bars: Pat
     study = Study(tmp_path, linear(tmp_path / "level.parquet", target=target))
     study.experiment["search"]["space"] = {}
     study.experiment["training"]["hyperparameters"] = {"epochs": 8, "warmup_steps": 0, "learning_rate": 0.02}
-    done = study.run()
-    assert done.returncode == 0, done.stdout + done.stderr
+    study.run()
     record = study.finished()[0]
     prior = record["data"]["split"]["parts"]["val"]["prior_loss"]
     assert record["value"] < 0.5 * prior
@@ -82,7 +81,6 @@ def test_g19_a_study_of_precision_completes_where_nothing_is_predicted(bars: Pat
     study.experiment["training"]["hyperparameters"] = {"epochs": 6, "warmup_steps": 0, "learning_rate": 0.05}
     study.experiment["search"]["space"] = {"weight_decay": {"uniform": [0.0, 0.1]}}
     done = study.run()
-    assert done.returncode == 0, done.stdout + done.stderr
     record = study.finished()[0]
     assert (record["state"], record["reason"]) == ("completed", None)
     curve = [line["precision"] for line in record["learning_curve"]]
