@@ -24,7 +24,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, bars: Path) -> Study:
     study = Study(tmp_path_factory.mktemp("whole"), tiny_experiment(bars))
     study.experiment["search"]["trials"] = 2
     study.experiment["loggers"] = ["files"]
-    assert study.run().returncode == 0
+    study.run()
     return study
 
 
