@@ -218,6 +218,36 @@ def test_a_damaged_file_ends_no_command_with_a_traceback_and_loses_no_trial(
         assert first["reason"].startswith(f"{began}{study / place}: ")
 
 
+REPLACED: dict[str, Edit] = {"cut off": cut, "null": text("null"), "gone": Path.unlink, "a folder": folder}
+OTHERS: list[tuple[str, str, Edit]] = [
+    *(("data/data.json", name, edit) for name, edit in {**WHOLE, **REPLACED}.items()),
+    *(("experiment.yaml", name, edit) for name, edit in {**WHOLE, **REPLACED}.items()),
+    *(
+        (place, name, edit)
+        for place in ("data/values.npy", "data/labels.npy", "trials/trial_0000.json", "walk_study_summary.json")
+        for name, edit in REPLACED.items()
+    ),
+]
+"""Files that the study has beside its journal and its attempts: data, and what is derived."""
+
+
+@pytest.mark.parametrize(("place", "name", "edit"), OTHERS, ids=[f"{one[0]}, {one[1]}" for one in OTHERS])
+def test_another_damaged_file_is_written_anew_or_named(study: Path, place: str, name: str, edit: Edit) -> None:
+    """No command ends with a traceback, and the journal stays: `run` completes the study, or says what to do."""
+    before = (study / "journal.jsonl").read_text()
+    edit(study / place)
+    for words in (["status", "study"], ["verify", "study"], ["analyze", "values", "study"]):
+        done = command(*words)
+        assert isinstance(done.exception, SystemExit | None), (words, done.exception)
+        assert done.exit_code in (0, 9), done.output
+    done = command("run", "experiment.yaml")
+    assert isinstance(done.exception, SystemExit | None), done.exception
+    assert (study / "journal.jsonl").read_text().startswith(before)
+    if done.exit_code:
+        assert done.stderr.count("\n") == 1
+        assert str(study) in done.stderr
+
+
 def test_verify_names_the_file_and_the_key_that_is_wrong(study: Path) -> None:
     """A result of a finished trial that cannot be read is no longer the evidence of its value."""
     path = study / FIRST / "result.json"

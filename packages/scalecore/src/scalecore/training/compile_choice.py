@@ -1,6 +1,6 @@
 """Whether compiling the blocks of a trial pays: what it takes against what it saves, from counts and no measurement.
 
-The counts are the model's (`scalecore.api.model.Savings`), the seconds of each are the constants below. Studies
+The counts are the model's (`scalecore.api.module.Savings`), the seconds of each are the constants below. Studies
 from before a model could say anything, and models that do not, go by FLOPs alone.
 """
 
