@@ -33,8 +33,8 @@ from scalecore.api.files import utc_now, write_json
 from scalecore.config.load import load_resolved
 from scalecore.execution.folder import AttemptFolder
 from scalecore.plugins.registry import load_registry
+from scalecore.store.state import read_state
 from scalecore.study.run import run_study
-from scalecore.study.state import read_state
 from scalecore.testing.fakes import EXPERIMENT, write_walk
 
 FIRST, AFTER = 8, 60

@@ -58,10 +58,10 @@ def trial() -> Iterator[int]:
 def watched(names: tuple[str, ...], *, seconds: float, pid: int, folder: Path) -> float:
     """Share of one core that the driver's loop takes with these monitors."""
     from scalecore.api.monitor import MonitorContext
+    from scalecore.monitoring.monitors import HardwareSummary, Monitors
+    from scalecore.monitoring.sampling import Watched
     from scalecore.plugins.registry import load_registry
-    from scalecore.study.hardware import HardwareSummary, Monitors
-    from scalecore.study.layout import StudyFolder
-    from scalecore.study.sampling import Watched
+    from scalecore.store.layout import StudyFolder
 
     registry = load_registry()
     ones = [registry.get("monitor", name) for name in names]

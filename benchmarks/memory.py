@@ -25,9 +25,9 @@ from report import arguments, show
 from scalecore.training.memory import MIB, Observation, Observations, floor_bytes
 
 if TYPE_CHECKING:
-    from scalecore.execution.local import LocalExecutor
-    from scalecore.study.memory import MemoryModel, Prediction
-    from scalecore.study.plan import Plan
+    from scalecore.execution.local.executor import LocalExecutor
+    from scalecore.planning.memory_model import MemoryModel, Prediction
+    from scalecore.planning.plan import Plan
 
 CONTEXT, FEATURES, PATCHES, EVALUATED = 60, 25, 11, 512
 NEAR = 0.10
@@ -162,8 +162,8 @@ def plan_of(shape: Shape, folder: Path) -> Plan:
     import yaml
 
     from scalecore.config.load import load_resolved
+    from scalecore.planning.build_plan import build_plan
     from scalecore.plugins.registry import load_registry
-    from scalecore.study.build_plan import build_plan
 
     train, others = parts(shape)
     rows = train + 2 * others
@@ -190,7 +190,7 @@ def predict(plan: Plan, shape: Shape, memory: MemoryModel) -> tuple[Prediction, 
 def measure(plan: Plan, shape: Shape, folder: Path, executor: LocalExecutor) -> int:
     """The peak in bytes that the attempt of a trial of this shape reports, from a process of its own."""
     from scalecore.execution.folder import AttemptFolder
-    from scalecore.study.build_spec import attempt_spec
+    from scalecore.planning.build_spec import attempt_spec
 
     plan.write_data(folder / "data")
     (architecture,) = plan.grid.architectures
@@ -222,9 +222,9 @@ def measure(plan: Plan, shape: Shape, folder: Path, executor: LocalExecutor) -> 
 
 def main() -> None:
     """Predict all shapes, train all but the largest, and show the ratios."""
-    from scalecore.execution.local import LocalExecutor
-    from scalecore.execution.options import LocalOptions
-    from scalecore.study.memory import MemoryModel
+    from scalecore.execution.local.executor import LocalExecutor
+    from scalecore.execution.local.options import LocalOptions
+    from scalecore.planning.memory_model import MemoryModel
 
     parser = arguments(__doc__)
     parser.add_argument("--start", choices=("auto", "fork", "spawn"), default="auto", help="of the executor `local`")

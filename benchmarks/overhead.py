@@ -71,7 +71,7 @@ def note(part, seconds):
     with open(os.environ["OVERHEAD_NOTES"], "a") as file:
         file.write(json.dumps({"part": part, "seconds": seconds}) + "\\n")
 
-if "scalecore.execution.forkserver" in sys.orig_argv:
+if "scalecore.execution.local.forkserver" in sys.orig_argv:
     attempts, end, wait = set(), os._exit, os.wait4
     me = os.getpid()
 

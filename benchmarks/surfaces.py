@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from scalecore.api.space import Architecture, DataShape, Distribution, LogUniform, Uniform
 from scalecore.config.experiment import Budget
-from scalecore.study.architectures import feasible_grid
+from scalecore.planning.feasible import feasible_grid
 
 __all__ = ["FAMILIES", "SPACE", "Surface", "architectures"]
 

@@ -100,8 +100,8 @@ def write_study() -> Callable[..., Path]:
 
     def write(study: StudyView, *, unfinished: int = 0) -> Path:
         from scalecore.api.trials import Proposal
-        from scalecore.study import events
-        from scalecore.study.journal import Journal
+        from scalecore.store import events
+        from scalecore.store.journal import Journal
 
         study.folder.mkdir(parents=True)
         journal = Journal(study.folder / "journal.jsonl")

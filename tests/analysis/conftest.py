@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from scalecore.api.files import plain
 from scalecore.api.space import Architecture
 from scalecore.api.trials import Origin, StudyView, TrialRecord, TrialState
-from scalecore.study.record import record_from
+from scalecore.store.record_json import record_from
 from scalecore.testing.fakes import plan_walk
 from scalecore.testing.plans import make_plan
 

@@ -20,10 +20,10 @@ from scalecore.api.files import plain
 from scalecore.api.space import Architecture
 from scalecore.api.trials import Origin, Proposal, StudyEnd, StudyView, TrialRecord
 from scalecore.data.predictions import Predictions, write_predictions
-from scalecore.study.events import AskedFor, DuplicateAvoided, RunEnded, RunStarted, StudyBegun, TrialFinished
-from scalecore.study.journal import Journal
-from scalecore.study.layout import StudyFolder
-from scalecore.study.results import read_study
+from scalecore.store.events import AskedFor, DuplicateAvoided, RunEnded, RunStarted, StudyBegun, TrialFinished
+from scalecore.store.journal import Journal
+from scalecore.store.layout import StudyFolder
+from scalecore.views.read_study import read_study
 from scalecore_analysis.options import ReportOptions
 from scalecore_analysis.report.analysis import ReportAnalysis
 from scalecore_analysis.report.hardware import hardware

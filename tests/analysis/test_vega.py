@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 from scalecore.api.trials import Origin, StudyView
-from scalecore.study.layout import StudyFolder
+from scalecore.store.layout import StudyFolder
 from scalecore_analysis.options import ReportOptions
 from scalecore_analysis.report.analysis import ReportAnalysis
 from scalecore_analysis.report.html import figure_files, figure_page

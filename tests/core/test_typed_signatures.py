@@ -12,32 +12,33 @@ LISTED = {
     "JSON, TOML or YAML of any shape is the subject itself": """
         scalecore/api/data_report.py scalecore/api/record_parts.py scalecore/api/targets.py
         scalecore/config/kept_objects.py scalecore/config/overrides.py scalecore/config/schema.py
-        scalecore/study/old_results.py scalecore/study/old_tables.py scalecore/study/record.py
+        scalecore/importing/readers.py scalecore/importing/tables.py scalecore/store/record_json.py
         scalecore/testing/plans.py scalecore_market/manifest.py scalecore_market/store.py
     """,
     "the experiment as it was written or resolved: sections and options that plugins declare": """
         scalecore/api/plan_report.py scalecore/api/space.py scalecore/api/trials.py scalecore/builtin/recognise.py
-        scalecore/config/campaign.py scalecore/config/experiment.py scalecore/config/forms.py scalecore/config/load.py
-        scalecore/config/losses.py scalecore/config/plain.py scalecore/config/standalone.py scalecore/config/sweep.py
-        scalecore/data/layouts.py scalecore/study/build_plan.py scalecore/study/campaign.py
-        scalecore/study/continuation.py scalecore/study/identity.py scalecore/study/plan.py scalecore/study/reports.py
-        scalecore/study/stored.py scalecore_analysis/comparable.py scalecore_analysis/scaling/budgets.py
-        scalecore_market/cli.py scalecore_optuna/inner.py scalecore_optuna/options.py
+        scalecore/campaign/load.py scalecore/campaign/run.py scalecore/campaign/sweep.py
+        scalecore/config/experiment.py scalecore/config/forms.py scalecore/config/load.py scalecore/config/losses.py
+        scalecore/config/plain.py scalecore/config/standalone.py scalecore/data/layouts.py
+        scalecore/planning/build_plan.py scalecore/planning/continuation.py scalecore/planning/plan.py
+        scalecore/store/identity.py scalecore/store/kept_study.py scalecore/store/learning_curves.py
+        scalecore_analysis/comparable.py scalecore_analysis/scaling/budgets.py scalecore_market/cli.py
+        scalecore_optuna/inner.py scalecore_optuna/options.py
     """,
     "rows of tables and the JSON of pages and commands, which nothing reads back": """
         scalecore/api/analysis.py scalecore/api/formatting.py scalecore/api/markdown.py scalecore/api/panel.py
         scalecore/builtin/hardware_summary.py scalecore/builtin/study_files.py scalecore/builtin/summary_page.py
-        scalecore/cli/campaign.py scalecore/cli/check.py scalecore/study/analysis.py scalecore/study/campaign_table.py
-        scalecore/study/explain.py scalecore/study/plan_text.py scalecore/study/preview.py
-        scalecore/study/smoke_text.py scalecore/study/status.py scalecore_analysis/agreement.py
+        scalecore/campaign/table.py scalecore/cli/campaign.py scalecore/cli/check.py scalecore/planning/explain.py
+        scalecore/planning/plan_text.py scalecore/planning/preview.py scalecore/study/smoke_text.py
+        scalecore/views/analysis.py scalecore/views/status.py scalecore_analysis/agreement.py
         scalecore_analysis/calibrating/fitting.py scalecore_analysis/calibrating/measures.py
         scalecore_analysis/calibration.py scalecore_analysis/coverage.py scalecore_analysis/edges.py
         scalecore_analysis/paired.py scalecore_analysis/power.py scalecore_analysis/results.py
         scalecore_analysis/scaling/preconditions.py scalecore_analysis/scaling_law.py scalecore_analysis/vega.py
     """,
     "values by the names of hyper-parameters, metrics or sensors, which plugins declare": """
-        scalecore/data/calibrator.py scalecore/data/predictions.py scalecore/study/flags.py
-        scalecore/study/hardware.py scalecore/study/outcome.py scalecore/study/predictions.py
+        scalecore/data/calibrator.py scalecore/data/predictions.py scalecore/monitoring/monitors.py
+        scalecore/store/predictions.py scalecore/study/build_record.py scalecore/study/flags.py
         scalecore/training/intervals.py scalecore/training/losses.py scalecore/training/metrics.py
         scalecore/training/tasks.py scalecore_optuna/coverage.py scalecore_optuna/frontier.py scalecore_optuna/grid.py
         scalecore_optuna/sampler.py scalecore_optuna/spread.py scalecore_trackers/mlflow_client.py
@@ -51,12 +52,13 @@ LISTED = {
     """,
     "an attempt writes its result as JSON and the driver reads it as a class; how attempts build their registry": """
         scalecore/data/folder.py scalecore/execution/allocation.py scalecore/execution/attempt.py
-        scalecore/execution/attempt_spec.py scalecore/execution/building.py scalecore/execution/devices.py
-        scalecore/execution/evaluation.py scalecore/execution/folder.py scalecore/execution/forkserver.py
-        scalecore/execution/launch.py scalecore/execution/tracer.py scalecore/execution/tracing.py
-        scalecore/execution/worker.py scalecore/study/attempts.py scalecore/study/build_spec.py
-        scalecore/study/device.py scalecore/study/dispatch.py scalecore/study/driver.py scalecore/study/events.py
-        scalecore/study/memory.py scalecore/study/smoke.py scalecore/study/state.py scalecore/study/trace_question.py
+        scalecore/execution/attempt_spec.py scalecore/execution/building.py scalecore/execution/evaluation.py
+        scalecore/execution/folder.py scalecore/execution/local/devices.py scalecore/execution/local/forkserver.py
+        scalecore/execution/local/launch.py scalecore/execution/tracer.py scalecore/execution/tracing.py
+        scalecore/execution/worker.py scalecore/planning/build_spec.py scalecore/planning/memory_model.py
+        scalecore/planning/trace_question.py scalecore/store/events.py scalecore/store/state.py
+        scalecore/store/study_device.py scalecore/study/dispatch.py scalecore/study/driver.py
+        scalecore/study/running_trial.py scalecore/study/smoke.py
     """,
     "promotion and confirmation, which are built anew inside the study": """
         scalecore/promotion/card.py scalecore/promotion/confirm.py scalecore/promotion/confirmation_text.py

@@ -25,7 +25,7 @@ from scalecore.testing.training import make_attempt_spec
 
 SERVER = """
 import os, sys
-from scalecore.execution import forkserver
+from scalecore.execution.local import forkserver
 forkserver.PRELOADED += tuple(sys.argv[3:])
 forkserver.serve([int(number) for number in sys.argv[1:3]])
 os._exit(0)
@@ -52,9 +52,9 @@ HARMLESS = {
 def spec(tmp_path_factory: pytest.TempPathFactory) -> AttemptSpec:
     """A spec as the driver makes it, of a small PatchTST on prepared data."""
     from scalecore.config.load import load_resolved
+    from scalecore.planning.build_plan import build_plan
+    from scalecore.planning.build_spec import attempt_spec
     from scalecore.plugins.registry import load_registry
-    from scalecore.study.build_plan import build_plan
-    from scalecore.study.build_spec import attempt_spec
     from scalecore.testing.fakes import EXPERIMENT, write_walk
 
     root = tmp_path_factory.mktemp("study")
@@ -182,7 +182,7 @@ def choices() -> dict[str, Any]:
 
     from scalecore.execution.attempt import pick_device
     from scalecore.execution.computing import settle
-    from scalecore.execution.containment import contain
+    from scalecore.execution.local.containment import contain
 
     from .counting import fake_cuda
     from .training import trainer

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from scalecore.execution.attempt import pick_device
-from scalecore.execution.containment import contain
-from scalecore.execution.devices import find_gpus
-from scalecore.execution.local import LocalExecutor
-from scalecore.execution.options import LocalOptions
+from scalecore.execution.local.containment import contain
+from scalecore.execution.local.devices import find_gpus
+from scalecore.execution.local.executor import LocalExecutor
+from scalecore.execution.local.options import LocalOptions
 
 
 def picked() -> tuple[str, str]:

@@ -14,7 +14,7 @@ from scalecore.api.trials import StudyEnd, TrialState
 from scalecore.cli.main import COMMANDS
 from scalecore.plugins.kinds import KINDS
 from scalecore.plugins.registry import load_registry
-from scalecore.study.identity import FREE
+from scalecore.store.identity import FREE
 
 from .conftest import ROOT, blocks, markdown_files, prose
 
@@ -129,7 +129,7 @@ def test_messages_are_quoted() -> None:
 def test_files_named_as_part_of_a_study_are_those_of_a_study() -> None:
     """The paths that the layout module knows are all in the table of files."""
     text = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
-    source = (ROOT / "packages/scalecore/src/scalecore/study/layout.py").read_text(encoding="utf-8")
+    source = (ROOT / "packages/scalecore/src/scalecore/store/layout.py").read_text(encoding="utf-8")
     names = re.findall(r'(?:self\.path / |Below\()"([^"]+)"', source)
     assert {"journal.jsonl", "STOP", "data"} <= set(names)
     for name in names:

@@ -11,7 +11,7 @@ from scalecore.api.trials import StudyEnd, TrialState
 from scalecore.config.experiment import Execution, Retry
 from scalecore.config.fields import fields_of
 from scalecore.execution.attempt_result import EndClass
-from scalecore.study.outcome import STATE_OF
+from scalecore.study.build_record import STATE_OF
 
 
 def section(page: str, title: str) -> str:

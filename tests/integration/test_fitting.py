@@ -17,26 +17,26 @@ import pytest
 import yaml
 from attrs import evolve
 
-import scalecore.study.memory as memory_module
+import scalecore.planning.memory_model as memory_module
 from scalecore.api import formatting
 from scalecore.api.monitor import MonitorContext
 from scalecore.api.record_parts import AttemptMemory, MemoryUse
 from scalecore.config.load import load_resolved
+from scalecore.monitoring.monitors import Monitors
+from scalecore.planning.build_plan import build_plan
+from scalecore.planning.memory_model import MemoryModel
+from scalecore.planning.plan import Plan
+from scalecore.planning.trace_question import trace_question
 from scalecore.plugins.registry import load_registry
-from scalecore.study.build_plan import build_plan
+from scalecore.store.events import AttemptEnded, AttemptStarted
+from scalecore.store.journal import Journal
+from scalecore.store.layout import StudyFolder
+from scalecore.store.lock import StudyLock
+from scalecore.store.state import Attempt, StudyState
 from scalecore.study.dispatch import Dispatcher, DoesNotFit
-from scalecore.study.events import AttemptEnded, AttemptStarted
-from scalecore.study.hardware import Monitors
-from scalecore.study.intake import next_trial
-from scalecore.study.journal import Journal
-from scalecore.study.layout import StudyFolder
-from scalecore.study.lock import StudyLock
-from scalecore.study.memory import MemoryModel
-from scalecore.study.plan import Plan
+from scalecore.study.next_trial import next_trial
 from scalecore.study.run import begin
 from scalecore.study.session import Session
-from scalecore.study.state import Attempt, StudyState
-from scalecore.study.trace_question import trace_question
 from scalecore.training.memory_cuda import WORKSPACES
 
 from .conftest import Study, tiny_experiment
@@ -242,6 +242,6 @@ def test_a_new_study_imports_torch_once_for_predictions_and_attempts(study: Stud
     study.wait_for(attempted, "the first attempt")
     process.terminate()
     process.communicate()
-    assert "-m scalecore.execution.forkserver" in seen
+    assert "-m scalecore.execution.local.forkserver" in seen
     assert not {"-m scalecore.execution.tracer", "-m scalecore.execution.worker"} & seen
     assert all(one["tensors"] > 0 for one in study.json("memory.json").values())

@@ -15,12 +15,12 @@ import pytest
 from scalecore.api.errors import RefusedError
 from scalecore.api.record_parts import Flag
 from scalecore.api.trials import Outcome, TrialState
+from scalecore.importing.decisions import Verdict
+from scalecore.importing.import_results import import_results
+from scalecore.planning.preview import state_of
 from scalecore.plugins.registry import Registry, load_registry
-from scalecore.study.importing import import_results
-from scalecore.study.layout import StudyFolder
-from scalecore.study.lock import StudyLock
-from scalecore.study.preview import state_of
-from scalecore.study.verdicts import Verdict
+from scalecore.store.layout import StudyFolder
+from scalecore.store.lock import StudyLock
 
 from .conftest import Study
 

@@ -23,13 +23,13 @@ from scalecore.api.executor import AttemptStatus
 from scalecore.api.files import read_json, write_json
 from scalecore.cli.main import main
 from scalecore.data.predictions import read_predictions
-from scalecore.execution.local import LocalExecutor, LocalHandle
-from scalecore.execution.options import LocalOptions
+from scalecore.execution.local.executor import LocalExecutor, LocalHandle
+from scalecore.execution.local.options import LocalOptions
 from scalecore.promotion.measure import Stopped
 from scalecore.promotion.opened import open_study
 from scalecore.promotion.promote import Promotion, Wanted
 from scalecore.promotion.promote import promote as promote_trial
-from scalecore.study.layout import find_study
+from scalecore.store.layout import find_study
 
 from .conftest import Study, kill, output_of, tiny_experiment
 

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from scalecore import __version__
-from scalecore.study.layout import StudyFolder
+from scalecore.store.layout import StudyFolder
 from scalecore.study.run import locked_folder
 
 from .conftest import Study

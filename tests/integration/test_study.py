@@ -11,8 +11,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from scalecore.study.predictions import trial_predictions
-from scalecore.study.record import record_from
+from scalecore.store.predictions import trial_predictions
+from scalecore.store.record_json import record_from
 
 from .conftest import Study
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from scalecore.api.errors import RefusedError, StudyError
 from scalecore.cli.main import main
-from scalecore.study.state import read_state
+from scalecore.store.state import read_state
 
 from .conftest import Project
 

@@ -14,11 +14,11 @@ from scalecore.api.plan_report import PlanReport
 from scalecore.cli.main import main
 from scalecore.config.kept import checked
 from scalecore.config.load import load_resolved
+from scalecore.planning.build_plan import build_plan
+from scalecore.planning.conventions import conventions_of
+from scalecore.planning.plan import Plan
 from scalecore.plugins.registry import load_registry
-from scalecore.study.build_plan import build_plan
-from scalecore.study.conventions import conventions_of
-from scalecore.study.journal import Journal
-from scalecore.study.plan import Plan
+from scalecore.store.journal import Journal
 
 MESSAGE = (
     "model.revin: removes the level of each window, and model 'patchtst' does not give it back to its outputs: the "

@@ -10,9 +10,9 @@ import pytest
 
 from scalecore.api.errors import ExperimentError
 from scalecore.config.load import load_resolved
+from scalecore.planning.build_plan import build_plan
+from scalecore.planning.names import name_problems
 from scalecore.plugins.registry import load_registry
-from scalecore.study.build_plan import build_plan
-from scalecore.study.names import name_problems
 from scalecore_patchtst.family import PatchTSTFamily
 
 

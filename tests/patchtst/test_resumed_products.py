@@ -16,9 +16,9 @@ from scalecore.config.load import load_resolved
 from scalecore.execution.attempt_result import AttemptResult
 from scalecore.execution.attempt_spec import AttemptSpec
 from scalecore.execution.folder import AttemptFolder
+from scalecore.planning.build_plan import build_plan
+from scalecore.planning.build_spec import attempt_spec
 from scalecore.plugins.registry import load_registry
-from scalecore.study.build_plan import build_plan
-from scalecore.study.build_spec import attempt_spec
 from scalecore_patchtst.products import HAS_ONEDNN
 
 FILE = """

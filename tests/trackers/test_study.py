@@ -13,9 +13,9 @@ from mlflow.entities import Run
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from scalecore.api.trials import StudyView
-from scalecore.study.layout import StudyFolder
-from scalecore.study.results import read_study
+from scalecore.store.layout import StudyFolder
 from scalecore.testing.fixtures import CliResult
+from scalecore.views.read_study import read_study
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 

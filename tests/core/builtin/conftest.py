@@ -13,7 +13,7 @@ from scalecore.api.files import plain
 from scalecore.api.plan_report import PlanReport
 from scalecore.api.space import Architecture, LogUniform
 from scalecore.api.trials import Origin, StudyView, TrialRecord, TrialState
-from scalecore.study.record import record_from
+from scalecore.store.record_json import record_from
 from scalecore.testing.fakes import plan_walk
 
 COLLAPSED = {"guard": "G09", "kind": "collapsed", "text": "predicts a constant"}

@@ -14,8 +14,8 @@ from scalecore.api.space import Architecture
 from scalecore.api.trials import Origin, StudyEnd, StudyView, TrialRecord, TrialState
 from scalecore.cli.component_arguments import split_arguments
 from scalecore.plugins.discovery import discover
-from scalecore.study.layout import StudyFolder
-from scalecore.study.lock import StudyLock
+from scalecore.store.layout import StudyFolder
+from scalecore.store.lock import StudyLock
 from scalecore.testing.plans import make_plan
 
 Invoke = Callable[..., Result]

@@ -12,8 +12,8 @@ import pytest
 from attrs import evolve
 from click.testing import Result
 
-from scalecore.study.layout import StudyFolder
-from scalecore.study.lock import StudyLock
+from scalecore.store.layout import StudyFolder
+from scalecore.store.lock import StudyLock
 from scalecore.testing.fakes import make_study, make_trial
 
 Invoke = Callable[..., Result]

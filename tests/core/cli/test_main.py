@@ -119,4 +119,4 @@ def install(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def failing(path: str, **_: Any) -> None:
         raise error
 
-    monkeypatch.setattr("scalecore.config.campaign.load_campaign", failing)
+    monkeypatch.setattr("scalecore.campaign.load.load_campaign", failing)

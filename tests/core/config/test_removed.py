@@ -12,7 +12,7 @@ from scalecore.config.load import load_resolved
 from scalecore.config.removed import REMOVED, removed, removed_from
 from scalecore.plugins.kinds import KINDS
 from scalecore.plugins.registry import Registry
-from scalecore.study.layout import has_begun
+from scalecore.store.layout import has_begun
 
 TABLE = {
     ("logger", "stone"): "use files",

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from scalecore.api.errors import ExperimentError
-from scalecore.config.campaign import Campaign, load_campaign
+from scalecore.campaign.load import Campaign, load_campaign
+from scalecore.campaign.run import find_campaign
 from scalecore.config.load import load_resolved
 from scalecore.config.plain import to_plain
 from scalecore.plugins.registry import Registry
-from scalecore.study.campaign import find_campaign
-from scalecore.study.layout import find_study
+from scalecore.store.layout import find_study
 
 Write = Callable[[str], str]
 NAME_RULE = "a name has letters, digits, `-`, `_` and `.`, and starts with none of `-` and `.`"

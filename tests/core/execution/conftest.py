@@ -15,9 +15,9 @@ from attrs import evolve
 from scalecore.execution.attempt_result import AttemptResult
 from scalecore.execution.attempt_spec import AttemptSpec
 from scalecore.execution.folder import AttemptFolder
-from scalecore.execution.local import LocalExecutor
-from scalecore.execution.options import LocalOptions
-from scalecore.study.build_spec import attempt_spec
+from scalecore.execution.local.executor import LocalExecutor
+from scalecore.execution.local.options import LocalOptions
+from scalecore.planning.build_spec import attempt_spec
 from scalecore.testing.fakes import plan_walk
 
 WAIT = 60.0
@@ -61,7 +61,7 @@ def fork_server() -> psutil.Process:
     servers = [
         child
         for child in psutil.Process().children()
-        if child.status() != psutil.STATUS_ZOMBIE and "scalecore.execution.forkserver" in child.cmdline()
+        if child.status() != psutil.STATUS_ZOMBIE and "scalecore.execution.local.forkserver" in child.cmdline()
     ]
     assert len(servers) == 1
     return servers[0]

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from scalecore.execution import gpu_probe
-from scalecore.execution.devices import FoundGpus, GpuSlots, find_gpus, named_devices
 from scalecore.execution.folder import AttemptFolder
-from scalecore.execution.local import LocalExecutor
-from scalecore.execution.options import LocalOptions
+from scalecore.execution.local import gpu_probe
+from scalecore.execution.local.devices import FoundGpus, GpuSlots, find_gpus, named_devices
+from scalecore.execution.local.executor import LocalExecutor
+from scalecore.execution.local.options import LocalOptions
 
 from .conftest import pid_of
 
@@ -183,7 +183,7 @@ def test_an_attempt_sees_its_gpu_only(
 ) -> None:
     """Attempts are told the GPU that admission judged, else one each, before CUDA could start."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
-    monkeypatch.setattr("scalecore.execution.local.find_gpus", lambda: FoundGpus(names=gpus, source="a test"))
+    monkeypatch.setattr("scalecore.execution.local.executor.find_gpus", lambda: FoundGpus(names=gpus, source="a test"))
     executor = LocalExecutor(LocalOptions(start=start))  # type: ignore[arg-type]
     try:
         folders = [

@@ -11,7 +11,7 @@ from scalecore.execution.folder import AttemptFolder
 
 SCRIPT = """
 import json, os, sys
-from scalecore.execution.forkserver import preload
+from scalecore.execution.local.forkserver import preload
 preload()
 before = set(sys.modules)
 from scalecore.execution.worker import main

@@ -21,8 +21,8 @@ from scalecore.api.files import read_json
 from scalecore.execution.attempt_result import Resumption
 from scalecore.execution.folder import DISK_EXIT, LOG_BYTES, AttemptFolder
 from scalecore.execution.lifeline import AttemptMonitor
-from scalecore.execution.local import LocalExecutor, LocalHandle
-from scalecore.execution.options import LocalOptions
+from scalecore.execution.local.executor import LocalExecutor, LocalHandle
+from scalecore.execution.local.options import LocalOptions
 from scalecore.training import checkpoint
 
 from .conftest import ENDLESS, fork_server, gone, pid_of, result_of, wait_for
@@ -439,8 +439,8 @@ DRIVER = """
 import sys, time
 from pathlib import Path
 from scalecore.execution.lifeline import AttemptMonitor
-from scalecore.execution.local import LocalExecutor
-from scalecore.execution.options import LocalOptions
+from scalecore.execution.local.executor import LocalExecutor
+from scalecore.execution.local.options import LocalOptions
 
 executor = LocalExecutor(LocalOptions(start=sys.argv[1]))
 handle = executor.submit(Path(sys.argv[2]))

@@ -11,10 +11,10 @@ from types import SimpleNamespace
 import pytest
 
 from scalecore.api.executor import AttemptStatus
-from scalecore.execution.containment import FRACTION, AttemptGroups, gpu_fraction
 from scalecore.execution.folder import AttemptFolder
-from scalecore.execution.kills import KernelKills
-from scalecore.study.attempts import RunningTrial
+from scalecore.execution.local.containment import FRACTION, AttemptGroups, gpu_fraction
+from scalecore.execution.local.kills import KernelKills
+from scalecore.study.running_trial import RunningTrial
 from scalecore.training.failures import crash_signal
 from scalecore.training.memory_cuda import CONTEXT
 
@@ -23,7 +23,7 @@ BASE = "sys/fs/cgroup/user/job"
 
 GREEDY = """
 import torch
-from scalecore.execution.containment import contain, prefer_as_victim, release
+from scalecore.execution.local.containment import contain, prefer_as_victim, release
 print(*prefer_as_victim(), open("/proc/self/oom_score_adj").read().strip())
 print(*contain({limit}, device=torch.device("cpu")))
 kept = []
@@ -167,7 +167,7 @@ def test_the_cuda_allocator_is_limited_on_the_device_of_the_attempt(
     """Torch's own check accepts what it is given, also for a device without an index, which is the current one."""
     import torch
 
-    from scalecore.execution.containment import contain
+    from scalecore.execution.local.containment import contain
 
     received: list[tuple[float, int]] = []
     monkeypatch.setattr(torch.cuda.memory, "_lazy_init", lambda: None)
@@ -187,7 +187,7 @@ def test_g40_a_trial_on_a_shared_gpu_is_held_to_what_it_was_promised(
     """Less what the context takes, which torch does not count, and never more than the share of a trial alone."""
     import torch
 
-    from scalecore.execution.containment import contain
+    from scalecore.execution.local.containment import contain
 
     received: list[tuple[float, int]] = []
     monkeypatch.setattr(torch.cuda.memory, "_lazy_init", lambda: None)
@@ -202,7 +202,7 @@ def test_trials_that_share_a_gpu_without_a_promise_have_equal_parts(monkeypatch:
     """Four of them together take what one alone may."""
     import torch
 
-    from scalecore.execution.containment import contain
+    from scalecore.execution.local.containment import contain
 
     received: list[tuple[float, int]] = []
     monkeypatch.setattr(torch.cuda.memory, "_lazy_init", lambda: None)

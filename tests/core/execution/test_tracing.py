@@ -17,8 +17,8 @@ from attrs import evolve
 
 from scalecore.execution.attempt_spec import AttemptSpec, ModelSpec
 from scalecore.execution.folder import AttemptFolder
-from scalecore.execution.local import LocalExecutor
-from scalecore.execution.options import LocalOptions
+from scalecore.execution.local.executor import LocalExecutor
+from scalecore.execution.local.options import LocalOptions
 from scalecore.execution.tracing import TraceClient
 from scalecore.training.memory import BASE, floor_bytes, prior
 
@@ -208,8 +208,8 @@ def scalecore_models():
 
 DRIVER = """
 import json, sys, time
-from scalecore.execution.local import LocalExecutor
-from scalecore.execution.options import LocalOptions
+from scalecore.execution.local.executor import LocalExecutor
+from scalecore.execution.local.options import LocalOptions
 from scalecore.execution.tracing import TraceClient
 
 executor = LocalExecutor(LocalOptions(start=sys.argv[1]))
@@ -232,7 +232,7 @@ def test_a_tracer_that_hangs_in_native_code_does_not_outlive_its_driver(
     others = psutil.Process(driver.pid).children(recursive=True)
     if helpers == "killed":
         for server in psutil.Process(driver.pid).children():
-            if "scalecore.execution.forkserver" in server.cmdline():
+            if "scalecore.execution.local.forkserver" in server.cmdline():
                 server.kill()
     driver.kill()
     driver.wait()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from scalecore.api.errors import DeviceError, RefusedError
-from scalecore.execution.devices import FoundGpus
+from scalecore.execution.local.devices import FoundGpus
 from scalecore.execution.worker import end_by
 from scalecore.training.failures import classify, reason
 from scalecore.training.plan import Diverged

@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from scalecore.cli.main import main
+from scalecore.planning.versions import source_hash
 from scalecore.plugins.discovery import Status
 from scalecore.plugins.registry import load_registry
-from scalecore.study.versions import source_hash
 
 MODEL = """\
 from attrs import frozen

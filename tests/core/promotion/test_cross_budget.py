@@ -8,9 +8,9 @@ from attrs import evolve
 from scalecore.api.trials import Proposal, StudyView, TrialRecord
 from scalecore.builtin.options import CrossBudgetOptions
 from scalecore.promotion.cross_budget import CrossBudget
-from scalecore.study.events import AskedFor, StudyBegun, TrialFinished
-from scalecore.study.journal import Journal
-from scalecore.study.layout import StudyFolder
+from scalecore.store.events import AskedFor, StudyBegun, TrialFinished
+from scalecore.store.journal import Journal
+from scalecore.store.layout import StudyFolder
 from scalecore.testing.fakes import make_study, make_trial
 
 SEEDS = 3

@@ -10,8 +10,8 @@ from scalecore.api.executor import AttemptStatus
 from scalecore.config.experiment import Retry
 from scalecore.execution.attempt_result import AttemptEnd, AttemptResult
 from scalecore.execution.folder import DISK_EXIT
+from scalecore.planning.batch_plans import Way
 from scalecore.study.attempt_end import classified, why_again
-from scalecore.study.fitting import Way
 
 UNREAD = "the result of the attempt cannot be read: result.json: not JSON"
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from scalecore.store.event_lines import event_of
+from scalecore.store.events import AttemptEnded, AttemptStarted
+from scalecore.store.state import Attempt
 from scalecore.study.dispatch import ways
-from scalecore.study.event_lines import event_of
-from scalecore.study.events import AttemptEnded, AttemptStarted
-from scalecore.study.state import Attempt
 
 
 def attempt(micro_batch: int, end: str | None = None, **more: Any) -> Attempt:

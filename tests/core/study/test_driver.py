@@ -13,18 +13,18 @@ from scalecore.api.executor import AttemptStatus
 from scalecore.api.files import write_json
 from scalecore.api.trials import Origin, Proposal, StudyEnd
 from scalecore.execution.folder import AttemptFolder
-from scalecore.study.control import StopRequests
-from scalecore.study.device import StudyDevice
+from scalecore.planning.plan import Plan
+from scalecore.store.events import SmokeStep
+from scalecore.store.journal import Journal, read_journal
+from scalecore.store.layout import StudyFolder
+from scalecore.store.lock import StudyLock
+from scalecore.store.state import StudyState
+from scalecore.store.study_device import StudyDevice
 from scalecore.study.driver import Driver
-from scalecore.study.events import SmokeStep
-from scalecore.study.intake import MAX_DUPLICATES, next_trial
-from scalecore.study.journal import Journal, read_journal
-from scalecore.study.layout import StudyFolder
-from scalecore.study.lock import StudyLock
-from scalecore.study.plan import Plan
+from scalecore.study.next_trial import MAX_DUPLICATES, next_trial
 from scalecore.study.run import begin
 from scalecore.study.session import Session
-from scalecore.study.state import StudyState
+from scalecore.study.stop_requests import StopRequests
 from scalecore.testing.fakes import ScriptedStrategy, plan_walk, search_context
 
 POLLS = 5

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from scalecore.api.errors import RefusedError
-from scalecore.study.layout import StudyFolder
+from scalecore.store.layout import StudyFolder
+from scalecore.store.state import StudyState
 from scalecore.study.run import refuse_planned
-from scalecore.study.state import StudyState
 from scalecore.testing.fakes import EXPERIMENT, make_trial, plan_walk
 
 

@@ -20,8 +20,8 @@ from scalecore.api.readings import Reading, Verdict
 from scalecore.api.space import ArchitectureSpace, DataShape
 from scalecore.api.strategy import SearchContext
 from scalecore.builtin.random_search import RandomSearch
-from scalecore.execution.local import LocalExecutor
-from scalecore.execution.options import LocalOptions
+from scalecore.execution.local.executor import LocalExecutor
+from scalecore.execution.local.options import LocalOptions
 from scalecore.testing import (
     AnalysisContract,
     DatasetContract,

@@ -12,8 +12,8 @@ from scalecore.api.readings import Reading
 from scalecore.builtin.linear import LinearFamily
 from scalecore.builtin.options import ConsoleOptions, CsvOptions, FilesOptions
 from scalecore.builtin.random_search import RandomSearch
-from scalecore.execution.local import LocalExecutor
-from scalecore.execution.options import LocalOptions
+from scalecore.execution.local.executor import LocalExecutor
+from scalecore.execution.local.options import LocalOptions
 from scalecore.plugins.registry import load_registry
 from scalecore.testing import (
     DatasetContract,

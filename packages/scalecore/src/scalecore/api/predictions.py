@@ -2,6 +2,6 @@
 
 from scalecore.data.calibrator import Calibrator, calibrator_file
 from scalecore.data.predictions import Predictions, checksum, read_predictions
-from scalecore.study.predictions import trial_predictions
+from scalecore.store.predictions import trial_predictions
 
 __all__ = ["Calibrator", "Predictions", "calibrator_file", "checksum", "read_predictions", "trial_predictions"]

@@ -1,7 +1,7 @@
 """What analyses and loggers read of a study besides its records, and a record in its kept form."""
 
 from scalecore.builtin.hardware_summary import NO_MONITOR, hardware_rows, hardware_table
-from scalecore.study.layout import StudyFolder
-from scalecore.study.record import record_plain
+from scalecore.store.layout import StudyFolder
+from scalecore.store.record_json import record_plain
 
 __all__ = ["NO_MONITOR", "StudyFolder", "hardware_rows", "hardware_table", "record_plain"]

@@ -176,7 +176,7 @@ class TrialRecord:
     """What was minimised, with all its settings; `val_loss` is the task's own loss whatever it was."""
     predictions: KeptPredictions | None = None
     """Where the logits of the best epoch are kept, with checksum, epoch and windows; read them with
-    `scalecore.study.predictions.trial_predictions`."""
+    `scalecore.store.predictions.trial_predictions`."""
     data: DataSummary = DataSummary()
     timings: Timings = Timings()
     policy: ComputePolicy = ComputePolicy()

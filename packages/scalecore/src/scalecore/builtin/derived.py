@@ -14,9 +14,9 @@ from scalecore.api.trials import StudyEnd, StudyView
 from scalecore.builtin.results_csv import differences
 from scalecore.builtin.study_files import study_summary, trial_file
 from scalecore.builtin.summary_page import summary_markdown
-from scalecore.study.layout import StudyFolder
-from scalecore.study.stored import move_of
-from scalecore.study.verify import Check
+from scalecore.store.kept_study import move_of
+from scalecore.store.layout import StudyFolder
+from scalecore.store.verify import Check
 
 REMEDY = "run the study again to rebuild it"
 

@@ -22,7 +22,7 @@ from scalecore.builtin.options import (
     FilesOptions,
 )
 from scalecore.builtin.options_dataset import ParquetOptions
-from scalecore.execution.options import LocalOptions
+from scalecore.execution.local.options import LocalOptions
 
 if TYPE_CHECKING:
     from scalecore.api.analysis import Analysis
@@ -70,7 +70,7 @@ def _csv(options: CsvOptions, context: LoggerContext) -> Logger:
 
 
 def _local(options: LocalOptions, context: ExecutorContext) -> Executor:
-    from scalecore.execution.local import LocalExecutor
+    from scalecore.execution.local.executor import LocalExecutor
 
     return LocalExecutor(options)
 

@@ -69,9 +69,9 @@ def analyze(
         return
     from scalecore.api.analysis import TrainingContext
     from scalecore.config.standalone import standalone_options
-    from scalecore.study.analysis import analyse, output_folder_of, result_json, result_markdown, write_result
-    from scalecore.study.layout import StudyFolder
-    from scalecore.study.results import read_studies
+    from scalecore.store.layout import StudyFolder
+    from scalecore.views.analysis import analyse, output_folder_of, result_json, result_markdown, write_result
+    from scalecore.views.read_study import read_studies
 
     paths, overrides = split_arguments(arguments, flags=flags_of(component))
     options: Any = standalone_options(component.record.options, overrides)

@@ -14,14 +14,14 @@ from scalecore.cli.streams import tell
 
 if TYPE_CHECKING:
     from scalecore.api.analysis import TrainingContext
-    from scalecore.config.campaign import Campaign
-    from scalecore.study.campaign import CampaignIndex
+    from scalecore.campaign.load import Campaign
+    from scalecore.campaign.run import CampaignIndex
 
 
 def run_all(campaign: Campaign, training: TrainingContext, *, only: Sequence[str]) -> ExitCode:
     """Run the campaign, print its table, and say how it ended: the worst of its studies."""
-    from scalecore.study.campaign import find_campaign, run_campaign, worst
-    from scalecore.study.campaign_table import campaign_rows, table_lines, write_tables
+    from scalecore.campaign.run import find_campaign, run_campaign, worst
+    from scalecore.campaign.table import campaign_rows, table_lines, write_tables
 
     ends = run_campaign(campaign, training, only=only, say=tell)
     index = find_campaign(campaign.folder)
@@ -39,7 +39,7 @@ def run_all(campaign: Campaign, training: TrainingContext, *, only: Sequence[str
 def _analyse(
     campaign: Campaign, index: CampaignIndex, rows: Sequence[Mapping[str, Any]], training: TrainingContext
 ) -> None:
-    from scalecore.study.finale import run_analyses
+    from scalecore.cli.analyses_at_end import run_analyses
 
     missing = [row["study"] for row in rows if row["state"] not in ("completed", "exhausted")]
     if missing:
@@ -50,10 +50,10 @@ def _analyse(
 
 def show_plan(campaign: Campaign, *, only: Sequence[str], as_json: bool, allow_changed_code: bool) -> ExitCode:
     """The plan of every selected study, one after the other, and the exit code with which a run of them would end."""
-    from scalecore.study.campaign import none_to_run, plan_campaign, select, worst
-    from scalecore.study.plan import silent
-    from scalecore.study.plan_text import plan_lines
-    from scalecore.study.preview import preview
+    from scalecore.campaign.run import none_to_run, plan_campaign, select, worst
+    from scalecore.planning.plan import silent
+    from scalecore.planning.plan_text import plan_lines
+    from scalecore.planning.preview import preview
 
     studies = select(campaign, only)
     say = silent if as_json else click.echo
@@ -78,7 +78,7 @@ def show_plan(campaign: Campaign, *, only: Sequence[str], as_json: bool, allow_c
 
 def show_status(campaign: CampaignIndex, *, as_json: bool) -> None:
     """The table of all studies as it is now."""
-    from scalecore.study.campaign_table import campaign_rows, table_lines
+    from scalecore.campaign.table import campaign_rows, table_lines
 
     rows = campaign_rows(campaign)
     if as_json:
@@ -92,7 +92,7 @@ def show_status(campaign: CampaignIndex, *, as_json: bool) -> None:
 
 def stop_running(campaign: CampaignIndex, *, wait: bool) -> None:
     """Ask the study that runs now to stop, which ends the campaign with it."""
-    from scalecore.study.lock import runner_of
+    from scalecore.store.lock import runner_of
 
     running = [entry for entry in campaign.studies if runner_of(entry.folder) is not None]
     if not running:

@@ -12,7 +12,7 @@ import click
 from scalecore.cli.common import experiment_arguments, plugin_options, warn_left_out
 
 if TYPE_CHECKING:
-    from scalecore.config.campaign import Campaign
+    from scalecore.campaign.load import Campaign
     from scalecore.config.load import LoadedExperiment, Resolved, ResolvedComponent
 
 
@@ -57,10 +57,10 @@ def check(
         gc.disable()
         ctx.call_on_close(gc.enable)
     from scalecore.api.errors import ScalecoreError
-    from scalecore.config.campaign import load_campaign
+    from scalecore.campaign.load import load_campaign
     from scalecore.config.messages import ComponentsError, ExperimentFileError
     from scalecore.plugins.registry import load_registry
-    from scalecore.study.layout import has_begun
+    from scalecore.store.layout import has_begun
 
     form = "json" if as_json else form
     try:
@@ -103,9 +103,9 @@ def _check_level(loaded: LoadedExperiment, resolved: Resolved) -> None:
         (task,) = TASKS[loss.kind]
     if task != "forecast":
         return
-    from scalecore.study.components import create
-    from scalecore.study.conventions import conventions_of, refuse_lost_level
-    from scalecore.study.layout import output_folder
+    from scalecore.config.instantiate import create
+    from scalecore.planning.conventions import conventions_of, refuse_lost_level
+    from scalecore.store.layout import output_folder
 
     if not conventions_of(output_folder(resolved.experiment)).old:
         refuse_lost_level(loaded, resolved, create("model", resolved.model), task=task)
@@ -114,7 +114,7 @@ def _check_level(loaded: LoadedExperiment, resolved: Resolved) -> None:
 def _check_names(found: Campaign | tuple[LoadedExperiment, Resolved]) -> None:
     """Raise what the names in the file are wrong about: hyper-parameters that nobody reads, conditions on no shape."""
     from scalecore.config.messages import raise_problems
-    from scalecore.study.names import name_problems
+    from scalecore.planning.names import name_problems
 
     studies = [found] if isinstance(found, tuple) else [(one.loaded, one.resolved) for one in found.studies]
     if problems := [problem for study in studies for problem in name_problems(*study)]:

@@ -11,10 +11,10 @@ import click
 from scalecore.cli.streams import tell
 
 if TYPE_CHECKING:
-    from scalecore.config.campaign import Campaign
+    from scalecore.campaign.load import Campaign
     from scalecore.config.load import LoadedExperiment, Resolved
     from scalecore.plugins.registry import Registered, Registry
-    from scalecore.study.layout import StudyFolder
+    from scalecore.store.layout import StudyFolder
 
 
 class NewPath(click.Path):

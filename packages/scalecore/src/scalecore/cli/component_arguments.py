@@ -47,8 +47,8 @@ def split_arguments(arguments: Iterable[str], *, flags: Iterable[str] = ()) -> t
 
 def with_plugin_files(registry: Registry, kind: str, name: str, arguments: Iterable[str]) -> Registry:
     """The registry; where it lacks the component, with the plugin files of the studies among the arguments too."""
-    from scalecore.study.results import read_studies
-    from scalecore.study.stored import move_of
+    from scalecore.store.kept_study import move_of
+    from scalecore.views.read_study import read_studies
 
     try:
         registry.get(kind, name)

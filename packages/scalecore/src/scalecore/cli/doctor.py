@@ -70,11 +70,11 @@ def _of_machine(registry: Any) -> tuple[list[Finding], list[Reading]]:
     from scalecore.api.monitor import MonitorContext
     from scalecore.api.readings import Finding
     from scalecore.config.fields import fields_of
+    from scalecore.config.instantiate import create
     from scalecore.config.load import ResolvedComponent
-    from scalecore.study.components import create
-    from scalecore.study.hardware import Monitors
-    from scalecore.study.preflight import device_finding, folder_findings, machine_findings
-    from scalecore.study.sampling import Watched
+    from scalecore.monitoring.monitors import Monitors
+    from scalecore.monitoring.sampling import Watched
+    from scalecore.planning.preflight import device_finding, folder_findings, machine_findings
 
     here = Path.cwd()
     watched, left_out = [], []
@@ -97,9 +97,9 @@ def _of_machine(registry: Any) -> tuple[list[Finding], list[Reading]]:
 
 def _of_file(file: str, overrides: Sequence[str], registry: Any) -> tuple[list[Finding], list[Reading]]:
     from scalecore.config.load import load_resolved
-    from scalecore.study.build_plan import build_plan
-    from scalecore.study.layout import StudyFolder, has_begun, output_folder
-    from scalecore.study.preview import state_of
+    from scalecore.planning.build_plan import build_plan
+    from scalecore.planning.preview import state_of
+    from scalecore.store.layout import StudyFolder, has_begun, output_folder
 
     loaded, resolved = load_resolved(file, overrides=tuple(overrides), registry=registry, begun=has_begun)
     warn_left_out((loaded, resolved))

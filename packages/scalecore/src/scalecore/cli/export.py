@@ -58,7 +58,7 @@ def export(
         describe(component)
         return
     from scalecore.api.errors import ExperimentError
-    from scalecore.study.results import read_studies
+    from scalecore.views.read_study import read_studies
 
     paths, overrides = split_arguments(arguments, flags=flags_of(component))
     if not paths:
@@ -92,7 +92,7 @@ def _options(component: Registered, study: StudyView, overrides: Iterable[str]) 
     from scalecore.api.errors import PluginError
     from scalecore.config.extras import missing_extras
     from scalecore.config.standalone import standalone_options
-    from scalecore.study.stored import move_of
+    from scalecore.store.kept_study import move_of
 
     move = move_of(study.experiment, study.plan, study.folder)
     uses = [content for content in study.experiment["loggers"] if _is(component, content["use"])]
@@ -120,8 +120,8 @@ def _is(component: Registered, use: str) -> bool:
 def _write(component: Registered, study: StudyView, options: Any) -> None:
     from scalecore.api.errors import StudyError
     from scalecore.api.logger import Logger, LoggerContext
+    from scalecore.config.instantiate import make, of_plugin
     from scalecore.config.plain import plain_value
-    from scalecore.study.components import make, of_plugin
 
     logger: Logger = make(component.kind, component, options, LoggerContext(folder=study.folder))
     with of_plugin(component.kind, component, "cannot export"):

@@ -47,9 +47,9 @@ def import_results(
       scalecore import old/trials old/results.csv --into experiment.yaml --dry-run
       scalecore import studies/earlier --into studies/now
     """
+    from scalecore.importing import import_results as importing
     from scalecore.plugins.registry import load_registry
-    from scalecore.study import importing
-    from scalecore.study.layout import StudyFolder
+    from scalecore.store.layout import StudyFolder
 
     registry = load_registry(no_plugins=no_plugins, block=block)
     imported = importing.import_results(paths, into, registry=registry, dry_run=dry_run, other_data=allow_other_data)

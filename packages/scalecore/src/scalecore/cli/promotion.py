@@ -200,7 +200,7 @@ def _opened(study: Path, how: TrainingContext) -> Iterator[OpenStudy]:
     from scalecore.api.trials import StudyEnd
     from scalecore.promotion.measure import Stopped
     from scalecore.promotion.opened import open_study
-    from scalecore.study.layout import find_study
+    from scalecore.store.layout import find_study
 
     folder = find_study(study)
     warn_removed([folder])

@@ -1,4 +1,4 @@
-"""Signals that ask a command to end, before and after a study listens to them (`scalecore.study.control`)."""
+"""Signals that ask a command to end, before and after a study listens to them (`scalecore.study.stop_requests`)."""
 
 from __future__ import annotations
 

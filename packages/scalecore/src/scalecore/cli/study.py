@@ -22,7 +22,7 @@ from scalecore.cli.common import (
 from scalecore.cli.streams import tell
 
 if TYPE_CHECKING:
-    from scalecore.config.campaign import Campaign
+    from scalecore.campaign.load import Campaign
     from scalecore.config.load import LoadedExperiment, Resolved
 
 
@@ -81,8 +81,8 @@ def run(
     loaded, resolved = found
     end = run_study(loaded, resolved, training, say=tell)
     if resolved.analyses and end.exit_code is ExitCode.COMPLETED:
-        from scalecore.study.finale import run_analyses
-        from scalecore.study.layout import output_folder
+        from scalecore.cli.analyses_at_end import run_analyses
+        from scalecore.store.layout import output_folder
 
         folder = output_folder(resolved.experiment)
         run_analyses(resolved.analyses, [folder], folder=folder, training=training, say=tell)
@@ -130,9 +130,9 @@ def status(study: Path, as_json: bool) -> None:
       scalecore status studies/quickstart
       scalecore status experiment.yaml --json
     """
-    from scalecore.study.campaign import find_campaign
-    from scalecore.study.layout import find_study
-    from scalecore.study.status import status_lines, study_status
+    from scalecore.campaign.run import find_campaign
+    from scalecore.store.layout import find_study
+    from scalecore.views.status import status_lines, study_status
 
     campaign = find_campaign(study)
     if campaign is not None:
@@ -161,9 +161,9 @@ def stop(study: Path, wait: bool) -> None:
       scalecore stop studies/quickstart
       scalecore stop experiment.yaml --wait
     """
-    from scalecore.study.campaign import find_campaign
-    from scalecore.study.layout import find_study
-    from scalecore.study.lock import runner_of
+    from scalecore.campaign.run import find_campaign
+    from scalecore.store.layout import find_study
+    from scalecore.store.lock import runner_of
 
     campaign = find_campaign(study)
     if campaign is not None:
@@ -189,10 +189,10 @@ def _load(
 ) -> Campaign | tuple[LoadedExperiment, Resolved]:
     if not silent:  # before plugins are imported, which may take its time
         tell(f"reading {file}")
-    from scalecore.config.campaign import load_campaign
+    from scalecore.campaign.load import load_campaign
     from scalecore.plugins.registry import load_registry
-    from scalecore.study.layout import has_begun, holding_study
-    from scalecore.study.stored import load_stored
+    from scalecore.store.kept_study import load_stored
+    from scalecore.store.layout import has_begun, holding_study
 
     registry = load_registry(no_plugins=no_plugins, block=block)
     study = holding_study(Path(file))
@@ -221,10 +221,10 @@ def _show_plan(
 
         sys.exit(show_plan(found, only=only, as_json=as_json, allow_changed_code=allow_changed_code))
     _refuse_only(only)
+    from scalecore.planning.plan import silent
+    from scalecore.planning.plan_text import plan_lines
+    from scalecore.planning.preview import preview
     from scalecore.study.foresight import foresee
-    from scalecore.study.plan import silent
-    from scalecore.study.plan_text import plan_lines
-    from scalecore.study.preview import preview
 
     say = silent if as_json else click.echo
     foreseen = foresee(*found, allow_changed_code=allow_changed_code, say=say)

@@ -35,8 +35,8 @@ def verify(study: Path, as_json: bool) -> None:
     from scalecore.api.errors import ExperimentError
     from scalecore.builtin.derived import verify_derived
     from scalecore.promotion.model import verify_model
-    from scalecore.study.results import find_studies, read_study
-    from scalecore.study.verify import verify_study
+    from scalecore.store.verify import verify_study
+    from scalecore.views.read_study import find_studies, read_study
 
     found, folders = {}, find_studies(study)
     warn_removed(folders)

@@ -157,7 +157,7 @@ def load_resolved(
 ) -> tuple[LoadedExperiment, Resolved]:
     """`load_experiment` and `resolve` in one, so that the problems of both are reported together.
 
-    A file with `sweep:` is refused: it describes several studies (`scalecore.config.campaign`). `begun` says whether a
+    A file with `sweep:` is refused: it describes several studies (`scalecore.campaign.load`). `begun` says whether a
     study of this experiment has begun, which may go on without the loggers that were removed since.
     """
     draft = _read(path, overrides)

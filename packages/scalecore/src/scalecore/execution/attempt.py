@@ -17,10 +17,10 @@ from scalecore.execution.allocation import measured, return_large_blocks
 from scalecore.execution.attempt_spec import AttemptSpec
 from scalecore.execution.building import build_module
 from scalecore.execution.computing import compile_trainer, set_threads, settle
-from scalecore.execution.containment import contain
-from scalecore.execution.devices import VARIABLE
 from scalecore.execution.evaluation import evaluate
 from scalecore.execution.lifeline import AttemptMonitor
+from scalecore.execution.local.containment import contain
+from scalecore.execution.local.devices import VARIABLE
 from scalecore.training import checkpoint
 from scalecore.training.blocks import checkpoint_blocks
 from scalecore.training.contract import removes_level, returns_probabilities

@@ -35,7 +35,7 @@ def footprint(*, forked: bool) -> int | None:
     interpreter imports what an attempt imports, and that is it. None where the fork failed.
     """
     if not forked:
-        from scalecore.execution.forkserver import preload
+        from scalecore.execution.local.forkserver import preload
 
         preload()
         return int(psutil.Process().memory_info().rss)

@@ -16,10 +16,10 @@ from attrs import evolve
 from scalecore.api.clock import sleep_running
 from scalecore.api.files import plain, write_json
 from scalecore.execution.attempt_result import AttemptProgress
-from scalecore.execution.deathwatch import end_after_parent, spare
 from scalecore.execution.folder import AttemptFolder
+from scalecore.execution.local.deathwatch import end_after_parent, spare
+from scalecore.execution.local.undertaker import ORPHAN_GRACE
 from scalecore.execution.process_file import describe_process
-from scalecore.execution.undertaker import ORPHAN_GRACE
 from scalecore.training import checkpoint
 
 PROGRESS_EVERY = 0.5
@@ -32,7 +32,7 @@ def end_with_parent(parent: int, stop: threading.Event) -> None:
 
     When it is gone, however it went, the attempt writes a checkpoint at its next step and ends; if it does not within
     some seconds, its whole process group is killed, so that nothing is left behind. Where no Python runs any more that
-    is left to `scalecore.execution.undertaker`, and to the kernel (`scalecore.execution.deathwatch`).
+    is left to `scalecore.execution.local.undertaker`, and to the kernel (`scalecore.execution.local.deathwatch`).
     """
     end_after_parent(parent)
 

@@ -33,9 +33,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import psutil
 
 from scalecore.api.escaping import message_of
-from scalecore.execution.containment import prefer_as_victim
-from scalecore.execution.deathwatch import ending_after_parent
 from scalecore.execution.footprint import footprint
+from scalecore.execution.local.containment import prefer_as_victim
+from scalecore.execution.local.deathwatch import ending_after_parent
 
 if TYPE_CHECKING:
     from scalecore.training.memory_storages import Trace

@@ -21,11 +21,11 @@ from scalecore.api.escaping import message_of
 from scalecore.api.files import create_json, is_disk_error, plain, utc_now, write_json
 from scalecore.config.kept import checked
 from scalecore.execution.attempt_result import AttemptResult
-from scalecore.execution.containment import enter_group, prefer_as_victim, release
-from scalecore.execution.devices import VARIABLE, FoundGpus, find_gpus
 from scalecore.execution.folder import CANNOT_WRITE, DISK_EXIT, TAKEN_EXIT, AttemptFolder
 from scalecore.execution.footprint import peak_memory
 from scalecore.execution.lifeline import AttemptMonitor, end_with_parent
+from scalecore.execution.local.containment import enter_group, prefer_as_victim, release
+from scalecore.execution.local.devices import VARIABLE, FoundGpus, find_gpus
 from scalecore.execution.process_file import describe_process
 
 

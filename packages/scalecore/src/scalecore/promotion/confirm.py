@@ -22,8 +22,8 @@ from scalecore.promotion.measure import measure, rules_on
 from scalecore.promotion.opened import OpenStudy
 from scalecore.promotion.retrain import Retrained, RetrainFolder, Retraining, retrain
 from scalecore.promotion.statistics import MIN_SEEDS, Estimate, difference, margin_of, mean, one_training, verdict
-from scalecore.study.events import MeasuredOnTestData
-from scalecore.study.predictions import trial_predictions
+from scalecore.store.events import MeasuredOnTestData
+from scalecore.store.predictions import trial_predictions
 
 Losses = npt.NDArray[np.float64]
 

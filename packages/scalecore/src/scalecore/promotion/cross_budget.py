@@ -18,15 +18,15 @@ from scalecore.api.analysis import AnalysisResult, TrainingContext
 from scalecore.api.errors import RefusedError
 from scalecore.api.trials import StudyEnd, StudyView, TrialRecord, TrialState
 from scalecore.builtin.options import CrossBudgetOptions
+from scalecore.importing.nearest_shape import nearest_shape
+from scalecore.planning.time_estimates import forecast
 from scalecore.promotion.opened import open_study
 from scalecore.promotion.retrain import RetrainFolder, Retraining, retrain
 from scalecore.promotion.statistics import MIN_SEEDS, Estimate, difference, margin_of, mean, verdict
-from scalecore.study.forecast import forecast
-from scalecore.study.identity import by_name, content_hash
-from scalecore.study.layout import StudyFolder
-from scalecore.study.nearest import nearest_shape
-from scalecore.study.predictions import trial_predictions
-from scalecore.study.state import StudyState, read_state
+from scalecore.store.identity import by_name, content_hash
+from scalecore.store.layout import StudyFolder
+from scalecore.store.predictions import trial_predictions
+from scalecore.store.state import StudyState, read_state
 
 
 @frozen(kw_only=True, eq=False)

@@ -17,21 +17,21 @@ from attrs import evolve, frozen
 from scalecore.api.errors import DeviceError, StudyError
 from scalecore.api.executor import AttemptStatus, Executor, ExecutorContext
 from scalecore.api.trials import TrialRecord
+from scalecore.config.instantiate import create
 from scalecore.data.baselines import Baseline, baselines
 from scalecore.data.bootstrap import BOOTSTRAP_SEED, mean_interval
 from scalecore.data.predictions import Predictions, checksum, read_predictions
 from scalecore.data.regression import cross_entropies
 from scalecore.execution.attempt_result import AttemptResult
 from scalecore.execution.folder import AttemptFolder
+from scalecore.planning.plan import Plan
+from scalecore.planning.slots import slots_of
 from scalecore.promotion.opened import OpenStudy
 from scalecore.promotion.retrain import Retrained
-from scalecore.study.attempts import run_alone
-from scalecore.study.components import create
-from scalecore.study.device import missing_device
-from scalecore.study.event_lines import event_of
-from scalecore.study.events import MeasuredOnTestData, OpenedTestData
-from scalecore.study.plan import Plan
-from scalecore.study.slots import slots_of
+from scalecore.store.event_lines import event_of
+from scalecore.store.events import MeasuredOnTestData, OpenedTestData
+from scalecore.store.study_device import missing_device
+from scalecore.study.running_trial import run_alone
 
 
 class Stopped(Exception):

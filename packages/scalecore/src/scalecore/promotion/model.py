@@ -21,10 +21,10 @@ from scalecore.api.files import read_json
 from scalecore.config.kept import structured
 from scalecore.config.stored import Move
 from scalecore.data.predictions import checksum
-from scalecore.study.layout import StudyFolder
-from scalecore.study.state import read_state
-from scalecore.study.stored import move_of
-from scalecore.study.verify import Check
+from scalecore.store.kept_study import move_of
+from scalecore.store.layout import StudyFolder
+from scalecore.store.state import read_state
+from scalecore.store.verify import Check
 
 if TYPE_CHECKING:
     from torch import nn

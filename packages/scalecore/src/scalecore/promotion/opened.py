@@ -11,19 +11,19 @@ from attrs import frozen
 from scalecore.api.analysis import TrainingContext
 from scalecore.api.errors import RefusedError
 from scalecore.api.trials import TrialRecord
+from scalecore.planning.build_plan import build_plan
+from scalecore.planning.plan import Plan
 from scalecore.plugins.registry import load_registry
-from scalecore.study.build_plan import build_plan
-from scalecore.study.control import StopRequests
-from scalecore.study.device import StudyDevice
-from scalecore.study.disk import explained
-from scalecore.study.events import Event, Repaired
-from scalecore.study.journal import Journal
-from scalecore.study.layout import StudyFolder
-from scalecore.study.lock import StudyLock
-from scalecore.study.plan import Plan
+from scalecore.store.disk import explained
+from scalecore.store.events import Event, Repaired
+from scalecore.store.journal import Journal
+from scalecore.store.kept_study import load_stored
+from scalecore.store.layout import StudyFolder
+from scalecore.store.lock import StudyLock
+from scalecore.store.state import StudyState, read_state
+from scalecore.store.study_device import StudyDevice
 from scalecore.study.run import refuse_another_experiment, refuse_changed_code, refuse_changed_data, refuse_findings
-from scalecore.study.state import StudyState, read_state
-from scalecore.study.stored import load_stored
+from scalecore.study.stop_requests import StopRequests
 
 
 @frozen(kw_only=True, eq=False)

@@ -18,6 +18,7 @@ from cattrs.errors import BaseValidationError
 from scalecore.api.dataset import DatasetContext
 from scalecore.api.errors import DataError, DeviceError, ExperimentError, RefusedError, ScalecoreError
 from scalecore.api.files import replacing, write_text
+from scalecore.config.instantiate import create
 from scalecore.config.load import ResolvedComponent
 from scalecore.config.messages import raise_problems
 from scalecore.config.overrides import apply_overrides
@@ -29,7 +30,6 @@ from scalecore.data.checks import check_finite, check_panel
 from scalecore.data.dates import stamp
 from scalecore.plugins.registry import load_registry
 from scalecore.promotion.model import MODEL_FILE, StoredModel
-from scalecore.study.components import create
 
 if TYPE_CHECKING:
     import pandas as pd

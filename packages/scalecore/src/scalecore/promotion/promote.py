@@ -16,13 +16,13 @@ from scalecore.api.files import plain, replacing, utc_now, write_json, write_tex
 from scalecore.api.trials import StudyEnd, TrialRecord, TrialState
 from scalecore.data.calibrator import read_calibrator
 from scalecore.data.predictions import Predictions, checksum, read_predictions
+from scalecore.planning.plan import Plan
 from scalecore.promotion.card import card
 from scalecore.promotion.measure import measure, test_baselines
 from scalecore.promotion.model import FORMAT, MODEL_FILE, WEIGHTS_FILE
 from scalecore.promotion.opened import OpenStudy
 from scalecore.promotion.retrain import Retrained, RetrainFolder, Retraining, retrain
-from scalecore.study.events import MeasuredOnTestData
-from scalecore.study.plan import Plan
+from scalecore.store.events import MeasuredOnTestData
 
 EVALUATION_FILE = "evaluation.json"
 CARD_FILE = "model_card.md"

@@ -16,22 +16,22 @@ from scalecore.api.errors import StudyError
 from scalecore.api.executor import ExecutorContext
 from scalecore.api.space import Value
 from scalecore.api.trials import Origin, Outcome, Proposal, RestoredTrial, StudyEnd, TrialRecord
+from scalecore.config.instantiate import create
 from scalecore.execution.attempt_spec import AttemptSpec
 from scalecore.execution.folder import AttemptFolder
+from scalecore.planning.plan import Plan
+from scalecore.planning.slots import slots_of
 from scalecore.promotion.opened import OpenStudy
 from scalecore.promotion.told import teller
-from scalecore.study.components import create
-from scalecore.study.device import kind_of
+from scalecore.store.events import AskedFor
+from scalecore.store.identity import trial_content, trial_hash, trial_seed
+from scalecore.store.journal import Journal
+from scalecore.store.layout import StudyFolder
+from scalecore.store.state import StudyState, read_state
+from scalecore.store.study_device import kind_of
 from scalecore.study.driver import Driver
-from scalecore.study.events import AskedFor
-from scalecore.study.identity import trial_content, trial_hash, trial_seed
-from scalecore.study.journal import Journal
-from scalecore.study.layout import StudyFolder
-from scalecore.study.plan import Plan
 from scalecore.study.run import begin, end_orphans, refuse_changed_code
 from scalecore.study.session import Session
-from scalecore.study.slots import slots_of
-from scalecore.study.state import StudyState, read_state
 
 
 @frozen

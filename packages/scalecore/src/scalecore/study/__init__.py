@@ -1,1 +1,1 @@
-"""The study: plan, journal, loop, records."""
+"""The loop of a study: run, session, driver, dispatch, next trial, smoke step, loggers."""

@@ -12,7 +12,7 @@ from scalecore.execution.folder import DISK_EXIT
 from scalecore.training.failures import crash_signal
 
 if TYPE_CHECKING:
-    from scalecore.study.fitting import Way
+    from scalecore.planning.batch_plans import Way
 
 Cut = tuple[EndClass, str | None]
 """How an attempt ends that the driver kills, and why."""

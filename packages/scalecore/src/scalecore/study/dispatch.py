@@ -11,18 +11,18 @@ from scalecore.api.readings import Admission, Demand
 from scalecore.api.record_parts import MemoryUse
 from scalecore.api.space import Architecture
 from scalecore.config.kept import checked
-from scalecore.execution.devices import find_gpus
 from scalecore.execution.folder import AttemptFolder
-from scalecore.study.attempts import RunningTrial
-from scalecore.study.build_spec import attempt_spec
-from scalecore.study.device import kind_of
-from scalecore.study.events import AttemptStarted
-from scalecore.study.fitting import Fit, Way, halvings, never_fits
-from scalecore.study.host_memory import host_memory
-from scalecore.study.quarantine import quarantined
+from scalecore.execution.local.devices import find_gpus
+from scalecore.planning.batch_plans import Fit, Way, halvings, never_fits
+from scalecore.planning.build_spec import attempt_spec
+from scalecore.planning.host_memory import host_memory
+from scalecore.planning.quarantine import quarantined
+from scalecore.planning.slots import cores, slots_of
+from scalecore.store.events import AttemptStarted
+from scalecore.store.state import AskedTrial, Attempt
+from scalecore.store.study_device import kind_of
+from scalecore.study.running_trial import RunningTrial
 from scalecore.study.session import Session
-from scalecore.study.slots import cores, slots_of
-from scalecore.study.state import AskedTrial, Attempt
 from scalecore.training.memory import Device
 
 SQUEEZE = 8

@@ -19,24 +19,24 @@ from scalecore.api.executor import Executor, SupportsStackDump
 from scalecore.api.trials import Outcome, StudyEnd, TrialRecord, TrialState
 from scalecore.config.losses import objective_value
 from scalecore.execution.attempt_result import AttemptEnd
+from scalecore.planning.continuation import restored_today
+from scalecore.store.event_lines import event_of
+from scalecore.store.events import AttemptEnded, TrialFinished
+from scalecore.store.learning_curves import reports_of
+from scalecore.store.predictions import keep_predictions
+from scalecore.store.retention import holds_room, remove_checkpoints, settle_weights
+from scalecore.store.state import AskedTrial
+from scalecore.store.study_device import missing_device
 from scalecore.study.attempt_end import why_again
-from scalecore.study.attempts import RunningTrial, left_running
-from scalecore.study.continuation import restored_today
-from scalecore.study.control import StopRequests
-from scalecore.study.device import missing_device
+from scalecore.study.build_record import build_record, unstarted_record
 from scalecore.study.dispatch import Dispatcher, DoesNotFit
-from scalecore.study.event_lines import event_of
-from scalecore.study.events import AttemptEnded, TrialFinished
-from scalecore.study.first_trials import no_result, refuse_alike_failures
-from scalecore.study.intake import next_trial
-from scalecore.study.outcome import build_record, unstarted_record
-from scalecore.study.predictions import keep_predictions
-from scalecore.study.progress import progress_of, seconds_per_step, speeds_of
-from scalecore.study.reports import reports_of
-from scalecore.study.retention import holds_room, remove_checkpoints, settle_weights
+from scalecore.study.next_trial import next_trial
+from scalecore.study.repeated_failures import no_result, refuse_alike_failures
+from scalecore.study.running_trial import RunningTrial, left_running
 from scalecore.study.session import Session
 from scalecore.study.smoke import smoke_step
-from scalecore.study.state import AskedTrial
+from scalecore.study.stop_requests import StopRequests
+from scalecore.study.trial_progress import progress_of, seconds_per_step, speeds_of
 from scalecore.training.shared_blocks import remove_shared
 
 TICK = 0.05

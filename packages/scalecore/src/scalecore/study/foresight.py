@@ -9,17 +9,17 @@ from attrs import frozen
 from scalecore.api.errors import ScalecoreError
 from scalecore.api.executor import ExecutorContext
 from scalecore.api.logger import LoggerContext
+from scalecore.config.instantiate import create
 from scalecore.config.load import LoadedExperiment, Resolved
-from scalecore.study.build_plan import build_plan
-from scalecore.study.components import create
-from scalecore.study.layout import StudyFolder, output_folder
-from scalecore.study.lock import refuse_running
-from scalecore.study.outlets import Outlets
-from scalecore.study.plan import Plan, silent
-from scalecore.study.preview import state_of
+from scalecore.planning.build_plan import build_plan
+from scalecore.planning.plan import Plan, silent
+from scalecore.planning.preview import state_of
+from scalecore.planning.slots import slots_of
+from scalecore.store.layout import StudyFolder, output_folder
+from scalecore.store.lock import refuse_running
+from scalecore.store.state import StudyState
+from scalecore.study.loggers import Outlets
 from scalecore.study.run import refuse_another_experiment, refuse_foreign_files, refuse_planned
-from scalecore.study.slots import slots_of
-from scalecore.study.state import StudyState
 
 
 @frozen(kw_only=True)

@@ -17,34 +17,34 @@ from scalecore.api.files import is_disk_error, write_text
 from scalecore.api.logger import LoggerContext
 from scalecore.api.readings import Finding
 from scalecore.api.trials import StudyEnd
+from scalecore.config.instantiate import create
 from scalecore.config.load import LoadedExperiment, Resolved
 from scalecore.config.source import dump
 from scalecore.execution.folder import AttemptFolder
-from scalecore.execution.launch import kill_group
+from scalecore.execution.local.launch import kill_group
 from scalecore.execution.process_file import lives_in
-from scalecore.study.build_plan import build_plan
-from scalecore.study.components import create
-from scalecore.study.continuation import (
+from scalecore.planning.build_plan import build_plan
+from scalecore.planning.continuation import (
     Continuation,
     compare_study,
     continuation_lines,
     differences,
     misfits,
 )
-from scalecore.study.control import StopRequests
-from scalecore.study.disk import explained
+from scalecore.planning.plan import Plan, silent
+from scalecore.planning.slots import slots_of
+from scalecore.store.disk import explained
+from scalecore.store.event_parts import Change
+from scalecore.store.events import Repaired, RunStarted, SearchChanged
+from scalecore.store.identity import by_name
+from scalecore.store.journal import Journal
+from scalecore.store.layout import StudyFolder, output_folder
+from scalecore.store.lock import StudyLock
+from scalecore.store.state import StudyState, read_state
 from scalecore.study.driver import Driver
-from scalecore.study.event_parts import Change
-from scalecore.study.events import Repaired, RunStarted, SearchChanged
-from scalecore.study.identity import by_name
-from scalecore.study.journal import Journal
-from scalecore.study.layout import StudyFolder, output_folder
-from scalecore.study.lock import StudyLock
-from scalecore.study.outlets import Outlets
-from scalecore.study.plan import Plan, silent
+from scalecore.study.loggers import Outlets
 from scalecore.study.session import Session
-from scalecore.study.slots import slots_of
-from scalecore.study.state import StudyState, read_state
+from scalecore.study.stop_requests import StopRequests
 
 ORPHAN_SECONDS = 20.0
 

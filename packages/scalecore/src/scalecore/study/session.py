@@ -13,15 +13,15 @@ from scalecore.api.escaping import masked, message_of
 from scalecore.api.logger import Logger, LoggerContext
 from scalecore.api.strategy import SearchStrategy, SupportsPhase
 from scalecore.api.trials import StudyEnd, StudyView
-from scalecore.study.event_lines import event_of
-from scalecore.study.events import Degraded, Event, PhaseChanged, RunEnded, SearchExplained
-from scalecore.study.explain import strategy_plain
-from scalecore.study.journal import Journal
-from scalecore.study.layout import StudyFolder
-from scalecore.study.lock import StudyLock
-from scalecore.study.outlets import Outlets
-from scalecore.study.plan import Plan
-from scalecore.study.state import StudyState
+from scalecore.planning.explain import strategy_plain
+from scalecore.planning.plan import Plan
+from scalecore.store.event_lines import event_of
+from scalecore.store.events import Degraded, Event, PhaseChanged, RunEnded, SearchExplained
+from scalecore.store.journal import Journal
+from scalecore.store.layout import StudyFolder
+from scalecore.store.lock import StudyLock
+from scalecore.store.state import StudyState
+from scalecore.study.loggers import Outlets
 
 Result = TypeVar("Result")
 

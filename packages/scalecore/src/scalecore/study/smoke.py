@@ -20,17 +20,17 @@ from scalecore.api.record_parts import AttemptMemory
 from scalecore.api.space import Architecture, middle
 from scalecore.execution.attempt_result import AttemptResult
 from scalecore.execution.folder import AttemptFolder
-from scalecore.study.attempts import run_alone
-from scalecore.study.build_spec import attempt_spec
-from scalecore.study.control import StopRequests
-from scalecore.study.device import StudyDevice, device_of_result, kind_of, missing_device
-from scalecore.study.event_lines import event_of
-from scalecore.study.events import SmokeStep
-from scalecore.study.layout import StudyFolder
-from scalecore.study.memory_figures import memory_figures, memory_lines
-from scalecore.study.plan import Plan
+from scalecore.planning.build_spec import attempt_spec
+from scalecore.planning.memory_figures import memory_figures, memory_lines
+from scalecore.planning.plan import Plan
+from scalecore.store.event_lines import event_of
+from scalecore.store.events import SmokeStep
+from scalecore.store.layout import StudyFolder
+from scalecore.store.study_device import StudyDevice, device_of_result, kind_of, missing_device
+from scalecore.study.running_trial import run_alone
 from scalecore.study.session import Session
 from scalecore.study.smoke_text import memory_warnings, smoke_text
+from scalecore.study.stop_requests import StopRequests
 from scalecore.training.memory import END_OF_TRIAL, SMOKE_WINDOWS, Device
 
 

@@ -117,9 +117,9 @@ class ExecutorContract:
     def _attempt(self, root: Path, name: str, *, epochs: int, **changes: Any) -> AttemptFolder:
         """The folder of an attempt on prepared data, as the driver writes it."""
         from scalecore.config.load import load_resolved
+        from scalecore.planning.build_plan import build_plan
+        from scalecore.planning.build_spec import attempt_spec
         from scalecore.plugins.registry import load_registry
-        from scalecore.study.build_plan import build_plan
-        from scalecore.study.build_spec import attempt_spec
 
         source = root / "source"
         source.mkdir(exist_ok=True)

@@ -37,13 +37,13 @@ from scalecore.api.trials import (
     TrialRecord,
     TrialState,
 )
-from scalecore.study.record import record_from, record_plain
+from scalecore.store.record_json import record_from, record_plain
 
 if TYPE_CHECKING:
     import torch
 
     from scalecore.api.panel import Panel
-    from scalecore.study.plan import Plan
+    from scalecore.planning.plan import Plan
 
 __all__ = [
     "ConstantFamily",
@@ -354,8 +354,8 @@ def changed(record: TrialRecord, **changes: object) -> TrialRecord:
 def plan_walk(folder: Path, *overrides: str, rows: int = 900, **changes: Any) -> Plan:
     """The plan of a study in `folder / "study"`: `EXPERIMENT` with other values of some keys, on a random walk."""
     from scalecore.config.load import load_resolved
+    from scalecore.planning.build_plan import build_plan
     from scalecore.plugins.registry import load_registry
-    from scalecore.study.build_plan import build_plan
 
     folder.mkdir(parents=True, exist_ok=True)
     write_walk(folder, rows=rows)

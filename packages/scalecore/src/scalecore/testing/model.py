@@ -11,7 +11,7 @@ import pytest
 
 from scalecore.api.model import ModelFamily, SupportsLevelCheck
 from scalecore.api.space import DataShape
-from scalecore.study.counting import CountedFamily
+from scalecore.planning.counting import CountedFamily
 from scalecore.training.hyperparameters import Hyperparameters
 
 __all__ = ["ModelContract"]

@@ -1,0 +1,1 @@
+"""Several studies from one file."""

@@ -1,0 +1,271 @@
+"""A campaign: the studies of one experiment file with `sweep:`, run in order, resumed and told about as a whole.
+
+Each study keeps its own folder, journal and lock; the campaign adds nothing that could be lost. Running it again skips
+what is complete and continues the rest.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import evolve, frozen
+
+from scalecore.api.analysis import TrainingContext
+from scalecore.api.errors import (
+    DataError,
+    ExitCode,
+    ExperimentError,
+    PluginError,
+    RefusedError,
+    ScalecoreError,
+    StudyError,
+)
+from scalecore.api.files import write_json
+from scalecore.api.record_parts import Part
+from scalecore.api.trials import StudyEnd
+from scalecore.campaign.load import Campaign, CampaignStudy, campaign_folder
+from scalecore.config.kept import find_kept, read_kept
+from scalecore.config.load import read_tree
+from scalecore.planning.continuation import compare_study
+from scalecore.planning.plan import silent
+from scalecore.store.layout import CAMPAIGN, StudyFolder, is_file, output_folder
+from scalecore.store.state import read_state
+from scalecore.study.foresight import Foreseen, foresee
+from scalecore.study.repeated_failures import no_result
+from scalecore.study.run import run_study
+
+COMPLETE = (StudyEnd.COMPLETED, StudyEnd.EXHAUSTED)
+_FROM_THE_WORST = (
+    *(ExitCode.STOPPED, ExitCode.UNEXPECTED, ExitCode.FAILED, ExitCode.REFUSED, ExitCode.DATA, ExitCode.PLUGIN),
+    *(ExitCode.BAD_FILE, ExitCode.TIMED_OUT, ExitCode.COMPLETED),
+)
+
+
+@frozen(kw_only=True, slots=False)
+class ProblemFile(Part):
+    """Why a study failed, with the exit code."""
+
+    reason: str
+    code: int
+
+
+@frozen(kw_only=True, slots=False)
+class EntryFile(Part):
+    """A study in the index of its campaign."""
+
+    label: str
+    values: Mapping[str, object]
+    problem: ProblemFile | None = None
+
+
+@frozen(kw_only=True, slots=False)
+class CampaignFile(Part):
+    """The index of a campaign, as its folder holds it."""
+
+    name: str
+    studies: Sequence[EntryFile]
+
+
+WRITTEN_ANEW = "`scalecore run` writes it anew"
+
+
+@frozen(kw_only=True)
+class StudyEntry:
+    """One study of a campaign as its index has it."""
+
+    label: str
+    values: Mapping[str, Any]
+    folder: StudyFolder
+    problem: ProblemFile | None = None
+    """Reason and exit code of the run that failed last; None where the last one began as it should."""
+
+
+@frozen(kw_only=True)
+class CampaignIndex:
+    """A campaign's folder and its studies in their order, whether they have begun or not."""
+
+    name: str
+    path: Path
+    studies: tuple[StudyEntry, ...]
+
+
+def select(campaign: Campaign, only: Sequence[str]) -> tuple[CampaignStudy, ...]:
+    """The studies whose label is, or has as its parts, one of `only`; all where it is empty.
+
+    `budget-2M` selects every study of that budget. Raises `ExperimentError` for one that selects nothing.
+    """
+    for text in only:
+        if not any(_selected(study, text) for study in campaign.studies):
+            labels = ", ".join(study.label for study in campaign.studies)
+            raise ExperimentError(f"--only {text}: the campaign {campaign.name} has no such study; it has {labels}")
+    return tuple(study for study in campaign.studies if not only or any(_selected(study, text) for text in only))
+
+
+def _selected(study: CampaignStudy, text: str) -> bool:
+    return f"_{text}_" in f"_{study.label}_"
+
+
+def is_complete(study: CampaignStudy) -> bool:
+    """Whether the study ended with as many trials as the file asks for, under the settings of the file."""
+    folder = StudyFolder(output_folder(study.resolved.experiment))
+    if not folder.journal.exists():
+        return False
+    state = read_state(folder.journal)
+    found = compare_study(state, study.resolved, folder=folder.path)
+    same = bool(state.experiment) and not found.refused and not found.allowed
+    # Version 0.1 called a study without a completed trial complete.
+    done = state.end in COMPLETE and no_result(state.counted) is None
+    return same and done and state.total == study.resolved.experiment.search.trials
+
+
+def plan_campaign(
+    studies: Sequence[CampaignStudy], *, allow_changed_code: bool = False, say: Callable[[str], None] = silent
+) -> tuple[list[tuple[CampaignStudy, Foreseen]], dict[str, ScalecoreError]]:
+    """The plan of every study that has one, and by label why a run would refuse some of them.
+
+    `say` prints one line before each.
+    """
+    planned: list[tuple[CampaignStudy, Foreseen]] = []
+    refused: dict[str, ScalecoreError] = {}
+    for study in studies:
+        say(f"planning {study.label}")
+        try:
+            foreseen = foresee(study.loaded, study.resolved, allow_changed_code=allow_changed_code)
+            # A run passes over what is complete.
+            if foreseen.refusal is not None and not is_complete(study):
+                refused[study.label] = foreseen.refusal
+        except ScalecoreError as error:
+            refused[study.label] = error
+            continue
+        planned.append((study, foreseen))
+    return planned, refused
+
+
+def none_to_run(refused: Mapping[str, ScalecoreError], *, of: int) -> ScalecoreError:
+    """One error for a campaign of which no study can be run: all reasons, and the exit code of the worst."""
+    lines = "\n".join(f"  {label}: {error}" for label, error in refused.items())
+    code = worst(error.exit_code for error in refused.values())
+    # Subclasses are made of other things than a message.
+    kinds = (ExperimentError, PluginError, DataError, RefusedError, StudyError)
+    kind = next((kind for kind in kinds if kind.exit_code is code), ScalecoreError)
+    return kind(f"{len(refused)} of {of} studies of the campaign cannot be run, so none is started:\n{lines}")
+
+
+def worst(codes: Iterable[ExitCode]) -> ExitCode:
+    """The exit code of a campaign: that of the study that ended worst, a stop before all, since it ends the rest."""
+    return min(codes, key=_FROM_THE_WORST.index, default=ExitCode.COMPLETED)
+
+
+def run_campaign(
+    campaign: Campaign, training: TrainingContext, *, only: Sequence[str] = (), say: Callable[[str], None]
+) -> dict[str, ExitCode]:
+    """Run the studies that are not complete, in order, and say with which code each selected one ended, by its label.
+
+    A study that is refused, fails or runs out of time does not keep the next one from running: the campaign's index
+    keeps the reason. One that is stopped ends the campaign. Before the first one runs, all that are to run are planned,
+    so that a mistake in the last one is known at once; where none can be run, nothing is written and that is raised.
+    `say` prints one line.
+    """
+    studies = select(campaign, only)
+    ends: dict[str, ExitCode] = {}
+    refused: dict[str, ScalecoreError] = {}
+    open_ones: list[CampaignStudy] = []
+    for study in studies:
+        try:
+            if not is_complete(study):
+                open_ones.append(study)
+        except ScalecoreError as error:  # its journal cannot be read
+            refused[study.label] = error
+    before = say if training.verbosity >= 0 else silent
+    _, found = plan_campaign(open_ones, allow_changed_code=training.allow_changed_code, say=before)
+    refused |= found
+    if refused and len(refused) == len(studies):
+        raise none_to_run(refused, of=len(studies))
+    for label, refusal in refused.items():
+        say(f"{label} cannot be run, the others are: {refusal}")
+    campaign.folder.mkdir(parents=True, exist_ok=True)
+    index = _Index(campaign, selected=studies)
+    for position, study in enumerate(studies, start=1):
+        label, head = study.label, f"[{position}/{len(studies)}] {study.label}"
+        if study not in open_ones and label not in refused:
+            say(f"{head}: complete, skipped")
+            ends[label] = ExitCode.COMPLETED
+            continue
+        say(f"{head}: {', '.join(f'{key}={value}' for key, value in study.values.items())}")
+        try:
+            # Tried again: what spoke against it may be over by now.
+            ends[label] = run_study(study.loaded, study.resolved, training, say=say).exit_code
+        except ScalecoreError as error:
+            say(f"{head}: failed: {error}")
+            ends[label] = error.exit_code
+            index.note(label, str(error), code=error.exit_code)
+        except Exception as error:
+            # A bug in one study costs no night of the others; its traceback is needed all the same.
+            traceback.print_exc()
+            say(f"{head}: failed: {type(error).__name__}: {error}")
+            ends[label] = ExitCode.UNEXPECTED
+            index.note(label, f"{type(error).__name__}: {error}", code=ExitCode.UNEXPECTED)
+        if ends[label] is ExitCode.STOPPED:
+            break
+    return ends
+
+
+def find_campaign(path: Path) -> CampaignIndex | None:
+    """The campaign of a command line's argument, its folder or its experiment file; None where it is none.
+
+    Raises `ExperimentError` for an experiment file with a sweep that was never run.
+    """
+    folder = path
+    if is_file(path):
+        tree = read_tree(path, ())
+        if "sweep" not in tree.root:
+            return None
+        folder = campaign_folder(tree, path.absolute().parent)
+        if not (folder / CAMPAIGN).exists():
+            raise ExperimentError(
+                f"{path}: no campaign here (there is no {folder / CAMPAIGN}); start one with `scalecore run`"
+            )
+    content = find_kept(folder / CAMPAIGN, CampaignFile)
+    if content is None:  # other programs have files of that name, too
+        if folder != path:
+            read_kept(folder / CAMPAIGN, CampaignFile, error=ExperimentError, remedy=WRITTEN_ANEW)
+        return None
+    entries = (
+        StudyEntry(label=one.label, values=one.values, folder=StudyFolder(folder / one.label), problem=one.problem)
+        for one in content.studies
+    )
+    return CampaignIndex(name=content.name, path=folder, studies=tuple(entries))
+
+
+class _Index:
+    """The file that lists the studies of a campaign, written anew with each reason for a failure."""
+
+    def __init__(self, campaign: Campaign, *, selected: Sequence[CampaignStudy]) -> None:
+        """Those of an earlier form of the file that have begun stay listed, behind those of the file.
+
+        What failed before and is not `selected` now keeps its reason.
+        """
+        self._campaign = campaign
+        before = find_kept(campaign.folder / CAMPAIGN, CampaignFile)
+        old = {} if before is None else {one.label: one for one in before.studies}
+        runs = {study.label for study in selected}
+        self._entries: dict[str, EntryFile] = {}
+        for study in campaign.studies:
+            problem = old[study.label].problem if study.label in old and study.label not in runs else None
+            self._entries[study.label] = EntryFile(label=study.label, values=dict(study.values), problem=problem)
+        for label, one in old.items():
+            if label not in self._entries and StudyFolder(campaign.folder / label).journal.exists():
+                self._entries[label] = one
+        self._write()
+
+    def note(self, label: str, reason: str, *, code: ExitCode) -> None:
+        """Keep why a study failed."""
+        self._entries[label] = evolve(self._entries[label], problem=ProblemFile(reason=reason, code=int(code)))
+        self._write()
+
+    def _write(self) -> None:
+        content = CampaignFile(name=self._campaign.name, studies=tuple(self._entries.values()))
+        write_json(self._campaign.folder / CAMPAIGN, content)

@@ -1,0 +1,37 @@
+"""The analyses that an experiment file names, run once its study or its campaign is complete."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from scalecore.api.analysis import TrainingContext
+from scalecore.api.errors import ScalecoreError
+from scalecore.config.load import ResolvedComponent
+from scalecore.views.analysis import analyse, write_result
+from scalecore.views.read_study import read_studies
+
+
+def run_analyses(
+    components: Sequence[ResolvedComponent],
+    paths: Sequence[Path],
+    *,
+    folder: Path,
+    training: TrainingContext,
+    say: Callable[[str], None],
+) -> None:
+    """Run each on the studies of `paths` and store its result in `folder`/analyses/NAME.
+
+    One that cannot be made costs a line and nothing else: the results stand, and `scalecore analyze` makes it later.
+    """
+    for component in components:
+        try:
+            studies = read_studies(paths)
+            analysed = analyse(component, options=component.options, studies=studies, training=training)
+            written = write_result(analysed, folder / "analyses" / component.use)
+        except ScalecoreError as error:
+            say(f"analysis {component.use} was not made: {error}")
+            continue
+        for sentence in analysed.result.summary:
+            say(f"{component.use}: {sentence}")
+        say(f"{component.use}: written to {written[0].parent}")

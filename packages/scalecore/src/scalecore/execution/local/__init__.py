@@ -1,0 +1,1 @@
+"""The executor that runs attempts as processes on this machine."""

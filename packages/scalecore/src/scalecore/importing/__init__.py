@@ -1,0 +1,1 @@
+"""Results from elsewhere, as trials that teach a strategy."""

@@ -1,0 +1,217 @@
+"""What becomes of an old record in a study: taken, taken with missing parameters, refused and why, or known already.
+
+Labels are never trusted: the model family says which shapes there are and counts their parameters (guards G04, G17,
+G20, G21).
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from attrs import field, frozen
+
+from scalecore.api.space import Architecture, Choice, Distribution, IntRange, Value
+from scalecore.api.trials import TrialState
+from scalecore.importing.readers import POSITIONS, OldRecord, as_number, same
+from scalecore.importing.record_shapes import RecordShapes, UnnamedShapeError
+from scalecore.planning.continuation import grid_options
+from scalecore.planning.plan import Plan
+from scalecore.store.identity import content_hash, trial_content, trial_hash
+from scalecore.store.state import StudyState
+
+VALUED = (TrialState.COMPLETED, TrialState.PRUNED)
+DRY = re.compile(r"(is_)?(dry_?run|simulated|mock(ed)?|placeholder)", re.IGNORECASE)
+"""Attributes by which a record says that nothing was trained for it, unless they deny it."""
+NO = (False, 0, "0", "false", "False", "no", "")
+
+
+@frozen(kw_only=True)
+class Verdict:
+    """One record with what was decided, why, and what was noticed on the way."""
+
+    record: OldRecord
+    verdict: Literal["taken", "taken with missing parameters", "refused", "duplicate"]
+    reason: str | None = None
+    architecture: Architecture | None = None
+    hyperparameters: Mapping[str, Value] = field(factory=dict)
+    missing: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    key: str = ""
+    """Identifies the observation, so that importing it twice changes nothing."""
+    comparable: bool = False
+    """Whether data, model, objective and training are proven to be those of the study, by the trial's own hash."""
+
+
+class _Refused(Exception):
+    pass
+
+
+def judge(
+    records: Sequence[OldRecord], *, plan: Plan, shapes: RecordShapes, state: StudyState, other_data: bool = False
+) -> list[Verdict]:
+    """A verdict for each record, in their order. `other_data` takes what was measured on other data, too (G07)."""
+    known = dict.fromkeys(state.imported, "it is imported already")
+    verdicts = []
+    for record in records:
+        try:
+            verdict = _judge(record, plan=plan, shapes=shapes, state=state, other_data=other_data)
+        except _Refused as refusal:
+            verdicts.append(Verdict(record=record, verdict="refused", reason=str(refusal)))
+            continue
+        own = state.hashes.get(record.hash or "")
+        reason = known.get(verdict.key) or (f"it is trial {own} of this study" if own is not None else None)
+        if reason is not None:
+            verdict = _duplicate(verdict, reason)
+        known.setdefault(verdict.key, f"it is the same as {record.source}")
+        verdicts.append(verdict)
+    # A table of the logger `csv` has the hashes and values of trials, but not all of their parameters.
+    whole: dict[tuple[str | None, float | None], str] = {
+        (one.record.hash, one.record.value): one.record.source
+        for one in verdicts
+        if one.record.hash and one.verdict != "refused" and not one.missing
+    }
+    for index, one in enumerate(verdicts):
+        if one.missing and (source := whole.get((one.record.hash, one.record.value))) is not None:
+            verdicts[index] = _duplicate(one, f"it is the same as {source}")
+    return verdicts
+
+
+def _duplicate(one: Verdict, reason: str) -> Verdict:
+    return Verdict(record=one.record, verdict="duplicate", reason=reason, missing=one.missing, key=one.key)
+
+
+def _judge(record: OldRecord, *, plan: Plan, shapes: RecordShapes, state: StudyState, other_data: bool) -> Verdict:
+    if record.problem is not None:
+        raise _Refused(record.problem)
+    if record.state is None:
+        named = "it has no state" if record.state_text == "none" else f"its state is {record.state_text!r}"
+        raise _Refused(f"{named}: no result")
+    if record.state not in VALUED:
+        raise _Refused(f"it ended as {record.state}: no result")
+    if record.value is None:
+        raise _Refused(f"it ended as {record.state} without a finite value")
+    if record.conflicts:
+        raise _Refused(f"it contradicts itself: {'; '.join(record.conflicts)}")
+    if mark := next((name for name, said in record.attributes.items() if DRY.fullmatch(name) and said not in NO), None):
+        raise _Refused(f"it is marked as {mark}={record.attributes[mark]}: no result [G12]")
+    architecture, notes = _architecture(record, plan, shapes)
+    if record.stated_parameters not in (None, architecture.num_parameters):
+        notes.append(
+            f"it says {record.stated_parameters:,} parameters; counted for this study they are "
+            f"{architecture.num_parameters:,}"
+        )
+    hyperparameters, missing = _hyperparameters(record, plan)
+    if unread := _unread(record, plan, shapes):
+        notes.append(f"nothing in this study reads {', '.join(unread)}")
+    if record.fingerprint is None:
+        notes.append("the file does not say which data it was measured on")
+    elif record.fingerprint != plan.data.fingerprint:
+        text = (
+            f"it was measured on other data (fingerprint {record.fingerprint[:12]}, here {plan.data.fingerprint[:12]})"
+        )
+        if not other_data:
+            raise _Refused(f"{text}: its value cannot be compared [G07]; --allow-other-data takes it all the same")
+        notes.append(text)
+    objective, ignored = plan.experiment["objective"], plan.unbound
+    said = None if record.objective is None else ignored.strip(record.objective, ("objective",))
+    if said is not None and said != ignored.strip(objective, ("objective",)):
+        raise _Refused(f"its objective is {dict(record.objective or {})}, here it is {dict(objective)}")
+    metric = record.attributes.get("metric", objective["metric"])
+    if metric != objective["metric"]:
+        text = f"its value is called {metric}, here it is {objective['metric']}"
+        if record.hash is not None:  # written by scalecore, whose names are the same here
+            raise _Refused(text)
+        notes.append(text)
+    content = {
+        "architecture": architecture.values,
+        "hyperparameters": hyperparameters,
+        "state": record.state,
+        "value": record.value,
+        "data": record.fingerprint,
+    }
+    return Verdict(
+        record=record,
+        verdict="taken with missing parameters" if missing else "taken",
+        reason=f"it has no {', '.join(missing)}" if missing else None,
+        architecture=architecture,
+        hyperparameters=hyperparameters,
+        missing=missing,
+        notes=tuple(notes),
+        key=content_hash(content),
+        comparable=_is_ours(record, architecture, plan, state),
+    )
+
+
+def _architecture(record: OldRecord, plan: Plan, shapes: RecordShapes) -> tuple[Architecture, list[str]]:
+    """The feasible architecture that the record's values name, by content; a position is none. And what to note."""
+    try:
+        named = shapes.named(record)
+    except UnnamedShapeError as error:
+        raise _Refused(str(error)) from None
+    own, text = plan.grid, ",".join(f"{name}={value}" for name, value in named.values.items())
+    architecture = next((one for one in own.architectures if one.values == named.values), None)
+    if architecture is None:
+        count = plan.family.num_parameters(named.values, plan.shape)
+        if own.low is not None and own.high is not None and not own.low <= count <= own.high:
+            raise _Refused(f"{text} has {count:,} parameters, outside of the budget ({own.low:,} to {own.high:,})")
+        raise _Refused(f"{text} is excluded from this study")
+    notes = [
+        f"it has no {name}; the model's grid has only {name}={named.values[name]} for the rest"
+        for name in named.completed
+    ]
+    return architecture, notes
+
+
+def _hyperparameters(record: OldRecord, plan: Plan) -> tuple[dict[str, Value], tuple[str, ...]]:
+    """Values of what the study varies, and the names of those that the record lacks."""
+    space = plan.resolved.experiment.search.space
+    values: dict[str, Value] = {}
+    for name, distribution in space.items():
+        if record.values.get(name) is None:
+            continue
+        value = _of_type(record.values[name], distribution)
+        if not distribution.contains(value):
+            raise _Refused(f"{name}={record.values[name]!r} is outside of the study's space")
+        values[name] = value
+    model = plan.experiment["model"]
+    options = {name: model[name] for name in model if name != "use" and name not in grid_options(plan.resolved)}
+    for name, fixed in {**options, **plan.fixed}.items():
+        value = record.values.get(name)
+        if value is not None and not same(value, fixed):
+            raise _Refused(f"{name}={value!r}, in this study it is fixed at {fixed!r}")
+    return values, tuple(name for name in space if name not in values)
+
+
+def _unread(record: OldRecord, plan: Plan, shapes: RecordShapes) -> list[str]:
+    """Names that mean nothing to the study; marks of forced trials are none."""
+    known = {*shapes.dimensions, *shapes.derived, *plan.hyperparameters, *plan.experiment["model"], *POSITIONS}
+    return sorted(name for name in record.values if name not in known and name not in record.forced)
+
+
+def _of_type(value: Any, distribution: Distribution) -> Any:
+    """75.0 and "75" are 75 where whole numbers are varied: JSON and CSV do not keep them apart."""
+    if isinstance(distribution, Choice):
+        return next((known for known in distribution.values if same(known, value)), value)
+    number = as_number(value)
+    if number is None:
+        return value
+    if isinstance(distribution, IntRange):
+        return int(number) if isinstance(number, float) and number.is_integer() else number
+    return number if abs(number) > sys.float_info.max else float(number)
+
+
+def _is_ours(record: OldRecord, architecture: Architecture, plan: Plan, state: StudyState) -> bool:
+    """Whether the record's hash is that of the same content in this study: then nothing differs but the seed."""
+    if record.hash is None or record.seed is None or record.fingerprint != plan.data.fingerprint:
+        return False
+    content = trial_content(
+        {**plan.identity, "model": state.model or plan.model},
+        unbound=plan.unbound,
+        data=plan.data.fingerprint,
+        architecture=architecture.values,
+        hyperparameters={name: record.values[name] for name in plan.hyperparameters if name in record.values},
+    )
+    return trial_hash(content, seed=record.seed) == record.hash

@@ -1,0 +1,184 @@
+"""`scalecore import`: old results into a study, whether it has begun or not. Journalled, so that nothing is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from attrs import asdict
+
+from scalecore.api import formatting
+from scalecore.api.errors import ExperimentError
+from scalecore.api.files import plain, write_text
+from scalecore.config.instantiate import of_plugin
+from scalecore.config.load import load_resolved
+from scalecore.config.source import dump
+from scalecore.importing.decisions import Verdict, judge
+from scalecore.importing.readers import OldRecord, read_old_results
+from scalecore.importing.record_shapes import RecordShapes
+from scalecore.importing.summary import ImportSummary, summarise
+from scalecore.importing.summary_text import summary_lines
+from scalecore.planning.build_plan import build_plan
+from scalecore.planning.plan import Plan
+from scalecore.planning.preview import state_of
+from scalecore.plugins.registry import Registry
+from scalecore.store.disk import explained
+from scalecore.store.event_lines import event_of
+from scalecore.store.events import ImportedTrial
+from scalecore.store.journal import Journal
+from scalecore.store.kept_study import load_stored
+from scalecore.store.layout import StudyFolder, has_begun, output_folder
+from scalecore.store.state import StudyState
+from scalecore.study.run import locked_folder, refuse_another_experiment, refuse_changed_data
+
+
+class Imported(NamedTuple):
+    """What became of the records that an import was given."""
+
+    folder: Path
+    verdicts: Sequence[Verdict]
+    summary: ImportSummary | None = None
+    """Of a dry run only."""
+
+
+def import_results(
+    paths: Sequence[Path], into: Path, *, registry: Registry, dry_run: bool = False, other_data: bool = False
+) -> Imported:
+    """Judge all records of `paths`, and store those that are taken in the study `into`.
+
+    `into` is a study's folder or an experiment file; a study that has not begun is made. With `dry_run` nothing is
+    written, and the study may be running. Raises the errors of `scalecore.api.errors`.
+    """
+    records = read_old_results(paths)
+    plan, folder = _target(into, registry)
+    with of_plugin("model", plan.resolved.model, "cannot derive names from an architecture"):
+        shapes = RecordShapes(plan.family, plan.shape)
+    if dry_run:
+        verdicts = _judged(records, plan, shapes, folder, state_of(folder), other_data=other_data)
+        summary = summarise(
+            records,
+            shapes=shapes,
+            parameters=plan.hyperparameters,
+            tolerance=plan.resolved.experiment.search.tolerance,
+            maximize=plan.experiment["objective"]["direction"] == "maximize",
+            project=into if into.is_dir() else into.parent,
+        )
+        return Imported(folder=folder.path, verdicts=verdicts, summary=summary)
+    with locked_folder(folder):
+        state = state_of(folder)
+        verdicts = _judged(records, plan, shapes, folder, state, other_data=other_data)
+        taken = [one for one in verdicts if one.architecture is not None]
+        if taken:
+            with explained(folder.path):
+                _store(taken, plan, folder, state)
+    return Imported(folder=folder.path, verdicts=verdicts)
+
+
+def _target(into: Path, registry: Registry) -> tuple[Plan, StudyFolder]:
+    if into.is_dir():
+        folder = StudyFolder(into.absolute())
+        if not folder.journal.exists():
+            raise ExperimentError(f"{into}: no study here; give its experiment file to begin one with these results")
+        loaded, resolved = load_stored(folder, registry=registry)
+    else:
+        loaded, resolved = load_resolved(into, registry=registry, begun=has_begun)
+        folder = StudyFolder(output_folder(resolved.experiment))
+    return build_plan(loaded, resolved, folder=folder.path), folder
+
+
+def _judged(
+    records: Sequence[OldRecord],
+    plan: Plan,
+    shapes: RecordShapes,
+    folder: StudyFolder,
+    state: StudyState,
+    *,
+    other_data: bool,
+) -> list[Verdict]:
+    refuse_another_experiment(folder, state, plan.resolved)
+    refuse_changed_data(folder, state, plan)
+    return judge(records, plan=plan, shapes=shapes, state=state, other_data=other_data)
+
+
+def _store(taken: Sequence[Verdict], plan: Plan, folder: StudyFolder, state: StudyState) -> None:
+    journal = Journal(folder.journal)
+    try:
+        if not state.experiment:
+            journal.append(plan.begun())
+            write_text(folder.source, dump(plan.experiment))
+        for one in taken:
+            assert one.architecture is not None
+            journal.append(
+                event_of(
+                    ImportedTrial,
+                    key=one.key,
+                    source=one.record.source,
+                    number=one.record.number,
+                    state=one.record.state,
+                    value=one.record.value,
+                    architecture=one.architecture,
+                    hyperparameters=one.hyperparameters,
+                    missing=one.missing,
+                    notes=one.notes,
+                    fingerprint=one.record.fingerprint,
+                    comparable=one.comparable,
+                    flags=one.record.flags,
+                )
+            )
+    finally:
+        journal.close()
+
+
+def imported_plain(imported: Imported) -> dict[str, Any]:
+    """Plain JSON types; `summary` of a dry run only."""
+    verdicts, dry_run = imported.verdicts, imported.summary is not None
+    result: dict[str, Any] = plain(
+        {
+            "into": imported.folder,
+            "dry_run": dry_run,
+            **({"summary": asdict(imported.summary)} if imported.summary is not None else {}),
+            "counts": counts(verdicts),
+            "records": [
+                {
+                    "source": one.record.source,
+                    "number": one.record.number,
+                    "state": one.record.state,
+                    "value": one.record.value,
+                    "verdict": one.verdict,
+                    "reason": one.reason,
+                    "architecture": None if one.architecture is None else one.architecture.values,
+                    "num_parameters": None if one.architecture is None else one.architecture.num_parameters,
+                    "stated_parameters": one.record.stated_parameters,
+                    "hyperparameters": one.hyperparameters,
+                    "missing": one.missing,
+                    "comparable": one.comparable,
+                    "notes": one.notes,
+                }
+                for one in verdicts
+            ],
+        }
+    )
+    return result
+
+
+def counts(verdicts: Sequence[Verdict]) -> Mapping[str, int]:
+    """Records by verdict, each named."""
+    names = ("taken", "taken with missing parameters", "duplicate", "refused")
+    return {name: sum(one.verdict == name for one in verdicts) for name in names}
+
+
+def imported_lines(imported: Imported) -> list[str]:
+    """The summary of a dry run, a line for each record, and the counts."""
+    lines = [] if imported.summary is None else [*summary_lines(imported.summary), ""]
+    for one in imported.verdicts:
+        line = f"{one.record.source}: {one.verdict}"
+        if one.reason:
+            line += f": {one.reason}"
+        if one.architecture is not None:
+            line += f"; {formatting.shape(one.architecture)}, value {one.record.value:g}"
+        lines.append("; ".join((line, *one.notes)))
+    shown = ", ".join(f"{count} {name}" for name, count in counts(imported.verdicts).items())
+    end = f"; into {imported.folder}" if imported.summary is None else "; a dry run: nothing was written"
+    count = len(imported.verdicts)
+    return [*lines, f"{count} record{'s' * (count != 1)}: {shown}{end}"]

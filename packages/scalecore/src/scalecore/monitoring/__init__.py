@@ -1,0 +1,1 @@
+"""Hardware monitors while a study runs: sampling, pauses, readings."""

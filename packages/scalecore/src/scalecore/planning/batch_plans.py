@@ -1,0 +1,58 @@
+"""The ways in which a trial can be made to fit into memory, and what is said when there is none."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from scalecore.api import formatting
+from scalecore.api.readings import Demand
+from scalecore.planning.memory_model import Prediction
+
+RECOMPUTED_AS_MUCH = 4
+"""Recomputation keeps less than a quarter of the activations of a model of a dozen blocks and more (measured: a seventh
+at 48 blocks); fewer blocks are seldom too large."""
+
+
+@frozen(kw_only=True)
+class Way:
+    """How a trial is run: windows per forward pass, and whether activations are recomputed in the backward pass."""
+
+    micro_batch: int
+    checkpointing: bool
+
+    def smaller_than(self, other: Way) -> bool:
+        """Whether it needs less memory than `other`."""
+        if self.checkpointing == other.checkpointing:
+            return self.micro_batch < other.micro_batch
+        return self.checkpointing and self.micro_batch <= RECOMPUTED_AS_MUCH * other.micro_batch
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        return f"a micro-batch of {self.micro_batch}" + (" and recomputed activations" if self.checkpointing else "")
+
+
+@frozen(kw_only=True)
+class Fit:
+    """A way with its predicted memory."""
+
+    way: Way
+    prediction: Prediction
+    demand: Demand
+
+
+def halvings(first: int) -> list[int]:
+    """`first`, its half, and so on down to 1."""
+    sizes = [first]
+    while sizes[-1] > 1:
+        sizes.append(sizes[-1] // 2)
+    return sizes
+
+
+def never_fits(reason: str, smallest: Fit) -> str:
+    """What to say of a trial that the monitors refuse in every way, to the `smallest`."""
+    return (
+        f"does not fit even with {smallest.way.text}: {reason}; weights, gradients and moments of the optimizer alone "
+        f"take {formatting.size(smallest.prediction.floor)}, which no micro-batch removes: leave such shapes out "
+        "(search.exclude), take a smaller budget, or a machine with more memory"
+    )

@@ -1,0 +1,100 @@
+"""What the process of an attempt is given: its spec, by value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from scalecore.execution.attempt_spec import AttemptSpec, ModelSpec
+from scalecore.training.memory import Device
+from scalecore.training.plan import TrainingPlan
+
+if TYPE_CHECKING:
+    from scalecore.planning.plan import Plan
+
+
+def attempt_spec(
+    plan: Plan,
+    *,
+    mode: Literal["train", "smoke"],
+    attempt: str,
+    number: int | None,
+    architecture: Mapping[str, int],
+    num_parameters: int,
+    hyperparameters: Mapping[str, Any],
+    seed: int,
+    micro_batch: int,
+    data: Path,
+    threads: int,
+    registry: Mapping[str, Any],
+    resume_from: Sequence[Path] = (),
+    memory_limit: int | None = None,
+    checkpointing: bool = False,
+    device: Device | None = None,
+    gpu: str | None = None,
+    gpu_limit: int | None = None,
+    gpu_sharers: int = 1,
+    compiled: Path | None = None,
+    keep_weights: bool | None = None,
+) -> AttemptSpec:
+    """Everything that the attempt's process needs, by value.
+
+    `device` is that of the study, where it is known; `gpu` the one that its admission judged; `gpu_sharers` how many
+    may run on one GPU at a time; `compiled` the folder of blocks that attempts share. `keep_weights` is by default as
+    the file has it.
+    """
+    training, objective = plan.resolved.experiment.training, plan.resolved.experiment.objective
+    model = plan.experiment["model"]
+    stopping = training.early_stopping
+    effective = training.effective_batch if mode == "train" else min(training.effective_batch, 8)
+    return AttemptSpec(
+        attempt=attempt,
+        number=number,
+        mode=mode,
+        # Of all plugins a model needs its own: looking for the others and importing them would take half of a short
+        # attempt.
+        registry={**plan.resolved.registry(registry), "only": plan.resolved.model.provider},
+        model=ModelSpec(use=model["use"], options={key: value for key, value in model.items() if key != "use"}),
+        architecture=dict(architecture),
+        num_parameters=num_parameters,
+        hyperparameters=dict(hyperparameters),
+        sampled=sorted(plan.resolved.experiment.search.space),
+        shape=plan.shape,
+        task=plan.data.task,
+        loss=plan.loss,
+        label_overlap=plan.data.target.overlap,
+        data=str(data),
+        seed=seed,
+        device=device or training.device,
+        threads=threads,
+        precision=training.precision,
+        compile=training.compile,
+        launches=training.launches,
+        products=plan.products,
+        compile_rule=plan.compile_rule,
+        flops=plan.family.flops(architecture, plan.shape),
+        memory_limit=memory_limit,
+        gpu=gpu,
+        gpu_limit=gpu_limit,
+        gpu_sharers=gpu_sharers,
+        activation_checkpointing=checkpointing,
+        keep_weights=training.keep_weights > 0 if keep_weights is None else keep_weights,
+        plan=TrainingPlan(
+            effective_batch=effective,
+            micro_batch=min(micro_batch, effective),
+            schedule=training.schedule,
+            gradient_clip=training.gradient_clip,
+            patience=stopping.patience if stopping else None,
+            min_delta=stopping.min_delta if stopping else 0.0,
+            metric=objective.metric,
+            direction=objective.direction,
+            reduction=objective.reduction,
+            seed=seed,
+            checkpoint_every=training.checkpoint_every,
+            checkpoint_epochs=training.checkpoint_epochs,
+            min_denominator=plan.min_denominator,
+        ),
+        resume_from=[str(path) for path in resume_from],
+        compiled=None if compiled is None else str(compiled),
+    )

@@ -1,0 +1,220 @@
+"""How a search came to what it tried: forced list, phase, coverage, redirections, why the last trial was chosen.
+
+Computed from the plan and the journal alone, so that `plan` and `status` say the same, also while the study runs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+from scalecore.api import formatting
+from scalecore.api.files import plain
+from scalecore.api.plan_report import GridReport, PlanReport
+from scalecore.api.strategy import SearchStrategy, SupportsExplain
+from scalecore.api.trials import Proposal, TrialState
+from scalecore.store.state import AskedTrial, StudyState
+
+NOT_COUNTED = ("replicate",)
+"""Kinds of trials that repeat a point on purpose: they cover nothing new."""
+
+
+def explain_search(plan: PlanReport, state: StudyState) -> dict[str, Any]:
+    """Plain JSON types. The state may be that of a study without any trial."""
+    trials = [trial for _, trial in sorted(state.trials.items())]
+    searched = [trial for trial in trials if trial.proposal.origin.kind not in NOT_COUNTED]
+    forced = [_forced(proposal, searched) for proposal in plan.planned]
+    # One phase: the strategy's, where it says one; else what the journal tells.
+    phase = state.phase or _phase(forced, searched)
+    result: dict[str, Any] = plain(
+        {
+            "phase": phase,
+            "forced": forced,
+            "origins": Counter(trial.proposal.origin.kind for trial in trials),
+            "coverage": _coverage(plan.architectures, searched),
+            "duplicates_avoided": state.duplicates_avoided,
+            "moved": Counter(trial.proposal.origin.rule for trial in trials if trial.proposal.origin.rule),
+            "strategy": None if state.explained is None else _healthy(state.explained, state),
+            "imported": _imported(state),
+            "last": _last(trials[-1]) if trials else None,
+        }
+    )
+    return result
+
+
+def explain_lines(search: Mapping[str, Any]) -> list[str]:
+    """The same for people."""
+    coverage = search["coverage"]
+    origins = ", ".join(f"{count} {kind}" for kind, count in search["origins"].items()) or "none yet"
+    lines = [f"search: phase {search['phase']}; trials by origin: {origins}"]
+    if search["forced"]:
+        done = sum(one["state"] in ("completed", "pruned") for one in search["forced"])
+        lines.append(f"forced trials: {done} of {len(search['forced'])} done")
+        for one in search["forced"]:
+            trial = "" if one["trial"] is None else f", trial {one['trial']}"
+            lines.append(f"  {one['label']}: {one['state']}{trial}; {one['shape']}")
+    lines.append(f"coverage, tried/feasible: {coverage['tried']}/{coverage['feasible']} architectures")
+    for name, values in coverage["dimensions"].items():
+        shown = ", ".join(f"{one['value']}: {one['tried']}/{one['feasible']}" for one in values)
+        lines.append(f"  {name}  {shown}")
+    if coverage["pairs"]:
+        shown = ", ".join(f"{one['pair']} {one['tried']}/{one['feasible']}" for one in coverage["pairs"])
+        lines.append(f"  pairs of values: {shown}")
+    moved = ", ".join(f"{count} by {rule}" for rule, count in search["moved"].items())
+    lines.append(f"duplicates avoided: {search['duplicates_avoided']}; suggestions moved: {moved or 'none'}")
+    if search["imported"]["count"]:
+        one = search["imported"]
+        proven = f"{one['comparable']} of them proven to be of the same data, model, objective and training"
+        lines.append(f"results from elsewhere that teach the search, and do not count: {one['count']}; {proven}")
+    lines += _strategy_lines(search["strategy"])
+    last = search["last"]
+    if last is not None:
+        label = f" {last['label']}" if last["label"] else ""
+        lines.append(f"last chosen: trial {last['number']}, {last['origin']}{label}; {last['shape']}")
+        if last["reason"]:
+            lines.append(f"  because: {last['reason']}")
+        if last["moved_from"]:
+            lines.append(f"  moved from: {formatting.settings(last['moved_from'])}")
+    return lines
+
+
+def strategy_plain(strategy: SearchStrategy, state: StudyState) -> dict[str, Any] | None:
+    """What only the strategy can tell: its method, the phase of the next trial, the trial that it recommends.
+
+    None where it does not explain itself.
+    """
+    if not isinstance(strategy, SupportsExplain):
+        return None
+    told = strategy.explain()
+    one = told.recommended
+    recommended: dict[str, Any] | None = None
+    if one is not None:
+        shape = formatting.shape(one.architecture)
+        recommended = {key: getattr(one, key) for key in ("number", "observed", "value", "deviation")} | {
+            "shape": shape
+        }
+    result: dict[str, Any] = plain({"method": told.method, "phase": told.phase, "recommended": recommended})
+    return _healthy(result, state)
+
+
+def _healthy(told: Mapping[str, Any], state: StudyState) -> dict[str, Any]:
+    """Without the recommendation of a trial whose value says nothing of it, whichever strategy gave it (G09, G19)."""
+    one = told["recommended"]
+    trial = None if one is None else state.trials.get(one["number"])
+    censored = trial is not None and trial.outcome is not None and trial.outcome.censored
+    # What it told when the last run ended; its phase may be another one since.
+    return {**told, "phase": state.phase or told.get("phase"), "recommended": None if censored else one}
+
+
+def _strategy_lines(told: Mapping[str, Any] | None) -> list[str]:
+    if told is None:
+        return []
+    lines = [f"strategy: {told['method']}"]
+    one = told["recommended"]
+    if one is not None:
+        expected, deviation = one["value"], formatting.number(one["deviation"], like=one["value"])
+        spread = "" if one["deviation"] is None else f", standard deviation {deviation}"
+        observed = "" if one["observed"] is None else f"; observed {formatting.number(one['observed'])}"
+        lines.append(
+            f"recommended by what it has learnt: trial {one['number']}, {one['shape']}, expected "
+            f"{formatting.number(expected)}{spread}{observed}"
+        )
+    return lines
+
+
+def _forced(proposal: Proposal, trials: Sequence[AskedTrial]) -> dict[str, Any]:
+    """A forced design with the last trial that it had; `to come` without one."""
+    mine = [
+        trial
+        for trial in trials
+        if trial.proposal.origin.kind == "forced" and trial.proposal.architecture.id == proposal.architecture.id
+    ]
+    # Of several trials of a design the one with a result counts: a failure is tried once more.
+    done = [t for t in mine if t.record is not None and t.record.state in (TrialState.COMPLETED, TrialState.PRUNED)]
+    trial = (done or mine)[-1] if mine else None
+    state = "to come" if trial is None else "unfinished" if trial.record is None else str(trial.record.state)
+    return {
+        "label": proposal.origin.label,
+        "shape": formatting.shape(proposal.architecture),
+        "architecture": proposal.architecture.values,
+        "state": state,
+        "trial": None if trial is None else trial.number,
+    }
+
+
+def _phase(forced: Sequence[Mapping[str, Any]], trials: Sequence[AskedTrial]) -> str:
+    """What the next trial belongs to as far as the journal tells: `forced`, or what the last trial came from."""
+    if any(one["trial"] is None for one in forced):
+        return "forced"
+    # A redirected trial keeps its place in the sequence, but its origin no longer says which phase that is.
+    kinds = [trial.proposal.origin.kind for trial in trials]
+    known = [kind for kind in kinds if kind in ("startup", "sampled")]
+    if known:
+        return known[-1]
+    return "forced" if kinds and forced else "not begun" if not kinds else kinds[-1]
+
+
+def _coverage(grid: GridReport, trials: Sequence[AskedTrial]) -> dict[str, Any]:
+    """How much of today's grid was tried: architectures, values of each dimension, pairs of values."""
+    names = list(grid.dimensions)
+    feasible = {_key(shape.values, names) for shape in grid.architectures}
+    keys = [_key(trial.proposal.architecture.values, names) for trial in trials]
+    tried = feasible.intersection(keys)
+    visits = Counter(key for key in keys if key in feasible)
+    dimensions = {}
+    for column, name in enumerate(names):
+        dimensions[name] = [
+            {
+                "value": value,
+                "feasible": sum(key[column] == value for key in feasible),
+                "tried": sum(key[column] == value for key in tried),
+                "trials": sum(key[column] == value for key in keys),
+            }
+            for value in grid.dimensions[name]
+        ]
+    varying = [column for column, name in enumerate(names) if len(grid.dimensions[name]) > 1]
+    pairs = []
+    for first, second in combinations(varying, 2):
+        possible = {(key[first], key[second]) for key in feasible}
+        met = {(key[first], key[second]) for key in tried}
+        pairs.append(
+            {
+                "pair": f"{names[first]} x {names[second]}",
+                "dimensions": [names[first], names[second]],
+                "feasible": len(possible),
+                "tried": len(met),
+                "untried": [list(pair) for pair in sorted(possible - met)],
+            }
+        )
+    return {
+        "feasible": len(feasible),
+        "tried": len(tried),
+        "most_visits": max(visits.values(), default=0),
+        "off_grid": sum(key not in feasible for key in keys),
+        "dimensions": dimensions,
+        "pairs": pairs,
+    }
+
+
+def _key(values: Mapping[str, Any], names: Sequence[str]) -> tuple[int | None, ...]:
+    return tuple(values.get(name) for name in names)
+
+
+def _imported(state: StudyState) -> dict[str, int]:
+    found = state.imported.values()
+    return {"count": len(found), "comparable": sum(one.comparable for one in found)}
+
+
+def _last(trial: AskedTrial) -> dict[str, Any]:
+    origin = trial.proposal.origin
+    return {
+        "number": trial.number,
+        "origin": origin.kind,
+        "label": origin.label,
+        "reason": origin.reason,
+        "moved_from": origin.moved_from,
+        "shape": formatting.shape(trial.proposal.architecture),
+        "hyperparameters": trial.proposal.hyperparameters,
+    }

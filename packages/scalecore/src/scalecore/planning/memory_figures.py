@@ -1,0 +1,71 @@
+"""The memory of the smallest and the largest shape: the plan's closed form, until a run has traced them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import asdict, evolve, frozen
+
+from scalecore.api import formatting
+from scalecore.api.plan_report import MemoryReport
+from scalecore.store.events import SmokeStep
+
+
+@frozen(kw_only=True)
+class MemoryFigure:
+    """The one figure of a shape that counts now, in bytes, with where it comes from."""
+
+    shape: str
+    bytes: int
+    micro_batch: int
+    source: str
+    low: int | None
+    high: int | None
+    replaced: int | None = None
+    """What the plan's closed form said, where the run traced a step."""
+
+    def plain(self) -> dict[str, Any]:
+        """JSON types; `replaced` only where something was."""
+        return {name: value for name, value in asdict(self).items() if name != "replaced" or value is not None}
+
+
+def memory_figures(planned: MemoryReport, smoke: SmokeStep | None) -> dict[str, MemoryFigure]:
+    """The figures of `smallest` and `largest`; `smoke` is the study's smoke step, where there was one. Empty for plans
+    of earlier versions, which do not name their shapes.
+    """
+    if planned.shapes is None or planned.range is None:
+        return {}
+    shapes, ranges = planned.shapes, planned.range
+    found: dict[str, MemoryFigure] = {}
+    results = {} if smoke is None else smoke.results
+    for label, shape, size, (low, high) in (
+        ("smallest", shapes.smallest, planned.smallest, ranges.smallest),
+        ("largest", shapes.largest, planned.largest, ranges.largest),
+    ):
+        one = MemoryFigure(
+            shape=shape, bytes=size, micro_batch=planned.micro_batch, source=planned.source, low=low, high=high
+        )
+        result = results.get(label) or results.get("smallest")  # of a grid with one shape
+        traced = None if result is None or result.architecture != shape else result.of_a_trial
+        if traced is not None and traced.source == "traced":
+            one = evolve(one, replaced=size, bytes=traced.memory, source="traced", low=None, high=None)
+        found[label] = one
+    return found
+
+
+def memory_lines(figures: Mapping[str, MemoryFigure]) -> list[str]:
+    """One line each; equal shapes once."""
+    lines: list[str] = []
+    for label, one in figures.items():
+        only = len({each.shape for each in figures.values()}) == 1
+        if only and lines:
+            continue
+        which = "the only shape" if only else f"{label} shape by memory"
+        place = f"{which}, {one.shape}, at micro-batch {one.micro_batch}"
+        if one.replaced is not None:
+            how = f"{one.source} by the run, in place of the plan's closed form of {formatting.size(one.replaced)}"
+        else:
+            how = f"{one.source}: {formatting.size(one.low)} to {formatting.size(one.high)}"
+        lines.append(f"{place}: {formatting.size(one.bytes)} ({how})")
+    return lines

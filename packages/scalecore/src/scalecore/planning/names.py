@@ -1,0 +1,77 @@
+"""What an experiment file is wrong about by its names alone: without data, without torch, in a moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from scalecore.api.errors import ExperimentError
+from scalecore.api.space import DataShape, Hyperparameter
+from scalecore.config.instantiate import create, of_plugin
+from scalecore.config.load import LoadedExperiment, Resolved
+from scalecore.config.messages import Problem
+from scalecore.planning.feasible import predicate_problems
+from scalecore.training.hyperparameters import declared
+
+if TYPE_CHECKING:
+    from scalecore.api.model import ModelFamily
+
+
+def family_of(resolved: Resolved) -> tuple[ModelFamily, dict[str, Hyperparameter]]:
+    """The model family, and the hyper-parameters that the training core and the family read."""
+    family: ModelFamily = create("model", resolved.model)
+    with of_plugin("model", resolved.model, "cannot tell its hyper-parameters"):
+        return family, declared(family.hyperparameters())
+
+
+def name_problems(loaded: LoadedExperiment, resolved: Resolved) -> Iterator[Problem]:
+    """Hyper-parameters that nobody reads, and conditions that are none or leave no shape, as far as that needs no data.
+
+    The model family is asked, with windows of the dataset's length. What it cannot tell so, and what is wrong with the
+    family itself, is left to the plan.
+    """
+    try:
+        family, parameters = family_of(resolved)
+    except ExperimentError as error:
+        yield from loaded.problems_of(error, section="model")
+        return
+    except Exception:
+        return
+    yield from hyperparameter_problems(loaded, resolved, parameters)
+    context = getattr(resolved.dataset.options, "context", None)
+    try:
+        space = family.architecture_space(DataShape(context=context or 60, features=5, outputs=1))
+    except Exception as error:
+        if context is not None and isinstance(error, ExperimentError):
+            yield from loaded.problems_of(error, section="model")
+        return
+    for problem in predicate_problems(space, resolved.experiment.search.exclude):
+        yield loaded.problem(problem.path, str(problem))
+
+
+def hyperparameter_problems(
+    loaded: LoadedExperiment, resolved: Resolved, parameters: Mapping[str, Hyperparameter]
+) -> Iterator[Problem]:
+    """Names and ranges of `search.space` and `training.hyperparameters` against what is declared."""
+    known = ", ".join(sorted(parameters))
+    settings = {
+        **{("search", "space", name): list(d.bounds()) for name, d in resolved.experiment.search.space.items()},
+        **{
+            ("training", "hyperparameters", name): [v]
+            for name, v in resolved.experiment.training.hyperparameters.items()
+        },
+    }
+    for path, values in settings.items():
+        name = path[-1]
+        if name not in parameters:
+            yield loaded.problem(
+                path,
+                f"neither the training core nor model {resolved.model.record.name!r} reads a hyper-parameter "
+                f"{name!r}; they read {known}",
+            )
+            continue
+        complaints = (parameters[name].problem(value) for value in values)
+        if complaint := next((text for text in complaints if text), None):
+            yield loaded.problem(path, complaint)
+        if path[0] == "training" and name in resolved.experiment.search.space:
+            yield loaded.problem(path, "is varied by search.space too; give it in one place")

@@ -1,0 +1,1 @@
+"""What a study keeps: journal, state by replay, layout, lock, identity, retention, verify."""

@@ -1,0 +1,129 @@
+"""Where things are in a study's folder. The journal is the only truth; every other file can be rebuilt from it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from scalecore.api.errors import ExperimentError
+from scalecore.execution.below import Below
+
+if TYPE_CHECKING:
+    from scalecore.config.experiment import Experiment
+
+CAMPAIGN = "campaign.json"
+"""The index of a campaign, in the folder that holds its studies."""
+
+
+@frozen
+class StudyFolder:
+    """Paths of one study."""
+
+    path: Path
+
+    journal = Below("journal.jsonl")
+    lock = Below(".lock")
+    lease = Below("lease.json")
+    epoch = Below(".epoch")
+    """How many runners this folder had: each has a number of its own."""
+    stop_file = Below("STOP")
+    source = Below("experiment.yaml")
+    """The experiment as it was last run: overrides applied, every default filled in."""
+    hardware = Below("hardware.csv")
+    readings = Below("hardware.json")
+    """The latest readings of the monitors."""
+    attempts = Below("attempts")
+    promoted = Below("promoted")
+    """A folder for each promoted model."""
+    confirmation = Below("confirm")
+    """Replicates of the best trials, with a journal of their own."""
+    cross_budget = Below("cross-budget")
+    """Best configurations of other budgets, trained at this one, with a journal of their own."""
+    compiled = Below("compiled")
+    """Compiled blocks that the attempts of a run share; there only while it runs."""
+
+    @property
+    def data(self) -> Path:
+        return self.path / "data"
+
+    def predictions(self, number: int) -> Path:
+        """Validation logits of a finished trial's best epoch; see `scalecore.store.predictions`."""
+        return self.path / "predictions" / f"trial_{number:04d}.npz"
+
+    def attempt(self, number: int, attempt: int) -> Path:
+        return self.attempts / f"trial_{number:04d}" / f"attempt_{attempt}"
+
+    def retrainings(self) -> list[StudyFolder]:
+        """What was trained after the search, each with a journal of its own."""
+        paths = [self.confirmation, self.cross_budget, *sorted(self.promoted.glob("*"))]
+        return [folder for folder in map(StudyFolder, paths) if folder.journal.exists()]
+
+    def weights(self, number: int) -> Path:
+        """The best epoch's weights of a finished trial, where they are kept."""
+        return self.path / "weights" / f"trial_{number:04d}.safetensors"
+
+    def smoke(self, label: str) -> Path:
+        return self.attempts / f"smoke_{label}"
+
+
+def find_study(path: Path) -> StudyFolder:
+    """The study of a command line's argument: its folder, or the experiment file that made it.
+
+    Raises `ExperimentError` where there is no study.
+    """
+    study = holding_study(path)
+    if study is None and is_file(path):
+        from scalecore.config.load import load_experiment
+
+        study = StudyFolder(output_folder(load_experiment(path).experiment))
+    study = study or StudyFolder(path.absolute())
+    if not study.journal.exists():
+        raise ExperimentError(f"{path}: no study here (there is no {study.journal}); start one with `scalecore run`")
+    return study
+
+
+def holding_study(file: Path) -> StudyFolder | None:
+    """The study in whose folder this experiment file lies, as it was stored there; None for any other file.
+
+    Its `output` may be a place where the study was before.
+    """
+    study = StudyFolder(file.absolute().parent)
+    return study if file.name == study.source.name and study.journal.exists() else None
+
+
+def is_file(path: Path) -> bool:
+    """Whether an argument is a file; `ExperimentError` where that cannot be told."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise ExperimentError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def has_begun(experiment: Experiment) -> bool:
+    """Whether there is a study of this experiment, or of the campaign that it belongs to."""
+    folder = output_folder(experiment)
+    return os.path.exists(StudyFolder(folder).journal) or os.path.exists(folder.parent / CAMPAIGN)
+
+
+def nearest_folder(path: Path) -> Path:
+    """`path`, or the nearest folder above it that exists."""
+    return next(one for one in (path, *path.absolute().parents) if one.is_dir())
+
+
+def output_folder(experiment: Experiment) -> Path:
+    """`output:` of the experiment file, or `studies/NAME` under the working directory.
+
+    Raises `ExperimentError` for a working directory whose name cannot be stored.
+    """
+    from scalecore.config.scalars import storable
+
+    try:
+        return storable((experiment.output or Path("studies") / experiment.name).absolute())
+    except ValueError as error:
+        raise ExperimentError(str(error)) from None

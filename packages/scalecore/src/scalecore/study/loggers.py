@@ -1,0 +1,84 @@
+"""The loggers of a study, each isolated from the others: one that raises is reported once and switched off."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from scalecore.api.components import LoggerRecord
+from scalecore.api.escaping import masked, message_of
+from scalecore.api.files import is_disk_error
+from scalecore.api.logger import Logger, LoggerContext
+from scalecore.config.instantiate import create
+from scalecore.config.load import ResolvedComponent
+from scalecore.study.background_logger import BackgroundLogger
+
+
+class Outlets:
+    """All loggers as one."""
+
+    def __init__(self, components: Sequence[ResolvedComponent], context: LoggerContext) -> None:
+        """Raises the `PluginError` of the first logger that cannot be made; those before it are closed."""
+        self._loggers: list[tuple[str, Logger]] = []
+        self._all: list[tuple[str, Logger]] = []
+        self._failures: list[str] = []
+        self.unwritten: list[str] = []
+        """What loggers could not write since the disk is full or broken, in words."""
+        try:
+            for component in components:
+                self._all.append((component.use, _made(component, context)))
+        except BaseException:
+            self.close()
+            raise
+        self._loggers = list(self._all)
+
+    def tell(self, what: Callable[[Logger], None]) -> None:
+        """Tell every logger that is still on."""
+        for name, logger in list(self._loggers):
+            try:
+                what(logger)
+            except (Exception, SystemExit) as error:
+                self._loggers.remove((name, logger))
+                said = f"{type(error).__name__}: {masked(message_of(error))}"
+                text = f"logger {name!r} raised {said}; it is switched off, the study goes on"
+                self._failures.append(text)
+                if is_disk_error(error) and not getattr(logger, "prints", False):
+                    self.unwritten.append(f"logger {name!r} cannot write ({masked(message_of(error))})")
+                for _, other in self._loggers:
+                    _quietly(lambda other=other, text=text: other.message("warning", text))  # type: ignore[misc]
+                if not any(getattr(other, "prints", False) for _, other in self._loggers):
+                    _quietly(lambda text=text: print(f"warning: {text}", file=sys.stderr, flush=True))  # type: ignore[misc]
+
+    def take_failures(self) -> list[str]:
+        """Which loggers were switched off since the last call, and why."""
+        taken, self._failures = self._failures, []
+        return taken
+
+    def take_remarks(self) -> list[tuple[str, str]]:
+        """What loggers want the user to know, as level and text; one that raises is switched off as in `tell`."""
+        remarks: list[tuple[str, str]] = []
+        self.tell(lambda logger: remarks.extend(logger.take_remarks()))
+        return remarks
+
+    def close(self) -> None:
+        """Close every logger, also those that were switched off; one that raises is reported as in `tell`."""
+        off = [logger for pair in self._all if pair not in self._loggers for logger in pair[1:]]
+        self.tell(lambda logger: logger.close())
+        for logger in off:
+            _quietly(lambda logger=logger: logger.close())  # type: ignore[misc]
+
+
+def _made(component: ResolvedComponent, context: LoggerContext) -> Logger:
+    record, make = component.record, partial(create, "logger", component, context)
+    assert isinstance(record, LoggerRecord)
+    if not record.background:
+        return make()  # type: ignore[no-any-return]
+    return BackgroundLogger(make, name=component.use, context=context, export=record.export)
+
+
+def _quietly(function: Callable[[], None]) -> None:
+    try:
+        function()
+    except (Exception, SystemExit):
+        return  # it has been, or will be, reported through `tell`

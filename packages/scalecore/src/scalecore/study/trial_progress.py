@@ -1,0 +1,51 @@
+"""What is going on now, for loggers, and how long a step should take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+
+from scalecore.api.space import Architecture
+from scalecore.api.trials import Progress, TrialRecord
+from scalecore.execution.attempt_result import AttemptProgress
+from scalecore.planning.plan import Plan
+from scalecore.planning.time_estimates import Speeds, seconds_left
+from scalecore.study.running_trial import RunningTrial
+
+
+def progress_of(
+    plan: Plan, counted: Sequence[TrialRecord], running: Sequence[RunningTrial], *, total: int, slots: int
+) -> Iterator[Progress]:
+    """One message for each running trial; `counted` are the finished trials that count towards `total`."""
+    now = time.monotonic()
+    times = [(now - one.started, one.fraction_done()) for one in running]
+    left = seconds_left(counted, total=total, slots=slots, running=times)
+    for one in running:
+        seen = one.progress or AttemptProgress(phase="starting", epoch=0, step=0)
+        yield Progress(
+            number=one.asked.number,
+            phase=seen.phase,
+            epoch=seen.epoch,
+            epochs=int(one.asked.hyperparameters["epochs"]),
+            step=seen.step,
+            steps_per_epoch=_steps_per_epoch(plan),
+            trial_seconds=now - one.started,
+            study_seconds_left=left,
+            readings=plan.monitors.texts(),
+        )
+
+
+def speeds_of(plan: Plan, records: Sequence[TrialRecord]) -> Speeds:
+    """What the finished trials say about the time of others."""
+    return Speeds.of(records, windows=plan.data.parts["train"].windows)
+
+
+def seconds_per_step(plan: Plan, speeds: Speeds, shape: Architecture) -> float | None:
+    """What the finished trials suggest for this shape, evaluation included; None before the first."""
+    found = speeds.seconds(shape.flops, epochs=1)
+    return None if found is None else found / _steps_per_epoch(plan)
+
+
+def _steps_per_epoch(plan: Plan) -> int:
+    windows = plan.data.parts["train"].windows
+    return -(-windows // plan.resolved.experiment.training.effective_batch)

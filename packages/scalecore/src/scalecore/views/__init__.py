@@ -1,0 +1,1 @@
+"""What commands read of a kept study."""

@@ -1,0 +1,199 @@
+"""Running an analysis, and its result as files: JSON for programs, Markdown for people, whatever else it has."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from scalecore import __version__
+from scalecore.api import markdown
+from scalecore.api.analysis import Analysis, AnalysisResult, SupportsTraining, TrainingContext
+from scalecore.api.components import AnalysisRecord
+from scalecore.api.errors import (
+    DataError,
+    ExitCode,
+    ExperimentError,
+    PluginError,
+    RefusedError,
+    ScalecoreError,
+    StudyError,
+)
+from scalecore.api.files import plain, utc_now, write_bytes, write_json
+from scalecore.api.trials import StudyEnd, StudyView
+from scalecore.config.instantiate import make
+from scalecore.config.load import ResolvedComponent
+from scalecore.config.plain import plain_value
+from scalecore.plugins.registry import Registered
+from scalecore.store.layout import StudyFolder
+
+
+@frozen(kw_only=True)
+class Analysed:
+    """A result, and how it came about: by which analysis, under which options, of which studies."""
+
+    name: str
+    result: AnalysisResult
+    options: Mapping[str, Any]
+    studies: Sequence[Mapping[str, Any]]
+    versions: Mapping[str, str]
+    made: str
+
+
+class TrainingEnded(StudyError):
+    """An analysis needs trainings, and they ended before they were complete."""
+
+    def __init__(self, name: str, end: StudyEnd) -> None:
+        super().__init__(f"analysis {name!r} waits for its trainings: {end}; the same command goes on with them")
+        codes = {StudyEnd.STOPPED: ExitCode.STOPPED, StudyEnd.TIMED_OUT: ExitCode.TIMED_OUT}
+        self.exit_code = codes.get(end, ExitCode.FAILED)
+
+
+def analyse(
+    component: Registered | ResolvedComponent,
+    *,
+    options: Any,
+    studies: Sequence[StudyView],
+    training: TrainingContext,
+    dry_run: bool = False,
+) -> Analysed:
+    """Let the analysis run. What it raises but the errors of scalecore is told as its plugin's fault.
+
+    One that trains does so first, under the studies' locks; with `dry_run` it says what it would train instead. Raises
+    `TrainingEnded` where the trainings were stopped.
+    """
+    record = component.record
+    assert isinstance(record, AnalysisRecord)
+    if len(studies) < record.studies:
+        least = "a study" if record.studies == 1 else f"at least {record.studies} studies"
+        raise ExperimentError(
+            f"analysis {record.name!r} needs {least}: scalecore analyze {record.name} STUDY...; a study is its folder, "
+            "its experiment file, or a folder of studies"
+        )
+    # Before anything is computed: a study that runs may have finished another trial by the time it is read again.
+    sources = [_source(study) for study in studies]
+    analysis: Analysis = make("analysis", component, options)
+    try:
+        result = _result(record.name, analysis, studies, training=training, dry_run=dry_run)
+    except ScalecoreError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"analysis {record.name!r} ({component.provider} {component.version}) failed: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    return Analysed(
+        name=record.name,
+        result=result,
+        options=plain_value(options),
+        studies=sources,
+        versions={"scalecore": __version__, component.provider: component.version},
+        made=utc_now(),
+    )
+
+
+def _result(
+    name: str, analysis: Analysis, studies: Sequence[StudyView], *, training: TrainingContext, dry_run: bool
+) -> AnalysisResult:
+    if not isinstance(analysis, SupportsTraining):
+        if dry_run:
+            raise ExperimentError(f"analysis {name!r} trains nothing, so there is nothing to plan; leave --dry-run out")
+        return analysis.run(studies)
+    if dry_run:
+        return analysis.planned(studies)
+    end = analysis.train(studies, training)
+    if end is not StudyEnd.COMPLETED:
+        raise TrainingEnded(name, end)
+    return analysis.run(studies)
+
+
+def output_folder_of(name: str, studies: Sequence[StudyView]) -> Path:
+    """Where a result goes that is given no place: `analyses/NAME` in the study's folder.
+
+    Of several studies in the folder that holds them all, and without any in the working directory.
+    """
+    if len(studies) == 1:
+        return studies[0].folder / "analyses" / name
+    parent = os.path.commonpath([study.folder.absolute() for study in studies]) if studies else ""
+    return Path(parent) / "analyses" / name
+
+
+def write_result(analysed: Analysed, folder: Path) -> list[Path]:
+    """Write `result.json`, `result.md` and the further files; each replaces an older one in one step.
+
+    Raises `RefusedError` where the folder cannot be written.
+    """
+    contents: dict[str, str | bytes] = {"result.md": result_markdown(analysed), **analysed.result.files}
+    if strange := [name for name in contents if Path(name).name != name or name.startswith(".")]:
+        raise DataError(f"analysis {analysed.name!r} gave a file {strange[0]!r}, which is no plain file name")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "result.json", result_json(analysed))
+        for name, content in contents.items():
+            write_bytes(folder / name, content.encode() if isinstance(content, str) else content)
+    except OSError as error:
+        raise RefusedError(f"{folder}: the result cannot be written: {error.strerror}; give another --output") from None
+    return [folder / name for name in ("result.json", *contents)]
+
+
+def result_markdown(analysed: Analysed) -> str:
+    """The page that is printed and stored."""
+    result = analysed.result
+    lines = [f"# {markdown.escaped(result.title)}", ""]
+    lines += [f"- {_study_text(study)}" for study in analysed.studies]
+    lines += [""] if analysed.studies else []
+    for sentence in result.summary:
+        lines += [markdown.escaped(sentence), ""]
+    for name, rows in result.tables.items():
+        lines += [f"## {markdown.escaped(name)}", "", *markdown.table(rows)]
+    if result.notes:
+        lines += ["## Notes", "", *(f"- {markdown.escaped(note)}" for note in result.notes), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def result_json(analysed: Analysed) -> dict[str, Any]:
+    """What `result.json` holds: strict JSON types."""
+    result = analysed.result
+    content: dict[str, Any] = plain(
+        {
+            "analysis": analysed.name,
+            **{name: getattr(result, name) for name in ("title", "summary", "tables", "data", "notes")},
+            "options": analysed.options,
+            "studies": analysed.studies,
+            "versions": analysed.versions,
+            "made": analysed.made,
+        }
+    )
+    return content
+
+
+def _source(study: StudyView) -> dict[str, Any]:
+    """What a result names of a study that it was computed from (guard G13): the journal as it was read."""
+    return {
+        "name": study.name,
+        "folder": str(study.folder),
+        "finished": len(study.trials),
+        "total": study.total,
+        "end": study.end,
+        "state": study.state,
+        "running": list(study.running),
+        "journal": _fingerprint(study.folder),
+        "confirmations": _fingerprint(StudyFolder(study.folder).confirmation) if study.confirmations else None,
+    }
+
+
+def _fingerprint(folder: Path) -> dict[str, Any]:
+    """The whole lines of a journal: how many, and their checksum."""
+    journal = StudyFolder(folder).journal
+    content = journal.read_bytes() if journal.exists() else b""
+    whole = content[: content.rfind(b"\n") + 1]
+    return {"lines": whole.count(b"\n"), "sha256": hashlib.sha256(whole).hexdigest()}
+
+
+def _study_text(study: Mapping[str, Any]) -> str:
+    name, folder = markdown.escaped(study["name"]), markdown.escaped(study["folder"])
+    return f"{name}: {study['finished']} of {study['total']} trials finished, {study['state']}; {folder}"

@@ -1,0 +1,166 @@
+"""What may change when a study goes on, and which past trials still fit."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+import pytest
+
+from scalecore.api.space import Architecture, Choice, LogUniform
+from scalecore.api.trials import Origin, Proposal
+from scalecore.planning.continuation import Continuation, compare, continuation_lines, misfit
+from scalecore.store.event_parts import Change
+from scalecore.store.events import AskedFor, SearchChanged, SmokeStep
+from scalecore.store.identity import Unbound
+from scalecore.store.state import AskedTrial, replay
+from scalecore.testing.fakes import make_trial
+
+EXPERIMENT: dict[str, Any] = {
+    "name": "s",
+    "seed": 1,
+    "output": None,
+    "dataset": {"use": "parquet"},
+    "model": {"use": "patchtst", "patch_len": 10, "d_model": [64, 128]},
+    "search": {"use": "architectural", "trials": 5, "budget": "2M", "space": {"dropout": {"uniform": [0.1, 0.3]}}},
+    "objective": {"metric": "val_loss"},
+    "training": {"effective_batch": 64, "threads": 1, "hyperparameters": {"epochs": 8}},
+    "execution": {"slots": 1},
+    "guards": {},
+    "monitors": [],
+    "loggers": [],
+}
+
+
+def changed(**sections: dict[str, Any]) -> dict[str, Any]:
+    experiment = deepcopy(EXPERIMENT)
+    for name, content in sections.items():
+        experiment[name] |= content
+    return experiment
+
+
+def keys(changes: tuple[Change, ...]) -> list[str]:
+    return [change.key for change in changes]
+
+
+def test_the_search_may_change() -> None:
+    """Grid, space, strategy and total are followed, and each difference is named with both values."""
+    now = changed(search={"use": "random", "trials": 9, "budget": "20M", "space": {}}, model={"d_model": [32]})
+    found = compare(EXPERIMENT, now, grid=("d_model",), unbound=Unbound())
+    assert found.refused == ()
+    assert [change.text() for change in found.allowed] == [
+        'search.budget: "2M" -> "20M"',
+        'search.space.dropout: {"uniform": [0.1, 0.3]} -> null',
+        "search.trials: 5 -> 9",
+        'search.use: "architectural" -> "random"',
+        "model.d_model: [64, 128] -> [32]",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("now", "key"),
+    [
+        (changed(model={"patch_len": 5}), "model.patch_len"),
+        (changed(model={"d_model": [32]}), "model.d_model"),
+        (changed(model={"use": "linear"}), "model.use"),
+        (changed(training={"effective_batch": 32}), "training.effective_batch"),
+        (changed(training={"hyperparameters": {"epochs": 9}}), "training.hyperparameters.epochs"),
+        (changed(objective={"metric": "auc"}), "objective.metric"),
+        (changed(dataset={"use": "market"}), "dataset.use"),
+        ({**EXPERIMENT, "seed": 2}, "seed"),
+    ],
+)
+def test_g22_what_decides_results_is_refused(now: dict[str, Any], key: str) -> None:
+    """Model, training, objective, data and seed; the model's grid too where the model does not say that it is one."""
+    assert keys(compare(EXPERIMENT, now, unbound=Unbound()).refused) == [key]
+
+
+def test_other_keys_are_no_change() -> None:
+    """Loggers, monitors, execution and a study that has not begun."""
+    now = {**changed(training={"threads": 2}), "loggers": ["console"], "monitors": ["memory"], "output": "/there"}
+    for was, is_now in ((EXPERIMENT, now), ({}, now), (EXPERIMENT, EXPERIMENT)):
+        assert compare(was, is_now, unbound=Unbound()) == Continuation()
+
+
+def test_a_hyperparameter_may_move_between_varied_and_fixed() -> None:
+    """The value that each trial had is in its record either way."""
+    space = {"epochs": {"choice": [8, 16]}}
+    now = changed(search={"space": space}, training={"hyperparameters": {"dropout": 0.2}})
+    found = compare(EXPERIMENT, now, unbound=Unbound())
+    assert found.refused == ()
+    assert keys(found.allowed) == [
+        "search.space.dropout",
+        "search.space.epochs",
+        "training.hyperparameters.dropout",
+        "training.hyperparameters.epochs",
+    ]
+
+
+def asked(width: int = 64, **values: Any) -> AskedTrial:
+    architecture = Architecture(values={"width": width}, num_parameters=1, flops=1)
+    proposal = Proposal(architecture=architecture, hyperparameters={}, origin=Origin(kind="sampled"))
+    used = {"rate": 1e-3, "epochs": 8, **values}
+    return AskedTrial(number=0, proposal=proposal, hyperparameters=used, hash="h", seed=0)
+
+
+@pytest.mark.parametrize(
+    ("trial", "reason"),
+    [
+        (asked(), None),
+        (asked(width=32), "width=32 is no feasible architecture any more"),
+        (asked(rate=0.5), "rate=0.5 is outside of today's space"),
+        (asked(epochs=16), "epochs=16, now it is fixed at 8"),
+    ],
+)
+def test_g34_a_past_trial_fits_by_the_values_that_it_had(trial: AskedTrial, reason: str | None) -> None:
+    """Whether they were varied or fixed then; a trial that does not fit is named with the reason."""
+    space = {"rate": LogUniform(low=1e-4, high=1e-2)}
+    assert misfit(trial, feasible={"width=64"}, space=space, fixed={"epochs": 8}) == reason
+
+
+def test_g34_a_value_that_was_never_given_does_not_fit() -> None:
+    """A hyper-parameter that is varied today, and that the trial did not know."""
+    space = {"gain": Choice(values=(1, 2))}
+    assert misfit(asked(), feasible={"width=64"}, space=space, fixed={}) == "it has no gain"
+
+
+def test_the_last_change_decides_what_counts() -> None:
+    """The journal keeps every change; the smoke step is made again where shapes or space are others."""
+    first = make_trial(0)
+    proposal = Proposal(architecture=first.architecture, hyperparameters={}, origin=first.origin)
+    trial = AskedFor(number=0, hash="a", seed=1, hyperparameters={}, proposal=proposal)
+    smoke = SmokeStep(versions={}, results={})
+    budget, trials = (Change(key=f"search.{name}", before=1, after=2) for name in ("budget", "trials"))
+    grid = SearchChanged(changes=[budget], left_out={"0": "too large"})
+    total = SearchChanged(changes=[trials], left_out={})
+    state = replay([trial, smoke, grid])
+    assert (state.left_out, state.smoke, len(state.changes)) == ({0: "too large"}, None, 1)
+    assert replay([trial, smoke, grid, smoke, total]).smoke == smoke
+    assert replay([trial, smoke, grid, smoke, total]).left_out == {}
+
+
+def test_people_are_told_what_changed_and_what_counts() -> None:
+    """Every key, how many trials fit, and each that does not."""
+    lines = continuation_lines([Change(key="search.trials", before=5, after=6)], {1: "it has no gain"}, 5)
+    assert lines == [
+        "the search changed since the study was last run (in the study -> in the file):",
+        "  search.trials: 5 -> 6",
+        "  4 of 5 past trials still fit, and count",
+        "  trial 1 no longer counts: it has no gain",
+    ]
+    assert continuation_lines([], {}, 5) == []
+
+
+def test_the_distribution_of_a_component_may_be_named_later() -> None:
+    """When a second one is installed that has the name too: the component is the one that the study was run with."""
+    was, now, rival = (changed(model={"use": use}) for use in ("mlp", "acme/mlp", "rival/mlp"))
+
+    def refused(was: Any, now: Any, *, provider: str, versions: tuple[str, ...] = ()) -> list[str]:
+        found = compare(was, now, unbound=Unbound(), providers={"model": provider}, versions=versions)
+        return keys(found.refused)
+
+    assert refused(was, now, provider="Acme", versions=("scalecore", "acme")) == []
+    assert refused(was, now, provider="Acme", versions=("scalecore", "rival")) == ["model.use"]
+    assert refused(now, was, provider="acme") == [], "and left out again"
+    assert refused(now, was, provider="rival") == ["model.use"]
+    assert refused(now, rival, provider="rival") == ["model.use"]

@@ -1,0 +1,161 @@
+"""What a new study does otherwise than one that version 0.1 began."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scalecore.api.plan_report import ProductsReport
+from scalecore.config.losses import objective_value
+from scalecore.execution.attempt_spec import AttemptSpec
+from scalecore.planning.build_spec import attempt_spec
+from scalecore.planning.conventions import conventions_of
+from scalecore.planning.plan import Plan
+from scalecore.store.events import StudyBegun
+from scalecore.store.identity import trial_content, trial_hash, unbound
+from scalecore.store.journal import Journal
+from scalecore.testing.fakes import plan_walk
+
+PRECISION = "objective={metric: precision, direction: maximize}"
+
+
+@pytest.fixture
+def planned(tmp_path: Path) -> Callable[..., Plan]:
+    """Plans an experiment on the next direction of a random walk, as a study in `tmp_path / "study"`."""
+    guards = {"min_validation_samples": 30, "min_validation_positives": 7}
+    return partial(plan_walk, tmp_path, "dataset.target.horizon=3", "dataset.context=6", guards=guards)
+
+
+def spec(plan: Plan) -> AttemptSpec:
+    (one,) = plan.grid.architectures
+    fixed: dict[str, Any] = {"mode": "train", "attempt": "0-0", "number": 0, "seed": 5, "micro_batch": 64, "threads": 1}
+    fixed |= {"architecture": one.values, "num_parameters": one.num_parameters, "hyperparameters": plan.fixed}
+    return attempt_spec(plan, data=Path("data"), registry={}, **fixed)
+
+
+def identity(plan: Plan) -> str:
+    how: dict[str, Any] = {"unbound": unbound(plan.resolved), "data": plan.data.fingerprint}
+    return trial_hash(trial_content(plan.identity, architecture={}, hyperparameters={}, **how), seed=5)
+
+
+def begin(folder: Path, plan: Plan, *, old: bool) -> None:
+    """A study whose journal has one line, as 0.1 or this version writes it."""
+    folder.mkdir()
+    content = plan.report().plain()
+    if old:
+        del content["data"]["target_scale"], content["products"], content["compile_rule"]
+    journal = Journal(folder / "journal.jsonl")
+    journal.append(StudyBegun(experiment=plan.experiment, plan=content))
+    journal.close()
+
+
+def test_g19_the_least_denominator_is_that_of_the_positives(planned: Any) -> None:
+    """As effective windows, of which labels that overlap make fewer; only where the model chooses the windows."""
+    plan = planned(PRECISION)
+    assert plan.min_denominator == 7 * 3
+    assert spec(plan).plan.min_denominator == 21
+    for metric in ("recall", "auc", "f1"):
+        assert planned(f"objective={{metric: {metric}, direction: maximize}}").min_denominator == 0
+    assert planned().min_denominator == 0
+
+
+def test_g19_the_least_denominator_is_part_of_what_a_trial_is(planned: Any, tmp_path: Path) -> None:
+    """By a name, and not in a study that began without: its trials keep their hashes, and their way."""
+    new = identity(planned(PRECISION))
+    assert planned().identity == planned().experiment
+    begin(tmp_path / "study", planned(PRECISION), old=True)
+    assert conventions_of(tmp_path / "study").old
+    old = planned(PRECISION)
+    assert old.min_denominator == 0
+    assert old.identity == old.experiment
+    assert identity(old) != new
+
+
+def test_a_study_of_this_version_keeps_its_way_too(planned: Any, tmp_path: Path) -> None:
+    """Its first line says that it is none of 0.1; without a study there is nothing to keep."""
+    new = identity(planned(PRECISION))
+    assert not conventions_of(tmp_path / "study").old
+    begin(tmp_path / "study", planned(PRECISION), old=False)
+    assert not conventions_of(tmp_path / "study").old
+    assert identity(planned(PRECISION)) == new
+
+
+@pytest.mark.parametrize(
+    ("line", "metric", "direction", "value"),
+    [
+        ({"precision": 0.25}, "precision", "maximize", 0.25),
+        ({"precision": None}, "precision", "maximize", 0.0),
+        ({"coverage": None}, "coverage", "minimize", 1.0),
+        ({"r2": None}, "r2", "maximize", None),
+        ({"val_loss": 0.0}, "val_loss", "minimize", 0.0),
+        ({"val_loss": 0.5}, "precision", "maximize", None),
+    ],
+)
+def test_g19_a_share_of_nothing_counts_as_the_worst_share(
+    line: dict[str, Any], metric: str, direction: str, value: float | None
+) -> None:
+    """What is no share, or is not measured, has no value."""
+    assert objective_value(line, metric=metric, direction=direction) == value
+
+
+def said_of_products(plan: Plan) -> list[str]:
+    return [finding.message for finding in plan.findings if finding.subject == "products"]
+
+
+def test_the_library_of_products_is_that_with_which_the_study_began(
+    planned: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On another processor, and where a later version would choose otherwise: the plan says it, attempts get it."""
+    monkeypatch.setattr(
+        "scalecore.planning.conventions.read_cpuinfo", lambda: "vendor_id : ShanghaiMaker\nflags : sse2\n"
+    )
+    began = planned()
+    why = "ShanghaiMaker without AVX-512: MKL is as wide as oneDNN"
+    assert began.products == ProductsReport(name="torch", why=why)
+    begin(tmp_path / "study", began, old=False)
+    flags = "avx512f avx512bw avx512dq avx512vl"
+    monkeypatch.setattr("scalecore.planning.conventions.read_cpuinfo", lambda: f"vendor_id : Other\nflags : {flags}\n")
+    again = planned()
+    assert again.products == began.products
+    assert spec(again).products == again.products
+    assert said_of_products(again) == [
+        f"float32 matrix products on a CPU by torch ({why}), where the model offers the choice"
+    ]
+    assert said_of_products(planned("training.device=mps")) == []
+
+
+def test_a_study_without_a_library_of_products_has_none_for_good(planned: Any, tmp_path: Path) -> None:
+    """Its attempts get none, which stands for what was done before there was a choice; identities are the same."""
+    new = planned()
+    assert new.products is not None
+    begin(tmp_path / "study", new, old=True)
+    old = planned()
+    assert old.products is None
+    assert spec(old).products is None
+    assert old.begun().plan.products is None
+    assert identity(old) == identity(new)
+    assert said_of_products(old) == [
+        "float32 matrix products on a CPU by onednn where it has AVX-512, as when the study began, where the model "
+        "offers the choice"
+    ]
+
+
+def test_the_rule_of_compiling_is_that_with_which_the_study_began(planned: Any, tmp_path: Path) -> None:
+    """An older study goes by FLOPs for good, also its new trials; a new one by savings; identities are the same."""
+    new = planned()
+    assert (new.compile_rule, spec(new).compile_rule) == ("savings", "savings")
+    begin(tmp_path / "study", new, old=True)
+    old = planned()
+    assert (old.compile_rule, spec(old).compile_rule) == ("flops", "flops")
+    assert old.begun().plan.compile_rule == "flops"
+    assert identity(old) == identity(new)
+
+
+def test_a_study_that_began_with_savings_keeps_them(planned: Any, tmp_path: Path) -> None:
+    """As its first plan says, whatever a later version would choose."""
+    begin(tmp_path / "study", planned(), old=False)
+    assert planned().compile_rule == "savings"

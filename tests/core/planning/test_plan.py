@@ -1,0 +1,44 @@
+"""What a plan refuses of the components that it asks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from attrs import evolve
+
+from scalecore.api.components import NoOptions, Record
+from scalecore.api.errors import DataError
+from scalecore.config.load import ResolvedComponent, load_resolved
+from scalecore.planning.build_plan import build_plan
+from scalecore.plugins.registry import load_registry
+from scalecore.testing.fakes import EXPERIMENT, write_walk
+
+
+class NoPanel:
+    def panel(self) -> None:
+        return None
+
+
+class Leaves:
+    def panel(self) -> None:
+        raise SystemExit("bye")
+
+
+@pytest.mark.parametrize(
+    ("made", "reason"),
+    [(NoPanel(), "TypeError: panel() returned NoneType, no Panel"), (Leaves(), "SystemExit: bye")],
+)
+def test_a_dataset_that_gives_no_panel_is_named(tmp_path: Path, made: Any, reason: str) -> None:
+    """Nothing, and a plugin that ends the process, are the dataset's faults and none of the core's."""
+    write_walk(tmp_path)
+    file = tmp_path / "experiment.yaml"
+    file.write_text(yaml.safe_dump(EXPERIMENT))
+    loaded, resolved = load_resolved(file, registry=load_registry(no_plugins=True))
+    record = Record(name="mine", summary="One.", factory=lambda options, context: made)
+    dataset = ResolvedComponent(record=record, options=NoOptions(), provider="acme", version="1.0")
+    with pytest.raises(DataError) as caught:
+        build_plan(loaded, evolve(resolved, dataset=dataset), folder=tmp_path / "study")
+    assert str(caught.value) == f"dataset 'mine' (acme 1.0) failed: {reason}"

@@ -1,0 +1,297 @@
+"""Findings about the machine before a study: ok, warn or refuse, with what to do."""
+
+from __future__ import annotations
+
+import json
+import re
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from scalecore.api.readings import Finding
+from scalecore.cli.main import main
+from scalecore.execution.local.devices import FoundGpus
+from scalecore.planning.preflight import (
+    compile_findings,
+    device_finding,
+    folder_findings,
+    machine_findings,
+    other_runs,
+    room_finding,
+    warmup_findings,
+)
+from scalecore.store.study_device import StudyDevice
+
+
+def open_files(limit: int) -> tuple[str, str]:
+    """Level and message where a process may open so many files."""
+    code = (
+        "from scalecore.planning.preflight import machine_findings; found = machine_findings()[0];"
+        "print(found.level, found.message, sep='|')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (limit, 4096)),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    level, message = done.stdout.strip().split("|")
+    return level, message
+
+
+def test_few_open_files_are_told_before_they_run_out() -> None:
+    """Some are warned of, too few refused."""
+    assert open_files(1024) == ("ok", "1024 may be open at once")
+    assert open_files(200) == ("warn", "only 200 may be open at once")
+    assert open_files(48) == ("refuse", "only 48 may be open at once")
+
+
+def test_another_run_on_the_machine_is_found(tmp_path: Path) -> None:
+    """With its process and folder; a command that only looks is none."""
+    script = tmp_path / "scalecore"
+    script.write_text("print('up', flush=True)\nimport time\ntime.sleep(60)\n")
+
+    def start(*words: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, str(script), *words], stdout=subprocess.PIPE, text=True, cwd=tmp_path
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        return process
+
+    runs = [start("run", "spy.yaml"), start("status", "spy.yaml")]
+    try:
+        found = [folder for _, folder in other_runs() if folder == str(tmp_path)]
+        assert found == [str(tmp_path)]
+        finding = machine_findings()[1]
+        assert finding.level == "warn"
+        assert f"in {tmp_path}" in finding.message
+        assert finding.message.endswith("): they share its memory, cores and GPUs")
+    finally:
+        for process in runs:
+            process.kill()
+            process.communicate()
+
+
+def test_a_folder_that_cannot_hold_a_study_is_refused(tmp_path: Path) -> None:
+    """A file in its place, or no right to write; one that will be made is looked at where it will be."""
+    (tmp_path / "file").touch()
+    (found,) = folder_findings(tmp_path / "file")
+    assert (found.level, found.message) == ("refuse", f"{tmp_path}/file is no folder")
+    (found,) = folder_findings(tmp_path / "studies" / "new")
+    assert found.level == "ok"
+    assert found.message.startswith(f"{tmp_path} can be written")
+
+
+def test_a_device_that_cannot_be_there_is_refused() -> None:
+    """Before torch is imported at all."""
+    assert device_finding("cpu").level == "ok"
+    if sys.platform != "darwin":
+        found = device_finding("mps")
+        assert (found.level, found.message) == ("refuse", "mps is asked for, and this is no Mac")
+
+
+HERE = FoundGpus(names=("GPU-a", "GPU-b"), source="libcuda.so.1")
+NONE = FoundGpus(source="neither libcuda.so.1 nor libnvidia-ml.so.1 is installed")
+HIDDEN = FoundGpus(source="CUDA_VISIBLE_DEVICES hides all GPUs")
+SICK = FoundGpus(names=("GPU-a",), source="libnvidia-ml.so.1", problem="libcuda.so.1: unknown error")
+STUB = FoundGpus(source="libcuda.so.1: stub", problem="libcuda.so.1: stub")
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="MPS is what auto finds on a Mac")
+@pytest.mark.parametrize(
+    ("wanted", "study", "gpus", "build", "level", "message"),
+    [
+        ("auto", None, NONE, "cpu", "ok", f"auto: the CPU, no GPU is found ({NONE.source})"),
+        ("auto", None, HIDDEN, "cu130", "ok", f"auto: the CPU, no GPU is found ({HIDDEN.source})"),
+        ("auto", None, STUB, "cu130", "ok", "auto: the CPU, no GPU is found (libcuda.so.1: stub)"),
+        ("auto", None, HERE, "cu130", "ok", "auto: CUDA, 2 GPUs (by libcuda.so.1)"),
+        (
+            "auto",
+            None,
+            HERE,
+            "cpu",
+            "warn",
+            "there is a driver with 2 GPUs (by libcuda.so.1), and torch is a build without CUDA: the CPU is used",
+        ),
+        ("cuda", None, HERE, "cu130", "ok", "cuda: 2 GPUs (by libcuda.so.1)"),
+        ("cuda", None, HERE, "cpu", "refuse", "cuda is asked for, and torch is a build without CUDA"),
+        ("cuda", None, NONE, "cu130", "refuse", f"cuda is asked for, and {NONE.source}"),
+        ("cuda", None, STUB, "cu130", "refuse", "cuda is asked for, and libcuda.so.1: stub"),
+        (
+            "cuda",
+            None,
+            SICK,
+            "cu130",
+            "warn",
+            "cuda: 1 GPU (by libnvidia-ml.so.1), and CUDA may not be able to use them: libcuda.so.1: unknown error",
+        ),
+        ("auto", "cuda", HERE, "cu130", "ok", "auto: 2 GPUs (by libcuda.so.1), as the study began"),
+        ("auto", "cuda", HIDDEN, "cu130", "refuse", f"this study trains on cuda (NVIDIA H200), and {HIDDEN.source}"),
+        ("auto", "cpu", HERE, "cu130", "ok", "auto: cpu, as the study began"),
+        ("auto", "mps", HERE, "cu130", "refuse", "this study trains on mps, and this is no Mac"),
+        ("cpu", "cpu", HERE, "cu130", "ok", "cpu"),
+    ],
+)
+def test_g48_the_device_of_a_study_is_looked_for_before_torch_is_imported(
+    wanted: str, study: Any, gpus: FoundGpus, build: str, level: str, message: str
+) -> None:
+    """What was found and which library said so; a study that continues needs the device on which it began."""
+    began = None if study is None else StudyDevice(kind=study, gpu="NVIDIA H200" if study == "cuda" else None)
+    found = device_finding(wanted, study=began, gpus=gpus, build=build)
+    assert (found.level, found.message) == (level, message)
+
+
+def test_g44_room_for_checkpoints_and_data_is_looked_for(tmp_path: Path) -> None:
+    """A model whose checkpoints the disk cannot hold is refused before its first step."""
+    assert room_finding(tmp_path, largest=1000, slots=1, data=1000).level == "ok"
+    found = room_finding(tmp_path, largest=10**15, slots=2, data=0)
+    assert found.level == "refuse"
+    assert found.message.endswith("the study needs 52800000.0 GB for data and checkpoints")
+    (tmp_path / "journal.jsonl").touch()
+    assert room_finding(tmp_path, largest=10**15, slots=2, data=0).level == "warn"
+
+
+def test_a_warm_up_longer_than_the_training_is_told_before(tmp_path: Path) -> None:
+    """With the numbers, by the plan; one that ends within the longest training is no finding."""
+    assert list(warmup_findings(warmup=99, epochs=10, steps_per_epoch=10)) == []
+    file = tmp_path / "mine.yaml"
+    CliRunner().invoke(main, ["init", str(file), "--no-plugins"], catch_exceptions=False)
+
+    def findings(*overrides: str) -> list[str]:
+        done = CliRunner().invoke(main, ["plan", str(file), "--no-plugins", "--json", *overrides])
+        assert done.exit_code == 0, done.output
+        return [one["message"] for one in json.loads(done.stdout)["findings"] if one["subject"] == "warm-up"]
+
+    space = "search.space={learning_rate: {log_uniform: [1e-4, 1e-3]}, warmup_steps: {choice: [100, 500]}}"
+    assert findings(space) == []
+    assert findings(space, "training.hyperparameters.epochs=10") == [
+        "100 steps of warm-up, and the longest training has 50 (epochs 10, 5 steps each): "
+        "no trial reaches its learning rate"
+    ]
+    assert findings("training.hyperparameters={epochs: 10, warmup_steps: 5}") == []
+
+
+def test_early_stopping_that_sees_no_improvement_is_told_before(tmp_path: Path) -> None:
+    """Its `min_delta` against the loss of the best baseline, which for returns is far below the default of 0.001."""
+    file = tmp_path / "mine.yaml"
+    CliRunner().invoke(main, ["init", str(file), "--no-plugins"], catch_exceptions=False)
+
+    def findings(*overrides: str) -> list[str]:
+        done = CliRunner().invoke(main, ["plan", str(file), "--no-plugins", "--json", *overrides])
+        assert done.exit_code == 0, done.output
+        return [one["message"] for one in json.loads(done.stdout)["findings"] if one["subject"] == "early stopping"]
+
+    returns = "dataset.target={kind: forward_return, horizon: 1}"
+    assert findings() == []
+    (message,) = findings(returns)
+    assert re.fullmatch(
+        r"only improvements of more than 0\.001 count, and the best baseline's loss is 0\.0000\d+: "
+        "trials may end while they still learn",
+        message,
+    )
+    assert findings(returns, "training.early_stopping={min_delta: 0}") == []
+    assert findings(returns, "training.early_stopping=null") == []
+    assert findings(returns, "objective={metric: r2, direction: maximize}") == []
+
+
+def test_doctor_looks_at_the_machine_and_its_exit_code_tells() -> None:
+    """Without a file: findings and, with installed monitors, their readings; nothing is refused here."""
+    done = CliRunner().invoke(main, ["doctor", "--no-plugins", "--json"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert [one["subject"] for one in found["findings"]][:4] == ["open files", "other runs", "containment", "device"]
+    assert found["readings"] == []
+    shown = CliRunner().invoke(main, ["doctor", "--no-plugins"], catch_exceptions=False).stdout
+    assert "ok     device: " in shown
+    assert "no monitor is installed: pip install scalecore-hwmon" in shown
+
+
+@pytest.mark.parametrize("words", [["doctor", "nowhere.yaml"], ["doctor", "--josn"]])
+def test_doctor_refuses_what_it_cannot_read(words: list[str]) -> None:
+    """As every command: a message, exit code 2, no traceback."""
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 2
+    assert "Traceback" not in done.output
+
+
+MONITORS = """
+from attrs import frozen
+from scalecore import hookimpl
+from scalecore.api.options import option
+from scalecore.api.components import HardwareMonitorRecord
+
+@frozen(kw_only=True)
+class PlugOptions:
+    address: str = option(help="Where it is.")
+
+def broken(options, context):
+    raise OSError("no such device")
+
+@hookimpl
+def scalecore_hardware_monitors():
+    return [
+        HardwareMonitorRecord(name="plug", summary="A plug.", options=PlugOptions, factory=broken),
+        HardwareMonitorRecord(name="meter", summary="A meter.", factory=broken),
+    ]
+"""
+
+
+def test_a_monitor_that_cannot_be_made_is_told_by_doctor(fake_plugin: Any) -> None:
+    """One whose options have no default, and one that fails; the others are asked."""
+    fake_plugin("acme", version="1.2", code=MONITORS)
+    done = CliRunner().invoke(main, ["doctor"])
+    lines = done.stdout.splitlines()
+    assert "warn   plug: it has no default for address: give an experiment file that uses it" in lines, done.output
+    assert "warn   meter: monitor 'meter' (acme 1.2) cannot start: OSError: no such device" in lines
+    assert any(line.startswith("ok     ") for line in lines)
+
+
+NO_COMPILER = "no C++ compiler is found (no-such-compiler; the variable CXX names another one)"
+REMEDY = "install what is missing, or set training.compile to off"
+
+
+def test_a_compiler_that_is_asked_for_and_missing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`auto` is warned of what long trials lose, `off` needs nothing, and neither does a machine with a compiler."""
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert [*compile_findings("block", device="cpu")] == [
+        Finding(
+            level="refuse",
+            subject="compiling",
+            message=f"training.compile: block is asked for, but {NO_COMPILER}",
+            remedy=REMEDY,
+        )
+    ]
+    assert [*compile_findings("auto", device="cpu")] == [
+        Finding(
+            level="warn",
+            subject="compiling",
+            message=f"nothing is compiled, which long trials would gain from: {NO_COMPILER}",
+            remedy=REMEDY,
+        )
+    ]
+    assert [*compile_findings("off", device="cpu")] == []
+    monkeypatch.setenv("CXX", "sh")
+    assert [*compile_findings("block", device="cpu")] == []
+
+
+def test_on_a_gpu_its_own_compiler_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The C compiler that triton calls; on MPS, where nothing can be installed, only what is asked for is refused."""
+    monkeypatch.setenv("CXX", "sh")
+    monkeypatch.setenv("CC", "no-such-compiler")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    problem = "no C compiler is found, which triton needs (no-such-compiler; the variable CC names another one)"
+    (found,) = compile_findings("block", device="cuda")
+    assert (found.level, found.message) == ("refuse", f"training.compile: block is asked for, but {problem}")
+    (found,) = compile_findings("auto", device="cuda")
+    message = f"nothing is compiled, which long trials would gain from: {problem}"
+    assert (found.level, found.message) == ("warn", message)
+    (found,) = compile_findings("block", device="mps")
+    assert found.message == "training.compile: block is asked for, but torch does not compile for MPS well enough yet"
+    assert [*compile_findings("auto", device="mps")] == []

@@ -1,0 +1,266 @@
+"""The device of a study: settled by its smoke step, kept by every attempt, and nobody's fault where it is gone."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from attrs import evolve
+
+from scalecore.api import formatting
+from scalecore.api.analysis import TrainingContext
+from scalecore.api.errors import DeviceError, ExitCode, RefusedError
+from scalecore.api.record_parts import ComputePolicy
+from scalecore.api.trials import StudyEnd, TrialRecord, TrialState
+from scalecore.config.load import load_resolved
+from scalecore.execution.attempt import pick_device
+from scalecore.execution.local.devices import FoundGpus
+from scalecore.planning.host_memory import HOST_MEMORY, host_memory
+from scalecore.plugins.registry import load_registry
+from scalecore.promotion.opened import open_study
+from scalecore.store.event_lines import event_of
+from scalecore.store.event_parts import SmokeResult
+from scalecore.store.events import AttemptEnded, AttemptStarted, SmokeStep
+from scalecore.store.layout import StudyFolder
+from scalecore.store.state import Attempt, StudyState, read_state
+from scalecore.store.study_device import StudyDevice, common_device, device_of_result
+from scalecore.study.run import run_study
+from scalecore.testing.fakes import EXPERIMENT, make_trial, write_walk
+from scalecore.views.status import status_lines, study_status
+
+pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="these studies lose a GPU that is not there")
+
+REGISTRY = {"no_plugins": True, "block": []}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., StudyEnd]:
+    """Run the study of the temporary folder up to so many trials, with real attempts on the CPU."""
+    write_walk(tmp_path)
+
+    def run(trials: int, **training: Any) -> StudyEnd:
+        content = {**EXPERIMENT, "output": str(tmp_path / "study")}
+        content["search"] = {**content["search"], "trials": trials}
+        content["training"] = {**content["training"], "device": "auto", **training}
+        (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(content))
+        loaded, resolved = load_resolved(tmp_path / "experiment.yaml", registry=load_registry(**REGISTRY))
+        return run_study(loaded, resolved, TrainingContext(registry=REGISTRY, verbosity=-1))
+
+    return run
+
+
+def settle(folder: Path, device: dict[str, Any] | None) -> None:
+    """Let the journal say that the study's first smoke step found this device."""
+    lines = [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()]
+    for line in lines:
+        if line["event"] == "smoke":
+            line["device"] = device
+    (folder / "journal.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def state_of(folder: Path) -> StudyState:
+    return read_state(StudyFolder(folder).journal)
+
+
+def test_the_device_that_the_smoke_step_found_is_journalled(tmp_path: Path, run: Callable[..., StudyEnd]) -> None:
+    """Every later attempt is told that one instead of `auto`."""
+    assert run(1) is StudyEnd.COMPLETED
+    state = state_of(tmp_path / "study")
+    assert state.settled == state.device == StudyDevice(kind="cpu")
+    spec = json.loads((tmp_path / "study/attempts/trial_0000/attempt_0/spec.json").read_text())
+    assert spec["device"] == "cpu"
+    assert "gpu" not in spec
+
+
+def test_a_study_of_an_older_version_settles_on_the_device_of_its_trials(
+    tmp_path: Path, run: Callable[..., StudyEnd]
+) -> None:
+    """By the first run that continues it, for good."""
+    run(1)
+    settle(tmp_path / "study", None)
+    assert state_of(tmp_path / "study").settled is None
+    assert run(2) is StudyEnd.COMPLETED
+    state = state_of(tmp_path / "study")
+    assert state.settled == StudyDevice(kind="cpu")
+    assert [record.versions["run:device"] for record in state.records] == ["cpu", "cpu"]
+
+
+def test_g48_a_study_whose_device_is_gone_is_refused_before_its_next_trial(
+    tmp_path: Path, run: Callable[..., StudyEnd], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is written; where no trial is left to run, nothing needs the device."""
+    run(1)
+    settle(tmp_path / "study", {"kind": "cuda", "gpu": "NVIDIA H200"})
+    before = (tmp_path / "study/journal.jsonl").read_bytes()
+    hidden = FoundGpus(source="CUDA_VISIBLE_DEVICES hides all GPUs")
+    monkeypatch.setattr("scalecore.planning.preflight.find_gpus", lambda: hidden)
+    monkeypatch.setattr("scalecore.planning.preflight.torch_build", lambda: "cu130")
+    with pytest.raises(RefusedError) as caught:
+        run(2)
+    assert str(caught.value) == (
+        "the study is not started:\n  device: this study trains on cuda (NVIDIA H200), and CUDA_VISIBLE_DEVICES hides "
+        "all GPUs; make the device available: results of another one would be ranked together with those of the study"
+    )
+    assert (tmp_path / "study/journal.jsonl").read_bytes() == before
+    assert run(1) is StudyEnd.COMPLETED
+
+
+@pytest.mark.parametrize(("kind", "gpus"), [("cpu", ("GPU-1",)), ("cuda", ())])
+def test_what_is_trained_after_the_search_is_planned_for_the_device_of_the_study(
+    kind: str,
+    gpus: tuple[str, ...],
+    tmp_path: Path,
+    run: Callable[..., StudyEnd],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A GPU that came is not for a study on the CPU; one that is gone refuses nothing before an attempt needs it."""
+    run(1)
+    settle(tmp_path / "study", {"kind": kind, "gpu": None})
+    for module in ("plan", "preflight", "slots"):
+        monkeypatch.setattr(f"scalecore.study.{module}.find_gpus", lambda: FoundGpus(names=gpus, source="libcuda.so.1"))
+        monkeypatch.setattr(f"scalecore.study.{module}.torch_build", lambda: "cu130")
+    with open_study(StudyFolder(tmp_path / "study"), TrainingContext(registry=REGISTRY)) as study:
+        assert study.plan.likely_device() == study.plan_with([]).likely_device() == kind
+
+
+def test_g48_an_attempt_that_does_not_get_the_device_is_interrupted_and_its_trial_continues(
+    tmp_path: Path, run: Callable[..., StudyEnd], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The machine seems to have a GPU, and CUDA does not start: the run ends with exit code 5, and no trial failed."""
+    run(1)
+    folder = tmp_path / "study"
+    settle(folder, {"kind": "cuda", "gpu": "NVIDIA H200"})
+    there = FoundGpus(names=("GPU-a",), source="libcuda.so.1")
+    monkeypatch.setattr("scalecore.planning.preflight.find_gpus", lambda: there)
+    monkeypatch.setattr("scalecore.planning.preflight.torch_build", lambda: "cu130")
+    with pytest.raises(DeviceError) as caught:
+        run(2)
+    assert caught.value.exit_code == ExitCode.REFUSED == 5
+    why = f"torch {torch.__version__} finds no CUDA device here"
+    assert str(caught.value) == (
+        f"{why}; this study trains on cuda (NVIDIA H200), and results of another device would be ranked together with "
+        "its own. Nothing counts as failed: make the device available, and `scalecore run` continues [G48]"
+    )
+    lost = state_of(folder)
+    assert [(trial.number, trial.attempts[-1].ended.end) for trial in lost.unfinished] == [(1, "interrupted")]
+    assert lost.unfinished[0].attempts[-1].ended.reason == why
+    assert [record.state for record in lost.records] == [TrialState.COMPLETED]
+    assert lost.end is StudyEnd.FAILED
+    settle(folder, {"kind": "cpu", "gpu": None})
+    assert run(2) is StudyEnd.COMPLETED
+    kinds = [attempt.ended.end for attempt in state_of(folder).trials[1].attempts]
+    assert kinds == ["interrupted", "completed"]
+
+
+def test_g48_a_smoke_step_that_does_not_get_the_device_ends_the_run(
+    tmp_path: Path, run: Callable[..., StudyEnd], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new study that asks for CUDA where only the machine seems to have it."""
+    there = FoundGpus(names=("GPU-a",), source="libcuda.so.1")
+    monkeypatch.setattr("scalecore.planning.preflight.find_gpus", lambda: there)
+    monkeypatch.setattr("scalecore.planning.preflight.torch_build", lambda: "cu130")
+    with pytest.raises(DeviceError) as caught:
+        run(1, device="cuda")
+    assert str(caught.value) == (
+        f"torch {torch.__version__} finds no CUDA device here; make the device available, or set training.device to "
+        "another one"
+    )
+    assert state_of(tmp_path / "study").trials == {}
+
+
+def test_a_device_that_torch_does_not_find_is_an_error_that_says_what_hides_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The variable is often the reason; `auto` takes what is there."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+    with pytest.raises(DeviceError, match=f"^torch {re.escape(torch.__version__)} finds no CUDA device with CUDA_VIS"):
+        pick_device("cuda")
+    if not torch.backends.mps.is_available():
+        with pytest.raises(DeviceError, match=f"^torch {re.escape(torch.__version__)} finds no MPS device here$"):
+            pick_device("mps")
+        assert pick_device("auto") == torch.device("cpu")
+
+
+def on(number: int, device: str | None, *, gpu: str | None = None, precision: str = "fp32") -> TrialRecord:
+    """A completed trial that names its device."""
+    versions = {f"run:{name}": value for name, value in {"device": device, "gpu": gpu}.items() if value}
+    return evolve(make_trial(number), value=0.5, versions=versions, policy=ComputePolicy(precision=precision))
+
+
+def test_an_older_study_has_the_device_of_its_trials() -> None:
+    """Of most of them, where its version ran on what it found; else of its last smoke step."""
+    assert common_device([on(0, None)]) is None
+    assert common_device([on(0, "cpu"), on(1, "cuda:0"), on(2, "cuda")]) == StudyDevice(kind="cuda")
+    assert common_device([on(0, "cpu"), on(1, "mps:0")]) == StudyDevice(kind="cpu")
+    state = StudyState(
+        smoke=SmokeStep(
+            versions={},
+            results={"smallest": SmokeResult(left_out="too large"), "largest": SmokeResult(device="cuda")},
+        )
+    )
+    assert state.device == StudyDevice(kind="cuda")
+    assert StudyState().device is None
+    assert device_of_result({"device": "cuda", "gpu": "NVIDIA H200"}) == StudyDevice(kind="cuda", gpu="NVIDIA H200")
+
+
+def test_the_device_is_that_of_the_first_smoke_step() -> None:
+    """One that is made again, after a change of the code, changes nothing."""
+    steps = [SmokeStep(versions={}, results={}, device=StudyDevice(kind=kind)) for kind in ("cuda", "cpu")]
+    state = StudyState(id="a study")
+    for step in steps:
+        state.apply(step)
+    assert state.device == StudyDevice(kind="cuda")
+    assert state.device_needed(1) == StudyDevice(kind="cuda")
+    assert state.device_needed(0) is None
+
+
+def test_g48_trials_that_were_computed_differently_are_said() -> None:
+    """By device, by GPU and by precision; trials without a value and those that do not say do not count."""
+    assert formatting.mixtures([on(0, "cuda:0"), on(1, "cuda"), on(2, None)]) == []
+    assert formatting.mixtures([on(0, "cpu"), evolve(on(1, "cuda"), value=None)]) == []
+    mixed = [on(0, "cuda", gpu="NVIDIA A100", precision="bf16"), on(1, "cuda", gpu="NVIDIA H200"), on(2, "cpu")]
+    assert formatting.mixtures([*mixed, *(on(number, "cpu") for number in range(3, 9))]) == [
+        "trials were computed on different devices, and their values may differ by that: cpu (trials 2, 3, 4, 5, 6 and "
+        "2 more), cuda (trials 0, 1) [G48]",
+        "trials were computed on different GPUs, and their values may differ by that: NVIDIA A100 (trial 0), NVIDIA "
+        "H200 (trial 1) [G48]",
+        "trials were computed in different precisions, and their values may differ by that: bf16 (trial 0), fp32 "
+        "(trials 1, 2, 3, 4, 5 and 3 more) [G48]",
+    ]
+
+
+def test_g48_status_says_that_trials_were_computed_differently(tmp_path: Path, run: Callable[..., StudyEnd]) -> None:
+    """As in a study of an older version, whose trials ran on what each found."""
+    run(2)
+    lines = [json.loads(line) for line in (tmp_path / "study/journal.jsonl").read_text().splitlines()]
+    next(one for one in lines if one["event"] == "trial_finished")["record"]["versions"]["run:device"] = "cuda"
+    (tmp_path / "study/journal.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    first, second = sorted(line["number"] for line in lines if line["event"] == "trial_finished")
+    said = (
+        "caution: trials were computed on different devices, and their values may differ by that: "
+        f"cpu (trial {second}), cuda (trial {first}) [G48]"
+    )
+    assert said in status_lines(study_status(StudyFolder(tmp_path / "study")))
+
+
+def test_g40_host_memory_of_trials_on_cuda_is_learned_from_their_peaks() -> None:
+    """An estimate at first, then the most that one took beside its weights; trials on the CPU do not count."""
+
+    def attempt(group: str | None, peak: int | None, *, parameters: int = 0, kind: str = "completed") -> Attempt:
+        memory = None if group is None else {"group": group, "floor": 16 * parameters}
+        one = {"number": 0, "index": 0}
+        started = event_of(AttemptStarted, **one, micro_batch=1, predicted_memory=1, memory=memory)
+        return Attempt(started=started, ended=event_of(AttemptEnded, **one, **{"class": kind}, peak_memory=peak))
+
+    million = 1_000_000
+    others = [attempt("cpu, fp32", 10**12), attempt("cuda, bf16", 10**12, kind="failed"), attempt("cuda, bf16", None)]
+    assert host_memory(others, num_parameters=million) == HOST_MEMORY + 4 * million
+    assert host_memory([attempt(None, None)], num_parameters=0) == HOST_MEMORY
+    seen = [attempt("cuda, bf16", 10**9, parameters=million), attempt("cuda, bf16", 3 * 10**8)]
+    assert host_memory([*others, *seen], num_parameters=2 * million) == 10**9 + 4 * million

@@ -1,0 +1,30 @@
+"""What `scalecore status` says of a study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from scalecore.store.layout import StudyFolder
+from scalecore.store.verify import verify_study
+from scalecore.views.status import status_lines, study_status
+
+
+def test_the_time_that_is_left_is_a_number_or_not_known_yet() -> None:
+    """Never a made-up one before the first trial."""
+    status: dict[str, Any] = {"name": "spy", "state": "running", "finished": 0, "total": 4, "counts": {}}
+    status |= dict.fromkeys(("runner", "best", "baseline", "hardware", "search", "test_openings"))
+    status |= {"unfinished": [], "left_out": [], "degraded": [], "folder": "studies/spy"}
+    assert "time left: not known yet" in status_lines({**status, "seconds_left": None})
+    assert "time left: about 3 min 20 s" in status_lines({**status, "seconds_left": 200.0})
+
+
+def test_a_journal_without_a_line_is_a_study_that_has_not_begun(tmp_path: Path) -> None:
+    """A run that was killed before its first line has no name yet, and tore none."""
+    (tmp_path / "journal.jsonl").touch()
+    folder = StudyFolder(tmp_path)
+    first = "study: not begun (`scalecore run` starts it); 0 of 0 trials finished (none yet)"
+    assert status_lines(study_status(folder))[0] == first
+    assert [(one.level, one.message) for one in verify_study(folder) if one.subject == "journal"] == [
+        ("ok", "0 lines, without a gap")
+    ]
