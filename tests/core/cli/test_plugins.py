@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,23 @@ def test_verbose_adds_summaries_places_and_tracebacks(invoke: Any, mine: str, fa
     assert f"    entry point acme = fake_acme, in {fake_plugin.root}\n" in output
     assert "    | Traceback (most recent call last):\n" in output
     assert output.rstrip().endswith("| ModuleNotFoundError: No module named 'no_such_module_xyz'")
+
+
+def test_verbose_names_a_slow_import(invoke: Any, fake_plugin: Any) -> None:
+    """With the library that takes most of it, since every command waits for it."""
+    folder = fake_plugin("heavy", version="1.0", code="import weighty")
+    (folder / "weighty.py").write_text("import time\ntime.sleep(0.5)\n")
+
+    output = invoke("plugins", "-v", "--no-plugins").stdout
+    assert "slow import" not in output.partition("heavy 1.0")[2], "it is left out"
+    output = invoke("plugins", "-v").stdout.partition("heavy 1.0")[2]
+
+    assert re.search(
+        r"^    slow import: [0-9.]+ s, [0-9.]+ s of it for weighty; "
+        r"import it inside the factory, since every command imports plugins$",
+        output,
+        re.MULTILINE,
+    )
 
 
 def test_json_has_the_same(invoke: Any, mine: str, fake_plugin: Any) -> None:

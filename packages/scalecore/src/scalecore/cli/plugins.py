@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,11 +17,17 @@ if TYPE_CHECKING:
     from scalecore.plugins.discovery import Plugin
     from scalecore.plugins.registry import Registry
 
+SLOW = 0.2
+"""Seconds. The core's own modules take about a tenth of a second."""
+
 
 @click.command(short_help="List plugins, their status and what they provide.")
 @click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
 @click.option(
-    "-v", "--verbose", is_flag=True, help="Print summaries, places, and the tracebacks of failed imports, too."
+    "-v",
+    "--verbose",
+    is_flag=True,
+    help="Also print summaries, places, tracebacks of failed imports, and slow imports.",
 )
 @plugin_options
 def plugins(*, as_json: bool, verbose: bool, no_plugins: bool, block: tuple[str, ...]) -> None:
@@ -29,6 +39,7 @@ def plugins(*, as_json: bool, verbose: bool, no_plugins: bool, block: tuple[str,
       scalecore plugins --verbose
       scalecore plugins --json
     """
+    from scalecore.plugins.discovery import Status
     from scalecore.plugins.registry import clash_text, load_registry
 
     registry = load_registry(no_plugins=no_plugins, block=block)
@@ -43,10 +54,37 @@ def plugins(*, as_json: bool, verbose: bool, no_plugins: bool, block: tuple[str,
             click.echo(f"    entry point {plugin.name} = {plugin.value}, in {plugin.location}")
             for line in (plugin.details or "").splitlines():
                 click.echo(f"    | {line}")
+            if plugin.status is Status.OK and (slow := _slow_import(plugin.value)) is not None:
+                click.echo(f"    {slow}")
     if not registry.plugins:
         click.echo("no plugins are installed, not even scalecore's own: is scalecore installed?")
     for rivals in registry.conflicts():
         click.echo(f"conflict: {clash_text(rivals)}")
+
+
+def _slow_import(module: str) -> str | None:
+    """What importing the module of a plugin costs every command, and most of it where; None below `SLOW` seconds.
+
+    Seen in a fresh interpreter, where nothing but the core is imported yet.
+    """
+    mark = "-- plugin --"
+    code = f"import scalecore.plugins.registry, sys; print({mark!r}, file=sys.stderr, flush=True); import {module}"
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", code],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = re.findall(r"^import time:\s+\d+ \|\s+(\d+) \|( +)(\S+)$", done.stderr.partition(mark)[2], re.MULTILINE)
+    total = sum(int(micros) for micros, indent, _ in found if indent == " ") / 1e6
+    if done.returncode or total < SLOW:
+        return None
+    own = module.partition(".")[0]
+    others = {name: int(micros) / 1e6 for micros, _, name in found if "." not in name and name != own}
+    name = max(others, key=others.__getitem__, default=None)
+    most = "" if name is None or others[name] < total / 4 else f", {others[name]:.2f} s of it for {name}"
+    return f"slow import: {total:.2f} s{most}; import it inside the factory, since every command imports plugins"
 
 
 def _write_components(registry: Registry, plugin: Plugin, *, verbose: bool) -> None:
