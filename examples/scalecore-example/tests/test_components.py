@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from scalecore.api.logger import LoggerContext
+from scalecore.api.record_parts import Flag
 from scalecore.api.space import DataShape
 from scalecore.api.trials import Outcome, Proposal, TrialState
 from scalecore.testing.fakes import make_study, make_trial, search_context
@@ -54,7 +55,7 @@ def test_a_trial_that_predicts_a_constant_is_no_parent() -> None:
     strategy = Evolution(EvolutionOptions(population=2, tournament=2), search_context())
     told(strategy, {0: 0.5})
     assert strategy.ask(1) is not None
-    constant = {"guard": "G09", "kind": "collapsed", "text": "predicts a constant"}
+    constant = Flag(guard="G09", kind="collapsed", text="predicts a constant")
     strategy.tell(1, Outcome(state=TrialState.COMPLETED, value=0.1, flags=[constant]))
     drawn = strategy.ask(2)
     assert drawn is not None
