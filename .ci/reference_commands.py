@@ -28,9 +28,12 @@ stands for lines that are left out. [Exit codes](../operating.md#exit-codes) mea
 def render_commands(output: Path) -> str:
     """The whole page: every command with its options, exit codes, examples, and output from a folder."""
     lines = [_INTRODUCTION, "| command | what it does |", "|---|---|"]
-    lines += [f"| [`{name}`](#{name}) | {summary} |" for name, (_, _, summary) in COMMANDS.items()]
     with click.Context(main, info_name="scalecore", **main.context_settings) as context:
-        for name in COMMANDS:
+        names = main.list_commands(context)
+        for name in names:
+            summary = COMMANDS[name][2] if name in COMMANDS else _found(context, name).get_short_help_str(limit=200)
+            lines.append(f"| [`{name}`](#{name}) | {summary} |")
+        for name in names:
             lines += ["", *_command(_found(context, name), f"scalecore {name}", context, level=2)]
             for path in sorted([*output.glob(f"{name}.txt"), *output.glob(f"{name}-*.txt")]):
                 lines += ["", "```console", path.read_text(encoding="utf-8").rstrip(), "```"]
@@ -48,7 +51,11 @@ def option_names() -> dict[str, list[str]]:
                     yield from names(_found(context, name), f"{path} {name}", context)
 
     with click.Context(main, info_name="scalecore", **main.context_settings) as context:
-        return {path: found for name in COMMANDS for path, found in names(_found(context, name), name, context)}
+        return {
+            path: found
+            for name in main.list_commands(context)
+            for path, found in names(_found(context, name), name, context)
+        }
 
 
 def _found(context: click.Context, name: str) -> click.Command:

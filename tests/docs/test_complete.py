@@ -12,6 +12,7 @@ from scalecore.api import hookspecs
 from scalecore.api.errors import ExitCode
 from scalecore.api.trials import StudyEnd, TrialState
 from scalecore.cli.main import COMMANDS
+from scalecore.cli.plugin_commands import PROVIDERS
 from scalecore.plugins.kinds import KINDS
 from scalecore.plugins.registry import load_registry
 from scalecore.store.identity import FREE
@@ -78,7 +79,7 @@ def test_commands_in_the_documentation_exist() -> None:
         lines = [line.removeprefix("$ ") for body in blocks(path, "console") for line in body.splitlines()]
         for code in [*spans, *lines]:
             if match := re.match(r"(?:python -m )?scalecore ([a-z][\w-]*)", code):
-                assert match[1] in COMMANDS, f"{path}: {code}"
+                assert match[1] in {*COMMANDS, *PROVIDERS}, f"{path}: {code}"
             if match := re.match(r"make ([a-z]+)", code):
                 assert match[1] in targets, f"{path}: {code}"
 

@@ -23,7 +23,17 @@ HEAVY = {
     "talib",
     "sqlalchemy",
 }
-LATER = {"cattrs", "rich", "pluggy", "attr", "attrs", "yaml", "packaging", "importlib.metadata", "scalecore.plugins"}
+LATER = {
+    "cattrs",
+    "rich",
+    "pluggy",
+    "attr",
+    "attrs",
+    "yaml",
+    "packaging",
+    "importlib.metadata",
+    "scalecore.plugins.discovery",
+}
 
 UNUSED = {
     "packaging",

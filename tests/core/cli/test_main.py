@@ -18,8 +18,9 @@ def test_help_lists_every_command_with_its_line(invoke: Any) -> None:
     result = invoke("--help")
 
     assert result.exit_code == 0
-    listed = result.output.partition("Commands:\n")[2].splitlines()
-    assert [line.split(maxsplit=1) for line in listed] == [[name, text] for name, (_, _, text) in COMMANDS.items()]
+    sections = result.output.partition("Studies:\n")[2].partition("\nPlugins:\n")[0]
+    listed = [line.split(maxsplit=1) for line in sections.splitlines() if line.startswith("  ")]
+    assert listed == [[name, text] for name, (_, _, text) in COMMANDS.items()]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -44,7 +45,8 @@ def test_an_unknown_command_is_met_with_the_nearest(invoke: Any) -> None:
     assert result.exit_code == 2
     assert result.stderr.splitlines()[-1] == "Error: there is no command 'chekc'; did you mean 'check'?"
     commands = ", ".join(COMMANDS)
-    assert invoke("zzzz").stderr.splitlines()[-1] == (f"Error: there is no command 'zzzz'; commands are {commands}")
+    answer = invoke("zzzz").stderr.splitlines()[-1]
+    assert answer.startswith(f"Error: there is no command 'zzzz'; commands are {commands}")
 
 
 def test_a_command_that_was_removed_names_what_serves_its_use_now(invoke: Any) -> None:

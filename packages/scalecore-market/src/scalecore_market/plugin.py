@@ -30,7 +30,6 @@ def scalecore_datasets() -> Iterable[DatasetRecord]:
             summary="Daily prices of one symbol as features of a tier, with manifests.",
             options=MarketOptions,
             factory=_market,
-            commands="scalecore_market.cli:data",
             task=lambda options: options.target.task,
         )
     ]

@@ -58,13 +58,11 @@ class Record(Generic[Options]):
 class DatasetRecord(Record[Options]):
     """`factory(options, context)` returns a `Dataset`.
 
-    `commands` names a `click.Group` as `module:attribute`, for a dataset that has files to look after: its commands are
-    those of `scalecore data`. `task(options)` tells `binary`, `multiclass` or `forecast` where the options alone decide
+    `task(options)` tells `binary`, `multiclass` or `forecast` where the options alone decide
     it, and None where the data do, so that `scalecore check` finds a loss that does not belong to it.
     """
 
     factory: Callable[[Options, DatasetContext], Dataset]
-    commands: str | None = None
     task: Callable[[Options], str | None] | None = None
 
 

@@ -21,6 +21,7 @@ from click.shell_completion import CompletionItem
 from scalecore import __version__
 from scalecore.api.errors import ExitCode, ExperimentError, ScalecoreError
 from scalecore.cli.encodings import escape_unprintable, restart_in_utf8
+from scalecore.cli.plugin_commands import PROVIDERS, load_command, plugin_commands
 from scalecore.cli.signals import StopRequested, raising_stop_requests
 from scalecore.cli.streams import drop_broken_streams, open_closed_streams, tell
 
@@ -34,17 +35,13 @@ or the other way round: no bug of a command."""
 COMMANDS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
     {
         "init": ("scalecore.cli.init", "init", "Write a commented experiment file, filled from a table."),
-        "run": ("scalecore.cli.study", "run", "Run a study to its end, or continue it."),
-        "plan": ("scalecore.cli.study", "plan", "Show everything that a run would do, without training."),
         "check": ("scalecore.cli.check", "check", "Check an experiment file and its components."),
+        "plan": ("scalecore.cli.study", "plan", "Show everything that a run would do, without training."),
+        "run": ("scalecore.cli.study", "run", "Run a study to its end, or continue it."),
         "status": ("scalecore.cli.study", "status", "Show how far a study is."),
-        "doctor": ("scalecore.cli.doctor", "doctor", "Look at this machine: what stands in the way, what sensors say."),
-        "verify": ("scalecore.cli.verify", "verify", "Check that a study is whole: nothing lost, doubled, left over."),
         "stop": ("scalecore.cli.study", "stop", "Ask a running study to checkpoint and end."),
-        "analyze": ("scalecore.cli.analyze", "analyze", "Analyse one or several studies, finished or running."),
         "report": ("scalecore.cli.report", "report", "Write everything about a study on one page that opens offline."),
-        "import": ("scalecore.cli.import_results", "import_results", "Warm-start a study from earlier results."),
-        "export": ("scalecore.cli.export", "export", "Write a study to MLflow, TensorBoard, W&B or another target."),
+        "analyze": ("scalecore.cli.analyze", "analyze", "Analyse one or several studies, finished or running."),
         "confirm": (
             "scalecore.cli.promotion",
             "confirm",
@@ -52,7 +49,14 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
         ),
         "promote": ("scalecore.cli.promotion", "promote", "Make a model of a trial, and measure it on test data."),
         "predict": ("scalecore.cli.promotion", "predict", "Apply a promoted model to new data."),
-        "data": ("scalecore.cli.data", "data", "Take in, build and verify the data of a dataset plugin."),
+        "import": ("scalecore.cli.import_results", "import_results", "Warm-start a study from earlier results."),
+        "export": ("scalecore.cli.export", "export", "Write a study to MLflow, TensorBoard, W&B or another target."),
+        "doctor": ("scalecore.cli.doctor", "doctor", "Diagnose this machine: blockers and sensor readings."),
+        "verify": (
+            "scalecore.cli.verify",
+            "verify",
+            "Check a study's integrity: no lost, duplicate or orphaned records.",
+        ),
         "plugins": ("scalecore.cli.plugins", "plugins", "List plugins, their status and what they provide."),
         "new": ("scalecore.cli.new", "new", "Write a plugin to start from: one file, and its test."),
         "schema": ("scalecore.cli.schema", "schema", "Print the JSON Schema of the experiment file, for editors."),
@@ -60,9 +64,12 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
 )
 """Each subcommand with its module, the name of the command in it, and one line of help."""
 
+SECTIONS: Mapping[str, str] = MappingProxyType({"Studies": "init", "Results": "report", "Setup": "doctor"})
+"""The sections of `--help`, each with its first command."""
+
 
 class _LazyGroup(click.Group):
-    """A group that knows its subcommands by a table and imports the module of the one that is called."""
+    """A group that knows its subcommands by a table and the metadata of plugins, and imports the one that is called."""
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **more: Any) -> Any:
         open_closed_streams()
@@ -85,11 +92,11 @@ class _LazyGroup(click.Group):
                 gc.freeze()  # all memory is given back now; Python would search it for garbage first
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return [*COMMANDS, *(name for name in plugin_commands() if name not in COMMANDS)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
-            return None
+            return load_command(cmd_name)
         module, attribute, _ = COMMANDS[cmd_name]
         command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)
@@ -100,20 +107,28 @@ class _LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         # A shell that completes behind a word that is no command wants no error.
-        if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+        if not (name in COMMANDS or name in PROVIDERS or name.startswith("-") or ctx.resilient_parsing) and (
+            name not in (known := self.list_commands(ctx))
+        ):
             _refuse_removed(name)
-            near = difflib.get_close_matches(name, COMMANDS, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"commands are {', '.join(COMMANDS)}"
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"commands are {', '.join(known)}"
             ctx.fail(f"there is no command {name!r}; {hint}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, summary) for name, (_, _, summary) in COMMANDS.items()])
+        rows: dict[str, list[tuple[str, str]]] = {}
+        section, starts = "", {first: title for title, first in SECTIONS.items()}
+        for name, summary in _summaries().items():
+            section = starts.get(name, section if name in COMMANDS else "Plugins")
+            rows.setdefault(section, []).append((name, summary))
+        for title, lines in rows.items():
+            with formatter.section(title):
+                formatter.write_dl(lines, col_max=10)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         # By the table: click would import every command to ask for its help.
-        found = [(name, summary) for name, (_, _, summary) in COMMANDS.items() if name.startswith(incomplete)]
+        found = [(name, summary) for name, summary in _summaries().items() if name.startswith(incomplete)]
         options = click.Command.shell_complete(self, ctx, incomplete)
         return [*(CompletionItem(name, help=summary) for name, summary in found), *options]
 
@@ -135,6 +150,16 @@ class _LazyGroup(click.Group):
                 text, code = "stopped by SIGINT", int(ExitCode.STOPPED)
         tell(text, err=True)
         return ctx.exit(code)
+
+
+def _summaries() -> dict[str, str]:
+    """Each command with its line of help; that of a plugin, which is not imported for it, with its distribution."""
+    ours = {name: summary for name, (_, _, summary) in COMMANDS.items()}
+    theirs = {
+        name: f"Provided by {' and '.join(f'{one.name} {one.version}' for one in provided)}."
+        for name, provided in plugin_commands().items()
+    }
+    return ours | {name: text for name, text in theirs.items() if name not in ours}
 
 
 def _refuse_removed(name: str) -> None:

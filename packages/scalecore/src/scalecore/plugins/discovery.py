@@ -161,13 +161,13 @@ def _judge(distribution: Distribution) -> Iterator[Plugin]:
 
 
 def _plugins(metadata: Metadata, location: str) -> Iterator[Plugin]:
-    unmet = _unmet_requirement(metadata.requires)
+    unmet = unmet_requirement(metadata.requires)
     for name, value in metadata.entry_points:
         plugin = Plugin(name=name, value=value, distribution=metadata.name, version=metadata.version, location=location)
         yield plugin if unmet is None or _is_core(plugin) else plugin.failed(*unmet)
 
 
-def _unmet_requirement(requirements: Iterable[str]) -> tuple[Status, str] | None:
+def unmet_requirement(requirements: Iterable[str]) -> tuple[Status, str] | None:
     """Why this version of scalecore does not do, judged by the declared requirements alone."""
     for text in requirements:
         if _plainly_met(text):

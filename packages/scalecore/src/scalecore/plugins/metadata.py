@@ -11,12 +11,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from importlib.machinery import PathFinder
 from itertools import takewhile
+from typing import NamedTuple
 
-from attrs import frozen
 
-
-@frozen
-class Metadata:
+class Metadata(NamedTuple):
     """What the metadata of a distribution says; `entry_points` are those of one group, name and value."""
 
     name: str

@@ -1,0 +1,86 @@
+"""Commands of plugins, by entry points of the group `scalecore.commands`: a name, and a click command as `module:name`.
+
+They are found in the metadata of distributions, and imported only when they are called.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+
+import click
+
+from scalecore.api.errors import PluginError
+from scalecore.plugins.metadata import Metadata, canonical_name, folders, read_metadata
+
+GROUP = "scalecore.commands"
+
+PROVIDERS: Mapping[str, str] = MappingProxyType({"data": "scalecore-market"})
+"""Commands of this project's packages, for those who have not installed them."""
+
+
+def plugin_commands() -> dict[str, list[Metadata]]:
+    """The distributions that provide each command, sorted by its name."""
+    found: dict[str, list[Metadata]] = {}
+    seen: set[str] = set()
+    for metadata in _distributions():
+        name = canonical_name(metadata.name)
+        if name in seen:  # the first one is what an import finds
+            continue
+        seen.add(name)
+        for command, _ in metadata.entry_points:
+            found.setdefault(command, []).append(metadata)
+    return dict(sorted(found.items()))
+
+
+def load_command(name: str) -> click.Command | None:
+    """The command of a plugin; None where none has it. Raises `PluginError` for what cannot be used."""
+    provided = plugin_commands().get(name, [])
+    if not provided:
+        if name in PROVIDERS:
+            raise PluginError(f"the command {name!r} is not installed; `pip install {PROVIDERS[name]}` provides it")
+        return None
+    if len(provided) > 1:
+        rivals = " and ".join(f"{one.name} {one.version}" for one in provided)
+        raise PluginError(f"the command {name!r} is provided by {rivals}; uninstall one of them")
+    from scalecore.plugins.discovery import unmet_requirement
+
+    (metadata,) = provided
+    whose = f"the command {name!r} of {metadata.name} {metadata.version}"
+    unmet = unmet_requirement(metadata.requires)
+    if unmet is not None:
+        raise PluginError(f"{whose} is {unmet[0]}: {unmet[1]}")
+    value = dict(metadata.entry_points)[name]
+    module, _, attribute = value.partition(":")
+    try:
+        command = getattr(importlib.import_module(module), attribute)
+    except (Exception, SystemExit) as error:
+        raise PluginError(f"{whose} cannot be imported from {value}: {type(error).__name__}: {error}") from error
+    if not isinstance(command, click.Command):
+        raise PluginError(f"{whose}: {value} is {command!r}, no click command; tell its author")
+    return command
+
+
+def _distributions() -> Iterator[Metadata]:
+    """Those with entry points of the group."""
+    found = folders(sys.path)
+    if found is None:
+        from importlib.metadata import distributions
+
+        for one in distributions():
+            entries = tuple((entry.name, entry.value) for entry in one.entry_points if entry.group == GROUP)
+            if entries:
+                yield Metadata(one.metadata["Name"], one.version, tuple(one.requires or ()), entries)
+        return
+    for folder in found:
+        try:
+            with open(os.path.join(folder, "entry_points.txt"), "rb") as file:
+                content = file.read()
+        except OSError:
+            continue
+        metadata = read_metadata(folder, GROUP) if GROUP.encode() in content else None
+        if metadata is not None and metadata.entry_points:
+            yield metadata

@@ -1,0 +1,109 @@
+"""Commands that distributions add by entry points."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+
+import scalecore
+
+CODE = """
+import click
+
+@click.group()
+def sales():
+    "Look after the sales."
+
+@sales.command()
+@click.argument("file")
+def fetch(file):
+    "Fetch the sales."
+    click.echo(f"fetched {file}")
+"""
+GROUP = "scalecore.commands"
+
+
+def test_a_plugin_adds_a_command(fake_plugin: Any, invoke: Any) -> None:
+    """Listed by its distribution without an import; its errors and its options are those of click."""
+    fake_plugin("acme", entry_point="sales", module="fake_sales", group=GROUP, code=CODE)
+    assert "Plugins:\n" in (listed := invoke("--help").stdout)
+    assert "  sales  Provided by acme 1.0.\n" in listed
+    assert "fake_sales" not in sys.modules
+
+
+def test_the_command_is_imported_when_it_is_called(fake_plugin: Any, invoke: Any) -> None:
+    """By the name of the entry point."""
+    folder = fake_plugin("acme", entry_point="sales", module="fake_sales:sales", group=GROUP)
+    (folder / "fake_sales.py").write_text(CODE)
+    assert "Fetch the sales." in invoke("sales", "--help").stdout
+    assert invoke("sales", "fetch", "a.csv").stdout == "fetched a.csv\n"
+    wrong = invoke("sales", "fetsch")
+    assert (wrong.exit_code, "No such command 'fetsch'" in wrong.stderr) == (2, True)
+    assert invoke("slaes").stderr.endswith("there is no command 'slaes'; did you mean 'sales'?\n")
+    sys.modules.pop("fake_sales")
+
+
+def test_a_command_of_the_core_stays_its_own(fake_plugin: Any, invoke: Any) -> None:
+    """Whatever a distribution calls its command."""
+    fake_plugin("acme", entry_point="run", module="fake_run", group=GROUP, code="raise ValueError")
+    assert invoke("--help").stdout.count("\n  run ") == 1
+    assert invoke("run", "--help").stdout.startswith("Usage: scalecore run ")
+
+
+@pytest.mark.parametrize(
+    ("module", "code", "requires", "problem"),
+    [
+        (
+            "fake_old:x",
+            "x = 1",
+            ["scalecore<0.2"],
+            f" is incompatible: it needs scalecore <0.2, and this is scalecore {scalecore.__version__}",
+        ),
+        (
+            "fake_old:x",
+            "import nowhere",
+            [],
+            " cannot be imported from fake_old:x: ModuleNotFoundError: No module named 'nowhere'",
+        ),
+        (
+            "fake_old:y",
+            "x = 1",
+            [],
+            " cannot be imported from fake_old:y: AttributeError: module 'fake_old' has no attribute 'y'",
+        ),
+        ("fake_old:x", "x = 1", [], ": fake_old:x is 1, no click command; tell its author"),
+    ],
+)
+def test_a_command_that_cannot_be_used_names_its_distribution(
+    fake_plugin: Any, invoke: Any, module: str, code: str, requires: list[str], problem: str
+) -> None:
+    """And nothing else is broken by it."""
+    folder = fake_plugin("acme", version="3.1", entry_point="old", module=module, group=GROUP, requires=requires)
+    (folder / "fake_old.py").write_text(code)
+    done = invoke("old")
+    assert (done.exit_code, done.stdout, done.stderr) == (3, "", f"the command 'old' of acme 3.1{problem}\n")
+    assert "  old " in invoke("--help").stdout
+    sys.modules.pop("fake_old", None)
+
+
+def test_two_distributions_with_one_command_are_named(fake_plugin: Any, invoke: Any) -> None:
+    """Neither is run."""
+    for name in ("acme", "zoo"):
+        fake_plugin(name, entry_point="sales", module=f"fake_{name}", group=GROUP, code=CODE)
+    done = invoke("sales")
+    rivals = sorted(done.stderr.removeprefix("the command 'sales' is provided by ").partition(";")[0].split(" and "))
+    assert (done.exit_code, rivals) == (3, ["acme 1.0", "zoo 1.0"])
+
+
+def test_a_command_whose_package_is_missing_says_what_to_install(
+    invoke: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    """Of this project's packages."""
+    monkeypatch.setattr("scalecore.cli.plugin_commands.folders", lambda places: iter(()))
+    done = invoke("data", "list")
+    assert (done.exit_code, done.stderr) == (
+        3,
+        "the command 'data' is not installed; `pip install scalecore-market` provides it\n",
+    )
