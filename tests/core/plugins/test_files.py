@@ -167,3 +167,28 @@ def test_paths_are_taken_from_the_folder_of_the_experiment_file(tmp_path: Path) 
         assert (done.exit_code, done.stderr) == (0, "")
         version = load_registry(no_plugins=True, files=[folder / "mine.py"]).get("model", "mine").version
         assert f"  model     mine (mine.py {version})\n" in done.stdout
+
+
+def test_a_command_line_adds_files(tmp_path: Path) -> None:
+    """From the working directory, beside those of the experiment file."""
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    (tmp_path / "t.csv").rename(folder / "t.csv")
+    (tmp_path / "mine: [1].py").write_text(MODEL)
+    (folder / "other.py").write_text(MODEL.replace("mine", "other"))
+    for text in ("", "plugins: [./other.py]\n"):
+        (folder / "e.yaml").write_text(f"{HEAD}model: {{use: mine, width: 5}}\n{text}")
+        done = check("a folder/e.yaml", "-p", "mine: [1].py")
+        assert (done.exit_code, done.stderr) == (0, "")
+    for file, problem in (
+        ("none.py", f"{tmp_path}/none.py cannot be read (No such file or directory)"),
+        (
+            "a folder/other.py",
+            "two plugins are called other.py; give one of the files another name, or remove it here",
+        ),
+    ):
+        done = check("a folder/e.yaml", "-p", file, "model=linear")
+        assert (done.exit_code, done.stderr) == (
+            3,
+            f'<command line>: plugins.+="{tmp_path}/{file}": {problem}\n',
+        )

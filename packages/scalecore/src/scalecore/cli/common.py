@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -49,10 +51,24 @@ def plugin_options(function: _Function) -> _Function:
 
 
 def experiment_arguments(function: _Function) -> _Function:
-    """Add the arguments FILE and [KEY=VALUE]..., given as `file: str` and `overrides: tuple[str, ...]`."""
+    """Add the arguments FILE and [KEY=VALUE]..., given as `file: str` and `overrides: tuple[str, ...]`, and `-p`."""
+    function = plugin_file_option(function)
     overrides = click.argument("overrides", metavar="[KEY=VALUE]...", nargs=-1)
     file = click.argument("file", metavar="FILE", type=click.Path())
     return file(overrides(function))
+
+
+def plugin_file_option(function: _Function) -> _Function:
+    """Add `-p FILE`, given as further `overrides` that add to `plugins` of the experiment file."""
+
+    @wraps(function)
+    def command(*, plugin_files: tuple[Path, ...], overrides: tuple[str, ...], **rest: Any) -> Any:
+        added = [f"plugins.+={json.dumps(str(path.absolute()), ensure_ascii=False)}" for path in plugin_files]
+        return function(overrides=(*added, *overrides), **rest)
+
+    text = "A Python file with components of your own, as under `plugins` in the file; may be repeated."
+    option = click.option("-p", "plugin_files", metavar="PY", multiple=True, type=click.Path(path_type=Path), help=text)
+    return cast("_Function", option(command))
 
 
 def study_argument(function: _Function) -> _Function:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scalecore.api.errors import ExitCode
-from scalecore.cli.common import plugin_options, warn_left_out
+from scalecore.cli.common import plugin_file_option, plugin_options, warn_left_out
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +25,7 @@ BETWEEN_SAMPLES = 1.1
 @click.command()
 @click.argument("file", required=False, type=click.Path())
 @click.argument("overrides", metavar="[KEY=VALUE]...", nargs=-1)
+@plugin_file_option
 @plugin_options
 @click.option("--json", "as_json", is_flag=True, help="Print findings and readings as JSON.")
 def doctor(

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from scalecore.config.bounds import described
 from scalecore.config.messages import KeyPath, Position, Problem, dotted
 from scalecore.config.source import Tree, parse
+
+END = "+"
+"""In a path, a further item of a list."""
 
 
 class CannotSetError(Exception):
@@ -16,8 +20,8 @@ class CannotSetError(Exception):
 def apply_overrides(tree: Tree, overrides: Iterable[str]) -> None:
     """Set each override in turn; the later of two wins. What is wrong is added to `tree.problems`.
 
-    Keys are joined by dots, items of lists counted from 0; missing mappings are made, and one item may be added to the
-    end of a list. A component given as a bare string becomes a mapping when one of its options is set.
+    Keys are joined by dots, items of lists counted from 0, and `+` is a further one at the end; missing mappings and
+    lists are made. A component given as a bare string becomes a mapping when one of its options is set.
     """
     for text in overrides:
         key, equals, value = text.partition("=")
@@ -62,15 +66,17 @@ def _make_way(tree: Tree, path: KeyPath, position: Position) -> KeyPath:
             raise CannotSetError(f"{dotted(here)} is {described(value)}, which has no keys")
         here = (*here, name)
         if len(here) < len(path) and tree.at(here) is None:
-            _replace(tree, here, {}, position)
+            _replace(tree, here, [] if path[len(here)] == END else {}, position)
     return here
 
 
 def _index(path: KeyPath, name: str, value: list[object]) -> int:
+    if name == END:
+        return len(value)
     if name in map(str, range(len(value) + 1)):
         return int(name)
     raise CannotSetError(
-        f"{dotted(path)} is a list of {len(value)}: give the number of an item from 0, or {len(value)} to add one"
+        f"{dotted(path)} is a list of {len(value)}: give the number of an item from 0, or {END} to add one"
     )
 
 
@@ -78,7 +84,7 @@ def _is_component(path: KeyPath) -> bool:
     return path in (("dataset",), ("model",)) or (len(path) == 2 and path[0] in ("monitors", "loggers", "analyses"))
 
 
-def _replace(tree: Tree, path: KeyPath, value: dict[str, object], position: Position) -> dict[str, object]:
+def _replace(tree: Tree, path: KeyPath, value: Any, position: Position) -> Any:
     _set(tree, path, Tree(root=value, values={path: position}), position)
     return value
 
