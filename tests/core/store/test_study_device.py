@@ -123,8 +123,10 @@ def test_what_is_trained_after_the_search_is_planned_for_the_device_of_the_study
     run(1)
     settle(tmp_path / "study", {"kind": kind, "gpu": None})
     for module in ("plan", "preflight", "slots"):
-        monkeypatch.setattr(f"scalecore.study.{module}.find_gpus", lambda: FoundGpus(names=gpus, source="libcuda.so.1"))
-        monkeypatch.setattr(f"scalecore.study.{module}.torch_build", lambda: "cu130")
+        monkeypatch.setattr(
+            f"scalecore.planning.{module}.find_gpus", lambda: FoundGpus(names=gpus, source="libcuda.so.1")
+        )
+        monkeypatch.setattr(f"scalecore.planning.{module}.torch_build", lambda: "cu130")
     with open_study(StudyFolder(tmp_path / "study"), TrainingContext(registry=REGISTRY)) as study:
         assert study.plan.likely_device() == study.plan_with([]).likely_device() == kind
 
