@@ -231,7 +231,8 @@ def test_imported_results_teach_and_are_no_trials(study: Study) -> None:
     assert [one["comparable"] for one in json.loads(other.stdout)["records"]] == [True, True]
     study.experiment["model"] |= {"patch_len": 6}
     study.write()
-    other = study.cli("import", str(study.root / "studies/tiny"), "--into", str(study.file), "--dry-run", "--json")
+    arguments = ("--into", str(study.file), "--dry-run", "--json")
+    other = study.cli("import", str(study.root / "studies/tiny"), *arguments, code=5)
     reasons = [one["reason"] for one in json.loads(other.stdout)["records"]]
     assert reasons == ["patch_len=4, in this study it is fixed at 6"] * 2
 

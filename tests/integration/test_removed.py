@@ -54,7 +54,8 @@ def without(package: str, folder: Path) -> Python:
     kept.mkdir()
     module = package.replace("-", "_")
     for place in site.getsitepackages():
-        for entry in Path(place).iterdir():
+        # Python names folders that need not be there.
+        for entry in Path(place).iterdir() if Path(place).is_dir() else ():
             if not re.search(rf"(^|_){module}(\W|$)", entry.name):
                 (kept / entry.name).symlink_to(entry)
     venv.create(environment, symlinks=True)
