@@ -228,7 +228,7 @@ def captured(folder: Path, spec: AttemptSpec) -> tuple[str, list[str]]:
     attempt = AttemptFolder(folder)
     attempt.create(spec)
     with warnings.catch_warnings():
-        # Torch's thread may still hold the nodes of the capture that failed in its backward pass; it says so, and waits.
+        # Its thread may still hold nodes of the capture that failed in a backward pass; torch says so, and waits.
         warnings.filterwarnings(
             "ignore", message="The AccumulateGrad node's stream does not match", category=UserWarning
         )
