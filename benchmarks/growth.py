@@ -30,7 +30,7 @@ from scalecore.api.analysis import TrainingContext
 from scalecore.api.components import ExecutorRecord
 from scalecore.api.executor import AttemptStatus
 from scalecore.api.files import utc_now, write_json
-from scalecore.config.load import load_resolved
+from scalecore.config.resolve import load_resolved
 from scalecore.execution.folder import AttemptFolder
 from scalecore.plugins.registry import load_registry
 from scalecore.store.state import read_state

@@ -161,7 +161,7 @@ def plan_of(shape: Shape, folder: Path) -> Plan:
     import numpy as np
     import yaml
 
-    from scalecore.config.load import load_resolved
+    from scalecore.config.resolve import load_resolved
     from scalecore.planning.build_plan import build_plan
     from scalecore.plugins.registry import load_registry
 

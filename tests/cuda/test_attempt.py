@@ -52,7 +52,7 @@ HARMLESS = {
 @pytest.fixture(scope="session")
 def spec(tmp_path_factory: pytest.TempPathFactory) -> AttemptSpec:
     """A spec as the driver makes it, of a small PatchTST on prepared data."""
-    from scalecore.config.load import load_resolved
+    from scalecore.config.resolve import load_resolved
     from scalecore.planning.build_plan import build_plan
     from scalecore.planning.build_spec import attempt_spec
     from scalecore.plugins.registry import load_registry

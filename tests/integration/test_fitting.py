@@ -21,7 +21,7 @@ import scalecore.planning.memory_model as memory_module
 from scalecore.api import formatting
 from scalecore.api.monitor import MonitorContext
 from scalecore.api.record_parts import AttemptMemory, MemoryUse
-from scalecore.config.load import load_resolved
+from scalecore.config.resolve import load_resolved
 from scalecore.monitoring.monitors import Monitors
 from scalecore.planning.build_plan import build_plan
 from scalecore.planning.memory_model import MemoryModel

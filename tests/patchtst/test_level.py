@@ -13,7 +13,7 @@ from scalecore.api.errors import ExperimentError
 from scalecore.api.plan_report import PlanReport
 from scalecore.cli.main import main
 from scalecore.config.kept import checked
-from scalecore.config.load import load_resolved
+from scalecore.config.resolve import load_resolved
 from scalecore.planning.build_plan import build_plan
 from scalecore.planning.conventions import conventions_of
 from scalecore.planning.plan import Plan

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from scalecore.api.errors import ExperimentError
-from scalecore.config.load import load_resolved
+from scalecore.config.resolve import load_resolved
 from scalecore.planning.build_plan import build_plan
 from scalecore.planning.names import name_problems
 from scalecore.plugins.registry import load_registry

@@ -12,7 +12,7 @@ import numpy as np
 from attrs import evolve
 
 from scalecore.api.plan_report import ProductsReport
-from scalecore.config.load import load_resolved
+from scalecore.config.resolve import load_resolved
 from scalecore.execution.attempt_result import AttemptResult
 from scalecore.execution.attempt_spec import AttemptSpec
 from scalecore.execution.folder import AttemptFolder

@@ -10,7 +10,7 @@ from scalecore.api.components import NoOptions, Record
 from scalecore.api.errors import PluginError
 from scalecore.api.logger import Logger
 from scalecore.config.instantiate import create
-from scalecore.config.load import ResolvedComponent
+from scalecore.config.resolved import ResolvedComponent
 from scalecore.testing.fakes import RecordingLogger, ScriptedMonitor, ScriptedStrategy, TinyDataset, search_context
 
 

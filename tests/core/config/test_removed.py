@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from scalecore.api.errors import ExperimentError
-from scalecore.config.load import load_resolved
 from scalecore.config.removed import REMOVED, removed, removed_from
+from scalecore.config.resolve import load_resolved
 from scalecore.plugins.kinds import KINDS
 from scalecore.plugins.registry import Registry
 from scalecore.store.layout import has_begun

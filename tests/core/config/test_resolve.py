@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from scalecore.api.errors import ExitCode, ExperimentError, PluginError, ScalecoreError
-from scalecore.config.load import load_experiment, load_resolved, resolve
+from scalecore.config.load import load_experiment
 from scalecore.config.plain import to_plain
+from scalecore.config.resolve import load_resolved, resolve
 from scalecore.plugins.registry import Registry
 
 FULL = """\

@@ -13,7 +13,7 @@ import pytest
 
 from scalecore.api.errors import ScalecoreError
 from scalecore.config import experiment as classes
-from scalecore.config.load import load_resolved
+from scalecore.config.resolve import load_resolved
 from scalecore.config.schema import experiment_schema
 from scalecore.config.source import parse
 from scalecore.plugins.registry import Registry, load_registry

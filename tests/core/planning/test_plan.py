@@ -11,7 +11,8 @@ from attrs import evolve
 
 from scalecore.api.components import NoOptions, Record
 from scalecore.api.errors import DataError
-from scalecore.config.load import ResolvedComponent, load_resolved
+from scalecore.config.resolve import load_resolved
+from scalecore.config.resolved import ResolvedComponent
 from scalecore.planning.build_plan import build_plan
 from scalecore.plugins.registry import load_registry
 from scalecore.testing.fakes import EXPERIMENT, write_walk

@@ -18,7 +18,7 @@ from scalecore.api.analysis import TrainingContext
 from scalecore.api.errors import DeviceError, ExitCode, RefusedError
 from scalecore.api.record_parts import ComputePolicy
 from scalecore.api.trials import StudyEnd, TrialRecord, TrialState
-from scalecore.config.load import load_resolved
+from scalecore.config.resolve import load_resolved
 from scalecore.execution.attempt import pick_device
 from scalecore.execution.local.devices import FoundGpus
 from scalecore.planning.host_memory import HOST_MEMORY, host_memory

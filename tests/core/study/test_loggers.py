@@ -11,7 +11,7 @@ import pytest
 from scalecore.api.components import LoggerRecord, NoOptions
 from scalecore.api.errors import PluginError
 from scalecore.api.logger import Logger, LoggerContext
-from scalecore.config.load import ResolvedComponent
+from scalecore.config.resolved import ResolvedComponent
 from scalecore.study.loggers import Outlets
 
 

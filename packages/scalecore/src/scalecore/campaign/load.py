@@ -12,8 +12,10 @@ from attrs import frozen
 
 from scalecore.campaign.sweep import Variant, expand
 from scalecore.config.experiment import LONGEST_NAME, NAME, Experiment
-from scalecore.config.load import LoadedExperiment, Resolved, ResolvedComponent, draft_of, read_tree, resolved_draft
+from scalecore.config.load import LoadedExperiment, draft_of, read_tree
 from scalecore.config.messages import ComponentsError, ExperimentFileError, Problem, raise_problems
+from scalecore.config.resolve import resolved_draft
+from scalecore.config.resolved import Resolved, ResolvedComponent
 from scalecore.config.scalars import read_path
 
 if TYPE_CHECKING:

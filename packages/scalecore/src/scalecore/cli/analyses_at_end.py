@@ -7,7 +7,7 @@ from pathlib import Path
 
 from scalecore.api.analysis import TrainingContext
 from scalecore.api.errors import ScalecoreError
-from scalecore.config.load import ResolvedComponent
+from scalecore.config.resolved import ResolvedComponent
 from scalecore.views.analysis import analyse, write_result
 from scalecore.views.read_study import read_studies
 

@@ -13,7 +13,8 @@ from scalecore.cli.common import experiment_arguments, plugin_options, warn_left
 
 if TYPE_CHECKING:
     from scalecore.campaign.load import Campaign
-    from scalecore.config.load import LoadedExperiment, Resolved, ResolvedComponent
+    from scalecore.config.load import LoadedExperiment
+    from scalecore.config.resolved import Resolved, ResolvedComponent
 
 
 @click.command(short_help="Check an experiment file and its components.")
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     type=click.Choice(["text", "json", "github"]),
     default="text",
     show_default=True,
-    help="How problems are told: `file:line:column: message`, JSON, or the annotations of GitHub workflows.",
+    help="How problems are printed: `file:line:column: message`, JSON, or the annotations of GitHub workflows.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @plugin_options

@@ -14,7 +14,8 @@ from scalecore.cli.streams import tell
 
 if TYPE_CHECKING:
     from scalecore.campaign.load import Campaign
-    from scalecore.config.load import LoadedExperiment, Resolved
+    from scalecore.config.load import LoadedExperiment
+    from scalecore.config.resolved import Resolved
     from scalecore.plugins.registry import Registered, Registry
     from scalecore.store.layout import StudyFolder
 

@@ -47,6 +47,8 @@ def doctor(
     from scalecore.api.files import plain
     from scalecore.plugins.registry import load_registry
 
+    if file is None and overrides:
+        raise click.UsageError("-p adds to the plugins of an experiment: give its FILE, too")
     registry = load_registry(no_plugins=no_plugins, block=block)
     if file is None:
         findings, readings = _of_machine(registry)
@@ -72,7 +74,7 @@ def _of_machine(registry: Any) -> tuple[list[Finding], list[Reading]]:
     from scalecore.api.readings import Finding
     from scalecore.config.fields import fields_of
     from scalecore.config.instantiate import create
-    from scalecore.config.load import ResolvedComponent
+    from scalecore.config.resolved import ResolvedComponent
     from scalecore.monitoring.monitors import Monitors
     from scalecore.monitoring.sampling import Watched
     from scalecore.planning.preflight import device_finding, folder_findings, machine_findings
@@ -97,7 +99,7 @@ def _of_machine(registry: Any) -> tuple[list[Finding], list[Reading]]:
 
 
 def _of_file(file: str, overrides: Sequence[str], registry: Any) -> tuple[list[Finding], list[Reading]]:
-    from scalecore.config.load import load_resolved
+    from scalecore.config.resolve import load_resolved
     from scalecore.planning.build_plan import build_plan
     from scalecore.planning.preview import state_of
     from scalecore.store.layout import StudyFolder, has_begun, output_folder

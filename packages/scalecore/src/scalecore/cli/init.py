@@ -147,7 +147,8 @@ def _template(name: str) -> Template:
 def _write(file: Path, text: str, *, registry: Registry) -> None:
     """Write what passes the check, and the schema beside it."""
     from scalecore.api.files import write_text
-    from scalecore.config.load import draft_of, resolved_draft
+    from scalecore.config.load import draft_of
+    from scalecore.config.resolve import resolved_draft
     from scalecore.config.schema import experiment_schema
     from scalecore.config.source import parse
 

@@ -23,7 +23,8 @@ from scalecore.cli.streams import tell
 
 if TYPE_CHECKING:
     from scalecore.campaign.load import Campaign
-    from scalecore.config.load import LoadedExperiment, Resolved
+    from scalecore.config.load import LoadedExperiment
+    from scalecore.config.resolved import Resolved
 
 
 @click.command()
@@ -50,7 +51,7 @@ def run(
     """Run the study of an experiment FILE, or continue it; with `sweep:` in the file, the studies of its campaign.
 
     KEY=VALUE sets single keys: `search.trials=5`. A study that was interrupted in any way continues with the same
-    command: finished trials stay, the interrupted one goes on from its checkpoint. Ctrl-C ends the running trial at its
+    command: finished trials stay, the interrupted one resumes from its checkpoint. Ctrl-C ends the running trial at its
     next step with a checkpoint; a second Ctrl-C ends it at once.
 
     \b

@@ -16,7 +16,7 @@ from scalecore.api.logger import Logger
 from scalecore.api.model import ClosedForms, ModelFamily, SupportsLevelCheck
 from scalecore.api.monitor import HardwareMonitor
 from scalecore.api.strategy import SearchStrategy, SupportsExplain, SupportsPhase
-from scalecore.config.load import ResolvedComponent
+from scalecore.config.resolved import ResolvedComponent
 from scalecore.plugins.registry import Registered
 
 _PROTOCOLS: Mapping[str, type] = MappingProxyType(

@@ -13,7 +13,7 @@ from scalecore.api.space import Choice, IntRange, LogUniform, Uniform, distribut
 from scalecore.config.experiment import Budget, ComponentRef, Execution, Search, known_keys
 
 if TYPE_CHECKING:
-    from scalecore.config.load import Resolved, ResolvedComponent
+    from scalecore.config.resolved import Resolved, ResolvedComponent
 
 
 def to_plain(resolved: Resolved) -> dict[str, Any]:

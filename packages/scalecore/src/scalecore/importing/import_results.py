@@ -12,7 +12,7 @@ from scalecore.api import formatting
 from scalecore.api.errors import ExperimentError
 from scalecore.api.files import plain, write_text
 from scalecore.config.instantiate import of_plugin
-from scalecore.config.load import load_resolved
+from scalecore.config.resolve import load_resolved
 from scalecore.config.source import dump
 from scalecore.importing.decisions import Verdict, judge
 from scalecore.importing.readers import OldRecord, read_old_results

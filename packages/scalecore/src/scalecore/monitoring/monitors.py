@@ -18,7 +18,7 @@ from scalecore.api.monitor import HardwareMonitor, MonitorContext
 from scalecore.api.readings import Admission, Demand, Finding, Reading, Verdict
 from scalecore.api.record_parts import Part
 from scalecore.config.instantiate import create
-from scalecore.config.load import ResolvedComponent
+from scalecore.config.resolved import ResolvedComponent
 from scalecore.monitoring.hardware_csv import append_readings
 from scalecore.monitoring.sampling import Sample, Sampler, Watched, all_of, checked_readings
 from scalecore.store.layout import StudyFolder

@@ -17,9 +17,10 @@ from scalecore.api.panel import Panel
 from scalecore.api.readings import Finding
 from scalecore.api.space import DataShape
 from scalecore.config.instantiate import create, of_plugin
-from scalecore.config.load import LoadedExperiment, Resolved
+from scalecore.config.load import LoadedExperiment
 from scalecore.config.losses import loss_problem, metric_problem, outputs_of
 from scalecore.config.plain import to_plain
+from scalecore.config.resolved import Resolved
 from scalecore.data.prepare import describe
 from scalecore.execution.tracing import ForkTracer
 from scalecore.monitoring.monitors import Monitors

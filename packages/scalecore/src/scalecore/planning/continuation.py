@@ -16,8 +16,8 @@ from attrs import evolve, frozen
 from scalecore.api.components import ModelRecord
 from scalecore.api.space import Distribution, Value
 from scalecore.api.trials import RestoredTrial
-from scalecore.config.load import Resolved
 from scalecore.config.plain import to_plain
+from scalecore.config.resolved import Resolved
 from scalecore.planning.plan import Plan
 from scalecore.plugins.metadata import canonical_name
 from scalecore.store.event_parts import Change

@@ -11,7 +11,8 @@ from attrs import frozen
 from scalecore.api.model import ModelFamily, SupportsLevelCheck
 from scalecore.api.plan_report import ProductsReport
 from scalecore.config.instantiate import of_plugin
-from scalecore.config.load import LoadedExperiment, Resolved
+from scalecore.config.load import LoadedExperiment
+from scalecore.config.resolved import Resolved
 from scalecore.store.events import StudyBegun
 from scalecore.store.journal import read_journal
 from scalecore.store.layout import StudyFolder

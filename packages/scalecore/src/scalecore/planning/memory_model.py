@@ -16,8 +16,8 @@ from scalecore.api.model import ClosedForms
 from scalecore.api.space import Architecture, DataShape
 from scalecore.config.instantiate import of_plugin
 from scalecore.config.kept import checked
-from scalecore.config.load import Resolved, ResolvedComponent
 from scalecore.config.plain import plain_value
+from scalecore.config.resolved import Resolved, ResolvedComponent
 from scalecore.execution.tracing import ForkTracer, TraceAnswer, TraceClient
 from scalecore.planning.trace_question import precision_of, trace_question
 from scalecore.planning.versions import code_versions

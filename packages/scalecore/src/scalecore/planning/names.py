@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from scalecore.api.errors import ExperimentError
 from scalecore.api.space import DataShape, Hyperparameter
 from scalecore.config.instantiate import create, of_plugin
-from scalecore.config.load import LoadedExperiment, Resolved
+from scalecore.config.load import LoadedExperiment
 from scalecore.config.messages import Problem
+from scalecore.config.resolved import Resolved
 from scalecore.planning.feasible import predicate_problems
 from scalecore.training.hyperparameters import declared
 

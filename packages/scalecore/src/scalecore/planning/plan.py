@@ -28,8 +28,8 @@ from scalecore.api.readings import Demand, Finding
 from scalecore.api.space import Architecture, DataShape, Hyperparameter, Value
 from scalecore.api.strategy import SearchContext, SearchStrategy
 from scalecore.config.instantiate import create, of_plugin
-from scalecore.config.load import Resolved
 from scalecore.config.losses import settled
+from scalecore.config.resolved import Resolved
 from scalecore.data.prepare import prepare
 from scalecore.data.rates import OWN_DENOMINATOR
 from scalecore.execution.local.devices import find_gpus

@@ -19,9 +19,9 @@ from scalecore.api.dataset import DatasetContext
 from scalecore.api.errors import DataError, DeviceError, ExperimentError, RefusedError, ScalecoreError
 from scalecore.api.files import replacing, write_text
 from scalecore.config.instantiate import create
-from scalecore.config.load import ResolvedComponent
 from scalecore.config.messages import raise_problems
 from scalecore.config.overrides import apply_overrides
+from scalecore.config.resolved import ResolvedComponent
 from scalecore.config.source import dump, parse
 from scalecore.config.stored import texts_in
 from scalecore.config.structure import flatten, make_converter

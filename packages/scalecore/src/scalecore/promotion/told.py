@@ -10,7 +10,7 @@ from scalecore.api import formatting
 from scalecore.api.components import LoggerRecord, NoOptions
 from scalecore.api.logger import Logger, LoggerContext
 from scalecore.api.trials import Epoch, Progress, Proposal, StudyView, TrialRecord, TrialState
-from scalecore.config.load import ResolvedComponent
+from scalecore.config.resolved import ResolvedComponent
 
 EVERY = 10.0
 """Seconds between two lines of progress."""

@@ -18,7 +18,7 @@ from scalecore.plugins.discovery import CORE
 from scalecore.plugins.registry import known_provider
 
 if TYPE_CHECKING:
-    from scalecore.config.load import Resolved
+    from scalecore.config.resolved import Resolved
 
 FREE = {
     "": ("output", "plugins", "monitors", "loggers", "execution", "analyses"),

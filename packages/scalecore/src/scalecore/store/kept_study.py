@@ -10,8 +10,10 @@ from typing import Any
 from attrs import evolve
 
 from scalecore.api.plan_report import PlanReport
-from scalecore.config.load import LoadedExperiment, Resolved, draft_of, read_tree, resolved_draft
+from scalecore.config.load import LoadedExperiment, draft_of, read_tree
 from scalecore.config.overrides import apply_overrides
+from scalecore.config.resolve import resolved_draft
+from scalecore.config.resolved import Resolved
 from scalecore.config.stored import Move, texts_in
 from scalecore.plugins.registry import Registry
 from scalecore.store.layout import StudyFolder

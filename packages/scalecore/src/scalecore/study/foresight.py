@@ -10,7 +10,8 @@ from scalecore.api.errors import ScalecoreError
 from scalecore.api.executor import ExecutorContext
 from scalecore.api.logger import LoggerContext
 from scalecore.config.instantiate import create
-from scalecore.config.load import LoadedExperiment, Resolved
+from scalecore.config.load import LoadedExperiment
+from scalecore.config.resolved import Resolved
 from scalecore.planning.build_plan import build_plan
 from scalecore.planning.plan import Plan, silent
 from scalecore.planning.preview import state_of

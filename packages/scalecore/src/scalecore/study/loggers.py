@@ -11,7 +11,7 @@ from scalecore.api.escaping import masked, message_of
 from scalecore.api.files import is_disk_error
 from scalecore.api.logger import Logger, LoggerContext
 from scalecore.config.instantiate import create
-from scalecore.config.load import ResolvedComponent
+from scalecore.config.resolved import ResolvedComponent
 from scalecore.study.background_logger import BackgroundLogger
 
 

@@ -18,7 +18,8 @@ from scalecore.api.logger import LoggerContext
 from scalecore.api.readings import Finding
 from scalecore.api.trials import StudyEnd
 from scalecore.config.instantiate import create
-from scalecore.config.load import LoadedExperiment, Resolved
+from scalecore.config.load import LoadedExperiment
+from scalecore.config.resolved import Resolved
 from scalecore.config.source import dump
 from scalecore.execution.folder import AttemptFolder
 from scalecore.execution.local.launch import kill_group

@@ -116,7 +116,7 @@ class ExecutorContract:
 
     def _attempt(self, root: Path, name: str, *, epochs: int, **changes: Any) -> AttemptFolder:
         """The folder of an attempt on prepared data, as the driver writes it."""
-        from scalecore.config.load import load_resolved
+        from scalecore.config.resolve import load_resolved
         from scalecore.planning.build_plan import build_plan
         from scalecore.planning.build_spec import attempt_spec
         from scalecore.plugins.registry import load_registry

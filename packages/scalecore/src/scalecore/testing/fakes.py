@@ -353,7 +353,7 @@ def changed(record: TrialRecord, **changes: object) -> TrialRecord:
 
 def plan_walk(folder: Path, *overrides: str, rows: int = 900, **changes: Any) -> Plan:
     """The plan of a study in `folder / "study"`: `EXPERIMENT` with other values of some keys, on a random walk."""
-    from scalecore.config.load import load_resolved
+    from scalecore.config.resolve import load_resolved
     from scalecore.planning.build_plan import build_plan
     from scalecore.plugins.registry import load_registry
 

@@ -26,8 +26,8 @@ from scalecore.api.errors import (
 from scalecore.api.files import plain, utc_now, write_bytes, write_json
 from scalecore.api.trials import StudyEnd, StudyView
 from scalecore.config.instantiate import make
-from scalecore.config.load import ResolvedComponent
 from scalecore.config.plain import plain_value
+from scalecore.config.resolved import ResolvedComponent
 from scalecore.plugins.registry import Registered
 from scalecore.store.layout import StudyFolder
 
