@@ -107,3 +107,22 @@ def test_a_command_whose_package_is_missing_says_what_to_install(
         3,
         "the command 'data' is not installed; `pip install scalecore-market` provides it\n",
     )
+    # A shell that completes behind it gets no traceback.
+    monkeypatch.setenv("COMP_WORDS", "scalecore data ")
+    monkeypatch.setenv("COMP_CWORD", "2")
+    monkeypatch.setenv("_SCALECORE_COMPLETE", "bash_complete")
+    completed = invoke()
+    assert (completed.exit_code, completed.stderr) == (0, "")
+
+
+def test_metadata_of_another_form_is_read_too(fake_plugin: Any, invoke: Any) -> None:
+    """As older installers write it; a distribution without a name has no command."""
+    folder = fake_plugin("acme", entry_point="sales", module="fake_sales:sales", group=GROUP)
+    (folder / "fake_sales.py").write_text(CODE)
+    (info,) = folder.glob("acme-*.dist-info")
+    old = info.rename(folder / "acme-1.0.egg-info")
+    (old / "METADATA").rename(old / "PKG-INFO")
+    assert "fetch" in invoke("sales", "--help").stdout
+    (old / "PKG-INFO").write_text("Metadata-Version: 2.1\n")
+    assert "there is no command 'sales'" in invoke("sales").stderr
+    sys.modules.pop("fake_sales")

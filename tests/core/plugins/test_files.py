@@ -192,3 +192,12 @@ def test_a_command_line_adds_files(tmp_path: Path) -> None:
             3,
             f'<command line>: plugins.+="{tmp_path}/{file}": {problem}\n',
         )
+
+
+def test_doctor_takes_files_only_with_an_experiment() -> None:
+    """Without one there is nothing that they could belong to."""
+    done = CliRunner().invoke(main, ["doctor", "-p", "mine.py"])
+    assert (done.exit_code, done.stderr.splitlines()[-1]) == (
+        2,
+        "Error: -p adds to the plugins of an experiment: give its FILE, too",
+    )

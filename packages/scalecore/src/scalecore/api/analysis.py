@@ -18,7 +18,7 @@ class AnalysisResult:
     """What an analysis found: sentences, tables (rows of plain values) and a JSON form.
 
     Every number is computed from trial records, which the result names (guard G13); what is missing is None.
-    `summary` is read first and `notes` last, by whoever reads the page; `data` is for programs. `files` holds further
+    The page begins with `summary` and ends with `notes`; `data` is for programs. `files` holds further
     files by name, as text or bytes, for instance a page with figures; they are written beside the result.
     """
 
@@ -48,7 +48,7 @@ class SupportsTraining(Protocol):
         ...
 
     def train(self, studies: Sequence[StudyView], context: TrainingContext) -> StudyEnd:
-        """Train what is missing, in folders of its own inside the studies' folders, under their locks. Called before
+        """Train what is missing, in separate folders inside the studies' folders, under their locks. Called before
         `run`, which reads what it left; only after an end of `completed` is `run` called.
         """
         ...
@@ -67,6 +67,6 @@ class Analysis(Protocol):
         interrupted, or without a completed trial.
 
         Raise `DataError` where there is nothing to compute, and `RefusedError` where the studies must not be compared,
-        saying why. Any other exception is told as the plugin's fault.
+        saying why. Any other exception is reported as the plugin's fault.
         """
         ...

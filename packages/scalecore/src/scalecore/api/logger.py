@@ -34,7 +34,7 @@ class Logger:
     Called in the driver, in this order: `study_started`; for each trial `trial_started`, `progress` about once a
     second, `epoch` after each epoch, `trial_finished`; `study_finished`; `close`, whatever happened before. A trial
     that was interrupted is started again with the same number in the next run. The journal holds everything before a
-    logger is told, so a logger may rebuild what it writes from `study.trials` when the study starts. An exception is
+    logger is called, so a logger may rebuild what it writes from `study.trials` when the study starts. An exception is
     reported once and switches the logger off; the study continues and is marked degraded. A logger that prints messages
     where the run was started says so by an attribute, `prints = True`: where none is left, failures go to stderr.
     """

@@ -29,11 +29,11 @@ class HardwareMonitor(Protocol):
     """Reads sensors and decides. Called in the driver, by one thread at a time.
 
     Order: `preflight` once per plan or run; then `admit` before each trial, and `sample` about every `interval`
-    seconds while a trial runs, less often while none does. A thread of its own calls `sample`, so that a slow sensor
+    seconds while a trial runs, less often while none does. A separate thread calls `sample`, so that a slow sensor
     holds nothing; all decisions fall in the driver's loop, which asks for the `verdict` on each sample, in their order,
     some hundredths of a second later. `verdict` is a pure function of the readings and of what the monitor remembers of
     earlier ones. An exception counts as "unavailable": the monitor's policy for that applies where it has one, and the
-    user is told once. So does a `sample` that takes ten seconds; that monitor is not asked again in this run.
+    user is warned once. So does a `sample` that takes ten seconds; that monitor is not asked again in this run.
     """
 
     @property

@@ -53,9 +53,9 @@ class SearchStrategy(Protocol):
     def restore(self, trials: Sequence[RestoredTrial]) -> None:
         """All trials of the journal in the order of their numbers; unfinished ones will be told later.
 
-        A study may go on with other architectures, another space or another total: trials of earlier that fit today's
-        context count as if they had been asked for by this strategy. What does not fit must not raise; a strategy that
-        explains itself names it in `left_out`. Either way the number is taken, and a `tell` may follow.
+        A study may continue with other architectures, another space or another total: trials of earlier that fit
+        today's context count as if they had been asked for by this strategy. What does not fit must not raise; a
+        strategy that explains itself names it in `left_out`. Either way the number is taken, and a `tell` may follow.
 
         Results from elsewhere come first, under negative numbers and with the origin `imported`; they may lack
         parameters, and none of them is a trial of the study.
@@ -84,7 +84,7 @@ class SupportsExplain(Protocol):
     """What a search strategy may have besides, so that `scalecore plan` and `scalecore status` explain the search."""
 
     def explain(self) -> Explanation:
-        """The search as it stands: before the first trial, after `restore`, or at any time of a run.
+        """The current state of the search: before the first trial, after `restore`, or at any time of a run.
 
         Called in the driver, or by a command that only reads, with a fresh strategy after `restore`. Changes nothing
         that a later `ask` depends on.

@@ -12,6 +12,7 @@ import gc
 import importlib
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
 from types import MappingProxyType
 from typing import Any
 
@@ -19,7 +20,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from scalecore import __version__
-from scalecore.api.errors import ExitCode, ExperimentError, ScalecoreError
+from scalecore.api.errors import ExitCode, ExperimentError, PluginError, ScalecoreError
 from scalecore.cli.encodings import escape_unprintable, restart_in_utf8
 from scalecore.cli.plugin_commands import PROVIDERS, load_command, plugin_commands
 from scalecore.cli.signals import StopRequested, raising_stop_requests
@@ -96,7 +97,9 @@ class _LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
-            return load_command(cmd_name)
+            with suppress(PluginError) if ctx.resilient_parsing else nullcontext():  # a shell completes
+                return load_command(cmd_name)
+            return None
         module, attribute, _ = COMMANDS[cmd_name]
         command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)
@@ -107,9 +110,10 @@ class _LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         # A shell that completes behind a word that is no command wants no error.
-        if not (name in COMMANDS or name in PROVIDERS or name.startswith("-") or ctx.resilient_parsing) and (
-            name not in (known := self.list_commands(ctx))
-        ):
+        if name in COMMANDS or name in PROVIDERS or name.startswith("-") or ctx.resilient_parsing:
+            return super().resolve_command(ctx, args)
+        known = self.list_commands(ctx)
+        if name not in known:
             _refuse_removed(name)
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"commands are {', '.join(known)}"

@@ -9,12 +9,17 @@ import importlib
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import click
 
 from scalecore.api.errors import PluginError
 from scalecore.plugins.metadata import Metadata, canonical_name, folders, read_metadata
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution
 
 GROUP = "scalecore.commands"
 
@@ -70,10 +75,7 @@ def _distributions() -> Iterator[Metadata]:
     if found is None:
         from importlib.metadata import distributions
 
-        for one in distributions():
-            entries = tuple((entry.name, entry.value) for entry in one.entry_points if entry.group == GROUP)
-            if entries:
-                yield Metadata(one.metadata["Name"], one.version, tuple(one.requires or ()), entries)
+        yield from filter(None, map(_metadata, distributions()))
         return
     for folder in found:
         try:
@@ -81,6 +83,22 @@ def _distributions() -> Iterator[Metadata]:
                 content = file.read()
         except OSError:
             continue
-        metadata = read_metadata(folder, GROUP) if GROUP.encode() in content else None
+        if GROUP.encode() not in content:
+            continue
+        metadata = read_metadata(folder, GROUP)
+        if metadata is None:
+            from importlib.metadata import Distribution
+
+            metadata = _metadata(Distribution.at(folder))
         if metadata is not None and metadata.entry_points:
             yield metadata
+
+
+def _metadata(distribution: Distribution) -> Metadata | None:
+    """What `read_metadata` gives, of metadata in any form; None where it cannot be read or has no such entry point."""
+    with suppress(Exception):  # `scalecore plugins` names what is broken
+        name, version = distribution.metadata["Name"], distribution.metadata["Version"]
+        entries = tuple((one.name, one.value) for one in distribution.entry_points if one.group == GROUP)
+        if name and version and entries:
+            return Metadata(name, version, tuple(distribution.requires or ()), entries)
+    return None

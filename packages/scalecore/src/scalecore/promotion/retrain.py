@@ -101,7 +101,7 @@ class Retrained:
 def retrain(
     study: OpenStudy, wanted: Sequence[Retraining], *, folder: RetrainFolder, plan: Plan, title: str
 ) -> Retrained:
-    """Train what is not trained yet; what an earlier call began goes on from its checkpoint.
+    """Train what is not trained yet; what an earlier call began resumes from its checkpoint.
 
     A training that failed is tried once more by each call. Ends early when the user stops it, as a study does.
     """

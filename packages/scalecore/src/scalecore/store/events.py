@@ -1,6 +1,6 @@
 """The events of a journal: one class for each, as its lines hold them.
 
-A field stands in a line under its own name, in the order of the class, behind `seq`, `time` and `event`. Fields may be
+A line holds each field under its name, in the order of the class, behind `seq`, `time` and `event`. Fields may be
 added to a class with a default: readers pass over keys that they do not know, and lines of earlier versions lack them.
 A new event, or a field that changes its meaning, needs another `FORMAT`.
 """
@@ -33,7 +33,7 @@ from scalecore.store.event_parts import Change, SmokeResult, StrategyReport
 from scalecore.store.study_device import StudyDevice
 
 FORMAT = 1
-"""Of the journal; stands in each event `study`. A journal without a number was written by version 0.1, in format 1."""
+"""Of the journal; each event `study` has it. A journal without a number was written by version 0.1, in format 1."""
 
 OMITTED = "omitted"
 """In the metadata of a field: left out of the line where it is None, unless `given` names it."""

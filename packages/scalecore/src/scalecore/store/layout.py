@@ -29,7 +29,7 @@ class StudyFolder:
     lock = Below(".lock")
     lease = Below("lease.json")
     epoch = Below(".epoch")
-    """How many runners this folder had: each has a number of its own."""
+    """How many runners this folder had: each has another number."""
     stop_file = Below("STOP")
     source = Below("experiment.yaml")
     """The experiment as it was last run: overrides applied, every default filled in."""
@@ -40,9 +40,9 @@ class StudyFolder:
     promoted = Below("promoted")
     """A folder for each promoted model."""
     confirmation = Below("confirm")
-    """Replicates of the best trials, with a journal of their own."""
+    """Replicates of the best trials, with a separate journal."""
     cross_budget = Below("cross-budget")
-    """Best configurations of other budgets, trained at this one, with a journal of their own."""
+    """Best configurations of other budgets, trained at this one, with a separate journal."""
     compiled = Below("compiled")
     """Compiled blocks that the attempts of a run share; there only while it runs."""
 

@@ -228,7 +228,7 @@ class StudyState:
         return [RestoredTrial(number=one.number, proposal=one.proposal, outcome=None) for one in self.unfinished]
 
     def restored(self, reports: Callable[[AskedTrial], Mapping[int, float]]) -> list[RestoredTrial]:
-        """What a strategy is given when the study goes on; `reports` are the objectives of a trial by epoch."""
+        """What a strategy is given when the study continues; `reports` are the objectives of a trial by epoch."""
         return [
             RestoredTrial(number=number, proposal=trial.proposal, outcome=trial.outcome, reports=reports(trial))
             for number, trial in sorted(self.trials.items())

@@ -35,7 +35,7 @@ CRASHES = frozenset({"SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGTRA
 def classify(error: BaseException) -> Literal["diverged", "out_of_memory", "crashed", "failed"]:
     """The class that an exception in an attempt stands for; type and text decide.
 
-    `crashed` is an error of the device: its context is spoilt, so the trial goes on from its checkpoint in a new
+    `crashed` is an error of the device: its context is spoilt, so the trial resumes from its checkpoint in a new
     process.
     """
     if isinstance(error, Diverged):
