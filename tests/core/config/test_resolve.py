@@ -365,7 +365,7 @@ def test_checking_imports_nothing_heavy(write: Any, small: str, registry: Regist
     name = write(small)
     code = (
         "import sys\n"
-        "from scalecore.config.load import load_resolved\n"
+        "from scalecore.config.resolve import load_resolved\n"
         "from scalecore.config.plain import to_plain\n"
         "from scalecore.plugins.registry import load_registry\n"
         f"loaded, resolved = load_resolved({name!r}, registry=load_registry(path=[{str(tmp_path)!r}]))\n"
