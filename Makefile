@@ -20,7 +20,7 @@ help:
 $(VENV)/.installed: constraints.txt $(PACKAGES:%=packages/%/pyproject.toml)
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt $(PACKAGES:%=--editable packages/%) $(TOOLS)
-	$(VENV)/bin/scalecore schema --output examples/scalecore.schema.json
+	$(VENV)/bin/scalecore plugins --schema --output examples/scalecore.schema.json
 	@touch $@
 
 install: $(VENV)/.installed

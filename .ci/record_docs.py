@@ -41,14 +41,14 @@ TRANSCRIPTS: tuple[tuple[str, str, tuple[int, int] | None], ...] = (
     ("export", "export", None),
     ("export-csv", f"export csv {STUDY} path=results.csv", None),
     ("confirm", f"confirm {STUDY} --top 2 --seeds 3 --quiet", None),
-    ("promote", f"promote {STUDY} --quiet", None),
+    ("evaluate", f"evaluate {STUDY} --quiet", None),
     ("predict", "predict {MODEL} --dataset file=examples/data/spy_daily.parquet --last 3", None),
     ("data-ingest", "data ingest SPY=examples/data/spy_daily.parquet --store store", None),
     ("data-verify", "data verify --store store", None),
     ("import", "import old.json --into after.yaml --dry-run", None),
     ("plugins", "plugins", None),
     ("new", "new model my-mlp", None),
-    ("schema", "schema", (12, 0)),
+    ("plugins-schema", "plugins --schema", (12, 0)),
 )
 
 
@@ -71,7 +71,7 @@ def record(names: Sequence[str]) -> None:
             if "{MODEL}" in command:
                 models = list(folder.glob(f"{STUDY}/promoted/*"))
                 if not models:
-                    raise SystemExit(f"{file}: no promoted model; name run and promote before it")
+                    raise SystemExit(f"{file}: no retrained model; name run and evaluate before it")
                 command = command.replace("{MODEL}", models[0].relative_to(folder).as_posix())
             print(f"scalecore {command}", flush=True)
             save(file, command, printed(command, folder), kept=kept)

@@ -1,6 +1,6 @@
 """Print docs/reference/experiment-file.md, or plugins.md for the distributions named, from the classes of options.
 
-`record_docs.py --pages` calls it. For a user, `scalecore schema` has the options of every installed plugin.
+`record_docs.py --pages` calls it. For a user, `scalecore plugins --schema` has the options of every installed plugin.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ A budget is a number of parameters: `250000`, `250k`, `2M` or `1.5B`. A distribu
 """
 
 _COMPONENTS = """\
-`scalecore plugins` lists what is installed, and `scalecore schema` prints the options of all of it for editors.
+`scalecore plugins` lists what is installed, `scalecore plugins --schema` prints the options of all of it for editors.
 Wherever a component is named, its distribution may be named too, as in `use: scalecore/random`; where several
 distributions have a component of one name, it must be."""
 
@@ -67,7 +67,7 @@ _PLUGINS = """\
 <!-- Made by `python .ci/record_docs.py --pages` from the attrs classes. Change those, not this file. -->
 
 The components that the packages of this project offer beside [those of scalecore](experiment-file.md#components), with
-their options, which stand beside `use:`. For packages of others, `scalecore schema` has the same.
+their options, which stand beside `use:`. For packages of others, `scalecore plugins --schema` has the same.
 """
 
 _PLAIN = {bool: "true or false", int: "whole number", float: "number", str: "text", Path: "path", Any: "any value"}

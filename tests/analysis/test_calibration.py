@@ -212,7 +212,7 @@ def test_no_single_surprise_costs_an_isotonic_calibrator_everything() -> None:
 
 
 def test_test_windows_are_those_of_this_very_training(study: Make, tmp_path: Path) -> None:
-    """What `promote` measured is shown; of another training under the same number it is not."""
+    """What `evaluate` measured is shown; of another training under the same number it is not."""
     folder = tmp_path / "walk" / "promoted" / "trial_0004"
     kept = keep(folder, *overconfident(300), part="test")
     record = trial(4, 0.5, predictions=keep(tmp_path / "walk", *overconfident(1000)))

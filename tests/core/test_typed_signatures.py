@@ -63,7 +63,7 @@ LISTED = {
     "promotion and confirmation, which are built anew inside the study": """
         scalecore/promotion/card.py scalecore/promotion/confirm.py scalecore/promotion/confirmation_text.py
         scalecore/promotion/cross_budget.py scalecore/promotion/measure.py scalecore/promotion/model.py
-        scalecore/promotion/opened.py scalecore/promotion/predict.py scalecore/promotion/promote.py
+        scalecore/promotion/opened.py scalecore/promotion/predict.py scalecore/promotion/evaluate.py
     """,
 }
 JSON_FORMS = ("plain", "to_json", "as_json")

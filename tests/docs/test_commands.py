@@ -124,7 +124,7 @@ def test_the_recorded_output_is_what_the_commands_print_today(tmp_path: Path, mo
         "verify": ["verify", "studies/quickstart"],
         "plugins": ["plugins"],
         "analyze": ["analyze"],
-        "schema": ["schema"],
+        "plugins-schema": ["plugins", "--schema"],
     }
     for name, arguments in commands.items():
         done = scalecore(*arguments, folder=tmp_path)

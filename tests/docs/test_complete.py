@@ -13,6 +13,7 @@ from scalecore.api.errors import ExitCode
 from scalecore.api.trials import StudyEnd, TrialState
 from scalecore.cli.main import COMMANDS
 from scalecore.cli.plugin_commands import PROVIDERS
+from scalecore.config.removed import REMOVED, RENAMED
 from scalecore.plugins.kinds import KINDS
 from scalecore.plugins.registry import load_registry
 from scalecore.store.identity import FREE
@@ -35,6 +36,13 @@ def test_every_command_is_explained(handbook: dict[str, str]) -> None:
     """The page on operating a study names each command."""
     for name in COMMANDS:
         assert re.search(rf"(`|^\$ )scalecore {name}\b", handbook["operating.md"], re.MULTILINE), name
+
+
+def test_commands_that_are_gone_are_in_the_migration_page(handbook: dict[str, str]) -> None:
+    """Removed and renamed ones, each in a row of the table."""
+    gone = {name for kind, name in REMOVED if kind == "command" and " " not in name} | set(RENAMED)
+    for name in gone:
+        assert re.search(rf"^\| [^|]*the command `{name}`[^|]*\|", handbook["migrating.md"], re.MULTILINE), name
 
 
 def test_the_table_of_exit_codes_is_the_enum(handbook: dict[str, str]) -> None:
@@ -79,7 +87,8 @@ def test_commands_in_the_documentation_exist() -> None:
         lines = [line.removeprefix("$ ") for body in blocks(path, "console") for line in body.splitlines()]
         for code in [*spans, *lines]:
             if match := re.match(r"(?:python -m )?scalecore ([a-z][\w-]*)", code):
-                assert match[1] in {*COMMANDS, *PROVIDERS}, f"{path}: {code}"
+                before = RENAMED if path.name == "CHANGELOG.md" else ()  # of an earlier version
+                assert match[1] in {*COMMANDS, *PROVIDERS, *before}, f"{path}: {code}"
             if match := re.match(r"make ([a-z]+)", code):
                 assert match[1] in targets, f"{path}: {code}"
 

@@ -85,7 +85,7 @@ def test_an_example_names_the_schema_and_is_right_by_it(path: Path, schema: dict
     name = "scalecore.schema.json"
     assert text.startswith(f"# yaml-language-server: $schema={name}\n")
     jsonschema.Draft202012Validator(schema).validate(parse(text, source=path.name).root)
-    assert f"scalecore schema --output examples/{name}" in (ROOT / "Makefile").read_text()
+    assert f"scalecore plugins --schema --output examples/{name}" in (ROOT / "Makefile").read_text()
     assert f"examples/{name}" in (ROOT / ".gitignore").read_text().splitlines()
 
 

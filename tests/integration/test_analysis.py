@@ -13,7 +13,7 @@ import pytest
 from scalecore.data.predictions import read_predictions
 
 from .conftest import Study
-from .test_promotion import small
+from .test_evaluation import small
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def test_replicates_tell_how_optimistic_the_best_was(study: Study) -> None:
     assert result["studies"][0]["confirmations"]["lines"] == len(lines)
 
 
-def test_a_calibrator_travels_with_the_promoted_model(study: Study) -> None:
+def test_a_calibrator_travels_with_the_retrained_model(study: Study) -> None:
     """Chosen by the analysis, stored with the study, in the model and on its card, applied by its predictions.
 
     Once the test windows are opened the analysis judges on them too, and chooses as before.
@@ -53,7 +53,7 @@ def test_a_calibrator_travels_with_the_promoted_model(study: Study) -> None:
     calibrator = study.json("analyses/calibration/trial_0001.calibrator.json")
     assert calibrator["about"]["hash"] == study.finished()[1]["hash"]
 
-    study.cli("promote", str(folder), "--trial", "1")
+    study.cli("evaluate", str(folder), "--trial", "1")
     model = folder / "promoted" / "trial_0001"
     assert study.json("promoted/trial_0001/model.json")["calibrator"] == calibrator
     assert "A calibrator (platt), fitted on the" in (model / "model_card.md").read_text()
@@ -63,7 +63,7 @@ def test_a_calibrator_travels_with_the_promoted_model(study: Study) -> None:
     assert table["calibrated"].to_numpy() == pytest.approx(expected.to_numpy(), abs=1e-7)
 
     again = study.cli("analyze", "calibration", str(folder), "--trial", "1", "choose=platt")
-    assert "The test windows were opened by `scalecore promote` for this training" in again.stdout
+    assert "`scalecore evaluate` opened the test windows for this training" in again.stdout
     path = model / study.json("promoted/trial_0001/evaluation.json")["test"]["predictions"]["file"]
     rows = study.json("analyses/calibration/result.json")["data"]["test"]
     assert rows[0]["log loss"] == pytest.approx(read_predictions(path).losses().mean(), abs=1e-6)

@@ -18,7 +18,7 @@ from scalecore.cli.main import main
 from scalecore.data.predictions import read_predictions
 
 from .conftest import Study, kill
-from .test_promotion import copied, openings, small
+from .test_evaluation import copied, openings, small
 
 
 @pytest.fixture(scope="module")

@@ -28,14 +28,14 @@ def project(root: Path) -> Study:
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with a searched, confirmed and promoted study, whose place is gone; tests take copies of it."""
+    """A project with a searched, confirmed and evaluated study, whose place is gone; tests take copies of it."""
     root = tmp_path_factory.mktemp("first")
     study = project(root / "home/project")
     (study.root / "data").mkdir(parents=True)
     write_walk(study.root / "data")
     study.run()
     study.cli("confirm", str(study.folder), "--top", "1", "--seeds", "2")
-    study.cli("promote", str(study.folder), "--trial", "0")
+    study.cli("evaluate", str(study.folder), "--trial", "0")
     return (root / "home").rename(root / "kept") / "project"
 
 
@@ -62,7 +62,7 @@ def test_g28_a_copied_project_goes_on_without_the_original(kept: Path, tmp_path:
     (replicates,) = json.loads((study.folder / "confirm/confirmation.json").read_text())["replicates"].values()
     events = [json.loads(line)["event"] for line in (study.folder / "confirm/journal.jsonl").read_text().splitlines()]
     assert (len(replicates), events.count("attempt_started")) == (2, 2)
-    study.cli("promote", folder, "--trial", "1")
+    study.cli("evaluate", folder, "--trial", "1")
     study.cli("predict", str(study.folder / "promoted/trial_0000"), "--dataset", "start=2017-01-01")
     study.run("search.trials=3")
     assert sorted(study.finished()) == [0, 1, 2]
@@ -76,7 +76,7 @@ def test_g28_a_renamed_study_goes_on(kept: Path, tmp_path: Path) -> None:
     shutil.copytree(kept, tmp_path / "project")
     study = project(tmp_path / "project")
     renamed = study.folder.rename(study.root / "study of old")
-    for name in ("verify", "promote"):
+    for name in ("verify", "evaluate"):
         done = study.cli(name, str(renamed))
     for name in ("status", "plan"):
         done = study.cli(name, str(renamed / "experiment.yaml"))
@@ -95,7 +95,7 @@ def test_g28_one_changed_cell_is_other_data(kept: Path, tmp_path: Path) -> None:
     lines[500] = lines[500][:-1] + str((int(lines[500][-1]) + 1) % 10)
     data.write_text("\n".join(lines) + "\n")
     before = study.events()
-    for done in (study.run("search.trials=3", code=5), study.cli("promote", str(study.folder), code=5)):
+    for done in (study.run("search.trials=3", code=5), study.cli("evaluate", str(study.folder), code=5)):
         assert "the data changed since the study began" in done.stderr
         assert "[G52]" in done.stderr
     assert study.events() == before
@@ -109,11 +109,11 @@ def test_g28_a_copy_reads_its_own_files(kept: Path, tmp_path: Path) -> None:
         (home / "project/data/walk.csv").write_text("of the original\n")
         shutil.copytree(kept, tmp_path / "project")
         study = project(tmp_path / "project")
-        for command in (["promote", str(study.folder)], ["confirm", str(study.folder), "--top", "1", "--seeds", "2"]):
+        for command in (["evaluate", str(study.folder)], ["confirm", str(study.folder), "--top", "1", "--seeds", "2"]):
             study.cli(*command)
         shutil.copy2(kept / "data/walk.csv", home / "project/data")
         shutil.rmtree(study.root / "data")
-        study.cli("promote", str(study.folder), "--trial", "1")
+        study.cli("evaluate", str(study.folder), "--trial", "1")
     finally:
         shutil.rmtree(home)
 
@@ -185,7 +185,7 @@ def test_g46_a_copy_of_a_running_study_leaves_it_alone(study: Study, tmp_path: P
     for command in (["plan", str(copy.file)], ["report", folder], ["analyze", "coverage", folder]):
         copy.cli(*command)
     copy.run()
-    copy.cli("promote", folder, "--trial", "0")
+    copy.cli("evaluate", folder, "--trial", "0")
 
     assert content(study.folder) == before
     assert psutil.Process(worker).status() == psutil.STATUS_STOPPED

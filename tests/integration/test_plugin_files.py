@@ -1,4 +1,4 @@
-"""Plugins in files (`plugins: [./my_model.py]`) in studies: changed, moved, in campaigns, and in promoted models."""
+"""Plugins in files (`plugins: [./my_model.py]`) in studies: changed, moved, in campaigns, and in retrained models."""
 
 from __future__ import annotations
 
@@ -144,9 +144,9 @@ def test_a_campaign_uses_the_files_in_each_study(mine: Path) -> None:
     assert json.loads(result.read_text())["data"] == {"trials": 2}
 
 
-def test_a_promoted_model_has_its_plugin_with_it(mine: Path, tmp_path: Path) -> None:
+def test_a_retrained_model_has_its_plugin_with_it(mine: Path, tmp_path: Path) -> None:
     """The folder of the model is all that `predict` needs, wherever it lies, whatever the project's file is by then."""
-    ok("promote", mine / "study", "--quiet")
+    ok("evaluate", mine / "study", "--quiet")
     (model,) = (mine / "study" / "promoted").iterdir()
     (mine / "own" / "mine.py").write_text("raise ValueError")
     alone = shutil.copytree(model, tmp_path / "model")

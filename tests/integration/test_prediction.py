@@ -1,4 +1,4 @@
-"""A promoted model on new data: the numbers that were measured, without a look ahead, or one clear refusal."""
+"""A retrained model on new data: the numbers that were measured, without a look ahead, or one clear refusal."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from scalecore.training import inference
 from scalecore.training.inference import all_logits
 
 from .conftest import Study
-from .test_promotion import small
+from .test_evaluation import small
 
 
 @pytest.fixture(scope="module")
 def model(bars: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a promoted model of one trial."""
+    """The folder of a retrained model of one trial."""
     study = Study(tmp_path_factory.mktemp("predicting"), small(bars))
     study.experiment["dataset"]["target"] = {"kind": "direction", "horizon": 3}
     study.experiment["guards"] = {"min_validation_samples": 20, "min_validation_positives": 5}
     study.run("search.trials=1")
-    done = CliRunner().invoke(main, ["promote", str(study.folder)])
+    done = CliRunner().invoke(main, ["evaluate", str(study.folder)])
     assert done.exit_code == 0, done.output
     return study.folder / "promoted" / "trial_0000"
 
@@ -213,7 +213,7 @@ def test_a_damaged_model_is_refused(model: Path, bars: Path, tmp_path: Path) -> 
     versions = content["versions"]
     assert (done.exit_code, done.stderr) == (
         5,
-        f"{copy}: the installed code gives other logits than the model had when it was promoted, with scalecore "
+        f"{copy}: the installed code gives other logits than the model had when it was written, with scalecore "
         f"{versions['scalecore']} and torch {versions['torch']}; go back to these versions [G26]\n",
     )
     weights = bytearray((copy / "weights.safetensors").read_bytes())

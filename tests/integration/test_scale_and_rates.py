@@ -36,7 +36,7 @@ def invoke(*arguments: object) -> str:
 
 
 def test_g57_a_forecast_is_in_the_targets_unit_from_plan_to_prediction(bars: Path, tmp_path: Path) -> None:
-    """Values around 40,000: learned within a few epochs, and measured, kept, promoted and predicted in their unit."""
+    """Values around 40,000: learned within a few epochs, and measured, kept, retrained and predicted in their unit."""
     table = pd.read_parquet(bars)
     table["y"] = 1000 * np.tanh(np.log(table["Close"].rolling(5, min_periods=1).mean() / 100)) + 40_000
     table.to_parquet(tmp_path / "level.parquet")
@@ -57,7 +57,7 @@ def test_g57_a_forecast_is_in_the_targets_unit_from_plan_to_prediction(bars: Pat
     np.testing.assert_allclose(kept.labels, known, rtol=1e-7)
     assert np.abs(kept.outputs[:, 0] - known).mean() == pytest.approx(record["best"]["mae"])
 
-    invoke("promote", study.folder)
+    invoke("evaluate", study.folder)
     model = study.folder / "promoted" / "trial_0000"
     content, evaluation = read_json(model / "model.json"), read_json(model / "evaluation.json")
     assert content is not None

@@ -181,7 +181,7 @@ COMMANDS = {
     "analyze": ["analyze", "coverage", "{study}", "--no-files"],
     "run": ["run", "{project}/classification.yaml", "--allow-changed-code"],
     "plan": ["plan", "{project}/classification.yaml"],
-    "promote": ["promote", "{study}", "--allow-changed-code"],
+    "evaluate": ["evaluate", "{study}", "--allow-changed-code"],
     "confirm": ["confirm", "{study}", "--allow-changed-code"],
     "import": ["import", "{study}", "--into", "{project}/forecast.yaml"],
     "import into": ["import", "{project}/studies/forecast", "--into", "{study}"],

@@ -151,14 +151,14 @@ def test_g28_a_moved_study_of_0_1_is_finished(moved: Project, golden: dict[str, 
 
 
 def test_g28_a_moved_and_renamed_study_of_0_1_is_used_after_its_search(moved: Project) -> None:
-    """`confirm` finds its replicates, `promote` its data, `predict` the dataset of a model, all in the new place."""
+    """`confirm` finds its replicates, `evaluate` its data, `predict` the dataset of a model, all in the new place."""
     folder = moved.study("confirmed").rename(moved.study("renamed"))
     journal = folder / "confirm" / "journal.jsonl"
     started = journal.read_bytes().count(b'"attempt_started"')
     done = moved.scalecore("confirm", folder, "--top", "2", "--seeds", "2", "--allow-changed-code")
     assert done.returncode == 0, done.stdout + done.stderr
     assert journal.read_bytes().count(b'"attempt_started"') == started
-    done = moved.scalecore("promote", folder, "--allow-changed-code")
+    done = moved.scalecore("evaluate", folder, "--allow-changed-code")
     assert done.returncode == 0, done.stdout + done.stderr
     done = moved.scalecore("predict", folder / "promoted" / "trial_0001", "--dataset", "start=2017-01-02")
     assert done.returncode == 0, done.stderr

@@ -79,7 +79,7 @@ def test_help_imports_almost_nothing(arguments: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "code"),
-    [(("plugins", "--json"), 0), (("analyze",), 0), (("schema",), 0), (("check", "experiment.yaml"), 0)],
+    [(("plugins", "--json"), 0), (("analyze",), 0), (("plugins", "--schema"), 0), (("check", "experiment.yaml"), 0)],
 )
 def test_commands_around_the_file_import_nothing_heavy(arguments: tuple[str, ...], code: int, tmp_path: Path) -> None:
     """All installed plugins are imported, and none of them brings torch, optuna, pandas, numpy or pyarrow."""

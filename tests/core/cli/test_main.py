@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from typing import Any
 
 import click
@@ -59,6 +60,43 @@ def test_a_command_that_was_removed_names_what_serves_its_use_now(invoke: Any) -
         result = invoke(*arguments)
         assert (result.exit_code, result.stdout, result.stderr) == (2, "", expected)
     assert "audit" not in invoke("--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("typed", "line"),
+    [
+        (["promote"], "scalecore evaluate"),
+        (["promote", "--help"], "scalecore evaluate --help"),
+        (["promote", "my studies/one", "--trial", "3"], "scalecore evaluate 'my studies/one' --trial 3"),
+        (["schema", "--output", "a.json"], "scalecore plugins --schema --output a.json"),
+    ],
+)
+def test_a_command_that_was_renamed_answers_with_the_line_to_type(typed: list[str], line: str, invoke: Any) -> None:
+    """With the arguments that were given."""
+    result = invoke(*typed)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == f"the command {typed[0]!r} was renamed in 0.2: {line}\n"
+    assert f"  {typed[0]} " not in invoke("--help").stdout
+
+
+def test_a_plugin_may_take_a_name_that_was_renamed(fake_plugin: Any, invoke: Any) -> None:
+    """What is installed comes first."""
+    code = "import click\n@click.command()\ndef promote():\n    click.echo('mine')\n"
+    folder = fake_plugin("acme", entry_point="promote", module="fake_promote:promote", group="scalecore.commands")
+    (folder / "fake_promote.py").write_text(code)
+    assert invoke("promote").stdout == "mine\n"
+
+
+def test_help_groups_seventeen_commands(invoke: Any) -> None:
+    """In the order in which a study meets them; what other packages add follows."""
+    shown, groups = invoke("--help").stdout, {}
+    for title, text in re.findall(r"^(\w+):\n((?:  .+\n)+)", shown, re.MULTILINE):
+        groups[title] = re.findall(r"^  ([a-z]\w*)  ", text, re.MULTILINE)
+    assert {title: groups[title] for title in ("Studies", "Results", "Setup")} == {
+        "Studies": ["init", "check", "plan", "run", "status", "stop"],
+        "Results": ["report", "analyze", "confirm", "evaluate", "predict", "import", "export"],
+        "Setup": ["doctor", "verify", "plugins", "new"],
+    }
 
 
 def test_a_removed_option_of_a_command_names_what_serves_its_use_now(

@@ -1,4 +1,4 @@
-"""`scalecore plugins` and `scalecore schema`."""
+"""`scalecore plugins`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import pytest
 
 from scalecore import __version__
 
@@ -111,6 +112,22 @@ def test_blocking_a_typo_is_refused(invoke: Any, mine: str) -> None:
     assert result.stderr.startswith("--block akme: no such distribution has a scalecore plugin; installed: scalecore")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--schema", "--json"], "--schema is printed alone, without --json or --verbose"),
+        (["--schema", "-v"], "--schema is printed alone, without --json or --verbose"),
+        (["--output", "a.json"], "--output belongs to --schema"),
+    ],
+)
+def test_the_schema_goes_with_nothing_else(arguments: list[str], message: str, invoke: Any) -> None:
+    """A command line that asks for two outputs is refused, and writes nothing."""
+    done = invoke("plugins", *arguments)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.endswith(f"Error: {message}\n")
+    assert not Path("a.json").exists()
+
+
 def test_the_schema_is_printed_with_plugins(invoke: Any, mine: str) -> None:
     """The printed schema accepts the file of an installed plugin, and not without that plugin."""
     tree = {
@@ -123,6 +140,6 @@ def test_the_schema_is_printed_with_plugins(invoke: Any, mine: str) -> None:
     }
     validator = jsonschema.Draft202012Validator
 
-    assert validator(json.loads(invoke("schema").stdout)).is_valid(tree)
-    assert not validator(json.loads(invoke("schema", "--block", "acme").stdout)).is_valid(tree)
+    assert validator(json.loads(invoke("plugins", "--schema").stdout)).is_valid(tree)
+    assert not validator(json.loads(invoke("plugins", "--schema", "--block", "acme").stdout)).is_valid(tree)
     assert Path(mine).exists()

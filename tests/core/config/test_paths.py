@@ -105,7 +105,7 @@ def test_a_path_that_is_not_utf8_is_refused(tmp_path: Path, run_cli: Cli, monkey
     "arguments",
     [
         ("init", "${HERE}/mine.yaml"),
-        ("schema", "--output", "$HERE.json"),
+        ("plugins", "--schema", "--output", "$HERE.json"),
         ("new", "model", "mine", "--into", "${HERE}"),
         ("report", ".", "--output", "a/$HERE"),
     ],
@@ -130,6 +130,6 @@ def test_a_command_writes_into_a_folder_that_is_really_called_so(
     """A shell completes the names of folders, and gives them as they are."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "cost$center").mkdir()
-    done = run_cli("schema", "--output", "cost$center/schema.json")
+    done = run_cli("plugins", "--schema", "--output", "cost$center/schema.json")
     assert done.exit_code == 0
     assert files(tmp_path / "cost$center") == ["schema.json"]

@@ -141,7 +141,7 @@ def test_a_distribution_without_the_component_says_what_it_has(fake_plugin: Any)
 
 
 def test_a_stored_name_is_that_of_this_projects_own_package(fake_plugin: Any) -> None:
-    """A model that was promoted before another package took the name must be found."""
+    """A model that was retrained before another package took the name must be found."""
     fake_plugin("scalecore-patchtst", version="0.1.0", code=fake_plugin.model("patchtst"))
     fake_plugin("acme", version="1.0", code=fake_plugin.model("patchtst"))
 

@@ -1,7 +1,7 @@
 """`calibration`: can the probabilities of a trial be believed, and does a calibrator help?
 
 Calibrators are fitted on the selection split (validation). They are judged on windows that they have not seen: by time,
-the first part of the validation windows against the rest, which decides; and on the test windows where `promote` has
+the first part of the validation windows against the rest, which decides; and on the test windows where `evaluate` has
 opened them for this very training, which decides nothing.
 """
 
@@ -109,9 +109,9 @@ class CalibrationAnalysis:
             summary=[
                 f"Fitted on {fitted.text()}.",
                 f"Chosen: {chosen}; {why}.",
-                "Test windows were not opened for this training: `scalecore promote` opens and counts them."
+                "Test windows were not opened for this training: `scalecore evaluate` opens and counts them."
                 if test is None
-                else "The test windows were opened by `scalecore promote` for this training; they decide nothing here.",
+                else "`scalecore evaluate` opened the test windows for this training; they decide nothing here.",
             ],
             tables={title: [_shown(row) for row in part] for title, part in parts.items()}
             | {
@@ -221,7 +221,7 @@ def _about(study: StudyView, trial: TrialRecord, windows: _Windows) -> dict[str,
 
 
 def _test_windows(study: StudyView, trial: TrialRecord) -> _Windows | None:
-    """Test predictions of this very training, where `promote` has made them; never computed here."""
+    """Test predictions of this very training, where `evaluate` has made them; never computed here."""
     folder = study.folder / "promoted" / f"trial_{trial.number:04d}"
     evaluation = read_json(folder / "evaluation.json")
     if not isinstance(evaluation, dict) or evaluation.get("hash") != trial.hash:
@@ -229,7 +229,7 @@ def _test_windows(study: StudyView, trial: TrialRecord) -> _Windows | None:
     kept = evaluation["test"]["predictions"]
     path = folder / kept["file"]
     if not path.is_file() or checksum(path) != kept["sha256"]:
-        raise DataError(f"{path}: not the test predictions of trial {trial.number}; promote it again")
+        raise DataError(f"{path}: not the test predictions of trial {trial.number}; evaluate it again")
     windows = _Windows.of(read_predictions(path))
     return windows if windows.rarer else None
 

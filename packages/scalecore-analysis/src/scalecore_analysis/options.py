@@ -42,7 +42,7 @@ class CalibrationOptions:
     )
     choose: Literal["auto", "none", "temperature", "platt", "isotonic"] = option(
         "auto",
-        help="Which calibrator is kept for `scalecore promote`; `auto` keeps the best one that helps beyond doubt.",
+        help="Which calibrator is kept for `scalecore evaluate`; `auto` keeps the best one that helps beyond doubt.",
     )
     figures: Figures = option(factory=list, help=FIGURES)
 

@@ -70,7 +70,7 @@ class ReportAnalysis:
             data=data,
             notes=[
                 "Values of the best trial are too good: it was chosen for them. Fresh seeds (`scalecore confirm`) and "
-                "the test windows (`scalecore promote`) say what is left.",
+                "the test windows (`scalecore evaluate`) say what is left.",
             ],
             files=files,
         )

@@ -48,8 +48,8 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
             "confirm",
             "Train the best trials again on fresh seeds, and compare them.",
         ),
-        "promote": ("scalecore.cli.promotion", "promote", "Make a model of a trial, and measure it on test data."),
-        "predict": ("scalecore.cli.promotion", "predict", "Apply a promoted model to new data."),
+        "evaluate": ("scalecore.cli.promotion", "evaluate", "Retrain a trial and evaluate it on the test set."),
+        "predict": ("scalecore.cli.promotion", "predict", "Apply a retrained model to new data."),
         "import": ("scalecore.cli.import_results", "import_results", "Warm-start a study from earlier results."),
         "export": ("scalecore.cli.export", "export", "Write a study to MLflow, TensorBoard, W&B or another target."),
         "doctor": ("scalecore.cli.doctor", "doctor", "Diagnose this machine: blockers and sensor readings."),
@@ -58,9 +58,8 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
             "verify",
             "Check a study's integrity: no lost, duplicate or orphaned records.",
         ),
-        "plugins": ("scalecore.cli.plugins", "plugins", "List plugins, their status and what they provide."),
+        "plugins": ("scalecore.cli.plugins", "plugins", "List plugins, or print the schema of the experiment file."),
         "new": ("scalecore.cli.new", "new", "Write a plugin to start from: one file, and its test."),
-        "schema": ("scalecore.cli.schema", "schema", "Print the JSON Schema of the experiment file, for editors."),
     }
 )
 """Each subcommand with its module, the name of the command in it, and one line of help."""
@@ -114,7 +113,7 @@ class _LazyGroup(click.Group):
             return super().resolve_command(ctx, args)
         known = self.list_commands(ctx)
         if name not in known:
-            _refuse_removed(name)
+            _refuse_removed(name, args[1:])
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"commands are {', '.join(known)}"
             ctx.fail(f"there is no command {name!r}; {hint}")
@@ -166,11 +165,11 @@ def _summaries() -> dict[str, str]:
     return ours | {name: text for name, text in theirs.items() if name not in ours}
 
 
-def _refuse_removed(name: str) -> None:
+def _refuse_removed(name: str, arguments: Sequence[str] = ()) -> None:
     """Say what serves the use of a command, or of a command's option, of an earlier version."""
-    from scalecore.config.removed import removed
+    from scalecore.config.removed import removed, renamed
 
-    text = removed("command", name)
+    text = renamed(name, arguments) or removed("command", name)
     if text is not None:
         raise ExperimentError(text)
 

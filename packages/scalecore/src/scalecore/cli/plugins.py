@@ -1,4 +1,7 @@
-"""`scalecore plugins`: what is installed, what became of it, and what it provides. Works with every plugin broken."""
+"""`scalecore plugins`: what is installed, what became of it, and what it provides, its options as a JSON Schema too.
+
+Works with every plugin broken.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,12 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from scalecore.cli.common import plugin_options
+from scalecore.cli.common import NewPath, plugin_options
 
 if TYPE_CHECKING:
     from scalecore.plugins.discovery import Plugin
@@ -21,7 +25,7 @@ SLOW = 0.2
 """Seconds. The core's own modules take about a tenth of a second."""
 
 
-@click.command(short_help="List plugins, their status and what they provide.")
+@click.command(short_help="List plugins, or print the schema of the experiment file.")
 @click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
 @click.option(
     "-v",
@@ -29,20 +33,36 @@ SLOW = 0.2
     is_flag=True,
     help="Also print summaries, places, tracebacks of failed imports, and slow imports.",
 )
+@click.option("--schema", "as_schema", is_flag=True, help="Print the JSON Schema of the experiment file instead.")
+@click.option("--output", type=NewPath(dir_okay=False), metavar="FILE", help="Write the schema there instead.")
 @plugin_options
-def plugins(*, as_json: bool, verbose: bool, no_plugins: bool, block: tuple[str, ...]) -> None:
+def plugins(
+    *, as_json: bool, verbose: bool, as_schema: bool, output: Path | None, no_plugins: bool, block: tuple[str, ...]
+) -> None:
     """List the installed plugins, whether each can be used, why not, and what it provides.
+
+    --schema prints the JSON Schema (draft 2020-12) of the experiment file, with the options of all installed plugins.
+    Editors with a YAML language server take it from the first line of an experiment file:
+    `# yaml-language-server: $schema=scalecore.schema.json`. Write it again when other plugins are installed.
 
     \b
     Examples:
       scalecore plugins
       scalecore plugins --verbose
       scalecore plugins --json
+      scalecore plugins --schema --output scalecore.schema.json
     """
+    if as_schema and (as_json or verbose):
+        raise click.UsageError("--schema is printed alone, without --json or --verbose")
+    if output is not None and not as_schema:
+        raise click.UsageError("--output belongs to --schema")
     from scalecore.plugins.discovery import Status
     from scalecore.plugins.registry import clash_text, load_registry
 
     registry = load_registry(no_plugins=no_plugins, block=block)
+    if as_schema:
+        _write_schema(registry, output)
+        return
     if as_json:
         click.echo(json.dumps(_as_json(registry), indent=2))
         return
@@ -60,6 +80,22 @@ def plugins(*, as_json: bool, verbose: bool, no_plugins: bool, block: tuple[str,
         click.echo("no plugins are installed, not even scalecore's own: is scalecore installed?")
     for rivals in registry.conflicts():
         click.echo(f"conflict: {clash_text(rivals)}")
+
+
+def _write_schema(registry: Registry, output: Path | None) -> None:
+    from scalecore.api.errors import ExperimentError
+    from scalecore.api.files import write_text
+    from scalecore.config.schema import experiment_schema
+
+    text = json.dumps(experiment_schema(registry), indent=2, ensure_ascii=False)
+    if output is None:
+        click.echo(text)
+        return
+    try:
+        write_text(output, f"{text}\n")
+    except OSError as error:
+        raise ExperimentError(f"{output}: cannot be written: {error.strerror}") from None
+    click.echo(f"{output}: written")
 
 
 def _slow_import(module: str) -> str | None:

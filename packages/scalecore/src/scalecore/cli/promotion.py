@@ -1,4 +1,4 @@
-"""`scalecore promote`, `predict` and `confirm`: what comes after a search."""
+"""`scalecore confirm`, `evaluate` and `predict`: what comes after a search."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def _retraining_options(function: Callable[..., None]) -> Callable[..., None]:
 
 @click.command()
 @study_argument
-@click.option("--trial", type=int, metavar="N", help="The trial to promote; the best one by default.")
+@click.option("--trial", type=int, metavar="N", help="The trial to retrain; the best one by default.")
 @click.option("--seed", type=click.IntRange(min=0, max=2**63 - 1), help="Another seed; that of the trial by default.")
 @click.option("--epochs", type=int, help="Another number of epochs, at most; that of the trial by default.")
 @click.option(
     "--split", metavar="KEY=VALUE", multiple=True, help="Another split, key by key: test_from=2022-01-03; repeatable."
 )
 @_retraining_options
-def promote(
+def evaluate(
     study: Path,
     trial: int | None,
     seed: int | None,
@@ -65,25 +65,25 @@ def promote(
     split: tuple[str, ...],
     how: TrainingContext,
 ) -> None:
-    """Make a model of a trial: train it again, whole, keep it, and measure it on the test data.
+    """Retrain a trial, keep its model, and evaluate it on the test set.
 
-    STUDY is the study's folder or its experiment file. The training runs as a trial does: in its own process, watched
-    by the study's monitors, and continued by the same command after any interruption. The model, its card and its test
-    predictions are in `promoted/` of the study's folder. Each opening of the test data is counted in the journal before
-    it is looked at.
+    STUDY is the study's folder or its experiment file. Nothing differs from the trial but what an
+    option says. The training runs as a trial does: in its own process, watched by the study's monitors, and continued
+    by the same command after any interruption. The model, its card and its test predictions are in `promoted/` of the
+    study's folder. Each opening of the test data is counted in the journal before it is read.
 
     \b
     Exit codes: 0 completed, 2 bad command line, 3 plugin, 4 data, 5 refused, 6 failed, 7 stopped, 8 time limit.
 
     \b
     Examples:
-      scalecore promote studies/spy-2m-h1
-      scalecore promote studies/spy-2m-h1 --trial 17 --seed 3
-      scalecore promote studies/spy-2m-h1 --split val_from=2020-01-02 --split test_from=2022-01-03
+      scalecore evaluate studies/spy-2m-h1
+      scalecore evaluate studies/spy-2m-h1 --trial 17 --seed 3
+      scalecore evaluate studies/spy-2m-h1 --split val_from=2020-01-02 --split test_from=2022-01-03
     """
     from scalecore.promotion.card import summary_lines
-    from scalecore.promotion.promote import Wanted
-    from scalecore.promotion.promote import promote as run
+    from scalecore.promotion.evaluate import Wanted
+    from scalecore.promotion.evaluate import evaluate as run
 
     with _opened(study, how) as found:
         done = run(found, Wanted(trial=trial, seed=seed, epochs=epochs, split=split))
@@ -153,11 +153,11 @@ def predict(
     no_plugins: bool,
     block: tuple[str, ...],
 ) -> None:
-    """Apply a promoted MODEL to new data: a line with time and prediction for each window.
+    """Apply a retrained MODEL to new data: a line with time and prediction for each window.
 
-    MODEL is a folder that `scalecore promote` made. DATA is a parquet or CSV file with a column for each feature of the
-    model. A window ends at the row of its time and sees no later one; the newest rows, whose targets are not known yet,
-    are predicted too.
+    MODEL is a folder that `scalecore evaluate` made. DATA is a parquet or CSV file with a column for each feature of
+    the model. A window ends at the row of its time and sees no later one; the newest rows, whose targets are not known
+    yet, are predicted too.
 
     \b
     Exit codes: 0 completed, 2 bad command line or no model, 3 plugin, 4 data, 5 refused.

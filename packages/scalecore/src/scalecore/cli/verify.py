@@ -21,7 +21,7 @@ def verify(study: Path, as_json: bool) -> None:
     """Check that a STUDY is whole: its folder, its experiment file, or a folder of studies. Changes nothing.
 
     Every acknowledged trial is there once, with the value that its attempt gave; every failure is explained; no process
-    is left running; the derived files are what the journal gives; promoted models are whole. Works while the study
+    is left running; the derived files are what the journal gives; retrained models are whole. Works while the study
     runs.
 
     \b

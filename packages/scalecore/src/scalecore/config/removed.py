@@ -6,7 +6,8 @@ what only writes or analyses results (`SINKS`), with a warning. An installed com
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -30,6 +31,9 @@ REMOVED: Mapping[tuple[str, str], str] = MappingProxyType(
 """By kind and name: `("command", "dashboard")`, `("command", "init --model")`, `("logger", "jsonl")`, or
 `("logger", "mlflow.artifacts")` for an option of a component. Kinds are those of `scalecore.plugins.kinds`."""
 
+RENAMED: Mapping[str, str] = MappingProxyType({"promote": "evaluate", "schema": "plugins --schema"})
+"""Commands that do the same under another name, with the same arguments."""
+
 SINKS = ("logger", "analysis")
 """Kinds whose components decide no result of a study."""
 
@@ -45,6 +49,14 @@ def removed(kind: str, name: str) -> str | None:
     text = f"the command {owner!r}" if kind == "command" else f"{kind} {owner!r}"
     text = f"the option {dashes.strip(' .') + option} of {text}" if option else text
     return f"{text} was removed in 0.2: {REMOVED[kind, name]}"
+
+
+def renamed(command: str, arguments: Sequence[str]) -> str | None:
+    """The line to type instead of a command that has another name now; None for all else."""
+    if command not in RENAMED:
+        return None
+    line = " ".join(["scalecore", RENAMED[command], *([shlex.join(arguments)] if arguments else [])])
+    return f"the command {command!r} was renamed in 0.2: {line}"
 
 
 def removed_from(experiment: Any, installed: Callable[[str, str], bool]) -> list[str]:

@@ -2,7 +2,7 @@
 
     calibrator = read_calibrator(study_folder, trial=record.number, identity=record.hash)
 
-`scalecore analyze calibration` writes one for a trial, `scalecore promote` puts it into the model, `scalecore predict`
+`scalecore analyze calibration` writes one for a trial, `scalecore evaluate` puts it into the model, `scalecore predict`
 applies it. It belongs to one training, which it names by the trial's hash.
 """
 

@@ -1,4 +1,4 @@
-"""The model card: what a promoted model is, how well it did on which data, and what to be careful about."""
+"""The model card: what a retrained model is, how well it did on which data, and what to be careful about."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A promoted model on the disk: `model.json` and `weights.safetensors`, which is all that `scalecore predict` needs.
+"""A retrained model on the disk: `model.json` and `weights.safetensors`, which is all that `scalecore predict` needs.
 
 Neither file can execute anything. `model.json` names the model family and all that it is built with, the features in
 their order, how they are normalised, and a probe: logits of made-up windows that the model gave when it was written, so
@@ -116,7 +116,7 @@ class StoredModel:
         if now.shape != then.shape or not np.allclose(now, then, rtol=PROBE_TOLERANCE, atol=PROBE_TOLERANCE):
             made = self.content["versions"]
             raise RefusedError(
-                f"{self.folder}: the installed code gives other logits than the model had when it was promoted, with "
+                f"{self.folder}: the installed code gives other logits than the model had when it was written, with "
                 f"scalecore {made.get('scalecore')} and torch {made.get('torch')}; go back to these versions",
                 guard="G26",
             )
@@ -127,7 +127,7 @@ def read_model(folder: Path) -> StoredModel:
     """The model in `folder`; an `ExperimentError` where there is none."""
     content = read_json(folder / MODEL_FILE)
     if not isinstance(content, dict) or "weights" not in content:
-        raise ExperimentError(f"{folder}: no promoted model here (there is no whole {MODEL_FILE})")
+        raise ExperimentError(f"{folder}: no retrained model here (there is no whole {MODEL_FILE})")
     if content["format"] > FORMAT:
         raise RefusedError(f"{folder}: the model is of format {content['format']}, this scalecore reads {FORMAT}")
     return StoredModel(folder=folder, content=_located(content, folder))
@@ -146,9 +146,9 @@ def _located(content: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
 
 
 def verify_model(folder: Path) -> list[Check]:
-    """Whether a promoted model is whole: its weights are those that `model.json` names."""
+    """Whether a retrained model is whole: its weights are those that `model.json` names."""
     if not (folder / MODEL_FILE).exists():
-        text = "it is not finished; `scalecore promote` continues it"
+        text = "it is not finished; `scalecore evaluate` continues it"
         return [Check(level="note", subject="model", message=text)]
     try:
         read_model(folder).check_weights()

@@ -38,7 +38,7 @@ class StudyFolder:
     """The latest readings of the monitors."""
     attempts = Below("attempts")
     promoted = Below("promoted")
-    """A folder for each promoted model."""
+    """A folder for each model that `scalecore evaluate` made."""
     confirmation = Below("confirm")
     """Replicates of the best trials, with a separate journal."""
     cross_budget = Below("cross-budget")

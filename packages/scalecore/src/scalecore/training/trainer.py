@@ -258,7 +258,7 @@ class Trainer:
     def evaluate(self, source: WindowSource, *, limit: int | None = None) -> tuple[float, dict[str, Any], Tensor]:
         """Mean loss, metrics and logits[windows, outputs] of a split, or of its first `limit` windows.
 
-        Computed as the policy says, as a promoted model is used; forecasts are in the target's unit.
+        Computed as the policy says, as a retrained model is used; forecasts are in the target's unit.
         """
         batch = max(EVALUATION_BATCH, self.micro_batch)
         logits_NC = all_logits(self.module, source, evaluation=self.policy.evaluation, batch=batch, limit=limit)

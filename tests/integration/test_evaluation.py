@@ -25,10 +25,10 @@ from scalecore.cli.main import main
 from scalecore.data.predictions import read_predictions
 from scalecore.execution.local.executor import LocalExecutor, LocalHandle
 from scalecore.execution.local.options import LocalOptions
+from scalecore.promotion.evaluate import Evaluated, Wanted
+from scalecore.promotion.evaluate import evaluate as evaluate_trial
 from scalecore.promotion.measure import Stopped
 from scalecore.promotion.opened import open_study
-from scalecore.promotion.promote import Promotion, Wanted
-from scalecore.promotion.promote import promote as promote_trial
 from scalecore.store.layout import find_study
 
 from .conftest import Study, kill, output_of, tiny_experiment
@@ -67,8 +67,8 @@ def copied(study: Study, root: Path) -> Study:
     return Study(root, study.experiment)
 
 
-def promote(study: Study, *arguments: str) -> Result:
-    return CliRunner().invoke(main, ["promote", str(study.folder), *arguments])
+def evaluate(study: Study, *arguments: str) -> Result:
+    return CliRunner().invoke(main, ["evaluate", str(study.folder), *arguments])
 
 
 def openings(study: Study) -> list[dict[str, Any]]:
@@ -87,14 +87,14 @@ def break_test_data(folder: Path) -> None:
     write_json(folder / "data.json", stored)
 
 
-def test_g15_promote_takes_a_trial_whole(mine: Study) -> None:
+def test_g15_evaluate_takes_a_trial_whole(mine: Study) -> None:
     """Architecture, hyper-parameters and seed are the trial's own, and so are the weights that come out.
 
     The second call trains and opens nothing; another seed is another model, and opens the test data again.
     """
     records = mine.finished()
     worst = max(records, key=lambda number: records[number]["value"])
-    done = promote(mine, "--trial", str(worst))
+    done = evaluate(mine, "--trial", str(worst))
     assert done.exit_code == 0, done.stdout + done.stderr
     record, folder = records[worst], mine.folder / "promoted" / f"trial_{worst:04d}"
     model = read_json(folder / "model.json")
@@ -119,16 +119,16 @@ def test_g15_promote_takes_a_trial_whole(mine: Study) -> None:
         assert baseline["less"] == pytest.approx(evaluation["test"]["loss"] - baseline["loss"])
 
     before = mine.events()
-    again = promote(mine, "--trial", str(worst))
+    again = evaluate(mine, "--trial", str(worst))
     assert again.exit_code == 0
     assert again.stdout.endswith(done.stdout[done.stdout.index("validation loss") :])
     assert mine.events() == before
     assert mine.finished() == records
 
-    other = promote(mine, "--trial", str(worst), "--seed", "7")
+    other = evaluate(mine, "--trial", str(worst), "--seed", "7")
     assert other.exit_code == 0, other.stderr
     assert "The test data has been opened 2 times." in other.stdout
-    assert [opening["by"] for opening in openings(mine)] == [f"promote, trial {worst}"] * 2
+    assert [opening["by"] for opening in openings(mine)] == [f"evaluate, trial {worst}"] * 2
     (second,) = set((mine.folder / "promoted").iterdir()) - {folder}
     assert "The test data has been opened 2 times." in (second / "model_card.md").read_text()
     assert read_json(second / "model.json")["seed"] == 7
@@ -144,7 +144,7 @@ def test_g15_promote_takes_a_trial_whole(mine: Study) -> None:
 
 
 def test_g15_the_search_never_touches_test_data(mine: Study, tmp_path: Path) -> None:
-    """With test windows that cannot be read, the search runs as before, bit for bit; only promote stumbles on them."""
+    """With test windows that cannot be read, the search runs as before, bit for bit; only `evaluate` fails."""
     sound = copied(mine, tmp_path / "sound")
     data = mine.folder / "data"
     ends, values, labels = (np.load(data / f"{name}.npy") for name in ("test", "values", "labels"))
@@ -165,9 +165,9 @@ def test_g15_the_search_never_touches_test_data(mine: Study, tmp_path: Path) -> 
     assert poisoned["versions"]["weights"] == new["versions"]["weights"]
     assert openings(mine) == []
 
-    stumbled = promote(mine, "--trial", "2")
+    stumbled = evaluate(mine, "--trial", "2")
     assert stumbled.exit_code == 6
-    assert "trial 2, promoted cannot be measured: " in stumbled.stderr
+    assert "trial 2, retrained cannot be measured: " in stumbled.stderr
     assert len(openings(mine)) == 1
 
 
@@ -181,22 +181,22 @@ def test_g15_an_opening_counts_though_the_measurement_breaks_off(mine: Study) ->
     """It is in the journal before the data is looked at, so that nothing that dies afterwards can lose it."""
     shutil.copytree(mine.folder / "data", mine.root / "data")
     break_test_data(mine.folder / "data")
-    broken = promote(mine)
+    broken = evaluate(mine)
     assert broken.exit_code == 6, broken.stdout
     assert len(openings(mine)) == 1
     shutil.rmtree(mine.folder / "data")
     shutil.move(mine.root / "data", mine.folder / "data")
-    done = promote(mine)
+    done = evaluate(mine)
     assert done.exit_code == 0, done.stderr
     assert "1 training" not in done.stdout, "what was trained is not trained again"
     assert "The test data has been opened 2 times." in done.stdout
 
 
-def test_a_killed_promotion_goes_on(mine: Study) -> None:
+def test_a_killed_retraining_is_resumed(mine: Study) -> None:
     """Killed in the middle, it continues from its checkpoint and keeps the weights that it would have had."""
     curve = "trial_0000/attempt_0/epochs.jsonl"
     mine.hold(curve, beside=["checkpoint.json", "best_*.safetensors"])
-    arguments = ("promote", str(mine.folder), "--epochs", "20")
+    arguments = ("evaluate", str(mine.folder), "--epochs", "20")
     process = subprocess.Popen(
         mine.command(*arguments), cwd=mine.root, env=mine.environment, stdout=subprocess.PIPE, text=True
     )
@@ -205,13 +205,13 @@ def test_a_killed_promotion_goes_on(mine: Study) -> None:
     os.kill(worker, signal.SIGKILL)
     (folder,) = (mine.folder / "promoted").iterdir()
     assert list(folder.glob("attempts/trial_0000/attempt_0/best_*.safetensors"))
-    continued = promote(mine, "--epochs", "20")
+    continued = evaluate(mine, "--epochs", "20")
     assert continued.exit_code == 0, continued.output
     lines = [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()]
     assert [line["resumes"] for line in lines if line["event"] == "attempt_started"] == [False, True]
     killed = read_json(folder / "model.json")
     shutil.rmtree(folder)
-    assert promote(mine, "--epochs", "20").exit_code == 0
+    assert evaluate(mine, "--epochs", "20").exit_code == 0
     whole = read_json(folder / "model.json")
     assert killed["weights"] == whole["weights"]
     assert killed["epoch"] == whole["epoch"]
@@ -219,17 +219,17 @@ def test_a_killed_promotion_goes_on(mine: Study) -> None:
     assert not list(folder.rglob("checkpoint*"))
 
 
-def test_a_stopped_promotion_says_so(mine: Study) -> None:
+def test_a_stopped_retraining_says_so(mine: Study) -> None:
     """Ctrl-C ends it with exit code 7, and nothing was opened."""
     process = subprocess.Popen(
-        mine.command("promote", str(mine.folder), "--epochs", "100000"),
+        mine.command("evaluate", str(mine.folder), "--epochs", "100000"),
         cwd=mine.root,
         env=mine.environment,
         stdout=subprocess.PIPE,
         text=True,
     )
     mine.wait_for(lambda: bool(list(mine.folder.glob("promoted/*/attempts/*/*/epochs.jsonl"))), "an attempt")
-    second = promote(mine)
+    second = evaluate(mine)
     assert second.exit_code == 5
     assert "this study is being run by process" in second.stderr
     process.send_signal(signal.SIGINT)
@@ -254,13 +254,13 @@ class Interrupts(LocalExecutor):
         return found
 
 
-def interrupted(study: Study, name: str) -> Promotion:
-    """The promotion of the best trial with Ctrl-C when the attempt of this folder is over."""
+def interrupted(study: Study, name: str) -> Evaluated:
+    """The retraining of the best trial with Ctrl-C when the attempt of this folder is over."""
     with open_study(find_study(study.folder), TrainingContext(registry={})) as opened:
         record = ExecutorRecord(name="local", summary="Interrupts.", factory=lambda *_: Interrupts(name))
         known = opened.plan.resolved
         plan = evolve(opened.plan, resolved=evolve(known, executor=evolve(known.executor, record=record)))
-        return promote_trial(evolve(opened, plan=plan), Wanted())
+        return evaluate_trial(evolve(opened, plan=plan), Wanted())
 
 
 def test_g15_a_request_to_stop_loses_no_measurement(mine: Study) -> None:
@@ -273,14 +273,14 @@ def test_g15_a_request_to_stop_loses_no_measurement(mine: Study) -> None:
     assert done.evaluation is not None
     assert done.evaluation["trial"] == best
     assert len(openings(mine)) == 1
-    assert promote(mine).exit_code == 0
+    assert evaluate(mine).exit_code == 0
     assert len(openings(mine)) == 1
 
 
 def test_another_split_is_told_on_the_card(mine: Study) -> None:
     """Test windows that the search had seen are counted, and the study's own data stays as it is."""
     before = (mine.folder / "data" / "data.json").read_bytes()
-    done = promote(mine, "--split", "train=0.6", "--split", "val=0.2", "--split", "test=0.2")
+    done = evaluate(mine, "--split", "train=0.6", "--split", "val=0.2", "--split", "test=0.2")
     assert done.exit_code == 0, done.stdout + done.stderr
     (folder,) = (mine.folder / "promoted").iterdir()
     evaluation = read_json(folder / "evaluation.json")
@@ -300,8 +300,10 @@ def test_another_split_is_told_on_the_card(mine: Study) -> None:
         (("--split", "tset=0.2"), 2, "<command line>: dataset.split.tset=0.2: unknown key; did you mean 'test'?\n"),
     ],
 )
-def test_what_cannot_be_promoted_is_told(finished: Study, arguments: tuple[str, ...], code: int, message: str) -> None:
+def test_what_cannot_be_evaluated_is_refused(
+    finished: Study, arguments: tuple[str, ...], code: int, message: str
+) -> None:
     """One clear message, and nothing is written."""
-    done = promote(finished, *arguments)
+    done = evaluate(finished, *arguments)
     assert (done.exit_code, done.stderr) == (code, message)
     assert not (finished.folder / "promoted").exists()

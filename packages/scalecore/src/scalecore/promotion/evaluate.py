@@ -1,4 +1,4 @@
-"""`scalecore promote`: one trial, whole, trained again, kept for use, and measured on test data (guard G15)."""
+"""`scalecore evaluate`: one trial, whole, retrained, kept for use, and evaluated on the test set (guard G15)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Wanted:
 
 
 @frozen(kw_only=True)
-class Promotion:
+class Evaluated:
     """What came of it; `evaluation` is None where the run ended before the model was measured."""
 
     folder: Path
@@ -48,10 +48,10 @@ class Promotion:
     evaluation: Mapping[str, Any] | None = None
 
 
-def promote(study: OpenStudy, wanted: Wanted) -> Promotion:
+def evaluate(study: OpenStudy, wanted: Wanted) -> Evaluated:
     """Train, keep, open the test data, measure, describe. What an earlier call finished is not done again.
 
-    Raises `RefusedError` for a trial that cannot be promoted, `StudyError` where its training fails.
+    Raises `RefusedError` for a trial that did not complete, `StudyError` where its training fails.
     """
     trial = _trial(study, wanted.trial)
     plan = _plan(study, trial, wanted)
@@ -59,7 +59,7 @@ def promote(study: OpenStudy, wanted: Wanted) -> Promotion:
         trial=trial,
         hyperparameters=_hyperparameters(plan, trial, wanted.epochs),
         seed=trial.seed if wanted.seed is None and not wanted.split and wanted.epochs is None else wanted.seed,
-        label=f"trial {trial.number}, promoted",
+        label=f"trial {trial.number}, retrained",
     )
     _, identity = retraining.identity(study, plan)
     name = f"trial_{trial.number:04d}" + ("" if identity == trial.hash else f"-{identity[:8]}")
@@ -68,14 +68,14 @@ def promote(study: OpenStudy, wanted: Wanted) -> Promotion:
     if wanted.split:
         path.mkdir(parents=True, exist_ok=True)
         plan.write_data(folder.data)
-    title = f"promotion of trial {trial.number} of {plan.resolved.experiment.name}"
+    title = f"retraining of trial {trial.number} of {plan.resolved.experiment.name}"
     retrained = retrain(study, [retraining], folder=folder, plan=plan, title=title)
     record = retrained.records.get(identity)
     if record is None:
-        return Promotion(folder=path, end=retrained.end)
+        return Evaluated(folder=path, end=retrained.end)
     if record.state is not TrialState.COMPLETED:
         raise StudyError(f"trial {trial.number} was trained again and ended as {record.state}: {record.reason}")
-    measured = measure(study, retrained, [record], plan=plan, by=f"promote, trial {trial.number}")[identity]
+    measured = measure(study, retrained, [record], plan=plan, by=f"evaluate, trial {trial.number}")[identity]
     evaluation = _evaluation(study, retrained, record, plan=plan, trial=trial, measured=measured)
     model = _model(study, retrained, record, plan=plan, trial=trial) | {"probe": measured.probe}
     calibrator = read_calibrator(study.folder.path, trial=trial.number, identity=record.hash)
@@ -84,14 +84,14 @@ def promote(study: OpenStudy, wanted: Wanted) -> Promotion:
     write_text(path / CARD_FILE, card(model, evaluation, data=plan.data))
     # Last: where this file is, everything is.
     write_json(path / MODEL_FILE, model)
-    return Promotion(folder=path, end=StudyEnd.COMPLETED, evaluation=evaluation)
+    return Evaluated(folder=path, end=StudyEnd.COMPLETED, evaluation=evaluation)
 
 
 def _trial(study: OpenStudy, number: int | None) -> TrialRecord:
     completed = study.completed()
     if number is None:
         if not completed:
-            raise RefusedError(f"{study.folder.path}: no trial of this study is completed; there is none to promote")
+            raise RefusedError(f"{study.folder.path}: no trial of this study is completed; there is none to evaluate")
         return completed[0]
     known = {record.number: record for record in study.state.records}
     if number not in known:
@@ -99,7 +99,7 @@ def _trial(study: OpenStudy, number: int | None) -> TrialRecord:
     if known[number].state is not TrialState.COMPLETED:
         raise RefusedError(
             f"--trial {number}: it ended as {known[number].state} ({known[number].reason}); only a completed trial can "
-            "be promoted"
+            "be evaluated"
         )
     return known[number]
 
