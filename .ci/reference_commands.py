@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from scalecore.cli.main import COMMANDS, main
+from scalecore.cli.main import command_summaries, main
 
 _INTRODUCTION = """\
 # Commands
@@ -30,9 +30,8 @@ def render_commands(output: Path) -> str:
     lines = [_INTRODUCTION, "| command | what it does |", "|---|---|"]
     with click.Context(main, info_name="scalecore", **main.context_settings) as context:
         names = main.list_commands(context)
-        for name in names:
-            summary = COMMANDS[name][2] if name in COMMANDS else _found(context, name).get_short_help_str(limit=200)
-            lines.append(f"| [`{name}`](#{name}) | {summary} |")
+        summaries = command_summaries()
+        lines += [f"| [`{name}`](#{name}) | {summaries[name]} |" for name in names]
         for name in names:
             lines += ["", *_command(_found(context, name), f"scalecore {name}", context, level=2)]
             for path in sorted([*output.glob(f"{name}.txt"), *output.glob(f"{name}-*.txt")]):

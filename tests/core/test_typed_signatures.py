@@ -11,8 +11,8 @@ PACKAGES = Path(__file__).parents[2] / "packages"
 LISTED = {
     "JSON, TOML or YAML of any shape is the subject itself": """
         scalecore/api/data_report.py scalecore/api/record_parts.py scalecore/api/targets.py
-        scalecore/config/kept_objects.py scalecore/config/schema.py scalecore/importing/readers.py
-        scalecore/importing/tables.py scalecore/store/record_json.py scalecore/testing/plans.py
+        scalecore/config/kept_objects.py scalecore/config/schema.py scalecore_analysis/importing/readers.py
+        scalecore_analysis/importing/tables.py scalecore/store/record_json.py scalecore/testing/plans.py
         scalecore_market/manifest.py scalecore_market/store.py
     """,
     "the experiment as it was written or resolved: sections and options that plugins declare": """

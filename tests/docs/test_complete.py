@@ -34,7 +34,7 @@ def test_every_hook_has_a_recipe(handbook: dict[str, str]) -> None:
 
 def test_every_command_is_explained(handbook: dict[str, str]) -> None:
     """The page on operating a study names each command."""
-    for name in COMMANDS:
+    for name in (*COMMANDS, *PROVIDERS):
         assert re.search(rf"(`|^\$ )scalecore {name}\b", handbook["operating.md"], re.MULTILINE), name
 
 

@@ -15,12 +15,12 @@ import pytest
 from scalecore.api.errors import RefusedError
 from scalecore.api.record_parts import Flag
 from scalecore.api.trials import Outcome, TrialState
-from scalecore.importing.decisions import Verdict
-from scalecore.importing.import_results import import_results
 from scalecore.planning.preview import state_of
 from scalecore.plugins.registry import Registry, load_registry
 from scalecore.store.layout import StudyFolder
 from scalecore.store.lock import StudyLock
+from scalecore_analysis.importing.decisions import Decision
+from scalecore_analysis.importing.import_results import import_results
 
 from .conftest import Study
 
@@ -47,7 +47,7 @@ def without_forced(*names: str) -> dict[str, Any]:
     return {f"forced_{name}": value for name, value in without(*names).items()}
 
 
-def judged(study: Study, registry: Registry, *records: Any, **options: Any) -> list[Verdict]:
+def judged(study: Study, registry: Registry, *records: Any, **options: Any) -> list[Decision]:
     study.write()
     path = study.root / "old.json"
     path.write_text(json.dumps(list(records)))

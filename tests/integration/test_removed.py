@@ -108,7 +108,7 @@ def test_the_others_go_on_without_it(package: str, made: Study, tmp_path: Path) 
     assert (verified.returncode, verified.stderr) == (0, ""), verified.stdout
     report = scalecore("report", str(made.folder), "--output", str(tmp_path / "report"), folder=made.root)
     if package == "scalecore-analysis":
-        message = "analysis 'report' is not installed; `pip install scalecore-analysis` provides it\n"
+        message = "the command 'report' is not installed; `pip install scalecore-analysis` provides it\n"
         assert (report.returncode, report.stderr) == (3, message)
     else:
         assert (report.returncode, report.stderr) == (0, ""), report.stderr

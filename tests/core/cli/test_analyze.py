@@ -13,7 +13,6 @@ from scalecore.api.errors import ExperimentError
 from scalecore.api.space import Architecture
 from scalecore.api.trials import Origin, StudyEnd, StudyView, TrialRecord, TrialState
 from scalecore.cli.component_arguments import split_arguments
-from scalecore.plugins.discovery import discover
 from scalecore.store.layout import StudyFolder
 from scalecore.store.lock import StudyLock
 from scalecore.testing.plans import make_plan
@@ -239,30 +238,6 @@ def test_what_cannot_be_analysed_is_told_plainly(
     code, message = told("longst", "one")
     assert (code, message.partition(";")[0]) == (3, "there is no analysis 'longst' (did you mean 'longest'?)")
     assert not (tmp_path / "one" / "analyses").exists()
-
-
-def test_report_is_the_analysis_of_that_name(
-    invoke: Invoke, fake_plugin: Any, write_study: Callable[..., Path], tmp_path: Path
-) -> None:
-    """Printed and stored as `analyze report` does, and without it the answer is who provides it; a study may have any
-    name.
-    """
-    fake_plugin("acme", version="1.2", code=CODE.replace('"longest"', '"report"'))
-    folder = write_study(view(tmp_path / "a=b"))
-    # The package that provides it is not there where the core is tested alone.
-    there = "scalecore-analysis" in {plugin.distribution for plugin in discover()}
-    block = ("--block", "scalecore-analysis") if there else ()
-
-    done = invoke("report", "a=b", *block)
-
-    assert done.exit_code == 0, done.stderr
-    assert done.stdout.startswith("# Longest")
-    assert done.stdout.endswith(f"written to {folder}/analyses/report: result.json, result.md, page.html, figure.pdf\n")
-    stored = json.loads(invoke("report", "a=b", "--json", "--output", "kept", *block).stdout)
-    assert stored == json.loads((tmp_path / "kept" / "result.json").read_text())
-    without = invoke("report", "a=b", "--no-plugins", *block)
-    assert without.exit_code == 3
-    assert "analysis 'report'" in without.stderr
 
 
 def test_an_analysis_may_need_no_study(invoke: Invoke, longest: None, tmp_path: Path) -> None:

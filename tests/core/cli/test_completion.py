@@ -46,7 +46,7 @@ def complete(typed: str, folder: Path) -> list[str]:
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here")
 def test_bash_completes_commands_and_options(tmp_path: Path) -> None:
     """By the table of the commands, without an import of any but the one that is typed."""
-    assert complete("scalecore ", tmp_path)[: len(COMMANDS)] == list(COMMANDS)
+    assert [name for name in complete("scalecore ", tmp_path) if name in COMMANDS] == list(COMMANDS)
     assert complete("scalecore pl", tmp_path) == ["plan", "plugins"]
     assert complete("scalecore run --dr", tmp_path) == ["--dry-run"]
     assert complete("scalecore init --purpose fore", tmp_path) == ["forecast"]
@@ -55,4 +55,4 @@ def test_bash_completes_commands_and_options(tmp_path: Path) -> None:
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here")
 def test_behind_a_word_that_is_no_command_the_commands_are_offered(tmp_path: Path) -> None:
     """And no traceback in the line that somebody types."""
-    assert complete("scalecore pln ", tmp_path)[: len(COMMANDS)] == list(COMMANDS)
+    assert set(COMMANDS) <= set(complete("scalecore pln ", tmp_path))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any
 
 import pytest
 
 import scalecore
+from scalecore.cli.plugin_commands import PROVIDERS
 
 CODE = """
 import click
@@ -88,6 +90,15 @@ def test_a_command_that_cannot_be_used_names_its_distribution(
     sys.modules.pop("fake_old", None)
 
 
+def test_a_known_name_of_another_distribution_is_listed_by_that(
+    fake_plugin: Any, invoke: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a package of this project says of its command is said of no other."""
+    folder = fake_plugin("acme", entry_point="report", module="fake_sales:sales", group=GROUP)
+    monkeypatch.setattr("scalecore.cli.plugin_commands.folders", lambda places: iter([*folder.glob("*.dist-info")]))
+    assert "  report    Provided by acme 1.0.\n" in invoke("--help").stdout
+
+
 def test_two_distributions_with_one_command_are_named(fake_plugin: Any, invoke: Any) -> None:
     """Neither is run."""
     for name in ("acme", "zoo"):
@@ -97,18 +108,21 @@ def test_two_distributions_with_one_command_are_named(fake_plugin: Any, invoke: 
     assert (done.exit_code, rivals) == (3, ["acme 1.0", "zoo 1.0"])
 
 
+@pytest.mark.parametrize("name", PROVIDERS)
+@pytest.mark.parametrize("rest", [[], ["--help"], ["studies/one", "--json"]])
 def test_a_command_whose_package_is_missing_says_what_to_install(
-    invoke: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+    name: str, rest: list[str], invoke: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of this project's packages."""
+    """Of this project's packages, whatever follows; `--help` lists it so, in its section."""
     monkeypatch.setattr("scalecore.cli.plugin_commands.folders", lambda places: iter(()))
-    done = invoke("data", "list")
-    assert (done.exit_code, done.stderr) == (
-        3,
-        "the command 'data' is not installed; `pip install scalecore-market` provides it\n",
-    )
+    done = invoke(name, *rest)
+    package, _ = PROVIDERS[name]
+    assert (done.exit_code, done.stdout) == (3, "")
+    assert done.stderr == f"the command {name!r} is not installed; `pip install {package}` provides it\n"
+    shown = re.sub(r"  +", "  ", invoke("--help").stdout)
+    assert f"\n  {name}  Not installed; {package} provides it.\n" in shown
     # A shell that completes behind it gets no traceback.
-    monkeypatch.setenv("COMP_WORDS", "scalecore data ")
+    monkeypatch.setenv("COMP_WORDS", f"scalecore {name} ")
     monkeypatch.setenv("COMP_CWORD", "2")
     monkeypatch.setenv("_SCALECORE_COMPLETE", "bash_complete")
     completed = invoke()

@@ -107,7 +107,7 @@ def test_a_path_that_is_not_utf8_is_refused(tmp_path: Path, run_cli: Cli, monkey
         ("init", "${HERE}/mine.yaml"),
         ("plugins", "--schema", "--output", "$HERE.json"),
         ("new", "model", "mine", "--into", "${HERE}"),
-        ("report", ".", "--output", "a/$HERE"),
+        ("analyze", "results", ".", "--output", "a/$HERE"),
     ],
 )
 def test_a_command_makes_no_folder_of_a_variable(

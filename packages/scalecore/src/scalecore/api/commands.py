@@ -1,5 +1,6 @@
-"""Types of arguments for the commands of a plugin."""
+"""For the commands of a plugin: types of arguments, options that several share, and the command `analyze`."""
 
-from scalecore.cli.common import NewPath
+from scalecore.cli.analyze import analyze
+from scalecore.cli.common import NewPath, plugin_options, study_argument, warn_removed
 
-__all__ = ["NewPath"]
+__all__ = ["NewPath", "analyze", "plugin_options", "study_argument", "warn_removed"]

@@ -11,7 +11,7 @@ import errno
 import gc
 import importlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from types import MappingProxyType
 from typing import Any
@@ -22,7 +22,7 @@ from click.shell_completion import CompletionItem
 from scalecore import __version__
 from scalecore.api.errors import ExitCode, ExperimentError, PluginError, ScalecoreError
 from scalecore.cli.encodings import escape_unprintable, restart_in_utf8
-from scalecore.cli.plugin_commands import PROVIDERS, load_command, plugin_commands
+from scalecore.cli.plugin_commands import PROVIDERS, load_command, plugin_commands, summaries
 from scalecore.cli.signals import StopRequested, raising_stop_requests
 from scalecore.cli.streams import drop_broken_streams, open_closed_streams, tell
 
@@ -41,7 +41,6 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
         "run": ("scalecore.cli.study", "run", "Run a study to its end, or continue it."),
         "status": ("scalecore.cli.study", "status", "Show how far a study is."),
         "stop": ("scalecore.cli.study", "stop", "Ask a running study to checkpoint and end."),
-        "report": ("scalecore.cli.report", "report", "Write everything about a study on one page that opens offline."),
         "analyze": ("scalecore.cli.analyze", "analyze", "Analyse one or several studies, finished or running."),
         "confirm": (
             "scalecore.cli.promotion",
@@ -50,7 +49,6 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
         ),
         "evaluate": ("scalecore.cli.promotion", "evaluate", "Retrain a trial and evaluate it on the test set."),
         "predict": ("scalecore.cli.promotion", "predict", "Apply a retrained model to new data."),
-        "import": ("scalecore.cli.import_results", "import_results", "Warm-start a study from earlier results."),
         "export": ("scalecore.cli.export", "export", "Write a study to MLflow, TensorBoard, W&B or another target."),
         "doctor": ("scalecore.cli.doctor", "doctor", "Diagnose this machine: blockers and sensor readings."),
         "verify": (
@@ -64,8 +62,14 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
 )
 """Each subcommand with its module, the name of the command in it, and one line of help."""
 
-SECTIONS: Mapping[str, str] = MappingProxyType({"Studies": "init", "Results": "report", "Setup": "doctor"})
-"""The sections of `--help`, each with its first command."""
+SECTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "Studies": ("init", "check", "plan", "run", "status", "stop"),
+        "Results": ("report", "analyze", "confirm", "evaluate", "predict", "import", "export"),
+        "Setup": ("doctor", "verify", "plugins", "new"),
+    }
+)
+"""The sections of `--help`; a command that is in none is listed under `Plugins`."""
 
 
 class _LazyGroup(click.Group):
@@ -92,7 +96,7 @@ class _LazyGroup(click.Group):
                 gc.freeze()  # all memory is given back now; Python would search it for garbage first
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*COMMANDS, *(name for name in plugin_commands() if name not in COMMANDS)]
+        return _ordered({*COMMANDS, *plugin_commands()})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
@@ -120,18 +124,17 @@ class _LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        rows: dict[str, list[tuple[str, str]]] = {}
-        section, starts = "", {first: title for title, first in SECTIONS.items()}
-        for name, summary in _summaries().items():
-            section = starts.get(name, section if name in COMMANDS else "Plugins")
-            rows.setdefault(section, []).append((name, summary))
-        for title, lines in rows.items():
-            with formatter.section(title):
-                formatter.write_dl(lines, col_max=10)
+        found = command_summaries()
+        others = tuple(name for name in found if not any(name in names for names in SECTIONS.values()))
+        for title, names in {**SECTIONS, "Plugins": others}.items():
+            if names:
+                with formatter.section(title):
+                    formatter.write_dl([(name, found[name]) for name in names], col_max=10)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         # By the table: click would import every command to ask for its help.
-        found = [(name, summary) for name, summary in _summaries().items() if name.startswith(incomplete)]
+        lines, names = command_summaries(), self.list_commands(ctx)
+        found = [(name, lines[name]) for name in names if name.startswith(incomplete)]
         options = click.Command.shell_complete(self, ctx, incomplete)
         return [*(CompletionItem(name, help=summary) for name, summary in found), *options]
 
@@ -155,14 +158,16 @@ class _LazyGroup(click.Group):
         return ctx.exit(code)
 
 
-def _summaries() -> dict[str, str]:
-    """Each command with its line of help; that of a plugin, which is not imported for it, with its distribution."""
-    ours = {name: summary for name, (_, _, summary) in COMMANDS.items()}
-    theirs = {
-        name: f"Provided by {' and '.join(f'{one.name} {one.version}' for one in provided)}."
-        for name, provided in plugin_commands().items()
-    }
-    return ours | {name: text for name, text in theirs.items() if name not in ours}
+def command_summaries() -> dict[str, str]:
+    """Each command with its line of help; a plugin is not imported for it."""
+    found = summaries() | {name: summary for name, (_, _, summary) in COMMANDS.items()}
+    return {name: found[name] for name in _ordered(found)}
+
+
+def _ordered(names: Collection[str]) -> list[str]:
+    """By the sections of `--help`, others behind them."""
+    known = [name for section in SECTIONS.values() for name in section]
+    return [*(name for name in known if name in names), *sorted(set(names).difference(known))]
 
 
 def _refuse_removed(name: str, arguments: Sequence[str] = ()) -> None:

@@ -23,8 +23,14 @@ if TYPE_CHECKING:
 
 GROUP = "scalecore.commands"
 
-PROVIDERS: Mapping[str, str] = MappingProxyType({"data": "scalecore-market"})
-"""Commands of this project's packages, for those who have not installed them."""
+PROVIDERS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "report": ("scalecore-analysis", "Write everything about a study on one page that opens offline."),
+        "import": ("scalecore-analysis", "Warm-start a study from earlier results."),
+        "data": ("scalecore-market", "Keep daily prices and features, with versions and checksums."),
+    }
+)
+"""Commands of this project's packages, installed or not: the package, and the line of `--help`."""
 
 
 def plugin_commands() -> dict[str, list[Metadata]]:
@@ -41,12 +47,24 @@ def plugin_commands() -> dict[str, list[Metadata]]:
     return dict(sorted(found.items()))
 
 
+def summaries() -> dict[str, str]:
+    """A line of help for each command that is installed, and for those of this project that are not."""
+    found = {}
+    for name, provided in plugin_commands().items():
+        package, summary = PROVIDERS.get(name, ("", ""))
+        if [canonical_name(one.name) for one in provided] != [package]:
+            summary = f"Provided by {' and '.join(f'{one.name} {one.version}' for one in provided)}."
+        found[name] = summary
+    return {name: f"Not installed; {package} provides it." for name, (package, _) in PROVIDERS.items()} | found
+
+
 def load_command(name: str) -> click.Command | None:
     """The command of a plugin; None where none has it. Raises `PluginError` for what cannot be used."""
     provided = plugin_commands().get(name, [])
     if not provided:
         if name in PROVIDERS:
-            raise PluginError(f"the command {name!r} is not installed; `pip install {PROVIDERS[name]}` provides it")
+            package, _ = PROVIDERS[name]
+            raise PluginError(f"the command {name!r} is not installed; `pip install {package}` provides it")
         return None
     if len(provided) > 1:
         rivals = " and ".join(f"{one.name} {one.version}" for one in provided)

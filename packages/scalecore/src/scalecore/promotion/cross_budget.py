@@ -18,8 +18,8 @@ from scalecore.api.analysis import AnalysisResult, TrainingContext
 from scalecore.api.errors import RefusedError
 from scalecore.api.trials import StudyEnd, StudyView, TrialRecord, TrialState
 from scalecore.builtin.options import CrossBudgetOptions
-from scalecore.importing.nearest_shape import nearest_shape
 from scalecore.planning.time_estimates import forecast
+from scalecore.promotion.nearest_shape import nearest_shape
 from scalecore.promotion.opened import open_study
 from scalecore.promotion.retrain import RetrainFolder, Retraining, retrain
 from scalecore.promotion.statistics import MIN_SEEDS, Estimate, difference, margin_of, mean, verdict

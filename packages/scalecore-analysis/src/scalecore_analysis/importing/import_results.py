@@ -9,35 +9,41 @@ from typing import Any, NamedTuple
 from attrs import asdict
 
 from scalecore.api import formatting
+from scalecore.api.engine import (
+    ImportedTrial,
+    Journal,
+    Plan,
+    Registry,
+    StudyFolder,
+    StudyState,
+    build_plan,
+    dump,
+    event_of,
+    explained,
+    has_begun,
+    load_resolved,
+    load_stored,
+    locked_folder,
+    of_plugin,
+    output_folder,
+    refuse_another_experiment,
+    refuse_changed_data,
+    state_of,
+)
 from scalecore.api.errors import ExperimentError
 from scalecore.api.files import plain, write_text
-from scalecore.config.instantiate import of_plugin
-from scalecore.config.resolve import load_resolved
-from scalecore.config.source import dump
-from scalecore.importing.decisions import Verdict, judge
-from scalecore.importing.readers import OldRecord, read_old_results
-from scalecore.importing.record_shapes import RecordShapes
-from scalecore.importing.summary import ImportSummary, summarise
-from scalecore.importing.summary_text import summary_lines
-from scalecore.planning.build_plan import build_plan
-from scalecore.planning.plan import Plan
-from scalecore.planning.preview import state_of
-from scalecore.plugins.registry import Registry
-from scalecore.store.disk import explained
-from scalecore.store.event_lines import event_of
-from scalecore.store.events import ImportedTrial
-from scalecore.store.journal import Journal
-from scalecore.store.kept_study import load_stored
-from scalecore.store.layout import StudyFolder, has_begun, output_folder
-from scalecore.store.state import StudyState
-from scalecore.study.run import locked_folder, refuse_another_experiment, refuse_changed_data
+from scalecore_analysis.importing.decisions import Decision, judge
+from scalecore_analysis.importing.readers import OldRecord, read_old_results
+from scalecore_analysis.importing.record_shapes import RecordShapes
+from scalecore_analysis.importing.summary import ImportSummary, summarise
+from scalecore_analysis.importing.summary_text import summary_lines
 
 
 class Imported(NamedTuple):
     """What became of the records that an import was given."""
 
     folder: Path
-    verdicts: Sequence[Verdict]
+    verdicts: Sequence[Decision]
     summary: ImportSummary | None = None
     """Of a dry run only."""
 
@@ -95,13 +101,13 @@ def _judged(
     state: StudyState,
     *,
     other_data: bool,
-) -> list[Verdict]:
+) -> list[Decision]:
     refuse_another_experiment(folder, state, plan.resolved)
     refuse_changed_data(folder, state, plan)
     return judge(records, plan=plan, shapes=shapes, state=state, other_data=other_data)
 
 
-def _store(taken: Sequence[Verdict], plan: Plan, folder: StudyFolder, state: StudyState) -> None:
+def _store(taken: Sequence[Decision], plan: Plan, folder: StudyFolder, state: StudyState) -> None:
     journal = Journal(folder.journal)
     try:
         if not state.experiment:
@@ -162,7 +168,7 @@ def imported_plain(imported: Imported) -> dict[str, Any]:
     return result
 
 
-def counts(verdicts: Sequence[Verdict]) -> Mapping[str, int]:
+def counts(verdicts: Sequence[Decision]) -> Mapping[str, int]:
     """Records by verdict, each named."""
     names = ("taken", "taken with missing parameters", "duplicate", "refused")
     return {name: sum(one.verdict == name for one in verdicts) for name in names}

@@ -8,11 +8,11 @@ import pytest
 
 from scalecore.api.space import ArchitectureSpace, DataShape
 from scalecore.builtin.linear import LinearFamily
-from scalecore.importing.path_claims import contradictions, label_of
-from scalecore.importing.readers import read_old_results
-from scalecore.importing.record_shapes import RecordShapes
-from scalecore.importing.summary import ImportSummary, summarise
-from scalecore.importing.summary_text import summary_lines
+from scalecore_analysis.importing.path_claims import contradictions, label_of
+from scalecore_analysis.importing.readers import read_old_results
+from scalecore_analysis.importing.record_shapes import RecordShapes
+from scalecore_analysis.importing.summary import ImportSummary, summarise
+from scalecore_analysis.importing.summary_text import summary_lines
 
 
 class Grid(LinearFamily):

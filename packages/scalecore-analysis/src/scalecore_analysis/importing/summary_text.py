@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scalecore.importing.summary import LEVELS, ImportSummary, LabelCount
+from scalecore_analysis.importing.summary import LEVELS, ImportSummary, LabelCount
 
 SHOWN = 6
 """So many parts of a point are listed."""

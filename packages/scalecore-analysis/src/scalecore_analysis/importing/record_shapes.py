@@ -13,7 +13,7 @@ from attrs import frozen
 
 from scalecore.api.model import SizedFamily
 from scalecore.api.space import DataShape
-from scalecore.importing.readers import OldRecord, as_number, same
+from scalecore_analysis.importing.readers import OldRecord, as_number, same
 
 LARGEST = 10**9
 """What is more is no size."""

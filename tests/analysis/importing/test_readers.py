@@ -8,9 +8,9 @@ import pytest
 
 from scalecore.api.errors import ExperimentError
 from scalecore.api.trials import TrialState
-from scalecore.importing.readers import OldRecord, as_number, read_old_results, same
 from scalecore.store.events import StudyBegun
 from scalecore.testing.plans import make_plan
+from scalecore_analysis.importing.readers import OldRecord, as_number, read_old_results, same
 
 STUDY: dict[str, Any] = {name: {} for name in ("dataset", "model", "training")} | {
     "name": "old",

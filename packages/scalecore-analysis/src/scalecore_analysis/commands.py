@@ -1,4 +1,4 @@
-"""`scalecore import`: warm-start a study from earlier results."""
+"""The commands of this package: `scalecore report`, which is the analysis of that name, and `scalecore import`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,49 @@ from pathlib import Path
 
 import click
 
+from scalecore.api.commands import NewPath, analyze, plugin_options, warn_removed
 from scalecore.api.errors import ExitCode
-from scalecore.cli.common import plugin_options, warn_removed
+
+
+@click.command()
+@click.argument("studies", metavar="STUDY...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--output", type=NewPath(), metavar="FOLDER", help="Where the files go.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@plugin_options
+@click.pass_context
+def report(
+    context: click.Context,
+    studies: tuple[Path, ...],
+    output: Path | None,
+    as_json: bool,
+    no_plugins: bool,
+    block: tuple[str, ...],
+) -> None:
+    """Write everything about a STUDY on one page: its folder, its experiment file, or a folder of studies.
+
+    Printed as Markdown, and stored as analyses/report in the study's folder: result.json, result.md, and report.html
+    with figures and all trials, which opens offline. Works while a study runs, and changes nothing in it. It is the
+    analysis `report` of scalecore-analysis.
+
+    \b
+    Examples:
+      scalecore report studies/quickstart
+      scalecore report studies --output report
+    """
+    context.invoke(
+        analyze,
+        name="report",
+        # Absolute, so that none reads like an option of the analysis.
+        arguments=tuple(str(study.absolute()) for study in studies),
+        output=output,
+        as_json=as_json,
+        no_files=False,
+        dry_run=False,
+        allow_changed_code=False,
+        show_help=False,
+        no_plugins=no_plugins,
+        block=block,
+    )
 
 
 @click.command("import")
@@ -47,9 +88,8 @@ def import_results(
       scalecore import old/trials old/results.csv --into experiment.yaml --dry-run
       scalecore import studies/earlier --into studies/now
     """
-    from scalecore.importing import import_results as importing
-    from scalecore.plugins.registry import load_registry
-    from scalecore.store.layout import StudyFolder
+    from scalecore.api.engine import StudyFolder, load_registry
+    from scalecore_analysis.importing import import_results as importing
 
     registry = load_registry(no_plugins=no_plugins, block=block)
     imported = importing.import_results(paths, into, registry=registry, dry_run=dry_run, other_data=allow_other_data)

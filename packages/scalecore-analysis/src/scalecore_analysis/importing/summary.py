@@ -13,9 +13,9 @@ from typing import Any
 from attrs import frozen
 
 from scalecore.api.trials import TrialState
-from scalecore.importing.path_claims import budget_of, contradictions, label_of, places
-from scalecore.importing.readers import OldRecord, as_number
-from scalecore.importing.record_shapes import RecordShapes, UnnamedShapeError
+from scalecore_analysis.importing.path_claims import budget_of, contradictions, label_of, places
+from scalecore_analysis.importing.readers import OldRecord, as_number
+from scalecore_analysis.importing.record_shapes import RecordShapes, UnnamedShapeError
 
 LEVELS = 3
 """Of two values each is at an edge."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from scalecore.importing.readers import OldRecord, as_number
+from scalecore_analysis.importing.readers import OldRecord, as_number
 
 FOLDERS = 2
 """So many folders above a file are read; what lies further up was named for other things."""

@@ -16,11 +16,13 @@ from typing import Any
 
 from attrs import field, frozen
 
+from scalecore.api.engine import (
+    read_state,
+)
 from scalecore.api.errors import ExperimentError
 from scalecore.api.record_parts import Flag
 from scalecore.api.trials import TrialState
-from scalecore.importing.tables import CLAIMS, read_table
-from scalecore.store.state import read_state
+from scalecore_analysis.importing.tables import CLAIMS, read_table
 
 STATES = {"complete": TrialState.COMPLETED, "fail": TrialState.FAILED} | {str(state): state for state in TrialState}
 """Names of states that have been used, in lower case and without the enum's name in front."""

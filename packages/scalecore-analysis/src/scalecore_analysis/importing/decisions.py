@@ -13,14 +13,18 @@ from typing import Any, Literal
 
 from attrs import field, frozen
 
+from scalecore.api.engine import (
+    Plan,
+    StudyState,
+    content_hash,
+    grid_options,
+    trial_content,
+    trial_hash,
+)
 from scalecore.api.space import Architecture, Choice, Distribution, IntRange, Value
 from scalecore.api.trials import TrialState
-from scalecore.importing.readers import POSITIONS, OldRecord, as_number, same
-from scalecore.importing.record_shapes import RecordShapes, UnnamedShapeError
-from scalecore.planning.continuation import grid_options
-from scalecore.planning.plan import Plan
-from scalecore.store.identity import content_hash, trial_content, trial_hash
-from scalecore.store.state import StudyState
+from scalecore_analysis.importing.readers import POSITIONS, OldRecord, as_number, same
+from scalecore_analysis.importing.record_shapes import RecordShapes, UnnamedShapeError
 
 VALUED = (TrialState.COMPLETED, TrialState.PRUNED)
 DRY = re.compile(r"(is_)?(dry_?run|simulated|mock(ed)?|placeholder)", re.IGNORECASE)
@@ -29,7 +33,7 @@ NO = (False, 0, "0", "false", "False", "no", "")
 
 
 @frozen(kw_only=True)
-class Verdict:
+class Decision:
     """One record with what was decided, why, and what was noticed on the way."""
 
     record: OldRecord
@@ -51,7 +55,7 @@ class _Refused(Exception):
 
 def judge(
     records: Sequence[OldRecord], *, plan: Plan, shapes: RecordShapes, state: StudyState, other_data: bool = False
-) -> list[Verdict]:
+) -> list[Decision]:
     """A verdict for each record, in their order. `other_data` takes what was measured on other data, too (G07)."""
     known = dict.fromkeys(state.imported, "it is imported already")
     verdicts = []
@@ -59,7 +63,7 @@ def judge(
         try:
             verdict = _judge(record, plan=plan, shapes=shapes, state=state, other_data=other_data)
         except _Refused as refusal:
-            verdicts.append(Verdict(record=record, verdict="refused", reason=str(refusal)))
+            verdicts.append(Decision(record=record, verdict="refused", reason=str(refusal)))
             continue
         own = state.hashes.get(record.hash or "")
         reason = known.get(verdict.key) or (f"it is trial {own} of this study" if own is not None else None)
@@ -79,11 +83,11 @@ def judge(
     return verdicts
 
 
-def _duplicate(one: Verdict, reason: str) -> Verdict:
-    return Verdict(record=one.record, verdict="duplicate", reason=reason, missing=one.missing, key=one.key)
+def _duplicate(one: Decision, reason: str) -> Decision:
+    return Decision(record=one.record, verdict="duplicate", reason=reason, missing=one.missing, key=one.key)
 
 
-def _judge(record: OldRecord, *, plan: Plan, shapes: RecordShapes, state: StudyState, other_data: bool) -> Verdict:
+def _judge(record: OldRecord, *, plan: Plan, shapes: RecordShapes, state: StudyState, other_data: bool) -> Decision:
     if record.problem is not None:
         raise _Refused(record.problem)
     if record.state is None:
@@ -132,7 +136,7 @@ def _judge(record: OldRecord, *, plan: Plan, shapes: RecordShapes, state: StudyS
         "value": record.value,
         "data": record.fingerprint,
     }
-    return Verdict(
+    return Decision(
         record=record,
         verdict="taken with missing parameters" if missing else "taken",
         reason=f"it has no {', '.join(missing)}" if missing else None,

@@ -1,0 +1,93 @@
+"""`scalecore report` and `scalecore import`, which are commands of this package."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from scalecore.api.trials import StudyView
+from scalecore.cli.main import main
+
+from .conftest import trial
+
+
+def run_cli(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments, prog_name="scalecore")
+
+
+@pytest.fixture
+def kept(study: Callable[..., StudyView], write_study: Callable[..., Path]) -> Path:
+    """A study of two trials on the disk, in a folder whose name is like an option of an analysis."""
+    return write_study(study([trial(0, 0.6), trial(1, 0.5)], name="a=b"))
+
+
+def test_report_is_the_analysis_of_that_name(kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Printed and stored as `analyze report` does, from a path that is relative, too."""
+    monkeypatch.chdir(kept.parent)
+    done = run_cli("report", kept.name)
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.startswith("# Report\n\n- a=b: 2 of 9 trials finished")
+    assert f"written to {kept}/analyses/report: " in done.stdout
+    as_json = run_cli("report", kept.name, "--json", "--output", str(tmp_path / "elsewhere"))
+    analysed = run_cli("analyze", "report", str(kept), "--json", "--no-files")
+    assert json.loads(as_json.stdout) | {"made": ""} == json.loads(analysed.stdout) | {"made": ""}
+    assert json.loads((tmp_path / "elsewhere" / "result.json").read_text()) == json.loads(as_json.stdout)
+
+
+@pytest.mark.parametrize("blocked", [("--no-plugins",), ("--block", "scalecore-analysis")])
+def test_report_without_the_analysis_says_so(kept: Path, blocked: tuple[str, ...]) -> None:
+    """The command is there, what it runs was left out."""
+    done = run_cli("report", str(kept), *blocked)
+    assert done.exit_code == 3
+    assert done.stderr.startswith("analysis 'report' ")
+
+
+def test_report_writes_into_no_folder_of_a_variable(kept: Path) -> None:
+    """What no shell has replaced is a wrong command line."""
+    done = run_cli("report", str(kept), "--output", "a/$HERE")
+    assert done.exit_code == 2
+    assert done.stderr.endswith("'a/$HERE': the variable $HERE was not replaced; write out what it stands for\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["old.json"], "Error: Missing option '--into'."),
+        (["--into", "experiment.yaml"], "Error: Missing argument 'PATH...'."),
+        (
+            ["old.json", "--into", "empty"],
+            "empty: no study here; give its experiment file to begin one with these results",
+        ),
+        (["old.json", "--into", "none.yaml"], "none.yaml: there is no such file"),
+        (["none.json", "--into", "empty"], "none.json: there is no such file or folder"),
+    ],
+)
+def test_import_refuses_what_it_cannot_read(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One message, exit code 2, and nothing is written."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "old.json").write_text("[]")
+    before: list[Any] = sorted(tmp_path.rglob("*"))
+    done = run_cli("import", *arguments)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1] == message
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["report", "import"])
+def test_help_imports_nothing_heavy(name: str) -> None:
+    """Not even the analyses of this package."""
+    code = f"import sys; from scalecore.cli.main import main; main([{name!r}, '--help'], standalone_mode=False); "
+    code += "print({'numpy', 'scipy', 'altair', 'pandas', 'pluggy', 'scalecore_analysis.plugin'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("Usage: ")
+    assert done.stdout.endswith("\nset()\n")
