@@ -14,7 +14,7 @@ import annotated_types as at
 from attrs import NOTHING
 
 from scalecore.api.errors import PluginError
-from scalecore.api.options import MustExist
+from scalecore.api.options import Imported, ImportPath, MustExist
 from scalecore.api.space import Distribution
 from scalecore.config.bounds import bounds_of
 from scalecore.config.experiment import Budget, ComponentRef, Experiment
@@ -136,7 +136,7 @@ def _classes(kind: Any) -> list[type]:
     """The attrs classes that a value of this type is a mapping of."""
     if kind_of(kind) == "union" and kind != Distribution:
         return [one for member in members_of(kind)[0] for one in _classes(member)]
-    return [kind] if is_class(kind) and kind not in (ComponentRef, Budget) else []
+    return [kind] if is_class(kind) and kind not in (ComponentRef, Budget, Imported, ImportPath) else []
 
 
 def _shown(value: Any) -> str:
@@ -161,6 +161,8 @@ def _words(kind: Any) -> str:
         return "budget"
     if kind is ComponentRef:
         return "component"
+    if kind in (Imported, ImportPath):
+        return "import path"
     arguments = get_args(kind)
     match kind_of(kind):
         case "annotated":

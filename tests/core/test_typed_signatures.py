@@ -16,9 +16,11 @@ LISTED = {
         scalecore_market/manifest.py scalecore_market/store.py
     """,
     "the experiment as it was written or resolved: sections and options that plugins declare": """
-        scalecore/api/plan_report.py scalecore/api/space.py scalecore/api/trials.py scalecore/builtin/recognise.py
+        scalecore/api/options.py scalecore/api/plan_report.py scalecore/api/space.py scalecore/api/trials.py
+        scalecore/builtin/recognise.py
         scalecore/campaign/load.py scalecore/campaign/run.py scalecore/campaign/sweep.py
-        scalecore/config/experiment.py scalecore/config/forms.py scalecore/config/losses.py scalecore/config/plain.py
+        scalecore/config/experiment.py scalecore/config/forms.py scalecore/config/losses.py
+        scalecore/config/own_checks.py scalecore/config/own_code.py scalecore/config/plain.py
         scalecore/config/resolve.py scalecore/config/resolved.py scalecore/config/standalone.py
         scalecore/data/layouts.py scalecore/planning/build_plan.py scalecore/planning/continuation.py
         scalecore/planning/plan.py scalecore/store/identity.py scalecore/store/kept_study.py

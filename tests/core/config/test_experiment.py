@@ -345,8 +345,8 @@ training: {schedule: cosin, effectve_batch: 3}
         f"experiment.yaml:9:11: {BAD_BUDGET}text '2X'\n"
         "experiment.yaml:10:15: search.space.p.uniform: low must be less than high, got [2, 1]\n"
         "experiment.yaml:10:37: search.space.q.choice: must not be empty\n"
-        "experiment.yaml:11:22: training.schedule: expected one of cosine, linear, constant, got text 'cosin'; "
-        "did you mean cosine?\n"
+        "experiment.yaml:11:22: training.schedule: expected one of cosine, linear, constant or an import path "
+        "(module:Name or ./file.py:Name), got text 'cosin'; did you mean cosine?\n"
         "experiment.yaml:11:29: training.effectve_batch: unknown key; did you mean 'effective_batch'?"
     )
 

@@ -7,7 +7,8 @@
      ├── PluginError               3   a plugin is missing, blocked, incompatible or broken
      ├── DataError                 4   the data cannot be trained on
      ├── RefusedError              5   a guard, a lock or a changed environment says no
-     │    └── DeviceError              the device that trials of the study need is not here
+     │    ├── DeviceError              the device that trials of the study need is not here
+     │    └── ChangedFileError         a file with code of the study changed while it ran
      └── StudyError                6   the study could not go on; everything finished is kept
 
 They are printed as one plain message without a traceback. Anything else is a bug and keeps its traceback.
@@ -18,6 +19,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 __all__ = [
+    "ChangedFileError",
     "DataError",
     "DeviceError",
     "ExitCode",
@@ -80,6 +82,10 @@ class RefusedError(ScalecoreError):
 
 class DeviceError(RefusedError):
     """The device cannot be had now. No trial is to blame: the study continues where the device is (guard G48)."""
+
+
+class ChangedFileError(RefusedError):
+    """A file with code of the study is not what it was when the run began. No trial is to blame (guard G26)."""
 
 
 class StudyError(ScalecoreError):

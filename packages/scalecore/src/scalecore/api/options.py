@@ -12,8 +12,9 @@
 The experiment file is checked against the class, the JSON Schema and the reference are made from it.
 An option that is added later names what was done before it existed: see `option`.
 Understood types: bool, int, float, str, pathlib.Path (made absolute, relative to the experiment file; `ExistingFile`
-also checks that it is there), Literal, enums of str, Optional and other unions, list, tuple, dict,
-nested attrs classes, and `Annotated` with Ge, Gt, Le, Lt, MinLen of the `annotated-types` package.
+also checks that it is there), `ImportPath` and `Imported` for code by its import path, Literal, enums of str,
+Optional and other unions, list, tuple, dict, nested attrs classes, and `Annotated` with Ge, Gt, Le, Lt, MinLen of
+the `annotated-types` package.
 Modules with option classes do not use `from __future__ import annotations`, and import only the standard library,
 attrs, annotated-types and scalecore.
 """
@@ -23,7 +24,7 @@ from typing import Annotated, Any
 
 import attrs
 
-__all__ = ["ExistingFile", "MustExist", "PathPattern", "Pattern", "option"]
+__all__ = ["ExistingFile", "ImportPath", "Imported", "MustExist", "PathPattern", "Pattern", "option"]
 
 
 @attrs.frozen
@@ -44,6 +45,34 @@ class MustExist:
 
 
 ExistingFile = Annotated[Path, MustExist()]
+
+
+@attrs.frozen(kw_only=True)
+class ImportPath:
+    """Code that an option names: `module:Name`, or `./file.py:Name` with a file relative to the experiment file.
+
+    Either `module` or `file` is given. `name` may have dots, `Class.method`.
+    """
+
+    name: str
+    module: str | None = None
+    file: Path | None = None
+
+    @property
+    def label(self) -> str:
+        """For people and records, without the folder of the file: `file.py:Name`."""
+        return f"{self.module if self.file is None else self.file.name}:{self.name}"
+
+    def __str__(self) -> str:
+        return f"{self.module or self.file}:{self.name}"
+
+
+@attrs.frozen(kw_only=True)
+class Imported:
+    """Code with the options that it is called with: `{use: "./file.py:Name", gamma: 2}`, or its import path alone."""
+
+    use: ImportPath
+    options: dict[str, object] = attrs.field(factory=dict)
 
 
 def option(

@@ -95,13 +95,15 @@ def check(
 
 def _check_level(loaded: LoadedExperiment, resolved: Resolved) -> None:
     """Refuse a model that loses the level, where dataset or loss alone say that it is to forecast (G57)."""
+    from scalecore.api.options import Imported
     from scalecore.config.losses import TASKS
 
     told = getattr(resolved.dataset.record, "task", None)
     task = None if told is None else told(resolved.dataset.options)
     loss = resolved.experiment.training.loss
-    if task is None and loss is not None and len(TASKS[loss.kind]) == 1:
-        (task,) = TASKS[loss.kind]
+    tasks = () if loss is None else resolved.own.tasks if isinstance(loss, Imported) else TASKS[loss.kind]
+    if task is None and len(tasks) == 1:
+        (task,) = tasks
     if task != "forecast":
         return
     from scalecore.config.instantiate import create

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 from attrs import field, fields_dict, frozen
 
-from scalecore.api.options import Pattern, option
+from scalecore.api.options import Imported, ImportPath, Pattern, option
 from scalecore.api.space import Distribution
 from scalecore.config.losses import Loss
 
@@ -91,10 +91,22 @@ class Training:
     micro_batch: Annotated[int, Ge(1)] | Literal["auto"] = option(
         "auto", help="Windows per forward pass; `auto` takes the largest power of two whose predicted memory fits."
     )
-    loss: Loss | None = option(
+    loss: Loss | Imported | None = option(
         None,
         help="What is minimised, by `kind`; `null` is the task's own: `bce`, `cross_entropy` or `mse`. `val_loss` is "
-        "always the task's own.",
+        "always the task's own. A loss of your own is given by `use`, its options stand beside it.",
+        before=None,
+    )
+    metrics: list[ImportPath] = option(
+        factory=list,
+        help="Functions of your own, measured after each epoch beside the task's metrics; each is named as its "
+        "function is.",
+        before=[],
+    )
+    optimizer: Imported | None = option(
+        None,
+        help="An optimizer instead of AdamW, such as `{use: torch.optim:SGD, momentum: 0.9}`; its options stand beside "
+        "`use`.",
         before=None,
     )
     activation_checkpointing: Literal["auto", "off", "on"] = option(
@@ -103,9 +115,10 @@ class Training:
         "less memory, about a third more time, the same results. `auto` does it where even a micro-batch of 1 does not "
         "fit otherwise.",
     )
-    schedule: Literal["cosine", "linear", "constant"] = option(
+    schedule: Literal["cosine", "linear", "constant"] | ImportPath = option(
         "cosine",
-        help="Learning rate after the warm-up: cosine or linear decay to zero after the last step, or constant.",
+        help="Learning rate after the warm-up: cosine or linear decay to zero after the last step, or constant; or a "
+        "function of your own, which has the warm-up too.",
     )
     gradient_clip: Annotated[float, Gt(0)] | None = option(
         1.0, help="Largest norm of the gradient; `null` for no clipping."

@@ -13,6 +13,7 @@ from cattrs.errors import ClassValidationError
 from scalecore.api.space import Choice, Distribution, IntRange, LogUniform, Uniform
 from scalecore.config.bounds import UnexpectedError, described
 from scalecore.config.experiment import Budget, ComponentRef, Execution, Search, known_keys
+from scalecore.config.import_paths import register_import_paths
 from scalecore.config.structure import class_hook, keyed, required_missing, unknown_key
 
 _UNITS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9}
@@ -26,6 +27,7 @@ def register_forms(converter: Converter) -> None:
     converter.register_structure_hook(ComponentRef, lambda value, _: read_component(value))
     converter.register_structure_hook_func(lambda kind: kind == Distribution, read_distribution)
     converter.register_structure_hook_factory(lambda kind: kind in (Search, Execution), _section_hook)
+    register_import_paths(converter)
 
 
 # --- components -----------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import attrs
 from annotated_types import Ge, Gt, Lt, MinLen
 from attrs import frozen
 
-from scalecore.api.options import option
+from scalecore.api.options import Imported, option
 
 Weight = Annotated[float, Gt(0)]
 Smoothing = Annotated[float, Ge(0), Lt(1)]
@@ -125,12 +125,12 @@ MEASURED: Mapping[str, tuple[str, ...]] = {
 NAMES: Mapping[str, str] = {"binary": "a binary task", "multiclass": "several classes", "forecast": "a forecast"}
 
 
-def loss_problem(loss: Loss | None, *, task: str, classes: int | None = None) -> tuple[str, str] | None:
+def loss_problem(loss: Loss | Imported | None, *, task: str, classes: int | None = None) -> tuple[str, str] | None:
     """The key of the loss that does not belong to the task, and why (guard G11); None where all is well.
 
-    `classes` is the number of classes where it is known.
+    `classes` is the number of classes where it is known. For a loss by import path see `OwnCode.loss_problem`.
     """
-    if loss is None:
+    if loss is None or isinstance(loss, Imported):
         return None
     if task not in TASKS[loss.kind]:
         own = ", ".join(kind for kind, tasks in TASKS.items() if task in tasks)
@@ -144,7 +144,7 @@ def loss_problem(loss: Loss | None, *, task: str, classes: int | None = None) ->
     return None
 
 
-def objective_problem(loss: Loss | None, *, metric: str) -> str | None:
+def objective_problem(loss: Loss | Imported | None, *, metric: str) -> str | None:
     """Why trials of this loss cannot be ranked by `metric`, or None."""
     if isinstance(loss, SoftAuc) and loss.bce_share == 0 and metric == "val_loss":
         return (
@@ -154,7 +154,7 @@ def objective_problem(loss: Loss | None, *, metric: str) -> str | None:
     return None
 
 
-def measured_metrics(loss: Loss | None, *, task: str) -> tuple[str, ...]:
+def measured_metrics(loss: Loss | Imported | None, *, task: str) -> tuple[str, ...]:
     """The metrics by which trials of this task and loss can be ranked, in the order of their names."""
     own = loss is None or attrs.asdict(loss) == attrs.asdict(DEFAULTS[task]())
     more = () if own or isinstance(loss, SoftAuc) else ("val_training_loss",)
@@ -162,10 +162,15 @@ def measured_metrics(loss: Loss | None, *, task: str) -> tuple[str, ...]:
     return tuple(sorted({*MEASURED[task], *more, *quantile}))
 
 
-def metric_problem(loss: Loss | None, *, metric: str, task: str | None) -> str | None:
-    """Why no trial has this metric (guard G23), or None; without a task where no task has it."""
+def metric_problem(
+    loss: Loss | Imported | None, *, metric: str, task: str | None, own: Sequence[str] = ()
+) -> str | None:
+    """Why no trial has this metric (guard G23), or None; without a task where no task has it.
+
+    `own` are the metrics of the user's.
+    """
     tasks = MEASURED if task is None else (task,)
-    known = sorted({name for one in tasks for name in measured_metrics(loss, task=one)})
+    known = sorted({*own, *(name for one in tasks for name in measured_metrics(loss, task=one))})
     if metric in known:
         return None
     whose = "any task" if task is None else f"the task {task}"
@@ -196,16 +201,19 @@ def objective_value(line: Mapping[str, Any], *, metric: str, direction: str) -> 
     return None if value is None else float(value)
 
 
-def outputs_of(loss: Loss | None, outputs: int) -> int:
+def outputs_of(loss: Loss | Imported | None, outputs: int) -> int:
     """Size of the model's head: that of the target, or one output for each quantile."""
     return len(loss.quantiles) if isinstance(loss, Quantile) else outputs
 
 
-def settled(loss: Loss | None, *, task: str, counts: Sequence[int]) -> dict[str, Any]:
+def settled(loss: Loss | Imported | None, *, task: str, counts: Sequence[int]) -> dict[str, Any]:
     """The loss as a trial is trained with it and its record tells it: defaults filled in, `auto` as numbers.
 
-    `counts` are the training windows of each class; not looked at for a forecast.
+    `counts` are the training windows of each class; not looked at for a forecast. Of a loss by import path the `kind`
+    is the path.
     """
+    if isinstance(loss, Imported):
+        return {"kind": loss.use.label, **loss.options}
     chosen: Any = DEFAULTS[task]() if loss is None else loss
     result = {key: value for key, value in attrs.asdict(chosen).items() if value is not None}
     if result.get("positive_weight") == "auto":

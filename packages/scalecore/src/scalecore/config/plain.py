@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from scalecore.api.options import Imported, ImportPath
 from scalecore.api.space import Choice, IntRange, LogUniform, Uniform, distribution_plain
 from scalecore.config.experiment import Budget, ComponentRef, Execution, Search, known_keys
 
@@ -58,6 +59,12 @@ def plain_value(value: Any, *, place: Callable[[PurePath], Any] = str) -> Any:
             return value
         case Budget():
             return value.text
+        case ImportPath():
+            where: Any = value.module if value.file is None else place(value.file)
+            return f"{where}:{value.name}" if isinstance(where, str) else {**where, "name": value.name}
+        case Imported():
+            use = plain_value(value.use, place=place)
+            return {"use": use, **plain_value(value.options, place=place)} if value.options else use
         case ComponentRef():
             return {"use": value.use, **plain_value(value.options, place=place)} if value.options else value.use
         case Uniform() | LogUniform() | IntRange() | Choice():

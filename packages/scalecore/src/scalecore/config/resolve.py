@@ -27,6 +27,7 @@ from scalecore.config.forms import read_component, section_component
 from scalecore.config.load import Draft, LoadedExperiment, converter_for, read_draft
 from scalecore.config.losses import direction_problem, loss_problem, metric_problem, objective_problem
 from scalecore.config.messages import KeyPath, Problem, raise_problems
+from scalecore.config.own_code import NOTHING_OWN, OwnCode, find_own_code, name_of
 from scalecore.config.plain import plain_value
 from scalecore.config.removed import SINKS, removed
 from scalecore.config.resolved import Resolved, ResolvedComponent
@@ -101,8 +102,11 @@ def _resolve(draft: Draft, registry: Registry, *, begun: Callable[[Experiment], 
                 problems.append(tree.problem(path, message, kind="plugin"))
             problems += _same_again(draft, path, component, found)
             found[path] = component
+    own = NOTHING_OWN
     if draft.experiment is not None and ("dataset",) in found:
-        problems += _loss_problems(draft, draft.experiment, found["dataset",])
+        task = _task_of(found["dataset",])
+        own, wrong = _own_code(draft, draft.experiment, task=task)
+        problems += [*wrong, *_loss_problems(draft, draft.experiment, task=task)]
     left_out = [text for text, (kind, _) in gone.items() if kind in SINKS]
     if left_out and (begun is None or draft.experiment is None or not begun(draft.experiment)):
         left_out = []
@@ -123,6 +127,7 @@ def _resolve(draft: Draft, registry: Registry, *, begun: Callable[[Experiment], 
         monitors=listed("monitors", draft.experiment.monitors),
         loggers=listed("loggers", draft.experiment.loggers),
         analyses=listed("analyses", draft.experiment.analyses),
+        own=own,
         left_out=tuple(left_out),
     )
 
@@ -167,16 +172,36 @@ def _same_again(
             yield draft.tree.problem(path, message)
 
 
-def _loss_problems(draft: Draft, experiment: Experiment, dataset: ResolvedComponent) -> Iterator[Problem]:
-    """What is wrong with loss and objective, as far as the options of the dataset tell the task (guard G11)."""
+def _task_of(dataset: ResolvedComponent) -> str | None:
+    """The task, as far as the options of the dataset tell it."""
     told = getattr(dataset.record, "task", None)
-    task = None if told is None else told(dataset.options)
+    return None if told is None else told(dataset.options)
+
+
+def _own_code(draft: Draft, experiment: Experiment, *, task: str | None) -> tuple[OwnCode, list[Problem]]:
+    """What the file names by import path, imported and checked."""
+    own, wrong = find_own_code(
+        experiment.training,
+        files={path.name: path for path in experiment.plugins},
+        objective=experiment.objective,
+        directed=draft.tree.at(("objective", "direction")) is not None,
+        varied=experiment.search.space,
+        task=task,
+    )
+    # Where the path stands alone, there is no `use`.
+    places = [(path[:-1] if path[-1] == "use" and draft.tree.at(path) is None else path, text) for path, text in wrong]
+    return own, [draft.tree.problem(path, text) for path, text in places]
+
+
+def _loss_problems(draft: Draft, experiment: Experiment, *, task: str | None) -> Iterator[Problem]:
+    """What is wrong with loss and objective, as far as the options of the dataset tell the task (guard G11)."""
     wrong = objective_problem(experiment.training.loss, metric=experiment.objective.metric)
     paths: list[tuple[KeyPath, str]] = [] if wrong is None else [(("training", "loss"), wrong)]
     if task is not None and (problem := loss_problem(experiment.training.loss, task=task)) is not None:
         paths.append((("training", "loss", problem[0]), problem[1]))
     objective = experiment.objective
-    wrong = metric_problem(experiment.training.loss, metric=objective.metric, task=task)
+    named = [name_of(one) for one in experiment.training.metrics]  # also those that could not be found
+    wrong = metric_problem(experiment.training.loss, metric=objective.metric, task=task, own=named)
     if wrong is not None and not paths:  # a loss of another task has other metrics
         paths.append((("objective", "metric"), wrong))
     wrong = direction_problem(metric=objective.metric, direction=objective.direction)

@@ -9,6 +9,7 @@ from attrs import field, frozen
 
 from scalecore.api.components import Record
 from scalecore.config.experiment import Experiment
+from scalecore.config.own_code import NOTHING_OWN, OwnCode
 
 
 @frozen(kw_only=True)
@@ -44,6 +45,8 @@ class Resolved:
     monitors: tuple[ResolvedComponent, ...]
     loggers: tuple[ResolvedComponent, ...]
     analyses: tuple[ResolvedComponent, ...]
+    own: OwnCode = NOTHING_OWN
+    """What the experiment names by import path."""
     left_out: tuple[str, ...] = ()
     """What a study that was begun uses and this version has no more, in words; nothing else of the study needs it."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import annotated_types as at
 from attrs import NOTHING
 
-from scalecore.api.options import Pattern
+from scalecore.api.options import Imported, ImportPath, Pattern
 from scalecore.api.space import Distribution
 from scalecore.config.bounds import bounds_of
 from scalecore.config.experiment import Budget, ComponentRef, Execution, Experiment, Search, known_keys
@@ -66,6 +66,9 @@ _PLAIN: dict[Any, dict[str, Any]] = {
     str: {"type": "string"},
     Path: {"type": "string", "minLength": 1},
 }
+_IMPORT_PATH = {"type": "string", "pattern": r"^[^:].*:[^:]+$"}
+_USE = {"description": "`module:Name`, or `./file.py:Name`.", **_IMPORT_PATH}
+_IMPORTED = {"anyOf": [_IMPORT_PATH, {"type": "object", "properties": {"use": _USE}, "required": ["use"]}]}
 
 
 def experiment_schema(registry: Registry) -> dict[str, Any]:
@@ -146,6 +149,8 @@ def _schema(kind: Any, inside: tuple[Any, ...]) -> dict[str, Any]:
         return _BUDGET
     if kind is ComponentRef:
         return _component(())
+    if kind in (ImportPath, Imported):
+        return _IMPORTED if kind is Imported else _IMPORT_PATH
     match kind_of(kind):
         case "annotated":
             return _bounded(kind, _schema(get_args(kind)[0], inside))

@@ -9,6 +9,8 @@ from typing import Any
 
 from attrs import frozen
 
+from scalecore.config.import_paths import split_absolute
+
 
 @frozen
 class Move:
@@ -23,7 +25,10 @@ class Move:
             return {key: self.apply(one) for key, one in content.items()}
         if isinstance(content, list):
             return [self.apply(one) for one in content]
-        return str(self.find(Path(content))) if isinstance(content, str) and os.path.isabs(content) else content
+        if not isinstance(content, str) or not os.path.isabs(content):
+            return content
+        code = split_absolute(content)
+        return str(self.find(Path(content))) if code is None else f"{self.find(Path(code[0]))}:{code[1]}"
 
     def find(self, path: Path) -> Path:
         """Where `path` lies now: where it was relative to the folder, or relative to another folder above that one, or
@@ -48,9 +53,11 @@ class Move:
 
 
 def texts_in(content: Any) -> Iterator[str]:
-    """Every text in plain JSON types."""
+    """Every text in plain JSON types, and the file of an import path."""
     if isinstance(content, str):
         yield content
+        if (code := split_absolute(content)) is not None:
+            yield code[0]
     elif isinstance(content, Mapping | list):
         for one in content.values() if isinstance(content, Mapping) else content:
             yield from texts_in(one)

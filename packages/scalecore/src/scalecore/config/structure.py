@@ -19,6 +19,7 @@ from cattrs.errors import (
     StructureHandlerNotFoundError,
 )
 
+from scalecore.api.options import Imported
 from scalecore.config.bounds import UnexpectedError, bound_problem, bounds_of, nearest
 from scalecore.config.fields import kind_of
 from scalecore.config.messages import KeyPath
@@ -195,11 +196,13 @@ def _union_hook(kind: Any, converter: Converter) -> Hook:
         (member, converter.get_structure_hook(member))
         for member in sorted(present, key=lambda one: not _is("literal", one))
     ]
-    tagged = _tagged(present)
+    tagged = _tagged([member for member in present if member is not Imported])
 
     def structure(value: Any, _: Any) -> Any:
         if value is None and optional:
             return None
+        if Imported in present and isinstance(value, dict) and "use" in value:
+            return converter.get_structure_hook(Imported)(value, Imported)
         if tagged is not None and isinstance(value, dict):
             key, by_tag = tagged
             if key not in value:

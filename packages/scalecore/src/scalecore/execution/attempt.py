@@ -30,6 +30,7 @@ from scalecore.training.generators import seed_everything
 from scalecore.training.hyperparameters import Hyperparameters
 from scalecore.training.intervals import metric_intervals
 from scalecore.training.memory import SMOKE_WINDOWS
+from scalecore.training.own_parts import optimizer_problem, own_parts
 from scalecore.training.plan import Diverged
 from scalecore.training.product_library import use_library
 from scalecore.training.tasks import task_named
@@ -63,6 +64,8 @@ def run_attempt(spec: AttemptSpec, monitor: AttemptMonitor) -> dict[str, Any]:
     }
     if spec.mode == "smoke":
         trainer.policy = settle(spec, trainer)
+        if spec.own is not None and (problem := optimizer_problem(spec.own, device=device)) is not None:
+            raise RefusedError(problem)
         return setup | smoke(trainer, hyperparameters, sampled=spec.sampled, outputs=spec.shape.outputs)
 
     warnings: list[str] = []
@@ -103,6 +106,9 @@ def run_attempt(spec: AttemptSpec, monitor: AttemptMonitor) -> dict[str, Any]:
         reason = str(diverged)
     if trainer.graph is not None and trainer.graph.problem is not None:
         warnings.append(f"training.launches: graph: steps are not captured: {trainer.graph.problem}")
+    if ended == "completed" and trainer.value() is None:
+        where = "any epoch" if spec.plan.reduction == "best" else "the last epoch"
+        reason, ended = f"{spec.plan.metric} has no value in {where}", "diverged"
     progress, judged = trainer.progress, ended in ("completed", "pruned")
     if judged and progress.best is not None and trainer.best_logits_NC is not None:
         progress.best["intervals"] = metric_intervals(
@@ -148,14 +154,16 @@ def build(
         checkpoint_blocks(module)
     if windows is None:
         windows = open_windows(Path(spec.data), device=str(device))
+    parts = own_parts(spec.own)
     trainer = Trainer(
         # Built on the CPU; but by the tracer on its device, since fake tensors cannot be moved at all.
         module=module if next(module.parameters()).device.type == device.type else module.to(device),
-        task=task_named(spec.task, spec.loss),
+        task=task_named(spec.task, spec.loss, parts=parts, scale=windows["train"].scale),
         plan=spec.plan,
         hyperparameters=hyperparameters,
         train=windows["train"],
         validation=windows["val"],
+        parts=parts,
     )
     return trainer, hyperparameters
 

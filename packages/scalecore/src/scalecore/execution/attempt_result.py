@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from attrs import frozen
 
-from scalecore.api.errors import DeviceError
+from scalecore.api.errors import ChangedFileError, DeviceError
 from scalecore.api.record_parts import (
     AttemptMemory,
     Batching,
@@ -131,6 +131,11 @@ class AttemptEnd:
     def device_is_missing(self) -> bool:
         """Whether the attempt did not get the device that it needs (guard G48)."""
         return self.result is not None and self.result.error == DeviceError.__name__
+
+    @property
+    def changed_file(self) -> bool:
+        """Whether a file with code was not what it was when the run began (guard G26)."""
+        return self.result is not None and self.result.error == ChangedFileError.__name__
 
     def plain(self) -> dict[str, Any]:
         """For the journal; the result itself goes into the trial's record."""

@@ -10,6 +10,7 @@ from attrs import fields, frozen
 from scalecore.api.files import plain
 from scalecore.api.plan_report import ProductsReport
 from scalecore.api.space import DataShape, Value
+from scalecore.config.own_code import OwnCode
 from scalecore.training.compile_choice import CompileRule
 from scalecore.training.plan import TrainingPlan
 from scalecore.training.policies import Evaluation, Launches
@@ -95,6 +96,8 @@ class AttemptSpec:
     epoch: int | None = None
     weights: str | None = None
     evaluation: Evaluation | None = None
+    own: OwnCode | None = None
+    """Code by import path."""
 
     @property
     def to_build(self) -> ModelToBuild:
@@ -110,5 +113,5 @@ class AttemptSpec:
         return result
 
 
-OF_SOME = ("gpu", "compiled", "part", "epoch", "weights", "evaluation")
+OF_SOME = ("gpu", "compiled", "part", "epoch", "weights", "evaluation", "own")
 """Fields that no spec has where they are None."""

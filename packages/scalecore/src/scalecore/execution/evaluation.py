@@ -19,6 +19,7 @@ from scalecore.training.evaluated import predictions_of
 from scalecore.training.hyperparameters import Hyperparameters
 from scalecore.training.inference import all_logits, probe_logits
 from scalecore.training.intervals import metric_intervals
+from scalecore.training.own_parts import own_parts
 from scalecore.training.tasks import task_named
 from scalecore.training.weights import load_weights
 
@@ -41,7 +42,8 @@ def evaluate(spec: AttemptSpec, monitor: AttemptMonitor, *, device: torch.device
     )
     if logits_NC is None:
         return {"state": "stopped", "reason": None}
-    task, labels_N = task_named(spec.task, spec.loss), source.labels
+    parts = own_parts(spec.own)
+    task, labels_N = task_named(spec.task, spec.loss, parts=parts, scale=source.scale), source.labels
     predictions = predictions_of(source, logits_NC, task=task, part=spec.part, epoch=spec.epoch, data=data)
     digest = write_predictions(monitor.folder.predictions, predictions)
     # The same blocks for all models and baselines (guard G02).

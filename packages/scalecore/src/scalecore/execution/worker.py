@@ -16,7 +16,7 @@ from typing import Any
 
 from attrs import evolve
 
-from scalecore.api.errors import DeviceError, StudyError
+from scalecore.api.errors import ChangedFileError, DeviceError, StudyError
 from scalecore.api.escaping import message_of
 from scalecore.api.files import create_json, is_disk_error, plain, utc_now, write_json
 from scalecore.config.kept import checked
@@ -109,7 +109,8 @@ def end_by(error: BaseException, *, device: str, gpus: Callable[[], FoundGpus] =
     """What an exception makes of the attempt: `state`, `reason` and the class of the `error`.
 
     `device` is that of the spec. That it cannot be had, or that a GPU is gone after an error of CUDA, is no trial's
-    fault: the attempt is interrupted, and continues once the device is back (guard G48).
+    fault: the attempt is interrupted, and continues once the device is back (guard G48). Likewise where a file with
+    code changed while the study ran (guard G26).
     """
     from scalecore.training.failures import classify, reason
 
@@ -118,7 +119,7 @@ def end_by(error: BaseException, *, device: str, gpus: Callable[[], FoundGpus] =
         found = gpus()
         if not found.names and found.problem:
             error = DeviceError(f"{reason(error)}; the GPU is gone ({found.problem})")
-    if isinstance(error, DeviceError):
+    if isinstance(error, DeviceError | ChangedFileError):
         state = "interrupted"
     return {"state": state, "reason": reason(error), "error": type(error).__name__}
 

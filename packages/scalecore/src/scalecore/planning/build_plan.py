@@ -35,13 +35,14 @@ from scalecore.planning.preflight import (
     device_finding,
     folder_findings,
     machine_findings,
+    optimizer_findings,
     products_findings,
     room_finding,
     stopping_findings,
     warmup_findings,
 )
 from scalecore.planning.slots import slots_and_why
-from scalecore.planning.versions import code_versions, source_hash
+from scalecore.planning.versions import code_versions, own_packages, own_versions, source_hash
 from scalecore.store.layout import nearest_folder
 from scalecore.store.study_device import StudyDevice, kind_of
 
@@ -97,7 +98,11 @@ def build_plan(
         create("analysis", analysis)
     # What decides results; executor, loggers and monitors may be swapped in the middle of a study.
     deciding = (resolved.dataset, resolved.model, resolved.search)
-    packages = ("scalecore", *(component.record.factory.__module__.partition(".")[0] for component in deciding))
+    packages = (
+        "scalecore",
+        *own_packages(resolved.own),
+        *(component.record.factory.__module__.partition(".")[0] for component in deciding),
+    )
     companions = {
         component.provider: component.version
         for component in (resolved.executor, *resolved.monitors, *resolved.loggers)
@@ -119,6 +124,7 @@ def build_plan(
         versions={
             **code_versions(("scalecore", *(one.provider for one in deciding)), packages=packages),
             **{one.provider: one.version for one in deciding if one.provider.endswith(".py")},
+            **own_versions(resolved.own),
             # Without the strategy, which may be swapped within a study.
             "code:results": source_hash(packages[:-1]),
         },
@@ -151,7 +157,8 @@ def _of_machine(plan: Plan, folder: Path) -> list[Finding]:
         *compile_findings(experiment.training.compile, device=plan.likely_device()),
         Finding(level="ok", subject="slots", message=f"{slots} at a time ({why}), as far as their memory fits"),
         *folder_findings(folder),
-        room_finding(folder, largest=largest, slots=slots, data=size),
+        room_finding(folder, largest=largest, slots=slots, data=size, state=plan.resolved.own.optimizer_state),
+        *optimizer_findings(plan.resolved.own),
         *warmup_findings(
             warmup=min(plan.values("warmup_steps")),
             epochs=max(plan.values("epochs")),
@@ -165,9 +172,12 @@ def _head(loaded: LoadedExperiment, resolved: Resolved, data: DataReport) -> Dat
     """What the model sees, with the head that the loss needs; a loss of another task is refused (guard G11)."""
     loss = resolved.experiment.training.loss
     problem = loss_problem(loss, task=data.task, classes=data.outputs)
+    if (of_another := resolved.own.loss_problem(task=data.task)) is not None:
+        problem = "use", of_another
     if problem is not None:
         loaded.fail([loaded.problem(("training", "loss", problem[0]), problem[1])])
-    unmeasured = metric_problem(loss, metric=resolved.experiment.objective.metric, task=data.task)
+    metric, own = resolved.experiment.objective.metric, resolved.own.metric_names
+    unmeasured = metric_problem(loss, metric=metric, task=data.task, own=own)
     if unmeasured is not None:
         loaded.fail([loaded.problem(("objective", "metric"), unmeasured)])
     return evolve(data.shape, outputs=outputs_of(loss, data.outputs))

@@ -83,7 +83,7 @@ def attempt_spec(
         plan=TrainingPlan(
             effective_batch=effective,
             micro_batch=min(micro_batch, effective),
-            schedule=training.schedule,
+            schedule=training.schedule if isinstance(training.schedule, str) else training.schedule.label,
             gradient_clip=training.gradient_clip,
             patience=stopping.patience if stopping else None,
             min_delta=stopping.min_delta if stopping else 0.0,
@@ -97,4 +97,5 @@ def attempt_spec(
         ),
         resume_from=[str(path) for path in resume_from],
         compiled=None if compiled is None else str(compiled),
+        own=plan.resolved.own if plan.resolved.own.parts else None,
     )

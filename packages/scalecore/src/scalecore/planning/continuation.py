@@ -16,6 +16,7 @@ from attrs import evolve, frozen
 from scalecore.api.components import ModelRecord
 from scalecore.api.space import Distribution, Value
 from scalecore.api.trials import RestoredTrial
+from scalecore.config.import_paths import without_folders
 from scalecore.config.plain import to_plain
 from scalecore.config.resolved import Resolved
 from scalecore.planning.plan import Plan
@@ -92,6 +93,8 @@ def compare_study(state: StudyState, resolved: Resolved, *, folder: Path) -> Con
         # Version 0.1 stored the places of a model's files only: they are the same ones if they moved with the study.
         was_model = move_of(state.experiment, state.plan, folder).apply(state.experiment["model"])
     was = {**state.experiment, "model": was_model}
+    # A file of an import path may lie elsewhere now; its content is code, and judged with it (guard G26).
+    was, now = ({**one, "training": without_folders(one["training"])} for one in (was, now))
     return compare(
         was,
         now,

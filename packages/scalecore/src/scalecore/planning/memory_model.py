@@ -188,7 +188,7 @@ class MemoryModel:
             offset = _data_bytes(plan)
         traced = answer.tensors is not None
         tensors = self._closed_form(plan, architecture, micro_batch) if answer.tensors is None else answer.tensors
-        floor = floor_bytes(architecture.num_parameters)
+        floor = _floor(plan, architecture)
         source: Source = "traced" if traced else "closed form"
         compiled = plan.resolved.experiment.training.compile
         captured = device == "cuda" and plan.resolved.experiment.training.launches == "graph"
@@ -278,13 +278,13 @@ class MemoryModel:
         correction = prior("cpu", "default", basis="closed form")
         tensors = self._closed_form(plan, architecture, micro_batch)
         more = BASE_OF_CUDA_BUILD - BASE if plan.likely_device() == "cpu" and built_for_cuda() else 0
-        return correction.apply(tensors, floor=floor_bytes(architecture.num_parameters)) + more
+        return correction.apply(tensors, floor=_floor(plan, architecture)) + more
 
     def rough_range(self, plan: Plan, architecture: Architecture, micro_batch: int) -> tuple[int, int]:
         """Between which bytes the traced prediction will lie."""
         tensors = self._closed_form(plan, architecture, micro_batch)
         low, high = (
-            correction.apply(tensors, floor=floor_bytes(architecture.num_parameters))
+            correction.apply(tensors, floor=_floor(plan, architecture))
             for correction in closed_form_range(plan.likely_device(), cuda_build=built_for_cuda())
         )
         return low, high
@@ -292,7 +292,12 @@ class MemoryModel:
     def _closed_form(self, plan: Plan, architecture: Architecture, micro_batch: int) -> int:
         with of_plugin("model", plan.resolved.model, "cannot tell its activations"):
             saved = plan.family.saved_activations(architecture.values, plan.shape)
-        return closed_form(num_parameters=architecture.num_parameters, saved_activations=saved, micro_batch=micro_batch)
+        return closed_form(
+            num_parameters=architecture.num_parameters,
+            saved_activations=saved,
+            micro_batch=micro_batch,
+            state=plan.resolved.own.optimizer_state,
+        )
 
     def _answer(
         self,
@@ -348,6 +353,10 @@ class MemoryModel:
         if self._keeps and self._path is not None:
             # What was found anew costs a second: not worth waiting for the disk.
             write_json(self._path, self._answers, durable=False)
+
+
+def _floor(plan: Plan, architecture: Architecture) -> int:
+    return floor_bytes(architecture.num_parameters, state=plan.resolved.own.optimizer_state)
 
 
 def _data_bytes(plan: Plan) -> int:

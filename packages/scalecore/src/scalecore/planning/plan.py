@@ -38,7 +38,7 @@ from scalecore.planning.feasible import Grid
 from scalecore.planning.host_memory import host_memory
 from scalecore.planning.memory_model import MemoryModel, Prediction
 from scalecore.store.events import FORMAT, StudyBegun
-from scalecore.store.identity import Unbound, model_content, unbound
+from scalecore.store.identity import Unbound, model_content, training_content, unbound
 from scalecore.store.record_json import proposed
 from scalecore.store.study_device import StudyDevice, torch_build
 from scalecore.training.compile_choice import CompileRule
@@ -90,7 +90,13 @@ class Plan:
     def identity(self) -> dict[str, Any]:
         """The experiment as what a trial is follows from it: `trial_content` takes it."""
         least = {"min_denominator": self.min_denominator} if self.min_denominator else {}
-        return {**self.experiment, "objective": {**self.experiment["objective"], **least}}
+        named = {**self.experiment, "objective": {**self.experiment["objective"], **least}}
+        return {**named, "training": self._training}
+
+    @cached_property
+    def _training(self) -> Mapping[str, Any]:
+        """The section `training` as it identifies a trial."""
+        return training_content(self.resolved) if self.resolved.own.parts else self.experiment["training"]
 
     @property
     def loss(self) -> dict[str, Any]:

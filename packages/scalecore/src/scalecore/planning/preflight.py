@@ -20,17 +20,18 @@ from scalecore.api.files import broken_link
 from scalecore.api.plan_report import ProductsReport
 from scalecore.api.readings import Finding
 from scalecore.config.experiment import Experiment
+from scalecore.config.own_code import OwnCode
 from scalecore.execution.local.devices import FoundGpus, find_gpus
 from scalecore.store.layout import StudyFolder, nearest_folder
 from scalecore.store.study_device import StudyDevice, torch_build
-from scalecore.training.memory import Device
+from scalecore.training.memory import STATE_OF_ADAMW, Device
 from scalecore.training.policies import missing_compiler
 
 FEW_FILES, TOO_FEW_FILES = 256, 64
 """Open files: the driver needs some twenty, an attempt and its libraries some dozens more."""
 
-CHECKPOINT_BYTES = 12
-"""Per parameter: weights and two moments of AdamW, four bytes each."""
+WEIGHT_BYTES = 4
+"""Per parameter; a checkpoint also has the state of the optimizer."""
 
 NETWORK_FILE_SYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "9p", "afpfs", "lustre")
 
@@ -218,15 +219,18 @@ def _file_system(place: Path) -> str | None:
     return max(held)[1] if held else None
 
 
-def room_finding(folder: Path, *, largest: int, slots: int, data: int) -> Finding:
+def room_finding(folder: Path, *, largest: int, slots: int, data: int, state: float | None = None) -> Finding:
     """Whether the disk holds the prepared data (bytes) and two checkpoints of the largest model (parameters) a slot.
+
+    `state` are the bytes per parameter that the optimizer keeps, by default those of AdamW.
 
     A study that was begun has its data, and may have checkpoints: it is warned, and ends when a write fails.
     """
     place = nearest_folder(folder)
     study = StudyFolder(folder)
     begun = study.journal.exists()
-    need = (0 if study.data.exists() else data) + int(2.2 * CHECKPOINT_BYTES * largest * slots)
+    checkpoint = WEIGHT_BYTES + (STATE_OF_ADAMW if state is None else state)
+    need = (0 if study.data.exists() else data) + int(2.2 * checkpoint * largest * slots)
     try:
         free = shutil.disk_usage(place).free
     except OSError as error:
@@ -271,3 +275,11 @@ def stopping_findings(experiment: Experiment, baselines: Sequence[BaselineReport
             f"loss is {formatting.number(min(losses))}: trials may end while they still learn",
             remedy="set training.early_stopping.min_delta far below that loss, or to 0",
         )
+
+
+def optimizer_findings(own: OwnCode) -> list[Finding]:
+    """What is assumed of an optimizer by import path, where its state could not be measured."""
+    if own.optimizer is None or own.optimizer_state is not None:
+        return []
+    text = f"{own.optimizer.use.label} makes no step on a CPU: closed forms assume the state of AdamW until a trace"
+    return [Finding(level="warn", subject="optimizer", message=text)]

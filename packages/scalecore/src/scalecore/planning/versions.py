@@ -12,6 +12,9 @@ import platform
 from collections.abc import Iterable
 from pathlib import Path
 
+from scalecore.config.own_code import OwnCode
+from scalecore.plugins.manager import DIGITS
+
 LIBRARIES = ("torch", "optuna", "numpy", "pandas", "pyarrow")
 
 
@@ -38,6 +41,17 @@ def source_hash(packages: Iterable[str]) -> str:
             digest.update(f"{package}/{name}\0".encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def own_versions(own: OwnCode) -> dict[str, str]:
+    """What the experiment names by import path in files: the content of each by the file's name."""
+    return {one.use.file.name: one.sha256[:DIGITS] for one in own.parts if one.use.file is not None and one.sha256}
+
+
+def own_packages(own: OwnCode) -> list[str]:
+    """The packages of what it names in modules, whose sources decide results; not those that `code_versions` names."""
+    found = {one.use.module.partition(".")[0] for one in own.parts if one.use.module is not None}
+    return sorted(found - set(LIBRARIES))
 
 
 def _sources(package: str) -> list[tuple[str, Path]]:

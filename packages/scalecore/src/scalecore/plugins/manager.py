@@ -31,6 +31,8 @@ from scalecore.plugins.kinds import KINDS, Kind
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _PREFIX = "scalecore_"
+DIGITS = 12
+"""Of the SHA-256 of a file, as its version."""
 _ENTRY_POINT = r"([\w.]+)\s*(?::\s*([\w.]+)\s*)?(?:\[.*\]\s*)?$"
 
 
@@ -63,8 +65,8 @@ def load_file(path: Path) -> Loaded:
         content = path.read_bytes()
     except OSError as error:
         return Loaded(plugin=plugin.failed(Status.BROKEN, f"{path} cannot be read ({error.strerror})"))
-    plugin = evolve(plugin, version=hashlib.sha256(content).hexdigest()[:12])
-    return _loaded(plugin, lambda: _execute(path, content, version=plugin.version))
+    plugin = evolve(plugin, version=version_of(content))
+    return _loaded(plugin, lambda: execute(path, content))
 
 
 def _loaded(plugin: Plugin, load: Callable[[], Any]) -> Loaded:
@@ -77,12 +79,17 @@ def _loaded(plugin: Plugin, load: Callable[[], Any]) -> Loaded:
         return _collect(plugin, module)
 
 
-def _execute(path: Path, content: bytes, *, version: str) -> ModuleType:
+def version_of(content: bytes) -> str:
+    """The version of a Python file: the first digits of the SHA-256 of its content."""
+    return hashlib.sha256(content).hexdigest()[:DIGITS]
+
+
+def execute(path: Path, content: bytes) -> ModuleType:
     """The module of a file. Its name has the version in it, so that an edited or another file of this name is another
     module, and no folder, so that a moved project keeps the hash of its code.
     """
     stem = re.sub(r"\W", "_", path.stem)
-    name = f"{stem}_{version}"
+    name = f"{stem}_{version_of(content)}"
     known = sys.modules.get(name)
     if known is not None and known.__file__ == str(path):
         return known
@@ -114,7 +121,7 @@ def _collect(plugin: Plugin, module: Any) -> Loaded:
         # Reading an attribute of a foreign object may raise anything, and so may a hook.
         hooks = _hooks(module)
     except (Exception, SystemExit) as error:
-        return Loaded(plugin=_failed(plugin, error, _reason(error)))
+        return Loaded(plugin=_failed(plugin, error, reason_of(error)))
     for kind, hook, problem in hooks:
         try:
             if problem is not None:
@@ -128,7 +135,7 @@ def _collect(plugin: Plugin, module: Any) -> Loaded:
     if first is None:
         return Loaded(plugin=plugin, records=tuple(collected))
     claims = tuple((kind, record.name) for kind, record in collected if isinstance(record, Record))
-    return Loaded(plugin=evolve(_failed(plugin, first, _reason(first)), claims=claims))
+    return Loaded(plugin=evolve(_failed(plugin, first, reason_of(first)), claims=claims))
 
 
 def _hooks(module: Any) -> list[tuple[Kind | None, Any, str | None]]:
@@ -247,10 +254,11 @@ def _import_failure(plugin: Plugin, error: BaseException) -> str:
         and not re.fullmatch(r"[\w.]+(\s*:\s*[\w.]+)?", plugin.value)
     ):
         return f"its entry point {plugin.value!r} is not the name of a module"
-    return f"importing {plugin.value} failed: {_reason(error)}"
+    return f"importing {plugin.value} failed: {reason_of(error)}"
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
+    """The kind of an error of foreign code, the first line of its message, and its place there."""
     if isinstance(error, _BrokenPluginError):
         return str(error)
     if isinstance(error, SystemExit):
@@ -261,7 +269,9 @@ def _reason(error: BaseException) -> str:
 
 def _where(error: BaseException) -> str:
     """The place in the plugin, ` (FILE, line 3)`; empty where there is none."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
+    here = os.path.dirname(__file__)
+    found = traceback.extract_tb(error.__traceback__)
+    frames = [frame for frame in found if os.path.dirname(frame.filename) != here]
     where = [frame for frame in frames if "importlib" not in frame.filename and "pluggy" not in frame.filename]
     return f" ({where[-1].filename}, line {where[-1].lineno})" if where else ""
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import evolve, frozen
 
-from scalecore.api.errors import DeviceError, StudyError
+from scalecore.api.errors import ChangedFileError, DeviceError, StudyError
 from scalecore.api.executor import AttemptStatus, Executor, ExecutorContext
 from scalecore.api.trials import TrialRecord
 from scalecore.config.instantiate import create
@@ -155,6 +155,8 @@ def _measured(bench: _Bench, record: TrialRecord) -> dict[str, Any]:
         _heed_stop(bench.study)
         if result is not None and result.error == DeviceError.__name__:
             raise missing_device(str(result.reason), bench.study.state.device)
+        if result is not None and result.error == ChangedFileError.__name__:
+            raise ChangedFileError(str(result.reason))
         if result is not None:
             raise StudyError(f"{record.origin.label} cannot be measured: {result.reason}\n{folder.log_tail()}")
         folder.raise_disk_error(status)
@@ -184,6 +186,7 @@ def _attempt(bench: _Bench, folder: AttemptFolder, record: TrialRecord) -> Attem
             data=str(own.data),
             registry=bench.plan.resolved.registry(bench.study.training.registry),
             resume_from=(),
+            own=bench.plan.resolved.own if trained.own is not None else None,
             # That of the study, also where an older version trained on what it found; and any GPU of it.
             device=trained.device if device is None else device.kind,
             gpu=None,

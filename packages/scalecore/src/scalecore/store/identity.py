@@ -80,6 +80,15 @@ def model_content(resolved: Resolved) -> dict[str, Any]:
     return {"use": resolved.model.use, **plain_value(resolved.model.options, place=_content)}
 
 
+def training_content(resolved: Resolved) -> dict[str, Any]:
+    """The section `training` as identities contain it: a file of an import path by the content that was checked."""
+    digests = {one.use.file: one.sha256 for one in resolved.own.parts}
+    content: dict[str, Any] = plain_value(
+        resolved.experiment.training, place=lambda file: {"sha256": digests.get(Path(file))}
+    )
+    return content
+
+
 def _content(path: PurePath) -> dict[str, Any]:
     """SHA-256 of a file, or of what lies in a folder by its names there; None where nothing is."""
     place = Path(path)

@@ -49,7 +49,7 @@ def why_again(end: AttemptEnd, *, ends: Sequence[str], retry: Retry, ways: Seque
     `stopping` is whether the run ends: what crashes then is left to the next one.
     """
     if end.kind in ("stopped", "interrupted"):
-        why = end.reason if end.device_is_missing else "it was stopped from outside"
+        why = end.reason if end.device_is_missing or end.changed_file else "it was stopped from outside"
         return f"{why}; it continues from its checkpoint"
     crashes = ends.count("killed") + ends.count("crashed")
     if end.kind in ("killed", "crashed") and (stopping or crashes <= retry.crash):

@@ -157,8 +157,10 @@ def _flags(
     line = best if objective.reduction == "best" or result.last is None else result.last.plain()
     if (few := small_denominator(line, metric=objective.metric, least=plan.min_denominator)) is not None:
         flags.append(few)
-    if plan.loss["kind"] == "soft_auc" and running.micro_batch < plan.resolved.experiment.training.effective_batch:
-        text = f"soft_auc saw pairs within micro-batches of {running.micro_batch} only: its result depends on them"
+    pairs = plan.loss["kind"] == "soft_auc" or not plan.resolved.own.over_windows
+    if pairs and running.micro_batch < plan.resolved.experiment.training.effective_batch:
+        what = "pairs within" if plan.loss["kind"] == "soft_auc" else "windows of"
+        text = f"{plan.loss['kind']} saw {what} micro-batches of {running.micro_batch} only: its result depends on them"
         flags.append({"guard": "G40", "kind": "micro_batch", "text": text})
     for quantity, reason in running.summary.reasons.items():
         known = quantity in running.summary.values or quantity in running.summary.unguarded

@@ -14,7 +14,7 @@ from typing import Any
 
 from scalecore.api import formatting
 from scalecore.api.clock import RunningClock
-from scalecore.api.errors import DeviceError, ScalecoreError, StudyError
+from scalecore.api.errors import ChangedFileError, RefusedError, ScalecoreError, StudyError
 from scalecore.api.executor import Executor, SupportsStackDump
 from scalecore.api.trials import Outcome, StudyEnd, TrialRecord, TrialState
 from scalecore.config.losses import objective_value
@@ -74,7 +74,7 @@ class Driver:
         """Asked, with no attempt going on: interrupted by an earlier run, to be retried, or not admitted yet."""
         self.end: StudyEnd | None = None
         self.end_reason: str | None = None
-        self.refusal: DeviceError | None = None
+        self.refusal: RefusedError | None = None
         """Set where an attempt did not get the device of the study: raised when the others have their checkpoints."""
         self._speeds = speeds_of(self.plan, self.state.records)
         self._exhausted = False
@@ -348,6 +348,9 @@ class Driver:
                 running.folder.raise_disk_error(status)
             if end.device_is_missing and self.end is None:
                 self.refusal = missing_device(str(end.reason), self.state.device)
+                self._end_run(StudyEnd.STOPPED, str(end.reason))
+            elif end.changed_file and self.end is None:
+                self.refusal = ChangedFileError(str(end.reason))
                 self._end_run(StudyEnd.STOPPED, str(end.reason))
 
     def _record_end(self, running: RunningTrial, end: AttemptEnd, *, seconds: float | None) -> None:

@@ -13,7 +13,7 @@ from typing import Any, get_args
 
 from attrs import define
 
-from scalecore.api.errors import DeviceError, RefusedError, StudyError
+from scalecore.api.errors import ChangedFileError, DeviceError, RefusedError, StudyError
 from scalecore.api.executor import AttemptStatus, Executor
 from scalecore.api.readings import Admission
 from scalecore.api.record_parts import AttemptMemory
@@ -176,6 +176,8 @@ class _SmokeTest:
     ) -> dict[str, Any]:
         if result.error == DeviceError.__name__:
             raise missing_device(str(result.reason), self.device)
+        if result.error == ChangedFileError.__name__:
+            raise ChangedFileError(str(result.reason))
         if result.state != "completed":
             model = self.plan.resolved.model
             where = f"smoke step of model {model.name!r} ({model.provider} {model.version}) with {architecture.id}"

@@ -21,13 +21,15 @@ class TrainingLoss:
     """`total(logits[windows, outputs] in float32, labels[windows])` is the sum over windows that is minimised.
 
     `over_windows` is False for a loss of pairs: its sum over micro-batches is not that of the whole step. `power` is
-    the power of the target's unit in which a forecast's loss is.
+    the power of the target's unit in which a forecast's loss is. `standardised` is whether
+    the loss of validation windows is computed on the scale of training too.
     """
 
     kind: str
     total: Callable[[Tensor, Tensor], Tensor]
     over_windows: bool = True
     power: int = 0
+    standardised: bool = False
 
 
 def training_loss(settings: Mapping[str, Any]) -> TrainingLoss:

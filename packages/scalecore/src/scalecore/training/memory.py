@@ -36,7 +36,10 @@ EVALUATION_BATCH = 512
 """Windows that are evaluated at once, or the micro-batch where that is larger."""
 SMOKE_WINDOWS = 64
 """The same in a smoke step."""
-BYTES_PER_PARAMETER = 16
+BYTES_PER_PARAMETER = 8
+"""Weights and gradients in float32."""
+STATE_OF_ADAMW = 8
+"""Bytes per parameter: two moments in float32."""
 BYTES_PER_ACTIVATION = 4
 ACTIVATION_FACTOR = 2.0
 END_OF_TRIAL = 35 * MIB
@@ -50,9 +53,12 @@ SPREAD_OF_REPLAYED = (30.0 * MIB, 0.05, 0.03)
 """The same where the allocator is replayed: 26 shapes lay within a tenth of that prior."""
 
 
-def floor_bytes(num_parameters: int) -> int:
-    """Weights, gradients and AdamW's two moments in float32: what no micro-batch removes."""
-    return BYTES_PER_PARAMETER * num_parameters
+def floor_bytes(num_parameters: int, *, state: float | None = None) -> int:
+    """Weights, gradients and what the optimizer keeps: what no micro-batch removes.
+
+    `state` are the bytes per parameter of the latter, by default those of AdamW.
+    """
+    return round((BYTES_PER_PARAMETER + (STATE_OF_ADAMW if state is None else state)) * num_parameters)
 
 
 def evaluation_is_larger(*, windows: int, micro_batch: int, blocks: int) -> bool:
@@ -63,14 +69,15 @@ def evaluation_is_larger(*, windows: int, micro_batch: int, blocks: int) -> bool
     return windows > micro_batch * max(1, blocks)
 
 
-def closed_form(*, num_parameters: int, saved_activations: int, micro_batch: int) -> int:
-    """Bytes of the tensors of a step, roughly; `saved_activations` is the count of numbers kept per window.
+def closed_form(*, num_parameters: int, saved_activations: int, micro_batch: int, state: float | None = None) -> int:
+    """Bytes of the tensors of a step, roughly; `saved_activations` is the count of numbers kept per window, `state`
+    as in `floor_bytes`.
 
     The factor of 2 on activations covers what a family's closed form does not count, such as temporary tensors and
     gradients of activations: without it, measured peaks of twelve CPU shapes were 1.15 to 1.91 times the sum.
     """
     activations = ACTIVATION_FACTOR * BYTES_PER_ACTIVATION * saved_activations * micro_batch
-    return floor_bytes(num_parameters) + int(activations)
+    return floor_bytes(num_parameters, state=state) + int(activations)
 
 
 @frozen(kw_only=True)

@@ -13,9 +13,10 @@ from functools import partial
 from typing import Any
 
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
-from attrs import frozen
+from attrs import field, frozen
 from torch import Tensor
 
+from scalecore.api.data_report import TargetScale
 from scalecore.config.losses import settled
 from scalecore.training.losses import TrainingLoss, training_loss
 from scalecore.training.metrics import (
@@ -28,6 +29,7 @@ from scalecore.training.metrics import (
     multiclass_measure,
     values_of,
 )
+from scalecore.training.own_parts import Metric, OwnParts
 
 
 @frozen(kw_only=True)
@@ -46,26 +48,46 @@ class Task:
     """Whether the model is trained with the yardstick itself."""
     point: int = 0
     """The output that is the forecast."""
+    own_metrics: Mapping[str, Metric] = field(factory=dict)
+    """Those of the user's by name."""
+    scale: TargetScale | None = None
+    """Of a forecast's labels."""
 
     def metrics(self, outputs_NC: Tensor, labels_N: Tensor) -> dict[str, Any]:
         """All metrics of a split by name; what is not a number for each is in plain JSON types."""
         found: dict[str, Any] = values_of(self.measure(outputs_NC, labels_N), windows=len(labels_N))
         if self.training.over_windows and not self.own_loss:
-            found["val_training_loss"] = float(self.training.total(outputs_NC, labels_N)) / len(labels_N)
-        return found | self.details(outputs_NC, labels_N)
+            found["val_training_loss"] = float(self._training_loss(outputs_NC, labels_N)) / len(labels_N)
+        own = {name: metric(outputs_NC, labels_N) for name, metric in self.own_metrics.items()}
+        return found | self.details(outputs_NC, labels_N) | own
+
+    def _training_loss(self, outputs_NC: Tensor, labels_N: Tensor) -> Tensor:
+        if not self.training.standardised or self.scale is None:
+            return self.training.total(outputs_NC, labels_N)
+        mean, std = self.scale.mean, self.scale.std
+        return self.training.total(((outputs_NC - mean) / std).float(), ((labels_N - mean) / std).float())
 
 
-def task_named(name: str, loss: Mapping[str, Any] | None = None) -> Task:
+def task_named(
+    name: str,
+    loss: Mapping[str, Any] | None = None,
+    *,
+    parts: OwnParts | None = None,
+    scale: TargetScale | None = None,
+) -> Task:
     """The task that a target's definition names: `binary`, `multiclass` or `forecast`.
 
-    `loss` is what `scalecore.config.losses.settled` gives; without it the task's own.
+    `loss` is what `scalecore.config.losses.settled` gives; without it the task's own. `parts` are the loss and metrics
+    of the user's, `scale` is that of a forecast.
     """
-    own = settled(None, task=name, counts=())
+    own, parts = settled(None, task=name, counts=()), parts or OwnParts()
     task = partial(
         Task,
         name=name,
-        training=training_loss(own if loss is None else loss),
-        own_loss=loss is None or dict(loss) == own,
+        training=parts.loss or training_loss(own if loss is None else loss),
+        own_loss=parts.loss is None and (loss is None or dict(loss) == own),
+        own_metrics=parts.metrics,
+        scale=scale,
     )
     if name == "binary":
         return task(
@@ -81,7 +103,7 @@ def task_named(name: str, loss: Mapping[str, Any] | None = None) -> Task:
             details=multiclass_details,
             required_metrics=_CLASSIFICATION,
         )
-    quantiles = None if loss is None else loss.get("quantiles")
+    quantiles = None if loss is None or parts.loss is not None else loss.get("quantiles")
     point = 0 if quantiles is None else list(quantiles).index(0.5)
     return task(
         losses=partial(_forecast_losses, point=point),

@@ -39,6 +39,7 @@ from scalecore.training.micro_batches import (
     with_batch_statistics,
 )
 from scalecore.training.optimizer import build_optimizer, learning_rate_at
+from scalecore.training.own_parts import OwnParts
 from scalecore.training.plan import Diverged, Monitor, Progress, TrainingPlan
 from scalecore.training.policies import Policy
 from scalecore.training.step_graph import StepGraph
@@ -66,7 +67,9 @@ class Trainer:
         hyperparameters: Hyperparameters,
         train: WindowSource,
         validation: WindowSource,
+        parts: OwnParts | None = None,
     ) -> None:
+        """`parts` are optimizer and schedule of the user's."""
         self.module = module
         self.task = task
         self.plan = plan
@@ -76,8 +79,14 @@ class Trainer:
         self.learning_rate = float(hyperparameters["learning_rate"])
         self.warmup_steps = int(hyperparameters["warmup_steps"])
         self.epochs = int(hyperparameters["epochs"])
+        parts = parts or OwnParts()
+        own = parts.optimizer
+        self.schedule = parts.schedule or plan.schedule
         self.optimizer = build_optimizer(
-            module, learning_rate=self.learning_rate, weight_decay=float(hyperparameters["weight_decay"])
+            module,
+            learning_rate=self.learning_rate,
+            weight_decay=float(hyperparameters["weight_decay"]) if own is None or own.decays else 0.0,
+            make=None if own is None else own.make,
         )
         self.steps_per_epoch = math.ceil(len(train) / plan.effective_batch)
         self.progress = Progress()
@@ -139,7 +148,7 @@ class Trainer:
             learning_rate_at(
                 state.total_steps,
                 peak=self.learning_rate,
-                schedule=self.plan.schedule,
+                schedule=self.schedule,
                 warmup_steps=self.warmup_steps,
                 total_steps=self.epochs * self.steps_per_epoch,
             )
@@ -307,9 +316,9 @@ class Trainer:
         if state.best is None or self._rank(line) > self._rank(state.best):
             state.best = line
             self.best_logits_NC = logits_NC
-        if not self._supported(line):
+        if value is not None and not self._supported(line):
             value = objective_value({plan.metric: None}, metric=plan.metric, direction=plan.direction) or 0.0
-        if state.reference is None or self._better(value, state.reference, by=plan.min_delta):
+        if value is not None and (state.reference is None or self._better(value, state.reference, by=plan.min_delta)):
             state.reference, state.stale_epochs = value, 0
         else:
             state.stale_epochs += 1
@@ -325,9 +334,10 @@ class Trainer:
         state, patience = self.progress, self.plan.patience
         return state.epoch > self.epochs or (patience is not None and state.stale_epochs >= patience)
 
-    def _objective(self, line: Mapping[str, Any]) -> float:
+    def _objective(self, line: Mapping[str, Any]) -> float | None:
+        """None where a metric of the user's has no value: such an epoch is never the best one."""
         value = objective_value(line, metric=self.plan.metric, direction=self.plan.direction)
-        if value is None:
+        if value is None and self.plan.metric not in self.task.own_metrics:
             raise ValueError(f"objective.metric {self.plan.metric!r} has no value in epoch {line['epoch']}")
         return value
 
@@ -339,6 +349,8 @@ class Trainer:
     def _rank(self, line: Mapping[str, Any]) -> tuple[bool, float]:
         """The larger, the better."""
         value = self._objective(line)
+        if value is None:
+            return False, -math.inf
         return self._supported(line), -value if self.plan.direction == "minimize" else value
 
     def _better(self, value: float, than: float, *, by: float = 0.0) -> bool:
@@ -347,7 +359,7 @@ class Trainer:
     def value(self) -> float | None:
         """The objective as its reduction says: of the best epoch or of the last one (guard G05).
 
-        None before the first.
+        None before the first, and where a metric of the user's has no value there.
         """
         line = self.progress.best if self.plan.reduction == "best" else self.last
         return None if line is None else self._objective(line)

@@ -1,0 +1,92 @@
+"""Code by its import path: `module:Name`, or `./file.py:Name`, which nobody has to install.
+
+A file is executed like a plugin file: from what was read and hashed, without a `.pyc`, and no import finds it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import hashlib
+import importlib
+import sys
+import warnings
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from attrs import frozen
+
+from scalecore.api.errors import ChangedFileError
+from scalecore.api.options import ImportPath
+from scalecore.plugins.manager import DIGITS, execute, reason_of
+
+
+class ImportPathError(ValueError):
+    """What is wrong with an import path, or with the code that it names."""
+
+
+@frozen(kw_only=True)
+class Code:
+    """What an import path names."""
+
+    found: Any
+    sha256: str | None
+    """Of the file; None of a module."""
+
+
+def import_code(path: ImportPath, *, sha256: str | None = None) -> Code:
+    """Import what `path` names. Raises `ImportPathError`.
+
+    Raises `ChangedFileError` where `sha256` is given and the file has another content. Warnings of the import are
+    dropped, and what it prints goes to stderr.
+    """
+    digest = None
+    with warnings.catch_warnings(record=True), contextlib.redirect_stdout(sys.stderr):
+        if path.file is None:
+            found: Any = _module(str(path.module))
+        else:
+            content = _content(path.file)
+            digest = hashlib.sha256(content).hexdigest()
+            if sha256 not in (None, digest):
+                was, now = str(sha256)[:DIGITS], digest[:DIGITS]
+                raise ChangedFileError(
+                    f"{path.file} changed since the run began (SHA-256 {was} -> {now}): "
+                    "bring its former content back, or run the study with --allow-changed-code",
+                    guard="G26",
+                )
+            found = _executed(path.file, content)
+    place = str(path.file or path.module)
+    for name in path.name.split("."):
+        if not hasattr(found, name):
+            near = difflib.get_close_matches(name, [one for one in dir(found) if not one.startswith("_")], n=1)
+            raise ImportPathError(f"{place} has no {name}" + (f"; did you mean {near[0]}?" if near else ""))
+        found, place = getattr(found, name), f"{name} of {place}"
+    return Code(found=found, sha256=digest)
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise ImportPathError(f"{file} cannot be read ({error.strerror})") from None
+
+
+def _executed(file: Path, content: bytes) -> ModuleType:
+    try:
+        return execute(file, content)
+    except (Exception, SystemExit) as error:
+        raise ImportPathError(f"importing {file} failed: {reason_of(error)}") from error
+
+
+def _module(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
+            raise ImportPathError(
+                f"there is no module {error.name!r} in this environment; the import path of a file is ./FILE.py:NAME"
+            ) from None
+        raise ImportPathError(f"importing {name} failed: {reason_of(error)}") from error
+    except (Exception, SystemExit) as error:
+        raise ImportPathError(f"importing {name} failed: {reason_of(error)}") from error

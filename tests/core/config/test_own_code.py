@@ -1,0 +1,482 @@
+"""Losses, metrics, optimizers and schedules by import path, as `check` sees them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scalecore.api.errors import ExperimentError
+from scalecore.config.import_paths import without_folders
+from scalecore.config.plain import to_plain
+from scalecore.config.resolve import load_resolved
+from scalecore.config.resolved import Resolved
+from scalecore.config.stored import Move
+from scalecore.plugins.registry import load_registry
+from scalecore.store.identity import training_content
+
+CODE = '''\
+import torch
+import torch.nn.functional as F
+
+
+class Margin:
+    """Cross-entropy of scaled logits."""
+
+    tasks = ("binary",)
+
+    def __init__(self, scale=1.0):
+        if scale <= 0:
+            raise ValueError("scale must be positive")
+        self.scale = scale
+
+    def __call__(self, logits, labels):
+        return F.softplus(-self.scale * logits[:, 0] * (2 * labels - 1))
+
+
+class Mean(Margin):
+    """One number for all windows, and so says."""
+
+    over_windows = False
+
+    def __call__(self, logits, labels):
+        return super().__call__(logits, labels).mean()
+
+
+class Silent(Margin):
+    tasks = None
+
+
+class Unreduced(Margin):
+    def __call__(self, logits, labels):
+        return super().__call__(logits, labels).mean()
+
+
+class Wide(Margin):
+    def __call__(self, logits, labels):
+        return F.softplus(logits) * labels
+
+
+class Detached(Margin):
+    def __call__(self, logits, labels):
+        return super().__call__(logits, labels).detach()
+
+
+class Plain(Margin):
+    def __call__(self, logits, labels):
+        return 3.0
+
+
+class Failing(Margin):
+    def __call__(self, logits, labels):
+        raise KeyError("nothing")
+
+
+class OfOne(Margin):
+    def __call__(self, logits):
+        return logits
+
+
+class Learned(torch.nn.Module):
+    tasks = ("binary",)
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(()))
+
+    def forward(self, logits, labels):
+        return self.weight * logits[:, 0]
+
+
+class Squares:
+    tasks = ("forecast",)
+
+    def __call__(self, outputs, labels):
+        return (outputs[:, 0] - labels) ** 2
+
+
+def number():
+    return 3
+
+
+def hit_rate(outputs, labels):
+    return ((outputs[:, 0] > 0) == (labels > 0.5)).mean()
+
+
+def accuracy(outputs, labels):
+    return 1.0
+
+
+class Closure(torch.optim.SGD):
+    def step(self, closure):
+        super().step()
+
+
+class NoDecay(torch.optim.SGD):
+    def __init__(self, params, lr, momentum=0.0):
+        super().__init__(params, lr=lr, momentum=momentum)
+
+
+def not_one(groups, lr, weight_decay):
+    return 3
+
+
+def triangle(step, warmup_steps, total_steps):
+    return 1 - step / total_steps
+
+
+def warm(step, warmup_steps, total_steps):
+    return min(1.0, step / warmup_steps)
+
+
+def above(step, warmup_steps, total_steps):
+    return 1 + step
+
+
+def text(step, warmup_steps, total_steps):
+    return "fast"
+
+
+def undefined(step, warmup_steps, total_steps):
+    return 0 / step
+
+
+value = 3
+'''
+
+
+@pytest.fixture
+def resolve(experiment: Callable[..., Path], tmp_path: Path) -> Callable[..., Resolved]:
+    """Resolve the tiny experiment with `training:` changed; other keywords are sections."""
+    (tmp_path / "own.py").write_text(CODE)
+
+    def resolve(training: dict[str, Any] | None = None, **sections: Any) -> Resolved:
+        path = experiment(training=training or {}, **sections)
+        return load_resolved(path, registry=load_registry(no_plugins=True))[1]
+
+    return resolve
+
+
+def problems(resolve: Callable[..., Resolved], **arguments: Any) -> list[str]:
+    """The messages of a refused experiment, without their places."""
+    with pytest.raises(ExperimentError) as caught:
+        resolve(**arguments)
+    return [line.split(": ", 1)[1] for line in str(caught.value).splitlines()]
+
+
+def test_what_the_file_names_is_found(resolve: Callable[..., Resolved], tmp_path: Path) -> None:
+    """With options, the content of the file, and what the loss says of itself."""
+    training = {
+        "loss": {"use": "./own.py:Margin", "scale": 0.5},
+        "metrics": ["own.py:hit_rate"],
+        "optimizer": {"use": "torch.optim:SGD", "momentum": 0.9},
+        "schedule": f"{tmp_path}/own.py:triangle",
+    }
+    resolved = resolve(training, objective={"metric": "hit_rate", "direction": "maximize"})
+    own = resolved.own
+    assert own.loss is not None
+    assert own.optimizer is not None
+    assert own.schedule is not None
+    assert [one.use.label for one in own.parts] == [
+        "own.py:Margin",
+        "torch.optim:SGD",
+        "own.py:triangle",
+        "own.py:hit_rate",
+    ]
+    assert (own.tasks, own.over_windows, own.metric_names) == (("binary",), True, ("hit_rate",))
+    assert (own.loss.options, own.optimizer.options) == ({"scale": 0.5}, {"momentum": 0.9})
+    assert own.loss.sha256 == own.schedule.sha256
+    assert len(own.loss.sha256 or "") == 64
+    assert own.optimizer.sha256 is None
+    assert not list(tmp_path.rglob("*.pyc"))
+    plain = to_plain(resolved)["training"]
+    assert plain["loss"] == {"use": f"{tmp_path}/own.py:Margin", "scale": 0.5}
+    assert plain["metrics"] == [f"{tmp_path}/own.py:hit_rate"]
+    assert plain["schedule"] == f"{tmp_path}/own.py:triangle"
+    assert plain["optimizer"] == {"use": "torch.optim:SGD", "momentum": 0.9}
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "state"),
+    [("torch.optim:SGD", 0.0), ({"use": "torch.optim:SGD", "momentum": 0.9}, 4.0), ("torch.optim:AdamW", 8.0)],
+)
+def test_the_state_of_an_optimizer_is_measured(resolve: Callable[..., Resolved], optimizer: Any, state: float) -> None:
+    """In bytes per parameter, by a step: the closed form of a trial's memory counts it."""
+    assert resolve({"optimizer": optimizer}).own.optimizer_state == state
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        ("./own.py:Margn", "training.loss: FOLDER/own.py has no Margn; did you mean Margin?"),
+        ("./gone.py:Margin", "training.loss: FOLDER/gone.py cannot be read (No such file or directory)"),
+        (
+            "gone:Margin",
+            "training.loss: there is no module 'gone' in this environment; the import path of a file is ./FILE.py:NAME",
+        ),
+        ("./own.py:value", "training.loss: own.py:value cannot be called: it is of type int"),
+        ("own.txt/x:value", "training.loss: FOLDER/own.txt/x is no Python file, whose name ends in .py"),
+        (
+            {"use": "./own.py:Margin", "scal": 2},
+            "training.loss.scal: unknown option of own.py:Margin; did you mean scale?",
+        ),
+        ({"use": "./own.py:Squares", "a": 2}, "training.loss.a: unknown option of own.py:Squares; it has no options"),
+        (
+            {"use": "./own.py:Margin", "scale": -1},
+            "training.loss.use: own.py:Margin cannot be made with these options: ValueError: scale must be positive "
+            "(FOLDER/own.py, line 12)",
+        ),
+        (
+            {"use": "./own.py:Margin", "kind": "bce"},
+            "training.loss.kind: a loss is given by `kind` or by `use`; leave out one of them",
+        ),
+        ("./own.py:Squares", "training.loss: own.py:Squares is for a forecast, and the target is a binary task [G11]"),
+        (
+            "./own.py:number",
+            "training.loss: own.py:number makes an object of type int, which cannot be called as loss(logits, labels)",
+        ),
+        (
+            "./own.py:Silent",
+            'training.loss: own.py:Silent must say which tasks it is for, as in `tasks = ("binary",)`, out of binary, '
+            "multiclass, forecast; it has no `tasks`",
+        ),
+        (
+            "./own.py:Unreduced",
+            "training.loss: own.py:Unreduced returned a tensor of shape [], where a tensor of shape [4] is expected, a "
+            "loss for each of 4 windows; a loss that is no sum over windows says `over_windows = False`",
+        ),
+        (
+            "./own.py:Wide",
+            "training.loss: own.py:Wide returned a tensor of shape [4, 4], where a tensor of shape [4] is expected, a "
+            "loss for each of 4 windows",
+        ),
+        (
+            "./own.py:Plain",
+            "training.loss: own.py:Plain returned an object of type float, where a tensor of shape [4] is "
+            "expected, a loss for each of 4 windows",
+        ),
+        (
+            "./own.py:Detached",
+            "training.loss: own.py:Detached returned a tensor without a gradient: compute it of the logits by "
+            "operations of torch",
+        ),
+        (
+            "./own.py:Failing",
+            "training.loss: own.py:Failing failed on logits [4, 1] and labels [4]: KeyError: 'nothing' "
+            "(FOLDER/own.py, line 54)",
+        ),
+        (
+            "./own.py:OfOne",
+            "training.loss: own.py:OfOne makes a loss that cannot be called as loss(logits, labels): too many "
+            "positional arguments",
+        ),
+        (
+            "./own.py:Learned",
+            "training.loss: own.py:Learned has parameters, which no optimizer would train; use buffers, or numbers",
+        ),
+        (
+            "./own.py",
+            "training.loss: expected a mapping or an import path (module:Name or ./file.py:Name) or null, got text "
+            "'./own.py'",
+        ),
+    ],
+)
+def test_g11_a_loss_that_does_not_do_is_refused(
+    resolve: Callable[..., Resolved], tmp_path: Path, loss: Any, message: str
+) -> None:
+    """With its place, what is wrong, and what to do."""
+    assert problems(resolve, training={"loss": loss}) == [message.replace("FOLDER", str(tmp_path))]
+
+
+def test_a_loss_of_one_number_says_so(resolve: Callable[..., Resolved]) -> None:
+    """Then it is no sum over windows."""
+    assert not resolve({"loss": "./own.py:Mean"}).own.over_windows
+
+
+@pytest.mark.parametrize(
+    ("metric", "message"),
+    [
+        ("./own.py:Margin", "own.py:Margin is a class; a metric is a function(outputs, labels)"),
+        ("./own.py:number", "own.py:number cannot be called as number(outputs, labels): too many positional arguments"),
+        ("./own.py:accuracy", "accuracy is measured already, or listed twice; give the function another name"),
+        ("./own.py:hit_rates", "FOLDER/own.py has no hit_rates; did you mean hit_rate?"),
+    ],
+)
+def test_a_metric_that_does_not_do_is_refused(
+    resolve: Callable[..., Resolved], tmp_path: Path, metric: str, message: str
+) -> None:
+    """Also one that has the name of another one."""
+    expected = f"training.metrics.1: {message}".replace("FOLDER", str(tmp_path))
+    assert problems(resolve, training={"metrics": ["./own.py:hit_rate", metric]}) == [expected]
+
+
+def test_a_metric_of_the_users_ranks_with_a_direction_only(resolve: Callable[..., Resolved]) -> None:
+    """Nobody else knows which way is better; without the metric there is none of that name [G23]."""
+    training, objective = {"metrics": ["./own.py:hit_rate"]}, {"metric": "hit_rate"}
+    assert problems(resolve, training=training, objective=objective) == [
+        "objective.metric: hit_rate is a metric of your own: say which way is better with objective.direction"
+    ]
+    resolve(training, objective={**objective, "direction": "minimize"})
+    (message,) = problems(resolve, objective={**objective, "direction": "minimize"})
+    assert message.startswith("objective.metric: 'hit_rate' is not measured; the task binary gives accuracy, ")
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "message"),
+    [
+        (
+            {"use": "torch.optim:SGD", "momentun": 0.9},
+            "training.optimizer.momentun: unknown option of torch.optim:SGD; did you mean momentum?",
+        ),
+        (
+            {"use": "torch.optim:SGD", "lr": 0.1},
+            "training.optimizer.lr: is no option here: it is given by the hyper-parameter learning_rate",
+        ),
+        (
+            "./own.py:not_one",
+            "training.optimizer: own.py:not_one makes an object of type int, which is no torch.optim.Optimizer",
+        ),
+        (
+            "./own.py:Closure",
+            "training.optimizer: own.py:Closure cannot be used: its step wants more than gradients, step(): missing a "
+            "required argument: 'closure'",
+        ),
+        (
+            "./own.py:triangle",
+            "training.optimizer: own.py:triangle cannot be called as triangle(groups, lr=...): missing a required "
+            "argument: 'warmup_steps'",
+        ),
+    ],
+)
+def test_an_optimizer_that_does_not_do_is_refused(
+    resolve: Callable[..., Resolved], optimizer: Any, message: str
+) -> None:
+    """By its options, by what it makes, and by what a step wants."""
+    assert problems(resolve, training={"optimizer": optimizer}) == [message]
+
+
+def test_g03_weight_decay_that_an_optimizer_does_not_take_is_refused(resolve: Callable[..., Resolved]) -> None:
+    """Where the file sets or varies it, which would change nothing."""
+    training = {"optimizer": "./own.py:NoDecay"}
+    resolve(training)
+    message = "own.py:NoDecay takes no weight_decay, which training.hyperparameters or search.space sets"
+    fixed = {**training, "hyperparameters": {"weight_decay": 0.1}}
+    assert problems(resolve, training=fixed) == [f"training.optimizer: {message}"]
+    search = {"use": "random", "trials": 2, "space": {"weight_decay": {"uniform": [0.1, 0.2]}}}
+    assert problems(resolve, training=training, search=search) == [f"training.optimizer: {message}"]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "message"),
+    [
+        (
+            "cosinus",
+            "expected one of cosine, linear, constant or an import path (module:Name or ./file.py:Name), got text "
+            "'cosinus'; did you mean cosine?",
+        ),
+        (
+            "./own.py:hit_rate",
+            "own.py:hit_rate cannot be called as hit_rate(step, warmup_steps, total_steps): too many positional "
+            "arguments",
+        ),
+        ("./own.py:above", "own.py:above returned 2 at step 1, where a share of the peak is expected, 0 to 1"),
+        ("./own.py:text", "own.py:text returned 'fast' at step 0, where a share of the peak is expected, 0 to 1"),
+        (
+            "./own.py:undefined",
+            "own.py:undefined failed at step 0 of 1000: ZeroDivisionError: division by zero (FOLDER/own.py, line 123)",
+        ),
+    ],
+)
+def test_a_schedule_that_does_not_do_is_refused(
+    resolve: Callable[..., Resolved], tmp_path: Path, schedule: str, message: str
+) -> None:
+    """It is called for every step of a training of 1,000."""
+    expected = f"training.schedule: {message}".replace("FOLDER", str(tmp_path))
+    assert problems(resolve, training={"schedule": schedule}) == [expected]
+
+
+def test_g03_a_varied_warm_up_needs_a_schedule_that_uses_it(resolve: Callable[..., Resolved]) -> None:
+    """Else every value would train the same model."""
+    search = {"use": "random", "trials": 2, "space": {"warmup_steps": {"int": [5, 10]}}}
+    assert problems(resolve, training={"schedule": "./own.py:triangle"}, search=search) == [
+        "training.schedule: own.py:triangle is the same for every warm-up, and search.space varies warmup_steps [G03]"
+    ]
+    resolve({"schedule": "./own.py:warm"}, search=search)
+
+
+@pytest.mark.parametrize("part", [{"loss": "./own.py:Margin"}, {"optimizer": "torch.optim:SGD"}])
+def test_captured_steps_are_not_offered_with_own_code(resolve: Callable[..., Resolved], part: dict[str, Any]) -> None:
+    """Nothing tells whether a replay would do what the code does."""
+    assert problems(resolve, training={**part, "launches": "graph"}) == [
+        "training.launches: captured steps need a loss and an optimizer of scalecore; use plain or few"
+    ]
+
+
+def test_two_files_of_one_name_are_refused(resolve: Callable[..., Resolved], tmp_path: Path) -> None:
+    """Versions name a file without its folder."""
+    other = tmp_path / "other" / "own.py"
+    other.parent.mkdir()
+    other.write_text(CODE)
+    training = {"loss": "./own.py:Margin", "metrics": ["other/own.py:hit_rate"]}
+    assert problems(resolve, training=training) == [
+        f"training: two files are called own.py: {tmp_path}/own.py and {other}; rename one of them"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("def f(:\n", "SyntaxError: invalid syntax (bad.py, line 1)"),
+        ("\nraise ValueError('no')\n", "ValueError: no (FOLDER/bad.py, line 2)"),
+        ("import sys\nsys.exit(3)\n", "it called sys.exit(3)"),
+        ("import gone_module\n", "ModuleNotFoundError: No module named 'gone_module' (FOLDER/bad.py, line 1)"),
+    ],
+)
+def test_a_file_that_cannot_be_imported_is_named(
+    resolve: Callable[..., Resolved], tmp_path: Path, code: str, reason: str
+) -> None:
+    """With the line that failed."""
+    (tmp_path / "bad.py").write_text(code)
+    expected = f"training.loss: importing {tmp_path}/bad.py failed: {reason}".replace("FOLDER", str(tmp_path))
+    assert problems(resolve, training={"loss": "./bad.py:Loss"}) == [expected]
+
+
+def test_identity_has_the_content_of_a_file_and_not_its_place(resolve: Callable[..., Resolved], tmp_path: Path) -> None:
+    """A trial of another loss is another trial, also where the file has the same name; defaults change nothing."""
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "own.py").write_text(CODE)
+    here, below = (training_content(resolve({"loss": f"{one}:Margin"})) for one in ("./own.py", "./below/own.py"))
+    assert here == below
+    assert here["loss"]["name"] == "Margin"
+    (tmp_path / "own.py").write_text(f"{CODE}\n# another thought\n")
+    assert training_content(resolve({"loss": "./own.py:Margin"})) != here
+    plain = resolve({})
+    assert not plain.own.parts
+    assert training_content(plain) == to_plain(plain)["training"]
+
+
+def test_a_moved_import_path_is_found() -> None:
+    """Where the file lies now, with its name; a comparison of settings has no folders."""
+    assert Move(Path("/a/p/study"), Path("/b/p/study")).apply(["/a/p/own.py:x"]) == ["/a/p/own.py:x"]
+    assert without_folders({"use": "/a/own.py:X", "metrics": ["/b/m.py:f", "torch.optim:SGD"], "n": 1}) == {
+        "use": "own.py:X",
+        "metrics": ["m.py:f", "torch.optim:SGD"],
+        "n": 1,
+    }
+
+
+def test_check_imports_torch_only_for_code_that_does(experiment: Callable[..., Path], tmp_path: Path) -> None:
+    """A metric or schedule in plain Python is checked without it."""
+    (tmp_path / "light.py").write_text("def flat(step, warmup_steps, total_steps):\n    return 1.0\n")
+    path = experiment(training={"schedule": "./light.py:flat"})
+    code = (
+        "import sys; from scalecore.config.resolve import load_resolved; from scalecore.plugins.registry import "
+        f"load_registry; load_resolved({str(path)!r}, registry=load_registry(no_plugins=True)); "
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
