@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 PACKAGES := scalecore scalecore-patchtst scalecore-optuna scalecore-hwmon scalecore-market scalecore-analysis \
-            scalecore-trackers
+            scalecore-promotion scalecore-trackers
 TOOLS := hypothesis jsonschema pyte pytest pytest-xdist ruff scikit-learn
 
 .PHONY: help install quickstart quick test clean
@@ -32,7 +32,7 @@ quickstart: install
 # The hash seed gives tests that are parametrised by sets the same names in both processes.
 quick: install
 	PYTHONHASHSEED=0 OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --quick --quiet -r fE --numprocesses 2 \
-	    --dist worksteal tests/core tests/optuna tests/hwmon tests/market tests/analysis
+	    --dist worksteal tests/core tests/optuna tests/hwmon tests/market tests/analysis tests/promotion
 
 $(VENV)-tox/.installed: constraints.txt
 	$(PYTHON) -m venv $(VENV)-tox

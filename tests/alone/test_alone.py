@@ -41,6 +41,7 @@ USES: dict[str, dict[str, Any]] = {
         }
     },
     "analysis": {"analyses": ["results"]},
+    "promotion": {},
     "trackers": {"loggers": ["tensorboard"]},
     "example": {"model": {"use": "tcn", "channels": [4], "levels": [1]}, "search": {"use": "evolution"}},
 }
@@ -81,7 +82,8 @@ def test_a_study_runs(experiment: Path) -> None:
     """Checked, planned and run to its end with what the package provides; and its status told."""
     package = PACKAGES.get(ENVIRONMENT, f"scalecore-{ENVIRONMENT}")
     checked = scalecore("check", str(experiment), folder=experiment.parent)
-    assert f"({package} " in checked
+    if USES[ENVIRONMENT] or ENVIRONMENT == "core":
+        assert f"({package} " in checked
     scalecore("plan", str(experiment), folder=experiment.parent)
     scalecore("run", str(experiment), folder=experiment.parent)
     status = scalecore("status", "study", folder=experiment.parent)
@@ -89,3 +91,7 @@ def test_a_study_runs(experiment: Path) -> None:
     if ENVIRONMENT == "analysis":
         assert (experiment.parent / "study" / "analyses" / "results" / "result.json").exists()
         scalecore("report", "study", folder=experiment.parent)
+    if ENVIRONMENT == "promotion":
+        scalecore("confirm", "study", "--top", "1", "--seeds", "2", folder=experiment.parent)
+        scalecore("evaluate", "study", "--trial", "0", folder=experiment.parent)
+        scalecore("predict", "study/promoted/trial_0000", "--dataset", "path=walk.csv", folder=experiment.parent)

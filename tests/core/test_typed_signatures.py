@@ -62,10 +62,11 @@ LISTED = {
         scalecore/store/study_device.py scalecore/study/dispatch.py scalecore/study/driver.py
         scalecore/study/running_trial.py scalecore/study/smoke.py
     """,
-    "promotion and confirmation, which are built anew inside the study": """
-        scalecore/promotion/card.py scalecore/promotion/confirm.py scalecore/promotion/confirmation_text.py
-        scalecore/promotion/cross_budget.py scalecore/promotion/measure.py scalecore/promotion/model.py
-        scalecore/promotion/opened.py scalecore/promotion/predict.py scalecore/promotion/evaluate.py
+    "`model.json` and other results that are written as JSON: sections and hyper-parameters that plugins declare": """
+        scalecore_promotion/card.py scalecore_promotion/confirm.py scalecore_promotion/confirmation_text.py
+        scalecore_promotion/cross_budget.py scalecore_promotion/measure.py scalecore_promotion/model.py
+        scalecore_promotion/open_study.py scalecore_promotion/predict.py scalecore_promotion/evaluate.py
+        scalecore/store/kept_model.py
     """,
 }
 JSON_FORMS = ("plain", "to_json", "as_json")

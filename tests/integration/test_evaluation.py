@@ -25,11 +25,11 @@ from scalecore.cli.main import main
 from scalecore.data.predictions import read_predictions
 from scalecore.execution.local.executor import LocalExecutor, LocalHandle
 from scalecore.execution.local.options import LocalOptions
-from scalecore.promotion.evaluate import Evaluated, Wanted
-from scalecore.promotion.evaluate import evaluate as evaluate_trial
-from scalecore.promotion.measure import Stopped
-from scalecore.promotion.opened import open_study
 from scalecore.store.layout import find_study
+from scalecore_promotion.evaluate import Evaluated, Wanted
+from scalecore_promotion.evaluate import evaluate as evaluate_trial
+from scalecore_promotion.measure import Stopped
+from scalecore_promotion.open_study import open_study
 
 from .conftest import Study, kill, output_of, tiny_experiment
 

@@ -16,8 +16,8 @@ from click.testing import CliRunner, Result
 from scalecore.api.files import read_json, write_json
 from scalecore.cli.main import main
 from scalecore.data.predictions import Predictions, read_predictions
-from scalecore.training import inference
 from scalecore.training.inference import all_logits
+from scalecore_promotion import torch_parts
 
 from .conftest import Study
 from .test_evaluation import small
@@ -83,7 +83,7 @@ def test_a_prediction_is_computed_in_what_the_model_was_measured_in(
         used.append(evaluation)
         return all_logits(*args, **kwargs)
 
-    monkeypatch.setattr(inference, "all_logits", spy)
+    monkeypatch.setattr(torch_parts, "all_logits", spy)
     mine = tmp_path / "model"
     shutil.copytree(model, mine)
     content = read_json(model / "model.json")

@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 import yaml
 
+from scalecore.cli.plugin_commands import PROVIDERS
+
 from .conftest import Study, tiny_experiment
 
 USES = {
@@ -28,6 +30,7 @@ USES = {
 
 OTHERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "scalecore-market": ("dataset", "dataset 'market'", {"dataset": {"use": "market", "symbol": "SPY"}}),
+    "scalecore-promotion": ("analyses.0", "analysis 'cross-budget'", {"analyses": ["cross-budget"]}),
     "scalecore-trackers": ("loggers.0", "logger 'tensorboard'", {"loggers": ["tensorboard"]}),
 }
 """Packages that it does not use: place and component of a file that does, and what that file has instead."""
@@ -107,11 +110,13 @@ def test_the_others_go_on_without_it(package: str, made: Study, tmp_path: Path) 
     verified = scalecore("verify", str(made.folder), folder=made.root)
     assert (verified.returncode, verified.stderr) == (0, ""), verified.stdout
     report = scalecore("report", str(made.folder), "--output", str(tmp_path / "report"), folder=made.root)
-    if package == "scalecore-analysis":
-        message = "the command 'report' is not installed; `pip install scalecore-analysis` provides it\n"
-        assert (report.returncode, report.stderr) == (3, message)
-    else:
+    missing = [name for name, (provider, _) in PROVIDERS.items() if provider == package]
+    if "report" not in missing:
         assert (report.returncode, report.stderr) == (0, ""), report.stderr
+    for name in missing:
+        done = scalecore(name, str(made.folder), folder=made.root)
+        message = f"the command {name!r} is not installed; `pip install {package}` provides it\n"
+        assert (done.returncode, done.stdout, done.stderr) == (3, "", message)
 
     alone = experiment_without(package, made.experiment)
     (tmp_path / "alone.yaml").write_text(yaml.safe_dump(alone))

@@ -196,8 +196,6 @@ def test_a_damaged_plan_is_one_clear_error_with_file_line_and_key(study: Any, na
         ["status"],
         ["status", "--json"],
         ["verify"],
-        ["evaluate"],
-        ["confirm"],
         ["run", "{}/experiment.yaml"],
         ["plan", "{}/experiment.yaml"],
     ],

@@ -211,6 +211,7 @@ def test_a_blocked_package_is_the_answer_for_its_components(fake_plugin: Any) ->
         ("logger", "mlflow", "scalecore-trackers"),
         ("analysis", "coverage", "scalecore-analysis"),
         ("analysis", "report", "scalecore-analysis"),
+        ("analysis", "cross-budget", "scalecore-promotion"),
     ],
 )
 def test_a_package_that_is_not_installed_is_named(fake_plugin: Any, kind: str, name: str, package: str) -> None:
@@ -218,6 +219,18 @@ def test_a_package_that_is_not_installed_is_named(fake_plugin: Any, kind: str, n
     assert why_not(registry_of(fake_plugin), kind, name) == (
         f"{kind} {name!r} is not installed; `pip install {package}` provides it"
     )
+
+
+def test_what_was_scalecores_own_is_found_in_the_package_that_has_it_now(fake_plugin: Any) -> None:
+    """`scalecore/NAME` of an earlier version means it, installed or not."""
+    assert why_not(registry_of(fake_plugin), "analysis", "scalecore/cross-budget") == (
+        "there is no analysis 'scalecore-promotion/cross-budget': `pip install scalecore-promotion` provides it"
+    )
+    code = "from scalecore import hookimpl\nfrom scalecore.api.components import AnalysisRecord\n"
+    code += "@hookimpl\ndef scalecore_analyses():\n"
+    code += "    return [AnalysisRecord(name='cross-budget', summary='Moved.', factory=print)]\n"
+    fake_plugin("scalecore-promotion", code=code)
+    assert registry_of(fake_plugin).get("analysis", "scalecore/cross-budget").provider == "scalecore-promotion"
 
 
 def test_a_misspelt_name_is_answered_by_the_nearest_and_the_list(fake_plugin: Any) -> None:

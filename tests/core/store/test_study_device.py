@@ -23,7 +23,6 @@ from scalecore.execution.attempt import pick_device
 from scalecore.execution.local.devices import FoundGpus
 from scalecore.planning.host_memory import HOST_MEMORY, host_memory
 from scalecore.plugins.registry import load_registry
-from scalecore.promotion.opened import open_study
 from scalecore.store.event_lines import event_of
 from scalecore.store.event_parts import SmokeResult
 from scalecore.store.events import AttemptEnded, AttemptStarted, SmokeStep
@@ -109,26 +108,6 @@ def test_g48_a_study_whose_device_is_gone_is_refused_before_its_next_trial(
     )
     assert (tmp_path / "study/journal.jsonl").read_bytes() == before
     assert run(1) is StudyEnd.COMPLETED
-
-
-@pytest.mark.parametrize(("kind", "gpus"), [("cpu", ("GPU-1",)), ("cuda", ())])
-def test_what_is_trained_after_the_search_is_planned_for_the_device_of_the_study(
-    kind: str,
-    gpus: tuple[str, ...],
-    tmp_path: Path,
-    run: Callable[..., StudyEnd],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A GPU that came is not for a study on the CPU; one that is gone refuses nothing before an attempt needs it."""
-    run(1)
-    settle(tmp_path / "study", {"kind": kind, "gpu": None})
-    for module in ("plan", "preflight", "slots"):
-        monkeypatch.setattr(
-            f"scalecore.planning.{module}.find_gpus", lambda: FoundGpus(names=gpus, source="libcuda.so.1")
-        )
-        monkeypatch.setattr(f"scalecore.planning.{module}.torch_build", lambda: "cu130")
-    with open_study(StudyFolder(tmp_path / "study"), TrainingContext(registry=REGISTRY)) as study:
-        assert study.plan.likely_device() == study.plan_with([]).likely_device() == kind
 
 
 def test_g48_an_attempt_that_does_not_get_the_device_is_interrupted_and_its_trial_continues(

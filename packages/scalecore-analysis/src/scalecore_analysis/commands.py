@@ -88,7 +88,8 @@ def import_results(
       scalecore import old/trials old/results.csv --into experiment.yaml --dry-run
       scalecore import studies/earlier --into studies/now
     """
-    from scalecore.api.engine import StudyFolder, load_registry
+    from scalecore.api.engine import load_registry
+    from scalecore.api.studies import StudyFolder
     from scalecore_analysis.importing import import_results as importing
 
     registry = load_registry(no_plugins=no_plugins, block=block)

@@ -14,7 +14,6 @@ from scalecore.api.engine import (
     Journal,
     Plan,
     Registry,
-    StudyFolder,
     StudyState,
     build_plan,
     dump,
@@ -32,6 +31,7 @@ from scalecore.api.engine import (
 )
 from scalecore.api.errors import ExperimentError
 from scalecore.api.files import plain, write_text
+from scalecore.api.studies import StudyFolder
 from scalecore_analysis.importing.decisions import Decision, judge
 from scalecore_analysis.importing.readers import OldRecord, read_old_results
 from scalecore_analysis.importing.record_shapes import RecordShapes

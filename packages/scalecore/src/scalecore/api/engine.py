@@ -3,48 +3,101 @@
 Other plugins need none of it: what a component gets, its hook gives. Only the holder of the lock appends to a journal.
 """
 
-from scalecore.config.instantiate import of_plugin
+from scalecore.config.instantiate import create, of_plugin
+from scalecore.config.kept import structured
 from scalecore.config.resolve import load_resolved
+from scalecore.config.resolved import ResolvedComponent
 from scalecore.config.source import dump
+from scalecore.config.standalone import standalone_component
+from scalecore.config.stored import Move
 from scalecore.planning.build_plan import build_plan
 from scalecore.planning.continuation import grid_options
 from scalecore.planning.plan import Plan
 from scalecore.planning.preview import state_of
+from scalecore.planning.slots import slots_of
+from scalecore.planning.time_estimates import forecast
 from scalecore.plugins.registry import Registry, load_registry
 from scalecore.store.disk import explained
 from scalecore.store.event_lines import event_of
-from scalecore.store.events import ImportedTrial
-from scalecore.store.identity import content_hash, trial_content, trial_hash
+from scalecore.store.events import AskedFor, Event, ImportedTrial, MeasuredOnTestData, OpenedTestData, Repaired
+from scalecore.store.identity import by_name, content_hash, trial_content, trial_hash, trial_seed
 from scalecore.store.journal import Journal
-from scalecore.store.kept_study import load_stored
-from scalecore.store.layout import StudyFolder, has_begun, output_folder
+from scalecore.store.kept_model import MODEL_FILE, MODEL_FORMAT, WEIGHTS_FILE, checked_weights, model_content
+from scalecore.store.kept_study import load_stored, move_of
+from scalecore.store.layout import find_study, has_begun, output_folder
+from scalecore.store.lock import StudyLock
 from scalecore.store.state import StudyState, read_state
-from scalecore.study.run import locked_folder, refuse_another_experiment, refuse_changed_data
+from scalecore.store.study_device import StudyDevice, kind_of, missing_device
+from scalecore.study.driver import Driver
+from scalecore.study.run import (
+    begin,
+    end_orphans,
+    locked_folder,
+    refuse_another_experiment,
+    refuse_changed_code,
+    refuse_changed_data,
+    refuse_findings,
+)
+from scalecore.study.running_trial import run_alone
+from scalecore.study.session import Session
+from scalecore.study.stop_requests import StopRequests
 
 __all__ = [
+    "MODEL_FILE",
+    "MODEL_FORMAT",
+    "WEIGHTS_FILE",
+    "AskedFor",
+    "Driver",
+    "Event",
     "ImportedTrial",
     "Journal",
+    "MeasuredOnTestData",
+    "Move",
+    "OpenedTestData",
     "Plan",
     "Registry",
-    "StudyFolder",
+    "Repaired",
+    "ResolvedComponent",
+    "Session",
+    "StopRequests",
+    "StudyDevice",
+    "StudyLock",
     "StudyState",
+    "begin",
     "build_plan",
+    "by_name",
+    "checked_weights",
     "content_hash",
+    "create",
     "dump",
+    "end_orphans",
     "event_of",
     "explained",
+    "find_study",
+    "forecast",
     "grid_options",
     "has_begun",
+    "kind_of",
     "load_registry",
     "load_resolved",
     "load_stored",
     "locked_folder",
+    "missing_device",
+    "model_content",
+    "move_of",
     "of_plugin",
     "output_folder",
     "read_state",
     "refuse_another_experiment",
+    "refuse_changed_code",
     "refuse_changed_data",
+    "refuse_findings",
+    "run_alone",
+    "slots_of",
+    "standalone_component",
     "state_of",
+    "structured",
     "trial_content",
     "trial_hash",
+    "trial_seed",
 ]

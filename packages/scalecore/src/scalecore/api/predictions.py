@@ -1,7 +1,16 @@
 """Predictions that a study kept, and the calibrator that an analysis fits to them."""
 
-from scalecore.data.calibrator import Calibrator, calibrator_file
+from scalecore.data.calibrator import Calibrator, calibrator_file, calibrator_from, read_calibrator
 from scalecore.data.predictions import Predictions, checksum, read_predictions
 from scalecore.store.predictions import trial_predictions
 
-__all__ = ["Calibrator", "Predictions", "calibrator_file", "checksum", "read_predictions", "trial_predictions"]
+__all__ = [
+    "Calibrator",
+    "Predictions",
+    "calibrator_file",
+    "calibrator_from",
+    "checksum",
+    "read_calibrator",
+    "read_predictions",
+    "trial_predictions",
+]

@@ -1,9 +1,8 @@
 """Options of the built-in components, but for the dataset's, which stand in `options_dataset.py`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from annotated_types import Ge, Le
 from attrs import frozen
 
 from scalecore.api.options import option
@@ -39,10 +38,3 @@ class CsvOptions:
         None,
         help="The table, shared by several studies; `experiment_results.csv` beside the study's folder by default.",
     )
-
-
-@frozen(kw_only=True)
-class CrossBudgetOptions:
-    """Options of analysis `cross-budget`."""
-
-    seeds: Annotated[int, Ge(2), Le(100)] = option(3, help="Fresh seeds of each configuration at each budget.")

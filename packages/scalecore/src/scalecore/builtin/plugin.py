@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from scalecore.api.components import (
-    AnalysisRecord,
     DatasetRecord,
     ExecutorRecord,
     LoggerRecord,
@@ -17,7 +16,6 @@ from scalecore.api.components import (
 from scalecore.api.hookspecs import hookimpl
 from scalecore.builtin.options import (
     ConsoleOptions,
-    CrossBudgetOptions,
     CsvOptions,
     FilesOptions,
 )
@@ -25,7 +23,6 @@ from scalecore.builtin.options_dataset import ParquetOptions
 from scalecore.execution.local.options import LocalOptions
 
 if TYPE_CHECKING:
-    from scalecore.api.analysis import Analysis
     from scalecore.api.dataset import Dataset, DatasetContext
     from scalecore.api.executor import Executor, ExecutorContext
     from scalecore.api.logger import Logger, LoggerContext
@@ -73,12 +70,6 @@ def _local(options: LocalOptions, context: ExecutorContext) -> Executor:
     from scalecore.execution.local.executor import LocalExecutor
 
     return LocalExecutor(options)
-
-
-def _cross_budget(options: CrossBudgetOptions) -> Analysis:
-    from scalecore.promotion.cross_budget import CrossBudget
-
-    return CrossBudget(options)
 
 
 @hookimpl
@@ -134,18 +125,5 @@ def scalecore_executors() -> Iterable[ExecutorRecord]:
     return [
         ExecutorRecord(
             name="local", summary="Supervised processes on this machine.", options=LocalOptions, factory=_local
-        )
-    ]
-
-
-@hookimpl
-def scalecore_analyses() -> Iterable[AnalysisRecord]:
-    return [
-        AnalysisRecord(
-            name="cross-budget",
-            summary="Whether what is best at one budget holds at another: trains each best at every budget.",
-            options=CrossBudgetOptions,
-            factory=_cross_budget,
-            studies=2,
         )
     ]

@@ -42,13 +42,6 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
         "status": ("scalecore.cli.study", "status", "Show how far a study is."),
         "stop": ("scalecore.cli.study", "stop", "Ask a running study to checkpoint and end."),
         "analyze": ("scalecore.cli.analyze", "analyze", "Analyse one or several studies, finished or running."),
-        "confirm": (
-            "scalecore.cli.promotion",
-            "confirm",
-            "Train the best trials again on fresh seeds, and compare them.",
-        ),
-        "evaluate": ("scalecore.cli.promotion", "evaluate", "Retrain a trial and evaluate it on the test set."),
-        "predict": ("scalecore.cli.promotion", "predict", "Apply a retrained model to new data."),
         "export": ("scalecore.cli.export", "export", "Write a study to MLflow, TensorBoard, W&B or another target."),
         "doctor": ("scalecore.cli.doctor", "doctor", "Diagnose this machine: blockers and sensor readings."),
         "verify": (

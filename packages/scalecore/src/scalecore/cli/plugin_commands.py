@@ -26,6 +26,9 @@ GROUP = "scalecore.commands"
 PROVIDERS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "report": ("scalecore-analysis", "Write everything about a study on one page that opens offline."),
+        "confirm": ("scalecore-promotion", "Train the best trials again on fresh seeds, and compare them."),
+        "evaluate": ("scalecore-promotion", "Retrain a trial and evaluate it on the test set."),
+        "predict": ("scalecore-promotion", "Apply a retrained model to new data."),
         "import": ("scalecore-analysis", "Warm-start a study from earlier results."),
         "data": ("scalecore-market", "Keep daily prices and features, with versions and checksums."),
     }

@@ -34,7 +34,7 @@ def verify(study: Path, as_json: bool) -> None:
     """
     from scalecore.api.errors import ExperimentError
     from scalecore.builtin.derived import verify_derived
-    from scalecore.promotion.model import verify_model
+    from scalecore.store.kept_model import verify_model
     from scalecore.store.verify import verify_study
     from scalecore.views.read_study import find_studies, read_study
 

@@ -11,9 +11,11 @@ from cattrs.errors import BaseValidationError
 
 from scalecore.config.messages import Position, Problem, raise_problems
 from scalecore.config.overrides import apply_overrides
-from scalecore.config.source import Tree
+from scalecore.config.resolved import ResolvedComponent
+from scalecore.config.source import Tree, dump, parse
 from scalecore.config.stored import texts_in
 from scalecore.config.structure import UnknownKeyError, flatten, make_converter
+from scalecore.plugins.registry import Registry
 
 Options = TypeVar("Options")
 
@@ -39,3 +41,23 @@ def standalone_options(
     if problems:
         raise_problems(problems)
     return options
+
+
+def standalone_component(
+    kind: str, stored: Mapping[str, Any], overrides: Iterable[str], *, registry: Registry, source: str
+) -> ResolvedComponent:
+    """The component that `source` has stored, `use` and its options, with `KEY=VALUE` for what differs from them.
+
+    Raises one `ExperimentError` that lists all that is wrong, and `PluginError` where the component is missing.
+    """
+    tree = parse(dump({kind: dict(stored)}), source=source)
+    apply_overrides(tree, [f"{kind}.{text}" for text in overrides])
+    if tree.problems:
+        raise_problems(tree.problems)
+    found = registry.default(kind, stored["use"])
+    content = {name: value for name, value in tree.root[kind].items() if name != "use"}
+    try:
+        options: Any = make_converter(Path.cwd(), frozenset(texts_in(stored))).structure(content, found.record.options)
+    except BaseValidationError as error:
+        raise_problems([tree.problem((kind, *path), str(one)) for path, one in flatten(error)])
+    return ResolvedComponent(record=found.record, options=options, provider=found.provider, version=found.version)

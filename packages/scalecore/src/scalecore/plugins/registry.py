@@ -31,6 +31,7 @@ _PROVIDERS: Mapping[tuple[str, str], str] = MappingProxyType(
         ("logger", "wandb"): "scalecore-trackers",
         ("analysis", "calibration"): "scalecore-analysis",
         ("analysis", "coverage"): "scalecore-analysis",
+        ("analysis", "cross-budget"): "scalecore-promotion",
         ("analysis", "power"): "scalecore-analysis",
         ("analysis", "report"): "scalecore-analysis",
         ("analysis", "results"): "scalecore-analysis",
@@ -90,6 +91,8 @@ class Registry:
         """
         distribution, qualified, bare = name.rpartition("/")
         found = self._components[kind].get(bare, ())
+        if qualified and _same(distribution, CORE):
+            distribution = known_provider(kind, bare) or distribution  # it was scalecore's own in an earlier version
         if qualified:
             found = tuple(one for one in found if _same(one.provider, distribution))
         if len(found) == 1:

@@ -145,7 +145,8 @@ def binding(experiment: Mapping[str, Any], unbound: Unbound) -> dict[str, Any]:
 def by_name(kind: str, component: Mapping[str, Any]) -> dict[str, Any]:
     """A component of scalecore's own packages by its name alone: `scalecore/random` is what `random` always was."""
     distribution, _, name = str(component.get("use", "")).rpartition("/")
-    own = distribution != "" and distribution == (known_provider(kind, name) or CORE)
+    # What is in a package now may have been in scalecore itself.
+    own = distribution != "" and distribution in (CORE, known_provider(kind, name))
     return {**component, "use": name} if own else dict(component)
 
 

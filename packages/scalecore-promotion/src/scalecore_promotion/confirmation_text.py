@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scalecore.api.formatting import number
-from scalecore.promotion.card import opened_text
+from scalecore_promotion.card import opened_text
 
 
 def report_lines(content: Mapping[str, Any]) -> list[str]:

@@ -6,12 +6,12 @@ import pytest
 from attrs import evolve
 
 from scalecore.api.trials import Proposal, StudyView, TrialRecord
-from scalecore.builtin.options import CrossBudgetOptions
-from scalecore.promotion.cross_budget import CrossBudget
 from scalecore.store.events import AskedFor, StudyBegun, TrialFinished
 from scalecore.store.journal import Journal
 from scalecore.store.layout import StudyFolder
 from scalecore.testing.fakes import make_study, make_trial
+from scalecore_promotion.cross_budget import CrossBudget
+from scalecore_promotion.options import CrossBudgetOptions
 
 SEEDS = 3
 

@@ -8,9 +8,9 @@ import click
 
 from scalecore.api import formatting
 from scalecore.api.components import LoggerRecord, NoOptions
+from scalecore.api.engine import ResolvedComponent
 from scalecore.api.logger import Logger, LoggerContext
 from scalecore.api.trials import Epoch, Progress, Proposal, StudyView, TrialRecord, TrialState
-from scalecore.config.resolved import ResolvedComponent
 
 EVERY = 10.0
 """Seconds between two lines of progress."""

@@ -11,18 +11,15 @@ from typing import Any
 import numpy as np
 from attrs import evolve, frozen
 
+from scalecore.api.engine import MODEL_FILE, MODEL_FORMAT, WEIGHTS_FILE, MeasuredOnTestData, Plan
 from scalecore.api.errors import ExperimentError, RefusedError, StudyError
 from scalecore.api.files import plain, replacing, utc_now, write_json, write_text
+from scalecore.api.predictions import Predictions, checksum, read_calibrator, read_predictions
 from scalecore.api.trials import StudyEnd, TrialRecord, TrialState
-from scalecore.data.calibrator import read_calibrator
-from scalecore.data.predictions import Predictions, checksum, read_predictions
-from scalecore.planning.plan import Plan
-from scalecore.promotion.card import card
-from scalecore.promotion.measure import measure, test_baselines
-from scalecore.promotion.model import FORMAT, MODEL_FILE, WEIGHTS_FILE
-from scalecore.promotion.opened import OpenStudy
-from scalecore.promotion.retrain import Retrained, RetrainFolder, Retraining, retrain
-from scalecore.store.events import MeasuredOnTestData
+from scalecore_promotion.card import card
+from scalecore_promotion.measure import measure, test_baselines
+from scalecore_promotion.open_study import OpenStudy
+from scalecore_promotion.retrain import Retrained, RetrainFolder, Retraining, retrain
 
 EVALUATION_FILE = "evaluation.json"
 CARD_FILE = "model_card.md"
@@ -143,7 +140,7 @@ def _model(
     for file in plugins:
         shutil.copyfile(file, path / file.name)
     content: dict[str, Any] = {
-        "format": FORMAT if data["target_scale"] is not None else 1,
+        "format": MODEL_FORMAT if data["target_scale"] is not None else 1,
         "name": f"{plan.resolved.experiment.name}, trial {trial.number}",
         "created": utc_now(),
         **{

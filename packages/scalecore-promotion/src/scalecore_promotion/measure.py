@@ -14,24 +14,25 @@ import numpy as np
 import numpy.typing as npt
 from attrs import evolve, frozen
 
+from scalecore.api.attempts import AttemptFolder, AttemptResult
+from scalecore.api.data import Baseline, baselines, cross_entropies
+from scalecore.api.engine import (
+    MeasuredOnTestData,
+    OpenedTestData,
+    Plan,
+    create,
+    event_of,
+    missing_device,
+    run_alone,
+    slots_of,
+)
 from scalecore.api.errors import ChangedFileError, DeviceError, StudyError
 from scalecore.api.executor import AttemptStatus, Executor, ExecutorContext
+from scalecore.api.predictions import Predictions, checksum, read_predictions
+from scalecore.api.statistics import BOOTSTRAP_SEED, mean_interval
 from scalecore.api.trials import TrialRecord
-from scalecore.config.instantiate import create
-from scalecore.data.baselines import Baseline, baselines
-from scalecore.data.bootstrap import BOOTSTRAP_SEED, mean_interval
-from scalecore.data.predictions import Predictions, checksum, read_predictions
-from scalecore.data.regression import cross_entropies
-from scalecore.execution.attempt_result import AttemptResult
-from scalecore.execution.folder import AttemptFolder
-from scalecore.planning.plan import Plan
-from scalecore.planning.slots import slots_of
-from scalecore.promotion.opened import OpenStudy
-from scalecore.promotion.retrain import Retrained
-from scalecore.store.event_lines import event_of
-from scalecore.store.events import MeasuredOnTestData, OpenedTestData
-from scalecore.store.study_device import missing_device
-from scalecore.study.running_trial import run_alone
+from scalecore_promotion.open_study import OpenStudy
+from scalecore_promotion.retrain import Retrained
 
 
 class Stopped(Exception):

@@ -9,21 +9,28 @@ from typing import Any
 from attrs import frozen
 
 from scalecore.api.analysis import TrainingContext
+from scalecore.api.engine import (
+    Event,
+    Journal,
+    Plan,
+    Repaired,
+    StopRequests,
+    StudyDevice,
+    StudyLock,
+    StudyState,
+    build_plan,
+    explained,
+    load_registry,
+    load_stored,
+    read_state,
+    refuse_another_experiment,
+    refuse_changed_code,
+    refuse_changed_data,
+    refuse_findings,
+)
 from scalecore.api.errors import RefusedError
+from scalecore.api.studies import StudyFolder
 from scalecore.api.trials import TrialRecord
-from scalecore.planning.build_plan import build_plan
-from scalecore.planning.plan import Plan
-from scalecore.plugins.registry import load_registry
-from scalecore.store.disk import explained
-from scalecore.store.events import Event, Repaired
-from scalecore.store.journal import Journal
-from scalecore.store.kept_study import load_stored
-from scalecore.store.layout import StudyFolder
-from scalecore.store.lock import StudyLock
-from scalecore.store.state import StudyState, read_state
-from scalecore.store.study_device import StudyDevice
-from scalecore.study.run import refuse_another_experiment, refuse_changed_code, refuse_changed_data, refuse_findings
-from scalecore.study.stop_requests import StopRequests
 
 
 @frozen(kw_only=True, eq=False)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from scalecore.api.errors import DataError
-from scalecore.promotion.model import StoredModel
-from scalecore.promotion.predict import rows_of_file
+from scalecore_promotion.model import StoredModel
+from scalecore_promotion.predict import rows_of_file
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from scalecore.cli.common import NewPath, plugin_options, study_argument, warn_removed
+from scalecore.api.commands import NewPath, plugin_options, study_argument, warn_removed
 
 if TYPE_CHECKING:
     from scalecore.api.analysis import TrainingContext
     from scalecore.api.trials import StudyEnd
-    from scalecore.promotion.opened import OpenStudy
+    from scalecore_promotion.open_study import OpenStudy
 
 
 def _retraining_options(function: Callable[..., None]) -> Callable[..., None]:
@@ -81,9 +81,9 @@ def evaluate(
       scalecore evaluate studies/spy-2m-h1 --trial 17 --seed 3
       scalecore evaluate studies/spy-2m-h1 --split val_from=2020-01-02 --split test_from=2022-01-03
     """
-    from scalecore.promotion.card import summary_lines
-    from scalecore.promotion.evaluate import Wanted
-    from scalecore.promotion.evaluate import evaluate as run
+    from scalecore_promotion.card import summary_lines
+    from scalecore_promotion.evaluate import Wanted
+    from scalecore_promotion.evaluate import evaluate as run
 
     with _opened(study, how) as found:
         done = run(found, Wanted(trial=trial, seed=seed, epochs=epochs, split=split))
@@ -116,8 +116,8 @@ def confirm(study: Path, top: int, seeds: int, test: bool, how: TrainingContext)
       scalecore confirm studies/spy-2m-h1
       scalecore confirm studies/spy-2m-h1 --top 2 --seeds 10 --test
     """
-    from scalecore.promotion.confirm import confirm as run
-    from scalecore.promotion.confirmation_text import report_lines
+    from scalecore_promotion.confirm import confirm as run
+    from scalecore_promotion.confirmation_text import report_lines
 
     with _opened(study, how) as found:
         done = run(found, top=top, seeds=seeds, test=test)
@@ -167,10 +167,10 @@ def predict(
       scalecore predict studies/spy-2m-h1/promoted/trial_0017 features.parquet --output predictions.parquet
       scalecore predict studies/spy-2m-h1/promoted/trial_0017 --dataset file=spy-new.parquet --last 5
     """
-    from scalecore.data.dates import stamp
-    from scalecore.promotion.model import read_model
-    from scalecore.promotion.predict import csv_text, rows_of_dataset, rows_of_file, write_table
-    from scalecore.promotion.predict import predict as run
+    from scalecore.api.data import stamp
+    from scalecore_promotion.model import read_model
+    from scalecore_promotion.predict import csv_text, rows_of_dataset, rows_of_file, write_table
+    from scalecore_promotion.predict import predict as run
 
     if (data is None) == (not dataset):
         raise click.UsageError("give DATA, or the options of the dataset with --dataset, one of the two")
@@ -197,10 +197,10 @@ def predict(
 
 @contextmanager
 def _opened(study: Path, how: TrainingContext) -> Iterator[OpenStudy]:
+    from scalecore.api.engine import find_study
     from scalecore.api.trials import StudyEnd
-    from scalecore.promotion.measure import Stopped
-    from scalecore.promotion.opened import open_study
-    from scalecore.store.layout import find_study
+    from scalecore_promotion.measure import Stopped
+    from scalecore_promotion.open_study import open_study
 
     folder = find_study(study)
     warn_removed([folder])

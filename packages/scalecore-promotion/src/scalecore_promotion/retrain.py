@@ -12,26 +12,32 @@ from pathlib import Path
 
 from attrs import evolve, frozen
 
+from scalecore.api.attempts import AttemptFolder, AttemptSpec
+from scalecore.api.engine import (
+    AskedFor,
+    Driver,
+    Journal,
+    Plan,
+    Session,
+    StudyState,
+    begin,
+    create,
+    end_orphans,
+    kind_of,
+    read_state,
+    refuse_changed_code,
+    slots_of,
+    trial_content,
+    trial_hash,
+    trial_seed,
+)
 from scalecore.api.errors import StudyError
 from scalecore.api.executor import ExecutorContext
 from scalecore.api.space import Value
+from scalecore.api.studies import StudyFolder
 from scalecore.api.trials import Origin, Outcome, Proposal, RestoredTrial, StudyEnd, TrialRecord
-from scalecore.config.instantiate import create
-from scalecore.execution.attempt_spec import AttemptSpec
-from scalecore.execution.folder import AttemptFolder
-from scalecore.planning.plan import Plan
-from scalecore.planning.slots import slots_of
-from scalecore.promotion.opened import OpenStudy
-from scalecore.promotion.told import teller
-from scalecore.store.events import AskedFor
-from scalecore.store.identity import trial_content, trial_hash, trial_seed
-from scalecore.store.journal import Journal
-from scalecore.store.layout import StudyFolder
-from scalecore.store.state import StudyState, read_state
-from scalecore.store.study_device import kind_of
-from scalecore.study.driver import Driver
-from scalecore.study.run import begin, end_orphans, refuse_changed_code
-from scalecore.study.session import Session
+from scalecore_promotion.open_study import OpenStudy
+from scalecore_promotion.retrain_console import teller
 
 
 @frozen

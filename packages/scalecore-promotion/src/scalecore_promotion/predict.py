@@ -13,23 +13,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 from attrs import frozen
-from cattrs.errors import BaseValidationError
 
+from scalecore.api.data import check_finite, check_panel, stamp
 from scalecore.api.dataset import DatasetContext
+from scalecore.api.engine import (
+    MODEL_FILE,
+    create,
+    load_registry,
+    standalone_component,
+)
 from scalecore.api.errors import DataError, DeviceError, ExperimentError, RefusedError, ScalecoreError
 from scalecore.api.files import replacing, write_text
-from scalecore.config.instantiate import create
-from scalecore.config.messages import raise_problems
-from scalecore.config.overrides import apply_overrides
-from scalecore.config.resolved import ResolvedComponent
-from scalecore.config.source import dump, parse
-from scalecore.config.stored import texts_in
-from scalecore.config.structure import flatten, make_converter
-from scalecore.data.calibrator import calibrator_from
-from scalecore.data.checks import check_finite, check_panel
-from scalecore.data.dates import stamp
-from scalecore.plugins.registry import load_registry
-from scalecore.promotion.model import MODEL_FILE, StoredModel
+from scalecore.api.predictions import calibrator_from
+from scalecore_promotion.model import StoredModel
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,9 +49,8 @@ def rows_of_file(model: StoredModel, path: Path, *, time: str | None = None) -> 
     `time` names the column with the times; by default that of the model's dataset, or else the usual names. Raises
     `DataError` where a feature is missing, or is not a finite number in every row.
     """
+    from scalecore.api.data import numbers, read_table
     from scalecore.api.dataset_options import ReadOptions
-    from scalecore.builtin.parquet import numbers
-    from scalecore.builtin.tables import read_table
 
     block = model.content["data"]["block"]
     stored, dataset = block.get("time"), block.get("use")
@@ -87,7 +82,13 @@ def rows_of_dataset(model: StoredModel, overrides: Sequence[str], *, registry: M
             raise ExperimentError(
                 f"--dataset {text}: {name} belongs to the model, and cannot be given for a prediction"
             )
-    component = _component(model, overrides, registry)
+    component = standalone_component(
+        "dataset",
+        model.content["data"]["block"],
+        overrides,
+        registry=load_registry(**model.registry(registry)),
+        source=str(model.folder / MODEL_FILE),
+    )
     dataset = create("dataset", component, DatasetContext(seed=0))
     try:
         panel = dataset.panel()
@@ -114,10 +115,8 @@ def predict(model: StoredModel, rows: Rows, *, registry: Mapping[str, Any], devi
     import pandas as pd
     import torch
 
-    from scalecore.data.regression import probabilities
-    from scalecore.data.windows import windows_over
-    from scalecore.execution.attempt import pick_device
-    from scalecore.training.inference import all_logits
+    from scalecore.api.data import probabilities
+    from scalecore_promotion.torch_parts import all_logits, pick_device, windows_over
 
     if len(rows.times) < model.context:
         raise DataError(f"{rows.name}: {len(rows.times)} rows, and one window of the model has {model.context}")
@@ -162,21 +161,6 @@ def csv_text(table: pd.DataFrame) -> str:
     times = [stamp(moment) for moment in table["time"].to_numpy()]
     text: str = table.assign(time=times).to_csv(index=False, lineterminator="\n")
     return text
-
-
-def _component(model: StoredModel, overrides: Sequence[str], registry: Mapping[str, Any]) -> ResolvedComponent:
-    block = dict(model.content["data"]["block"])
-    tree = parse(dump({"dataset": block}), source=str(model.folder / MODEL_FILE))
-    apply_overrides(tree, [f"dataset.{text}" for text in overrides])
-    if tree.problems:
-        raise_problems(tree.problems)
-    found = load_registry(**model.registry(registry)).default("dataset", block["use"])
-    content = {name: value for name, value in tree.root["dataset"].items() if name != "use"}
-    try:
-        options: Any = make_converter(Path.cwd(), frozenset(texts_in(block))).structure(content, found.record.options)
-    except BaseValidationError as error:
-        raise_problems([tree.problem(("dataset", *path), str(one)) for path, one in flatten(error)])
-    return ResolvedComponent(record=found.record, options=options, provider=found.provider, version=found.version)
 
 
 def _difference(found: Sequence[str], wanted: Sequence[str]) -> str:

@@ -16,23 +16,13 @@ import numpy.typing as npt
 from attrs import frozen
 
 from scalecore.api.data_report import TargetScale
-from scalecore.api.errors import DataError, ExperimentError, RefusedError, ScalecoreError
-from scalecore.api.files import read_json
-from scalecore.config.kept import structured
-from scalecore.config.stored import Move
-from scalecore.data.predictions import checksum
-from scalecore.store.kept_study import move_of
-from scalecore.store.layout import StudyFolder
-from scalecore.store.state import read_state
-from scalecore.store.verify import Check
+from scalecore.api.engine import MODEL_FILE, Move, checked_weights, model_content, move_of, read_state, structured
+from scalecore.api.errors import DataError, RefusedError
+from scalecore.api.studies import StudyFolder
 
 if TYPE_CHECKING:
     from torch import nn
 
-MODEL_FILE = "model.json"
-WEIGHTS_FILE = "weights.safetensors"
-FORMAT = 2
-"""2 where a forecast was trained on another scale (`target_scale`), which version 0.1 would ignore."""
 PROBE_TOLERANCE = 1e-3
 """Processors and thread counts differ in the last bits; a model of other meaning differs in the first."""
 
@@ -59,7 +49,7 @@ class StoredModel:
 
     def normalised(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
         """`values` [rows, features] as the model saw them in training."""
-        from scalecore.data.normalise import Normaliser
+        from scalecore.api.data import Normaliser
 
         stored = self.content["data"]["normalise"]
         normaliser = Normaliser(
@@ -83,29 +73,17 @@ class StoredModel:
             return None
         return structured(TargetScale, content, place=f"{self.folder / MODEL_FILE}: target_scale", error=DataError)
 
-    def check_weights(self) -> Path:
-        """The file of the weights; a `DataError` where it is missing or damaged."""
-        path = self.folder / str(self.content["weights"]["file"])
-        if not path.is_file():
-            raise DataError(f"{path} is missing; a model is {MODEL_FILE} and its weights, together")
-        if checksum(path) != self.content["weights"]["sha256"]:
-            raise DataError(f"{path}: the checksum does not match {MODEL_FILE}: the file is damaged or another model's")
-        return path
-
     def build(self, registry: Mapping[str, Any]) -> nn.Module:
         """The model with its weights, on the CPU, in evaluation mode.
 
         Raises `PluginError` where its family is missing, `DataError` where a file is damaged, and `RefusedError` where
         the installed code makes another model of it.
         """
-        from scalecore.config.kept import structured
-        from scalecore.execution.attempt_spec import ModelToBuild
-        from scalecore.execution.building import build_module
-        from scalecore.training.hyperparameters import Hyperparameters
-        from scalecore.training.inference import probe_logits
-        from scalecore.training.weights import load_weights
+        from scalecore.api.attempts import ModelToBuild
+        from scalecore.api.engine import structured
+        from scalecore_promotion.torch_parts import Hyperparameters, build_module, load_weights, probe_logits
 
-        path = self.check_weights()
+        path = checked_weights(self.folder, self.content)
         hyperparameters = Hyperparameters(self.content["hyperparameters"])
         content = {**self.content, "registry": self.registry(registry)}
         spec = structured(ModelToBuild, content, place=str(self.folder / MODEL_FILE), error=DataError)
@@ -125,11 +103,7 @@ class StoredModel:
 
 def read_model(folder: Path) -> StoredModel:
     """The model in `folder`; an `ExperimentError` where there is none."""
-    content = read_json(folder / MODEL_FILE)
-    if not isinstance(content, dict) or "weights" not in content:
-        raise ExperimentError(f"{folder}: no retrained model here (there is no whole {MODEL_FILE})")
-    if content["format"] > FORMAT:
-        raise RefusedError(f"{folder}: the model is of format {content['format']}, this scalecore reads {FORMAT}")
+    content = model_content(folder)
     return StoredModel(folder=folder, content=_located(content, folder))
 
 
@@ -143,15 +117,3 @@ def _located(content: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
     move = Move(study.was / "promoted" / folder.name if study.was else None, folder.absolute())
     data = {**content["data"], "block": move.apply(content["data"]["block"])}
     return {**content, "model": move.apply(content["model"]), "data": data}
-
-
-def verify_model(folder: Path) -> list[Check]:
-    """Whether a retrained model is whole: its weights are those that `model.json` names."""
-    if not (folder / MODEL_FILE).exists():
-        text = "it is not finished; `scalecore evaluate` continues it"
-        return [Check(level="note", subject="model", message=text)]
-    try:
-        read_model(folder).check_weights()
-    except ScalecoreError as error:
-        return [Check(level="wrong", subject="model", message=str(error))]
-    return [Check(level="ok", subject="model", message=f"its weights are those of {MODEL_FILE}")]

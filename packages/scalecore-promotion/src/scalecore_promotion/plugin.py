@@ -1,0 +1,31 @@
+"""The analysis of this package, for `scalecore analyze NAME`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scalecore import hookimpl
+from scalecore.api.components import AnalysisRecord
+from scalecore_promotion.options import CrossBudgetOptions
+
+if TYPE_CHECKING:
+    from scalecore.api.analysis import Analysis
+
+
+def _cross_budget(options: CrossBudgetOptions) -> Analysis:
+    from scalecore_promotion.cross_budget import CrossBudget
+
+    return CrossBudget(options)
+
+
+@hookimpl
+def scalecore_analyses() -> list[AnalysisRecord]:
+    return [
+        AnalysisRecord(
+            name="cross-budget",
+            summary="Whether what is best at one budget holds at another: trains each best at every budget.",
+            options=CrossBudgetOptions,
+            factory=_cross_budget,
+            studies=2,
+        )
+    ]

@@ -1,0 +1,55 @@
+"""The commands and the analysis that this package adds."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from scalecore.cli.main import main
+from scalecore.plugins.registry import load_registry
+from scalecore_promotion.options import CrossBudgetOptions
+
+
+@pytest.mark.parametrize("name", ["confirm", "evaluate", "predict"])
+def test_help_imports_nothing_heavy(name: str) -> None:
+    """Neither torch nor the code that the command runs."""
+    code = f"import sys; from scalecore.cli.main import main; main([{name!r}, '--help'], standalone_mode=False); "
+    code += "print({'torch', 'numpy', 'pandas', 'pluggy', 'scalecore_promotion.retrain'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("Usage: ")
+    assert done.stdout.endswith("\nset()\n")
+
+
+@pytest.mark.parametrize("name", ["cross-budget", "scalecore-promotion/cross-budget", "scalecore/cross-budget"])
+def test_the_analysis_is_found_by_every_name_that_it_had(name: str) -> None:
+    """A study of 0.1 may name the distribution that had it then."""
+    found = load_registry().get("analysis", name)
+    assert (found.provider, found.record.options) == ("scalecore-promotion", CrossBudgetOptions)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["model"], "Error: give DATA, or the options of the dataset with --dataset, one of the two"),
+        (
+            ["model", "a.csv", "--dataset", "file=b"],
+            "Error: give DATA, or the options of the dataset with --dataset, one of the two",
+        ),
+        (["model", "--dataset", "file=b", "--time", "t"], "Error: --time belongs to DATA; write --dataset time=COLUMN"),
+        (["model", "a.csv", "--output", "a.txt"], "Error: --output a.txt: the suffix may be .parquet or .csv"),
+        (["model", "a.csv"], "model: no retrained model here (there is no whole model.json)"),
+    ],
+)
+def test_predict_refuses_what_it_cannot_do(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One message, exit code 2."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model").mkdir()
+    done = CliRunner().invoke(main, ["predict", *arguments])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1] == message

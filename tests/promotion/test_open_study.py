@@ -1,0 +1,86 @@
+"""A study that is opened for work after its search."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from scalecore.api.analysis import TrainingContext
+from scalecore.cli.main import main
+from scalecore.execution.local.devices import FoundGpus
+from scalecore.store.layout import StudyFolder
+from scalecore.testing.fakes import EXPERIMENT, write_walk
+from scalecore_promotion.open_study import open_study
+
+REGISTRY = {"no_plugins": True, "block": []}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study of one trial, trained on the CPU, at its end."""
+    root = tmp_path_factory.mktemp("finished")
+    write_walk(root)
+    content = {**EXPERIMENT, "output": str(root / "study")}
+    content["search"] = {**content["search"], "trials": 1}
+    (root / "experiment.yaml").write_text(yaml.safe_dump(content))
+    done = CliRunner().invoke(main, ["run", str(root / "experiment.yaml"), "--no-plugins"])
+    assert done.exit_code == 0, done.output
+    return root / "study"
+
+
+def copied(study: Path, **changes: object) -> Path:
+    """The study in another folder beside its data, with these changes of its first smoke step."""
+    folder = Path(tempfile.mkdtemp(dir=study.parent)) / study.name
+    shutil.copytree(study, folder)
+    lines = [json.loads(line) for line in (study / "journal.jsonl").read_text().splitlines()]
+    for line in lines:
+        if line["event"] == "smoke":
+            line |= changes
+    (folder / "journal.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+@pytest.mark.parametrize(("kind", "gpus"), [("cpu", ("GPU-1",)), ("cuda", ())])
+def test_what_is_trained_after_the_search_is_planned_for_the_device_of_the_study(
+    kind: str, gpus: tuple[str, ...], finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GPU that came is not for a study on the CPU; one that is gone refuses nothing before an attempt needs it."""
+    folder = copied(finished, device={"kind": kind, "gpu": None})
+    for module in ("plan", "preflight", "slots"):
+        monkeypatch.setattr(
+            f"scalecore.planning.{module}.find_gpus", lambda: FoundGpus(names=gpus, source="libcuda.so.1")
+        )
+        monkeypatch.setattr(f"scalecore.planning.{module}.torch_build", lambda: "cu130")
+    with open_study(StudyFolder(folder), TrainingContext(registry=REGISTRY)) as study:
+        assert study.plan.likely_device() == study.plan_with([]).likely_device() == kind
+
+
+@pytest.mark.parametrize("command", ["confirm", "evaluate"])
+def test_a_damaged_plan_is_refused(command: str, finished: Path) -> None:
+    """With file, line and key, and no traceback."""
+    folder = copied(finished)
+    first, *rest = (folder / "journal.jsonl").read_text().splitlines()
+    event = json.loads(first)
+    del event["plan"]["data"]["split"]["hash"]
+    (folder / "journal.jsonl").write_text("\n".join([json.dumps(event), *rest]) + "\n")
+    done = CliRunner().invoke(main, [command, str(folder)])
+    assert (done.exit_code, done.stdout) == (6, "")
+    assert done.stderr.startswith(f"{folder}/journal.jsonl:1: ")
+    assert "data.split.hash: required, but missing" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["confirm", "evaluate"])
+def test_a_folder_without_a_study_is_refused(command: str, tmp_path: Path) -> None:
+    """One message, and nothing is written."""
+    done = CliRunner().invoke(main, [command, str(tmp_path)])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"{tmp_path}: no study here (there is no {tmp_path}/journal.jsonl); start one with `scalecore run`\n"
+    )
+    assert list(tmp_path.iterdir()) == []
