@@ -43,7 +43,7 @@ def _retraining_options(function: Callable[..., None]) -> Callable[..., None]:
 
     verbose = click.option("-v", "--verbose", is_flag=True, help="Print every epoch.")
     quiet = click.option("-q", "--quiet", is_flag=True, help="Print the result, warnings and errors only.")
-    text = "Go on under other versions of the code than the study's."
+    text = "Train under other versions of the code than the study's."
     code = click.option("--allow-changed-code", is_flag=True, help=text)
     return plugin_options(code(quiet(verbose(command))))
 
@@ -98,10 +98,10 @@ def evaluate(
 @study_argument
 @click.option("--top", type=click.IntRange(min=1), default=3, show_default=True, help="How many of the best trials.")
 @click.option("--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="Fresh seeds for each.")
-@click.option("--test", is_flag=True, help="Measure the replicates on test data too, which is one counted opening.")
+@click.option("--test", is_flag=True, help="Evaluate the replicates on test data too, which is one counted opening.")
 @_retraining_options
 def confirm(study: Path, top: int, seeds: int, test: bool, how: TrainingContext) -> None:
-    """Train the best trials of a STUDY again on fresh seeds, and tell what is left of their differences.
+    """Train the best trials of a STUDY again on fresh seeds, and report what is left of their differences.
 
     STUDY is the study's folder or its experiment file. The best of many noisy numbers is too good to be true; the
     replicates say by how much, how far seeds vary a result, and whether the best is better beyond chance. They run as
