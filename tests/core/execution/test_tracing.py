@@ -15,10 +15,12 @@ import psutil
 import pytest
 from attrs import evolve
 
+from scalecore.config.own_code import OwnCode, OwnPart
 from scalecore.execution.attempt_spec import AttemptSpec, ModelSpec
 from scalecore.execution.folder import AttemptFolder
 from scalecore.execution.local.executor import LocalExecutor
 from scalecore.execution.local.options import LocalOptions
+from scalecore.execution.tracer import answer
 from scalecore.execution.tracing import TraceClient
 from scalecore.training.memory import BASE, floor_bytes, prior
 
@@ -66,6 +68,21 @@ def test_the_tracer_answers_without_the_data_and_ends_with_its_client(spec: Atte
     tracer = tracer_process()
     del client
     assert not tracer.is_running()
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "moments"),
+    [
+        (OwnPart(module="torch.optim", name="SGD"), 0),
+        (OwnPart(module="torch.optim", name="SGD", options={"momentum": 0.9}), 1),
+        (OwnPart(module="torch.optim", name="AdamW", options={"fused": True}), 2),
+    ],
+)
+def test_a_step_is_traced_with_the_optimizer_of_the_trial(spec: AttemptSpec, optimizer: OwnPart, moments: int) -> None:
+    """What it keeps for each parameter, in place of AdamW's two moments."""
+    known, found = (answer(question(evolve(spec, own=own))) for own in (None, OwnCode(optimizer=optimizer)))
+    less = 4 * (2 - moments) * spec.num_parameters
+    assert known["tensors"] - found["tensors"] == pytest.approx(less, abs=200)
 
 
 @pytest.mark.parametrize("start", ["fork", "spawn"])

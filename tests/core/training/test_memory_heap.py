@@ -12,7 +12,7 @@ import pytest
 
 from scalecore.training.free_memory import give_back
 from scalecore.training.memory_heap import Heap, held
-from scalecore.training.memory_storages import Operation, Phase, Trace
+from scalecore.training.memory_storages import Operation, Phase, Trace, with_counted_moments
 
 MIB = 1024**2
 
@@ -117,6 +117,17 @@ def test_a_training_holds_weights_gradients_moments_and_what_its_passes_need() -
     trace = Trace(phases=phases, resident=26 * MIB, peak=34 * MIB)
     assert [key for key, _ in trace.gradients] == list(range(8))
     assert 34 * MIB <= held(trace) <= 38 * MIB
+
+
+@pytest.mark.parametrize(("kept", "moments"), [(1, 0), (1.1, 0), (2, 1), (3, 2), (5.2, 4)])
+def test_as_many_moments_are_held_as_the_optimizer_keeps(kept: float, moments: int) -> None:
+    """Known of what stays beside the weights; what is less than another moment stays apart."""
+    made = [("weight", 10 * MIB)]
+    backward = Operation(name="a", made=made, ended=(), live=0)
+    phases = [Phase(backward=True, evaluation=False, operations=[backward])]
+    trace = with_counted_moments(Trace(phases=phases, resident=round(kept * 10 * MIB), peak=0))
+    assert trace.moments == moments
+    assert held(trace) == pytest.approx((kept + 1) * 10 * MIB, abs=MIB)
 
 
 def test_an_evaluation_takes_new_pages_where_free_ones_were_given_back() -> None:

@@ -15,7 +15,7 @@ from attrs import evolve, field, frozen
 
 from scalecore.api.options import Imported, ImportPath
 from scalecore.config.experiment import Objective, Training
-from scalecore.config.losses import MEASURED, NAMES, TASKS
+from scalecore.config.losses import MEASURED, NAMES
 from scalecore.config.messages import KeyPath
 from scalecore.config.own_checks import (
     MadeLoss,
@@ -32,9 +32,9 @@ from scalecore.plugins.imports import ImportPathError, import_code
 
 RESERVED = (
     *("epoch", "learning_rate", "gradient_norm", "clipped_share", "train_seconds", "evaluation_seconds"),
-    *("confusion_matrix", "predictions", "intervals", "val_training_loss", "pinball", "coverage"),
+    *("confusion_matrix", "predictions", "intervals", "val_training_loss", "pinball", "coverage", "metrics", "given"),
 )
-"""Names of the learning curve that are no metrics of a task."""
+"""Names of the learning curve, and of the class of its lines, that are no metrics of every task."""
 
 
 @frozen(kw_only=True)
@@ -195,7 +195,7 @@ class _Finder:
         return made, part
 
     def metrics(self, paths: Sequence[ImportPath]) -> Iterator[OwnPart]:
-        taken = {*RESERVED, *(name for names in MEASURED.values() for name in names), *TASKS}
+        taken = {*RESERVED, *(name for names in MEASURED.values() for name in names)}
         for index, path in enumerate(paths):
             key, name = ("training", "metrics", index), name_of(path)
             found, part = self._found(key, path)

@@ -102,7 +102,7 @@ def _gpu_is_shared() -> bool:
 
 
 def _traced(question: Mapping[str, Any], *, on: Literal["cpu", "cuda"]) -> dict[str, Any]:
-    from scalecore.training.memory_storages import deepened, extrapolated
+    from scalecore.training.memory_storages import deepened, extrapolated, with_counted_moments
 
     traced = [_trace_of(json.dumps(spec, sort_keys=True), on=on) for spec in question["specs"]]
     trace, blocks = traced[-1]
@@ -114,6 +114,8 @@ def _traced(question: Mapping[str, Any], *, on: Literal["cpu", "cuda"]) -> dict[
         else:
             low, high = question["depths"]
             tensors = extrapolated(traced[0][0], trace, depths=(low, high), depth=question["depth"])
+    if (question["specs"][-1].get("own") or {}).get("optimizer"):
+        trace = with_counted_moments(trace)
     # Where the operations of a deep model are not known, the allocator adds the share that it adds to a shallow one.
     if on == "cuda":
         from scalecore.training.memory_cuda import reserved

@@ -159,8 +159,8 @@ def _flags(
         flags.append(few)
     pairs = plan.loss["kind"] == "soft_auc" or not plan.resolved.own.over_windows
     if pairs and running.micro_batch < plan.resolved.experiment.training.effective_batch:
-        what = "pairs within" if plan.loss["kind"] == "soft_auc" else "windows of"
-        text = f"{plan.loss['kind']} saw {what} micro-batches of {running.micro_batch} only: its result depends on them"
+        what = "pairs within " if plan.loss["kind"] == "soft_auc" else ""
+        text = f"{plan.loss['kind']} saw {what}micro-batches of {running.micro_batch} only: its result depends on them"
         flags.append({"guard": "G40", "kind": "micro_batch", "text": text})
     for quantity, reason in running.summary.reasons.items():
         known = quantity in running.summary.values or quantity in running.summary.unguarded

@@ -220,7 +220,7 @@ def held(trace: Trace, *, threshold: int | None = None, gives_back: bool = False
 
 def apart(trace: Trace) -> int:
     """Bytes of what is resident and neither weight nor moment."""
-    return max(0, trace.resident - 3 * sum(size for _, size in trace.gradients))
+    return max(0, trace.resident - (1 + trace.moments) * sum(size for _, size in trace.gradients))
 
 
 def replay_steps(trace: Trace, allocator: ReplayedAllocator) -> None:
@@ -235,7 +235,7 @@ def replay_steps(trace: Trace, allocator: ReplayedAllocator) -> None:
         _replay([phase for phase in trace.phases if not phase.evaluation], allocator)
         if step == 0:
             for key, size in gradients:
-                for moment in ("first", "second"):
+                for moment in range(trace.moments):
                     allocator.allocate((moment, key), size)
 
 

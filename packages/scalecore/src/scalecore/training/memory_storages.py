@@ -58,6 +58,8 @@ class Trace:
     resident: int
     peak: int
     """The largest sum of all live storages, in bytes."""
+    moments: int = 2
+    """Storages of the size of its gradient that the optimizer keeps for each weight: those of AdamW."""
     gradients: Sequence[tuple[Hashable, int]] = field(init=False)
     """What a step leaves behind for the next one to end."""
 
@@ -66,6 +68,12 @@ class Trace:
         steps = [phase for phase in self.phases if not phase.evaluation]
         ended = {key for phase in self.phases for one in phase.operations for key in one.ended}
         return [made for phase in steps for one in phase.operations for made in one.made if made[0] not in ended]
+
+
+def with_counted_moments(trace: Trace) -> Trace:
+    """The trace of another optimizer than AdamW: as many moments as what stays has room for beside the weights."""
+    gradients_bytes = sum(size for _, size in trace.gradients)
+    return evolve(trace, moments=max(0, trace.resident // gradients_bytes - 1)) if gradients_bytes else trace
 
 
 def extrapolated(shallow: Trace, deep: Trace, *, depths: tuple[int, int], depth: int) -> int:
