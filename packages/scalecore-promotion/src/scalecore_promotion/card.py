@@ -100,8 +100,7 @@ def summary_lines(evaluation: Mapping[str, Any]) -> list[str]:
     ]
     lines += [
         f"test {name:10} {formatting.measured(test['metrics'][name], test['intervals'].get(name))}"
-        for name in SHOWN
-        if test["metrics"].get(name) is not None
+        for name in _shown(test)
     ]
     lines.append("baselines on test, and the model's loss less theirs:")
     for baseline in test["baselines"]:
@@ -109,6 +108,13 @@ def summary_lines(evaluation: Mapping[str, Any]) -> list[str]:
             lines.append(f"  {baseline['name']:14} {formatting.number(baseline['loss'])}  {_less(baseline)}")
     lines.append(opened_text(evaluation["openings"]))
     return lines
+
+
+def _shown(test: Mapping[str, Any]) -> list[str]:
+    """The metrics that are told: some of the task's, and those of the user's, which have no interval."""
+    metrics, more = test["metrics"], {*test["intervals"], "val_training_loss"}
+    own = [name for name, value in metrics.items() if isinstance(value, float) and name not in more]
+    return [name for name in (*SHOWN, *own) if metrics.get(name) is not None]
 
 
 def opened_text(openings: Sequence[Mapping[str, Any]]) -> str:
@@ -131,9 +137,7 @@ def _results(evaluation: Mapping[str, Any]) -> list[str]:
         f"| loss | {formatting.measured(best['val_loss'], validation.get('val_loss'))} | "
         f"{formatting.measured(test['loss'], intervals['loss'])} |",
     ]
-    for name in SHOWN:
-        if test["metrics"].get(name) is None:
-            continue
+    for name in _shown(test):
         before = best.get(name)
         shown = "" if before is None else formatting.measured(before, validation.get(name))
         rows.append(f"| {name} | {shown} | {formatting.measured(test['metrics'][name], intervals.get(name))} |")
