@@ -114,6 +114,30 @@ def test_g26_a_changed_file_is_changed_code(mine: Path) -> None:
     assert versions[0] == versions[1] != versions[2]
 
 
+def test_g26_a_file_that_changes_while_a_study_runs_ends_it(mine: Path) -> None:
+    """No trial is trained with another model than its record names, none counts as failed, and the study continues."""
+    path = mine / "own" / "mine.py"
+    switch = mine / "switch"
+    text = MODEL.replace(
+        "        from torch import nn\n",
+        "        from torch import nn\n\n"
+        f"        if os.path.exists({str(switch)!r}):\n"
+        f"            open({str(path)!r}, 'a').write('# changed\\n')\n",
+    )
+    path.write_text(f"import os\n\n{text}")
+    ok("run", mine / "e.yaml", "search.trials=3", "--allow-changed-code")
+    kept = path.read_text()
+    switch.touch()
+    refused = cli("run", mine / "e.yaml", "search.trials=6")
+    assert refused.exit_code == 5, refused.output
+    assert f"{path} changed since the run began (SHA-256 " in refused.stderr
+    switch.unlink()
+    path.write_text(kept)
+    ok("run", mine / "e.yaml", "search.trials=6")
+    records = [json.loads(one.read_text()) for one in sorted((mine / "study" / "trials").glob("*.json"))]
+    assert [one["state"] for one in records] == ["completed"] * 6
+
+
 def test_a_study_whose_file_is_gone_can_be_looked_at(mine: Path) -> None:
     """Status and verify need no plugin; continuing says which file is missing."""
     (mine / "own" / "mine.py").unlink()

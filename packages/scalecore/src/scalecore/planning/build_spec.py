@@ -45,7 +45,9 @@ def attempt_spec(
     the file has it.
     """
     training, objective = plan.resolved.experiment.training, plan.resolved.experiment.objective
-    model = plan.experiment["model"]
+    model, of_model = plan.experiment["model"], plan.resolved.model
+    # A file is edited more easily than an installed package is replaced, and then nobody thinks of the running study.
+    versions = {"versions": {of_model.provider: of_model.version}} if of_model.provider.endswith(".py") else {}
     stopping = training.early_stopping
     effective = training.effective_batch if mode == "train" else min(training.effective_batch, 8)
     return AttemptSpec(
@@ -54,7 +56,7 @@ def attempt_spec(
         mode=mode,
         # Of all plugins a model needs its own: looking for the others and importing them would take half of a short
         # attempt.
-        registry={**plan.resolved.registry(registry), "only": plan.resolved.model.provider},
+        registry={**plan.resolved.registry(registry), "only": of_model.provider, **versions},
         model=ModelSpec(use=model["use"], options={key: value for key, value in model.items() if key != "use"}),
         architecture=dict(architecture),
         num_parameters=num_parameters,

@@ -17,9 +17,8 @@ from typing import Any
 
 from attrs import frozen
 
-from scalecore.api.errors import ChangedFileError
 from scalecore.api.options import ImportPath
-from scalecore.plugins.manager import DIGITS, execute, reason_of
+from scalecore.plugins.manager import DIGITS, changed_file, execute, reason_of
 
 
 class ImportPathError(ValueError):
@@ -49,12 +48,7 @@ def import_code(path: ImportPath, *, sha256: str | None = None) -> Code:
             content = _content(path.file)
             digest = hashlib.sha256(content).hexdigest()
             if sha256 not in (None, digest):
-                was, now = str(sha256)[:DIGITS], digest[:DIGITS]
-                raise ChangedFileError(
-                    f"{path.file} changed since the run began (SHA-256 {was} -> {now}): "
-                    "bring its former content back, or run the study with --allow-changed-code",
-                    guard="G26",
-                )
+                raise changed_file(path.file, was=str(sha256)[:DIGITS], now=digest[:DIGITS])
             found = _executed(path.file, content)
     place = str(path.file or path.module)
     for name in path.name.split("."):

@@ -26,6 +26,7 @@ from attrs import evolve, frozen
 from scalecore import __version__
 from scalecore.api import hookspecs
 from scalecore.api.components import ModelRecord, Record
+from scalecore.api.errors import ChangedFileError
 from scalecore.plugins.discovery import CORE, Plugin, Status
 from scalecore.plugins.kinds import KINDS, Kind
 
@@ -56,8 +57,11 @@ def load_plugin(plugin: Plugin) -> Loaded:
     return _loaded(plugin, lambda: _load(plugin.value))
 
 
-def load_file(path: Path) -> Loaded:
-    """A Python file as a plugin: its name is the distribution, a hash of its content the version."""
+def load_file(path: Path, *, version: str | None = None) -> Loaded:
+    """A Python file as a plugin: its name is the distribution, a hash of its content the version.
+
+    Raises `ChangedFileError` where it has not the `version` that is given.
+    """
     plugin = Plugin(name=path.stem, value=str(path), distribution=path.name, version="-", location=str(path.parent))
     if path.suffix != ".py":
         return Loaded(plugin=plugin.failed(Status.BROKEN, f"{path} is no Python file, whose name ends in .py"))
@@ -66,6 +70,8 @@ def load_file(path: Path) -> Loaded:
     except OSError as error:
         return Loaded(plugin=plugin.failed(Status.BROKEN, f"{path} cannot be read ({error.strerror})"))
     plugin = evolve(plugin, version=version_of(content))
+    if version not in (None, plugin.version):
+        raise changed_file(path, was=str(version), now=plugin.version)
     return _loaded(plugin, lambda: execute(path, content))
 
 
@@ -82,6 +88,15 @@ def _loaded(plugin: Plugin, load: Callable[[], Any]) -> Loaded:
 def version_of(content: bytes) -> str:
     """The version of a Python file: the first digits of the SHA-256 of its content."""
     return hashlib.sha256(content).hexdigest()[:DIGITS]
+
+
+def changed_file(path: Path, *, was: str, now: str) -> ChangedFileError:
+    """What to raise for a file of another version than the run began with."""
+    return ChangedFileError(
+        f"{path} changed since the run began (SHA-256 {was} -> {now}): bring its former content back, or run the study "
+        "with --allow-changed-code",
+        guard="G26",
+    )
 
 
 def execute(path: Path, content: bytes) -> ModuleType:

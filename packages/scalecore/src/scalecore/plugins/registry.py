@@ -109,9 +109,9 @@ class Registry:
         own = [one for one in self._components[kind].get(name, ()) if _same(one.provider, known)]
         return own[0] if len(own) == 1 else self.get(kind, name)
 
-    def with_files(self, files: Iterable[str | Path]) -> Registry:
+    def with_files(self, files: Iterable[str | Path], *, versions: Mapping[str, str] | None = None) -> Registry:
         """These plugins, and those of Python files, which count even where installed ones are left out."""
-        found = [load_file(Path(file)) for file in files]
+        found = [load_file(file, version=(versions or {}).get(file.name)) for file in map(Path, files)]
         known = [one for by_name in self._components.values() for rivals in by_name.values() for one in rivals]
         return _registry((*self.plugins, *(one.plugin for one in found)), [*known, *_registered(found)])
 
@@ -208,6 +208,7 @@ def load_registry(
     path: Sequence[str] | None = None,
     only: str | None = None,
     files: Iterable[str | Path] = (),
+    versions: Mapping[str, str] | None = None,
 ) -> Registry:
     """Find, check and import the installed plugins, each in isolation. Never fails because of a plugin.
 
@@ -215,6 +216,7 @@ def load_registry(
     that is not installed is an `ExperimentError`; `path` holds folders to search instead of `sys.path`. `only` names
     the one distribution beside scalecore whose plugins are wanted: for a process that needs one known component.
     `files` are Python files that are plugins too (`Registry.with_files`); `only` may be the name of one of them.
+    `versions` are those that files must have, by their names: a `ChangedFileError` says which has another one.
     """
     files = [Path(file) for file in files if only in (None, Path(file).name)]
     found = discover(path, only=CORE if only is not None and files else only)
@@ -231,7 +233,7 @@ def load_registry(
         return plugin
 
     loaded = [load_plugin(one) if one.status is Status.OK else Loaded(plugin=one) for one in map(admitted, found)]
-    return _registry([one.plugin for one in loaded], _registered(loaded)).with_files(files)
+    return _registry([one.plugin for one in loaded], _registered(loaded)).with_files(files, versions=versions)
 
 
 def _registered(loaded: Iterable[Loaded]) -> list[Registered]:
