@@ -44,6 +44,8 @@ class Shape(NamedTuple):
     accumulation: int = 1
     recompute: bool = False
     dropout: float = 0.2
+    optimizer: Any = None
+    """As `training.optimizer` has it; None for AdamW."""
 
     @property
     def effective_batch(self) -> int:
@@ -148,6 +150,7 @@ def experiment(shape: Shape) -> dict[str, Any]:
             "compile": "off",
             "device": "cpu",
             "threads": 1,
+            "optimizer": shape.optimizer,
             "hyperparameters": {"epochs": 1, "dropout": shape.dropout},
         },
         "guards": {"min_validation_samples": 10, "min_validation_positives": 2},

@@ -14,6 +14,8 @@ import pytest
 import torch
 from torch.utils._pytree import tree_map
 
+from scalecore.config.own_code import OwnCode, OwnPart
+
 from .counting import Counts, counting, fake_cuda
 from .training import trainer
 
@@ -74,6 +76,38 @@ def test_a_layer_whose_activations_are_computed_again_does_its_forward_pass_twic
     """Four products and one attention more."""
     found = of_a_layer(on_cuda, precision="bf16", checkpointing=True)
     assert {kind: found[kind] for kind in ("product", "attention")} == {"product": 16, "attention": 3}
+
+
+OWN = """
+import torch
+import torch.nn.functional as F
+
+
+class Weighted(torch.nn.Module):
+    tasks = ("binary",)
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("weight", torch.tensor(2.0))
+
+    def forward(self, logits, labels):
+        return self.weight * F.binary_cross_entropy_with_logits(logits[:, 0], labels, reduction="none")
+"""
+
+
+def own_step(file: str) -> Counts:
+    """A step with a loss that has a buffer, and another optimizer."""
+    optimizer = OwnPart(module="torch.optim", name="SGD", options={"momentum": 0.9, "foreach": True})
+    return step(layers=2, own=OwnCode(loss=OwnPart(name="Weighted", file=file), optimizer=optimizer))
+
+
+def test_a_loss_and_an_optimizer_of_the_users_run_on_the_gpu(on_cuda: OnCuda, tmp_path: Path) -> None:
+    """Buffers are where the logits are, and nothing waits for the device."""
+    file = tmp_path / "own.py"
+    file.write_text(OWN)
+    counts = on_cuda(own_step, file=str(file))
+    assert not counts.waits
+    assert counts.kernels["product"] > 0
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "forecast"])

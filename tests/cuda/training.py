@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from scalecore.api.data_report import TargetScale
+from scalecore.config.own_code import OwnCode
 from scalecore.data.windows import WindowSource, _Rows
 from scalecore.execution.attempt import build
 from scalecore.execution.attempt_spec import ModelSpec
@@ -51,6 +52,7 @@ def trainer(
     checkpointing: bool = False,
     gradient_clip: float | None = 1.0,
     options: Mapping[str, Any] | None = None,
+    own: OwnCode | None = None,
     **plan: Any,
 ) -> Trainer:
     """Under `fake_cuda`: a trainer with `steps` steps an epoch; `layers` instead of those of the shape."""
@@ -76,6 +78,7 @@ def trainer(
         shape=data,
         task=task,
         activation_checkpointing=checkpointing,
+        own=own,
         plan=make_training_plan(effective_batch, **how),
     )
     scale = TargetScale(mean=0.0, std=2.0) if task == "forecast" else None

@@ -293,8 +293,12 @@ def test_g11_a_loss_that_does_not_do_is_refused(
 
 
 def test_a_loss_of_one_number_says_so(resolve: Callable[..., Resolved]) -> None:
-    """Then it is no sum over windows."""
-    assert not resolve({"loss": "./own.py:Mean"}).own.over_windows
+    """Then it is no sum over windows, and nothing is measured over those of validation."""
+    training: dict[str, Any] = {"loss": "./own.py:Mean"}
+    assert not resolve(training).own.over_windows
+    assert problems(resolve, training=training, objective={"metric": "val_training_loss"}) == [
+        "objective.metric: a loss that is no sum over windows has no val_training_loss [G23]"
+    ]
 
 
 @pytest.mark.parametrize(

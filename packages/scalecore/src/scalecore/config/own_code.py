@@ -132,6 +132,8 @@ def find_own_code(
             ("objective", "metric"),
             f"{objective.metric} is a metric of your own: say which way is better with objective.direction",
         )
+    if objective.metric == "val_training_loss" and not own.over_windows:
+        finder.note(("objective", "metric"), "a loss that is no sum over windows has no val_training_loss [G23]")
     finder.problems.extend(_twice([one.use for one in own.parts if one.use.file is not None], files))
     return own, finder.problems
 
