@@ -23,6 +23,7 @@ import attrs
 import pluggy
 from attrs import evolve, frozen
 
+import scalecore
 from scalecore import __version__
 from scalecore.api import hookspecs
 from scalecore.api.components import ModelRecord, Record
@@ -283,11 +284,16 @@ def reason_of(error: BaseException) -> str:
 
 
 def _where(error: BaseException) -> str:
-    """The place in the plugin, ` (FILE, line 3)`; empty where there is none."""
+    """The place in the plugin, ` (FILE, line 3)`; empty where there is none.
+
+    The line of a file of the user's counts before what it called of installed packages.
+    """
     here = os.path.dirname(__file__)
     found = traceback.extract_tb(error.__traceback__)
     frames = [frame for frame in found if os.path.dirname(frame.filename) != here]
     where = [frame for frame in frames if "importlib" not in frame.filename and "pluggy" not in frame.filename]
+    installed = (os.path.dirname(scalecore.__file__), os.path.dirname(os.__file__))
+    where = [f for f in where if not f.filename.startswith(installed) and "site-packages" not in f.filename] or where
     return f" ({where[-1].filename}, line {where[-1].lineno})" if where else ""
 
 

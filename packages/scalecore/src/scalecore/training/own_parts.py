@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import io
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -17,6 +18,8 @@ from scalecore.api.errors import RefusedError
 from scalecore.config.own_checks import make_optimizer, share_of, takes_decay, value_problem
 from scalecore.config.own_code import OwnCode, OwnPart, name_of
 from scalecore.plugins.imports import ImportPathError, import_code
+from scalecore.plugins.manager import reason_of
+from scalecore.training.failures import classify
 from scalecore.training.losses import TrainingLoss
 
 Metric = Callable[[Tensor, Tensor], float | None]
@@ -68,6 +71,17 @@ def _imported(part: OwnPart) -> Any:
         raise RefusedError(f"{part.use.label}: {error}") from error
 
 
+@contextmanager
+def _naming(label: str) -> Iterator[None]:
+    """An error of the user's code names it; what memory or the device are to blame for stays what it is."""
+    try:
+        yield
+    except Exception as error:
+        if classify(error) != "failed":
+            raise
+        raise RefusedError(f"{label} failed: {reason_of(error)}") from error
+
+
 def _loss(part: OwnPart) -> TrainingLoss:
     made = _imported(part)(**part.options)
     label, over_windows, elsewhere = part.use.label, bool(getattr(made, "over_windows", True)), {}
@@ -82,7 +96,8 @@ def _loss(part: OwnPart) -> TrainingLoss:
         return elsewhere[device]
 
     def total(logits_BC: Tensor, labels_B: Tensor) -> Tensor:
-        value = on(logits_BC.device)(logits_BC, labels_B)
+        with _naming(label):
+            value = on(logits_BC.device)(logits_BC, labels_B)
         if (problem := value_problem(value, labels_B, over_windows=over_windows)) is not None:
             raise RefusedError(f"{label} {problem}", guard="G11")
         loss: Tensor = value.sum() if over_windows else value * len(labels_B)
@@ -93,9 +108,11 @@ def _loss(part: OwnPart) -> TrainingLoss:
 
 def _share(function: Any, label: str, step: int, warmup_steps: int, total_steps: int) -> float:
     try:
-        return share_of(function(step, warmup_steps, total_steps), step=step)
+        with _naming(label):
+            found = function(step, warmup_steps, total_steps)
+        return share_of(found, step=step)
     except ValueError as error:
-        raise ValueError(f"{label} {error}") from error
+        raise RefusedError(f"{label} {error}") from error
 
 
 def _measured(function: Any, label: str, outputs_NC: Tensor, labels_N: Tensor) -> float | None:
@@ -103,11 +120,12 @@ def _measured(function: Any, label: str, outputs_NC: Tensor, labels_N: Tensor) -
     arrays = [one.numpy() for one in (outputs_NC, labels_N)]
     for one in arrays:
         one.flags.writeable = False  # they are those of the predictions that are kept
-    found = function(*arrays)
+    with _naming(label):
+        found = function(*arrays)
     try:
         value = math.nan if found is None else float(found)
     except (TypeError, ValueError):
-        raise TypeError(
+        raise RefusedError(
             f"{label} returned {type(found).__name__}, where a number is expected, or None where it has no value"
         ) from None
     return value if math.isfinite(value) else None
