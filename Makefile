@@ -2,8 +2,8 @@
 
 PYTHON ?= python3
 VENV := .venv
-PACKAGES := scalecore scalecore-patchtst scalecore-optuna scalecore-hwmon scalecore-market scalecore-analysis \
-            scalecore-promotion scalecore-trackers
+PACKAGES := scalecore scalecore-torch scalecore-patchtst scalecore-optuna scalecore-hwmon scalecore-market \
+            scalecore-analysis scalecore-promotion scalecore-trackers
 TOOLS := hypothesis jsonschema pyte pytest pytest-xdist ruff scikit-learn
 
 .PHONY: help install quickstart quick test clean

@@ -79,8 +79,8 @@ def work() -> None:
     import torch
     import torch._dynamo  # as the fork server does
 
-    from scalecore.training.compilation import compile_blocks, private_cache, warm_up
-    from scalecore.training.shared_blocks import SharedBlocks
+    from scalecore_torch.training.compilation import compile_blocks, private_cache, warm_up
+    from scalecore_torch.training.shared_blocks import SharedBlocks
 
     module = built(job)
     x_BTF = torch.randn(BATCH, CONTEXT, FEATURES)
@@ -132,7 +132,7 @@ def steps() -> None:
 
 def saved(case: dict[str, Any], *, rounds: int, turn: float) -> dict[str, Any]:
     """A row: what compiling saves, and what it is taken to save."""
-    from scalecore.training import compile_choice
+    from scalecore_torch.training import compile_choice
 
     case = {"dropout": 0.0, **case}
     with ExitStack() as stack:

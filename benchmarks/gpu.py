@@ -40,16 +40,16 @@ from scalecore.api.panel import Panel
 from scalecore.api.space import DataShape
 from scalecore.api.targets import labels, target_of
 from scalecore.data.prepare import prepare
-from scalecore.data.windows import open_windows
-from scalecore.execution.computing import compile_trainer
-from scalecore.testing.training import make_training_plan
-from scalecore.training.hyperparameters import Hyperparameters
-from scalecore.training.policies import Compile, Launches, Policy, missing_compiler
-from scalecore.training.step_graph import WARM_UP
-from scalecore.training.tasks import task_named
-from scalecore.training.trainer import Trainer
+from scalecore.execution.hyperparameters import Hyperparameters
 from scalecore_patchtst.family import PatchTSTFamily
 from scalecore_patchtst.options import PatchTSTOptions
+from scalecore_torch.compute_policy import compile_trainer
+from scalecore_torch.testing.training import make_training_plan
+from scalecore_torch.training.policies import Compile, Launches, Policy, missing_compiler
+from scalecore_torch.training.step_graph import WARM_UP
+from scalecore_torch.training.tasks import task_named
+from scalecore_torch.training.trainer import Trainer
+from scalecore_torch.training.windows import open_windows
 
 DATA = DataShape(context=CONTEXT, features=FEATURES, outputs=1)
 FAMILY = PatchTSTFamily(PatchTSTOptions(patch_len=PATCH, stride=STRIDE))

@@ -17,7 +17,7 @@ import torch
 from report import arguments, show
 from step import BATCH, CONTEXT, Case, step_of
 
-from scalecore.data.windows import WindowSource, open_windows
+from scalecore_torch.training.windows import WindowSource, open_windows
 
 ROWS = 8_000
 

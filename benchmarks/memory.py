@@ -22,12 +22,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from report import arguments, show
 
-from scalecore.training.memory import MIB, Observation, Observations, floor_bytes
+from scalecore_torch.memory.correction import MIB, Observation, Observations, floor_bytes
 
 if TYPE_CHECKING:
     from scalecore.execution.local.executor import LocalExecutor
-    from scalecore.planning.memory_model import MemoryModel, Prediction
     from scalecore.planning.plan import Plan
+    from scalecore.planning.runtime import Runtime
+    from scalecore_torch.memory.client import TraceClient
+    from scalecore_torch.memory.forecast import TorchPrediction
 
 CONTEXT, FEATURES, PATCHES, EVALUATED = 60, 25, 11, 512
 NEAR = 0.10
@@ -159,7 +161,7 @@ def experiment(shape: Shape) -> dict[str, Any]:
     }
 
 
-def plan_of(shape: Shape, folder: Path) -> Plan:
+def plan_of(shape: Shape, folder: Path) -> tuple[Plan, Runtime]:
     """The plan of a study of this shape, over a random walk that is as long as its steps need."""
     import numpy as np
     import yaml
@@ -180,14 +182,32 @@ def plan_of(shape: Shape, folder: Path) -> Plan:
     return build_plan(loaded, resolved, folder=folder)
 
 
-def predict(plan: Plan, shape: Shape, memory: MemoryModel) -> tuple[Prediction, float]:
+def predict(plan: Plan, runtime: Runtime, shape: Shape, client: TraceClient) -> tuple[TorchPrediction, float]:
     """What a new study predicts, by its own way, and the seconds that it waited for the tracer."""
+    from scalecore.api.trainer import ForecastContext
+    from scalecore.planning.build_plan import training_setup
+    from scalecore_torch.memory.forecast import TorchForecast
+
+    trainer: Any = plan.resolved.training
+    context = ForecastContext(folder=Path("nowhere"), registry={}, traces=True, model={}, code=dict)
+    options = plan.resolved.trainer.options
+    memory = TorchForecast(context, options, state=trainer.own.optimizer_state, client=client)
+    memory.prepare(training_setup(plan, runtime))
     (architecture,) = plan.grid.architectures
     started = time.perf_counter()
-    found = memory.predict(plan, architecture, shape.micro_batch, device="cpu", checkpointing=shape.recompute)
+    found = memory.predict(architecture, shape.micro_batch, device="cpu", checkpointing=shape.recompute)
     if found is None or found.held is None:
         raise SystemExit(f"{shape} was not replayed: {found}")
     return found, time.perf_counter() - started
+
+
+def tracing(executor: LocalExecutor) -> TraceClient:
+    """The tracer of all predictions, which is warm when this returns."""
+    from scalecore_torch.memory.client import TraceClient
+
+    client = TraceClient(fork=executor.fork_tracer)
+    client.start()
+    return client
 
 
 def measure(plan: Plan, shape: Shape, folder: Path, executor: LocalExecutor) -> int:
@@ -204,6 +224,7 @@ def measure(plan: Plan, shape: Shape, folder: Path, executor: LocalExecutor) -> 
         number=0,
         architecture=architecture.values,
         num_parameters=architecture.num_parameters,
+        flops=architecture.flops,
         hyperparameters=plan.fixed,
         seed=0,
         micro_batch=shape.micro_batch,
@@ -227,21 +248,19 @@ def main() -> None:
     """Predict all shapes, train all but the largest, and show the ratios."""
     from scalecore.execution.local.executor import LocalExecutor
     from scalecore.execution.local.options import LocalOptions
-    from scalecore.planning.memory_model import MemoryModel
 
     parser = arguments(__doc__)
     parser.add_argument("--start", choices=("auto", "fork", "spawn"), default="auto", help="of the executor `local`")
     options = parser.parse_args()
     shapes = [("known", shape) for shape in KNOWN] + [("fresh", shape) for shape in fresh()]
     shapes = shapes[:SHORT] if options.short else [*shapes, ("largest", LARGEST)]
-    executor = LocalExecutor(LocalOptions(start=options.start))
-    memory = MemoryModel(registry={}, fork_tracer=executor.fork_tracer)
-    memory.start()
-    found: list[tuple[str, Shape, Prediction, float, int | None]] = []
+    executor = LocalExecutor(LocalOptions(start=options.start), worker="scalecore_torch.worker")
+    client = tracing(executor)
+    found: list[tuple[str, Shape, TorchPrediction, float, int | None]] = []
     for kind, shape in shapes:
         with tempfile.TemporaryDirectory() as folder:
-            plan = plan_of(shape, Path(folder))
-            prediction, seconds = predict(plan, shape, memory)
+            plan, runtime = plan_of(shape, Path(folder))
+            prediction, seconds = predict(plan, runtime, shape, client)
             peak = measure(plan, shape, Path(folder), executor) if kind != "largest" else None
         found.append((kind, shape, prediction, seconds, peak))
         print(
@@ -268,7 +287,7 @@ def torch_build() -> str:
     return str(torch.__version__)
 
 
-def fitted(shape: Shape, found: Sequence[tuple[str, Shape, Prediction, float, int | None]]) -> int | None:
+def fitted(shape: Shape, found: Sequence[tuple[str, Shape, TorchPrediction, float, int | None]]) -> int | None:
     """Bytes that a study predicts which has measured the others with the same allocator; None where none was."""
     (own,) = [prediction for _, other, prediction, _, _ in found if other == shape]
     observed = [
@@ -282,7 +301,7 @@ def fitted(shape: Shape, found: Sequence[tuple[str, Shape, Prediction, float, in
 
 
 def row(
-    kind: str, shape: Shape, prediction: Prediction, seconds: float, peak: int | None, *, fitted: int | None
+    kind: str, shape: Shape, prediction: TorchPrediction, seconds: float, peak: int | None, *, fitted: int | None
 ) -> dict[str, Any]:
     """All that is known of a shape."""
     sizes = {"tensors": prediction.tensors, "held": prediction.held, "predicted": prediction.bytes}

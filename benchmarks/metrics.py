@@ -20,8 +20,8 @@ from report import arguments, show
 from sklearn.metrics import roc_auc_score
 
 from scalecore.data.bootstrap import block_length, resampled_indices
-from scalecore.training.intervals import RESAMPLES, metric_intervals
-from scalecore.training.tasks import task_named
+from scalecore_torch.training.intervals import RESAMPLES, metric_intervals
+from scalecore_torch.training.tasks import task_named
 
 OVERLAP = 3
 

@@ -10,10 +10,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from memory import Shape, measure, plan_of, predict
+from memory import Shape, measure, plan_of, predict, tracing
 from report import arguments, show
 
-from scalecore.training.memory import MIB
+from scalecore_torch.memory.correction import MIB
 
 OPTIMIZERS: tuple[Any, ...] = (
     None,
@@ -31,14 +31,12 @@ def main() -> None:
     """Predict and train each shape with each optimizer."""
     from scalecore.execution.local.executor import LocalExecutor
     from scalecore.execution.local.options import LocalOptions
-    from scalecore.planning.memory_model import MemoryModel
 
     options = arguments(__doc__).parse_args()
-    executor = LocalExecutor(LocalOptions())
-    memory = MemoryModel(registry={}, fork_tracer=executor.fork_tracer)
-    memory.start()
+    executor = LocalExecutor(LocalOptions(), worker="scalecore_torch.worker")
+    client = tracing(executor)
     optimizers, shapes = (OPTIMIZERS[:2], SHAPES[-1:]) if options.short else (OPTIMIZERS, SHAPES)
-    rows = [row(one._replace(optimizer=optimizer), executor, memory) for optimizer in optimizers for one in shapes]
+    rows = [row(one._replace(optimizer=optimizer), executor, client) for optimizer in optimizers for one in shapes]
     executor.close()
     ratios = [one["predicted/measured"] for one in rows]
     show(
@@ -49,14 +47,14 @@ def main() -> None:
     )
 
 
-def row(shape: Shape, executor: Any, memory: Any) -> dict[str, Any]:
+def row(shape: Shape, executor: Any, client: Any) -> dict[str, Any]:
     """All that is known of a shape with its optimizer."""
     with tempfile.TemporaryDirectory() as folder:
-        plan = plan_of(shape, Path(folder))
+        plan, runtime = plan_of(shape, Path(folder))
         (architecture,) = plan.grid.architectures
-        prediction, _ = predict(plan, shape, memory)
+        prediction, _ = predict(plan, runtime, shape, client)
         peak = measure(plan, shape, Path(folder), executor)
-    own = plan.resolved.own
+    own = plan.resolved.training.own  # type: ignore[attr-defined]  # a TorchTrainer
     amsgrad = " amsgrad" if own.optimizer is not None and own.optimizer.options.get("amsgrad") else ""
     momentum = " momentum" if own.optimizer is not None and own.optimizer.options.get("momentum") else ""
     name = "AdamW (default)" if own.optimizer is None else own.optimizer.name

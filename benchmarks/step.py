@@ -157,7 +157,7 @@ def step_of(
     """A function that makes one training step of an implementation."""
     import torch
 
-    from scalecore.training.product_library import choose_library, read_cpuinfo, use_library
+    from scalecore_torch.training.product_library import choose_library, read_cpuinfo, use_library
 
     torch.set_num_threads(case.threads)
     torch.manual_seed(0)
@@ -276,7 +276,7 @@ def grid(dropout: float) -> tuple[Case, ...]:
 
 def main() -> None:
     """Compare, and print."""
-    from scalecore.training.product_library import choose_library, read_cpuinfo
+    from scalecore_torch.training.product_library import choose_library, read_cpuinfo
 
     parser = arguments(__doc__)
     parser.add_argument("--full", action="store_true", help="every shape of the 2M grid, one thread")

@@ -1,7 +1,7 @@
-"""The core and one plugin package in an environment without any other: it is found, and a study with it runs.
+"""The core, its trainer and one plugin package in an environment without any other: it is found, and a study runs.
 
-Run in each package's own tox environment, which was made by `pip install` of the core and that package from their
-wheels; `SCALECORE_ALONE` names it there. Elsewhere, where several packages are installed, there is nothing to see.
+Run in each package's own tox environment, which was made by `pip install` of these packages from their wheels;
+`SCALECORE_ALONE` names it there. Elsewhere, where several packages are installed, there is nothing to see.
 """
 
 from __future__ import annotations
@@ -70,10 +70,10 @@ def experiment(tmp_path: Path) -> Path:
 
 
 def test_no_other_package_is_installed(tmp_path: Path) -> None:
-    """The core and the one package, each ok."""
+    """The core, the trainer and the one package, each ok."""
     package = PACKAGES.get(ENVIRONMENT, f"scalecore-{ENVIRONMENT}")
     names = {dist.name for dist in importlib.metadata.distributions() if dist.name.startswith("scalecore")}
-    assert names == {"scalecore", package}
+    assert names == {"scalecore", "scalecore-torch", package}
     listed = json.loads(scalecore("plugins", "--json", folder=tmp_path))
     assert {plugin["distribution"]: plugin["status"] for plugin in listed} == dict.fromkeys(names, "ok")
 

@@ -13,12 +13,12 @@ from scalecore.api.analysis import AnalysisResult
 from scalecore.api.errors import DataError, ExperimentError
 from scalecore.api.trials import Origin, StudyView
 from scalecore.testing.fakes import changed
-from scalecore.training.tasks import task_named
 from scalecore_analysis.options import PowerOptions, ScalingLawOptions
 from scalecore_analysis.power import PowerAnalysis
 from scalecore_analysis.scaling.budgets import RATES, from_studies, loss_of
 from scalecore_analysis.scaling.preconditions import preconditions
 from scalecore_analysis.scaling_law import ScalingLawAnalysis
+from scalecore_torch.training.tasks import task_named
 
 from .conftest import COLLAPSED, addresses_of, figures_of, shape, trial, with_plan
 

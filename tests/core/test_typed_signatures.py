@@ -11,21 +11,20 @@ PACKAGES = Path(__file__).parents[2] / "packages"
 LISTED = {
     "JSON, TOML or YAML of any shape is the subject itself": """
         scalecore/api/data_report.py scalecore/api/record_parts.py scalecore/api/targets.py
-        scalecore/config/kept_objects.py scalecore/config/schema.py scalecore_analysis/importing/readers.py
-        scalecore_analysis/importing/tables.py scalecore/store/record_json.py scalecore/testing/plans.py
+        scalecore/config/kept_objects.py scalecore/config/schema.py scalecore/store/record_json.py
+        scalecore/testing/plans.py scalecore_analysis/importing/readers.py scalecore_analysis/importing/tables.py
         scalecore_market/manifest.py scalecore_market/store.py
     """,
     "the experiment as it was written or resolved: sections and options that plugins declare": """
         scalecore/api/options.py scalecore/api/plan_report.py scalecore/api/space.py scalecore/api/trials.py
-        scalecore/builtin/recognise.py
-        scalecore/campaign/load.py scalecore/campaign/run.py scalecore/campaign/sweep.py
-        scalecore/config/experiment.py scalecore/config/forms.py scalecore/config/losses.py
-        scalecore/config/own_checks.py scalecore/config/own_code.py scalecore/config/plain.py
+        scalecore/builtin/recognise.py scalecore/campaign/load.py scalecore/campaign/run.py
+        scalecore/campaign/sweep.py scalecore/config/experiment.py scalecore/config/forms.py scalecore/config/plain.py
         scalecore/config/resolve.py scalecore/config/resolved.py scalecore/config/standalone.py
         scalecore/data/layouts.py scalecore/planning/build_plan.py scalecore/planning/continuation.py
         scalecore/planning/plan.py scalecore/store/identity.py scalecore/store/kept_study.py
         scalecore/store/learning_curves.py scalecore_analysis/comparable.py scalecore_analysis/scaling/budgets.py
-        scalecore_market/cli.py scalecore_optuna/inner.py scalecore_optuna/options.py
+        scalecore_market/cli.py scalecore_optuna/inner.py scalecore_optuna/options.py scalecore_torch/component.py
+        scalecore_torch/loss_options.py scalecore_torch/own_checks.py scalecore_torch/own_code.py
     """,
     "rows of tables and the JSON of pages and commands, which nothing reads back": """
         scalecore/api/analysis.py scalecore/api/formatting.py scalecore/api/markdown.py scalecore/api/panel.py
@@ -39,34 +38,37 @@ LISTED = {
         scalecore_analysis/scaling/preconditions.py scalecore_analysis/scaling_law.py scalecore_analysis/vega.py
     """,
     "values by the names of hyper-parameters, metrics or sensors, which plugins declare": """
-        scalecore/data/calibrator.py scalecore/data/predictions.py scalecore/monitoring/monitors.py
-        scalecore/store/predictions.py scalecore/study/build_record.py scalecore/study/flags.py
-        scalecore/training/intervals.py scalecore/training/losses.py scalecore/training/metrics.py
-        scalecore/training/tasks.py scalecore_optuna/coverage.py scalecore_optuna/frontier.py scalecore_optuna/grid.py
-        scalecore_optuna/sampler.py scalecore_optuna/spread.py scalecore_trackers/mlflow_client.py
-        scalecore_trackers/mlflow_logger.py scalecore_trackers/tensorboard_logger.py scalecore_trackers/values.py
-        scalecore_trackers/wandb_logger.py
+        scalecore/api/metrics.py scalecore/data/calibrator.py scalecore/data/predictions.py
+        scalecore/monitoring/monitors.py scalecore/store/predictions.py scalecore/study/build_record.py
+        scalecore/study/flags.py scalecore_optuna/coverage.py scalecore_optuna/frontier.py scalecore_optuna/grid.py
+        scalecore_optuna/sampler.py scalecore_optuna/spread.py scalecore_torch/training/intervals.py
+        scalecore_torch/training/losses.py scalecore_torch/training/metrics.py scalecore_torch/training/tasks.py
+        scalecore_trackers/mlflow_client.py scalecore_trackers/mlflow_logger.py
+        scalecore_trackers/tensorboard_logger.py scalecore_trackers/values.py scalecore_trackers/wandb_logger.py
     """,
     "state of a training: what torch and the checkpoint hold": """
-        scalecore/execution/computing.py scalecore/execution/lifeline.py scalecore/training/checkpoint.py
-        scalecore/training/evaluated.py scalecore/training/generators.py scalecore/training/micro_batches.py
-        scalecore/training/plan.py scalecore/training/trainer.py scalecore/training/weights.py
+        scalecore/api/trainer.py scalecore/execution/lifeline.py scalecore_torch/compute_policy.py
+        scalecore_torch/training/checkpoint.py scalecore_torch/training/evaluated.py
+        scalecore_torch/training/generators.py scalecore_torch/training/loop_state.py
+        scalecore_torch/training/micro_batches.py scalecore_torch/training/trainer.py
+        scalecore_torch/training/weights.py
     """,
     "an attempt writes its result as JSON and the driver reads it as a class; how attempts build their registry": """
-        scalecore/data/folder.py scalecore/execution/allocation.py scalecore/execution/attempt.py
-        scalecore/execution/attempt_spec.py scalecore/execution/building.py scalecore/execution/evaluation.py
-        scalecore/execution/folder.py scalecore/execution/local/devices.py scalecore/execution/local/forkserver.py
-        scalecore/execution/local/launch.py scalecore/execution/tracer.py scalecore/execution/tracing.py
-        scalecore/execution/worker.py scalecore/planning/build_spec.py scalecore/planning/memory_model.py
-        scalecore/planning/trace_question.py scalecore/store/events.py scalecore/store/state.py
+        scalecore/data/folder.py scalecore/execution/attempt_spec.py scalecore/execution/folder.py
+        scalecore/execution/local/devices.py scalecore/execution/local/forkserver.py
+        scalecore/execution/local/launch.py scalecore/execution/model_family.py scalecore/execution/worker.py
+        scalecore/planning/build_spec.py scalecore/store/events.py scalecore/store/state.py
         scalecore/store/study_device.py scalecore/study/dispatch.py scalecore/study/driver.py
-        scalecore/study/running_trial.py scalecore/study/smoke.py
+        scalecore/study/running_trial.py scalecore/study/smoke.py scalecore_torch/attempt.py
+        scalecore_torch/evaluation.py scalecore_torch/memory/allocation.py scalecore_torch/memory/client.py
+        scalecore_torch/memory/forecast.py scalecore_torch/memory/question.py scalecore_torch/memory/tracer.py
+        scalecore_torch/spec.py scalecore_torch/worker.py
     """,
     "`model.json` and other results that are written as JSON: sections and hyper-parameters that plugins declare": """
-        scalecore_promotion/card.py scalecore_promotion/confirm.py scalecore_promotion/confirmation_text.py
-        scalecore_promotion/cross_budget.py scalecore_promotion/measure.py scalecore_promotion/model.py
-        scalecore_promotion/open_study.py scalecore_promotion/predict.py scalecore_promotion/evaluate.py
-        scalecore/store/kept_model.py
+        scalecore/store/kept_model.py scalecore_promotion/card.py scalecore_promotion/confirm.py
+        scalecore_promotion/confirmation_text.py scalecore_promotion/cross_budget.py scalecore_promotion/evaluate.py
+        scalecore_promotion/measure.py scalecore_promotion/model.py scalecore_promotion/open_study.py
+        scalecore_promotion/predict.py
     """,
 }
 JSON_FORMS = ("plain", "to_json", "as_json")

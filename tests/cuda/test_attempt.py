@@ -20,9 +20,9 @@ import pytest
 import yaml
 from attrs import evolve
 
-from scalecore.execution.attempt_spec import AttemptSpec
 from scalecore.execution.folder import AttemptFolder
-from scalecore.testing.training import make_attempt_spec
+from scalecore_torch.spec import TorchSpec
+from scalecore_torch.testing.training import make_attempt_spec
 
 SERVER = """
 import os, sys
@@ -50,7 +50,7 @@ HARMLESS = {
 
 
 @pytest.fixture(scope="session")
-def spec(tmp_path_factory: pytest.TempPathFactory) -> AttemptSpec:
+def spec(tmp_path_factory: pytest.TempPathFactory) -> TorchSpec:
     """A spec as the driver makes it, of a small PatchTST on prepared data."""
     from scalecore.config.resolve import load_resolved
     from scalecore.planning.build_plan import build_plan
@@ -66,16 +66,17 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> AttemptSpec:
     experiment = {**EXPERIMENT, "model": model, "search": search, "training": training}
     (root / "experiment.yaml").write_text(yaml.safe_dump(experiment))
     loaded, resolved = load_resolved(root / "experiment.yaml", registry=load_registry())
-    plan = build_plan(loaded, resolved, folder=root)
+    plan, _ = build_plan(loaded, resolved, folder=root)
     plan.write_data(root / "data")
     architecture = plan.grid.architectures[0]
-    return attempt_spec(
+    spec = attempt_spec(
         plan,
         mode="train",
         attempt="0-0",
         number=0,
         architecture=architecture.values,
         num_parameters=architecture.num_parameters,
+        flops=architecture.flops,
         hyperparameters=plan.fixed,
         seed=5,
         micro_batch=64,
@@ -83,6 +84,8 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> AttemptSpec:
         threads=1,
         registry={"no_plugins": False, "block": []},
     )
+    assert isinstance(spec, TorchSpec)
+    return spec
 
 
 class Server:
@@ -137,7 +140,7 @@ class Server:
 
 @pytest.fixture
 def attempt(
-    stubbed: dict[str, str], spec: AttemptSpec, tmp_path: Path
+    stubbed: dict[str, str], spec: TorchSpec, tmp_path: Path
 ) -> Callable[..., tuple[dict[str, Any], dict[str, Any]]]:
     """Run an attempt in a child of the real server, which imports `modules` too; its end, and what the tracer said."""
 
@@ -181,9 +184,9 @@ def choices() -> dict[str, Any]:
     """What an attempt chooses where torch finds a GPU, and what torch has then."""
     import torch
 
-    from scalecore.execution.attempt import pick_device
-    from scalecore.execution.computing import settle
     from scalecore.execution.local.containment import contain
+    from scalecore_torch.attempt import pick_device
+    from scalecore_torch.compute_policy import settle
 
     from .counting import fake_cuda
     from .training import trainer
@@ -217,12 +220,12 @@ def test_what_auto_chooses_on_a_gpu(on_cuda: Callable[..., Any]) -> None:
     }
 
 
-def captured(folder: Path, spec: AttemptSpec) -> tuple[str, list[str]]:
+def captured(folder: Path, spec: TorchSpec) -> tuple[str, list[str]]:
     """How a whole attempt launched its steps, and its warnings."""
     import torch
 
-    from scalecore.execution.attempt import run_attempt
     from scalecore.execution.lifeline import AttemptMonitor
+    from scalecore_torch.attempt import run_attempt
 
     torch.backends.cuda.enable_cudnn_sdp(False)  # the stub has no cuDNN
     attempt = AttemptFolder(folder)
@@ -239,7 +242,7 @@ def captured(folder: Path, spec: AttemptSpec) -> tuple[str, list[str]]:
 
 @pytest.mark.parametrize("recomputed", [False, True])
 def test_an_attempt_says_why_its_steps_are_not_captured(
-    on_idle_cuda: Callable[..., Any], spec: AttemptSpec, tmp_path: Path, recomputed: bool
+    on_idle_cuda: Callable[..., Any], spec: TorchSpec, tmp_path: Path, recomputed: bool
 ) -> None:
     """As a warning, which the trial's record has as a flag; recomputed activations cannot be."""
     asked = evolve(spec, launches="graph", activation_checkpointing=recomputed)

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import torch
 
-from scalecore.execution.attempt import pick_device
 from scalecore.execution.local.containment import contain
 from scalecore.execution.local.devices import find_gpus
 from scalecore.execution.local.executor import LocalExecutor
 from scalecore.execution.local.options import LocalOptions
+from scalecore_torch.attempt import pick_device
 
 
 def picked() -> tuple[str, str]:
@@ -91,7 +91,7 @@ except RuntimeError:
 
 def test_no_attempt_compiles_kernels_that_nobody_asked_for(stubbed: dict[str, str]) -> None:
     """torch has one of triton for heads of width 1, in evaluations for instance, which needs a C compiler."""
-    executor = LocalExecutor(LocalOptions())
+    executor = LocalExecutor(LocalOptions(), worker="scalecore_torch.worker")
     try:
         environment = {**stubbed, **executor._launcher._environment, "LD_PRELOAD": stubbed["LD_PRELOAD"]}  # type: ignore[attr-defined]
     finally:

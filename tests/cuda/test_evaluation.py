@@ -11,7 +11,7 @@ import pytest
 import torch
 from attrs import evolve
 
-from scalecore.training import inference
+from scalecore_torch.training import inference
 
 from .counting import fake_cuda
 from .training import trainer

@@ -10,9 +10,9 @@ import pytest
 import torch
 from attrs import evolve, frozen
 
-from scalecore.training import step_graph
-from scalecore.training.step_graph import WARM_UP
-from scalecore.training.trainer import Trainer
+from scalecore_torch.training import step_graph
+from scalecore_torch.training.step_graph import WARM_UP
+from scalecore_torch.training.trainer import Trainer
 
 from .training import trainer
 

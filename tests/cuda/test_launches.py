@@ -14,7 +14,7 @@ from unittest.mock import patch
 import pytest
 from attrs import evolve
 
-from scalecore.execution.computing import compile_trainer
+from scalecore_torch.compute_policy import compile_trainer
 
 from .counting import Counts, counting, fake_cuda
 from .training import trainer

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from scalecore.execution.tracer import answer
+from scalecore_torch.memory.tracer import answer
 
 
 def question(*, n_heads: int = 4) -> dict[str, Any]:
@@ -19,7 +19,7 @@ def question(*, n_heads: int = 4) -> dict[str, Any]:
     from scalecore.api.space import DataShape
     from scalecore.execution.attempt_spec import ModelSpec
     from scalecore.plugins.registry import load_registry
-    from scalecore.testing.training import make_attempt_spec, make_training_plan
+    from scalecore_torch.testing.training import make_attempt_spec, make_training_plan
 
     values = {"learning_rate": 1e-3, "weight_decay": 0.1, "warmup_steps": 0, "epochs": 1}
     spec = make_attempt_spec(
@@ -61,7 +61,7 @@ def compared(seed: int) -> tuple[int, int]:
     """Bytes that torch's allocator has reserved after random requests, and those of the replay."""
     import torch
 
-    from scalecore.training.memory_cuda import CachingAllocator
+    from scalecore_torch.memory.cuda import CachingAllocator
 
     draw, replayed, alive = random.Random(seed), CachingAllocator(), {}
     for key in range(400):

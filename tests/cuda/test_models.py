@@ -11,11 +11,11 @@ from attrs import evolve
 from torch import Tensor, nn
 
 from scalecore.api.data_report import TargetScale
-from scalecore.execution.computing import settle
-from scalecore.testing.training import make_attempt_spec, make_training_plan
-from scalecore.training.hyperparameters import Hyperparameters
-from scalecore.training.tasks import task_named
-from scalecore.training.trainer import Trainer
+from scalecore.execution.hyperparameters import Hyperparameters
+from scalecore_torch.compute_policy import settle
+from scalecore_torch.testing.training import make_attempt_spec, make_training_plan
+from scalecore_torch.training.tasks import task_named
+from scalecore_torch.training.trainer import Trainer
 
 from .counting import counting, fake_cuda
 from .training import CONTEXT, FEATURES, windows

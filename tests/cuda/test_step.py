@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch.utils._pytree import tree_map
 
-from scalecore.config.own_code import OwnCode, OwnPart
+from scalecore_torch.own_code import OwnCode, OwnPart
 
 from .counting import Counts, counting, fake_cuda
 from .training import trainer
@@ -174,7 +174,7 @@ def test_a_whole_training_waits_at_the_ends_of_epochs_only(on_cuda: OnCuda, task
 
 def continued(folder: str, **settings: Any) -> tuple[Counts, Counts]:
     """A step of a training that was never stopped, and one of a training continued from a checkpoint file."""
-    from scalecore.training import checkpoint
+    from scalecore_torch.training import checkpoint
 
     with fake_cuda():
         made, world = trainer(layers=2, **settings), World(stop_at=3)

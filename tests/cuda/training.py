@@ -8,13 +8,13 @@ from typing import Any
 import torch
 
 from scalecore.api.data_report import TargetScale
-from scalecore.config.own_code import OwnCode
-from scalecore.data.windows import WindowSource, _Rows
-from scalecore.execution.attempt import build
 from scalecore.execution.attempt_spec import ModelSpec
-from scalecore.testing.training import make_attempt_spec, make_training_plan
-from scalecore.training.policies import Policy
-from scalecore.training.trainer import Trainer
+from scalecore_torch.building import build_trainer
+from scalecore_torch.own_code import OwnCode
+from scalecore_torch.testing.training import make_attempt_spec, make_training_plan
+from scalecore_torch.training.policies import Policy
+from scalecore_torch.training.trainer import Trainer
+from scalecore_torch.training.windows import WindowSource, _Rows
 
 __all__ = ["SHAPES", "trainer"]
 
@@ -58,7 +58,7 @@ def trainer(
     """Under `fake_cuda`: a trainer with `steps` steps an epoch; `layers` instead of those of the shape."""
     from scalecore.api.space import DataShape
     from scalecore.plugins.registry import load_registry
-    from scalecore.training.hyperparameters import declared
+    from scalecore_torch.hyperparameters import declared
 
     architecture = {**SHAPES[shape], **({} if layers is None else {"n_layers": layers})}
     outputs = 3 if task == "multiclass" else 1
@@ -84,6 +84,6 @@ def trainer(
     scale = TargetScale(mean=0.0, std=2.0) if task == "forecast" else None
     sources = {"train": windows(steps * effective_batch, scale=scale), "val": windows(1000, scale=scale)}
     with torch.device("cuda"):  # fake parameters cannot be moved, so the module is made where it will be
-        made, _ = build(spec, device=torch.device("cuda"), windows=sources)
+        made, _ = build_trainer(spec, device=torch.device("cuda"), windows=sources)
     made.policy = Policy(precision=precision, why={})  # type: ignore[arg-type]
     return made

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from scalecore.cli.main import main
-from scalecore.training.hyperparameters import CORE_HYPERPARAMETERS
+from scalecore_torch.hyperparameters import CORE_HYPERPARAMETERS
 
 from .conftest import ROOT, blocks, files, scalecore
 

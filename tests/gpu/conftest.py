@@ -19,12 +19,12 @@ from scalecore.api.dataset_options import Split, TargetOptions
 from scalecore.api.panel import Panel
 from scalecore.api.targets import labels, target_of
 from scalecore.data.prepare import prepare
-from scalecore.data.windows import open_windows
-from scalecore.testing.training import make_training_plan
-from scalecore.training.hyperparameters import Hyperparameters
-from scalecore.training.policies import Policy
-from scalecore.training.tasks import task_named
-from scalecore.training.trainer import Trainer
+from scalecore.execution.hyperparameters import Hyperparameters
+from scalecore_torch.testing.training import make_training_plan
+from scalecore_torch.training.policies import Policy
+from scalecore_torch.training.tasks import task_named
+from scalecore_torch.training.trainer import Trainer
+from scalecore_torch.training.windows import open_windows
 
 HERE = Path(__file__).parent
 VARIABLE = "SCALECORE_GPU_TESTS_DEVICE"

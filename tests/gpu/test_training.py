@@ -17,13 +17,13 @@ import psutil
 import pytest
 import torch
 
-from scalecore.data.windows import open_windows
-from scalecore.execution.attempt import fingerprint
-from scalecore.execution.computing import compile_trainer
-from scalecore.training import checkpoint
-from scalecore.training.policies import Launches, Policy, missing_compiler
-from scalecore.training.step_graph import WARM_UP
-from scalecore.training.trainer import Trainer
+from scalecore_torch.attempt import fingerprint
+from scalecore_torch.compute_policy import compile_trainer
+from scalecore_torch.training import checkpoint
+from scalecore_torch.training.policies import Launches, Policy, missing_compiler
+from scalecore_torch.training.step_graph import WARM_UP
+from scalecore_torch.training.trainer import Trainer
+from scalecore_torch.training.windows import open_windows
 
 from .conftest import CONTEXT, FEATURES, patchtst
 
@@ -250,7 +250,7 @@ def test_an_evaluation_in_tf32_is_near_that_of_the_cpu(trainer_of: Build) -> Non
 HOLDS = """
 import sys
 import torch
-from scalecore.execution.allocation import measured
+from scalecore_torch.memory.allocation import measured
 device = torch.device(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()

@@ -25,7 +25,7 @@ import time
 from collections.abc import Mapping
 
 from scalecore import hookimpl
-from scalecore.builtin.linear import LinearFamily
+from scalecore_torch.linear import LinearFamily
 from scalecore.api.components import ModelRecord
 from scalecore.api.space import ArchitectureSpace
 

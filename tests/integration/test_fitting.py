@@ -17,31 +17,37 @@ import pytest
 import yaml
 from attrs import evolve
 
-import scalecore.planning.memory_model as memory_module
+import scalecore_torch.memory.forecast as memory_module
 from scalecore.api import formatting
 from scalecore.api.monitor import MonitorContext
 from scalecore.api.record_parts import AttemptMemory, MemoryUse
+from scalecore.api.trainer import ForecastContext
 from scalecore.config.resolve import load_resolved
 from scalecore.monitoring.monitors import Monitors
-from scalecore.planning.build_plan import build_plan
-from scalecore.planning.memory_model import MemoryModel
+from scalecore.planning.build_plan import build_plan, training_setup
+from scalecore.planning.demands import Demands
 from scalecore.planning.plan import Plan
-from scalecore.planning.trace_question import trace_question
+from scalecore.planning.runtime import Runtime
 from scalecore.plugins.registry import load_registry
 from scalecore.store.events import AttemptEnded, AttemptStarted
 from scalecore.store.journal import Journal
 from scalecore.store.layout import StudyFolder
 from scalecore.store.lock import StudyLock
 from scalecore.store.state import Attempt, StudyState
-from scalecore.study.dispatch import Dispatcher, DoesNotFit
+from scalecore.study.dispatch import Dispatcher, DoesNotFit, measured_attempt
 from scalecore.study.next_trial import next_trial
 from scalecore.study.run import begin
 from scalecore.study.session import Session
-from scalecore.training.memory_cuda import WORKSPACES
+from scalecore_torch.component import TorchTrainer
+from scalecore_torch.memory.cuda import WORKSPACES
+from scalecore_torch.memory.forecast import TorchForecast
+from scalecore_torch.memory.question import trace_question
 
 from .conftest import Study, tiny_experiment
 
 MARGIN, SHARE = 1.15, 0.85  # the memory monitor's
+
+Deep = tuple[Path, Plan, Runtime]
 
 
 class Recorder:
@@ -52,7 +58,7 @@ class Recorder:
 
 
 @pytest.fixture(scope="module")
-def deep(tmp_path_factory: pytest.TempPathFactory, bars: Path) -> tuple[Path, Plan]:
+def deep(tmp_path_factory: pytest.TempPathFactory, bars: Path) -> Deep:
     """A plan over one shape whose activations of a single window take hundreds of megabytes: 256 layers, 96 patches."""
     experiment = tiny_experiment(bars)
     experiment["dataset"]["context"] = 96
@@ -64,13 +70,13 @@ def deep(tmp_path_factory: pytest.TempPathFactory, bars: Path) -> tuple[Path, Pl
     root = tmp_path_factory.mktemp("deep")
     (root / "experiment.yaml").write_text(yaml.safe_dump(experiment))
     loaded, resolved = load_resolved(root / "experiment.yaml", registry=load_registry())
-    return root, build_plan(loaded, resolved, folder=root, registry={})
+    return root, *build_plan(loaded, resolved, folder=root, registry={})
 
 
 @pytest.fixture
-def start(deep: tuple[Path, Plan], tmp_path: Path) -> Iterator[Callable[[int], dict[str, Any]]]:
+def start(deep: Deep, tmp_path: Path) -> Iterator[Callable[[int], dict[str, Any]]]:
     """Dispatch the trial under a memory limit in bytes: the spec of its attempt."""
-    root, plan = deep
+    root, plan, runtime = deep
     opened: list[Any] = []
 
     def dispatch(limit: int) -> dict[str, Any]:
@@ -83,8 +89,8 @@ def start(deep: tuple[Path, Plan], tmp_path: Path) -> Iterator[Callable[[int], d
         monitors = Monitors.create(resolved.monitors, MonitorContext(folder=folder.path))
         lock, journal = StudyLock(folder), Journal(folder.journal)
         opened.extend((journal.close, lock.release))
-        watched = evolve(plan, monitors=monitors)
-        session = Session(watched, folder=folder, lock=lock, journal=journal, state=StudyState())
+        watched = evolve(runtime, monitors=monitors)
+        session = Session(plan, watched, folder=folder, lock=lock, journal=journal, state=StudyState())
         begin(session, 1)
         asked = next_trial(session)
         assert asked is not None
@@ -105,9 +111,26 @@ def start(deep: tuple[Path, Plan], tmp_path: Path) -> Iterator[Callable[[int], d
         close()
 
 
-def peak(plan: Plan, micro_batch: int, *, checkpointing: bool) -> int:
+def peak(deep: Deep, micro_batch: int, *, checkpointing: bool) -> int:
     """Predicted bytes of one way to train the shape."""
-    return plan.predict(plan.grid.architectures[0], micro_batch, checkpointing=checkpointing).bytes
+    _, plan, runtime = deep
+    found = Demands(plan, runtime.forecast).predict(
+        plan.grid.architectures[0], micro_batch, checkpointing=checkpointing
+    )
+    return found.bytes
+
+
+def forecast_of(
+    plan: Plan, runtime: Runtime, folder: Path, *, traces: bool, fork: Any = None, **options: Any
+) -> TorchForecast:
+    """A fresh forecast of the study, of a trainer with other options."""
+    changed = evolve(plan.resolved.trainer.options, **options)
+    resolved = evolve(plan.resolved, training=TorchTrainer(changed))
+    model = {"use": "patchtst", "options": {}}
+    context = ForecastContext(folder=folder, registry={}, traces=traces, model=model, code=dict, fork=fork)
+    made = TorchForecast(context, changed)
+    made.prepare(training_setup(evolve(plan, resolved=resolved), runtime))
+    return made
 
 
 def limit_for(need: int) -> int:
@@ -117,31 +140,28 @@ def limit_for(need: int) -> int:
 
 @pytest.mark.parametrize("micro_batch", [8, 2, 1])
 def test_the_largest_micro_batch_that_fits_is_taken(
-    deep: tuple[Path, Plan], start: Callable[[int], dict[str, Any]], micro_batch: int
+    deep: Deep, start: Callable[[int], dict[str, Any]], micro_batch: int
 ) -> None:
     """Under a limit that admits just this power of two, it is taken, at the same effective batch."""
-    spec = start(limit_for(peak(deep[1], micro_batch, checkpointing=False)))
+    spec = start(limit_for(peak(deep, micro_batch, checkpointing=False)))
     assert (spec["plan"]["micro_batch"], spec["plan"]["effective_batch"]) == (micro_batch, 8)
     assert spec["activation_checkpointing"] is False
 
 
 def test_activations_are_recomputed_where_a_micro_batch_of_one_does_not_fit(
-    deep: tuple[Path, Plan], start: Callable[[int], dict[str, Any]]
+    deep: Deep, start: Callable[[int], dict[str, Any]]
 ) -> None:
     """Then again with the largest micro-batch that fits."""
-    plan = deep[1]
-    limit = limit_for(peak(plan, 1, checkpointing=False)) - 50_000_000
-    expected = next(m for m in (8, 4, 2, 1) if limit_for(peak(plan, m, checkpointing=True)) <= limit)
+    limit = limit_for(peak(deep, 1, checkpointing=False)) - 50_000_000
+    expected = next(m for m in (8, 4, 2, 1) if limit_for(peak(deep, m, checkpointing=True)) <= limit)
     spec = start(limit)
     assert spec["activation_checkpointing"] is True
     assert spec["plan"]["micro_batch"] == expected
 
 
-def test_g40_what_never_fits_is_answered_with_what_to_do(
-    deep: tuple[Path, Plan], start: Callable[[int], dict[str, Any]]
-) -> None:
+def test_g40_what_never_fits_is_answered_with_what_to_do(deep: Deep, start: Callable[[int], dict[str, Any]]) -> None:
     """No micro-batch removes weights, gradients and moments: their size and the ways out are named."""
-    limit = limit_for(peak(deep[1], 1, checkpointing=True)) - 50_000_000
+    limit = limit_for(peak(deep, 1, checkpointing=True)) - 50_000_000
     with pytest.raises(DoesNotFit) as caught:
         start(limit)
     text = str(caught.value)
@@ -154,13 +174,14 @@ def test_g40_what_never_fits_is_answered_with_what_to_do(
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's allocator is replayed")
-def test_measured_peaks_move_predictions_of_their_kind_only(deep: tuple[Path, Plan]) -> None:
+def test_measured_peaks_move_predictions_of_their_kind_only(deep: Deep) -> None:
     """A record of an older version, which does not tell what the allocator holds, is read and changes nothing; one that
     was predicted as the next one will be does.
     """
-    plan = deep[1]
+    _, plan, runtime = deep
     architecture = plan.grid.architectures[0]
-    begun = plan.predict(architecture, 4, checkpointing=False)
+    forecast: Any = runtime.forecast
+    begun = forecast.predict(architecture, 4, device="cpu")
     assert begun.held is not None
     assert begun.group.endswith(", replayed")
     assert begun.tensors < begun.held < begun.bytes
@@ -173,9 +194,10 @@ def test_measured_peaks_move_predictions_of_their_kind_only(deep: tuple[Path, Pl
     for content in (old, new):
         memory = MemoryUse(**content)
         started = AttemptStarted(number=0, index=0, micro_batch=4, predicted_memory=begun.bytes, memory=memory)
-        plan.memory.learn(StudyState(ended=[Attempt(started=started, ended=ended)]))
-        predicted.append(plan.predict(architecture, 4, checkpointing=False))
-    plan.memory.learn(StudyState())
+        measured_one = measured_attempt(Attempt(started=started, ended=ended))
+        assert measured_one is not None
+        forecast.learn([measured_one])
+        predicted.append(forecast.predict(architecture, 4, device="cpu"))
     assert predicted[0].bytes == begun.bytes
     assert predicted[1].bytes > begun.bytes
     assert predicted[1].correction.observations == 1
@@ -183,10 +205,11 @@ def test_measured_peaks_move_predictions_of_their_kind_only(deep: tuple[Path, Pl
 
 @pytest.mark.parametrize("how", ["cannot be started", "ends", "hangs"])
 def test_a_tracer_that_fails_leaves_the_closed_form_and_says_why(
-    deep: tuple[Path, Plan], monkeypatch: pytest.MonkeyPatch, how: str
+    deep: Deep, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, how: str
 ) -> None:
     """The prior is applied to it, the reason is one line in the record, and the shape is not asked for again."""
-    plan, kept = deep[1], []
+    _, plan, runtime = deep
+    kept: list[int] = []
 
     def fork(questions: int, answers: int) -> bool:
         kept.extend([os.dup(questions), *([os.dup(answers)] if how == "hangs" else [])])
@@ -194,8 +217,8 @@ def test_a_tracer_that_fails_leaves_the_closed_form_and_says_why(
 
     monkeypatch.setattr(memory_module, "PATIENCE", 1.0)
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
-    memory = MemoryModel(registry={}, fork_tracer=fork)
-    found = [memory.predict(plan, plan.grid.architectures[0], size, device="cpu", wait=5.0) for size in (4, 8)]
+    memory = forecast_of(plan, runtime, tmp_path, traces=True, fork=fork)
+    found = [memory.predict(plan.grid.architectures[0], size, device="cpu", wait=5.0) for size in (4, 8)]
     for descriptor in kept:
         os.close(descriptor)
     reason = {
@@ -206,25 +229,26 @@ def test_a_tracer_that_fails_leaves_the_closed_form_and_says_why(
     for one, size in zip(found, (4, 8), strict=True):
         assert one is not None
         assert (one.source, one.held, one.plain()["note"]) == ("closed form", None, reason)
-        assert one.bytes == memory.rough(plan, plan.grid.architectures[0], size)
+        assert one.bytes == memory.rough(plan.grid.architectures[0], size)
 
 
-def test_captured_steps_are_promised_the_memory_that_they_hold(deep: tuple[Path, Plan]) -> None:
+def test_captured_steps_are_promised_the_memory_that_they_hold(deep: Deep, tmp_path: Path) -> None:
     """On a GPU the tensors of a step once more, gradients and workspaces too; their peaks correct no others."""
-    plan, memory = deep[1], MemoryModel(registry=None)
-    experiment = plan.resolved.experiment
-    training = evolve(experiment.training, launches="graph")
-    captured = evolve(plan, resolved=evolve(plan.resolved, experiment=evolve(experiment, training=training)))
-    one, other = (memory.predict(each, each.grid.architectures[0], 8, device="cuda") for each in (plan, captured))
+    _, plan, runtime = deep
+    (architecture,) = plan.grid.architectures
+    plain = forecast_of(plan, runtime, tmp_path, traces=False)
+    captured = forecast_of(plan, runtime, tmp_path, traces=False, launches="graph")
+    one, other = (each.predict(architecture, 8, device="cuda") for each in (plain, captured))
     assert one is not None
     assert other is not None
     assert other.bytes - one.bytes == one.tensors - one.floor * 3 // 4 + WORKSPACES
     assert other.group == f"{one.group}, graph"
     settings: dict[str, Any] = {"device": "cuda", "checkpointing": False, "evaluated": 8, "registry": {}}
-    question = trace_question(captured, captured.grid.architectures[0], 8, **settings)
+    options = evolve(plan.resolved.trainer.options, launches="graph")
+    question = trace_question(captured.setup, architecture, 8, options=options, **settings)
     assert {one["launches"] for one in question["specs"]} == {"plain"}, "whose kernels, and so whose tensors, are these"
-    here = memory.predict(captured, captured.grid.architectures[0], 8, device="cpu")
-    assert here == memory.predict(plan, plan.grid.architectures[0], 8, device="cpu")
+    here = captured.predict(architecture, 8, device="cpu")
+    assert here == plain.predict(architecture, 8, device="cpu")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the fork server is used on Linux only")
@@ -243,5 +267,5 @@ def test_a_new_study_imports_torch_once_for_predictions_and_attempts(study: Stud
     process.terminate()
     process.communicate()
     assert "-m scalecore.execution.local.forkserver" in seen
-    assert not {"-m scalecore.execution.tracer", "-m scalecore.execution.worker"} & seen
+    assert not {"-m scalecore_torch.memory.tracer", "-m scalecore_torch.worker"} & seen
     assert all(one["tensors"] > 0 for one in study.json("memory.json").values())

@@ -16,8 +16,8 @@ from click.testing import CliRunner, Result
 from scalecore.api.files import read_json, write_json
 from scalecore.cli.main import main
 from scalecore.data.predictions import Predictions, read_predictions
-from scalecore.training.inference import all_logits
-from scalecore_promotion import torch_parts
+from scalecore_torch import api as torch_parts
+from scalecore_torch.training.inference import all_logits
 
 from .conftest import Study
 from .test_evaluation import small

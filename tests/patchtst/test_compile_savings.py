@@ -9,12 +9,12 @@ import torch
 
 from scalecore.api.module import Savings
 from scalecore.api.space import DataShape
-from scalecore.training.compile_choice import Work
-from scalecore.training.policies import Policy, choose
 from scalecore_patchtst.dropping import hashed_mask, mask_rate
 from scalecore_patchtst.family import PatchTSTFamily
 from scalecore_patchtst.model import PatchTST
 from scalecore_patchtst.options import PatchTSTOptions
+from scalecore_torch.training.compile_choice import Work
+from scalecore_torch.training.policies import Policy, choose
 
 FAMILY = PatchTSTFamily(PatchTSTOptions())
 

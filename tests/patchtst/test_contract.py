@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from scalecore.api.space import DataShape
-from scalecore.testing import ModelContract, PluginContract
+from scalecore.testing import PluginContract
 from scalecore_patchtst.family import PatchTSTFamily
 from scalecore_patchtst.options import PatchTSTOptions
+from scalecore_torch.testing import ModelContract
 
 
 class TestPackage(PluginContract):

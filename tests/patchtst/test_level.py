@@ -15,7 +15,7 @@ from scalecore.cli.main import main
 from scalecore.config.kept import checked
 from scalecore.config.resolve import load_resolved
 from scalecore.planning.build_plan import build_plan
-from scalecore.planning.conventions import conventions_of
+from scalecore.planning.conventions import begun_plan
 from scalecore.planning.plan import Plan
 from scalecore.plugins.registry import load_registry
 from scalecore.store.journal import Journal
@@ -64,7 +64,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def planned(*overrides: str) -> Plan:
     """The plan of the file, with memory by closed forms: no process is started."""
     loaded, resolved = load_resolved(Path("wave.yaml"), overrides=overrides, registry=load_registry())
-    return build_plan(loaded, resolved, folder=Path("studies/wave"))
+    return build_plan(loaded, resolved, folder=Path("studies/wave"))[0]
 
 
 @pytest.mark.parametrize("command", ["check", "plan"])
@@ -96,7 +96,7 @@ def test_g57_a_study_of_before_keeps_its_way(file: Path) -> None:
     """A forecast that version 0.1 began, whose plan knows no scale, continues in the target's unit, RevIN included."""
     plan = planned("model.revin=false")
     folder = Path("studies/wave")
-    assert not conventions_of(folder).old
+    assert (begun := begun_plan(folder)) is None or not begun.data.of_version_0_1
     content = plan.begun()
     old = plan.report().plain()
     del old["data"]["target_scale"]
@@ -106,7 +106,8 @@ def test_g57_a_study_of_before_keeps_its_way(file: Path) -> None:
     # Whatever is planned later, the first event decides.
     journal.append(content)
     journal.close()
-    assert conventions_of(folder).old
+    assert (begun := begun_plan(folder)) is not None
+    assert begun.data.of_version_0_1
     assert invoke("check", "wave.yaml").exit_code == 0
     now = planned()
     assert now.data.target_scale is None

@@ -9,17 +9,17 @@ import psutil
 import pytest
 import torch
 
-from scalecore.testing.training import make_training_plan
-from scalecore.training.blocks import checkpoint_blocks
-from scalecore.training.hyperparameters import Hyperparameters
-from scalecore.training.memory import floor_bytes
-from scalecore.training.memory_heap import held
-from scalecore.training.memory_storages import Phase, Trace, deepened, extrapolated
-from scalecore.training.memory_trace import FakeWindows, LiveStorages, trace_step
-from scalecore.training.policies import Policy
-from scalecore.training.tasks import task_named
-from scalecore.training.trainer import Trainer
+from scalecore.execution.hyperparameters import Hyperparameters
 from scalecore_patchtst.model import PatchTST
+from scalecore_torch.memory.correction import floor_bytes
+from scalecore_torch.memory.heap import held
+from scalecore_torch.memory.step_trace import FakeWindows, LiveStorages, trace_step
+from scalecore_torch.memory.storages import Phase, Trace, deepened, extrapolated
+from scalecore_torch.testing.training import make_training_plan
+from scalecore_torch.training.blocks import checkpoint_blocks
+from scalecore_torch.training.policies import Policy
+from scalecore_torch.training.tasks import task_named
+from scalecore_torch.training.trainer import Trainer
 
 MIB = 1024**2
 

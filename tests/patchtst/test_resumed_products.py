@@ -14,12 +14,12 @@ from attrs import evolve
 from scalecore.api.plan_report import ProductsReport
 from scalecore.config.resolve import load_resolved
 from scalecore.execution.attempt_result import AttemptResult
-from scalecore.execution.attempt_spec import AttemptSpec
 from scalecore.execution.folder import AttemptFolder
 from scalecore.planning.build_plan import build_plan
 from scalecore.planning.build_spec import attempt_spec
 from scalecore.plugins.registry import load_registry
 from scalecore_patchtst.products import HAS_ONEDNN
+from scalecore_torch.spec import TorchSpec
 
 FILE = """
 name: walk
@@ -30,28 +30,29 @@ training: {effective_batch: 256, early_stopping: null, threads: 1, checkpoint_ep
 """
 
 
-def prepared(root: Path) -> AttemptSpec:
+def prepared(root: Path) -> TorchSpec:
     """A spec as the driver makes it."""
     close = 100 * np.exp(np.cumsum(np.random.default_rng(7).normal(0, 0.01, 1200))).round(6)
     rows = [f"{np.datetime64('2001-01-01') + day},{price}" for day, price in enumerate(close.tolist())]
     (root / "walk.csv").write_text("\n".join(["date,Close", *rows]) + "\n")
     (root / "walk.yaml").write_text(FILE)
-    plan = build_plan(*load_resolved(root / "walk.yaml", registry=load_registry()), folder=root / "study")
+    plan, _ = build_plan(*load_resolved(root / "walk.yaml", registry=load_registry()), folder=root / "study")
     plan.write_data(root / "data")
     (one,) = plan.grid.architectures
     fixed: dict[str, Any] = {"mode": "train", "number": 0, "seed": 5, "micro_batch": 256, "threads": 1}
-    fixed |= {"architecture": one.values, "num_parameters": one.num_parameters}
+    fixed |= {"architecture": one.values, "num_parameters": one.num_parameters, "flops": one.flops}
     fixed |= {"hyperparameters": {**plan.fixed, "epochs": 2}, "registry": {"no_plugins": False, "block": []}}
     spec = attempt_spec(plan, attempt="0-0", data=root / "data", **fixed)
-    assert plan.products is not None
-    assert spec.products == plan.products
+    assert isinstance(spec, TorchSpec)
+    assert plan.conventions.products is not None
+    assert spec.products == plan.conventions.products
     return spec
 
 
-def run(folder: Path, spec: AttemptSpec) -> AttemptResult:
+def run(folder: Path, spec: TorchSpec) -> AttemptResult:
     attempt = AttemptFolder(folder)
     attempt.create(spec)
-    worker = [sys.executable, "-m", "scalecore.execution.worker", str(folder), str(os.getpid())]
+    worker = [sys.executable, "-m", "scalecore_torch.worker", str(folder), str(os.getpid())]
     subprocess.run(worker, check=True)
     result = attempt.read_result("0-0")
     assert result is not None

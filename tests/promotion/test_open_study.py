@@ -52,13 +52,11 @@ def test_what_is_trained_after_the_search_is_planned_for_the_device_of_the_study
 ) -> None:
     """A GPU that came is not for a study on the CPU; one that is gone refuses nothing before an attempt needs it."""
     folder = copied(finished, device={"kind": kind, "gpu": None})
-    for module in ("plan", "preflight", "slots"):
-        monkeypatch.setattr(
-            f"scalecore.planning.{module}.find_gpus", lambda: FoundGpus(names=gpus, source="libcuda.so.1")
-        )
-        monkeypatch.setattr(f"scalecore.planning.{module}.torch_build", lambda: "cu130")
+    for module in ("scalecore.planning.preflight", "scalecore.planning.slots", "scalecore_torch.likely_device"):
+        monkeypatch.setattr(f"{module}.find_gpus", lambda: FoundGpus(names=gpus, source="libcuda.so.1"))
+        monkeypatch.setattr(f"{module}.torch_build", lambda: "cu130")
     with open_study(StudyFolder(folder), TrainingContext(registry=REGISTRY)) as study:
-        assert study.plan.likely_device() == study.plan_with([]).likely_device() == kind
+        assert study.plan.likely_device == study.plan_with([])[0].likely_device == kind
 
 
 @pytest.mark.parametrize("command", ["confirm", "evaluate"])

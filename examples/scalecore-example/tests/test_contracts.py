@@ -8,11 +8,12 @@ import pytest
 
 from scalecore.api.logger import Logger, LoggerContext
 from scalecore.api.strategy import SearchContext
-from scalecore.testing import LoggerContract, ModelContract, PluginContract, SearchStrategyContract
+from scalecore.testing import LoggerContract, PluginContract, SearchStrategyContract
 from scalecore_example.evolution import Evolution
 from scalecore_example.family import TCNFamily
 from scalecore_example.markdown import MarkdownLogger
 from scalecore_example.options import EvolutionOptions, MarkdownOptions, TCNOptions
+from scalecore_torch.testing import ModelContract
 
 
 class TestPackage(PluginContract):

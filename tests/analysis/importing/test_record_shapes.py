@@ -10,9 +10,9 @@ import pytest
 
 from scalecore.api.space import ArchitectureSpace, DataShape
 from scalecore.api.trials import TrialState
-from scalecore.builtin.linear import LinearFamily
 from scalecore_analysis.importing.readers import OldRecord
 from scalecore_analysis.importing.record_shapes import RecordShapes, UnnamedShapeError
+from scalecore_torch.linear import LinearFamily
 
 DATA = DataShape(context=20, features=3, outputs=1)
 

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from scalecore.api.space import ArchitectureSpace, DataShape
-from scalecore.builtin.linear import LinearFamily
 from scalecore_analysis.importing.path_claims import contradictions, label_of
 from scalecore_analysis.importing.readers import read_old_results
 from scalecore_analysis.importing.record_shapes import RecordShapes
 from scalecore_analysis.importing.summary import ImportSummary, summarise
 from scalecore_analysis.importing.summary_text import summary_lines
+from scalecore_torch.linear import LinearFamily
 
 
 class Grid(LinearFamily):

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from click.testing import Result
 
+from scalecore import __version__
+
 
 def test_a_right_file(invoke: Any, mine: str) -> None:
     """The file is ok, and each component is named with who provides it."""
@@ -21,6 +23,7 @@ def test_a_right_file(invoke: Any, mine: str) -> None:
         "  dataset   my-table (acme 1.2)\n"
         "  model     my-model (acme 1.2)\n"
         "  search    my-search (acme 1.2)\n"
+        f"  training  torch (scalecore-torch {__version__})\n"
         "  execution my-rack (acme 1.2)\n"
         "  monitors  none\n"
         "  loggers   my-logger (acme 1.2)\n"
@@ -81,6 +84,7 @@ def test_json_of_a_right_file(invoke: Any, mine: str) -> None:
             "dataset": [{"use": "my-table", "provider": "acme", "version": "1.2"}],
             "model": [{"use": "my-model", "provider": "acme", "version": "1.2"}],
             "search": [{"use": "my-search", "provider": "acme", "version": "1.2"}],
+            "training": [{"use": "torch", "provider": "scalecore-torch", "version": __version__}],
             "execution": [{"use": "my-rack", "provider": "acme", "version": "1.2"}],
             "monitors": [],
             "loggers": [{"use": "my-logger", "provider": "acme", "version": "1.2"}],

@@ -100,7 +100,7 @@ def test_a_package_is_written(invoke: Callable[..., Result], tmp_path: Path) -> 
         ("class", "'class' cannot name a plugin: 'class' is a word of Python; try my-class"),
         ("Match", "'Match' cannot name a plugin: 'match' is a word of Python; try my-Match"),
         ("statistics", "'statistics' cannot name a plugin: Python has a module 'statistics'; try my-statistics"),
-        ("linear", f"model 'linear' is provided by scalecore {__version__}; choose another name"),
+        ("linear", "model 'linear' is that of scalecore-torch; choose another name"),
         ("SCALECORE", f"the plugin scalecore {__version__} is installed under this name; choose another one"),
         ("builtin", f"scalecore {__version__} has a plugin 'builtin'; choose another name"),
         ("Acme", "the plugin acme 1.2 is installed under this name; choose another one"),

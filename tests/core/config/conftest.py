@@ -23,6 +23,7 @@ from attrs import field, frozen, validators
 from scalecore import hookimpl
 from scalecore.api.options import ExistingFile, option
 from scalecore.api.components import *
+from scalecore_torch.plugin import scalecore_trainers
 
 
 class Color(str, Enum):

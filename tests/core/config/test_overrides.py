@@ -39,7 +39,10 @@ def test_values_are_read_as_in_the_file(write: Any, small: str) -> None:
     )
 
     assert (experiment.search.trials, experiment.seed) == (5, 2)
-    assert (experiment.training.gradient_clip, experiment.training.early_stopping) == (0.001, None)
+    assert (experiment.training.component.options, experiment.training.early_stopping) == (
+        {"gradient_clip": 1e-3},
+        None,
+    )
     assert experiment.search.budget == Budget(text="2M", parameters=2_000_000)
     assert experiment.search.space == {"rate": Uniform(low=0.1, high=0.3)}
     assert experiment.search.exclude == ["a == 1"]
@@ -106,8 +109,8 @@ def test_an_override_mends_what_the_file_has_wrong(write: Any, small: str) -> No
             "search.space={a: {uniform: [2, 1]}}: search.space.a.uniform: low must be less than high, got [2, 1]",
         ),
         (
-            "training.early_stoping.patience=3",
-            "training.early_stoping.patience=3: training.early_stoping: unknown key; did you mean 'early_stopping'?",
+            "execution.retry.crsh=3",
+            "execution.retry.crsh=3: unknown key; did you mean 'crash'?",
         ),
         ("seed", "seed: expected KEY=VALUE, for example search.trials=5"),
         ("=3", "=3: expected KEY=VALUE, for example search.trials=5"),

@@ -18,6 +18,15 @@ from scalecore.config.resolved import Resolved
 from scalecore.config.stored import Move
 from scalecore.plugins.registry import load_registry
 from scalecore.store.identity import training_content
+from scalecore_torch.component import TorchTrainer
+from scalecore_torch.own_code import OwnCode
+
+
+def own_of(resolved: Resolved) -> OwnCode:
+    """What the trainer found."""
+    assert isinstance(resolved.training, TorchTrainer)
+    return resolved.training.own
+
 
 CODE = '''\
 import torch
@@ -177,7 +186,7 @@ def test_what_the_file_names_is_found(resolve: Callable[..., Resolved], tmp_path
         "schedule": f"{tmp_path}/own.py:triangle",
     }
     resolved = resolve(training, objective={"metric": "hit_rate", "direction": "maximize"})
-    own = resolved.own
+    own = own_of(resolved)
     assert own.loss is not None
     assert own.optimizer is not None
     assert own.schedule is not None
@@ -206,7 +215,7 @@ def test_what_the_file_names_is_found(resolve: Callable[..., Resolved], tmp_path
 )
 def test_the_state_of_an_optimizer_is_measured(resolve: Callable[..., Resolved], optimizer: Any, state: float) -> None:
     """In bytes per parameter, by a step: the closed form of a trial's memory counts it."""
-    assert resolve({"optimizer": optimizer}).own.optimizer_state == state
+    assert own_of(resolve({"optimizer": optimizer})).optimizer_state == state
 
 
 @pytest.mark.parametrize(
@@ -295,7 +304,7 @@ def test_g11_a_loss_that_does_not_do_is_refused(
 def test_a_loss_of_one_number_says_so(resolve: Callable[..., Resolved]) -> None:
     """Then it is no sum over windows, and nothing is measured over those of validation."""
     training: dict[str, Any] = {"loss": "./own.py:Mean"}
-    assert not resolve(training).own.over_windows
+    assert not own_of(resolve(training)).over_windows
     assert problems(resolve, training=training, objective={"metric": "val_training_loss"}) == [
         "objective.metric: a loss that is no sum over windows has no val_training_loss [G23]"
     ]
@@ -459,7 +468,7 @@ def test_identity_has_the_content_of_a_file_and_not_its_place(resolve: Callable[
     (tmp_path / "own.py").write_text(f"{CODE}\n# another thought\n")
     assert training_content(resolve({"loss": "./own.py:Margin"})) != here
     plain = resolve({})
-    assert not plain.own.parts
+    assert not own_of(plain).parts
     assert training_content(plain) == to_plain(plain)["training"]
 
 

@@ -109,6 +109,29 @@ def test_paths_are_relative_to_the_file_not_to_the_working_directory(
         ("dataset: table", "dataset: {use: table, rows: 0}", "2:29: dataset.rows: must be at least 1, got 0"),
         ("dataset: table", "dataset: {use: table, rows: 1000}", "2:29: dataset.rows: must be less than 1000, got 1000"),
         ("dataset: table", "dataset: {use: table, rowz: 5}", "2:23: dataset.rowz: unknown key; did you mean 'rows'?"),
+        *(
+            ("{use: dice}\n", f"{{use: dice}}\ntraining: {{{new}}}\n", f"5:{column}: training.{message}")
+            for new, column, message in (
+                ("effective_batch: 0", 29, "effective_batch: must be at least 1, got 0"),
+                ("gradient_clip: 0", 27, "gradient_clip: must be greater than 0, got 0"),
+                ("gradient_clip: high", 27, "gradient_clip: expected a number or null, got text 'high'"),
+                (
+                    "micro_batch: autoo",
+                    25,
+                    "micro_batch: expected a whole number or auto, got text 'autoo'; did you mean auto?",
+                ),
+                ("micro_batch: 0", 25, "micro_batch: must be at least 1, got 0"),
+                ("micro_batch: 1.5", 25, "micro_batch: expected a whole number or auto, got 1.5"),
+                (
+                    "schedule: cosin",
+                    22,
+                    "schedule: expected one of cosine, linear, constant or an import path "
+                    "(module:Name or ./file.py:Name), got text 'cosin'; did you mean cosine?",
+                ),
+                ("effectve_batch: 3", 12, "effectve_batch: unknown key; did you mean 'effective_batch'?"),
+                ("early_stoping: null", 12, "early_stoping: unknown key; did you mean 'early_stopping'?"),
+            )
+        ),
         (
             "dataset: table",
             "dataset: {use: table, zzz: 5}",

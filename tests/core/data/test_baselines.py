@@ -19,7 +19,7 @@ from scalecore.data.normalise import input_rows
 from scalecore.data.prepare import describe
 from scalecore.data.regression import applied, logistic_regression, standardised
 from scalecore.data.splits import make_parts
-from scalecore.training.tasks import task_named
+from scalecore_torch.training.tasks import task_named
 
 NAMES = ["prior", "previous_label", "last_values", "volatility"]
 TASKS = ["binary", "multiclass", "forecast"]

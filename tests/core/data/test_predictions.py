@@ -11,7 +11,7 @@ import torch
 from scalecore.api.errors import DataError, RefusedError
 from scalecore.data.bootstrap import mean_interval
 from scalecore.data.predictions import Predictions, common_windows, read_predictions, write_predictions
-from scalecore.training.tasks import task_named
+from scalecore_torch.training.tasks import task_named
 
 
 def predictions(task: str = "binary", *, start: int = 0, windows: int = 60, **about: Any) -> Predictions:

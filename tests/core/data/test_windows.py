@@ -13,7 +13,7 @@ import torch
 
 from scalecore.api.errors import DataError
 from scalecore.data.prepare import prepare
-from scalecore.data.windows import WindowSource, open_windows
+from scalecore_torch.training.windows import WindowSource, open_windows
 
 
 @pytest.fixture

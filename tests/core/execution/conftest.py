@@ -13,14 +13,15 @@ import pytest
 from attrs import evolve
 
 from scalecore.execution.attempt_result import AttemptResult
-from scalecore.execution.attempt_spec import AttemptSpec
 from scalecore.execution.folder import AttemptFolder
 from scalecore.execution.local.executor import LocalExecutor
 from scalecore.execution.local.options import LocalOptions
 from scalecore.planning.build_spec import attempt_spec
 from scalecore.testing.fakes import plan_walk
+from scalecore_torch.spec import TorchSpec
 
 WAIT = 60.0
+WORKER = "scalecore_torch.worker"
 ENDLESS = 1_000_000
 """Epochs: an attempt that goes on until something ends it."""
 
@@ -68,20 +69,21 @@ def fork_server() -> psutil.Process:
 
 
 @pytest.fixture(scope="session")
-def spec(tmp_path_factory: pytest.TempPathFactory) -> AttemptSpec:
+def spec(tmp_path_factory: pytest.TempPathFactory) -> TorchSpec:
     """A spec as the driver makes it, of a linear model on prepared data."""
     root = tmp_path_factory.mktemp("study")
     training = {"effective_batch": 64, "early_stopping": None, "threads": 1, "checkpoint_every": 3600.0}
     plan = plan_walk(root, search={"use": "random", "trials": 1}, training=training)
     plan.write_data(root / "data")
     (architecture,) = plan.grid.architectures
-    return attempt_spec(
+    spec = attempt_spec(
         plan,
         mode="train",
         attempt="0-0",
         number=0,
         architecture=architecture.values,
         num_parameters=architecture.num_parameters,
+        flops=architecture.flops,
         hyperparameters={**plan.fixed, "epochs": 2},
         seed=5,
         micro_batch=64,
@@ -89,10 +91,12 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> AttemptSpec:
         threads=1,
         registry={"no_plugins": True, "block": []},
     )
+    assert isinstance(spec, TorchSpec)
+    return spec
 
 
 @pytest.fixture
-def attempt(tmp_path: Path, spec: AttemptSpec) -> Callable[..., AttemptFolder]:
+def attempt(tmp_path: Path, spec: TorchSpec) -> Callable[..., AttemptFolder]:
     """Write the folder of an attempt: `attempt("a")`, `attempt("b", epochs=3)`, `attempt("c", mode="smoke")`."""
 
     def write(name: str, *, epochs: int = 2, **changes: Any) -> AttemptFolder:
@@ -114,7 +118,7 @@ def start(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def executor(start: str) -> Iterator[LocalExecutor]:
     """A local executor; whatever it has started is ended after the test."""
-    executor = LocalExecutor(LocalOptions(start=start))  # type: ignore[arg-type]
+    executor = LocalExecutor(LocalOptions(start=start), worker=WORKER)  # type: ignore[arg-type]
     yield executor
     executor.close()
 
@@ -124,6 +128,6 @@ def forking() -> Iterator[LocalExecutor]:
     """A local executor with a fork server."""
     if sys.platform != "linux":
         pytest.skip("the fork server is used on Linux only")
-    executor = LocalExecutor(LocalOptions(start="fork"))
+    executor = LocalExecutor(LocalOptions(start="fork"), worker=WORKER)
     yield executor
     executor.close()

@@ -184,7 +184,7 @@ def test_an_attempt_sees_its_gpu_only(
     """Attempts are told the GPU that admission judged, else one each, before CUDA could start."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
     monkeypatch.setattr("scalecore.execution.local.executor.find_gpus", lambda: FoundGpus(names=gpus, source="a test"))
-    executor = LocalExecutor(LocalOptions(start=start))  # type: ignore[arg-type]
+    executor = LocalExecutor(LocalOptions(start=start), worker="scalecore_torch.worker")  # type: ignore[arg-type]
     try:
         folders = [
             attempt(name, device="cpu", epochs=1_000_000, gpu=gpu) for name, gpu in zip("ab", judged, strict=True)

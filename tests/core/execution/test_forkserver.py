@@ -11,10 +11,10 @@ from scalecore.execution.folder import AttemptFolder
 
 SCRIPT = """
 import json, os, sys
-from scalecore.execution.local.forkserver import preload
+from scalecore_torch.worker import preload
 preload()
 before = set(sys.modules)
-from scalecore.execution.worker import main
+from scalecore_torch.worker import main
 code = main(sys.argv[1], parent=os.getppid())
 print(json.dumps({"code": code, "new": sorted(set(sys.modules) - before)}))
 """
@@ -30,5 +30,5 @@ def test_an_attempt_imports_nothing_but_plugins_after_the_fork(attempt: Callable
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["code"] == 0
     # Plugins are loaded by each attempt: their code is not the server's, which must compute nothing.
-    plugins = ("scalecore_", "scalecore.builtin.linear")
+    plugins = ("scalecore_torch.linear",)
     assert [name for name in found["new"] if not name.startswith(plugins)] == []

@@ -23,7 +23,7 @@ from scalecore.execution.folder import DISK_EXIT, LOG_BYTES, AttemptFolder
 from scalecore.execution.lifeline import AttemptMonitor
 from scalecore.execution.local.executor import LocalExecutor, LocalHandle
 from scalecore.execution.local.options import LocalOptions
-from scalecore.training import checkpoint
+from scalecore_torch.training import checkpoint
 
 from .conftest import ENDLESS, fork_server, gone, pid_of, result_of, wait_for
 
@@ -72,7 +72,7 @@ def test_the_memory_of_the_driver_is_not_counted_as_that_of_an_attempt(attempt: 
     """Linux hands the largest size of a process on to those that it spawns."""
     driver = b"\1" * (1 << 30)
     del driver
-    executor = LocalExecutor(LocalOptions(start="spawn"))
+    executor = LocalExecutor(LocalOptions(start="spawn"), worker="scalecore_torch.worker")
     folder = attempt("a", epochs=1)
     status = until_over(executor, executor.submit(folder.path))
     executor.close()
@@ -97,7 +97,7 @@ def test_both_ways_of_starting_compute_the_same(attempt: Attempt, forking: Local
     """A fork of the warm server and a fresh interpreter end with the same weights to the last bit."""
     one, other = attempt("forked"), attempt("spawned")
     until_over(forking, forking.submit(one.path))
-    subprocess.run([sys.executable, "-m", "scalecore.execution.worker", str(other.path), str(os.getpid())], check=True)
+    subprocess.run([sys.executable, "-m", "scalecore_torch.worker", str(other.path), str(os.getpid())], check=True)
     weights = [result_of(folder).weights for folder in (one, other)]
     assert weights[0] == weights[1]
 
@@ -228,7 +228,7 @@ def test_pruning_ends_without_a_checkpoint(executor: LocalExecutor, attempt: Att
 
 MODEL = """
 from scalecore import hookimpl
-from scalecore.builtin.linear import LinearFamily
+from scalecore_torch.linear import LinearFamily
 from scalecore.api.components import ModelRecord
 
 class Family(LinearFamily):
@@ -256,7 +256,7 @@ def with_odd_model(
     start: str, attempt: Attempt, fake_plugin: Any, monkeypatch: Any, *, body: str, **changes: Any
 ) -> tuple[AttemptFolder, LocalExecutor]:
     folder = odd(attempt, fake_plugin, monkeypatch, body=body, **changes)
-    return folder, LocalExecutor(LocalOptions(start=start))  # type: ignore[arg-type]
+    return folder, LocalExecutor(LocalOptions(start=start), worker="scalecore_torch.worker")  # type: ignore[arg-type]
 
 
 def test_nothing_of_an_attempts_group_is_left(start: str, attempt: Attempt, fake_plugin: Any, monkeypatch: Any) -> None:
@@ -442,7 +442,7 @@ from scalecore.execution.lifeline import AttemptMonitor
 from scalecore.execution.local.executor import LocalExecutor
 from scalecore.execution.local.options import LocalOptions
 
-executor = LocalExecutor(LocalOptions(start=sys.argv[1]))
+executor = LocalExecutor(LocalOptions(start=sys.argv[1]), worker="scalecore_torch.worker")
 handle = executor.submit(Path(sys.argv[2]))
 while True:
     executor.poll([handle])
@@ -509,7 +509,7 @@ def test_an_attempt_that_hangs_outlives_neither_driver_nor_helpers(
 def test_an_attempt_outlives_the_thread_that_started_it(attempt: Attempt) -> None:
     """The kernel takes the end of that thread for the end of the parent; executors may start attempts in threads."""
     folder = attempt("a", epochs=ENDLESS)
-    executor = LocalExecutor(LocalOptions(start="spawn"))
+    executor = LocalExecutor(LocalOptions(start="spawn"), worker="scalecore_torch.worker")
     handles: list[LocalHandle] = []
     thread = threading.Thread(target=lambda: (handles.append(executor.submit(folder.path)), in_training(folder)))
     thread.start()
@@ -666,7 +666,7 @@ def test_control_is_read_whole(attempt: Attempt) -> None:
 def test_what_is_told_within_one_tick_of_the_file_system_is_heeded(attempt: Attempt) -> None:
     """Some file systems count whole seconds: an attempt that missed the end of a pause would wait for good."""
     folder = attempt("a")
-    monitor = AttemptMonitor(folder)
+    monitor = AttemptMonitor(folder, save=lambda folder, state: None)
     for action in ("prune", "go_on", "prune"):
         folder.tell(action)  # type: ignore[arg-type]
         os.utime(folder.control, (1_700_000_000, 1_700_000_000))

@@ -6,32 +6,30 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from scalecore.api.executor import AttemptStatus
+from scalecore.execution.failures import crash_signal
 from scalecore.execution.folder import AttemptFolder
-from scalecore.execution.local.containment import FRACTION, AttemptGroups, gpu_fraction
+from scalecore.execution.local.containment import AttemptGroups
 from scalecore.execution.local.kills import KernelKills
 from scalecore.study.running_trial import RunningTrial
-from scalecore.training.failures import crash_signal
-from scalecore.training.memory_cuda import CONTEXT
 
 MOUNT = "30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n"
 BASE = "sys/fs/cgroup/user/job"
 
 GREEDY = """
 import torch
-from scalecore.execution.local.containment import contain, prefer_as_victim, release
+from scalecore.execution.local.containment import limit_data, prefer_as_victim, release
 print(*prefer_as_victim(), open("/proc/self/oom_score_adj").read().strip())
-print(*contain({limit}, device=torch.device("cpu")))
+print(*limit_data({limit}))
 kept = []
 try:
     for _ in range(40):
         kept.append(torch.ones(25_000_000))
 except Exception as error:
-    from scalecore.training.failures import classify
+    from scalecore.execution.failures import classify
     release()
     print(classify(error), len(kept) < 20)
 """
@@ -158,59 +156,3 @@ def test_g35_how_a_process_died_is_told_apart(
 def test_a_signal_without_a_name_is_named_by_its_number() -> None:
     """Real-time signals have none."""
     assert crash_signal(-40) == ("signal 40", False)
-
-
-@pytest.mark.parametrize(("device", "index"), [("cuda", 2), ("cuda:0", 0), ("cuda:1", 1)])
-def test_the_cuda_allocator_is_limited_on_the_device_of_the_attempt(
-    device: str, index: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Torch's own check accepts what it is given, also for a device without an index, which is the current one."""
-    import torch
-
-    from scalecore.execution.local.containment import contain
-
-    received: list[tuple[float, int]] = []
-    monkeypatch.setattr(torch.cuda.memory, "_lazy_init", lambda: None)
-    monkeypatch.setattr(torch.cuda, "current_device", lambda: 2)
-    monkeypatch.setattr(torch._C, "_cuda_setMemoryFraction", lambda *given: received.append(given), raising=False)
-    assert contain(None, device=torch.device(device)) == ["CUDA allocator 90%"]
-    assert received == [(FRACTION, index)]
-
-
-@pytest.mark.parametrize(
-    ("promised", "fraction", "text"),
-    [(69 * 10**9, (69 * 10**9 - CONTEXT) / (149 * 10**9), "68.5 GB"), (148 * 10**9, FRACTION, "134.1 GB")],
-)
-def test_g40_a_trial_on_a_shared_gpu_is_held_to_what_it_was_promised(
-    promised: int, fraction: float, text: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Less what the context takes, which torch does not count, and never more than the share of a trial alone."""
-    import torch
-
-    from scalecore.execution.local.containment import contain
-
-    received: list[tuple[float, int]] = []
-    monkeypatch.setattr(torch.cuda.memory, "_lazy_init", lambda: None)
-    monkeypatch.setattr(torch._C, "_cuda_setMemoryFraction", lambda *given: received.append(given), raising=False)
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: SimpleNamespace(total_memory=149 * 10**9))
-    contained = contain(None, device=torch.device("cuda:1"), gpu_limit=promised)
-    assert contained == [f"CUDA allocator {text}"]
-    assert received == [(pytest.approx(fraction), 1)]
-
-
-def test_trials_that_share_a_gpu_without_a_promise_have_equal_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four of them together take what one alone may."""
-    import torch
-
-    from scalecore.execution.local.containment import contain
-
-    received: list[tuple[float, int]] = []
-    monkeypatch.setattr(torch.cuda.memory, "_lazy_init", lambda: None)
-    monkeypatch.setattr(torch._C, "_cuda_setMemoryFraction", lambda *given: received.append(given), raising=False)
-    assert contain(None, device=torch.device("cuda:0"), gpu_sharers=4) == ["CUDA allocator 22%"]
-    assert received == [(FRACTION / 4, 0)]
-
-
-def test_a_trial_keeps_some_of_a_gpu_however_little_it_was_promised() -> None:
-    """A fraction of zero would be none at all."""
-    assert gpu_fraction(0, total=10**11) == pytest.approx(CONTEXT // 10 / 10**11)

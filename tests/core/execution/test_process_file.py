@@ -75,7 +75,7 @@ def test_a_second_process_in_an_attempts_folder_ends_and_writes_nothing(tmp_path
     """`process.json` is made exclusively: whoever comes second says who was first."""
     folder = AttemptFolder(tmp_path)
     create_json(folder.process, {"pid": 12, "host": "node7"})
-    command = [sys.executable, "-m", "scalecore.execution.worker", str(tmp_path), str(os.getpid())]
+    command = [sys.executable, "-m", "scalecore_torch.worker", str(tmp_path), str(os.getpid())]
     second = subprocess.run(command, capture_output=True, text=True, check=False)
     assert second.returncode == TAKEN_EXIT
     assert [path.name for path in tmp_path.iterdir()] == ["process.json"]

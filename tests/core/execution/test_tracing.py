@@ -15,19 +15,20 @@ import psutil
 import pytest
 from attrs import evolve
 
-from scalecore.config.own_code import OwnCode, OwnPart
-from scalecore.execution.attempt_spec import AttemptSpec, ModelSpec
+from scalecore.execution.attempt_spec import ModelSpec
 from scalecore.execution.folder import AttemptFolder
 from scalecore.execution.local.executor import LocalExecutor
 from scalecore.execution.local.options import LocalOptions
-from scalecore.execution.tracer import answer
-from scalecore.execution.tracing import TraceClient
-from scalecore.training.memory import BASE, floor_bytes, prior
+from scalecore_torch.memory.client import TraceClient
+from scalecore_torch.memory.correction import BASE, floor_bytes, prior
+from scalecore_torch.memory.tracer import answer
+from scalecore_torch.own_code import OwnCode, OwnPart
+from scalecore_torch.spec import TorchSpec
 
 from .conftest import fork_server, gone, wait_for
 
 
-def question(spec: AttemptSpec, *, key: str = "one") -> dict[str, Any]:
+def question(spec: TorchSpec, *, key: str = "one") -> dict[str, Any]:
     traced = evolve(spec, plan=evolve(spec.plan, effective_batch=8, micro_batch=4), precision="fp32")
     return {
         "key": key,
@@ -43,7 +44,7 @@ def tracer_process() -> psutil.Process:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         for process in psutil.Process().children():
-            if process.status() != psutil.STATUS_ZOMBIE and "scalecore.execution.tracer" in process.cmdline():
+            if process.status() != psutil.STATUS_ZOMBIE and "scalecore_torch.memory.tracer" in process.cmdline():
                 return process
         time.sleep(0.01)
     raise AssertionError("no tracer was started")
@@ -57,7 +58,7 @@ def answers(client: TraceClient, count: int = 1) -> list[dict[str, Any]]:
     return found
 
 
-def test_the_tracer_answers_without_the_data_and_ends_with_its_client(spec: AttemptSpec) -> None:
+def test_the_tracer_answers_without_the_data_and_ends_with_its_client(spec: TorchSpec) -> None:
     """It needs no data folder; what it finds is above weights, gradients and moments; no process is left behind."""
     client = TraceClient()
     client.ask(question(evolve(spec, data="nowhere")))
@@ -78,7 +79,7 @@ def test_the_tracer_answers_without_the_data_and_ends_with_its_client(spec: Atte
         (OwnPart(module="torch.optim", name="AdamW", options={"fused": True}), 2),
     ],
 )
-def test_a_step_is_traced_with_the_optimizer_of_the_trial(spec: AttemptSpec, optimizer: OwnPart, moments: int) -> None:
+def test_a_step_is_traced_with_the_optimizer_of_the_trial(spec: TorchSpec, optimizer: OwnPart, moments: int) -> None:
     """What it keeps for each parameter, in place of AdamW's two moments."""
     known, found = (answer(question(evolve(spec, own=own))) for own in (None, OwnCode(optimizer=optimizer)))
     less = 4 * (2 - moments) * spec.num_parameters
@@ -87,10 +88,10 @@ def test_a_step_is_traced_with_the_optimizer_of_the_trial(spec: AttemptSpec, opt
 
 @pytest.mark.parametrize("start", ["fork", "spawn"])
 def test_what_a_process_takes_beside_its_tensors_is_measured_on_this_build(
-    spec: AttemptSpec, attempt: Callable[..., AttemptFolder], start: Literal["fork", "spawn"]
+    spec: TorchSpec, attempt: Callable[..., AttemptFolder], start: Literal["fork", "spawn"]
 ) -> None:
     """The predicted peak is near the measured one whatever torch was built for, and however attempts are started."""
-    executor = LocalExecutor(LocalOptions(start=start))
+    executor = LocalExecutor(LocalOptions(start=start), worker="scalecore_torch.worker")
     client = TraceClient(fork=executor.fork_tracer)
     client.ask(question(spec))
     (found,) = answers(client)
@@ -107,7 +108,7 @@ def test_what_a_process_takes_beside_its_tensors_is_measured_on_this_build(
     assert (predicted + found["base"] - BASE) / result.memory.peak == pytest.approx(1, abs=0.12)
 
 
-def test_a_shape_that_cannot_be_traced_is_answered_with_the_reason(spec: AttemptSpec) -> None:
+def test_a_shape_that_cannot_be_traced_is_answered_with_the_reason(spec: TorchSpec) -> None:
     """The next question is answered all the same."""
     client = TraceClient()
     wrong = evolve(spec, num_parameters=1)
@@ -121,7 +122,7 @@ def test_a_shape_that_cannot_be_traced_is_answered_with_the_reason(spec: Attempt
 
 
 @pytest.mark.parametrize("how", ["killed", "given up"])
-def test_a_tracer_that_dies_or_hangs_costs_an_answer_and_no_more(spec: AttemptSpec, how: str) -> None:
+def test_a_tracer_that_dies_or_hangs_costs_an_answer_and_no_more(spec: TorchSpec, how: str) -> None:
     """What was asked is answered with the reason, and a new tracer takes the next question."""
     client = TraceClient()
     client.start()
@@ -148,7 +149,7 @@ def forked_tracer() -> psutil.Process:
 
 
 def test_a_tracer_forked_from_the_server_answers_like_any_other(
-    spec: AttemptSpec, forking: LocalExecutor, attempt: Callable[..., AttemptFolder]
+    spec: TorchSpec, forking: LocalExecutor, attempt: Callable[..., AttemptFolder]
 ) -> None:
     """It ends with its client and is reaped; the server stays with one thread and serves attempts."""
     client = TraceClient(fork=forking.fork_tracer)
@@ -168,12 +169,12 @@ def test_a_tracer_forked_from_the_server_answers_like_any_other(
 
 @pytest.mark.parametrize("how", ["nothing to fork", "no handle of processes"])
 def test_where_no_tracer_can_be_forked_a_fresh_one_answers(
-    spec: AttemptSpec, forking: LocalExecutor, monkeypatch: pytest.MonkeyPatch, how: str
+    spec: TorchSpec, forking: LocalExecutor, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     """With an executor that starts interpreters, and on a system where what is no child could not be killed safely."""
     executor = forking
     if how == "nothing to fork":
-        executor = LocalExecutor(LocalOptions(start="spawn"))
+        executor = LocalExecutor(LocalOptions(start="spawn"), worker="scalecore_torch.worker")
     else:
         monkeypatch.delattr(os, "pidfd_open")
     client = TraceClient(fork=executor.fork_tracer)
@@ -186,7 +187,7 @@ def test_where_no_tracer_can_be_forked_a_fresh_one_answers(
 
 @pytest.mark.parametrize("how", ["hangs", "has ended"])
 def test_a_forked_tracer_that_is_of_no_use_is_replaced_by_a_fresh_one(
-    spec: AttemptSpec, forking: LocalExecutor, how: str
+    spec: TorchSpec, forking: LocalExecutor, how: str
 ) -> None:
     """One that hangs is killed although it is no child of this process; one that has ended costs no answer."""
     client = TraceClient(fork=forking.fork_tracer)
@@ -210,7 +211,7 @@ def test_a_forked_tracer_that_is_of_no_use_is_replaced_by_a_fresh_one(
 HANGING = """
 import ctypes
 from scalecore import hookimpl
-from scalecore.builtin.linear import LinearFamily
+from scalecore_torch.linear import LinearFamily
 from scalecore.api.components import ModelRecord
 
 class Family(LinearFamily):
@@ -227,9 +228,9 @@ DRIVER = """
 import json, sys, time
 from scalecore.execution.local.executor import LocalExecutor
 from scalecore.execution.local.options import LocalOptions
-from scalecore.execution.tracing import TraceClient
+from scalecore_torch.memory.client import TraceClient
 
-executor = LocalExecutor(LocalOptions(start=sys.argv[1]))
+executor = LocalExecutor(LocalOptions(start=sys.argv[1]), worker="scalecore_torch.worker")
 client = TraceClient(fork=executor.fork_tracer)
 client.ask(json.loads(sys.argv[2]))
 time.sleep(600)
@@ -238,7 +239,7 @@ time.sleep(600)
 
 @pytest.mark.parametrize("helpers", ["alive", "killed"])
 def test_a_tracer_that_hangs_in_native_code_does_not_outlive_its_driver(
-    spec: AttemptSpec, start: str, tmp_path: Path, fake_plugin: Any, monkeypatch: Any, helpers: str
+    spec: TorchSpec, start: str, tmp_path: Path, fake_plugin: Any, monkeypatch: Any, helpers: str
 ) -> None:
     """It holds the interpreter's lock and cannot see that its input has ended; the fork server is gone, too."""
     place = fake_plugin("scalecore-odd", code=HANGING.format(told=str(tmp_path / "hangs")))

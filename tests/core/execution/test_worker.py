@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from scalecore.api.errors import DeviceError, RefusedError
+from scalecore.api.trainer import Diverged
+from scalecore.execution.failures import classify, reason
 from scalecore.execution.local.devices import FoundGpus
 from scalecore.execution.worker import end_by
-from scalecore.training.failures import classify, reason
-from scalecore.training.plan import Diverged
 
 
 def allocation_failure() -> RuntimeError:

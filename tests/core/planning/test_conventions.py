@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
+from scalecore.api.metrics import objective_value
 from scalecore.api.plan_report import ProductsReport
-from scalecore.config.losses import objective_value
-from scalecore.execution.attempt_spec import AttemptSpec
 from scalecore.planning.build_spec import attempt_spec
-from scalecore.planning.conventions import conventions_of
+from scalecore.planning.conventions import begun_plan
 from scalecore.planning.plan import Plan
 from scalecore.store.events import StudyBegun
 from scalecore.store.identity import trial_content, trial_hash, unbound
 from scalecore.store.journal import Journal
 from scalecore.testing.fakes import plan_walk
+from scalecore_torch.spec import TorchSpec
 
 PRECISION = "objective={metric: precision, direction: maximize}"
 
@@ -30,11 +30,13 @@ def planned(tmp_path: Path) -> Callable[..., Plan]:
     return partial(plan_walk, tmp_path, "dataset.target.horizon=3", "dataset.context=6", guards=guards)
 
 
-def spec(plan: Plan) -> AttemptSpec:
+def spec(plan: Plan) -> TorchSpec:
     (one,) = plan.grid.architectures
     fixed: dict[str, Any] = {"mode": "train", "attempt": "0-0", "number": 0, "seed": 5, "micro_batch": 64, "threads": 1}
     fixed |= {"architecture": one.values, "num_parameters": one.num_parameters, "hyperparameters": plan.fixed}
-    return attempt_spec(plan, data=Path("data"), registry={}, **fixed)
+    made = attempt_spec(plan, data=Path("data"), registry={}, flops=one.flops, **fixed)
+    assert isinstance(made, TorchSpec)
+    return made
 
 
 def identity(plan: Plan) -> str:
@@ -68,7 +70,8 @@ def test_g19_the_least_denominator_is_part_of_what_a_trial_is(planned: Any, tmp_
     new = identity(planned(PRECISION))
     assert planned().identity == planned().experiment
     begin(tmp_path / "study", planned(PRECISION), old=True)
-    assert conventions_of(tmp_path / "study").old
+    assert (begun := begun_plan(tmp_path / "study")) is not None
+    assert begun.data.of_version_0_1
     old = planned(PRECISION)
     assert old.min_denominator == 0
     assert old.identity == old.experiment
@@ -78,9 +81,10 @@ def test_g19_the_least_denominator_is_part_of_what_a_trial_is(planned: Any, tmp_
 def test_a_study_of_this_version_keeps_its_way_too(planned: Any, tmp_path: Path) -> None:
     """Its first line says that it is none of 0.1; without a study there is nothing to keep."""
     new = identity(planned(PRECISION))
-    assert not conventions_of(tmp_path / "study").old
+    assert begun_plan(tmp_path / "study") is None
     begin(tmp_path / "study", planned(PRECISION), old=False)
-    assert not conventions_of(tmp_path / "study").old
+    assert (begun := begun_plan(tmp_path / "study")) is not None
+    assert not begun.data.of_version_0_1
     assert identity(planned(PRECISION)) == new
 
 
@@ -111,17 +115,19 @@ def test_the_library_of_products_is_that_with_which_the_study_began(
 ) -> None:
     """On another processor, and where a later version would choose otherwise: the plan says it, attempts get it."""
     monkeypatch.setattr(
-        "scalecore.planning.conventions.read_cpuinfo", lambda: "vendor_id : ShanghaiMaker\nflags : sse2\n"
+        "scalecore_torch.training.product_library.read_cpuinfo", lambda: "vendor_id : ShanghaiMaker\nflags : sse2\n"
     )
     began = planned()
     why = "ShanghaiMaker without AVX-512: MKL is as wide as oneDNN"
-    assert began.products == ProductsReport(name="torch", why=why)
+    assert began.conventions.products == ProductsReport(name="torch", why=why)
     begin(tmp_path / "study", began, old=False)
     flags = "avx512f avx512bw avx512dq avx512vl"
-    monkeypatch.setattr("scalecore.planning.conventions.read_cpuinfo", lambda: f"vendor_id : Other\nflags : {flags}\n")
+    monkeypatch.setattr(
+        "scalecore_torch.training.product_library.read_cpuinfo", lambda: f"vendor_id : Other\nflags : {flags}\n"
+    )
     again = planned()
-    assert again.products == began.products
-    assert spec(again).products == again.products
+    assert again.conventions.products == began.conventions.products
+    assert spec(again).products == again.conventions.products
     assert said_of_products(again) == [
         f"float32 matrix products on a CPU by torch ({why}), where the model offers the choice"
     ]
@@ -131,10 +137,10 @@ def test_the_library_of_products_is_that_with_which_the_study_began(
 def test_a_study_without_a_library_of_products_has_none_for_good(planned: Any, tmp_path: Path) -> None:
     """Its attempts get none, which stands for what was done before there was a choice; identities are the same."""
     new = planned()
-    assert new.products is not None
+    assert new.conventions.products is not None
     begin(tmp_path / "study", new, old=True)
     old = planned()
-    assert old.products is None
+    assert old.conventions.products is None
     assert spec(old).products is None
     assert old.begun().plan.products is None
     assert identity(old) == identity(new)
@@ -147,10 +153,10 @@ def test_a_study_without_a_library_of_products_has_none_for_good(planned: Any, t
 def test_the_rule_of_compiling_is_that_with_which_the_study_began(planned: Any, tmp_path: Path) -> None:
     """An older study goes by FLOPs for good, also its new trials; a new one by savings; identities are the same."""
     new = planned()
-    assert (new.compile_rule, spec(new).compile_rule) == ("savings", "savings")
+    assert (new.conventions.compile_rule, spec(new).compile_rule) == ("savings", "savings")
     begin(tmp_path / "study", new, old=True)
     old = planned()
-    assert (old.compile_rule, spec(old).compile_rule) == ("flops", "flops")
+    assert (old.conventions.compile_rule, spec(old).compile_rule) == ("flops", "flops")
     assert old.begun().plan.compile_rule == "flops"
     assert identity(old) == identity(new)
 
@@ -158,4 +164,4 @@ def test_the_rule_of_compiling_is_that_with_which_the_study_began(planned: Any, 
 def test_a_study_that_began_with_savings_keeps_them(planned: Any, tmp_path: Path) -> None:
     """As its first plan says, whatever a later version would choose."""
     begin(tmp_path / "study", planned(), old=False)
-    assert planned().compile_rule == "savings"
+    assert planned().conventions.compile_rule == "savings"

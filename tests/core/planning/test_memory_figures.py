@@ -87,12 +87,11 @@ def test_the_plan_shows_one_figure_of_each_shape(plan: Plan) -> None:
     assert found == memory_lines(content.figures)
 
 
-def test_the_largest_shape_is_that_of_the_most_memory(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_largest_shape_is_that_of_the_most_memory(plan: Plan) -> None:
     """A deep narrow shape keeps more activations than a wide one with more parameters."""
     shapes = plan.grid.architectures
     sizes = {one.id: 1000 - position for position, one in enumerate(shapes)}
-    monkeypatch.setattr(plan.memory, "rough", lambda _, one, __: sizes[one.id])
-    extremes = plan.extremes()
+    extremes = evolve(plan, rough=sizes).extremes()
     assert (extremes["smallest"], extremes["largest"]) == (shapes[-1], shapes[0])
 
 

@@ -13,11 +13,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from scalecore.api.readings import Finding
 from scalecore.cli.main import main
 from scalecore.execution.local.devices import FoundGpus
 from scalecore.planning.preflight import (
-    compile_findings,
     device_finding,
     folder_findings,
     machine_findings,
@@ -150,12 +148,12 @@ def test_g48_the_device_of_a_study_is_looked_for_before_torch_is_imported(
 
 def test_g44_room_for_checkpoints_and_data_is_looked_for(tmp_path: Path) -> None:
     """A model whose checkpoints the disk cannot hold is refused before its first step."""
-    assert room_finding(tmp_path, largest=1000, slots=1, data=1000).level == "ok"
-    found = room_finding(tmp_path, largest=10**15, slots=2, data=0)
+    assert room_finding(tmp_path, largest=1000, slots=1, data=1000, checkpoint=12.0).level == "ok"
+    found = room_finding(tmp_path, largest=10**15, slots=2, data=0, checkpoint=12.0)
     assert found.level == "refuse"
     assert found.message.endswith("the study needs 52800000.0 GB for data and checkpoints")
     (tmp_path / "journal.jsonl").touch()
-    assert room_finding(tmp_path, largest=10**15, slots=2, data=0).level == "warn"
+    assert room_finding(tmp_path, largest=10**15, slots=2, data=0, checkpoint=12.0).level == "warn"
 
 
 def test_a_warm_up_longer_than_the_training_is_told_before(tmp_path: Path) -> None:
@@ -251,47 +249,3 @@ def test_a_monitor_that_cannot_be_made_is_told_by_doctor(fake_plugin: Any) -> No
     assert "warn   plug: it has no default for address: give an experiment file that uses it" in lines, done.output
     assert "warn   meter: monitor 'meter' (acme 1.2) cannot start: OSError: no such device" in lines
     assert any(line.startswith("ok     ") for line in lines)
-
-
-NO_COMPILER = "no C++ compiler is found (no-such-compiler; the variable CXX names another one)"
-REMEDY = "install what is missing, or set training.compile to off"
-
-
-def test_a_compiler_that_is_asked_for_and_missing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`auto` is warned of what long trials lose, `off` needs nothing, and neither does a machine with a compiler."""
-    monkeypatch.setenv("CXX", "no-such-compiler")
-    assert [*compile_findings("block", device="cpu")] == [
-        Finding(
-            level="refuse",
-            subject="compiling",
-            message=f"training.compile: block is asked for, but {NO_COMPILER}",
-            remedy=REMEDY,
-        )
-    ]
-    assert [*compile_findings("auto", device="cpu")] == [
-        Finding(
-            level="warn",
-            subject="compiling",
-            message=f"nothing is compiled, which long trials would gain from: {NO_COMPILER}",
-            remedy=REMEDY,
-        )
-    ]
-    assert [*compile_findings("off", device="cpu")] == []
-    monkeypatch.setenv("CXX", "sh")
-    assert [*compile_findings("block", device="cpu")] == []
-
-
-def test_on_a_gpu_its_own_compiler_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The C compiler that triton calls; on MPS, where nothing can be installed, only what is asked for is refused."""
-    monkeypatch.setenv("CXX", "sh")
-    monkeypatch.setenv("CC", "no-such-compiler")
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
-    problem = "no C compiler is found, which triton needs (no-such-compiler; the variable CC names another one)"
-    (found,) = compile_findings("block", device="cuda")
-    assert (found.level, found.message) == ("refuse", f"training.compile: block is asked for, but {problem}")
-    (found,) = compile_findings("auto", device="cuda")
-    message = f"nothing is compiled, which long trials would gain from: {problem}"
-    assert (found.level, found.message) == ("warn", message)
-    (found,) = compile_findings("block", device="mps")
-    assert found.message == "training.compile: block is asked for, but torch does not compile for MPS well enough yet"
-    assert [*compile_findings("auto", device="mps")] == []

@@ -99,7 +99,7 @@ def test_a_syntax_error_is_told_with_its_text(fake_plugin: Any) -> None:
             "@hookimpl\ndef on_start(): pass",
             "it defines on_start, which is not a hook; hooks are scalecore_datasets, scalecore_models, "
             "scalecore_search_strategies, scalecore_loggers, scalecore_hardware_monitors, scalecore_executors, "
-            "scalecore_analyses",
+            "scalecore_analyses, scalecore_trainers",
         ),
         ("def scalecore_models(): return []", "scalecore_models lacks the decorator @hookimpl"),
         (

@@ -8,7 +8,7 @@ import pytest
 
 from scalecore import __version__
 from scalecore.api.errors import ExperimentError, PluginError
-from scalecore.config.experiment import Execution, Search, known_keys
+from scalecore.config.experiment import Execution, Search, Training, known_keys
 from scalecore.plugins.kinds import KINDS
 from scalecore.plugins.registry import Registry, load_registry
 
@@ -42,11 +42,12 @@ def test_a_component_comes_with_its_provider(fake_plugin: Any) -> None:
 
 
 def test_every_hook_fills_its_kind(fake_plugin: Any) -> None:
-    """Each of the seven hooks gives components of its kind."""
+    """Each of the eight hooks gives components of its kind."""
     code = "from scalecore import hookimpl\nfrom scalecore.api.components import *\n"
     for kind in KINDS.values():
         code += f"@hookimpl\ndef {kind.hook}():\n"
-        code += f"    return [{kind.record.__name__}(name='my-{kind.name}', summary='One.', factory=print)]\n"
+        more = ", worker='acme.worker'" if kind.name == "trainer" else ""
+        code += f"    return [{kind.record.__name__}(name='my-{kind.name}', summary='One.', factory=print{more})]\n"
     fake_plugin("acme", code=code)
 
     registry = registry_of(fake_plugin)
@@ -59,6 +60,7 @@ def test_the_keys_of_a_section_are_no_names_of_options() -> None:
     """What a strategy's and an executor's options stand beside: a plugin with such an option is refused."""
     assert KINDS["search"].taken == known_keys(Search)
     assert KINDS["executor"].taken == known_keys(Execution)
+    assert KINDS["trainer"].taken == known_keys(Training)
 
 
 def test_one_name_in_two_kinds_is_no_conflict(fake_plugin: Any) -> None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from attrs import evolve, field, frozen
 
-from scalecore.api.components import ExecutorRecord, Record
+from scalecore.api.components import ExecutorRecord, Record, TrainerRecord
 from scalecore.api.dataset_options import ReadOptions
 from scalecore.api.options import option
 from scalecore.config.experiment import ComponentRef, Experiment, Search
@@ -24,6 +26,8 @@ from scalecore.store.identity import (
 )
 from scalecore.store.state import StudyState, replay
 from scalecore.testing.plans import make_plan
+from scalecore_torch.component import TorchTrainer
+from scalecore_torch.options import TorchOptions
 
 EXPERIMENT: dict[str, Any] = {
     "name": "x",
@@ -75,7 +79,7 @@ class ModelOptions:
 def resolved(dataset: DatasetOptions | None = None, model: Any = None) -> Resolved:
     """An experiment of these options."""
 
-    def component(options: Any, kind: type = Record) -> ResolvedComponent:
+    def component(options: Any, kind: Callable[..., Record] = Record) -> ResolvedComponent:
         record = kind(name="some", summary="", options=type(options), factory=lambda *_: None)
         return ResolvedComponent(record=record, options=options, provider="here", version="1")
 
@@ -85,6 +89,8 @@ def resolved(dataset: DatasetOptions | None = None, model: Any = None) -> Resolv
         dataset=component(dataset or DatasetOptions()),
         model=component(model or ModelOptions()),
         search=component(ModelOptions()),
+        trainer=component(TorchOptions(), partial(TrainerRecord, worker="here.worker")),
+        training=TorchTrainer(TorchOptions()),
         executor=component(ModelOptions(), ExecutorRecord),
         monitors=(),
         loggers=(),

@@ -10,7 +10,7 @@ from scalecore.api.trials import Origin, TrialRecord, TrialState, best_first
 from scalecore.execution.folder import AttemptFolder
 from scalecore.store.layout import StudyFolder
 from scalecore.store.retention import settle_weights
-from scalecore.testing.training import make_attempt_spec
+from scalecore_torch.testing.training import make_attempt_spec
 
 
 def finished(

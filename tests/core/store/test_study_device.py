@@ -19,19 +19,17 @@ from scalecore.api.errors import DeviceError, ExitCode, RefusedError
 from scalecore.api.record_parts import ComputePolicy
 from scalecore.api.trials import StudyEnd, TrialRecord, TrialState
 from scalecore.config.resolve import load_resolved
-from scalecore.execution.attempt import pick_device
 from scalecore.execution.local.devices import FoundGpus
-from scalecore.planning.host_memory import HOST_MEMORY, host_memory
 from scalecore.plugins.registry import load_registry
-from scalecore.store.event_lines import event_of
 from scalecore.store.event_parts import SmokeResult
-from scalecore.store.events import AttemptEnded, AttemptStarted, SmokeStep
+from scalecore.store.events import SmokeStep
 from scalecore.store.layout import StudyFolder
-from scalecore.store.state import Attempt, StudyState, read_state
+from scalecore.store.state import StudyState, read_state
 from scalecore.store.study_device import StudyDevice, common_device, device_of_result
 from scalecore.study.run import run_study
 from scalecore.testing.fakes import EXPERIMENT, make_trial, write_walk
 from scalecore.views.status import status_lines, study_status
+from scalecore_torch.attempt import pick_device
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="these studies lose a GPU that is not there")
 
@@ -228,20 +226,3 @@ def test_g48_status_says_that_trials_were_computed_differently(tmp_path: Path, r
         f"cpu (trial {second}), cuda (trial {first}) [G48]"
     )
     assert said in status_lines(study_status(StudyFolder(tmp_path / "study")))
-
-
-def test_g40_host_memory_of_trials_on_cuda_is_learned_from_their_peaks() -> None:
-    """An estimate at first, then the most that one took beside its weights; trials on the CPU do not count."""
-
-    def attempt(group: str | None, peak: int | None, *, parameters: int = 0, kind: str = "completed") -> Attempt:
-        memory = None if group is None else {"group": group, "floor": 16 * parameters}
-        one = {"number": 0, "index": 0}
-        started = event_of(AttemptStarted, **one, micro_batch=1, predicted_memory=1, memory=memory)
-        return Attempt(started=started, ended=event_of(AttemptEnded, **one, **{"class": kind}, peak_memory=peak))
-
-    million = 1_000_000
-    others = [attempt("cpu, fp32", 10**12), attempt("cuda, bf16", 10**12, kind="failed"), attempt("cuda, bf16", None)]
-    assert host_memory(others, num_parameters=million) == HOST_MEMORY + 4 * million
-    assert host_memory([attempt(None, None)], num_parameters=0) == HOST_MEMORY
-    seen = [attempt("cuda, bf16", 10**9, parameters=million), attempt("cuda, bf16", 3 * 10**8)]
-    assert host_memory([*others, *seen], num_parameters=2 * million) == 10**9 + 4 * million

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from scalecore.api.trainer import StepSize
 from scalecore.store.event_lines import event_of
 from scalecore.store.events import AttemptEnded, AttemptStarted
 from scalecore.store.state import Attempt
@@ -47,6 +48,6 @@ def test_g40_the_ways_of_a_trial(
     setting: str, attempts: list[Attempt], plain: list[int], recomputed: list[int]
 ) -> None:
     """As it was or smaller; after it ran out of memory smaller only, and recomputing only where there are blocks."""
-    found = ways(attempts, checkpointing=setting, first=8)
+    found = ways(attempts, size=StepSize(effective_batch=8, micro_batch=8, checkpointing=setting))
     assert [way.micro_batch for way in found if not way.checkpointing] == plain
     assert [way.micro_batch for way in found if way.checkpointing] == recomputed

@@ -14,6 +14,7 @@ from scalecore.api.files import write_json
 from scalecore.api.trials import Origin, Proposal, StudyEnd
 from scalecore.execution.folder import AttemptFolder
 from scalecore.planning.plan import Plan
+from scalecore.planning.runtime import Runtime
 from scalecore.store.events import SmokeStep
 from scalecore.store.journal import Journal, read_journal
 from scalecore.store.layout import StudyFolder
@@ -25,7 +26,7 @@ from scalecore.study.next_trial import MAX_DUPLICATES, next_trial
 from scalecore.study.run import begin
 from scalecore.study.session import Session
 from scalecore.study.stop_requests import StopRequests
-from scalecore.testing.fakes import ScriptedStrategy, plan_walk, search_context
+from scalecore.testing.fakes import ScriptedStrategy, planned_walk, search_context
 
 POLLS = 5
 
@@ -84,16 +85,16 @@ class Stubborn(ScriptedStrategy):
         return self._script[0]
 
 
-def planned(root: Path, **changes: Any) -> tuple[StudyFolder, Plan]:
+def planned(root: Path, **changes: Any) -> tuple[StudyFolder, Plan, Runtime]:
     """The plan of a small study in a new folder below `root`."""
     folder = StudyFolder(root / "study")
     folder.path.mkdir()
-    return folder, plan_walk(root, **changes)
+    return folder, *planned_walk(root, **changes)
 
 
 def test_a_strategy_without_anything_new_is_asked_again_after_the_next_outcome_only(tmp_path: Path) -> None:
     """While a trial runs beside a free slot, duplicates are not asked for, and journalled, twenty times a second."""
-    folder, plan = planned(tmp_path, execution={"slots": 2})
+    folder, plan, runtime = planned(tmp_path, execution={"slots": 2})
     lock, journal = StudyLock(folder), Journal(folder.journal)
     same = Proposal(
         architecture=plan.grid.architectures[0],
@@ -101,7 +102,7 @@ def test_a_strategy_without_anything_new_is_asked_again_after_the_next_outcome_o
         origin=Origin(kind="sampled"),
     )
     strategy = Stubborn(search_context(), [same])
-    session = Session(plan, folder=folder, lock=lock, journal=journal, state=StudyState(), strategy=strategy)
+    session = Session(plan, runtime, folder=folder, lock=lock, journal=journal, state=StudyState(), strategy=strategy)
     session.state.smoke = SmokeStep(versions=dict(plan.versions), results={})
     begin(session, 4)
     with StopRequests(folder) as requests:
@@ -115,9 +116,9 @@ def test_a_strategy_without_anything_new_is_asked_again_after_the_next_outcome_o
 
 def test_g48_trials_beside_one_whose_device_is_gone_write_checkpoints(tmp_path: Path) -> None:
     """Then the run ends; all of them continue in the next one."""
-    folder, plan = planned(tmp_path, execution={"slots": 2})
+    folder, plan, runtime = planned(tmp_path, execution={"slots": 2})
     lock, journal = StudyLock(folder), Journal(folder.journal)
-    session = Session(plan, folder=folder, lock=lock, journal=journal, state=StudyState())
+    session = Session(plan, runtime, folder=folder, lock=lock, journal=journal, state=StudyState())
     session.state.smoke = SmokeStep(versions=dict(plan.versions), results={})
     session.state.settled = StudyDevice(kind="mps")
     begin(session, 4)
@@ -143,13 +144,13 @@ def test_g48_trials_beside_one_whose_device_is_gone_write_checkpoints(tmp_path: 
 )
 def test_what_is_no_proposal_ends_the_run_before_it_is_journalled(tmp_path: Path, wrong: Any, got: str) -> None:
     """A line that cannot be read back would cost the whole study."""
-    folder, plan = planned(tmp_path)
+    folder, plan, runtime = planned(tmp_path)
     if got.startswith("ValueError"):
         wrong = Proposal(architecture=plan.grid.architectures[0], hyperparameters={"learning_rate": 1e-3}, origin=wrong)
     lock, journal = StudyLock(folder), Journal(folder.journal)
     strategy = Stubborn(search_context(), [])
     strategy._script = [wrong]
-    session = Session(plan, folder=folder, lock=lock, journal=journal, state=StudyState(), strategy=strategy)
+    session = Session(plan, runtime, folder=folder, lock=lock, journal=journal, state=StudyState(), strategy=strategy)
     begin(session, 1)
     before = folder.journal.read_bytes()
     with pytest.raises(StudyError) as caught:
@@ -177,7 +178,7 @@ class Phased(ScriptedStrategy):
 
 def test_the_phase_in_the_journal_is_that_of_the_strategy(tmp_path: Path) -> None:
     """With each trial that is asked for, and where it changes when one ends: status then needs no guess."""
-    folder, plan = planned(tmp_path)
+    folder, plan, runtime = planned(tmp_path)
     lock, journal = StudyLock(folder), Journal(folder.journal)
     script = [
         Proposal(
@@ -187,9 +188,8 @@ def test_the_phase_in_the_journal_is_that_of_the_strategy(tmp_path: Path) -> Non
         )
         for rate in (1e-3, 2e-3)
     ]
-    session = Session(
-        plan, folder=folder, lock=lock, journal=journal, state=StudyState(), strategy=Phased(search_context(), script)
-    )
+    strategy = Phased(search_context(), script)
+    session = Session(plan, runtime, folder=folder, lock=lock, journal=journal, state=StudyState(), strategy=strategy)
     session.state.smoke = SmokeStep(versions=dict(plan.versions), results={})
     begin(session, 2)
     with StopRequests(folder) as requests:
@@ -234,7 +234,7 @@ class Silent(Slow):
 
 def driven(tmp_path: Path, executor: Silent, *, hang_after: float) -> list[tuple[str, str | None]]:
     """State and reason of the one trial of a study on this executor."""
-    folder, plan = planned(tmp_path, execution={"hang_after": hang_after})
+    folder, plan, runtime = planned(tmp_path, execution={"hang_after": hang_after})
     proposal = Proposal(
         architecture=plan.grid.architectures[0],
         hyperparameters={"learning_rate": 1e-3},
@@ -243,6 +243,7 @@ def driven(tmp_path: Path, executor: Silent, *, hang_after: float) -> list[tuple
     journal = Journal(folder.journal)
     session = Session(
         plan,
+        runtime,
         folder=folder,
         lock=StudyLock(folder),
         journal=journal,

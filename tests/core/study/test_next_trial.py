@@ -13,6 +13,7 @@ from scalecore.api.errors import StudyError
 from scalecore.api.space import Architecture
 from scalecore.api.trials import Origin, Outcome, Proposal, TrialState
 from scalecore.planning.plan import Plan
+from scalecore.planning.runtime import Runtime
 from scalecore.store.journal import Journal, read_journal
 from scalecore.store.layout import StudyFolder
 from scalecore.store.lock import StudyLock
@@ -20,13 +21,19 @@ from scalecore.store.state import StudyState
 from scalecore.study.next_trial import MAX_DUPLICATES, next_trial
 from scalecore.study.run import begin
 from scalecore.study.session import Session
-from scalecore.testing.fakes import ScriptedStrategy, plan_walk, search_context
+from scalecore.testing.fakes import ScriptedStrategy, planned_walk, search_context
 
 
 @pytest.fixture(scope="module")
-def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
-    """Of a study on a random walk, made once."""
-    return plan_walk(tmp_path_factory.mktemp("plan"))
+def planned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Runtime]:
+    """A study on a random walk, planned once."""
+    return planned_walk(tmp_path_factory.mktemp("plan"))
+
+
+@pytest.fixture(scope="module")
+def plan(planned: tuple[Plan, Runtime]) -> Plan:
+    """Its plan."""
+    return planned[0]
 
 
 class Noting(ScriptedStrategy):
@@ -44,7 +51,7 @@ class Noting(ScriptedStrategy):
 
 
 @pytest.fixture
-def session(plan: Plan, tmp_path: Path) -> Iterator[Callable[..., tuple[Session, Noting]]]:
+def session(planned: tuple[Plan, Runtime], tmp_path: Path) -> Iterator[Callable[..., tuple[Session, Noting]]]:
     """A session whose strategy proposes what it is given, in turn, and the last one again and again."""
     opened: list[Callable[[], None]] = []
 
@@ -52,7 +59,7 @@ def session(plan: Plan, tmp_path: Path) -> Iterator[Callable[..., tuple[Session,
         folder, strategy = StudyFolder(tmp_path), Noting(*script)
         lock, journal = StudyLock(folder), Journal(folder.journal)
         opened.extend((journal.close, lock.release))
-        one = Session(plan, folder=folder, lock=lock, journal=journal, state=StudyState(), strategy=strategy)
+        one = Session(*planned, folder=folder, lock=lock, journal=journal, state=StudyState(), strategy=strategy)
         begin(one, 4)
         return one, strategy
 

@@ -27,12 +27,12 @@ from scalecore.testing import (
     DatasetContract,
     ExecutorContract,
     LoggerContract,
-    ModelContract,
     MonitorContract,
     PluginContract,
     SearchStrategyContract,
 )
 from scalecore.testing.fakes import ScriptedMonitor, TinyDataset, make_study
+from scalecore_torch.testing import ModelContract
 
 
 class Sound:
@@ -433,7 +433,7 @@ class Careless(LocalExecutor):
     """The local executor, saying that what it runs has ended, or taking one attempt for another."""
 
     def __init__(self, fault: str) -> None:
-        super().__init__(LocalOptions())
+        super().__init__(LocalOptions(), worker="scalecore_torch.worker")
         self.fault = fault
 
     def poll(self, handles: Any) -> Any:

@@ -9,7 +9,6 @@ import pytest
 
 from scalecore.api.dataset import DatasetContext
 from scalecore.api.readings import Reading
-from scalecore.builtin.linear import LinearFamily
 from scalecore.builtin.options import ConsoleOptions, CsvOptions, FilesOptions
 from scalecore.builtin.random_search import RandomSearch
 from scalecore.execution.local.executor import LocalExecutor
@@ -19,12 +18,13 @@ from scalecore.testing import (
     DatasetContract,
     ExecutorContract,
     LoggerContract,
-    ModelContract,
     MonitorContract,
     PluginContract,
     SearchStrategyContract,
 )
 from scalecore.testing.fakes import RecordingLogger, ScriptedMonitor, TinyDataset, write_walk
+from scalecore_torch.linear import LinearFamily
+from scalecore_torch.testing import ModelContract
 
 
 class TestCore(PluginContract):
@@ -97,4 +97,4 @@ class TestScriptedMonitor(MonitorContract):
 class TestLocalExecutor(ExecutorContract):
     @pytest.fixture
     def make(self) -> Any:
-        return lambda context: LocalExecutor(LocalOptions())
+        return lambda context: LocalExecutor(LocalOptions(), worker=context.worker)

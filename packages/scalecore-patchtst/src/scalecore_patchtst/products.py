@@ -3,7 +3,7 @@
 torch gives float32 products to MKL, which uses 256-bit instructions on processors that are not its maker's. oneDNN,
 which is part of torch too, uses AVX-512 wherever it is: 220 instead of 110 GFLOP/s a core on a Zen 5 at the shapes of
 PatchTST, in full float32. On a processor where both use the same width they are alike, and what surrounds the products
-costs less with MKL (see `scalecore.training.product_library`). In bfloat16 torch takes oneDNN by itself.
+costs less with MKL (see `scalecore_torch.training.product_library`). In bfloat16 torch takes oneDNN by itself.
 
 Shape suffixes: M tokens, I inputs, O outputs; X, Y, K of any product.
 """

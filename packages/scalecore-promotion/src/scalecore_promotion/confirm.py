@@ -73,7 +73,7 @@ def confirm(study: OpenStudy, *, top: int, seeds: int, test: bool) -> Confirmati
     ]
     name = study.plan.resolved.experiment.name
     title = f"confirmation of {name}, {len(chosen)} configurations on {seeds} seeds"
-    retrained = retrain(study, wanted, folder=folder, plan=study.plan, title=title)
+    retrained = retrain(study, wanted, folder=folder, plan=study.plan, runtime=study.runtime, title=title)
     records = {one: retrained.records.get(one.identity(study, study.plan)[1]) for one in wanted}
     if retrained.end is not StudyEnd.COMPLETED or any(record is None for record in records.values()):
         return Confirmation(folder=folder, end=retrained.end)

@@ -91,7 +91,7 @@ class CrossBudget:
             with open_study(folder, context) as study:
                 into = RetrainFolder(folder.cross_budget, prepared=folder.data)
                 title = f"cross-budget validation at {target.budget}"
-                done = retrain(study, wanted, folder=into, plan=study.plan, title=title)
+                done = retrain(study, wanted, folder=into, plan=study.plan, runtime=study.runtime, title=title)
             for record in done.records.values():
                 into.weights(record.number).unlink(missing_ok=True)  # nothing needs them
             if done.end is not StudyEnd.COMPLETED:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from attrs import evolve, frozen
 
-from scalecore.api.engine import MODEL_FILE, MODEL_FORMAT, WEIGHTS_FILE, MeasuredOnTestData, Plan
+from scalecore.api.engine import MODEL_FILE, MODEL_FORMAT, WEIGHTS_FILE, MeasuredOnTestData, Plan, Runtime
 from scalecore.api.errors import ExperimentError, RefusedError, StudyError
 from scalecore.api.files import plain, replacing, utc_now, write_json, write_text
 from scalecore.api.predictions import Predictions, checksum, read_calibrator, read_predictions
@@ -51,7 +51,7 @@ def evaluate(study: OpenStudy, wanted: Wanted) -> Evaluated:
     Raises `RefusedError` for a trial that did not complete, `StudyError` where its training fails.
     """
     trial = _trial(study, wanted.trial)
-    plan = _plan(study, trial, wanted)
+    plan, runtime = _plan(study, trial, wanted)
     retraining = Retraining(
         trial=trial,
         hyperparameters=_hyperparameters(plan, trial, wanted.epochs),
@@ -66,7 +66,7 @@ def evaluate(study: OpenStudy, wanted: Wanted) -> Evaluated:
         path.mkdir(parents=True, exist_ok=True)
         plan.write_data(folder.data)
     title = f"retraining of trial {trial.number} of {plan.resolved.experiment.name}"
-    retrained = retrain(study, [retraining], folder=folder, plan=plan, title=title)
+    retrained = retrain(study, [retraining], folder=folder, plan=plan, runtime=runtime, title=title)
     record = retrained.records.get(identity)
     if record is None:
         return Evaluated(folder=path, end=retrained.end)
@@ -101,17 +101,17 @@ def _trial(study: OpenStudy, number: int | None) -> TrialRecord:
     return known[number]
 
 
-def _plan(study: OpenStudy, trial: TrialRecord, wanted: Wanted) -> Plan:
+def _plan(study: OpenStudy, trial: TrialRecord, wanted: Wanted) -> tuple[Plan, Runtime]:
     """The study's plan with the split that is wanted; the micro-batch is the one that the trial ended with."""
     for text in wanted.split:
         if "=" not in text:
             raise ExperimentError(f"--split {text}: write KEY=VALUE, as in `--split test_from=2020-01-02`")
-    plan = study.plan_with([f"dataset.split.{text}" for text in wanted.split]) if wanted.split else study.plan
-    experiment = plan.resolved.experiment
+    plan, runtime = study.plan, study.runtime
+    if wanted.split:
+        plan, runtime = study.plan_with([f"dataset.split.{text}" for text in wanted.split])
     if trial.micro_batch is None:
-        return plan
-    training = evolve(experiment.training, micro_batch=trial.micro_batch)
-    return evolve(plan, resolved=evolve(plan.resolved, experiment=evolve(experiment, training=training)))
+        return plan, runtime
+    return evolve(plan, step_size=evolve(plan.step_size, micro_batch=trial.micro_batch)), runtime
 
 
 def _hyperparameters(plan: Plan, trial: TrialRecord, epochs: int | None) -> Mapping[str, Any]:

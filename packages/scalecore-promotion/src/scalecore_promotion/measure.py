@@ -22,12 +22,12 @@ from scalecore.api.engine import (
     Plan,
     create,
     event_of,
+    executor_context,
     missing_device,
     run_alone,
-    slots_of,
 )
 from scalecore.api.errors import ChangedFileError, DeviceError, StudyError
-from scalecore.api.executor import AttemptStatus, Executor, ExecutorContext
+from scalecore.api.executor import AttemptStatus, Executor
 from scalecore.api.predictions import Predictions, checksum, read_predictions
 from scalecore.api.statistics import BOOTSTRAP_SEED, mean_interval
 from scalecore.api.trials import TrialRecord
@@ -62,8 +62,7 @@ def measure(
         for record in left:
             retrained.weights(record)  # what is missing is found before the opening
         _heed_stop(study)
-        slots = slots_of(plan.resolved.experiment)
-        context = ExecutorContext(folder=retrained.folder.path, slots=slots)
+        context = executor_context(plan.resolved, retrained.folder.path)
         executor: Executor = create("executor", plan.resolved.executor, context)
         try:
             study.record(
@@ -172,7 +171,7 @@ def _measured(bench: _Bench, record: TrialRecord) -> dict[str, Any]:
 def _attempt(bench: _Bench, folder: AttemptFolder, record: TrialRecord) -> AttemptStatus:
     """A process that evaluates, from the spec that the training had, until it is over."""
     own = bench.retrained.folder
-    trained = bench.retrained.spec(record)
+    trained, plan = bench.retrained.spec(record), bench.plan
     device = bench.study.state.device
     folder.clear()
     folder.create(
@@ -187,7 +186,8 @@ def _attempt(bench: _Bench, folder: AttemptFolder, record: TrialRecord) -> Attem
             data=str(own.data),
             registry=bench.plan.resolved.registry(bench.study.training.registry),
             resume_from=(),
-            own=bench.plan.resolved.own if trained.own is not None else None,
+            # Files may lie elsewhere now.
+            own=getattr(plan.resolved.training.spec(trained, conventions=plan.conventions, compiled=None), "own", None),
             # That of the study, also where an older version trained on what it found; and any GPU of it.
             device=trained.device if device is None else device.kind,
             gpu=None,

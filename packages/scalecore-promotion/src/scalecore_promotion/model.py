@@ -79,9 +79,9 @@ class StoredModel:
         Raises `PluginError` where its family is missing, `DataError` where a file is damaged, and `RefusedError` where
         the installed code makes another model of it.
         """
-        from scalecore.api.attempts import ModelToBuild
         from scalecore.api.engine import structured
-        from scalecore_promotion.torch_parts import Hyperparameters, build_module, load_weights, probe_logits
+        from scalecore.api.worker import Hyperparameters
+        from scalecore_torch.api import ModelToBuild, build_module, load_weights, probe_logits
 
         path = checked_weights(self.folder, self.content)
         hyperparameters = Hyperparameters(self.content["hyperparameters"])

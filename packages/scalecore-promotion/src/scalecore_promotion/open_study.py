@@ -14,6 +14,7 @@ from scalecore.api.engine import (
     Journal,
     Plan,
     Repaired,
+    Runtime,
     StopRequests,
     StudyDevice,
     StudyLock,
@@ -42,6 +43,7 @@ class OpenStudy:
     journal: Journal
     state: StudyState
     plan: Plan
+    runtime: Runtime
     requests: StopRequests
     training: TrainingContext
 
@@ -49,7 +51,7 @@ class OpenStudy:
         """Append to the study's journal, on the disk when this returns."""
         self.state.apply(self.journal.append(event))
 
-    def plan_with(self, overrides: Sequence[str]) -> Plan:
+    def plan_with(self, overrides: Sequence[str]) -> tuple[Plan, Runtime]:
         """The plan of the study with some keys of its experiment set otherwise."""
         return _plan(self.folder, overrides, self.training.registry, device=self.state.device)
 
@@ -78,7 +80,7 @@ def open_study(folder: StudyFolder, training: TrainingContext) -> Iterator[OpenS
         state = read_state(folder.journal)
         if not state.records:
             raise RefusedError(f"{folder.path}: no trial of this study is finished; continue it with `scalecore run`")
-        plan = _plan(folder, (), training.registry, device=state.device)
+        plan, runtime = _plan(folder, (), training.registry, device=state.device)
         refuse_another_experiment(folder, state, plan.resolved)
         refuse_changed_data(folder, state, plan)
         refuse_changed_code(folder, state, plan, allow_changed_code=training.allow_changed_code)
@@ -94,6 +96,7 @@ def open_study(folder: StudyFolder, training: TrainingContext) -> Iterator[OpenS
                 journal=journal,
                 state=state,
                 plan=plan,
+                runtime=runtime,
                 requests=requests,
                 training=training,
             )
@@ -109,6 +112,6 @@ def open_study(folder: StudyFolder, training: TrainingContext) -> Iterator[OpenS
 
 def _plan(
     folder: StudyFolder, overrides: Sequence[str], registry: Mapping[str, Any], *, device: StudyDevice | None
-) -> Plan:
+) -> tuple[Plan, Runtime]:
     loaded, resolved = load_stored(folder, overrides=overrides, registry=load_registry(**registry))
     return build_plan(loaded, resolved, folder=folder.path, device=device)

@@ -116,7 +116,7 @@ def predict(model: StoredModel, rows: Rows, *, registry: Mapping[str, Any], devi
     import torch
 
     from scalecore.api.data import probabilities
-    from scalecore_promotion.torch_parts import all_logits, pick_device, windows_over
+    from scalecore_torch.api import all_logits, pick_device, windows_over
 
     if len(rows.times) < model.context:
         raise DataError(f"{rows.name}: {len(rows.times)} rows, and one window of the model has {model.context}")

@@ -12,32 +12,33 @@ from pathlib import Path
 
 from attrs import evolve, frozen
 
-from scalecore.api.attempts import AttemptFolder, AttemptSpec
+from scalecore.api.attempts import AttemptFolder
 from scalecore.api.engine import (
     AskedFor,
     Driver,
     Journal,
     Plan,
+    Runtime,
     Session,
     StudyState,
     begin,
     create,
     end_orphans,
+    executor_context,
     kind_of,
     read_state,
     refuse_changed_code,
-    slots_of,
     trial_content,
     trial_hash,
     trial_seed,
 )
 from scalecore.api.errors import StudyError
-from scalecore.api.executor import ExecutorContext
 from scalecore.api.space import Value
 from scalecore.api.studies import StudyFolder
 from scalecore.api.trials import Origin, Outcome, Proposal, RestoredTrial, StudyEnd, TrialRecord
 from scalecore_promotion.open_study import OpenStudy
 from scalecore_promotion.retrain_console import teller
+from scalecore_torch.api import TorchSpec
 
 
 @frozen
@@ -95,17 +96,17 @@ class Retrained:
             raise StudyError(f"{path}: the weights are gone; remove {self.folder.path} to train again")
         return path
 
-    def spec(self, record: TrialRecord) -> AttemptSpec:
+    def spec(self, record: TrialRecord) -> TorchSpec:
         """What the last attempt was given; `StudyError` where that is gone, or cannot be read."""
         try:
-            return AttemptFolder(self.folder.attempt(record.number, len(record.attempts) - 1)).read_spec()
+            return AttemptFolder(self.folder.attempt(record.number, len(record.attempts) - 1)).read_own_spec(TorchSpec)
         except FileNotFoundError:
             gone = f"{self.folder.attempts}: the attempts are gone; remove {self.folder.path} to train again"
             raise StudyError(gone) from None
 
 
 def retrain(
-    study: OpenStudy, wanted: Sequence[Retraining], *, folder: RetrainFolder, plan: Plan, title: str
+    study: OpenStudy, wanted: Sequence[Retraining], *, folder: RetrainFolder, plan: Plan, runtime: Runtime, title: str
 ) -> Retrained:
     """Train what is not trained yet; what an earlier call began resumes from its checkpoint.
 
@@ -117,14 +118,21 @@ def retrain(
     new = [one for one in wanted if one.identity(study, plan)[1] not in state.hashes]
     end = StudyEnd.COMPLETED
     if new or state.unfinished:
-        end = _drive(study, new, folder=folder, plan=plan, state=state, title=title)
+        end = _drive(study, new, folder=folder, plan=plan, runtime=runtime, state=state, title=title)
     for record in state.records:
         _settle_weights(folder, record)
     return Retrained(folder=folder, end=end, records={record.hash: record for record in state.records})
 
 
 def _drive(
-    study: OpenStudy, new: Sequence[Retraining], *, folder: RetrainFolder, plan: Plan, state: StudyState, title: str
+    study: OpenStudy,
+    new: Sequence[Retraining],
+    *,
+    folder: RetrainFolder,
+    plan: Plan,
+    runtime: Runtime,
+    state: StudyState,
+    title: str,
 ) -> StudyEnd:
     state.smoke = study.state.smoke  # the shapes were tried there, unless the code has changed
     state.settled = study.state.device  # the trainings are compared with the trials of the search
@@ -133,6 +141,7 @@ def _drive(
         end_orphans(folder, state)
         session = Session(
             evolve(plan, resolved=evolve(plan.resolved, loggers=(teller(title),))),
+            runtime,
             folder=folder,
             lock=study.lock,
             journal=journal,
@@ -144,8 +153,8 @@ def _drive(
         begin(session, len(state.trials) + len(new))
         for one in new:
             _ask(session, one, *one.identity(study, plan))
-        slots = slots_of(plan.resolved.experiment, device=kind_of(state.device))
-        executor = create("executor", plan.resolved.executor, ExecutorContext(folder=folder.path, slots=slots))
+        context = executor_context(plan.resolved, folder.path, device=kind_of(state.device))
+        executor = create("executor", plan.resolved.executor, context)
         return Driver(session, executor=executor, requests=study.requests, registry=study.training.registry).run()
     finally:
         journal.close()

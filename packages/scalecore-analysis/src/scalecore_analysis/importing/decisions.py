@@ -158,7 +158,7 @@ def _architecture(record: OldRecord, plan: Plan, shapes: RecordShapes) -> tuple[
     own, text = plan.grid, ",".join(f"{name}={value}" for name, value in named.values.items())
     architecture = next((one for one in own.architectures if one.values == named.values), None)
     if architecture is None:
-        count = plan.family.num_parameters(named.values, plan.shape)
+        count = shapes.num_parameters(named.values)
         if own.low is not None and own.high is not None and not own.low <= count <= own.high:
             raise _Refused(f"{text} has {count:,} parameters, outside of the budget ({own.low:,} to {own.high:,})")
         raise _Refused(f"{text} is excluded from this study")

@@ -14,6 +14,7 @@ from scalecore.api.engine import (
     Journal,
     Plan,
     Registry,
+    Runtime,
     StudyState,
     build_plan,
     dump,
@@ -57,9 +58,9 @@ def import_results(
     written, and the study may be running. Raises the errors of `scalecore.api.errors`.
     """
     records = read_old_results(paths)
-    plan, folder = _target(into, registry)
+    plan, runtime, folder = _target(into, registry)
     with of_plugin("model", plan.resolved.model, "cannot derive names from an architecture"):
-        shapes = RecordShapes(plan.family, plan.shape)
+        shapes = RecordShapes(runtime.family, plan.shape)
     if dry_run:
         verdicts = _judged(records, plan, shapes, folder, state_of(folder), other_data=other_data)
         summary = summarise(
@@ -81,7 +82,7 @@ def import_results(
     return Imported(folder=folder.path, verdicts=verdicts)
 
 
-def _target(into: Path, registry: Registry) -> tuple[Plan, StudyFolder]:
+def _target(into: Path, registry: Registry) -> tuple[Plan, Runtime, StudyFolder]:
     if into.is_dir():
         folder = StudyFolder(into.absolute())
         if not folder.journal.exists():
@@ -90,7 +91,7 @@ def _target(into: Path, registry: Registry) -> tuple[Plan, StudyFolder]:
     else:
         loaded, resolved = load_resolved(into, registry=registry, begun=has_begun)
         folder = StudyFolder(output_folder(resolved.experiment))
-    return build_plan(loaded, resolved, folder=folder.path), folder
+    return *build_plan(loaded, resolved, folder=folder.path), folder
 
 
 def _judged(

@@ -54,6 +54,10 @@ class RecordShapes:
             for one in space.architectures
         ]
 
+    def num_parameters(self, architecture: Mapping[str, int]) -> int:
+        """The size of a shape."""
+        return self._family.num_parameters(architecture, self.data)
+
     def named(self, record: OldRecord) -> NamedShape:
         """The architecture of a record. Raises `UnnamedShapeError`, which says what is missing or wrong."""
         given = self._given(record)

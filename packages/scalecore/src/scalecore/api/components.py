@@ -15,6 +15,7 @@ from scalecore.api.logger import Logger, LoggerContext
 from scalecore.api.model import ModelFamily
 from scalecore.api.monitor import HardwareMonitor, MonitorContext
 from scalecore.api.strategy import SearchContext, SearchStrategy
+from scalecore.api.trainer import Trainer
 
 __all__ = [
     "AnalysisRecord",
@@ -25,6 +26,7 @@ __all__ = [
     "ModelRecord",
     "Record",
     "SearchStrategyRecord",
+    "TrainerRecord",
 ]
 
 
@@ -126,3 +128,16 @@ class AnalysisRecord(Record[Options]):
 
     factory: Callable[[Options], Analysis]
     studies: int = 1
+
+
+@frozen(kw_only=True)
+class TrainerRecord(Record[Options]):
+    """`factory(options)` returns a `Trainer`.
+
+    `worker` is the module of an attempt's process, started as `python -m WORKER FOLDER PARENT`. It has
+    `main(path, *, parent)`, which returns the exit code, and may have `preload()`, which imports what every attempt
+    needs: a process that has called it is forked for each attempt then.
+    """
+
+    factory: Callable[[Options], Trainer]
+    worker: str

@@ -3,6 +3,7 @@
 Other plugins need none of it: what a component gets, its hook gives. Only the holder of the lock appends to a journal.
 """
 
+from scalecore.api.files import content_hash
 from scalecore.config.instantiate import create, of_plugin
 from scalecore.config.kept import structured
 from scalecore.config.resolve import load_resolved
@@ -12,15 +13,17 @@ from scalecore.config.standalone import standalone_component
 from scalecore.config.stored import Move
 from scalecore.planning.build_plan import build_plan
 from scalecore.planning.continuation import grid_options
+from scalecore.planning.counting import CountedFamily
 from scalecore.planning.plan import Plan
 from scalecore.planning.preview import state_of
-from scalecore.planning.slots import slots_of
+from scalecore.planning.runtime import Runtime
+from scalecore.planning.slots import executor_context
 from scalecore.planning.time_estimates import forecast
 from scalecore.plugins.registry import Registry, load_registry
 from scalecore.store.disk import explained
 from scalecore.store.event_lines import event_of
 from scalecore.store.events import AskedFor, Event, ImportedTrial, MeasuredOnTestData, OpenedTestData, Repaired
-from scalecore.store.identity import by_name, content_hash, trial_content, trial_hash, trial_seed
+from scalecore.store.identity import by_name, trial_content, trial_hash, trial_seed
 from scalecore.store.journal import Journal
 from scalecore.store.kept_model import MODEL_FILE, MODEL_FORMAT, WEIGHTS_FILE, checked_weights, model_content
 from scalecore.store.kept_study import load_stored, move_of
@@ -47,6 +50,7 @@ __all__ = [
     "MODEL_FORMAT",
     "WEIGHTS_FILE",
     "AskedFor",
+    "CountedFamily",
     "Driver",
     "Event",
     "ImportedTrial",
@@ -58,6 +62,7 @@ __all__ = [
     "Registry",
     "Repaired",
     "ResolvedComponent",
+    "Runtime",
     "Session",
     "StopRequests",
     "StudyDevice",
@@ -72,6 +77,7 @@ __all__ = [
     "dump",
     "end_orphans",
     "event_of",
+    "executor_context",
     "explained",
     "find_study",
     "forecast",
@@ -93,7 +99,6 @@ __all__ = [
     "refuse_changed_data",
     "refuse_findings",
     "run_alone",
-    "slots_of",
     "standalone_component",
     "state_of",
     "structured",

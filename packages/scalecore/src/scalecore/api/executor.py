@@ -38,6 +38,9 @@ class ExecutorContext:
 
     folder: Path
     slots: int
+    worker: str
+    """The module of an attempt's process, started as `python -m WORKER FOLDER PARENT`; 0 is its exit code once
+    `result.json` is there. See `scalecore.api.components.TrainerRecord`."""
 
 
 @runtime_checkable
@@ -85,7 +88,7 @@ class SupportsTracer(Protocol):
     """
 
     def fork_tracer(self, questions: int, answers: int) -> bool:
-        """Let a fork of that process run `scalecore.execution.tracer.serve` on these file descriptors, which the caller
+        """Let a fork of that process call the worker module's `answer` on these file descriptors, which the caller
         closes; False where there is none.
         """
         ...

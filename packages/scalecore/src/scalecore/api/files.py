@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import math
 import os
@@ -21,6 +22,7 @@ from scalecore.api.escaping import message_of, utf8
 __all__ = [
     "broken_link",
     "canonical_json",
+    "content_hash",
     "create_json",
     "detach",
     "is_disk_error",
@@ -96,6 +98,11 @@ def plain(value: Any) -> Any:
 def canonical_json(value: Any) -> str:
     """One text for one content: sorted keys, no spaces; the basis of every content hash."""
     return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+
+
+def content_hash(content: Any) -> str:
+    """SHA-256 of the canonical JSON of `content`, in hexadecimal digits."""
+    return hashlib.sha256(canonical_json(content).encode()).hexdigest()
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The seven hooks: what a plugin module may define.
+"""The eight hooks: what a plugin module may define.
 
 A plugin is a module named by an entry point of the group `scalecore`. Each hook is a function without arguments that
 returns records; it is called once, when the registry is built, in the driver and again in each attempt's process. It
@@ -33,6 +33,7 @@ from scalecore.api.components import (
     LoggerRecord,
     ModelRecord,
     SearchStrategyRecord,
+    TrainerRecord,
 )
 
 __all__ = ["hookimpl", "hookspec"]
@@ -123,4 +124,17 @@ def scalecore_analyses() -> Iterable[AnalysisRecord]:  # type: ignore[empty-body
             return [AnalysisRecord(name="coverage", summary="What was tried and what not.", factory=_coverage)]
 
     Returns records whose factory gives a `scalecore.api.analysis.Analysis`.
+    """
+
+
+@hookspec
+def scalecore_trainers() -> Iterable[TrainerRecord]:  # type: ignore[empty-body]
+    """Trainers, for `training: {use: NAME}`.
+
+        @hookimpl
+        def scalecore_trainers():
+            return [TrainerRecord(name="jax", summary="Trains in JAX.", options=JaxOptions, factory=_jax,
+            worker="my_plugin.worker")]
+
+    Returns records whose factory gives a `scalecore.api.trainer.Trainer`.
     """

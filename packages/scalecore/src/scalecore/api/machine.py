@@ -1,8 +1,19 @@
-"""What a process may use of this machine: its cores, the memory limits of its cgroups, its visible GPUs."""
+"""What a process may use of this machine: its cores, the memory limits of its cgroups, its GPUs, its build of torch."""
 
 from scalecore.cgroups import Cgroup, MemoryLimit, own_cgroups
 from scalecore.execution.local.devices import VARIABLE as CUDA_VISIBLE_DEVICES
-from scalecore.execution.local.devices import is_visible
+from scalecore.execution.local.devices import find_gpus, is_visible
 from scalecore.planning.slots import cores
+from scalecore.store.study_device import built_for_cuda, torch_build
 
-__all__ = ["CUDA_VISIBLE_DEVICES", "Cgroup", "MemoryLimit", "cores", "is_visible", "own_cgroups"]
+__all__ = [
+    "CUDA_VISIBLE_DEVICES",
+    "Cgroup",
+    "MemoryLimit",
+    "built_for_cuda",
+    "cores",
+    "find_gpus",
+    "is_visible",
+    "own_cgroups",
+    "torch_build",
+]

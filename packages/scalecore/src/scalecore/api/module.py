@@ -34,7 +34,7 @@ statistics over the micro-batch are part of the function (batch normalisation): 
 class Savings:
     """What compiled blocks save in one pass of training over one window: counts for all blocks, on the module's device.
 
-    The core knows what each costs (`scalecore.training.compile_choice`).
+    The core knows what each costs (`scalecore_torch.training.compile_choice`).
     """
 
     numbers: int

@@ -1,5 +1,7 @@
-"""Which plugins are installed and usable, for a plugin that other ones extend."""
+"""Which plugins are installed, and code by import path."""
 
 from scalecore.plugins.discovery import Plugin, Status, discover
+from scalecore.plugins.imports import ImportPathError, import_code
+from scalecore.plugins.manager import reason_of
 
-__all__ = ["Plugin", "Status", "discover"]
+__all__ = ["ImportPathError", "Plugin", "Status", "discover", "import_code", "reason_of"]

@@ -8,7 +8,10 @@ from typing import Any, Literal
 
 from attrs import field, frozen
 
-__all__ = ["Admission", "Demand", "Finding", "Reading", "Verdict"]
+__all__ = ["Admission", "Demand", "Device", "Finding", "Reading", "Verdict"]
+
+Device = Literal["cpu", "cuda", "mps"]
+"""What trials train on."""
 
 
 def _number(value: Any) -> Any:
@@ -88,7 +91,7 @@ class Demand:
 
     memory: int
     micro_batch: int
-    device: Literal["cpu", "cuda", "mps"] = "cpu"
+    device: Device = "cpu"
     trial: int | None = None
     running: frozenset[int] | None = None
     """Trials that run now, to whom memory is promised; None where the caller does not know them."""

@@ -1,12 +1,27 @@
-"""Means of windows that overlap, with intervals by the moving block bootstrap."""
+"""Means of windows that overlap, with intervals by the moving block bootstrap, and rates with Wilson's."""
 
 from scalecore.data.bootstrap import (
     BOOTSTRAP_SEED,
+    LEVEL,
+    MAX_UNDEFINED,
     MIN_BLOCKS,
     block_length,
     mean_interval,
     resampled_counts,
     resampled_indices,
 )
+from scalecore.data.rates import OWN_DENOMINATOR, denominator, wilson
 
-__all__ = ["BOOTSTRAP_SEED", "MIN_BLOCKS", "block_length", "mean_interval", "resampled_counts", "resampled_indices"]
+__all__ = [
+    "BOOTSTRAP_SEED",
+    "LEVEL",
+    "MAX_UNDEFINED",
+    "MIN_BLOCKS",
+    "OWN_DENOMINATOR",
+    "block_length",
+    "denominator",
+    "mean_interval",
+    "resampled_counts",
+    "resampled_indices",
+    "wilson",
+]

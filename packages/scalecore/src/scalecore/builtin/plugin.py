@@ -9,8 +9,6 @@ from scalecore.api.components import (
     DatasetRecord,
     ExecutorRecord,
     LoggerRecord,
-    ModelRecord,
-    NoOptions,
     SearchStrategyRecord,
 )
 from scalecore.api.hookspecs import hookimpl
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
     from scalecore.api.dataset import Dataset, DatasetContext
     from scalecore.api.executor import Executor, ExecutorContext
     from scalecore.api.logger import Logger, LoggerContext
-    from scalecore.api.model import ModelFamily
     from scalecore.api.strategy import SearchContext, SearchStrategy
 
 
@@ -36,13 +33,7 @@ def _parquet(options: ParquetOptions, context: DatasetContext) -> Dataset:
     return ParquetDataset(options)
 
 
-def _linear(options: NoOptions) -> ModelFamily:
-    from scalecore.builtin.linear import LinearFamily
-
-    return LinearFamily()
-
-
-def _random(options: NoOptions, context: SearchContext) -> SearchStrategy:
+def _random(options: object, context: SearchContext) -> SearchStrategy:
     from scalecore.builtin.random_search import RandomSearch
 
     return RandomSearch(context)
@@ -69,7 +60,7 @@ def _csv(options: CsvOptions, context: LoggerContext) -> Logger:
 def _local(options: LocalOptions, context: ExecutorContext) -> Executor:
     from scalecore.execution.local.executor import LocalExecutor
 
-    return LocalExecutor(options)
+    return LocalExecutor(options, worker=context.worker)
 
 
 @hookimpl
@@ -82,13 +73,6 @@ def scalecore_datasets() -> Iterable[DatasetRecord]:
             factory=_parquet,
             task=lambda options: options.target.task,
         )
-    ]
-
-
-@hookimpl
-def scalecore_models() -> Iterable[ModelRecord]:
-    return [
-        ModelRecord(name="linear", summary="Logistic regression on the whole window, the baseline.", factory=_linear)
     ]
 
 

@@ -95,23 +95,17 @@ def check(
 
 def _check_level(loaded: LoadedExperiment, resolved: Resolved) -> None:
     """Refuse a model that loses the level, where dataset or loss alone say that it is to forecast (G57)."""
-    from scalecore.api.options import Imported
-    from scalecore.config.losses import TASKS
-
     told = getattr(resolved.dataset.record, "task", None)
     task = None if told is None else told(resolved.dataset.options)
-    loss = resolved.experiment.training.loss
-    tasks = () if loss is None else resolved.own.tasks if isinstance(loss, Imported) else TASKS[loss.kind]
-    if task is None and len(tasks) == 1:
-        (task,) = tasks
-    if task != "forecast":
+    if (task or resolved.training.task()) != "forecast":
         return
     from scalecore.config.instantiate import create
-    from scalecore.planning.conventions import conventions_of, refuse_lost_level
+    from scalecore.planning.conventions import begun_plan, refuse_lost_level
     from scalecore.store.layout import output_folder
 
-    if not conventions_of(output_folder(resolved.experiment)).old:
-        refuse_lost_level(loaded, resolved, create("model", resolved.model), task=task)
+    begun = begun_plan(output_folder(resolved.experiment))
+    if begun is None or not begun.data.of_version_0_1:
+        refuse_lost_level(loaded, resolved, create("model", resolved.model), task="forecast")
 
 
 def _check_names(found: Campaign | tuple[LoadedExperiment, Resolved]) -> None:
@@ -144,6 +138,7 @@ def _roles(resolved: Resolved) -> dict[str, tuple[ResolvedComponent, ...]]:
         "dataset": (resolved.dataset,),
         "model": (resolved.model,),
         "search": (resolved.search,),
+        "training": (resolved.trainer,),
         "execution": (resolved.executor,),
         "monitors": resolved.monitors,
         "loggers": resolved.loggers,

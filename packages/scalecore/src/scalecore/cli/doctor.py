@@ -108,8 +108,8 @@ def _of_file(file: str, overrides: Sequence[str], registry: Any) -> tuple[list[F
     warn_left_out((loaded, resolved))
     folder = output_folder(resolved.experiment)
     device = state_of(StudyFolder(folder)).device_needed(resolved.experiment.search.trials)
-    plan = build_plan(loaded, resolved, folder=folder, device=device)
-    return list(plan.findings), _read(plan.monitors)
+    plan, runtime = build_plan(loaded, resolved, folder=folder, device=device)
+    return list(plan.findings), _read(runtime.monitors)
 
 
 def _read(monitors: Any) -> list[Reading]:

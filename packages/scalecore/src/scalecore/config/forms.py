@@ -12,12 +12,13 @@ from cattrs.errors import ClassValidationError
 
 from scalecore.api.space import Choice, Distribution, IntRange, LogUniform, Uniform
 from scalecore.config.bounds import UnexpectedError, described
-from scalecore.config.experiment import Budget, ComponentRef, Execution, Search, known_keys
+from scalecore.config.experiment import Budget, ComponentRef, Execution, Search, Training, known_keys
 from scalecore.config.import_paths import register_import_paths
 from scalecore.config.structure import class_hook, keyed, required_missing, unknown_key
 
 _UNITS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9}
 _BUDGET = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kKMB]?)")
+SECTIONS = (Search, Training, Execution)
 _FORMS = ("log_uniform", "uniform", "int", "choice")
 
 
@@ -26,7 +27,7 @@ def register_forms(converter: Converter) -> None:
     converter.register_structure_hook(Budget, _budget)
     converter.register_structure_hook(ComponentRef, lambda value, _: read_component(value))
     converter.register_structure_hook_func(lambda kind: kind == Distribution, read_distribution)
-    converter.register_structure_hook_factory(lambda kind: kind in (Search, Execution), _section_hook)
+    converter.register_structure_hook_factory(lambda kind: kind in SECTIONS, _section_hook)
     register_import_paths(converter)
 
 
@@ -55,7 +56,7 @@ def _use(value: Any) -> str:
 
 
 def section_component(value: Any, section: type) -> ComponentRef | None:
-    """The component of a `search:` or `execution:` mapping, None where it has none or is no mapping."""
+    """The component of a `search:`, `training:` or `execution:` mapping, None where it has none or is no mapping."""
     try:
         return _split(value, section)[0]
     except (ClassValidationError, ValueError):
@@ -79,7 +80,7 @@ def _default_use(section: type) -> str | None:
 
 
 def _section_hook(section: Any, converter: Converter) -> Callable[[Any, Any], Any]:
-    """`search:` and `execution:` have keys of their own; `use` and all others belong to the component."""
+    """`search:`, `training:` and `execution:` have keys of their own; `use` and all others belong to the component."""
     inner = class_hook(section, converter)
 
     def structure(value: Any, _: Any) -> Any:

@@ -16,6 +16,7 @@ from scalecore.api.logger import Logger
 from scalecore.api.model import ClosedForms, ModelFamily, SupportsLevelCheck
 from scalecore.api.monitor import HardwareMonitor
 from scalecore.api.strategy import SearchStrategy, SupportsExplain, SupportsPhase
+from scalecore.api.trainer import Trainer
 from scalecore.config.resolved import ResolvedComponent
 from scalecore.plugins.registry import Registered
 
@@ -28,6 +29,7 @@ _PROTOCOLS: Mapping[str, type] = MappingProxyType(
         "monitor": HardwareMonitor,
         "executor": Executor,
         "analysis": Analysis,
+        "trainer": Trainer,
     }
 )
 """What an object of each kind must have."""

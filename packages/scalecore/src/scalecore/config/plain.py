@@ -11,7 +11,7 @@ import attrs
 
 from scalecore.api.options import Imported, ImportPath
 from scalecore.api.space import Choice, IntRange, LogUniform, Uniform, distribution_plain
-from scalecore.config.experiment import Budget, ComponentRef, Execution, Search, known_keys
+from scalecore.config.experiment import DEFAULT_TRAINER, Budget, ComponentRef, Execution, Search, Training, known_keys
 
 if TYPE_CHECKING:
     from scalecore.config.resolved import Resolved, ResolvedComponent
@@ -29,6 +29,7 @@ def to_plain(resolved: Resolved) -> dict[str, Any]:
     plain["dataset"] = _component(resolved.dataset)
     plain["model"] = _component(resolved.model)
     plain["search"] = _component(resolved.search) | _section(experiment.search)
+    plain["training"] = training_plain(resolved)
     plain["execution"] = _component(resolved.executor) | _section(experiment.execution)
     plain["monitors"] = [_component(one) for one in resolved.monitors]
     plain["loggers"] = [_component(one) for one in resolved.loggers]
@@ -39,11 +40,19 @@ def to_plain(resolved: Resolved) -> dict[str, Any]:
     return plain
 
 
+def training_plain(resolved: Resolved, *, place: Callable[[PurePath], Any] = str) -> dict[str, Any]:
+    """The section `training`; `place` gives the form of a path."""
+    trainer = resolved.trainer
+    # The default one is named by no study: it was the only one once.
+    use = {} if trainer.use == DEFAULT_TRAINER else {"use": trainer.use}
+    return {**use, **_section(resolved.experiment.training), **plain_value(trainer.options, place=place)}
+
+
 def _component(component: ResolvedComponent) -> dict[str, Any]:
     return {"use": component.use, **plain_value(component.options)}
 
 
-def _section(section: Search | Execution) -> dict[str, Any]:
+def _section(section: Search | Training | Execution) -> dict[str, Any]:
     return {name: plain_value(getattr(section, name)) for name in known_keys(type(section))}
 
 

@@ -20,14 +20,15 @@ from attrs import evolve
 from cattrs.errors import BaseValidationError, StructureHandlerNotFoundError
 
 from scalecore.api.errors import PluginError
+from scalecore.api.metrics import direction_problem
+from scalecore.api.trainer import Trainer, TrainingChoices
 from scalecore.config.bounds import nearest
-from scalecore.config.experiment import ComponentRef, Execution, Experiment, Search, known_keys
+from scalecore.config.experiment import ComponentRef, Execution, Experiment, Search, Training, known_keys
 from scalecore.config.extras import missing_extras
 from scalecore.config.forms import read_component, section_component
+from scalecore.config.instantiate import create
 from scalecore.config.load import Draft, LoadedExperiment, converter_for, read_draft
-from scalecore.config.losses import direction_problem, loss_problem, metric_problem, objective_problem
 from scalecore.config.messages import KeyPath, Problem, raise_problems
-from scalecore.config.own_code import NOTHING_OWN, OwnCode, find_own_code, name_of
 from scalecore.config.plain import plain_value
 from scalecore.config.removed import SINKS, removed
 from scalecore.config.resolved import Resolved, ResolvedComponent
@@ -80,7 +81,7 @@ def _resolve(draft: Draft, registry: Registry, *, begun: Callable[[Experiment], 
     found: dict[KeyPath, ResolvedComponent] = {}
     gone: dict[str, tuple[str, Problem]] = {}  # by its message, which one place of the file is enough for
     for path, kind, ref in _refs(tree.root):
-        given = tree.at(path) if path[0] != "execution" else tree.at((*path, "use"))
+        given = tree.at((*path, "use")) if path[0] in ("training", "execution") else tree.at(path)
         try:
             registered = (registry.default if given is None else registry.get)(kind, ref.use)
         except PluginError as error:
@@ -102,11 +103,14 @@ def _resolve(draft: Draft, registry: Registry, *, begun: Callable[[Experiment], 
                 problems.append(tree.problem(path, message, kind="plugin"))
             problems += _same_again(draft, path, component, found)
             found[path] = component
-    own = NOTHING_OWN
-    if draft.experiment is not None and ("dataset",) in found:
-        task = _task_of(found["dataset",])
-        own, wrong = _own_code(draft, draft.experiment, task=task)
-        problems += [*wrong, *_loss_problems(draft, draft.experiment, task=task)]
+    trainer: Trainer | None = None
+    if ("training",) in found:
+        try:
+            trainer = create("trainer", found["training",])
+        except PluginError as error:
+            problems.append(tree.problem(("training",), str(error), kind="plugin"))
+    if draft.experiment is not None and trainer is not None and ("dataset",) in found:
+        problems += _training_problems(draft, draft.experiment, trainer, dataset=found["dataset",])
     left_out = [text for text, (kind, _) in gone.items() if kind in SINKS]
     if left_out and (begun is None or draft.experiment is None or not begun(draft.experiment)):
         left_out = []
@@ -114,6 +118,7 @@ def _resolve(draft: Draft, registry: Registry, *, begun: Callable[[Experiment], 
     if problems:
         raise_problems(problems)
     assert draft.experiment is not None
+    assert trainer is not None
 
     def listed(name: str, refs: Sequence[ComponentRef]) -> tuple[ResolvedComponent, ...]:
         return tuple(found[name, index] for index in range(len(refs)) if (name, index) in found)
@@ -123,11 +128,12 @@ def _resolve(draft: Draft, registry: Registry, *, begun: Callable[[Experiment], 
         dataset=found[("dataset",)],
         model=found[("model",)],
         search=found[("search",)],
+        trainer=found[("training",)],
+        training=trainer,
         executor=found[("execution",)],
         monitors=listed("monitors", draft.experiment.monitors),
         loggers=listed("loggers", draft.experiment.loggers),
         analyses=listed("analyses", draft.experiment.analyses),
-        own=own,
         left_out=tuple(left_out),
     )
 
@@ -172,43 +178,32 @@ def _same_again(
             yield draft.tree.problem(path, message)
 
 
-def _task_of(dataset: ResolvedComponent) -> str | None:
-    """The task, as far as the options of the dataset tell it."""
+def _training_problems(
+    draft: Draft, experiment: Experiment, trainer: Trainer, *, dataset: ResolvedComponent
+) -> Iterator[Problem]:
+    """What is wrong with training and objective, as far as the options of the dataset tell the task (guard G11)."""
     told = getattr(dataset.record, "task", None)
-    return None if told is None else told(dataset.options)
-
-
-def _own_code(draft: Draft, experiment: Experiment, *, task: str | None) -> tuple[OwnCode, list[Problem]]:
-    """What the file names by import path, imported and checked."""
-    own, wrong = find_own_code(
-        experiment.training,
-        files={path.name: path for path in experiment.plugins},
-        objective=experiment.objective,
-        directed=draft.tree.at(("objective", "direction")) is not None,
-        varied=experiment.search.space,
-        task=task,
-    )
-    # Where the path stands alone, there is no `use`.
-    places = [(path[:-1] if path[-1] == "use" and draft.tree.at(path) is None else path, text) for path, text in wrong]
-    return own, [draft.tree.problem(path, text) for path, text in places]
-
-
-def _loss_problems(draft: Draft, experiment: Experiment, *, task: str | None) -> Iterator[Problem]:
-    """What is wrong with loss and objective, as far as the options of the dataset tell the task (guard G11)."""
-    wrong = objective_problem(experiment.training.loss, metric=experiment.objective.metric)
-    paths: list[tuple[KeyPath, str]] = [] if wrong is None else [(("training", "loss"), wrong)]
-    if task is not None and (problem := loss_problem(experiment.training.loss, task=task)) is not None:
-        paths.append((("training", "loss", problem[0]), problem[1]))
-    objective = experiment.objective
-    named = [name_of(one) for one in experiment.training.metrics]  # also those that could not be found
-    wrong = metric_problem(experiment.training.loss, metric=objective.metric, task=task, own=named)
-    if wrong is not None and not paths:  # a loss of another task has other metrics
-        paths.append((("objective", "metric"), wrong))
+    task = None if told is None else told(dataset.options)
+    objective, tree = experiment.objective, draft.tree
+    choices = training_choices(experiment, directed=tree.at(("objective", "direction")) is not None)
+    for path, message in trainer.problems(choices, task=task):
+        # Where an import path stands alone, there is no `use`.
+        alone = path[-1] == "use" and tree.at(path) is None
+        yield tree.problem(path[:-1] if alone else path, message)
     wrong = direction_problem(metric=objective.metric, direction=objective.direction)
     if wrong is not None:
-        paths.append((("objective", "direction"), wrong))
-    for path, message in paths:
-        yield draft.tree.problem(path, message)
+        yield tree.problem(("objective", "direction"), wrong)
+
+
+def training_choices(experiment: Experiment, *, directed: bool = True) -> TrainingChoices:
+    """What a trainer is told of the experiment besides its options; `directed` as there."""
+    return TrainingChoices(
+        metric=experiment.objective.metric,
+        directed=directed,
+        varied=frozenset(experiment.search.space),
+        fixed=frozenset(experiment.training.hyperparameters),
+        plugin_files={path.name: path for path in experiment.plugins},
+    )
 
 
 def _refs(root: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str, ComponentRef]]:
@@ -217,7 +212,11 @@ def _refs(root: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str, ComponentRef]
         (("dataset",), "dataset", root.get("dataset")),
         (("model",), "model", root.get("model")),
     ]
-    for section, name, kind in ((Search, "search", "search"), (Execution, "execution", "executor")):
+    for section, name, kind in (
+        (Search, "search", "search"),
+        (Training, "training", "trainer"),
+        (Execution, "execution", "executor"),
+    ):
         ref = section_component(root.get(name, {}), section)
         if ref is not None:
             yield (name,), kind, ref
@@ -240,7 +239,11 @@ def _structure_options(
 ) -> tuple[ResolvedComponent | None, list[Problem]]:
     record, tree = registered.record, draft.tree
     names = tuple(attrs.fields_dict(record.options))
-    sections: dict[KeyPath, tuple[str, ...]] = {("search",): known_keys(Search), ("execution",): known_keys(Execution)}
+    sections: dict[KeyPath, tuple[str, ...]] = {
+        ("search",): known_keys(Search),
+        ("training",): known_keys(Training),
+        ("execution",): known_keys(Execution),
+    }
     section = sections.get(path, ())
     problems: list[Problem] = []
     for key in ref.options:

@@ -8,8 +8,8 @@ from typing import Any
 from attrs import field, frozen
 
 from scalecore.api.components import Record
+from scalecore.api.trainer import Trainer
 from scalecore.config.experiment import Experiment
-from scalecore.config.own_code import NOTHING_OWN, OwnCode
 
 
 @frozen(kw_only=True)
@@ -41,12 +41,13 @@ class Resolved:
     dataset: ResolvedComponent
     model: ResolvedComponent
     search: ResolvedComponent
+    trainer: ResolvedComponent
+    training: Trainer
+    """The trainer itself: it has looked at its options, and at the code that they name, while the file was checked."""
     executor: ResolvedComponent
     monitors: tuple[ResolvedComponent, ...]
     loggers: tuple[ResolvedComponent, ...]
     analyses: tuple[ResolvedComponent, ...]
-    own: OwnCode = NOTHING_OWN
-    """What the experiment names by import path."""
     left_out: tuple[str, ...] = ()
     """What a study that was begun uses and this version has no more, in words; nothing else of the study needs it."""
 

@@ -11,10 +11,20 @@ from attrs import NOTHING
 from scalecore.api.options import Imported, ImportPath, Pattern
 from scalecore.api.space import Distribution
 from scalecore.config.bounds import bounds_of
-from scalecore.config.experiment import Budget, ComponentRef, Execution, Experiment, Search, known_keys
+from scalecore.config.experiment import (
+    DEFAULT_TRAINER,
+    Budget,
+    ComponentRef,
+    Execution,
+    Experiment,
+    Search,
+    Training,
+    known_keys,
+)
 from scalecore.config.fields import OptionField, fields_of, kind_of, members_of
 from scalecore.plugins.discovery import CORE
 from scalecore.plugins.metadata import canonical_name
+from scalecore.plugins.registry import known_provider
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -77,6 +87,7 @@ def experiment_schema(registry: Registry) -> dict[str, Any]:
         "dataset": _component(registry.components("dataset")),
         "model": _component(registry.components("model")),
         "search": _section(Search, registry.components("search")),
+        "training": _section(Training, registry.components("trainer"), default=DEFAULT_TRAINER),
         "execution": _section(Execution, registry.components("executor"), default="local"),
         "monitors": {"type": "array", "items": _component(registry.components("monitor"))},
         "loggers": {"type": "array", "items": _component(registry.components("logger"))},
@@ -115,14 +126,14 @@ def _use(component: Registered) -> dict[str, Any]:
 
 
 def _section(section: type, components: Iterable[Registered], default: str | None = None) -> dict[str, Any]:
-    """`search:` or `execution:`: keys of its own beside the options of the component."""
+    """`search:`, `training:` or `execution:`: keys of its own beside the options of the component."""
     keys = _properties([one for one in fields_of(section) if one.name in known_keys(section)])
     variants: list[dict[str, Any]] = []
     for one in components:
         fields = list(fields_of(one.record.options))
         required = [field.name for field in fields if field.required]
         properties = {"use": _use(one), **_properties(fields), **keys}
-        own = canonical_name(one.provider) == CORE or not one.contested
+        own = canonical_name(one.provider) == (known_provider(one.kind, one.name) or CORE) or not one.contested
         use = [] if one.name == default and own else ["use"]
         variants.append({"description": one.record.summary, **_object(properties, [*use, *required])})
     if variants:

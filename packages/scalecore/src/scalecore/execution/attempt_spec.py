@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from attrs import fields, frozen
+from attrs import field, fields, frozen
 
 from scalecore.api.files import plain
-from scalecore.api.plan_report import ProductsReport
 from scalecore.api.space import DataShape, Value
-from scalecore.config.own_code import OwnCode
-from scalecore.training.compile_choice import CompileRule
-from scalecore.training.plan import TrainingPlan
-from scalecore.training.policies import Evaluation, Launches
+from scalecore.api.trainer import TrainingPlan
+
+OF_SOME = "of_some"
+
+
+def of_some() -> Any:
+    """A field that no spec has where it is None."""
+    return field(default=None, metadata={OF_SOME: True})
 
 
 @frozen(kw_only=True)
@@ -25,22 +28,10 @@ class ModelSpec:
 
 
 @frozen(kw_only=True)
-class ModelToBuild:
-    """What a model is built from."""
-
-    registry: Mapping[str, object]
-    """The arguments of `load_registry`."""
-    model: ModelSpec
-    architecture: Mapping[str, int]
-    num_parameters: int
-    shape: DataShape
-    products: ProductsReport | None = None
-    """Of the study; None where it began before there was a choice."""
-
-
-@frozen(kw_only=True)
 class AttemptSpec:
-    """One attempt. Fields with a default came after version 0.1, and are at what it did; paths are absolute.
+    """One attempt, as any trainer is given it; the spec of one that needs more is of a class derived from this.
+
+    Fields with a default came after version 0.1, and are at what it did; paths are absolute.
 
     A spec is written by the driver right before its attempt, and read once more where the model of a finished training
     is evaluated, perhaps by a later version.
@@ -68,17 +59,11 @@ class AttemptSpec:
     seed: int
     device: Literal["auto", "cpu", "cuda", "mps"]
     threads: int
-    precision: Literal["auto", "fp32", "bf16"]
-    compile: Literal["auto", "off", "block"]
-    launches: Launches = "plain"
-    products: ProductsReport | None = None
-    compile_rule: CompileRule = "flops"
-    """How `compile: auto` decides."""
     flops: int
     """Of a forward pass of one window."""
     memory_limit: int | None
     """Bytes of the machine's memory that the process may take."""
-    gpu: str | None = None
+    gpu: str | None = of_some()
     """The one on which it was admitted."""
     gpu_limit: int | None = None
     """Bytes that it was promised there."""
@@ -89,29 +74,17 @@ class AttemptSpec:
     plan: TrainingPlan
     resume_from: Sequence[str]
     """Folders of earlier attempts with checkpoints, the latest first."""
-    compiled: str | None = None
-    """The folder of compiled blocks that attempts of a run share."""
-    part: str | None = None
+    part: str | None = of_some()
     """Of an evaluation: the part of the data that it looks at."""
-    epoch: int | None = None
-    weights: str | None = None
-    evaluation: Evaluation | None = None
-    own: OwnCode | None = None
-    """Code by import path."""
-
-    @property
-    def to_build(self) -> ModelToBuild:
-        return ModelToBuild(**{one.name: getattr(self, one.name) for one in fields(ModelToBuild)})
+    epoch: int | None = of_some()
+    weights: str | None = of_some()
 
     def plain(self) -> dict[str, Any]:
         """JSON types, in the order of the fields; what only some attempts have is left out of the others."""
-        content = {one.name: getattr(self, one.name) for one in fields(AttemptSpec)}
-        left_out = {name for name in OF_SOME if content[name] is None}
+        content = {one.name: getattr(self, one.name) for one in fields(type(self))}
+        some = (one.name for one in fields(type(self)) if one.metadata.get(OF_SOME))
+        left_out = {name for name in some if content[name] is None}
         left_out |= {"gpu_limit"} if self.gpu is None else set()
         left_out |= {"gpu_sharers"} if self.gpu_sharers == 1 else set()
         result: dict[str, Any] = plain({name: value for name, value in content.items() if name not in left_out})
         return result
-
-
-OF_SOME = ("gpu", "compiled", "part", "epoch", "weights", "evaluation", "own")
-"""Fields that no spec has where they are None."""

@@ -8,9 +8,9 @@
 | `control.json` | driver | what to do now: go_on, pause, stop, prune |
 | `progress.json` | attempt | phase, epoch, step, replaced twice a second and at each evaluation: the sign of progress |
 | `epochs.jsonl` | attempt | one line per epoch |
-| `checkpoint.pt`, `.json` | attempt | see `scalecore.training.checkpoint` |
+| `checkpoint.pt`, `.json` | attempt | see `scalecore_torch.training.checkpoint` |
 | `predictions.npz` | attempt | validation logits of its best epoch, see `scalecore.data.predictions` |
-| `compiled/` | attempt | the compiler's files, there only while it compiles (see `scalecore.training.shared_blocks`) |
+| `compiled/` | attempt | the files of a compiler, there only while it compiles |
 | `result.json` | attempt | how it ended, once, at its end; carries the attempt's id, which fences late results |
 | `log.txt` | attempt | standard output and error; cut by the driver when it grows too long |
 """
@@ -31,7 +31,7 @@ from scalecore.api.escaping import masked, printable
 from scalecore.api.executor import AttemptStatus
 from scalecore.api.files import is_disk_error, write_json
 from scalecore.api.record_parts import EpochResult, Part
-from scalecore.config.kept import checked, find_kept, json_of, read_kept
+from scalecore.config.kept import checked, find_kept, json_of, prepare, read_kept
 from scalecore.execution.attempt_result import AttemptProgress, AttemptResult
 from scalecore.execution.attempt_spec import AttemptSpec
 from scalecore.execution.below import Below
@@ -108,8 +108,12 @@ class AttemptFolder:
         write_json(self.control, ControlFile(action=action), durable=False)
 
     def read_spec(self) -> AttemptSpec:
-        """What the attempt is to do. Raises `StudyError` where that cannot be read."""
-        return _read(self.spec, AttemptSpec)
+        """What the attempt is to do, as any trainer has it. Raises `StudyError` where that cannot be read."""
+        return self.read_own_spec(AttemptSpec)
+
+    def read_own_spec(self, kind: type[Kind]) -> Kind:
+        """The same with what one trainer needs besides: `kind` is its class, an `AttemptSpec`."""
+        return _read(self.spec, kind)
 
     def read_result(self, attempt: str) -> AttemptResult | None:
         """The result if it is there, and that of this attempt. Raises `StudyError` where it cannot be read."""
@@ -189,6 +193,10 @@ class AttemptFolder:
         with self.log.open("ab") as stream:
             stream.write(f"\n[scalecore: {cut:,} bytes were left out here]\n".encode() + tail)
 
+    def has_checkpoint(self) -> bool:
+        """Whether an attempt left a checkpoint, beside which a seal may lie."""
+        return any(one.suffix not in (".json", ".tmp") for one in self.path.glob("checkpoint*"))
+
     def remove_checkpoints(self, *, weights: bool = False) -> None:
         """Delete what only an unfinished trial needs (guard G44); `weights` of its best epochs too."""
         for name in (
@@ -222,3 +230,8 @@ def _epoch(line: bytes) -> dict[str, Any]:
     if epoch is None or epoch < 1:
         raise ValueError(f"epoch {epoch}")
     return dict(content)
+
+
+def prepare_readers(spec: type[AttemptSpec]) -> None:
+    """Make ready to read and write the files of an attempt, which takes some milliseconds at the first time."""
+    prepare(spec, AttemptResult, AttemptProgress, ControlFile, GroupFile, ProcessFile)

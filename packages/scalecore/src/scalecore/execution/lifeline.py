@@ -7,7 +7,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
@@ -20,7 +21,6 @@ from scalecore.execution.folder import AttemptFolder
 from scalecore.execution.local.deathwatch import end_after_parent, spare
 from scalecore.execution.local.undertaker import ORPHAN_GRACE
 from scalecore.execution.process_file import describe_process
-from scalecore.training import checkpoint
 
 PROGRESS_EVERY = 0.5
 PAUSE_POLL = 0.2
@@ -48,11 +48,16 @@ def end_with_parent(parent: int, stop: threading.Event) -> None:
     threading.Thread(target=watch, name="lifeline", daemon=True).start()
 
 
-class AttemptMonitor:
-    """Satisfies `scalecore.training.plan.Monitor` through the attempt's folder."""
+Save = Callable[[Path, dict[str, Any]], object]
 
-    def __init__(self, folder: AttemptFolder) -> None:
+
+class AttemptMonitor:
+    """Satisfies `scalecore.api.trainer.TrainingMonitor` through the attempt's folder."""
+
+    def __init__(self, folder: AttemptFolder, *, save: Save) -> None:
+        """`save` writes the state of a training as the newest checkpoint of a folder."""
         self.folder = folder
+        self._save = save
         self.stop = threading.Event()
         self.pauses = 0
         self.paused_seconds = 0.0
@@ -94,7 +99,7 @@ class AttemptMonitor:
     def checkpoint(self, state: dict[str, Any]) -> None:
         started = time.monotonic()
         try:
-            checkpoint.save(self.folder.path, state)
+            self._save(self.folder.path, state)
         except (OSError, RuntimeError) as error:
             # torch.save tells a full disk as RuntimeError. The trial is worth more than its checkpoint: it goes on.
             self.warnings.append(f"checkpoint not written: {error}")

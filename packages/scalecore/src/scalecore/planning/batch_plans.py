@@ -6,7 +6,7 @@ from attrs import frozen
 
 from scalecore.api import formatting
 from scalecore.api.readings import Demand
-from scalecore.planning.memory_model import Prediction
+from scalecore.api.trainer import Prediction
 
 RECOMPUTED_AS_MUCH = 4
 """Recomputation keeps less than a quarter of the activations of a model of a dozen blocks and more (measured: a seventh
@@ -51,8 +51,9 @@ def halvings(first: int) -> list[int]:
 
 def never_fits(reason: str, smallest: Fit) -> str:
     """What to say of a trial that the monitors refuse in every way, to the `smallest`."""
-    return (
-        f"does not fit even with {smallest.way.text}: {reason}; weights, gradients and moments of the optimizer alone "
-        f"take {formatting.size(smallest.prediction.floor)}, which no micro-batch removes: leave such shapes out "
-        "(search.exclude), take a smaller budget, or a machine with more memory"
-    )
+    text = f"does not fit even with {smallest.way.text}: {reason}"
+    if smallest.prediction.floor:
+        floor = formatting.size(smallest.prediction.floor)
+        text += f"; weights, gradients and moments of the optimizer alone take {floor}, which no micro-batch removes"
+        return f"{text}: leave such shapes out (search.exclude), take a smaller budget, or a machine with more memory"
+    return f"{text}; leave such shapes out (search.exclude), take a smaller budget, or a machine with more memory"

@@ -11,42 +11,43 @@ from attrs import evolve
 
 from scalecore.api.data_report import DataReport
 from scalecore.api.dataset import DatasetContext
-from scalecore.api.errors import DataError, ScalecoreError
+from scalecore.api.errors import DataError, PluginError, ScalecoreError
+from scalecore.api.model import ClosedForms
 from scalecore.api.monitor import MonitorContext
 from scalecore.api.panel import Panel
+from scalecore.api.plan_report import MemoryRange, MemoryReport, MemoryShapes
 from scalecore.api.readings import Finding
 from scalecore.api.space import DataShape
+from scalecore.api.trainer import ForecastContext, LossContext, MemoryForecast, TrainingSetup
 from scalecore.config.instantiate import create, of_plugin
 from scalecore.config.load import LoadedExperiment
-from scalecore.config.losses import loss_problem, metric_problem, outputs_of
-from scalecore.config.plain import to_plain
+from scalecore.config.plain import plain_value, to_plain
+from scalecore.config.resolve import training_choices
 from scalecore.config.resolved import Resolved
 from scalecore.data.prepare import describe
-from scalecore.execution.tracing import ForkTracer
+from scalecore.execution.attempt_spec import AttemptSpec
 from scalecore.monitoring.monitors import Monitors
-from scalecore.planning.conventions import conventions_of, refuse_lost_level
+from scalecore.planning.build_spec import attempt_spec
+from scalecore.planning.conventions import begun_plan, refuse_lost_level
 from scalecore.planning.counting import CountedFamily
+from scalecore.planning.demands import Demands
 from scalecore.planning.feasible import Infeasible, feasible_grid
-from scalecore.planning.memory_model import MemoryModel
 from scalecore.planning.names import family_of, hyperparameter_problems
 from scalecore.planning.plan import Plan, data_limits, silent
 from scalecore.planning.preflight import (
-    compile_findings,
     device_finding,
     folder_findings,
     machine_findings,
-    optimizer_findings,
-    products_findings,
     room_finding,
     stopping_findings,
     warmup_findings,
 )
+from scalecore.planning.runtime import Runtime, new_strategy
 from scalecore.planning.slots import slots_and_why
-from scalecore.planning.versions import code_versions, own_packages, own_versions, source_hash
+from scalecore.planning.versions import code_versions, file_versions, named_packages, source_hash
 from scalecore.store.layout import nearest_folder
+from scalecore.store.record_json import proposed
 from scalecore.store.study_device import StudyDevice, kind_of
-
-MEMORY_FILE = "memory.json"
 
 
 def build_plan(
@@ -55,10 +56,10 @@ def build_plan(
     *,
     folder: Path,
     registry: Mapping[str, Any] | None = None,
-    fork_tracer: ForkTracer | None = None,
+    fork_tracer: Callable[[int, int], bool] | None = None,
     say: Callable[[str], None] = silent,
     device: StudyDevice | None = None,
-) -> Plan:
+) -> tuple[Plan, Runtime]:
     """Read the data, enumerate the shapes, ask the monitors about `folder`, which need not be there yet.
 
     Writes nothing. `registry` are the arguments with which other processes build their registry; without them, memory
@@ -67,21 +68,34 @@ def build_plan(
     without it they are refused.
     """
     experiment = resolved.experiment
+    trainer = resolved.training
     with loaded.locating("model"):
         family, parameters = family_of(resolved)
     if problems := [*hyperparameter_problems(loaded, resolved, parameters)]:
         loaded.fail(problems)
 
-    memory = MemoryModel(registry=registry, path=folder / MEMORY_FILE, fork_tracer=fork_tracer)
-    memory.start()
-    sized = CountedFamily(family, partial(memory.count, resolved))
+    forecast = trainer.forecast(
+        ForecastContext(
+            folder=folder,
+            registry=resolved.registry(registry or {}),
+            traces=registry is not None,
+            model={"use": resolved.model.use, "options": plain_value(resolved.model.options)},
+            code=partial(_code_of_model, resolved),
+            fork=fork_tracer,
+        )
+    )
+    forecast.start()
+    sized = CountedFamily(
+        family, partial(_counted, resolved, forecast), guard=partial(of_plugin, "model", resolved.model)
+    )
     say(f"reading the data: dataset {resolved.dataset.use}")
     with loaded.locating("dataset"):
         panel = _read_panel(resolved)
     say("preparing windows, targets and baselines")
-    began = conventions_of(folder)
-    data = describe(panel, **data_limits(resolved), raw_target=began.old)
-    if not began.old:
+    begun = begun_plan(folder)
+    old = begun is not None and begun.data.of_version_0_1
+    data = describe(panel, **data_limits(resolved), raw_target=old)
+    if not old:
         refuse_lost_level(loaded, resolved, family, task=data.task)
     shape = _head(loaded, resolved, data)
     search = experiment.search
@@ -97,23 +111,23 @@ def build_plan(
     for analysis in resolved.analyses:  # what would be used after the last trial only shall not fail then
         create("analysis", analysis)
     # What decides results; executor, loggers and monitors may be swapped in the middle of a study.
-    deciding = (resolved.dataset, resolved.model, resolved.search)
+    deciding = (resolved.dataset, resolved.model, resolved.trainer, resolved.search)
     packages = (
         "scalecore",
-        *own_packages(resolved.own),
+        *named_packages(trainer.code()),
         *(component.record.factory.__module__.partition(".")[0] for component in deciding),
     )
     companions = {
         component.provider: component.version
         for component in (resolved.executor, *resolved.monitors, *resolved.loggers)
     }
+    counts = data.parts["train"].classes or ()
     plan = Plan(
         resolved=resolved,
         experiment=_located(to_plain(resolved), folder),
         panel=panel,
         data=data,
         shape=shape,
-        family=sized,
         grid=grid,
         hyperparameters=parameters,
         fixed={
@@ -124,20 +138,96 @@ def build_plan(
         versions={
             **code_versions(("scalecore", *(one.provider for one in deciding)), packages=packages),
             **{one.provider: one.version for one in deciding if one.provider.endswith(".py")},
-            **own_versions(resolved.own),
+            **file_versions(trainer.code()),
             # Without the strategy, which may be swapped within a study.
             "code:results": source_hash(packages[:-1]),
         },
         companions=companions,
-        findings=(),
-        monitors=monitors,
-        memory=memory,
+        loss=trainer.loss(LossContext(task=data.task, counts=counts)),
+        step_size=trainer.step_size(),
+        likely_device=kind_of(device) or trainer.device(experiment.training.device),
+        conventions=trainer.conventions(begun),
+        old=old,
         device=device,
-        old=began.old,
-        products=began.products,
-        compile_rule=began.compile_rule,
     )
-    return _with_findings(plan, [*_of_machine(plan, folder), *monitors.preflight(plan.floor_demand())])
+    runtime = Runtime(family=sized, forecast=forecast, monitors=monitors)
+    forecast.prepare(training_setup(plan, runtime))
+    return _completed(plan, runtime, folder), runtime
+
+
+def _completed(plan: Plan, runtime: Runtime, folder: Path) -> Plan:
+    """The plan with what the shapes need, what the strategy begins with, and what there is to say of this machine."""
+    micro_batch, forecast = plan.step_size.micro_batch, runtime.forecast
+    rough = {one.id: forecast.rough(one, micro_batch) for one in plan.grid.architectures}
+    plan = evolve(plan, rough=rough)
+    extremes = plan.extremes()
+    smallest, largest = extremes["smallest"], extremes["largest"]
+    memory = MemoryReport(
+        micro_batch=micro_batch,
+        smallest=rough[smallest.id],
+        largest=rough[largest.id],
+        floor_of_largest=forecast.rough(largest, 1),
+        source="closed form",
+        shapes=MemoryShapes(smallest=smallest.id, largest=largest.id),
+        range=MemoryRange(
+            smallest=forecast.rough_range(smallest, micro_batch), largest=forecast.rough_range(largest, micro_batch)
+        ),
+    )
+    with of_plugin("search strategy", plan.resolved.search, "cannot tell its planned trials"):
+        planned = [proposed(proposal) for proposal in new_strategy(plan).planned()]
+    plan = evolve(plan, memory=memory, planned=planned)
+    flags = [
+        Finding(level="warn", subject="data", message=f"{flag['text']} [{flag['guard']}]") for flag in plan.data.flags
+    ]
+    machine = _of_machine(plan, folder)
+    floor = Demands(plan, forecast).floor()
+    return evolve(plan, findings=(*flags, *machine, *runtime.monitors.preflight(floor)))
+
+
+def training_setup(plan: Plan, runtime: Runtime) -> TrainingSetup:
+    """What a forecast of memory is asked about."""
+    return TrainingSetup(
+        shape=plan.shape,
+        family=runtime.family,
+        depth=plan.grid.depth,
+        windows={name: part.windows for name, part in plan.data.parts.items()},
+        fixed=plan.fixed,
+        space=plan.resolved.experiment.search.space,
+        versions=plan.versions,
+        device=plan.likely_device,
+        step_size=plan.step_size,
+        spec=partial(_spec_to_ask_of, plan),
+    )
+
+
+def _spec_to_ask_of(plan: Plan, **given: Any) -> AttemptSpec:
+    """The spec of an attempt that nobody makes."""
+    return attempt_spec(plan, mode="train", attempt="", number=None, seed=0, data=Path(), threads=1, **given)
+
+
+def _code_of_model(resolved: Resolved) -> dict[str, str]:
+    """What a kept count of the model follows from."""
+    packages = {one.record.factory.__module__.partition(".")[0] for one in (resolved.model, resolved.trainer)}
+    providers = ("scalecore", resolved.model.provider, resolved.trainer.provider)
+    return code_versions(providers, packages=("scalecore", *packages))
+
+
+def _counted(
+    resolved: Resolved,
+    forecast: MemoryForecast,
+    architectures: Sequence[Mapping[str, int]],
+    data: DataShape,
+    forward: bool,
+) -> Sequence[Mapping[str, int]]:
+    try:
+        return forecast.count(architectures, data, forward)
+    except ValueError as error:
+        model = resolved.model
+        said = ", ".join(name for name in vars(ClosedForms) if not name.startswith("_"))
+        raise PluginError(
+            f"model {model.name!r} ({model.provider} {model.version}) cannot be counted: {error}; its shapes must "
+            f"be built without their data, or the family says their sizes itself ({said})"
+        ) from None
 
 
 def _located(experiment: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -150,19 +240,19 @@ def _of_machine(plan: Plan, folder: Path) -> list[Finding]:
     size = 4 * plan.data.rows * (len(plan.data.features) + 4)
     largest = plan.grid.architectures[-1].num_parameters
     slots, why = slots_and_why(experiment, device=kind_of(plan.device))
+    setting = kind_of(plan.device) or experiment.training.device
+    warmup, epochs = plan.values("warmup_steps"), plan.values("epochs")
     return [
         *machine_findings(),
         device_finding(experiment.training.device, study=plan.device),
-        *products_findings(kind_of(plan.device) or experiment.training.device, plan.products),
-        *compile_findings(experiment.training.compile, device=plan.likely_device()),
+        *plan.resolved.training.findings(device=plan.likely_device, setting=setting, conventions=plan.conventions),
         Finding(level="ok", subject="slots", message=f"{slots} at a time ({why}), as far as their memory fits"),
         *folder_findings(folder),
-        room_finding(folder, largest=largest, slots=slots, data=size, state=plan.resolved.own.optimizer_state),
-        *optimizer_findings(plan.resolved.own),
+        room_finding(folder, largest=largest, slots=slots, data=size, checkpoint=plan.step_size.checkpoint_bytes),
         *warmup_findings(
-            warmup=min(plan.values("warmup_steps")),
-            epochs=max(plan.values("epochs")),
-            steps_per_epoch=-(-plan.data.parts["train"].windows // experiment.training.effective_batch),
+            warmup=min(warmup, default=0),
+            epochs=max(epochs, default=1),
+            steps_per_epoch=-(-plan.data.parts["train"].windows // plan.step_size.effective_batch),
         ),
         *stopping_findings(experiment, plan.data.baselines),
     ]
@@ -170,17 +260,11 @@ def _of_machine(plan: Plan, folder: Path) -> list[Finding]:
 
 def _head(loaded: LoadedExperiment, resolved: Resolved, data: DataReport) -> DataShape:
     """What the model sees, with the head that the loss needs; a loss of another task is refused (guard G11)."""
-    loss = resolved.experiment.training.loss
-    problem = loss_problem(loss, task=data.task, classes=data.outputs)
-    if (of_another := resolved.own.loss_problem(task=data.task)) is not None:
-        problem = "use", of_another
-    if problem is not None:
-        loaded.fail([loaded.problem(("training", "loss", problem[0]), problem[1])])
-    metric, own = resolved.experiment.objective.metric, resolved.own.metric_names
-    unmeasured = metric_problem(loss, metric=metric, task=data.task, own=own)
-    if unmeasured is not None:
-        loaded.fail([loaded.problem(("objective", "metric"), unmeasured)])
-    return evolve(data.shape, outputs=outputs_of(loss, data.outputs))
+    choices = training_choices(resolved.experiment)
+    trainer = resolved.training
+    for path, text in trainer.problems(choices, task=data.task, classes=data.outputs):
+        loaded.fail([loaded.problem(path, text)])
+    return evolve(data.shape, outputs=trainer.outputs(data.outputs))
 
 
 def _read_panel(resolved: Resolved) -> Panel:
@@ -198,10 +282,3 @@ def _read_panel(resolved: Resolved) -> Panel:
             f"{type(error).__name__}: {error}"
         ) from error
     return panel
-
-
-def _with_findings(plan: Plan, findings: Sequence[Finding]) -> Plan:
-    flags = [
-        Finding(level="warn", subject="data", message=f"{flag['text']} [{flag['guard']}]") for flag in plan.data.flags
-    ]
-    return evolve(plan, findings=(*flags, *findings))

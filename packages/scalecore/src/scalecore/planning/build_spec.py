@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from scalecore.api.readings import Device
+from scalecore.api.trainer import TrainingPlan
 from scalecore.execution.attempt_spec import AttemptSpec, ModelSpec
-from scalecore.training.memory import Device
-from scalecore.training.plan import TrainingPlan
 
 if TYPE_CHECKING:
     from scalecore.planning.plan import Plan
@@ -22,6 +22,7 @@ def attempt_spec(
     number: int | None,
     architecture: Mapping[str, int],
     num_parameters: int,
+    flops: int,
     hyperparameters: Mapping[str, Any],
     seed: int,
     micro_batch: int,
@@ -49,8 +50,8 @@ def attempt_spec(
     # A file is edited more easily than an installed package is replaced, and then nobody thinks of the running study.
     versions = {"versions": {of_model.provider: of_model.version}} if of_model.provider.endswith(".py") else {}
     stopping = training.early_stopping
-    effective = training.effective_batch if mode == "train" else min(training.effective_batch, 8)
-    return AttemptSpec(
+    effective = plan.step_size.effective_batch if mode == "train" else min(plan.step_size.effective_batch, 8)
+    spec = AttemptSpec(
         attempt=attempt,
         number=number,
         mode=mode,
@@ -70,12 +71,7 @@ def attempt_spec(
         seed=seed,
         device=device or training.device,
         threads=threads,
-        precision=training.precision,
-        compile=training.compile,
-        launches=training.launches,
-        products=plan.products,
-        compile_rule=plan.compile_rule,
-        flops=plan.family.flops(architecture, plan.shape),
+        flops=flops,
         memory_limit=memory_limit,
         gpu=gpu,
         gpu_limit=gpu_limit,
@@ -85,8 +81,6 @@ def attempt_spec(
         plan=TrainingPlan(
             effective_batch=effective,
             micro_batch=min(micro_batch, effective),
-            schedule=training.schedule if isinstance(training.schedule, str) else training.schedule.label,
-            gradient_clip=training.gradient_clip,
             patience=stopping.patience if stopping else None,
             min_delta=stopping.min_delta if stopping else 0.0,
             metric=objective.metric,
@@ -98,6 +92,5 @@ def attempt_spec(
             min_denominator=plan.min_denominator,
         ),
         resume_from=[str(path) for path in resume_from],
-        compiled=None if compiled is None else str(compiled),
-        own=plan.resolved.own if plan.resolved.own.parts else None,
     )
+    return plan.resolved.training.spec(spec, conventions=plan.conventions, compiled=compiled)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ FORWARD = ("flops", "saved_activations")
 """What needs a forward pass."""
 
 Ask = Callable[[Sequence[Mapping[str, int]], DataShape, bool], Sequence[Mapping[str, int]]]
-"""Counts these shapes for this data, with a forward pass or without: see `scalecore.training.counting.count`."""
+"""Counts these shapes for this data, with a forward pass or without: see `scalecore_torch.training.counting.count`."""
 
 
 class CountedFamily:
@@ -26,9 +27,13 @@ class CountedFamily:
     A caller that needs many shapes says so first, so that they are counted together.
     """
 
-    def __init__(self, family: ModelFamily, ask: Ask) -> None:
+    def __init__(
+        self, family: ModelFamily, ask: Ask, *, guard: Callable[[str], AbstractContextManager[None]] | None = None
+    ) -> None:
+        """`guard` names the family in what it raises outside of the grid's enumeration."""
         self._family = family
         self._ask = ask
+        self._guard = guard or (lambda _: nullcontext())
         self._found: dict[tuple[Any, ...], dict[str, int]] = {}
 
     def __getattr__(self, name: str) -> Any:
@@ -53,7 +58,8 @@ class CountedFamily:
         return self._size("flops", architecture, data)
 
     def saved_activations(self, architecture: Mapping[str, int], data: DataShape) -> int:
-        return self._size("saved_activations", architecture, data)
+        with self._guard("cannot tell its activations"):
+            return self._size("saved_activations", architecture, data)
 
     def count(self, architectures: Sequence[Mapping[str, int]], data: DataShape) -> None:
         """Count the parameters of these shapes, where the family does not say them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from scalecore.api.errors import ExperimentError
@@ -12,7 +12,6 @@ from scalecore.config.load import LoadedExperiment
 from scalecore.config.messages import Problem
 from scalecore.config.resolved import Resolved
 from scalecore.planning.feasible import predicate_problems
-from scalecore.training.hyperparameters import declared
 
 if TYPE_CHECKING:
     from scalecore.api.model import ModelFamily
@@ -22,7 +21,17 @@ def family_of(resolved: Resolved) -> tuple[ModelFamily, dict[str, Hyperparameter
     """The model family, and the hyper-parameters that the training core and the family read."""
     family: ModelFamily = create("model", resolved.model)
     with of_plugin("model", resolved.model, "cannot tell its hyper-parameters"):
-        return family, declared(family.hyperparameters())
+        return family, declared(resolved.training.hyperparameters(), family.hyperparameters())
+
+
+def declared(training: Sequence[Hyperparameter], model: Sequence[Hyperparameter]) -> dict[str, Hyperparameter]:
+    """All hyper-parameters by name: the trainer's and those of the model family. A clash is the family's bug."""
+    names = {parameter.name: parameter for parameter in training}
+    for parameter in model:
+        if parameter.name in names:
+            raise ValueError(f"the model family declares {parameter.name!r}, which the training core has already")
+        names[parameter.name] = parameter
+    return names
 
 
 def name_problems(loaded: LoadedExperiment, resolved: Resolved) -> Iterator[Problem]:

@@ -17,21 +17,14 @@ import psutil
 from scalecore.api import formatting
 from scalecore.api.data_report import BaselineReport
 from scalecore.api.files import broken_link
-from scalecore.api.plan_report import ProductsReport
 from scalecore.api.readings import Finding
 from scalecore.config.experiment import Experiment
-from scalecore.config.own_code import OwnCode
 from scalecore.execution.local.devices import FoundGpus, find_gpus
 from scalecore.store.layout import StudyFolder, nearest_folder
 from scalecore.store.study_device import StudyDevice, torch_build
-from scalecore.training.memory import STATE_OF_ADAMW, Device
-from scalecore.training.policies import missing_compiler
 
 FEW_FILES, TOO_FEW_FILES = 256, 64
 """Open files: the driver needs some twenty, an attempt and its libraries some dozens more."""
-
-WEIGHT_BYTES = 4
-"""Per parameter; a checkpoint also has the state of the optimizer."""
 
 NETWORK_FILE_SYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "9p", "afpfs", "lustre")
 
@@ -150,34 +143,6 @@ def _missing_device(wanted: str, kind: str, study: StudyDevice | None, why: str)
     return Finding(level="refuse", subject="device", message=message, remedy=remedy)
 
 
-def products_findings(device: str, products: ProductsReport | None) -> list[Finding]:
-    """Which library computes the study's float32 products where `device` may be the CPU."""
-    if device not in ("auto", "cpu"):
-        return []
-    text = "onednn where it has AVX-512, as when the study began"
-    if products is not None:
-        text = f"{products.name} ({products.why})"
-    message = f"float32 matrix products on a CPU by {text}, where the model offers the choice"
-    return [Finding(level="ok", subject="products", message=message)]
-
-
-def compile_findings(asked: str, *, device: Device) -> Iterator[Finding]:
-    """Nothing where `training.compile` is off, or nothing is missing for the device; torch is not imported.
-
-    What is asked for by name and cannot be is refused.
-    """
-    problem = missing_compiler(device)
-    if asked == "off" or problem is None:
-        return
-    remedy = "install what is missing, or set training.compile to off"
-    if asked == "block":
-        message = f"training.compile: block is asked for, but {problem}"
-        yield Finding(level="refuse", subject="compiling", message=message, remedy=remedy)
-    elif device != "mps":  # nothing can be installed there
-        message = f"nothing is compiled, which long trials would gain from: {problem}"
-        yield Finding(level="warn", subject="compiling", message=message, remedy=remedy)
-
-
 def folder_findings(folder: Path) -> Iterator[Finding]:
     """Whether the study's folder, or the nearest one above it that exists, can hold a study."""
     place = next((one for one in (folder, *folder.parents) if one.exists()), folder)
@@ -219,17 +184,16 @@ def _file_system(place: Path) -> str | None:
     return max(held)[1] if held else None
 
 
-def room_finding(folder: Path, *, largest: int, slots: int, data: int, state: float | None = None) -> Finding:
+def room_finding(folder: Path, *, largest: int, slots: int, data: int, checkpoint: float) -> Finding:
     """Whether the disk holds the prepared data (bytes) and two checkpoints of the largest model (parameters) a slot.
 
-    `state` are the bytes per parameter that the optimizer keeps, by default those of AdamW.
+    `checkpoint` are the bytes of one per parameter.
 
     A study that was begun has its data, and may have checkpoints: it is warned, and ends when a write fails.
     """
     place = nearest_folder(folder)
     study = StudyFolder(folder)
     begun = study.journal.exists()
-    checkpoint = WEIGHT_BYTES + (STATE_OF_ADAMW if state is None else state)
     need = (0 if study.data.exists() else data) + int(2.2 * checkpoint * largest * slots)
     try:
         free = shutil.disk_usage(place).free
@@ -275,11 +239,3 @@ def stopping_findings(experiment: Experiment, baselines: Sequence[BaselineReport
             f"loss is {formatting.number(min(losses))}: trials may end while they still learn",
             remedy="set training.early_stopping.min_delta far below that loss, or to 0",
         )
-
-
-def optimizer_findings(own: OwnCode) -> list[Finding]:
-    """What is assumed of an optimizer by import path, where its state could not be measured."""
-    if own.optimizer is None or own.optimizer_state is not None:
-        return []
-    text = f"{own.optimizer.use.label} makes no step on a CPU: closed forms assume the state of AdamW until a trace"
-    return [Finding(level="warn", subject="optimizer", message=text)]

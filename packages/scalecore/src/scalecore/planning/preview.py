@@ -15,6 +15,7 @@ from scalecore.planning.continuation import compare_study, misfits, restored_tod
 from scalecore.planning.explain import explain_search, strategy_plain
 from scalecore.planning.memory_figures import MemoryFigure, memory_figures
 from scalecore.planning.plan import Plan
+from scalecore.planning.runtime import new_strategy
 from scalecore.planning.time_estimates import Forecast, forecast
 from scalecore.store.event_parts import Change
 from scalecore.store.layout import StudyFolder
@@ -59,7 +60,7 @@ class PlanPreview:
 def preview(plan: Plan, state: StudyState) -> PlanPreview:
     """The plan beside the study in its folder."""
     content = plan.report()
-    strategy = plan.strategy()
+    strategy = new_strategy(plan)
     strategy.restore(restored_today(state, plan, lambda _: {}))
     search = explain_search(content, state)
     if (told := strategy_plain(strategy, state)) is not None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
+from scalecore.api.executor import ExecutorContext
 from scalecore.config.experiment import Experiment
+from scalecore.config.resolved import Resolved
 from scalecore.execution.local.devices import FoundGpus, find_gpus
 from scalecore.store.study_device import torch_build
 
@@ -19,6 +22,12 @@ def slots_of(experiment: Experiment, *, device: str | None = None) -> int:
     `device` is that of the study, where it is known already.
     """
     return slots_and_why(experiment, device=device)[0]
+
+
+def executor_context(resolved: Resolved, folder: Path, *, device: str | None = None) -> ExecutorContext:
+    """What the executor of a study is made with."""
+    slots = slots_of(resolved.experiment, device=device)
+    return ExecutorContext(folder=folder, slots=slots, worker=resolved.trainer.record.worker)  # type: ignore[attr-defined]  # a TrainerRecord
 
 
 def slots_and_why(

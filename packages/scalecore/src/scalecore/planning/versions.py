@@ -12,7 +12,7 @@ import platform
 from collections.abc import Iterable
 from pathlib import Path
 
-from scalecore.config.own_code import OwnCode
+from scalecore.api.trainer import CodeFile
 from scalecore.plugins.manager import DIGITS
 
 LIBRARIES = ("torch", "optuna", "numpy", "pandas", "pyarrow")
@@ -43,14 +43,14 @@ def source_hash(packages: Iterable[str]) -> str:
     return digest.hexdigest()[:16]
 
 
-def own_versions(own: OwnCode) -> dict[str, str]:
-    """What the experiment names by import path in files: the content of each by the file's name."""
-    return {one.use.file.name: one.sha256[:DIGITS] for one in own.parts if one.use.file is not None and one.sha256}
+def file_versions(code: Iterable[CodeFile]) -> dict[str, str]:
+    """The content of each file that the trainer's options name, by the file's name."""
+    return {one.file.name: one.sha256[:DIGITS] for one in code if one.file is not None and one.sha256}
 
 
-def own_packages(own: OwnCode) -> list[str]:
-    """The packages of what it names in modules, whose sources decide results; not those that `code_versions` names."""
-    found = {one.use.module.partition(".")[0] for one in own.parts if one.use.module is not None}
+def named_packages(code: Iterable[CodeFile]) -> list[str]:
+    """The packages of modules that they name, whose sources decide results; not those that `code_versions` names."""
+    found = {one.module.partition(".")[0] for one in code if one.module is not None}
     return sorted(found - set(LIBRARIES))
 
 

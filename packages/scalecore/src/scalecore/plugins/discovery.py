@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 GROUP = "scalecore"
 CORE = "scalecore"
+BASE = (CORE, "scalecore-torch")
+"""Without the second one the experiment files of the docs train nothing: `--no-plugins` keeps it."""
 
 _BOUND = r"(?:[<>]=?|[!=]=)[0-9]+(?:\.[0-9]+)*"
 _PLAIN = rf"([a-z0-9](?:[\w.-]*[a-z0-9])?)(?:\[[a-z0-9]+\])?({_BOUND}(?:,{_BOUND})*)?(; extra == (['\"])[a-z0-9-]+\4)?"

@@ -1,4 +1,4 @@
-"""The seven kinds of components: what each is called, which hook offers it, which record describes it."""
+"""The eight kinds of components: what each is called, which hook offers it, which record describes it."""
 
 from __future__ import annotations
 
@@ -45,6 +45,21 @@ _KINDS = (
         taken=("slots", "time_limit", "hang_after", "admission_wait", "stop_grace", "retry"),
     ),
     Kind("analysis", "analyses", "scalecore_analyses", components.AnalysisRecord),
+    Kind(
+        "trainer",
+        "trainers",
+        "scalecore_trainers",
+        components.TrainerRecord,
+        taken=(
+            "early_stopping",
+            "hyperparameters",
+            "device",
+            "threads",
+            "checkpoint_every",
+            "checkpoint_epochs",
+            "keep_weights",
+        ),
+    ),
 )
 
 KINDS: Mapping[str, Kind] = MappingProxyType({kind.name: kind for kind in _KINDS})

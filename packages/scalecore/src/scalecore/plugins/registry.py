@@ -11,7 +11,7 @@ from attrs import evolve, field, frozen
 
 from scalecore.api.components import Record
 from scalecore.api.errors import ExperimentError, PluginError
-from scalecore.plugins.discovery import CORE, Plugin, Status, discover
+from scalecore.plugins.discovery import BASE, CORE, Plugin, Status, discover
 from scalecore.plugins.kinds import KINDS
 from scalecore.plugins.manager import Loaded, load_file, load_plugin
 from scalecore.plugins.metadata import canonical_name
@@ -29,6 +29,8 @@ _PROVIDERS: Mapping[tuple[str, str], str] = MappingProxyType(
         ("logger", "tensorboard"): "scalecore-trackers",
         ("logger", "mlflow"): "scalecore-trackers",
         ("logger", "wandb"): "scalecore-trackers",
+        ("trainer", "torch"): "scalecore-torch",
+        ("model", "linear"): "scalecore-torch",
         ("analysis", "calibration"): "scalecore-analysis",
         ("analysis", "coverage"): "scalecore-analysis",
         ("analysis", "cross-budget"): "scalecore-promotion",
@@ -212,10 +214,11 @@ def load_registry(
 ) -> Registry:
     """Find, check and import the installed plugins, each in isolation. Never fails because of a plugin.
 
-    `no_plugins` keeps the components of scalecore itself only; `block` names distributions to leave out, and naming one
-    that is not installed is an `ExperimentError`; `path` holds folders to search instead of `sys.path`. `only` names
-    the one distribution beside scalecore whose plugins are wanted: for a process that needs one known component.
-    `files` are Python files that are plugins too (`Registry.with_files`); `only` may be the name of one of them.
+    `no_plugins` keeps the components of scalecore and of its trainer only; `block` names distributions to leave out,
+    and naming one that is not installed is an `ExperimentError`; `path` holds folders to search instead of `sys.path`.
+    `only` names the one distribution beside scalecore whose plugins are wanted: for a process that needs one known
+    component. `files` are Python files that are plugins too (`Registry.with_files`); `only` may be the name of one of
+    them.
     `versions` are those that files must have, by their names: a `ChangedFileError` says which has another one.
     """
     files = [Path(file) for file in files if only in (None, Path(file).name)]
@@ -228,7 +231,7 @@ def load_registry(
         name = canonical_name(plugin.distribution)
         if name in blocked:
             return plugin.failed(Status.BLOCKED, f"left out by --block {blocked[name]}")
-        if no_plugins and name != CORE:
+        if no_plugins and name not in BASE:
             return plugin.failed(Status.BLOCKED, "left out by --no-plugins")
         return plugin
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from scalecore.api.errors import ScalecoreError, StudyError
 from scalecore.api.files import is_disk_error
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove all that lies under `folder`; behind a link lie files of somebody else."""
+    if folder.is_symlink():
+        folder.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -11,9 +11,9 @@ import attrs
 from attrs import field, frozen
 
 from scalecore.api.dataset_options import ReadOptions
-from scalecore.api.files import canonical_json
+from scalecore.api.files import content_hash
 from scalecore.config.experiment import ComponentRef
-from scalecore.config.plain import plain_value
+from scalecore.config.plain import plain_value, training_plain
 from scalecore.plugins.discovery import CORE
 from scalecore.plugins.registry import known_provider
 
@@ -69,8 +69,13 @@ def unbound(resolved: Resolved) -> Unbound:
     places: set[KeyPath] = set()
     added: dict[KeyPath, Any] = {}
     _walk(resolved.experiment, (), places, added)
-    for section in ("dataset", "model", "search"):
-        _walk(getattr(resolved, section).options, (section,), places, added)
+    for section, component in (
+        ("dataset", resolved.dataset),
+        ("model", resolved.model),
+        ("search", resolved.search),
+        ("training", resolved.trainer),
+    ):
+        _walk(component.options, (section,), places, added)
     # Data have a fingerprint, and a search may change. A model's files decide its results: see `model_content`.
     return Unbound(places=frozenset(path for path in places if path[0] != "model"), added=added)
 
@@ -81,12 +86,9 @@ def model_content(resolved: Resolved) -> dict[str, Any]:
 
 
 def training_content(resolved: Resolved) -> dict[str, Any]:
-    """The section `training` as identities contain it: a file of an import path by the content that was checked."""
-    digests = {one.use.file: one.sha256 for one in resolved.own.parts}
-    content: dict[str, Any] = plain_value(
-        resolved.experiment.training, place=lambda file: {"sha256": digests.get(Path(file))}
-    )
-    return content
+    """The section `training` as identities contain it: a file that an option names by the content that was checked."""
+    digests = {one.file: one.sha256 for one in resolved.training.code()}
+    return training_plain(resolved, place=lambda file: {"sha256": digests.get(Path(file))})
 
 
 def _content(path: PurePath) -> dict[str, Any]:
@@ -127,11 +129,6 @@ def _holds_place(kind: Any) -> bool:
     if isinstance(kind, type) and issubclass(kind, PurePath | ReadOptions):
         return True
     return any(_holds_place(one) for one in get_args(kind))
-
-
-def content_hash(content: Any) -> str:
-    """SHA-256 of the canonical JSON of `content`, in hexadecimal digits."""
-    return hashlib.sha256(canonical_json(content).encode()).hexdigest()
 
 
 def binding(experiment: Mapping[str, Any], unbound: Unbound) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from scalecore.config.losses import objective_value
+from scalecore.api.metrics import objective_value
 from scalecore.execution.folder import AttemptFolder
 from scalecore.store.layout import StudyFolder
 from scalecore.store.state import AskedTrial

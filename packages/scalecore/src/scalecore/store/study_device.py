@@ -13,8 +13,8 @@ from typing import Any
 from attrs import frozen
 
 from scalecore.api.errors import DeviceError
+from scalecore.api.readings import Device
 from scalecore.api.trials import TrialRecord
-from scalecore.training.memory import Device
 
 
 @frozen(kw_only=True)

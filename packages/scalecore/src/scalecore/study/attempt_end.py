@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from scalecore.api.executor import AttemptStatus
 from scalecore.config.experiment import Retry
 from scalecore.execution.attempt_result import AttemptEnd, EndClass
+from scalecore.execution.failures import crash_signal
 from scalecore.execution.folder import DISK_EXIT
-from scalecore.training.failures import crash_signal
 
 if TYPE_CHECKING:
     from scalecore.planning.batch_plans import Way

@@ -61,7 +61,7 @@ def build_record(
         architecture=asked.proposal.architecture,
         hyperparameters=dict(asked.hyperparameters),
         micro_batch=micro,
-        accumulation=math.ceil(plan.resolved.experiment.training.effective_batch / micro),
+        accumulation=math.ceil(plan.step_size.effective_batch / micro),
         started=asked.attempts[0].started.time if asked.attempts else None,
         ended=utc_now(),
         duration=seconds,
@@ -107,7 +107,7 @@ def build_record(
 
 
 def _prediction(asked: AskedTrial) -> dict[str, Any]:
-    """How the last attempt's memory was predicted (see `scalecore.planning.memory_model.Prediction`)."""
+    """How the last attempt's memory was predicted (see `scalecore.api.trainer.Prediction`)."""
     memory = asked.attempts[-1].started.memory if asked.attempts else None
     return {} if memory is None else {name: one for name, one in memory.plain().items() if name != "predicted"}
 
@@ -157,10 +157,10 @@ def _flags(
     line = best if objective.reduction == "best" or result.last is None else result.last.plain()
     if (few := small_denominator(line, metric=objective.metric, least=plan.min_denominator)) is not None:
         flags.append(few)
-    pairs = plan.loss["kind"] == "soft_auc" or not plan.resolved.own.over_windows
-    if pairs and running.micro_batch < plan.resolved.experiment.training.effective_batch:
-        what = "pairs within " if plan.loss["kind"] == "soft_auc" else ""
-        text = f"{plan.loss['kind']} saw {what}micro-batches of {running.micro_batch} only: its result depends on them"
+    if plan.step_size.depends_on_micro_batch and running.micro_batch < plan.step_size.effective_batch:
+        kind = plan.loss["kind"]
+        what = "pairs within " if kind == "soft_auc" else ""
+        text = f"{kind} saw {what}micro-batches of {running.micro_batch} only: its result depends on them"
         flags.append({"guard": "G40", "kind": "micro_batch", "text": text})
     for quantity, reason in running.summary.reasons.items():
         known = quantity in running.summary.values or quantity in running.summary.unguarded

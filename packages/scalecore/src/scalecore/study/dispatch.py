@@ -7,15 +7,14 @@ from typing import Any
 
 from scalecore.api.executor import Executor
 from scalecore.api.files import plain
-from scalecore.api.readings import Admission, Demand
+from scalecore.api.readings import Admission, Demand, Device
 from scalecore.api.record_parts import MemoryUse
-from scalecore.api.space import Architecture
+from scalecore.api.trainer import EndedAttempt, StepSize
 from scalecore.config.kept import checked
 from scalecore.execution.folder import AttemptFolder
 from scalecore.execution.local.devices import find_gpus
 from scalecore.planning.batch_plans import Fit, Way, halvings, never_fits
 from scalecore.planning.build_spec import attempt_spec
-from scalecore.planning.host_memory import host_memory
 from scalecore.planning.quarantine import quarantined
 from scalecore.planning.slots import cores, slots_of
 from scalecore.store.events import AttemptStarted
@@ -23,7 +22,6 @@ from scalecore.store.state import AskedTrial, Attempt
 from scalecore.store.study_device import kind_of
 from scalecore.study.running_trial import RunningTrial
 from scalecore.study.session import Session
-from scalecore.training.memory import Device
 
 SQUEEZE = 8
 """While other trials of the study run, a trial that could have more by waiting starts with no less than this part of
@@ -48,6 +46,9 @@ class Dispatcher:
         self._plan = session.plan
         self._executor = executor
         self._clock = clock
+        self._forecast = session.runtime.forecast
+        self._learnt = 0
+        """Ended attempts that the forecast knows."""
         self.registry = dict(registry)
         self.tracing = False
         """Whether the last trial was not started since its memory is still being found out: a matter of a moment."""
@@ -73,7 +74,7 @@ class Dispatcher:
         ways = self.ways(asked)
         first, waits, refusal = ways[0].micro_batch, None, ""
         last: Fit | None = None
-        self._plan.memory.learn(self._session.state)
+        self._learn()
         for way in ways:
             if way.checkpointing and waits is not None:
                 break  # what will fit as it is shall not be slowed down
@@ -83,7 +84,7 @@ class Dispatcher:
             if way.checkpointing and last is not None and not fit.prediction.blocks:
                 break  # nothing to recompute
             last = fit
-            admission = self._plan.monitors.admit(fit.demand)
+            admission = self._session.runtime.monitors.admit(fit.demand)
             if admission.action == "admit":
                 records, shape = self._session.state.records, asked.proposal.architecture.id
                 if why := quarantined(records, shape, limit=_limit(fit, admission)):
@@ -103,13 +104,13 @@ class Dispatcher:
 
     def ways(self, asked: AskedTrial) -> list[Way]:
         """In which ways the trial may be run from here on, in the order of preference."""
-        return ways(asked.attempts, checkpointing=self._plan.checkpointing, first=self._plan.first_micro_batch())
+        return ways(asked.attempts, size=self._plan.step_size)
 
     def _fit(self, asked: AskedTrial, way: Way) -> Fit | None:
         """The way with its predicted memory; None while that is being found out, without waiting for it."""
         architecture, device = asked.proposal.architecture, self._device()
-        prediction = self._plan.memory.predict(
-            self._plan, architecture, way.micro_batch, device=device, checkpointing=way.checkpointing, wait=0.0
+        prediction = self._forecast.predict(
+            architecture, way.micro_batch, device=device, checkpointing=way.checkpointing, wait=0.0
         )
         self.tracing = prediction is None
         if prediction is None:
@@ -121,13 +122,16 @@ class Dispatcher:
             device=device,
             running=frozenset(self._session.running),
             slots=self.slots(),
-            measured=prediction.correction.observations > 0,
-            host_memory=self._host_memory(architecture) if device == "cuda" else None,
+            measured=prediction.observations > 0,
+            host_memory=self._forecast.host_memory(architecture.num_parameters) if device == "cuda" else None,
         )
         return Fit(way=way, prediction=prediction, demand=demand)
 
-    def _host_memory(self, architecture: Architecture) -> int:
-        return host_memory(self._session.state.ended, num_parameters=architecture.num_parameters)
+    def _learn(self) -> None:
+        """Give the forecast what attempts measured that ended since the last call."""
+        ended = self._session.state.ended
+        self._forecast.learn([one for one in map(measured_attempt, ended[self._learnt :]) if one is not None])
+        self._learnt = len(ended)
 
     def _say_way(self, asked: AskedTrial, way: Way, *, first: int, waits: str | None, refusal: str) -> None:
         if way.checkpointing and refusal:
@@ -144,14 +148,14 @@ class Dispatcher:
         now = self._clock()
         since = self._waiting_since.setdefault(asked.number, now)
         limit = self._plan.resolved.experiment.execution.admission_wait
-        if self._session.running or self._plan.monitors.pausing:
+        if self._session.running or self._session.runtime.monitors.pausing:
             self._waiting_since[asked.number] = now
         elif limit is not None and now - since > limit:
             raise DoesNotFit(f"waited {now - since:.0f} s (execution.admission_wait) in vain: {reason}", demand)
 
     def _device(self) -> Device:
         """Where attempts train: what the smoke step found; this process does not import torch to ask."""
-        return kind_of(self._session.state.device) or self._plan.likely_device()
+        return kind_of(self._session.state.device) or self._plan.likely_device
 
     def _submit(self, asked: AskedTrial, fit: Fit, admission: Admission) -> RunningTrial:
         demand = fit.demand
@@ -159,7 +163,7 @@ class Dispatcher:
         study = self._session.folder
         folder = AttemptFolder(study.attempt(asked.number, index))
         earlier = [study.attempt(asked.number, i) for i in reversed(range(index))]
-        resume_from = [path for path in earlier if any(path.glob("checkpoint*.pt"))]
+        resume_from = [path for path in earlier if AttemptFolder(path).has_checkpoint()]
         for path in earlier:
             if path not in resume_from:  # it left no checkpoint, and on a full disk its weights are in the way
                 AttemptFolder(path).remove_checkpoints(weights=True)
@@ -172,6 +176,7 @@ class Dispatcher:
                 number=asked.number,
                 architecture=asked.proposal.architecture.values,
                 num_parameters=asked.proposal.architecture.num_parameters,
+                flops=asked.proposal.architecture.flops,
                 hyperparameters=asked.hyperparameters,
                 seed=asked.seed,
                 micro_batch=demand.micro_batch,
@@ -219,13 +224,28 @@ class Dispatcher:
         )
 
 
-def ways(attempts: Sequence[Attempt], *, checkpointing: str, first: int) -> list[Way]:
+def measured_attempt(attempt: Attempt) -> EndedAttempt | None:
+    """What an attempt was predicted to need and took; None where either is not known."""
+    predicted, ended = attempt.started.memory, attempt.ended
+    if predicted is None or ended is None:
+        return None
+    memory = ended.memory
+    halved = memory is not None and memory.micro_batch != attempt.started.micro_batch
+    return EndedAttempt(
+        predicted=predicted.plain(),
+        peak=None if memory is None or halved else memory.peak,
+        host_peak=ended.peak_memory,
+        whole=ended.end in ("completed", "pruned"),
+    )
+
+
+def ways(attempts: Sequence[Attempt], *, size: StepSize) -> list[Way]:
     """In which ways a trial may be run after its `attempts`, in the order of preference.
 
-    A new trial begins with the micro-batch `first`. An interrupted one continues with the same or a smaller one; one
+    A new trial begins with the micro-batch of `size`. An interrupted one continues with the same or a smaller one; one
     that ran out of memory only with a smaller one, and the list may be empty then.
     """
-    sizes = halvings(first)
+    checkpointing, sizes = size.checkpointing, halvings(size.micro_batch)
     found = [Way(micro_batch=size, checkpointing=checkpointing == "on") for size in sizes]
     if checkpointing == "auto":
         found += [Way(micro_batch=size, checkpointing=True) for size in sizes]

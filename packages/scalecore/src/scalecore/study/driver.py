@@ -16,10 +16,11 @@ from scalecore.api import formatting
 from scalecore.api.clock import RunningClock
 from scalecore.api.errors import ChangedFileError, RefusedError, ScalecoreError, StudyError
 from scalecore.api.executor import Executor, SupportsStackDump
+from scalecore.api.metrics import objective_value
 from scalecore.api.trials import Outcome, StudyEnd, TrialRecord, TrialState
-from scalecore.config.losses import objective_value
 from scalecore.execution.attempt_result import AttemptEnd
 from scalecore.planning.continuation import restored_today
+from scalecore.store.disk import remove_tree
 from scalecore.store.event_lines import event_of
 from scalecore.store.events import AttemptEnded, TrialFinished
 from scalecore.store.learning_curves import reports_of
@@ -37,7 +38,6 @@ from scalecore.study.session import Session
 from scalecore.study.smoke import smoke_step
 from scalecore.study.stop_requests import StopRequests
 from scalecore.study.trial_progress import progress_of, seconds_per_step, speeds_of
-from scalecore.training.shared_blocks import remove_shared
 
 TICK = 0.05
 SLOW_TICK = 1.0
@@ -102,7 +102,7 @@ class Driver:
             self.session.tell(lambda logger: logger.study_started(self.session.view()))
             for asked in list(self.waiting):
                 self._adopt(asked)
-            remove_shared(self.session.folder.compiled)  # left by a killed driver, or copied with the study
+            remove_tree(self.session.folder.compiled)  # left by a killed driver, or copied with the study
             smoke_step(
                 self.session,
                 executor=self.executor,
@@ -111,7 +111,7 @@ class Driver:
                 requests=self.requests,
             )
             self.slots = self.dispatcher.slots()  # by the device that was found
-            self.plan.monitors.start()
+            self.session.runtime.monitors.start()
             while (end := self._over()) is None:
                 self._tick()
                 time.sleep(TICK)
@@ -122,16 +122,16 @@ class Driver:
             self.executor.close()
             # Whoever lost the lock writes no more: the journal may be another runner's by now.
             if self.session.lock.still_ours():
-                remove_shared(self.session.folder.compiled)
+                remove_tree(self.session.folder.compiled)
                 # On a full disk there is no room for this either; the first error is the one to tell.
                 with suppress(OSError, StudyError):
                     known = isinstance(error, ScalecoreError)
                     self.session.close(StudyEnd.FAILED, str(error) if known else f"{type(error).__name__}: {error}")
             raise
         finally:
-            self.plan.monitors.close()
+            self.session.runtime.monitors.close()
         self.executor.close()
-        remove_shared(self.session.folder.compiled)
+        remove_tree(self.session.folder.compiled)
         self.session.close(end, self.end_reason)
         return end
 
@@ -220,7 +220,7 @@ class Driver:
     # --- starting trials --------------------------------------------------------------------------------------------
 
     def _fill_slots(self) -> None:
-        while len(self.running) < self.slots and not self.plan.monitors.pausing:
+        while len(self.running) < self.slots and not self.session.runtime.monitors.pausing:
             if time.monotonic() < self._admission_due:
                 return
             if not self.waiting:
@@ -248,7 +248,7 @@ class Driver:
             return False
         self.waiting.remove(asked)
         # What is known of the machine already: a short trial may end before a slow monitor looks again.
-        for reading in self.plan.monitors.latest:
+        for reading in self.session.runtime.monitors.latest:
             if reading.trial is None:
                 running.summary.add(reading)
         running.pace.expected = seconds_per_step(self.plan, self._speeds, asked.proposal.architecture)
@@ -299,7 +299,7 @@ class Driver:
 
     def _guard(self) -> None:
         """Let the monitors look, and do what they say."""
-        monitors = self.plan.monitors
+        monitors = self.session.runtime.monitors
         processes = {r.asked.number: r.pid for r in self.running if r.pid is not None}
         verdicts = monitors.tick(processes, {r.asked.number: r.summary for r in self.running})
         monitors.write(self.session.folder)
@@ -322,7 +322,12 @@ class Driver:
 
     def _say_progress(self) -> None:
         for progress in progress_of(
-            self.plan, self.state.counted, self.running, total=self.state.total, slots=self.slots
+            self.plan,
+            self.state.counted,
+            self.running,
+            total=self.state.total,
+            slots=self.slots,
+            readings=self.session.runtime.monitors.texts(),
         ):
             self.session.tell(lambda logger, progress=progress: logger.progress(progress))  # type: ignore[misc]
 

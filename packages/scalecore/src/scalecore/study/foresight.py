@@ -7,7 +7,6 @@ from collections.abc import Callable
 from attrs import frozen
 
 from scalecore.api.errors import ScalecoreError
-from scalecore.api.executor import ExecutorContext
 from scalecore.api.logger import LoggerContext
 from scalecore.config.instantiate import create
 from scalecore.config.load import LoadedExperiment
@@ -15,7 +14,7 @@ from scalecore.config.resolved import Resolved
 from scalecore.planning.build_plan import build_plan
 from scalecore.planning.plan import Plan, silent
 from scalecore.planning.preview import state_of
-from scalecore.planning.slots import slots_of
+from scalecore.planning.slots import executor_context
 from scalecore.store.layout import StudyFolder, output_folder
 from scalecore.store.lock import refuse_running
 from scalecore.store.state import StudyState
@@ -52,7 +51,7 @@ def foresee(
     first = first or _raised(lambda: _before_the_plan(folder, state, resolved))
     try:
         device = state.device_needed(resolved.experiment.search.trials)
-        plan = build_plan(loaded, resolved, folder=folder.path, say=say, device=device)
+        plan, _ = build_plan(loaded, resolved, folder=folder.path, say=say, device=device)
     except ScalecoreError as error:
         raise first or error from None
     then = _raised(lambda: _after_the_plan(folder, state, plan, allow_changed_code=allow_changed_code))
@@ -67,7 +66,7 @@ def _before_the_journal(folder: StudyFolder) -> None:
 
 def _before_the_plan(folder: StudyFolder, state: StudyState, resolved: Resolved) -> None:
     refuse_another_experiment(folder, state, resolved)
-    context = ExecutorContext(folder=folder.path, slots=slots_of(resolved.experiment))
+    context = executor_context(resolved, folder.path)
     create("executor", resolved.executor, context).close()
 
 

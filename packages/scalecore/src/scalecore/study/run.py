@@ -12,7 +12,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from scalecore.api.analysis import TrainingContext
 from scalecore.api.clock import RunningClock
 from scalecore.api.errors import RefusedError
-from scalecore.api.executor import Executor, ExecutorContext, SupportsTracer
+from scalecore.api.executor import Executor, SupportsTracer
 from scalecore.api.files import is_disk_error, write_text
 from scalecore.api.logger import LoggerContext
 from scalecore.api.readings import Finding
@@ -33,7 +33,8 @@ from scalecore.planning.continuation import (
     misfits,
 )
 from scalecore.planning.plan import Plan, silent
-from scalecore.planning.slots import slots_of
+from scalecore.planning.runtime import new_strategy
+from scalecore.planning.slots import executor_context
 from scalecore.store.disk import explained
 from scalecore.store.event_parts import Change
 from scalecore.store.events import Repaired, RunStarted, SearchChanged
@@ -71,12 +72,12 @@ def run_study(
             say(f"reading the study in {folder.path}")
         state = read_state(folder.journal)
         continuation = refuse_another_experiment(folder, state, resolved)
-        context = ExecutorContext(folder=folder.path, slots=slots_of(resolved.experiment))
+        context = executor_context(resolved, folder.path)
         executor: Executor = create("executor", resolved.executor, context)
         undriven.callback(executor.close)
-        # Both the tracer and the attempts need torch, whose import takes over a second.
+        # What predicts memory needs the libraries of an attempt, whose import takes over a second.
         fork = executor.fork_tracer if isinstance(executor, SupportsTracer) else None
-        plan = build_plan(
+        plan, runtime = build_plan(
             loaded,
             resolved,
             folder=folder.path,
@@ -87,19 +88,26 @@ def run_study(
         )
         refuse_planned(folder, state, plan, allow_changed_code=training.allow_changed_code)
         say(f"preparing the study in {folder.path}")
-        strategy = plan.strategy()
+        strategy = new_strategy(plan)
         loggers = Outlets(resolved.loggers, LoggerContext(folder=folder.path, verbosity=training.verbosity))
         # Nothing was written so far: what is refused leaves no trace.
         with explained(folder.path):
             journal = opened.enter_context(closing(Journal(folder.journal, lines=state.events)))
             plan.write_data(folder.data)
-            plan.memory.keep()
+            runtime.forecast.keep()
         with explained(folder.path), StopRequests(folder) as requests:
             end_orphans(folder, state, say=say)
             _remove_temporary(folder)
             write_text(folder.source, dump(plan.experiment))
             session = Session(
-                plan, folder=folder, lock=lock, journal=journal, state=state, strategy=strategy, loggers=loggers
+                plan,
+                runtime,
+                folder=folder,
+                lock=lock,
+                journal=journal,
+                state=state,
+                strategy=strategy,
+                loggers=loggers,
             )
             begin(session, resolved.experiment.search.trials, changes=continuation.allowed)
             driver = Driver(session, executor=executor, requests=requests, registry=training.registry)

@@ -1,4 +1,4 @@
-"""What the parts of one run share: plan, journal, state, strategy, loggers; and the only way to change the state."""
+"""What the parts of one run share: the plan, what lives, journal and state; and the only way to change the state."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from scalecore.api.strategy import SearchStrategy, SupportsPhase
 from scalecore.api.trials import StudyEnd, StudyView
 from scalecore.planning.explain import strategy_plain
 from scalecore.planning.plan import Plan
+from scalecore.planning.runtime import Runtime, new_strategy
 from scalecore.store.event_lines import event_of
 from scalecore.store.events import Degraded, Event, PhaseChanged, RunEnded, SearchExplained
 from scalecore.store.journal import Journal
@@ -32,6 +33,7 @@ class Session:
     def __init__(
         self,
         plan: Plan,
+        runtime: Runtime,
         *,
         folder: StudyFolder,
         lock: StudyLock,
@@ -47,11 +49,12 @@ class Session:
         `retrains` where trials of a finished search are trained again: all weights are kept, for the caller.
         """
         self.plan = plan
+        self.runtime = runtime
         self.folder = folder
         self.lock = lock
         self.journal = journal
         self.state = state
-        self.strategy: SearchStrategy = strategy if strategy is not None else plan.strategy()
+        self.strategy: SearchStrategy = strategy if strategy is not None else new_strategy(plan)
         self.retrains = retrains
         self.running: list[int] = []
         """Numbers of the trials that are running."""
@@ -103,8 +106,8 @@ class Session:
 
     def note_failures(self) -> None:
         """Say what monitors remark; say and journal which monitors raised and which loggers were switched off."""
-        monitors, loggers = self.plan.monitors.take_failures(), self._outlets.take_failures()
-        for text in (*monitors, *self.plan.monitors.take_remarks()):
+        monitors, loggers = self.runtime.monitors.take_failures(), self._outlets.take_failures()
+        for text in (*monitors, *self.runtime.monitors.take_remarks()):
             self.message("warning", text)
         self._pass_remarks()
         for text in (*monitors, *loggers):

@@ -15,14 +15,16 @@ from attrs import define
 
 from scalecore.api.errors import ChangedFileError, DeviceError, RefusedError, StudyError
 from scalecore.api.executor import AttemptStatus, Executor
-from scalecore.api.readings import Admission
+from scalecore.api.readings import Admission, Device
 from scalecore.api.record_parts import AttemptMemory
 from scalecore.api.space import Architecture, middle
 from scalecore.execution.attempt_result import AttemptResult
 from scalecore.execution.folder import AttemptFolder
 from scalecore.planning.build_spec import attempt_spec
+from scalecore.planning.demands import Demands
 from scalecore.planning.memory_figures import memory_figures, memory_lines
 from scalecore.planning.plan import Plan
+from scalecore.planning.runtime import Runtime
 from scalecore.store.event_lines import event_of
 from scalecore.store.events import SmokeStep
 from scalecore.store.layout import StudyFolder
@@ -31,7 +33,6 @@ from scalecore.study.running_trial import run_alone
 from scalecore.study.session import Session
 from scalecore.study.smoke_text import memory_warnings, smoke_text
 from scalecore.study.stop_requests import StopRequests
-from scalecore.training.memory import END_OF_TRIAL, SMOKE_WINDOWS, Device
 
 
 def smoke_step(
@@ -45,6 +46,7 @@ def smoke_step(
         return
     smoke = _SmokeTest(
         plan=plan,
+        runtime=session.runtime,
         folder=session.folder,
         executor=executor,
         threads=threads,
@@ -64,7 +66,7 @@ def smoke_step(
         assert state.plan is not None  # the first event has it
         for line in memory_lines(memory_figures(state.plan.memory, state.smoke)):
             session.message("info", f"memory: {line}")
-        if plan.likely_device() == "cuda" and smoke.device is not None and smoke.device.kind != "cuda":
+        if plan.likely_device == "cuda" and smoke.device is not None and smoke.device.kind != "cuda":
             text = "a GPU is here, and torch does not use it"
             session.message("warning", f"{text}: the whole study trains on the {smoke.device.kind} device [G48]")
         for text in memory_warnings(results):
@@ -76,6 +78,7 @@ class _SmokeTest:
     """What the smoke steps of a study need."""
 
     plan: Plan
+    runtime: Runtime
     folder: StudyFolder
     executor: Executor
     threads: int
@@ -83,6 +86,11 @@ class _SmokeTest:
     requests: StopRequests
     device: StudyDevice | None
     """Of the study; where it has none yet, what the first step finds."""
+
+    @property
+    def demands(self) -> Demands:
+        """The memory that the shapes are predicted to need."""
+        return Demands(self.plan, self.runtime.forecast)
 
     def shapes(self) -> dict[str, Architecture]:
         """By their labels; one shape alone is the smallest."""
@@ -100,11 +108,12 @@ class _SmokeTest:
         results: dict[str, Any] = {}
         for label, architecture in self.shapes().items():
             results[label] = {"architecture": architecture.id, "of_a_trial": predicted[label]}
-            checkpointing = self.plan.checkpointing == "on"
-            admission = self.plan.monitors.admit(self.plan.demand(architecture, 1))
+            checkpointing = self.plan.step_size.checkpointing == "on"
+            monitors, demands = self.runtime.monitors, self.demands
+            admission = monitors.admit(demands.of(architecture, 1))
             if admission.action == "refuse" and not checkpointing:
-                least, checkpointing = self.plan.least_demand(architecture)
-                admission = self.plan.monitors.admit(least)
+                least, checkpointing = demands.least(architecture)
+                admission = monitors.admit(least)
             if admission.action == "refuse":
                 results[label]["left_out"] = admission.reason
                 continue
@@ -117,8 +126,8 @@ class _SmokeTest:
 
     def of_a_trial(self, architecture: Architecture) -> dict[str, Any]:
         """What replaces the plan's closed form: the step itself is a small one, and says less of a trial."""
-        plan = self.plan
-        found = plan.predict(architecture, plan.first_micro_batch(), checkpointing=plan.checkpointing == "on")
+        size = self.plan.step_size
+        found = self.demands.predict(architecture, size.micro_batch, checkpointing=size.checkpointing == "on")
         return {"memory": found.bytes, "source": found.source}
 
     def _step(
@@ -155,9 +164,10 @@ class _SmokeTest:
                 number=None,
                 architecture=architecture.values,
                 num_parameters=architecture.num_parameters,
+                flops=architecture.flops,
                 hyperparameters={**self.plan.fixed, **{name: middle(one) for name, one in space.items()}},
                 seed=self.plan.resolved.experiment.seed,
-                micro_batch=self.plan.first_micro_batch(),
+                micro_batch=self.plan.step_size.micro_batch,
                 data=self.folder.data,
                 threads=self.threads,
                 memory_limit=admission.limit,
@@ -187,18 +197,16 @@ class _SmokeTest:
         memory, device = result.memory or AttemptMemory(), str(result.device).partition(":")[0]
         if memory.micro_batch is None or device not in get_args(Device):
             raise StudyError(f"{folder.result}: a smoke step that completed names its memory and its device")
-        predicted = self.plan.memory.predict(
-            self.plan,
+        predicted = self.runtime.forecast.predict(
             architecture,
             memory.micro_batch,
             device=device,  # type: ignore[arg-type]  # one of the three
             checkpointing=checkpointing,
-            evaluated=SMOKE_WINDOWS,
+            smoke=True,
         )
-        less = END_OF_TRIAL if device == "cpu" else 0
         names = ("seconds", "num_parameters", "device", "gpu", "torch")
         return {name: value for name in names if (value := getattr(result, name)) is not None} | {
             "micro_batch": memory.micro_batch,
             "peak_memory": memory.peak,
-            "predicted_memory": None if predicted is None else predicted.bytes - less,
+            "predicted_memory": None if predicted is None else predicted.bytes,
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from scalecore.api.space import Architecture
 from scalecore.api.trials import Progress, TrialRecord
@@ -14,7 +14,13 @@ from scalecore.study.running_trial import RunningTrial
 
 
 def progress_of(
-    plan: Plan, counted: Sequence[TrialRecord], running: Sequence[RunningTrial], *, total: int, slots: int
+    plan: Plan,
+    counted: Sequence[TrialRecord],
+    running: Sequence[RunningTrial],
+    *,
+    total: int,
+    slots: int,
+    readings: Mapping[str, str],
 ) -> Iterator[Progress]:
     """One message for each running trial; `counted` are the finished trials that count towards `total`."""
     now = time.monotonic()
@@ -26,12 +32,12 @@ def progress_of(
             number=one.asked.number,
             phase=seen.phase,
             epoch=seen.epoch,
-            epochs=int(one.asked.hyperparameters["epochs"]),
+            epochs=int(one.asked.hyperparameters.get("epochs", 0)),
             step=seen.step,
             steps_per_epoch=_steps_per_epoch(plan),
             trial_seconds=now - one.started,
             study_seconds_left=left,
-            readings=plan.monitors.texts(),
+            readings=readings,
         )
 
 
@@ -48,4 +54,4 @@ def seconds_per_step(plan: Plan, speeds: Speeds, shape: Architecture) -> float |
 
 def _steps_per_epoch(plan: Plan) -> int:
     windows = plan.data.parts["train"].windows
-    return -(-windows // plan.resolved.experiment.training.effective_batch)
+    return -(-windows // plan.step_size.effective_batch)

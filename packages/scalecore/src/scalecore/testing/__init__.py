@@ -3,12 +3,14 @@
 One contract class for each kind of component. Inherit from it in a test module, give the one fixture that it asks for,
 and pytest runs its tests on your component::
 
-    from scalecore.testing import ModelContract
+    from scalecore.testing import LoggerContract
 
-    class TestMyModel(ModelContract):
+    class TestMyLogger(LoggerContract):
         @pytest.fixture
-        def family(self):
-            return MyFamily(MyOptions())
+        def make(self):
+            return lambda context: MyLogger(MyOptions(), context)
+
+`scalecore_torch.testing` has the contract of models in PyTorch.
 
 `scalecore.testing.fakes` has small stand-ins for everything that a component may be given, and
 `pytest_plugins = ["scalecore.testing.fixtures"]` brings the fixtures `registry`, `experiment` and `run_cli`.
@@ -22,7 +24,7 @@ import pytest
 pytest.register_assert_rewrite(
     *(
         f"scalecore.testing.{name}"
-        for name in ("dataset", "model", "strategy", "logger", "monitor", "executor", "analysis", "plugin")
+        for name in ("dataset", "strategy", "logger", "monitor", "executor", "analysis", "plugin")
     )
 )
 
@@ -30,7 +32,6 @@ from scalecore.testing.analysis import AnalysisContract
 from scalecore.testing.dataset import DatasetContract
 from scalecore.testing.executor import ExecutorContract
 from scalecore.testing.logger import LoggerContract
-from scalecore.testing.model import ModelContract
 from scalecore.testing.monitor import MonitorContract
 from scalecore.testing.plugin import PluginContract, PluginFileContract
 from scalecore.testing.strategy import SearchStrategyContract
@@ -40,7 +41,6 @@ __all__ = [
     "DatasetContract",
     "ExecutorContract",
     "LoggerContract",
-    "ModelContract",
     "MonitorContract",
     "PluginContract",
     "PluginFileContract",

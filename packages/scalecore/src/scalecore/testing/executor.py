@@ -14,6 +14,7 @@ import yaml
 from attrs import evolve
 
 from scalecore.api.executor import AttemptStatus, Executor, ExecutorContext
+from scalecore.config.experiment import DEFAULT_TRAINER
 from scalecore.execution.folder import AttemptFolder
 from scalecore.testing.fakes import EXPERIMENT, write_walk
 
@@ -38,7 +39,7 @@ class ExecutorContract:
     @pytest.fixture
     def executor(self, make: Make, tmp_path: Path) -> Iterator[Executor]:
         """The executor; whatever it has started is ended after the test."""
-        executor = make(ExecutorContext(folder=tmp_path, slots=2))
+        executor = make(_context(tmp_path))
         yield executor
         executor.close()
 
@@ -97,7 +98,7 @@ class ExecutorContract:
 
     def test_closing_ends_everything(self, make: Make, tmp_path: Path) -> None:
         """Nothing that was started is left. Before, each attempt has its own status, in the order of the handles."""
-        executor = make(ExecutorContext(folder=tmp_path, slots=2))
+        executor = make(_context(tmp_path))
         folders = [self._attempt(tmp_path, name, epochs=ENDLESS) for name in ("a", "b")]
         handles = [executor.submit(folder.path) for folder in folders]
         for folder in folders:
@@ -127,7 +128,7 @@ class ExecutorContract:
         file = source / "experiment.yaml"
         file.write_text(yaml.safe_dump({**EXPERIMENT, "training": {**EXPERIMENT["training"], "early_stopping": None}}))
         loaded, resolved = load_resolved(file, registry=load_registry(no_plugins=True))
-        plan = build_plan(loaded, resolved, folder=source)
+        plan, _ = build_plan(loaded, resolved, folder=source)
         plan.write_data(source / "data")
         (architecture,) = plan.grid.architectures
         spec = attempt_spec(
@@ -137,6 +138,7 @@ class ExecutorContract:
             number=0,
             architecture=architecture.values,
             num_parameters=architecture.num_parameters,
+            flops=architecture.flops,
             hyperparameters={**plan.fixed, "learning_rate": 1e-3, "epochs": epochs},
             seed=5,
             micro_batch=64,
@@ -168,6 +170,14 @@ class ExecutorContract:
     def _gone(self, pid: int) -> None:
         if self.runs_here:
             self._until(lambda: not psutil.pid_exists(pid) or _zombie(pid), f"process {pid} to end")
+
+
+def _context(folder: Path) -> ExecutorContext:
+    """What the default trainer's attempts are run with."""
+    from scalecore.plugins.registry import load_registry
+
+    trainer = load_registry(no_plugins=True).default("trainer", DEFAULT_TRAINER).record
+    return ExecutorContext(folder=folder, slots=2, worker=trainer.worker)  # type: ignore[attr-defined]  # a TrainerRecord
 
 
 def _zombie(pid: int) -> bool:

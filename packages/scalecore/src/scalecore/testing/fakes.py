@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from scalecore.api.panel import Panel
     from scalecore.planning.plan import Plan
+    from scalecore.planning.runtime import Runtime
 
 __all__ = [
     "ConstantFamily",
@@ -351,8 +352,9 @@ def changed(record: TrialRecord, **changes: object) -> TrialRecord:
     return record_from({**record_plain(record), **plain(changes)})
 
 
-def plan_walk(folder: Path, *overrides: str, rows: int = 900, **changes: Any) -> Plan:
-    """The plan of a study in `folder / "study"`: `EXPERIMENT` with other values of some keys, on a random walk."""
+def planned_walk(folder: Path, *overrides: str, rows: int = 900, **changes: Any) -> tuple[Plan, Runtime]:
+    """The plan of a study in `folder / "study"`: `EXPERIMENT` with other values of some keys, on a random walk; and
+    what lives beside it."""
     from scalecore.config.resolve import load_resolved
     from scalecore.planning.build_plan import build_plan
     from scalecore.plugins.registry import load_registry
@@ -363,6 +365,11 @@ def plan_walk(folder: Path, *overrides: str, rows: int = 900, **changes: Any) ->
     file.write_text(yaml.safe_dump({**EXPERIMENT, **changes}))
     loaded, resolved = load_resolved(file, overrides=overrides, registry=load_registry(no_plugins=True))
     return build_plan(loaded, resolved, folder=folder / "study")
+
+
+def plan_walk(folder: Path, *overrides: str, rows: int = 900, **changes: Any) -> Plan:
+    """As `planned_walk`, the plan alone."""
+    return planned_walk(folder, *overrides, rows=rows, **changes)[0]
 
 
 def make_study(folder: Path, trials: Sequence[TrialRecord] = (), **changes: Any) -> StudyView:

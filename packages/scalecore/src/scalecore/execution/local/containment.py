@@ -6,19 +6,8 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from scalecore.training.memory_cuda import CONTEXT
-
-if TYPE_CHECKING:
-    import torch
 
 OOM_SCORE = 500
-FRACTION = 0.9
-"""Share of a GPU's memory that the allocator of one attempt may take at most.
-
-On MPS its own default is above the physical memory: a Mac would swap instead of failing.
-"""
 
 
 def prefer_as_victim() -> list[str]:
@@ -44,46 +33,20 @@ def enter_group(group: str | None) -> list[str]:
     return ["cgroup v2 memory.max"]
 
 
-def contain(
-    limit: int | None, *, device: torch.device, gpu_limit: int | None = None, gpu_sharers: int = 1
-) -> list[str]:
-    """Limit what this process may allocate on its device: `limit` in bytes on the CPU, `gpu_limit` on a GPU of CUDA,
-    or an equal part for each of `gpu_sharers` where nobody promised it anything. What was done, in words.
+def limit_data(limit: int | None) -> list[str]:
+    """Limit what this process may allocate of the machine's memory, in bytes. What was done, in words.
 
     On Linux RLIMIT_DATA turns an allocation beyond the limit into an exception that names the cause. RLIMIT_AS would
     count reservations too and break the import of torch, and RLIMIT_RSS has no effect.
     """
-    import torch
+    if limit is None or sys.platform != "linux":
+        return []
+    import resource
 
-    if device.type == "cuda":
-        # By its index: torch refuses a device without one, such as "cuda".
-        index = torch.cuda.current_device() if device.index is None else device.index
-        fraction = FRACTION / gpu_sharers
-        text = f"{fraction:.0%}"
-        if gpu_limit is not None:
-            total = torch.cuda.get_device_properties(index).total_memory
-            fraction = gpu_fraction(gpu_limit, total=total)
-            text = f"{fraction * total / 1e9:.1f} GB"
-        torch.cuda.set_per_process_memory_fraction(fraction, index)
-        return [f"CUDA allocator {text}"]
-    done = []
-    if device.type == "mps":
-        torch.mps.set_per_process_memory_fraction(FRACTION)
-        done.append(f"MPS allocator {FRACTION:.0%}")
-    elif limit is not None and sys.platform == "linux":
-        import resource
-
-        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        bound = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
-        resource.setrlimit(resource.RLIMIT_DATA, (bound, hard))
-        done.append(f"RLIMIT_DATA {bound / 1e9:.1f} GB")
-    return done
-
-
-def gpu_fraction(limit: int, *, total: int) -> float:
-    """The share of a GPU that torch's allocator may take in a process of at most `limit` bytes, whose context torch
-    does not count."""
-    return min(FRACTION, max(limit - CONTEXT, CONTEXT // 10) / total)
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    bound = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (bound, hard))
+    return [f"RLIMIT_DATA {bound / 1e9:.1f} GB"]
 
 
 def release() -> None:

@@ -48,7 +48,7 @@ class LocalExecutor:
     might fill up.
     """
 
-    def __init__(self, options: LocalOptions) -> None:
+    def __init__(self, options: LocalOptions, *, worker: str) -> None:
         # Thread pools read these when they are imported. One thread until the attempt sets its share: a pool of the
         # machine's size in every process would make all of them slower, and a fork server must have one thread.
         threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
@@ -60,7 +60,9 @@ class LocalExecutor:
         cuda = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "TORCH_DISABLE_NATIVE_JIT": "1"}
         environment = {**cuda, **os.environ, **python, **threads}
         fork = options.start == "fork" or (options.start == "auto" and sys.platform == "linux")
-        self._launcher: Launcher = ForkedProcesses(environment) if fork else SpawnedProcesses(environment)
+        self._launcher: Launcher = (
+            ForkedProcesses(environment, worker=worker) if fork else SpawnedProcesses(environment, worker=worker)
+        )
         self._handles: list[LocalHandle] = []
         self._groups = AttemptGroups()
         self._gpus = GpuSlots(find_gpus().names)

@@ -1,4 +1,4 @@
-"""A process that has imported torch and done nothing else, and forks one process per attempt.
+"""A process that has imported what trains and done nothing else, and forks one process per attempt.
 
 Importing torch takes over a second, a fork a few hundredths. The server never computes anything and never touches a
 device: a process that has used torch's threads or CUDA must not be forked. It has a single thread.
@@ -7,8 +7,9 @@ It speaks JSON lines with the driver. In: `{"folder": ...}`. Out: `{"folder": ..
 `{"pid": ..., "exit_code": ..., "peak_memory": ...}` for each end. When its input ends, the driver is gone: the server
 ends too, and its children notice that (see `scalecore.execution.lifeline`) or are killed (`undertaker`).
 
-Started with two file descriptors as arguments, it forks the tracer first (`scalecore.execution.tracer`), which reads
-its questions from the one and writes its answers to the other.
+Started as `python -m scalecore.execution.local.forkserver WORKER`, the name of a worker module. With two file
+descriptors as further arguments it first forks a process that predicts memory, by the worker's `answer`: it reads its
+questions from the one and writes its answers to the other.
 """
 
 from __future__ import annotations
@@ -21,45 +22,30 @@ from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NoReturn
 
 import psutil
 
 from scalecore.api.files import is_disk_error
-from scalecore.config.kept import prepare
-from scalecore.execution.attempt_result import AttemptProgress, AttemptResult
-from scalecore.execution.attempt_spec import AttemptSpec
-from scalecore.execution.folder import DISK_EXIT, AttemptFolder, ControlFile, GroupFile
+from scalecore.execution.folder import DISK_EXIT, AttemptFolder
 from scalecore.execution.local.undertaker import undertake
-from scalecore.execution.process_file import ProcessFile
 
 REAP_EVERY = 0.02
 
-PRELOADED = (
-    "scalecore.execution.attempt",
-    "scalecore.execution.worker",
-    "scalecore.builtin.plugin",
-    "torch._dynamo",  # by the first optimizer, with half of a computer algebra system: over a second of CPU
-    "torch.profiler._cupti_monitor",
-    "torch.utils.flop_counter",
-    "torch.utils.serialization.config",
-    "numpy.ctypeslib",
-    "numpy.fft",
-    "numpy.random",
-)
 
-
-def serve(tracer: Sequence[int] = ()) -> None:
+def serve(name: str, tracer: Sequence[int] = ()) -> None:
     """Import what every attempt needs, then fork on demand until the input ends.
 
-    `tracer` are the descriptors of the tracer's questions and answers, where there shall be one.
+    `name` is the worker module. `tracer` are the descriptors of the tracer's questions and answers, where there shall
+    be one.
     """
-
-    preload()
+    worker = import_module(name)
+    getattr(worker, "preload", bool)()
     if tracer:
         questions, answers = tracer
         if os.fork() == 0:
-            become_tracer(questions, answers)
+            become_tracer(worker, questions, answers)
         os.close(questions)
         os.close(answers)
     attempts: set[int] = set()
@@ -72,25 +58,16 @@ def serve(tracer: Sequence[int] = ()) -> None:
                 leave(attempts)
                 return
             *lines, pending = (pending + data).split(b"\n")
-            attempts |= {start(json.loads(line)["folder"]) for line in lines}
+            attempts |= {start(worker, json.loads(line)["folder"]) for line in lines}
         attempts -= reap()
 
 
-def preload() -> None:
-    """Import and prepare all that every attempt needs. What is left for after the fork, each attempt pays for again."""
-    for name in PRELOADED:
-        # Parts of torch that another version may not have; then no attempt imports them either.
-        with suppress(ModuleNotFoundError):
-            import_module(name)
-    prepare(AttemptSpec, AttemptResult, AttemptProgress, ControlFile, GroupFile, ProcessFile)
-
-
-def start(folder: str) -> int:
+def start(worker: ModuleType, folder: str) -> int:
     """Fork one attempt; only the parent comes back, with its process id."""
     parent = os.getpid()
     pid = os.fork()
     if pid == 0:
-        become_attempt(folder, parent)
+        become_attempt(worker, folder, parent)
     say({"folder": folder, "pid": pid})
     return pid
 
@@ -109,7 +86,7 @@ def leave(attempts: set[int]) -> None:
         os._exit(0)
 
 
-def become_attempt(folder: str, parent: int) -> NoReturn:
+def become_attempt(worker: ModuleType, folder: str, parent: int) -> NoReturn:
     """In the child: a session and an output of its own, the attempt, the end without any clean-up of the server's."""
     code = 1
     try:
@@ -119,9 +96,7 @@ def become_attempt(folder: str, parent: int) -> NoReturn:
         nothing = os.open(os.devnull, os.O_RDONLY)
         for source, target in ((nothing, 0), (log, 1), (log, 2)):
             os.dup2(source, target)
-        from scalecore.execution.worker import main
-
-        code = main(folder, parent=parent)
+        code = worker.main(folder, parent=parent)
     except BaseException as error:
         code = DISK_EXIT if is_disk_error(error) else 1
         if code != DISK_EXIT:  # of which the driver says all there is to say
@@ -136,7 +111,7 @@ def become_attempt(folder: str, parent: int) -> NoReturn:
         os._exit(code)
 
 
-def become_tracer(questions: int, answers: int) -> NoReturn:
+def become_tracer(worker: ModuleType, questions: int, answers: int) -> NoReturn:
     """In the child: a session of its own, nothing of the server's pipes, and the questions until they end."""
     code = 1
     try:
@@ -145,9 +120,7 @@ def become_tracer(questions: int, answers: int) -> NoReturn:
         for source, target in ((questions, 0), (answers, 1), (nothing, 2)):
             os.dup2(source, target)
             os.close(source)
-        from scalecore.execution.tracer import serve as answer_questions
-
-        answer_questions(forked=True)
+        worker.answer()
         code = 0
     finally:
         os._exit(code)
@@ -174,5 +147,5 @@ def say(message: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    serve([int(number) for number in sys.argv[1:]])
+    serve(sys.argv[1], [int(number) for number in sys.argv[2:]])
     os._exit(0)  # nothing to clean up, and tearing torch down takes half a second that the driver would wait for

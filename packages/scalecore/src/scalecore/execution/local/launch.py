@@ -17,7 +17,7 @@ from attrs import define, evolve
 
 from scalecore.api.executor import AttemptStatus
 from scalecore.execution.folder import AttemptFolder
-from scalecore.execution.footprint import peak_memory
+from scalecore.execution.peak_memory import peak_memory
 from scalecore.execution.process_file import is_suspended
 
 REAP_SECONDS = 30.0
@@ -38,7 +38,8 @@ class Launcher(Protocol):
 class SpawnedProcesses:
     """A fresh interpreter for each attempt, which imports torch anew: over a second, on every platform."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], *, worker: str) -> None:
+        self._worker = worker
         self._environment = dict(environment)
         self._processes: dict[Path, tuple[subprocess.Popen[bytes], AttemptStatus]] = {}
         self._undertaker: subprocess.Popen[bytes] | None = None
@@ -46,7 +47,7 @@ class SpawnedProcesses:
     def start(self, folder: Path) -> None:
         with AttemptFolder(folder).log.open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "scalecore.execution.worker", str(folder), str(os.getpid())],
+                [sys.executable, "-m", self._worker, str(folder), str(os.getpid())],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -107,7 +108,8 @@ class _Child:
 class ForkedProcesses:
     """Forks of one warm server (`scalecore.execution.local.forkserver`), started with the first attempt; Linux only."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], *, worker: str) -> None:
+        self._worker = worker
         self._environment = dict(environment)
         self._server: subprocess.Popen[bytes] | None = None
         self._pending = b""
@@ -166,7 +168,13 @@ class ForkedProcesses:
 
     def _start_server(self, *tracer: int) -> subprocess.Popen[bytes]:
         self._server = subprocess.Popen(
-            [sys.executable, "-m", "scalecore.execution.local.forkserver", *(str(descriptor) for descriptor in tracer)],
+            [
+                sys.executable,
+                "-m",
+                "scalecore.execution.local.forkserver",
+                self._worker,
+                *(str(descriptor) for descriptor in tracer),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,

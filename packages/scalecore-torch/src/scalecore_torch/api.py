@@ -1,0 +1,19 @@
+"""What packages that work with models trained in torch may import, beside `scalecore.api`."""
+
+from scalecore_torch.attempt import pick_device
+from scalecore_torch.building import build_module
+from scalecore_torch.spec import ModelToBuild, TorchSpec
+from scalecore_torch.training.inference import all_logits, probe_logits
+from scalecore_torch.training.weights import load_weights
+from scalecore_torch.training.windows import windows_over
+
+__all__ = [
+    "ModelToBuild",
+    "TorchSpec",
+    "all_logits",
+    "build_module",
+    "load_weights",
+    "pick_device",
+    "probe_logits",
+    "windows_over",
+]

@@ -1,0 +1,69 @@
+"""From a spec to its model, checked for its size, and to the trainer of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from scalecore.api.errors import RefusedError
+from scalecore.api.worker import Hyperparameters, build_family
+from scalecore_torch.spec import ModelToBuild, TorchSpec
+from scalecore_torch.training.blocks import checkpoint_blocks
+from scalecore_torch.training.counting import count_parameters
+from scalecore_torch.training.generators import seed_everything
+from scalecore_torch.training.own_parts import own_parts
+from scalecore_torch.training.product_library import use_library
+from scalecore_torch.training.tasks import task_named
+from scalecore_torch.training.trainer import Trainer
+from scalecore_torch.training.windows import WindowSource, open_windows
+
+
+def build_module(spec: ModelToBuild, hyperparameters: Hyperparameters) -> nn.Module:
+    """The model with the weights that it begins with.
+
+    Raises `RefusedError` when the model is not of the size that it should be (G04).
+    """
+    family = build_family(spec.model, registry=spec.registry)
+    module: nn.Module = family.build(spec.architecture, hyperparameters, spec.shape)
+    counted = count_parameters(module)
+    if counted != spec.num_parameters:
+        has = f"the built model {spec.model.use!r} has {counted:,} parameters"
+        size, shape = f"{spec.num_parameters:,}", dict(spec.architecture)
+        if hasattr(family, "num_parameters"):
+            text = f"{has}, its formula says {size} for {shape}: mend num_parameters() of the plugin"
+        else:
+            text = (
+                f"{has}, and {size} with its hyper-parameters at their defaults, for {shape}: what changes the size "
+                "must be a dimension of the architecture, not a hyper-parameter"
+            )
+        raise RefusedError(text, guard="G04")
+    use_library(module, None if spec.products is None else spec.products.name)
+    return module
+
+
+def build_trainer(
+    spec: TorchSpec, *, device: torch.device, windows: Mapping[str, WindowSource] | None = None
+) -> tuple[Trainer, Hyperparameters]:
+    """The trainer of a spec, at its first step, on its data or other `windows`; raises as `build_module` does."""
+    seed_everything(spec.seed)
+    hyperparameters = Hyperparameters(spec.hyperparameters)
+    module = build_module(spec.to_build, hyperparameters)
+    if spec.activation_checkpointing:
+        checkpoint_blocks(module)
+    if windows is None:
+        windows = open_windows(Path(spec.data), device=str(device))
+    parts = own_parts(spec.own)
+    trainer = Trainer(
+        # Built on the CPU; but by the tracer on its device, since fake tensors cannot be moved at all.
+        module=module if next(module.parameters()).device.type == device.type else module.to(device),
+        task=task_named(spec.task, spec.loss, parts=parts, scale=windows["train"].scale),
+        plan=spec.plan,
+        hyperparameters=hyperparameters,
+        train=windows["train"],
+        validation=windows["val"],
+        parts=parts,
+    )
+    return trainer, hyperparameters

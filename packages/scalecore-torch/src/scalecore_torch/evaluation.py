@@ -1,0 +1,59 @@
+"""An attempt that trains nothing: it measures kept weights on one part of the data.
+
+The only place that looks at test windows. The driver counts the opening in the study's journal before it starts one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from scalecore.api.predictions import write_predictions
+from scalecore.api.worker import AttemptMonitor, Hyperparameters
+from scalecore_torch.building import build_module
+from scalecore_torch.spec import TorchSpec
+from scalecore_torch.training.evaluated import predictions_of
+from scalecore_torch.training.inference import all_logits, probe_logits
+from scalecore_torch.training.intervals import metric_intervals
+from scalecore_torch.training.own_parts import own_parts
+from scalecore_torch.training.tasks import task_named
+from scalecore_torch.training.weights import load_weights
+from scalecore_torch.training.windows import open_windows
+
+
+def evaluate(spec: TorchSpec, monitor: AttemptMonitor, *, device: torch.device) -> dict[str, Any]:
+    """Logits of the spec's part of the data into the attempt's `predictions.npz`; the result has loss and metrics."""
+    assert spec.part is not None, "every spec of an evaluation names its part, epoch and weights"
+    assert spec.epoch is not None
+    assert spec.weights is not None
+    module = build_module(spec.to_build, Hyperparameters(spec.hyperparameters))
+    load_weights(Path(spec.weights), module)
+    data = Path(spec.data)
+    source = open_windows(data, device=str(device))[spec.part]
+    module.to(device)
+    logits_NC = all_logits(
+        module,
+        source,
+        evaluation=spec.evaluation or "fp32",
+        told=lambda number: monitor.step(epoch=1, step=number, phase="evaluate") == "go_on",
+    )
+    if logits_NC is None:
+        return {"state": "stopped", "reason": None}
+    parts = own_parts(spec.own)
+    task, labels_N = task_named(spec.task, spec.loss, parts=parts, scale=source.scale), source.labels
+    predictions = predictions_of(source, logits_NC, task=task, part=spec.part, epoch=spec.epoch, data=data)
+    digest = write_predictions(monitor.folder.predictions, predictions)
+    # The same blocks for all models and baselines (guard G02).
+    intervals = metric_intervals(task, logits_NC, labels_N, overlap=max(1, predictions.about["horizon"]))
+    return {
+        "state": "completed",
+        "reason": None,
+        "device": str(device),
+        "probe": probe_logits(module, spec.shape),
+        "loss": float(predictions.losses().mean()),
+        "metrics": task.metrics(logits_NC, labels_N),
+        "intervals": {"loss": intervals.pop("val_loss"), **intervals},
+        "predictions": {"sha256": digest, "part": spec.part, "epoch": spec.epoch, "windows": len(predictions)},
+    }

@@ -1,0 +1,201 @@
+"""The driver's side of the tracer: questions out, answers in, without waiting for them."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from attrs import define, frozen
+
+from scalecore.api.clock import RunningClock
+from scalecore.api.readings import Device
+from scalecore.api.record_parts import Part
+
+ForkTracer = Callable[[int, int], bool]
+"""Makes a tracer of a process that is warm already, given the descriptors of its questions and answers; False where
+there is none. See `scalecore.api.executor.SupportsTracer`."""
+
+
+@frozen(kw_only=True, slots=False)
+class TraceAnswer(Part):
+    """What the tracer found out of a shape, in bytes; `error` is why nothing, `counts` the sizes of shapes."""
+
+    tensors: int | None = None
+    held: int | None = None
+    blocks: int | None = None
+    traced_on: Device | None = None
+    note: str | None = None
+    error: str | None = None
+    counts: Sequence[Mapping[str, int]] | None = None
+    base: int | None = None
+    """Of the process, without its tensors."""
+
+
+REAP_SECONDS = 5.0
+POLL = 0.25
+
+
+@define(eq=False)
+class _Tracer:
+    """A running tracer, by its pipes; a child of this process, or of the fork server."""
+
+    questions: int
+    answers: int
+    child: subprocess.Popen[bytes] | None = None
+    descriptor: int | None = None
+    """Of the process itself, where it is no child: a process id may be another process's by the time it is killed."""
+
+    def is_there(self) -> bool:
+        """False only where that is certain; a fork that has ended shows when it is asked."""
+        return self.child is None or self.child.poll() is None
+
+    def know(self, pid: int) -> None:
+        """Take the process id that a fork tells."""
+        if self.child is None:
+            with suppress(ProcessLookupError):
+                self.descriptor = os.pidfd_open(pid)
+
+    def end(self) -> None:
+        if self.child is not None:
+            self.child.kill()
+            self.child.wait()
+        elif self.descriptor is not None:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.descriptor, signal.SIGKILL)
+            select.select([self.descriptor], [], [], REAP_SECONDS)
+            os.close(self.descriptor)
+        for pipe in (self.questions, self.answers):
+            os.close(pipe)
+
+
+class TraceClient:
+    """Starts the tracer when it is needed, and again when it has ended."""
+
+    def __init__(self, *, fork: ForkTracer | None = None) -> None:
+        """`fork` makes the first tracer, where it can; all others are fresh interpreters."""
+        self._fork = fork
+        self._tracer: _Tracer | None = None
+        self._end: Any = None
+        self._pending = b""
+        self._asked: dict[str, Mapping[str, Any]] = {}
+        """Questions without an answer yet, by key."""
+
+    def start(self) -> None:
+        """Let the tracer import torch while there is other work to do. OSError where no process can be started."""
+        if self._tracer is not None and (self._asked or self._tracer.is_there()):
+            return  # one that owes answers is replaced when it is known to be gone: see `answers`
+        self._stop()
+        self._tracer = self._start()
+        self._pending = b""
+        self._end = weakref.finalize(self, self._tracer.end)
+
+    def ask(self, question: Mapping[str, Any]) -> None:
+        """Send a question, once. OSError as `start`."""
+        if question["key"] in self._asked:
+            return
+        self.start()
+        line = json.dumps(question).encode() + b"\n"
+        if not self._told(line) and not self._asked:
+            self._stop()  # nothing was asked for so long that it has ended
+            self.start()
+            self._told(line)
+        self._asked[question["key"]] = question
+
+    def answers(self, *, wait: float = 0.0) -> list[dict[str, Any]]:
+        """What has come since the last call; waits up to `wait` seconds for something, while anything is asked.
+
+        Time in which this process is stopped or frozen does not count: so was the tracer, mostly (guard G47).
+        """
+        tracer = self._tracer
+        if tracer is None or not self._asked:
+            return []
+        clock = RunningClock()
+        deadline = clock() + wait
+        while True:
+            left = deadline - clock()
+            if not select.select([tracer.answers], [], [], max(0.0, min(left, POLL)))[0]:
+                if left <= 0:
+                    return []
+                continue
+            data = os.read(tracer.answers, 1 << 16)
+            if not data:
+                return self.give_up("the tracer ended without an answer")
+            *lines, self._pending = (self._pending + data).split(b"\n")
+            said = [json.loads(line) for line in lines]
+            for one in said:
+                if "pid" in one:
+                    tracer.know(one["pid"])
+            found = [one for one in said if "key" in one]
+            for one in found:
+                self._asked.pop(one["key"], None)
+            if found:
+                return found
+
+    def give_up(self, reason: str) -> list[dict[str, Any]]:
+        """End a tracer that is gone or takes too long: an error for everything that was asked."""
+        self._stop()
+        asked, self._asked = self._asked, {}
+        return [{"key": key, "error": reason} for key in asked]
+
+    def _stop(self) -> None:
+        if self._end is not None:
+            self._end()
+        self._tracer = self._end = None
+
+    def _told(self, line: bytes) -> bool:
+        """Whether there was anybody to read the line."""
+        assert self._tracer is not None
+        try:
+            os.write(self._tracer.questions, line)
+        except BrokenPipeError:
+            return False
+        return True
+
+    def _start(self) -> _Tracer:
+        fork, self._fork = self._fork, None
+        if fork is not None and (forked := _forked(fork)) is not None:
+            return forked
+        threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+        child = subprocess.Popen(
+            [sys.executable, "-m", "scalecore_torch.memory.tracer"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            env={**os.environ, **threads},
+        )
+        assert child.stdin is not None
+        assert child.stdout is not None
+        # Descriptors of our own, so that both kinds of tracers are ended alike.
+        questions, answers = os.dup(child.stdin.fileno()), os.dup(child.stdout.fileno())
+        child.stdin.close()
+        child.stdout.close()
+        return _Tracer(questions=questions, answers=answers, child=child)
+
+
+def _forked(fork: ForkTracer) -> _Tracer | None:
+    """A tracer that is no child of this process; None where there is none, or where it could not be killed safely."""
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError):
+        return None
+    theirs, questions = os.pipe()
+    answers, told = os.pipe()
+    done = False
+    with suppress(OSError):  # then a fresh interpreter cannot be started either, which tells the reason
+        done = fork(theirs, told)
+    os.close(theirs)
+    os.close(told)
+    if done:
+        return _Tracer(questions=questions, answers=answers)
+    os.close(questions)
+    os.close(answers)
+    return None

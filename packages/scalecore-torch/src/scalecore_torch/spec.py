@@ -1,0 +1,50 @@
+"""What an attempt in torch is to do: the content of `spec.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from attrs import fields, frozen
+
+from scalecore.api.attempts import AttemptSpec, ModelSpec, of_some
+from scalecore.api.plan_report import ProductsReport
+from scalecore.api.space import DataShape
+from scalecore.api.trainer import CompileRule
+from scalecore_torch.own_code import OwnCode
+from scalecore_torch.training.policies import Evaluation, Launches
+
+
+@frozen(kw_only=True)
+class ModelToBuild:
+    """What a model is built from."""
+
+    registry: Mapping[str, object]
+    """The arguments of `load_registry`."""
+    model: ModelSpec
+    architecture: Mapping[str, int]
+    num_parameters: int
+    shape: DataShape
+    products: ProductsReport | None = None
+    """Of the study; None where it began before there was a choice."""
+
+
+@frozen(kw_only=True)
+class TorchSpec(AttemptSpec):
+    """One attempt in torch."""
+
+    precision: Literal["auto", "fp32", "bf16"]
+    compile: Literal["auto", "off", "block"]
+    launches: Launches = "plain"
+    products: ProductsReport | None = None
+    compile_rule: CompileRule = "flops"
+    """How `compile: auto` decides."""
+    compiled: str | None = of_some()
+    """The folder of compiled blocks that attempts of a run share."""
+    evaluation: Evaluation | None = of_some()
+    own: OwnCode | None = of_some()
+    """Code by import path."""
+
+    @property
+    def to_build(self) -> ModelToBuild:
+        return ModelToBuild(**{one.name: getattr(self, one.name) for one in fields(ModelToBuild)})

@@ -1,0 +1,1 @@
+"""The training loop: losses, metrics, precision, compilation, checkpoints."""

@@ -1,0 +1,30 @@
+"""What a training must remember to continue from a checkpoint."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import define, field
+
+
+@define
+class Progress:
+    """Everything beside weights, optimizer and RNG that a continued trial needs."""
+
+    epoch: int = 1
+    step: int = 0
+    """Optimizer steps done in this epoch."""
+    total_steps: int = 0
+    loss_sum: float = 0.0
+    norm_sum: float = 0.0
+    clipped: int = 0
+    epoch_seconds: float = 0.0
+    train_seconds: float = 0.0
+    stale_epochs: int = 0
+    reference: float | None = None
+    """What the next epoch must beat by `min_delta` to count as an improvement."""
+    first_loss: float | None = None
+    halvings: list[dict[str, Any]] = field(factory=list)
+    """Where memory ran out within a step, and the micro-batch was halved."""
+    best: dict[str, Any] | None = None
+    curve: list[dict[str, Any]] = field(factory=list)

@@ -1,0 +1,36 @@
+"""What the process of an attempt is written with: see `scalecore.api.components.TrainerRecord`.
+
+`work` is the frame of the process; the trainer's worker module fills it with the training.
+"""
+
+from scalecore.config.kept import checked, prepare
+from scalecore.data.folder import read_description
+from scalecore.data.splits import PARTS
+from scalecore.execution.failures import classify, is_out_of_memory
+from scalecore.execution.folder import prepare_readers
+from scalecore.execution.hyperparameters import Hyperparameters
+from scalecore.execution.lifeline import AttemptMonitor
+from scalecore.execution.local.containment import limit_data, prefer_as_victim
+from scalecore.execution.local.deathwatch import ending_after_parent
+from scalecore.execution.model_family import build_family
+from scalecore.execution.peak_memory import peak_memory
+from scalecore.execution.worker import run_worker, work
+
+__all__ = [
+    "PARTS",
+    "AttemptMonitor",
+    "Hyperparameters",
+    "build_family",
+    "checked",
+    "classify",
+    "ending_after_parent",
+    "is_out_of_memory",
+    "limit_data",
+    "peak_memory",
+    "prefer_as_victim",
+    "prepare",
+    "prepare_readers",
+    "read_description",
+    "run_worker",
+    "work",
+]

@@ -1,0 +1,73 @@
+"""What an exception, a signal or an exit code stands for: one table, used wherever an attempt's end is named."""
+
+from __future__ import annotations
+
+import signal
+from typing import Literal
+
+from scalecore.api.escaping import masked, message_of, printable
+from scalecore.api.trainer import Diverged
+
+OUT_OF_MEMORY_TEXTS = (
+    "DefaultCPUAllocator",
+    "out of memory",
+    "can't allocate memory",
+    "Cannot allocate memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
+"""An allocation that fails is a plain RuntimeError on the CPU, and on a GPU when a library allocates."""
+
+DEVICE_TEXTS = ("CUDA error", "CUDNN_STATUS_", "CUBLAS_STATUS_", "NCCL error")
+OUR_FAULT_TEXTS = (
+    "device-side assert",
+    "invalid argument",
+    "CUDNN_STATUS_NOT_SUPPORTED",
+    "CUDNN_STATUS_BAD_PARAM",
+    "CUBLAS_STATUS_INVALID_VALUE",
+)
+"""What a model asked of the device and may not: it would fail again. Other errors of the device may not come again."""
+
+CRASHES = frozenset({"SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGTRAP", "SIGSYS"})
+"""Signals that a process brings on itself; all others come from outside."""
+
+
+def classify(error: BaseException) -> Literal["diverged", "out_of_memory", "crashed", "failed"]:
+    """The class that an exception in an attempt stands for; type and text decide.
+
+    `crashed` is an error of the device: its context is spoilt, so the trial resumes from its checkpoint in a new
+    process.
+    """
+    if isinstance(error, Diverged):
+        return "diverged"
+    if is_out_of_memory(error):
+        return "out_of_memory"
+    text = message_of(error)
+    device = type(error).__name__ == "AcceleratorError" or any(one in text for one in DEVICE_TEXTS)
+    if isinstance(error, RuntimeError) and device and not any(one in text for one in OUR_FAULT_TEXTS):
+        return "crashed"
+    return "failed"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed, on whatever device."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError | OSError) and any(text in message_of(error) for text in OUT_OF_MEMORY_TEXTS)
+
+
+def reason(error: BaseException) -> str:
+    """One line for the record: the kind of error and its message."""
+    from scalecore.api.errors import ScalecoreError
+
+    text = printable(masked(" ".join(message_of(error).split())))[:500]
+    return text if isinstance(error, ScalecoreError | Diverged) else f"{type(error).__name__}: {text}"
+
+
+def crash_signal(exit_code: int) -> tuple[str, bool]:
+    """The name of the signal behind a negative exit code, and whether the process brought it on itself."""
+    try:
+        name = signal.Signals(-exit_code).name
+    except ValueError:
+        name = f"signal {-exit_code}"
+    return name, name in CRASHES

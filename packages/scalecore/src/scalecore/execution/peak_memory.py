@@ -1,0 +1,20 @@
+"""How much memory this process took at most."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from contextlib import suppress
+
+
+def peak_memory() -> int:
+    """The largest resident size of this process so far, in bytes.
+
+    Linux counts the largest size of the parent into `ru_maxrss` of a process that was spawned, which `VmHWM` leaves
+    out.
+    """
+    with suppress(OSError), open("/proc/self/status", encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

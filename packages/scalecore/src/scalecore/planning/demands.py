@@ -1,0 +1,53 @@
+"""The memory that trials of a plan are predicted to need, as monitors are asked for it."""
+
+from __future__ import annotations
+
+from attrs import evolve, frozen
+
+from scalecore.api.readings import Demand
+from scalecore.api.space import Architecture
+from scalecore.api.trainer import MemoryForecast, Prediction
+from scalecore.planning.plan import Plan
+
+
+@frozen
+class Demands:
+    """Demands by the forecast of a study, waited for."""
+
+    plan: Plan
+    forecast: MemoryForecast
+
+    def of(self, architecture: Architecture, micro_batch: int) -> Demand:
+        """Of a trial of this shape, with activations recomputed only where the file says so."""
+        found = self.predict(architecture, micro_batch, checkpointing=self.plan.step_size.checkpointing == "on")
+        return self._demand(found.bytes, micro_batch, num_parameters=architecture.num_parameters)
+
+    def least(self, architecture: Architecture) -> tuple[Demand, bool]:
+        """The least memory with which this shape can be trained, and whether activations are recomputed for it."""
+        setting, kept = self.plan.step_size.checkpointing, self.of(architecture, 1)
+        if setting != "auto":
+            return kept, setting == "on"
+        recomputed = self.predict(architecture, 1, checkpointing=True)
+        if not recomputed.blocks or recomputed.bytes >= kept.memory:
+            return kept, False
+        return evolve(kept, memory=recomputed.bytes), True
+
+    def floor(self) -> Demand:
+        """The memory without which some shape cannot be trained in any way that the file allows, in closed form."""
+        # Recomputed, activations need next to nothing.
+        windows = 1 if self.plan.step_size.checkpointing == "off" else 0
+        architectures = self.plan.grid.architectures
+        largest = max(self.forecast.rough(one, windows) for one in architectures)
+        return self._demand(largest, 1, num_parameters=max(one.num_parameters for one in architectures))
+
+    def predict(self, architecture: Architecture, micro_batch: int, *, checkpointing: bool) -> Prediction:
+        """Predicted memory of one way to train this shape."""
+        device = self.plan.likely_device
+        found = self.forecast.predict(architecture, micro_batch, device=device, checkpointing=checkpointing)
+        assert found is not None  # when its patience is over, a forecast has the closed form
+        return found
+
+    def _demand(self, memory: int, micro_batch: int, *, num_parameters: int) -> Demand:
+        device = self.plan.likely_device
+        host = self.forecast.host_memory(num_parameters) if device == "cuda" else None
+        return Demand(memory=memory, micro_batch=micro_batch, device=device, host_memory=host)

@@ -1,1 +1,0 @@
-"""One trial: from a module and windows to metrics and checkpoints."""

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from scalecore_torch.training.blocks import checkpoint_blocks, repeated_blocks
+from scalecore_torch.training.trainer import Trainer
+
+from .conftest import CONTEXT
+from .test_trainer import Watcher, weights, without_times
+
+Build = Callable[..., Trainer]
+
+
+class Block(nn.Module):
+    def __init__(self, dropout: float) -> None:
+        super().__init__()
+        self.norm, self.linear, self.dropout = nn.LayerNorm(16), nn.Linear(16, 16), nn.Dropout(dropout)
+        self.calls = 0
+
+    def forward(self, x_BD: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return x_BD + self.dropout(torch.tanh(self.linear(self.norm(x_BD))))
+
+
+class Deep(nn.Module):
+    """A network of four equal blocks."""
+
+    def __init__(self, *, dropout: float) -> None:
+        super().__init__()
+        self.embedding = nn.Linear(3 * CONTEXT, 16)
+        self.blocks = nn.ModuleList(Block(dropout) for _ in range(4))
+        self.head = nn.Linear(16, 1)
+
+    def repeated_blocks(self) -> list[nn.Module]:
+        return list(self.blocks)
+
+    def forward(self, x_BTF: torch.Tensor) -> torch.Tensor:
+        x_BD = self.embedding(x_BTF.flatten(1))
+        for block in self.blocks:
+            x_BD = block(x_BD)
+        return self.head(x_BD)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_recomputing_the_blocks_changes_no_bit(trainer_of: Build, dropout: float) -> None:
+    """Weights, curve and metrics are equal with and without it, with accumulation, with dropout too."""
+    trainers = []
+    for recompute in (False, True):
+        torch.manual_seed(1)
+        module = Deep(dropout=dropout)
+        trainer = trainer_of(module, micro_batch=24)
+        if recompute:
+            assert checkpoint_blocks(module) == 4
+        trainer.run(Watcher())
+        trainers.append(trainer)
+    plain, recomputed = trainers
+    assert all(torch.equal(a, b) for a, b in zip(weights(plain), weights(recomputed), strict=True))
+    assert without_times(plain.progress.curve) == without_times(recomputed.progress.curve)
+    calls = [[block.calls for block in trainer.module.blocks] for trainer in trainers]
+    assert min(calls[1]) > max(calls[0]), "nothing was computed again"
+
+
+def test_a_module_that_names_no_blocks_is_left_alone() -> None:
+    """Nothing is wrapped, and the number says so."""
+    module = nn.Sequential(nn.Linear(2, 2))
+    assert repeated_blocks(module) == []
+    assert checkpoint_blocks(module) == 0
+
+
+def test_blocks_that_are_none_of_the_modules_are_refused() -> None:
+    """The error names the class and what it named."""
+
+    class Wrong(nn.Module):
+        def repeated_blocks(self) -> list[str]:
+            return ["layers"]
+
+    with pytest.raises(TypeError, match=r"Wrong.repeated_blocks\(\) names 'layers', which is none of its modules"):
+        repeated_blocks(Wrong())

@@ -1,0 +1,162 @@
+"""The replay of glibc's allocator, against glibc itself."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from scalecore_torch.memory.heap import Heap, held
+from scalecore_torch.memory.storages import Operation, Phase, Trace, with_counted_moments
+from scalecore_torch.training.free_memory import give_back
+
+MIB = 1024**2
+
+REAL = """
+import ctypes, json, sys
+libc = ctypes.CDLL(None)
+class Info(ctypes.Structure):
+    names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
+    _fields_ = [(name, ctypes.c_size_t) for name in names]
+libc.mallinfo2.restype = Info
+libc.posix_memalign.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t]
+libc.free.argtypes = [ctypes.c_void_p]
+events, threshold = json.load(sys.stdin)
+libc.malloc.restype = ctypes.c_void_p
+blocks = (ctypes.c_void_p * len(events))()
+# The cache of the thread is full, as in a process that has done much: what is cut off a block is not kept in it.
+for small in [libc.malloc(size) for size in range(24, 130, 16) for _ in range(16)]:
+    libc.free(small)
+if threshold:
+    libc.mallopt(-3, threshold)
+def held():
+    info = libc.mallinfo2()
+    return info.arena + info.hblkhd
+begun, peak = held(), 0
+for key, size in events:
+    if size:
+        libc.posix_memalign(ctypes.addressof(blocks) + 8 * key, 64, size)
+    else:
+        libc.free(blocks[key])
+    peak = max(peak, held() - begun)
+print(peak)
+"""
+
+
+def passes(seed: int, *, largest: int) -> list[tuple[int, int]]:
+    """(key, bytes) of what is allocated, (key, 0) of what is freed: two passes forward and back, like a training's."""
+    import random
+
+    draw = random.Random(seed)
+    sizes = [draw.randint(20_000, largest) for _ in range(4)]
+    events, key = [], 0
+    for _ in range(2):
+        kept = []
+        for _ in range(30):
+            saved, passing = key, key + 1
+            key += 2
+            events += [(passing, draw.choice(sizes)), (saved, draw.choice(sizes)), (passing, 0)]
+            kept.append(saved)
+        for saved in reversed(kept):
+            events += [(key, draw.choice(sizes)), (saved, 0), (key, 0)]
+            key += 1
+    return events
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="this C library is not glibc")
+@pytest.mark.parametrize("threshold", [None, MIB])
+@pytest.mark.parametrize(("seed", "largest"), [(1, 300_000), (2, 2_000_000), (3, 9_000_000)])
+def test_the_replay_holds_what_glibc_holds(seed: int, largest: int, threshold: int | None) -> None:
+    """Peaks within a twentieth, with blocks below, around and above the limit of mmap, rising or set."""
+    events = passes(seed, largest=largest)
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", REAL],
+        input=json.dumps([events, threshold]),
+        capture_output=True,
+        text=True,
+        check=True,
+        env={},  # its strings lie on the heap, and a few bytes there may decide where a large block fits
+    )
+    heap = Heap(threshold=threshold)
+    for key, size in events:
+        if size:
+            heap.allocate(key, size)
+        else:
+            heap.free(key)
+    assert heap.peak == pytest.approx(json.loads(done.stdout), rel=0.05)
+
+
+def test_rests_that_small_objects_take_keep_a_block_from_its_like() -> None:
+    """Where nothing is left beside a tensor, its block is too small for another one of its size."""
+    grown = []
+    for pin in (0.0, 1.0):
+        heap = Heap(threshold=32 * MIB)
+        for key in range(20):
+            heap.allocate(key, MIB, pin=pin)
+        for key in range(0, 20, 2):
+            heap.free(key)
+        for key in range(20, 30):
+            heap.allocate(key, MIB)
+        grown.append(heap.peak)
+    assert grown[0] == pytest.approx(20 * MIB, rel=0.02)
+    assert grown[1] == pytest.approx(30 * MIB, rel=0.02)
+
+
+def test_a_training_holds_weights_gradients_moments_and_what_its_passes_need() -> None:
+    """Nothing less than the storages that are alive at once, and no more than a block's worth of pages beyond them."""
+    saved = [Operation(name="forward", made=[(("saved", n), MIB)], ended=(), live=0) for n in range(8)]
+    spent = [Operation(name="backward", made=[(n, MIB)], ended=[("saved", 7 - n)], live=0) for n in range(8)]
+    phases = [
+        Phase(backward=False, evaluation=False, operations=saved),
+        Phase(backward=True, evaluation=False, operations=spent),
+    ]
+    trace = Trace(phases=phases, resident=26 * MIB, peak=34 * MIB)
+    assert [key for key, _ in trace.gradients] == list(range(8))
+    assert 34 * MIB <= held(trace) <= 38 * MIB
+
+
+@pytest.mark.parametrize(("kept", "moments"), [(1, 0), (1.1, 0), (2, 1), (3, 2), (5.2, 4)])
+def test_as_many_moments_are_held_as_the_optimizer_keeps(kept: float, moments: int) -> None:
+    """Known of what stays beside the weights; what is less than another moment stays apart."""
+    made = [("weight", 10 * MIB)]
+    backward = Operation(name="a", made=made, ended=(), live=0)
+    phases = [Phase(backward=True, evaluation=False, operations=[backward])]
+    trace = with_counted_moments(Trace(phases=phases, resident=round(kept * 10 * MIB), peak=0))
+    assert trace.moments == moments
+    assert held(trace) == pytest.approx((kept + 1) * 10 * MIB, abs=MIB)
+
+
+def test_an_evaluation_takes_new_pages_where_free_ones_were_given_back() -> None:
+    """Larger tensors fit into none of the pieces that a step has left, which no longer count then."""
+    made = [
+        Operation(name="forward", made=[(("saved", n), MIB), (("kept", n), 4096)], ended=(), live=0) for n in range(8)
+    ]
+    freed = [Operation(name="backward", made=(), ended=[("saved", n)], live=0) for n in range(8)]
+    large = Operation(name="evaluation", made=[("large", 5 * MIB)], ended=(), live=0)
+    phases = [
+        Phase(backward=False, evaluation=False, operations=made),
+        Phase(backward=True, evaluation=False, operations=freed),
+        Phase(backward=False, evaluation=True, operations=[large]),
+    ]
+    trace = Trace(phases=phases, resident=0, peak=8 * MIB)
+    assert 12.9 * MIB <= held(trace, threshold=32 * MIB) <= 14 * MIB
+    assert 8 * MIB <= held(trace, threshold=32 * MIB, gives_back=True) <= 9 * MIB
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="this C library is not glibc")
+def test_free_pages_between_small_objects_go_back_to_the_system() -> None:
+    """A hundred megabytes in pieces, each before an object that stays."""
+    process = psutil.Process()
+    pieces, stay = [], []
+    for _ in range(1000):
+        pieces.append(bytearray(b"x") * 100_000)
+        stay.append(bytearray(b"x") * 1000)
+    pieces.clear()
+    before = process.memory_info().rss
+    assert give_back()
+    assert process.memory_info().rss < before - 50_000_000
+    assert len(stay) == 1000
