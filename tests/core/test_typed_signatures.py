@@ -18,12 +18,13 @@ LISTED = {
     "the experiment as it was written or resolved: sections and options that plugins declare": """
         scalecore/api/options.py scalecore/api/plan_report.py scalecore/api/space.py scalecore/api/trials.py
         scalecore/builtin/recognise.py scalecore/campaign/load.py scalecore/campaign/run.py
-        scalecore/campaign/sweep.py scalecore/config/experiment.py scalecore/config/forms.py scalecore/config/plain.py
-        scalecore/config/resolve.py scalecore/config/resolved.py scalecore/config/standalone.py
-        scalecore/data/layouts.py scalecore/planning/build_plan.py scalecore/planning/continuation.py
-        scalecore/planning/plan.py scalecore/store/identity.py scalecore/store/kept_study.py
-        scalecore/store/learning_curves.py scalecore_analysis/comparable.py scalecore_analysis/scaling/budgets.py
-        scalecore_market/cli.py scalecore_optuna/inner.py scalecore_optuna/options.py scalecore_torch/component.py
+        scalecore/campaign/sweep.py scalecore/config/experiment.py scalecore/config/forms.py
+        scalecore/config/missing_trainer.py scalecore/config/plain.py scalecore/config/resolve.py
+        scalecore/config/resolved.py scalecore/config/standalone.py scalecore/data/layouts.py
+        scalecore/planning/build_plan.py scalecore/planning/continuation.py scalecore/planning/plan.py
+        scalecore/store/identity.py scalecore/store/kept_study.py scalecore/store/learning_curves.py
+        scalecore_analysis/comparable.py scalecore_analysis/scaling/budgets.py scalecore_market/cli.py
+        scalecore_optuna/inner.py scalecore_optuna/options.py scalecore_torch/component.py
         scalecore_torch/loss_options.py scalecore_torch/own_checks.py scalecore_torch/own_code.py
     """,
     "rows of tables and the JSON of pages and commands, which nothing reads back": """

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve, fields
 
 from scalecore.api.options import Imported
-from scalecore.api.plan_report import PlanReport
-from scalecore.api.readings import Device, Finding
 from scalecore.api.space import Hyperparameter
 from scalecore.api.trainer import (
     CodeFile,
@@ -37,6 +35,8 @@ from scalecore_torch.own_code import NOTHING_OWN, OwnCode, find_own_code, name_o
 
 if TYPE_CHECKING:
     from scalecore.api.attempts import AttemptSpec
+    from scalecore.api.plan_report import PlanReport
+    from scalecore.api.readings import Device, Finding
     from scalecore_torch.spec import TorchSpec
 
 WEIGHT_BYTES = 4

@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from attrs import field, frozen
 
-from scalecore.api.model import SizedFamily
-from scalecore.api.plan_report import PlanReport, ProductsReport
-from scalecore.api.readings import Device, Finding
-from scalecore.api.space import Architecture, DataShape, Distribution, Hyperparameter, Value
-
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # `scalecore check` imports this module: nothing asks for the types of what is not read from a file
+    from scalecore.api.model import SizedFamily  # noqa: TC004
+    from scalecore.api.plan_report import PlanReport, ProductsReport  # noqa: TC004
+    from scalecore.api.readings import Device, Finding  # noqa: TC004
+    from scalecore.api.space import Architecture, DataShape, Distribution, Hyperparameter, Value  # noqa: TC004
     from scalecore.execution.attempt_spec import AttemptSpec
 
 __all__ = [

@@ -60,6 +60,7 @@ def check(
     from scalecore.api.errors import ScalecoreError
     from scalecore.campaign.load import load_campaign
     from scalecore.config.messages import ComponentsError, ExperimentFileError
+    from scalecore.planning.names import refuse_missing_trainer
     from scalecore.plugins.registry import load_registry
     from scalecore.store.layout import has_begun
 
@@ -70,6 +71,7 @@ def check(
         _check_names(found)
         for one in [found] if isinstance(found, tuple) else [(each.loaded, each.resolved) for each in found.studies]:
             _check_level(*one)
+            refuse_missing_trainer(*one)
     except ScalecoreError as error:
         if form == "text":
             raise

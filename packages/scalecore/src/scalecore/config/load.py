@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 from attrs import field, frozen
 from cattrs.errors import BaseValidationError
@@ -40,9 +40,11 @@ class LoadedExperiment:
         """Where each value stands that the file or an override gives."""
         return self._draft.tree.values
 
-    def problem(self, path: KeyPath, message: str, *, key: bool = False) -> Problem:
+    def problem(
+        self, path: KeyPath, message: str, *, key: bool = False, kind: Literal["file", "plugin"] = "file"
+    ) -> Problem:
         """A problem at `path`, pointing at its value, at its key with `key`, or at what is nearest above it."""
-        return self._draft.tree.problem(path, message, key=key)
+        return self._draft.tree.problem(path, message, key=key, kind=kind)
 
     def fail(self, problems: Iterable[Problem]) -> NoReturn:
         """Raise all problems as one `ExperimentError`."""

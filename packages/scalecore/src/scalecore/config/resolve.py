@@ -29,12 +29,14 @@ from scalecore.config.forms import read_component, section_component
 from scalecore.config.instantiate import create
 from scalecore.config.load import Draft, LoadedExperiment, converter_for, read_draft
 from scalecore.config.messages import KeyPath, Problem, raise_problems
+from scalecore.config.missing_trainer import missing_trainer
 from scalecore.config.plain import plain_value
 from scalecore.config.removed import SINKS, removed
 from scalecore.config.resolved import Resolved, ResolvedComponent
 from scalecore.config.scalars import read_path
 from scalecore.config.structure import UnknownKeyError, flatten
 from scalecore.plugins.metadata import canonical_name
+from scalecore.plugins.registry import known_provider
 
 if TYPE_CHECKING:
     from scalecore.plugins.registry import Registered, Registry
@@ -79,6 +81,7 @@ def _resolve(draft: Draft, registry: Registry, *, begun: Callable[[Experiment], 
     registry, problems = _with_files(draft, registry)
     problems, tree = [*problems, *draft.problems], draft.tree
     found: dict[KeyPath, ResolvedComponent] = {}
+    absent: list[Problem] = []  # a trainer that is not installed, which only training needs
     gone: dict[str, tuple[str, Problem]] = {}  # by its message, which one place of the file is enough for
     for path, kind, ref in _refs(tree.root):
         given = tree.at((*path, "use")) if path[0] in ("training", "execution") else tree.at(path)
@@ -87,6 +90,11 @@ def _resolve(draft: Draft, registry: Registry, *, begun: Callable[[Experiment], 
         except PluginError as error:
             use = (*path, "use")
             where = use if tree.at(use) is not None else path
+            provider = known_provider(kind, ref.use)
+            if kind == "trainer" and provider is not None and not registry.has(provider):
+                found[path] = missing_trainer(ref.use, ref.options, provider=provider, message=str(error))
+                absent = [tree.problem(where, str(error), kind="plugin")]
+                continue
             if (text := removed(kind, ref.use)) is not None:
                 gone.setdefault(text, (kind, tree.problem(where, text)))
                 problems = [one for one in problems if one.path != path]  # that it is listed twice
@@ -116,7 +124,7 @@ def _resolve(draft: Draft, registry: Registry, *, begun: Callable[[Experiment], 
         left_out = []
     problems += [problem for text, (_, problem) in gone.items() if text not in left_out]
     if problems:
-        raise_problems(problems)
+        raise_problems([*problems, *absent])
     assert draft.experiment is not None
     assert trainer is not None
 

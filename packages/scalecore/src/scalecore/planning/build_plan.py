@@ -21,6 +21,7 @@ from scalecore.api.space import DataShape
 from scalecore.api.trainer import ForecastContext, LossContext, MemoryForecast, TrainingSetup
 from scalecore.config.instantiate import create, of_plugin
 from scalecore.config.load import LoadedExperiment
+from scalecore.config.missing_trainer import UNKNOWN, MissingTrainer
 from scalecore.config.plain import plain_value, to_plain
 from scalecore.config.resolve import training_choices
 from scalecore.config.resolved import Resolved
@@ -32,7 +33,7 @@ from scalecore.planning.conventions import begun_plan, refuse_lost_level
 from scalecore.planning.counting import CountedFamily
 from scalecore.planning.demands import Demands
 from scalecore.planning.feasible import Infeasible, feasible_grid
-from scalecore.planning.names import family_of, hyperparameter_problems
+from scalecore.planning.names import family_of, hyperparameter_problems, refuse_missing_trainer
 from scalecore.planning.plan import Plan, data_limits, silent
 from scalecore.planning.preflight import (
     device_finding,
@@ -59,16 +60,19 @@ def build_plan(
     fork_tracer: Callable[[int, int], bool] | None = None,
     say: Callable[[str], None] = silent,
     device: StudyDevice | None = None,
+    foresees: bool = False,
 ) -> tuple[Plan, Runtime]:
     """Read the data, enumerate the shapes, ask the monitors about `folder`, which need not be there yet.
 
     Writes nothing. `registry` are the arguments with which other processes build their registry; without them, memory
     is predicted by the families' closed forms. `fork_tracer` makes the process that predicts it, where there is one to
     fork. `say` prints one line at the beginning of each stage. `device` is that of a study with trials left to run:
-    without it they are refused.
+    without it they are refused. `foresees` where nothing will be trained, so that the trainer's package may be missing.
     """
     experiment = resolved.experiment
     trainer = resolved.training
+    if not foresees:
+        refuse_missing_trainer(loaded, resolved)
     with loaded.locating("model"):
         family, parameters = family_of(resolved)
     if problems := [*hyperparameter_problems(loaded, resolved, parameters)]:
@@ -167,7 +171,7 @@ def _completed(plan: Plan, runtime: Runtime, folder: Path) -> Plan:
         smallest=rough[smallest.id],
         largest=rough[largest.id],
         floor_of_largest=forecast.rough(largest, 1),
-        source="closed form",
+        source=UNKNOWN if isinstance(plan.resolved.training, MissingTrainer) else "closed form",
         shapes=MemoryShapes(smallest=smallest.id, largest=largest.id),
         range=MemoryRange(
             smallest=forecast.rough_range(smallest, micro_batch), largest=forecast.rough_range(largest, micro_batch)

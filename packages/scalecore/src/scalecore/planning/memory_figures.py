@@ -9,6 +9,7 @@ from attrs import asdict, evolve, frozen
 
 from scalecore.api import formatting
 from scalecore.api.plan_report import MemoryReport
+from scalecore.config.missing_trainer import UNKNOWN
 from scalecore.store.events import SmokeStep
 
 
@@ -34,7 +35,7 @@ def memory_figures(planned: MemoryReport, smoke: SmokeStep | None) -> dict[str, 
     """The figures of `smallest` and `largest`; `smoke` is the study's smoke step, where there was one. Empty for plans
     of earlier versions, which do not name their shapes.
     """
-    if planned.shapes is None or planned.range is None:
+    if planned.shapes is None or planned.range is None or planned.source == UNKNOWN:
         return {}
     shapes, ranges = planned.shapes, planned.range
     found: dict[str, MemoryFigure] = {}

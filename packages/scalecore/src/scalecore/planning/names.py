@@ -10,6 +10,7 @@ from scalecore.api.space import DataShape, Hyperparameter
 from scalecore.config.instantiate import create, of_plugin
 from scalecore.config.load import LoadedExperiment
 from scalecore.config.messages import Problem
+from scalecore.config.missing_trainer import MissingTrainer
 from scalecore.config.resolved import Resolved
 from scalecore.planning.feasible import predicate_problems
 
@@ -32,6 +33,12 @@ def declared(training: Sequence[Hyperparameter], model: Sequence[Hyperparameter]
             raise ValueError(f"the model family declares {parameter.name!r}, which the training core has already")
         names[parameter.name] = parameter
     return names
+
+
+def refuse_missing_trainer(loaded: LoadedExperiment, resolved: Resolved) -> None:
+    """Raise the `PluginError` that says what to install where the trainer is not there."""
+    if isinstance(resolved.training, MissingTrainer):
+        loaded.fail([loaded.problem(("training",), resolved.training.message, kind="plugin")])
 
 
 def name_problems(loaded: LoadedExperiment, resolved: Resolved) -> Iterator[Problem]:
@@ -63,6 +70,8 @@ def hyperparameter_problems(
     loaded: LoadedExperiment, resolved: Resolved, parameters: Mapping[str, Hyperparameter]
 ) -> Iterator[Problem]:
     """Names and ranges of `search.space` and `training.hyperparameters` against what is declared."""
+    if isinstance(resolved.training, MissingTrainer):
+        return  # nobody knows what it reads
     known = ", ".join(sorted(parameters))
     settings = {
         **{("search", "space", name): list(d.bounds()) for name, d in resolved.experiment.search.space.items()},

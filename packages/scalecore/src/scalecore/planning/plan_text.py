@@ -7,14 +7,15 @@ from typing import Any
 
 from scalecore.api import formatting
 from scalecore.api.data_report import DataReport, Steps
-from scalecore.api.plan_report import GridReport, PlanReport, ShapeReport
+from scalecore.api.plan_report import GridReport, MemoryReport, PlanReport, ShapeReport
 from scalecore.api.readings import Finding
 from scalecore.api.space import Distribution, distribution_plain
+from scalecore.config.missing_trainer import UNKNOWN
 from scalecore.data.dates import span
 from scalecore.data.steps import crossing
 from scalecore.planning.continuation import continuation_lines
 from scalecore.planning.explain import explain_lines
-from scalecore.planning.memory_figures import memory_lines
+from scalecore.planning.memory_figures import MemoryFigure, memory_lines
 from scalecore.planning.preview import PlannedChanges, PlanPreview
 from scalecore.planning.time_estimates import Forecast
 
@@ -30,15 +31,14 @@ def plan_lines(preview: PlanPreview) -> list[str]:
         *_data(plan.data),
         f"  loss: {_loss(plan.loss)}",
         "",
-        *_architectures(plan.architectures, preview.forecast),
+        *_architectures(plan.architectures, preview.forecast, memory=plan.memory.source != UNKNOWN),
         "",
         *_planned(plan),
         "",
         *_changes(preview.changes),
         *_search(preview.search),
         "",
-        "Memory of a trial, predicted:",
-        *(f"  {line}" for line in memory_lines(preview.figures)),
+        *_memory(plan.memory, preview.figures),
         "",
         *_findings(plan.findings),
         "",
@@ -90,7 +90,14 @@ def _loss(loss: Mapping[str, object]) -> str:
     return f"{loss['kind']} {formatting.settings({name: one for name, one in loss.items() if name != 'kind'})}".rstrip()
 
 
-def _architectures(grid: GridReport, forecast: Forecast) -> list[str]:
+def _memory(planned: MemoryReport, figures: Mapping[str, MemoryFigure]) -> list[str]:
+    if planned.source == UNKNOWN:
+        return ["Memory of a trial: unknown without the trainer"]
+    return ["Memory of a trial, predicted:", *(f"  {line}" for line in memory_lines(figures))]
+
+
+def _architectures(grid: GridReport, forecast: Forecast, *, memory: bool) -> list[str]:
+    """With the `memory` of each size where it is known."""
     lines = [f"Architectures: {grid.feasible} feasible of {grid.legal} legal ones"]
     if grid.budget:
         lines[0] += f", budget {formatting.parameters(grid.budget)} ({grid.low:,} to {grid.high:,} parameters)"
@@ -109,14 +116,15 @@ def _architectures(grid: GridReport, forecast: Forecast) -> list[str]:
         share = f"{count / grid.budget:.1%}" if grid.budget else ""
         described = " ".join(f"{name}={_values(same, name)}" for name in names)
         more = f" ({len(same)} shapes)" if len(same) > 1 else ""
-        memory = formatting.size(max(shape.memory or 0 for shape in same))
+        needed = formatting.size(max(shape.memory or 0 for shape in same)) if memory else "unknown"
         time = _time(forecast, same)
-        lines.append(f"  {formatting.parameters(count):>10}  {share:>9}  {memory:>9}  {time:>9}  {described}{more}")
+        lines.append(f"  {formatting.parameters(count):>10}  {share:>9}  {needed:>9}  {time:>9}  {described}{more}")
     if len(sizes) > MAX_SHAPES:
         lines.append(f"  ... and {len(sizes) - MAX_SHAPES} more sizes (all with --json)")
     for low, high in grid.gaps:
         lines.append(f"  gap: no shape has between {low:.0%} and {high:.0%} of the budget")
-    lines.append("  memory: of a trial at its first micro-batch, in closed form")
+    if memory:
+        lines.append("  memory: of a trial at its first micro-batch, in closed form")
     if forecast.trials:
         lines.append(
             f"  time: a trial of all {forecast.epochs} epochs, from FLOPs and the speed of {forecast.trials} "

@@ -11,6 +11,7 @@ from attrs import asdict, frozen
 from scalecore.api.files import plain
 from scalecore.api.plan_report import PlanReport
 from scalecore.api.space import middle
+from scalecore.api.trials import TrialRecord
 from scalecore.planning.continuation import compare_study, misfits, restored_today
 from scalecore.planning.explain import explain_search, strategy_plain
 from scalecore.planning.memory_figures import MemoryFigure, memory_figures
@@ -65,16 +66,22 @@ def preview(plan: Plan, state: StudyState) -> PlanPreview:
     search = explain_search(content, state)
     if (told := strategy_plain(strategy, state)) is not None:
         search |= {"phase": told["phase"], "strategy": told}
-    space = plan.resolved.experiment.search.space
-    epochs = int(plan.fixed["epochs"] if "epochs" in plan.fixed else middle(space["epochs"]))
     windows = plan.data.parts["train"].windows
     return PlanPreview(
         plan=content,
         figures=memory_figures(content.memory, state.smoke),
         changes=_changes(plan, state),
         search=search,
-        forecast=forecast(plan.grid.architectures, state.records, windows=windows, epochs=epochs),
+        forecast=forecast(plan.grid.architectures, state.records, windows=windows, epochs=_epochs(plan, state.records)),
     )
+
+
+def _epochs(plan: Plan, records: Sequence[TrialRecord]) -> int:
+    """Those of a trial; where no hyper-parameter says it, as many as the longest trial so far had."""
+    space = plan.resolved.experiment.search.space
+    if "epochs" in plan.fixed or "epochs" in space:
+        return int(plan.fixed["epochs"] if "epochs" in plan.fixed else middle(space["epochs"]))
+    return max((len(one.learning_curve) for one in records), default=0)
 
 
 def _changes(plan: Plan, state: StudyState) -> PlannedChanges:

@@ -103,6 +103,10 @@ class Registry:
             raise PluginError(clash_text(found))
         raise PluginError(self._not_theirs(kind, distribution, bare) if qualified else self._why_not(kind, name))
 
+    def has(self, distribution: str) -> bool:
+        """Whether a distribution of this name is installed, usable or not."""
+        return any(_same(plugin.distribution, distribution) for plugin in self.plugins)
+
     def default(self, kind: str, name: str) -> Registered:
         """What is meant by a default, or by a name that was stored when nobody else had it: of several components that
         of this project's own packages.

@@ -12,6 +12,7 @@ from scalecore.config.instantiate import create
 from scalecore.config.load import LoadedExperiment
 from scalecore.config.resolved import Resolved
 from scalecore.planning.build_plan import build_plan
+from scalecore.planning.names import refuse_missing_trainer
 from scalecore.planning.plan import Plan, silent
 from scalecore.planning.preview import state_of
 from scalecore.planning.slots import executor_context
@@ -44,14 +45,14 @@ def foresee(
     what a run would have refused before that. `say` prints one line at the beginning of each stage.
     """
     folder = StudyFolder(output_folder(resolved.experiment))
-    first = _raised(lambda: _before_the_journal(folder))
+    first = _raised(lambda: _before_the_journal(folder)) or _raised(lambda: refuse_missing_trainer(loaded, resolved))
     if folder.journal.exists():
         say(f"reading the study in {folder.path}")
     state = state_of(folder)
     first = first or _raised(lambda: _before_the_plan(folder, state, resolved))
     try:
         device = state.device_needed(resolved.experiment.search.trials)
-        plan, _ = build_plan(loaded, resolved, folder=folder.path, say=say, device=device)
+        plan, _ = build_plan(loaded, resolved, folder=folder.path, say=say, device=device, foresees=True)
     except ScalecoreError as error:
         raise first or error from None
     then = _raised(lambda: _after_the_plan(folder, state, plan, allow_changed_code=allow_changed_code))

@@ -1,0 +1,148 @@
+"""The core without torch: what works, and what says which package is missing.
+
+Run in an environment that has scalecore and scalecore-hwmon and no trainer; elsewhere there is nothing to see.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+STUDY = Path(__file__).parents[1] / "old" / "v0_1" / "studies" / "classification"
+MODEL = """
+from scalecore import hookimpl
+from scalecore.api.components import ModelRecord
+from scalecore.api.space import ArchitectureSpace, Hyperparameter
+
+
+class Stack:
+    def hyperparameters(self):
+        return [Hyperparameter(name="dropout", default=0.1, low=0.0, high=0.9, help="Share of dropped units.")]
+
+    def architecture_space(self, data):
+        shapes = tuple({"width": width, "depth": depth} for width in (8, 16) for depth in (1, 2, 3))
+        return ArchitectureSpace(dimensions={"width": (8, 16), "depth": (1, 2, 3)}, architectures=shapes)
+
+    def num_parameters(self, architecture, data):
+        return architecture["width"] * (data.context * data.features + architecture["width"] * architecture["depth"])
+
+    def flops(self, architecture, data):
+        return 2 * self.num_parameters(architecture, data)
+
+    def saved_activations(self, architecture, data):
+        return architecture["width"] * architecture["depth"]
+
+    def build(self, architecture, hyperparameters, data):
+        raise NotImplementedError
+
+
+@hookimpl
+def scalecore_models():
+    return [ModelRecord(name="stack", summary="A stack of layers.", factory=lambda options: Stack())]
+"""
+EXPERIMENT = """
+name: walk
+plugins: [model.py]
+dataset: {use: parquet, path: walk.csv, features: [Close, Volume], target: {kind: direction}, context: 8}
+model: stack
+search: {use: random, trials: 4, space: {dropout: {uniform: [0.0, 0.5]}, learning_rate: {log_uniform: [1e-4, 1e-2]}}}
+training: {effective_batch: 64, hyperparameters: {epochs: 2}}
+monitors: [memory, disk]
+"""
+MISSING = "trainer 'torch' is not installed; `pip install scalecore-torch` provides it"
+
+pytestmark = pytest.mark.skipif(
+    os.environ.get("SCALECORE_ALONE") != "notorch", reason="only in the tox environment `notorch`"
+)
+
+
+def scalecore(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "scalecore", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An experiment with a model of its own, whose sizes have closed forms."""
+    from scalecore.testing.fakes import write_walk
+
+    write_walk(tmp_path)
+    (tmp_path / "model.py").write_text(MODEL)
+    (tmp_path / "experiment.yaml").write_text(EXPERIMENT)
+    return tmp_path
+
+
+def test_nothing_brings_torch() -> None:
+    """Neither the core nor the monitors ask for it, whatever they depend on."""
+    assert importlib.util.find_spec("torch") is None
+    names = {dist.name for dist in importlib.metadata.distributions() if dist.name.startswith("scalecore")}
+    assert names == {"scalecore", "scalecore-hwmon"}
+
+
+def test_plugins_lists_what_is_there(tmp_path: Path) -> None:
+    """Both distributions are ok."""
+    done = scalecore("plugins", "--json", folder=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    status = {one["distribution"]: one["status"] for one in json.loads(done.stdout)}
+    assert status == {"scalecore": "ok", "scalecore-hwmon": "ok"}
+
+
+def test_check_finds_what_is_wrong_and_names_the_trainer(folder: Path) -> None:
+    """A file that is right but for the trainer has the exit code of a missing plugin; another mistake comes with it."""
+    done = scalecore("check", "experiment.yaml", folder=folder)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr == f"experiment.yaml:7:1: training: {MISSING}\n"
+    done = scalecore("check", "experiment.yaml", "search.trials=0", folder=folder)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "<command line>: search.trials=0: must be at least 1, got 0\n" in done.stderr
+    assert f"training: {MISSING}\n" in done.stderr
+
+
+def test_plan_shows_data_and_shapes(folder: Path) -> None:
+    """Splits, baselines and the size of every shape; memory is unknown, and the last word is what to install."""
+    done = scalecore("plan", "experiment.yaml", folder=folder)
+    assert done.returncode == 3
+    assert done.stderr == f"experiment.yaml:7:1: training: {MISSING}\n"
+    assert "Architectures: 6 feasible of 6 legal ones\n" in done.stdout
+    assert "baselines, validation loss with its 95 % interval: the numbers to beat\n" in done.stdout
+    assert "Memory of a trial: unknown without the trainer\n" in done.stdout
+    assert " 0 B" not in done.stdout
+    assert f"refuse trainer: {MISSING}\n" in done.stdout.replace("  ", " ")
+    assert not (folder / "studies").exists()
+
+
+def test_run_ends_before_anything_is_written(folder: Path) -> None:
+    """One message, and the exit code of a missing plugin."""
+    done = scalecore("run", "experiment.yaml", folder=folder)
+    assert (done.returncode, done.stderr) == (3, f"experiment.yaml:7:1: training: {MISSING}\n")
+    assert not (folder / "studies" / "walk" / "journal.jsonl").exists()
+
+
+def test_a_study_is_read(tmp_path: Path) -> None:
+    """`status` and `verify` need no plugin of the study's."""
+    shutil.copytree(STUDY, tmp_path / "study")
+    done = scalecore("status", "study", folder=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("classification: stopped; 8 of 11 trials finished")
+    done = scalecore("verify", "study", folder=tmp_path)
+    assert done.stderr == ""
+    assert "ok     journal" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "package"), [("report", "analysis"), ("confirm", "promotion"), ("evaluate", "promotion")]
+)
+def test_a_command_of_another_package_says_which(command: str, package: str, tmp_path: Path) -> None:
+    """Exit code 3, and what to install."""
+    done = scalecore(command, "study", folder=tmp_path)
+    assert (done.returncode, done.stdout) == (3, "")
+    text = f"the command '{command}' is not installed; `pip install scalecore-{package}` provides it\n"
+    assert done.stderr == text
