@@ -6,13 +6,15 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from scalecore.scaffold.names import PLUGIN_KINDS
+from scalecore.scaffold.names import PLUGIN_KINDS, Names
+from scalecore.scaffold.plugin_files import package_files
 
 from .conftest import Environment
 
@@ -105,6 +107,22 @@ def test_all_seven_work_together_in_a_study(environment: Environment, written: P
     done = environment.run("scalecore", "analyze", "my-analysis", "studies/try", "at_least=3", folder=written)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("# Values of the dimensions\n")
+
+
+@pytest.mark.parametrize("kind", PLUGIN_KINDS)
+def test_a_package_requires_what_its_files_import(kind: str) -> None:
+    """By itself: what another requirement happens to bring may be gone in its next version."""
+    files = package_files(Names(name=f"my-{kind}", module=f"my_{kind}", prefix=f"My{kind.capitalize()}"), kind=kind)
+    project = tomllib.loads(files["pyproject.toml"])["project"]
+    required = {re.split(r"[<>=\[]", one)[0] for one in project["dependencies"]} | {"pytest"}  # of scalecore[testing]
+    imported = {
+        name.partition(".")[0]
+        for path, text in files.items()
+        if path.endswith(".py")
+        for name in re.findall(r"^\s*(?:from|import) ([\w.]+)", text, re.MULTILINE)
+    }
+    others = imported - sys.stdlib_module_names - {f"my_{kind}"}
+    assert {name.replace("_", "-") for name in others} <= required
 
 
 def test_a_package_is_the_same_plugin_installed(environment: Environment, tmp_path: Path) -> None:

@@ -29,8 +29,8 @@ USES: Mapping[str, str] = {
 }
 """How an experiment file uses a component of each kind."""
 
-_IMPORTS = {"model": ', "torch>=2.10"', "dataset": ', "numpy>=2.0"'}
-"""What a package of this kind requires besides."""
+_IMPORTS = {"model": ', "torch>=2.10", "scalecore-torch$range"', "dataset": ', "numpy>=2.0"'}
+"""What a package of this kind requires besides; the test kit of models is in the package of their trainer."""
 
 
 def plugin_files(names: Names, *, kind: str) -> dict[str, str]:
@@ -49,7 +49,8 @@ def plugin_files(names: Names, *, kind: str) -> dict[str, str]:
 def package_files(names: Names, *, kind: str) -> dict[str, str]:
     """The same two files as a distribution, by their paths in its folder."""
     (_, source), (test, body) = plugin_files(names, kind=kind).items()
-    values = {"range": _range(), "more": _IMPORTS.get(kind, ""), "use": USES[kind].replace(f"my-{kind}", names.name)}
+    more = _IMPORTS.get(kind, "").replace("$range", _range())
+    values = {"range": _range(), "more": more, "use": USES[kind].replace(f"my-{kind}", names.name)}
 
     def filled(template: str) -> str:
         text = Template(_template(template)).substitute(values)
