@@ -1,7 +1,7 @@
 """Predictions that a study kept, and the calibrator that an analysis fits to them."""
 
 from scalecore.data.calibrator import Calibrator, calibrator_file, calibrator_from, read_calibrator
-from scalecore.data.predictions import Predictions, checksum, read_predictions, write_predictions
+from scalecore.data.predictions import Predictions, checksum, common_windows, read_predictions, write_predictions
 from scalecore.store.predictions import trial_predictions
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "calibrator_file",
     "calibrator_from",
     "checksum",
+    "common_windows",
     "read_calibrator",
     "read_predictions",
     "trial_predictions",

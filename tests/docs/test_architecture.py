@@ -1,0 +1,168 @@
+"""The page on the architecture, and every name of a module in the documentation, against the code."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import importlib
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from .conftest import ROOT, markdown_files, prose
+
+CORE = ROOT / "packages/scalecore/src/scalecore"
+SOURCES = [*ROOT.glob("packages/*/src"), *ROOT.glob("examples/*/src")]
+PAST = {"CHANGELOG.md", "migrating.md", "0.1.0.md", "0.2.0.md"}
+"""Pages that name what is gone."""
+PAGES = [path for path in markdown_files() if path.name not in PAST]
+NO_MODULES = {"scalecore.commands", "scalecore.hash", "scalecore.json", "scalecore.schema.json", "scalecore.trial"}
+"""A group of entry points, files, and names in trackers."""
+READERS = ("src/my", "my_", "recipes/")
+"""How files begin that the reader of a page writes."""
+LARGEST = 0.15
+"""Of the core's lines, in a room other than `api`."""
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    return (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+
+
+def layers() -> list[str]:
+    """The rooms of the core from above, as the linter of imports has them."""
+    linter = configparser.ConfigParser()
+    linter.read(ROOT / ".importlinter")
+    return linter["importlinter:contract:layers"]["layers"].split()
+
+
+def modules(room: str) -> list[Path]:
+    return sorted((CORE / room).rglob("*.py")) or [CORE / f"{room}.py"]
+
+
+def lines(files: list[Path]) -> int:
+    return sum(len(path.read_bytes().splitlines()) for path in files)
+
+
+def imported(files: list[Path]) -> set[str]:
+    """The rooms that modules import, at their top, in functions, and for annotations."""
+    found: set[str] = set()
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names = [f"{node.module}.{one.name}" for one in node.names]
+            elif isinstance(node, ast.Import):
+                names = [one.name for one in node.names]
+            else:
+                continue
+            found |= {name.split(".")[1] for name in names if name.startswith("scalecore.")}
+    return found
+
+
+def test_the_table_of_rooms_is_the_core(page: str) -> None:
+    """Every room in the order of the linter, with the rooms that it imports and its share of the lines."""
+    rows = re.findall(r"^\| `(\w+)/?` \| [^|]+ \| ([^|]+) \| (below 1|\d+) % \|$", page, re.MULTILINE)
+    above = {"__main__", "testing"}
+    assert [room for room, _, _ in rows] == [room for room in layers() if room not in above]
+    for room, imports, share in rows:
+        if room != "api":
+            assert set(re.findall(r"`(\w+)`", imports)) == imported(modules(room)) & set(layers()) - {room}, room
+        percent = 100 * lines(modules(room)) / lines(sorted(CORE.rglob("*.py")))
+        assert abs(percent - (0 if share == "below 1" else int(share))) <= 1, room
+
+
+def test_no_room_but_the_face_is_large() -> None:
+    """A room with more than 15 % of the core's lines is two rooms."""
+    total = lines(sorted(CORE.rglob("*.py")))
+    shares = {room: lines(modules(room)) / total for room in layers()}
+    assert {room for room, share in shares.items() if share > LARGEST} <= {"api"}
+
+
+def test_the_counted_lines_are_those_of_the_code(page: str) -> None:
+    """Rounded: within a twentieth."""
+    (total,) = re.findall(r"wc -l`: ([\d,]+) in all packages", page)
+    rows = re.findall(r"^\| ([\d,]+) \| `(packages/[\w/-]+)` \|$", page, re.MULTILINE)
+    assert len(rows) >= 5
+    every = [path for folder in ROOT.glob("packages/*/src") for path in folder.rglob("*.py")]
+    for figure, folder in [(total, "packages"), *rows]:
+        counted = lines([path for path in every if path.is_relative_to(ROOT / folder)])
+        assert counted == pytest.approx(int(figure.replace(",", "")), rel=0.05), folder
+
+
+def test_the_table_of_packages_is_that_of_their_metadata(page: str) -> None:
+    """Each package, with the packages of scalecore and the other distributions that it needs."""
+    rows = re.findall(r"^\| `(scalecore[\w-]*)` \| [^|]+ \| ([^|]+) \| ([^|]+) \|$", page, re.MULTILINE)
+    found = {
+        path.parent.name: tomllib.loads(path.read_text("utf-8")) for path in ROOT.glob("packages/*/pyproject.toml")
+    }
+    assert {name for name, _, _ in rows} == found.keys()
+    for name, ours, others in rows:
+        needed = {re.split(r"[<>=\[]", text)[0] for text in found[name]["project"]["dependencies"]}
+        assert set(re.findall(r"`(scalecore[\w-]*)`", ours)) == {one for one in needed if one.startswith("scalecore")}
+        assert set(others.split(", ")) <= {*needed, "each tracker is an extra"}, name
+
+
+def test_the_functions_of_the_page_are_in_their_files(page: str) -> None:
+    """`name` (`file.py`): a class, a function, or a method of a class."""
+    named = re.findall(r"((?:`[\w.]+`(?:, )?)+) \(`([\w/.-]+\.py)`\)", page)
+    assert len(named) > 50
+    for names, file in named:
+        places = [root / part / file for root in SOURCES for part in ("", "scalecore")]
+        (path,) = [place for place in places if place.exists()]
+        defined: set[str] = set()
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                defined.add(node.name)
+                defined |= {f"{node.name}.{one.name}" for one in node.body if isinstance(one, ast.FunctionDef)}
+        for name in re.findall(r"`([\w.]+)`", names):
+            assert name in defined, f"{file}: {name}"
+
+
+def test_the_formula_of_memory_is_as_far_off_as_the_page_says(page: str) -> None:
+    """Refitted to the shapes of the benchmark, beside what was predicted there."""
+    kept = json.loads((ROOT / "benchmarks/results/memory.json").read_text(encoding="utf-8"))["rows"]
+    rows = [row for row in kept if row["set"] != "largest"]
+    tensors, measured, replayed = (
+        np.array([row[key] for row in rows]) for key in ("tensors_mib", "measured_mib", "predicted_mib")
+    )
+    terms = np.stack([tensors / measured, 1 / measured], axis=1)
+    (factor, constant), *_ = np.linalg.lstsq(terms, np.ones(len(rows)))
+    said = []
+    for predicted in (factor * tensors + constant, replayed):
+        ratio = predicted / measured
+        said.append(f"{100 - 100 * ratio.min():.0f} % low to {100 * ratio.max() - 100:.0f} % high")
+    assert re.findall(r"\d+ % low to \d+ % high", page) == said
+    assert f"the {len(rows)} shapes" in page
+
+
+def exists(name: str) -> bool:
+    """Whether a dotted name is a module, or something that one has."""
+    parts = name.split(".")
+    for end in range(len(parts), 0, -1):
+        try:
+            thing = importlib.import_module(".".join(parts[:end]))
+        except ModuleNotFoundError:
+            continue
+        for one in parts[end:]:
+            fields = getattr(thing, "__attrs_attrs__", ())
+            if not hasattr(thing, one) and one not in {field.name for field in fields}:
+                return False
+            thing = getattr(thing, one, None)
+        return True
+    return False
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_modules_that_a_page_names_exist(path: Path) -> None:
+    """Dotted names of scalecore's packages, and files of sources, tests and benchmarks."""
+    files = [one.relative_to(ROOT).as_posix() for root in SOURCES for one in root.rglob("*.py")]
+    for span in re.findall(r"`([^`\n]+)`", prose(path)):
+        for name in re.findall(r"(?<![\w./-])scalecore(?:_[a-z]+)?(?:\.[A-Za-z_]\w*)+", span):
+            assert name in NO_MODULES or exists(name), name
+        if re.fullmatch(r"(?:[a-z_]+/)+[a-z_]+\.py", span) and not span.startswith(READERS):
+            places = (ROOT / span, path.parent / span)
+            assert any(one.exists() for one in places) or any(one.endswith(f"/{span}") for one in files), span
