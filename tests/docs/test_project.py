@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import datetime
 import re
 import tomllib
@@ -51,6 +52,20 @@ def test_every_list_of_packages_has_all() -> None:
         assert f"packages/{name}/src" in tox, name
         assert re.search(rf"^ +{name.replace('-', '_')}$", imports, re.MULTILINE), name
         assert f"`{short}`" in guide or f"-e {short}`" in guide, name
+
+
+def test_contributors_find_every_environment_and_folder_of_tests() -> None:
+    """Those of tox, and those of `tests`, in the guide."""
+    tox = configparser.ConfigParser(interpolation=None)
+    tox.read(ROOT / "tox.ini")
+    environments = {name.removeprefix("testenv:") for name in tox.sections() if name.startswith("testenv:")}
+    guide = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    for name in {*tox["tox"]["env_list"].split(", "), *environments}:
+        assert f"`{name}`" in guide, name
+    packages = {"core"} | {name.removeprefix("scalecore-") for name in projects()}
+    for folder in {path.parent.name for path in ROOT.glob("tests/*/*.py")}:
+        named = f"`tests/{folder}`" in guide or folder in packages
+        assert named, folder
 
 
 def test_every_page_is_in_the_readme_and_in_the_overview() -> None:
