@@ -153,6 +153,19 @@ def test_the_schema_carries_help_and_defaults(registry: Registry) -> None:
     assert dice["properties"]["use"] == {"description": "Chance.", "enum": ["dice", "bench/dice"]}
 
 
+def test_every_default_is_right_by_the_schema(registry: Registry) -> None:
+    """An editor may write it into the file."""
+
+    def defaults(part: Any) -> None:
+        if isinstance(part, dict):
+            if "default" in part:
+                jsonschema.validate(part["default"], part)
+            for one in (*part.get("properties", {}).values(), *part.get("oneOf", []), part.get("items")):
+                defaults(one)
+
+    defaults(experiment_schema(registry))
+
+
 def test_a_schema_without_any_plugin_names_no_component(tmp_path: Path) -> None:
     """Where nothing is installed, any component will do for the schema."""
     schema = experiment_schema(load_registry(path=[str(tmp_path)]))

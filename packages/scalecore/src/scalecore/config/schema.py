@@ -95,6 +95,8 @@ def experiment_schema(registry: Registry) -> dict[str, Any]:
     }
     fields = list(fields_of(Experiment))
     properties = {one.name: _documented(one, roles.get(one.name) or _schema(one.type, ())) for one in fields}
+    for name in ("training", "execution"):  # without `use`, that is the default's component
+        properties[name]["default"] = {k: v for k, v in properties[name]["default"].items() if k != "component"}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "scalecore experiment",
