@@ -21,7 +21,13 @@ from scalecore.plugins.registry import Registry, load_registry
 from .conftest import ROOT, scalecore
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
-KEYS = {"executor": "execution", "monitor": "monitors", "logger": "loggers", "analysis": "analyses"}
+KEYS = {
+    "trainer": "training",
+    "executor": "execution",
+    "monitor": "monitors",
+    "logger": "loggers",
+    "analysis": "analyses",
+}
 
 
 @pytest.fixture(scope="module")
