@@ -7,11 +7,16 @@ import configparser
 import importlib
 import json
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
+
+from scalecore.testing.fakes import EXPERIMENT, write_walk
 
 from .conftest import ROOT, markdown_files, prose
 
@@ -120,6 +125,53 @@ def test_the_functions_of_the_page_are_in_their_files(page: str) -> None:
                 defined |= {f"{node.name}.{one.name}" for one in node.body if isinstance(one, ast.FunctionDef)}
         for name in re.findall(r"`([\w.]+)`", names):
             assert name in defined, f"{file}: {name}"
+
+
+TRACED = """
+import runpy, sys
+from pathlib import Path
+wanted, sys.argv, seen = sys.argv[1].split(), sys.argv[2:], set()
+names = {one.partition(":")[0] for one in wanted}
+
+def called(frame, event, _):
+    if event == "call" and frame.f_code.co_qualname in names:
+        file = Path(frame.f_code.co_filename).as_posix()
+        seen.update(f"{frame.f_code.co_qualname}:{one}" for one in files if file.endswith(f"/{one}"))
+
+files = {one.partition(":")[2] for one in wanted}
+sys.setprofile(called)
+try:
+    runpy.run_module("scalecore", run_name="__main__")
+finally:
+    sys.setprofile(None)
+    print("called", *sorted(seen.intersection(wanted)), file=sys.stderr)
+"""
+"""Runs a command, and says which of the functions `NAME:FILE` it called."""
+
+
+@pytest.mark.slow
+def test_the_walk_of_a_trial_is_that_of_a_study(page: str, tmp_path: Path) -> None:
+    """A run and a report call the functions of their processes, and the journal has the events in the table's order."""
+    (table,) = re.findall(r"^\| step \| process .*?\n\n", page, re.MULTILINE | re.DOTALL)
+    rows = re.findall(r"^\| [^|]+ \| ([^|]+) \| (.+) \| (.*)\|$", table, re.MULTILINE)[1:]
+    write_walk(tmp_path)
+    search = {**EXPERIMENT["search"], "trials": 1}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump({**EXPERIMENT, "search": search, "output": "study"}))
+    for process, command in (("driver", ["run", "study.yaml"]), ("`scalecore report`", ["report", "study"])):
+        text = " ".join(functions for who, functions, _ in rows if who == process)
+        wanted = {f"{name}:{file}" for name, file in re.findall(r"`([\w.]+)` \(`([\w/.]+)`\)", text)}
+        done = subprocess.run(
+            [sys.executable, "-c", TRACED, " ".join(wanted), "scalecore", *command],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert set(done.stderr.splitlines()[-1].split()[1:]) == wanted, process
+    events = [json.loads(line)["event"] for line in (tmp_path / "study/journal.jsonl").read_text().splitlines()]
+    shown = [event for _, _, left in rows if "journal:" in left for event in re.findall(r"`(\w+)`", left)]
+    assert [event for event in events if event != "phase"] == shown
 
 
 def test_the_formula_of_memory_is_as_far_off_as_the_page_says(page: str) -> None:
