@@ -242,7 +242,7 @@ class Interrupts(LocalExecutor):
     """Presses Ctrl-C once when an attempt of this folder is over."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(LocalOptions())
+        super().__init__(LocalOptions(), worker="scalecore_torch.worker")
         self.name: str | None = name
 
     def poll(self, handles: Sequence[LocalHandle]) -> Sequence[AttemptStatus]:
