@@ -180,7 +180,7 @@ def smoke(
     if trainer.task.name != "forecast" and returns_probabilities(trainer.module, x_BTF):
         raise RefusedError(
             "the model returns probabilities: its outputs stay between 0 and 1 whatever its weights are; let it "
-            "return logits, which only the core turns into probabilities",
+            "return logits, which the loss turns into probabilities",
             guard="G10",
         )
     return {"state": "completed", "reason": None, "val_loss": loss, "memory": memory}

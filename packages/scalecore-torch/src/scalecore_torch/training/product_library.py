@@ -1,4 +1,4 @@
-"""Which library computes float32 matrix products on a CPU, where the model leaves the core that choice.
+"""Which library computes float32 matrix products on a CPU, where the model leaves scalecore that choice.
 
 torch takes its BLAS: MKL in its builds for x86. MKL uses the full width of AVX-512 on Intel's processors and half of it
 on all others, where oneDNN, which is part of torch too, uses all of it. On Intel's the products alone take the same

@@ -51,8 +51,8 @@ class ModelFamily(Protocol):
     ) -> torch.nn.Module:
         """The module, in the attempt's process: from x[batch, context, features] to logits[batch, outputs] (guard G10).
 
-        Called once per attempt after the random seed was set, on the CPU; the core moves it to the device. It is also
-        called on tensors that have shapes and no values: on the meta device to count the shape, with all
+        Called once per attempt after the random seed was set, on the CPU; the trainer moves it to the device. It is
+        also called on tensors that have shapes and no values: on the meta device to count the shape, with all
         hyper-parameters at their defaults, and under `torch._subclasses.FakeTensorMode` to find out how much memory
         training needs. Where that fails, a real module is counted, and `saved_activations` says the memory. The number
         of parameters must not depend on hyper-parameters.

@@ -81,6 +81,6 @@ class SupportsProducts(Protocol):
 
 @runtime_checkable
 class SupportsMicroBatchInvariance(Protocol):
-    """A module that says what splitting a batch means; without it the core finds out."""
+    """A module that says what splitting a batch means; without it the trainer finds out."""
 
     micro_batch_invariance: MicroBatchInvariance
