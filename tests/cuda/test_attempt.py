@@ -11,7 +11,6 @@ import json
 import os
 import subprocess
 import sys
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,8 +26,9 @@ from scalecore_torch.testing.training import make_attempt_spec
 SERVER = """
 import os, sys
 from scalecore.execution.local import forkserver
-forkserver.PRELOADED += tuple(sys.argv[3:])
-forkserver.serve([int(number) for number in sys.argv[1:3]])
+from scalecore_torch import preloading
+preloading.PRELOADED += tuple(sys.argv[3:])
+forkserver.serve("scalecore_torch.worker", [int(number) for number in sys.argv[1:3]])
 os._exit(0)
 """
 
@@ -184,9 +184,9 @@ def choices() -> dict[str, Any]:
     """What an attempt chooses where torch finds a GPU, and what torch has then."""
     import torch
 
-    from scalecore.execution.local.containment import contain
     from scalecore_torch.attempt import pick_device
     from scalecore_torch.compute_policy import settle
+    from scalecore_torch.memory.device_limits import contain
 
     from .counting import fake_cuda
     from .training import trainer
@@ -226,16 +226,12 @@ def captured(folder: Path, spec: TorchSpec) -> tuple[str, list[str]]:
 
     from scalecore.execution.lifeline import AttemptMonitor
     from scalecore_torch.attempt import run_attempt
+    from scalecore_torch.training import checkpoint
 
     torch.backends.cuda.enable_cudnn_sdp(False)  # the stub has no cuDNN
     attempt = AttemptFolder(folder)
     attempt.create(spec)
-    with warnings.catch_warnings():
-        # Its thread may still hold nodes of the capture that failed in a backward pass; torch says so, and waits.
-        warnings.filterwarnings(
-            "ignore", message="The AccumulateGrad node's stream does not match", category=UserWarning
-        )
-        result = run_attempt(spec, AttemptMonitor(attempt))
+    result = run_attempt(spec, AttemptMonitor(attempt, save=checkpoint.save))
     assert torch.cuda.current_stream() == torch.cuda.default_stream()
     return result["policy"]["launches"], result["warnings"]
 

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import torch
 
-from scalecore.execution.local.containment import contain
 from scalecore.execution.local.devices import find_gpus
 from scalecore.execution.local.executor import LocalExecutor
 from scalecore.execution.local.options import LocalOptions
 from scalecore_torch.attempt import pick_device
+from scalecore_torch.memory.device_limits import contain
 
 
 def picked() -> tuple[str, str]:

@@ -58,7 +58,7 @@ def trainer(
     """Under `fake_cuda`: a trainer with `steps` steps an epoch; `layers` instead of those of the shape."""
     from scalecore.api.space import DataShape
     from scalecore.plugins.registry import load_registry
-    from scalecore_torch.hyperparameters import declared
+    from scalecore_torch.hyperparameters import CORE_HYPERPARAMETERS
 
     architecture = {**SHAPES[shape], **({} if layers is None else {"n_layers": layers})}
     outputs = 3 if task == "multiclass" else 1
@@ -66,7 +66,7 @@ def trainer(
     registry: dict[str, Any] = {"no_plugins": False, "block": []}
     record = load_registry(**registry).default("model", "patchtst").record
     family: Any = record.factory(record.options(**(options or {})))
-    values = {name: one.default for name, one in declared(family.hyperparameters()).items()}
+    values = {one.name: one.default for one in (*CORE_HYPERPARAMETERS, *family.hyperparameters())}
     how = {"micro_batch": micro_batch, "schedule": "cosine", "gradient_clip": gradient_clip, "seed": 1, **plan}
     spec = make_attempt_spec(
         seed=1,

@@ -11,6 +11,7 @@ from scalecore_torch.spec import TorchSpec
 PRELOADED = (
     "scalecore_torch.attempt",
     "scalecore.builtin.plugin",
+    "scalecore_torch.plugin",
     "torch._dynamo",  # by the first optimizer, with half of a computer algebra system: over a second of CPU
     "torch.profiler._cupti_monitor",
     "torch.utils.flop_counter",
