@@ -143,3 +143,7 @@ def run_worker(main: Callable[..., int]) -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
     os._exit(code)
+
+
+if __name__ == "__main__":  # as executors for version 0.1 start it
+    sys.exit("scalecore.execution.worker trains nothing: start the module that `ExecutorContext.worker` names")

@@ -1,0 +1,15 @@
+"""The frame of an attempt's process, started as if it were one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+
+def test_the_frame_alone_says_what_to_start() -> None:
+    """An executor for 0.1 starts it: it must not end as if all were well."""
+    command = [sys.executable, "-m", "scalecore.execution.worker", "folder", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    text = "scalecore.execution.worker trains nothing: start the module that `ExecutorContext.worker` names"
+    assert done.stderr.strip().splitlines()[-1] == text
