@@ -87,6 +87,8 @@ class TorchForecast:
     Answers of the tracer are kept, in the study's folder too once there is one.
     """
 
+    counts = True
+
     def __init__(
         self,
         context: ForecastContext,

@@ -14,6 +14,7 @@ __all__ = [
     "baseline_line",
     "best_so_far",
     "caution",
+    "count_of",
     "duration",
     "interval",
     "measured",
@@ -58,6 +59,11 @@ def size(count: float | None) -> str:
     if count >= 1e6 or count == 0:
         return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
     return f"{count / 1e3:.0f} kB"
+
+
+def count_of(done: int, total: int | None, *, by: str = " of ") -> str:
+    """`3 of 20`; `3` where the total is not known, and so 0 or None."""
+    return f"{done}{by}{total}" if total else str(done)
 
 
 def number(value: float | None, *, like: float | None = None, sign: bool = False) -> str:

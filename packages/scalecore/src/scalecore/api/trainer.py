@@ -36,6 +36,7 @@ __all__ = [
     "Prediction",
     "SpecOf",
     "StepSize",
+    "SupportsFurtherHyperparameters",
     "Trainer",
     "TrainingChoices",
     "TrainingMonitor",
@@ -66,6 +67,8 @@ class StepSize:
     checkpointing: Checkpointing = "off"
     depends_on_micro_batch: bool = False
     """Whether the loss is no sum over windows, so that a smaller micro-batch is another loss."""
+    counts_steps: bool = True
+    """Whether it is known how many steps an epoch has: the training windows by the effective batch."""
     checkpoint_bytes: float = 12.0
     """Of a checkpoint per parameter: weights and the state of the optimizer; the default is that of AdamW."""
 
@@ -246,6 +249,9 @@ class EndedAttempt:
 class MemoryForecast(Protocol):
     """Predicts what attempts of one study need, and learns from what they needed."""
 
+    counts: bool
+    """Whether it can count what a family does not say of its shapes; then it asks for their activations too."""
+
     def start(self) -> None:
         """Begin what takes time, such as a process, while the data is being read."""
         ...
@@ -300,6 +306,17 @@ class MemoryForecast(Protocol):
 
 
 # --- the trainer ----------------------------------------------------------------------------------------------------
+
+
+@runtime_checkable
+class SupportsFurtherHyperparameters(Protocol):
+    """What a `Trainer` may offer besides: it reads hyper-parameters that it cannot name before."""
+
+    def further_hyperparameters(self, given: Mapping[str, Sequence[Value]]) -> Sequence[Hyperparameter]:
+        """Those among the `given` names that it reads: what the experiment file sets, or varies between values, and
+        neither the trainer nor the model family declares.
+        """
+        ...
 
 
 @runtime_checkable

@@ -98,7 +98,7 @@ class ConsoleLogger(Logger):
             self._picture.epoch(number, epoch)
         if self._verbosity > 0:
             self._print(
-                f"  trial {number} epoch {epoch['epoch']}: train_loss={formatting.number(epoch['train_loss'])} "
+                f"  trial {number} epoch {epoch['epoch']}: train_loss={formatting.number(epoch.get('train_loss'))} "
                 f"val_loss={formatting.number(epoch['val_loss'])} "
                 f"({epoch['train_seconds']:.1f} s)"
             )
@@ -120,8 +120,8 @@ class ConsoleLogger(Logger):
         facts += [f"{name} {text}" for name, text in progress.readings.items()]
         self._print(
             f"  trial {progress.number} of {self._study.total + len(self._study.left_out)}, {progress.phase}, "
-            f"epoch {progress.epoch} of {progress.epochs}, "
-            f"step {progress.step} of {progress.steps_per_epoch}; {', '.join(facts)}"
+            f"epoch {formatting.count_of(progress.epoch, progress.epochs)}, "
+            f"step {formatting.count_of(progress.step, progress.steps_per_epoch)}; {', '.join(facts)}"
         )
 
     def trial_finished(self, record: TrialRecord, study: StudyView) -> None:

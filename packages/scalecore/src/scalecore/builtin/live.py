@@ -154,8 +154,10 @@ def _share(progress: Progress | None) -> float:
     """How much of its epochs the trial has behind it."""
     if progress is None:
         return 0.0
-    within = progress.step / max(1, progress.steps_per_epoch)
-    return min(1.0, (max(progress.epoch, 1) - 1 + within) / max(1, progress.epochs))
+    if not progress.epochs:
+        return 0.0  # nobody has said how many there will be
+    within = progress.step / progress.steps_per_epoch if progress.steps_per_epoch else 0.0
+    return min(1.0, (max(progress.epoch, 1) - 1 + within) / progress.epochs)
 
 
 def _trial_text(row: _Row) -> str:
@@ -166,7 +168,10 @@ def _trial_text(row: _Row) -> str:
         return "waiting to go on"
     facts = [seen.phase]  # before the first epoch: starting, compiling, reading a checkpoint
     if seen.epoch > 0:
-        facts = [f"epoch {seen.epoch}/{seen.epochs}", f"{seen.phase} {seen.step}/{seen.steps_per_epoch}"]
+        facts = [
+            f"epoch {formatting.count_of(seen.epoch, seen.epochs, by='/')}",
+            f"{seen.phase} {formatting.count_of(seen.step, seen.steps_per_epoch, by='/')}",
+        ]
     if row.epoch is not None and (loss := row.epoch.get("val_loss")) is not None:
         facts.append(f"val_loss {formatting.number(loss)}")
     return ", ".join([*facts, formatting.duration(seen.trial_seconds)])

@@ -1,11 +1,12 @@
 """Options of the built-in components, but for the dataset's, which stand in `options_dataset.py`."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+from annotated_types import Gt
 from attrs import frozen
 
-from scalecore.api.options import option
+from scalecore.api.options import ImportPath, option
 
 
 @frozen(kw_only=True)
@@ -37,4 +38,19 @@ class CsvOptions:
     path: Path | None = option(
         None,
         help="The table, shared by several studies; `experiment_results.csv` beside the study's folder by default.",
+    )
+
+
+@frozen(kw_only=True)
+class FunctionOptions:
+    """Options of trainer `function`."""
+
+    target: ImportPath = option(
+        help="The function that trains a trial, by its import path: `module:name`, or `./file.py:name`. Its file is part "
+        "of the study's code. [G26]"
+    )
+    memory_gb: Annotated[float, Gt(0)] = option(
+        1.0,
+        help="Memory that a trial is expected to need until one has been measured; then it is the largest measured peak "
+        "and a quarter more.",
     )

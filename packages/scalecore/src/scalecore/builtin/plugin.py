@@ -10,12 +10,14 @@ from scalecore.api.components import (
     ExecutorRecord,
     LoggerRecord,
     SearchStrategyRecord,
+    TrainerRecord,
 )
 from scalecore.api.hookspecs import hookimpl
 from scalecore.builtin.options import (
     ConsoleOptions,
     CsvOptions,
     FilesOptions,
+    FunctionOptions,
 )
 from scalecore.builtin.options_dataset import ParquetOptions
 from scalecore.execution.local.options import LocalOptions
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from scalecore.api.executor import Executor, ExecutorContext
     from scalecore.api.logger import Logger, LoggerContext
     from scalecore.api.strategy import SearchContext, SearchStrategy
+    from scalecore.api.trainer import Trainer
 
 
 def _parquet(options: ParquetOptions, context: DatasetContext) -> Dataset:
@@ -61,6 +64,12 @@ def _local(options: LocalOptions, context: ExecutorContext) -> Executor:
     from scalecore.execution.local.executor import LocalExecutor
 
     return LocalExecutor(options, worker=context.worker)
+
+
+def _function(options: FunctionOptions) -> Trainer:
+    from scalecore.builtin.function_trainer import FunctionTrainer
+
+    return FunctionTrainer(options)
 
 
 @hookimpl
@@ -109,5 +118,19 @@ def scalecore_executors() -> Iterable[ExecutorRecord]:
     return [
         ExecutorRecord(
             name="local", summary="Supervised processes on this machine.", options=LocalOptions, factory=_local
+        )
+    ]
+
+
+@hookimpl
+def scalecore_trainers() -> Iterable[TrainerRecord]:
+    return [
+        TrainerRecord(
+            name="function",
+            summary="Training by a function of your own, with any library.",
+            options=FunctionOptions,
+            factory=_function,
+            worker="scalecore.builtin.function_worker",
+            keeps_weights=False,
         )
     ]

@@ -17,6 +17,7 @@ from scalecore.api.data_report import BaselineReport
 from scalecore.api.record_parts import MetricInterval
 from scalecore.api.targets import Target
 from scalecore.data.bootstrap import mean_interval
+from scalecore.data.measures import area_under_roc
 from scalecore.data.normalise import input_rows
 from scalecore.data.regression import (
     applied,
@@ -286,18 +287,7 @@ def _accuracy_and_auc(outputs: Floats, data: _Data) -> tuple[float | None, float
         return None, None
     labels, chances = data.labels[data.val], probabilities(outputs)
     if data.target.task == "binary":
-        return float(((chances[:, 0] >= 0.5) == (labels == 1)).mean()), _auc(outputs[:, 0], labels == 1)
-    found = [_auc(chances[:, number], labels == number) for number in range(data.classes)]
+        return float(((chances[:, 0] >= 0.5) == (labels == 1)).mean()), area_under_roc(outputs[:, 0], labels == 1)
+    found = [area_under_roc(chances[:, number], labels == number) for number in range(data.classes)]
     known = [auc for auc in found if auc is not None]
     return float((chances.argmax(axis=1) == labels).mean()), sum(known) / len(known) if known else None
-
-
-def _auc(scores: Floats, positive: npt.NDArray[np.bool_]) -> float | None:
-    """Mann-Whitney U of mean ranks, as a share; None of one class."""
-    positives = int(positive.sum())
-    negatives = len(positive) - positives
-    if not positives or not negatives:
-        return None
-    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = np.cumsum(counts) - (counts - 1) / 2
-    return float((ranks[place][positive].sum() - positives * (positives + 1) / 2) / (positives * negatives))

@@ -90,7 +90,10 @@ def build_plan(
     )
     forecast.start()
     sized = CountedFamily(
-        family, partial(_counted, resolved, forecast), guard=partial(of_plugin, "model", resolved.model)
+        family,
+        partial(_counted, resolved, forecast),
+        guard=partial(of_plugin, "model", resolved.model),
+        activations=forecast.counts,
     )
     say(f"reading the data: dataset {resolved.dataset.use}")
     with loaded.locating("dataset"):
@@ -228,9 +231,11 @@ def _counted(
     except ValueError as error:
         model = resolved.model
         said = ", ".join(name for name in vars(ClosedForms) if not name.startswith("_"))
+        remedy = f"its shapes must be built without their data, or the family says their sizes itself ({said})"
+        if not forecast.counts:
+            remedy = "let the family say their sizes itself (num_parameters, flops)"
         raise PluginError(
-            f"model {model.name!r} ({model.provider} {model.version}) cannot be counted: {error}; its shapes must "
-            f"be built without their data, or the family says their sizes itself ({said})"
+            f"model {model.name!r} ({model.provider} {model.version}) cannot be counted: {error}; {remedy}"
         ) from None
 
 

@@ -28,11 +28,18 @@ class CountedFamily:
     """
 
     def __init__(
-        self, family: ModelFamily, ask: Ask, *, guard: Callable[[str], AbstractContextManager[None]] | None = None
+        self,
+        family: ModelFamily,
+        ask: Ask,
+        *,
+        guard: Callable[[str], AbstractContextManager[None]] | None = None,
+        activations: bool = True,
     ) -> None:
-        """`guard` names the family in what it raises outside of the grid's enumeration."""
+        """`guard` names the family in what it raises outside of the grid's enumeration. Without `activations`, nobody
+        will ask for them."""
         self._family = family
         self._ask = ask
+        self._forward = FORWARD if activations else ("flops",)
         self._guard = guard or (lambda _: nullcontext())
         self._found: dict[tuple[Any, ...], dict[str, int]] = {}
 
@@ -72,7 +79,7 @@ class CountedFamily:
         Of shapes that differ in their `depth` alone three are counted. Where these lie on a line, so do all others:
         equal blocks cost the same.
         """
-        if all(hasattr(self._family, name) for name in FORWARD):
+        if all(hasattr(self._family, name) for name in self._forward):
             return
         groups: dict[Any, list[Mapping[str, int]]] = {}
         for at, one in enumerate(architectures):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scalecore.api.errors import ExperimentError
 from scalecore.api.space import DataShape, Hyperparameter
+from scalecore.api.trainer import SupportsFurtherHyperparameters
 from scalecore.config.instantiate import create, of_plugin
 from scalecore.config.load import LoadedExperiment
 from scalecore.config.messages import Problem
@@ -22,7 +23,19 @@ def family_of(resolved: Resolved) -> tuple[ModelFamily, dict[str, Hyperparameter
     """The model family, and the hyper-parameters that the training core and the family read."""
     family: ModelFamily = create("model", resolved.model)
     with of_plugin("model", resolved.model, "cannot tell its hyper-parameters"):
-        return family, declared(resolved.training.hyperparameters(), family.hyperparameters())
+        known = declared(resolved.training.hyperparameters(), family.hyperparameters())
+    return family, known | _further(resolved, known)
+
+
+def _further(resolved: Resolved, known: Mapping[str, Hyperparameter]) -> dict[str, Hyperparameter]:
+    """What the experiment names and a trainer reads that cannot say so before."""
+    if not isinstance(resolved.training, SupportsFurtherHyperparameters):
+        return {}
+    experiment = resolved.experiment
+    given: dict[str, Sequence[Any]] = {name: [one] for name, one in experiment.training.hyperparameters.items()}
+    given |= {name: one.bounds() for name, one in experiment.search.space.items()}
+    further = {name: values for name, values in given.items() if name not in known}
+    return {one.name: one for one in resolved.training.further_hyperparameters(further)}
 
 
 def declared(training: Sequence[Hyperparameter], model: Sequence[Hyperparameter]) -> dict[str, Hyperparameter]:

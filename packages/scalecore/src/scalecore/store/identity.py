@@ -30,6 +30,7 @@ FREE = {
         "keep_weights",
         "micro_batch",
         "activation_checkpointing",
+        "memory_gb",
     ),
 }
 """Keys of the experiment file that do not decide what a trial's result is, and may change when a study is resumed."""

@@ -66,9 +66,10 @@ class RunningTrial:
         self.progress = seen
 
     def fraction_done(self) -> float:
-        """Share of the planned epochs that is done; early stopping may end the trial before all of them."""
-        epoch = 1 if self.progress is None else self.progress.epoch
-        return max(0, epoch - 1) / int(self.asked.hyperparameters["epochs"])
+        """Share of the planned epochs that is done; early stopping may end the trial before all of them. 0 where nobody
+        has said how many there will be."""
+        epoch, epochs = 1 if self.progress is None else self.progress.epoch, self.asked.hyperparameters.get("epochs")
+        return max(0, epoch - 1) / int(epochs) if epochs else 0.0
 
     def new_epochs(self) -> list[dict[str, Any]]:
         """Lines of the learning curve since the last call."""

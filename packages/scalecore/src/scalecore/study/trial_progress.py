@@ -49,9 +49,11 @@ def speeds_of(plan: Plan, records: Sequence[TrialRecord]) -> Speeds:
 def seconds_per_step(plan: Plan, speeds: Speeds, shape: Architecture) -> float | None:
     """What the finished trials suggest for this shape, evaluation included; None before the first."""
     found = speeds.seconds(shape.flops, epochs=1)
-    return None if found is None else found / _steps_per_epoch(plan)
+    steps = _steps_per_epoch(plan)
+    return None if found is None or not steps else found / steps
 
 
 def _steps_per_epoch(plan: Plan) -> int:
+    """0 where that is not known."""
     windows = plan.data.parts["train"].windows
-    return -(-windows // plan.step_size.effective_batch)
+    return 0 if not plan.step_size.counts_steps else -(-windows // plan.step_size.effective_batch)

@@ -129,7 +129,7 @@ def _unfinished(folder: StudyFolder, trial: AskedTrial) -> dict[str, Any]:
     return {
         "number": trial.number,
         "attempt": index,
-        "epochs": trial.hyperparameters["epochs"],
+        "epochs": trial.hyperparameters.get("epochs"),
         "shape": formatting.shape(trial.proposal.architecture),
         "phase": seen.phase,
         "epoch": seen.epoch,

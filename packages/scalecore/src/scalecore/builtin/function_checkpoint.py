@@ -1,0 +1,65 @@
+"""Checkpoints of the trainer `function`: the file that the function writes, and what the study knows by then.
+
+The second file names the first with its size and CRC-32, and is renamed last: both are there, or neither counts. Only
+the newest is kept.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scalecore.api.files import plain, replacing
+
+STATE = "checkpoint.npz"
+
+
+def save(folder: Path, state: dict[str, Any]) -> None:
+    """Write the checkpoint of an epoch; `state["save"]` writes the function's own file."""
+    own = folder / f"checkpoint_{state['epoch']}.own"
+    with replacing(own) as temporary:
+        state["save"](temporary)
+    known = {name: state[name] for name in ("epoch", "seconds", "track")}
+    known |= {"file": own.name, "bytes": own.stat().st_size, "crc32": _crc32(own)}
+    outputs = {} if state["outputs"] is None else {"outputs": state["outputs"]}
+    with replacing(folder / STATE) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, known=np.array(json.dumps(plain(known))), **outputs)
+    for one in folder.glob("checkpoint_*.own"):
+        if one != own:
+            one.unlink()
+
+
+def load_newest(folders: Iterable[Path], *, passed_over: list[str]) -> tuple[dict[str, Any], Path] | None:
+    """What `save` wrote last into one of `folders`, the latest first, and the function's file. What is damaged is added
+    to `passed_over`."""
+    for folder in folders:
+        path = folder / STATE
+        if not path.exists():
+            continue
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                state: dict[str, Any] = json.loads(str(arrays["known"]))
+                state["outputs"] = arrays["outputs"] if "outputs" in arrays else None
+            own = folder / state["file"]
+            whole = own.stat().st_size == state["bytes"] and _crc32(own) == state["crc32"]
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+            passed_over.append(f"checkpoint passed over: {folder.name}/{path.name}: {error}")
+            continue
+        if whole:
+            return state, own
+        passed_over.append(f"checkpoint passed over: {folder.name}/{own.name}: its content is not what was written")
+    return None
+
+
+def _crc32(path: Path) -> int:
+    value = 0
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            value = zlib.crc32(block, value)
+    return value

@@ -1,0 +1,365 @@
+"""The process of one attempt of the trainer `function`: `python -m scalecore.builtin.function_worker`."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scalecore.api.data_report import DataReport
+from scalecore.api.errors import DeviceError, RefusedError
+from scalecore.api.trainer import Diverged
+from scalecore.builtin.function_checkpoint import load_newest, save
+from scalecore.builtin.function_trainer import FunctionSpec
+from scalecore.data.bootstrap import mean_interval
+from scalecore.data.folder import read_description
+from scalecore.data.measures import MEASURES, losses_of, measures
+from scalecore.data.predictions import Predictions, write_predictions
+from scalecore.execution.epoch_track import EpochTrack
+from scalecore.execution.function_trial import FunctionTrial, TrainingEnded
+from scalecore.execution.lifeline import AttemptMonitor
+from scalecore.execution.local.containment import limit_data
+from scalecore.execution.local.devices import find_gpus
+from scalecore.execution.peak_memory import peak_memory
+from scalecore.execution.worker import run_worker, work
+from scalecore.plugins.imports import import_code
+
+OUTPUTS = "outputs"
+RESERVED = ("epoch", "train_seconds", "evaluation_seconds", "confusion_matrix", "predictions", "intervals")
+"""What the core writes into each line of the learning curve."""
+
+
+def main(path: str, *, parent: int) -> int:
+    """Run the attempt of this folder; see `scalecore.execution.worker.work`."""
+    return work(path, parent=parent, kind=FunctionSpec, train=run_attempt, save=save)
+
+
+def run_attempt(spec: FunctionSpec, monitor: AttemptMonitor) -> dict[str, Any]:
+    """Train, or take one epoch on little data, as the spec says."""
+    if spec.mode == "evaluate":
+        raise RefusedError("the trainer function keeps no weights that could be evaluated")
+    if spec.device == "cuda" and not (found := find_gpus()).names:
+        raise DeviceError(f"no CUDA device is found here ({found.problem})" if found.problem else "no CUDA device here")
+    contained = monitor.contained(limit_data(spec.memory_limit))
+    _limit_threads(spec.threads)
+    function = import_code(spec.target, sha256=spec.sha256).found
+    return _Training(spec, monitor, contained=contained).run(function)
+
+
+def _limit_threads(threads: int) -> None:
+    """For libraries that are imported from now on, and for those that are there already as far as they can be told."""
+    os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+    with suppress(ImportError):
+        from threadpoolctl import threadpool_limits  # type: ignore[import-not-found, unused-ignore]
+
+        threadpool_limits(threads)
+
+
+class _Training:
+    """One attempt: asks the function for epoch after epoch, judges each, and lets checkpoints be written."""
+
+    def __init__(self, spec: FunctionSpec, monitor: AttemptMonitor, *, contained: list[str]) -> None:
+        self._spec, self._monitor, self._contained = spec, monitor, contained
+        self._trial = FunctionTrial(spec, monitor)
+        self._track = EpochTrack(plan=spec.plan)
+        self._best_outputs: Any = None
+        self._labels: Any = None
+        self._description: DataReport = read_description(Path(spec.data))
+        self._seconds = 0.0
+        self._saved = time.monotonic()
+        self._warnings: list[str] = []
+
+    def run(self, function: Any) -> dict[str, Any]:
+        """What `result.json` has of it."""
+        resumed = self._resume()
+        began_at, reason, ended = self._trial.epoch, None, "diverged"
+        try:
+            ended = self._epochs(function)
+        except Diverged as diverged:
+            if self._trial.smoke:
+                raise
+            reason = str(diverged)
+        except TrainingEnded as asked:  # within an epoch: its last checkpoint is that of an earlier one
+            ended = "stopped" if asked.action == "stop" else "pruned"
+        if self._trial.smoke:
+            return self._smoke()
+        plan, track = self._spec.plan, self._track
+        if ended == "completed" and track.value() is None:
+            where = "any epoch" if plan.reduction == "best" else "the last epoch"
+            reason, ended = f"{plan.metric} has no value in {where}", "diverged"
+        judged = ended in ("completed", "pruned")
+        predictions = self._predictions() if judged else None
+        return self._setup() | {
+            "state": ended,
+            "reason": reason,
+            "value": track.value() if judged else None,
+            "best": track.best if judged else None,
+            "last": track.last if judged else None,
+            "learning_curve": track.curve,
+            "predictions": predictions,
+            "steps_here": self._trial.epoch - began_at,
+            "epochs_ended": self._trial.epoch,
+            "windows": self._description.parts["train"].windows,
+            "train_seconds": self._seconds,
+            "resumed_from": resumed,
+            "warnings": self._warnings,
+            "unread": self._trial.hyperparameters.unread(self._spec.sampled),
+        }
+
+    # --- the loop ---------------------------------------------------------------------------------------------------
+
+    def _epochs(self, function: Any) -> str:
+        """Epoch after epoch; how the training ended."""
+        trial, made = self._trial, None
+        try:
+            while not self._track.is_stale:
+                action = self._monitor.step(epoch=trial.epoch + 1, step=0, phase="train")
+                if action != "go_on":
+                    return self._stopped(action)
+                started, paused = time.monotonic(), self._monitor.paused_seconds
+                made = self._begun(function) if made is None else made
+                given = next(made, None)
+                if given is None:
+                    break
+                seconds = time.monotonic() - started - (self._monitor.paused_seconds - paused)
+                self._end_epoch(given, seconds=seconds)
+                if trial.smoke:
+                    return "completed"
+                self._checkpoint_if_due()
+        finally:
+            if callable(close := getattr(made, "close", None)):
+                close()
+        if not self._track.curve:
+            raise ValueError(f"{self._label} ended before its first epoch: it yields a mapping of metrics after each")
+        return "completed"
+
+    def _begun(self, function: Any) -> Iterator[Any]:
+        made = function(self._trial)
+        try:
+            return iter(made)
+        except TypeError:
+            kind = type(made).__name__
+            raise RefusedError(
+                f"{self._label} returned {kind}: it is to yield a mapping of metrics after each epoch"
+            ) from None
+
+    def _end_epoch(self, given: Any, *, seconds: float) -> None:
+        trial, track = self._trial, self._track
+        if trial.save is not None and not trial.resume_was_read:
+            raise RefusedError(f"{self._label} saves checkpoints and does not read trial.resume to continue from one")
+        self._monitor.step(epoch=trial.epoch + 1, step=0, phase="evaluate")
+        started = time.monotonic()
+        line, outputs = self._line(given, seconds=seconds)
+        line["evaluation_seconds"] = time.monotonic() - started
+        if trial.smoke:
+            self._refuse_unmeasured(line)
+        elif self._spec.plan.metric not in line:
+            raise ValueError(f"objective.metric {self._spec.plan.metric!r} has no value in epoch {line['epoch']}")
+        self._seconds += seconds
+        if track.take(line):
+            self._best_outputs = outputs
+        trial.end_epoch()
+        if not trial.smoke:
+            self._monitor.epoch(line)
+
+    def _line(self, given: Any, *, seconds: float) -> tuple[dict[str, Any], Any]:
+        """The line of the learning curve that the function's mapping makes, and the outputs in it."""
+        if not isinstance(given, Mapping):
+            raise RefusedError(f"{self._label} yielded {type(given).__name__}: it is to yield a mapping of metrics")
+        epoch = self._trial.epoch + 1
+        metrics = {str(name): self._number(str(name), one) for name, one in given.items() if name != OUTPUTS}
+        outputs, found = None, {}
+        if OUTPUTS in given:
+            outputs = self._outputs(given[OUTPUTS])
+            found = measures(outputs, self._validation_labels(), task=self._spec.task)
+        taken = [name for name in metrics if name in RESERVED or (outputs is not None and name in self._measured)]
+        if taken:
+            why = "measured from its outputs" if outputs is not None else "measured by the study"
+            raise RefusedError(f"{self._label} yields {', '.join(taken)}, which is {why}: leave it out", guard="G23")
+        line = {"epoch": epoch, "train_loss": None, "train_seconds": seconds, **metrics, **found}
+        loss = line.get("val_loss")
+        if "val_loss" not in line:
+            raise RefusedError(
+                f"{self._label} yields no val_loss: give it, or the outputs of the validation windows as `outputs`",
+                guard="G23",
+            )
+        for name, value in (("validation", loss), ("training", metrics.get("train_loss", 0.0))):
+            if value is None or not math.isfinite(value):
+                raise Diverged(f"{name} loss is {value} after epoch {epoch}")
+        return {name: _finite(one) for name, one in line.items()}, outputs
+
+    @property
+    def _measured(self) -> tuple[str, ...]:
+        return MEASURES[self._spec.task]
+
+    def _number(self, name: str, value: Any) -> float | None:
+        if value is None:
+            return None
+        if not isinstance(value, Real) and callable(getattr(value, "item", None)):
+            with suppress(ValueError, RuntimeError):
+                value = value.item()  # of numpy or torch
+        if not isinstance(value, Real) or isinstance(value, bool):
+            raise RefusedError(f"{self._label} yields {name} as {type(value).__name__}: a metric is one number")
+        return float(value)
+
+    def _outputs(self, given: Any) -> Any:
+        """[windows, outputs] as they are kept: the loss that is told is that of the file."""
+        if callable(detach := getattr(given, "detach", None)):
+            given = detach().cpu()
+        scaled = self._description.target_scale is not None
+        outputs = np.asarray(given, dtype=np.float64 if scaled else np.float32)
+        outputs = outputs[:, None] if outputs.ndim == 1 else outputs
+        wanted = (len(self._validation_labels()), self._spec.shape.outputs)
+        if outputs.shape != wanted:
+            raise RefusedError(
+                f"{self._label} yields outputs of shape {outputs.shape}, expected {wanted}: one row for each window of "
+                "trial.data('val')",
+                guard="G11",
+            )
+        if self._spec.task == "multiclass" and (outputs >= 0).all() and np.allclose(outputs.sum(axis=1), 1, atol=1e-5):
+            raise RefusedError(
+                f"{self._label} yields probabilities as outputs; let it yield logits, such as their logarithms",
+                guard="G10",
+            )
+        return outputs
+
+    def _validation_labels(self) -> Any:
+        if self._labels is None:
+            labels = self._trial.data("val")[1]
+            self._labels = labels if self._description.target_scale is not None else labels.astype(np.float32)
+        return self._labels
+
+    # --- checkpoints ------------------------------------------------------------------------------------------------
+
+    def _checkpoint_if_due(self) -> None:
+        """By the time since the last one, or by epochs."""
+        plan = self._spec.plan
+        by_epochs = plan.checkpoint_epochs is not None and self._trial.epoch % plan.checkpoint_epochs == 0
+        if by_epochs or time.monotonic() - self._saved >= plan.checkpoint_every:
+            self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        if self._trial.save is not None:
+            self._monitor.checkpoint(self._state())
+        self._saved = time.monotonic()
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "save": self._trial.save,
+            "epoch": self._trial.epoch,
+            "seconds": self._seconds,
+            "track": self._track.state(),
+            "outputs": self._best_outputs,
+        }
+
+    def _resume(self) -> dict[str, Any] | None:
+        found = load_newest((Path(folder) for folder in self._spec.resume_from), passed_over=self._warnings)
+        if found is None:
+            return None
+        state, path = found
+        self._seconds, self._best_outputs = state["seconds"], state["outputs"]
+        for name, value in state["track"].items():
+            setattr(self._track, name, value)
+        self._trial.continue_from(path, epoch=state["epoch"])
+        return {"checkpoint": f"{path.parent.name}/{path.name}", "step": state["epoch"]}
+
+    def _stopped(self, action: str) -> str:
+        if action == "prune":
+            return "pruned"
+        if self._trial.epoch:
+            self._checkpoint()
+        return "stopped"
+
+    # --- the end ----------------------------------------------------------------------------------------------------
+
+    @property
+    def _label(self) -> str:
+        return self._spec.target.label
+
+    def _setup(self) -> dict[str, Any]:
+        return {
+            "device": self._trial.device,
+            "threads": self._spec.threads,
+            "num_parameters": self._trial.verified,
+            "contained": self._contained,
+            "memory": {**_peak(self._trial.device), "micro_batch": self._spec.plan.micro_batch},
+        }
+
+    def _smoke(self) -> dict[str, Any]:
+        """What must hold after one epoch. Raises `RefusedError` where it does not."""
+        if unread := self._trial.hyperparameters.unread(self._spec.sampled):
+            raise RefusedError(
+                f"search.space varies {', '.join(unread)}, which neither {self._label} nor the model reads: "
+                "every value would train the same model; remove it from search.space",
+                guard="G03",
+            )
+        if self._trial.save is not None:
+            save(self._monitor.folder.path, self._state())
+        loss = None if self._track.last is None else self._track.last["val_loss"]
+        return self._setup() | {"state": "completed", "reason": None, "val_loss": loss}
+
+    def _refuse_unmeasured(self, line: Mapping[str, Any]) -> None:
+        metric = self._spec.plan.metric
+        known = sorted(name for name, one in line.items() if not isinstance(one, dict | list) and name not in RESERVED)
+        if metric not in known:
+            raise RefusedError(
+                f"objective.metric: {metric!r} is not measured; {self._label} gives {', '.join(known)}", guard="G23"
+            )
+
+    def _predictions(self) -> dict[str, Any] | None:
+        """Store the outputs of the best epoch, where there are any, with the interval of their loss."""
+        best, outputs = self._track.best, self._best_outputs
+        if best is None or outputs is None:
+            return None
+        if outputs.min() >= 0 and outputs.max() <= 1 and self._spec.task == "binary":
+            text = "all outputs of the best epoch lie between 0 and 1: `outputs` are logits, not probabilities"
+            self._warnings.append(text)
+        data, labels, about = Path(self._spec.data), self._validation_labels(), self._description
+        rows = np.load(data / "val.npy", allow_pickle=False)
+        losses = losses_of(outputs, labels, task=self._spec.task)
+        interval = mean_interval(losses, overlap=self._spec.label_overlap, seed=0)
+        best["intervals"] = {"val_loss": None if interval is None else interval.plain()}
+        kept = Predictions(
+            outputs=outputs,
+            labels=labels,
+            times=np.load(data / "times.npy", mmap_mode="r", allow_pickle=False)[rows],
+            rows=rows,
+            about={
+                "part": "val",
+                "epoch": best["epoch"],
+                "task": self._spec.task,
+                "data": about.fingerprint,
+                "target": about.target.hash,
+                "horizon": about.target.horizon,
+                "point": 0,
+            },
+        )
+        digest = write_predictions(self._monitor.folder.predictions, kept)
+        return {"sha256": digest, "part": "val", "epoch": best["epoch"], "windows": len(kept)}
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _peak(device: str) -> dict[str, Any]:
+    """The peak of this attempt in bytes: of the process, or on the GPU, where torch says it."""
+    if device == "cpu":
+        return {"peak": peak_memory(), "source": "resident"}
+    import sys
+
+    torch: Any = sys.modules.get("torch")
+    if device != "cuda" or torch is None or not torch.cuda.is_initialized():
+        return {"peak": None, "source": "unknown"}
+    return {"peak": torch.cuda.max_memory_reserved(), "source": "torch.cuda.max_memory_reserved"}
+
+
+if __name__ == "__main__":
+    run_worker(main)

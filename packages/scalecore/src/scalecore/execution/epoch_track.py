@@ -1,0 +1,77 @@
+"""The epochs of one training as its objective sees them: learning curve, best epoch, early stopping."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import define, field
+
+from scalecore.api.metrics import objective_value
+from scalecore.api.trainer import TrainingPlan
+from scalecore.data.rates import denominator
+
+KEPT = ("curve", "best", "last", "reference", "stale")
+
+
+@define(kw_only=True)
+class EpochTrack:
+    """Takes the line of each epoch; how the trainer `torch` does it, for trainers that need nothing of torch."""
+
+    plan: TrainingPlan
+    curve: list[dict[str, Any]] = field(factory=list)
+    best: dict[str, Any] | None = None
+    last: dict[str, Any] | None = None
+    reference: float | None = None
+    """What the next improvement is counted from."""
+    stale: int = 0
+
+    def take(self, line: dict[str, Any]) -> bool:
+        """Whether this epoch is the best one so far."""
+        value = self._value(line)
+        self.curve.append({name: one for name, one in line.items() if not isinstance(one, dict | list)})
+        is_best = self.best is None or self._rank(line) > self._rank(self.best)
+        if is_best:
+            self.best = line
+        self.last = line
+        if value is not None and not self._supported(line):
+            value = objective_value({self.plan.metric: None}, metric=self.plan.metric, direction=self.plan.direction)
+        if value is not None and (self.reference is None or self._improves(value)):
+            self.reference, self.stale = value, 0
+        else:
+            self.stale += 1
+        return is_best
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether early stopping ends the training."""
+        return self.plan.patience is not None and self.stale >= self.plan.patience
+
+    def value(self) -> float | None:
+        """The objective, of the best epoch or of the last one (guard G05); None where it has no value there."""
+        line = self.best if self.plan.reduction == "best" else self.last
+        return None if line is None else self._value(line)
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint has of it, in JSON types."""
+        return {name: getattr(self, name) for name in KEPT}
+
+    def _value(self, line: Mapping[str, Any]) -> float | None:
+        return objective_value(line, metric=self.plan.metric, direction=self.plan.direction)
+
+    def _supported(self, line: Mapping[str, Any]) -> bool:
+        """Whether the objective is over as many windows as the plan asks for (guard G19)."""
+        count = denominator(self.plan.metric, line.get("confusion_matrix"))
+        return count is None or count >= self.plan.min_denominator
+
+    def _rank(self, line: Mapping[str, Any]) -> tuple[bool, float]:
+        value = self._value(line)
+        if value is None:
+            return False, -math.inf
+        return self._supported(line), -value if self.plan.direction == "minimize" else value
+
+    def _improves(self, value: float) -> bool:
+        assert self.reference is not None
+        by = self.plan.min_delta
+        return value < self.reference - by if self.plan.direction == "minimize" else value > self.reference + by
