@@ -56,6 +56,8 @@ def confirm(study: OpenStudy, *, top: int, seeds: int, test: bool) -> Confirmati
     On validation data, with `test` on test data too, which is opened once for all replicates that were not measured
     yet. Raises `RefusedError` where no trial is completed.
     """
+    if test:
+        study.refuse_without_weights("confirm --test")
     chosen = study.completed()[:top]
     if not chosen:
         raise RefusedError(f"{study.folder.path}: no trial of this study is completed; there is none to confirm")

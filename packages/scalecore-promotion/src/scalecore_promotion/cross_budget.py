@@ -300,6 +300,6 @@ def _name(cell: Cell) -> str:
 def _seconds(cell: Cell) -> float | None:
     """How long one training takes, by the finished trials of the target."""
     windows = cell.target.plan.data.parts["train"].windows
-    epochs = int(cell.trial.hyperparameters["epochs"])
+    epochs = int(cell.trial.hyperparameters.get("epochs") or len(cell.trial.learning_curve))
     shape = cell.trial.architecture
     return forecast([shape], cell.target.trials, windows=windows, epochs=epochs).seconds[shape.id]

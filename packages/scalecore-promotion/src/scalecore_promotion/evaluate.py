@@ -50,6 +50,7 @@ def evaluate(study: OpenStudy, wanted: Wanted) -> Evaluated:
 
     Raises `RefusedError` for a trial that did not complete, `StudyError` where its training fails.
     """
+    study.refuse_without_weights("evaluate")
     trial = _trial(study, wanted.trial)
     plan, runtime = _plan(study, trial, wanted)
     retraining = Retraining(

@@ -55,6 +55,15 @@ class OpenStudy:
         """The plan of the study with some keys of its experiment set otherwise."""
         return _plan(self.folder, overrides, self.training.registry, device=self.state.device)
 
+    def refuse_without_weights(self, command: str) -> None:
+        """Raise where the study's trainer keeps no weights, which `command` measures."""
+        trainer = self.plan.resolved.trainer
+        if not trainer.record.keeps_weights:  # type: ignore[attr-defined]  # a TrainerRecord
+            raise RefusedError(
+                f"{self.folder.path}: {command} measures the weights of a model on test data, and the trainer "
+                f"{trainer.name!r} keeps none; `scalecore confirm` trains the best trials again, on validation data"
+            )
+
     def completed(self) -> list[TrialRecord]:
         """Completed trials, the best first; those that predict a constant behind all others (guard G09)."""
         return list(self.state.ranked)

@@ -60,8 +60,9 @@ class _Teller(Logger):
         self._due = time.monotonic() + EVERY
         readings = ", ".join(f"{name} {text}" for name, text in progress.readings.items())
         self._say(
-            f"  {self._labels.get(progress.number, progress.number)}, {progress.phase}, epoch {progress.epoch} of "
-            f"{progress.epochs}, step {progress.step} of {progress.steps_per_epoch}; time left "
+            f"  {self._labels.get(progress.number, progress.number)}, {progress.phase}, "
+            f"epoch {formatting.count_of(progress.epoch, progress.epochs)}, "
+            f"step {formatting.count_of(progress.step, progress.steps_per_epoch)}; time left "
             f"{formatting.duration(progress.study_seconds_left)}, {readings}"
         )
 

@@ -136,8 +136,8 @@ class TrainerRecord(Record[Options]):
 
     `worker` is the module of an attempt's process, started as `python -m WORKER FOLDER PARENT`. It has
     `main(path, *, parent)`, which returns the exit code, and may have `preload()`, which imports what every attempt
-    needs: a process that has called it is forked for each attempt then. `keeps_weights` says whether attempts keep those
-    of the best epoch, which `scalecore evaluate` measures.
+    needs: a process that has called it is forked for each attempt then. `keeps_weights` says whether attempts keep
+    those of the best epoch, which `scalecore evaluate` measures.
     """
 
     factory: Callable[[Options], Trainer]

@@ -45,7 +45,7 @@ def load_newest(folders: Iterable[Path], *, passed_over: list[str]) -> tuple[dic
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 state: dict[str, Any] = json.loads(str(arrays["known"]))
-                state["outputs"] = arrays["outputs"] if "outputs" in arrays else None
+                state["outputs"] = arrays.get("outputs")
             own = folder / state["file"]
             whole = own.stat().st_size == state["bytes"] and _crc32(own) == state["crc32"]
         except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:

@@ -190,9 +190,7 @@ class FunctionForecast:
             return None  # on little data it says nothing of a trial
         measured = int(MARGIN * max(self._peaks, default=0))
         source = "measured" if measured else "training.memory_gb"
-        return Prediction(
-            bytes=max(measured or self._first, self._least), source=source, observations=len(self._peaks)
-        )
+        return Prediction(bytes=max(measured or self._first, self._least), source=source, observations=len(self._peaks))
 
     def host_memory(self, num_parameters: int) -> int | None:
         return None
@@ -205,9 +203,7 @@ def _parameter(name: str, values: Sequence[Value]) -> Hyperparameter:
         return Hyperparameter(name=name, default=1, low=1, help="Epochs at most, for estimates of time.")
     if all(isinstance(one, int | float) and not isinstance(one, bool) for one in values):
         return Hyperparameter(name=name, default=float(values[0]), help=help_text)
-    if not all(isinstance(one, bool | int | float | str) for one in values):
-        return Hyperparameter(name=name, default="", help=help_text)
-    return Hyperparameter(name=name, default=values[0], choices=tuple(values), help=help_text)
+    return Hyperparameter(name=name, default=values[0] if isinstance(values[0], bool) else "", help=help_text)
 
 
 def _call_problem(found: Any, *, label: str) -> str | None:

@@ -318,12 +318,14 @@ class _Training:
         best, outputs = self._track.best, self._best_outputs
         if best is None or outputs is None:
             return None
-        if outputs.min() >= 0 and outputs.max() <= 1 and self._spec.task == "binary":
-            text = "all outputs of the best epoch lie between 0 and 1: `outputs` are logits, not probabilities"
-            self._warnings.append(text)
         data, labels, about = Path(self._spec.data), self._validation_labels(), self._description
         rows = np.load(data / "val.npy", allow_pickle=False)
         losses = losses_of(outputs, labels, task=self._spec.task)
+        if self._spec.task == "binary" and (outputs >= 0).all() and (outputs <= 1).all():
+            chances = np.where(labels == 1, outputs[:, 0], 1 - outputs[:, 0])
+            if -np.log(np.maximum(chances, 1e-9)).mean() < losses.mean():
+                text = "outputs of the best epoch would have less loss as probabilities: `outputs` are to be logits"
+                self._warnings.append(text)
         interval = mean_interval(losses, overlap=self._spec.label_overlap, seed=0)
         best["intervals"] = {"val_loss": None if interval is None else interval.plain()}
         kept = Predictions(

@@ -46,11 +46,11 @@ class FunctionOptions:
     """Options of trainer `function`."""
 
     target: ImportPath = option(
-        help="The function that trains a trial, by its import path: `module:name`, or `./file.py:name`. Its file is part "
-        "of the study's code. [G26]"
+        help="The function that trains a trial, by its import path: `module:name`, or `./file.py:name`. Its file is "
+        "part of the study's code. [G26]"
     )
     memory_gb: Annotated[float, Gt(0)] = option(
         1.0,
-        help="Memory that a trial is expected to need until one has been measured; then it is the largest measured peak "
-        "and a quarter more.",
+        help="Memory in GB that a trial is expected to need until one has been measured; then it is the largest "
+        "measured peak and a quarter more.",
     )

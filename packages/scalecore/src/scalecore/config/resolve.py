@@ -119,7 +119,6 @@ def _resolve(draft: Draft, registry: Registry, *, begun: Callable[[Experiment], 
             problems.append(tree.problem(("training",), str(error), kind="plugin"))
     if draft.experiment is not None and trainer is not None and ("dataset",) in found:
         problems += _training_problems(draft, draft.experiment, trainer, dataset=found["dataset",])
-        problems += _weights_problems(draft, found["training",])
     left_out = [text for text, (kind, _) in gone.items() if kind in SINKS]
     if left_out and (begun is None or draft.experiment is None or not begun(draft.experiment)):
         left_out = []
@@ -202,14 +201,6 @@ def _training_problems(
     wrong = direction_problem(metric=objective.metric, direction=objective.direction)
     if wrong is not None:
         yield tree.problem(("objective", "direction"), wrong)
-
-
-def _weights_problems(draft: Draft, trainer: ResolvedComponent) -> Iterator[Problem]:
-    """That weights are to be kept by a trainer that has none; at the default, nothing is said of it."""
-    path = ("training", "keep_weights")
-    if draft.tree.at(path) and not trainer.record.keeps_weights:  # type: ignore[attr-defined]  # a TrainerRecord
-        message = f"the trainer {trainer.name!r} keeps no weights; remove this key"
-        yield draft.tree.problem(path, message, key=True)
 
 
 def training_choices(experiment: Experiment, *, directed: bool = True) -> TrainingChoices:

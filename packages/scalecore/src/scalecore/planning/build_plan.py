@@ -174,7 +174,7 @@ def _completed(plan: Plan, runtime: Runtime, folder: Path) -> Plan:
         smallest=rough[smallest.id],
         largest=rough[largest.id],
         floor_of_largest=forecast.rough(largest, 1),
-        source=UNKNOWN if isinstance(plan.resolved.training, MissingTrainer) else "closed form",
+        source=_memory_source(plan, forecast),
         shapes=MemoryShapes(smallest=smallest.id, largest=largest.id),
         range=MemoryRange(
             smallest=forecast.rough_range(smallest, micro_batch), largest=forecast.rough_range(largest, micro_batch)
@@ -189,6 +189,12 @@ def _completed(plan: Plan, runtime: Runtime, folder: Path) -> Plan:
     machine = _of_machine(plan, folder)
     floor = Demands(plan, forecast).floor()
     return evolve(plan, findings=(*flags, *machine, *runtime.monitors.preflight(floor)))
+
+
+def _memory_source(plan: Plan, forecast: MemoryForecast) -> str:
+    if isinstance(plan.resolved.training, MissingTrainer):
+        return UNKNOWN
+    return "closed form" if forecast.counts else "as set"
 
 
 def training_setup(plan: Plan, runtime: Runtime) -> TrainingSetup:

@@ -42,9 +42,9 @@ def plan_lines(preview: PlanPreview) -> list[str]:
         "",
         *_findings(plan.findings),
         "",
-        "Unknown until the first trial: the time per trial, and the memory of a real step. A run first traces a step, "
-        "which replaces the closed form, and makes a smoke step on the smallest and the largest shape, which checks "
-        "that the model trains.",
+        "Unknown until the first trial: the time per trial, and the memory of a real step. A run first "
+        + ("traces a step, which replaces the closed form, and " if plan.memory.source == "closed form" else "")
+        + "makes a smoke step on the smallest and the largest shape, which checks that the model trains.",
     ]
 
 

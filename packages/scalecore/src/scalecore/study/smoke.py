@@ -54,7 +54,8 @@ def smoke_step(
         requests=requests,
         device=state.device,
     )
-    session.message("info", "predicting memory: tracing one step of the smallest and the largest shape")
+    if session.runtime.forecast.counts:
+        session.message("info", "predicting memory: tracing one step of the smallest and the largest shape")
     predicted = {label: smoke.of_a_trial(architecture) for label, architecture in smoke.shapes().items()}
     session.message("info", "smoke step: one step on the smallest and the largest shape")
     started = time.monotonic()

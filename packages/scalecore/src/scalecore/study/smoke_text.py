@@ -37,7 +37,9 @@ def _one(result: Mapping[str, Any]) -> str:
     if "left_out" in result:
         return f"{result['architecture']} left out: {result['left_out']}"
     measured, predicted = _memory(result)
-    memory = "" if measured is None else f", {formatting.size(measured)} (predicted {formatting.size(predicted)})"
+    memory = "" if measured is None else f", {formatting.size(measured)}"
+    if memory and predicted is not None:
+        memory += f" (predicted {formatting.size(predicted)})"
     return f"{result['architecture']} {result['seconds']:.1f} s{memory}"
 
 

@@ -21,12 +21,8 @@ from __future__ import annotations
 import pytest
 
 # Before the contracts are imported, so that a failed assertion shows its values.
-pytest.register_assert_rewrite(
-    *(
-        f"scalecore.testing.{name}"
-        for name in ("dataset", "strategy", "logger", "monitor", "executor", "analysis", "plugin")
-    )
-)
+_REWRITTEN = ("dataset", "strategy", "logger", "monitor", "executor", "analysis", "plugin", "trainer", "attempts")
+pytest.register_assert_rewrite(*(f"scalecore.testing.{name}" for name in _REWRITTEN))
 
 from scalecore.testing.analysis import AnalysisContract
 from scalecore.testing.dataset import DatasetContract
@@ -35,6 +31,7 @@ from scalecore.testing.logger import LoggerContract
 from scalecore.testing.monitor import MonitorContract
 from scalecore.testing.plugin import PluginContract, PluginFileContract
 from scalecore.testing.strategy import SearchStrategyContract
+from scalecore.testing.trainer import TrainerContract
 
 __all__ = [
     "AnalysisContract",
@@ -45,4 +42,5 @@ __all__ = [
     "PluginContract",
     "PluginFileContract",
     "SearchStrategyContract",
+    "TrainerContract",
 ]

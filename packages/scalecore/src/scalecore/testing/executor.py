@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-import yaml
-from attrs import evolve
 
 from scalecore.api.executor import AttemptStatus, Executor, ExecutorContext
 from scalecore.config.experiment import DEFAULT_TRAINER
 from scalecore.execution.folder import AttemptFolder
-from scalecore.testing.fakes import EXPERIMENT, write_walk
+from scalecore.testing.attempts import attempt_in, plan_in, wait_until
 
 __all__ = ["ExecutorContract"]
 
 Make = Callable[[ExecutorContext], Executor]
-WAIT = 60.0
 ENDLESS = 1_000_000
 
 
@@ -117,47 +113,14 @@ class ExecutorContract:
 
     def _attempt(self, root: Path, name: str, *, epochs: int, **changes: Any) -> AttemptFolder:
         """The folder of an attempt on prepared data, as the driver writes it."""
-        from scalecore.config.resolve import load_resolved
-        from scalecore.planning.build_plan import build_plan
-        from scalecore.planning.build_spec import attempt_spec
-        from scalecore.plugins.registry import load_registry
-
-        source = root / "source"
-        source.mkdir(exist_ok=True)
-        write_walk(source)
-        file = source / "experiment.yaml"
-        file.write_text(yaml.safe_dump({**EXPERIMENT, "training": {**EXPERIMENT["training"], "early_stopping": None}}))
-        loaded, resolved = load_resolved(file, registry=load_registry(no_plugins=True))
-        plan, _ = build_plan(loaded, resolved, folder=source)
-        plan.write_data(source / "data")
-        (architecture,) = plan.grid.architectures
-        spec = attempt_spec(
-            plan,
-            mode="train",
-            attempt="0-0",
-            number=0,
-            architecture=architecture.values,
-            num_parameters=architecture.num_parameters,
-            flops=architecture.flops,
-            hyperparameters={**plan.fixed, "learning_rate": 1e-3, "epochs": epochs},
-            seed=5,
-            micro_batch=64,
-            data=source / "data",
-            threads=1,
-            registry={"no_plugins": True, "block": []},
-        )
-        folder = AttemptFolder(root / name)
-        folder.create(evolve(spec, **changes))
-        return folder
-
-    def _until(self, condition: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + WAIT
-        while not condition():
-            assert time.monotonic() < deadline, f"waited {WAIT:.0f} s in vain for {what}"
-            time.sleep(0.01)
+        source, registry = root / "source", {"no_plugins": True, "block": []}
+        plan, _ = plan_in(source, {}, registry=registry)
+        values = {"learning_rate": 1e-3, "epochs": epochs}
+        data = Path(changes.pop("data", source / "data"))
+        return attempt_in(root / name, plan, data=data, registry=registry, hyperparameters=values, **changes)
 
     def _until_over(self, executor: Executor, handle: Any) -> AttemptStatus:
-        self._until(lambda: executor.poll([handle])[0].state != "running", "the attempt's end")
+        wait_until(lambda: executor.poll([handle])[0].state != "running", "the attempt's end")
         return executor.poll([handle])[0]
 
     def _in_training(self, folder: AttemptFolder) -> None:
@@ -165,11 +128,11 @@ class ExecutorContract:
             seen = folder.read_progress()
             return seen is not None and seen.phase in ("train", "evaluate") and seen.epoch >= 1
 
-        self._until(trains, f"training in {folder.path.name}; its log: {folder.log_tail()}")
+        wait_until(trains, f"training in {folder.path.name}; its log: {folder.log_tail()}")
 
     def _gone(self, pid: int) -> None:
         if self.runs_here:
-            self._until(lambda: not psutil.pid_exists(pid) or _zombie(pid), f"process {pid} to end")
+            wait_until(lambda: not psutil.pid_exists(pid) or _zombie(pid), f"process {pid} to end")
 
 
 def _context(folder: Path) -> ExecutorContext:
