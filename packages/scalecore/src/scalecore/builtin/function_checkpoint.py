@@ -25,6 +25,8 @@ def save(folder: Path, state: dict[str, Any]) -> None:
     own = folder / f"checkpoint_{state['epoch']}.own"
     with replacing(own) as temporary:
         state["save"](temporary)
+        if not temporary.is_file():
+            raise RuntimeError("what was given to trial.save_with wrote no file at the path that it got")
     known = {name: state[name] for name in ("epoch", "seconds", "track")}
     known |= {"file": own.name, "bytes": own.stat().st_size, "crc32": _crc32(own)}
     outputs = {} if state["outputs"] is None else {"outputs": state["outputs"]}

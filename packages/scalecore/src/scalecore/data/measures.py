@@ -35,7 +35,8 @@ def losses_of(outputs: Floats, labels: Floats, *, task: str) -> Doubles:
 
 def measures(outputs: Floats, labels: Floats, *, task: str) -> dict[str, Any]:
     """All of `MEASURES` for outputs [windows, outputs], logits or forecasts; None for what is not defined."""
-    found: dict[str, Any] = {"val_loss": float(losses_of(outputs, labels, task=task).mean())}
+    with np.errstate(invalid="ignore"):
+        found: dict[str, Any] = {"val_loss": float(losses_of(outputs, labels, task=task).mean())}
     if not np.isfinite(outputs).all():
         return found  # nothing else is defined, and the training has diverged
     wide = outputs.astype(np.float64)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import pytest
 
 from scalecore.api.executor import ExecutorContext
+from scalecore.api.files import plain
 from scalecore.api.trainer import EndedAttempt, LossContext, TrainingChoices
 from scalecore.execution.attempt_result import AttemptResult
 from scalecore.execution.folder import AttemptFolder
@@ -77,7 +78,7 @@ class TrainerContract:
 
     def test_the_driver_imports_nothing_that_trains(self, planned: tuple[Plan, Runtime], source: Path) -> None:
         """A plan is made without torch, TensorFlow, JAX and scikit-learn."""
-        arguments = [str(source), json.dumps(self.experiment)]
+        arguments = [str(source), json.dumps(plain(self.experiment))]
         done = subprocess.run(
             [sys.executable, "-c", _DRIVE, *arguments], capture_output=True, text=True, timeout=120, check=False
         )

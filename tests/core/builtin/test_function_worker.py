@@ -1,0 +1,287 @@
+"""An attempt of the trainer `function`, in this process: what a function may yield, and what becomes of it."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from attrs import evolve
+
+from scalecore.api.errors import ChangedFileError, RefusedError
+from scalecore.api.space import DataShape
+from scalecore.api.trainer import Diverged
+from scalecore.builtin.function_checkpoint import STATE, load_newest, save
+from scalecore.builtin.function_trainer import FunctionSpec
+from scalecore.builtin.function_worker import run_attempt
+from scalecore.data.predictions import read_predictions
+from scalecore.execution.folder import AttemptFolder
+from scalecore.execution.lifeline import AttemptMonitor
+from scalecore.testing.attempts import attempt_in, plan_in
+
+from .function_files import MODEL, TRAIN
+
+REGISTRY = {"no_plugins": True, "block": []}
+Attempt = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def attempt(tmp_path: Path) -> Attempt:
+    """`attempt(code, values={...}, **sections)` runs a function with a body of `code`, or `TRAIN`; `spec` are changes
+    of the spec."""
+
+    def run(code: str | None = None, *, name: str = "a", values: Any = (), spec: Any = (), **sections: Any) -> Any:
+        source = tmp_path / "source"
+        source.mkdir(exist_ok=True)
+        (source / "flat.py").write_text(MODEL)
+        body = None if code is None else textwrap.indent(textwrap.dedent(code), "    ")
+        (source / "train.py").write_text(TRAIN if body is None else f"def train(trial):\n{body}\n")
+        training = {"use": "function", "target": "./train.py:train", "hyperparameters": {"epochs": 3}}
+        training |= sections.pop("training", {})
+        plan, _ = plan_in(
+            source, {"plugins": ["./flat.py"], "model": "flat", **sections, "training": training}, registry=REGISTRY
+        )
+        given = {"learning_rate": 0.1, **dict(values)}
+        registry = plan.resolved.registry(REGISTRY)
+        folder = attempt_in(tmp_path / name, plan, data=source / "data", registry=registry, hyperparameters=given)
+        made = folder.read_own_spec(FunctionSpec)
+        made = spec(made) if callable(spec) else evolve(made, **dict(spec))
+        return run_attempt(made, AttemptMonitor(folder, save=save))
+
+    return run
+
+
+def smoked(attempt: Attempt, code: str, **changes: Any) -> str:
+    """Why the smoke step refuses a function."""
+    with pytest.raises(RefusedError) as refused:
+        attempt(code, spec={"mode": "smoke"}, **changes)
+    return str(refused.value)
+
+
+READ = "trial.hyperparameters['learning_rate']\n"
+
+
+def test_outputs_make_loss_metrics_and_predictions(attempt: Attempt, tmp_path: Path) -> None:
+    """All of them by the core, and the predictions have the loss of the best epoch."""
+    result = attempt()
+    assert result["state"] == "completed"
+    assert [line["epoch"] for line in result["learning_curve"]] == [1, 2, 3]
+    assert {"val_loss", "accuracy", "auc", "brier", "train_loss", "train_seconds"} <= set(result["last"])
+    kept = read_predictions(tmp_path / "a" / "predictions.npz")
+    assert kept.losses().mean() == pytest.approx(result["value"], rel=1e-6)
+    assert kept.about["epoch"] == result["best"]["epoch"]
+    assert result["best"]["intervals"]["val_loss"]["low"] < result["value"]
+    assert result["unread"] == []
+
+
+def test_a_loss_alone_is_enough(attempt: Attempt) -> None:
+    """Numbers of numpy are numbers, and there are no predictions."""
+    result = attempt(
+        "import numpy as np\nyield {'val_loss': np.float32(0.5), 'mine': 3}\n", training={"early_stopping": None}
+    )
+    assert (result["state"], result["value"], result["predictions"]) == ("completed", 0.5, None)
+    assert result["best"]["mine"] == 3.0
+
+
+def test_a_list_of_epochs_will_do(attempt: Attempt) -> None:
+    """Whatever can be iterated; the last epoch counts where the objective says so."""
+    result = attempt("return [{'val_loss': 0.5}, {'val_loss': 0.7}]", objective={"reduction": "last"})
+    assert (result["epochs_ended"], result["value"], result["best"]["epoch"]) == (2, 0.7, 1)
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("return 3", "train.py:train returned int: it is to yield a mapping of metrics after each epoch"),
+        ("yield 3", "train.py:train yielded int: it is to yield a mapping of metrics"),
+        (
+            "yield {'accuracy': 0.5}",
+            "train.py:train yields no val_loss: give it, or the outputs of the validation windows as `outputs` [G23]",
+        ),
+        ("yield {'val_loss': 'low'}", "train.py:train yields val_loss as str: a metric is one number"),
+        ("yield {'val_loss': [1, 2]}", "train.py:train yields val_loss as list: a metric is one number"),
+        (
+            "yield {'val_loss': 0.5, 'outputs': [0.0] * len(trial.data('val')[1])}",
+            "train.py:train yields val_loss, which is measured from its outputs: leave it out [G23]",
+        ),
+        (
+            "yield {'val_loss': 0.5, 'epoch': 3}",
+            "train.py:train yields epoch, which is measured by the study: leave it out [G23]",
+        ),
+        (
+            "yield {'outputs': [0.0] * 3}",
+            "train.py:train yields outputs of shape (3, 1), expected (130, 1): one row for each window of "
+            "trial.data('val') [G11]",
+        ),
+    ],
+)
+def test_what_is_no_epoch_is_refused(attempt: Attempt, code: str, text: str) -> None:
+    """In the smoke step, before any trial, with what is to be yielded instead."""
+    assert smoked(attempt, READ + code) == text
+
+
+def test_g03_a_sampled_value_that_is_never_read_is_refused(attempt: Attempt) -> None:
+    """Every value would train the same model."""
+    assert smoked(attempt, "yield {'val_loss': 0.5}") == (
+        "search.space varies learning_rate, which neither train.py:train nor the model reads: every value would train "
+        "the same model; remove it from search.space [G03]"
+    )
+
+
+def test_g23_an_objective_that_is_not_measured_is_refused(attempt: Attempt) -> None:
+    """With what there is."""
+    objective = {"metric": "sharpe", "direction": "maximize"}
+    assert smoked(attempt, READ + "yield {'val_loss': 0.5, 'calmar': 1}", objective=objective) == (
+        "objective.metric: 'sharpe' is not measured; train.py:train gives calmar, train_loss, val_loss [G23]"
+    )
+
+
+def test_g04_a_model_of_another_size_is_refused(attempt: Attempt) -> None:
+    """As the function counts it."""
+    assert smoked(attempt, READ + "trial.verify_size(1234)\nyield {'val_loss': 0.5}") == (
+        "the built model 'flat' has 1,234 parameters, its formula says 2 for {'inputs': 1}: mend num_parameters() of "
+        "the plugin [G04]"
+    )
+
+
+def test_g10_probabilities_are_no_outputs(attempt: Attempt) -> None:
+    """Rows that sum to one are refused; of one output, it is a flag where probabilities would have less loss."""
+    code = """
+        labels = trial.data('val')[1]
+        yield {'outputs': [0.9 if one else 0.1 for one in labels]}
+        """
+    assert attempt(code)["warnings"] == [
+        "outputs of the best epoch would have less loss as probabilities: `outputs` are to be logits"
+    ]
+    rows = "yield {'outputs': [[0.2, 0.3, 0.5]] * len(trial.data('val')[1])}"
+    three = {"task": "multiclass", "shape": DataShape(context=4, features=2, outputs=3)}
+    with pytest.raises(RefusedError, match=r"^train.py:train yields probabilities as outputs; let it yield logits, "):
+        attempt(rows, spec=three, name="b")
+
+
+def test_checkpoints_that_nobody_would_read_are_refused(attempt: Attempt) -> None:
+    """A trial would begin anew, and its learning curve go on."""
+    code = READ + "trial.save_with(lambda path: path.write_text('x'))\nyield {'val_loss': 0.5}"
+    assert smoked(attempt, code) == (
+        "train.py:train saves checkpoints and does not read trial.resume to continue from one"
+    )
+
+
+def test_a_function_that_saves_elsewhere_is_found(attempt: Attempt) -> None:
+    """In the smoke step: `numpy.save`, for one, adds a suffix to the path."""
+    code = (
+        READ
+        + "import numpy as np\ntrial.resume\ntrial.save_with(lambda path: np.save(path, [1]))\nyield {'val_loss': 1}"
+    )
+    with pytest.raises(FileNotFoundError):
+        attempt(code, spec={"mode": "smoke"})
+
+
+def test_g36_a_loss_that_is_no_number_has_diverged(attempt: Attempt) -> None:
+    """What was measured before is its learning curve, and no value."""
+    result = attempt("yield {'val_loss': 0.5}\nyield {'val_loss': float('nan')}\n")
+    assert (result["state"], result["reason"]) == ("diverged", "validation loss is nan after epoch 2")
+    assert (result["value"], len(result["learning_curve"])) == (None, 1)
+    with pytest.raises(Diverged, match=r"^validation loss is inf after epoch 1$"):
+        attempt("yield {'outputs': [float('inf')] * 130}\n", name="b", spec={"mode": "smoke"})
+
+
+def test_early_stopping_ends_the_function(attempt: Attempt, tmp_path: Path) -> None:
+    """Which gets the chance to clean up."""
+    code = """
+        try:
+            while True:
+                yield {'val_loss': 0.5}
+        finally:
+            (trial.folder / 'closed').write_text('yes')
+        """
+
+    def patient(spec: FunctionSpec) -> FunctionSpec:
+        return evolve(spec, plan=evolve(spec.plan, patience=3))
+
+    result = attempt(code, spec=patient)
+    assert (result["state"], result["epochs_ended"]) == ("completed", 4)
+    assert (tmp_path / "a" / "closed").exists()
+
+
+def test_no_epoch_is_no_training(attempt: Attempt) -> None:
+    """The function has ended before its first."""
+    with pytest.raises(
+        ValueError, match=r"^train.py:train ended before its first epoch: it yields a mapping of metrics"
+    ):
+        attempt("return []")
+
+
+def test_a_trial_sees_no_test_data(attempt: Attempt) -> None:
+    """Only what it trains and is judged by, in the order of time."""
+    with pytest.raises(ValueError, match=r"^data\('test'\): a trial sees the parts train and val, and no other$"):
+        attempt("trial.data('test')\nyield {'val_loss': 0.5}")
+    result = attempt(
+        """
+        import numpy as np
+        x, y = trial.data('train')
+        assert x.shape == (len(y), 4, 2) and x.dtype == np.float32 and y.dtype == np.int64
+        assert np.array_equal(x[1:, :-1], x[:-1, 1:])
+        yield {'val_loss': float(len(y))}
+        """,
+        name="b",
+    )
+    assert result["value"] == result["windows"]
+
+
+def test_a_forecast_is_in_the_targets_unit(attempt: Attempt) -> None:
+    """Labels and outputs, and so the loss; `scale` says what training makes of it."""
+    target = {"kind": "forward_return"}
+    dataset = {"use": "parquet", "path": "walk.csv", "features": ["Close", "Volume"], "target": target, "context": 4}
+    result = attempt(
+        """
+        (x, y), (_, val_y) = trial.data('train'), trial.data('val')
+        assert trial.task == 'forecast' and abs(y.mean() - trial.scale.mean) < 1e-6
+        yield {'outputs': val_y + 0.25}
+        """,
+        dataset=dataset,
+    )
+    assert result["value"] == pytest.approx(0.0625)
+    assert result["best"]["mae"] == pytest.approx(0.25)
+
+
+def test_g26_another_file_than_was_checked_is_not_run(attempt: Attempt) -> None:
+    """The trial is no other than its record says."""
+    with pytest.raises(ChangedFileError, match=r"train.py changed since the run began \(SHA-256 "):
+        attempt(spec={"sha256": "0" * 64})
+
+
+def test_a_checkpoint_is_whole_or_passed_over(attempt: Attempt, tmp_path: Path) -> None:
+    """A damaged file of the function's is found by its checksum, and an attempt before it is continued."""
+
+    def write(folder: Path, epoch: int, content: bytes) -> None:
+        folder.mkdir(exist_ok=True)
+        track = {"curve": [], "best": None, "last": None, "reference": 0.5, "stale": 1}
+        outputs = np.array([[1.0], [2.0]], dtype=np.float32)
+        state = {"save": lambda path: path.write_bytes(content), "epoch": epoch, "seconds": 2.5, "track": track}
+        save(folder, state | {"outputs": outputs})
+
+    first, second = tmp_path / "first", tmp_path / "second"
+    write(first, 1, b"one")
+    write(second, 2, b"two")
+    write(second, 3, b"three")
+    assert sorted(one.name for one in second.iterdir()) == [STATE, "checkpoint_3.own"]
+    assert AttemptFolder(second).has_checkpoint()
+    passed: list[str] = []
+    state, path = load_newest([second, first], passed_over=passed) or ({}, Path())
+    assert (state["epoch"], state["track"]["reference"], path.read_bytes(), passed) == (3, 0.5, b"three", [])
+    assert state["outputs"].tolist() == [[1.0], [2.0]]
+    path.write_bytes(b"other")
+    state, path = load_newest([second, first], passed_over=passed) or ({}, Path())
+    assert (state["epoch"], path.parent, passed) == (
+        1,
+        first,
+        ["checkpoint passed over: second/checkpoint_3.own: its content is not what was written"],
+    )
+    (first / STATE).write_bytes(b"no zip file")
+    assert load_newest([first], passed_over=passed) is None
+    AttemptFolder(second).remove_checkpoints()
+    assert not list(second.iterdir())
