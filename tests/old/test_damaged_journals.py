@@ -153,7 +153,7 @@ DAMAGED: dict[str, tuple[Edit, int, str]] = {
     "no hyper-parameters": (key(ASKED, "hyperparameters", None), 4, "hyperparameters: expected a mapping, got nothing"),
     "a list of hyper-parameters": (key(ASKED, "hyperparameters.dropout", [0.1]), 4,
                                    "hyperparameters.dropout: expected"),
-    "no epochs": (key(ASKED, "hyperparameters.epochs", ...), 4, "hyperparameters.epochs: required, but missing"),
+    "epochs in words": (key(ASKED, "hyperparameters.epochs", "ten"), 4, "hyperparameters.epochs: expected a whole"),
     "an unknown end": (key(-1, "end", "paused"), 40, "end: expected one of completed, exhausted, stopped"),
     "an unknown end of an attempt": (key(ENDED, "class", "vanished"), 6, "class: expected one of completed, pruned"),
 }  # fmt: skip

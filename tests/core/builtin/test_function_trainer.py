@@ -19,8 +19,7 @@ from scalecore.planning.names import family_of, name_problems
 from scalecore.plugins.registry import load_registry
 from scalecore.testing import TrainerContract
 from scalecore.testing.fakes import EXPERIMENT, write_walk
-
-from .function_files import MODEL, TRAIN
+from scalecore.testing.function_files import MODEL, TRAIN
 
 SECTIONS: dict[str, Any] = {
     "plugins": ["./flat.py"],

@@ -96,4 +96,4 @@ class _ExperimentRead:
 
 @frozen(kw_only=True)
 class _HyperparametersRead:
-    epochs: int
+    epochs: int | None = None

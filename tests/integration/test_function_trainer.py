@@ -1,0 +1,131 @@
+"""Studies whose trials a function of the user's trains: killed, stopped, two at a time, and what comes after them."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scalecore.testing.function_files import MODEL, TRAIN
+
+from .conftest import Study, output_of
+
+
+def function_study(root: Path, bars: Path, *, train: str = TRAIN, **training: Any) -> Study:
+    """A study of three trials in numpy, in a folder of its own."""
+    root.mkdir()
+    (root / "flat.py").write_text(MODEL)
+    (root / "train.py").write_text(train)
+    dataset = {
+        "use": "parquet",
+        "path": str(bars),
+        "features": ["Close"],
+        "target": {"kind": "direction"},
+        "context": 4,
+    }
+    given = {"use": "function", "target": "./train.py:train", "threads": 1, "hyperparameters": {"epochs": 6}}
+    experiment = {
+        "name": "fun",
+        "plugins": ["./flat.py"],
+        "dataset": dataset,
+        "model": "flat",
+        "search": {"use": "random", "trials": 3, "space": {"learning_rate": {"log_uniform": [1e-3, 1e-1]}}},
+        "training": {**given, "early_stopping": None, **training},
+        "monitors": [{"use": "memory", "min_free_gb": 0, "warn_free_gb": 0}],
+    }
+    return Study(root, experiment)
+
+
+def curves(study: Study) -> dict[int, list[float]]:
+    """Validation losses by trial: what must not depend on interruptions."""
+    return {
+        number: [line["val_loss"] for line in record["learning_curve"]] for number, record in study.finished().items()
+    }
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, bars: Path) -> Study:
+    """A study that nothing happened to."""
+    study = function_study(tmp_path_factory.mktemp("whole") / "study", bars)
+    study.run()
+    return study
+
+
+def test_a_study_trains_watches_and_reports(whole: Study) -> None:
+    """Records, predictions and memory are those of any study, and it is whole."""
+    for record in whole.finished().values():
+        assert record["state"] == "completed"
+        assert record["value"] == min(curves(whole)[record["number"]])
+        assert record["loss"] == {"kind": "train.py:train"}
+        assert len(record["versions"]["train.py"]) == 12
+        assert record["memory"]["measured"] > 0
+        assert record["memory"]["limit"] is not None
+        assert (whole.folder / record["predictions"]["file"]).is_file()
+    sources = [record["memory"]["source"] for _, record in sorted(whole.finished().items())]
+    assert sources == ["training.memory_gb", "measured", "measured"]
+    whole.cli("verify", str(whole.folder))
+    assert "best: val_loss" in whole.cli("status", str(whole.folder)).stdout
+    whole.cli("plan", str(whole.file))
+    whole.cli("report", str(whole.folder))
+
+
+def test_a_killed_trial_continues_from_its_checkpoint(tmp_path: Path, bars: Path, whole: Study) -> None:
+    """To the same learning curve, by kill -9 in the middle of it."""
+    study = function_study(tmp_path / "killed", bars, checkpoint_epochs=1)
+    study.hold("trial_0000/attempt_0/epochs.jsonl", beside=["checkpoint_2.own"])
+    process = study.start()
+    os.kill(study.held("trial_0000/attempt_0/epochs.jsonl"), signal.SIGKILL)
+    assert "it goes on from its last checkpoint" in output_of(process)
+    assert curves(study) == curves(whole)
+    assert study.finished()[0]["resumptions"] == 1
+    study.cli("verify", str(study.folder))
+
+
+def test_a_stopped_study_continues_two_at_a_time(tmp_path: Path, bars: Path, whole: Study) -> None:
+    """Each trial as if it had not been stopped."""
+    study = function_study(tmp_path / "stopped", bars)
+    study.experiment["execution"] = {"slots": 2}
+    study.hold("trial_0001/attempt_0/epochs.jsonl")
+    process = study.start()
+    held = study.held("trial_0001/attempt_0/epochs.jsonl")
+    study.cli("stop", str(study.folder), code=None)
+    os.kill(held, signal.SIGCONT)
+    output_of(process, code=7)
+    study.run()
+    assert curves(study) == curves(whole)
+    study.cli("verify", str(study.folder))
+
+
+def test_commands_that_need_weights_say_so(whole: Study) -> None:
+    """Before anything is trained, with what there is instead; a confirmation on validation data needs none."""
+    evaluated = whole.cli("evaluate", str(whole.folder), code=5)
+    assert evaluated.stderr.strip() == (
+        f"{whole.folder}: evaluate measures the weights of a model on test data, and the trainer 'function' keeps "
+        "none; `scalecore confirm` trains the best trials again, on validation data"
+    )
+    assert "confirm --test measures the weights" in whole.cli("confirm", str(whole.folder), "--test", code=5).stderr
+    confirmed = whole.cli("confirm", str(whole.folder), "--top", "1", "--seeds", "2")
+    assert "trial" in confirmed.stdout
+    whole.cli("verify", str(whole.folder))
+
+
+def test_a_trial_that_nobody_can_save_begins_anew(tmp_path: Path, bars: Path) -> None:
+    """Without checkpoints and without a number of epochs: the function ends by itself."""
+    train = """
+def train(trial):
+    rate = trial.hyperparameters["learning_rate"]
+    for epoch in range(5):
+        yield {"val_loss": rate / (epoch + 1)}
+"""
+    study = function_study(tmp_path / "plain", bars, train=train, hyperparameters={})
+    study.hold("trial_0000/attempt_0/epochs.jsonl")
+    process = study.start()
+    os.kill(study.held("trial_0000/attempt_0/epochs.jsonl"), signal.SIGKILL)
+    output_of(process)
+    record = study.finished()[0]
+    assert (record["state"], len(record["learning_curve"]), record["resumptions"]) == ("completed", 5, 0)
+    study.cli("status", str(study.folder))
+    study.cli("plan", str(study.file))
