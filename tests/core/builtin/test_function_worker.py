@@ -281,3 +281,15 @@ def test_a_checkpoint_is_whole_or_passed_over(attempt: Attempt, tmp_path: Path) 
     assert load_newest([first], passed_over=passed) is None
     AttemptFolder(second).remove_checkpoints()
     assert not list(second.iterdir())
+
+
+def test_a_loop_that_calls_back_reports(attempt: Attempt, tmp_path: Path) -> None:
+    """As those of Lightning and of Hugging Face do; it is left where the training ends."""
+    code = """
+        for loss in (0.5, 0.4, 0.3, 0.2):
+            trial.report({'val_loss': loss})
+        """
+    assert [line["val_loss"] for line in attempt(code)["learning_curve"]] == [0.5, 0.4, 0.3, 0.2]
+    stop = "trial.report({'val_loss': 0.5})\n(trial.folder / 'control.json').write_text('{\"action\": \"stop\"}')\n"
+    result = attempt(f"{stop}trial.report({{'val_loss': 0.4}})\nassert False, 'not reached'", name="b")
+    assert (result["state"], result["epochs_ended"], result["value"]) == ("stopped", 2, None)

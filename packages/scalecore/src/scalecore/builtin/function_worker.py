@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from numbers import Real
 from pathlib import Path
@@ -32,6 +32,7 @@ from scalecore.execution.worker import run_worker, work
 from scalecore.plugins.imports import import_code
 
 OUTPUTS = "outputs"
+ENDS = {"done": "completed", "stop": "stopped", "prune": "pruned"}
 RESERVED = ("epoch", "train_seconds", "evaluation_seconds", "confusion_matrix", "predictions", "intervals")
 """What the core writes into each line of the learning curve."""
 
@@ -74,20 +75,22 @@ class _Training:
         self._description: DataReport = read_description(Path(spec.data))
         self._seconds = 0.0
         self._saved = time.monotonic()
+        self._began = (self._saved, 0.0)
+        """When the epoch began, and how long the trial had been paused by then."""
         self._warnings: list[str] = []
 
     def run(self, function: Any) -> dict[str, Any]:
         """What `result.json` has of it."""
         resumed = self._resume()
-        began_at, reason, ended = self._trial.epoch, None, "diverged"
+        began_at, reason, ended = self._trial.epoch, None, "completed"
         try:
-            ended = self._epochs(function)
+            self._epochs(function)
         except Diverged as diverged:
             if self._trial.smoke:
                 raise
-            reason = str(diverged)
-        except TrainingEnded as asked:  # within an epoch: its last checkpoint is that of an earlier one
-            ended = "stopped" if asked.action == "stop" else "pruned"
+            reason, ended = str(diverged), "diverged"
+        except TrainingEnded as asked:
+            ended = ENDS[asked.action]
         if self._trial.smoke:
             return self._smoke()
         plan, track = self._spec.plan, self._track
@@ -115,40 +118,50 @@ class _Training:
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
-    def _epochs(self, function: Any) -> str:
-        """Epoch after epoch; how the training ended."""
-        trial, made = self._trial, None
+    def _epochs(self, function: Any) -> None:
+        """Call the function, which yields or reports epoch after epoch. Raises `TrainingEnded` where that is not all."""
+        if self._track.is_stale:
+            return
+        self._trial.receive = self._receive
+        self._ask()
+        made = function(self._trial)
         try:
-            while not self._track.is_stale:
-                action = self._monitor.step(epoch=trial.epoch + 1, step=0, phase="train")
-                if action != "go_on":
-                    return self._stopped(action)
-                started, paused = time.monotonic(), self._monitor.paused_seconds
-                made = self._begun(function) if made is None else made
-                given = next(made, None)
-                if given is None:
-                    break
-                seconds = time.monotonic() - started - (self._monitor.paused_seconds - paused)
-                self._end_epoch(given, seconds=seconds)
-                if trial.smoke:
-                    return "completed"
-                self._checkpoint_if_due()
+            for given in self._each(made):
+                self._receive(given)
         finally:
             if callable(close := getattr(made, "close", None)):
                 close()
         if not self._track.curve:
             raise ValueError(f"{self._label} ended before its first epoch: it yields a mapping of metrics after each")
-        return "completed"
 
-    def _begun(self, function: Any) -> Iterator[Any]:
-        made = function(self._trial)
-        try:
-            return iter(made)
-        except TypeError:
-            kind = type(made).__name__
+    def _each(self, made: Any) -> Iterable[Any]:
+        """What the function yields; nothing where it has reported instead."""
+        if made is None:
+            return ()
+        if not isinstance(made, Iterable) or isinstance(made, Mapping | str):
             raise RefusedError(
-                f"{self._label} returned {kind}: it is to yield a mapping of metrics after each epoch"
-            ) from None
+                f"{self._label} returned {type(made).__name__}: it is to yield a mapping of metrics after each epoch"
+            )
+        return made
+
+    def _ask(self) -> None:
+        """What the study wants before the next epoch; blocks while the trial is paused."""
+        action = self._monitor.step(epoch=self._trial.epoch + 1, step=0, phase="train")
+        if action == "stop" and self._trial.epoch:
+            self._checkpoint()
+        if action != "go_on":
+            raise TrainingEnded(action)
+        self._began = (time.monotonic(), self._monitor.paused_seconds)
+
+    def _receive(self, given: Any) -> None:
+        """The metrics of an epoch that has ended. Raises `TrainingEnded` where it was the last one."""
+        started, paused = self._began
+        self._end_epoch(given, seconds=time.monotonic() - started - (self._monitor.paused_seconds - paused))
+        if not self._trial.smoke:
+            self._checkpoint_if_due()
+        if self._trial.smoke or self._track.is_stale:
+            raise TrainingEnded("done")
+        self._ask()
 
     def _end_epoch(self, given: Any, *, seconds: float) -> None:
         trial, track = self._trial, self._track
@@ -269,13 +282,6 @@ class _Training:
             setattr(self._track, name, value)
         self._trial.continue_from(path, epoch=state["epoch"])
         return {"checkpoint": f"{path.parent.name}/{path.name}", "step": state["epoch"]}
-
-    def _stopped(self, action: str) -> str:
-        if action == "prune":
-            return "pruned"
-        if self._trial.epoch:
-            self._checkpoint()
-        return "stopped"
 
     # --- the end ----------------------------------------------------------------------------------------------------
 

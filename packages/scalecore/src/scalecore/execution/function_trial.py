@@ -27,7 +27,8 @@ Array = npt.NDArray[Any]
 
 
 class TrainingEnded(BaseException):
-    """The study stops or prunes the trial in the middle of an epoch. No `Exception`, so that no function catches it."""
+    """Nothing more is asked of the function: the study stops or prunes the trial, or it is done by early stopping. No
+    `Exception`, so that no function catches it."""
 
     def __init__(self, action: str) -> None:
         super().__init__(action)
@@ -55,6 +56,7 @@ class FunctionTrial:
         self.folder = monitor.folder.path
         self.num_parameters = spec.num_parameters
         self.epoch = 0
+        self.receive: Callable[[Mapping[str, Any]], None] | None = None
         self.save: Callable[[Path], object] | None = None
         self.resume_was_read = False
         self.verified: int | None = None
@@ -128,6 +130,14 @@ class FunctionTrial:
                 f"{self.num_parameters:,} for {dict(self.architecture)}: mend num_parameters() of the plugin",
                 guard="G04",
             )
+
+    def report(self, metrics: Mapping[str, Any]) -> None:
+        """What a generator yields, for a loop that calls back: the metrics of an epoch that has ended.
+
+        Does not return where the training ends here. The function itself then returns None.
+        """
+        assert self.receive is not None
+        self.receive(metrics)
 
     def step(self) -> None:
         """Call it now and then within a long epoch, so that the study can pause and stop the trial there.
