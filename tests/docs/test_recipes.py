@@ -174,6 +174,20 @@ def test_the_other_recipes_run_a_study(installed: tuple[Path, ...], tmp_path: Pa
         assert "unavailable" in battery or 0 <= battery["min"] <= 100
 
 
+def test_the_training_loop_of_the_page_runs_a_study(tmp_path: Path) -> None:
+    """`own_loop.py` with `own_loop.yaml`, as they stand there; its file is part of the study's code."""
+    shutil.copy(ROOT / "examples" / "data" / "spy_daily.parquet", tmp_path)
+    for name, text in files(PAGE):
+        if name.startswith("own_loop."):
+            (tmp_path / name).write_text(text)
+    for arguments in (["check", "own_loop.yaml"], ["run", "own_loop.yaml"], ["verify", "studies/own-loop"]):
+        done = scalecore(*arguments, folder=tmp_path)
+        assert done.returncode == 0, done.stdout + done.stderr
+    trials = [json.loads(one.read_text()) for one in (tmp_path / "studies" / "own-loop" / "trials").glob("*.json")]
+    assert [trial["state"] for trial in trials] == ["completed"] * 3
+    assert all("own_loop.py" in trial["user_attrs"]["versions"] for trial in trials)
+
+
 def recipe(name: str) -> dict[str, Any]:
     """The names that a recipe defines."""
     (text,) = [text for path, text in recipes() if path == f"recipes/{name}.py"]

@@ -109,9 +109,22 @@ def test_all_seven_work_together_in_a_study(environment: Environment, written: P
     assert done.stdout.startswith("# Values of the dimensions\n")
 
 
+def test_the_training_function_trains_the_model_that_came_with_it(environment: Environment, written: Path) -> None:
+    """In place of the trainer `torch`; its file is part of the study's code."""
+    training = "training={use: function, target: ./my_trainer.py:train, threads: 1, hyperparameters: {epochs: 2}}"
+    space = "search.space={learning_rate: {log_uniform: [1e-3, 1e-2]}}"
+    sizes = "model={use: linear}"
+    arguments = ("run", "experiment.yaml", training, space, sizes, "output=own-loop", "analyses=[]")
+    done = environment.run("scalecore", *arguments, folder=written)
+    assert done.returncode == 0, done.stdout + done.stderr
+    trials = [json.loads(path.read_text()) for path in (written / "own-loop" / "trials").glob("*.json")]
+    assert {trial["state"] for trial in trials} == {"completed"}
+    assert all("my_trainer.py" in trial["user_attrs"]["versions"] for trial in trials)
+
+
 def test_a_package_is_the_same_plugin_installed(environment: Environment, tmp_path: Path) -> None:
     """Of each kind it installs and holds the contract of a package; one passes all of its tests."""
-    names = {kind: f"own-{kind}" for kind in PLUGIN_KINDS}
+    names = {kind: f"own-{kind}" for kind in PLUGIN_KINDS if kind != "trainer"}  # which is no plugin
     for kind, name in names.items():
         done = environment.run("scalecore", "new", kind, name, "--package", folder=tmp_path)
         assert (done.returncode, done.stderr) == (0, "")

@@ -141,6 +141,22 @@ def test_a_place_that_cannot_be_written_is_named(invoke: Callable[..., Result], 
         assert done.stderr.endswith((": cannot be written (Not a directory)\n", ": cannot be written (File exists)\n"))
 
 
+def test_a_training_function_is_named_as_target(invoke: Callable[..., Result]) -> None:
+    """It is a file and no plugin, and so in no package of its own."""
+    done = invoke("new", "trainer", "loop", "--into", "a b")
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.splitlines()[-2:] == [
+        "use it in an experiment file:",
+        '  training: {use: function, target: "./a b/loop.py:train"}',
+    ]
+    done = invoke("new", "trainer", "loop", "--package")
+    assert done.exit_code == 2
+    assert done.stderr.endswith(
+        "Error: --package: a training function needs no package of a plugin; put it into any module, and name it there "
+        "(target: my_module:train)\n"
+    )
+
+
 def test_a_kind_is_needed(invoke: Callable[..., Result]) -> None:
     """The message lists the kinds."""
     done: Any = invoke("new", "sampler")

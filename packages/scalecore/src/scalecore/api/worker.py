@@ -8,6 +8,7 @@ from scalecore.data.folder import read_description
 from scalecore.data.splits import PARTS
 from scalecore.execution.failures import classify, is_out_of_memory
 from scalecore.execution.folder import prepare_readers
+from scalecore.execution.function_trial import FunctionTrial
 from scalecore.execution.hyperparameters import Hyperparameters
 from scalecore.execution.lifeline import AttemptMonitor
 from scalecore.execution.local.containment import limit_data, prefer_as_victim
@@ -19,6 +20,7 @@ from scalecore.execution.worker import run_worker, work
 __all__ = [
     "PARTS",
     "AttemptMonitor",
+    "FunctionTrial",
     "Hyperparameters",
     "build_family",
     "checked",

@@ -119,7 +119,7 @@ class _Training:
     # --- the loop ---------------------------------------------------------------------------------------------------
 
     def _epochs(self, function: Any) -> None:
-        """Call the function, which yields or reports epoch after epoch. Raises `TrainingEnded` where that is not all."""
+        """Call the function, which yields or reports epoch after epoch. Raises `TrainingEnded` where it is left."""
         if self._track.is_stale:
             return
         self._trial.receive = self._receive

@@ -9,7 +9,7 @@ import click
 
 from scalecore.cli.common import NewPath
 
-KINDS = ("model", "strategy", "dataset", "logger", "monitor", "executor", "analysis")
+KINDS = ("model", "strategy", "dataset", "logger", "monitor", "executor", "analysis", "trainer")
 
 
 @click.command(short_help="Write a plugin to start from: one file, and its test.")
@@ -20,14 +20,16 @@ KINDS = ("model", "strategy", "dataset", "logger", "monitor", "executor", "analy
 def new(*, kind: str, name: str | None, into: Path, package: bool) -> None:
     """Write a plugin in one Python file that works, and its test.
 
-    KIND is model, strategy, dataset, logger, monitor, executor or analysis. NAME, by default my-KIND, becomes the name
-    of the component in experiment files. Change the file step by step into your own: it says what each part is for, and
-    the test finds what breaks. The command prints the lines that an experiment file needs to use it.
+    KIND is model, strategy, dataset, logger, monitor, executor, analysis or trainer. NAME, by default my-KIND, becomes
+    the name of the component in experiment files. A trainer is a function, for the trainer `function`. Change the file
+    step by step into your own: it says what each part is for, and the test finds what breaks. The command prints the
+    lines that an experiment file needs to use it.
 
     \b
     Examples:
       scalecore new model my-mlp
       scalecore new strategy --into plugins
+      scalecore new trainer my-loop
       scalecore new logger my-mail --package
     """
     from scalecore.config.source import dump
@@ -35,6 +37,11 @@ def new(*, kind: str, name: str | None, into: Path, package: bool) -> None:
     from scalecore.scaffold.names import names_for
     from scalecore.scaffold.plugin_files import USES, package_files, plugin_files, write_files
 
+    if package and kind == "trainer":
+        raise click.UsageError(
+            "--package: a training function needs no package of a plugin; put it into any module, and name it there "
+            "(target: my_module:train)"
+        )
     names = names_for(name or f"my-{kind}", kind=kind, registry=load_registry())
     folder = into / names.name if package else into
     found = package_files(names, kind=kind) if package else plugin_files(names, kind=kind)
@@ -49,6 +56,9 @@ def new(*, kind: str, name: str | None, into: Path, package: bool) -> None:
     else:
         plugin, test = (folder / path for path in found)
         named = plugin.as_posix() if plugin.is_absolute() else f"./{plugin.as_posix()}"
-        use.insert(0, f"plugins: {dump([named], default_flow_style=True, width=float('inf')).strip()}")
+        if kind == "trainer":
+            use = [USES[kind].replace("./my_trainer.py", named)]
+        else:
+            use.insert(0, f"plugins: {dump([named], default_flow_style=True, width=float('inf')).strip()}")
         click.echo(f"test it:\n  pytest {shlex.quote(str(test))}")
     click.echo("\n  ".join(["use it in an experiment file:", *use]))

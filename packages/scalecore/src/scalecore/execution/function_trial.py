@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from scalecore.execution.model_family import build_family
 
 SMOKE_WINDOWS = 256
 """Of each part, in the smoke step."""
+FINISH = 4.0
+"""Seconds that an epoch may take to its end after the study has asked for a stop: below any grace."""
 PARTS_OF_A_TRIAL = ("train", "val")
 
 Array = npt.NDArray[Any]
@@ -42,6 +45,7 @@ class FunctionTrial:
         self._spec, self._monitor = spec, monitor
         self._resume: Path | None = None
         self._steps = 0
+        self._stop_asked = 0.0
         self.architecture: Mapping[str, int] = dict(spec.architecture)
         self.hyperparameters = Hyperparameters(spec.hyperparameters)
         """By name. A sampled one that is never read is refused (guard G03)."""
@@ -142,10 +146,15 @@ class FunctionTrial:
     def step(self) -> None:
         """Call it now and then within a long epoch, so that the study can pause and stop the trial there.
 
-        An epoch that is stopped within is trained again when the trial continues.
+        An epoch that ends within some seconds of a stop is finished, for the checkpoint after it. Else it is left, and
+        trained again from the last checkpoint when the trial continues.
         """
         action = self._monitor.step(epoch=self.epoch + 1, step=self._steps, phase="train")
         self._steps += 1
+        if action == "stop" and self.save is not None:
+            self._stop_asked = self._stop_asked or time.monotonic()
+            if time.monotonic() - self._stop_asked < FINISH:
+                return
         if action != "go_on":
             raise TrainingEnded(action)
 

@@ -28,6 +28,7 @@ PLUGIN_KINDS: Mapping[str, str] = MappingProxyType(
         "monitor": "monitor",
         "executor": "executor",
         "analysis": "analysis",
+        "trainer": "trainer",
     }
 )
 """What may be asked for, and what `scalecore.plugins.kinds` calls it."""

@@ -26,6 +26,7 @@ USES: Mapping[str, str] = {
     "monitor": "monitors: [{use: my-monitor, pause_above: 1.5}]",
     "executor": 'execution: {use: my-executor, prefix: [nice, -n, "10"]}',
     "analysis": "analyses: [my-analysis]",
+    "trainer": 'training: {use: function, target: "./my_trainer.py:train"}',
 }
 """How an experiment file uses a component of each kind."""
 

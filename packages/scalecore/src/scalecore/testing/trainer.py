@@ -190,7 +190,7 @@ class TrainerContract:
         if self.diverging is None:
             pytest.skip("set `diverging` to hyper-parameters with which a trial of your trainer diverges")
         result = self._run(planned[0], executor, source / "a", values=self.diverging)
-        assert result.state == "diverged"
+        assert result.state == "diverged", result.reason
         assert result.reason
         assert result.value is None
 
