@@ -16,6 +16,7 @@ LISTED = {
         scalecore_market/manifest.py scalecore_market/store.py
     """,
     "the experiment as it was written or resolved: sections and options that plugins declare": """
+        scalecore/testing/attempts.py scalecore/testing/trainer.py
         scalecore/api/options.py scalecore/api/plan_report.py scalecore/api/space.py scalecore/api/trials.py
         scalecore/builtin/recognise.py scalecore/campaign/load.py scalecore/campaign/run.py
         scalecore/campaign/sweep.py scalecore/config/experiment.py scalecore/config/forms.py
@@ -39,6 +40,8 @@ LISTED = {
         scalecore_analysis/scaling/preconditions.py scalecore_analysis/scaling_law.py scalecore_analysis/vega.py
     """,
     "values by the names of hyper-parameters, metrics or sensors, which plugins declare": """
+        scalecore/builtin/function_trainer.py scalecore/builtin/function_worker.py scalecore/data/measures.py
+        scalecore/execution/epoch_track.py scalecore/execution/function_trial.py
         scalecore/api/metrics.py scalecore/data/calibrator.py scalecore/data/predictions.py
         scalecore/monitoring/monitors.py scalecore/store/predictions.py scalecore/study/build_record.py
         scalecore/study/flags.py scalecore_optuna/coverage.py scalecore_optuna/frontier.py scalecore_optuna/grid.py
@@ -48,6 +51,7 @@ LISTED = {
         scalecore_trackers/tensorboard_logger.py scalecore_trackers/values.py scalecore_trackers/wandb_logger.py
     """,
     "state of a training: what torch and the checkpoint hold": """
+        scalecore/builtin/function_checkpoint.py
         scalecore/api/trainer.py scalecore/execution/lifeline.py scalecore_torch/compute_policy.py
         scalecore_torch/training/checkpoint.py scalecore_torch/training/evaluated.py
         scalecore_torch/training/generators.py scalecore_torch/training/loop_state.py

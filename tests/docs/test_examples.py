@@ -69,7 +69,8 @@ def test_the_experiment_file_of_the_readme_passes_the_check(tmp_path: Path) -> N
         for path in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("packages/*/README.md")])
         for body in blocks(path, "yaml")
         # Their components or data come from the page itself; test_recipes.py, test_data.py and tests/example run them.
-        if not body.startswith(("# try.yaml", "# experiment.yaml", "# prices.yaml")) and "plugins: [./" not in body
+        if not body.startswith(("# try.yaml", "# own_loop.yaml", "# experiment.yaml", "# prices.yaml"))
+        and "plugins: [./" not in body
     ],
 )
 def test_a_piece_of_an_experiment_file_passes_the_check(path: str, text: str, tmp_path: Path) -> None:

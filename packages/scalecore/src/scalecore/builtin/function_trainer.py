@@ -88,7 +88,7 @@ class FunctionTrainer:
         if other not in (None, target.file):
             yield (
                 ("training",),
-                f"two files are called {other.name}: {other} and {target.file}; rename one of them",  # type: ignore[union-attr]
+                f"two files are called {other.name}: {other} and {target.file}; rename one of them",
             )
         if choices.metric not in (*SMALL_IS_GOOD, *LARGE_IS_GOOD) and not choices.directed:
             yield (

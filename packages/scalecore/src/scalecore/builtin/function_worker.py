@@ -236,7 +236,7 @@ class _Training:
                 "trial.data('val')",
                 guard="G11",
             )
-        if self._spec.task == "multiclass" and (outputs >= 0).all() and np.allclose(outputs.sum(axis=1), 1, atol=1e-5):
+        if self._spec.task == "multiclass" and outputs.min() >= 0 and np.allclose(outputs.sum(axis=1), 1, atol=1e-5):
             raise RefusedError(
                 f"{self._label} yields probabilities as outputs; let it yield logits, such as their logarithms",
                 guard="G10",

@@ -236,12 +236,14 @@ def _counted(
         return forecast.count(architectures, data, forward)
     except ValueError as error:
         model = resolved.model
-        said = ", ".join(name for name in vars(ClosedForms) if not name.startswith("_"))
-        remedy = f"its shapes must be built without their data, or the family says their sizes itself ({said})"
+        who = f"model {model.name!r} ({model.provider} {model.version})"
         if not forecast.counts:
-            remedy = "let the family say their sizes itself (num_parameters, flops)"
+            text = f"{who} cannot be counted: {error}; let the family say their sizes itself (num_parameters, flops)"
+            raise PluginError(text) from None
+        said = ", ".join(name for name in vars(ClosedForms) if not name.startswith("_"))
         raise PluginError(
-            f"model {model.name!r} ({model.provider} {model.version}) cannot be counted: {error}; {remedy}"
+            f"{who} cannot be counted: {error}; its shapes must be built without their data, or the family says their "
+            f"sizes itself ({said})"
         ) from None
 
 
