@@ -78,6 +78,8 @@ class MissingTrainer:
 class NoForecast:
     """Satisfies `scalecore.api.trainer.MemoryForecast`; what is 0 here is not shown."""
 
+    counts = True
+
     def __init__(self, message: str) -> None:
         self._message = message
 

@@ -31,7 +31,7 @@ def plan_lines(preview: PlanPreview) -> list[str]:
         *_data(plan.data),
         f"  loss: {_loss(plan.loss)}",
         "",
-        *_architectures(plan.architectures, preview.forecast, memory=plan.memory.source != UNKNOWN),
+        *_architectures(plan.architectures, preview.forecast, memory=plan.memory.source),
         "",
         *_planned(plan),
         "",
@@ -96,8 +96,8 @@ def _memory(planned: MemoryReport, figures: Mapping[str, MemoryFigure]) -> list[
     return ["Memory of a trial, predicted:", *(f"  {line}" for line in memory_lines(figures))]
 
 
-def _architectures(grid: GridReport, forecast: Forecast, *, memory: bool) -> list[str]:
-    """With the `memory` of each size where it is known."""
+def _architectures(grid: GridReport, forecast: Forecast, *, memory: str) -> list[str]:
+    """With the memory of each size where it is known; `memory` says how."""
     lines = [f"Architectures: {grid.feasible} feasible of {grid.legal} legal ones"]
     if grid.budget:
         lines[0] += f", budget {formatting.parameters(grid.budget)} ({grid.low:,} to {grid.high:,} parameters)"
@@ -116,14 +116,14 @@ def _architectures(grid: GridReport, forecast: Forecast, *, memory: bool) -> lis
         share = f"{count / grid.budget:.1%}" if grid.budget else ""
         described = " ".join(f"{name}={_values(same, name)}" for name in names)
         more = f" ({len(same)} shapes)" if len(same) > 1 else ""
-        needed = formatting.size(max(shape.memory or 0 for shape in same)) if memory else "unknown"
+        needed = formatting.size(max(shape.memory or 0 for shape in same)) if memory != UNKNOWN else "unknown"
         time = _time(forecast, same)
         lines.append(f"  {formatting.parameters(count):>10}  {share:>9}  {needed:>9}  {time:>9}  {described}{more}")
     if len(sizes) > MAX_SHAPES:
         lines.append(f"  ... and {len(sizes) - MAX_SHAPES} more sizes (all with --json)")
     for low, high in grid.gaps:
         lines.append(f"  gap: no shape has between {low:.0%} and {high:.0%} of the budget")
-    if memory:
+    if memory == "closed form":
         lines.append("  memory: of a trial at its first micro-batch, in closed form")
     if forecast.trials:
         lines.append(
