@@ -78,7 +78,10 @@ def test_it_imports_the_public_face_only(written: Path) -> None:
     used = set(re.findall(r"^ *from (scalecore\S*) import", text, re.MULTILINE))
     assert not re.findall(r"^ *import scalecore", text, re.MULTILINE)
     assert {"scalecore", "scalecore.testing", "scalecore.api.components"} <= used
-    assert all(name.startswith(("scalecore.api.", "scalecore.testing", "scalecore_torch.testing")) for name in used - {"scalecore"})
+    assert all(
+        name.startswith(("scalecore.api.", "scalecore.testing", "scalecore_torch.testing"))
+        for name in used - {"scalecore"}
+    )
 
 
 def test_all_seven_work_together_in_a_study(environment: Environment, written: Path) -> None:

@@ -23,9 +23,14 @@ DISTRIBUTIONS = {
     "yaml": "pyyaml",
 }
 """Modules that are not called as their distributions are, apart from `_` for `-`."""
-WITHOUT = {"scalecore": {"torch": {"api/data_report.py", "api/model.py", "api/module.py", "testing/fakes.py"}}}
-"""Where a package imports what it does not need: for annotations, which are Any where it is missing, and in the model
-that tests of others build, who have a trainer of it.
+WITHOUT = {
+    "scalecore": {
+        "torch": {"api/data_report.py", "api/model.py", "api/module.py", "testing/fakes.py"},
+        "threadpoolctl": {"builtin/function_worker.py"},
+    }
+}
+"""Where a package imports what it does not need: torch for annotations, which are Any where it is missing, and in the
+model that tests of others build, who have a trainer of it; threadpoolctl where a library of the user's has brought it.
 """
 
 
