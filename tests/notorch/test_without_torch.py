@@ -126,6 +126,27 @@ def test_run_ends_before_anything_is_written(folder: Path) -> None:
     assert not (folder / "studies" / "walk" / "journal.jsonl").exists()
 
 
+def test_a_study_of_the_trainer_function_runs(folder: Path) -> None:
+    """Planned, run to its end, and whole: nothing of it needs torch."""
+    from scalecore.testing.function_files import MODEL as FLAT
+    from scalecore.testing.function_files import TRAIN
+
+    (folder / "model.py").write_text(FLAT)
+    (folder / "train.py").write_text(TRAIN)
+    changes = (
+        "training={use: function, target: ./train.py:train, threads: 1, hyperparameters: {epochs: 3}}",
+        "model=flat",
+        "search.space={learning_rate: {log_uniform: [1e-2, 1.0]}}",
+    )
+    for command in ("check", "plan", "run"):
+        done = scalecore(command, "experiment.yaml", *changes, folder=folder)
+        assert done.returncode == 0, done.stdout + done.stderr
+    done = scalecore("status", "studies/walk", folder=folder)
+    assert done.stdout.startswith("walk: completed; 4 of 4 trials finished")
+    done = scalecore("verify", "studies/walk", folder=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_a_study_is_read(tmp_path: Path) -> None:
     """`status` and `verify` need no plugin of the study's."""
     shutil.copytree(STUDY, tmp_path / "study")
