@@ -16,7 +16,6 @@ LISTED = {
         scalecore_market/manifest.py scalecore_market/store.py
     """,
     "the experiment as it was written or resolved: sections and options that plugins declare": """
-        scalecore/testing/attempts.py scalecore/testing/trainer.py
         scalecore/api/options.py scalecore/api/plan_report.py scalecore/api/space.py scalecore/api/trials.py
         scalecore/builtin/recognise.py scalecore/campaign/load.py scalecore/campaign/run.py
         scalecore/campaign/sweep.py scalecore/config/experiment.py scalecore/config/forms.py
@@ -24,9 +23,10 @@ LISTED = {
         scalecore/config/resolved.py scalecore/config/standalone.py scalecore/data/layouts.py
         scalecore/planning/build_plan.py scalecore/planning/continuation.py scalecore/planning/plan.py
         scalecore/store/identity.py scalecore/store/kept_study.py scalecore/store/learning_curves.py
-        scalecore_analysis/comparable.py scalecore_analysis/scaling/budgets.py scalecore_market/cli.py
-        scalecore_optuna/inner.py scalecore_optuna/options.py scalecore_torch/component.py
-        scalecore_torch/loss_options.py scalecore_torch/own_checks.py scalecore_torch/own_code.py
+        scalecore/testing/attempts.py scalecore/testing/trainer.py scalecore_analysis/comparable.py
+        scalecore_analysis/scaling/budgets.py scalecore_market/cli.py scalecore_optuna/inner.py
+        scalecore_optuna/options.py scalecore_torch/component.py scalecore_torch/loss_options.py
+        scalecore_torch/own_checks.py scalecore_torch/own_code.py
     """,
     "rows of tables and the JSON of pages and commands, which nothing reads back": """
         scalecore/api/analysis.py scalecore/api/formatting.py scalecore/api/markdown.py scalecore/api/panel.py
@@ -40,9 +40,9 @@ LISTED = {
         scalecore_analysis/scaling/preconditions.py scalecore_analysis/scaling_law.py scalecore_analysis/vega.py
     """,
     "values by the names of hyper-parameters, metrics or sensors, which plugins declare": """
-        scalecore/builtin/function_trainer.py scalecore/builtin/function_worker.py scalecore/data/measures.py
-        scalecore/execution/epoch_track.py scalecore/execution/function_trial.py
-        scalecore/api/metrics.py scalecore/data/calibrator.py scalecore/data/predictions.py
+        scalecore/api/metrics.py scalecore/builtin/function_metrics.py scalecore/builtin/function_trainer.py
+        scalecore/builtin/function_worker.py scalecore/data/calibrator.py scalecore/data/measures.py
+        scalecore/data/predictions.py scalecore/execution/epoch_track.py scalecore/execution/function_trial.py
         scalecore/monitoring/monitors.py scalecore/store/predictions.py scalecore/study/build_record.py
         scalecore/study/flags.py scalecore_optuna/coverage.py scalecore_optuna/frontier.py scalecore_optuna/grid.py
         scalecore_optuna/sampler.py scalecore_optuna/spread.py scalecore_torch/training/intervals.py
@@ -51,9 +51,8 @@ LISTED = {
         scalecore_trackers/tensorboard_logger.py scalecore_trackers/values.py scalecore_trackers/wandb_logger.py
     """,
     "state of a training: what torch and the checkpoint hold": """
-        scalecore/builtin/function_checkpoint.py
-        scalecore/api/trainer.py scalecore/execution/lifeline.py scalecore_torch/compute_policy.py
-        scalecore_torch/training/checkpoint.py scalecore_torch/training/evaluated.py
+        scalecore/api/trainer.py scalecore/builtin/function_checkpoint.py scalecore/execution/lifeline.py
+        scalecore_torch/compute_policy.py scalecore_torch/training/checkpoint.py scalecore_torch/training/evaluated.py
         scalecore_torch/training/generators.py scalecore_torch/training/loop_state.py
         scalecore_torch/training/micro_batches.py scalecore_torch/training/trainer.py
         scalecore_torch/training/weights.py

@@ -1,7 +1,8 @@
-"""What a plan refuses of the components that it asks."""
+"""What a plan holds, and what it refuses of the components that it asks."""
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from scalecore.config.resolve import load_resolved
 from scalecore.config.resolved import ResolvedComponent
 from scalecore.planning.build_plan import build_plan
 from scalecore.plugins.registry import load_registry
-from scalecore.testing.fakes import EXPERIMENT, write_walk
+from scalecore.testing.fakes import EXPERIMENT, planned_walk, write_walk
 
 
 class NoPanel:
@@ -43,3 +44,11 @@ def test_a_dataset_that_gives_no_panel_is_named(tmp_path: Path, made: Any, reaso
     with pytest.raises(DataError) as caught:
         build_plan(loaded, evolve(resolved, dataset=dataset), folder=tmp_path / "study")
     assert str(caught.value) == f"dataset 'mine' (acme 1.0) failed: {reason}"
+
+
+def test_a_plan_is_values_and_what_lives_is_beside_it(tmp_path: Path) -> None:
+    """A copy of the plan is the same plan; threads and processes, which cannot be copied, are the runtime's."""
+    plan, runtime = planned_walk(tmp_path)
+    assert copy.deepcopy(plan).report() == plan.report()
+    with pytest.raises(TypeError, match="cannot pickle"):
+        copy.deepcopy(runtime)

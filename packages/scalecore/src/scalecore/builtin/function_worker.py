@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +15,11 @@ from scalecore.api.data_report import DataReport
 from scalecore.api.errors import DeviceError, RefusedError
 from scalecore.api.trainer import Diverged
 from scalecore.builtin.function_checkpoint import load_newest, save
+from scalecore.builtin.function_metrics import EpochReader
 from scalecore.builtin.function_trainer import FunctionSpec
 from scalecore.data.bootstrap import mean_interval
 from scalecore.data.folder import read_description
-from scalecore.data.measures import MEASURES, losses_of, measures
+from scalecore.data.measures import losses_of
 from scalecore.data.predictions import Predictions, write_predictions
 from scalecore.execution.epoch_track import EpochTrack
 from scalecore.execution.function_trial import FunctionTrial, TrainingEnded
@@ -31,10 +30,7 @@ from scalecore.execution.peak_memory import peak_memory
 from scalecore.execution.worker import run_worker, work
 from scalecore.plugins.imports import import_code
 
-OUTPUTS = "outputs"
 ENDS = {"done": "completed", "stop": "stopped", "prune": "pruned"}
-RESERVED = ("epoch", "train_seconds", "evaluation_seconds", "confusion_matrix", "predictions", "intervals")
-"""What the core writes into each line of the learning curve."""
 
 
 def main(path: str, *, parent: int) -> int:
@@ -71,8 +67,8 @@ class _Training:
         self._trial = FunctionTrial(spec, monitor)
         self._track = EpochTrack(plan=spec.plan)
         self._best_outputs: Any = None
-        self._labels: Any = None
         self._description: DataReport = read_description(Path(spec.data))
+        self._reader = EpochReader(spec, self._trial, description=self._description)
         self._seconds = 0.0
         self._saved = time.monotonic()
         self._began = (self._saved, 0.0)
@@ -169,10 +165,10 @@ class _Training:
             raise RefusedError(f"{self._label} saves checkpoints and does not read trial.resume to continue from one")
         self._monitor.step(epoch=trial.epoch + 1, step=0, phase="evaluate")
         started = time.monotonic()
-        line, outputs = self._line(given, seconds=seconds)
+        line, outputs = self._reader.line(given, epoch=trial.epoch + 1, seconds=seconds)
         line["evaluation_seconds"] = time.monotonic() - started
         if trial.smoke:
-            self._refuse_unmeasured(line)
+            self._reader.refuse_unmeasured(line)
         elif self._spec.plan.metric not in line:
             raise ValueError(f"objective.metric {self._spec.plan.metric!r} has no value in epoch {line['epoch']}")
         self._seconds += seconds
@@ -181,73 +177,6 @@ class _Training:
         trial.end_epoch()
         if not trial.smoke:
             self._monitor.epoch(line)
-
-    def _line(self, given: Any, *, seconds: float) -> tuple[dict[str, Any], Any]:
-        """The line of the learning curve that the function's mapping makes, and the outputs in it."""
-        if not isinstance(given, Mapping):
-            raise RefusedError(f"{self._label} yielded {type(given).__name__}: it is to yield a mapping of metrics")
-        epoch = self._trial.epoch + 1
-        metrics = {str(name): self._number(str(name), one) for name, one in given.items() if name != OUTPUTS}
-        outputs, found = None, {}
-        if OUTPUTS in given:
-            outputs = self._outputs(given[OUTPUTS])
-            found = measures(outputs, self._validation_labels(), task=self._spec.task)
-        taken = [name for name in metrics if name in RESERVED or (outputs is not None and name in self._measured)]
-        if taken:
-            why = "measured from its outputs" if outputs is not None else "measured by the study"
-            raise RefusedError(f"{self._label} yields {', '.join(taken)}, which is {why}: leave it out", guard="G23")
-        line = {"epoch": epoch, "train_loss": None, "train_seconds": seconds, **metrics, **found}
-        loss = line.get("val_loss")
-        if "val_loss" not in line:
-            raise RefusedError(
-                f"{self._label} yields no val_loss: give it, or the outputs of the validation windows as `outputs`",
-                guard="G23",
-            )
-        for name, value in (("validation", loss), ("training", metrics.get("train_loss", 0.0))):
-            if value is None or not math.isfinite(value):
-                raise Diverged(f"{name} loss is {value} after epoch {epoch}")
-        return {name: _finite(one) for name, one in line.items()}, outputs
-
-    @property
-    def _measured(self) -> tuple[str, ...]:
-        return MEASURES[self._spec.task]
-
-    def _number(self, name: str, value: Any) -> float | None:
-        if value is None:
-            return None
-        if not isinstance(value, Real) and callable(getattr(value, "item", None)):
-            with suppress(ValueError, RuntimeError):
-                value = value.item()  # of numpy or torch
-        if not isinstance(value, Real) or isinstance(value, bool):
-            raise RefusedError(f"{self._label} yields {name} as {type(value).__name__}: a metric is one number")
-        return float(value)
-
-    def _outputs(self, given: Any) -> Any:
-        """[windows, outputs] as they are kept: the loss that is told is that of the file."""
-        if callable(detach := getattr(given, "detach", None)):
-            given = detach().cpu()
-        scaled = self._description.target_scale is not None
-        outputs = np.asarray(given, dtype=np.float64 if scaled else np.float32)
-        outputs = outputs[:, None] if outputs.ndim == 1 else outputs
-        wanted = (len(self._validation_labels()), self._spec.shape.outputs)
-        if outputs.shape != wanted:
-            raise RefusedError(
-                f"{self._label} yields outputs of shape {outputs.shape}, expected {wanted}: one row for each window of "
-                "trial.data('val')",
-                guard="G11",
-            )
-        if self._spec.task == "multiclass" and outputs.min() >= 0 and np.allclose(outputs.sum(axis=1), 1, atol=1e-5):
-            raise RefusedError(
-                f"{self._label} yields probabilities as outputs; let it yield logits, such as their logarithms",
-                guard="G10",
-            )
-        return outputs
-
-    def _validation_labels(self) -> Any:
-        if self._labels is None:
-            labels = self._trial.data("val")[1]
-            self._labels = labels if self._description.target_scale is not None else labels.astype(np.float32)
-        return self._labels
 
     # --- checkpoints ------------------------------------------------------------------------------------------------
 
@@ -311,20 +240,12 @@ class _Training:
         loss = None if self._track.last is None else self._track.last["val_loss"]
         return self._setup() | {"state": "completed", "reason": None, "val_loss": loss}
 
-    def _refuse_unmeasured(self, line: Mapping[str, Any]) -> None:
-        metric = self._spec.plan.metric
-        known = sorted(name for name, one in line.items() if not isinstance(one, dict | list) and name not in RESERVED)
-        if metric not in known:
-            raise RefusedError(
-                f"objective.metric: {metric!r} is not measured; {self._label} gives {', '.join(known)}", guard="G23"
-            )
-
     def _predictions(self) -> dict[str, Any] | None:
         """Store the outputs of the best epoch, where there are any, with the interval of their loss."""
         best, outputs = self._track.best, self._best_outputs
         if best is None or outputs is None:
             return None
-        data, labels, about = Path(self._spec.data), self._validation_labels(), self._description
+        data, labels, about = Path(self._spec.data), self._reader.labels(), self._description
         rows = np.load(data / "val.npy", allow_pickle=False)
         losses = losses_of(outputs, labels, task=self._spec.task)
         if self._spec.task == "binary" and (outputs >= 0).all() and (outputs <= 1).all():
@@ -351,10 +272,6 @@ class _Training:
         )
         digest = write_predictions(self._monitor.folder.predictions, kept)
         return {"sha256": digest, "part": "val", "epoch": best["epoch"], "windows": len(kept)}
-
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _peak(device: str) -> dict[str, Any]:
