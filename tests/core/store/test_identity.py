@@ -227,7 +227,11 @@ def test_naming_the_distribution_of_an_own_component_changes_no_identity() -> No
     long = {**EXPERIMENT, "model": {**EXPERIMENT["model"], "use": "scalecore-patchtst/patchtst"}}
     long["search"] = {**EXPERIMENT["search"], "use": "scalecore/random"}
     assert binding(long, UNBOUND) == binding(EXPERIMENT, UNBOUND)
+    long["training"] = {"use": "scalecore-torch/torch", **EXPERIMENT["training"]}
+    assert binding(long, UNBOUND) == binding(EXPERIMENT, UNBOUND)
     assert trial_content(long, **arguments) == trial_content(EXPERIMENT, **arguments)
+    own, short = ({**EXPERIMENT, "training": {"use": use}} for use in ("scalecore/function", "function"))
+    assert binding(own, UNBOUND) == binding(short, UNBOUND) != binding(EXPERIMENT, UNBOUND)
     assert by_name("search", {"use": "acme/random"}) == {"use": "acme/random"}
     other = {**EXPERIMENT, "model": {**EXPERIMENT["model"], "use": "acme/patchtst"}}
     assert binding(other, UNBOUND) != binding(EXPERIMENT, UNBOUND)

@@ -12,7 +12,7 @@ from attrs import field, frozen
 
 from scalecore.api.dataset_options import ReadOptions
 from scalecore.api.files import content_hash
-from scalecore.config.experiment import ComponentRef
+from scalecore.config.experiment import DEFAULT_TRAINER, ComponentRef
 from scalecore.config.plain import plain_value, training_plain
 from scalecore.plugins.discovery import CORE
 from scalecore.plugins.registry import known_provider
@@ -137,7 +137,11 @@ def binding(experiment: Mapping[str, Any], unbound: Unbound) -> dict[str, Any]:
     bound: dict[str, Any] = unbound.strip({key: value for key, value in experiment.items() if key not in FREE[""]})
     for section in ("search", "training"):
         bound[section] = {key: value for key, value in bound[section].items() if key not in FREE[section]}
-    return bound | {kind: by_name(kind, bound[kind]) for kind in ("dataset", "model", "search") if kind in bound}
+    bound |= {kind: by_name(kind, bound[kind]) for kind in ("dataset", "model", "search") if kind in bound}
+    training = by_name("trainer", bound["training"])
+    if training.get("use") == DEFAULT_TRAINER:  # which studies do not name: it was the only one once
+        del training["use"]
+    return {**bound, "training": training}
 
 
 def by_name(kind: str, component: Mapping[str, Any]) -> dict[str, Any]:
