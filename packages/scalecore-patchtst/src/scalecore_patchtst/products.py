@@ -24,14 +24,14 @@ SMALLEST = 4096
 
 HAS_ONEDNN = (
     torch.backends.cpu.get_cpu_capability() == "AVX512"
-    and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    and torch.backends.mkldnn.is_available()
     and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 )
 """Whether this torch has the operator, and this processor the instructions that make it worth while."""
 
 # An operator of our own: the compiler takes oneDNN's for inference only, and must be told the shape of the result.
-_LIBRARY = torch.library.Library("scalecore_patchtst", "DEF")  # type: ignore[no-untyped-call]
-_LIBRARY.define("product(Tensor a_XK, Tensor b_YK, Tensor? bias_Y) -> Tensor")  # type: ignore[no-untyped-call]
+_LIBRARY = torch.library.Library("scalecore_patchtst", "DEF")
+_LIBRARY.define("product(Tensor a_XK, Tensor b_YK, Tensor? bias_Y) -> Tensor")
 
 
 def _product(a_XK: torch.Tensor, b_YK: torch.Tensor, bias_Y: torch.Tensor | None) -> torch.Tensor:
@@ -42,7 +42,7 @@ def _product(a_XK: torch.Tensor, b_YK: torch.Tensor, bias_Y: torch.Tensor | None
     return result
 
 
-_LIBRARY.impl("product", _product, "CPU")  # type: ignore[no-untyped-call]
+_LIBRARY.impl("product", _product, "CPU")
 
 
 @torch.library.register_fake("scalecore_patchtst::product", lib=_LIBRARY)  # type: ignore[untyped-decorator]

@@ -67,7 +67,7 @@ def trace_step(build: Callable[[], Trainer], *, evaluate: int) -> Trace:
         return trace
 
 
-class LiveStorages(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's class hook has no types
+class LiveStorages(TorchDispatchMode):
     """Follows all storages: which operation makes them, and which is the first after their end."""
 
     def __init__(self) -> None:
