@@ -184,7 +184,7 @@ def plan_of(shape: Shape, folder: Path) -> tuple[Plan, Runtime]:
 
 def predict(plan: Plan, runtime: Runtime, shape: Shape, client: TraceClient) -> tuple[TorchPrediction, float]:
     """What a new study predicts, by its own way, and the seconds that it waited for the tracer."""
-    from scalecore.api.trainer import ForecastContext
+    from scalecore.api.memory_forecast import ForecastContext
     from scalecore.planning.build_plan import training_setup
     from scalecore_torch.memory.forecast import TorchForecast
 

@@ -16,9 +16,9 @@ LISTED = {
         scalecore_market/manifest.py scalecore_market/store.py
     """,
     "the experiment as it was written or resolved: sections and options that plugins declare": """
-        scalecore/api/options.py scalecore/api/plan_report.py scalecore/api/space.py scalecore/api/trials.py
-        scalecore/builtin/recognise.py scalecore/campaign/load.py scalecore/campaign/run.py
-        scalecore/campaign/sweep.py scalecore/config/experiment.py scalecore/config/forms.py
+        scalecore/api/memory_forecast.py scalecore/api/options.py scalecore/api/plan_report.py scalecore/api/space.py
+        scalecore/api/trainer.py scalecore/api/trials.py scalecore/builtin/recognise.py scalecore/campaign/load.py
+        scalecore/campaign/run.py scalecore/campaign/sweep.py scalecore/config/experiment.py scalecore/config/forms.py
         scalecore/config/missing_trainer.py scalecore/config/plain.py scalecore/config/resolve.py
         scalecore/config/resolved.py scalecore/config/standalone.py scalecore/data/layouts.py
         scalecore/planning/build_plan.py scalecore/planning/continuation.py scalecore/planning/plan.py
@@ -51,7 +51,7 @@ LISTED = {
         scalecore_trackers/tensorboard_logger.py scalecore_trackers/values.py scalecore_trackers/wandb_logger.py
     """,
     "state of a training: what torch and the checkpoint hold": """
-        scalecore/api/trainer.py scalecore/builtin/function_checkpoint.py scalecore/execution/lifeline.py
+        scalecore/api/training.py scalecore/builtin/function_checkpoint.py scalecore/execution/lifeline.py
         scalecore_torch/compute_policy.py scalecore_torch/training/checkpoint.py scalecore_torch/training/evaluated.py
         scalecore_torch/training/generators.py scalecore_torch/training/loop_state.py
         scalecore_torch/training/micro_batches.py scalecore_torch/training/trainer.py

@@ -19,9 +19,9 @@ from attrs import evolve
 
 import scalecore_torch.memory.forecast as memory_module
 from scalecore.api import formatting
+from scalecore.api.memory_forecast import ForecastContext
 from scalecore.api.monitor import MonitorContext
 from scalecore.api.record_parts import AttemptMemory, MemoryUse
-from scalecore.api.trainer import ForecastContext
 from scalecore.config.resolve import load_resolved
 from scalecore.monitoring.monitors import Monitors
 from scalecore.planning.build_plan import build_plan, training_setup

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scalecore.api.trainer import EndedAttempt, ForecastContext
+from scalecore.api.memory_forecast import EndedAttempt, ForecastContext
 from scalecore.store.event_lines import event_of
 from scalecore.store.events import AttemptEnded, AttemptStarted
 from scalecore.store.state import Attempt

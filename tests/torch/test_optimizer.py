@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from scalecore.api.trainer import Diverged
+from scalecore.api.training import Diverged
 from scalecore_torch.training.optimizer import build_optimizer, learning_rate_at
 from scalecore_torch.training.trainer import Trainer
 

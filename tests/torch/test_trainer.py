@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from scalecore.api.trainer import Diverged
+from scalecore.api.training import Diverged
 from scalecore_torch.training import checkpoint
 from scalecore_torch.training.generators import seed_everything
 from scalecore_torch.training.trainer import Trainer

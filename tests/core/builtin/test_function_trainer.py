@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from scalecore.api.errors import ExperimentError
+from scalecore.api.memory_forecast import EndedAttempt
 from scalecore.api.options import ImportPath
 from scalecore.api.space import Architecture
-from scalecore.api.trainer import EndedAttempt, TrainingChoices
+from scalecore.api.trainer import TrainingChoices
 from scalecore.builtin.function_trainer import FunctionForecast, FunctionTrainer
 from scalecore.builtin.options import FunctionOptions
 from scalecore.config.resolve import load_resolved

@@ -13,7 +13,7 @@ from attrs import evolve
 
 from scalecore.api.errors import ChangedFileError, RefusedError
 from scalecore.api.space import DataShape
-from scalecore.api.trainer import Diverged
+from scalecore.api.training import Diverged
 from scalecore.builtin.function_checkpoint import STATE, load_newest, save
 from scalecore.builtin.function_trainer import FunctionSpec
 from scalecore.builtin.function_worker import run_attempt

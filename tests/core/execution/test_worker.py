@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from scalecore.api.errors import DeviceError, RefusedError
-from scalecore.api.trainer import Diverged
+from scalecore.api.training import Diverged
 from scalecore.execution.failures import classify, reason
 from scalecore.execution.local.devices import FoundGpus
 from scalecore.execution.worker import end_by

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from scalecore.api.trainer import StepSize
+from scalecore.api.memory_forecast import StepSize
 from scalecore.store.event_lines import event_of
 from scalecore.store.events import AttemptEnded, AttemptStarted
 from scalecore.store.state import Attempt

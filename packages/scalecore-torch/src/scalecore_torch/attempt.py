@@ -13,7 +13,7 @@ from torch import nn
 
 from scalecore.api.errors import DeviceError, RefusedError
 from scalecore.api.machine import CUDA_VISIBLE_DEVICES
-from scalecore.api.trainer import Diverged
+from scalecore.api.training import Diverged
 from scalecore.api.worker import AttemptMonitor, Hyperparameters
 from scalecore_torch.building import build_trainer
 from scalecore_torch.compute_policy import compile_trainer, set_threads, settle

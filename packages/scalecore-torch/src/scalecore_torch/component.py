@@ -8,18 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, fields
 
+from scalecore.api.memory_forecast import ForecastContext, MemoryForecast, StepSize
 from scalecore.api.options import Imported
 from scalecore.api.space import Hyperparameter
-from scalecore.api.trainer import (
-    CodeFile,
-    CompileRule,
-    Conventions,
-    ForecastContext,
-    LossContext,
-    MemoryForecast,
-    StepSize,
-    TrainingChoices,
-)
+from scalecore.api.trainer import CodeFile, CompileRule, Conventions, LossContext, TrainingChoices
 from scalecore_torch.hyperparameters import CORE_HYPERPARAMETERS
 from scalecore_torch.loss_options import (
     TASKS,

@@ -12,9 +12,9 @@ from attrs import asdict, field, frozen
 from scalecore.api.clock import RunningClock
 from scalecore.api.files import content_hash, read_json, write_json
 from scalecore.api.machine import built_for_cuda
+from scalecore.api.memory_forecast import PATIENCE, EndedAttempt, ForecastContext, Prediction, TrainingSetup
 from scalecore.api.readings import Device
 from scalecore.api.space import Architecture, DataShape
-from scalecore.api.trainer import PATIENCE, EndedAttempt, ForecastContext, Prediction, TrainingSetup
 from scalecore.api.worker import checked
 from scalecore_torch.memory.client import TraceAnswer, TraceClient
 from scalecore_torch.memory.correction import (
@@ -82,7 +82,7 @@ class TorchPrediction(Prediction):
 
 
 class TorchForecast:
-    """Satisfies `scalecore.api.trainer.MemoryForecast`.
+    """Satisfies `scalecore.api.memory_forecast.MemoryForecast`.
 
     Answers of the tracer are kept, in the study's folder too once there is one.
     """

@@ -8,9 +8,9 @@ from typing import Any
 from attrs import evolve
 
 from scalecore.api.files import content_hash
+from scalecore.api.memory_forecast import TrainingSetup
 from scalecore.api.readings import Device
 from scalecore.api.space import Architecture, middle
-from scalecore.api.trainer import TrainingSetup
 from scalecore_torch.options import TorchOptions
 from scalecore_torch.spec import TorchSpec
 from scalecore_torch.training.policies import Precision

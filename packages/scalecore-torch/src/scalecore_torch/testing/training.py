@@ -8,7 +8,7 @@ from attrs import evolve
 
 from scalecore.api.attempts import ModelSpec
 from scalecore.api.space import DataShape
-from scalecore.api.trainer import TrainingPlan
+from scalecore.api.training import TrainingPlan
 from scalecore_torch.spec import TorchSpec
 
 __all__ = ["make_attempt_spec", "make_training_plan"]

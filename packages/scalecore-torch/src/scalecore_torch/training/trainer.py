@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from scalecore.api.metrics import objective_value
 from scalecore.api.module import MicroBatchInvariance
 from scalecore.api.statistics import denominator
-from scalecore.api.trainer import Diverged, TrainingMonitor, TrainingPlan
+from scalecore.api.training import Diverged, TrainingMonitor, TrainingPlan
 from scalecore.api.worker import Hyperparameters, is_out_of_memory
 from scalecore_torch.training.blocks import repeated_blocks
 from scalecore_torch.training.casting import cast_at_once

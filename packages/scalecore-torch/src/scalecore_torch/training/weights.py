@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from scalecore.api.errors import DataError, StudyError
 from scalecore.api.files import replacing
-from scalecore.api.trainer import TrainingMonitor
+from scalecore.api.training import TrainingMonitor
 from scalecore_torch.training.trainer import Trainer
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from scalecore.api.data_report import DataReport
 from scalecore.api.errors import RefusedError
-from scalecore.api.trainer import Diverged
+from scalecore.api.training import Diverged
 from scalecore.builtin.function_trainer import FunctionSpec
 from scalecore.data.measures import MEASURES, measures
 from scalecore.execution.function_trial import FunctionTrial

@@ -10,23 +10,13 @@ from typing import Any
 from attrs import fields, frozen
 
 from scalecore.api import formatting
+from scalecore.api.memory_forecast import PATIENCE, EndedAttempt, ForecastContext, Prediction, StepSize, TrainingSetup
 from scalecore.api.metrics import LARGE_IS_GOOD, SMALL_IS_GOOD
 from scalecore.api.options import ImportPath
 from scalecore.api.plan_report import PlanReport
 from scalecore.api.readings import Device, Finding
 from scalecore.api.space import Architecture, DataShape, Hyperparameter, Value
-from scalecore.api.trainer import (
-    PATIENCE,
-    CodeFile,
-    Conventions,
-    EndedAttempt,
-    ForecastContext,
-    LossContext,
-    Prediction,
-    StepSize,
-    TrainingChoices,
-    TrainingSetup,
-)
+from scalecore.api.trainer import CodeFile, Conventions, LossContext, TrainingChoices
 from scalecore.builtin.options import FunctionOptions
 from scalecore.execution.attempt_spec import AttemptSpec
 from scalecore.plugins.imports import ImportPathError, import_code
@@ -137,7 +127,7 @@ class FunctionTrainer:
 
 
 class FunctionForecast:
-    """Satisfies `scalecore.api.trainer.MemoryForecast`: one number for all shapes, then what was measured."""
+    """Satisfies `scalecore.api.memory_forecast.MemoryForecast`: one number for all shapes, then what was measured."""
 
     counts = False
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from scalecore.api.data_report import DataReport
 from scalecore.api.errors import DeviceError, RefusedError
-from scalecore.api.trainer import Diverged
+from scalecore.api.training import Diverged
 from scalecore.builtin.function_checkpoint import load_newest, save
 from scalecore.builtin.function_metrics import EpochReader
 from scalecore.builtin.function_trainer import FunctionSpec

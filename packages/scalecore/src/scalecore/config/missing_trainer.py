@@ -7,18 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from scalecore.api.components import TrainerRecord
+from scalecore.api.memory_forecast import EndedAttempt, ForecastContext, Prediction, StepSize, TrainingSetup
 from scalecore.api.space import Architecture, DataShape, Hyperparameter
-from scalecore.api.trainer import (
-    CodeFile,
-    Conventions,
-    EndedAttempt,
-    ForecastContext,
-    LossContext,
-    Prediction,
-    StepSize,
-    TrainingChoices,
-    TrainingSetup,
-)
+from scalecore.api.trainer import CodeFile, Conventions, LossContext, TrainingChoices
 from scalecore.config.resolved import ResolvedComponent
 
 if TYPE_CHECKING:
@@ -76,7 +67,7 @@ class MissingTrainer:
 
 
 class NoForecast:
-    """Satisfies `scalecore.api.trainer.MemoryForecast`; what is 0 here is not shown."""
+    """Satisfies `scalecore.api.memory_forecast.MemoryForecast`; what is 0 here is not shown."""
 
     counts = True
 

@@ -9,7 +9,7 @@ from attrs import field, fields, frozen
 
 from scalecore.api.files import plain
 from scalecore.api.space import DataShape, Value
-from scalecore.api.trainer import TrainingPlan
+from scalecore.api.training import TrainingPlan
 
 OF_SOME = "of_some"
 

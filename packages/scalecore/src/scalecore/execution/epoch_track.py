@@ -9,7 +9,7 @@ from typing import Any
 from attrs import define, field
 
 from scalecore.api.metrics import objective_value
-from scalecore.api.trainer import TrainingPlan
+from scalecore.api.training import TrainingPlan
 from scalecore.data.rates import denominator
 
 KEPT = ("curve", "best", "last", "reference", "stale")

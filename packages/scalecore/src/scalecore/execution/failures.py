@@ -6,7 +6,7 @@ import signal
 from typing import Literal
 
 from scalecore.api.escaping import masked, message_of, printable
-from scalecore.api.trainer import Diverged
+from scalecore.api.training import Diverged
 
 OUT_OF_MEMORY_TEXTS = (
     "DefaultCPUAllocator",

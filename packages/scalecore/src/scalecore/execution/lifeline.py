@@ -52,7 +52,7 @@ Save = Callable[[Path, dict[str, Any]], object]
 
 
 class AttemptMonitor:
-    """Satisfies `scalecore.api.trainer.TrainingMonitor` through the attempt's folder."""
+    """Satisfies `scalecore.api.training.TrainingMonitor` through the attempt's folder."""
 
     def __init__(self, folder: AttemptFolder, *, save: Save) -> None:
         """`save` writes the state of a training as the newest checkpoint of a folder."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from attrs import frozen
 
 from scalecore.api import formatting
+from scalecore.api.memory_forecast import Prediction
 from scalecore.api.readings import Demand
-from scalecore.api.trainer import Prediction
 
 RECOMPUTED_AS_MUCH = 4
 """Recomputation keeps less than a quarter of the activations of a model of a dozen blocks and more (measured: a seventh

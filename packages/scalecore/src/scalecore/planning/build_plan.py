@@ -12,13 +12,14 @@ from attrs import evolve
 from scalecore.api.data_report import DataReport
 from scalecore.api.dataset import DatasetContext
 from scalecore.api.errors import DataError, PluginError, ScalecoreError
+from scalecore.api.memory_forecast import ForecastContext, MemoryForecast, TrainingSetup
 from scalecore.api.model import ClosedForms
 from scalecore.api.monitor import MonitorContext
 from scalecore.api.panel import Panel
 from scalecore.api.plan_report import MemoryRange, MemoryReport, MemoryShapes
 from scalecore.api.readings import Finding
 from scalecore.api.space import DataShape
-from scalecore.api.trainer import ForecastContext, LossContext, MemoryForecast, TrainingSetup
+from scalecore.api.trainer import LossContext
 from scalecore.config.instantiate import create, of_plugin
 from scalecore.config.load import LoadedExperiment
 from scalecore.config.missing_trainer import UNKNOWN, MissingTrainer

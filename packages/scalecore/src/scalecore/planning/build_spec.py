@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from scalecore.api.readings import Device
-from scalecore.api.trainer import TrainingPlan
+from scalecore.api.training import TrainingPlan
 from scalecore.execution.attempt_spec import AttemptSpec, ModelSpec
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from attrs import evolve, frozen
 
+from scalecore.api.memory_forecast import MemoryForecast, Prediction
 from scalecore.api.readings import Demand
 from scalecore.api.space import Architecture
-from scalecore.api.trainer import MemoryForecast, Prediction
 from scalecore.planning.plan import Plan
 
 

@@ -14,11 +14,12 @@ from typing import Any
 from attrs import frozen
 
 from scalecore.api.data_report import DataReport
+from scalecore.api.memory_forecast import StepSize
 from scalecore.api.panel import Panel
 from scalecore.api.plan_report import GridReport, MemoryReport, PlanReport, ShapeReport
 from scalecore.api.readings import Device, Finding
 from scalecore.api.space import Architecture, DataShape, Hyperparameter, Value
-from scalecore.api.trainer import Conventions, StepSize
+from scalecore.api.trainer import Conventions
 from scalecore.api.trials import Proposal
 from scalecore.config.resolved import Resolved
 from scalecore.data.prepare import prepare

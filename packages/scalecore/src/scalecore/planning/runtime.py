@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from attrs import frozen
 
+from scalecore.api.memory_forecast import MemoryForecast
 from scalecore.api.model import SizedFamily
 from scalecore.api.strategy import SearchContext, SearchStrategy
-from scalecore.api.trainer import MemoryForecast
 from scalecore.config.instantiate import create
 from scalecore.monitoring.monitors import Monitors
 from scalecore.planning.plan import Plan

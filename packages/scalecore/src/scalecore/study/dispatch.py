@@ -7,9 +7,9 @@ from typing import Any
 
 from scalecore.api.executor import Executor
 from scalecore.api.files import plain
+from scalecore.api.memory_forecast import EndedAttempt, StepSize
 from scalecore.api.readings import Admission, Demand, Device
 from scalecore.api.record_parts import MemoryUse
-from scalecore.api.trainer import EndedAttempt, StepSize
 from scalecore.config.kept import checked
 from scalecore.execution.folder import AttemptFolder
 from scalecore.execution.local.devices import find_gpus

@@ -14,7 +14,8 @@ import pytest
 
 from scalecore.api.executor import ExecutorContext
 from scalecore.api.files import plain
-from scalecore.api.trainer import EndedAttempt, LossContext, TrainingChoices
+from scalecore.api.memory_forecast import EndedAttempt
+from scalecore.api.trainer import LossContext, TrainingChoices
 from scalecore.execution.attempt_result import AttemptResult
 from scalecore.execution.folder import AttemptFolder
 from scalecore.execution.local.executor import LocalExecutor
