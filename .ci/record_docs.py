@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -54,6 +55,11 @@ TRANSCRIPTS: tuple[tuple[str, str, tuple[int, int] | None], ...] = (
 
 def record(names: Sequence[str]) -> None:
     """Run these commands, or all, in a folder of their own, in their order."""
+    own = {path.parent.name for path in ROOT.glob("packages/*/pyproject.toml")}
+    if others := {one.dist.name for one in entry_points(group="scalecore") if one.dist} - own:
+        raise SystemExit(
+            f"uninstall {', '.join(sorted(others))}: transcripts show the packages of this repository only"
+        )
     OUTPUT.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
