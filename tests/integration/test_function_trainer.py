@@ -15,7 +15,7 @@ from .conftest import Study, output_of
 
 
 def function_study(root: Path, bars: Path, *, train: str = TRAIN, **training: Any) -> Study:
-    """A study of three trials in numpy, in a folder of its own."""
+    """A study of three trials in numpy, in a new folder."""
     root.mkdir()
     (root / "flat.py").write_text(MODEL)
     (root / "train.py").write_text(train)

@@ -119,7 +119,7 @@ def test_a_metric_of_your_own_needs_a_direction(project: Path) -> None:
 
 @pytest.mark.parametrize("value", ["[1, 2]", "null", "{a: 1}"])
 def test_a_hyperparameter_is_one_value(project: Path, value: str) -> None:
-    """A list is none, whoever would read it."""
+    """Lists, null and mappings are refused, whatever the function reads."""
     (problem,) = refused(project, f"training.hyperparameters.layers={value}")
     assert problem.startswith("training.hyperparameters.layers: expected str, got ")
 

@@ -142,7 +142,7 @@ def test_a_place_that_cannot_be_written_is_named(invoke: Callable[..., Result], 
 
 
 def test_a_training_function_is_named_as_target(invoke: Callable[..., Result]) -> None:
-    """It is a file and no plugin, and so in no package of its own."""
+    """A training function is a plain file, not a plugin package."""
     done = invoke("new", "trainer", "loop", "--into", "a b")
     assert done.exit_code == 0, done.stderr
     assert done.stdout.splitlines()[-2:] == [

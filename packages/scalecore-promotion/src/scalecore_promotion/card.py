@@ -111,7 +111,7 @@ def summary_lines(evaluation: Mapping[str, Any]) -> list[str]:
 
 
 def _shown(test: Mapping[str, Any]) -> list[str]:
-    """The metrics that are told: some of the task's, and those of the user's, which have no interval."""
+    """The metrics on the card: some of the task's, and those of the user's, which have no interval."""
     metrics, more = test["metrics"], {*test["intervals"], "val_training_loss"}
     own = [name for name, value in metrics.items() if isinstance(value, float) and name not in more]
     return [name for name in (*SHOWN, *own) if metrics.get(name) is not None]

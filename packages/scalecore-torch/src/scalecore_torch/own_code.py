@@ -127,19 +127,7 @@ def find_own_code(
         )
     if choices.metric == "val_training_loss" and not own.over_windows:
         finder.note(("objective", "metric"), "a loss that is no sum over windows has no val_training_loss [G23]")
-    finder.problems.extend(_twice([one.use for one in own.parts if one.use.file is not None], choices.plugin_files))
     return own, finder.problems
-
-
-def _twice(paths: Sequence[ImportPath], files: Mapping[str, Path]) -> Iterator[tuple[KeyPath, str]]:
-    """Two files of one name, whose versions a record could not tell apart."""
-    known = dict(files)
-    for path in paths:
-        assert path.file is not None
-        other = known.setdefault(path.file.name, path.file)
-        if other != path.file:
-            yield ("training",), f"two files are called {path.file.name}: {other} and {path.file}; rename one of them"
-            return
 
 
 @frozen(kw_only=True)

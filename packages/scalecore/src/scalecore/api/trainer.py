@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-from attrs import field, frozen
+from attrs import frozen
 
 if TYPE_CHECKING:  # `scalecore check` imports this module: nothing asks for the types of what is not read from a file
     from scalecore.api.memory_forecast import ForecastContext, MemoryForecast, StepSize
@@ -49,8 +49,6 @@ class TrainingChoices:
     """Hyper-parameters of `search.space`."""
     fixed: frozenset[str] = frozenset()
     """Hyper-parameters of `training.hyperparameters`."""
-    plugin_files: Mapping[str, Path] = field(factory=dict)
-    """The plugin files of the study by their names, which files of the trainer's options may not share."""
 
 
 @frozen(kw_only=True)
@@ -141,8 +139,9 @@ class Trainer(Protocol):
         ...
 
     def spec(self, spec: AttemptSpec, *, conventions: Conventions, compiled: Path | None) -> AttemptSpec:
-        """The spec of an attempt with what the trainer's process needs besides: of a class of its own where it needs
-        more. `compiled` is a folder that attempts of a run share and the driver empties at the end.
+        """The spec of an attempt, in a subclass where the trainer's process needs more than `AttemptSpec` has.
+
+        `compiled` is a folder that attempts of a run share and the driver empties at the end.
         """
         ...
 

@@ -69,7 +69,7 @@ class EpochReader:
         return float(value)
 
     def _outputs(self, given: Any) -> Any:
-        """[windows, outputs] as they are kept: the loss that is told is that of the file."""
+        """[windows, outputs] in the precision in which predictions are stored, so that these have the reported loss."""
         if callable(detach := getattr(given, "detach", None)):
             given = detach().cpu()
         scaled = self._description.target_scale is not None

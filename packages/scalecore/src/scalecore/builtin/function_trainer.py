@@ -74,12 +74,6 @@ class FunctionTrainer:
         self._code = CodeFile(file=target.file, module=target.module, sha256=code.sha256)
         if (wrong := _call_problem(code.found, label=target.label)) is not None:
             yield ("training", "target"), wrong
-        other = None if target.file is None else choices.plugin_files.get(target.file.name)
-        if other not in (None, target.file):
-            yield (
-                ("training",),
-                f"two files are called {other.name}: {other} and {target.file}; rename one of them",
-            )
         if choices.metric not in (*SMALL_IS_GOOD, *LARGE_IS_GOOD) and not choices.directed:
             yield (
                 ("objective", "metric"),

@@ -198,19 +198,34 @@ def _training_problems(
         # Where an import path stands alone, there is no `use`.
         alone = path[-1] == "use" and tree.at(path) is None
         yield tree.problem(path[:-1] if alone else path, message)
+    code = [one.file for one in trainer.code() if one.file is not None]
+    if (clash := _same_names(code, plugins=experiment.plugins)) is not None:
+        yield tree.problem(("training",), clash)
     wrong = direction_problem(metric=objective.metric, direction=objective.direction)
     if wrong is not None:
         yield tree.problem(("objective", "direction"), wrong)
 
 
+def _same_names(code: Sequence[Path], *, plugins: Sequence[Path]) -> str | None:
+    """Which file shares its name with another one, so that records could not tell their versions apart; None if none.
+
+    Plugin files are compared with each other when they are loaded.
+    """
+    first = {file.name: file for file in plugins}
+    for file in code:
+        other = first.setdefault(file.name, file)
+        if other != file:
+            return f"two files are called {file.name}: {other} and {file}; rename one of them"
+    return None
+
+
 def training_choices(experiment: Experiment, *, directed: bool = True) -> TrainingChoices:
-    """What a trainer is told of the experiment besides its options; `directed` as there."""
+    """What else of the experiment its trainer checks its options against; `directed` as there."""
     return TrainingChoices(
         metric=experiment.objective.metric,
         directed=directed,
         varied=frozenset(experiment.search.space),
         fixed=frozenset(experiment.training.hyperparameters),
-        plugin_files={path.name: path for path in experiment.plugins},
     )
 
 

@@ -128,7 +128,7 @@ def _use(component: Registered) -> dict[str, Any]:
 
 
 def _section(section: type, components: Iterable[Registered], default: str | None = None) -> dict[str, Any]:
-    """`search:`, `training:` or `execution:`: keys of its own beside the options of the component."""
+    """`search:`, `training:` or `execution:`: the keys of the section and the options of its component."""
     keys = _properties([one for one in fields_of(section) if one.name in known_keys(section)])
     variants: list[dict[str, Any]] = []
     for one in components:
