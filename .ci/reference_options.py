@@ -16,7 +16,7 @@ from attrs import NOTHING
 from scalecore.api.errors import PluginError
 from scalecore.api.options import Imported, ImportPath, MustExist
 from scalecore.api.space import Distribution
-from scalecore.config.bounds import bounds_of
+from scalecore.config.constraints import bounds_of
 from scalecore.config.experiment import Budget, ComponentRef, Experiment
 from scalecore.config.fields import OptionField, fields_of, is_class, kind_of, members_of
 from scalecore.plugins.kinds import KINDS

@@ -1,8 +1,8 @@
 """The real training step on a GPU: time, share of the matrix peak, share that waits for launches, evaluation, packing.
 
-scalecore-patchtst, windows of 60 steps with 25 features, dropout 0.1, in bfloat16 on a GPU. What is timed is
-`Trainer.optimizer_step` and `Trainer.evaluate`, as an attempt calls them, in steps of one micro-batch. MFU is the
-FLOPs of the matrix products of forward and backward pass over time, relative to the peak of square bfloat16 products
+scalecore-patchtst, windows of 60 steps with 25 features, dropout 0.1, in bfloat16 on a GPU. Timed are
+`TrainingLoop.optimizer_step` and `.evaluate`, as an attempt calls them, in steps of one micro-batch. MFU is the FLOPs
+of the matrix products of forward and backward pass over time, relative to the peak of square bfloat16 products
 measured first. `launch_bound_%` is the share of a step in which the device had nothing to do: one less the time that
 its kernels took in torch's profiler, which needs no special rights; empty where it reports none. `evaluated/trained`
 says how many trained windows an evaluated one costs. `compile` and `launches` are the options of `training`. Packed
@@ -48,7 +48,7 @@ from scalecore_torch.testing.training import make_training_plan
 from scalecore_torch.training.policies import Compile, Launches, Policy, missing_compiler
 from scalecore_torch.training.step_graph import WARM_UP
 from scalecore_torch.training.tasks import task_named
-from scalecore_torch.training.trainer import Trainer
+from scalecore_torch.training.training_loop import TrainingLoop
 from scalecore_torch.training.windows import open_windows
 
 DATA = DataShape(context=CONTEXT, features=FEATURES, outputs=1)
@@ -159,14 +159,14 @@ def prepare_walk(folder: Path, *, rows: int) -> None:
     prepare(panel, folder, min_validation_samples=20, min_validation_positives=5)
 
 
-def trainer_of(values: tuple[int, ...], cell: Cell, *, folder: Path, device: torch.device) -> Trainer:
+def trainer_of(values: tuple[int, ...], cell: Cell, *, folder: Path, device: torch.device) -> TrainingLoop:
     """The trainer of an attempt, with all steps in one epoch; compiled where the cell says so."""
     torch.manual_seed(0)
     architecture = dict(zip(NAMES, values, strict=True))
     windows = open_windows(folder, device=device)
     with device:  # where an attempt would move it, which takes longer and changes no step
         module: Any = FAMILY.build(architecture, {"dropout": 0.1, "head_dropout": 0.0}, DATA)
-    trainer = Trainer(
+    trainer = TrainingLoop(
         module=module,
         task=task_named("binary", None),
         plan=make_training_plan(cell.micro_batch),
@@ -190,7 +190,7 @@ def trainer_of(values: tuple[int, ...], cell: Cell, *, folder: Path, device: tor
     return trainer
 
 
-def step(trainer: Trainer) -> None:
+def step(trainer: TrainingLoop) -> None:
     """One optimizer step; the next epoch begins where one has ended, without its evaluation."""
     if trainer.progress.step >= trainer.steps_per_epoch - 1:  # a short last batch is left out
         trainer.progress.step = 0

@@ -91,8 +91,8 @@ def watched(names: tuple[str, ...], *, seconds: float, pid: int, folder: Path) -
 
 def step_microseconds(folder: Path, *, steps: int) -> float:
     """What an attempt spends before each step: a look at its control file, now and then a line of progress."""
+    from scalecore.execution.attempt_control import AttemptMonitor
     from scalecore.execution.folder import AttemptFolder
-    from scalecore.execution.lifeline import AttemptMonitor
 
     monitor = AttemptMonitor(AttemptFolder(folder))
     spent = time.process_time()

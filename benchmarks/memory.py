@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from report import arguments, show
 
-from scalecore_torch.memory.correction import MIB, Observation, Observations, floor_bytes
+from scalecore_torch.memory.correction import MIB, MemoryObservation, Observations, floor_bytes
 
 if TYPE_CHECKING:
     from scalecore.execution.local.executor import LocalExecutor
@@ -291,7 +291,7 @@ def fitted(shape: Shape, found: Sequence[tuple[str, Shape, TorchPrediction, floa
     """Bytes that a study predicts which has measured the others with the same allocator; None where none was."""
     (own,) = [prediction for _, other, prediction, _, _ in found if other == shape]
     observed = [
-        Observation(tensors=prediction.held or 0, floor=prediction.floor, peak=peak - prediction.offset)
+        MemoryObservation(tensors=prediction.held or 0, floor=prediction.floor, peak=peak - prediction.offset)
         for _, other, prediction, _, peak in found
         if other != shape and other.recompute == shape.recompute and peak is not None
     ]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from scalecore_analysis.scaling.comparison import corrected_aic, leave_largest_out
 from scalecore_analysis.scaling.estimator import DELTA, SCALE, fit, huber, objective
+from scalecore_analysis.scaling.law_comparison import corrected_aic, leave_largest_out
 from scalecore_analysis.scaling.laws import LAWS, Floats, Points, centred
 from scalecore_analysis.scaling.resampling import descend_all, resampled, weights_of
 

@@ -19,7 +19,7 @@ from scalecore_analysis.scaling.budgets import from_studies, points_of
 from scalecore_analysis.scaling.estimator import fit
 from scalecore_analysis.scaling.isotonic import null_of
 from scalecore_analysis.scaling.laws import LAWS, Points
-from scalecore_analysis.scaling.verdict import SIMULATED, Verdict, classify
+from scalecore_analysis.scaling.verdict import SIMULATED, ScalingVerdict, classify
 from scalecore_analysis.scaling_law import ScalingLawAnalysis
 
 from .conftest import shape, trial
@@ -365,8 +365,8 @@ def test_unequal_numbers_of_confirmed_configurations_do_not_bias_the_verdict(stu
         margin=np.ones(sets),
         null=null_of([seeds] * 3),
     )
-    assert (verdicts == SIMULATED.index(Verdict.VIOLATED)).mean() <= 0.05
-    assert (verdicts == SIMULATED.index(Verdict.HOLDS)).mean() <= 0.05
+    assert (verdicts == SIMULATED.index(ScalingVerdict.VIOLATED)).mean() <= 0.05
+    assert (verdicts == SIMULATED.index(ScalingVerdict.HOLDS)).mean() <= 0.05
 
 
 def test_the_configuration_is_judged_that_the_search_found_best(study: Make) -> None:

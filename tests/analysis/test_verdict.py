@@ -9,10 +9,10 @@ from sklearn.isotonic import IsotonicRegression
 
 from scalecore_analysis.scaling.isotonic import non_increasing, null_of, statistics
 from scalecore_analysis.scaling.power import Design, truth_of
-from scalecore_analysis.scaling.verdict import SIMULATED, Verdict, classify, rates, smallest_effect
+from scalecore_analysis.scaling.verdict import SIMULATED, ScalingVerdict, classify, rates, smallest_effect
 
 
-def verdict(means: list[float], *, seeds: int, spread: float, margin: float) -> Verdict:
+def verdict(means: list[float], *, seeds: int, spread: float, margin: float) -> ScalingVerdict:
     """Of one set of means."""
     code = classify(
         np.array([means]),
@@ -59,20 +59,20 @@ def test_statistics_of_falling_and_rising_means() -> None:
 
 def test_clear_cases() -> None:
     """What falls holds, what rises is violated, what differs by less than the margin is flat, the rest is open."""
-    assert verdict([0.50, 0.45, 0.42], seeds=5, spread=0.005, margin=0.005) is Verdict.HOLDS
-    assert verdict([0.50, 0.45, 0.47], seeds=5, spread=0.005, margin=0.005) is Verdict.VIOLATED
-    assert verdict([0.500, 0.501, 0.4995], seeds=20, spread=0.002, margin=0.005) is Verdict.FLAT
-    assert verdict([0.500, 0.498, 0.501], seeds=3, spread=0.005, margin=0.005) is Verdict.INCONCLUSIVE
+    assert verdict([0.50, 0.45, 0.42], seeds=5, spread=0.005, margin=0.005) is ScalingVerdict.HOLDS
+    assert verdict([0.50, 0.45, 0.47], seeds=5, spread=0.005, margin=0.005) is ScalingVerdict.VIOLATED
+    assert verdict([0.500, 0.501, 0.4995], seeds=20, spread=0.002, margin=0.005) is ScalingVerdict.FLAT
+    assert verdict([0.500, 0.498, 0.501], seeds=3, spread=0.005, margin=0.005) is ScalingVerdict.INCONCLUSIVE
 
 
 def test_a_rise_within_the_margin_is_flat_and_not_violated() -> None:
     """However many seeds there are: the margin says what matters."""
-    assert verdict([0.500, 0.501, 0.502], seeds=200, spread=0.002, margin=0.005) is Verdict.FLAT
+    assert verdict([0.500, 0.501, 0.502], seeds=200, spread=0.002, margin=0.005) is ScalingVerdict.FLAT
 
 
 def test_a_fall_with_a_step_that_may_be_worse_does_not_hold() -> None:
     """The means are not equal, but the last step is not shown to be no worse than the margin."""
-    assert verdict([0.60, 0.50, 0.505], seeds=3, spread=0.02, margin=0.01) is Verdict.INCONCLUSIVE
+    assert verdict([0.60, 0.50, 0.505], seeds=3, spread=0.02, margin=0.01) is ScalingVerdict.INCONCLUSIVE
 
 
 @pytest.mark.parametrize("budgets", [3, 4, 6])

@@ -17,16 +17,17 @@ LISTED = {
     """,
     "the experiment as it was written or resolved: sections and options that plugins declare": """
         scalecore/api/memory_forecast.py scalecore/api/options.py scalecore/api/plan_report.py scalecore/api/space.py
-        scalecore/api/trainer.py scalecore/api/trials.py scalecore/builtin/recognise.py scalecore/campaign/load.py
-        scalecore/campaign/run.py scalecore/campaign/sweep.py scalecore/config/experiment.py scalecore/config/forms.py
-        scalecore/config/missing_trainer.py scalecore/config/plain.py scalecore/config/resolve.py
-        scalecore/config/resolved.py scalecore/config/standalone.py scalecore/data/layouts.py
-        scalecore/planning/build_plan.py scalecore/planning/continuation.py scalecore/planning/plan.py
-        scalecore/store/identity.py scalecore/store/kept_study.py scalecore/store/learning_curves.py
-        scalecore/testing/attempts.py scalecore/testing/trainer.py scalecore_analysis/comparable.py
-        scalecore_analysis/scaling/budgets.py scalecore_market/cli.py scalecore_optuna/inner.py
-        scalecore_optuna/options.py scalecore_torch/component.py scalecore_torch/loss_options.py
-        scalecore_torch/own_checks.py scalecore_torch/own_code.py
+        scalecore/api/trainer.py scalecore/api/trials.py scalecore/builtin/detect_columns.py
+        scalecore/campaign/load.py scalecore/campaign/run.py scalecore/campaign/sweep.py
+        scalecore/config/converters.py scalecore/config/experiment.py scalecore/config/experiment_json.py
+        scalecore/config/missing_trainer.py scalecore/config/resolve.py scalecore/config/resolved.py
+        scalecore/config/standalone.py scalecore/data/layouts.py scalecore/planning/build_plan.py
+        scalecore/planning/continuation.py scalecore/planning/plan.py scalecore/store/identity.py
+        scalecore/store/kept_study.py scalecore/store/learning_curves.py scalecore/testing/attempts.py
+        scalecore/testing/trainer.py scalecore_analysis/comparable.py scalecore_analysis/scaling/budgets.py
+        scalecore_market/cli.py scalecore_optuna/inner_samplers.py scalecore_optuna/options.py
+        scalecore_torch/component.py scalecore_torch/loss_options.py scalecore_torch/user_code.py
+        scalecore_torch/user_code_checks.py
     """,
     "rows of tables and the JSON of pages and commands, which nothing reads back": """
         scalecore/api/analysis.py scalecore/api/formatting.py scalecore/api/markdown.py scalecore/api/panel.py
@@ -45,17 +46,17 @@ LISTED = {
         scalecore/data/predictions.py scalecore/execution/epoch_track.py scalecore/execution/function_trial.py
         scalecore/monitoring/monitors.py scalecore/store/predictions.py scalecore/study/build_record.py
         scalecore/study/flags.py scalecore_optuna/coverage.py scalecore_optuna/frontier.py scalecore_optuna/grid.py
-        scalecore_optuna/sampler.py scalecore_optuna/spread.py scalecore_torch/training/intervals.py
+        scalecore_optuna/sampler.py scalecore_optuna/space_filling.py scalecore_torch/training/intervals.py
         scalecore_torch/training/losses.py scalecore_torch/training/metrics.py scalecore_torch/training/tasks.py
         scalecore_trackers/mlflow_client.py scalecore_trackers/mlflow_logger.py
         scalecore_trackers/tensorboard_logger.py scalecore_trackers/values.py scalecore_trackers/wandb_logger.py
     """,
     "state of a training: what torch and the checkpoint hold": """
-        scalecore/api/training.py scalecore/builtin/function_checkpoint.py scalecore/execution/lifeline.py
-        scalecore_torch/compute_policy.py scalecore_torch/training/checkpoint.py scalecore_torch/training/evaluated.py
-        scalecore_torch/training/generators.py scalecore_torch/training/loop_state.py
-        scalecore_torch/training/micro_batches.py scalecore_torch/training/trainer.py
-        scalecore_torch/training/weights.py
+        scalecore/api/training.py scalecore/builtin/function_checkpoint.py scalecore/execution/attempt_control.py
+        scalecore_torch/compute_policy.py scalecore_torch/training/best_predictions.py
+        scalecore_torch/training/checkpoint.py scalecore_torch/training/generators.py
+        scalecore_torch/training/loop_state.py scalecore_torch/training/micro_batches.py
+        scalecore_torch/training/training_loop.py scalecore_torch/training/weights.py
     """,
     "an attempt writes its result as JSON and the driver reads it as a class; how attempts build their registry": """
         scalecore/data/folder.py scalecore/execution/attempt_spec.py scalecore/execution/folder.py
@@ -65,7 +66,7 @@ LISTED = {
         scalecore/store/study_device.py scalecore/study/dispatch.py scalecore/study/driver.py
         scalecore/study/running_trial.py scalecore/study/smoke.py scalecore_torch/attempt.py
         scalecore_torch/evaluation.py scalecore_torch/memory/allocation.py scalecore_torch/memory/client.py
-        scalecore_torch/memory/forecast.py scalecore_torch/memory/question.py scalecore_torch/memory/tracer.py
+        scalecore_torch/memory/forecast.py scalecore_torch/memory/trace_request.py scalecore_torch/memory/tracer.py
         scalecore_torch/spec.py scalecore_torch/worker.py
     """,
     "`model.json` and other results that are written as JSON: sections and hyper-parameters that plugins declare": """

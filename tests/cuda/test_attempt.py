@@ -224,7 +224,7 @@ def captured(folder: Path, spec: TorchSpec) -> tuple[str, list[str]]:
     """How a whole attempt launched its steps, and its warnings."""
     import torch
 
-    from scalecore.execution.lifeline import AttemptMonitor
+    from scalecore.execution.attempt_control import AttemptMonitor
     from scalecore_torch.attempt import run_attempt
     from scalecore_torch.training import checkpoint
 

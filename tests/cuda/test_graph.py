@@ -12,7 +12,7 @@ from attrs import evolve, frozen
 
 from scalecore_torch.training import step_graph
 from scalecore_torch.training.step_graph import WARM_UP
-from scalecore_torch.training.trainer import Trainer
+from scalecore_torch.training.training_loop import TrainingLoop
 
 from .training import trainer
 
@@ -42,7 +42,7 @@ def asked(function: Callable[[], object]) -> Asked:
     return Asked(kernels, *(now - then for now, then in zip(others, before[1:], strict=True)))
 
 
-def of_graph(**settings: Any) -> Trainer:
+def of_graph(**settings: Any) -> TrainingLoop:
     """A trainer whose policy is to capture its steps."""
     torch.backends.cuda.enable_cudnn_sdp(False)  # the stub has no cuDNN
     made = trainer(layers=2, **{"steps": 12, **settings})

@@ -15,7 +15,7 @@ from scalecore.execution.hyperparameters import Hyperparameters
 from scalecore_torch.compute_policy import settle
 from scalecore_torch.testing.training import make_attempt_spec, make_training_plan
 from scalecore_torch.training.tasks import task_named
-from scalecore_torch.training.trainer import Trainer
+from scalecore_torch.training.training_loop import TrainingLoop
 
 from .counting import counting, fake_cuda
 from .training import CONTEXT, FEATURES, windows
@@ -75,7 +75,7 @@ def waits(model: str, loss: str, computed: str) -> tuple[list[str], int]:
         with torch.device("cuda"):
             module = MODELS[model](outputs)
         scale = TargetScale(mean=0.0, std=2.0) if task == "forecast" else None
-        trainer = Trainer(
+        trainer = TrainingLoop(
             module=module,
             task=task_named(task, settings),
             plan=make_training_plan(

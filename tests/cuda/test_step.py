@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch.utils._pytree import tree_map
 
-from scalecore_torch.own_code import OwnCode, OwnPart
+from scalecore_torch.user_code import UserCode, UserPart
 
 from .counting import Counts, counting, fake_cuda
 from .training import trainer
@@ -97,8 +97,8 @@ class Weighted(torch.nn.Module):
 
 def own_step(file: str) -> Counts:
     """A step with a loss that has a buffer, and another optimizer."""
-    optimizer = OwnPart(module="torch.optim", name="SGD", options={"momentum": 0.9, "foreach": True})
-    return step(layers=2, own=OwnCode(loss=OwnPart(name="Weighted", file=file), optimizer=optimizer))
+    optimizer = UserPart(module="torch.optim", name="SGD", options={"momentum": 0.9, "foreach": True})
+    return step(layers=2, own=UserCode(loss=UserPart(name="Weighted", file=file), optimizer=optimizer))
 
 
 def test_a_loss_and_an_optimizer_of_the_users_run_on_the_gpu(on_cuda: OnCuda, tmp_path: Path) -> None:

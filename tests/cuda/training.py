@@ -10,11 +10,11 @@ import torch
 from scalecore.api.data_report import TargetScale
 from scalecore.execution.attempt_spec import ModelSpec
 from scalecore_torch.building import build_trainer
-from scalecore_torch.own_code import OwnCode
 from scalecore_torch.testing.training import make_attempt_spec, make_training_plan
 from scalecore_torch.training.policies import Policy
-from scalecore_torch.training.trainer import Trainer
+from scalecore_torch.training.training_loop import TrainingLoop
 from scalecore_torch.training.windows import WindowSource, _Rows
+from scalecore_torch.user_code import UserCode
 
 __all__ = ["SHAPES", "trainer"]
 
@@ -52,9 +52,9 @@ def trainer(
     checkpointing: bool = False,
     gradient_clip: float | None = 1.0,
     options: Mapping[str, Any] | None = None,
-    own: OwnCode | None = None,
+    own: UserCode | None = None,
     **plan: Any,
-) -> Trainer:
+) -> TrainingLoop:
     """Under `fake_cuda`: a trainer with `steps` steps an epoch; `layers` instead of those of the shape."""
     from scalecore.api.space import DataShape
     from scalecore.plugins.registry import load_registry

@@ -23,7 +23,7 @@ from scalecore.execution.hyperparameters import Hyperparameters
 from scalecore_torch.testing.training import make_training_plan
 from scalecore_torch.training.policies import Policy
 from scalecore_torch.training.tasks import task_named
-from scalecore_torch.training.trainer import Trainer
+from scalecore_torch.training.training_loop import TrainingLoop
 from scalecore_torch.training.windows import open_windows
 
 HERE = Path(__file__).parent
@@ -116,16 +116,16 @@ def patchtst(*, dropout: float = 0.1, n_layers: int = 3) -> torch.nn.Module:
 
 
 @pytest.fixture
-def trainer_of(prepared: Path, device: torch.device) -> Callable[..., Trainer]:
+def trainer_of(prepared: Path, device: torch.device) -> Callable[..., TrainingLoop]:
     """Build a trainer of a module on the device; keyword arguments change the plan."""
 
     def build(
         module: torch.nn.Module | None = None, *, policy: Policy | None = None, on: torch.device = device, **plan: Any
-    ) -> Trainer:
+    ) -> TrainingLoop:
         windows = open_windows(prepared, device=on)
         values = {"learning_rate": 1e-3, "weight_decay": 1e-2, "warmup_steps": 3, "epochs": 3}
         torch.manual_seed(3)
-        trainer = Trainer(
+        trainer = TrainingLoop(
             module=(patchtst() if module is None else module).to(on),
             task=task_named("binary", None),
             plan=make_training_plan(**{"schedule": "cosine", "seed": 11, **plan}),

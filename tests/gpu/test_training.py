@@ -22,12 +22,12 @@ from scalecore_torch.compute_policy import compile_trainer
 from scalecore_torch.training import checkpoint
 from scalecore_torch.training.policies import Launches, Policy, missing_compiler
 from scalecore_torch.training.step_graph import WARM_UP
-from scalecore_torch.training.trainer import Trainer
+from scalecore_torch.training.training_loop import TrainingLoop
 from scalecore_torch.training.windows import open_windows
 
 from .conftest import CONTEXT, FEATURES, patchtst
 
-Build = Callable[..., Trainer]
+Build = Callable[..., TrainingLoop]
 MIB = 1024**2
 
 
@@ -79,7 +79,7 @@ class Loop:
         checkpoint.save(self.folder, state)
 
 
-def interrupted(build: Callable[[], Trainer], folder: Path) -> Trainer:
+def interrupted(build: Callable[[], TrainingLoop], folder: Path) -> TrainingLoop:
     """A trainer at its end, which was stopped in its second epoch and continued by another one."""
     first = build()
     assert first.run(Loop(folder, stop_at=first.steps_per_epoch + 5)) == "stopped"
@@ -91,7 +91,7 @@ def interrupted(build: Callable[[], Trainer], folder: Path) -> Trainer:
     return second
 
 
-def uninterrupted(build: Callable[[], Trainer], folder: Path) -> Trainer:
+def uninterrupted(build: Callable[[], TrainingLoop], folder: Path) -> TrainingLoop:
     trainer = build()
     assert trainer.run(Loop(folder)) == "completed"
     return trainer
@@ -103,7 +103,7 @@ def test_a_training_goes_on_to_the_last_bit(
 ) -> None:
     """Stopped in its second epoch and continued from its checkpoint, with dropout; nothing but dense layers."""
 
-    def build() -> Trainer:
+    def build() -> TrainingLoop:
         return trainer_of(Plain(), policy=Policy(precision=precision, why={}))
 
     whole, continued = uninterrupted(build, tmp_path), interrupted(build, tmp_path)
@@ -119,7 +119,7 @@ def test_a_transformer_goes_on_as_exactly_as_it_repeats_itself(
     The backward passes of fused attention may add up in changing order on a GPU.
     """
 
-    def build() -> Trainer:
+    def build() -> TrainingLoop:
         return trainer_of(patchtst(), policy=Policy(precision=precision, why={}))
 
     first, again = uninterrupted(build, tmp_path), uninterrupted(build, tmp_path)
@@ -142,7 +142,7 @@ def test_captured_steps_train_as_launched_ones(
     Beside rates of `plain`, which are rounded to float32, kernels may add up in another order.
     """
 
-    def build(launches: Launches = "graph") -> Trainer:
+    def build(launches: Launches = "graph") -> TrainingLoop:
         return trainer_of(make(), policy=Policy(precision=precision, launches=launches, why={}))
 
     plain = uninterrupted(lambda: build("plain"), tmp_path)
@@ -171,7 +171,7 @@ def test_a_replayed_step_waits_for_nothing_and_takes_no_memory(trainer_of: Build
     assert torch.cuda.memory_stats()["allocation.all.allocated"] == before
 
 
-def parameters(trainer: Trainer) -> list[torch.Tensor]:
+def parameters(trainer: TrainingLoop) -> list[torch.Tensor]:
     return [one.detach() for one in trainer.module.parameters()]
 
 
@@ -226,7 +226,7 @@ def test_compiled_blocks_compute_what_is_written(trainer_of: Build, device: torc
     assert float(compiled._loss_sum) == pytest.approx(float(eager._loss_sum), rel=1e-2)
 
 
-def logits(trainer: Trainer) -> torch.Tensor:
+def logits(trainer: TrainingLoop) -> torch.Tensor:
     return trainer.evaluate(trainer.validation)[2]
 
 

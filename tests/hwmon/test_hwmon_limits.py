@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from scalecore.cgroups import Cgroup, MemoryLimit, own_cgroups
-from scalecore_hwmon.machine import MachineReader
+from scalecore_hwmon.machine_memory import MachineReader
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from scalecore.api.readings import Demand, Finding, Reading, Verdict
 from scalecore.cgroups import MemoryLimit
-from scalecore_hwmon.memory_policy import MemoryBudget, RunningTrial, admission, findings, judge
+from scalecore_hwmon.memory_policy import MemoryBudget, TrialMemory, admission, findings, judge
 from scalecore_hwmon.options import MemoryOptions
 
 GB = 10**9
@@ -98,7 +98,7 @@ def test_g40_a_trial_on_a_gpu_needs_some_of_the_machines_memory() -> None:
         "27.2 GB of 32.0 GB (physical memory)",
     )
     assert preflight(20.0, on_cuda(2.0))[1].level == "ok"
-    running = [RunningTrial(used=0.5 * GB, predicted=2.0 * GB)] * 3
+    running = [TrialMemory(used=0.5 * GB, predicted=2.0 * GB)] * 3
     answer = admission(budget(), on_cuda(2.0), available=8.0 * GB, source=PHYSICAL, running=running[:1])
     assert (answer.action, answer.limit) == ("admit", int(budget().allowed))
     answer = admission(budget(), on_cuda(2.0), available=8.0 * GB, source=PHYSICAL, running=running)
@@ -108,7 +108,7 @@ def test_g40_a_trial_on_a_gpu_needs_some_of_the_machines_memory() -> None:
     )
 
 
-def admit(memory_gb: float, *running: RunningTrial, available_gb: float = 30.0, limit_gb: float | None = None) -> str:
+def admit(memory_gb: float, *running: TrialMemory, available_gb: float = 30.0, limit_gb: float | None = None) -> str:
     answer = admission(
         budget(limit_gb=limit_gb), demand(memory_gb), available=available_gb * GB, source=PHYSICAL, running=running
     )
@@ -130,9 +130,9 @@ def test_g40_a_trial_is_admitted_by_its_prediction_with_a_margin() -> None:
 
 def test_g40_what_running_trials_may_still_come_to_use_is_not_given_away() -> None:
     """Two trials that fit one at a time are not started together just because the first has not grown yet."""
-    small = RunningTrial(used=1.0 * GB, predicted=15.0 * GB)
-    grown = RunningTrial(used=16.0 * GB, predicted=15.0 * GB)
-    unknown = RunningTrial(used=None, predicted=15.0 * GB)
+    small = TrialMemory(used=1.0 * GB, predicted=15.0 * GB)
+    grown = TrialMemory(used=16.0 * GB, predicted=15.0 * GB)
+    unknown = TrialMemory(used=None, predicted=15.0 * GB)
     assert admit(15.0, available_gb=29.0) == "admit"
     assert admit(15.0, small, available_gb=28.0) == "wait"
     assert admit(15.0, grown, available_gb=14.0) == "wait"
@@ -142,7 +142,7 @@ def test_g40_what_running_trials_may_still_come_to_use_is_not_given_away() -> No
 
 def test_a_trial_that_waits_is_told_why() -> None:
     """The reason names what binds: the machine with its reserve, or the limit with what the running trials use."""
-    small = RunningTrial(used=1.0 * GB, predicted=15.0 * GB)
+    small = TrialMemory(used=1.0 * GB, predicted=15.0 * GB)
     by_machine = admission(budget(), demand(15.0), available=28.0 * GB, source=PHYSICAL, running=[small])
     assert by_machine.reason == (
         "predicted 15.0 GB at micro-batch 64, 17.2 GB with the margin: 8.6 GB can be had now; "
@@ -150,7 +150,7 @@ def test_a_trial_that_waits_is_told_why() -> None:
     )
     tight = budget(limit_gb=10.0)
     by_limit = admission(
-        tight, demand(6.0), available=28.0 * GB, source=PHYSICAL, running=[RunningTrial(used=3.0 * GB, predicted=None)]
+        tight, demand(6.0), available=28.0 * GB, source=PHYSICAL, running=[TrialMemory(used=3.0 * GB, predicted=None)]
     )
     assert by_limit.reason == (
         "predicted 6.0 GB at micro-batch 64, 6.9 GB with the margin: 5.5 GB can be had now; "

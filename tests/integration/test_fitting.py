@@ -25,7 +25,7 @@ from scalecore.api.record_parts import AttemptMemory, MemoryUse
 from scalecore.config.resolve import load_resolved
 from scalecore.monitoring.monitors import Monitors
 from scalecore.planning.build_plan import build_plan, training_setup
-from scalecore.planning.demands import Demands
+from scalecore.planning.memory_demands import Demands
 from scalecore.planning.plan import Plan
 from scalecore.planning.runtime import Runtime
 from scalecore.plugins.registry import load_registry
@@ -41,7 +41,7 @@ from scalecore.study.session import Session
 from scalecore_torch.component import TorchTrainer
 from scalecore_torch.memory.cuda import WORKSPACES
 from scalecore_torch.memory.forecast import TorchForecast
-from scalecore_torch.memory.question import trace_question
+from scalecore_torch.memory.trace_request import trace_question
 
 from .conftest import Study, tiny_experiment
 

@@ -14,7 +14,7 @@ from scalecore_market.bars import Bars
 from scalecore_market.features import align_vix
 from scalecore_market.options import ReadRules
 from scalecore_market.sources import from_frame, read_raw
-from scalecore_market.table import Table
+from scalecore_market.table import PriceTable
 from scalecore_market.validate import to_table
 
 REPOSITORY = Path(__file__).parents[2]
@@ -82,7 +82,7 @@ def prices() -> Callable[..., pd.DataFrame]:
     return make
 
 
-def _shipped(name: str) -> Table:
+def _shipped(name: str) -> PriceTable:
     """A series of the arch package, read without importing it."""
     spec = importlib.util.find_spec("arch")
     if spec is None or not spec.submodule_search_locations:
@@ -93,6 +93,6 @@ def _shipped(name: str) -> Table:
     return to_table(from_frame(frame, origin=file.name, symbol=name), rules=ReadRules())
 
 
-def _with_vix(table: Table, bundled: Path) -> Bars:
+def _with_vix(table: PriceTable, bundled: Path) -> Bars:
     vix = to_table(read_raw(bundled / "vix_daily.parquet", symbol="VIX"), rules=ReadRules())
     return table.bars(vix=align_vix(table.dates, vix, missing="refuse", names=("the symbol", "the VIX")))

@@ -13,13 +13,13 @@ import pytest
 from scalecore.api.errors import DataError
 from scalecore_market.options import ReadRules
 from scalecore_market.sources import from_frame, read_raw
-from scalecore_market.table import Table
+from scalecore_market.table import PriceTable
 from scalecore_market.validate import to_table
 
 Prices = Callable[..., Any]
 
 
-def read(path: Path, *, symbol: str = "SPY", **rules: object) -> Table:
+def read(path: Path, *, symbol: str = "SPY", **rules: object) -> PriceTable:
     return to_table(read_raw(path, symbol=symbol), rules=ReadRules(**rules))  # type: ignore[arg-type]
 
 
@@ -74,13 +74,13 @@ def test_the_checksum_does_not_depend_on_the_writer_and_sees_the_last_bit(prices
     table = read(tmp_path / "a.parquet")
     table.write(tmp_path / "b.parquet")
     assert (tmp_path / "a.parquet").read_bytes() != (tmp_path / "b.parquet").read_bytes()
-    assert Table.read(tmp_path / "b.parquet").checksum == read(tmp_path / "b.parquet").checksum == table.checksum
+    assert PriceTable.read(tmp_path / "b.parquet").checksum == read(tmp_path / "b.parquet").checksum == table.checksum
     close = table.columns["Close"].copy()
     close[7] = np.nextafter(close[7], 0.0)
     others = [
-        Table(dates=table.dates, columns={**table.columns, "Close": close}),
-        Table(dates=table.dates + np.timedelta64(1, "D"), columns=table.columns),
-        Table(dates=table.dates, columns={("close" if k == "Close" else k): v for k, v in table.columns.items()}),
+        PriceTable(dates=table.dates, columns={**table.columns, "Close": close}),
+        PriceTable(dates=table.dates + np.timedelta64(1, "D"), columns=table.columns),
+        PriceTable(dates=table.dates, columns={("close" if k == "Close" else k): v for k, v in table.columns.items()}),
         table.slice(0, 29),
     ]
     assert len({table.checksum, *(other.checksum for other in others)}) == 5
@@ -91,7 +91,7 @@ def test_the_checksum_does_not_depend_on_the_writer_and_sees_the_last_bit(prices
 def test_the_checksum_of_a_known_table_stays_what_it_is() -> None:
     """A later version that computed another checksum would call every store changed."""
     days = np.array(["1999-03-10", "1999-03-11"], dtype="datetime64[D]")
-    table = Table(dates=days, columns={"Close": np.array([-0.0, np.nan])})
+    table = PriceTable(dates=days, columns={"Close": np.array([-0.0, np.nan])})
     assert table.checksum == "sha256:f9bbef29ce2ffd64c3423e97f8c5e6c0aecd06841c6e94cc11b37c8e9032c20a"
 
 

@@ -21,7 +21,7 @@ from scalecore_market.indicators.registry import builtin_registry
 from scalecore_market.options import MarketOptions, ReadRules
 from scalecore_market.sources import from_frame
 from scalecore_market.store import Incoming, Store
-from scalecore_market.table import Table
+from scalecore_market.table import PriceTable
 from scalecore_market.validate import to_table
 
 Prices = Callable[..., Any]
@@ -77,8 +77,8 @@ def test_g52_the_manifests_name_everything(store: Store) -> None:
     assert (entry["tier"], entry["version"], len(entry["columns"])) == ("a25.vix", 1, 33)
     assert entry["sources"] == {one["name"]: {"version": 1, "checksum": one["checksum"]} for one in raw["entries"]}
     assert set(entry["software"]) == {"scalecore-market", "TA-Lib", "numpy", "pandas"}
-    assert entry["checksum"] == Table.read(store.folder / entry["path"]).checksum
-    assert entry["first_trusted"] == str(Table.read(store.folder / entry["path"]).dates[446])
+    assert entry["checksum"] == PriceTable.read(store.folder / entry["path"]).checksum
+    assert entry["first_trusted"] == str(PriceTable.read(store.folder / entry["path"]).dates[446])
     assert make(store, tier="a25").entry.name == "SPY.dataset.a25"
 
 

@@ -19,13 +19,13 @@ from scalecore_market.cli import data
 from scalecore_market.dataset import MarketDataset
 from scalecore_market.options import MarketOptions, ReadRules, VendorColumns
 from scalecore_market.sources import read_raw
-from scalecore_market.table import Table
+from scalecore_market.table import PriceTable
 from scalecore_market.validate import to_table
 
 Prices = Callable[..., Any]
 
 
-def read(path: Path, *, symbol: str = "SPY", columns: dict[str, str] | None = None, **rules: Any) -> Table:
+def read(path: Path, *, symbol: str = "SPY", columns: dict[str, str] | None = None, **rules: Any) -> PriceTable:
     reading = ReadRules(columns=VendorColumns(**(columns or {})), **rules)
     return to_table(read_raw(path, symbol=symbol, rules=reading), rules=reading)
 
@@ -284,7 +284,7 @@ def test_the_commands_take_and_name_the_same_options(plain: Any, checksum: str, 
         ingest += ["--column", f"{role}={name}"]
     assert str(CliRunner().invoke(data, ingest).exception).endswith("are written: --date-format '%d.%m.%Y'")
     assert CliRunner().invoke(data, [*ingest, "--date-format", "%d.%m.%Y"]).exit_code == 0
-    assert Table.read(tmp_path / "store" / "raw" / "SPY.OHLCV.daily.v1.parquet").checksum == checksum
+    assert PriceTable.read(tmp_path / "store" / "raw" / "SPY.OHLCV.daily.v1.parquet").checksum == checksum
     wrong = CliRunner().invoke(data, [*ingest, "--column", "last=x"])
     assert str(wrong.exception) == (
         "--column: 'last=x' is not ROLE=NAME; the roles are date, open, high, low, close, adj_close, volume, symbol"

@@ -340,7 +340,7 @@ def test_a_storage_that_would_lie_elsewhere_is_refused(storage: str, message: st
 
 def test_a_password_in_the_experiment_is_refused() -> None:
     """It would be stored with the study; the libraries of PostgreSQL have better places."""
-    from scalecore.config.bounds import bounds_of
+    from scalecore.config.constraints import bounds_of
 
     (pattern,) = bounds_of(OptunaOptions.__annotations__["storage"])
     import re

@@ -9,8 +9,8 @@ import torch
 
 from scalecore.api.module import Savings
 from scalecore.api.space import DataShape
-from scalecore_patchtst.dropping import hashed_mask, mask_rate
 from scalecore_patchtst.family import PatchTSTFamily
+from scalecore_patchtst.fast_dropout import hashed_mask, mask_rate
 from scalecore_patchtst.model import PatchTST
 from scalecore_patchtst.options import PatchTSTOptions
 from scalecore_torch.training.compile_choice import Work

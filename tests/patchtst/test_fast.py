@@ -11,8 +11,8 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from scalecore.api.space import DataShape
-from scalecore_patchtst.dropping import draw_seeds, dropout, hashed_mask
 from scalecore_patchtst.family import PatchTSTFamily
+from scalecore_patchtst.fast_dropout import draw_seeds, dropout, hashed_mask
 from scalecore_patchtst.model import PatchTST
 from scalecore_patchtst.options import PatchTSTOptions
 from scalecore_patchtst.products import HAS_ONEDNN, Linear, affine_rows, product, served, weight_gradient

@@ -19,15 +19,15 @@ from scalecore_torch.testing.training import make_training_plan
 from scalecore_torch.training.blocks import checkpoint_blocks
 from scalecore_torch.training.policies import Policy
 from scalecore_torch.training.tasks import task_named
-from scalecore_torch.training.trainer import Trainer
+from scalecore_torch.training.training_loop import TrainingLoop
 
 MIB = 1024**2
 
 
 def trainer_of(
     n_layers: int, *, d_model: int = 64, micro_batch: int = 64, accumulate: bool = False, recompute: bool = False
-) -> Callable[[], Trainer]:
-    def build() -> Trainer:
+) -> Callable[[], TrainingLoop]:
+    def build() -> TrainingLoop:
         module = PatchTST(
             context=60,
             features=25,
@@ -49,7 +49,7 @@ def trainer_of(
         windows: Any = FakeWindows(windows=4 * effective, context=60, features=25, device=torch.device("cpu"))
         plan = make_training_plan(micro_batch, effective_batch=effective, schedule="cosine")
         values = {"learning_rate": 1e-3, "weight_decay": 1e-3, "warmup_steps": 2, "epochs": 2}
-        return Trainer(
+        return TrainingLoop(
             module=module,
             task=task_named("binary"),
             plan=plan,
@@ -107,7 +107,7 @@ def operations(phase: Phase) -> list[tuple[str, list[int], int]]:
 def test_an_evaluation_is_traced_in_float32_whatever_the_training_is() -> None:
     """As it is made: in bfloat16 its tensors would be half as large."""
 
-    def in_bf16() -> Trainer:
+    def in_bf16() -> TrainingLoop:
         trainer = trainer_of(2)()
         trainer.policy = Policy(precision="bf16", why={})
         return trainer

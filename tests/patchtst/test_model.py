@@ -17,7 +17,7 @@ from scalecore_patchtst.family import PatchTSTFamily
 from scalecore_patchtst.layers import EncoderLayer, RevIN, attend, explicit_attention
 from scalecore_patchtst.model import PatchTST
 from scalecore_patchtst.options import PatchTSTOptions
-from scalecore_torch.training.casting import same_pass
+from scalecore_torch.training.bf16_weights import same_pass
 
 SHAPE = {"d_model": 16, "n_layers": 2, "n_heads": 4, "d_ff": 32}
 DATA = DataShape(context=20, features=3, outputs=2)

@@ -11,7 +11,7 @@ import pytest
 from scalecore.api.errors import ExperimentError
 from scalecore.config.resolve import load_resolved
 from scalecore.planning.build_plan import build_plan
-from scalecore.planning.names import name_problems
+from scalecore.planning.check_names import name_problems
 from scalecore.plugins.registry import load_registry
 from scalecore_patchtst.family import PatchTSTFamily
 

@@ -109,7 +109,7 @@ def test_check_imports_only_what_it_uses(tmp_path: Path) -> None:
 
     modules = imported("check", "experiment.yaml", folder=tmp_path)
 
-    assert "scalecore.planning.names" in modules
+    assert "scalecore.planning.check_names" in modules
     assert modules & UNUSED == set()
 
 

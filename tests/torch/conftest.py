@@ -18,7 +18,7 @@ from scalecore.data.prepare import prepare
 from scalecore.execution.hyperparameters import Hyperparameters
 from scalecore_torch.testing.training import make_training_plan
 from scalecore_torch.training.tasks import task_named
-from scalecore_torch.training.trainer import Trainer
+from scalecore_torch.training.training_loop import TrainingLoop
 from scalecore_torch.training.windows import open_windows
 
 torch.set_num_threads(1)
@@ -76,7 +76,7 @@ class Failing(nn.Module):
 
 
 @pytest.fixture
-def trainer_of(prepared: Path) -> Callable[..., Trainer]:
+def trainer_of(prepared: Path) -> Callable[..., TrainingLoop]:
     """Build a trainer; keyword arguments change the plan or the hyper-parameters."""
 
     def build(
@@ -85,7 +85,7 @@ def trainer_of(prepared: Path) -> Callable[..., Trainer]:
         hyperparameters: Mapping[str, Any] | None = None,
         loss: Mapping[str, Any] | None = None,
         **plan: Any,
-    ) -> Trainer:
+    ) -> TrainingLoop:
         torch.manual_seed(3)
         values = {
             "learning_rate": 1e-2,
@@ -95,7 +95,7 @@ def trainer_of(prepared: Path) -> Callable[..., Trainer]:
             **(hyperparameters or {}),
         }
         windows = open_windows(prepared)
-        return Trainer(
+        return TrainingLoop(
             module=module or Net(),
             task=task_named("binary", loss),
             plan=make_training_plan(**{"schedule": "cosine", "seed": 11, **plan}),

@@ -7,12 +7,12 @@ import torch
 from torch import nn
 
 from scalecore_torch.training.blocks import checkpoint_blocks, repeated_blocks
-from scalecore_torch.training.trainer import Trainer
+from scalecore_torch.training.training_loop import TrainingLoop
 
 from .conftest import CONTEXT
 from .test_trainer import Watcher, weights, without_times
 
-Build = Callable[..., Trainer]
+Build = Callable[..., TrainingLoop]
 
 
 class Block(nn.Module):

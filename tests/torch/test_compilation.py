@@ -19,12 +19,12 @@ from scalecore_torch.testing.training import make_attempt_spec
 from scalecore_torch.training import checkpoint
 from scalecore_torch.training.compilation import CompilationFailed, compile_blocks, private_cache, warm_up
 from scalecore_torch.training.policies import Policy
-from scalecore_torch.training.trainer import Trainer
+from scalecore_torch.training.training_loop import TrainingLoop
 
 from .conftest import CONTEXT
 from .test_trainer import Watcher, weights, without_times
 
-Build = Callable[..., Trainer]
+Build = Callable[..., TrainingLoop]
 EPOCHS = {"epochs": 3}
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
 
@@ -65,7 +65,7 @@ def policy(precision: Literal["fp32", "bf16"] = "fp32", compile: Literal["off", 
     return Policy(precision=precision, compile=compile, why={})
 
 
-def of_policy(trainer: Trainer, chosen: Policy, folder: Path) -> Trainer:
+def of_policy(trainer: TrainingLoop, chosen: Policy, folder: Path) -> TrainingLoop:
     trainer.policy = chosen
     if chosen.compile == "block":
         seconds, problem = compile_trainer(trainer, chosen, folder=folder / "compiled", asked=False)

@@ -5,7 +5,7 @@ import pytest
 from scalecore_torch.memory.correction import (
     MIB,
     Correction,
-    Observation,
+    MemoryObservation,
     Observations,
     closed_form,
     floor_bytes,
@@ -34,7 +34,9 @@ def test_the_prior_moves_to_what_was_measured() -> None:
     true = Correction(constant=290.0 * MIB, factor=1.12, factor_of_floor=1.02)
     sizes = [(20, 5), (100, 30), (300, 200), (700, 50), (1500, 1200), (4000, 3500)]
     begun = prior("cpu", "default", basis="tensors")
-    observed = [Observation(tensors=t * MIB, floor=f * MIB, peak=true.apply(t * MIB, floor=f * MIB)) for t, f in sizes]
+    observed = [
+        MemoryObservation(tensors=t * MIB, floor=f * MIB, peak=true.apply(t * MIB, floor=f * MIB)) for t, f in sizes
+    ]
     fitted = begun.fitted(Observations.of(observed))
     assert fitted.observations == len(sizes)
     for tensors, floor in ((50, 10), (500, 100), (3000, 2000)):
@@ -51,7 +53,7 @@ def test_without_a_measurement_nothing_moves() -> None:
 
 def test_no_fit_predicts_less_than_the_tensors_take() -> None:
     """Measurements that are far too small, of a process that was mostly swapped out say, do not make it optimistic."""
-    odd = [Observation(tensors=1000 * MIB, floor=500 * MIB, peak=200 * MIB) for _ in range(50)]
+    odd = [MemoryObservation(tensors=1000 * MIB, floor=500 * MIB, peak=200 * MIB) for _ in range(50)]
     assert (
         prior("cpu", "default", basis="tensors").fitted(Observations.of(odd)).apply(1000 * MIB, floor=500 * MIB)
         >= 1000 * MIB
@@ -71,7 +73,7 @@ def test_a_replayed_allocator_is_believed_more_than_a_guess() -> None:
     for basis in ("held", "tensors"):
         begun = prior("cpu", "default", basis=basis)  # type: ignore[arg-type]  # one of the three
         expected = begun.apply(1000 * MIB, floor=100 * MIB)
-        odd = Observation(tensors=1000 * MIB, floor=100 * MIB, peak=expected * 2)
+        odd = MemoryObservation(tensors=1000 * MIB, floor=100 * MIB, peak=expected * 2)
         moved.append(begun.fitted(Observations.of([odd])).apply(1000 * MIB, floor=100 * MIB) / expected)
     assert 1.0 < moved[0] < moved[1] < 2.0
 

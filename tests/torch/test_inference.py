@@ -10,7 +10,7 @@ import torch
 
 from scalecore_torch.training import inference
 from scalecore_torch.training.inference import all_logits, float32_products
-from scalecore_torch.training.trainer import Trainer
+from scalecore_torch.training.training_loop import TrainingLoop
 
 
 def tf32() -> dict[str, Any]:
@@ -56,7 +56,7 @@ def test_what_a_model_set_for_itself_is_there_afterwards() -> None:
 
 @pytest.mark.parametrize("size", [1, 100, 10**9])
 def test_logits_are_fetched_in_pieces_of_limited_size(
-    size: int, trainer_of: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch
+    size: int, trainer_of: Callable[..., TrainingLoop], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They are the same in the same order whatever the size, of all windows or of the first ones."""
     trainer = trainer_of()

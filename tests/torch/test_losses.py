@@ -23,7 +23,7 @@ from scalecore_torch.loss_options import (
 )
 from scalecore_torch.training.losses import training_loss
 from scalecore_torch.training.tasks import task_named
-from scalecore_torch.training.trainer import Trainer
+from scalecore_torch.training.training_loop import TrainingLoop
 
 GENERATOR = np.random.default_rng(1)
 LOGITS_N, LABELS_N = GENERATOR.normal(size=40) * 2, GENERATOR.integers(0, 2, 40)
@@ -191,7 +191,7 @@ def test_g11_a_loss_belongs_to_its_task(loss: Any, task: str, expected: tuple[st
 
 
 @pytest.mark.parametrize("kind", ["bce", "focal", "soft_auc"])
-def test_every_loss_trains_also_from_half_precision(trainer_of: Callable[..., Trainer], kind: str) -> None:
+def test_every_loss_trains_also_from_half_precision(trainer_of: Callable[..., TrainingLoop], kind: str) -> None:
     """A model that returns bfloat16 is trained on float32 losses, and the training loss falls."""
 
     class Half(torch.nn.Module):

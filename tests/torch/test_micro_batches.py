@@ -13,13 +13,13 @@ from torch import nn
 from scalecore_torch.training import checkpoint
 from scalecore_torch.training.blocks import checkpoint_blocks
 from scalecore_torch.training.micro_batches import StepOutOfMemory, invariance, random_state, same_random_state
-from scalecore_torch.training.trainer import Trainer
+from scalecore_torch.training.training_loop import TrainingLoop
 
 from .conftest import CONTEXT
 from .test_blocks import Deep
 from .test_trainer import Watcher, weights, without_times
 
-Build = Callable[..., Trainer]
+Build = Callable[..., TrainingLoop]
 CPU_ERROR = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"
 
 
@@ -173,7 +173,7 @@ def test_interruptions_change_no_bit_with_accumulation_recomputation_and_halving
 ) -> None:
     """Stopped at many random steps, before and after memory ran out in the middle: weights, curve and metrics equal."""
 
-    def made(after: int) -> Trainer:
+    def made(after: int) -> TrainingLoop:
         inner = deep(dropout=0.3)
         module = Hungry(inner, most=12, after=after)
         if recompute:

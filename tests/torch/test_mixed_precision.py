@@ -13,18 +13,18 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from scalecore_torch.training.blocks import checkpoint_blocks
 from scalecore_torch.training.policies import Policy
-from scalecore_torch.training.trainer import Trainer
+from scalecore_torch.training.training_loop import TrainingLoop
 
 from .conftest import Net
 from .test_compilation import Deep
 
-Build = Callable[..., Trainer]
+Build = Callable[..., TrainingLoop]
 
 
 class Casts(TorchDispatchMode):
     """Counts how often each parameter of a trainer is cast to bfloat16."""
 
-    def __init__(self, trainer: Trainer) -> None:
+    def __init__(self, trainer: TrainingLoop) -> None:
         super().__init__()
         self.names = {one.data_ptr(): name for name, one in trainer.module.named_parameters()}
         self.counts: Counter[str] = Counter()
@@ -38,7 +38,7 @@ class Casts(TorchDispatchMode):
         return result
 
 
-def in_bf16(trainer: Trainer) -> Trainer:
+def in_bf16(trainer: TrainingLoop) -> TrainingLoop:
     trainer.policy = Policy(precision="bf16", why={})
     return trainer
 

@@ -12,14 +12,14 @@ from torch import nn
 
 from scalecore.api.training import Diverged
 from scalecore_torch.training.optimizer import build_optimizer, learning_rate_at
-from scalecore_torch.training.trainer import Trainer
+from scalecore_torch.training.training_loop import TrainingLoop
 
 from .conftest import Failing
 
-Build = Callable[..., Trainer]
+Build = Callable[..., TrainingLoop]
 
 
-def one_epoch(trainer: Trainer) -> dict[str, Any]:
+def one_epoch(trainer: TrainingLoop) -> dict[str, Any]:
     while trainer.progress.step < trainer.steps_per_epoch:
         trainer.optimizer_step()
     return trainer._end_epoch()

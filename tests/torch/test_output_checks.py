@@ -10,7 +10,7 @@ from scalecore.api.errors import RefusedError
 from scalecore.execution.hyperparameters import Hyperparameters
 from scalecore_torch.attempt import smoke
 from scalecore_torch.training.output_checks import returns_probabilities
-from scalecore_torch.training.trainer import Trainer
+from scalecore_torch.training.training_loop import TrainingLoop
 
 
 def deep(last: nn.Module) -> nn.Module:
@@ -49,7 +49,7 @@ def test_g10_probabilities_are_told_from_logits(build: Callable[[], nn.Module], 
 
 
 @pytest.mark.parametrize("metric", ["confusion_matrix", "predictions", "sharpe"])
-def test_g23_what_is_no_number_cannot_rank_trials(trainer_of: Callable[..., Trainer], metric: str) -> None:
+def test_g23_what_is_no_number_cannot_rank_trials(trainer_of: Callable[..., TrainingLoop], metric: str) -> None:
     """Refused on the smoke step, which names the numbers that there are."""
     with pytest.raises(
         RefusedError,

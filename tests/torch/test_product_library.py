@@ -15,11 +15,11 @@ from scalecore_torch.spec import TorchSpec
 from scalecore_torch.testing.training import make_attempt_spec
 from scalecore_torch.training.policies import Policy
 from scalecore_torch.training.product_library import Library, choose_library, use_library
-from scalecore_torch.training.trainer import Trainer
+from scalecore_torch.training.training_loop import TrainingLoop
 
 from .conftest import CONTEXT
 
-Build = Callable[..., Trainer]
+Build = Callable[..., TrainingLoop]
 WIDE = "fpu sse2 avx2 avx512f avx512dq avx512cd avx512bw avx512vl"
 
 

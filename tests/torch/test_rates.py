@@ -12,7 +12,7 @@ from torch import nn
 
 from scalecore_torch.training.intervals import metric_intervals
 from scalecore_torch.training.tasks import task_named
-from scalecore_torch.training.trainer import Trainer
+from scalecore_torch.training.training_loop import TrainingLoop
 
 MAXIMIZE = {"metric": "precision", "direction": "maximize"}
 
@@ -49,8 +49,8 @@ class Silent:
 
 
 @pytest.fixture
-def trained(trainer_of: Callable[..., Trainer]) -> Callable[..., Trainer]:
-    def train(*script: int, **plan: Any) -> Trainer:
+def trained(trainer_of: Callable[..., TrainingLoop]) -> Callable[..., TrainingLoop]:
+    def train(*script: int, **plan: Any) -> TrainingLoop:
         epochs = {"epochs": len(script)}
         module = Scripted(*script)
         trainer = trainer_of(module, hyperparameters=epochs, **MAXIMIZE, **plan)
@@ -61,7 +61,7 @@ def trained(trainer_of: Callable[..., Trainer]) -> Callable[..., Trainer]:
     return train
 
 
-def test_g19_an_epoch_without_a_prediction_is_the_worst_and_no_failure(trained: Callable[..., Trainer]) -> None:
+def test_g19_an_epoch_without_a_prediction_is_the_worst_and_no_failure(trained: Callable[..., TrainingLoop]) -> None:
     """Its precision is null in the learning curve; another epoch is the best one, wherever it comes."""
     trainer = trained(0, 40, 0)
     assert [line["precision"] is None for line in trainer.progress.curve] == [True, False, True]
@@ -70,13 +70,13 @@ def test_g19_an_epoch_without_a_prediction_is_the_worst_and_no_failure(trained: 
     assert trainer.value() == trainer.progress.curve[1]["precision"]
 
 
-def test_g19_a_trial_without_a_prediction_has_the_worst_value(trained: Callable[..., Trainer]) -> None:
+def test_g19_a_trial_without_a_prediction_has_the_worst_value(trained: Callable[..., TrainingLoop]) -> None:
     """Of the best and of the last epoch: 0, the least that a precision can be."""
     assert trained(0, 0).value() == 0.0
     assert trained(40, 0, reduction="last").value() == 0.0
 
 
-def test_g19_early_stopping_sees_no_improvement_in_such_epochs(trained: Callable[..., Trainer]) -> None:
+def test_g19_early_stopping_sees_no_improvement_in_such_epochs(trained: Callable[..., TrainingLoop]) -> None:
     """A precision of one window is no reference that later epochs must beat."""
     trainer = trained(1, 40, 60, 50, patience=2, min_denominator=20)
     assert trainer.progress.curve[0]["precision"] == 1.0
@@ -84,7 +84,7 @@ def test_g19_early_stopping_sees_no_improvement_in_such_epochs(trained: Callable
     assert trained(0, 0, 0, 40, patience=2).progress.epoch == 4
 
 
-def test_g19_the_best_epoch_is_over_enough_windows_where_one_is(trained: Callable[..., Trainer]) -> None:
+def test_g19_the_best_epoch_is_over_enough_windows_where_one_is(trained: Callable[..., TrainingLoop]) -> None:
     """Version 0.1, without a least number, took the epoch of one lucky window."""
     for script, least, epoch in (((40, 1), 20, 1), ((1, 40), 20, 2), ((1, 2), 20, 1), ((40, 1), 0, 2)):
         trainer = trained(*script, min_denominator=least)

@@ -12,14 +12,14 @@ import torch
 from attrs import evolve
 from torch import nn
 
-from scalecore_torch.training import step_graph, trainer
+from scalecore_torch.training import step_graph, training_loop
 from scalecore_torch.training.optimizer import learning_rate_at
 from scalecore_torch.training.policies import Policy
-from scalecore_torch.training.trainer import Trainer
+from scalecore_torch.training.training_loop import TrainingLoop
 
 from .conftest import Net
 
-Build = Callable[..., Trainer]
+Build = Callable[..., TrainingLoop]
 GRAPH = Policy(launches="graph", why={})
 
 
@@ -47,7 +47,7 @@ def replays(monkeypatch: pytest.MonkeyPatch) -> list[Called]:
     return made
 
 
-def trained(made: Trainer, policy: Policy, *, epochs: int = 2) -> Mapping[str, Any]:
+def trained(made: TrainingLoop, policy: Policy, *, epochs: int = 2) -> Mapping[str, Any]:
     """The state after so many epochs, without evaluations."""
     made.policy = policy
     for _ in range(epochs):
@@ -95,7 +95,7 @@ def test_captured_steps_are_those_of_a_rate_in_float32(
     """To the last bit, with dropout, micro-batches, short last batches, a schedule and clipping."""
     plain = Policy(precision=precision, why={})
     with monkeypatch.context() as patched:
-        patched.setattr(trainer, "learning_rate_at", in_float32)
+        patched.setattr(training_loop, "learning_rate_at", in_float32)
         torch.manual_seed(1)
         expected = trained(trainer_of(make(), micro_batch=micro_batch), plain)
     torch.manual_seed(1)
@@ -121,7 +121,7 @@ def test_rounding_the_rate_changes_last_digits_only(trainer_of: Build, replays: 
     assert made._end_epoch()["learning_rate"] == in_float64(made)
 
 
-def in_float64(made: Trainer) -> float:
+def in_float64(made: TrainingLoop) -> float:
     done = made.progress.total_steps - 1
     total = made.epochs * made.steps_per_epoch
     return learning_rate_at(done, peak=1e-2, schedule="cosine", warmup_steps=3, total_steps=total)

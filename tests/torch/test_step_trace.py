@@ -12,7 +12,7 @@ from scalecore.execution.hyperparameters import Hyperparameters
 from scalecore_torch.memory.step_trace import FakeWindows, trace_step
 from scalecore_torch.testing.training import make_training_plan
 from scalecore_torch.training.tasks import task_named
-from scalecore_torch.training.trainer import Trainer
+from scalecore_torch.training.training_loop import TrainingLoop
 
 
 class Encoder(nn.Module):
@@ -31,9 +31,9 @@ class Encoder(nn.Module):
         return logits_BC
 
 
-def trainer(*, copied: bool) -> Trainer:
+def trainer(*, copied: bool) -> TrainingLoop:
     windows: Any = FakeWindows(windows=64, context=10, features=16, device=torch.device("cpu"))
-    return Trainer(
+    return TrainingLoop(
         module=Encoder(copied=copied),
         task=task_named("binary", None),
         plan=make_training_plan(32),

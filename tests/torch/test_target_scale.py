@@ -21,11 +21,11 @@ from scalecore.execution.hyperparameters import Hyperparameters
 from scalecore_torch.attempt import smoke
 from scalecore_torch.loss_options import MeanAbsolute, MeanSquared, Quantile, settled
 from scalecore_torch.testing.training import make_training_plan
-from scalecore_torch.training.evaluated import best_predictions
+from scalecore_torch.training.best_predictions import best_predictions
 from scalecore_torch.training.intervals import metric_intervals
 from scalecore_torch.training.output_checks import removes_level
 from scalecore_torch.training.tasks import task_named
-from scalecore_torch.training.trainer import Trainer
+from scalecore_torch.training.training_loop import TrainingLoop
 from scalecore_torch.training.windows import open_windows
 
 ROWS, CONTEXT = 500, 5
@@ -70,7 +70,7 @@ def folder_of(path: Path, *, times: float, plus: float, raw: bool = False) -> Pa
     return path
 
 
-def trained(folder: Path, loss: str = "mse", *, rate: float = 1e-2) -> Trainer:
+def trained(folder: Path, loss: str = "mse", *, rate: float = 1e-2) -> TrainingLoop:
     """A small network after three epochs."""
     torch.manual_seed(3)
     outputs = 3 if loss == "quantile" else 1
@@ -80,11 +80,11 @@ def trained(folder: Path, loss: str = "mse", *, rate: float = 1e-2) -> Trainer:
     return trainer
 
 
-def trainer_of(folder: Path, module: nn.Module, *, loss: str, rate: float) -> tuple[Trainer, Hyperparameters]:
+def trainer_of(folder: Path, module: nn.Module, *, loss: str, rate: float) -> tuple[TrainingLoop, Hyperparameters]:
     settings = settled(LOSSES[loss], task="forecast", counts=())
     values = Hyperparameters({"learning_rate": rate, "weight_decay": 0.0, "warmup_steps": 0, "epochs": 3})
     windows = open_windows(folder)
-    trainer = Trainer(
+    trainer = TrainingLoop(
         module=module,
         task=task_named("forecast", settings),
         plan=make_training_plan(seed=11),

@@ -12,7 +12,7 @@ import torch
 from scalecore.api.errors import DataError
 from scalecore_torch.memory.step_trace import LiveStorages
 from scalecore_torch.training import checkpoint
-from scalecore_torch.training.trainer import Trainer
+from scalecore_torch.training.training_loop import TrainingLoop
 from scalecore_torch.training.weights import KeepBest, load_weights, save_weights
 
 from .conftest import Net
@@ -41,7 +41,7 @@ class StopsAt:
         return "stop" if self.steps - 1 == self.stop_at else "go_on"
 
 
-def attempt(trainer: Trainer, root: Path, index: int, *, stop_at: int | None) -> KeepBest:
+def attempt(trainer: TrainingLoop, root: Path, index: int, *, stop_at: int | None) -> KeepBest:
     """Train in `attempt_INDEX`, on from what the attempts before left."""
     folder = root / f"attempt_{index}"
     folder.mkdir(parents=True)
@@ -53,13 +53,13 @@ def attempt(trainer: Trainer, root: Path, index: int, *, stop_at: int | None) ->
     return keeper
 
 
-def loss_with(path: Path | None, trainer: Trainer) -> float:
+def loss_with(path: Path | None, trainer: TrainingLoop) -> float:
     assert path is not None
     load_weights(path, trainer.module)
     return trainer.evaluate(trainer.validation)[0]
 
 
-def test_the_kept_weights_are_those_of_the_best_epoch(trainer_of: Callable[..., Trainer], tmp_path: Path) -> None:
+def test_the_kept_weights_are_those_of_the_best_epoch(trainer_of: Callable[..., TrainingLoop], tmp_path: Path) -> None:
     """Interrupted or not, they have the loss that the best epoch had, which is not the last one."""
     whole = trainer_of(**SETTINGS)
     kept = attempt(whole, tmp_path / "whole", 0, stop_at=None).path()
@@ -77,7 +77,9 @@ def test_the_kept_weights_are_those_of_the_best_epoch(trainer_of: Callable[..., 
     assert again.read_bytes() == kept.read_bytes()
 
 
-def test_g44_only_files_that_a_checkpoint_needs_are_kept(trainer_of: Callable[..., Trainer], tmp_path: Path) -> None:
+def test_g44_only_files_that_a_checkpoint_needs_are_kept(
+    trainer_of: Callable[..., TrainingLoop], tmp_path: Path
+) -> None:
     """After each checkpoint there are the best weights as of it and as of the one before, and no others."""
     trainer = trainer_of(**SETTINGS)
     seen: list[set[str]] = []

@@ -16,7 +16,7 @@ from scalecore.api.trainer import TrainingChoices
 from scalecore.builtin.function_trainer import FunctionForecast, FunctionTrainer
 from scalecore.builtin.options import FunctionOptions
 from scalecore.config.resolve import load_resolved
-from scalecore.planning.names import family_of, name_problems
+from scalecore.planning.check_names import family_of, name_problems
 from scalecore.plugins.registry import load_registry
 from scalecore.testing import TrainerContract
 from scalecore.testing.fakes import EXPERIMENT, write_walk

@@ -18,8 +18,8 @@ from scalecore.builtin.function_checkpoint import STATE, load_newest, save
 from scalecore.builtin.function_trainer import FunctionSpec
 from scalecore.builtin.function_worker import run_attempt
 from scalecore.data.predictions import read_predictions
+from scalecore.execution.attempt_control import AttemptMonitor
 from scalecore.execution.folder import AttemptFolder
-from scalecore.execution.lifeline import AttemptMonitor
 from scalecore.testing.attempts import attempt_in, plan_in
 from scalecore.testing.function_files import MODEL, TRAIN
 

@@ -137,10 +137,10 @@ import pickle, sys, time
 from pathlib import Path
 from scalecore.builtin.options import CsvOptions
 from scalecore.builtin.results_csv import CsvLogger
-from scalecore.builtin import rewriting
+from scalecore.builtin import rewrite_schedule
 from scalecore.api.logger import LoggerContext
 
-rewriting.EVERY = 0.0  # every trial at once, so that the writers meet often
+rewrite_schedule.EVERY = 0.0  # every trial at once, so that the writers meet often
 path, index = Path(sys.argv[1]), sys.argv[2]
 view = pickle.loads((path.parent / f"study-{index}").read_bytes())
 logger = CsvLogger(CsvOptions(path=path), LoggerContext(folder=view.folder))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scalecore.config.bounds import described
+from scalecore.config.constraints import described
 from scalecore.config.messages import ExperimentFileError, Position, Problem, raise_problems
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from scalecore.api.errors import ExitCode, ExperimentError, PluginError, ScalecoreError
+from scalecore.config.experiment_json import to_plain
 from scalecore.config.load import load_experiment
-from scalecore.config.plain import to_plain
 from scalecore.config.resolve import load_resolved, resolve
 from scalecore.plugins.registry import Registry
 
@@ -389,7 +389,7 @@ def test_checking_imports_nothing_heavy(write: Any, small: str, registry: Regist
     code = (
         "import sys\n"
         "from scalecore.config.resolve import load_resolved\n"
-        "from scalecore.config.plain import to_plain\n"
+        "from scalecore.config.experiment_json import to_plain\n"
         "from scalecore.plugins.registry import load_registry\n"
         f"loaded, resolved = load_resolved({name!r}, registry=load_registry(path=[{str(tmp_path)!r}]))\n"
         "to_plain(resolved)\n"

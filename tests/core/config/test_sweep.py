@@ -11,7 +11,7 @@ import pytest
 from scalecore.api.errors import ExperimentError
 from scalecore.campaign.load import Campaign, load_campaign
 from scalecore.campaign.run import find_campaign
-from scalecore.config.plain import to_plain
+from scalecore.config.experiment_json import to_plain
 from scalecore.config.resolve import load_resolved
 from scalecore.plugins.registry import Registry
 from scalecore.store.layout import find_study

@@ -18,9 +18,9 @@ import pytest
 
 from scalecore.api.executor import AttemptStatus
 from scalecore.api.files import read_json
+from scalecore.execution.attempt_control import AttemptMonitor
 from scalecore.execution.attempt_result import Resumption
 from scalecore.execution.folder import DISK_EXIT, LOG_BYTES, AttemptFolder
-from scalecore.execution.lifeline import AttemptMonitor
 from scalecore.execution.local.executor import LocalExecutor, LocalHandle
 from scalecore.execution.local.options import LocalOptions
 from scalecore_torch.training import checkpoint
@@ -438,7 +438,7 @@ def test_an_attempt_without_a_readable_spec_says_so(executor: LocalExecutor, att
 DRIVER = """
 import sys, time
 from pathlib import Path
-from scalecore.execution.lifeline import AttemptMonitor
+from scalecore.execution.attempt_control import AttemptMonitor
 from scalecore.execution.local.executor import LocalExecutor
 from scalecore.execution.local.options import LocalOptions
 

@@ -13,7 +13,7 @@ from scalecore.api.executor import AttemptStatus
 from scalecore.execution.failures import crash_signal
 from scalecore.execution.folder import AttemptFolder
 from scalecore.execution.local.containment import AttemptGroups
-from scalecore.execution.local.kills import KernelKills
+from scalecore.execution.local.oom_kills import KernelKills
 from scalecore.study.running_trial import RunningTrial
 
 MOUNT = "30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n"

@@ -22,8 +22,8 @@ from scalecore.execution.local.options import LocalOptions
 from scalecore_torch.memory.client import TraceClient
 from scalecore_torch.memory.correction import BASE, floor_bytes, prior
 from scalecore_torch.memory.tracer import answer
-from scalecore_torch.own_code import OwnCode, OwnPart
 from scalecore_torch.spec import TorchSpec
+from scalecore_torch.user_code import UserCode, UserPart
 
 from .conftest import fork_server, gone, wait_for
 
@@ -74,14 +74,14 @@ def test_the_tracer_answers_without_the_data_and_ends_with_its_client(spec: Torc
 @pytest.mark.parametrize(
     ("optimizer", "moments"),
     [
-        (OwnPart(module="torch.optim", name="SGD"), 0),
-        (OwnPart(module="torch.optim", name="SGD", options={"momentum": 0.9}), 1),
-        (OwnPart(module="torch.optim", name="AdamW", options={"fused": True}), 2),
+        (UserPart(module="torch.optim", name="SGD"), 0),
+        (UserPart(module="torch.optim", name="SGD", options={"momentum": 0.9}), 1),
+        (UserPart(module="torch.optim", name="AdamW", options={"fused": True}), 2),
     ],
 )
-def test_a_step_is_traced_with_the_optimizer_of_the_trial(spec: TorchSpec, optimizer: OwnPart, moments: int) -> None:
+def test_a_step_is_traced_with_the_optimizer_of_the_trial(spec: TorchSpec, optimizer: UserPart, moments: int) -> None:
     """What it keeps for each parameter, in place of AdamW's two moments."""
-    known, found = (answer(question(evolve(spec, own=own))) for own in (None, OwnCode(optimizer=optimizer)))
+    known, found = (answer(question(evolve(spec, own=own))) for own in (None, UserCode(optimizer=optimizer)))
     less = 4 * (2 - moments) * spec.num_parameters
     assert known["tensors"] - found["tensors"] == pytest.approx(less, abs=200)
 

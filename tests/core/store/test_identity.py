@@ -11,7 +11,7 @@ from scalecore.api.components import ExecutorRecord, Record, TrainerRecord
 from scalecore.api.dataset_options import ReadOptions
 from scalecore.api.options import option
 from scalecore.config.experiment import ComponentRef, Experiment, Search
-from scalecore.config.plain import to_plain
+from scalecore.config.experiment_json import to_plain
 from scalecore.config.resolved import Resolved, ResolvedComponent
 from scalecore.planning.continuation import Continuation, compare, compare_study
 from scalecore.store.events import StudyBegun

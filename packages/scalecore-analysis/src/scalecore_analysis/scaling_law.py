@@ -16,13 +16,13 @@ from scalecore_analysis.options import ScalingLawOptions
 from scalecore_analysis.report.html import figure_files, figure_page
 from scalecore_analysis.scaling.assess import MISFIT, UNLIKELY, Assessment, FittedLaw, assess, mean_interval
 from scalecore_analysis.scaling.budgets import RATES, BudgetRuns, from_studies, points_of
-from scalecore_analysis.scaling.comparison import D_SPAN
 from scalecore_analysis.scaling.figures import scaling_figures
+from scalecore_analysis.scaling.law_comparison import D_SPAN
 from scalecore_analysis.scaling.laws import Points
 from scalecore_analysis.scaling.power import Design
 from scalecore_analysis.scaling.preconditions import preconditions
 from scalecore_analysis.scaling.table import PointsTable, read_table
-from scalecore_analysis.scaling.verdict import Verdict
+from scalecore_analysis.scaling.verdict import ScalingVerdict
 from scalecore_analysis.studies import listed
 
 __all__ = ["ScalingLawAnalysis"]
@@ -190,17 +190,17 @@ def _declared(budgets: Sequence[BudgetRuns]) -> float | None:
 def sentence(found: Assessment) -> str:
     """The verdict in one sentence."""
     head = f"Verdict: {found.verdict}"
-    if found.verdict is Verdict.NOT_ASSESSABLE:
+    if found.verdict is ScalingVerdict.NOT_ASSESSABLE:
         problems = [f"{one.name}: {one.text}" for one in found.missing if one.met is False]
         unknown = ", ".join(one.name for one in found.missing if one.met is None)
         problems += [f"not recorded at all: {unknown}"] if unknown else []
         return f"{head}. Missing: {'; '.join(problems) or 'any spread between seeds'}."
     meaning = {
-        Verdict.HOLDS: "the loss falls with the size of the model, and no step to a larger budget is worse",
-        Verdict.HOLDS_WITH_POWER_LAW: "the loss falls with the size of the model, and a power law describes how",
-        Verdict.FLAT: "every two budgets differ by less than the margin",
-        Verdict.VIOLATED: "the loss rises somewhere with the size of the model",
-        Verdict.INCONCLUSIVE: "these seeds cannot tell",
+        ScalingVerdict.HOLDS: "the loss falls with the size of the model, and no step to a larger budget is worse",
+        ScalingVerdict.HOLDS_WITH_POWER_LAW: "the loss falls with the size of the model, and a power law describes how",
+        ScalingVerdict.FLAT: "every two budgets differ by less than the margin",
+        ScalingVerdict.VIOLATED: "the loss rises somewhere with the size of the model",
+        ScalingVerdict.INCONCLUSIVE: "these seeds cannot tell",
     }[found.verdict]
     exploratory = f" EXPLORATORY: {'; '.join(found.exploratory)}." if found.exploratory else ""
     return f"{head}: {meaning}.{exploratory}"
@@ -218,7 +218,7 @@ def _assessed(found: Assessment, budgets: Sequence[BudgetRuns], margin: float | 
         f"With this spread of seeds ({tests.variance**0.5:.4g}), differences of {tests.smallest_effect:.4g} are found "
         "in 4 of 5 cases.",
     ]
-    if found.verdict is Verdict.INCONCLUSIVE and margin is not None:
+    if found.verdict is ScalingVerdict.INCONCLUSIVE and margin is not None:
         spread = tests.variance**0.5
         slope = abs(budgets[-1].mean - budgets[0].mean) / len(tests.steps) / spread
         needed = Design(budgets=len(budgets), margin=margin / spread).seeds_for("falling", slope)

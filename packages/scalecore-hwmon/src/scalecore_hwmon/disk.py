@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from scalecore.api.formatting import size
 from scalecore.api.readings import Admission, Demand, Finding, Reading, Verdict
-from scalecore_hwmon.words import GB
+from scalecore_hwmon.missing_sensor import GB
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -14,7 +14,7 @@ from attrs import evolve, frozen
 from scalecore.api.formatting import size
 from scalecore.api.machine import CUDA_VISIBLE_DEVICES, is_visible
 from scalecore.api.readings import Admission, Demand, Finding, Reading, Verdict
-from scalecore_hwmon.words import missing_finding
+from scalecore_hwmon.missing_sensor import missing_finding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from scalecore.api.clock import RunningClock
 from scalecore.api.readings import Admission, Demand, Finding, Reading, Verdict
-from scalecore_hwmon.machine import Machine, MachineReader
-from scalecore_hwmon.memory_policy import MemoryBudget, RunningTrial, admission, findings, judge, needed
+from scalecore_hwmon.machine_memory import Machine, MachineReader
+from scalecore_hwmon.memory_policy import MemoryBudget, TrialMemory, admission, findings, judge, needed
 from scalecore_hwmon.processes import TreeReader
 
 if TYPE_CHECKING:
@@ -62,8 +62,7 @@ class MemoryMonitor:
         self._admitted = {number: at for number, at in self._admitted.items() if now - at < STARTS_WITHIN}
         others = (self._used.keys() | self._admitted.keys()) - {demand.trial}
         running = [
-            RunningTrial(used=self._used.get(number), predicted=self._predicted.get(number))
-            for number in sorted(others)
+            TrialMemory(used=self._used.get(number), predicted=self._predicted.get(number)) for number in sorted(others)
         ]
         answer = admission(
             budget, demand, available=machine.available, source=machine.available_source, running=running

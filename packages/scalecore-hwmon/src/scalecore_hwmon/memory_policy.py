@@ -9,7 +9,7 @@ from attrs import frozen
 from scalecore.api.formatting import size
 from scalecore.api.machine import MemoryLimit
 from scalecore.api.readings import Admission, Demand, Finding, Reading, Verdict
-from scalecore_hwmon.words import GB
+from scalecore_hwmon.missing_sensor import GB
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -79,7 +79,7 @@ def needed(demand: Demand) -> int:
 
 
 @frozen(kw_only=True)
-class RunningTrial:
+class TrialMemory:
     """A trial that runs or was just admitted: what it uses (None if unknown), and what it was predicted to need."""
 
     used: float | None
@@ -151,7 +151,7 @@ def _ceiling(budget: MemoryBudget) -> str:
 
 
 def admission(
-    budget: MemoryBudget, demand: Demand, *, available: float, source: str, running: Sequence[RunningTrial]
+    budget: MemoryBudget, demand: Demand, *, available: float, source: str, running: Sequence[TrialMemory]
 ) -> Admission:
     """Whether a trial fits beside the running ones, given all that those may still come to use (guard G40)."""
     need = budget.need(demand)

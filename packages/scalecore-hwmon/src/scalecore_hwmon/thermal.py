@@ -9,10 +9,10 @@ from attrs import evolve
 
 from scalecore.api.clock import RunningClock
 from scalecore.api.readings import Admission, Demand, Finding, Reading, Verdict
+from scalecore_hwmon.missing_sensor import missing_finding
 from scalecore_hwmon.plausibility import SensorHistory, believe
 from scalecore_hwmon.sensors import NO_SENSOR, SensorProvider, decides
 from scalecore_hwmon.thermal_policy import MISSING_FOR, Level, ThermalState, heat_of, step
-from scalecore_hwmon.words import missing_finding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -18,7 +18,7 @@ from scalecore_market.features import (
     first_row,
     needs_vix,
 )
-from scalecore_market.indicators.registry import Registry
+from scalecore_market.indicators.registry import IndicatorRegistry
 from scalecore_market.manifest import Entry, Source
 from scalecore_market.store import Store, part_of_name, symbol_of
 
@@ -53,7 +53,7 @@ def build(
     store: Store,
     symbol: str,
     *,
-    registry: Registry,
+    registry: IndicatorRegistry,
     tier: str | Sequence[str],
     vix: bool = False,
     vix_symbol: str = "VIX",

@@ -18,7 +18,7 @@ from scalecore.api.errors import DataError, ExperimentError
 if TYPE_CHECKING:
     from scalecore_market.options import ReadRules
     from scalecore_market.store import Incoming
-    from scalecore_market.table import Table
+    from scalecore_market.table import PriceTable
 
 __all__ = ["data"]
 
@@ -268,7 +268,7 @@ def indicators(tiers: tuple[str, ...], extensions: tuple[str, ...], as_json: boo
 
 def _remark(*incoming: Incoming) -> None:
     """Say on stderr which prices are implausible; they are taken all the same."""
-    from scalecore_market.plausible import remarks
+    from scalecore_market.price_checks import remarks
 
     for one in incoming:
         for text in remarks(one.table, symbol=one.symbol, name=one.origin):
@@ -330,7 +330,7 @@ def _rules(reading: dict[str, Any]) -> ReadRules:
         raise ExperimentError(f"--{str(error).replace('date_format', 'date-format', 1)}") from None
 
 
-def _cut(table: Table, *, origin: str, start: str | None, end: str | None, **_: Any) -> Table:
+def _cut(table: PriceTable, *, origin: str, start: str | None, end: str | None, **_: Any) -> PriceTable:
     from scalecore_market.options import is_date
 
     for name, text in (("--start", start), ("--end", end)):

@@ -25,13 +25,13 @@ from scalecore_market.features import (
     vix_notes,
 )
 from scalecore_market.indicators.base import Indicator
-from scalecore_market.indicators.registry import BUILTIN, Registry, load_registry
+from scalecore_market.indicators.registry import BUILTIN, IndicatorRegistry, load_registry
 from scalecore_market.manifest import Source
 from scalecore_market.options import MarketOptions, ReadRules
-from scalecore_market.plausible import implausible, implausible_text
+from scalecore_market.price_checks import implausible, implausible_text
 from scalecore_market.sources import read_raw
 from scalecore_market.store import Store, raw_name, symbol_of
-from scalecore_market.table import Table
+from scalecore_market.table import PriceTable
 from scalecore_market.validate import missing_days, to_table, vix_table
 
 __all__ = ["MarketDataset"]
@@ -44,7 +44,7 @@ class _Prices:
     name: str
     label: str
     """What messages call them: the name of the file, or of the table in the store."""
-    table: Table
+    table: PriceTable
     source: Source
     """Version 0 is a file that no store keeps versions of."""
     origin: str
@@ -136,7 +136,7 @@ class MarketDataset:
             },
         )
 
-    def _flags(self, one: _Prices, table: Table, *, first: int, prices: bool) -> list[dict[str, str]]:
+    def _flags(self, one: _Prices, table: PriceTable, *, first: int, prices: bool) -> list[dict[str, str]]:
         """What is implausible in prices or the VIX on the dates of `table` from row `first` on (guard G58)."""
         symbol = self._options.symbol if prices else self._options.vix_symbol
         found = implausible(one.table, symbol=symbol, level=not prices)
@@ -190,7 +190,7 @@ class MarketDataset:
         )
 
     def _file(
-        self, file: Path, symbol: str, *, table: Table, rules: ReadRules | None = None, notes: Sequence[str] = ()
+        self, file: Path, symbol: str, *, table: PriceTable, rules: ReadRules | None = None, notes: Sequence[str] = ()
     ) -> _Prices:
         if rules is not None:
             missing, count = missing_days(table, rules=rules)
@@ -205,8 +205,8 @@ class MarketDataset:
         )
 
     def _features(
-        self, indicators: Sequence[Indicator], *, registry: Registry, bars: Bars, used: Sequence[_Prices]
-    ) -> tuple[Table, str | None]:
+        self, indicators: Sequence[Indicator], *, registry: IndicatorRegistry, bars: Bars, used: Sequence[_Prices]
+    ) -> tuple[PriceTable, str | None]:
         """The feature columns on the dates of `bars`, and the name and version of the built set they were taken from,
         if any.
         """

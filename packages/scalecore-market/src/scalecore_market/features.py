@@ -13,8 +13,8 @@ from scalecore.api.errors import DataError, RefusedError
 from scalecore.api.files import canonical_json
 from scalecore_market.bars import Array, Bars
 from scalecore_market.indicators.base import Indicator
-from scalecore_market.indicators.registry import Registry
-from scalecore_market.table import Table
+from scalecore_market.indicators.registry import IndicatorRegistry
+from scalecore_market.table import PriceTable
 
 __all__ = [
     "align_vix",
@@ -42,7 +42,7 @@ def needs_vix(indicators: Sequence[Indicator]) -> bool:
     return any("vix" in indicator.inputs for indicator in indicators)
 
 
-def definition(indicators: Sequence[Indicator], *, registry: Registry, vix_missing: str) -> str:
+def definition(indicators: Sequence[Indicator], *, registry: IndicatorRegistry, vix_missing: str) -> str:
     """`sha256:` of what the features are: names, order, formulas, look-backs, who provides them."""
     content: dict[str, Any] = {
         "version": FORMULAS,
@@ -53,7 +53,7 @@ def definition(indicators: Sequence[Indicator], *, registry: Registry, vix_missi
     return f"sha256:{hashlib.sha256(canonical_json(content).encode()).hexdigest()}"
 
 
-def compute(indicators: Sequence[Indicator], bars: Bars, *, name: str) -> Table:
+def compute(indicators: Sequence[Indicator], bars: Bars, *, name: str) -> PriceTable:
     """One column per indicator, in their order, NaN where it is not defined yet. Errors call the data `name`."""
     if bars.volume is None:
         without = [indicator.name for indicator in indicators if "volume" in indicator.inputs]
@@ -62,10 +62,10 @@ def compute(indicators: Sequence[Indicator], bars: Bars, *, name: str) -> Table:
                 f"{name}: column Volume is missing, which {', '.join(without)} are computed from; where the file has "
                 "it under another name, write read: {columns: {volume: ...}}"
             )
-    return Table(dates=bars.dates, columns={indicator.name: indicator.function(bars) for indicator in indicators})
+    return PriceTable(dates=bars.dates, columns={indicator.name: indicator.function(bars) for indicator in indicators})
 
 
-def common_warm_up(registry: Registry) -> int:
+def common_warm_up(registry: IndicatorRegistry) -> int:
     """Rows that the slowest indicator of any built-in tier needs, so that all of them can start on the same date (guard
     G53).
     """
@@ -83,7 +83,7 @@ def first_row(indicators: Sequence[Indicator], *, bars: Bars, at_least: int = 0)
     return begin + max([at_least, *(indicator.warm_up for indicator in indicators)])
 
 
-def check_features(table: Table, indicators: Sequence[Indicator], *, start: int, name: str) -> None:
+def check_features(table: PriceTable, indicators: Sequence[Indicator], *, start: int, name: str) -> None:
     """From row `start` on, all features are finite (guard G50), categories are whole numbers and booleans 0 or 1.
 
     Raises DataError naming the column and the first bad row.
@@ -131,7 +131,7 @@ def _first_difference(left: Array, right: Array) -> int | None:
     return None if equal.all() else int(np.argmin(equal))
 
 
-def align_vix(dates: npt.NDArray[np.datetime64], vix: Table, *, missing: str, names: tuple[str, str]) -> Array:
+def align_vix(dates: npt.NDArray[np.datetime64], vix: PriceTable, *, missing: str, names: tuple[str, str]) -> Array:
     """Closes of the VIX on `dates` [rows]; NaN before its first date. Its further dates are left out.
 
     A date that the VIX does not have is an error for `missing="refuse"`; for `"previous"` the last close before it is
@@ -155,7 +155,7 @@ def align_vix(dates: npt.NDArray[np.datetime64], vix: Table, *, missing: str, na
     raise DataError(f"{name}: column Date: {text}. {remedy}")
 
 
-def vix_notes(dates: npt.NDArray[np.datetime64], vix: Table, *, names: tuple[str, str]) -> list[str]:
+def vix_notes(dates: npt.NDArray[np.datetime64], vix: PriceTable, *, names: tuple[str, str]) -> list[str]:
     """How the dates of a symbol and of the VIX differ in the time that they share, and what was done about it."""
     symbol, name = names
     inside = dates[(dates >= vix.dates[0]) & (dates <= vix.dates[-1])]

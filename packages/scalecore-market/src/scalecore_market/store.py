@@ -15,8 +15,8 @@ from filelock import FileLock, Timeout
 from scalecore.api.errors import DataError, ExperimentError, RefusedError
 from scalecore.api.files import utc_now
 from scalecore_market.manifest import Entry, Kind, Source, read_manifest, write_manifest
-from scalecore_market.plausible import remarks
-from scalecore_market.table import Table
+from scalecore_market.price_checks import remarks
+from scalecore_market.table import PriceTable
 
 __all__ = ["Incoming", "Store", "StoreReport", "part_of_name", "raw_name", "symbol_of"]
 
@@ -45,7 +45,7 @@ class Incoming:
     """Validated prices on their way into a store; `origin` is the name of their file or service."""
 
     symbol: str
-    table: Table
+    table: PriceTable
     origin: str
     notes: tuple[str, ...] = ()
     """What of the file was left out."""
@@ -94,9 +94,9 @@ class Store:
             )
         return versions[version]
 
-    def load(self, entry: Entry) -> Table:
+    def load(self, entry: Entry) -> PriceTable:
         """The table of an entry. Raises RefusedError where its content is not what was registered (guard G52)."""
-        table = Table.read(self.folder / entry.path)
+        table = PriceTable.read(self.folder / entry.path)
         if table.checksum != entry.checksum:
             raise RefusedError(
                 f"{self.folder / entry.path}: the content changed since {entry.name} version {entry.version} was "
@@ -114,7 +114,7 @@ class Store:
             return False
         return True
 
-    def restore(self, entry: Entry, table: Table) -> None:
+    def restore(self, entry: Entry, table: PriceTable) -> None:
         """Write the table of an entry anew; its content must be what was registered."""
         if table.checksum != entry.checksum:
             raise ValueError(f"this is not {entry.name} version {entry.version}")
@@ -173,7 +173,7 @@ class Store:
     def add_built(
         self,
         name: str,
-        table: Table,
+        table: PriceTable,
         *,
         tier: str,
         sources: Mapping[str, Source],
@@ -241,7 +241,7 @@ class Store:
             self._write(added, kind="raw", entries=[*read_manifest(self.folder, "raw"), *(entry for entry, _ in added)])
         return [entry for entry, _ in added]
 
-    def _common(self, kind: Kind, name: str, version: int, table: Table) -> dict[str, Any]:
+    def _common(self, kind: Kind, name: str, version: int, table: PriceTable) -> dict[str, Any]:
         return {
             "name": name,
             "version": version,
@@ -254,7 +254,7 @@ class Store:
             "columns": tuple(table.columns),
         }
 
-    def _write(self, added: list[tuple[Entry, Table]], *, kind: Kind, entries: list[Entry]) -> None:
+    def _write(self, added: list[tuple[Entry, PriceTable]], *, kind: Kind, entries: list[Entry]) -> None:
         (self.folder / kind).mkdir(exist_ok=True)
         written: list[Path] = []
         try:
@@ -267,7 +267,7 @@ class Store:
                 path.unlink(missing_ok=True)
             raise
 
-    def _difference(self, old: Entry, table: Table) -> str:
+    def _difference(self, old: Entry, table: PriceTable) -> str:
         """How new prices differ from a version, in words."""
         if not self.intact(old):
             return f"its table {old.path} is missing or damaged, so they cannot be compared"

@@ -15,13 +15,13 @@ from scalecore.api.errors import DataError
 from scalecore.api.files import sync_folder
 from scalecore_market.bars import Array, Bars
 
-__all__ = ["PRICES", "Table"]
+__all__ = ["PRICES", "PriceTable"]
 
 PRICES = ("Open", "High", "Low", "Close")
 
 
 @frozen(kw_only=True, eq=False)
-class Table:
+class PriceTable:
     """Dates [rows], ascending and unique, without time or zone, and named float64 columns [rows] in a fixed order."""
 
     dates: npt.NDArray[np.datetime64]
@@ -41,13 +41,13 @@ class Table:
         """The last date."""
         return str(self.dates[-1])
 
-    def slice(self, start: int, stop: int) -> Table:
+    def slice(self, start: int, stop: int) -> PriceTable:
         """Rows `start` to `stop`, the last not included."""
-        return Table(
+        return PriceTable(
             dates=self.dates[start:stop], columns={name: values[start:stop] for name, values in self.columns.items()}
         )
 
-    def between(self, start: str | None, end: str | None) -> Table:
+    def between(self, start: str | None, end: str | None) -> PriceTable:
         """Rows from `start` to `end`, both included; None for no bound."""
         first = 0 if start is None else int(np.searchsorted(self.dates, np.datetime64(start, "D")))
         stop = len(self) if end is None else int(np.searchsorted(self.dates, np.datetime64(end, "D"), side="right"))
@@ -103,7 +103,7 @@ class Table:
         sync_folder(path.parent)
 
     @classmethod
-    def read(cls, path: Path) -> Table:
+    def read(cls, path: Path) -> PriceTable:
         """A file that `write` wrote. Raises DataError where it cannot be read as one."""
         import pyarrow as pa
         import pyarrow.parquet as pq

@@ -15,8 +15,8 @@ import numpy.typing as npt
 from scalecore.api.dataset_options import UNIX
 from scalecore.api.errors import DataError
 from scalecore.api.table_files import date_hint, number_of
-from scalecore_market.plausible import split_hint
-from scalecore_market.table import PRICES, Table
+from scalecore_market.price_checks import split_hint
+from scalecore_market.table import PRICES, PriceTable
 
 if TYPE_CHECKING:
     from scalecore_market.bars import Array
@@ -34,7 +34,7 @@ _TOLERANCE = 0.01
 """How far an open or close may lie outside of low and high, as a share: adjusting rounds each of them on its own."""
 
 
-def to_table(raw: Raw, *, rules: ReadRules) -> Table:
+def to_table(raw: Raw, *, rules: ReadRules) -> PriceTable:
     """Dates without zone and float64 columns, ascending; a file in descending order is turned round.
 
     Raises DataError at the first row that is not a trading day, not a number, missing, doubled, or impossible as
@@ -54,10 +54,10 @@ def to_table(raw: Raw, *, rules: ReadRules) -> Table:
 
     _check_dates(dates, rules=rules, several=raw.several, error=error)
     _check_prices(columns, error=error)
-    return Table(dates=dates, columns=columns)
+    return PriceTable(dates=dates, columns=columns)
 
 
-def vix_table(raw: Raw, *, rules: ReadRules) -> tuple[Table, list[str]]:
+def vix_table(raw: Raw, *, rules: ReadRules) -> tuple[PriceTable, list[str]]:
     """The VIX, and what of its file was left out: only its closes are used, so nothing else of it must be right.
 
     Days without a close, as some vendors write holidays, are left out. The other columns are kept where they are right.
@@ -82,7 +82,7 @@ def vix_table(raw: Raw, *, rules: ReadRules) -> tuple[Table, list[str]]:
         return table, [*notes, f"{error}; of this file only the closes are used"]
 
 
-def different_dates(tables: Mapping[str, Table]) -> list[str]:
+def different_dates(tables: Mapping[str, PriceTable]) -> list[str]:
     """Where tables lack dates that the first one has, or have more, in the time that they share: a line for each.
 
     `tables` are keyed by what the lines call them.
@@ -102,7 +102,7 @@ def different_dates(tables: Mapping[str, Table]) -> list[str]:
     return lines
 
 
-def missing_days(table: Table, *, rules: ReadRules) -> tuple[npt.NDArray[np.datetime64], int]:
+def missing_days(table: PriceTable, *, rules: ReadRules) -> tuple[npt.NDArray[np.datetime64], int]:
     """The days of the calendar that have no row, and how many it has; nobody knows those of `sessions`."""
     if rules.calendar == "sessions":
         return table.dates[:0], len(table)

@@ -10,7 +10,7 @@ from attrs import evolve, frozen
 from scalecore.api.errors import ExperimentError
 from scalecore.api.space import Architecture
 from scalecore.api.trials import Origin, Proposal, TrialState
-from scalecore_optuna.spread import farthest
+from scalecore_optuna.space_filling import farthest
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from scalecore.api.space import Value
     from scalecore_optuna.coverage import Coverage, Point, Tried
     from scalecore_optuna.grid import Grid
-    from scalecore_optuna.ledger import Ledger
+    from scalecore_optuna.trial_history import Ledger
 
-__all__ = ["Design", "ForcedTrials", "default_extremes", "explain", "extremes", "maximin", "merged"]
+__all__ = ["ForcedArchitecture", "ForcedTrials", "default_extremes", "explain", "extremes", "maximin", "merged"]
 
 TRANSIENT = (TrialState.FAILED, TrialState.TIMED_OUT)
 """Ends that say nothing about the configuration: a forced trial that ended so is asked for once more."""
@@ -31,7 +31,7 @@ TRIES = 2
 
 
 @frozen(kw_only=True)
-class Design:
+class ForcedArchitecture:
     """An architecture to be run, and what for: `d_model:min`, or `d_model:max+n_layers:min` where two are the same."""
 
     label: str
@@ -59,7 +59,7 @@ def _follows(grid: Grid, name: str, earlier: str) -> bool:
     return len({value // base for value, base in pairs}) <= len(grid.values[name])
 
 
-def extremes(grid: Grid, names: Sequence[str] | None = None) -> list[Design]:
+def extremes(grid: Grid, names: Sequence[str] | None = None) -> list[ForcedArchitecture]:
     """For each dimension its feasible minimum and maximum, the other dimensions as near to their middle as that allows.
 
     Near is the Euclidean distance, in logarithms, to the middle of the other dimensions' ranges, each taken as one.
@@ -84,10 +84,10 @@ def extremes(grid: Grid, names: Sequence[str] | None = None) -> list[Design]:
             architecture = grid.architectures[int(np.argmin(np.where(at_end, off_middle, np.inf)))]
             labels.setdefault(architecture.id, []).append(f"{name}:{end}")
             found[architecture.id] = architecture
-    return [Design(label="+".join(of), architecture=found[id_]) for id_, of in labels.items()]
+    return [ForcedArchitecture(label="+".join(of), architecture=found[id_]) for id_, of in labels.items()]
 
 
-def maximin(scaled: NDArray[np.float64], grid: Grid, *, count: int) -> list[Design]:
+def maximin(scaled: NDArray[np.float64], grid: Grid, *, count: int) -> list[ForcedArchitecture]:
     """Architectures as far from each other as can be, chosen greedily from the one nearest to the middle.
 
     `scaled` are coordinates of shape [architectures, coordinates]; fewer where the grid has fewer.
@@ -97,13 +97,13 @@ def maximin(scaled: NDArray[np.float64], grid: Grid, *, count: int) -> list[Desi
     for position in range(min(count, len(visits))):
         row = farthest(scaled, visits)
         visits[row] += 1
-        designs.append(Design(label=f"maximin:{position + 1}", architecture=grid.architectures[row]))
+        designs.append(ForcedArchitecture(label=f"maximin:{position + 1}", architecture=grid.architectures[row]))
     return designs
 
 
-def merged(designs: Iterable[Design]) -> list[Design]:
+def merged(designs: Iterable[ForcedArchitecture]) -> list[ForcedArchitecture]:
     """The same with one design per architecture, which carries the labels of all."""
-    found: dict[str, Design] = {}
+    found: dict[str, ForcedArchitecture] = {}
     for design in designs:
         known = found.get(design.architecture.id)
         found[design.architecture.id] = (
@@ -135,7 +135,7 @@ class ForcedTrials:
     """
 
     def __init__(
-        self, designs: Sequence[Design], *, middle: Mapping[str, Value], coverage: Coverage, ledger: Ledger
+        self, designs: Sequence[ForcedArchitecture], *, middle: Mapping[str, Value], coverage: Coverage, ledger: Ledger
     ) -> None:
         self.designs = tuple(designs)
         self._middle = middle
@@ -169,7 +169,7 @@ class ForcedTrials:
         }
         return covering == {"imported"}
 
-    def _proposal(self, design: Design) -> Proposal:
+    def _proposal(self, design: ForcedArchitecture) -> Proposal:
         values = design.architecture.values
         origin = Origin(kind="forced", label=design.label, reason=explain(design.label, values))
         return Proposal(architecture=design.architecture, hyperparameters=self._middle, origin=origin)

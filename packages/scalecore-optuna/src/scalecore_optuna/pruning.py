@@ -15,7 +15,7 @@ from optuna.study import Study, create_study
 from optuna.trial import TrialState as OptunaState
 from optuna.trial import create_trial
 
-from scalecore_optuna.ledger import live_trial
+from scalecore_optuna.trial_history import live_trial
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from scalecore.api.space import Architecture, Distribution
     from scalecore_optuna.grid import Grid
-    from scalecore_optuna.ledger import Known
     from scalecore_optuna.options import ArchitecturalOptions
+    from scalecore_optuna.trial_history import Known
 
 __all__ = ["Pruning"]
 

@@ -16,15 +16,15 @@ from scalecore.api.explanation import Explanation
 from scalecore.api.space import middle
 from scalecore.api.trials import Origin, Outcome, Proposal, RestoredTrial, TrialState
 from scalecore_optuna.coverage import Coverage, Point, Settled, Tried
-from scalecore_optuna.explaining import covered, forced_designs, last_choice, moved, recommendation
+from scalecore_optuna.explanation import covered, forced_designs, last_choice, moved, recommendation
 from scalecore_optuna.forced import ForcedTrials, extremes, maximin, merged
 from scalecore_optuna.frontier import FrontierSampler
 from scalecore_optuna.grid import Grid
-from scalecore_optuna.inner import inner_sampler
-from scalecore_optuna.ledger import Known, Ledger, check_outcome
+from scalecore_optuna.inner_samplers import inner_sampler
 from scalecore_optuna.pruning import Pruning
 from scalecore_optuna.sampler import MOVED, ArchitecturalSampler, declared_distributions
-from scalecore_optuna.spread import Spread
+from scalecore_optuna.space_filling import Spread
+from scalecore_optuna.trial_history import Known, Ledger, check_outcome
 
 if TYPE_CHECKING:
     from scalecore.api.strategy import SearchContext

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import nn
 
-from scalecore_patchtst.dropping import Rate, dropout, hashed_mask
+from scalecore_patchtst.fast_dropout import Rate, dropout, hashed_mask
 from scalecore_patchtst.products import Linear, affine_rows
 
 __all__ = ["EncoderLayer", "RevIN", "attend", "explicit_attention"]

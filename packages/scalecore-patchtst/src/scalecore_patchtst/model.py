@@ -15,7 +15,7 @@ from attrs import frozen
 from torch import nn
 
 from scalecore.api.module import Compiler, Savings
-from scalecore_patchtst.dropping import draw_seeds, dropout, mask_rate
+from scalecore_patchtst.fast_dropout import draw_seeds, dropout, mask_rate
 from scalecore_patchtst.layers import EncoderLayer, RevIN
 from scalecore_patchtst.products import HAS_ONEDNN, Linear
 

@@ -22,14 +22,14 @@ from scalecore_torch.memory.allocation import measured, return_large_blocks
 from scalecore_torch.memory.device_limits import contain
 from scalecore_torch.spec import TorchSpec
 from scalecore_torch.training import checkpoint
+from scalecore_torch.training.best_predictions import write_best
 from scalecore_torch.training.counting import count_parameters
-from scalecore_torch.training.evaluated import write_best
 from scalecore_torch.training.evaluation_batch import SMOKE_WINDOWS
 from scalecore_torch.training.intervals import metric_intervals
 from scalecore_torch.training.output_checks import removes_level, returns_probabilities
-from scalecore_torch.training.own_parts import optimizer_problem
 from scalecore_torch.training.product_library import use_library
-from scalecore_torch.training.trainer import Trainer
+from scalecore_torch.training.training_loop import TrainingLoop
+from scalecore_torch.training.user_parts import optimizer_problem
 from scalecore_torch.training.weights import KeepBest
 
 
@@ -139,7 +139,7 @@ def _relative(path: Path | None, monitor: AttemptMonitor) -> str | None:
 
 
 def smoke(
-    trainer: Trainer, hyperparameters: Hyperparameters, *, sampled: Sequence[str], outputs: int
+    trainer: TrainingLoop, hyperparameters: Hyperparameters, *, sampled: Sequence[str], outputs: int
 ) -> dict[str, Any]:
     """One optimizer step and one evaluation, and what must hold after them. Raises `RefusedError` where it does not."""
     trainer.optimizer_step()

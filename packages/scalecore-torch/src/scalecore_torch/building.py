@@ -14,10 +14,10 @@ from scalecore_torch.spec import ModelToBuild, TorchSpec
 from scalecore_torch.training.blocks import checkpoint_blocks
 from scalecore_torch.training.counting import count_parameters
 from scalecore_torch.training.generators import seed_everything
-from scalecore_torch.training.own_parts import own_parts
 from scalecore_torch.training.product_library import use_library
 from scalecore_torch.training.tasks import task_named
-from scalecore_torch.training.trainer import Trainer
+from scalecore_torch.training.training_loop import TrainingLoop
+from scalecore_torch.training.user_parts import user_parts
 from scalecore_torch.training.windows import WindowSource, open_windows
 
 
@@ -46,7 +46,7 @@ def build_module(spec: ModelToBuild, hyperparameters: Hyperparameters) -> nn.Mod
 
 def build_trainer(
     spec: TorchSpec, *, device: torch.device, windows: Mapping[str, WindowSource] | None = None
-) -> tuple[Trainer, Hyperparameters]:
+) -> tuple[TrainingLoop, Hyperparameters]:
     """The trainer of a spec, at its first step, on its data or other `windows`; raises as `build_module` does."""
     seed_everything(spec.seed)
     hyperparameters = Hyperparameters(spec.hyperparameters)
@@ -55,8 +55,8 @@ def build_trainer(
         checkpoint_blocks(module)
     if windows is None:
         windows = open_windows(Path(spec.data), device=str(device))
-    parts = own_parts(spec.own)
-    trainer = Trainer(
+    parts = user_parts(spec.own)
+    trainer = TrainingLoop(
         # Built on the CPU; but by the tracer on its device, since fake tensors cannot be moved at all.
         module=module if next(module.parameters()).device.type == device.type else module.to(device),
         task=task_named(spec.task, spec.loss, parts=parts, scale=windows["train"].scale),

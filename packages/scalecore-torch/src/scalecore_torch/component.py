@@ -23,7 +23,7 @@ from scalecore_torch.loss_options import (
     settled,
 )
 from scalecore_torch.options import TorchOptions
-from scalecore_torch.own_code import NOTHING_OWN, OwnCode, find_own_code, name_of
+from scalecore_torch.user_code import NO_USER_CODE, UserCode, find_user_code, name_of
 
 if TYPE_CHECKING:
     from scalecore.api.attempts import AttemptSpec
@@ -42,7 +42,7 @@ class TorchTrainer:
 
     def __init__(self, options: TorchOptions) -> None:
         self._options = options
-        self._found: tuple[OwnCode, list[tuple[tuple[str | int, ...], str]]] | None = None
+        self._found: tuple[UserCode, list[tuple[tuple[str | int, ...], str]]] | None = None
         """What the options name by import path, imported once."""
 
     def hyperparameters(self) -> Sequence[Hyperparameter]:
@@ -53,7 +53,7 @@ class TorchTrainer:
     ) -> Iterator[tuple[tuple[str | int, ...], str]]:
         options, loss, metric = self._options, self._options.loss, choices.metric
         if self._found is None:
-            self._found = find_own_code(options, choices, task=task)
+            self._found = find_user_code(options, choices, task=task)
             yield from self._found[1]
         elif task is not None and (elsewhere := self.own.loss_problem(task=task)) is not None:
             yield ("training", "loss", "use"), elsewhere
@@ -69,9 +69,9 @@ class TorchTrainer:
             yield ("objective", "metric"), unmeasured
 
     @property
-    def own(self) -> OwnCode:
+    def own(self) -> UserCode:
         """What the options name by import path; `problems` has imported it."""
-        return NOTHING_OWN if self._found is None else self._found[0]
+        return NO_USER_CODE if self._found is None else self._found[0]
 
     def code(self) -> Sequence[CodeFile]:
         return [CodeFile(file=one.use.file, sha256=one.sha256, module=one.use.module) for one in self.own.parts]

@@ -13,7 +13,7 @@ from scalecore.api.errors import RefusedError
 from scalecore.api.files import is_disk_error
 from scalecore.api.plan_report import ProductsReport
 from scalecore_torch.spec import TorchSpec
-from scalecore_torch.training.casting import same_pass
+from scalecore_torch.training.bf16_weights import same_pass
 from scalecore_torch.training.compilation import (
     CompilationFailed,
     block_count,
@@ -26,7 +26,7 @@ from scalecore_torch.training.compile_choice import Work
 from scalecore_torch.training.policies import Policy, choose, missing_compiler
 from scalecore_torch.training.product_library import use_library
 from scalecore_torch.training.shared_blocks import SharedBlocks
-from scalecore_torch.training.trainer import Trainer
+from scalecore_torch.training.training_loop import TrainingLoop
 
 
 def set_threads(threads: int) -> None:
@@ -41,7 +41,7 @@ def set_threads(threads: int) -> None:
 
 def settle(
     spec: TorchSpec,
-    trainer: Trainer,
+    trainer: TrainingLoop,
     *,
     earlier: Mapping[str, Any] | None = None,
     warnings: list[str] | None = None,
@@ -90,7 +90,7 @@ def settle(
 
 
 def _with_products(
-    policy: Policy, trainer: Trainer, *, wanted: ProductsReport | None, warnings: list[str] | None
+    policy: Policy, trainer: TrainingLoop, *, wanted: ProductsReport | None, warnings: list[str] | None
 ) -> Policy:
     """The policy with the library of the trial's float32 products, which the module uses from now on.
 
@@ -115,7 +115,7 @@ def _with_products(
 
 
 def compile_trainer(
-    trainer: Trainer, policy: Policy, *, folder: Path, asked: bool, shared: Path | None = None
+    trainer: TrainingLoop, policy: Policy, *, folder: Path, asked: bool, shared: Path | None = None
 ) -> tuple[float | None, str | None]:
     """Compile the blocks of the trainer's module in the policy's precision; the compiler's files are in `folder`.
 

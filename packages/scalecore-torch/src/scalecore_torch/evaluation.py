@@ -14,11 +14,11 @@ from scalecore.api.predictions import write_predictions
 from scalecore.api.worker import AttemptMonitor, Hyperparameters
 from scalecore_torch.building import build_module
 from scalecore_torch.spec import TorchSpec
-from scalecore_torch.training.evaluated import predictions_of
+from scalecore_torch.training.best_predictions import predictions_of
 from scalecore_torch.training.inference import all_logits, probe_logits
 from scalecore_torch.training.intervals import metric_intervals
-from scalecore_torch.training.own_parts import own_parts
 from scalecore_torch.training.tasks import task_named
+from scalecore_torch.training.user_parts import user_parts
 from scalecore_torch.training.weights import load_weights
 from scalecore_torch.training.windows import open_windows
 
@@ -41,7 +41,7 @@ def evaluate(spec: TorchSpec, monitor: AttemptMonitor, *, device: torch.device) 
     )
     if logits_NC is None:
         return {"state": "stopped", "reason": None}
-    parts = own_parts(spec.own)
+    parts = user_parts(spec.own)
     task, labels_N = task_named(spec.task, spec.loss, parts=parts, scale=source.scale), source.labels
     predictions = predictions_of(source, logits_NC, task=task, part=spec.part, epoch=spec.epoch, data=data)
     digest = write_predictions(monitor.folder.predictions, predictions)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from scalecore.api.plan_report import ProductsReport
 from scalecore.api.readings import Device, Finding
-from scalecore_torch.own_code import OwnCode
 from scalecore_torch.training.policies import missing_compiler
+from scalecore_torch.user_code import UserCode
 
 
 def products_findings(device: str, products: ProductsReport | None) -> list[Finding]:
@@ -38,7 +38,7 @@ def compile_findings(asked: str, *, device: Device) -> Iterator[Finding]:
         yield Finding(level="warn", subject="compiling", message=message, remedy=remedy)
 
 
-def optimizer_findings(own: OwnCode) -> list[Finding]:
+def optimizer_findings(own: UserCode) -> list[Finding]:
     """What is assumed of an optimizer by import path, where its state could not be measured."""
     if own.optimizer is None or own.optimizer_state is not None:
         return []

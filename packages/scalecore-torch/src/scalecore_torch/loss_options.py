@@ -116,7 +116,7 @@ DEFAULTS: Mapping[str, type] = {"binary": BinaryCrossEntropy, "multiclass": Cros
 def loss_problem(loss: Loss | Imported | None, *, task: str, classes: int | None = None) -> tuple[str, str] | None:
     """The key of the loss that does not belong to the task, and why (guard G11); None where all is well.
 
-    `classes` is the number of classes where it is known. For a loss by import path see `OwnCode.loss_problem`.
+    `classes` is the number of classes where it is known. For a loss by import path see `UserCode.loss_problem`.
     """
     if loss is None or isinstance(loss, Imported):
         return None

@@ -11,8 +11,8 @@ from scalecore.api.attempts import AttemptSpec, ModelSpec, of_some
 from scalecore.api.plan_report import ProductsReport
 from scalecore.api.space import DataShape
 from scalecore.api.trainer import CompileRule
-from scalecore_torch.own_code import OwnCode
 from scalecore_torch.training.policies import Evaluation, Launches
+from scalecore_torch.user_code import UserCode
 
 
 @frozen(kw_only=True)
@@ -42,7 +42,7 @@ class TorchSpec(AttemptSpec):
     compiled: str | None = of_some()
     """The folder of compiled blocks that attempts of a run share."""
     evaluation: Evaluation | None = of_some()
-    own: OwnCode | None = of_some()
+    own: UserCode | None = of_some()
     """Code by import path."""
 
     @property

@@ -15,7 +15,7 @@ from scalecore.api.trials import Proposal, StudyEnd, StudyView, TrialRecord, bes
 from scalecore_trackers.mlflow_client import Client, key
 from scalecore_trackers.options import MlflowOptions
 from scalecore_trackers.trial_runs import OpenRun, TrialRuns
-from scalecore_trackers.values import Point, facts, outcome, parameters, run_name, seconds, succeeded
+from scalecore_trackers.values import EpochPoint, facts, outcome, parameters, run_name, seconds, succeeded
 
 __all__ = ["MlflowLogger", "location"]
 
@@ -33,7 +33,7 @@ ENDS = {
 
 
 @define
-class _Run(OpenRun):
+class _MlflowRun(OpenRun):
     client: Client
     id: str
     at: int
@@ -41,7 +41,7 @@ class _Run(OpenRun):
     _waiting: list[tuple[str, float, int, int]] = field(factory=list)
     _sent: float = 0.0
 
-    def write(self, point: Point) -> None:
+    def write(self, point: EpochPoint) -> None:
         self.at += round(point.seconds * 1000)
         self._waiting += [(name, value, self.at, point.epoch) for name, value in point.values.items()]
         if time.monotonic() > self._sent + PAUSE:
@@ -123,7 +123,7 @@ class MlflowLogger(TrialRuns):
         run = self._client.create_run(self._experiment, start_time=begun, tags=tags, run_name=run_name(number))
         self._found[number] = [run]
         self._client.log(run.info.run_id, params=parameters(study, trial))
-        return _Run(self._client, run.info.run_id, begun)
+        return _MlflowRun(self._client, run.info.run_id, begun)
 
     def is_complete(self, study: StudyView, record: TrialRecord) -> bool:
         found = self._found.get(record.number, [])

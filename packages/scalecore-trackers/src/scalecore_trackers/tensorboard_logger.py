@@ -14,7 +14,7 @@ from scalecore.api.trials import Proposal, StudyView, TrialRecord
 from scalecore_trackers.event_files import EventFile
 from scalecore_trackers.options import TensorboardOptions
 from scalecore_trackers.trial_runs import OpenRun, TrialRuns
-from scalecore_trackers.values import Point, outcome, parameters, run_name, seconds, succeeded
+from scalecore_trackers.values import EpochPoint, outcome, parameters, run_name, seconds, succeeded
 
 __all__ = ["TensorboardLogger"]
 
@@ -23,14 +23,14 @@ WHOLE = "scalecore.json"
 
 
 @define
-class _Run(OpenRun):
+class _TensorBoardRun(OpenRun):
     file: EventFile
     at: float | None
     """When the latest epoch ended, in seconds since 1970; epochs are as far apart as they took."""
     marker: Path
     study: str
 
-    def write(self, point: Point) -> None:
+    def write(self, point: EpochPoint) -> None:
         self.at = None if self.at is None else self.at + point.seconds
         self.file.scalars(point.values, step=point.epoch, at=self.at)
         self.file.flush()
@@ -61,7 +61,7 @@ class TensorboardLogger(TrialRuns):
         file = EventFile(folder)
         file.start(run_name(number), shown, at=at)
         self._describe(study, {name: type(value) for name, value in shown.items()})
-        return _Run(file, at, folder / WHOLE, study.id)
+        return _TensorBoardRun(file, at, folder / WHOLE, study.id)
 
     def is_complete(self, study: StudyView, record: TrialRecord) -> bool:
         folder = self._root(study) / run_name(record.number)

@@ -8,7 +8,7 @@ from attrs import define, field
 
 from scalecore.api.logger import Logger
 from scalecore.api.trials import Epoch, Proposal, StudyView, TrialRecord
-from scalecore_trackers.values import Point, point
+from scalecore_trackers.values import EpochPoint, point
 
 __all__ = ["OpenRun", "TrialRuns"]
 
@@ -17,7 +17,7 @@ __all__ = ["OpenRun", "TrialRuns"]
 class OpenRun(ABC):
     """A run that is being written."""
 
-    logged: list[Point] = field(factory=list, init=False)
+    logged: list[EpochPoint] = field(factory=list, init=False)
     """The epochs that it has."""
 
     def log(self, line: Epoch) -> None:
@@ -26,7 +26,7 @@ class OpenRun(ABC):
         self.logged.append(point(line))
 
     @abstractmethod
-    def write(self, point: Point) -> None:
+    def write(self, point: EpochPoint) -> None:
         """Add an epoch."""
 
     @abstractmethod

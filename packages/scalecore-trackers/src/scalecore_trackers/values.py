@@ -12,11 +12,11 @@ from attrs import frozen
 from scalecore.api.space import Value
 from scalecore.api.trials import Epoch, Proposal, StudyView, TrialRecord, TrialState
 
-__all__ = ["Point", "facts", "outcome", "parameters", "point", "run_name", "seconds", "succeeded"]
+__all__ = ["EpochPoint", "facts", "outcome", "parameters", "point", "run_name", "seconds", "succeeded"]
 
 
 @frozen
-class Point:
+class EpochPoint:
     """A line of the learning curve."""
 
     epoch: int
@@ -26,10 +26,10 @@ class Point:
     """How long the epoch took."""
 
 
-def point(line: Epoch) -> Point:
+def point(line: Epoch) -> EpochPoint:
     """What is shown of a line of the learning curve."""
     took = float(line.get("train_seconds") or 0.0) + float(line.get("evaluation_seconds") or 0.0)
-    return Point(int(line.get("epoch") or 0), _numbers(line), took)
+    return EpochPoint(int(line.get("epoch") or 0), _numbers(line), took)
 
 
 def run_name(number: int) -> str:

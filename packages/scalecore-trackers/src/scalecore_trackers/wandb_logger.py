@@ -17,7 +17,7 @@ from scalecore.api.logger import LoggerContext
 from scalecore.api.trials import Proposal, StudyView, TrialRecord
 from scalecore_trackers.options import WandbOptions
 from scalecore_trackers.trial_runs import OpenRun, TrialRuns
-from scalecore_trackers.values import Point, facts, outcome, parameters, run_name, succeeded
+from scalecore_trackers.values import EpochPoint, facts, outcome, parameters, run_name, succeeded
 
 __all__ = ["WandbLogger"]
 
@@ -28,11 +28,11 @@ SECONDS = 20
 
 
 @define
-class _Run(OpenRun):
+class _WandbRun(OpenRun):
     run: Any
     content: dict[str, Any]
 
-    def write(self, point: Point) -> None:
+    def write(self, point: EpochPoint) -> None:
         if point.epoch >= self.run.starting_step:  # W&B takes no step before one that it has
             self.run.log(dict(point.values), step=point.epoch)
 
@@ -112,7 +112,7 @@ class WandbLogger(TrialRuns):
                     x_file_transfer_timeout_seconds=SECONDS,
                 ),
             )
-        return _Run(run, self._content(study, number))
+        return _WandbRun(run, self._content(study, number))
 
     def is_complete(self, study: StudyView, record: TrialRecord) -> bool:
         content = {**self._content(study, record.number), "hash": record.hash}

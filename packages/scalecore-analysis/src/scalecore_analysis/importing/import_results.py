@@ -40,7 +40,7 @@ from scalecore_analysis.importing.summary import ImportSummary, summarise
 from scalecore_analysis.importing.summary_text import summary_lines
 
 
-class Imported(NamedTuple):
+class ImportResult(NamedTuple):
     """What became of the records that an import was given."""
 
     folder: Path
@@ -51,7 +51,7 @@ class Imported(NamedTuple):
 
 def import_results(
     paths: Sequence[Path], into: Path, *, registry: Registry, dry_run: bool = False, other_data: bool = False
-) -> Imported:
+) -> ImportResult:
     """Judge all records of `paths`, and store those that are taken in the study `into`.
 
     `into` is a study's folder or an experiment file; a study that has not begun is made. With `dry_run` nothing is
@@ -71,7 +71,7 @@ def import_results(
             maximize=plan.experiment["objective"]["direction"] == "maximize",
             project=into if into.is_dir() else into.parent,
         )
-        return Imported(folder=folder.path, verdicts=verdicts, summary=summary)
+        return ImportResult(folder=folder.path, verdicts=verdicts, summary=summary)
     with locked_folder(folder):
         state = state_of(folder)
         verdicts = _judged(records, plan, shapes, folder, state, other_data=other_data)
@@ -79,7 +79,7 @@ def import_results(
         if taken:
             with explained(folder.path):
                 _store(taken, plan, folder, state)
-    return Imported(folder=folder.path, verdicts=verdicts)
+    return ImportResult(folder=folder.path, verdicts=verdicts)
 
 
 def _target(into: Path, registry: Registry) -> tuple[Plan, Runtime, StudyFolder]:
@@ -137,7 +137,7 @@ def _store(taken: Sequence[Decision], plan: Plan, folder: StudyFolder, state: St
         journal.close()
 
 
-def imported_plain(imported: Imported) -> dict[str, Any]:
+def imported_plain(imported: ImportResult) -> dict[str, Any]:
     """Plain JSON types; `summary` of a dry run only."""
     verdicts, dry_run = imported.verdicts, imported.summary is not None
     result: dict[str, Any] = plain(
@@ -175,7 +175,7 @@ def counts(verdicts: Sequence[Decision]) -> Mapping[str, int]:
     return {name: sum(one.verdict == name for one in verdicts) for name in names}
 
 
-def imported_lines(imported: Imported) -> list[str]:
+def imported_lines(imported: ImportResult) -> list[str]:
     """The summary of a dry run, a line for each record, and the counts."""
     lines = [] if imported.summary is None else [*summary_lines(imported.summary), ""]
     for one in imported.verdicts:

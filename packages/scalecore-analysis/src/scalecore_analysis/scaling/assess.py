@@ -11,8 +11,10 @@ from attrs import evolve, frozen
 from scipy.stats import t as student
 
 from scalecore_analysis.scaling.budgets import BudgetRuns
-from scalecore_analysis.scaling.comparison import (
-    Prediction,
+from scalecore_analysis.scaling.estimator import LEAST_SQUARES, Fit, fit
+from scalecore_analysis.scaling.isotonic import Null, non_increasing, null_of, statistics
+from scalecore_analysis.scaling.law_comparison import (
+    HeldOutPrediction,
     akaike_weights,
     corrected_aic,
     isotonic_residuals,
@@ -21,12 +23,10 @@ from scalecore_analysis.scaling.comparison import (
     undetermined,
     untestable,
 )
-from scalecore_analysis.scaling.estimator import LEAST_SQUARES, Fit, fit
-from scalecore_analysis.scaling.isotonic import Null, non_increasing, null_of, statistics
 from scalecore_analysis.scaling.laws import LAWS, Floats, Points, centred
 from scalecore_analysis.scaling.preconditions import Precondition
 from scalecore_analysis.scaling.resampling import resampled, widened
-from scalecore_analysis.scaling.verdict import SIMULATED, Verdict, classify, smallest_effect, step_bounds
+from scalecore_analysis.scaling.verdict import SIMULATED, ScalingVerdict, classify, smallest_effect, step_bounds
 
 __all__ = ["Assessment", "FittedLaw", "Tests", "assess", "fit_laws", "pooled_variance"]
 
@@ -71,7 +71,7 @@ class FittedLaw:
     thetas: Floats | None = None
     aicc: float | None = None
     weight: float | None = None
-    prediction: Prediction | None = None
+    prediction: HeldOutPrediction | None = None
     goodness: float | None = None
 
     @property
@@ -100,7 +100,7 @@ class FittedLaw:
 class Assessment:
     """All that is known of the claim."""
 
-    verdict: Verdict
+    verdict: ScalingVerdict
     preconditions: tuple[Precondition, ...]
     exploratory: tuple[str, ...]
     """What makes it so."""
@@ -133,7 +133,7 @@ def assess(
     null = null_of([len(one.losses) for one in budgets]) if spread and increasing and len(budgets) > 1 else None
     tests = run_tests(budgets, null) if null is not None else None
     laws = fit_laws(points, resamples=resamples, seed=seed)
-    verdict, power_law = Verdict.NOT_ASSESSABLE, "not asked: the claim is not assessable"
+    verdict, power_law = ScalingVerdict.NOT_ASSESSABLE, "not asked: the claim is not assessable"
     if null is not None and margin is not None and all(one.stands for one in conditions):
         means, seeds, variance = _statistics_of(budgets)
         code = classify(
@@ -145,9 +145,9 @@ def assess(
         )
         verdict = SIMULATED[int(code[0])]
         power_law = f"not asked: the claim is {verdict}"
-        if verdict is Verdict.HOLDS:
+        if verdict is ScalingVerdict.HOLDS:
             stands, power_law = _power_law(laws, len(budgets))
-            verdict = Verdict.HOLDS_WITH_POWER_LAW if stands else verdict
+            verdict = ScalingVerdict.HOLDS_WITH_POWER_LAW if stands else verdict
     declared = {one.margin for one in budgets}
     exploratory = [f"{one.name} waived" for one in conditions if one.waived]
     if margin is not None and declared != {margin}:

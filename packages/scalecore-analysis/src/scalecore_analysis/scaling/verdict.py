@@ -25,7 +25,7 @@ from scipy.stats import t as student
 from scalecore_analysis.scaling.isotonic import Null, null_of, statistics
 from scalecore_analysis.scaling.laws import Floats
 
-__all__ = ["CONFIDENCE", "LEVEL", "SIMULATED", "Verdict", "classify", "rates", "smallest_effect", "step_bounds"]
+__all__ = ["CONFIDENCE", "LEVEL", "SIMULATED", "ScalingVerdict", "classify", "rates", "smallest_effect", "step_bounds"]
 
 LEVEL = 0.04
 """Of the two tests. Below 5 %, so that errors stay below that where the seeds of one budget spread three times as much
@@ -35,7 +35,7 @@ CONFIDENCE = 0.95
 """Of the one-sided bounds that are compared with the margin."""
 
 
-class Verdict(StrEnum):
+class ScalingVerdict(StrEnum):
     """What can be said about the claim that larger models have a lower loss."""
 
     HOLDS = "holds"
@@ -46,7 +46,7 @@ class Verdict(StrEnum):
     NOT_ASSESSABLE = "not assessable"
 
 
-SIMULATED = (Verdict.HOLDS, Verdict.VIOLATED, Verdict.FLAT, Verdict.INCONCLUSIVE)
+SIMULATED = (ScalingVerdict.HOLDS, ScalingVerdict.VIOLATED, ScalingVerdict.FLAT, ScalingVerdict.INCONCLUSIVE)
 """What `classify` returns, as positions in this tuple."""
 
 

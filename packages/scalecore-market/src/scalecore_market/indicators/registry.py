@@ -13,14 +13,14 @@ from scalecore.api.plugins import Status, discover
 from scalecore_market.indicators.base import Indicator
 from scalecore_market.indicators.tiers import TIERS
 
-__all__ = ["BUILTIN", "Registry", "builtin_registry", "load_registry"]
+__all__ = ["BUILTIN", "IndicatorRegistry", "builtin_registry", "load_registry"]
 
 BUILTIN = "scalecore-market"
 """The provider of the indicators of this package."""
 
 
 @frozen(kw_only=True)
-class Registry:
+class IndicatorRegistry:
     """Indicators and tiers by name; tiers are sequences of indicator names. `providers` tells who brought each."""
 
     indicators: Mapping[str, Indicator]
@@ -50,7 +50,7 @@ class Registry:
 
     def extended(
         self, indicators: Iterable[Indicator], *, tiers: Mapping[str, Sequence[str]], provider: str
-    ) -> Registry:
+    ) -> IndicatorRegistry:
         """This registry and more. Raises PluginError where a name is taken or a tier names what does not exist."""
         known, providers, all_tiers = dict(self.indicators), dict(self.providers), dict(self.tiers)
         for indicator in indicators:
@@ -70,7 +70,7 @@ class Registry:
         return evolve(self, indicators=known, tiers=all_tiers, providers=providers)
 
 
-def builtin_registry() -> Registry:
+def builtin_registry() -> IndicatorRegistry:
     """The indicators and tiers of this package."""
     from scalecore_market.indicators import averages, momentum, risk, trend, vix, volatility, volume
 
@@ -79,11 +79,11 @@ def builtin_registry() -> Registry:
         for module in (averages, momentum, volatility, volume, trend, risk, vix)
         for indicator in module.indicators()
     ]
-    empty = Registry(indicators={}, tiers={}, providers={})
+    empty = IndicatorRegistry(indicators={}, tiers={}, providers={})
     return empty.extended(indicators, tiers=TIERS, provider=BUILTIN)
 
 
-def load_registry(extensions: Sequence[str]) -> Registry:
+def load_registry(extensions: Sequence[str]) -> IndicatorRegistry:
     """The built-in registry and the extensions, each the name of an entry point in the group `scalecore`.
 
     The module of the entry point, beside its hooks if it has any, has a function `market_indicators()` that returns

@@ -69,7 +69,7 @@ def closed_form(*, num_parameters: int, saved_activations: int, micro_batch: int
 
 
 @frozen(kw_only=True)
-class Observation:
+class MemoryObservation:
     """An attempt that ended by itself: bytes of its tensors, or of what the allocator holds for them, those of them
     that stay (`floor_bytes`), and the measured peak of its process."""
 
@@ -89,14 +89,14 @@ class Observations:
     """Of features with peaks, weighted."""
 
     @classmethod
-    def of(cls, observed: Iterable[Observation]) -> Observations:
+    def of(cls, observed: Iterable[MemoryObservation]) -> Observations:
         """All of these."""
         result = cls()
         for one in observed:
             result.add(one)
         return result
 
-    def add(self, one: Observation) -> None:
+    def add(self, one: MemoryObservation) -> None:
         """Residuals count relative to the measured peak."""
         features, peak = _features(one.tensors, one.floor), float(one.peak)
         weight = 1 / (SPREAD_OF_PEAKS * peak) ** 2

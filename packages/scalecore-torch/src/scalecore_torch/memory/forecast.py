@@ -12,7 +12,7 @@ from attrs import asdict, field, frozen
 from scalecore.api.clock import RunningClock
 from scalecore.api.files import content_hash, read_json, write_json
 from scalecore.api.machine import built_for_cuda
-from scalecore.api.memory_forecast import PATIENCE, EndedAttempt, ForecastContext, Prediction, TrainingSetup
+from scalecore.api.memory_forecast import PATIENCE, EndedAttempt, ForecastContext, MemoryPrediction, TrainingSetup
 from scalecore.api.readings import Device
 from scalecore.api.space import Architecture, DataShape
 from scalecore.api.worker import checked
@@ -24,7 +24,7 @@ from scalecore_torch.memory.correction import (
     Allocator,
     Basis,
     Correction,
-    Observation,
+    MemoryObservation,
     Observations,
     closed_form,
     closed_form_range,
@@ -33,7 +33,7 @@ from scalecore_torch.memory.correction import (
 )
 from scalecore_torch.memory.cuda import WORKSPACES
 from scalecore_torch.memory.host_memory import host_memory, weights_bytes
-from scalecore_torch.memory.question import precision_of, trace_question
+from scalecore_torch.memory.trace_request import precision_of, trace_question
 from scalecore_torch.options import TorchOptions
 from scalecore_torch.training.evaluation_batch import EVALUATION_BATCH, SMOKE_WINDOWS
 
@@ -44,7 +44,7 @@ TOGETHER = 64
 
 
 @frozen(kw_only=True)
-class TorchPrediction(Prediction):
+class TorchPrediction(MemoryPrediction):
     """The predicted peak of an attempt's process in bytes, and how it came about."""
 
     tensors: int
@@ -149,7 +149,9 @@ class TorchForecast:
             if not one.whole or not one.peak or tensors is None or floor is None or group is None:
                 continue
             peak = one.peak - (predicted.get("offset") or 0)
-            self._observed.setdefault(group, Observations()).add(Observation(tensors=tensors, floor=floor, peak=peak))
+            self._observed.setdefault(group, Observations()).add(
+                MemoryObservation(tensors=tensors, floor=floor, peak=peak)
+            )
 
     def host_memory(self, num_parameters: int) -> int:
         return host_memory(self._host, num_parameters=num_parameters)

@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
 from scalecore_torch.memory.storages import Operation, Phase, Trace
-from scalecore_torch.training.trainer import Trainer
+from scalecore_torch.training.training_loop import TrainingLoop
 
 FOLLOWED_FROM = 1024
 """Bytes of the smallest storages that are followed one by one; smaller ones only count in sums."""
@@ -42,7 +42,7 @@ class FakeWindows:
         return x, torch.zeros(size, device=self._device)
 
 
-def trace_step(build: Callable[[], Trainer], *, evaluate: int) -> Trace:
+def trace_step(build: Callable[[], TrainingLoop], *, evaluate: int) -> Trace:
     """The trace of one optimizer step after the first, and of evaluating `evaluate` windows at once.
 
     `build` is called on fake tensors and returns a trainer whose effective batch is one micro-batch, or two where

@@ -112,7 +112,7 @@ BEFORE, AFTER = -1, -2
 
 
 @frozen(kw_only=True)
-class _Layout:
+class _PhaseLayout:
     """Where the four blocks of a phase are: `length` operations each from `start` on; none where `length` is 0."""
 
     phase: int
@@ -188,12 +188,12 @@ def deepened(shallow: Trace, deep: Trace, *, depth: int) -> Trace | None:
     return Trace(phases=phases, resident=resident, peak=peak)
 
 
-def _layout(index: int, first: Phase, second: Phase) -> _Layout | None:
+def _layout(index: int, first: Phase, second: Phase) -> _PhaseLayout | None:
     """Where the blocks of a phase are, of which `first` has two and `second` four; None where they are not alike."""
     count, grown = len(second.operations), len(second.operations) - len(first.operations)
     length, rest = divmod(grown, REGULAR - 2)
     if grown == 0:
-        return _Layout(phase=index, backward=second.backward, start=0, length=0)
+        return _PhaseLayout(phase=index, backward=second.backward, start=0, length=0)
     if rest or grown < 0 or count < REGULAR * length:
         return None
     signatures = [one.signature for one in second.operations]
@@ -203,7 +203,7 @@ def _layout(index: int, first: Phase, second: Phase) -> _Layout | None:
     start = min(max(begin + (end - begin - length) // 2 - length, 0), count - REGULAR * length)
     if not all(again[start + length : start + 2 * length]):
         return None
-    return _Layout(phase=index, backward=second.backward, start=start, length=length)
+    return _PhaseLayout(phase=index, backward=second.backward, start=start, length=length)
 
 
 def _longest(flags: Sequence[bool]) -> tuple[int, int]:

@@ -165,13 +165,13 @@ def _trace(question: Mapping[str, Any], *, on: Literal["cpu", "cuda"]) -> tuple[
     from scalecore_torch.spec import TorchSpec
     from scalecore_torch.training.blocks import repeated_blocks
     from scalecore_torch.training.policies import Policy
-    from scalecore_torch.training.trainer import Trainer
+    from scalecore_torch.training.training_loop import TrainingLoop
 
     device, spec = torch.device(on), checked(TorchSpec, question)
     sizes: dict[str, Any] = {"context": spec.shape.context, "features": spec.shape.features, "device": device}
     blocks = 0
 
-    def make() -> Trainer:
+    def make() -> TrainingLoop:
         nonlocal blocks
         windows: Any = FakeWindows(windows=4 * spec.plan.effective_batch, **sizes)
         with device:  # fake parameters cannot be moved

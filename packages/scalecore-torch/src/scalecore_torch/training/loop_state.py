@@ -8,7 +8,7 @@ from attrs import define, field
 
 
 @define
-class Progress:
+class LoopState:
     """Everything beside weights, optimizer and RNG that a continued trial needs."""
 
     epoch: int = 1

@@ -1,6 +1,6 @@
 """AdamW with decoupled weight decay of matrices only, and learning-rate schedules as pure functions of the step.
 
-Either may be replaced by code of the user's (`scalecore_torch.training.own_parts`).
+Either may be replaced by code of the user's (`scalecore_torch.training.user_parts`).
 """
 
 from __future__ import annotations

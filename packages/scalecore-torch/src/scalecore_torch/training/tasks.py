@@ -29,7 +29,7 @@ from scalecore_torch.training.metrics import (
     multiclass_measure,
     values_of,
 )
-from scalecore_torch.training.own_parts import Metric, OwnParts
+from scalecore_torch.training.user_parts import Metric, UserParts
 
 
 @frozen(kw_only=True)
@@ -72,7 +72,7 @@ def task_named(
     name: str,
     loss: Mapping[str, Any] | None = None,
     *,
-    parts: OwnParts | None = None,
+    parts: UserParts | None = None,
     scale: TargetScale | None = None,
 ) -> Task:
     """The task that a target's definition names: `binary`, `multiclass` or `forecast`.
@@ -80,7 +80,7 @@ def task_named(
     `loss` is what `scalecore_torch.loss_options.settled` gives; without it the task's own. `parts` are the loss and
     metrics of the user's, `scale` is that of a forecast.
     """
-    own, parts = settled(None, task=name, counts=()), parts or OwnParts()
+    own, parts = settled(None, task=name, counts=()), parts or UserParts()
     task = partial(
         Task,
         name=name,

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from scalecore.api.errors import DataError, StudyError
 from scalecore.api.files import replacing
 from scalecore.api.training import TrainingMonitor
-from scalecore_torch.training.trainer import Trainer
+from scalecore_torch.training.training_loop import TrainingLoop
 
 
 def save_weights(path: Path, module: nn.Module) -> None:
@@ -49,7 +49,9 @@ class KeepBest:
     checkpoint that a continuation may fall back on, the newest and the one before, has its epoch as the best.
     """
 
-    def __init__(self, monitor: TrainingMonitor, trainer: Trainer, *, folder: Path, earlier: Sequence[Path]) -> None:
+    def __init__(
+        self, monitor: TrainingMonitor, trainer: TrainingLoop, *, folder: Path, earlier: Sequence[Path]
+    ) -> None:
         self._monitor = monitor
         self._trainer = trainer
         self._folder = folder

@@ -10,7 +10,7 @@ from scalecore.config.resolve import load_resolved
 from scalecore.config.resolved import ResolvedComponent
 from scalecore.config.source import dump
 from scalecore.config.standalone import standalone_component
-from scalecore.config.stored import Move
+from scalecore.config.stored_paths import Move
 from scalecore.planning.build_plan import build_plan
 from scalecore.planning.continuation import grid_options
 from scalecore.planning.counting import CountedFamily

@@ -19,7 +19,7 @@ __all__ = [
     "EndedAttempt",
     "ForecastContext",
     "MemoryForecast",
-    "Prediction",
+    "MemoryPrediction",
     "SpecOf",
     "StepSize",
     "TrainingSetup",
@@ -102,7 +102,7 @@ class TrainingSetup:
 
 
 @frozen(kw_only=True)
-class Prediction:
+class MemoryPrediction:
     """The predicted peak of an attempt's process in bytes."""
 
     bytes: int
@@ -130,7 +130,7 @@ class EndedAttempt:
     """An attempt that ended by itself: what was predicted of it, and what it took."""
 
     predicted: Mapping[str, Any]
-    """`Prediction.plain` of it; an earlier version may have written fewer keys."""
+    """`MemoryPrediction.plain` of it; an earlier version may have written fewer keys."""
     peak: int | None
     """Bytes on its device; None where that says nothing of the prediction, since its micro-batch was halved."""
     host_peak: int | None
@@ -186,7 +186,7 @@ class MemoryForecast(Protocol):
         checkpointing: bool = False,
         smoke: bool = False,
         wait: float = PATIENCE,
-    ) -> Prediction | None:
+    ) -> MemoryPrediction | None:
         """The prediction, after at most `wait` seconds; None while it is not known yet, never after `PATIENCE`.
 
         `smoke` for the one step that tries a study out.

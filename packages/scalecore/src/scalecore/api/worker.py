@@ -6,13 +6,13 @@
 from scalecore.config.kept import checked, prepare
 from scalecore.data.folder import read_description
 from scalecore.data.splits import PARTS
+from scalecore.execution.attempt_control import AttemptMonitor
 from scalecore.execution.failures import classify, is_out_of_memory
 from scalecore.execution.folder import prepare_readers
 from scalecore.execution.function_trial import FunctionTrial
 from scalecore.execution.hyperparameters import Hyperparameters
-from scalecore.execution.lifeline import AttemptMonitor
 from scalecore.execution.local.containment import limit_data, prefer_as_victim
-from scalecore.execution.local.deathwatch import ending_after_parent
+from scalecore.execution.local.parent_death import ending_after_parent
 from scalecore.execution.model_family import build_family
 from scalecore.execution.peak_memory import peak_memory
 from scalecore.execution.worker import run_worker, work

@@ -6,7 +6,7 @@ from scalecore.api.files import read_json, write_json, write_text
 from scalecore.api.logger import Logger, LoggerContext
 from scalecore.api.trials import Progress, StudyView, TrialRecord
 from scalecore.builtin.options import FilesOptions
-from scalecore.builtin.rewriting import Rewriting
+from scalecore.builtin.rewrite_schedule import Rewriting
 from scalecore.builtin.study_files import study_summary, trial_file
 from scalecore.builtin.summary_page import summary_markdown
 

@@ -10,7 +10,14 @@ from typing import Any
 from attrs import fields, frozen
 
 from scalecore.api import formatting
-from scalecore.api.memory_forecast import PATIENCE, EndedAttempt, ForecastContext, Prediction, StepSize, TrainingSetup
+from scalecore.api.memory_forecast import (
+    PATIENCE,
+    EndedAttempt,
+    ForecastContext,
+    MemoryPrediction,
+    StepSize,
+    TrainingSetup,
+)
 from scalecore.api.metrics import LARGE_IS_GOOD, SMALL_IS_GOOD
 from scalecore.api.options import ImportPath
 from scalecore.api.plan_report import PlanReport
@@ -169,12 +176,14 @@ class FunctionForecast:
         checkpointing: bool = False,
         smoke: bool = False,
         wait: float = PATIENCE,
-    ) -> Prediction | None:
+    ) -> MemoryPrediction | None:
         if smoke:
             return None  # on little data it says nothing of a trial
         measured = int(MARGIN * max(self._peaks, default=0))
         source = "measured" if measured else "training.memory_gb"
-        return Prediction(bytes=max(measured or self._first, self._least), source=source, observations=len(self._peaks))
+        return MemoryPrediction(
+            bytes=max(measured or self._first, self._least), source=source, observations=len(self._peaks)
+        )
 
     def host_memory(self, num_parameters: int) -> int | None:
         return None

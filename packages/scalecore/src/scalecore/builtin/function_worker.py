@@ -21,9 +21,9 @@ from scalecore.data.bootstrap import mean_interval
 from scalecore.data.folder import read_description
 from scalecore.data.measures import losses_of
 from scalecore.data.predictions import Predictions, write_predictions
+from scalecore.execution.attempt_control import AttemptMonitor
 from scalecore.execution.epoch_track import EpochTrack
 from scalecore.execution.function_trial import FunctionTrial, TrainingEnded
-from scalecore.execution.lifeline import AttemptMonitor
 from scalecore.execution.local.containment import limit_data
 from scalecore.execution.local.devices import find_gpus
 from scalecore.execution.peak_memory import peak_memory

@@ -13,7 +13,7 @@ from scalecore.api.errors import DataError
 from scalecore.api.panel import Panel
 from scalecore.api.targets import Target, label_target, labels, target_of
 from scalecore.builtin.options_dataset import LabelTarget
-from scalecore.config.bounds import nearest
+from scalecore.config.constraints import nearest
 from scalecore.data.checks import check_finite
 from scalecore.data.dates import stamp
 from scalecore.data.table_files import number_of

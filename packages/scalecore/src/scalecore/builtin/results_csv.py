@@ -16,7 +16,7 @@ from scalecore.api.files import write_text
 from scalecore.api.logger import Logger, LoggerContext
 from scalecore.api.trials import Progress, StudyView, TrialRecord
 from scalecore.builtin.options import CsvOptions
-from scalecore.builtin.rewriting import Rewriting
+from scalecore.builtin.rewrite_schedule import Rewriting
 
 FIRST = ("timestamp", "experiment", "study", "budget", "horizon", "trial", "status", "value", "metric", "duration")
 LAST = ("param_count", "data_checksum", "thermal_max", "hash", "reason")

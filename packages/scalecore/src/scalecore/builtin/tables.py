@@ -20,7 +20,7 @@ from scalecore.api.dataset_options import ReadOptions
 from scalecore.api.errors import DataError
 from scalecore.builtin.table_series import blocks_note, check_one_series, check_order
 from scalecore.builtin.table_times import naive_times
-from scalecore.config.bounds import nearest
+from scalecore.config.constraints import nearest
 from scalecore.data.checks import check_times
 from scalecore.data.dates import stamp
 from scalecore.data.table_files import check_header, kind_of, read_text

@@ -33,7 +33,7 @@ from scalecore.planning.continuation import compare_study
 from scalecore.planning.plan import silent
 from scalecore.store.layout import CAMPAIGN, StudyFolder, is_file, output_folder
 from scalecore.store.state import read_state
-from scalecore.study.foresight import Foreseen, foresee
+from scalecore.study.dry_run import Foreseen, foresee
 from scalecore.study.repeated_failures import no_result
 from scalecore.study.run import run_study
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import frozen
 
-from scalecore.config.bounds import described
+from scalecore.config.constraints import described
 from scalecore.config.messages import Position, Problem
 from scalecore.config.overrides import CannotSetError, set_value
 from scalecore.config.source import Tree

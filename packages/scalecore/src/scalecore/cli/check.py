@@ -60,7 +60,7 @@ def check(
     from scalecore.api.errors import ScalecoreError
     from scalecore.campaign.load import load_campaign
     from scalecore.config.messages import ComponentsError, ExperimentFileError
-    from scalecore.planning.names import refuse_missing_trainer
+    from scalecore.planning.check_names import refuse_missing_trainer
     from scalecore.plugins.registry import load_registry
     from scalecore.store.layout import has_begun
 
@@ -113,7 +113,7 @@ def _check_level(loaded: LoadedExperiment, resolved: Resolved) -> None:
 def _check_names(found: Campaign | tuple[LoadedExperiment, Resolved]) -> None:
     """Raise what the names in the file are wrong about: hyper-parameters that nobody reads, conditions on no shape."""
     from scalecore.config.messages import raise_problems
-    from scalecore.planning.names import name_problems
+    from scalecore.planning.check_names import name_problems
 
     studies = [found] if isinstance(found, tuple) else [(one.loaded, one.resolved) for one in found.studies]
     if problems := [problem for study in studies for problem in name_problems(*study)]:

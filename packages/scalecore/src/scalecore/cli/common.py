@@ -27,7 +27,7 @@ class NewPath(click.Path):
         super().__init__(path_type=Path, **options)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        from scalecore.config.bounds import variable_in
+        from scalecore.config.constraints import variable_in
 
         name, path = variable_in(str(value)), Path(value)
         # A folder that is really called so may be meant.

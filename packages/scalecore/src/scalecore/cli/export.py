@@ -120,8 +120,8 @@ def _is(component: Registered, use: str) -> bool:
 def _write(component: Registered, study: StudyView, options: Any) -> None:
     from scalecore.api.errors import StudyError
     from scalecore.api.logger import Logger, LoggerContext
+    from scalecore.config.experiment_json import plain_value
     from scalecore.config.instantiate import make, of_plugin
-    from scalecore.config.plain import plain_value
 
     logger: Logger = make(component.kind, component, options, LoggerContext(folder=study.folder))
     with of_plugin(component.kind, component, "cannot export"):

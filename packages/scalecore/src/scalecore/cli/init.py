@@ -18,7 +18,7 @@ from scalecore.api.errors import ExperimentError, ScalecoreError
 from scalecore.cli.common import NewPath, plugin_options
 
 if TYPE_CHECKING:
-    from scalecore.builtin.recognise import Recognised
+    from scalecore.builtin.detect_columns import Recognised
     from scalecore.plugins.registry import Registry
 
 SCHEMA = "scalecore.schema.json"
@@ -61,7 +61,7 @@ def init(
       scalecore init experiment.yaml --data prices.csv
       scalecore init demand.yaml --data demand.parquet --purpose forecast --label demand
     """
-    from scalecore.builtin.recognise import recognise
+    from scalecore.builtin.detect_columns import recognise
     from scalecore.plugins.registry import load_registry
 
     if "=" in file.name:

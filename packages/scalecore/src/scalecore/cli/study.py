@@ -225,7 +225,7 @@ def _show_plan(
     from scalecore.planning.plan import silent
     from scalecore.planning.plan_text import plan_lines
     from scalecore.planning.preview import preview
-    from scalecore.study.foresight import foresee
+    from scalecore.study.dry_run import foresee
 
     say = silent if as_json else click.echo
     foreseen = foresee(*found, allow_changed_code=allow_changed_code, say=say)

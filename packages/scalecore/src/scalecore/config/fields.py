@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import attrs
 from attrs import frozen
 
-from scalecore.config.plain import plain_value
+from scalecore.config.experiment_json import plain_value
 
 # The stubs say that it is a function.
 _FACTORY: Any = attrs.Factory

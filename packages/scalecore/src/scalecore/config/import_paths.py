@@ -10,7 +10,7 @@ from cattrs import Converter
 from cattrs.errors import ClassValidationError
 
 from scalecore.api.options import Imported, ImportPath
-from scalecore.config.bounds import UnexpectedError
+from scalecore.config.constraints import UnexpectedError
 from scalecore.config.structure import keyed, required_missing
 
 IN_WORDS = "an import path (module:Name or ./file.py:Name)"

@@ -25,7 +25,7 @@ from cattrs import Converter
 from scalecore.api.errors import ScalecoreError, StudyError
 from scalecore.api.escaping import masked, printable
 from scalecore.api.space import Distribution
-from scalecore.config.forms import read_distribution
+from scalecore.config.converters import read_distribution
 from scalecore.config.kept_objects import object_hook
 from scalecore.config.kept_values import (
     PROBLEMS,

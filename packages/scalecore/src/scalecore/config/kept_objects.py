@@ -11,7 +11,7 @@ from cattrs import Converter
 from cattrs.errors import ClassValidationError
 
 from scalecore.api.record_parts import GIVEN, KEY, REST
-from scalecore.config.bounds import UnexpectedError
+from scalecore.config.constraints import UnexpectedError
 from scalecore.config.kept_values import LARGEST, PROBLEMS, Hook, is_plain
 from scalecore.config.structure import keyed, required_missing
 
@@ -30,7 +30,7 @@ def object_hook(kind: Any, converter: Converter) -> Hook:
     required = [key for key, one in fields.items() if one.default is attrs.NOTHING]
     rest_hook = None if rest is None else converter.get_structure_hook(rest.type)
     plain_rest = rest is not None and is_plain(get_args(rest.type)[1])
-    layouts: dict[tuple[Any, ...], _Layout] = {}
+    layouts: dict[tuple[Any, ...], _ClassLayout] = {}
     last: Any = None
     last_bytes: bytes | None = None
     last_result: Any = None
@@ -88,11 +88,11 @@ def object_hook(kind: Any, converter: Converter) -> Hook:
         if errors:
             raise ClassValidationError("", errors, kind)
 
-    def layout_of(content: dict[str, Any]) -> _Layout:
+    def layout_of(content: dict[str, Any]) -> _ClassLayout:
         known = [key for key in content if key in hooks]
         plain = [key for key in known if content[key] is None or is_plain(fields[key].type)]
         others = tuple(key for key in content if key not in hooks)
-        return _Layout(
+        return _ClassLayout(
             keys=tuple(content),
             plain=tuple((key, hooks[key][0]) for key in plain),
             as_is=all(key in plain and key == hooks[key][0] for key in content),
@@ -115,7 +115,7 @@ def _inner(kind: Any, converter: Converter) -> tuple[Hook, Any]:
 
 
 @attrs.frozen
-class _Layout:
+class _ClassLayout:
     """The keys of objects of one class, with values of the same types, which were found right once."""
 
     keys: tuple[str, ...]

@@ -13,7 +13,7 @@ import attrs
 from cattrs import Converter
 from cattrs.errors import BaseValidationError, ClassValidationError, IterableValidationError, IterableValidationNote
 
-from scalecore.config.bounds import UnexpectedError
+from scalecore.config.constraints import UnexpectedError
 from scalecore.config.scalars import read_choice, read_enum
 from scalecore.config.structure import keyed
 

@@ -14,9 +14,9 @@ from attrs import field, frozen
 from cattrs.errors import BaseValidationError
 
 from scalecore.api.errors import ExperimentError
-from scalecore.config.bounds import described
+from scalecore.config.constraints import described
+from scalecore.config.converters import register_forms
 from scalecore.config.experiment import ComponentRef, Experiment
-from scalecore.config.forms import register_forms
 from scalecore.config.messages import ExperimentFileError, KeyPath, Position, Problem, raise_problems
 from scalecore.config.overrides import apply_overrides
 from scalecore.config.source import MAX_BYTES, Tree, parse

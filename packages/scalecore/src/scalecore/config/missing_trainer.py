@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from scalecore.api.components import TrainerRecord
-from scalecore.api.memory_forecast import EndedAttempt, ForecastContext, Prediction, StepSize, TrainingSetup
+from scalecore.api.memory_forecast import EndedAttempt, ForecastContext, MemoryPrediction, StepSize, TrainingSetup
 from scalecore.api.space import Architecture, DataShape, Hyperparameter
 from scalecore.api.trainer import CodeFile, Conventions, LossContext, TrainingChoices
 from scalecore.config.resolved import ResolvedComponent
@@ -100,8 +100,8 @@ class NoForecast:
         checkpointing: bool = False,
         smoke: bool = False,
         wait: float = 0.0,
-    ) -> Prediction:
-        return Prediction(bytes=0, source=UNKNOWN)
+    ) -> MemoryPrediction:
+        return MemoryPrediction(bytes=0, source=UNKNOWN)
 
     def host_memory(self, num_parameters: int) -> int | None:
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from scalecore.config.bounds import described
+from scalecore.config.constraints import described
 from scalecore.config.messages import KeyPath, Position, Problem, dotted
 from scalecore.config.source import Tree, parse
 

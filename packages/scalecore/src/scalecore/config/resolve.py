@@ -22,15 +22,15 @@ from cattrs.errors import BaseValidationError, StructureHandlerNotFoundError
 from scalecore.api.errors import PluginError
 from scalecore.api.metrics import direction_problem
 from scalecore.api.trainer import Trainer, TrainingChoices
-from scalecore.config.bounds import nearest
+from scalecore.config.constraints import nearest
+from scalecore.config.converters import read_component, section_component
 from scalecore.config.experiment import ComponentRef, Execution, Experiment, Search, Training, known_keys
+from scalecore.config.experiment_json import plain_value
 from scalecore.config.extras import missing_extras
-from scalecore.config.forms import read_component, section_component
 from scalecore.config.instantiate import create
 from scalecore.config.load import Draft, LoadedExperiment, converter_for, read_draft
 from scalecore.config.messages import KeyPath, Problem, raise_problems
 from scalecore.config.missing_trainer import missing_trainer
-from scalecore.config.plain import plain_value
 from scalecore.config.removed import SINKS, removed
 from scalecore.config.resolved import Resolved, ResolvedComponent
 from scalecore.config.scalars import read_path

@@ -9,7 +9,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from scalecore.config.bounds import UnexpectedError, described, variable_problem
+from scalecore.config.constraints import UnexpectedError, described, variable_problem
 
 LONGEST_PART = 255
 """Bytes of one name in a path: the limit of nearly all file systems."""

@@ -10,7 +10,7 @@ from attrs import NOTHING
 
 from scalecore.api.options import Imported, ImportPath, Pattern
 from scalecore.api.space import Distribution
-from scalecore.config.bounds import bounds_of
+from scalecore.config.constraints import bounds_of
 from scalecore.config.experiment import (
     DEFAULT_TRAINER,
     Budget,

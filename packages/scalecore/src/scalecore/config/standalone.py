@@ -13,7 +13,7 @@ from scalecore.config.messages import Position, Problem, raise_problems
 from scalecore.config.overrides import apply_overrides
 from scalecore.config.resolved import ResolvedComponent
 from scalecore.config.source import Tree, dump, parse
-from scalecore.config.stored import texts_in
+from scalecore.config.stored_paths import texts_in
 from scalecore.config.structure import UnknownKeyError, flatten, make_converter
 from scalecore.plugins.registry import Registry
 

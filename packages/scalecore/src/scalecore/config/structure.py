@@ -20,7 +20,7 @@ from cattrs.errors import (
 )
 
 from scalecore.api.options import Imported
-from scalecore.config.bounds import UnexpectedError, bound_problem, bounds_of, nearest
+from scalecore.config.constraints import UnexpectedError, bound_problem, bounds_of, nearest
 from scalecore.config.fields import kind_of
 from scalecore.config.messages import KeyPath
 from scalecore.config.scalars import read_bool, read_choice, read_enum, read_float, read_int, read_path, read_text

@@ -34,8 +34,8 @@ from scalecore.api.record_parts import EpochResult, Part
 from scalecore.config.kept import checked, find_kept, json_of, prepare, read_kept
 from scalecore.execution.attempt_result import AttemptProgress, AttemptResult
 from scalecore.execution.attempt_spec import AttemptSpec
-from scalecore.execution.below import Below
 from scalecore.execution.process_file import ProcessFile
+from scalecore.execution.relative_paths import Below
 
 DISK_EXIT = 74
 """The exit code of an attempt that could not write to its folder (EX_IOERR of sysexits.h)."""

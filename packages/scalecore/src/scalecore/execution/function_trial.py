@@ -15,9 +15,9 @@ import numpy.typing as npt
 from scalecore.api.data_report import TargetScale
 from scalecore.api.errors import RefusedError
 from scalecore.data.folder import read_description
+from scalecore.execution.attempt_control import AttemptMonitor
 from scalecore.execution.attempt_spec import AttemptSpec
 from scalecore.execution.hyperparameters import Hyperparameters
-from scalecore.execution.lifeline import AttemptMonitor
 from scalecore.execution.model_family import build_family
 
 SMOKE_WINDOWS = 256

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from scalecore.api.model import ModelFamily
-from scalecore.config.stored import texts_in
+from scalecore.config.stored_paths import texts_in
 from scalecore.config.structure import make_converter
 from scalecore.execution.attempt_spec import ModelSpec
 from scalecore.plugins.registry import load_registry

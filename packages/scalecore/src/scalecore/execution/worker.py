@@ -26,11 +26,11 @@ from scalecore.api.errors import ChangedFileError, DeviceError, StudyError
 from scalecore.api.escaping import message_of
 from scalecore.api.files import create_json, is_disk_error, plain, utc_now, write_json
 from scalecore.config.kept import checked
+from scalecore.execution.attempt_control import AttemptMonitor, Save, end_with_parent
 from scalecore.execution.attempt_result import AttemptResult
 from scalecore.execution.attempt_spec import AttemptSpec
 from scalecore.execution.failures import classify, reason
 from scalecore.execution.folder import CANNOT_WRITE, DISK_EXIT, TAKEN_EXIT, AttemptFolder
-from scalecore.execution.lifeline import AttemptMonitor, Save, end_with_parent
 from scalecore.execution.local.containment import enter_group, prefer_as_victim, release
 from scalecore.execution.local.devices import VARIABLE, FoundGpus, find_gpus
 from scalecore.execution.peak_memory import peak_memory

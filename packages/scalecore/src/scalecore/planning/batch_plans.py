@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from scalecore.api import formatting
-from scalecore.api.memory_forecast import Prediction
+from scalecore.api.memory_forecast import MemoryPrediction
 from scalecore.api.readings import Demand
 
 RECOMPUTED_AS_MUCH = 4
@@ -33,11 +33,11 @@ class Way:
 
 
 @frozen(kw_only=True)
-class Fit:
+class BatchPlan:
     """A way with its predicted memory."""
 
     way: Way
-    prediction: Prediction
+    prediction: MemoryPrediction
     demand: Demand
 
 
@@ -49,7 +49,7 @@ def halvings(first: int) -> list[int]:
     return sizes
 
 
-def never_fits(reason: str, smallest: Fit) -> str:
+def never_fits(reason: str, smallest: BatchPlan) -> str:
     """What to say of a trial that the monitors refuse in every way, to the `smallest`."""
     text = f"does not fit even with {smallest.way.text}: {reason}"
     if smallest.prediction.floor:

@@ -20,21 +20,21 @@ from scalecore.api.plan_report import MemoryRange, MemoryReport, MemoryShapes
 from scalecore.api.readings import Finding
 from scalecore.api.space import DataShape
 from scalecore.api.trainer import LossContext
+from scalecore.config.experiment_json import plain_value, to_plain
 from scalecore.config.instantiate import create, of_plugin
 from scalecore.config.load import LoadedExperiment
 from scalecore.config.missing_trainer import UNKNOWN, MissingTrainer
-from scalecore.config.plain import plain_value, to_plain
 from scalecore.config.resolve import training_choices
 from scalecore.config.resolved import Resolved
 from scalecore.data.prepare import describe
 from scalecore.execution.attempt_spec import AttemptSpec
 from scalecore.monitoring.monitors import Monitors
 from scalecore.planning.build_spec import attempt_spec
+from scalecore.planning.check_names import family_of, hyperparameter_problems, refuse_missing_trainer
 from scalecore.planning.conventions import begun_plan, refuse_lost_level
 from scalecore.planning.counting import CountedFamily
-from scalecore.planning.demands import Demands
 from scalecore.planning.feasible import Infeasible, feasible_grid
-from scalecore.planning.names import family_of, hyperparameter_problems, refuse_missing_trainer
+from scalecore.planning.memory_demands import Demands
 from scalecore.planning.plan import Plan, data_limits, silent
 from scalecore.planning.preflight import (
     device_finding,

@@ -16,8 +16,8 @@ from attrs import evolve, frozen
 from scalecore.api.components import ModelRecord
 from scalecore.api.space import Distribution, Value
 from scalecore.api.trials import RestoredTrial
+from scalecore.config.experiment_json import to_plain
 from scalecore.config.import_paths import without_folders
-from scalecore.config.plain import to_plain
 from scalecore.config.resolved import Resolved
 from scalecore.planning.plan import Plan
 from scalecore.plugins.metadata import canonical_name

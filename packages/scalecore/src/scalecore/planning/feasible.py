@@ -33,7 +33,7 @@ class Infeasible(ScalecoreError):
 
 
 @frozen(kw_only=True)
-class Grid:
+class FeasibleGrid:
     """The feasible architectures in a fixed order (by size, then by content), and how they came about."""
 
     architectures: tuple[Architecture, ...]
@@ -58,7 +58,7 @@ class Grid:
 
 def feasible_grid(
     family: SizedFamily, data: DataShape, *, budget: Budget | None, tolerance: float, exclude: Sequence[str]
-) -> Grid:
+) -> FeasibleGrid:
     """Enumerate, count and filter. Raises `Infeasible` when nothing is left, naming the nearest sizes."""
     space = family.architecture_space(data)
     if problem := next(predicate_problems(space, exclude), None):
@@ -92,7 +92,7 @@ def feasible_grid(
     ]
     kept.sort(key=lambda a: (a.num_parameters, a.id))
     dimensions = {name: tuple(sorted({a.values[name] for a in kept})) for name in space.dimensions}
-    return Grid(
+    return FeasibleGrid(
         architectures=tuple(kept),
         dimensions=dimensions,
         depth=space.depth,

@@ -24,7 +24,7 @@ from scalecore.api.trials import Proposal
 from scalecore.config.resolved import Resolved
 from scalecore.data.prepare import prepare
 from scalecore.data.rates import OWN_DENOMINATOR
-from scalecore.planning.feasible import Grid
+from scalecore.planning.feasible import FeasibleGrid
 from scalecore.store.events import FORMAT, StudyBegun
 from scalecore.store.identity import Unbound, model_content, training_content, unbound
 from scalecore.store.study_device import StudyDevice
@@ -43,7 +43,7 @@ class Plan:
     panel: Panel
     data: DataReport
     shape: DataShape
-    grid: Grid
+    grid: FeasibleGrid
     hyperparameters: Mapping[str, Hyperparameter]
     fixed: Mapping[str, Value]
     versions: Mapping[str, str]

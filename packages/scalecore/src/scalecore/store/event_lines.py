@@ -10,7 +10,7 @@ from attrs import evolve, field, frozen
 
 from scalecore.api.errors import RefusedError
 from scalecore.api.files import canonical_json, plain
-from scalecore.config.bounds import described
+from scalecore.config.constraints import described
 from scalecore.config.kept import checked
 from scalecore.store.events import FORMAT, AskedFor, Event, StudyBegun
 

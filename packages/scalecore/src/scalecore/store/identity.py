@@ -13,7 +13,7 @@ from attrs import field, frozen
 from scalecore.api.dataset_options import ReadOptions
 from scalecore.api.files import content_hash
 from scalecore.config.experiment import DEFAULT_TRAINER, ComponentRef
-from scalecore.config.plain import plain_value, training_plain
+from scalecore.config.experiment_json import plain_value, training_plain
 from scalecore.plugins.discovery import CORE
 from scalecore.plugins.registry import known_provider
 

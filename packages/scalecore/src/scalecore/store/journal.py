@@ -19,7 +19,7 @@ from attrs import evolve
 
 from scalecore.api.errors import RefusedError, StudyError
 from scalecore.api.files import detach, replacing, sync_folder, utc_now
-from scalecore.config.bounds import described
+from scalecore.config.constraints import described
 from scalecore.config.kept import json_of
 from scalecore.store.event_lines import event_from
 from scalecore.store.events import Event, StudyBegun

@@ -14,7 +14,7 @@ from scalecore.config.load import LoadedExperiment, draft_of, read_tree
 from scalecore.config.overrides import apply_overrides
 from scalecore.config.resolve import resolved_draft
 from scalecore.config.resolved import Resolved
-from scalecore.config.stored import Move, texts_in
+from scalecore.config.stored_paths import Move, texts_in
 from scalecore.plugins.registry import Registry
 from scalecore.store.layout import StudyFolder
 from scalecore.store.state import read_state

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from scalecore.api.errors import ExperimentError
-from scalecore.execution.below import Below
+from scalecore.execution.relative_paths import Below
 
 if TYPE_CHECKING:
     from scalecore.config.experiment import Experiment

@@ -107,7 +107,7 @@ def build_record(
 
 
 def _prediction(asked: AskedTrial) -> dict[str, Any]:
-    """How the last attempt's memory was predicted (see `scalecore.api.memory_forecast.Prediction`)."""
+    """How the last attempt's memory was predicted (see `scalecore.api.memory_forecast.MemoryPrediction`)."""
     memory = asked.attempts[-1].started.memory if asked.attempts else None
     return {} if memory is None else {name: one for name, one in memory.plain().items() if name != "predicted"}
 

@@ -13,7 +13,7 @@ from scalecore.api.record_parts import MemoryUse
 from scalecore.config.kept import checked
 from scalecore.execution.folder import AttemptFolder
 from scalecore.execution.local.devices import find_gpus
-from scalecore.planning.batch_plans import Fit, Way, halvings, never_fits
+from scalecore.planning.batch_plans import BatchPlan, Way, halvings, never_fits
 from scalecore.planning.build_spec import attempt_spec
 from scalecore.planning.quarantine import quarantined
 from scalecore.planning.slots import cores, slots_of
@@ -73,7 +73,7 @@ class Dispatcher:
         """
         ways = self.ways(asked)
         first, waits, refusal = ways[0].micro_batch, None, ""
-        last: Fit | None = None
+        last: BatchPlan | None = None
         self._learn()
         for way in ways:
             if way.checkpointing and waits is not None:
@@ -106,7 +106,7 @@ class Dispatcher:
         """In which ways the trial may be run from here on, in the order of preference."""
         return ways(asked.attempts, size=self._plan.step_size)
 
-    def _fit(self, asked: AskedTrial, way: Way) -> Fit | None:
+    def _fit(self, asked: AskedTrial, way: Way) -> BatchPlan | None:
         """The way with its predicted memory; None while that is being found out, without waiting for it."""
         architecture, device = asked.proposal.architecture, self._device()
         prediction = self._forecast.predict(
@@ -125,7 +125,7 @@ class Dispatcher:
             measured=prediction.observations > 0,
             host_memory=self._forecast.host_memory(architecture.num_parameters) if device == "cuda" else None,
         )
-        return Fit(way=way, prediction=prediction, demand=demand)
+        return BatchPlan(way=way, prediction=prediction, demand=demand)
 
     def _learn(self) -> None:
         """Give the forecast what attempts measured that ended since the last call."""
@@ -157,7 +157,7 @@ class Dispatcher:
         """Where attempts train: what the smoke step found; this process does not import torch to ask."""
         return kind_of(self._session.state.device) or self._plan.likely_device
 
-    def _submit(self, asked: AskedTrial, fit: Fit, admission: Admission) -> RunningTrial:
+    def _submit(self, asked: AskedTrial, fit: BatchPlan, admission: Admission) -> RunningTrial:
         demand = fit.demand
         index = len(asked.attempts)
         study = self._session.folder
@@ -262,6 +262,6 @@ def ways(attempts: Sequence[Attempt], *, size: StepSize) -> list[Way]:
     return [way for way in smaller if blocks or not way.checkpointing or had.checkpointing]
 
 
-def _limit(fit: Fit, admission: Admission) -> int | None:
+def _limit(fit: BatchPlan, admission: Admission) -> int | None:
     """What bounds the memory that was predicted: on CUDA that of a GPU."""
     return admission.gpu_limit if fit.demand.device == "cuda" else admission.limit

@@ -21,7 +21,7 @@ from scalecore.api.space import Architecture, middle
 from scalecore.execution.attempt_result import AttemptResult
 from scalecore.execution.folder import AttemptFolder
 from scalecore.planning.build_spec import attempt_spec
-from scalecore.planning.demands import Demands
+from scalecore.planning.memory_demands import Demands
 from scalecore.planning.memory_figures import memory_figures, memory_lines
 from scalecore.planning.plan import Plan
 from scalecore.planning.runtime import Runtime

@@ -25,8 +25,8 @@ from scalecore.api.errors import (
 )
 from scalecore.api.files import plain, utc_now, write_bytes, write_json
 from scalecore.api.trials import StudyEnd, StudyView
+from scalecore.config.experiment_json import plain_value
 from scalecore.config.instantiate import make
-from scalecore.config.plain import plain_value
 from scalecore.config.resolved import ResolvedComponent
 from scalecore.plugins.registry import Registered
 from scalecore.store.layout import StudyFolder
@@ -44,7 +44,7 @@ class Analysed:
     made: str
 
 
-class TrainingEnded(StudyError):
+class IncompleteTrainingError(StudyError):
     """An analysis needs trainings, and they ended before they were complete."""
 
     def __init__(self, name: str, end: StudyEnd) -> None:
@@ -64,7 +64,7 @@ def analyse(
     """Let the analysis run. What it raises but the errors of scalecore is told as its plugin's fault.
 
     One that trains does so first, under the studies' locks; with `dry_run` it says what it would train instead. Raises
-    `TrainingEnded` where the trainings were stopped.
+    `IncompleteTrainingError` where the trainings were stopped.
     """
     record = component.record
     assert isinstance(record, AnalysisRecord)
@@ -107,7 +107,7 @@ def _result(
         return analysis.planned(studies)
     end = analysis.train(studies, training)
     if end is not StudyEnd.COMPLETED:
-        raise TrainingEnded(name, end)
+        raise IncompleteTrainingError(name, end)
     return analysis.run(studies)
 
 

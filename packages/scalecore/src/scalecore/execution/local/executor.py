@@ -19,8 +19,8 @@ from scalecore.execution.attempt_spec import AttemptSpec
 from scalecore.execution.folder import AttemptFolder, GroupFile
 from scalecore.execution.local.containment import AttemptGroups
 from scalecore.execution.local.devices import GpuSlots, find_gpus
-from scalecore.execution.local.kills import KernelKills
 from scalecore.execution.local.launch import ForkedProcesses, Launcher, SpawnedProcesses, kill_group, wait_until
+from scalecore.execution.local.oom_kills import KernelKills
 from scalecore.execution.local.options import LocalOptions
 
 STACK_SECONDS = 3.0

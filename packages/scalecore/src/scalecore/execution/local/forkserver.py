@@ -5,7 +5,7 @@ device: a process that has used torch's threads or CUDA must not be forked. It h
 
 It speaks JSON lines with the driver. In: `{"folder": ...}`. Out: `{"folder": ..., "pid": ...}` for each fork, and
 `{"pid": ..., "exit_code": ..., "peak_memory": ...}` for each end. When its input ends, the driver is gone: the server
-ends too, and its children notice that (see `scalecore.execution.lifeline`) or are killed (`undertaker`).
+ends too, and its children notice that (see `scalecore.execution.attempt_control`) or are killed (`undertaker`).
 
 Started as `python -m scalecore.execution.local.forkserver WORKER`, the name of a worker module. With two file
 descriptors as further arguments it first forks a process that predicts memory, by the worker's `answer`: it reads its
@@ -29,7 +29,7 @@ import psutil
 
 from scalecore.api.files import is_disk_error
 from scalecore.execution.folder import DISK_EXIT, AttemptFolder
-from scalecore.execution.local.undertaker import undertake
+from scalecore.execution.local.reaper import undertake
 
 REAP_EVERY = 0.02
 

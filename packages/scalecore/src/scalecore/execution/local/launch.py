@@ -42,7 +42,7 @@ class SpawnedProcesses:
         self._worker = worker
         self._environment = dict(environment)
         self._processes: dict[Path, tuple[subprocess.Popen[bytes], AttemptStatus]] = {}
-        self._undertaker: subprocess.Popen[bytes] | None = None
+        self._reaper: subprocess.Popen[bytes] | None = None
 
     def start(self, folder: Path) -> None:
         with AttemptFolder(folder).log.open("ab") as log:
@@ -60,18 +60,18 @@ class SpawnedProcesses:
 
     def _watch(self, pid: int) -> None:
         """Let another process end this attempt if this one dies and the attempt cannot end by itself."""
-        if self._undertaker is None or self._undertaker.poll() is not None:
-            self._undertaker = subprocess.Popen(
-                [sys.executable, "-m", "scalecore.execution.local.undertaker"],
+        if self._reaper is None or self._reaper.poll() is not None:
+            self._reaper = subprocess.Popen(
+                [sys.executable, "-m", "scalecore.execution.local.reaper"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
                 env=self._environment,
             )
-        assert self._undertaker.stdin is not None
+        assert self._reaper.stdin is not None
         with suppress(BrokenPipeError):
-            os.write(self._undertaker.stdin.fileno(), b"%d\n" % pid)
+            os.write(self._reaper.stdin.fileno(), b"%d\n" % pid)
 
     def status(self, folder: Path) -> AttemptStatus:
         process, status = self._processes[folder]
@@ -92,10 +92,10 @@ class SpawnedProcesses:
         return False
 
     def close(self) -> None:
-        """Nothing is left but the undertaker: the executor has stopped every process."""
-        if self._undertaker is not None and self._undertaker.stdin is not None:
-            self._undertaker.stdin.close()
-            self._undertaker.wait()
+        """Nothing is left but the reaper: the executor has stopped every process."""
+        if self._reaper is not None and self._reaper.stdin is not None:
+            self._reaper.stdin.close()
+            self._reaper.wait()
 
 
 @define

@@ -13,10 +13,10 @@ from scalecore_optuna.forced import explain
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from scalecore_optuna.forced import Design
+    from scalecore_optuna.forced import ForcedArchitecture
     from scalecore_optuna.grid import Grid
-    from scalecore_optuna.ledger import Known
     from scalecore_optuna.surrogate import Surrogate
+    from scalecore_optuna.trial_history import Known
 
 __all__ = ["covered", "forced_designs", "last_choice", "moved", "recommendation"]
 
@@ -35,7 +35,7 @@ def covered(grid: Grid, trials: Iterable[Known]) -> tuple[Covered, ...]:
     return tuple(result)
 
 
-def forced_designs(designs: Sequence[Design], forced: Mapping[int, Known]) -> tuple[ForcedDesign, ...]:
+def forced_designs(designs: Sequence[ForcedArchitecture], forced: Mapping[int, Known]) -> tuple[ForcedDesign, ...]:
     """Each design with the trials that ran it."""
     result = []
     for design in designs:

@@ -12,7 +12,7 @@ from torch import Tensor
 from scalecore.api.predictions import Predictions, write_predictions
 from scalecore.api.worker import read_description
 from scalecore_torch.training.tasks import Task
-from scalecore_torch.training.trainer import Trainer
+from scalecore_torch.training.training_loop import TrainingLoop
 from scalecore_torch.training.windows import WindowSource
 
 
@@ -41,7 +41,7 @@ def predictions_of(
     )
 
 
-def best_predictions(trainer: Trainer, data: Path) -> Predictions | None:
+def best_predictions(trainer: TrainingLoop, data: Path) -> Predictions | None:
     """Validation logits of the best epoch; `data` is the folder of prepared data. None before the first epoch.
 
     Raises RuntimeError when their loss is not the one that the best epoch had: after a resumption, say, they would be
@@ -59,7 +59,7 @@ def best_predictions(trainer: Trainer, data: Path) -> Predictions | None:
     return predictions_of(trainer.validation, logits_NC, task=trainer.task, part="val", epoch=best["epoch"], data=data)
 
 
-def write_best(trainer: Trainer, data: Path, path: Path) -> dict[str, Any] | None:
+def write_best(trainer: TrainingLoop, data: Path, path: Path) -> dict[str, Any] | None:
     """Store `best_predictions` as `path`: what the attempt's result says of the file, or None where there are none."""
     predictions = best_predictions(trainer, data)
     if predictions is None:

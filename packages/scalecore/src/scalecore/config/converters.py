@@ -11,7 +11,7 @@ from cattrs import Converter
 from cattrs.errors import ClassValidationError
 
 from scalecore.api.space import Choice, Distribution, IntRange, LogUniform, Uniform
-from scalecore.config.bounds import UnexpectedError, described
+from scalecore.config.constraints import UnexpectedError, described
 from scalecore.config.experiment import Budget, ComponentRef, Execution, Search, Training, known_keys
 from scalecore.config.import_paths import register_import_paths
 from scalecore.config.structure import class_hook, keyed, required_missing, unknown_key

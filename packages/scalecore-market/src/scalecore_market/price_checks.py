@@ -19,7 +19,7 @@ from scalecore_market.table import PRICES
 
 if TYPE_CHECKING:
     from scalecore_market.bars import Array
-    from scalecore_market.table import Table
+    from scalecore_market.table import PriceTable
 
 __all__ = ["Implausible", "implausible", "implausible_text", "remarks", "split_hint"]
 
@@ -48,7 +48,7 @@ class Implausible:
     text: str
 
 
-def implausible(table: Table, *, symbol: str, level: bool = False) -> list[Implausible]:
+def implausible(table: PriceTable, *, symbol: str, level: bool = False) -> list[Implausible]:
     """Rows whose prices cannot follow from the row before, or contradict each other; ascending, usually none.
 
     `level` says that the table is no price but a volatility or a yield, as the symbols of some are known to be: then
@@ -69,7 +69,7 @@ def implausible(table: Table, *, symbol: str, level: bool = False) -> list[Impla
     return [found[row] for row in sorted(found)]
 
 
-def implausible_text(found: list[Implausible], *, table: Table, name: str) -> str:
+def implausible_text(found: list[Implausible], *, table: PriceTable, name: str) -> str:
     """One sentence that names the first rows; `name` is what messages call the table."""
     rows = "; ".join(f"row {one.row} ({table.dates[one.row]}): {one.text}" for one in found[:SHOWN])
     more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
@@ -77,7 +77,7 @@ def implausible_text(found: list[Implausible], *, table: Table, name: str) -> st
     return f"{name}: {many} implausible prices: {rows}{more}"
 
 
-def remarks(table: Table, *, symbol: str, name: str) -> list[str]:
+def remarks(table: PriceTable, *, symbol: str, name: str) -> list[str]:
     """What `scalecore data` says of a table: one sentence where anything is implausible."""
     found = implausible(table, symbol=symbol)
     return [f"{implausible_text(found, table=table, name=name)} [G58]"] if found else []
@@ -110,7 +110,7 @@ def _odd(logs: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
     return beyond
 
 
-def _level_changes(table: Table) -> dict[int, float]:
+def _level_changes(table: PriceTable) -> dict[int, float]:
     """Rows where the level of prices changes, with the logarithm of the factor.
 
     The open shows the ratio of a split best, where the day itself was an ordinary one.
@@ -124,7 +124,7 @@ def _level_changes(table: Table) -> dict[int, float]:
     return {int(row) + 1: float(gaps[row] if by_gap[row] else moves[row]) for row in rows}
 
 
-def _jumps(table: Table, jumps: dict[int, float]) -> Iterator[Implausible]:
+def _jumps(table: PriceTable, jumps: dict[int, float]) -> Iterator[Implausible]:
     """Changes of the level, in words; two that undo each other within `RETURNS` rows are one wrong stretch."""
     close, rows, undone = table.columns["Close"], sorted(jumps), set()
     for at, row in enumerate(rows):
@@ -149,7 +149,7 @@ def _jumps(table: Table, jumps: dict[int, float]) -> Iterator[Implausible]:
             yield Implausible(row=row, text=f"{change}: probably {kind}, not adjusted for{unit}{alone}")
 
 
-def _within_a_row(table: Table) -> Iterator[Implausible]:
+def _within_a_row(table: PriceTable) -> Iterator[Implausible]:
     """Open, high, low and close that are too far from each other for one day."""
     start, high, low, close = (table.columns[name] for name in PRICES)
     upper, lower = np.maximum(start, close), np.minimum(start, close)

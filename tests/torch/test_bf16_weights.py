@@ -12,16 +12,16 @@ from torch import nn
 
 from scalecore_torch.compute_policy import settle
 from scalecore_torch.testing.training import make_attempt_spec
+from scalecore_torch.training.bf16_weights import cast_at_once, same_pass
 from scalecore_torch.training.blocks import checkpoint_blocks
-from scalecore_torch.training.casting import cast_at_once, same_pass
 from scalecore_torch.training.optimizer import build_optimizer
 from scalecore_torch.training.policies import Policy
-from scalecore_torch.training.trainer import Trainer
+from scalecore_torch.training.training_loop import TrainingLoop
 
 from .conftest import CONTEXT, Net
 from .test_compilation import Deep, needs_compiler, of_policy
 
-Build = Callable[..., Trainer]
+Build = Callable[..., TrainingLoop]
 FEW = Policy(precision="bf16", launches="few", why={})
 
 
@@ -55,7 +55,7 @@ class Peeks(Net):
         return super().forward(x_BTF) * self.layers[1].weight.square().sum()
 
 
-def trained(trainer: Trainer, policy: Policy) -> Mapping[str, Any]:
+def trained(trainer: TrainingLoop, policy: Policy) -> Mapping[str, Any]:
     trainer.policy = policy
     for _ in range(trainer.steps_per_epoch):
         trainer.optimizer_step()

@@ -11,10 +11,10 @@ import torch
 
 from scalecore.data.predictions import read_predictions
 from scalecore_torch.training import checkpoint
-from scalecore_torch.training.evaluated import best_predictions, write_best
-from scalecore_torch.training.trainer import Trainer
+from scalecore_torch.training.best_predictions import best_predictions, write_best
+from scalecore_torch.training.training_loop import TrainingLoop
 
-Build = Callable[..., Trainer]
+Build = Callable[..., TrainingLoop]
 
 
 class Watcher:

@@ -18,7 +18,7 @@ from scalecore.api.errors import DataError, ExperimentError
 from scalecore.api.targets import label_target
 from scalecore.builtin.parquet import numbers
 from scalecore.builtin.tables import Table, read_frame, read_table
-from scalecore.config.bounds import nearest
+from scalecore.config.constraints import nearest
 from scalecore.config.source import parse
 from scalecore.data.dates import stamp
 

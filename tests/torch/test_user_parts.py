@@ -12,13 +12,13 @@ from attrs import evolve
 
 from scalecore.api.errors import RefusedError
 from scalecore.execution.hyperparameters import Hyperparameters
-from scalecore_torch.own_code import OwnCode, OwnPart
 from scalecore_torch.testing.training import make_training_plan
 from scalecore_torch.training import checkpoint
-from scalecore_torch.training.own_parts import optimizer_problem, own_parts
 from scalecore_torch.training.tasks import task_named
-from scalecore_torch.training.trainer import Trainer
+from scalecore_torch.training.training_loop import TrainingLoop
+from scalecore_torch.training.user_parts import optimizer_problem, user_parts
 from scalecore_torch.training.windows import open_windows
+from scalecore_torch.user_code import UserCode, UserPart
 
 from .conftest import Net
 
@@ -140,27 +140,27 @@ def leaves(step, warmup_steps, total_steps):
 
 
 @pytest.fixture
-def part(tmp_path: Path) -> Callable[..., OwnPart]:
+def part(tmp_path: Path) -> Callable[..., UserPart]:
     """Code of the file above by its name."""
     file = tmp_path / "own.py"
     file.write_text(CODE)
 
-    def part(name: str, **options: Any) -> OwnPart:
-        return OwnPart(name=name, file=str(file), options=options)
+    def part(name: str, **options: Any) -> UserPart:
+        return UserPart(name=name, file=str(file), options=options)
 
     return part
 
 
 @pytest.fixture
-def trainer(prepared: Path) -> Callable[..., Trainer]:
+def trainer(prepared: Path) -> Callable[..., TrainingLoop]:
     """A trainer with code of the user's; keyword arguments change the plan."""
 
-    def build(own: OwnCode | None = None, **plan: Any) -> Trainer:
+    def build(own: UserCode | None = None, **plan: Any) -> TrainingLoop:
         torch.manual_seed(3)
         windows = open_windows(prepared)
         values = {"learning_rate": 1e-2, "weight_decay": 1e-2, "warmup_steps": 3, "epochs": 4}
-        parts = own_parts(own)
-        return Trainer(
+        parts = user_parts(own)
+        return TrainingLoop(
             module=Net(dropout=0.0),
             task=task_named("binary", parts=parts),
             plan=make_training_plan(**{"schedule": "cosine", "seed": 11, **plan}),
@@ -186,17 +186,17 @@ class Silence:
         pass
 
 
-def weights(trainer: Trainer) -> list[torch.Tensor]:
+def weights(trainer: TrainingLoop) -> list[torch.Tensor]:
     return [one.detach().clone() for one in trainer.module.parameters()]
 
 
 def test_the_same_code_by_import_path_trains_the_same_model(
-    trainer: Callable[..., Trainer], part: Callable[..., OwnPart]
+    trainer: Callable[..., TrainingLoop], part: Callable[..., UserPart]
 ) -> None:
     """To the last bit: a loss, an optimizer and a schedule that are those of scalecore, written again."""
-    own = OwnCode(
+    own = UserCode(
         loss=part("Bce"),
-        optimizer=OwnPart(module="torch.optim", name="AdamW", options={"fused": True}),
+        optimizer=UserPart(module="torch.optim", name="AdamW", options={"fused": True}),
         schedule=part("linear"),
         metrics=[part("hit_rate")],
     )
@@ -210,9 +210,9 @@ def test_the_same_code_by_import_path_trains_the_same_model(
     assert "val_training_loss" not in known.progress.curve[-1]
 
 
-def test_a_loss_is_made_with_its_options(trainer: Callable[..., Trainer], part: Callable[..., OwnPart]) -> None:
+def test_a_loss_is_made_with_its_options(trainer: Callable[..., TrainingLoop], part: Callable[..., UserPart]) -> None:
     """A module of torch too; twice the loss is twice the training loss of the same weights."""
-    one, two = (trainer(OwnCode(loss=part("Weighted", weight=weight))) for weight in (1.0, 2.0))
+    one, two = (trainer(UserCode(loss=part("Weighted", weight=weight))) for weight in (1.0, 2.0))
     losses = []
     for each in (one, two):
         each.optimizer_step()
@@ -221,10 +221,10 @@ def test_a_loss_is_made_with_its_options(trainer: Callable[..., Trainer], part: 
 
 
 def test_a_loss_of_one_number_weighs_a_micro_batch_by_its_windows(
-    trainer: Callable[..., Trainer], part: Callable[..., OwnPart]
+    trainer: Callable[..., TrainingLoop], part: Callable[..., UserPart]
 ) -> None:
     """So a mean over windows trains as their sum does, and is not computed over validation windows."""
-    mine, known = trainer(OwnCode(loss=part("Mean")), micro_batch=8), trainer(micro_batch=8)
+    mine, known = trainer(UserCode(loss=part("Mean")), micro_batch=8), trainer(micro_batch=8)
     for one in (mine, known):
         one.optimizer_step()
     for a, b in zip(weights(mine), weights(known), strict=True):
@@ -233,10 +233,10 @@ def test_a_loss_of_one_number_weighs_a_micro_batch_by_its_windows(
 
 
 def test_g11_a_loss_that_returns_another_shape_ends_the_step(
-    trainer: Callable[..., Trainer], part: Callable[..., OwnPart]
+    trainer: Callable[..., TrainingLoop], part: Callable[..., UserPart]
 ) -> None:
     """It would be summed into another loss in silence."""
-    own = trainer(OwnCode(loss=part("Reduced")), micro_batch=8)
+    own = trainer(UserCode(loss=part("Reduced")), micro_batch=8)
     with pytest.raises(RefusedError) as caught:
         own.optimizer_step()
     assert str(caught.value) == (
@@ -246,33 +246,33 @@ def test_g11_a_loss_that_returns_another_shape_ends_the_step(
 
 
 def test_a_loss_that_fails_is_named_with_its_line(
-    trainer: Callable[..., Trainer], part: Callable[..., OwnPart]
+    trainer: Callable[..., TrainingLoop], part: Callable[..., UserPart]
 ) -> None:
     """Not with that of the library which it called; what ran out of memory is no fault of the loss."""
     one = part("Wrong")
     with pytest.raises(RefusedError) as caught:
-        trainer(OwnCode(loss=one)).optimizer_step()
+        trainer(UserCode(loss=one)).optimizer_step()
     assert str(caught.value).startswith("own.py:Wrong failed: ")
     assert str(caught.value).endswith(f" ({one.file}, line 48)")
     with pytest.raises(MemoryError):
-        trainer(OwnCode(loss=part("Large"))).optimizer_step()
+        trainer(UserCode(loss=part("Large"))).optimizer_step()
 
 
-def test_a_forecasts_loss_is_told_on_the_scale_of_training(part: Callable[..., OwnPart]) -> None:
+def test_a_forecasts_loss_is_told_on_the_scale_of_training(part: Callable[..., UserPart]) -> None:
     """`val_training_loss` and `train_loss` are then of the same labels, standardised; `val_loss` is in the unit."""
     from scalecore.api.data_report import TargetScale
 
     scale = TargetScale(mean=100.0, std=10.0)
-    task = task_named("forecast", parts=own_parts(OwnCode(loss=part("Squares"))), scale=scale)
+    task = task_named("forecast", parts=user_parts(UserCode(loss=part("Squares"))), scale=scale)
     found = task.metrics(torch.tensor([[110.0], [100.0]]).double(), torch.tensor([100.0, 100.0]).double())
     assert found["val_training_loss"] == pytest.approx(0.5)
     assert found["rmse"] == pytest.approx(50**0.5)
 
 
 @pytest.mark.parametrize("name", ["nothing", "not_a_number", "infinite"])
-def test_a_metric_without_a_value_is_none(part: Callable[..., OwnPart], name: str) -> None:
+def test_a_metric_without_a_value_is_none(part: Callable[..., UserPart], name: str) -> None:
     """And no number that JSON does not have."""
-    (metric,) = own_parts(OwnCode(metrics=[part(name)])).metrics.values()
+    (metric,) = user_parts(UserCode(metrics=[part(name)])).metrics.values()
     assert metric(torch.zeros(3, 1), torch.zeros(3)) is None
 
 
@@ -283,35 +283,35 @@ def test_a_metric_without_a_value_is_none(part: Callable[..., OwnPart], name: st
         ("changes", "own.py:changes failed: ValueError: output array is read-only (FILE, line 81)"),
     ],
 )
-def test_a_metric_that_does_not_do_ends_the_evaluation(part: Callable[..., OwnPart], name: str, message: str) -> None:
+def test_a_metric_that_does_not_do_ends_the_evaluation(part: Callable[..., UserPart], name: str, message: str) -> None:
     """What it gets are the outputs that are kept: it may not change them."""
     one = part(name)
-    (metric,) = own_parts(OwnCode(metrics=[one])).metrics.values()
+    (metric,) = user_parts(UserCode(metrics=[one])).metrics.values()
     with pytest.raises(RefusedError) as caught:
         metric(torch.zeros(3, 1), torch.zeros(3))
     assert str(caught.value) == message.replace("FILE", str(one.file))
 
 
 def test_an_epoch_without_a_value_is_never_the_best(
-    trainer: Callable[..., Trainer], part: Callable[..., OwnPart]
+    trainer: Callable[..., TrainingLoop], part: Callable[..., UserPart]
 ) -> None:
     """It counts as no improvement; where no epoch has one, neither has the trial."""
-    ranked = trainer(OwnCode(metrics=[part("late")]), metric="late", direction="maximize", patience=None)
+    ranked = trainer(UserCode(metrics=[part("late")]), metric="late", direction="maximize", patience=None)
     ranked.run(Silence())
     assert [one["late"] for one in ranked.progress.curve] == [None, None, pytest.approx(1 / 3), pytest.approx(1 / 4)]
     assert ranked.progress.best is not None
     assert (ranked.progress.best["epoch"], ranked.value()) == (3, pytest.approx(1 / 3))
 
-    never = trainer(OwnCode(metrics=[part("nothing")]), metric="nothing", direction="maximize", patience=2)
+    never = trainer(UserCode(metrics=[part("nothing")]), metric="nothing", direction="maximize", patience=2)
     never.run(Silence())
     assert (len(never.progress.curve), never.value()) == (2, None)
 
 
 def test_the_state_of_an_optimizer_continues(
-    trainer: Callable[..., Trainer], part: Callable[..., OwnPart], tmp_path: Path
+    trainer: Callable[..., TrainingLoop], part: Callable[..., UserPart], tmp_path: Path
 ) -> None:
     """From a checkpoint, to the last bit: momentum is part of it."""
-    own = OwnCode(optimizer=OwnPart(module="torch.optim", name="SGD", options={"momentum": 0.9}))
+    own = UserCode(optimizer=UserPart(module="torch.optim", name="SGD", options={"momentum": 0.9}))
     whole, first = trainer(own), trainer(own)
     whole.run(Silence())
     for _ in range(5):
@@ -325,33 +325,33 @@ def test_the_state_of_an_optimizer_continues(
     assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(second), strict=True))
 
 
-def test_weights_and_others_have_their_own_decay(trainer: Callable[..., Trainer]) -> None:
+def test_weights_and_others_have_their_own_decay(trainer: Callable[..., TrainingLoop]) -> None:
     """As with AdamW: biases and norms are spared."""
-    own = trainer(OwnCode(optimizer=OwnPart(module="torch.optim", name="SGD")))
+    own = trainer(UserCode(optimizer=UserPart(module="torch.optim", name="SGD")))
     assert [group["weight_decay"] for group in own.optimizer.param_groups] == [1e-2, 0.0]
 
 
-def test_an_optimizer_whose_state_no_checkpoint_can_hold_is_refused(part: Callable[..., OwnPart]) -> None:
+def test_an_optimizer_whose_state_no_checkpoint_can_hold_is_refused(part: Callable[..., UserPart]) -> None:
     """In the smoke step: a trial that is interrupted could not continue."""
     cpu = torch.device("cpu")
-    assert optimizer_problem(OwnCode(), device=cpu) is None
-    assert optimizer_problem(OwnCode(optimizer=OwnPart(module="torch.optim", name="Adam")), device=cpu) is None
-    problem = str(optimizer_problem(OwnCode(optimizer=part("Odd")), device=cpu))
+    assert optimizer_problem(UserCode(), device=cpu) is None
+    assert optimizer_problem(UserCode(optimizer=UserPart(module="torch.optim", name="Adam")), device=cpu) is None
+    problem = str(optimizer_problem(UserCode(optimizer=part("Odd")), device=cpu))
     assert problem.startswith("own.py:Odd keeps a state that no checkpoint can hold (")
     assert problem.endswith("; its state_dict() must be of tensors, numbers, text, lists and dictionaries")
 
 
 def test_a_schedule_that_leaves_its_range_ends_the_trial(
-    trainer: Callable[..., Trainer], part: Callable[..., OwnPart]
+    trainer: Callable[..., TrainingLoop], part: Callable[..., UserPart]
 ) -> None:
     """With the step: nobody can try all trainings before."""
-    own = trainer(OwnCode(schedule=part("leaves")))
+    own = trainer(UserCode(schedule=part("leaves")))
     with pytest.raises(RefusedError) as caught:
         own.run(Silence())
     assert str(caught.value) == ("own.py:leaves returned 1.5 at step 5, where a share of the peak is expected, 0 to 1")
 
 
-def test_g26_a_part_of_another_content_is_refused(part: Callable[..., OwnPart]) -> None:
+def test_g26_a_part_of_another_content_is_refused(part: Callable[..., UserPart]) -> None:
     """An attempt uses what its driver checked."""
     with pytest.raises(RefusedError, match=r"changed since the run began .* \[G26\]$"):
-        own_parts(OwnCode(loss=evolve(part("Bce"), sha256="0" * 64)))
+        user_parts(UserCode(loss=evolve(part("Bce"), sha256="0" * 64)))

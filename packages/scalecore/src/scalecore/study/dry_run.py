@@ -12,7 +12,7 @@ from scalecore.config.instantiate import create
 from scalecore.config.load import LoadedExperiment
 from scalecore.config.resolved import Resolved
 from scalecore.planning.build_plan import build_plan
-from scalecore.planning.names import refuse_missing_trainer
+from scalecore.planning.check_names import refuse_missing_trainer
 from scalecore.planning.plan import Plan, silent
 from scalecore.planning.preview import state_of
 from scalecore.planning.slots import executor_context

@@ -16,7 +16,7 @@ from scalecore_analysis.scaling.resampling import descend_all, resampled, widene
 
 __all__ = [
     "D_SPAN",
-    "Prediction",
+    "HeldOutPrediction",
     "akaike_weights",
     "cell_means",
     "corrected_aic",
@@ -143,7 +143,7 @@ def akaike_weights(values: dict[str, float | None]) -> dict[str, float | None]:
 
 
 @frozen(kw_only=True)
-class Prediction:
+class HeldOutPrediction:
     """What a law that has not seen the largest budget says of its mean loss."""
 
     predicted: float
@@ -162,7 +162,7 @@ class Prediction:
         return self.low <= self.observed <= self.high
 
 
-def leave_largest_out(law: Law, points: Points, *, resamples: int, seed: int) -> Prediction | None:
+def leave_largest_out(law: Law, points: Points, *, resamples: int, seed: int) -> HeldOutPrediction | None:
     """Fit all budgets but the largest, predict the mean over its runs; None where too few sizes are left.
 
     The interval takes in both the fit, by resampling its runs, and the spread of the mean that is predicted, by that of
@@ -189,7 +189,7 @@ def leave_largest_out(law: Law, points: Points, *, resamples: int, seed: int) ->
     noise = np.random.default_rng(seed).standard_t(freedom, size=len(draws)) * spread / np.sqrt(held.sum())
     low, high = np.quantile(draws + noise, (0.025, 0.975))
     observed = np.log(points.losses[held]).mean()
-    return Prediction(
+    return HeldOutPrediction(
         predicted=float(np.exp(predicted)),
         low=float(np.exp(low)),
         high=float(np.exp(high)),

@@ -18,8 +18,8 @@ from scalecore.api.clock import sleep_running
 from scalecore.api.files import plain, write_json
 from scalecore.execution.attempt_result import AttemptProgress
 from scalecore.execution.folder import AttemptFolder
-from scalecore.execution.local.deathwatch import end_after_parent, spare
-from scalecore.execution.local.undertaker import ORPHAN_GRACE
+from scalecore.execution.local.parent_death import end_after_parent, spare
+from scalecore.execution.local.reaper import ORPHAN_GRACE
 from scalecore.execution.process_file import describe_process
 
 PROGRESS_EVERY = 0.5
@@ -32,7 +32,7 @@ def end_with_parent(parent: int, stop: threading.Event) -> None:
 
     When it is gone, however it went, the attempt writes a checkpoint at its next step and ends; if it does not within
     some seconds, its whole process group is killed, so that nothing is left behind. Where no Python runs any more that
-    is left to `scalecore.execution.local.undertaker`, and to the kernel (`scalecore.execution.local.deathwatch`).
+    is left to `scalecore.execution.local.reaper`, and to the kernel (`scalecore.execution.local.parent_death`).
     """
     end_after_parent(parent)
 

@@ -1,6 +1,6 @@
 """Losses, metrics, optimizers and schedules by import path: what is found, and what is wrong with it.
 
-    found, problems = find_own_code(options, TrainingChoices(metric="auc"), task="binary")
+    found, problems = find_user_code(options, TrainingChoices(metric="auc"), task="binary")
 
 Only the code that the file names is imported, with whatever it imports itself.
 """
@@ -18,7 +18,7 @@ from scalecore.api.options import Imported, ImportPath
 from scalecore.api.plugins import ImportPathError, import_code
 from scalecore.api.trainer import TrainingChoices
 from scalecore_torch.options import TorchOptions
-from scalecore_torch.own_checks import (
+from scalecore_torch.user_code_checks import (
     MadeLoss,
     loss_made,
     metric_problem,
@@ -38,7 +38,7 @@ RESERVED = (
 
 
 @frozen(kw_only=True)
-class OwnPart:
+class UserPart:
     """Code by its import path with its options and, where it is of a file, the content that was checked."""
 
     name: str
@@ -54,22 +54,22 @@ class OwnPart:
 
 
 @frozen(kw_only=True)
-class OwnCode:
+class UserCode:
     """All that an experiment names by import path; every attempt gets it with its spec."""
 
-    loss: OwnPart | None = None
+    loss: UserPart | None = None
     tasks: Sequence[str] = ()
     """Those that the loss is for."""
     over_windows: bool = True
     """Whether the loss is a sum over windows."""
-    metrics: Sequence[OwnPart] = ()
-    optimizer: OwnPart | None = None
+    metrics: Sequence[UserPart] = ()
+    optimizer: UserPart | None = None
     optimizer_state: float | None = None
     """Bytes per parameter that the optimizer keeps beside weights and gradients; None where that could not be found."""
-    schedule: OwnPart | None = None
+    schedule: UserPart | None = None
 
     @property
-    def parts(self) -> tuple[OwnPart, ...]:
+    def parts(self) -> tuple[UserPart, ...]:
         """All of them."""
         single = (self.loss, self.optimizer, self.schedule)
         return (*(one for one in single if one is not None), *self.metrics)
@@ -87,7 +87,7 @@ class OwnCode:
         return f"{self.loss.use.label} is for {mine}, and the target is {TASK_NAMES[task]} [G11]"
 
 
-NOTHING_OWN = OwnCode()
+NO_USER_CODE = UserCode()
 KeyPath = tuple[str | int, ...]
 
 
@@ -96,15 +96,15 @@ def name_of(metric: ImportPath) -> str:
     return metric.name.rpartition(".")[2]
 
 
-def find_own_code(
+def find_user_code(
     training: TorchOptions, choices: TrainingChoices, *, task: str | None
-) -> tuple[OwnCode, list[tuple[KeyPath, str]]]:
+) -> tuple[UserCode, list[tuple[KeyPath, str]]]:
     """The code that the options name, and what is wrong with it, by key below `training` or `objective`.
 
     `task` is None where only the data will tell it.
     """
     finder = _Finder(problems=[])
-    own = evolve(NOTHING_OWN, metrics=tuple(finder.metrics(training.metrics)))
+    own = evolve(NO_USER_CODE, metrics=tuple(finder.metrics(training.metrics)))
     if isinstance(training.loss, Imported):
         made, part = finder.loss(training.loss, task=task)
         if made is not None:
@@ -139,7 +139,7 @@ class _Finder:
     def note(self, key: KeyPath, text: str) -> None:
         self.problems.append((key, text))
 
-    def _found(self, key: KeyPath, path: ImportPath) -> tuple[Any, OwnPart | None]:
+    def _found(self, key: KeyPath, path: ImportPath) -> tuple[Any, UserPart | None]:
         try:
             code = import_code(path)
         except ImportPathError as error:
@@ -149,9 +149,9 @@ class _Finder:
             self.note(key, f"{path.label} cannot be called: it is of type {type(code.found).__name__}")
             return None, None
         file = None if path.file is None else str(path.file)
-        return code.found, OwnPart(name=path.name, module=path.module, file=file, sha256=code.sha256)
+        return code.found, UserPart(name=path.name, module=path.module, file=file, sha256=code.sha256)
 
-    def _with_options(self, key: KeyPath, one: Imported, *, groups: bool = False) -> tuple[Any, OwnPart | None]:
+    def _with_options(self, key: KeyPath, one: Imported, *, groups: bool = False) -> tuple[Any, UserPart | None]:
         """What is found where it takes the options, and what an optimizer of `groups` of parameters gets."""
         found, part = self._found((*key, "use"), one.use)
         if part is None:
@@ -163,7 +163,7 @@ class _Finder:
             self.note((*key, name or "use"), text)
         return (None, None) if wrong else (found, evolve(part, options=one.options))
 
-    def loss(self, one: Imported, *, task: str | None) -> tuple[MadeLoss | None, OwnPart | None]:
+    def loss(self, one: Imported, *, task: str | None) -> tuple[MadeLoss | None, UserPart | None]:
         key = ("training", "loss")
         if "kind" in one.options:
             self.note((*key, "kind"), "a loss is given by `kind` or by `use`; leave out one of them")
@@ -177,7 +177,7 @@ class _Finder:
             return None, None
         return made, part
 
-    def metrics(self, paths: Sequence[ImportPath]) -> Iterator[OwnPart]:
+    def metrics(self, paths: Sequence[ImportPath]) -> Iterator[UserPart]:
         taken = {*RESERVED, *(name for names in MEASURED.values() for name in names)}
         for index, path in enumerate(paths):
             key, name = ("training", "metrics", index), name_of(path)
@@ -193,7 +193,7 @@ class _Finder:
             taken.add(name)
             yield part
 
-    def optimizer(self, one: Imported, *, named: Collection[str]) -> tuple[OwnPart | None, float | None]:
+    def optimizer(self, one: Imported, *, named: Collection[str]) -> tuple[UserPart | None, float | None]:
         key = ("training", "optimizer")
         for name, given in (("lr", "learning_rate"), ("weight_decay", "weight_decay")):
             if name in one.options:
@@ -210,7 +210,7 @@ class _Finder:
             self.note((*key, "use"), text)
         return part, state_bytes(found, one.options)
 
-    def schedule(self, path: ImportPath, *, varied: Collection[str]) -> OwnPart | None:
+    def schedule(self, path: ImportPath, *, varied: Collection[str]) -> UserPart | None:
         key = ("training", "schedule")
         found, part = self._found(key, path)
         if part is None:

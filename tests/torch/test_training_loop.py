@@ -14,11 +14,11 @@ from torch import nn
 from scalecore.api.training import Diverged
 from scalecore_torch.training import checkpoint
 from scalecore_torch.training.generators import seed_everything
-from scalecore_torch.training.trainer import Trainer
+from scalecore_torch.training.training_loop import TrainingLoop
 
 from .conftest import Failing
 
-Build = Callable[..., Trainer]
+Build = Callable[..., TrainingLoop]
 
 
 class Watcher:
@@ -54,7 +54,7 @@ def plain_net() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(18, 16), nn.LayerNorm(16), nn.GELU(), nn.Linear(16, 1))
 
 
-def weights(trainer: Trainer) -> list[torch.Tensor]:
+def weights(trainer: TrainingLoop) -> list[torch.Tensor]:
     return [tensor.clone() for tensor in trainer.module.state_dict().values()]
 
 
@@ -241,7 +241,7 @@ def test_every_random_generator_is_part_of_a_checkpoint(trainer_of: Build, tmp_p
             scale = 0.5 + random.random() + float(np.random.random()) if self.training else 1.0
             return scale * self.inner(x_BTF)
 
-    def made() -> Trainer:
+    def made() -> TrainingLoop:
         seed_everything(4)
         return trainer_of(Drawing(), hyperparameters={"epochs": 2})
 

@@ -17,9 +17,9 @@ from torch import Tensor
 from scalecore.api.errors import RefusedError
 from scalecore.api.plugins import ImportPathError, import_code, reason_of
 from scalecore.api.worker import classify
-from scalecore_torch.own_checks import make_optimizer, share_of, takes_decay, value_problem
-from scalecore_torch.own_code import OwnCode, OwnPart, name_of
 from scalecore_torch.training.losses import TrainingLoss
+from scalecore_torch.user_code import UserCode, UserPart, name_of
+from scalecore_torch.user_code_checks import make_optimizer, share_of, takes_decay, value_problem
 
 Metric = Callable[[Tensor, Tensor], float | None]
 """Of outputs [windows, outputs] and labels [windows] in the target's unit; None where it is not defined."""
@@ -35,7 +35,7 @@ class OwnOptimizer:
 
 
 @frozen(kw_only=True)
-class OwnParts:
+class UserParts:
     """What takes the place of scalecore's own; None where nothing does."""
 
     loss: TrainingLoss | None = None
@@ -44,10 +44,10 @@ class OwnParts:
     schedule: Callable[[int, int, int], float] | None = None
 
 
-def own_parts(own: OwnCode | None) -> OwnParts:
+def user_parts(own: UserCode | None) -> UserParts:
     """The code of `own`, imported. Raises `ChangedFileError` where a file is not what the driver checked."""
     if own is None:
-        return OwnParts()
+        return UserParts()
     optimizer = schedule = None
     if own.optimizer is not None:
         factory = _imported(own.optimizer)
@@ -55,7 +55,7 @@ def own_parts(own: OwnCode | None) -> OwnParts:
         optimizer = OwnOptimizer(make=made, decays=takes_decay(factory))
     if own.schedule is not None:
         schedule = partial(_share, _imported(own.schedule), own.schedule.use.label)
-    return OwnParts(
+    return UserParts(
         loss=None if own.loss is None else _loss(own.loss),
         metrics={name_of(one.use): partial(_measured, _imported(one), one.use.label) for one in own.metrics},
         optimizer=optimizer,
@@ -63,7 +63,7 @@ def own_parts(own: OwnCode | None) -> OwnParts:
     )
 
 
-def _imported(part: OwnPart) -> Any:
+def _imported(part: UserPart) -> Any:
     try:
         return import_code(part.use, sha256=part.sha256).found
     except ImportPathError as error:
@@ -81,7 +81,7 @@ def _naming(label: str) -> Iterator[None]:
         raise RefusedError(f"{label} failed: {reason_of(error)}") from error
 
 
-def _loss(part: OwnPart) -> TrainingLoss:
+def _loss(part: UserPart) -> TrainingLoss:
     made = _imported(part)(**part.options)
     label, over_windows, elsewhere = part.use.label, bool(getattr(made, "over_windows", True)), {}
     buffers = list(made.buffers()) if isinstance(made, torch.nn.Module) else []
@@ -130,7 +130,7 @@ def _measured(function: Any, label: str, outputs_NC: Tensor, labels_N: Tensor) -
     return value if math.isfinite(value) else None
 
 
-def optimizer_problem(own: OwnCode, *, device: torch.device) -> str | None:
+def optimizer_problem(own: UserCode, *, device: torch.device) -> str | None:
     """Why a trial could not be continued from its checkpoint: it holds tensors and plain values only."""
     if own.optimizer is None:
         return None

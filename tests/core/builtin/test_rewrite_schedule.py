@@ -7,8 +7,8 @@ from itertools import count
 
 import pytest
 
-from scalecore.builtin import rewriting
-from scalecore.builtin.rewriting import Rewriting
+from scalecore.builtin import rewrite_schedule
+from scalecore.builtin.rewrite_schedule import Rewriting
 
 
 class Clock:
@@ -16,7 +16,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now, self.seconds, self.written = 100.0, 0.0, 0
-        monkeypatch.setattr(rewriting.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(rewrite_schedule.time, "monotonic", lambda: self.now)
 
     def write(self) -> None:
         self.now += self.seconds
@@ -30,7 +30,7 @@ def test_the_first_change_is_written_at_once_and_the_next_ones_together(monkeypa
     for _ in range(1000):
         pacer.changed()
     assert clock.written == 1
-    clock.now += rewriting.EVERY
+    clock.now += rewrite_schedule.EVERY
     pacer.look()
     pacer.look()
     assert clock.written == 2
@@ -43,7 +43,7 @@ def test_what_takes_long_is_written_less_often(monkeypatch: pytest.MonkeyPatch) 
     pacer = Rewriting(clock.write)
     pacer.changed()
     pacer.changed()
-    clock.now += clock.seconds / rewriting.SHARE - 0.1
+    clock.now += clock.seconds / rewrite_schedule.SHARE - 0.1
     pacer.look()
     assert clock.written == 1
     clock.now += 0.2
@@ -87,7 +87,7 @@ def test_g48_a_full_disk_is_waited_for_until_the_end_of_the_run(monkeypatch: pyt
     pacer = Rewriting(write)
     for _ in range(3):
         pacer.changed()
-        clock.now += rewriting.EVERY
+        clock.now += rewrite_schedule.EVERY
     warning = "[Errno 28] No space left on device: '.table.{}.tmp'; tried again until the end of the run"
     assert pacer.take_remarks() == [("warning", warning.format(0))]
     assert pacer.take_remarks() == []

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scalecore.config.stored import Move, texts_in
+from scalecore.config.stored_paths import Move, texts_in
 
 
 @pytest.fixture

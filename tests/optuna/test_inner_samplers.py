@@ -7,8 +7,8 @@ import pytest
 from optuna.samplers import QMCSampler, RandomSampler, TPESampler
 
 from scalecore.api.errors import ExperimentError
-from scalecore_optuna import inner
-from scalecore_optuna.inner import inner_sampler
+from scalecore_optuna import inner_samplers
+from scalecore_optuna.inner_samplers import inner_sampler
 from scalecore_optuna.options import ArchitecturalOptions
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def test_a_misspelt_inner_is_found_with_the_file(settings: dict[str, Any], messa
 
 def test_gp_needs_torch_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without torch the refusal names what to take instead."""
-    monkeypatch.setattr(inner, "find_spec", lambda name: None)
+    monkeypatch.setattr(inner_samplers, "find_spec", lambda name: None)
     with pytest.raises(ExperimentError) as caught:
         inner_sampler("gp", options={}, seed=1)
     assert str(caught.value) == (

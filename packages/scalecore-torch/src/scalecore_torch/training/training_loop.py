@@ -22,13 +22,13 @@ from scalecore.api.module import MicroBatchInvariance
 from scalecore.api.statistics import denominator
 from scalecore.api.training import Diverged, TrainingMonitor, TrainingPlan
 from scalecore.api.worker import Hyperparameters, is_out_of_memory
+from scalecore_torch.training.bf16_weights import cast_at_once
 from scalecore_torch.training.blocks import repeated_blocks
-from scalecore_torch.training.casting import cast_at_once
 from scalecore_torch.training.evaluation_batch import EVALUATION_BATCH, evaluation_is_larger
 from scalecore_torch.training.free_memory import give_back
 from scalecore_torch.training.generators import other_random_state, restore_other_random_state
 from scalecore_torch.training.inference import all_logits
-from scalecore_torch.training.loop_state import Progress
+from scalecore_torch.training.loop_state import LoopState
 from scalecore_torch.training.micro_batches import (
     StepOutOfMemory,
     invariance,
@@ -39,10 +39,10 @@ from scalecore_torch.training.micro_batches import (
     with_batch_statistics,
 )
 from scalecore_torch.training.optimizer import build_optimizer, learning_rate_at
-from scalecore_torch.training.own_parts import OwnParts
 from scalecore_torch.training.policies import Policy
 from scalecore_torch.training.step_graph import StepGraph
 from scalecore_torch.training.tasks import Task
+from scalecore_torch.training.user_parts import UserParts
 from scalecore_torch.training.windows import WindowSource
 
 # A training loss this many times that of the first epoch, or of an untrained model, is an explosion and not a bad
@@ -50,7 +50,7 @@ from scalecore_torch.training.windows import WindowSource
 EXPLOSION = 100.0
 
 
-class Trainer:
+class TrainingLoop:
     """One trial from its first to its last step.
 
     `train` and `validation` are window sources on the device of `module`. A forecast is trained on their scale (guard
@@ -67,7 +67,7 @@ class Trainer:
         hyperparameters: Hyperparameters,
         train: WindowSource,
         validation: WindowSource,
-        parts: OwnParts | None = None,
+        parts: UserParts | None = None,
     ) -> None:
         """`parts` are optimizer and schedule of the user's."""
         self.module = module
@@ -79,7 +79,7 @@ class Trainer:
         self.learning_rate = float(hyperparameters["learning_rate"])
         self.warmup_steps = int(hyperparameters["warmup_steps"])
         self.epochs = int(hyperparameters["epochs"])
-        parts = parts or OwnParts()
+        parts = parts or UserParts()
         own = parts.optimizer
         self.schedule = parts.schedule or plan.schedule
         self.optimizer = build_optimizer(
@@ -89,7 +89,7 @@ class Trainer:
             make=None if own is None else own.make,
         )
         self.steps_per_epoch = math.ceil(len(train) / plan.effective_batch)
-        self.progress = Progress()
+        self.progress = LoopState()
         self.policy = Policy(why={})
         self.best_logits_NC: Tensor | None = None
         self.micro_batch = plan.micro_batch
@@ -422,7 +422,7 @@ class Trainer:
         self.module.load_state_dict(state["module"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.graph = None
-        self.progress = Progress(**state["progress"])
+        self.progress = LoopState(**state["progress"])
         # What ran out of memory before would again.
         self.micro_batch = min([self.micro_batch, *(one["to"] for one in self.progress.halvings)])
         self._loss_sum.fill_(self.progress.loss_sum)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import evolve, frozen
 
-from scalecore.api.memory_forecast import MemoryForecast, Prediction
+from scalecore.api.memory_forecast import MemoryForecast, MemoryPrediction
 from scalecore.api.readings import Demand
 from scalecore.api.space import Architecture
 from scalecore.planning.plan import Plan
@@ -40,7 +40,7 @@ class Demands:
         largest = max(self.forecast.rough(one, windows) for one in architectures)
         return self._demand(largest, 1, num_parameters=max(one.num_parameters for one in architectures))
 
-    def predict(self, architecture: Architecture, micro_batch: int, *, checkpointing: bool) -> Prediction:
+    def predict(self, architecture: Architecture, micro_batch: int, *, checkpointing: bool) -> MemoryPrediction:
         """Predicted memory of one way to train this shape."""
         device = self.plan.likely_device
         found = self.forecast.predict(architecture, micro_batch, device=device, checkpointing=checkpointing)

@@ -1,7 +1,7 @@
 """Ends a process that outlives its parent by a timer of the kernel, which needs neither Python nor another process.
 
 A process that keeps the interpreter's lock in a call that does not return notices nothing, and the process that would
-kill it (`scalecore.execution.local.undertaker`) may have been killed with the driver. So the kernel sends a signal when
+kill it (`scalecore.execution.local.reaper`) may have been killed with the driver. So the kernel sends a signal when
 the parent ends (`PR_SET_PDEATHSIG`). The handler of that signal is the C library's function `alarm`: the kernel calls
 it with the number of the signal, 16 on all common machines, and ends the process 16 seconds later. A process that can
 run Python has written its checkpoint and ended by then.

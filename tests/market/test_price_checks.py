@@ -17,33 +17,33 @@ from scalecore.data.prepare import describe
 from scalecore_market.cli import data
 from scalecore_market.dataset import MarketDataset
 from scalecore_market.options import MarketOptions, ReadRules
-from scalecore_market.plausible import implausible, remarks
+from scalecore_market.price_checks import implausible, remarks
 from scalecore_market.sources import read_raw
-from scalecore_market.table import PRICES, Table
+from scalecore_market.table import PRICES, PriceTable
 from scalecore_market.validate import to_table
 
 
 @pytest.fixture(scope="module")
-def spy() -> Table:
+def spy() -> PriceTable:
     """The bundled SPY, 1993 to 2021, split-adjusted."""
     path = Path(__file__).parents[2] / "examples" / "data" / "spy_daily.parquet"
     return to_table(read_raw(path, symbol="SPY"), rules=ReadRules())
 
 
-def scaled(table: Table, rows: slice, factor: float, columns: tuple[str, ...] = PRICES) -> Table:
+def scaled(table: PriceTable, rows: slice, factor: float, columns: tuple[str, ...] = PRICES) -> PriceTable:
     """The table with these columns multiplied in these rows."""
     changed = {name: values.copy() for name, values in table.columns.items()}
     for name in columns:
         changed[name][rows] *= factor
-    return Table(dates=table.dates, columns=changed)
+    return PriceTable(dates=table.dates, columns=changed)
 
 
-def texts(table: Table, symbol: str = "SPY") -> list[tuple[int, str]]:
+def texts(table: PriceTable, symbol: str = "SPY") -> list[tuple[int, str]]:
     return [(one.row, one.text) for one in implausible(table, symbol=symbol)]
 
 
 @pytest.mark.parametrize("ratio", [2, 3, 4, 5, 10, 20, 100])
-def test_g58_a_split_that_nobody_adjusted_for_is_flagged_with_its_row(spy: Table, ratio: int) -> None:
+def test_g58_a_split_that_nobody_adjusted_for_is_flagged_with_its_row(spy: PriceTable, ratio: int) -> None:
     """Between any two rows a jump by the ratio of a split, down or up, is found once, there and nowhere else."""
     for row in [1, 2, *range(50, len(spy) - 1, 97), len(spy) - 1]:
         [(found, text)] = texts(scaled(spy, slice(0, row), ratio))
@@ -54,7 +54,7 @@ def test_g58_a_split_that_nobody_adjusted_for_is_flagged_with_its_row(spy: Table
         assert f"probably a reverse split of 1:{ratio}, not adjusted for" in text
 
 
-def test_g58_several_splits_are_each_flagged(spy: Table) -> None:
+def test_g58_several_splits_are_each_flagged(spy: PriceTable) -> None:
     """Each split has its row and ratio."""
     found = texts(scaled(scaled(spy, slice(0, 3000), 2), slice(0, 3010), 7))
     assert [row for row, _ in found] == [3000, 3010]
@@ -62,7 +62,7 @@ def test_g58_several_splits_are_each_flagged(spy: Table) -> None:
     assert found[1][1].endswith(" of the row before: probably a 7:1 split, not adjusted for")
 
 
-def test_g58_a_price_that_comes_back_was_wrong(spy: Table) -> None:
+def test_g58_a_price_that_comes_back_was_wrong(spy: PriceTable) -> None:
     """A day or a few days 100 times too high are one stretch, named by its first and last row."""
     [(row, text)] = texts(scaled(spy, slice(1000, 1001), 100))
     assert row == 1000
@@ -74,7 +74,7 @@ def test_g58_a_price_that_comes_back_was_wrong(spy: Table) -> None:
     )
 
 
-def test_g58_a_unit_that_changes_is_named_beside_the_split(spy: Table) -> None:
+def test_g58_a_unit_that_changes_is_named_beside_the_split(spy: PriceTable) -> None:
     """A hundredfold level that stays may be cents."""
     [(row, text)] = texts(scaled(spy, slice(0, 2000), 100))
     assert row == 2000
@@ -84,14 +84,14 @@ def test_g58_a_unit_that_changes_is_named_beside_the_split(spy: Table) -> None:
 @pytest.mark.parametrize(
     ("row", "found", "cause"), [(0, 1, "or a wrong price in row 0"), (-1, 7211, "or a wrong price")]
 )
-def test_g58_a_first_or_last_price_may_be_wrong(spy: Table, row: int, found: int, cause: str) -> None:
+def test_g58_a_first_or_last_price_may_be_wrong(spy: PriceTable, row: int, found: int, cause: str) -> None:
     """No row beyond it shows whether the level stays."""
     [(flagged, text)] = texts(scaled(spy, slice(row, row + 1 or None), 100))
     assert (flagged, text.rpartition(", ")[2]) == (found, cause)
 
 
 @pytest.mark.parametrize(("column", "factor"), [("High", 10.0), ("High", 1.8), ("Low", 0.1), ("Low", 0.3)])
-def test_g58_a_wrong_high_or_low_is_flagged(spy: Table, column: str, factor: float) -> None:
+def test_g58_a_wrong_high_or_low_is_flagged(spy: PriceTable, column: str, factor: float) -> None:
     """Labels look at highs: one of them alone is found too."""
     [(row, text)] = texts(scaled(spy, slice(500, 501), factor, (column,)))
     assert row == 500
@@ -100,7 +100,7 @@ def test_g58_a_wrong_high_or_low_is_flagged(spy: Table, column: str, factor: flo
 
 
 def test_g58_columns_of_which_only_some_are_adjusted_are_flagged_or_refused(
-    spy: Table, prices: Callable[..., pd.DataFrame], tmp_path: Path
+    spy: PriceTable, prices: Callable[..., pd.DataFrame], tmp_path: Path
 ) -> None:
     """Rows that contradict themselves are counted; where even low and high do, the refusal names the cause."""
     found = remarks(scaled(spy, slice(0, 1000), 4, ("Open", "High")), symbol="SPY", name="spy.csv")
@@ -116,20 +116,20 @@ def test_g58_columns_of_which_only_some_are_adjusted_are_flagged_or_refused(
 
 
 @pytest.mark.parametrize("factor", [0.55, 0.6, 2 / 3, 0.774, 0.8, 1.2, 1.4, 1.45])
-def test_g58_crashes_and_jumps_of_single_shares_stay_silent(spy: Table, factor: float) -> None:
+def test_g58_crashes_and_jumps_of_single_shares_stay_silent(spy: PriceTable, factor: float) -> None:
     """Shares do lose 45 % in a day, or gain as much: no flag, whatever the volume does."""
     assert texts(scaled(spy, slice(3000, None), factor)) == []
     assert texts(scaled(spy, slice(3000, None), 50, ("Volume",))) == []
 
 
-def test_g58_a_move_beyond_half_at_no_ratio_is_flagged_as_such(spy: Table) -> None:
+def test_g58_a_move_beyond_half_at_no_ratio_is_flagged_as_such(spy: PriceTable) -> None:
     """Nothing is claimed of a move that may be an event."""
     [(row, text)] = texts(scaled(spy, slice(3000, None), 1.65))
     assert row == 3000
     assert text.endswith("near no ratio of a split; a wrong price, or an event")
 
 
-def test_g58_real_series_stay_silent(spy: Table, sp500: Any, nasdaq: Any, bundled: Path) -> None:
+def test_g58_real_series_stay_silent(spy: PriceTable, sp500: Any, nasdaq: Any, bundled: Path) -> None:
     """The crashes of 2000, 2008 and 2020 in what is shipped are none of it, nor is the VIX, which doubled in a day."""
     assert texts(spy) == []
     vix = to_table(read_raw(bundled / "vix_daily.parquet", symbol="VIX"), rules=ReadRules())
@@ -140,7 +140,7 @@ def test_g58_real_series_stay_silent(spy: Table, sp500: Any, nasdaq: Any, bundle
     assert [row for row, _ in texts(scaled(vix, slice(800, 801), 100), "VIX")] == [800]
     for bars in (sp500, nasdaq):
         names = {name: getattr(bars, name.lower()) for name in PRICES}
-        assert texts(Table(dates=bars.dates, columns=names)) == []
+        assert texts(PriceTable(dates=bars.dates, columns=names)) == []
 
 
 @pytest.mark.parametrize("symbol", ["SPY", "DIA", "QQQ", "DJI", "IXIC", "VIX"])
@@ -150,7 +150,9 @@ def test_g58_whole_histories_stay_silent(symbol: str, real: Callable[[str], Path
     assert texts(table, symbol) == []
 
 
-def test_g58_the_flag_is_in_the_description_where_a_feature_or_a_window_reaches_it(spy: Table, tmp_path: Path) -> None:
+def test_g58_the_flag_is_in_the_description_where_a_feature_or_a_window_reaches_it(
+    spy: PriceTable, tmp_path: Path
+) -> None:
     """What is flagged goes into the plan and so into every record; a study that begins later has no flag."""
     path = tmp_path / "split.parquet"
     scaled(spy, slice(0, 4000), 4).write(path)
@@ -167,7 +169,7 @@ def test_g58_the_flag_is_in_the_description_where_a_feature_or_a_window_reaches_
     assert flags(end=str(spy.dates[3900])) == []
 
 
-def test_g58_the_store_names_what_it_takes(spy: Table, tmp_path: Path) -> None:
+def test_g58_the_store_names_what_it_takes(spy: PriceTable, tmp_path: Path) -> None:
     """`ingest` and `register` warn on stderr and take the prices; `verify` notes them."""
     path = tmp_path / "SPY.parquet"
     scaled(spy, slice(0, 4000), 4).write(path)

@@ -11,18 +11,18 @@ from typing import Any
 import pytest
 
 from scalecore.api.errors import ExperimentError
+from scalecore.config.experiment_json import to_plain
 from scalecore.config.import_paths import without_folders
-from scalecore.config.plain import to_plain
 from scalecore.config.resolve import load_resolved
 from scalecore.config.resolved import Resolved
-from scalecore.config.stored import Move
+from scalecore.config.stored_paths import Move
 from scalecore.plugins.registry import load_registry
 from scalecore.store.identity import training_content
 from scalecore_torch.component import TorchTrainer
-from scalecore_torch.own_code import OwnCode
+from scalecore_torch.user_code import UserCode
 
 
-def own_of(resolved: Resolved) -> OwnCode:
+def own_of(resolved: Resolved) -> UserCode:
     """What the trainer found."""
     assert isinstance(resolved.training, TorchTrainer)
     return resolved.training.own

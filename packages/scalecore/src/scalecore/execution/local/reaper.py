@@ -1,9 +1,9 @@
-"""Ends attempts that outlive their driver from outside, since one that hangs in native code may run no Python at all.
+"""Kills attempts that outlive their driver and no longer run Python code.
 
-An attempt notices the end of its driver by itself, writes a checkpoint and ends (`scalecore.execution.lifeline`). One
-that holds the interpreter's lock in a call that does not return cannot. So another process waits until all have ended,
-and kills the rest: what is left of the fork server, or `python -m scalecore.execution.local.undertaker` where attempts
-are spawned, which reads their process ids, one a line, until its input ends with the driver.
+An attempt notices the end of its driver, writes a checkpoint and exits (`scalecore.execution.attempt_control`). One
+that holds the interpreter's lock in a call that does not return cannot do that. Therefore another process waits until
+all attempts have exited and kills the rest: the fork server, or `python -m scalecore.execution.local.reaper` where
+attempts are spawned, which reads their process ids, one a line, until its input ends with the driver.
 """
 
 from __future__ import annotations
