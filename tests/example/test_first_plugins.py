@@ -47,7 +47,7 @@ def test_the_page_can_be_followed(environment: Environment, tmp_path: Path) -> N
             assert name[1] == "glu.yaml" or (folder / name[1]).exists(), f"{name[1]} changes nothing"
             (folder / name[1]).write_text(body)
             continue
-        for step in re.split(r"^\$ ", body, flags=re.MULTILINE)[1:]:
+        for step in re.split(r"^\$ ", body.replace("\\\n", ""), flags=re.MULTILINE)[1:]:
             command, _, text = step.partition("\n")
             commands += 1
             program, *arguments = shlex.split(command)
