@@ -66,7 +66,7 @@ def record(names: Sequence[str]) -> None:
         shutil.copytree(ROOT / "examples", folder / "examples")
         shutil.copy(folder / "examples" / "data" / "spy_daily.parquet", folder)
         for file in ("before.py", "after.yaml"):
-            (folder / file).write_text(code_of(ROOT / "docs" / "migrating.md", file))
+            (folder / file).write_text(code_of(ROOT / "docs" / "coming-from-optuna.md", file))
         if not names or "import" in names:
             subprocess.run(
                 [sys.executable, "before.py"], cwd=folder, env=environment(), check=True, capture_output=True
