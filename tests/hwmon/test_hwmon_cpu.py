@@ -41,7 +41,7 @@ def test_power_is_the_rate_of_the_energy_counters(tmp_path: Path) -> None:
     assert (reading.value, reading.unit) == (40.0, "W")
     now[0] = 4.0
     count(1e6, 1e6)
-    assert power(monitor).reason == "the energy counter began anew"
+    assert power(monitor).reason == "the energy counter was reset"
 
 
 def test_g43_an_overloaded_machine_is_said_after_some_samples() -> None:

@@ -36,7 +36,7 @@ def test_g44_a_study_does_not_start_on_a_full_disk(tmp_path: Path) -> None:
     assert (finding.level, finding.subject) == ("refuse", "disk")
     assert finding.message.startswith("only ")
     assert finding.message.endswith(f" free at {tmp_path}, less than 1e+09 GB")
-    assert finding.remedy == "make room, choose another output folder, or lower min_free_gb of the disk monitor"
+    assert finding.remedy == "free some space, choose another output folder, or lower min_free_gb of the disk monitor"
     (finding,) = disk(tmp_path, DiskOptions(min_free_gb=0.0)).preflight(None)
     assert finding.level == "ok"
 

@@ -65,7 +65,7 @@ def test_g41_a_machine_without_a_gpu_is_said_whatever_the_policy(on_missing: str
     assert finding.level == level
     assert finding.message.startswith("no GPU can be read (no NVIDIA driver): GPU guard inactive")
     assert monitor.sample({})[0].guarded is (on_missing != "ignore")
-    assert monitor.admit(cuda(1.0)).reason == "no GPU can be read: admitted unseen"
+    assert monitor.admit(cuda(1.0)).reason == "no GPU can be read: admitted without a check"
 
 
 def test_g40_a_trial_is_admitted_by_the_memory_of_a_gpu() -> None:
@@ -118,8 +118,8 @@ def test_g40_a_gpus_memory_is_not_promised_twice() -> None:
     assert [answer.action for answer in answers] == ["admit", "admit", "wait", "wait"]
     assert [answer.gpu_limit for answer in answers] == [69 * GB, 69 * GB, None, None]
     assert answers[2].reason == (
-        "predicted 60.0 GB at micro-batch 32, 69.0 GB with the margin: 11.0 GB can be had now; 149.0 GB are free (GPU "
-        "0 NVIDIA X), 138.0 GB promised to running trials"
+        "predicted 60.0 GB at micro-batch 32, 69.0 GB with the margin: 11.0 GB available now; 149.0 GB are free (GPU "
+        "0 NVIDIA X), 138.0 GB reserved for running trials"
     )
     assert monitor.admit(cuda(9.0, trial=4)).action == "admit"
 
@@ -309,6 +309,6 @@ def test_g43_a_gpu_that_slows_down_for_heat_is_told() -> None:
     slow = Reading(quantity="thermal_slowdown", source="GPU 0 NVIDIA X", unit="of 1", value=1.0)
     monitor = GpuMonitor(GpuOptions(), gpus=Replay(slow))
     assert monitor.verdict(monitor.sample({})) == Verdict(
-        action="go_on", reason="slowed down by heat: GPU 0 NVIDIA X", guard="G43"
+        action="go_on", reason="thermal slowdown of GPU 0 NVIDIA X", guard="G43"
     )
     assert monitor.verdict([missing()]) == Verdict(action="go_on")

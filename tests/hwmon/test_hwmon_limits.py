@@ -167,7 +167,7 @@ def test_g41_what_a_container_hides_is_unavailable_with_its_reason(tmp_path: Pat
     assert "memory.current" in (readings["container_memory"].reason or "")
     assert readings["memory_pressure"].text == "unavailable (the kernel reports no memory pressure)"
     assert readings["swap_in"].value is None
-    assert (readings["swap_in"].reason or "").startswith("pages swapped in are not counted here: ")
+    assert (readings["swap_in"].reason or "").startswith("swapped-in pages are not counted here: ")
     assert readings["memory_available"].source == "physical memory"
 
 

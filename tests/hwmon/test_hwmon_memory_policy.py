@@ -71,14 +71,14 @@ def test_g40_the_largest_trial_is_compared_before_the_study() -> None:
     never = preflight(20.0, demand(30.0, micro_batch=1))[1]
     assert never.level == "refuse"
     assert never.message == (
-        "the largest trial needs 34.5 GB at micro-batch 1, more than a trial can ever get: "
+        "the largest trial needs 34.5 GB at micro-batch 1, more than a trial may use: "
         "27.2 GB of 32.0 GB (physical memory)"
     )
     assert preflight(20.0, demand(30.0, micro_batch=2))[1].level == "warn"
     later = preflight(20.0, demand(18.0))[1]
     assert later.level == "warn"
     assert later.message == (
-        "the largest trial needs 20.7 GB at micro-batch 64, and 16.8 GB are free beyond the reserve: it waits"
+        "the largest trial needs 20.7 GB at micro-batch 64, but only 16.8 GB are free beyond the reserve: it waits"
     )
     assert preflight(20.0, demand(10.0))[1].level == "ok"
     assert len(preflight(20.0, demand(1000.0, device="cuda"))) == 1
@@ -94,7 +94,7 @@ def test_g40_a_trial_on_a_gpu_needs_some_of_the_machines_memory() -> None:
     never = preflight(20.0, on_cuda(30.0))[1]
     assert (never.level, never.message) == (
         "refuse",
-        "the largest trial needs 34.5 GB of the machine's memory beside its GPU's, more than a trial can ever get: "
+        "the largest trial needs 34.5 GB of the machine's memory besides GPU memory, more than a trial may use: "
         "27.2 GB of 32.0 GB (physical memory)",
     )
     assert preflight(20.0, on_cuda(2.0))[1].level == "ok"
@@ -103,8 +103,8 @@ def test_g40_a_trial_on_a_gpu_needs_some_of_the_machines_memory() -> None:
     assert (answer.action, answer.limit) == ("admit", int(budget().allowed))
     answer = admission(budget(), on_cuda(2.0), available=8.0 * GB, source=PHYSICAL, running=running)
     assert answer.reason == (
-        "predicted 2.0 GB of the machine's memory, 2.3 GB with the margin: 0 MB can be had now; "
-        "8.0 GB free (physical memory), 3.2 GB of it reserve, 5.4 GB promised to running trials"
+        "predicted 2.0 GB of the machine's memory, 2.3 GB with the margin: 0 MB available now; "
+        "8.0 GB free (physical memory), 3.2 GB of it kept as reserve, 5.4 GB reserved for running trials"
     )
 
 
@@ -145,15 +145,15 @@ def test_a_trial_that_waits_is_told_why() -> None:
     small = TrialMemory(used=1.0 * GB, predicted=15.0 * GB)
     by_machine = admission(budget(), demand(15.0), available=28.0 * GB, source=PHYSICAL, running=[small])
     assert by_machine.reason == (
-        "predicted 15.0 GB at micro-batch 64, 17.2 GB with the margin: 8.6 GB can be had now; "
-        "28.0 GB free (physical memory), 3.2 GB of it reserve, 16.2 GB promised to running trials"
+        "predicted 15.0 GB at micro-batch 64, 17.2 GB with the margin: 8.6 GB available now; "
+        "28.0 GB free (physical memory), 3.2 GB of it kept as reserve, 16.2 GB reserved for running trials"
     )
     tight = budget(limit_gb=10.0)
     by_limit = admission(
         tight, demand(6.0), available=28.0 * GB, source=PHYSICAL, running=[TrialMemory(used=3.0 * GB, predicted=None)]
     )
     assert by_limit.reason == (
-        "predicted 6.0 GB at micro-batch 64, 6.9 GB with the margin: 5.5 GB can be had now; "
+        "predicted 6.0 GB at micro-batch 64, 6.9 GB with the margin: 5.5 GB available now; "
         "3.0 GB of 8.5 GB used by running trials"
     )
 

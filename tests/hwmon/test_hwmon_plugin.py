@@ -42,7 +42,7 @@ def test_every_monitor_reads_this_machine_with_its_default_options(name: str, tm
 def test_thermal_limits_that_contradict_each_other_are_refused() -> None:
     """A pause that could never end, and a watch level above the pause, are errors of the options."""
     with pytest.raises(
-        ValueError, match=r"^resume_below \(90\) must be below pause_at \(85\), and that below stop_at \(95\)$"
+        ValueError, match=r"^resume_below \(90\) must be below pause_at \(85\), and pause_at below stop_at \(95\)$"
     ):
         ThermalOptions(resume_below=90.0)
     with pytest.raises(ValueError, match=r"^watch_at \(86\) must not be above pause_at \(85\)$"):

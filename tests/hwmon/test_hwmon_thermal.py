@@ -21,7 +21,7 @@ STEP = 2.0
 
 
 def temperature(value: float | None, source: str = CHIP) -> Reading:
-    reason = "the sensor gives no value" if value is None else None
+    reason = "the sensor returns no value" if value is None else None
     return Reading(quantity="temperature", source=source, unit="°C", value=value, reason=reason)
 
 
@@ -174,10 +174,10 @@ def test_g41_a_sensor_that_dies_is_told_and_does_not_end_a_pause_at_once() -> No
     """The pause outlasts the sensor by a minute; then the study goes on, with the guard shown as inactive."""
     verdicts = replay([86] * 3 + [None] * 40)
     assert actions(verdicts) == "gg" + "p" * 31 + "g" * 10
-    assert verdicts[3].reason == "paused for heat, and now temperature unavailable (the sensor gives no value)"
+    assert verdicts[3].reason == "paused for heat, and now temperature unavailable (the sensor returns no value)"
     assert verdicts[-1] == Verdict(
         action="go_on",
-        reason="temperature unavailable (the sensor gives no value): thermal guard inactive",
+        reason="temperature unavailable (the sensor returns no value): thermal guard inactive",
         guard="G41",
     )
 
@@ -189,7 +189,7 @@ def test_g41_without_its_sensor_a_study_that_refuses_to_run_so_is_stopped() -> N
     assert actions(verdicts) == "g" * 31 + "s"
     assert verdicts[-1] == Verdict(
         action="stop_study",
-        reason="temperature unavailable (the sensor gives no value) for 60 s, and on_missing is refuse",
+        reason="temperature unavailable (the sensor returns no value) for 60 s, and on_missing is refuse",
         guard="G41",
     )
     assert set(actions(replay(([60.0] + [None] * 20) * 5, refuse))) == {"g"}
@@ -411,7 +411,7 @@ def test_sensors_of_two_equal_processors_are_told_apart() -> None:
     assert [(reading.source, reading.text) for reading in temperatures_of(recorded)] == [
         ("coretemp/Package id 0", "61 °C"),
         ("coretemp/Package id 0 #2", "64 °C"),
-        ("acpitz", "unavailable (the sensor gives no value)"),
+        ("acpitz", "unavailable (the sensor returns no value)"),
     ]
     assert [reading.text for reading in temperatures_of({})] == ["unavailable (no temperature sensor)"]
 

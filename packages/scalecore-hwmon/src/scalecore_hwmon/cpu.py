@@ -1,6 +1,6 @@
-"""The CPU monitor: load, frequency and power of the processors, and what other programs take of them.
+"""The CPU monitor: load, frequency and power of the processors.
 
-It stops nothing. What it reads tells why a trial is slow (guard G43).
+It never stops a trial. Its readings explain why a trial is slow (guard G43).
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 SUBJECT = "cpu"
 CONFIRM = 5
-"""Samples in a row after which a machine that others use is said to be so."""
+"""Consecutive samples with a high load before the machine is reported as overloaded."""
 
 
 class CpuMonitor:
-    """A `HardwareMonitor` over the processors. `root` is where `/sys` is, for tests."""
+    """A `HardwareMonitor` for the processors. Tests pass a `root` with their own `/sys`."""
 
     def __init__(
         self, options: CpuOptions, *, root: Path = Path("/"), clock: Callable[[], float] = time.monotonic
@@ -43,10 +43,11 @@ class CpuMonitor:
 
     def preflight(self, demand: Demand | None) -> Sequence[Finding]:
         load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-        found = f"{cores()} cores may be used" + ("" if load is None else f", load {load:.1f}")
+        found = f"{cores()} usable cores" + ("" if load is None else f", load {load:.1f}")
         if load is not None and load > self._options.busy_share * cores():
-            remedy = "other programs slow the trials down; wait for them, or give fewer slots and threads"
-            return [Finding(level="warn", subject=SUBJECT, message=f"{found}: the machine is busy", remedy=remedy)]
+            remedy = "wait until other programs finish, or use fewer slots and threads"
+            message = f"{found}: the machine is busy, trials will be slower"
+            return [Finding(level="warn", subject=SUBJECT, message=message, remedy=remedy)]
         return [Finding(level="ok", subject=SUBJECT, message=found)]
 
     def admit(self, demand: Demand) -> Admission:
@@ -57,7 +58,7 @@ class CpuMonitor:
 
     def verdict(self, readings: Sequence[Reading]) -> Verdict:
         load = next((one.value for one in readings if one.quantity == "load" and one.value is not None), None)
-        # Twice as many runnable threads as cores: whatever the trials use, they wait for half of their time.
+        # With twice as many runnable threads as cores, a trial's threads wait half of the time.
         self._busy = self._busy + 1 if load is not None and load > 2 * cores() else 0
         if self._busy >= CONFIRM:
             return Verdict(action="go_on", reason="the machine is overloaded: trials are slower", guard="G43")
@@ -66,7 +67,7 @@ class CpuMonitor:
 
 def _load() -> Reading:
     if not hasattr(os, "getloadavg"):
-        return Reading(quantity="load", source="kernel", unit="", value=None, reason="not counted on this platform")
+        return Reading(quantity="load", source="kernel", unit="", value=None, reason="not available on this platform")
     return Reading(quantity="load", source="kernel, 1 min", unit="", value=os.getloadavg()[0])
 
 
@@ -75,15 +76,17 @@ def _frequency() -> Reading:
     try:
         found = psutil.cpu_freq()
     except (OSError, NotImplementedError, AttributeError, RuntimeError) as error:
-        return Reading(quantity="cpu_frequency", source="cpu", unit="MHz", value=None, reason=str(error) or "not read")
+        return Reading(
+            quantity="cpu_frequency", source="cpu", unit="MHz", value=None, reason=str(error) or "unreadable"
+        )
     if found is None or not found.current:
-        reason = "the system does not tell the frequency"
+        reason = "the system does not report the frequency"
         return Reading(quantity="cpu_frequency", source="cpu", unit="MHz", value=None, reason=reason)
     return Reading(quantity="cpu_frequency", source="cpu", unit="MHz", value=found.current)
 
 
 class _Rapl:
-    """Power of the processor packages from the kernel's energy counters; most systems let only root read them."""
+    """Power of the processor packages, from the kernel's energy counters. On most systems only root may read them."""
 
     def __init__(self, root: Path, clock: Callable[[], float]) -> None:
         self._counters = sorted((root / "sys/class/powercap").glob("intel-rapl:?/energy_uj"))
@@ -96,7 +99,7 @@ class _Rapl:
         try:
             energy = sum(float(path.read_text()) for path in self._counters) / 1e6
         except PermissionError:
-            return self._missing("the energy counters may be read by root only")
+            return self._missing("only root may read the energy counters")
         except (OSError, ValueError) as error:
             return self._missing(str(error))
         now, before = self._clock(), self._before
@@ -104,7 +107,7 @@ class _Rapl:
         if before is None or now <= before[0]:
             return self._missing("a rate needs two samples")
         if energy < before[1]:
-            return self._missing("the energy counter began anew")
+            return self._missing("the energy counter was reset")
         value = (energy - before[1]) / (now - before[0])
         return Reading(quantity="power", source="cpu packages", unit="W", value=value)
 

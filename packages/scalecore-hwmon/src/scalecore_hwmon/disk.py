@@ -1,4 +1,4 @@
-"""The disk monitor: enough room to start, and a clean stop before the disk is full (guard G44)."""
+"""The disk monitor: requires free space at the start and stops the study before the disk is full (guard G44)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from scalecore.api.formatting import size
 from scalecore.api.readings import Admission, Demand, Finding, Reading, Verdict
-from scalecore_hwmon.missing_sensor import GB
+from scalecore_hwmon.options import GB
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ SUBJECT = "disk"
 
 
 class DiskMonitor:
-    """A `HardwareMonitor` over the file system of the study's folder."""
+    """A `HardwareMonitor` for the file system of the study's folder."""
 
     def __init__(self, options: DiskOptions, context: MonitorContext) -> None:
         self._options = options
@@ -41,7 +41,7 @@ class DiskMonitor:
                     level="refuse",
                     subject=SUBJECT,
                     message=f"only {_free(reading)}, less than {self._options.min_free_gb:g} GB",
-                    remedy="make room, choose another output folder, or lower min_free_gb of the disk monitor",
+                    remedy="free some space, choose another output folder, or lower min_free_gb of the disk monitor",
                 )
             ]
         return [Finding(level="ok", subject=SUBJECT, message=_free(reading))]
@@ -71,5 +71,5 @@ def _free(reading: Reading) -> str:
 
 
 def _existing(folder: Path) -> Path:
-    """The folder, or the nearest one above it that exists: before the study starts there is none yet."""
+    """The folder, or its nearest existing parent before the study has started."""
     return next((each for each in (folder, *folder.parents) if each.exists()), folder)

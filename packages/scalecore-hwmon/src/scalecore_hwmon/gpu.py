@@ -1,4 +1,4 @@
-"""The GPU monitor: what NVIDIA GPUs do, and whether a trial's predicted memory fits on one of them (guard G40)."""
+"""The GPU monitor: reads NVIDIA GPUs, and admits a trial if its predicted memory fits on one of them (guard G40)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SUBJECT = "gpu"
 
 STARTS_WITHIN = 60.0
-"""Seconds for which memory stays reserved for a trial that was admitted and has not been seen running."""
+"""Seconds for which memory stays reserved for an admitted trial that is not running yet."""
 
 
 @frozen(kw_only=True)
@@ -36,7 +36,7 @@ class Gpu:
     free: float
     total: float
     identifier: str
-    """As `CUDA_VISIBLE_DEVICES` takes it."""
+    """In the form that `CUDA_VISIBLE_DEVICES` accepts."""
 
     @property
     def used(self) -> float:
@@ -45,20 +45,20 @@ class Gpu:
 
 @frozen(kw_only=True)
 class Promise:
-    """What an admitted trial may use of one GPU."""
+    """The memory of one GPU that is reserved for an admitted trial."""
 
     gpu: str
     bytes: float
     at: float
-    """When it was given."""
+    """Time of the admission."""
 
 
 class GpuMonitor:
-    """A `HardwareMonitor` over the readings of `gpus`.
+    """A `HardwareMonitor` for the readings of `gpus`.
 
-    It stops nothing: running out of a GPU's memory is an error that the trial reports itself. What a trial was admitted
-    for is promised to it until it ends, on the GPU that is named in its admission: its process sees no other GPU, and
-    is held to the promise.
+    It never stops a trial: a trial that runs out of GPU memory reports the error itself. Admission reserves memory for
+    the trial until it ends, on the GPU that the admission names. The trial's process sees no other GPU and cannot
+    allocate more than the reserved memory.
     """
 
     def __init__(
@@ -74,13 +74,13 @@ class GpuMonitor:
         self._environment = environment
         self._clock = clock
         self._promises: dict[int, Promise] = {}
-        """By trial."""
+        """Trial number -> reserved memory."""
         self._seen: set[int] = set()
-        """Trials that ran at the last sample."""
+        """Trials running at the last sample."""
         self._left: dict[int, float] = {}
-        """When trials that had run were not there any more."""
+        """Trial number -> time of the first sample after its end."""
         self._foreign: dict[str, float] = {}
-        """By GPU: what other programs used of it when no trial had a promise there."""
+        """GPU -> memory that other programs used before any trial was admitted there."""
 
     @property
     def interval(self) -> float:
@@ -98,7 +98,7 @@ class GpuMonitor:
                     SUBJECT,
                     f"no GPU can be read ({'; '.join(reasons)}): GPU guard inactive",
                     on_missing=self._options.on_missing,
-                    remedy="leave out the gpu monitor where there is no NVIDIA GPU, or accept it with its on_missing",
+                    remedy="remove the gpu monitor if the machine has no NVIDIA GPU, or set its on_missing to ignore",
                 )
             ]
         found = [
@@ -116,9 +116,9 @@ class GpuMonitor:
                         level="warn" if smaller else "refuse",
                         subject=SUBJECT,
                         message=f"the largest trial: {answer.reason}",
-                        remedy="such trials run with a smaller micro-batch, where that fits"
+                        remedy="such trials run with a smaller micro-batch if that fits"
                         if smaller
-                        else "leave such shapes out (search.exclude), or take a smaller budget",
+                        else "exclude such shapes (search.exclude), or use a smaller budget",
                     )
                 )
         return found
@@ -128,7 +128,7 @@ class GpuMonitor:
             return Admission(action="admit")
         known = self._visible(self._read())
         if not known:
-            return Admission(action="admit", reason="no GPU can be read: admitted unseen")
+            return Admission(action="admit", reason="no GPU can be read: admitted without a check")
         answer = self._admission(demand, known)
         if demand.trial is not None and answer.gpu is not None and answer.gpu_limit is not None:
             promise = Promise(gpu=answer.gpu, bytes=answer.gpu_limit, at=self._clock())
@@ -150,11 +150,11 @@ class GpuMonitor:
     def verdict(self, readings: Sequence[Reading]) -> Verdict:
         slowed = [reading.source for reading in readings if reading.quantity == "thermal_slowdown" and reading.value]
         if slowed:
-            return Verdict(action="go_on", reason=f"slowed down by heat: {', '.join(slowed)}", guard="G43")
+            return Verdict(action="go_on", reason=f"thermal slowdown of {', '.join(slowed)}", guard="G43")
         return Verdict(action="go_on")
 
     def _visible(self, readings: Sequence[Reading]) -> list[Gpu]:
-        """The GPUs whose memory is known and which attempts may use."""
+        """The GPUs with known memory that attempts may use."""
         named: Mapping[str, str] = getattr(self._gpus, "identifiers", {})
         variable = self._environment.get(CUDA_VISIBLE_DEVICES)
         return [
@@ -164,7 +164,7 @@ class GpuMonitor:
         ]
 
     def _promised(self, demand: Demand) -> list[Promise]:
-        """What other trials were promised, as far as they run; what ended is forgotten."""
+        """The reservations of other running trials. Drop those of trials that have ended."""
         running = self._running() if demand.running is None else demand.running
         self._promises = {number: one for number, one in self._promises.items() if number in running}
         return [one for number, one in self._promises.items() if number != demand.trial]
@@ -179,9 +179,9 @@ class GpuMonitor:
         }
 
     def _admission(self, demand: Demand, known: Sequence[Gpu]) -> Admission:
-        """On the GPU with the fewest trials, of such on the one with most room.
+        """Choose the GPU with the fewest trials; among equals, the one with the most free memory.
 
-        A trial that exceeds its promise runs out of memory itself, so that promises add up.
+        The reservations can be summed, because a trial that exceeds its own runs out of memory itself.
         """
         need = demand.memory * self._options.margin
         what = f"predicted {size(demand.memory)} at micro-batch {demand.micro_batch}, {size(need)} with the margin"
@@ -203,14 +203,14 @@ class GpuMonitor:
         free = f"{size(freest.free)} are free ({freest.source})"
         if promised := sum(there[freest.source]):
             left = size(max(0.0, room[freest.source]))
-            free = f"{left} can be had now; {free}, {size(promised)} promised to running trials"
+            free = f"{left} available now; {free}, {size(promised)} reserved for running trials"
         return Admission(action="wait", reason=f"{what}: {free}")
 
     def _room(self, gpu: Gpu, promised: Sequence[float]) -> float:
-        """What can still be promised: all but what was, and what other programs use.
+        """Memory that can still be reserved: the total without the reservations and other programs' memory.
 
-        NVML does not name the processes of a container, so that the part of the trials is not read: they use no more
-        than they were promised, and others no less than before the trials came.
+        NVML does not list a container's processes, so the trials' own use is unknown. The estimate assumes that trials
+        use at most their reservations, and other programs at least as much as before the first trial.
         """
         if not promised:
             self._foreign[gpu.identifier] = gpu.used
@@ -221,10 +221,10 @@ class GpuMonitor:
 
 
 def _part(demand: Demand, *, gpus: int) -> float:
-    """The part of its share of a GPU that a trial may take even if it is predicted to need less.
+    """The fraction of the usable GPU memory that a trial gets even if it is predicted to need less.
 
-    All of it where no other trial shares the GPU. Else its slot's part until predictions are corrected by what attempts
-    measured: one that is too low would make every first trial run out of memory on a GPU that is nearly empty.
+    1 if no other trial shares the GPU. Otherwise the fraction of one slot until measured attempts have corrected the
+    predictions: with a prediction that is too low, every first trial would run out of memory on a nearly empty GPU.
     """
     if demand.slots is None:
         return 0.0
@@ -233,7 +233,7 @@ def _part(demand: Demand, *, gpus: int) -> float:
 
 
 def gpus_of(readings: Sequence[Reading], *, identifiers: Mapping[str, str] | None = None) -> list[Gpu]:
-    """The GPUs whose memory is known; one without an identifier has its index."""
+    """The GPUs with known memory. A GPU without an identifier is identified by its index."""
     values = {(reading.source, reading.quantity): reading.value for reading in readings}
     gpus = []
     for source in dict.fromkeys(reading.source for reading in readings):
@@ -245,6 +245,6 @@ def gpus_of(readings: Sequence[Reading], *, identifiers: Mapping[str, str] | Non
 
 
 def _index(source: str) -> int:
-    """The index of NVML, from the source of a reading."""
+    """The NVML index in the source of a reading."""
     found = re.match(r"GPU (\d+)", source)
     return int(found[1]) if found else 0

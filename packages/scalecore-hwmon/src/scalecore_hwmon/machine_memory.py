@@ -1,4 +1,4 @@
-"""Memory of the machine as a whole: what is left, swap, and the pressure that the kernel reports."""
+"""Memory of the whole machine: available memory, swap, and the memory pressure that the kernel reports."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SLOW = 1.0
-"""Seconds for which swap, pressure and the list of limits are kept: they change slowly, and a rate needs some time."""
+"""Seconds between reads of swap, pressure and the limits: they change slowly, and a rate needs some time."""
 
 
 @frozen(kw_only=True)
 class Machine:
-    """The machine at one time: its smallest limit, what is left and by whose account, and all readings."""
+    """The machine at one time: its smallest limit, the available memory with its source, and all readings."""
 
     limit: MemoryLimit
     available: int
@@ -33,7 +33,7 @@ class Machine:
 
 
 class MachineReader:
-    """Reads the machine's memory, ten times a second if need be. `root` is where `/proc` and `/sys` are, for tests."""
+    """Reads the machine's memory, up to ten times a second. Tests pass a `root` with their own `/proc` and `/sys`."""
 
     def __init__(self, *, root: Path = Path("/"), clock: Callable[[], float] = time.monotonic) -> None:
         self._root = root
@@ -44,7 +44,7 @@ class MachineReader:
         self._swapped_in: tuple[float, float] | None = None
 
     def read(self) -> Machine:
-        """Read what changes fast; swap, pressure and limits are up to a second old."""
+        """Read available and used memory. Swap, pressure and limits are up to a second old."""
         now = self._clock()
         if self._refreshed is None or now - self._refreshed >= SLOW:
             self._refresh(now)
@@ -75,18 +75,18 @@ class MachineReader:
 
     def _swap_used(self) -> Reading:
         with warnings.catch_warnings():
-            # psutil warns where the kernel counts no pages swapped in; that count is read below.
+            # psutil warns if the kernel does not count swapped-in pages; `_swap_in` reads that count.
             warnings.simplefilter("ignore", RuntimeWarning)
             used = psutil.swap_memory().used
         return Reading(quantity="swap_used", source="swap", unit="B", value=used)
 
     def _swap_in(self, now: float) -> Reading:
-        """Bytes a second that come back from swap, since the last refresh."""
+        """Bytes a second read back from swap since the last refresh."""
         before = self._swapped_in
         try:
             total = self._swapped_in_total()
         except (OSError, LookupError) as error:
-            return _missing("swap_in", "swap", "B/s", f"pages swapped in are not counted here: {error}")
+            return _missing("swap_in", "swap", "B/s", f"swapped-in pages are not counted here: {error}")
         self._swapped_in = (total, now)
         if before is None or now <= before[1]:
             return _missing("swap_in", "swap", "B/s", "a rate needs two samples")
@@ -99,7 +99,7 @@ class MachineReader:
         return float(counters["pswpin"]) * mmap.PAGESIZE
 
     def _pressure(self, groups: list[Cgroup]) -> Reading:
-        """Share of the last ten seconds in which every process waited for memory, from the kernel's PSI."""
+        """Share of the last ten seconds in which all processes waited for memory, from the kernel's PSI."""
         own = [group.folder / "memory.pressure" for group in groups if group.version == 2]
         for path in (*own[:1], self._root / "proc/pressure/memory"):
             try:

@@ -1,4 +1,4 @@
-"""The memory monitor: predict, admit, watch, stop before the kernel does (guard G40)."""
+"""The memory monitor: admits trials by predicted memory and stops one before the kernel does (guard G40)."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from scalecore_hwmon.options import MemoryOptions
 
 STARTS_WITHIN = 60.0
-"""Seconds for which memory is kept for a trial that was admitted and has not been seen running."""
+"""Seconds for which memory stays reserved for an admitted trial that is not running yet."""
 
 
 class MemoryMonitor:
-    """A `HardwareMonitor`: reads with `MachineReader` and `TreeReader`, decides with `memory_policy`."""
+    """A `HardwareMonitor` that reads with `MachineReader` and `TreeReader` and decides with `memory_policy`."""
 
     def __init__(
         self,
@@ -35,13 +35,13 @@ class MemoryMonitor:
         self._trees = TreeReader(clock=clock)
         self._clock = clock
         self._budget: MemoryBudget | None = None
-        # What was frozen with this process has lasted no longer for it.
+        # Time in which the machine was frozen does not count (guard G47).
         self._running = RunningClock(clock, longest=3 * max(options.interval, 2.0))
         self._sampled_at = self._running()
         self._used: dict[int, float | None] = {}
         self._predicted: dict[int, float] = {}
         self._admitted: dict[int, float] = {}
-        """When trials were admitted that have not been seen running yet."""
+        """Trial number -> time of admission, until the trial runs."""
         self._thrashing_since: float | None = None
 
     @property
@@ -56,7 +56,7 @@ class MemoryMonitor:
 
     def admit(self, demand: Demand) -> Admission:
         if demand.device == "cuda" and demand.host_memory is None:
-            return Admission(action="admit", reason="the trial's memory is that of a GPU")
+            return Admission(action="admit", reason="the trial needs GPU memory only")
         machine, budget = self._read()
         now = self._clock()
         self._admitted = {number: at for number, at in self._admitted.items() if now - at < STARTS_WITHIN}

@@ -1,4 +1,4 @@
-"""What the memory monitor decides, as functions of numbers and readings: nothing here reads anything."""
+"""The decisions of the memory monitor as pure functions of numbers and readings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from attrs import frozen
 from scalecore.api.formatting import size
 from scalecore.api.machine import MemoryLimit
 from scalecore.api.readings import Admission, Demand, Finding, Reading, Verdict
-from scalecore_hwmon.missing_sensor import GB
+from scalecore_hwmon.options import GB
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 SUBJECT = "memory"
 
 PRESSURE = 10.0
-"""Percent of the time in which every process waits for memory, from which the machine counts as thrashing."""
+"""The machine is thrashing if all processes wait for memory in this percentage of the time."""
 
 SWAP_IN = 50e6
-"""Bytes a second from swap, from which the machine counts as thrashing."""
+"""The machine is thrashing if it reads this many bytes a second from swap."""
 
 THRASHING_FOR = 30.0
-"""Seconds for which it must thrash without a break. A trial that thrashed was measured at 1/2460 of its speed."""
+"""Seconds of uninterrupted thrashing before a trial is stopped. Thrashing slowed one trial to 1/2460 of its speed."""
 
 OUR_SHARE = 0.25
-"""Share of the limit below which the trials are not blamed for thrashing: stopping them would not end it."""
+"""Trials that use less than this share of the limit are not stopped for thrashing, which would not end it."""
 
 
 @frozen(kw_only=True)
 class MemoryBudget:
-    """What the trials may use, in bytes. `limit` is the smallest one, `machine` that without the user's own."""
+    """The trials' memory budget in bytes. `limit` is the smallest limit; `machine` ignores the option `limit_gb`."""
 
     limit: MemoryLimit
     machine: MemoryLimit
@@ -60,40 +60,40 @@ class MemoryBudget:
 
     @property
     def allowed(self) -> float:
-        """What all running trials may use together before one is stopped."""
+        """Memory that all running trials may use together before one is stopped."""
         return self.share * self.limit.bytes
 
     @property
     def ceiling(self) -> float:
-        """What a trial can get when everything else is free."""
+        """Memory that a trial can get on an otherwise idle machine."""
         return max(0.0, min(self.machine.bytes - self.reserve, self.allowed))
 
     def need(self, demand: Demand) -> float:
-        """What must be free for the trial: its prediction with the margin."""
+        """Memory that must be free for the trial: its prediction with the margin."""
         return needed(demand) * self.margin
 
 
 def needed(demand: Demand) -> int:
-    """The bytes of the machine's memory that a trial is predicted to need."""
+    """The trial's predicted use of the machine's memory, in bytes."""
     return (demand.host_memory or 0) if demand.device == "cuda" else demand.memory
 
 
 @frozen(kw_only=True)
 class TrialMemory:
-    """A trial that runs or was just admitted: what it uses (None if unknown), and what it was predicted to need."""
+    """Used memory (None if unknown) and predicted memory of a trial that is running or was just admitted."""
 
     used: float | None
     predicted: float | None
 
     def growth(self, margin: float) -> float:
-        """What it may still come to use."""
+        """The memory that the trial may still allocate."""
         return 0.0 if self.predicted is None else max(0.0, self.predicted * margin - (self.used or 0.0))
 
 
 def findings(
     budget: MemoryBudget, options: MemoryOptions, *, available: int, source: str, demand: Demand | None
 ) -> list[Finding]:
-    """What speaks for or against starting a study with `available` bytes, of which `source` keeps account."""
+    """Whether a study may start with `available` bytes of memory, as reported by `source`."""
     free = f"{size(available)} free ({source})"
     remedy = "close other programs, raise the limit of the container, or lower {} of the memory monitor"
     if available < options.min_free_gb * GB:
@@ -126,24 +126,25 @@ def _of_demand(budget: MemoryBudget, demand: Demand, *, available: int) -> Findi
     smaller = demand.micro_batch > 1 and demand.device != "cuda"
     what = f"the largest trial needs {size(need)} at micro-batch {demand.micro_batch}"
     if demand.device == "cuda":
-        what = f"the largest trial needs {size(need)} of the machine's memory beside its GPU's"
+        what = f"the largest trial needs {size(need)} of the machine's memory besides GPU memory"
     if need > budget.ceiling:
         return Finding(
             level="warn" if smaller else "refuse",
             subject=SUBJECT,
-            message=f"{what}, more than a trial can ever get: {_ceiling(budget)}",
-            remedy="such trials run with a smaller micro-batch, where that fits"
+            message=f"{what}, more than a trial may use: {_ceiling(budget)}",
+            remedy="such trials run with a smaller micro-batch if that fits"
             if smaller
-            else "leave such shapes out (search.exclude), take a smaller budget, or a machine with more memory",
+            else "exclude such shapes (search.exclude), use a smaller budget, or a machine with more memory",
         )
     if need > available - budget.reserve:
         return Finding(
             level="warn",
             subject=SUBJECT,
-            message=f"{what}, and {size(max(0, available - budget.reserve))} are free beyond the reserve: it waits",
+            message=f"{what}, but only {size(max(0, available - budget.reserve))} are free beyond the reserve: "
+            "it waits",
             remedy="close other programs, or set a smaller training.micro_batch",
         )
-    return Finding(level="ok", subject=SUBJECT, message=f"{what}, and it fits")
+    return Finding(level="ok", subject=SUBJECT, message=f"{what}: it fits")
 
 
 def _ceiling(budget: MemoryBudget) -> str:
@@ -153,12 +154,12 @@ def _ceiling(budget: MemoryBudget) -> str:
 def admission(
     budget: MemoryBudget, demand: Demand, *, available: float, source: str, running: Sequence[TrialMemory]
 ) -> Admission:
-    """Whether a trial fits beside the running ones, given all that those may still come to use (guard G40)."""
+    """Whether a trial fits beside the running ones if those grow to their predicted memory (guard G40)."""
     need = budget.need(demand)
     where = "of the machine's memory" if demand.device == "cuda" else f"at micro-batch {demand.micro_batch}"
     what = f"predicted {size(needed(demand))} {where}, {size(need)} with the margin"
     if need > budget.ceiling:
-        return Admission(action="refuse", reason=f"{what}: more than a trial can ever get, {_ceiling(budget)}")
+        return Admission(action="refuse", reason=f"{what}: more than a trial may use, {_ceiling(budget)}")
     growth = sum(trial.growth(budget.margin) for trial in running)
     used = sum(trial.used or 0.0 for trial in running)
     by_machine, by_limit = available - budget.reserve - growth, budget.allowed - used - growth
@@ -168,9 +169,9 @@ def admission(
     if by_limit < by_machine:
         account = f"{size(used)} of {size(budget.allowed)} used by running trials"
     else:
-        account = f"{size(available)} free ({source}), {size(budget.reserve)} of it reserve"
-    promised = f", {size(growth)} promised to running trials" if growth else ""
-    return Admission(action="wait", reason=f"{what}: {size(max(0.0, free))} can be had now; {account}{promised}")
+        account = f"{size(available)} free ({source}), {size(budget.reserve)} of it kept as reserve"
+    reserved = f", {size(growth)} reserved for running trials" if growth else ""
+    return Admission(action="wait", reason=f"{what}: {size(max(0.0, free))} available now; {account}{reserved}")
 
 
 def judge(
@@ -181,9 +182,9 @@ def judge(
     thrashing_since: float | None,
     now: float,
 ) -> tuple[Verdict, float | None]:
-    """Which trial must be stopped, if any (guard G40), and since when the machine has been thrashing.
+    """Which trial must be stopped, if any (guard G40), and the time since which the machine has been thrashing.
 
-    Readings without a value never stop anything. `predicted` maps running trials to their predicted bytes.
+    Readings without a value never stop a trial. `predicted` maps running trials to their predicted bytes.
     """
     thrashing_since = (now if thrashing_since is None else thrashing_since) if _thrashes(readings) else None
     used = {
@@ -199,7 +200,7 @@ def judge(
     allowed = f"{budget.share * 100:.0f} % of {size(budget.limit.bytes)} ({budget.limit.source})"
     if used[largest] > budget.allowed:
         return _stop(largest, f"trial {largest} uses {size(used[largest])}, more than {allowed}"), thrashing_since
-    # Of several, the one furthest above its prediction has broken its promise; one without a prediction made none.
+    # Stop the trial furthest above its prediction. A missing prediction counts as 0.
     guilty = max(used, key=lambda number: used[number] - predicted.get(number, 0.0))
     if total > budget.allowed:
         reason = f"{len(used)} trials use {size(total)} together, more than {allowed}; {_part(guilty, used, predicted)}"
@@ -215,7 +216,7 @@ def judge(
         reason = f"the machine has been thrashing for {now - thrashing_since:.0f} s ({signs})"
         if total < OUR_SHARE * budget.limit.bytes:
             return Verdict(
-                action="go_on", reason=f"{reason}, but not for the trials, which use {size(total)}"
+                action="go_on", reason=f"{reason}, but not because of the trials, which use {size(total)}"
             ), thrashing_since
         return _stop(largest, f"{reason}; {_part(largest, used, predicted)}"), thrashing_since
     return Verdict(action="go_on"), thrashing_since

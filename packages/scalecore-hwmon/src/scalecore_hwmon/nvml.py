@@ -1,4 +1,4 @@
-"""NVIDIA GPUs through NVML, with the optional package nvidia-ml-py. No privilege is needed."""
+"""Reads NVIDIA GPUs through NVML, with the optional package nvidia-ml-py. Needs no privileges."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _UNITS = {
 }
 
 _MEMORY = {"gpu_memory_used": "used", "gpu_memory_free": "free"}
-"""Quantities by the name that NVML has for them."""
+"""Quantity -> attribute of NVML's memory info."""
 
 _LIBRARY = "libnvidia-ml.so.1"
 
 
 def driver_present() -> bool:
-    """Whether this machine has an NVIDIA driver, be the Python package there or not."""
+    """Whether this machine has an NVIDIA driver, even if the Python package is missing."""
     try:
         ctypes.CDLL(_LIBRARY)
     except OSError:
@@ -43,11 +43,11 @@ def _memory(nvml: Any, handle: Any, *, attribute: str) -> float:
 
 
 class NvmlGpus:
-    """A sensor provider: the chosen quantities of the chosen GPUs (all of them by default).
+    """A sensor provider for the chosen quantities of the chosen GPUs (all by default).
 
     Indices are those of NVML and `nvidia-smi`; `CUDA_VISIBLE_DEVICES` does not change them. `thermal_slowdown` is 1
-    while the driver lowers the clock because of heat; `slowdown_at` is the temperature from which it does. Of a GPU
-    that is divided (MIG) each part has its own memory; everything else is read of the whole.
+    while the driver lowers the clock because of heat; `slowdown_at` is the temperature from which it does so. Each part
+    of a divided GPU (MIG) has its own memory; all other quantities describe the whole GPU.
     """
 
     def __init__(self, *, devices: Sequence[int] = (), quantities: Sequence[str] = tuple(_UNITS)) -> None:
@@ -55,7 +55,7 @@ class NvmlGpus:
         self._quantities = tuple(quantities)
         self._nvml: Any = None
         self.identifiers: dict[str, str] = {}
-        """By source of a reading of memory: the GPU or its part, as `CUDA_VISIBLE_DEVICES` takes it."""
+        """Source of a memory reading -> the GPU or its part, in the form that `CUDA_VISIBLE_DEVICES` accepts."""
 
     def read(self) -> Sequence[Reading]:
         if self._nvml is None:
@@ -68,7 +68,7 @@ class NvmlGpus:
         except self._nvml.NVMLError as error:
             return self._nothing("NVML", str(error))
         if not indices:
-            return self._nothing("NVML", "the driver sees no GPU")
+            return self._nothing("NVML", "the driver reports no GPU")
         return [reading for index in indices for reading in self._of_device(index)]
 
     def _of_device(self, index: int) -> list[Reading]:
@@ -105,14 +105,14 @@ class NvmlGpus:
         return readings
 
     def _parts(self, handle: Any) -> dict[int, Any]:
-        """The parts of a GPU that is divided, by number; empty where it is not, or the driver knows nothing of it."""
+        """The parts of a divided GPU (MIG) by number; empty without MIG or with a driver that does not support it."""
         nvml = self._nvml
         found: dict[int, Any] = {}
         with suppress(nvml.NVMLError, AttributeError):
             if nvml.nvmlDeviceGetMigMode(handle)[0] != nvml.NVML_DEVICE_MIG_ENABLE:
                 return found
             for number in range(nvml.nvmlDeviceGetMaxMigDeviceCount(handle)):
-                with suppress(nvml.NVMLError):  # a place that is not occupied
+                with suppress(nvml.NVMLError):  # an unused slot
                     found[number] = nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, number)
         return found
 
@@ -133,7 +133,7 @@ class NvmlGpus:
 
 
 def _open() -> Any:
-    """The module, ready for use, or a text that says why not."""
+    """The initialised module, or the reason why it cannot be used."""
     try:
         nvml: Any = importlib.import_module("pynvml")
     except ImportError:
@@ -143,5 +143,5 @@ def _open() -> Any:
     except nvml.NVMLError_LibraryNotFound:
         return "no NVIDIA driver"
     except nvml.NVMLError as error:
-        return f"NVML does not start: {error}"
+        return f"NVML cannot be initialised: {error}"
     return nvml

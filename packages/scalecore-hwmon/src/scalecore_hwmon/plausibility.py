@@ -1,4 +1,4 @@
-"""Whether a temperature can be believed: a sensor that dies, sticks or lies becomes "unavailable" (guard G41)."""
+"""Plausibility of temperatures: a stuck, jumping or out-of-range sensor becomes "unavailable" (guard G41)."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ if TYPE_CHECKING:
     from scalecore.api.readings import Reading
 
 HIGHEST = 150.0
-"""°C; chips switch themselves off well below."""
+"""°C. Chips switch themselves off well below this temperature."""
 
 JUMP = 30.0
-"""°C in one sample. A jump is believed once the next sample confirms it: a chip under load can heat this fast."""
+"""°C in one sample. A jump counts once the next sample confirms it: a chip under load can heat this fast."""
 
 STUCK_FOR = 600.0
-"""Seconds with one and the same value, to the last bit, after which a sensor counts as stuck if the load changed."""
+"""A sensor is stuck if its value stays identical for this many seconds while the load changes."""
 
 STUCK_LOAD = 50.0
-"""By how many percentage points the load must have changed in that time."""
+"""Smallest change of the load in that time, in percentage points."""
 
 
 @frozen(kw_only=True)
 class SensorHistory:
-    """What is remembered of one sensor: the last value believed, one not yet confirmed, since when it is the same."""
+    """State of one sensor: last accepted value, unconfirmed value, and the start of a run of identical values."""
 
     last: float | None = None
     unconfirmed: float | None = None
     same: float | None = None
     same_since: float = 0.0
     loads: tuple[float, float] | None = None
-    """Lowest and highest load, in percent, since then."""
+    """Lowest and highest load since `same_since`, in percent."""
 
 
 def believe(
     history: SensorHistory, reading: Reading, *, load: float | None, now: float
 ) -> tuple[SensorHistory, Reading]:
-    """The history with this reading added, and the reading, without its value where it cannot be believed.
+    """Return the history with the new reading, and the reading. An implausible reading loses its value.
 
     `load` is the machine's load in percent, None if unknown; `now` is in seconds of a monotonic clock.
     """

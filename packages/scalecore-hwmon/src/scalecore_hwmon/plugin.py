@@ -1,4 +1,4 @@
-"""The monitors of this package, for the list `monitors:` of an experiment file."""
+"""The monitors of this package, for `monitors:` in an experiment file."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def scalecore_hardware_monitors() -> list[HardwareMonitorRecord]:
         ),
         HardwareMonitorRecord(
             name="thermal",
-            summary="Pauses the study while the machine is too hot; stops it with a checkpoint when critical.",
+            summary="Pauses the study while the machine is too hot, and stops it at a critical temperature.",
             options=ThermalOptions,
             factory=_thermal,
             quantities=("temperature", "thermal_pressure", "cpu"),
@@ -79,7 +79,7 @@ def scalecore_hardware_monitors() -> list[HardwareMonitorRecord]:
         ),
         HardwareMonitorRecord(
             name="cpu",
-            summary="Reads load, frequency and power of the processors, and says when the machine is overloaded.",
+            summary="Reads load, frequency and power of the processors, and reports an overloaded machine.",
             options=CpuOptions,
             factory=_cpu,
             quantities=("cpu", "load", "cpu_frequency", "power"),

@@ -1,8 +1,8 @@
-"""Memory of the running trials: that of each attempt's process with all its descendants.
+"""Memory of the running trials: each attempt's process with all its descendants.
 
-Costs, measured on Linux: resident size (RSS) 10 µs a process; proportional size (PSS), which counts a shared page
-once over all who share it, 10 to 25 ms per GB, as the kernel walks the page tables. So RSS is read at every sample,
-PSS only where the sum of RSS comes near the limit, and descendants are listed once a second.
+Costs measured on Linux: resident size (RSS) 10 µs a process; proportional size (PSS), which divides a shared page
+among its processes, 10 to 25 ms per GB, because the kernel walks the page tables. So RSS is read at every sample, PSS
+only if the sum of RSS approaches the limit, and descendants are listed once a second.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LIST_EVERY = 1.0
 """Seconds between two listings of the descendants."""
 
 PSS_DUTY = 20.0
-"""PSS is read again after this many times of what reading it took, and at least a second, so it costs at most 5 %."""
+"""PSS is read again after this multiple of its reading time, and at least a second, so that it costs at most 5 %."""
 
 _PROC = Path("/proc")
 
@@ -35,10 +35,11 @@ class TreeReader:
         self._trees: dict[int, _Tree] = {}
 
     def read(self, processes: Mapping[int, int], *, limit: float) -> list[Reading]:
-        """One `process_memory` per trial. `processes` maps trial to process id; `limit` is for all together, in bytes.
+        """One `process_memory` reading per trial.
 
-        From 80 % of the limit on, pages that processes share are counted once. Above the limit the figure is always a
-        fresh one, so that no trial is stopped for memory that it does not have.
+        `processes` maps trials to process ids; `limit` applies to all trials together, in bytes. Above 80 % of the
+        limit, shared pages are counted once. Above the limit PSS is always read anew, so that no trial is stopped for
+        memory that it does not use.
         """
         now = self._clock()
         for number in [number for number, tree in self._trees.items() if processes.get(number) != tree.pid]:
@@ -58,7 +59,7 @@ class TreeReader:
 
 
 class _Tree:
-    """One attempt's processes. `shared` is how much RSS was above PSS when PSS was read last."""
+    """One attempt's processes. `shared` is RSS minus PSS at the last reading of PSS."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -75,11 +76,11 @@ class _Tree:
         return max(0, self.rss - (self.shared or 0))
 
     def read(self, now: float) -> None:
-        """Read RSS, and list the members when it is time."""
+        """Read RSS, and list the members if the last list is older than `LIST_EVERY`."""
         try:
             self._read(now)
         except psutil.AccessDenied as error:
-            # A sum without one member would be a number that is not true.
+            # A sum without this member would be wrong.
             self._reason = f"process {error.pid} cannot be read: access denied"
             self.rss = 0
         else:
@@ -88,7 +89,7 @@ class _Tree:
     def _read(self, now: float) -> None:
         self._fresh = False
         if self._listed is not None and not self._members:
-            return  # ended for good: its process id may be another process's by now
+            return  # ended: another process may have its process id now
         if self._listed is None or now - self._listed >= LIST_EVERY:
             known = {process.pid: process for process in self._members}
             pids = [self.pid, *_descendants(self.pid)]
@@ -99,23 +100,23 @@ class _Tree:
         sizes = [(process, _rss(process)) for process in self._members]
         self._members = [process for process, size in sizes if size]
         if len(self._members) < len(sizes):
-            self.forget_pss()  # pages that an ended process shared are counted in full by the others
+            self.forget_pss()  # the other processes' PSS now includes pages that the ended process shared
         self.rss = sum(size for _, size in sizes)
 
     def read_pss(self, clock: Callable[[], float]) -> None:
-        """Read PSS where the platform has it; elsewhere RSS stands."""
+        """Read PSS if the platform provides it; otherwise RSS is used."""
         started = clock()
         sizes = [_pss(process.pid) for process in self._members]
         ended = clock()
         known = [size for size in sizes if size is not None]
         if len(known) == len(sizes):
-            # RSS is that of this sample: what the processes allocated while PSS was read shows in the next one.
+            # RSS is from the start of this sample. Allocations during the reading of PSS show in the next sample.
             self.shared = max(0, self.rss - sum(known))
             self._fresh = True
         self.next_pss = ended + max(1.0, PSS_DUTY * (ended - started))
 
     def forget_pss(self) -> None:
-        """Count RSS in full again, and read PSS as soon as it is wanted."""
+        """Use RSS again, and read PSS the next time it is needed."""
         self.shared = None
         self.next_pss = 0.0
 
@@ -143,7 +144,7 @@ def _process(pid: int) -> psutil.Process | None:
 
 
 def _rss(process: psutil.Process) -> int:
-    """Zero for a process that has ended, reaped or not."""
+    """Resident size; zero for a process that has ended, reaped or not."""
     try:
         return process.memory_info().rss
     except psutil.NoSuchProcess:
@@ -161,7 +162,7 @@ def _pss(pid: int) -> int | None:
 
 
 def _descendants(pid: int) -> list[int]:
-    """Process ids below `pid`: from the kernel's list (20 µs), or where it keeps none by a search of all processes."""
+    """Descendants of `pid`, from the kernel's list (20 µs) or, without one, from a search of all processes."""
     found: list[int] = []
     waiting = [pid]
     while waiting:

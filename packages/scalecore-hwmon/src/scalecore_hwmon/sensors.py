@@ -1,7 +1,7 @@
-"""Where temperatures come from: a small provider interface, and the providers of each platform.
+"""The interface of sensor providers, and the providers of each platform.
 
-A provider returns what its sensors say, unjudged. What it cannot read is a `Reading` without a value and with a reason.
-Tests replay traces through the same interface.
+A provider returns raw values. A sensor that it cannot read yields a `Reading` without a value, with the reason. Tests
+replay traces through the same interface.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ PROCESSOR_CHIPS = frozenset(
         "nouveau",
     }
 )
-"""Linux drivers that measure processors and GPUs. Disks, radios and batteries have limits of their own."""
+"""Linux drivers that measure processors and GPUs. Other limits apply to disks, radios and batteries."""
 
 
 class SensorProvider(Protocol):
-    """Reads some sensors. Called by one thread; an exception counts as "unavailable"."""
+    """Reads some sensors. It is called from one thread; an exception counts as "unavailable"."""
 
     def read(self) -> Sequence[Reading]:
-        """One reading per sensor, at least one: without a sensor, one without a value that says why."""
+        """One reading per sensor. Without a sensor, a single reading without a value, with the reason."""
         ...
 
 
 class LinuxTemperatures:
-    """The kernel's hwmon sensors and thermal zones, through psutil; no privilege is needed."""
+    """The kernel's hwmon sensors and thermal zones, through psutil. Needs no privileges."""
 
     def read(self) -> Sequence[Reading]:
         return temperatures_of(psutil.sensors_temperatures())
@@ -55,8 +55,8 @@ class LinuxTemperatures:
 class MacThermalPressure:
     """The thermal pressure of macOS, 0 to 4: the Darwin notification `com.apple.system.thermalpressurelevel`.
 
-    It needs no privilege, unlike temperatures. Levels as in Apple's `libkern/OSThermalNotification.h`: nominal,
-    moderate, heavy, trapping, sleeping. Not yet tried on a Mac.
+    Unlike temperatures, it needs no privileges. Levels as in Apple's `libkern/OSThermalNotification.h`: nominal,
+    moderate, heavy, trapping, sleeping. Not yet tested on a Mac.
     """
 
     _KEY = b"com.apple.system.thermalpressurelevel"
@@ -90,14 +90,14 @@ class MacThermalPressure:
 
 
 class NoSensor:
-    """Stands where the platform has no sensor that an ordinary user may read."""
+    """The provider of platforms where an ordinary user may read no sensor."""
 
     def read(self) -> Sequence[Reading]:
         return [_temperature(sys.platform, None, reason="no unprivileged sensor")]
 
 
 class CpuLoad:
-    """How busy the processors were since the last reading, in percent: it tells a stuck sensor from a steady one."""
+    """Load of the processors since the last reading, in percent. It distinguishes a stuck sensor from a steady one."""
 
     def __init__(self) -> None:
         self._primed = False
@@ -105,7 +105,7 @@ class CpuLoad:
     def read(self) -> Sequence[Reading]:
         percent = psutil.cpu_percent(interval=None)
         if not self._primed:
-            # The first answer of psutil is a constant: there is no earlier moment to compare with.
+            # psutil's first result is a constant: it has no earlier measurement to compare with.
             self._primed = True
             return [Reading(quantity="cpu", source="cpu", unit="%", value=None, reason="a load needs two samples")]
         return [Reading(quantity="cpu", source="cpu", unit="%", value=percent)]
@@ -119,14 +119,14 @@ def temperatures_of(chips: Mapping[str, Sequence[Any]]) -> list[Reading]:
         for entry in entries:
             source = f"{chip}/{entry.label}" if entry.label else chip
             counts[source] = counts.get(source, 0) + 1
-            if counts[source] > 1:  # two processors of one kind carry equal labels
+            if counts[source] > 1:  # two processors of the same model have equal labels
                 source = f"{source} #{counts[source]}"
-            readings.append(_temperature(source, entry.current, reason="the sensor gives no value"))
+            readings.append(_temperature(source, entry.current, reason="the sensor returns no value"))
     return readings or [_temperature("hwmon", None, reason=NO_SENSOR)]
 
 
 def default_providers() -> list[SensorProvider]:
-    """The providers of this machine: processors, NVIDIA GPUs where there is a driver, and the load."""
+    """The providers of this machine: processors, NVIDIA GPUs if there is a driver, and the load."""
     from scalecore_hwmon.nvml import NvmlGpus, driver_present
 
     cpu: SensorProvider
@@ -141,10 +141,10 @@ def default_providers() -> list[SensorProvider]:
 
 
 def decides(reading: Reading, *, among: Sequence[Reading], wanted: Sequence[str]) -> bool:
-    """Whether the thermal policy looks at this sensor.
+    """Whether the thermal policy uses this sensor.
 
-    Those that the user named (`wanted`: chip, or chip/label); else those of processors and GPUs; where none of
-    `among` is such, all.
+    It uses the sensors that the user named (`wanted`: chip or chip/label), by default those of processors and GPUs, or
+    all sensors if `among` contains none of those.
     """
     if reading.quantity not in ("temperature", "thermal_pressure"):
         return False

@@ -1,4 +1,7 @@
-"""The thermal monitor: reads sensors, doubts them, follows the policy. Missing is never normal (guard G41)."""
+"""The thermal monitor: reads sensors, rejects implausible values, applies the policy.
+
+A missing value is never treated as a normal temperature (guard G41).
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ GONE = "the sensor has disappeared"
 
 
 class ThermalMonitor:
-    """A `HardwareMonitor` over the sensors of `providers`."""
+    """A `HardwareMonitor` for the sensors of `providers`."""
 
     def __init__(
         self,
@@ -35,12 +38,12 @@ class ThermalMonitor:
     ) -> None:
         self._options = options
         self._providers = tuple(providers)
-        # What was frozen with this process has lasted no longer for it.
+        # Time in which the machine was frozen does not count (guard G47).
         self._running = RunningClock(clock, longest=3 * max(options.interval, 2.0))
         self._sampled_at = self._running()
         self._histories: dict[str, SensorHistory] = {}
         self._seen: dict[str, Reading] = {}
-        """Every sensor that was ever there: one that disappears is missing, and no other takes its place."""
+        """Every sensor seen so far: one that disappears counts as missing, and no other sensor replaces it."""
         self._state = ThermalState()
 
     @property
@@ -56,8 +59,8 @@ class ThermalMonitor:
                     SUBJECT,
                     f"{self._why_none(readings)}: thermal guard inactive",
                     on_missing=self._options.on_missing,
-                    remedy="run where the sensors can be seen, which is seldom in a container or a virtual machine, "
-                    "or accept it with on_missing of the thermal monitor",
+                    remedy="run outside a container or virtual machine, which usually hide the sensors, "
+                    "or set on_missing of the thermal monitor to ignore",
                 )
             ]
         found = f"{heat.hottest.text} ({heat.hottest.source})"
@@ -109,7 +112,7 @@ class ThermalMonitor:
             return Verdict(action="pause", reason=f"{found}: paused {until}")
         if lost := sorted(reading.source for reading in deciding if reading.reason == GONE):
             return Verdict(action="go_on", reason=f"{', '.join(lost)}: {GONE}", guard="G41")
-        # The reason of a study that goes on names no figure, so that it stays the same and is told once.
+        # The reason of `go_on` contains no number, so that it does not change and is reported once.
         if heat.level < Level.WATCH:
             return Verdict(action="go_on")
         pressure = heat.hottest.quantity == "thermal_pressure"
@@ -120,7 +123,7 @@ class ThermalMonitor:
         return [reading for reading in readings if decides(reading, among=readings, wanted=self._options.sensors)]
 
     def _why_none(self, readings: Sequence[Reading]) -> str:
-        """In words, why no reading has a value."""
+        """The reason why no reading has a value."""
         if not readings:
             return f"none of the sensors {', '.join(self._options.sensors)} exists"
         reasons = sorted({reading.reason for reading in readings if reading.reason})

@@ -1,4 +1,4 @@
-"""When to pause for heat, when to go on, when to stop: a state machine of readings and time."""
+"""A state machine over readings and time that pauses, resumes or stops a study because of heat."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from scalecore_hwmon.options import ThermalOptions
 
 MISSING_FOR = 60.0
-"""Seconds without any value after which the sensors count as lost; shorter gaps change nothing."""
+"""Sensors count as lost after this many seconds without a value. Shorter gaps have no effect."""
 
 
 class Level(IntEnum):
-    """How hot it is. Values of `thermal_pressure` of macOS mean nominal, moderate, heavy, and two critical ones."""
+    """Heat levels. The levels of macOS's `thermal_pressure` are nominal, moderate, heavy, and two critical ones."""
 
     NORMAL = 0
     WATCH = 1
@@ -29,7 +29,7 @@ class Level(IntEnum):
 
 @frozen(kw_only=True)
 class Heat:
-    """What the sensors say together: the hottest one with its level, and whether all are cool enough to go on."""
+    """The hottest sensor with its level, and whether all sensors are cool enough to resume."""
 
     level: Level
     cool: bool
@@ -38,7 +38,7 @@ class Heat:
 
 @frozen(kw_only=True)
 class ThermalState:
-    """What is remembered: since when the study is paused, what the last values in a row said, since when none came."""
+    """Start of the pause, numbers of consecutive hot, critical and cool samples, and start of missing values."""
 
     paused_at: float | None = None
     hot: int = 0
@@ -48,11 +48,11 @@ class ThermalState:
 
 
 Step = Literal["go_on", "pause", "stop", "lost"]
-"""`lost`: the policy stops the study since there has been no value for too long."""
+"""`lost`: the policy stops the study because the sensors have returned no value for too long."""
 
 
 def heat_of(options: ThermalOptions, readings: Sequence[Reading]) -> Heat | None:
-    """Heat by the readings that have a value; None where none has."""
+    """The heat from all readings with a value; None if there is no such reading."""
     known = [(reading, reading.value) for reading in readings if reading.value is not None]
     if not known:
         return None
@@ -70,11 +70,11 @@ def _judge(options: ThermalOptions, quantity: str, value: float) -> tuple[Level,
 
 
 def step(options: ThermalOptions, state: ThermalState, heat: Heat | None, *, now: float) -> tuple[ThermalState, Step]:
-    """One sample further. `now` is in seconds of a monotonic clock.
+    """Process one sample. `now` is in seconds of a monotonic clock.
 
-    Only values start or end anything, `confirm` of them in a row; a gap between them neither counts nor breaks the
-    row. While no value comes, a pause lasts; when they stay away for `MISSING_FOR` seconds, `on_missing: refuse` stops
-    the study, and `warn` and `ignore` let it go on, since without a sensor nothing could ever end the pause.
+    Pausing, resuming and stopping require `confirm` consecutive values. A gap neither counts nor resets that count. A
+    pause lasts while values are missing. After `MISSING_FOR` seconds without a value, `on_missing: refuse` stops the
+    study; `warn` and `ignore` resume it, because without a sensor nothing could end the pause.
     """
     if heat is None:
         return _without_value(options, state, now=now)
