@@ -30,7 +30,7 @@ def test_visits_push_a_suggestion_away_less_and_less() -> None:
     early = coverage.settle({"width": 5, "epochs": 50}, coverage.tried(ran))
     assert early.architecture.values == {"width": 8}
     assert early.moved_from == {"width": 4, "epochs": 50}
-    assert early.reason == "width=4 was tried once; this is the nearest that was tried less"
+    assert early.reason == "width=4 was tried once; this is the nearest one tried less often"
     late = coverage.settle({"width": 5, "epochs": 50}, coverage.tried(ran + 19 * elsewhere))
     assert (late.architecture.values, late.moved_from) == ({"width": 4}, None)
 
@@ -40,7 +40,7 @@ def test_a_running_architecture_is_avoided_whatever_the_weight() -> None:
     coverage = coverage_of(weight=0.0)
     settled = coverage.settle({"width": 4, "epochs": 50}, coverage.tried([({"width": 4, "epochs": 100}, True)]))
     assert settled.architecture.values == {"width": 2}
-    assert settled.reason == "width=4 is running; this is the nearest that is not"
+    assert settled.reason == "width=4 is running; this is the nearest one that is not"
     everything = coverage.tried([({"width": width, "epochs": 100}, True) for width in WIDTHS])
     assert coverage.settle({"width": 4, "epochs": 50}, everything).architecture.values == {"width": 4}
 
@@ -55,7 +55,7 @@ def test_an_exact_repeat_goes_to_an_untried_architecture_first() -> None:
     ]
     settled = coverage.settle({"width": 4, "epochs": 50}, coverage.tried(tried))
     assert settled.architecture.values == {"width": 1}
-    assert settled.reason == "exactly this was tried before at width=4"
+    assert settled.reason == "these values were already tried at width=4"
     tried += [({"width": 1, "epochs": 100}, False), ({"width": 16, "epochs": 100}, False)]
     assert coverage.settle({"width": 4, "epochs": 50}, coverage.tried(tried)).architecture.values == {"width": 2}
 
@@ -66,7 +66,7 @@ def test_other_values_come_when_these_were_tried_everywhere() -> None:
     tried = [({"width": width, "epochs": epochs}, False) for width in WIDTHS for epochs in (50, 100)]
     settled = coverage.settle({"width": 4, "epochs": 100}, coverage.tried(tried))
     assert (settled.architecture.values, settled.hyperparameters) == ({"width": 4}, {"epochs": 75})
-    assert settled.reason == "exactly this was tried before at width=4; epochs moved from 100 to 75"
+    assert settled.reason == "these values were already tried at width=4; epochs moved from 100 to 75"
     tried += [({"width": width, "epochs": 75}, False) for width in WIDTHS]
     assert coverage.exhausted(coverage.tried(tried))
     assert not coverage.exhausted(coverage.tried(tried[1:]))

@@ -89,7 +89,7 @@ def test_what_does_not_fit_any_more_is_named(make: Make, drive: Drive, journal_o
     smaller = make(architectures=shapes)
     smaller.restore(journal)
     now = smaller.explain()
-    assert now.left_out[0] == f"{journal[0].proposal.architecture.id} is no feasible architecture any more"
+    assert now.left_out[0] == f"{journal[0].proposal.architecture.id} is no longer a feasible architecture"
     assert sum(now.origins.values()) == 10 - len(now.left_out)
 
 

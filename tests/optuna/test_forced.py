@@ -85,7 +85,7 @@ def test_an_unknown_extreme_is_refused(make: Callable[..., Any]) -> None:
     with pytest.raises(ExperimentError) as caught:
         make(options={"extremes": ["d_modell"]})
     assert str(caught.value) == (
-        "search.extremes: 'd_modell' is no dimension of the model; it has d_model, n_layers, n_heads, d_ff"
+        "search.extremes: 'd_modell': not a dimension of the model; dimensions: d_model, n_layers, n_heads, d_ff"
     )
 
 
@@ -171,8 +171,8 @@ def test_maximin_spreads_over_the_feasible_architectures(make: Callable[..., Any
     strategy = make(options={"forced": "maximin", "maximin_trials": 6})
     planned = strategy.planned()
     assert [proposal.origin.label for proposal in planned] == [f"maximin:{n}" for n in range(1, 7)]
-    assert planned[0].origin.reason == "an architecture in the middle"
-    assert planned[1].origin.reason == "an architecture far from those before it"
+    assert planned[0].origin.reason == "the architecture nearest to the middle"
+    assert planned[1].origin.reason == "an architecture far from the previous ones"
     depths = [proposal.architecture.values["n_layers"] for proposal in planned]
     assert min(depths) <= 3
     assert max(depths) >= 32

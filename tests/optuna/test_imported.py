@@ -56,7 +56,7 @@ def test_imported_results_with_missing_parameters_are_visits(make: Make, drive: 
     strategy = make()
     strategy.restore(imported(journal_of(drive(make(), range(3))), "dropout"))
     assert strategy.study.trials == []
-    assert set(strategy.left_out.values()) == {"it has no dropout"}
+    assert set(strategy.left_out.values()) == {"it has no value for dropout"}
     assert drive(strategy, range(1))[0].origin.kind == "forced"
 
 

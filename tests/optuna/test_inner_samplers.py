@@ -47,20 +47,19 @@ def test_a_sampler_class_is_taken_by_its_import_path(make: Make, drive: Callable
         ("optuna.samplers:Nothing", "search.inner: module 'optuna.samplers' has no 'Nothing'"),
         (
             "os:system",
-            "search.inner: 'os:system' is no subclass of optuna.samplers.BaseSampler, so it is not used",
+            "search.inner: 'os:system' is not a subclass of optuna.samplers.BaseSampler",
         ),
         (
             "pathlib:Path",
-            "search.inner: 'pathlib:Path' is no subclass of optuna.samplers.BaseSampler, so it is not used",
+            "search.inner: 'pathlib:Path' is not a subclass of optuna.samplers.BaseSampler",
         ),
         (
             "optuna.samplers:BaseSampler",
-            "search.inner: 'optuna.samplers:BaseSampler' is abstract: it does not say how to sample",
+            "search.inner: 'optuna.samplers:BaseSampler' is an abstract class",
         ),
         (
             f"{__name__}:Unseeded",
-            f"search.inner: '{__name__}:Unseeded' takes no argument `seed`, so a study with it could not be repeated "
-            "or continued",
+            f"search.inner: '{__name__}:Unseeded' has no argument `seed`, which repeating or resuming a study requires",
         ),
     ],
 )
@@ -76,7 +75,7 @@ def test_options_that_the_class_refuses_are_told(make: Make) -> None:
     with pytest.raises(ExperimentError) as caught:
         make(options={"inner": "tpe", "inner_options": {"n_startup": 3}})
     assert str(caught.value) == (
-        "search.inner_options: TPESampler refuses them: TPESampler.__init__() got an unexpected keyword argument "
+        "search.inner_options: TPESampler rejects them: TPESampler.__init__() got an unexpected keyword argument "
         "'n_startup'"
     )
 
@@ -88,7 +87,7 @@ def test_options_that_the_class_refuses_are_told(make: Make) -> None:
             {"inner": "fronteer"},
             "inner: 'fronteer' is neither one of frontier, tpe, gp, random, qmc nor a class as package.module:Class",
         ),
-        ({"inner": "qmc", "inner_options": {"seed": 1}}, "inner_options: 'qmc' has none"),
+        ({"inner": "qmc", "inner_options": {"seed": 1}}, "inner_options: 'qmc' has no options"),
     ],
 )
 def test_a_misspelt_inner_is_found_with_the_file(settings: dict[str, Any], message: str) -> None:
@@ -103,8 +102,8 @@ def test_gp_needs_torch_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ExperimentError) as caught:
         inner_sampler("gp", options={}, seed=1)
     assert str(caught.value) == (
-        "search.inner: 'gp' is Optuna's GPSampler, which needs torch, and torch is not installed here; install it, or "
-        "take 'frontier', which needs no torch"
+        "search.inner: 'gp' is Optuna's GPSampler, which needs torch, and torch is not installed; install it, or "
+        "use 'frontier', which does not need torch"
     )
 
 

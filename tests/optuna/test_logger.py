@@ -230,8 +230,8 @@ def test_another_study_of_the_same_name_is_left_alone(storage: str, tmp_path: Pa
     with pytest.raises(RefusedError) as refusal:
         run(storage, study(tmp_path, evolve(record(0), hash="another")), name=name)
     assert str(refusal.value) == (
-        f"{storage} has another study of the name '{name}' (its trial 0 is none of this study) and was left as it is; "
-        "give another `study_name` or `storage`"
+        f"{storage} contains another study named '{name}' (its trial 0 is not in this study); it was not changed. "
+        "Use another `study_name` or `storage`"
     )
     assert len(stored(storage, tmp_path, name)) == 2
 
@@ -240,7 +240,7 @@ def test_a_study_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
     """One that scalecore did not write."""
     own = create_study(study_name="walk", storage=f"sqlite:///{tmp_path}/study.db")
     own.add_trial(create_trial(value=1.0))
-    with pytest.raises(RefusedError, match="another study of the name 'walk'"):
+    with pytest.raises(RefusedError, match="another study named 'walk'"):
         run("sqlite:///study.db", study(tmp_path, record(0)))
     assert len(stored("sqlite:///study.db", tmp_path)) == 1
 
@@ -251,7 +251,7 @@ def test_an_empty_study_of_the_other_direction_is_left_alone(tmp_path: Path) -> 
     with pytest.raises(RefusedError) as refusal:
         run("sqlite:///study.db", study(tmp_path, record(0)))
     assert str(refusal.value) == (
-        "sqlite:///study.db has a study of the name 'walk' that does not minimize, and was left as it is; give another "
+        "sqlite:///study.db contains a study named 'walk' that does not minimize; it was not changed. Use another "
         "`study_name` or `storage`"
     )
 

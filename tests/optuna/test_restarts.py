@@ -95,7 +95,7 @@ def test_an_imported_trial_without_all_parameters_counts_as_a_visit(
             RestoredTrial(number=1, proposal=whole, outcome=outcome),
         ]
     )
-    assert strategy.left_out == {0: "it has no learning_rate, epochs, weight_decay, warmup_steps"}
+    assert strategy.left_out == {0: "it has no value for learning_rate, epochs, weight_decay, warmup_steps"}
     assert [trial.value for trial in strategy.study.trials] == [0.4]
     asked = [strategy.ask(number) for number in range(2, 20)]
     assert not {shape.id, architectures[40].id} & {proposal.architecture.id for proposal in asked if proposal}

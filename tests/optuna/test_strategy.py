@@ -208,7 +208,7 @@ def test_g34_a_changed_grid_or_space_on_resume_keeps_working(
         width, dropout = trial.proposal.architecture.values["d_model"], trial.proposal.hyperparameters["dropout"]
         reason = strategy.left_out.get(trial.number)
         if width == 64:
-            assert reason == f"{trial.proposal.architecture.id} is no feasible architecture any more"
+            assert reason == f"{trial.proposal.architecture.id} is no longer a feasible architecture"
         elif float(dropout) > 0.25:
             assert reason == f"dropout={dropout!r} is outside the space"
         else:
@@ -219,10 +219,10 @@ def test_g34_a_changed_grid_or_space_on_resume_keeps_working(
 
     without = make(space={name: of for name, of in space.items() if name != "dropout"})
     without.restore(journal[:1])
-    assert without.left_out == {0: "dropout is not varied any more"}
+    assert without.left_out == {0: "dropout is no longer varied"}
     further = make(space={**space, "patience": Choice(values=(5, 10))})
     further.restore(journal[:1])
-    assert further.left_out == {0: "it has no patience"}
+    assert further.left_out == {0: "it has no value for patience"}
     drive(further, range(1, 40))
 
 
@@ -243,7 +243,7 @@ def test_g35_failures_are_not_values(
     strategy = make(options=options)
     proposal = strategy.ask(0)
     assert proposal is not None
-    with pytest.raises(ValueError, match=f"trial 0: {state} with the value 0.5; a failure is a state, never a number"):
+    with pytest.raises(ValueError, match=f"trial 0: {state} with the value 0.5; a failure must not have a value"):
         strategy.tell(0, Outcome(state=state, value=0.5))
     strategy.should_prune(0, epoch=1, value=0.7)
     strategy.tell(0, Outcome(state=state, reason="for a reason"))
@@ -344,11 +344,11 @@ def test_asking_and_telling_out_of_turn_is_refused(make: Make) -> None:
     """A number is asked for once while it is open, and told once."""
     strategy = make()
     strategy.ask(0)
-    with pytest.raises(ValueError, match=r"^trial 0 was asked for already$"):
+    with pytest.raises(ValueError, match=r"^trial 0 was already requested$"):
         strategy.ask(0)
     strategy.tell(0, done())
     for number in (0, 1):
-        with pytest.raises(ValueError, match=f"^trial {number} is not running, so nothing can be told of it$"):
+        with pytest.raises(ValueError, match=f"^trial {number} is not running, so it cannot have an outcome$"):
             strategy.tell(number, done())
 
 
@@ -387,7 +387,7 @@ def test_an_exact_repeat_goes_to_an_untried_architecture(make: Make, architectur
     assert len({proposal.architecture.id for proposal in proposals}) == len(architectures) == 80
     moved = [proposal.origin for proposal in proposals if proposal.origin.kind == "redirected"]
     assert moved
-    assert all((origin.reason or "").startswith("exactly this was tried before at d_model=") for origin in moved)
+    assert all((origin.reason or "").startswith("these values were already tried at d_model=") for origin in moved)
     assert strategy.ask(80) is None
 
 
@@ -432,7 +432,7 @@ def test_a_name_of_both_kinds_is_refused(make: Make) -> None:
     with pytest.raises(ExperimentError) as caught:
         make(space={"d_model": LogUniform(low=1.0, high=2.0)})
     assert str(caught.value) == (
-        "search.space: 'd_model' is a dimension of the model, so it cannot be a hyper-parameter too"
+        "search.space: 'd_model' is a dimension of the model and cannot also be a hyper-parameter"
     )
 
 
@@ -440,4 +440,4 @@ def test_a_near_repeat_of_texts_is_refused(make: Make) -> None:
     """Only numbers are near each other."""
     with pytest.raises(ExperimentError) as caught:
         make(space={"norm": Choice(values=("layer", "batch"))}, options={"near_repeat": {"norm": 1.0}})
-    assert str(caught.value) == "search.near_repeat: 'norm' is not a number, so no two values of it are near"
+    assert str(caught.value) == "search.near_repeat: 'norm' is not numeric, so its values have no distance"

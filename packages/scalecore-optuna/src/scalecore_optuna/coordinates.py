@@ -1,7 +1,7 @@
-"""Coordinates in which losses are smooth: aspect, head size, feed-forward ratio, size; and those of hyper-parameters.
+"""Coordinates in which losses are smooth: aspect, head size, feed-forward ratio, size, and hyper-parameters.
 
-Under a parameter budget width and depth are nearly one axis, since width² times depth hardly changes. Their ratio, and
-the ratios of heads and feed-forward width to the width, tell architectures apart.
+Under a parameter budget, width and depth are nearly one axis, because width² times depth hardly changes. Their ratio,
+and the ratios of heads and feed-forward width to the width, distinguish architectures.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "heads": ("n_heads", "num_heads", "heads", "n_head"),
     "feed_forward": ("d_ff", "d_inner", "ffn_dim", "mlp_dim", "intermediate_size"),
 }
-"""What a dimension of such a name is, where the family does not declare its roles."""
+"""Usual names of each role, for families that do not declare their roles."""
 
 
 def roles_of(names: Sequence[str], declared: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The dimension of each role: as declared, else by the usual names."""
+    """The dimension of each role: the declared one, otherwise the one with a usual name."""
     usual = {role: [name for name in known if name in names] for role, known in ROLES.items()}
     found = {role: known[0] for role, known in usual.items() if known}
     return {**found, **{role: name for role, name in (declared or {}).items() if name in names}}
@@ -42,7 +42,7 @@ class ArchitectureCoordinates:
     """Coordinates of architectures: shape [architectures, coordinates], each scaled to [0, 1] over the grid.
 
     `aspect` is log2(width / depth), `head_size` log2(width / heads), `feed_forward_ratio` log2(feed_forward / width),
-    `size` log2(parameters); dimensions without a role keep their own logarithm. What does not vary is left out.
+    `size` log2(parameters). Dimensions without a role keep their own logarithm. Constant coordinates are left out.
     """
 
     def __init__(self, grid: Grid, roles: Mapping[str, str] | None = None) -> None:
@@ -72,9 +72,9 @@ class ArchitectureCoordinates:
 
 
 class Axis:
-    """One hyper-parameter as coordinates: a number as one in [0, 1], a choice of texts as one per value.
+    """One hyper-parameter as coordinates: one in [0, 1] for a number, one per value for a choice of texts.
 
-    Values of a choice of numbers are taken by their rank, since they are usually listed on their natural scale.
+    A choice of numbers uses the ranks of its values, because they are usually listed on their natural scale.
     """
 
     def __init__(self, distribution: Distribution) -> None:
@@ -87,11 +87,11 @@ class Axis:
         self.width = len(values) if self._labels else 1
 
     def unit(self, value: Value) -> float:
-        """A number in [0, 1] for which `distribution.at` gives this value again."""
+        """A number in [0, 1] for which `distribution.at` returns this value."""
         return self.distribution.unit(value)
 
     def coordinates(self, units: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Of the values at these units, not of the units: shape [points, width]."""
+        """Coordinates of the values at these units, after snapping: shape [points, width]."""
         found: NDArray[np.float64]
         match self.distribution:
             case Choice():

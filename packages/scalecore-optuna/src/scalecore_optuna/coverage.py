@@ -1,4 +1,4 @@
-"""What was tried, and where a suggestion goes so that nothing is tried twice and the space is covered (G30, G31)."""
+"""Tracks tried points and moves suggestions, to avoid repeats and to cover the space (guards G30, G31)."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ if TYPE_CHECKING:
 __all__ = ["Coverage", "Settled", "Tried"]
 
 STEPS = 32
-"""Into how many steps a continuous or long range is cut where a near-repeat is varied."""
+"""Steps into which a continuous or long range is divided to vary a near-repeat."""
 
 Point = tuple[Key, tuple[Value, ...]]
 
 
 @define
 class Tried:
-    """The points of a study so far, whatever became of them."""
+    """The points of a study so far, whatever the outcome of their trials."""
 
     count: int = 0
     points: set[Point] = field(factory=set)
     at: dict[Key, list[Mapping[str, Value]]] = field(factory=dict)
     running: set[Key] = field(factory=set)
     near: dict[Key, NDArray[np.float64]] = field(factory=dict)
-    """Of the trials of an architecture, the values that near-repeats are told by; kept by `Coverage`."""
+    """Architecture -> values that detect near-repeats, one row per trial. Maintained by `Coverage`."""
     unfit: set[Key] = field(factory=set)
-    """Architectures that did not fit into memory: not suggested again while there is another one."""
+    """Architectures that did not fit into memory. They are suggested again only if there is no other."""
 
     def visits_of(self, grid: Grid) -> NDArray[np.int64]:
-        """How often each architecture was tried: shape [architectures]."""
+        """The number of trials of each architecture: shape [architectures]."""
         return np.array([len(self.at.get(key, ())) for key in grid.keys], dtype=np.int64)
 
 
 @frozen(kw_only=True)
 class Settled:
-    """Where a suggestion ended up; the rest is None where it just went to the nearest architecture.
+    """The point that replaces a suggestion. The other fields are None if it is the nearest architecture.
 
-    `moved_from` holds all parameters as suggested, `moved_to` those that differ now, `rule` why: `coverage`, `running`,
+    `moved_from` contains all suggested parameters, `moved_to` those that differ now. `rule` is `coverage`, `running`,
     `memory`, `repeat` or `variation`.
     """
 
@@ -61,12 +61,12 @@ class Settled:
 
 
 class Coverage:
-    """The points of a study (a grid and a space), and the rules by which a suggestion is moved.
+    """The points of a study (a grid and a space), and the rules that move a suggestion.
 
-    A suggestion goes to the architecture with the least sum of distance (in factors of two) and `weight` times visits,
-    the weight falling to zero over `trials`, and to one that is not running while there is one. An exact repeat goes
-    to an untried architecture while there is one; a near-repeat has one of the hyper-parameters of `near` moved. Raises
-    `ExperimentError` for a name of no use.
+    A suggestion moves to the architecture with the smallest sum of distance (in factors of two) and `weight` times
+    visits; the weight falls to zero over `trials`. Architectures that are not running come first. An exact repeat moves
+    to an untried architecture if there is one. A near-repeat changes one of the hyper-parameters in `near`. Raises
+    `ExperimentError` for a name that cannot be used.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Coverage:
     ) -> None:
         if both := [name for name in grid.names if name in space]:
             raise ExperimentError(
-                f"search.space: {both[0]!r} is a dimension of the model, so it cannot be a hyper-parameter too"
+                f"search.space: {both[0]!r} is a dimension of the model and cannot also be a hyper-parameter"
             )
         self.grid = grid
         self.space = dict(space)
@@ -89,7 +89,7 @@ class Coverage:
         self._near = {name: threshold for name, threshold in (near or {}).items() if name in space}
         for name in self._near:
             if any(not _is_number(value) for value in space[name].bounds()):
-                raise ExperimentError(f"search.near_repeat: {name!r} is not a number, so no two values of it are near")
+                raise ExperimentError(f"search.near_repeat: {name!r} is not numeric, so its values have no distance")
         sizes = [levels(distribution) for distribution in self.space.values()]
         self._size = None if None in sizes else len(grid.keys) * math.prod(size for size in sizes if size is not None)
 
@@ -97,9 +97,10 @@ class Coverage:
         return self.grid.key(architecture), tuple(hyperparameters[name] for name in self.space)
 
     def tried(self, trials: Iterable[tuple[Mapping[str, Any], bool]]) -> Tried:
-        """What trials cover, each given by its parameters and whether it is running.
+        """The points of trials, each passed as its parameters and whether it is running.
 
-        Off the grid that is nothing; where hyper-parameters are missing, a visit of the architecture but no point.
+        A trial off the grid adds nothing. One without some hyper-parameters adds a visit of its architecture, but no
+        point.
         """
         tried = Tried()
         for values, running in trials:
@@ -109,7 +110,7 @@ class Coverage:
         return tried
 
     def note(self, tried: Tried, values: Mapping[str, Any]) -> None:
-        """One more trial with these parameters."""
+        """Add a trial with these parameters."""
         tried.count += 1
         if self.grid.find(values) is None:
             return
@@ -119,7 +120,7 @@ class Coverage:
             tried.points.add(self.point(values, values))
 
     def tried_in(self, study: Study) -> Tried:
-        """What an Optuna study has tried, unfinished and failed trials included; a broken constraint is no fit."""
+        """The points of an Optuna study, with unfinished and failed trials. A violated constraint marks a misfit."""
         trials = [trial for trial in study.get_trials(deepcopy=False) if trial.params]
         tried = self.tried((trial.params, not trial.state.is_finished()) for trial in trials)
         for trial in trials:
@@ -128,7 +129,7 @@ class Coverage:
         return tried
 
     def is_new(self, architecture: Architecture, hyperparameters: Mapping[str, Value], tried: Tried) -> bool:
-        """Whether the point is neither an exact nor a near repeat."""
+        """Whether the point is neither an exact repeat nor a near-repeat."""
         if self.point(architecture.values, hyperparameters) in tried.points:
             return False
         if not self._near:
@@ -137,7 +138,7 @@ class Coverage:
         return not self._are_near(values, architecture, tried)[0]
 
     def exhausted(self, tried: Tried) -> bool:
-        """Whether every point was tried of the architectures that fit; never where a hyper-parameter is continuous."""
+        """Whether all points of the architectures that fit were tried. False if a hyper-parameter is continuous."""
         if tried.unfit:
             fit = [key for key in self.grid.keys if key not in tried.unfit]
             inside = sum(key not in tried.unfit for key, _ in tried.points)
@@ -145,7 +146,7 @@ class Coverage:
         return self._size is not None and len(tried.points) >= self._size
 
     def settle(self, suggestion: Mapping[str, Any], tried: Tried) -> Settled:
-        """Where the suggestion shall be tried. Once the space is exhausted, a point that was tried before."""
+        """The point to try for a suggestion. In an exhausted space it is a point that was tried before."""
         grid = self.grid
         hyperparameters = {name: suggestion[name] for name in self.space}
         visits = tried.visits_of(grid)
@@ -166,18 +167,18 @@ class Coverage:
         rule = "variation"
         if repeat:
             rule = "repeat"
-            reason = f"exactly this was tried before at {first.id}"
+            reason = f"these values were already tried at {first.id}"
         elif architecture is first is not home:
             times = int(visits[np.argmin(distances)])
             often = "once" if times == 1 else f"{times} times"
             rule = "coverage"
-            reason = f"{home.id} was tried {often}; this is the nearest that was tried less"
+            reason = f"{home.id} was tried {often}; this is the nearest one tried less often"
             if running[np.argmin(distances)]:
                 rule = "running"
-                reason = f"{home.id} is running; this is the nearest that is not"
+                reason = f"{home.id} is running; this is the nearest one that is not"
             if unfit[np.argmin(distances)]:
                 rule = "memory"
-                reason = f"{home.id} did not fit into memory; this is the nearest that may"
+                reason = f"{home.id} did not fit into memory; this is the nearest one that may fit"
         else:
             reason = f"{first.id} was tried with nearly the same {' and '.join(self._near)}"
         if settled != hyperparameters:
@@ -201,7 +202,7 @@ class Coverage:
     def _candidates(
         self, order: Sequence[Architecture], hyperparameters: Mapping[str, Value], tried: Tried
     ) -> Iterator[tuple[Architecture, dict[str, Value]]]:
-        """From the best to the last resort: near nothing tried; then no exact repeat; then other hyper-parameters."""
+        """In order of preference: no near-repeat, then no exact repeat, then other hyper-parameters."""
 
         def untried(architecture: Architecture, values: Mapping[str, Value]) -> bool:
             return self.point(architecture.values, values) not in tried.points
@@ -218,7 +219,7 @@ class Coverage:
                     continue
                 elif (varied := self._vary(architecture, hyperparameters, accepts)) is not None:
                     yield architecture, varied
-        # Of a long range one more value than there are points: one of them must be new.
+        # A long range yields one more value than there are points, so that at least one is new.
         pools = [
             _nearest_first(d, hyperparameters[name], steps=len(tried.points) + 1) for name, d in self.space.items()
         ]
@@ -229,12 +230,12 @@ class Coverage:
                     yield architecture, candidate
 
     def _are_near(self, values: NDArray[np.float64], architecture: Architecture, tried: Tried) -> NDArray[np.bool_]:
-        """Which of the values (rows; columns as in `near`) are near those of an earlier trial of the architecture."""
+        """Which rows of values (columns as in `near`) are near an earlier trial of the architecture."""
         key = self.grid.key(architecture.values)
         earlier = tried.at.get(key, ())
         known = tried.near.get(key)
         if known is None or len(known) < len(earlier):
-            # What a trial does not tell is near nothing: no comparison with NaN holds.
+            # A missing value is near no other, because comparisons with NaN are false.
             known = np.array([[float(one.get(name, math.nan)) for name in self._near] for one in earlier])
             tried.near[key] = known = known.reshape(len(earlier), len(self._near))
         limits = np.array(list(self._near.values()))
@@ -242,7 +243,7 @@ class Coverage:
         return np.asarray(np.any(close, axis=1), dtype=np.bool_)
 
     def _moves(self, hyperparameters: Mapping[str, Value]) -> NDArray[np.float64]:
-        """All that `_vary` may come up with, as rows for `_are_near`."""
+        """All candidates of `_vary`, as rows for `_are_near`."""
         here = [float(hyperparameters[name]) for name in self._near]
         rows = [here]
         for column, name in enumerate(self._near):
@@ -259,7 +260,7 @@ class Coverage:
         hyperparameters: Mapping[str, Value],
         accepts: Callable[[Architecture, Mapping[str, Value]], bool],
     ) -> dict[str, Value] | None:
-        """One of the compared hyper-parameters moved by the least share of its range that is accepted, or None."""
+        """Move one compared hyper-parameter by the smallest accepted share of its range; None if none is accepted."""
         moves = sorted(
             (abs(self.space[name].unit(value) - self.space[name].unit(hyperparameters[name])), position, value)
             for position, name in enumerate(self._near)
@@ -279,7 +280,7 @@ def _text(value: Value) -> str:
 
 
 def _nearest_first(distribution: Distribution, value: Value, *, steps: int = STEPS) -> list[Value]:
-    """The values of a distribution, or `steps` + 1 of them where there are more, by how far they are from `value`."""
+    """The values of a distribution, at most `steps` + 1 of a range, sorted by their distance from `value`."""
     values: Iterable[Value]
     match distribution:
         case Choice():

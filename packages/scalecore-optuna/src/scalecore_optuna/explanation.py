@@ -1,4 +1,4 @@
-"""How the strategy explains itself: forced designs, coverage of dimensions and pairs, moves, the last choice."""
+"""The strategy's explanation: forced designs, coverage of dimensions and pairs, moves, the last choice."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["covered", "forced_designs", "last_choice", "moved", "recommendation"
 
 
 def covered(grid: Grid, trials: Iterable[Known]) -> tuple[Covered, ...]:
-    """Visits of architectures, then of each dimension that varies, then of each pair of these."""
+    """Visits of architectures, then of each varying dimension, then of each pair of varying dimensions."""
     shapes = [trial.architecture for trial in trials]
     varying = [name for name in grid.names if len(grid.values[name]) > 1]
     visits = Counter(shape.id for shape in shapes)
@@ -36,7 +36,7 @@ def covered(grid: Grid, trials: Iterable[Known]) -> tuple[Covered, ...]:
 
 
 def forced_designs(designs: Sequence[ForcedArchitecture], forced: Mapping[int, Known]) -> tuple[ForcedDesign, ...]:
-    """Each design with the trials that ran it."""
+    """Each design with its trials."""
     result = []
     for design in designs:
         numbers = tuple(number for number, trial in sorted(forced.items()) if trial.architecture is design.architecture)
@@ -55,7 +55,7 @@ def forced_designs(designs: Sequence[ForcedArchitecture], forced: Mapping[int, K
 
 
 def moved(trials: Iterable[Known]) -> dict[str, int]:
-    """How many suggestions each rule moved; `other` where an older record does not tell the rule."""
+    """Number of suggestions that each rule moved; `other` for older records without a rule."""
     return dict(Counter(trial.origin.rule or "other" for trial in trials if trial.origin.moved_from is not None))
 
 
@@ -71,9 +71,9 @@ def last_choice(trials: Mapping[int, Known]) -> LastChoice | None:
 
 
 def recommendation(surrogate: Surrogate, trials: Mapping[int, Known], *, direction: str) -> Recommendation | None:
-    """The completed trial with the best posterior mean, whatever sampler chose it; None with fewer than two values.
+    """The completed trial with the best posterior mean, whichever sampler chose it; None with fewer than two values.
 
-    A trial that predicts a constant is a penalty, as to the samplers, and is never recommended (guard G09).
+    A trial that predicts a constant counts as a penalty, as in the samplers, and is never recommended (guard G09).
     """
     sign = -1.0 if direction == "maximize" else 1.0
     observations = []
@@ -82,7 +82,7 @@ def recommendation(surrogate: Surrogate, trials: Mapping[int, Known], *, directi
             loss = math.inf if trial.value is None else sign * trial.value
             seen = surrogate.observation(number, trial.params, loss)
             observations += [] if seen is None else [seen]
-    # Results from elsewhere teach, but are never the study's own best.
+    # Imported results inform the surrogate but are never the study's best trial.
     own = {number: trial for number, trial in trials.items() if trial.origin.kind != "imported"}
     completed = {
         number for number, trial in own.items() if trial.taught and trial.outcome and trial.outcome.state == "completed"

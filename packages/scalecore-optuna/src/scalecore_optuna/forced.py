@@ -1,4 +1,4 @@
-"""Forced designs: extremes of the feasible grid and spread architectures, each of which can be built (guard G32)."""
+"""Forced designs: feasible extremes of the grid, and architectures spread over it (guard G32)."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ if TYPE_CHECKING:
 __all__ = ["ForcedArchitecture", "ForcedTrials", "default_extremes", "explain", "extremes", "maximin", "merged"]
 
 TRANSIENT = (TrialState.FAILED, TrialState.TIMED_OUT)
-"""Ends that say nothing about the configuration: a forced trial that ended so is asked for once more."""
+"""Outcomes that say nothing about the configuration: the forced trial is repeated once."""
 
 TRIES = 2
 
 
 @frozen(kw_only=True)
 class ForcedArchitecture:
-    """An architecture to be run, and what for: `d_model:min`, or `d_model:max+n_layers:min` where two are the same."""
+    """An architecture to run, with its purpose: `d_model:min`, or `d_model:max+n_layers:min` for both."""
 
     label: str
     architecture: Architecture
 
 
 def default_extremes(grid: Grid) -> list[str]:
-    """The dimensions that vary of their own.
+    """The dimensions that vary independently.
 
-    One is left out where it is a whole multiple of an earlier dimension in every feasible architecture, with no more
-    different multiples than it has values: d_ff = 2 or 4 times d_model follows d_model, and its extremes are d_model's.
+    A dimension is dependent if it is an integer multiple of an earlier dimension in every feasible architecture, with
+    no more distinct multiples than values: d_ff = 2 or 4 times d_model follows d_model and shares its extremes.
     """
     varying = [name for name in grid.names if len(grid.values[name]) > 1]
     return [
@@ -60,16 +60,16 @@ def _follows(grid: Grid, name: str, earlier: str) -> bool:
 
 
 def extremes(grid: Grid, names: Sequence[str] | None = None) -> list[ForcedArchitecture]:
-    """For each dimension its feasible minimum and maximum, the other dimensions as near to their middle as that allows.
+    """The feasible minimum and maximum of each dimension, with the other dimensions as near their middle as possible.
 
-    Near is the Euclidean distance, in logarithms, to the middle of the other dimensions' ranges, each taken as one.
-    Labels of one architecture are merged. Raises `ExperimentError` for a name that is no dimension.
+    The distance is Euclidean, in logarithms, to the middle of the other dimensions' ranges, each scaled to one. Labels
+    of the same architecture are merged. Raises `ExperimentError` for a name that is not a dimension.
     """
     chosen = default_extremes(grid) if names is None else list(names)
     if unknown := [name for name in chosen if name not in grid.names]:
-        known = ", ".join(grid.names) or "none: the model has a single architecture"
+        known = ", ".join(grid.names) or "none, it has a single architecture"
         raise ExperimentError(
-            f"search.extremes: {', '.join(map(repr, unknown))} is no dimension of the model; it has {known}"
+            f"search.extremes: {', '.join(map(repr, unknown))}: not a dimension of the model; dimensions: {known}"
         )
     scaled = grid.scaled()
     labels: dict[str, list[str]] = {}
@@ -88,9 +88,9 @@ def extremes(grid: Grid, names: Sequence[str] | None = None) -> list[ForcedArchi
 
 
 def maximin(scaled: NDArray[np.float64], grid: Grid, *, count: int) -> list[ForcedArchitecture]:
-    """Architectures as far from each other as can be, chosen greedily from the one nearest to the middle.
+    """Architectures far from each other, chosen greedily from the one nearest to the middle.
 
-    `scaled` are coordinates of shape [architectures, coordinates]; fewer where the grid has fewer.
+    `scaled` are coordinates of shape [architectures, coordinates]. Returns fewer than `count` if the grid is smaller.
     """
     visits = np.zeros(len(grid.keys), dtype=np.int64)
     designs = []
@@ -102,7 +102,7 @@ def maximin(scaled: NDArray[np.float64], grid: Grid, *, count: int) -> list[Forc
 
 
 def merged(designs: Iterable[ForcedArchitecture]) -> list[ForcedArchitecture]:
-    """The same with one design per architecture, which carries the labels of all."""
+    """Merge the designs of the same architecture, and join their labels."""
     found: dict[str, ForcedArchitecture] = {}
     for design in designs:
         known = found.get(design.architecture.id)
@@ -113,16 +113,16 @@ def merged(designs: Iterable[ForcedArchitecture]) -> list[ForcedArchitecture]:
 
 
 def explain(label: str, values: Mapping[str, int]) -> str:
-    """Why a forced design is tried, in words."""
+    """The reason for a forced design."""
     ends = [part.split(":") for part in label.split("+")]
     extreme = [
         f"{name} at its feasible {'minimum' if end == 'min' else 'maximum'} ({values[name]})"
         for name, end in ends
         if name != "maximin"
     ]
-    texts = [" and ".join(extreme) + ", the rest as near to the middle as the budget allows"] if extreme else []
+    texts = [" and ".join(extreme) + ", other dimensions as near to the middle as the budget allows"] if extreme else []
     texts += [
-        "an architecture in the middle" if number == "1" else "an architecture far from those before it"
+        "the architecture nearest to the middle" if number == "1" else "an architecture far from the previous ones"
         for name, number in ends
         if name == "maximin"
     ]
@@ -130,8 +130,8 @@ def explain(label: str, values: Mapping[str, int]) -> str:
 
 
 class ForcedTrials:
-    """Which design is next: each runs once, at the middle of all hyper-parameters, and once more where its trial failed
-    for a reason of its own.
+    """Chooses the next design. Each runs once, at the middle of all hyper-parameters, and a second time if its trial
+    failed or timed out.
     """
 
     def __init__(
@@ -143,11 +143,11 @@ class ForcedTrials:
         self._ledger = ledger
 
     def planned(self) -> list[Proposal]:
-        """All of them, in their order."""
+        """All designs in order."""
         return [self._proposal(design) for design in self.designs]
 
     def next(self, tried: Tried, *, repeats: Collection[Point]) -> Proposal | None:
-        """The first that has no trial yet, or only one that failed so; `repeats` turned out to be duplicates."""
+        """The first design without a trial, or with one that failed or timed out. `repeats` are known duplicates."""
         for design in self.designs:
             point = self._coverage.point(design.architecture.values, self._middle)
             if point in repeats:
@@ -161,7 +161,7 @@ class ForcedTrials:
         return None
 
     def _only_imported(self, point: Point) -> bool:
-        """Whether only results from elsewhere cover a point: they teach, but spare the study no forced trial."""
+        """Whether only imported results cover a point. They inform the sampler but do not replace a forced trial."""
         covering = {
             trial.origin.kind
             for trial in self._ledger.trials.values()

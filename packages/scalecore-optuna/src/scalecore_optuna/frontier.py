@@ -1,4 +1,4 @@
-"""The sampler `frontier`: a Gaussian process over the feasible architectures joined with the hyper-parameters."""
+"""The sampler `frontier`: a Gaussian process over feasible architectures and hyper-parameters together."""
 
 from __future__ import annotations
 
@@ -33,30 +33,30 @@ __all__ = ["FrontierSampler", "loss_of"]
 CANDIDATES = 1600
 CENTRES = 6
 ROUNDS = 3
-"""How many points the acquisition is looked at, from how many good ones it is improved, and how often."""
+"""Points at which the acquisition is evaluated, good points from which it is improved, and rounds of improvement."""
 
 MOST_CENTRES = 64
-"""From so many of the best and so many of the newest trials the first of these points are chosen."""
+"""The first centres come from this many best trials and this many newest trials."""
 
 NEIGHBOURS = 8
-"""Of so many nearest architectures one is taken for a neighbour."""
+"""A neighbour is drawn from this many nearest architectures."""
 
 MOST_REFUSED = 12
-"""After so many repeats and near-repeats of an architecture it is passed over."""
+"""An architecture is skipped after this many repeats and near-repeats."""
 
 CROWDING = 0.5
-"""Expected improvement is divided by this power of one plus the visits of the architecture."""
+"""Expected improvement is divided by (1 + visits of the architecture) to this power."""
 
 
 class FrontierSampler(BaseSampler):
-    """Suggests the point of greatest expected improvement, divided by the square root of one plus its visits.
+    """Suggests the point with the greatest expected improvement divided by sqrt(1 + visits of its architecture).
 
-    The architectures are enumerated, so that every suggestion is feasible; hyper-parameters are continuous, or snapped
-    to their steps and choices before they are judged. It suggests nothing that `coverage` would move. Trials that break
-    a constraint teach which architectures do not fit: theirs are never suggested, similar ones less.
+    Architectures are enumerated, so that every suggestion is feasible. Hyper-parameters are continuous, or snapped to
+    their steps and choices before evaluation. It never suggests a point that `coverage` would move. A trial that
+    violates a constraint marks an architecture that does not fit: it is never suggested again, and similar ones less.
 
-    Meant as the inner sampler of `ArchitecturalSampler`; parameters beside those of `coverage` are drawn at random.
-    With fewer than two losses, and with several objectives, everything is.
+    Intended as the inner sampler of `ArchitecturalSampler`. Parameters that `coverage` does not know are drawn at
+    random; with fewer than two losses or several objectives, all parameters are.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class FrontierSampler(BaseSampler):
         self._unfit: set[int] = set()
 
     def reseed(self, seed: int) -> None:
-        """Go on as a new sampler with this seed, but with what was computed already."""
+        """Behave like a new sampler with this seed, but keep the cached computations."""
         self._rng = np.random.default_rng(seed)
         self._random = RandomSampler(seed=seed)
 
@@ -106,12 +106,12 @@ class FrontierSampler(BaseSampler):
     ) -> Any:
         return self._random.sample_independent(study, trial, param_name, param_distribution)
 
-    # --- what is known ----------------------------------------------------------------------------------------------
+    # --- reading the study ------------------------------------------------------------------------------------------
 
     def _read(self, study: Study, current: FrozenTrial) -> tuple[list[Observation], list[Observation], set[int]]:
-        """Finished trials with a loss or a penalty; running ones; rows of the architectures that do not fit.
+        """Finished trials with a loss or a penalty, running trials, and rows of architectures that do not fit.
 
-        What is finished does not change: it is read once, up to the first trial that is not.
+        Finished trials do not change: those before the first unfinished trial are read only once.
         """
         if study is not self._study:
             self._study, self._done, self._observations, self._unfit = study, 0, [], set()
@@ -147,7 +147,7 @@ class FrontierSampler(BaseSampler):
     def _tried(self, study: Study) -> Tried:
         return self.tried if self.tried is not None else self.coverage.tried_in(study)
 
-    # --- what is suggested ------------------------------------------------------------------------------------------
+    # --- suggesting -------------------------------------------------------------------------------------------------
 
     def _suggest(
         self, belief: Belief, observations: Sequence[Observation], unfit: set[int], tried: Tried
@@ -177,7 +177,7 @@ class FrontierSampler(BaseSampler):
         return first or {}
 
     def _weights(self, observations: Sequence[Observation], unfit: set[int], tried: Tried) -> Array:
-        """What expected improvement is multiplied with, for each architecture; logarithms, shape [architectures]."""
+        """Logarithm of each architecture's factor on the expected improvement: shape [architectures]."""
         grid = self.coverage.grid
         logs = -CROWDING * np.log1p(tried.visits_of(grid))
         if unfit:
@@ -198,7 +198,7 @@ class FrontierSampler(BaseSampler):
         return _log_improvement((belief.least - mean) / deviation) + np.log(deviation) + weights[rows]
 
     def _candidates(self, belief: Belief, observations: Sequence[Observation], weights: Array) -> tuple[Rows, Array]:
-        """Two thirds over the whole space, every architecture as often as any other; one third near the best ones."""
+        """Two thirds cover the space, with all architectures equally often; one third is near the best trials."""
         count, width = len(weights), len(self.surrogate.axes)
         over = 2 * CANDIDATES // 3
         order = self._rng.permutation(count)
@@ -216,7 +216,7 @@ class FrontierSampler(BaseSampler):
         return np.concatenate([rows, near[0]]), np.concatenate([units, near[1]])
 
     def _around(self, rows: Rows, units: Array, *, count: int, spread: float, stay: bool) -> tuple[Rows, Array]:
-        """`count` points near each one: hyper-parameters moved a little, every second architecture to one near it."""
+        """`count` points near each one, with slightly changed hyper-parameters. Half move to a near architecture."""
         rows, units = np.repeat(rows, count), np.repeat(units, count, axis=0)
         moves = self._rng.normal(size=units.shape) * spread * np.exp(self._rng.normal(size=(len(rows), 1)))
         moves *= self._rng.random(units.shape) < 0.6
@@ -231,7 +231,7 @@ class FrontierSampler(BaseSampler):
 
 
 def loss_of(trial: FrozenTrial) -> float | None:
-    """What a finished trial says: its value; infinity where it was ended without one; None where it says nothing."""
+    """The value of a finished trial; infinity if it was pruned without a value; None if it is no observation."""
     if trial.state is TrialState.COMPLETE:
         return trial.value
     if trial.state is not TrialState.PRUNED:
@@ -242,7 +242,7 @@ def loss_of(trial: FrozenTrial) -> float | None:
 
 
 def breaks_constraint(trial: FrozenTrial) -> bool:
-    """Whether it was told that a limit was exceeded, for instance that of memory."""
+    """Whether the trial exceeded a limit, for instance the memory limit."""
     return any(value > 0 for value in trial.constraints.values())
 
 
@@ -250,7 +250,7 @@ def _log_improvement(z: Array) -> Array:
     """The logarithm of the expected improvement of a standard normal variable over z below its mean."""
     density = np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
     plain = np.log(np.maximum(density + z * ndtr(z), 1e-300))
-    # Further down the two terms cancel; the first ones of the asymptotic series, 1 / z^2 - 3 / z^4, stand for them.
+    # Below -20 the two terms cancel: use the first terms of the asymptotic series, 1 / z^2 - 3 / z^4.
     far = np.minimum(z, -20.0)
     tail = -0.5 * far * far - 0.5 * math.log(2 * math.pi) - 2.0 * np.log(-far) + np.log1p(-3.0 / (far * far))
     return np.where(z < -20.0, tail, plain)

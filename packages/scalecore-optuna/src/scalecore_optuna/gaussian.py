@@ -1,7 +1,7 @@
 """A Gaussian process for losses: Matérn 5/2, one length scale per coordinate, fitted noise.
 
-Own code, since none of the kept implementations serves a study: scikit-learn's takes 0.7 s to import and 20 times
-as long to fit a hundred points, Optuna's and BoTorch's need torch, which the driver must not import.
+Existing implementations do not suit a study: scikit-learn's takes 0.7 s to import and 20 times as long to fit a
+hundred points; Optuna's and BoTorch's need torch, which the driver must not import.
 C. E. Rasmussen and C. K. I. Williams, Gaussian Processes for Machine Learning, 2006, chapters 2, 4 and 5.
 """
 
@@ -28,7 +28,7 @@ PRIOR_LENGTH = (math.log(0.6), 0.9)
 PRIOR_SIGNAL = (0.0, 0.7)
 PRIOR_NOISE = (math.log(0.03), 1.5)
 """Mean and standard deviation of the logarithms of length scales (coordinates are in [0, 1]) and of the variances of
-signal and noise (values have variance one): log-normal priors that keep a fit of a dozen points sane."""
+signal and noise (values have variance one): log-normal priors that stabilise a fit to a dozen points."""
 
 BOUNDS_LENGTH, BOUNDS_SIGNAL, BOUNDS_NOISE = (0.05, 20.0), (0.05, 20.0), (1e-4, 2.0)
 
@@ -54,7 +54,7 @@ def _squared(a: Array, b: Array) -> Array:
 
 
 class Posterior:
-    """What is known of the loss after observing `values` [n] at `points` [n, coordinates]."""
+    """The distribution of the loss after observing `values` [n] at `points` [n, coordinates]."""
 
     def __init__(self, kernel: Kernel, points: Array, values: Array) -> None:
         self.kernel = kernel
@@ -74,7 +74,7 @@ class Posterior:
 
 
 def fit(points: Array, values: Array, *, iterations: int = 40) -> Kernel:
-    """The kernel of greatest posterior density: the marginal likelihood times log-normal priors.
+    """The kernel with the greatest posterior density: marginal likelihood times log-normal priors.
 
     `points` of shape [n, coordinates] in [0, 1], `values` of shape [n] with mean zero and variance about one.
     """

@@ -1,4 +1,4 @@
-"""The feasible architectures as points: a coordinate for each dimension, in which a factor of two has length one."""
+"""The feasible architectures as points. Each dimension is a coordinate in which a factor of two has length one."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 __all__ = ["Grid", "Key"]
 
 Key = tuple[int, ...]
-"""The values of an architecture in the order of the dimensions: its content, never a position (guard G21)."""
+"""The values of an architecture in the order of the dimensions. It identifies the content (guard G21)."""
 
 
 class Grid:
     """Feasible architectures, found by content, with coordinates of shape [architectures, dimensions].
 
-    They are kept in the order of their values, so that nothing depends on the order in which they were given.
-    Raises `ValueError` where there are none.
+    They are sorted by their values, so that results do not depend on the order of the argument. Raises `ValueError` for
+    an empty sequence.
     """
 
     def __init__(self, architectures: Sequence[Architecture]) -> None:
@@ -45,26 +45,26 @@ class Grid:
         return tuple(values[name] for name in self.names)
 
     def find(self, values: Mapping[str, Any]) -> Architecture | None:
-        """The architecture of these values, or None where it is not feasible. Further names are passed over."""
+        """The architecture with these values; None if it is not feasible. Other names are ignored."""
         if any(name not in values for name in self.names):
             return None
         return self._by_key.get(self.key(values))
 
     def row(self, values: Mapping[str, Any]) -> int:
-        """Where a feasible architecture stands in `keys`, `architectures` and `coordinates`."""
+        """The index of a feasible architecture in `keys`, `architectures` and `coordinates`."""
         return self._rows[self.key(values)]
 
     def is_log(self, name: str) -> bool:
-        """Whether the dimension is searched on a logarithmic scale; one that can be zero or negative cannot be."""
+        """Whether the dimension uses a logarithmic scale, which requires positive values."""
         return self.values[name][0] >= 1
 
     def locate(self, values: Mapping[str, Any]) -> NDArray[np.float64]:
-        """The coordinates of any values of the dimensions, feasible or not: shape [dimensions]."""
+        """The coordinates of values of the dimensions, feasible or not: shape [dimensions]."""
         shifts = [0 if self.is_log(name) else 1 - self.values[name][0] for name in self.names]
         return np.array([math.log2(values[name] + shift) for name, shift in zip(self.names, shifts, strict=True)])
 
     def scaled(self) -> NDArray[np.float64]:
-        """The coordinates with each dimension's range from -1 to 1 and 0 in its middle; 0 where it does not vary."""
+        """The coordinates with each dimension scaled to [-1, 1]; 0 for a constant dimension."""
         low, high = self.coordinates.min(axis=0), self.coordinates.max(axis=0)
         scaled: NDArray[np.float64] = (2 * self.coordinates - low - high) / np.where(high > low, high - low, 1.0)
         return scaled

@@ -1,4 +1,4 @@
-"""The samplers of Optuna that may stand inside the strategy: by name, or by the import path of a class."""
+"""Optuna samplers that the strategy can use as inner sampler, by name or by the import path of a class."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ __all__ = ["inner_sampler"]
 
 
 def inner_sampler(name: str, *, options: Mapping[str, Any], seed: int) -> BaseSampler:
-    """The sampler `tpe`, `gp`, `random`, or the class at `package.module:Class`, made with this seed.
+    """Create the sampler `tpe`, `gp`, `random`, or the class at `package.module:Class`, with this seed.
 
-    Only a subclass of `optuna.samplers.BaseSampler` that takes a `seed` is called. Raises `ExperimentError` for
-    anything else, for `gp` without torch, and for options that the class refuses.
+    A class must be a subclass of `optuna.samplers.BaseSampler` that accepts a `seed`. Raises `ExperimentError` for any
+    other object, for `gp` without torch, and for options that the class rejects.
     """
     if name == "random":
         return RandomSampler(seed=seed)
     if name == "gp" and find_spec("torch") is None:
         raise ExperimentError(
-            "search.inner: 'gp' is Optuna's GPSampler, which needs torch, and torch is not installed here; "
-            "install it, or take 'frontier', which needs no torch"
+            "search.inner: 'gp' is Optuna's GPSampler, which needs torch, and torch is not installed; "
+            "install it, or use 'frontier', which does not need torch"
         )
-    # One trial is enough for them to take over: the start is the strategy's own.
+    # The strategy has its own startup phase, so the samplers need none.
     defaults = {"n_startup_trials": 1} if name in ("tpe", "gp") else {}
     kinds: dict[str, type[BaseSampler]] = {"tpe": TPESampler, "gp": GPSampler}
     kind = kinds[name] if name in kinds else _imported(name)
@@ -39,7 +39,7 @@ def inner_sampler(name: str, *, options: Mapping[str, Any], seed: int) -> BaseSa
             warnings.simplefilter("ignore", ExperimentalWarning)
             return kind(**{**defaults, **options, "seed": seed})
     except (TypeError, ValueError) as error:
-        raise ExperimentError(f"search.inner_options: {kind.__name__} refuses them: {error}") from error
+        raise ExperimentError(f"search.inner_options: {kind.__name__} rejects them: {error}") from error
 
 
 def _imported(path: str) -> type[BaseSampler]:
@@ -54,13 +54,11 @@ def _imported(path: str) -> type[BaseSampler]:
     if kind is None:
         raise ExperimentError(f"search.inner: module {module_name!r} has no {name!r}")
     if not (inspect.isclass(kind) and issubclass(kind, BaseSampler)):
-        raise ExperimentError(
-            f"search.inner: {path!r} is no subclass of optuna.samplers.BaseSampler, so it is not used"
-        )
+        raise ExperimentError(f"search.inner: {path!r} is not a subclass of optuna.samplers.BaseSampler")
     if inspect.isabstract(kind):
-        raise ExperimentError(f"search.inner: {path!r} is abstract: it does not say how to sample")
+        raise ExperimentError(f"search.inner: {path!r} is an abstract class")
     if "seed" not in inspect.signature(kind).parameters:
         raise ExperimentError(
-            f"search.inner: {path!r} takes no argument `seed`, so a study with it could not be repeated or continued"
+            f"search.inner: {path!r} has no argument `seed`, which repeating or resuming a study requires"
         )
     return kind

@@ -1,4 +1,4 @@
-"""Logger `optuna`: adds each finished trial to a storage of Optuna, for optuna-dashboard and Optuna's own functions."""
+"""Logger `optuna`: adds each finished trial to an Optuna storage, for optuna-dashboard and Optuna's own functions."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from scalecore_optuna.stored_trials import HASH, NUMBER, stored_distributions, s
 __all__ = ["OptunaLogger"]
 
 STUDY = "scalecore study"
-"""The user attribute of a study in the storage that holds the id of the study here."""
+"""The user attribute of the stored study that contains the id of the scalecore study."""
 
 
 class OptunaLogger(Logger):
-    """A trial is known by its number and hash among its user attributes, so that it is added once whatever happens."""
+    """Identifies a stored trial by its number and hash in its user attributes, so that each trial is added once."""
 
     def __init__(self, options: OptunaOptions, context: LoggerContext) -> None:
         self._options = options
@@ -31,8 +31,8 @@ class OptunaLogger(Logger):
         self._open = ExitStack()
 
     def study_started(self, study: StudyView) -> None:
-        """Add what the storage lacks. Raises `RefusedError` where it has another study of that name."""
-        # Optuna speaks to the terminal at level INFO by itself.
+        """Add the missing trials. Raises `RefusedError` if the storage contains another study with this name."""
+        # Optuna logs to the terminal at level INFO by default.
         set_verbosity(max(get_verbosity(), WARNING))
         name, objective = self._options.study_name or study.name, study.experiment["objective"]
         with explained(self._options.storage):
@@ -69,8 +69,8 @@ class OptunaLogger(Logger):
         name, direction = self._study.study_name, study.experiment["objective"]["direction"]
         if self._study.direction.name.lower() != direction:
             raise RefusedError(
-                f"{self._options.storage} has a study of the name {name!r} that does not {direction}, and was left as "
-                "it is; give another `study_name` or `storage`"
+                f"{self._options.storage} contains a study named {name!r} that does not {direction}; it was not "
+                "changed. Use another `study_name` or `storage`"
             )
         hashes = {record.number: record.hash for record in study.trials}
         same = self._study.user_attrs.get(STUDY) == study.id
@@ -78,10 +78,10 @@ class OptunaLogger(Logger):
             number, content = trial.user_attrs.get(NUMBER), trial.user_attrs.get(HASH)
             if number in hashes:  # version 0.1 stored the hash when the trial ended
                 ours = content in (hashes[number], None)
-            else:  # another process may have added one that this one does not know yet
+            else:  # another process may have added a trial that this process does not know yet
                 ours = number is not None and (same or content is None)
             if not ours:
                 raise RefusedError(
-                    f"{self._options.storage} has another study of the name {name!r} (its trial {trial.number} is none "
-                    "of this study) and was left as it is; give another `study_name` or `storage`"
+                    f"{self._options.storage} contains another study named {name!r} (its trial {trial.number} is not "
+                    "in this study); it was not changed. Use another `study_name` or `storage`"
                 )

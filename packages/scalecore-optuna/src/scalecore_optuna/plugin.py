@@ -1,4 +1,4 @@
-"""What this package gives to scalecore."""
+"""The strategy and the logger of this package."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def _architectural(options: ArchitecturalOptions, context: SearchContext) -> SearchStrategy:
-    from scalecore_optuna.strategy import ArchitecturalStrategy  # Optuna is imported only where a study is run
+    from scalecore_optuna.strategy import ArchitecturalStrategy  # import Optuna only to run a study
 
     return ArchitecturalStrategy(options, context)
 
@@ -26,7 +26,7 @@ def _optuna(options: OptunaOptions, context: LoggerContext) -> Logger:
 
 
 def _driver(options: OptunaOptions) -> dict[str, str]:
-    """The module through which SQLAlchemy reaches a server, where this package has an extra for it."""
+    """The driver module that SQLAlchemy needs for a server, with the extra of this package that installs it."""
     return {"psycopg": "scalecore-optuna[postgresql]"} if options.storage.startswith("postgresql://") else {}
 
 
@@ -36,7 +36,7 @@ def scalecore_loggers() -> list[LoggerRecord]:
     return [
         LoggerRecord(
             name="optuna",
-            summary="Finished trials in a storage of Optuna: a journal, SQLite, PostgreSQL; for optuna-dashboard.",
+            summary="Adds finished trials to an Optuna storage (journal, SQLite, PostgreSQL) for optuna-dashboard.",
             options=OptunaOptions,
             factory=_optuna,
             needs=_driver,

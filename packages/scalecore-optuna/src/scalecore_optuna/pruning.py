@@ -1,4 +1,4 @@
-"""Pruning: Optuna's pruners by name, within classes of depth, never before a given epoch."""
+"""Pruning with Optuna's pruners, within classes of depth, after a minimum number of epochs."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
 __all__ = ["Pruning"]
 
 LEAST_SHARE = 9
-"""Hyperband starts at this part of the longest training at the earliest: at a twenty-seventh, deep networks that start
-slowly were discarded in half of all simulated studies, at a ninth in one of twenty."""
+"""Hyperband's first rung is at least 1/9 of the longest training. At 1/27, deep networks that start slowly were
+discarded in half of all simulated studies, at 1/9 in one of twenty."""
 
 
 class Pruning:
-    """Ends trials early; keeps a study of Optuna of its own for each class of depth.
+    """Prunes trials. Keeps a separate Optuna study for each class of depth.
 
-    The sampler's study is left alone: Optuna's Hyperband would show the sampler only the trials of one bracket. With
-    one trial at a time, a restored study prunes exactly as one that was never interrupted.
+    It does not use the sampler's study, because Optuna's Hyperband would show the sampler only the trials of one
+    bracket. With one trial at a time, a restored study prunes exactly like an uninterrupted one.
     """
 
     def __init__(
@@ -62,14 +62,14 @@ class Pruning:
         self._numbers: dict[int, tuple[int, int]] = {}
 
     def restore(self, trials: Mapping[int, Known]) -> None:
-        """Take the trials of a journal, in the order of their numbers."""
+        """Add the trials of a journal, in the order of their numbers."""
         for number, trial in sorted(trials.items()):
             self.start(number, trial.architecture)
             for epoch, value in sorted(trial.reports.items()):
                 live = self._live(number)
                 live.report(value, epoch)
                 if self._options.pruner == "hyperband":
-                    # It notes with the trial which rungs it has reached.
+                    # Hyperband stores the reached rungs in the trial.
                     live.should_prune()
             if trial.outcome is not None:
                 self.finish(number, trial)
@@ -81,7 +81,7 @@ class Pruning:
     def start(self, number: int, architecture: Architecture) -> None:
         stratum = self.stratum(architecture)
         if stratum not in self._studies:
-            # A name of its own: Hyperband assigns brackets by the study's name.
+            # Hyperband assigns brackets by the study's name.
             self._studies[stratum] = create_study(
                 study_name=f"depth-{stratum}",
                 direction=self._direction,
@@ -109,7 +109,7 @@ class Pruning:
         self._studies[stratum].tell(own, value, state=state)
 
     def forget(self, number: int) -> None:
-        """A trial that was not run after all."""
+        """Drop a trial that was not run."""
         stratum, own = self._numbers.pop(number)
         self._studies[stratum].tell(own, state=OptunaState.FAIL)
 
@@ -118,7 +118,7 @@ class Pruning:
         return live_trial(self._studies[stratum], own)
 
     def _pruner(self) -> BasePruner:
-        """None of them is heeded before `prune_after`; of Hyperband that is the first rung too."""
+        """The pruner. For Hyperband, `prune_after` is also the first rung."""
         options = self._options
         with _quietly():
             match options.pruner:
@@ -136,7 +136,7 @@ class Pruning:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Without Optuna's remarks: that a pruner is experimental, and that trials had different numbers of epochs."""
+    """Silence Optuna's warnings about experimental pruners and different numbers of epochs."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         warnings.filterwarnings("ignore", message="WilcoxonPruner finds steps")

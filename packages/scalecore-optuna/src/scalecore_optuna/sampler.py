@@ -1,4 +1,4 @@
-"""A sampler for Optuna that searches feasible architectures; it works in a plain Optuna script as well."""
+"""An Optuna sampler for feasible architectures. It also works in a plain Optuna script."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 __all__ = ["MOVED", "ArchitecturalSampler", "as_optuna", "declared_distributions"]
 
 MOVED = "scalecore:moved"
-"""The system attribute of a moved trial: `{"from": parameters, "to": what changed, "rule": ..., "reason": ...}`."""
+"""The system attribute of a moved trial: `{"from": parameters, "to": changes, "rule": ..., "reason": ...}`."""
 
 WIDEST = 65_536
-"""A dimension is declared from 1 to here whatever the grid is today, so that no change of the grid breaks a study."""
+"""A dimension is declared from 1 to this value for every grid, so that a changed grid does not break a study."""
 
 
 class ArchitecturalSampler(BaseSampler):
-    """Lets `inner` suggest the dimensions as numbers in the grid's bounding box, and moves them to what is feasible.
+    """Moves the suggestions of `inner` to feasible architectures. `inner` sees the grid's bounding box.
 
-    What the trial's parameters say is therefore what runs. The inner sampler is given the declared space, never the one
-    it would infer, so that trials which lack a parameter cannot shrink it. A trial asks for all of `distributions` at
-    once, with `study.ask(sampler.distributions)`; parameters beside these are left to the inner sampler. What was tried
-    is read from the study, unless `tried` tells it: then there are no other parameters either.
+    The trial's parameters are therefore the ones that run. The inner sampler gets the declared space instead of an
+    inferred one, because a trial without some parameter would shrink the inferred space. Request all of `distributions`
+    at once: `study.ask(sampler.distributions)`. The inner sampler handles other parameters. Tried points are read from
+    the study, unless `tried` is passed; then other parameters are not allowed.
     """
 
     def __init__(self, inner: BaseSampler, coverage: Coverage, *, tried: Tried | None = None) -> None:
@@ -48,7 +48,7 @@ class ArchitecturalSampler(BaseSampler):
         return declared_distributions(self.coverage)
 
     def tried(self, study: Study) -> Tried:
-        """What the study has tried, unfinished and failed trials included."""
+        """The points of the study, including unfinished and failed trials."""
         return self._tried if self._tried is not None else self.coverage.tried_in(study)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -70,7 +70,7 @@ class ArchitecturalSampler(BaseSampler):
             return params
         settled = self.coverage.settle(params, self.tried(study))
         if settled.moved_from is not None:
-            # Optuna's own samplers write their attributes in this way too; there is no public one.
+            # Optuna's own samplers also set their attributes this way; there is no public function.
             moved = {
                 "from": dict(settled.moved_from),
                 "to": dict(settled.moved_to or {}),
@@ -96,7 +96,7 @@ class ArchitecturalSampler(BaseSampler):
 
 
 def declared_distributions(coverage: Coverage) -> dict[str, BaseDistribution]:
-    """What each trial has as parameters: each dimension on its fixed wide range, each hyper-parameter of the space."""
+    """The parameters of each trial: dimensions on their fixed wide ranges, and the hyper-parameters of the space."""
     grid = coverage.grid
     wide: dict[str, BaseDistribution] = {}
     for name in grid.names:
@@ -120,14 +120,14 @@ def _hyperparameters(space: Mapping[str, Distribution]) -> dict[str, BaseDistrib
 
 
 def as_optuna(distribution: Distribution) -> BaseDistribution:
-    """A distribution of hyper-parameters as Optuna has it."""
+    """Optuna's equivalent of a hyper-parameter's distribution."""
     match distribution:
         case Choice():
             return CategoricalDistribution(distribution.values)
         case IntRange(log=True):
             return IntDistribution(distribution.low, distribution.high, log=True)
         case IntRange():
-            # Optuna warns where the range is no whole number of steps.
+            # Optuna warns if the range is not a multiple of the step.
             steps = (distribution.high - distribution.low) // distribution.step
             return IntDistribution(
                 distribution.low, distribution.low + steps * distribution.step, step=distribution.step

@@ -1,4 +1,4 @@
-"""The space-filling start: architectures far from each other, hyper-parameters on a low-discrepancy sequence."""
+"""The space-filling startup: architectures far from each other, hyper-parameters on a low-discrepancy sequence."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ __all__ = ["Spread", "farthest"]
 
 
 class Spread:
-    """A seeded design without an end.
+    """An unlimited seeded design.
 
-    Architectures are chosen greedily, each the one that is farthest from those tried; the first is the one nearest to
-    the middle. Hyper-parameters follow a scrambled Sobol sequence (A. B. Owen, Randomly permuted (t,m,s)-nets and
-    (t,s)-sequences, 1995), except that with `middles` a point has all of them at their middles.
+    The first architecture is the one nearest to the middle; each following one is the farthest from those tried.
+    Hyper-parameters follow a scrambled Sobol sequence (A. B. Owen, Randomly permuted (t,m,s)-nets and (t,s)-sequences,
+    1995), or are all at their middles with `middles`.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Spread:
         self._sequence: Any = None
 
     def point(self, index: int, tried: Tried, *, middles: bool = False) -> dict[str, Any]:
-        """The point of this index, which counts from 0: values of all dimensions and hyper-parameters."""
+        """The point with this index, counted from 0: values of all dimensions and hyper-parameters."""
         row = farthest(self._scaled, tried.visits_of(self._grid))
         if middles:
             values = {name: middle(distribution) for name, distribution in self._space.items()}
@@ -59,7 +59,7 @@ class Spread:
         if not self._space:
             return np.zeros(0)
         if self._sequence is None:
-            from scipy.stats.qmc import Sobol  # half a second, and a plan needs no point
+            from scipy.stats.qmc import Sobol  # imports in half a second; a plan needs no points
 
             self._sequence = Sobol(len(self._space), scramble=True, rng=np.random.default_rng(self._seed))
         while len(self._drawn) <= index:
@@ -68,7 +68,7 @@ class Spread:
 
 
 def farthest(scaled: NDArray[np.float64], visits: NDArray[np.int64]) -> int:
-    """The row that is farthest from all with more visits than the fewest; the middle one where there are none."""
+    """Of the rows with the fewest visits, the one farthest from all others; the middle row if all are equal."""
     fewest = visits == visits.min()
     if fewest.all():
         middle_of = (scaled.min(axis=0) + scaled.max(axis=0)) / 2 if len(scaled) else 0.0

@@ -1,4 +1,4 @@
-"""A storage of Optuna by the name that the option `storage` gives it."""
+"""Opens the Optuna storage that the option `storage` names."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from scalecore.api.errors import ScalecoreError, StudyError
 __all__ = ["explained", "opened"]
 
 SECONDS = 5
-"""How long a connection, or a lock of SQLite, is waited for before it counts as unavailable."""
+"""Timeout of a connection and of an SQLite lock."""
 
 
 @contextmanager
 def explained(storage: str) -> Iterator[None]:
-    """Raise what Optuna, SQLAlchemy and the system raise as a `StudyError` of one line that names the cause."""
+    """Convert errors of Optuna, SQLAlchemy and the system into a `StudyError` of one line that names the cause."""
     try:
         yield
     except ScalecoreError:
@@ -35,7 +35,7 @@ def explained(storage: str) -> Iterator[None]:
 
 @contextmanager
 def opened(storage: str, folder: Path) -> Iterator[BaseStorage]:
-    """An open storage; relative paths are taken from `folder`. Its connections are given back afterwards."""
+    """Open a storage, with paths relative to `folder`, and close its connections afterwards."""
     found = _open(storage, folder)
     try:
         yield found
@@ -64,26 +64,27 @@ def _open(storage: str, folder: Path) -> BaseStorage:
 
 
 def _sqlite_url(file: Path) -> str:
-    """The URL of a database file, whatever characters its path has.
+    """The URL of a database file.
 
-    Raises `ValueError` for a path that the installed SQLAlchemy cannot put into a URL: before 2.1 it quotes nothing.
+    Raises `ValueError` for a path that the installed SQLAlchemy cannot represent in a URL: before 2.1 it does not quote
+    special characters.
     """
     from sqlalchemy import URL, make_url
 
     url = URL.create("sqlite", database=str(file)).render_as_string()
-    # Optuna replaces what is in braces.
+    # Optuna replaces text in braces.
     if make_url(url).database != str(file) or "{" in url:
-        raise ValueError(f"the path {file} cannot be part of a URL; SQLAlchemy 2.1 or a path without ? and {{}} helps")
+        raise ValueError(f"the path {file} cannot be part of a URL: install SQLAlchemy 2.1 or avoid ? and {{}} in it")
     return url
 
 
 def _set_torn_line_aside(file: Path) -> None:
-    """Move what follows the last newline of an Optuna journal: Optuna can open no journal that ends within a line."""
+    """Move an incomplete last line of an Optuna journal into a file `*.torn-N`: Optuna cannot open such a journal."""
     content = file.read_bytes() if file.exists() else b""
     if not content or content.endswith(b"\n"):
         return
     lock = JournalFileSymlinkLock(str(file))
-    lock.acquire()  # what is being written by another process is whole then
+    lock.acquire()  # wait until other processes have finished writing
     try:
         content = file.read_bytes()
         end = content.rfind(b"\n") + 1

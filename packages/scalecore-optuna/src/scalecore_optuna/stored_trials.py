@@ -1,4 +1,4 @@
-"""A trial as Optuna stores it, made from its record."""
+"""Converts a trial's record to a trial in an Optuna storage."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 __all__ = ["HASH", "NUMBER", "stored_distributions", "stored_trial"]
 
 NUMBER, HASH = "trial", "hash"
-"""The user attributes by which a trial is known again; Optuna's own number may differ."""
+"""The user attributes that identify a trial. Optuna's own number may differ."""
 STATES = {TrialState.COMPLETED: OptunaState.COMPLETE, TrialState.PRUNED: OptunaState.PRUNED}
-"""Every other end is a failure to Optuna; the attribute `state` says which."""
+"""All other states are FAIL in Optuna; the user attribute `state` contains the original one."""
 
 
 def stored_trial(record: TrialRecord, known: Mapping[str, BaseDistribution], *, metric: str) -> FrozenTrial:
-    """The finished trial with the parameters that `known` names, and everything else of interest as user attributes."""
+    """The finished trial with the parameters in `known`. Other data of interest become user attributes."""
     state = STATES.get(record.state, OptunaState.FAIL) if record.value is not None else OptunaState.FAIL
     values = {**record.hyperparameters, **record.architecture.values}
     at_best = {} if record.best is None else record.best.plain()
@@ -58,7 +58,7 @@ def stored_trial(record: TrialRecord, known: Mapping[str, BaseDistribution], *, 
         distributions=dict(known),
         user_attrs={name: plain(one) for name, one in attributes.items() if one is not None},
         intermediate_values={int(epoch): one for epoch, one in curve if epoch is not None and one is not None},
-        # With a broken constraint it is never the best one (guard G09).
+        # A trial that violates a constraint is never Optuna's best trial (guard G09).
         constraints={"predicts a constant": 1.0} if record.collapsed else None,
     )
     started, ended = record.started or record.ended, record.ended or record.started
@@ -68,17 +68,17 @@ def stored_trial(record: TrialRecord, known: Mapping[str, BaseDistribution], *, 
 
 
 def _local(text: str) -> datetime:
-    """Optuna keeps local time without a zone."""
+    """Convert to local time without a zone, as Optuna stores it."""
     return datetime.fromisoformat(text).astimezone().replace(tzinfo=None)
 
 
 def stored_distributions(
     record: TrialRecord, study: StudyView, known: Mapping[str, BaseDistribution]
 ) -> dict[str, BaseDistribution]:
-    """One for each dimension and each hyper-parameter that the study varies: what the storage has, or the study's own.
+    """The distributions of all varied dimensions and hyper-parameters: the stored one, or the study's own.
 
-    Made wide enough for the trial's value. A storage takes no other choices and no other scale than a parameter has
-    there already: a parameter whose value needs that is left out.
+    A range is widened to include the trial's value. A storage accepts no other choices or scale for an existing
+    parameter: a parameter that would need that is left out.
     """
     found: dict[str, BaseDistribution | None] = {}
     for name, values in study.plan.architectures.dimensions.items():
@@ -89,7 +89,7 @@ def stored_distributions(
     for name, declared in study.plan.space.items():
         if (given := record.hyperparameters.get(name)) is not None:
             own = as_optuna(declared)
-            if isinstance(declared, Choice):  # those of an earlier space, too
+            if isinstance(declared, Choice):  # include choices of an earlier space
                 tried = [one.hyperparameters[name] for one in (*study.trials, record) if name in one.hyperparameters]
                 own = CategoricalDistribution(list(dict.fromkeys([*declared.values, *tried])))
             found[name] = _wide_enough(known.get(name, own), given)

@@ -33,18 +33,18 @@ if TYPE_CHECKING:
 __all__ = ["ArchitecturalStrategy"]
 
 STARTUP, FIRST_DESIGN, LEAST_DESIGN = 20, 12, 6
-"""Startup trials by default; with `frontier` the forced ones count towards a first design of a dozen."""
+"""Default number of startup trials. With `frontier`, the forced and startup trials together make at least twelve."""
 
 
 class ArchitecturalStrategy:
-    """Satisfies `scalecore.api.strategy.SearchStrategy` and `SupportsExplain`.
+    """Implements `scalecore.api.strategy.SearchStrategy` and `SupportsExplain`.
 
-    What `ask` returns depends on the study's seed, the trial's number, how often that number was asked for, and the
-    trials so far: a restored strategy goes on exactly as one that was never interrupted.
+    The result of `ask` depends on the study's seed, the trial's number, the number of calls for that number, and the
+    trials so far: a restored strategy continues exactly like an uninterrupted one.
     """
 
     def __init__(self, options: ArchitecturalOptions, context: SearchContext) -> None:
-        # Optuna speaks to the terminal at level INFO by itself; what is to be said of a study is said by loggers.
+        # Optuna logs to the terminal at level INFO by default; scalecore's loggers report on a study.
         set_verbosity(max(get_verbosity(), WARNING))
         self._options = options
         self._context = context
@@ -76,7 +76,7 @@ class ArchitecturalStrategy:
             depth = coordinates.roles.get("depth")
             self._pruning = Pruning(options, grid=grid, depth=depth, space=context.space, direction=context.direction)
         if options.inner not in ("frontier", "qmc"):
-            # What is wrong with it is told before the first trial.
+            # Report errors in its options before the first trial.
             inner_sampler(options.inner, options=options.inner_options, seed=0)
         self._trials = self._ledger.trials
         self._asks: dict[int, int] = {}
@@ -87,12 +87,12 @@ class ArchitecturalStrategy:
 
     @property
     def study(self) -> Study:
-        """Optuna's study in memory, with the architecture among the parameters of every trial (guard G20)."""
+        """The in-memory Optuna study, with the architecture among the parameters of every trial (guard G20)."""
         return self._ledger.study
 
     @property
     def left_out(self) -> Mapping[int, str]:
-        """Restored trials that do not fit the grid or the space of today, by number, with the reason (guard G34)."""
+        """Number -> reason, for restored trials outside the current grid or space (guard G34)."""
         return dict(self._left_out)
 
     def planned(self) -> Sequence[Proposal]:
@@ -134,7 +134,7 @@ class ArchitecturalStrategy:
 
     def ask(self, number: int) -> Proposal | None:
         if number in self._trials or number in self._left_out:
-            raise ValueError(f"trial {number} was asked for already")
+            raise ValueError(f"trial {number} was already requested")
         asks = self._asks.get(number, 0)
         self._asks[number] = asks + 1
         tried = self._tried()
@@ -160,10 +160,10 @@ class ArchitecturalStrategy:
             return
         trial = self._ledger.open.get(number)
         if trial is None:
-            raise ValueError(f"trial {number} is not running, so nothing can be told of it")
+            raise ValueError(f"trial {number} is not running, so it cannot have an outcome")
         check_outcome(number, outcome)
         if outcome.duplicate_of is not None:
-            # It was not run, so there is nothing to learn from: only that it is not to be proposed again.
+            # It was not run: remember only that it must not be proposed again.
             self._repeats.add(self._coverage.point(trial.architecture.values, trial.hyperparameters))
             self._ledger.drop(number)
             if self._pruning is not None:
@@ -196,7 +196,7 @@ class ArchitecturalStrategy:
         return "startup" if self._started() < self._startup else "sampled"
 
     def _started(self) -> int:
-        """Trials after the forced ones that say something, or still run; no more are counted than matter."""
+        """Number of startup trials that are running or inform the sampler. Counting stops at the required number."""
         kinds = ("forced", "replicate", "imported")
         penalty = TrialState.DIVERGED if self._options.diverged == "penalise" else None
         counting = (
@@ -210,13 +210,13 @@ class ArchitecturalStrategy:
     def _spread_proposal(self, tried: Tried, phase: str) -> Proposal:
         others = [trial for trial in self._trials.values() if trial.origin.kind not in ("forced", "replicate")]
         at_middle = sum(trial.hyperparameters == self._middle for trial in self._trials.values())
-        # The kernel learns the architecture's part best where the rest is the same: a third of the first design.
+        # Equal hyper-parameters best show the architecture's effect: a third of the first design is at the middles.
         middles = self._options.inner == "frontier" and 3 * at_middle < len(self._trials) + 1
         settled = self._coverage.settle(self._spread.point(len(others), tried, middles=middles), tried)
         reason = f"{self._options.inner}: " if phase == "sampled" else "startup: "
         origin = Origin(
             kind="sampled" if phase == "sampled" else "startup",
-            reason=reason + "an architecture far from those tried",
+            reason=reason + "an architecture far from those already tried",
         )
         return Proposal(
             architecture=settled.architecture,
@@ -225,7 +225,7 @@ class ArchitecturalStrategy:
         )
 
     def _sampled_proposal(self, study: Study, tried: Tried, *, seed: list[int]) -> tuple[Proposal, int]:
-        """What the sampler suggests, and Optuna's number for it."""
+        """The sampler's suggestion, and its number in Optuna's study."""
         drawn = int(np.random.SeedSequence([self._context.seed, 1, *seed]).generate_state(1)[0])
         if self._options.inner == "frontier":
             self._frontier.reseed(drawn)
@@ -238,7 +238,7 @@ class ArchitecturalStrategy:
         architecture = self._grid.find(trial.params)
         assert architecture is not None, "the sampler settles on feasible architectures"
         move = study.get_trials(deepcopy=False)[trial.number].system_attrs.get(MOVED)
-        origin = Origin(kind="sampled", reason=f"{self._options.inner}, knowing {self._ledger.taught} trials")
+        origin = Origin(kind="sampled", reason=f"{self._options.inner}, based on {self._ledger.taught} trials")
         if move is not None:
             origin = Origin(
                 kind="redirected",
@@ -253,7 +253,7 @@ class ArchitecturalStrategy:
     # --- trials -----------------------------------------------------------------------------------------------------
 
     def _tried(self) -> Tried:
-        """What was tried so far; kept up to date, since it takes long to gather from thousands of trials."""
+        """The points tried so far. Cached, because collecting them from thousands of trials is slow."""
         if self._known_tried is None:
             tried = self._coverage.tried(
                 [*((trial.params, False) for trial in self._trials.values()), *((v, False) for v in self._visits)]
@@ -268,15 +268,15 @@ class ArchitecturalStrategy:
         return self._known_tried
 
     def _misfit(self, proposal: Proposal) -> str | None:
-        """Why a trial of earlier cannot be told to today's sampler, or None."""
+        """Why the current sampler cannot use an earlier trial; None if it can."""
         if self._grid.find(proposal.architecture.values) is None:
-            return f"{proposal.architecture.id} is no feasible architecture any more"
+            return f"{proposal.architecture.id} is no longer a feasible architecture"
         space, values = self._context.space, proposal.hyperparameters
         if missing := [name for name in space if name not in values]:
             self._visits.append(proposal.architecture.values)
-            return f"it has no {', '.join(missing)}"
+            return f"it has no value for {', '.join(missing)}"
         if further := [name for name in values if name not in space]:
-            return f"{', '.join(further)} is not varied any more"
+            return f"{', '.join(further)} is no longer varied"
         if outside := [name for name, distribution in space.items() if not distribution.contains(values[name])]:
             return f"{', '.join(f'{name}={values[name]!r}' for name in outside)} is outside the space"
         return None
@@ -296,7 +296,7 @@ class ArchitecturalStrategy:
 
 
 def _moved_origin(settled: Settled) -> Origin | None:
-    """Where a trial comes from that a rule has moved; None where none has."""
+    """The origin of a trial that a rule moved; None if no rule moved it."""
     if settled.moved_from is None:
         return None
     return Origin(

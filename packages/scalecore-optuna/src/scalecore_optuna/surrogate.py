@@ -1,4 +1,4 @@
-"""What the trials so far say about every architecture and every hyper-parameter: observations to a Gaussian process."""
+"""Fits a Gaussian process over architectures and hyper-parameters to the trials so far."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ __all__ = ["Belief", "Found", "Observation", "Surrogate"]
 
 MOST_FITTED = 96
 MOST_KNOWN = 192
-"""Of more observations, so many decide the kernel and the posterior: half of them the best, the others by age."""
+"""Most observations for the kernel and for the posterior: half are the best ones, the others are spread by age."""
 
 FIT_EVERY = 1.08
-"""Beyond 32 observations the kernel is fitted anew when their number has grown by this factor."""
+"""Above 32 observations, the kernel is refitted when their number has grown by this factor."""
 
 
 @frozen(kw_only=True)
 class Observation:
-    """A finished trial: the row of its architecture, its hyper-parameters as units, its loss; infinite is a penalty."""
+    """A finished trial: row of its architecture, hyper-parameters as units, and loss. Infinity is a penalty."""
 
     number: int
     row: int
@@ -50,12 +50,12 @@ class Belief:
     centre: float
     scale: float
     least: float
-    """The least posterior mean at an observed point, standardised: what an improvement is measured from."""
+    """The lowest posterior mean at an observed point, standardised: the reference for improvements."""
 
 
 @frozen(kw_only=True)
 class Found:
-    """A trial with what is expected of its configuration: `value` and its standard deviation, in units of the loss."""
+    """A trial with the expected value of its configuration and the standard deviation, in units of the loss."""
 
     number: int
     value: float
@@ -64,8 +64,8 @@ class Found:
 
 @define(kw_only=True)
 class Surrogate:
-    """Losses over the architectures of a grid joined with a space; remembers the last kernel, which is a pure function
-    of the observations that it was fitted to.
+    """A model of losses over the architectures of a grid and a space. It caches the last kernel, which is a pure
+    function of the fitted observations.
     """
 
     grid: Grid
@@ -81,7 +81,7 @@ class Surrogate:
         self.axes = {name: Axis(distribution) for name, distribution in self.space.items()}
 
     def observation(self, number: int, values: Mapping[str, Value], loss: float) -> Observation | None:
-        """The trial as an observation; None where it does not fit the grid or the space."""
+        """The trial as an observation; None if it is outside the grid or the space."""
         if self.grid.find(values) is None or any(name not in values for name in self.space):
             return None
         if any(not self.space[name].contains(values[name]) for name in self.space):
@@ -90,26 +90,26 @@ class Surrogate:
         return Observation(number=number, row=self.grid.row(values), units=units, loss=loss)
 
     def features(self, rows: NDArray[np.int64], units: Array) -> Array:
-        """Coordinates of rows of the grid joined with units of hyper-parameters: shape [points, coordinates]."""
+        """Coordinates of grid rows and units of hyper-parameters: shape [points, coordinates]."""
         parts = [self.coordinates.scaled[rows]]
         parts += [axis.coordinates(units[:, at]) for at, axis in enumerate(self.axes.values())]
         return np.concatenate(parts, axis=1)
 
     def belief(self, observations: Sequence[Observation], pending: Sequence[Observation] = ()) -> Belief | None:
-        """What `observations`, in the order of their numbers, say; None with fewer than two losses.
+        """The posterior given `observations`, ordered by number; None with fewer than two losses.
 
-        A `pending` trial counts as if its loss were what is expected of it.
+        A `pending` trial counts with its expected loss.
         """
         if sum(math.isfinite(one.loss) for one in observations) < 2:
             return None
-        # One thread: matrices of this size are up to fifty times slower with more, and results are the same everywhere.
+        # More threads are up to fifty times slower for these matrices; one thread also gives equal results everywhere.
         with self._threads.limit(limits=1):
             return self._belief(observations, pending)
 
     def recommend(self, observations: Sequence[Observation], *, among: Container[int] | None = None) -> Found | None:
-        """The trial with the least posterior mean, of the numbers `among`; None with fewer than two losses.
+        """The trial with the lowest posterior mean, of the numbers `among`; None with fewer than two losses.
 
-        The least observed loss is the luckiest one: the best of 50 observed is too good by a fifth of the range.
+        The lowest observed loss is biased by luck: the best of 50 is too good by a fifth of the range.
         """
         belief = self.belief(observations)
         if belief is None:
@@ -126,7 +126,7 @@ class Surrogate:
         )
 
     def at(self, belief: Belief, points: Array) -> tuple[Array, Array]:
-        """Posterior mean and standard deviation, standardised."""
+        """Standardised posterior mean and standard deviation."""
         with self._threads.limit(limits=1):
             return belief.posterior.at(points)
 
@@ -160,7 +160,7 @@ class Surrogate:
 
 
 def _chosen(observations: Sequence[Observation], most: int) -> Sequence[Observation]:
-    """At most so many, in the order of their numbers: half of them the best, the others evenly spread by age."""
+    """At most `most` observations, ordered by number: half are the best ones, the others evenly spread by age."""
     if len(observations) <= most:
         return observations
     order = np.argsort([one.loss for one in observations], kind="stable")
@@ -174,7 +174,7 @@ def _chosen(observations: Sequence[Observation], most: int) -> Sequence[Observat
 def _standardised(losses: Sequence[float]) -> tuple[Array, float, float]:
     """Losses with mean zero and variance one, clipped above at the median plus 1.5 times the interquartile range.
 
-    One diverged trial would otherwise flatten the differences between all others. A penalty is the bound itself.
+    Otherwise one diverged trial would flatten the differences between all others. A penalty equals the bound.
     """
     values = np.array(losses, dtype=np.float64)
     finite = values[np.isfinite(values)]

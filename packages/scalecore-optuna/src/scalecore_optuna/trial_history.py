@@ -1,4 +1,4 @@
-"""The trials of a study as the strategy knows them, and Optuna's study in memory that is built from them."""
+"""The strategy's trials, and the in-memory Optuna study that is built from them."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 __all__ = ["Known", "Ledger", "check_outcome", "live_trial"]
 
 STATES = {TrialState.COMPLETED: OptunaState.COMPLETE, TrialState.PRUNED: OptunaState.PRUNED}
-"""Ends with a value, and what Optuna is told of them (guard G35)."""
+"""Outcomes with a value -> Optuna's state (guard G35)."""
 
 MEMORY = "memory"
-"""The constraint that a trial breaks which did not fit."""
+"""The constraint that a trial violates if it did not fit into memory."""
 
 
 @define(kw_only=True)
 class Known:
-    """A trial as the strategy knows it; Optuna's study can be rebuilt from all of them."""
+    """The strategy's view of a trial. Optuna's study can be rebuilt from all of them."""
 
     architecture: Architecture
     hyperparameters: Mapping[str, Value]
@@ -45,24 +45,28 @@ class Known:
 
     @property
     def taught(self) -> bool:
-        """Whether it ended with a value that says something of it."""
+        """Whether the trial ended with a value that informs the sampler."""
         return self.value is not None
 
     @property
     def value(self) -> float | None:
-        """What it is known by. A value that says nothing of the configuration is left out."""
+        """The trial's value; None for a value that says nothing about the configuration."""
         return None if self.outcome is None or self.outcome.censored else self.outcome.value
 
 
 class Ledger:
-    """All trials by number, and Optuna's study with the architecture among the parameters of each (guard G20).
+    """All trials by number, and Optuna's study with the architecture among each trial's parameters (guard G20).
 
-    Optuna is told COMPLETE or PRUNED with a value; of an architecture that did not fit, PRUNED with the constraint
-    `memory` broken; of one that predicts a constant, PRUNED without a value, which is worse than all others to its
-    samplers (G09); of one that diverged the same, or FAIL where `penalise` is not set; of anything else FAIL, which
-    they pass over. No failure is ever a number (G35).
-    The study has the trials in the order of their numbers. It is rebuilt where that order was lost, so that a restored
-    strategy has the same study as one that was never interrupted.
+    | outcome | in Optuna |
+    |---|---|
+    | a value | COMPLETE or PRUNED with the value |
+    | did not fit into memory | PRUNED, constraint `memory` violated |
+    | predicts a constant | PRUNED without a value: worse than all others for its samplers (G09) |
+    | diverged | the same, or FAIL without `penalise` |
+    | anything else | FAIL, which samplers ignore |
+
+    A failure is never a number (G35). The study contains the trials in the order of their numbers, and is rebuilt if
+    that order was lost. A restored strategy therefore has the same study as an uninterrupted one.
     """
 
     def __init__(
@@ -75,11 +79,11 @@ class Ledger:
     ) -> None:
         self.trials: dict[int, Known] = {}
         self.forced: dict[int, Known] = {}
-        """Those of `trials` that are forced."""
+        """The forced trials."""
         self.open: dict[int, Known] = {}
-        """Those of `trials` that run."""
+        """The running trials."""
         self.taught = 0
-        """How many ended with a value that says something."""
+        """Number of trials with a value that informs the sampler."""
         self._direction = direction
         self._distributions = dict(distributions)
         self._sampler = sampler
@@ -90,7 +94,7 @@ class Ledger:
 
     @property
     def study(self) -> Study:
-        """Optuna's study, in order."""
+        """Optuna's study, with the trials in order."""
         if not self._in_order:
             self._study = self._rebuilt()
             self._in_order = True
@@ -102,7 +106,7 @@ class Ledger:
         self._in_order = False
 
     def add(self, number: int, trial: Known, *, asked: int | None = None) -> None:
-        """A new trial that runs; `asked` is Optuna's number for it where its study has it already."""
+        """Add a running trial. `asked` is its number in Optuna's study if the trial exists there already."""
         study = self.study
         in_order = number > self._last
         self._note(number, trial)
@@ -110,14 +114,14 @@ class Ledger:
         self._in_order = in_order
 
     def drop(self, number: int) -> None:
-        """Forget a trial that was not run."""
+        """Remove a trial that was not run."""
         for trials in (self.trials, self.forced, self.open):
             trials.pop(number, None)
         self._last = max(self.trials, default=-1)
         self._in_order = False
 
     def finish(self, number: int, outcome: Outcome) -> None:
-        """Tell how a trial ended."""
+        """Record the outcome of a trial."""
         trial = self.open.pop(number)
         trial.outcome = outcome
         self.taught += trial.taught
@@ -131,7 +135,7 @@ class Ledger:
         if outcome.state is TrialState.OUT_OF_MEMORY:
             live.set_constraint(MEMORY, 1.0)
         if state is OptunaState.PRUNED:
-            # `Study.tell` would make the last report the value, and knows no pruned trial without one.
+            # `Study.tell` would use the last report as the value and rejects a pruned trial without reports.
             values = None if trial.value is None else [trial.value]
             self._study._storage.set_trial_state_values(live._trial_id, state=state, values=values)
         else:
@@ -154,7 +158,7 @@ class Ledger:
         return STATES.get(outcome.state, OptunaState.FAIL)
 
     def _reports(self, trial: Known) -> dict[int, float]:
-        """What Optuna is shown of the course of a trial; its samplers look for it where one was pruned."""
+        """The intermediate values for Optuna. Its samplers use those of pruned trials."""
         outcome = trial.outcome
         if outcome is None or trial.value is None:
             return {}
@@ -167,7 +171,7 @@ class Ledger:
         return study
 
     def _add(self, study: Study, trial: Known) -> int:
-        """Put a trial into the study as it is now; returns Optuna's number for it."""
+        """Add a trial in its current state; return its number in Optuna's study."""
         outcome = trial.outcome
         study.add_trial(
             create_trial(
@@ -183,18 +187,16 @@ class Ledger:
 
 
 def live_trial(study: Study, number: int) -> Trial:
-    """The handle of a running trial. Optuna has no public way to one that `add_trial` put there."""
+    """The handle of a running trial. Optuna has no public handle for a trial added with `add_trial`."""
     return Trial(study, study.get_trials(deepcopy=False)[number]._trial_id)
 
 
 def check_outcome(number: int, outcome: Outcome | None) -> None:
-    """Raise `ValueError` for a value that is none: failures are states, never numbers (guard G35)."""
+    """Raise `ValueError` if state and value contradict each other. A failure is a state, never a number (guard G35)."""
     if outcome is None:
         return
     value = outcome.value
     if value is not None and (not math.isfinite(value) or outcome.state not in STATES):
-        raise ValueError(
-            f"trial {number}: {outcome.state} with the value {value}; a failure is a state, never a number"
-        )
+        raise ValueError(f"trial {number}: {outcome.state} with the value {value}; a failure must not have a value")
     if value is None and outcome.state is TrialState.COMPLETED:
         raise ValueError(f"trial {number}: completed without a value")
