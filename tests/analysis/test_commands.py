@@ -53,7 +53,7 @@ def test_report_writes_into_no_folder_of_a_variable(kept: Path) -> None:
     """What no shell has replaced is a wrong command line."""
     done = run_cli("report", str(kept), "--output", "a/$HERE")
     assert done.exit_code == 2
-    assert done.stderr.endswith("'a/$HERE': the variable $HERE was not replaced; write out what it stands for\n")
+    assert done.stderr.endswith("'a/$HERE': the variable $HERE was not expanded; write its value\n")
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def test_a_killed_campaign_goes_on_and_skips_what_is_complete(campaign: Study) -
 def test_only_runs_what_it_names_and_a_grown_study_is_not_complete(campaign: Study) -> None:
     """`--only` takes a part of the label; asking for more trials continues a study that was complete."""
     done = campaign.run("--only", "horizon-2")
-    assert f"analyses wait for 1 of 2 studies: {LABELS[0]}" in done.stdout.splitlines()
+    assert f"analyses not run: 1 of 2 studies are incomplete: {LABELS[0]}" in done.stdout.splitlines()
     second = Study(campaign.root, {"name": f"tiny/{LABELS[1]}"})
     assert not (campaign.folder / LABELS[0]).exists()
     assert sorted(second.finished()) == [0, 1]
@@ -89,13 +89,13 @@ def test_a_refused_study_is_recorded_and_the_next_one_runs(campaign: Study) -> N
     campaign.write()
     planned = campaign.cli("plan", str(campaign.file), code=4)
     done = campaign.run(code=4)
-    assert planned.stderr.startswith(f"{label} cannot be run, the others are: ")
+    assert planned.stderr.startswith(f"{label} cannot run, the other studies can: ")
     lines = done.stdout.splitlines()
     assert lines[:2] == [f"reading {campaign.file}", f"planning {label}"]
-    (reason,) = [line.partition(" are: ")[2] for line in lines if line.startswith(f"{label} cannot be run, the others")]
+    (reason,) = [line.partition(" can: ")[2] for line in lines if line.startswith(f"{label} cannot run, the other")]
     assert f"[1/2] {label}: failed: {reason}" in lines
     assert f"{label} failed: {reason}" in lines
-    assert f"analyses wait for 1 of 2 studies: {label}" in lines
+    assert f"analyses not run: 1 of 2 studies are incomplete: {label}" in lines
     assert sorted(Study(campaign.root, {"name": f"tiny/{LABELS[0]}"}).finished()) == [0, 1]
 
     status = campaign.cli("status", str(campaign.folder))
@@ -152,7 +152,7 @@ def test_a_campaign_of_which_no_study_can_be_run_does_not_begin(campaign: Study)
 def test_only_is_for_campaigns(study: Study) -> None:
     """For a single study it is a mistake, and said so."""
     done = study.run("--only", "x", code=2)
-    assert done.stderr == "--only selects studies of a campaign, and this file has no `sweep`\n"
+    assert done.stderr == "--only selects studies of a campaign, but this file has no `sweep`\n"
     assert yaml.safe_load(study.file.read_text())["name"] == "tiny"
 
 

@@ -414,8 +414,8 @@ def test_links_in_place_of_what_scalecore_makes_are_refused(study: Study) -> Non
 @pytest.mark.parametrize(
     ("output", "why"),
     [
-        ("a" * 256, "a name in this path has 256 bytes, and may have 255; give a shorter one"),
-        ("/a" * 2000, "this path has 4,000 bytes, and may have 3,800; give a shorter one"),
+        ("a" * 256, "a name in this path has 256 bytes, but at most 255 are allowed; use a shorter one"),
+        ("/a" * 2000, "this path has 4,000 bytes, but at most 3,800 are allowed; use a shorter one"),
     ],
 )
 def test_an_output_that_is_too_long_is_refused(study: Study, output: str, why: str) -> None:

@@ -180,7 +180,7 @@ def test_g46_a_copy_of_a_running_study_leaves_it_alone(study: Study, tmp_path: P
     verify = copy.cli("verify", folder)
     assert "processes: none is left" in verify.stdout
     stop = copy.cli("stop", folder)
-    assert stop.stdout == f"{copy.folder}: nobody is running this study\n"
+    assert stop.stdout == f"{copy.folder}: this study is not running\n"
     copy.write()
     for command in (["plan", str(copy.file)], ["report", folder], ["analyze", "coverage", folder]):
         copy.cli(*command)

@@ -243,7 +243,7 @@ def test_a_logger_that_lacks_a_method_is_refused_before_the_study(study: Study) 
     message = refused(study, code=3)
     assert message == (
         "logger 'diary' (scalecore-diary 1.0) cannot start: Diary has no study_started, trial_started, progress, "
-        "epoch, message, take_remarks, study_finished, close; scalecore.api.logger.Logger says what is asked of it\n"
+        "epoch, message, take_remarks, study_finished, close; see the protocol scalecore.api.logger.Logger\n"
     )
     assert not study.folder.exists()
 

@@ -100,7 +100,7 @@ DAMAGED: dict[str, tuple[Edit, int, str]] = {
     "infinity": (at(FINISHED, b'"resumptions":0', b'"resumptions":1e999'), 7, f"record.resumptions: {WHOLE}, got inf"),
     "an infinite metric": (at(FINISHED, b'"clipped_share":0.0', b'"clipped_share":1e999'), 7,
                            f"record.best.clipped_share: {NUMBER}, got inf"),
-    "NaN": (at(FINISHED, b'"resumptions":0', b'"resumptions":NaN'), 7, "not JSON (NaN is no number of JSON)"),
+    "NaN": (at(FINISHED, b'"resumptions":0', b'"resumptions":NaN'), 7, "not JSON (NaN is not a JSON number)"),
     "no number": (key(FINISHED, "number", ...), 7, "number: required, but missing"),
     "no record": (key(FINISHED, "record", ...), 7, "record: required, but missing"),
     "a null record": (key(FINISHED, "record", None), 7, "record: expected a mapping, got nothing"),

@@ -318,13 +318,13 @@ def test_a_database_lies_where_its_path_says_whatever_it_is_called(tmp_path: Pat
 @pytest.mark.parametrize(
     ("storage", "message"),
     [
-        ("sqlite:///what?.db", "a URL ends its path at `?`, got text 'sqlite:///what?.db'; give a path without it"),
-        ("sqlite:///~/a.db", "`~` is not replaced here, got text 'sqlite:///~/a.db'; write the path itself"),
-        ("journal:~/a.log", "`~` is not replaced here, got text 'journal:~/a.log'; write the path itself"),
+        ("sqlite:///what?.db", "`?` ends the path of a URL, got text 'sqlite:///what?.db'; use a path without `?`"),
+        ("sqlite:///~/a.db", "`~` is not expanded here, got text 'sqlite:///~/a.db'; write the path itself"),
+        ("journal:~/a.log", "`~` is not expanded here, got text 'journal:~/a.log'; write the path itself"),
         (
             "journal:$HOME/a.log",
-            "variables such as $HOME are not replaced in paths, got text 'journal:$HOME/a.log'; write the path itself, "
-            "or give this key on the command line without single quotes, where the shell replaces the variable",
+            "variables such as $HOME are not expanded in paths, got text 'journal:$HOME/a.log'; write the path itself, "
+            "or set this key on the command line without single quotes, where the shell expands the variable",
         ),
     ],
 )

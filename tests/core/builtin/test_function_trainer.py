@@ -103,8 +103,8 @@ def test_a_function_of_more_than_the_trial_is_refused(project: Path) -> None:
 def test_options_of_another_trainer_are_unknown(project: Path) -> None:
     """They are listed with what there is."""
     assert refused(project, "training.precision=fp32") == [
-        "<command line>: training.precision=fp32: unknown key; known are early_stopping, hyperparameters, device, "
-        "threads, checkpoint_every, checkpoint_epochs, keep_weights, target, memory_gb"
+        "<command line>: training.precision=fp32: unknown key; expected one of early_stopping, hyperparameters, "
+        "device, threads, checkpoint_every, checkpoint_epochs, keep_weights, target, memory_gb"
     ]
 
 
@@ -136,7 +136,7 @@ def test_two_files_of_one_name_are_refused(project: Path) -> None:
     (project / "own").mkdir()
     (project / "own" / "flat.py").write_text(TRAIN)
     (problem,) = refused(project, "training.target=./own/flat.py:train")
-    assert problem.endswith("two files are called flat.py: flat.py and own/flat.py; rename one of them")
+    assert problem.endswith("two files are named flat.py: flat.py and own/flat.py; rename one of them")
 
 
 def test_a_forecast_begins_with_what_is_set() -> None:

@@ -148,9 +148,9 @@ def test_a_logger_of_a_plugin_file_exports_its_study(
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["console", "walk"], 2, "logger 'console' cannot export a study; targets are csv, "),
+        (["console", "walk"], 2, "logger 'console' cannot export a study; the targets are csv, "),
         (["tall", "walk"], 3, "there is no logger 'tall' (did you mean 'tell'?); installed loggers: "),
-        (["tell"], 2, "which study? scalecore export tell STUDY; a study is its folder or experiment file\n"),
+        (["tell"], 2, "STUDY is missing: scalecore export tell STUDY, a folder or experiment file\n"),
         (["tell", "made"], 2, None),
         (["tell", "walk", "adress=x"], 2, "<command line>: adress=x: unknown key; did you mean 'address'?\n"),
         (
@@ -182,4 +182,4 @@ def test_what_cannot_be_exported_is_one_message(
     assert done.stderr.startswith(expected)
     assert done.stdout == ("closed\n" if code == 6 or "broken" in arguments[-1] else "")
     if code != 2 and arguments[0] == "tall":
-        assert "; targets are csv, " in done.stderr
+        assert "; the targets are csv, " in done.stderr

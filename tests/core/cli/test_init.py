@@ -41,9 +41,9 @@ def test_it_runs_as_it_is_written(invoke: Any) -> None:
     done = invoke("init", "mine.yaml", "--no-plugins")
     assert (done.exit_code, done.stderr) == (0, "")
     assert done.stdout == (
-        "mine.yaml: written, for prices, from 2,000 rows of example-prices.csv\n"
-        "example-prices.csv: made-up prices, a random walk; put your own data in its place\n"
-        "scalecore.schema.json: the JSON Schema that its first line names, for editors\n"
+        "mine.yaml: written for prices, from 2,000 rows of example-prices.csv\n"
+        "example-prices.csv: synthetic prices (a random walk); replace them with your own data\n"
+        "scalecore.schema.json: the JSON Schema for editors, named in the first line of mine.yaml\n"
         "next: scalecore check mine.yaml; scalecore plan mine.yaml; scalecore run mine.yaml\n"
     )
     assert Path("mine.yaml").read_text().startswith("# yaml-language-server: $schema=scalecore.schema.json\n")
@@ -72,7 +72,7 @@ def test_a_text_file_is_read_as_it_is_written(
     table.to_csv(name, **form)
     done = invoke("init", "mine.yaml", "--no-plugins", "--data", name)
     assert done.exit_code == 0, done.stderr
-    assert done.stdout.splitlines()[1] == "column 'name' is left out: not numbers"
+    assert done.stdout.splitlines()[1] == "column 'name' skipped: not numbers"
     dataset = written()["dataset"]
     assert {key: dataset.get(key) for key in ("path", "time", "read", "features", "target")} == {
         "path": name,
@@ -124,7 +124,7 @@ def test_rows_and_columns_without_numbers_are_left_out(invoke: Any, table: pd.Da
     table.to_csv("t.csv", index=False)
     done = invoke("init", "mine.yaml", "--no-plugins", "--data", "t.csv")
     assert done.exit_code == 0, done.stderr
-    assert "column '# c' is left out: no number in row 100\n" in done.stdout
+    assert "column '# c' skipped: no number in row 100\n" in done.stdout
     assert written()["dataset"]["start"] == "2015-02-19"
     assert written()["dataset"]["features"] == ["yes", "a: b"]
     works(invoke)
@@ -137,7 +137,7 @@ def test_it_overwrites_nothing_unasked(invoke: Any) -> None:
     for name in ("mine.yaml", "link.yaml"):
         refused = invoke("init", name, "--no-plugins")
         assert (refused.exit_code, refused.stdout) == (2, "")
-        assert refused.stderr == f"{name} exists already; give another name, or --force to overwrite it\n"
+        assert refused.stderr == f"{name} already exists; choose another name, or overwrite it with --force\n"
     assert Path("mine.yaml").read_text() == "mine\n"
     assert invoke("init", "mine.yaml", "--no-plugins", "--force").exit_code == 0
     assert Path("mine.yaml").read_text() != "mine\n"
@@ -147,8 +147,8 @@ def test_it_overwrites_nothing_unasked(invoke: Any) -> None:
     ("arguments", "code", "message"),
     [
         (("--data", "none.csv"), 2, "none.csv: there is no such file\n"),
-        (("--label", "zzz"), 2, "FOLDER/example-prices.csv: there is no label column 'zzz'; known are Open, High, Low, "
-         "Close, Volume\n"),
+        (("--label", "zzz"), 2, "FOLDER/example-prices.csv: there is no label column 'zzz'; expected one of Open, "
+         "High, Low, Close, Volume\n"),
         (("--data", "words.csv"), 4, "FOLDER/words.csv: no column with numbers was found\n"),
         (("--data", "times.csv"), 4, "FOLDER/times.csv: no column holds the times; name it as dataset.time. The "
          "columns are a, b\n"),
@@ -157,10 +157,10 @@ def test_it_overwrites_nothing_unasked(invoke: Any) -> None:
         (("--data", "times.csv.gz"), 4, "FOLDER/times.csv.gz cannot be read as CSV; it may be truncated or of another "
          "type: it cannot be unpacked (Compressed file ended before the end-of-stream marker was reached)\n"),
         (("--purpose", "prices", "--data", "label.csv"), 2, "label.csv: --purpose prices needs a column Close with "
-         "numbers above zero\n"),
-        (("--data", "label.csv"), 2, "label.csv: no column with numbers is left for features beside the label 'a'\n"),
+         "positive numbers\n"),
+        (("--data", "label.csv"), 2, "label.csv: no numeric column remains for features besides the label 'a'\n"),
         (("--model", "linear"), 2, "the option --model of the command 'init' was removed in 0.2: name the component in "
-         "the file that init writes; `scalecore plugins` lists what is installed\n"),
+         "the file that init writes; `scalecore plugins` lists the installed ones\n"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_written_leaves_nothing(
@@ -183,7 +183,7 @@ def test_keys_are_not_taken_and_folders_not_made(invoke: Any) -> None:
     done = invoke("init", "search.trials=3", "--no-plugins")
     assert done.exit_code == 2
     assert done.stderr.endswith(
-        "FILE is search.trials=3; init takes no KEY=VALUE: edit what it writes, or give it to run\n"
+        "FILE is search.trials=3, but init accepts no KEY=VALUE; edit the written file instead\n"
     )
     done = invoke("init", "nowhere/mine.yaml", "--no-plugins")
     assert (done.exit_code, done.stderr) == (2, "nowhere: there is no such folder\n")

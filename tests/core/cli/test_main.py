@@ -48,7 +48,7 @@ def test_an_unknown_command_is_met_with_the_nearest(invoke: Any) -> None:
     assert result.exit_code == 2
     assert result.stderr.splitlines()[-1] == "Error: there is no command 'chekc'; did you mean 'check'?"
     answer = invoke("zzzz").stderr.splitlines()[-1]
-    head, _, names = answer.partition("; commands are ")
+    head, _, names = answer.partition("; the commands are ")
     assert head == "Error: there is no command 'zzzz'"
     assert set(COMMANDS) <= set(names.split(", ")) <= {*COMMANDS, *plugin_commands()}
 
@@ -57,7 +57,7 @@ def test_a_command_that_was_removed_names_what_serves_its_use_now(invoke: Any) -
     """Whatever stands behind it; it is not completed either."""
     expected = (
         "the command 'audit' was removed in 0.2: use scalecore import PATH... --into EXPERIMENT --dry-run, which "
-        "summarises results and judges each record\n"
+        "summarises results and checks each record\n"
     )
     for arguments in (["audit"], ["audit", "--help"], ["audit", "old.json", "--model", "patchtst"]):
         result = invoke(*arguments)

@@ -152,8 +152,8 @@ def test_a_training_function_is_named_as_target(invoke: Callable[..., Result]) -
     done = invoke("new", "trainer", "loop", "--package")
     assert done.exit_code == 2
     assert done.stderr.endswith(
-        "Error: --package: a training function needs no package of a plugin; put it into any module, and name it there "
-        "(target: my_module:train)\n"
+        "Error: --package: a training function needs no plugin package; put it in any module, and name it in the "
+        "experiment file (target: my_module:train)\n"
     )
 
 
@@ -170,6 +170,6 @@ def test_the_old_form_is_answered(invoke: Callable[..., Result]) -> None:
     done = invoke("new", "plugin", "wide", "--kind", "model")
     assert (done.exit_code, done.stderr) == (
         2,
-        "the option --kind of the command 'new' was removed in 0.2: write scalecore new KIND NAME, which makes one "
-        "file, and --package for a package\n",
+        "the option --kind of the command 'new' was removed in 0.2: run scalecore new KIND NAME, which creates one "
+        "file; --package creates a package\n",
     )

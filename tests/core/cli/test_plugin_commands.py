@@ -75,7 +75,7 @@ def test_a_command_of_the_core_stays_its_own(fake_plugin: Any, invoke: Any) -> N
             [],
             " cannot be imported from fake_old:y: AttributeError: module 'fake_old' has no attribute 'y'",
         ),
-        ("fake_old:x", "x = 1", [], ": fake_old:x is 1, no click command; tell its author"),
+        ("fake_old:x", "x = 1", [], ": fake_old:x is 1, not a click command; report this to its author"),
     ],
 )
 def test_a_command_that_cannot_be_used_names_its_distribution(

@@ -115,9 +115,9 @@ def test_blocking_a_typo_is_refused(invoke: Any, mine: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--schema", "--json"], "--schema is printed alone, without --json or --verbose"),
-        (["--schema", "-v"], "--schema is printed alone, without --json or --verbose"),
-        (["--output", "a.json"], "--output belongs to --schema"),
+        (["--schema", "--json"], "--schema cannot be combined with --json or --verbose"),
+        (["--schema", "-v"], "--schema cannot be combined with --json or --verbose"),
+        (["--output", "a.json"], "--output requires --schema"),
     ],
 )
 def test_the_schema_goes_with_nothing_else(arguments: list[str], message: str, invoke: Any) -> None:

@@ -126,8 +126,8 @@ TWO = "expected two numbers, [low, high]"
         ("2e6", f"{BAD_BUDGET}2000000.0; write 2000000"),
         ("1.5", f"{BAD_BUDGET}1.5"),
         ("[2M]", f"{BAD_BUDGET}a list"),
-        ("0", "search.budget: a budget is a whole number of parameters, at least 1, got 0"),
-        ("0.0001k", "search.budget: a budget is a whole number of parameters, at least 1, got text '0.0001k'"),
+        ("0", "search.budget: a budget must be a whole number of parameters, at least 1, got 0"),
+        ("0.0001k", "search.budget: a budget must be a whole number of parameters, at least 1, got text '0.0001k'"),
     ],
 )
 def test_wrong_budgets(write: Any, small: str, value: str, message: str) -> None:
@@ -146,7 +146,7 @@ def test_wrong_budgets(write: Any, small: str, value: str, message: str) -> None
         ("{}", "7:5", "x: expected one of log_uniform, uniform, int, choice, got none"),
         ("{step: 2}", "7:5", "x: expected one of log_uniform, uniform, int, choice, got none"),
         ("{unifrom: [1, 2]}", "7:9", "x.unifrom: unknown key; did you mean 'uniform'?"),
-        ("{zzz: 1}", "7:9", "x.zzz: unknown key; known are log_uniform, uniform, int, choice"),
+        ("{zzz: 1}", "7:9", "x.zzz: unknown key; expected one of log_uniform, uniform, int, choice"),
         (
             "{uniform: [1, 2], int: [1, 2]}",
             "7:5",
@@ -159,9 +159,9 @@ def test_wrong_budgets(write: Any, small: str, value: str, message: str) -> None
         ("{uniform: [true, 2]}", "7:9", f"x.uniform: {TWO}"),
         ("{uniform: [2, 1]}", "7:9", "x.uniform: low must be less than high, got [2, 1]"),
         ("{uniform: [2, 2]}", "7:9", "x.uniform: low must be less than high, got [2, 2]"),
-        ("{uniform: [1, 2], step: 1}", "7:32", "x.step: step goes with `int` only"),
-        ("{uniform: [1, 2], log: true}", "7:31", "x.log: log goes with `int` only"),
-        ("{uniform: [1, 2], lg: true}", "7:26", "x.lg: unknown key; known are uniform"),
+        ("{uniform: [1, 2], step: 1}", "7:32", "x.step: step is allowed only with `int`"),
+        ("{uniform: [1, 2], log: true}", "7:31", "x.log: log is allowed only with `int`"),
+        ("{uniform: [1, 2], lg: true}", "7:26", "x.lg: unknown key; expected one of uniform"),
         (
             "{log_uniform: [0, 2]}",
             "7:9",
@@ -180,16 +180,16 @@ def test_wrong_budgets(write: Any, small: str, value: str, message: str) -> None
         (
             "{int: [1, 5], step: 2, log: true}",
             "7:28",
-            "x.step: a logarithmic range has no step; leave out one of the two",
+            "x.step: `step` and `log` cannot be combined; remove one of them",
         ),
-        ("{int: [1, 8], step: 3}", "7:28", "x.step: steps of 3 from 1 do not meet 8; the largest value would be 7"),
+        ("{int: [1, 8], step: 3}", "7:28", "x.step: steps of 3 from 1 do not reach 8; the largest value would be 7"),
         ("{int: [1, 8], stpe: 7}", "7:22", "x.stpe: unknown key; did you mean 'step'?"),
         ("{choice: 1}", "7:17", "x.choice: expected a list of values, got 1"),
         ("{choice: []}", "7:9", "x.choice: must not be empty"),
-        ("{choice: [1, 2, 1]}", "7:9", "x.choice: 1 is given twice"),
-        ("{choice: [1, 1.0]}", "7:9", "x.choice: 1.0 is given twice"),
-        ("{choice: [a, 1]}", "7:9", "x.choice: values must be of one kind: numbers, text, or true and false"),
-        ("{choice: [true, 1]}", "7:9", "x.choice: values must be of one kind: numbers, text, or true and false"),
+        ("{choice: [1, 2, 1]}", "7:9", "x.choice: 1 is listed twice"),
+        ("{choice: [1, 1.0]}", "7:9", "x.choice: 1.0 is listed twice"),
+        ("{choice: [a, 1]}", "7:9", "x.choice: values must have one type: numbers, text, or true and false"),
+        ("{choice: [true, 1]}", "7:9", "x.choice: values must have one type: numbers, text, or true and false"),
         ("{choice: [null]}", "7:9", "x.choice: expected numbers, text, or true and false, got nothing"),
         ("{choice: [[1]]}", "7:9", "x.choice: expected numbers, text, or true and false, got a list"),
     ],
@@ -201,7 +201,7 @@ def test_wrong_distributions(write: Any, small: str, value: str, place: str, mes
     assert error_of(name) == f"experiment.yaml:{place}: search.space.{message}"
 
 
-NAME_RULE = "a name has letters, digits, `-`, `_` and `.`, and starts with none of `-` and `.`"
+NAME_RULE = "a name may contain letters, digits, `-`, `_` and `.`, and must not start with `-` or `.`"
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_right_names(write: Any, small: str, value: str) -> None:
         ("seeed: 1", "5:1: seeed: unknown key; did you mean 'seed'?"),
         (
             "zzz: 1",
-            "5:1: zzz: unknown key; known are name, seed, output, plugins, dataset, model, search, objective, "
+            "5:1: zzz: unknown key; expected one of name, seed, output, plugins, dataset, model, search, objective, "
             "training, execution, guards, monitors, loggers, analyses, sweep",
         ),
         ("seed: -1", "5:7: seed: must be at least 0, got -1"),

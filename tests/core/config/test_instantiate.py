@@ -47,7 +47,7 @@ def test_every_kind_is_checked_for_what_it_lacks(kind: str, protocol: str, lacks
     module = "strategy" if kind == "search strategy" else kind
     assert refusal(kind, object()) == (
         f"{kind} 'mine' (acme 1.0) cannot start: object has no {lacks}; "
-        f"scalecore.api.{module}.{protocol} says what is asked of it"
+        f"see the protocol scalecore.api.{module}.{protocol}"
     )
 
 
@@ -70,10 +70,10 @@ def test_what_the_core_can_call_passes() -> None:
 
 def test_a_factory_that_returns_no_object_is_named() -> None:
     """A forgotten `return`, or the class instead of an object of it."""
-    tail = "scalecore.api.dataset.Dataset says what is asked of it"
+    tail = "see the protocol scalecore.api.dataset.Dataset"
     head = "dataset 'mine' (acme 1.0) cannot start: its factory returned"
-    assert refusal("dataset", None) == f"{head} nothing, no object; {tail}"
-    assert refusal("dataset", TinyDataset) == f"{head} the class TinyDataset, no object; {tail}"
+    assert refusal("dataset", None) == f"{head} nothing, not an object; {tail}"
+    assert refusal("dataset", TinyDataset) == f"{head} the class TinyDataset, not an object; {tail}"
 
 
 def test_members_that_cannot_be_used_are_named() -> None:
@@ -95,9 +95,9 @@ def test_members_that_cannot_be_used_are_named() -> None:
         "monitor 'mine' (acme 1.0) cannot start: Monitor.interval must be a number, not a method; "
         "Monitor.preflight must be a method, not None; "
         "Monitor.admit cannot be called as admit(demand): too many positional arguments; "
-        "Monitor.sample must not be `async`: nobody awaits it; "
+        "Monitor.sample must not be `async`: it is not awaited; "
         "Monitor.verdict cannot be called as verdict(readings): missing a required argument: 'more'; "
-        "scalecore.api.monitor.HardwareMonitor says what is asked of it"
+        "see the protocol scalecore.api.monitor.HardwareMonitor"
     )
 
 
@@ -112,7 +112,7 @@ def test_arguments_by_keyword_are_part_of_the_check() -> None:
 
     assert refusal("executor", Runs()) == (
         "executor 'mine' (acme 1.0) cannot start: Runs.stop cannot be called as stop(handle, kill=...): "
-        "got an unexpected keyword argument 'kill'; scalecore.api.executor.Executor says what is asked of it"
+        "got an unexpected keyword argument 'kill'; see the protocol scalecore.api.executor.Executor"
     )
 
 
@@ -132,7 +132,7 @@ def test_closed_forms_are_optional_each_by_itself() -> None:
     assert refusal("model", Says()) == (
         "model 'mine' (acme 1.0) cannot start: Says.num_parameters cannot be called as "
         "num_parameters(architecture, data): too many positional arguments; "
-        "scalecore.api.model.ModelFamily says what is asked of it"
+        "see the protocol scalecore.api.model.ModelFamily"
     )
 
 
@@ -144,7 +144,7 @@ def test_an_optional_ability_is_checked_where_it_is_there() -> None:
 
     assert refusal("search strategy", Explaining(search_context(), [])) == (
         "search strategy 'mine' (acme 1.0) cannot start: Explaining.explain cannot be called as explain(): "
-        "missing a required argument: 'depth'; scalecore.api.strategy.SearchStrategy says what is asked of it"
+        "missing a required argument: 'depth'; see the protocol scalecore.api.strategy.SearchStrategy"
     )
 
 
@@ -156,7 +156,7 @@ def test_a_phase_that_is_no_method_is_refused() -> None:
 
     assert refusal("search strategy", Phased(search_context(), [])) == (
         "search strategy 'mine' (acme 1.0) cannot start: Phased.phase must be a method, not 'startup'; "
-        "scalecore.api.strategy.SearchStrategy says what is asked of it"
+        "see the protocol scalecore.api.strategy.SearchStrategy"
     )
 
 

@@ -117,11 +117,11 @@ def test_many_problems_are_counted() -> None:
     [
         (b"", "not JSON (Expecting value, column 1)"),
         (b'{"a": 1} x', "not JSON (Extra data, column 9)"),
-        (b'{"a": NaN}', "not JSON (NaN is no number of JSON)"),
+        (b'{"a": NaN}', "not JSON (NaN is not a JSON number)"),
         (b'{"a": "\x00"}', "not JSON (Invalid control character at, column 8)"),
         (b'{"a":\n 1,}', "not JSON (Expecting property name enclosed in double quotes, line 2, column 4)"),
         (b'{"a": "\xff"}', "byte 8 is not UTF-8 text"),
-        (rb'{"a": "\ud800"}', "half of a character (\\uD800 to \\uDFFF) is no text"),
+        (rb'{"a": "\ud800"}', "half of a character (\\uD800 to \\uDFFF) is not text"),
         (b"[" * 100_000, "not JSON of a study (nested too deeply)"),
         (b'{"a": ' + b"1" * 5000 + b"}", "not JSON of a study (a number of more than 4,300 digits)"),
     ],

@@ -118,7 +118,7 @@ def test_an_override_mends_what_the_file_has_wrong(write: Any, small: str) -> No
         ("seed\n", "seed\\n: expected KEY=VALUE, for example search.trials=5"),
         (
             "\x1b[31m=3",
-            "\\x1b[31m=3: unknown key; known are name, seed, output, plugins, dataset, model, search, objective, "
+            "\\x1b[31m=3: unknown key; expected one of name, seed, output, plugins, dataset, model, search, objective, "
             "training, execution, guards, monitors, loggers, analyses, sweep",
         ),
         ("seed=[1", "seed=[1: not valid YAML: the list that starts here is not closed"),
@@ -131,19 +131,19 @@ def test_an_override_mends_what_the_file_has_wrong(write: Any, small: str) -> No
         ("search.use.x.y=a", "search.use.x.y=a: search.use is text 'dice', which has no keys"),
         (
             "loggers.2=files",
-            "loggers.2=files: loggers is a list of 1: give the number of an item from 0, or + to add one",
+            "loggers.2=files: loggers is a list of 1: give the index of an item, from 0, or + to add one",
         ),
         (
             f"loggers.{'9' * 5000}=files",
-            f"loggers.{'9' * 992}...: loggers is a list of 1: give the number of an item from 0, or + to add one",
+            f"loggers.{'9' * 992}...: loggers is a list of 1: give the index of an item, from 0, or + to add one",
         ),
         (
             "loggers.last=files",
-            "loggers.last=files: loggers is a list of 1: give the number of an item from 0, or + to add one",
+            "loggers.last=files: loggers is a list of 1: give the index of an item, from 0, or + to add one",
         ),
         (
             "loggers.-1=files",
-            "loggers.-1=files: loggers is a list of 1: give the number of an item from 0, or + to add one",
+            "loggers.-1=files: loggers is a list of 1: give the index of an item, from 0, or + to add one",
         ),
         ("objective=", "objective=: expected a mapping, got nothing"),
     ],

@@ -18,7 +18,7 @@ Cli = Callable[..., CliResult]
 
 DATASET = EXPERIMENT["dataset"]
 REMEDY = (
-    "write the path itself, or give this key on the command line without single quotes, where the shell replaces the "
+    "write the path itself, or set this key on the command line without single quotes, where the shell expands the "
     "variable"
 )
 
@@ -48,7 +48,7 @@ def test_a_variable_in_a_path_is_refused(
     assert done.exit_code == 2
     place, _, message = done.stderr.partition(f": {key}: ")
     assert place.rpartition(":")[0].startswith(f"{path}:")
-    expected = f"variables such as {variable} are not replaced in paths, got text {text!r}; {REMEDY}\n"
+    expected = f"variables such as {variable} are not expanded in paths, got text {text!r}; {REMEDY}\n"
     assert message == expected
     assert files(path.parent) == before
 
@@ -58,7 +58,7 @@ def test_a_variable_in_an_override_is_refused(experiment: Experiment, run_cli: C
     done = run_cli("run", experiment(), "output=${SCRATCH}/study")
     assert done.exit_code == 2
     assert done.stderr == (
-        "<command line>: output=${SCRATCH}/study: variables such as ${SCRATCH} are not replaced in paths, got text "
+        "<command line>: output=${SCRATCH}/study: variables such as ${SCRATCH} are not expanded in paths, got text "
         f"'${{SCRATCH}}/study'; {REMEDY}\n"
     )
 
@@ -119,7 +119,7 @@ def test_a_command_makes_no_folder_of_a_variable(
     assert done.exit_code == 2
     text = next(one for one in arguments if "HERE" in one)
     name = "${HERE}" if "{" in text else "$HERE"
-    message = f"{text!r}: the variable {name} was not replaced; write out what it stands for\n"
+    message = f"{text!r}: the variable {name} was not expanded; write its value\n"
     assert done.stderr.endswith(message)
     assert files(tmp_path) == []
 

@@ -135,13 +135,13 @@ def test_paths_are_relative_to_the_file_not_to_the_working_directory(
         (
             "dataset: table",
             "dataset: {use: table, zzz: 5}",
-            "2:23: dataset.zzz: unknown key; known are rows, file, target, columns",
+            "2:23: dataset.zzz: unknown key; expected one of rows, file, target, columns",
         ),
         ("dataset: table", "dataset: {use: table, file: no.csv}", "2:29: dataset.file: there is no file HERE/no.csv"),
         (
             "dataset: table",
             f"dataset: {{use: table, file: {'n' * 300}}}",
-            "2:29: dataset.file: a name in this path has 300 bytes, and may have 255; give a shorter one",
+            "2:29: dataset.file: a name in this path has 300 bytes, but at most 255 are allowed; use a shorter one",
         ),
         ("dataset: table", "dataset: {use: table, columns: a}", "2:32: dataset.columns: expected a list, got text 'a'"),
         (
@@ -239,7 +239,7 @@ loggers: [console, ink]
 """
     error = error_of(write(text), registry)
 
-    rule = "a name has letters, digits, `-`, `_` and `.`, and starts with none of `-` and `.`"
+    rule = "a name may contain letters, digits, `-`, `_` and `.`, and must not start with `-` or `.`"
     assert str(error) == (
         f"experiment.yaml:1:7: name: {rule}, got text 'a/b'\n"
         "experiment.yaml:2:29: dataset.rows: must be at least 1, got 0\n"
@@ -422,8 +422,8 @@ def test_a_component_listed_by_both_of_its_names_is_listed_twice(write: Any, sma
     error = error_of(write(small), registry, "loggers=[console, bench/console]")
 
     assert str(error) == (
-        "<command line>: loggers=[console, bench/console]: loggers.1: bench/console is console, "
-        "and is listed twice with the same options"
+        "<command line>: loggers=[console, bench/console]: loggers.1: bench/console is the "
+        "same component as console, listed twice with the same options"
     )
 
 

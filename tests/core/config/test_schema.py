@@ -141,7 +141,7 @@ def test_the_schema_carries_help_and_defaults(registry: Registry) -> None:
     properties = experiment_schema(registry)["properties"]
 
     assert properties["seed"] == {
-        "description": "Decides everything that is drawn.",
+        "description": "Seed of all random draws.",
         "type": "integer",
         "minimum": 0,
         "exclusiveMaximum": 2**63,
@@ -187,10 +187,10 @@ def test_the_reference_has_every_key_and_component(registry: Registry) -> None:
     page = render_reference(registry)
 
     bounds = f"at least 0, less than {2**63}"
-    assert f"| `seed` | whole number, {bounds} | `0` | Decides everything that is drawn. |" in page
-    assert "| `early_stopping` | mapping or `null` |  | When to end early; `null` for never. |" in page
+    assert f"| `seed` | whole number, {bounds} | `0` | Seed of all random draws. |" in page
+    assert "| `early_stopping` | mapping or `null` |  | When to stop early; `null` for never. |" in page
     assert "| `early_stopping.patience` | whole number, at least 1 | `10` |" in page
-    assert "| `loggers` | list of components | `[console, files]` | Where results go, several at once. |" in page
+    assert "| `loggers` | list of components | `[console, files]` | Where to write results. |" in page
     assert "### model `toy`\n\nA toy. From `bench`.\n" in page
     assert "| `width` | whole number, at least 2, at most 64 | required | Units. |" in page
     assert "| `color` | `red` or `blue` | `red` | A color. |" in page

@@ -140,7 +140,7 @@ def test_positions_of_keys_and_values() -> None:
         ),
         ("name: \x01\n", "experiment.yaml:1:7: the character U+0001 is not allowed in YAML"),
         ("a: b\nname: x\x00y\n", "experiment.yaml:2:8: the character U+0000 is not allowed in YAML"),
-        ('name: "\\U99999999"\n', "experiment.yaml: not valid YAML: an escape in quotes stands for no character"),
+        ('name: "\\U99999999"\n', "experiment.yaml: not valid YAML: an escape in quotes is not a character"),
         ("[" * 100, "experiment.yaml:1:41: nested more than 40 levels deep"),
         ("a: " + "{a: " * 50, "experiment.yaml:1:157: nested more than 40 levels deep"),
     ],
@@ -173,9 +173,9 @@ def test_what_is_no_experiment_at_all(write: Any, text: str, message: str) -> No
         (f"seed: {'9' * 301}", "5:7: seed: a number of 301 digits is too large"),
         (
             "guards: &g {min_validation_samples: *g}",
-            "5:9: guards.min_validation_samples: the alias stands inside the value it stands for",
+            "5:9: guards.min_validation_samples: the alias is inside the value that it refers to",
         ),
-        (r'output: "a\0b"', "5:9: output: the text has a null character, which cannot be part of it"),
+        (r'output: "a\0b"', "5:9: output: the text has a null character, which is not allowed"),
         (r'output: "\ud800"', "5:9: output: the text has half a character, which cannot be written to files"),
     ],
 )
@@ -212,13 +212,13 @@ def test_a_file_that_is_not_utf8_names_the_line(write: Any, small: str) -> None:
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     """A missing file and a folder are told as such."""
     assert error_of(str(tmp_path / "no.yaml")) == f"{tmp_path}/no.yaml: there is no such file"
-    assert error_of(str(tmp_path)) == f"{tmp_path}: is a folder; expected an experiment file"
+    assert error_of(str(tmp_path)) == f"{tmp_path}: this is a folder; expected an experiment file"
     assert error_of("a\0b") == "a\0b: cannot be read (embedded null byte)"
 
 
 def test_the_size_of_a_file_is_bounded(write: Any, small: str) -> None:
     """What is far too large for an experiment is not parsed."""
-    assert error_of(write(small + "#" * MAX_BYTES)) == "experiment.yaml: larger than 256 KiB, which no experiment needs"
+    assert error_of(write(small + "#" * MAX_BYTES)) == "experiment.yaml: larger than the limit of 256 KiB"
 
 
 def test_an_alias_bomb_is_bounded(write: Any) -> None:

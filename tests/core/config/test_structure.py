@@ -52,7 +52,7 @@ def test_all_problems_are_found_each_with_its_path() -> None:
         structured({"share": 0.5, "twice": 4, "inner": {"_hidden": 1, "sise": 2}})
 
     assert [(path, str(error)) for path, error in flatten(caught.value)] == [
-        (("twice",), "unknown key; known are inner, share"),
+        (("twice",), "unknown key; expected one of inner, share"),
         (("inner", "sise"), "unknown key; did you mean 'size'?"),
         (("inner", "size"), "required, but missing"),
         (("inner", "_hidden"), "expected text, got 1; put it in quotes"),

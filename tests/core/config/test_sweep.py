@@ -17,7 +17,7 @@ from scalecore.plugins.registry import Registry
 from scalecore.store.layout import find_study
 
 Write = Callable[[str], str]
-NAME_RULE = "a name has letters, digits, `-`, `_` and `.`, and starts with none of `-` and `.`"
+NAME_RULE = "a name may contain letters, digits, `-`, `_` and `.`, and must not start with `-` or `.`"
 
 
 def campaign_of(name: str, registry: Registry, *overrides: str) -> Campaign:

@@ -228,7 +228,7 @@ def test_the_state_of_an_optimizer_is_measured(resolve: Callable[..., Resolved],
             "training.loss: there is no module 'gone' in this environment; the import path of a file is ./FILE.py:NAME",
         ),
         ("./own.py:value", "training.loss: own.py:value cannot be called: it is of type int"),
-        ("own.txt/x:value", "training.loss: FOLDER/own.txt/x is no Python file, whose name ends in .py"),
+        ("own.txt/x:value", "training.loss: FOLDER/own.txt/x is not a .py file"),
         (
             {"use": "./own.py:Margin", "scal": 2},
             "training.loss.scal: unknown option of own.py:Margin; did you mean scale?",
@@ -436,7 +436,7 @@ def test_two_files_of_one_name_are_refused(resolve: Callable[..., Resolved], tmp
     other.write_text(CODE)
     training = {"loss": "./own.py:Margin", "metrics": ["other/own.py:hit_rate"]}
     assert problems(resolve, training=training) == [
-        f"training: two files are called own.py: {tmp_path}/own.py and {other}; rename one of them"
+        f"training: two files are named own.py: {tmp_path}/own.py and {other}; rename one of them"
     ]
 
 

@@ -246,6 +246,6 @@ def test_a_monitor_that_cannot_be_made_is_told_by_doctor(fake_plugin: Any) -> No
     fake_plugin("acme", version="1.2", code=MONITORS)
     done = CliRunner().invoke(main, ["doctor"])
     lines = done.stdout.splitlines()
-    assert "warn   plug: it has no default for address: give an experiment file that uses it" in lines, done.output
+    assert "warn   plug: no default for address; give an experiment file that uses it" in lines, done.output
     assert "warn   meter: monitor 'meter' (acme 1.2) cannot start: OSError: no such device" in lines
     assert any(line.startswith("ok     ") for line in lines)

@@ -108,7 +108,7 @@ def test_an_edited_file_is_another_plugin_and_a_moved_one_the_same(tmp_path: Pat
     ("files", "plugins", "message"),
     [
         ({}, "[mine.py]", "plugins.0: FOLDER/mine.py cannot be read (No such file or directory)"),
-        ({"mine.txt": MODEL}, "[mine.txt]", "plugins.0: FOLDER/mine.txt is no Python file, whose name ends in .py"),
+        ({"mine.txt": MODEL}, "[mine.txt]", "plugins.0: FOLDER/mine.txt is not a .py file"),
         ({"mine.py/x": ""}, "[mine.py]", "plugins.0: FOLDER/mine.py cannot be read (Is a directory)"),
         (
             {"mine.py": "def (:"},
@@ -129,7 +129,7 @@ def test_an_edited_file_is_another_plugin_and_a_moved_one_the_same(tmp_path: Pat
         (
             {"mine.py": MODEL, "a/mine.py": MODEL},
             "[mine.py, a/mine.py]",
-            "plugins.1: two plugins are called mine.py; give one of the files another name, or remove it here",
+            "plugins.1: two plugins are named mine.py; rename one of the files, or remove it here",
         ),
     ],
 )
@@ -184,7 +184,7 @@ def test_a_command_line_adds_files(tmp_path: Path) -> None:
         ("none.py", f"{tmp_path}/none.py cannot be read (No such file or directory)"),
         (
             "a folder/other.py",
-            "two plugins are called other.py; give one of the files another name, or remove it here",
+            "two plugins are named other.py; rename one of the files, or remove it here",
         ),
     ):
         done = check("a folder/e.yaml", "-p", file, "model=linear")
@@ -199,5 +199,5 @@ def test_doctor_takes_files_only_with_an_experiment() -> None:
     done = CliRunner().invoke(main, ["doctor", "-p", "mine.py"])
     assert (done.exit_code, done.stderr.splitlines()[-1]) == (
         2,
-        "Error: -p adds to the plugins of an experiment: give its FILE, too",
+        "Error: -p extends the plugins of an experiment, so it requires FILE",
     )

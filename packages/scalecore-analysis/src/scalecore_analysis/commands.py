@@ -14,7 +14,7 @@ from scalecore.api.errors import ExitCode
 
 @click.command()
 @click.argument("studies", metavar="STUDY...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--output", type=NewPath(), metavar="FOLDER", help="Where the files go.")
+@click.option("--output", type=NewPath(), metavar="FOLDER", help="Write the files to FOLDER.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @plugin_options
 @click.pass_context

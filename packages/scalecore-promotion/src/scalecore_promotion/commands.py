@@ -43,7 +43,7 @@ def _retraining_options(function: Callable[..., None]) -> Callable[..., None]:
 
     verbose = click.option("-v", "--verbose", is_flag=True, help="Print every epoch.")
     quiet = click.option("-q", "--quiet", is_flag=True, help="Print the result, warnings and errors only.")
-    text = "Train under other versions of the code than the study's."
+    text = "Train although the code has changed since the study."
     code = click.option("--allow-changed-code", is_flag=True, help=text)
     return plugin_options(code(quiet(verbose(command))))
 

@@ -185,7 +185,7 @@ def run_campaign(
     if refused and len(refused) == len(studies):
         raise none_to_run(refused, of=len(studies))
     for label, refusal in refused.items():
-        say(f"{label} cannot be run, the others are: {refusal}")
+        say(f"{label} cannot run, the other studies can: {refusal}")
     campaign.folder.mkdir(parents=True, exist_ok=True)
     index = _Index(campaign, selected=studies)
     for position, study in enumerate(studies, start=1):

@@ -20,9 +20,9 @@ def run_analyses(
     training: TrainingContext,
     say: Callable[[str], None],
 ) -> None:
-    """Run each on the studies of `paths` and store its result in `folder`/analyses/NAME.
+    """Run each analysis on the studies of `paths` and store its result in `folder`/analyses/NAME.
 
-    One that cannot be made costs a line and nothing else: the results stand, and `scalecore analyze` makes it later.
+    A failed analysis only prints a line: the study is complete, and `scalecore analyze` can run it again.
     """
     for component in components:
         try:
@@ -30,7 +30,7 @@ def run_analyses(
             analysed = analyse(component, options=component.options, studies=studies, training=training)
             written = write_result(analysed, folder / "analyses" / component.use)
         except ScalecoreError as error:
-            say(f"analysis {component.use} was not made: {error}")
+            say(f"analysis {component.use} failed: {error}")
             continue
         for sentence in analysed.result.summary:
             say(f"{component.use}: {sentence}")

@@ -1,4 +1,4 @@
-"""`scalecore analyze`: let an analysis of a plugin look at studies; print what it found, and store it."""
+"""`scalecore analyze`: run an analysis on studies, print its result and store it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 @click.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
 @click.argument("name", required=False)
 @click.argument("arguments", metavar="[STUDY]... [KEY=VALUE]...", nargs=-1, type=click.Path())
-@click.option("--output", type=NewPath(), metavar="FOLDER", help="Where the files go.")
+@click.option("--output", type=NewPath(), metavar="FOLDER", help="Write the files to FOLDER.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-@click.option("--no-files", is_flag=True, help="Print the result, write nothing.")
-@click.option("--dry-run", is_flag=True, help="Of an analysis that trains: show what it would train, and the cost.")
-@click.option("--allow-changed-code", is_flag=True, help="Train under other versions of the code than the study's.")
-@click.option("-h", "--help", "show_help", is_flag=True, help="Show this message, and the options of analysis NAME.")
+@click.option("--no-files", is_flag=True, help="Print the result without writing files.")
+@click.option("--dry-run", is_flag=True, help="Show what the analysis would train, and the cost.")
+@click.option("--allow-changed-code", is_flag=True, help="Train although the code has changed since the study.")
+@click.option("-h", "--help", "show_help", is_flag=True, help="Show this message and the options of analysis NAME.")
 @plugin_options
 @click.pass_context
 def analyze(
@@ -39,12 +39,12 @@ def analyze(
     no_plugins: bool,
     block: tuple[str, ...],
 ) -> None:
-    """Let the analysis NAME look at studies: their folders, their experiment files, or a folder that holds several.
+    """Run the analysis NAME on studies. A STUDY is a study's folder, its experiment file, or a folder of studies.
 
-    Works while a study runs, and changes nothing in it; one that trains, such as cross-budget, wants finished ones.
-    KEY=VALUE or --key VALUE sets options of the analysis. The result is printed as Markdown, and stored with its
-    figures as analyses/NAME in the study's folder; of several studies in the folder that holds them all. Without NAME
-    the analyses are listed.
+    Works during a run and changes nothing in a study. An analysis that trains, such as cross-budget, requires finished
+    studies. KEY=VALUE or --key VALUE sets an option of the analysis. The result is printed as Markdown and stored with
+    its figures in analyses/NAME in the study's folder, or in the common parent folder of several studies. Without
+    NAME, lists the analyses.
 
     \b
     Examples:
@@ -95,6 +95,6 @@ def _list(registry: Registry) -> None:
     found = registry.components("analysis")
     list_components(found)
     if found:
-        click.echo("\nscalecore analyze NAME STUDY...; scalecore analyze NAME --help has the options of one")
+        click.echo("\nrun one: scalecore analyze NAME STUDY...; show its options: scalecore analyze NAME --help")
     else:
-        click.echo("no analyses can be used; pip install scalecore-analysis, or see `scalecore plugins`")
+        click.echo("no analyses are available; run `pip install scalecore-analysis`, or see `scalecore plugins`")

@@ -1,4 +1,4 @@
-"""What `run`, `plan`, `status` and `stop` do with a campaign: an experiment file with `sweep:`, or its folder."""
+"""`run`, `plan`, `status` and `stop` for a campaign: an experiment file with `sweep:`, or its folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def run_all(campaign: Campaign, training: TrainingContext, *, only: Sequence[str]) -> ExitCode:
-    """Run the campaign, print its table, and say how it ended: the worst of its studies."""
+    """Run the campaign, print its table, and return the worst exit code of its studies."""
     from scalecore.campaign.run import find_campaign, run_campaign, worst
     from scalecore.campaign.table import campaign_rows, table_lines, write_tables
 
@@ -43,13 +43,13 @@ def _analyse(
 
     missing = [row["study"] for row in rows if row["state"] not in ("completed", "exhausted")]
     if missing:
-        click.echo(f"analyses wait for {len(missing)} of {len(rows)} studies: {', '.join(missing)}")
+        click.echo(f"analyses not run: {len(missing)} of {len(rows)} studies are incomplete: {', '.join(missing)}")
         return
     run_analyses(campaign.analyses, [index.path], folder=index.path, training=training, say=tell)
 
 
 def show_plan(campaign: Campaign, *, only: Sequence[str], as_json: bool, allow_changed_code: bool) -> ExitCode:
-    """The plan of every selected study, one after the other, and the exit code with which a run of them would end."""
+    """Print the plan of every selected study; return the exit code of a run that would refuse one, else 0."""
     from scalecore.campaign.run import none_to_run, plan_campaign, select, worst
     from scalecore.planning.plan import silent
     from scalecore.planning.plan_text import plan_lines
@@ -72,12 +72,12 @@ def show_plan(campaign: Campaign, *, only: Sequence[str], as_json: bool, allow_c
     if refused and len(refused) == len(studies):
         raise none_to_run(refused, of=len(studies))
     for label, reason in reasons.items():
-        click.echo(f"{label} cannot be run, the others are: {reason}", err=True)
+        click.echo(f"{label} cannot run, the other studies can: {reason}", err=True)
     return worst([error.exit_code for error in refused.values()])
 
 
 def show_status(campaign: CampaignIndex, *, as_json: bool) -> None:
-    """The table of all studies as it is now."""
+    """Print the current table of all studies."""
     from scalecore.campaign.table import campaign_rows, table_lines
 
     rows = campaign_rows(campaign)
@@ -91,12 +91,12 @@ def show_status(campaign: CampaignIndex, *, as_json: bool) -> None:
 
 
 def stop_running(campaign: CampaignIndex, *, wait: bool) -> None:
-    """Ask the study that runs now to stop, which ends the campaign with it."""
+    """Ask the running study to stop, which also ends the campaign."""
     from scalecore.store.lock import runner_of
 
     running = [entry for entry in campaign.studies if runner_of(entry.folder) is not None]
     if not running:
-        click.echo(f"{campaign.path}: nobody is running a study of this campaign")
+        click.echo(f"{campaign.path}: no study of this campaign is running")
         return
     for entry in running:
         entry.folder.stop_file.touch()

@@ -1,4 +1,4 @@
-"""`scalecore check`: is the experiment file right, and are its components there? Reads no data and trains nothing."""
+"""`scalecore check`: check an experiment file and its components. Reads no data and trains nothing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     type=click.Choice(["text", "json", "github"]),
     default="text",
     show_default=True,
-    help="How problems are printed: `file:line:column: message`, JSON, or the annotations of GitHub workflows.",
+    help="Format of problems: `file:line:column: message`, JSON, or annotations of GitHub workflows.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @plugin_options
@@ -40,13 +40,13 @@ def check(
     no_plugins: bool,
     block: tuple[str, ...],
 ) -> None:
-    """Check the experiment FILE, with values replaced by KEY=VALUE such as search.trials=5.
+    """Check an experiment FILE and its components. KEY=VALUE overrides a key of FILE: search.trials=5.
 
-    All problems are listed with their positions, in the form that editors find in the output of compilers, those of all
-    studies of a campaign too. Data is not read; `scalecore plan` does that.
+    Lists all problems with their positions, in the format of compilers that editors recognise. For a campaign, lists
+    the problems of all studies. Data is not read; `scalecore plan` reads it.
 
     \b
-    Exit codes: 0 the file is right, 2 it is not, 3 a plugin is missing or broken.
+    Exit codes: 0 no problems, 2 problems in the file, 3 a plugin is missing or broken.
 
     \b
     Examples:
@@ -54,7 +54,7 @@ def check(
       scalecore check experiment.yaml search.trials=5 --json
       scalecore check experiment.yaml --format github
     """
-    if gc.isenabled():  # nearly all that a check makes lives to its end; searching it for garbage takes 5 %
+    if gc.isenabled():  # nearly all objects live until the end; garbage collection would take 5 %
         gc.disable()
         ctx.call_on_close(gc.enable)
     from scalecore.api.errors import ScalecoreError
@@ -96,9 +96,9 @@ def check(
 
 
 def _check_level(loaded: LoadedExperiment, resolved: Resolved) -> None:
-    """Refuse a model that loses the level, where dataset or loss alone say that it is to forecast (G57)."""
-    told = getattr(resolved.dataset.record, "task", None)
-    task = None if told is None else told(resolved.dataset.options)
+    """Refuse a model that loses the level if dataset or loss already show that the task is a forecast (G57)."""
+    task_of = getattr(resolved.dataset.record, "task", None)
+    task = None if task_of is None else task_of(resolved.dataset.options)
     if (task or resolved.training.task()) != "forecast":
         return
     from scalecore.config.instantiate import create
@@ -111,7 +111,7 @@ def _check_level(loaded: LoadedExperiment, resolved: Resolved) -> None:
 
 
 def _check_names(found: Campaign | tuple[LoadedExperiment, Resolved]) -> None:
-    """Raise what the names in the file are wrong about: hyper-parameters that nobody reads, conditions on no shape."""
+    """Raise the problems with names in the file: unused hyper-parameters, conditions that match no shape."""
     from scalecore.config.messages import raise_problems
     from scalecore.planning.check_names import name_problems
 
@@ -121,7 +121,7 @@ def _check_names(found: Campaign | tuple[LoadedExperiment, Resolved]) -> None:
 
 
 def _annotation(problem: Mapping[str, Any], *, file: str) -> str:
-    """A problem as a command of GitHub workflows: an annotation of the line in the file that is wrong."""
+    """A problem as a GitHub workflow command: an annotation of the line."""
     override = problem.get("override")
     places = {"file": None if override else problem.get("file") or file}
     places |= {"line": problem.get("line"), "col": problem.get("column")}
@@ -131,7 +131,7 @@ def _annotation(problem: Mapping[str, Any], *, file: str) -> str:
 
 
 def _escaped(value: object, also: str = "") -> str:
-    """As GitHub's runner reads values of a command, where `%`, line ends, and in properties `,` and `:` end them."""
+    """Escape `%` and line ends for GitHub's runner, and in properties also `,` and `:`."""
     return "".join(f"%{ord(one):02X}" if one in f"%\r\n{also}" else one for one in str(value))
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class NewPath(click.Path):
-    """A file or folder that a command makes, as a `Path`. Refused where it names a variable that no shell replaced."""
+    """A file or folder that a command creates, as a `Path`. A path with an unexpanded variable is refused."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(path_type=Path, **options)
@@ -30,9 +30,9 @@ class NewPath(click.Path):
         from scalecore.config.constraints import variable_in
 
         name, path = variable_in(str(value)), Path(value)
-        # A folder that is really called so may be meant.
+        # A folder may really have this name.
         if name is not None and not any(name in one.name and one.exists() for one in (path, *path.parents)):
-            self.fail(f"{str(value)!r}: the variable {name} was not replaced; write out what it stands for", param, ctx)
+            self.fail(f"{str(value)!r}: the variable {name} was not expanded; write its value", param, ctx)
         return super().convert(value, param, ctx)
 
 
@@ -40,19 +40,19 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def plugin_options(function: _Function) -> _Function:
-    """Add `--no-plugins` and `--block`, given to the command as `no_plugins: bool` and `block: tuple[str, ...]`."""
+    """Add `--no-plugins` and `--block`, passed to the command as `no_plugins: bool` and `block: tuple[str, ...]`."""
     block = click.option(
         "--block",
         metavar="DIST",
         multiple=True,
-        help="Leave out the plugins of a distribution; may be repeated.",
+        help="Ignore the plugins of a distribution; may be repeated.",
     )
-    alone = click.option("--no-plugins", is_flag=True, help="Use what scalecore itself provides, no plugins.")
+    alone = click.option("--no-plugins", is_flag=True, help="Use only components of scalecore and scalecore-torch.")
     return alone(block(function))
 
 
 def experiment_arguments(function: _Function) -> _Function:
-    """Add the arguments FILE and [KEY=VALUE]..., given as `file: str` and `overrides: tuple[str, ...]`, and `-p`."""
+    """Add the arguments FILE and [KEY=VALUE]..., passed as `file: str` and `overrides: tuple[str, ...]`, and `-p`."""
     function = plugin_file_option(function)
     overrides = click.argument("overrides", metavar="[KEY=VALUE]...", nargs=-1)
     file = click.argument("file", metavar="FILE", type=click.Path())
@@ -60,31 +60,31 @@ def experiment_arguments(function: _Function) -> _Function:
 
 
 def plugin_file_option(function: _Function) -> _Function:
-    """Add `-p FILE`, given as further `overrides` that add to `plugins` of the experiment file."""
+    """Add `-p PY`, passed as further `overrides` that extend `plugins` of the experiment file."""
 
     @wraps(function)
     def command(*, plugin_files: tuple[Path, ...], overrides: tuple[str, ...], **rest: Any) -> Any:
         added = [f"plugins.+={json.dumps(str(path.absolute()), ensure_ascii=False)}" for path in plugin_files]
         return function(overrides=(*added, *overrides), **rest)
 
-    text = "A Python file with components of your own, as under `plugins` in the file; may be repeated."
+    text = "Also load components from this Python file, like `plugins` in FILE; may be repeated."
     option = click.option("-p", "plugin_files", metavar="PY", multiple=True, type=click.Path(path_type=Path), help=text)
     return cast("_Function", option(command))
 
 
 def study_argument(function: _Function) -> _Function:
-    """Add the argument STUDY, a study's folder or its experiment file, given as `study: Path`."""
+    """Add the argument STUDY, a study's folder or its experiment file, passed as `study: Path`."""
     return click.argument("study", type=click.Path(path_type=Path))(function)
 
 
 def only_option(function: _Function) -> _Function:
-    """Add `--only LABEL`, given as `only: tuple[str, ...]`."""
-    text = "Of a campaign, the studies with this label or this part of it, such as budget-2M; may be repeated."
+    """Add `--only LABEL`, passed as `only: tuple[str, ...]`."""
+    text = "Select studies of a campaign by label or part of a label, such as budget-2M; may be repeated."
     return click.option("--only", metavar="LABEL", multiple=True, help=text)(function)
 
 
 def named_component(registry: Registry, kind: str, name: str) -> Registered:
-    """The component that a command line names; an `ExperimentError` where it was removed, else a `PluginError`."""
+    """The component that a command line names. Raises `ExperimentError` if it was removed, `PluginError` if missing."""
     from scalecore.api.errors import ExperimentError, PluginError
     from scalecore.config.removed import removed
 
@@ -97,14 +97,14 @@ def named_component(registry: Registry, kind: str, name: str) -> Registered:
 
 
 def warn_left_out(found: Campaign | tuple[LoadedExperiment, Resolved]) -> None:
-    """Name on stderr, once each, what a study that has begun is continued without, since it was removed."""
+    """Warn on stderr, once each, about removed components that a resumed study no longer uses."""
     ones = [found[1]] if isinstance(found, tuple) else [study.resolved for study in found.studies]
     for text in dict.fromkeys(text for one in ones for text in one.left_out):
         tell(f"warning: {text}", err=True)
 
 
 def warn_removed(folders: Iterable[StudyFolder]) -> None:
-    """Name on stderr, once each, what kept studies use that was removed since they were run."""
+    """Warn on stderr, once each, about components of stored studies that have been removed since."""
     from contextlib import suppress
     from functools import cache
 
@@ -123,7 +123,7 @@ def warn_removed(folders: Iterable[StudyFolder]) -> None:
     registry = cache(load_registry)
     texts: dict[str, None] = {}
     for folder in folders:
-        with suppress(OSError, ValueError, yaml.YAMLError):  # the command itself says what is damaged
+        with suppress(OSError, ValueError, yaml.YAMLError):  # the command itself reports the damage
             source = folder.source.read_text(encoding="utf-8")
             if any(name in source for name in names):
                 content = yaml.load(source, getattr(yaml, "CSafeLoader", yaml.SafeLoader))

@@ -1,4 +1,4 @@
-"""Options of a component on the command line, among the studies that it gets."""
+"""Studies and options of a component on one command line, for `analyze` and `export`."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ _OVERRIDE = re.compile(r"[A-Za-z_]\w*(\.\w+)*=")
 
 
 def split_arguments(arguments: Iterable[str], *, flags: Iterable[str] = ()) -> tuple[list[Path], list[str]]:
-    """Studies, and the options of the component as `KEY=VALUE`. `--key VALUE`, `--key=VALUE` and, of `flags`, `--key`
-    alone are other ways to write one. What exists as a path is a study, whatever its name.
+    """Split the arguments into studies and options, as `KEY=VALUE`.
+
+    `--key VALUE`, `--key=VALUE` and, for `flags`, `--key` set an option too. An argument that exists as a path is a
+    study, whatever its name.
     """
     paths: list[Path] = []
     overrides: list[str] = []
@@ -46,7 +48,7 @@ def split_arguments(arguments: Iterable[str], *, flags: Iterable[str] = ()) -> t
 
 
 def with_plugin_files(registry: Registry, kind: str, name: str, arguments: Iterable[str]) -> Registry:
-    """The registry; where it lacks the component, with the plugin files of the studies among the arguments too."""
+    """The registry; if it lacks the component, extended by the plugin files of the studies among the arguments."""
     from scalecore.store.kept_study import move_of
     from scalecore.views.read_study import read_studies
 
@@ -61,7 +63,7 @@ def with_plugin_files(registry: Registry, kind: str, name: str, arguments: Itera
 
 
 def list_components(components: Iterable[Registered]) -> None:
-    """Print each with its summary."""
+    """Print each component with its summary."""
     found = list(components)
     width = max((len(one.use) for one in found), default=0)
     for one in found:
@@ -69,7 +71,7 @@ def list_components(components: Iterable[Registered]) -> None:
 
 
 def flags_of(component: Registered) -> list[str]:
-    """The options that are true or false."""
+    """The names of its boolean options."""
     from scalecore.config.fields import fields_of
 
     return [one.name for one in fields_of(component.record.options) if one.type is bool]

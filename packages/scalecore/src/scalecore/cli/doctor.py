@@ -1,4 +1,4 @@
-"""`scalecore doctor`: what this machine offers, and what stands in the way."""
+"""`scalecore doctor`: diagnose this machine: blockers and sensor readings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from scalecore.api.readings import Finding, Reading
 
 BETWEEN_SAMPLES = 1.1
-"""Seconds: a load and a rate need two samples."""
+"""Seconds between two samples, which loads and rates require."""
 
 
 @click.command()
@@ -31,13 +31,14 @@ BETWEEN_SAMPLES = 1.1
 def doctor(
     file: str | None, overrides: tuple[str, ...], no_plugins: bool, block: tuple[str, ...], as_json: bool
 ) -> None:
-    """Look at this machine: what its monitors find and read, how memory is held, what else runs.
+    """Diagnose this machine: findings and readings of monitors, memory limits, other programs.
 
-    With an experiment FILE, its checks are made: its monitors with their options, its device, its folder and the room
-    that it needs. Without one, every installed monitor with its defaults. Trains and writes nothing.
+    With an experiment FILE, runs the checks of its study: its monitors with their options, its device, its folder, and
+    the space that it needs. Without FILE, checks every installed monitor with default options. Trains and writes
+    nothing.
 
     \b
-    Exit codes: 0 nothing stands in the way, 5 something does.
+    Exit codes: 0 no blockers, 5 blockers found.
 
     \b
     Examples:
@@ -48,7 +49,7 @@ def doctor(
     from scalecore.plugins.registry import load_registry
 
     if file is None and overrides:
-        raise click.UsageError("-p adds to the plugins of an experiment: give its FILE, too")
+        raise click.UsageError("-p extends the plugins of an experiment, so it requires FILE")
     registry = load_registry(no_plugins=no_plugins, block=block)
     if file is None:
         findings, readings = _of_machine(registry)
@@ -84,7 +85,7 @@ def _of_machine(registry: Any) -> tuple[list[Finding], list[Reading]]:
     for one in registry.components("monitor"):
         try:
             if required := [option.name for option in fields_of(one.record.options) if option.required]:
-                raise PluginError(f"it has no default for {', '.join(required)}: give an experiment file that uses it")
+                raise PluginError(f"no default for {', '.join(required)}; give an experiment file that uses it")
             component = ResolvedComponent(
                 record=one.record, options=one.record.options(), provider=one.provider, version=one.version
             )
@@ -113,7 +114,7 @@ def _of_file(file: str, overrides: Sequence[str], registry: Any) -> tuple[list[F
 
 
 def _read(monitors: Any) -> list[Reading]:
-    """Two samples of every monitor: the second has loads and rates too."""
+    """Sample every monitor twice: loads and rates need two samples."""
     monitors.sample_now()
     if monitors.latest:
         time.sleep(BETWEEN_SAMPLES)

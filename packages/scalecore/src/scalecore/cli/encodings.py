@@ -1,4 +1,4 @@
-"""Text of any language on any terminal: what an output cannot show is escaped, and file names are UTF-8 everywhere."""
+"""Text of any language on any terminal: characters that an output lacks are escaped, and file names are UTF-8."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ ESCAPED = "escaped_ascii"
 
 
 def escape_unprintable() -> None:
-    r"""Print a character that the encoding of an output lacks as an escape such as `\xfc`, instead of raising."""
+    r"""Print a character that the encoding of an output lacks as an escape such as `\xfc` instead of raising."""
     codecs.register(_find)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # click takes plain ASCII for a mistake, and would write UTF-8.
+            # click assumes that plain ASCII is a mistake, and would write UTF-8.
             ascii_only = codecs.lookup(stream.encoding).name == "ascii"
             stream.reconfigure(encoding=ESCAPED if ascii_only else None, errors="backslashreplace")
 
 
 def restart_in_utf8() -> None:
-    """Start this command again in Python's UTF-8 mode where the locale has another encoding for the names of files.
+    """Restart this command in Python's UTF-8 mode if the locale has another encoding for file names.
 
-    Otherwise no name of another language could be stored with a study, or read back. The encoding of the output stays.
+    Otherwise names in other languages could not be stored with a study or read back. The encoding of the output stays.
     """
     if sys.getfilesystemencoding() == "utf-8" or os.environ.get("PYTHONUTF8") == "1":
         return

@@ -1,4 +1,4 @@
-"""`scalecore export`: write a study anew by a logger that can, from its folder alone."""
+"""`scalecore export`: write a stored study again with a logger that supports it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
 @click.argument("target", required=False)
 @click.argument("arguments", metavar="[STUDY]... [KEY=VALUE]...", nargs=-1, type=click.Path())
-@click.option("-h", "--help", "show_help", is_flag=True, help="Show this message, and the options of TARGET.")
+@click.option("-h", "--help", "show_help", is_flag=True, help="Show this message and the options of TARGET.")
 @plugin_options
 @click.pass_context
 def export(
@@ -29,11 +29,11 @@ def export(
     no_plugins: bool,
     block: tuple[str, ...],
 ) -> None:
-    """Write all finished trials of a STUDY to TARGET, a logger; repeated, it writes none twice.
+    """Export all finished trials of a STUDY to the logger TARGET. Repeating the command writes no trial twice.
 
-    STUDY is its folder, its experiment file, or a folder that holds several; a running one is not disturbed. KEY=VALUE
-    or --key VALUE sets options of the logger; the others are those that the study gave it. Without TARGET the targets
-    are listed.
+    STUDY is a study's folder, its experiment file, or a folder of studies; a running study is not disturbed. KEY=VALUE
+    or --key VALUE sets an option of the logger; other options are those of the study. Without TARGET, lists the
+    targets.
 
     \b
     Examples:
@@ -50,7 +50,7 @@ def export(
     registry = load_registry(no_plugins=no_plugins, block=block)
     if target is None:
         list_components(_targets(registry))
-        click.echo("\nscalecore export TARGET STUDY...; scalecore export TARGET --help has the options of one")
+        click.echo("\nexport: scalecore export TARGET STUDY...; show the options: scalecore export TARGET --help")
         return
     component = _target(with_plugin_files(registry, "logger", target, arguments), target)
     if show_help:
@@ -62,7 +62,7 @@ def export(
 
     paths, overrides = split_arguments(arguments, flags=flags_of(component))
     if not paths:
-        raise ExperimentError(f"which study? scalecore export {target} STUDY; a study is its folder or experiment file")
+        raise ExperimentError(f"STUDY is missing: scalecore export {target} STUDY, a folder or experiment file")
     for study in read_studies(paths):
         for options in _options(component, study, overrides):
             _write(component, study, options)
@@ -73,11 +73,11 @@ def _targets(registry: Registry) -> list[Registered]:
 
 
 def _target(registry: Registry, name: str) -> Registered:
-    """Raises the registry's `PluginError` for a logger that cannot be had, with those that can export."""
+    """The logger `name`. The `PluginError` for a missing one lists the loggers that can export."""
     from scalecore.api.errors import ExperimentError, PluginError
 
     targets = _targets(registry)
-    listed = f"targets are {', '.join(one.use for one in targets) or 'none'}"
+    listed = f"the targets are {', '.join(one.use for one in targets) or 'none'}"
     try:
         found = named_component(registry, "logger", name)
     except PluginError as error:
@@ -88,7 +88,7 @@ def _target(registry: Registry, name: str) -> Registered:
 
 
 def _options(component: Registered, study: StudyView, overrides: Iterable[str]) -> Iterator[Any]:
-    """The options for each use of the logger by the study, or for the only one; each once."""
+    """The options for each use of the logger in the study, or one set if it uses none; no set twice."""
     from scalecore.api.errors import PluginError
     from scalecore.config.extras import missing_extras
     from scalecore.config.standalone import standalone_options
@@ -109,7 +109,7 @@ def _options(component: Registered, study: StudyView, overrides: Iterable[str]) 
 
 
 def _is(component: Registered, use: str) -> bool:
-    """Whether this `use` of an experiment file means the component."""
+    """Whether `use` in an experiment file names the component."""
     from scalecore.plugins.metadata import canonical_name
 
     distribution, _, name = use.rpartition("/")

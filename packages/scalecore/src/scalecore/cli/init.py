@@ -1,4 +1,4 @@
-"""`scalecore init`: a commented example file for a purpose, filled from a table."""
+"""`scalecore init`: write a commented experiment file for a data table."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     from scalecore.plugins.registry import Registry
 
 SCHEMA = "scalecore.schema.json"
-"""The JSON Schema beside the experiment file, which its first line names."""
+"""The JSON Schema next to the experiment file, whose first line names it."""
 EXAMPLE_DATA = "example-prices.csv"
 PURPOSES = ("prices", "table", "forecast")
 CONTEXT, SHORT_CONTEXT, MANY_ROWS = 60, 20, 1500
-"""Rows of a window for tables of many rows, and of fewer: what lies between two parts of a split grows with it."""
+"""Rows of a window for large and small tables: the gap between two parts of a split grows with the window."""
 
 
 @click.command()
 @click.argument("file", metavar="[FILE]", default="experiment.yaml", type=NewPath(dir_okay=False))
-@click.option("--data", type=click.Path(path_type=Path), help="A table: parquet or CSV; its columns become features.")
-@click.option("--purpose", type=click.Choice(PURPOSES), help="What is predicted; by default what the table suggests.")
-@click.option("--label", metavar="COLUMN", help="The column with labels, for a table or a forecast.")
-@click.option("--force", is_flag=True, help="Overwrite FILE where it exists.")
+@click.option("--data", type=click.Path(path_type=Path), help="A parquet or CSV table; its columns become features.")
+@click.option("--purpose", type=click.Choice(PURPOSES), help="What to predict; by default chosen from the table.")
+@click.option("--label", metavar="COLUMN", help="The column with labels, for --purpose table or forecast.")
+@click.option("--force", is_flag=True, help="Overwrite FILE if it exists.")
 @plugin_options
 def init(
     file: Path,
@@ -46,14 +46,14 @@ def init(
     no_plugins: bool,
     block: tuple[str, ...],
 ) -> None:
-    """Write a commented experiment FILE (experiment.yaml) that runs as it is, filled from the table --data.
+    """Write a commented experiment FILE (experiment.yaml) for the table --data, ready to run.
 
-    There is one for each purpose: prices (will a price rise), table (classes in a column), forecast (a number). Columns
-    with numbers become features; times, labels, separators and forms of dates are found by reading the table. Without
-    --data a table of made-up prices is written beside the file. The JSON Schema for editors is written there too.
+    Each purpose has its own template: prices (will a price rise), table (classes in a column), forecast (a number).
+    Numeric columns become features; times, labels, separators and date formats are detected. Without --data, a table of
+    synthetic prices is written next to FILE. The JSON Schema for editors is written there too.
 
     \b
-    Exit codes: 0 written, 2 bad command line, FILE exists, 3 plugin, 4 the table cannot be used.
+    Exit codes: 0 written, 2 bad command line or FILE exists, 3 plugin error, 4 the table cannot be used.
 
     \b
     Examples:
@@ -65,11 +65,11 @@ def init(
     from scalecore.plugins.registry import load_registry
 
     if "=" in file.name:
-        raise click.UsageError(f"FILE is {file}; init takes no KEY=VALUE: edit what it writes, or give it to run")
+        raise click.UsageError(f"FILE is {file}, but init accepts no KEY=VALUE; edit the written file instead")
     if label is not None and purpose == "prices":
-        raise click.UsageError("--label is for tables and forecasts; the label of prices is computed from them")
+        raise click.UsageError("--label requires --purpose table or forecast; labels of prices are computed")
     if (file.exists() or file.is_symlink()) and not force:
-        raise ExperimentError(f"{file} exists already; give another name, or --force to overwrite it")
+        raise ExperimentError(f"{file} already exists; choose another name, or overwrite it with --force")
     if not file.parent.is_dir():
         raise ExperimentError(f"{file.parent}: there is no such folder")
     if data is not None and not data.exists():
@@ -91,12 +91,12 @@ def init(
         if isinstance(error, OSError):
             raise ExperimentError(f"{error.filename or file}: {error.strerror or error}") from None
         raise
-    click.echo(f"{file}: written, for {chosen}, from {found.rows:,} rows of {named}")
+    click.echo(f"{file}: written for {chosen}, from {found.rows:,} rows of {named}")
     for name, reason in found.left_out.items():
-        click.echo(f"column {name!r} is left out: {reason}")
+        click.echo(f"column {name!r} skipped: {reason}")
     if makes_example:
-        click.echo(f"{table}: made-up prices, a random walk; put your own data in its place")
-    click.echo(f"{file.parent / SCHEMA}: the JSON Schema that its first line names, for editors")
+        click.echo(f"{table}: synthetic prices (a random walk); replace them with your own data")
+    click.echo(f"{file.parent / SCHEMA}: the JSON Schema for editors, named in the first line of {file.name}")
     click.echo(f"next: scalecore check {file}; scalecore plan {file}; scalecore run {file}")
 
 
@@ -109,7 +109,7 @@ def _suggested(found: Recognised, *, label: str | None) -> str:
 def _text(file: Path, found: Recognised, *, purpose: str, labelled: bool, path: Path, registry: Registry) -> str:
     by_price = found.close is not None and (purpose == "prices" or (purpose == "forecast" and not labelled))
     if purpose == "prices" and not by_price:
-        raise ExperimentError(f"{path}: --purpose prices needs a column Close with numbers above zero")
+        raise ExperimentError(f"{path}: --purpose prices needs a column Close with positive numbers")
     columns = {} if found.close in ("Close", None) else {"columns": {"close": found.close}}
     target: dict[str, Any] = {"kind": "label", "column": found.label, "horizon": 1}
     if by_price:
@@ -118,7 +118,7 @@ def _text(file: Path, found: Recognised, *, purpose: str, labelled: bool, path: 
         target["task"] = "forecast"
     features = [name for name in found.features if by_price or name != found.label]
     if not features:
-        raise ExperimentError(f"{path}: no column with numbers is left for features beside the label {found.label!r}")
+        raise ExperimentError(f"{path}: no numeric column remains for features besides the label {found.label!r}")
     whole = {"path": str(path), **found.options}
     models, searches, monitors = (registry.names(kind) for kind in ("model", "search", "monitor"))
     model = "patchtst" if "patchtst" in models else "linear"
@@ -145,7 +145,7 @@ def _template(name: str) -> Template:
 
 
 def _write(file: Path, text: str, *, registry: Registry) -> None:
-    """Write what passes the check, and the schema beside it."""
+    """Check the text, then write it and the schema next to it."""
     from scalecore.api.files import write_text
     from scalecore.config.load import draft_of
     from scalecore.config.resolve import resolved_draft
@@ -160,7 +160,7 @@ def _write(file: Path, text: str, *, registry: Registry) -> None:
 
 
 def _flow(value: Any) -> str:
-    """A value on one line, as the experiment file is read."""
+    """A value as YAML on one line."""
     from scalecore.config.source import dump
 
     text = dump(value, default_flow_style=True, width=float("inf"))
@@ -176,7 +176,7 @@ def _relative(data: Path, folder: Path) -> Path:
 
 
 def write_example_data(file: Path, *, rows: int = 2000) -> None:
-    """Daily prices that were made up: a random walk with a day's spread of 1 %, the same on every machine."""
+    """Synthetic daily prices: a random walk with a daily standard deviation of 1 %, the same on every machine."""
     draw, day, close = random.Random(7), date(2015, 1, 1), 100.0
     lines = ["Date,Open,High,Low,Close,Volume"]
     for _ in range(rows):

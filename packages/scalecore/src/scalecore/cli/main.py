@@ -1,7 +1,7 @@
-"""The `scalecore` command: a table of subcommands whose modules are imported only when they run.
+"""The `scalecore` command: a table of subcommands, each imported only when it runs.
 
-`scalecore --help` imports click and this module, no plugin and nothing heavy. Expected errors are printed plainly with
-their own exit code (`scalecore.api.errors`); unexpected ones keep their traceback.
+`scalecore --help` imports only click and this module. Expected errors (`scalecore.api.errors`) are printed without a
+traceback and set their own exit code; unexpected errors keep their traceback.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from scalecore.cli.signals import StopRequested, raising_stop_requests
 from scalecore.cli.streams import drop_broken_streams, open_closed_streams, tell
 
 INTERRUPTED = 130
-"""The exit code after Ctrl-C outside a study, as shells count it: 128 and the number of SIGINT."""
+"""The exit code after Ctrl-C outside a study, as in shells: 128 plus the number of SIGINT."""
 
 UNUSABLE = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.EISDIR, errno.ENOTDIR)
-"""What the system says of a path that a user may not use, of links in a circle, and of a folder in the place of a file
-or the other way round: no bug of a command."""
+"""Errors of a path that the user cannot use: no permission, a loop of links, a folder in place of a file or the
+reverse. They are no bug of a command."""
 
 COMMANDS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
     {
-        "init": ("scalecore.cli.init", "init", "Write a commented experiment file, filled from a table."),
+        "init": ("scalecore.cli.init", "init", "Write a commented experiment file for a data table."),
         "check": ("scalecore.cli.check", "check", "Check an experiment file and its components."),
-        "plan": ("scalecore.cli.study", "plan", "Show everything that a run would do, without training."),
-        "run": ("scalecore.cli.study", "run", "Run a study to its end, or continue it."),
-        "status": ("scalecore.cli.study", "status", "Show how far a study is."),
-        "stop": ("scalecore.cli.study", "stop", "Ask a running study to checkpoint and end."),
-        "analyze": ("scalecore.cli.analyze", "analyze", "Analyse one or several studies, finished or running."),
-        "export": ("scalecore.cli.export", "export", "Write a study to MLflow, TensorBoard, W&B or another target."),
+        "plan": ("scalecore.cli.study", "plan", "Show what a run would do, without training."),
+        "run": ("scalecore.cli.study", "run", "Run a study, or resume it."),
+        "status": ("scalecore.cli.study", "status", "Show the progress of a study."),
+        "stop": ("scalecore.cli.study", "stop", "Stop a running study, with a checkpoint."),
+        "analyze": ("scalecore.cli.analyze", "analyze", "Analyse one or more studies, finished or running."),
+        "export": ("scalecore.cli.export", "export", "Export a study to MLflow, TensorBoard, W&B or another target."),
         "doctor": ("scalecore.cli.doctor", "doctor", "Diagnose this machine: blockers and sensor readings."),
         "verify": (
             "scalecore.cli.verify",
@@ -50,10 +50,10 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
             "Check a study's integrity: no lost, duplicate or orphaned records.",
         ),
         "plugins": ("scalecore.cli.plugins", "plugins", "List plugins, or print the schema of the experiment file."),
-        "new": ("scalecore.cli.new", "new", "Write a plugin to start from: one file, and its test."),
+        "new": ("scalecore.cli.new", "new", "Create a working plugin to start from, and its test."),
     }
 )
-"""Each subcommand with its module, the name of the command in it, and one line of help."""
+"""Each subcommand: its module, the name of its command there, and one line of help."""
 
 SECTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -62,11 +62,11 @@ SECTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "Setup": ("doctor", "verify", "plugins", "new"),
     }
 )
-"""The sections of `--help`; a command that is in none is listed under `Plugins`."""
+"""The sections of `--help`; all other commands are listed under `Plugins`."""
 
 
 class _LazyGroup(click.Group):
-    """A group that knows its subcommands by a table and the metadata of plugins, and imports the one that is called."""
+    """A group that finds its subcommands in a table and in plugin metadata, and imports only the one that is called."""
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **more: Any) -> Any:
         open_closed_streams()
@@ -75,25 +75,25 @@ class _LazyGroup(click.Group):
         escape_unprintable()
         try:
             return super().main(args, *rest, **more)
-        except OSError as error:  # of what `--help` prints, too
+        except OSError as error:  # also while `--help` is printed
             from scalecore.api.files import is_disk_error
 
             if not is_disk_error(error) and (error.filename is None or error.errno not in UNUSABLE):
                 raise
-            # A file that is replaced is the second one, behind what was to replace it.
+            # Of `os.replace`, `filename2` is the file to be replaced.
             tell(f"{error.filename2 or error.filename or 'output'}: {error.strerror}", err=True)
             sys.exit(int(ExitCode.FAILED))
         finally:
             drop_broken_streams()
             if args is None:
-                gc.freeze()  # all memory is given back now; Python would search it for garbage first
+                gc.freeze()  # the process ends: skip the last garbage collection
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return _ordered({*COMMANDS, *plugin_commands()})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
-            with suppress(PluginError) if ctx.resilient_parsing else nullcontext():  # a shell completes
+            with suppress(PluginError) if ctx.resilient_parsing else nullcontext():  # shell completion
                 return load_command(cmd_name)
             return None
         module, attribute, _ = COMMANDS[cmd_name]
@@ -105,14 +105,14 @@ class _LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
-        # A shell that completes behind a word that is no command wants no error.
+        # Shell completion after an unknown command must not fail.
         if name in COMMANDS or name in PROVIDERS or name.startswith("-") or ctx.resilient_parsing:
             return super().resolve_command(ctx, args)
         known = self.list_commands(ctx)
         if name not in known:
             _refuse_removed(name, args[1:])
             near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"commands are {', '.join(known)}"
+            hint = f"did you mean {near[0]!r}?" if near else f"the commands are {', '.join(known)}"
             ctx.fail(f"there is no command {name!r}; {hint}")
         return super().resolve_command(ctx, args)
 
@@ -125,7 +125,7 @@ class _LazyGroup(click.Group):
                     formatter.write_dl([(name, found[name]) for name in names], col_max=10)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        # By the table: click would import every command to ask for its help.
+        # From the table: click would import every command to read its help.
         lines, names = command_summaries(), self.list_commands(ctx)
         found = [(name, lines[name]) for name in names if name.startswith(incomplete)]
         options = click.Command.shell_complete(self, ctx, incomplete)
@@ -145,26 +145,26 @@ class _LazyGroup(click.Group):
             text, code = f"stopped by {request}", int(ExitCode.STOPPED)
         except KeyboardInterrupt:
             text, code = "interrupted", INTERRUPTED
-            if ctx.invoked_subcommand == "run":  # before its study begins or after it, which is no other stop
+            if ctx.invoked_subcommand == "run":  # before its study begins or after it ended: the same as a stop
                 text, code = "stopped by SIGINT", int(ExitCode.STOPPED)
         tell(text, err=True)
         return ctx.exit(code)
 
 
 def command_summaries() -> dict[str, str]:
-    """Each command with its line of help; a plugin is not imported for it."""
+    """Each command with its line of help; no plugin is imported."""
     found = summaries() | {name: summary for name, (_, _, summary) in COMMANDS.items()}
     return {name: found[name] for name in _ordered(found)}
 
 
 def _ordered(names: Collection[str]) -> list[str]:
-    """By the sections of `--help`, others behind them."""
+    """In the order of the sections of `--help`, other commands last."""
     known = [name for section in SECTIONS.values() for name in section]
     return [*(name for name in known if name in names), *sorted(set(names).difference(known))]
 
 
 def _refuse_removed(name: str, arguments: Sequence[str] = ()) -> None:
-    """Say what serves the use of a command, or of a command's option, of an earlier version."""
+    """Raise an error that names the replacement of a command, or an option, of an earlier version."""
     from scalecore.config.removed import removed, renamed
 
     text = renamed(name, arguments) or removed("command", name)
@@ -177,8 +177,8 @@ def _refuse_removed(name: str, arguments: Sequence[str] = ()) -> None:
 def main() -> None:
     """Architecture search under a parameter budget, on the hardware that you have.
 
-    Exit codes: 0 completed, 1 a bug, 2 bad file or command line, 3 plugin missing or broken, 4 data, 5 refused by a
-    guard or lock, 6 failed, 7 stopped, 8 timed out, 9 verify found something wrong.
+    Exit codes: 0 completed, 1 unexpected error (a bug), 2 bad file or command line, 3 plugin missing or broken, 4 data
+    error, 5 refused by a guard or lock, 6 failed, 7 stopped, 8 timed out, 9 verify found a problem.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`scalecore new`: a plugin in one file that works, to start from."""
+"""`scalecore new`: create a working plugin in one file, as a starting point."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from scalecore.cli.common import NewPath
 KINDS = ("model", "strategy", "dataset", "logger", "monitor", "executor", "analysis", "trainer")
 
 
-@click.command(short_help="Write a plugin to start from: one file, and its test.")
+@click.command(short_help="Create a working plugin to start from, and its test.")
 @click.argument("kind", type=click.Choice(KINDS), metavar="KIND")
 @click.argument("name", required=False)
-@click.option("--into", type=NewPath(), default=Path(), help="The folder to write to; by default this one.")
-@click.option("--package", is_flag=True, help="Write a package that can be installed, in the folder NAME.")
+@click.option("--into", type=NewPath(), default=Path(), help="The folder to write to; by default the current one.")
+@click.option("--package", is_flag=True, help="Create an installable package in the folder NAME.")
 def new(*, kind: str, name: str | None, into: Path, package: bool) -> None:
-    """Write a plugin in one Python file that works, and its test.
+    """Create a working plugin in one Python file, and its test.
 
     KIND is model, strategy, dataset, logger, monitor, executor, analysis or trainer. NAME, by default my-KIND, becomes
-    the name of the component in experiment files. A trainer is a function, for the trainer `function`. Change the file
-    step by step into your own: it says what each part is for, and the test finds what breaks. The command prints the
-    lines that an experiment file needs to use it.
+    the name of the component in experiment files. A trainer is a function, for the trainer `function`. Edit the file
+    step by step: its comments explain each part, and the test fails if something breaks. The command prints the lines
+    that an experiment file needs to use the plugin.
 
     \b
     Examples:
@@ -39,8 +39,8 @@ def new(*, kind: str, name: str | None, into: Path, package: bool) -> None:
 
     if package and kind == "trainer":
         raise click.UsageError(
-            "--package: a training function needs no package of a plugin; put it into any module, and name it there "
-            "(target: my_module:train)"
+            "--package: a training function needs no plugin package; put it in any module, and name it in the "
+            "experiment file (target: my_module:train)"
         )
     names = names_for(name or f"my-{kind}", kind=kind, registry=load_registry())
     folder = into / names.name if package else into

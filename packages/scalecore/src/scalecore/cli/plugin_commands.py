@@ -1,6 +1,6 @@
-"""Commands of plugins, by entry points of the group `scalecore.commands`: a name, and a click command as `module:name`.
+"""Commands of plugins: entry points of the group `scalecore.commands`, a name and a click command as `module:name`.
 
-They are found in the metadata of distributions, and imported only when they are called.
+They are found in the metadata of distributions and imported only when called.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ GROUP = "scalecore.commands"
 
 PROVIDERS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
-        "report": ("scalecore-analysis", "Write everything about a study on one page that opens offline."),
-        "confirm": ("scalecore-promotion", "Train the best trials again on fresh seeds, and compare them."),
+        "report": ("scalecore-analysis", "Write a report of a study: one page that opens offline."),
+        "confirm": ("scalecore-promotion", "Retrain the best trials with new seeds, and compare them."),
         "evaluate": ("scalecore-promotion", "Retrain a trial and evaluate it on the test set."),
         "predict": ("scalecore-promotion", "Apply a retrained model to new data."),
         "import": ("scalecore-analysis", "Warm-start a study from earlier results."),
-        "data": ("scalecore-market", "Keep daily prices and features, with versions and checksums."),
+        "data": ("scalecore-market", "Manage daily prices and features, with versions and checksums."),
     }
 )
-"""Commands of this project's packages, installed or not: the package, and the line of `--help`."""
+"""Commands of this project's packages, installed or not: the package and the line of `--help`."""
 
 
 def plugin_commands() -> dict[str, list[Metadata]]:
@@ -42,7 +42,7 @@ def plugin_commands() -> dict[str, list[Metadata]]:
     seen: set[str] = set()
     for metadata in _distributions():
         name = canonical_name(metadata.name)
-        if name in seen:  # the first one is what an import finds
+        if name in seen:  # an import finds the first one
             continue
         seen.add(name)
         for command, _ in metadata.entry_points:
@@ -51,7 +51,7 @@ def plugin_commands() -> dict[str, list[Metadata]]:
 
 
 def summaries() -> dict[str, str]:
-    """A line of help for each command that is installed, and for those of this project that are not."""
+    """A line of help for each installed command, and for those of this project that are not installed."""
     found = {}
     for name, provided in plugin_commands().items():
         package, summary = PROVIDERS.get(name, ("", ""))
@@ -62,7 +62,7 @@ def summaries() -> dict[str, str]:
 
 
 def load_command(name: str) -> click.Command | None:
-    """The command of a plugin; None where none has it. Raises `PluginError` for what cannot be used."""
+    """The command of a plugin; None if no plugin has it. Raises `PluginError` if it cannot be used."""
     provided = plugin_commands().get(name, [])
     if not provided:
         if name in PROVIDERS:
@@ -75,23 +75,23 @@ def load_command(name: str) -> click.Command | None:
     from scalecore.plugins.discovery import unmet_requirement
 
     (metadata,) = provided
-    whose = f"the command {name!r} of {metadata.name} {metadata.version}"
+    shown = f"the command {name!r} of {metadata.name} {metadata.version}"
     unmet = unmet_requirement(metadata.requires)
     if unmet is not None:
-        raise PluginError(f"{whose} is {unmet[0]}: {unmet[1]}")
+        raise PluginError(f"{shown} is {unmet[0]}: {unmet[1]}")
     value = dict(metadata.entry_points)[name]
     module, _, attribute = value.partition(":")
     try:
         command = getattr(importlib.import_module(module), attribute)
     except (Exception, SystemExit) as error:
-        raise PluginError(f"{whose} cannot be imported from {value}: {type(error).__name__}: {error}") from error
+        raise PluginError(f"{shown} cannot be imported from {value}: {type(error).__name__}: {error}") from error
     if not isinstance(command, click.Command):
-        raise PluginError(f"{whose}: {value} is {command!r}, no click command; tell its author")
+        raise PluginError(f"{shown}: {value} is {command!r}, not a click command; report this to its author")
     return command
 
 
 def _distributions() -> Iterator[Metadata]:
-    """Those with entry points of the group."""
+    """The distributions with entry points of the group."""
     found = folders(sys.path)
     if found is None:
         from importlib.metadata import distributions
@@ -116,8 +116,8 @@ def _distributions() -> Iterator[Metadata]:
 
 
 def _metadata(distribution: Distribution) -> Metadata | None:
-    """What `read_metadata` gives, of metadata in any form; None where it cannot be read or has no such entry point."""
-    with suppress(Exception):  # `scalecore plugins` names what is broken
+    """Like `read_metadata`, for metadata in any form; None if it cannot be read or has no such entry point."""
+    with suppress(Exception):  # `scalecore plugins` reports broken metadata
         name, version = distribution.metadata["Name"], distribution.metadata["Version"]
         entries = tuple((one.name, one.value) for one in distribution.entry_points if one.group == GROUP)
         if name and version and entries:

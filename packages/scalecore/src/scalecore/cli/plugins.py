@@ -1,6 +1,6 @@
-"""`scalecore plugins`: what is installed, what became of it, and what it provides, its options as a JSON Schema too.
+"""`scalecore plugins`: list plugins with their status and components, or print the schema of the experiment file.
 
-Works with every plugin broken.
+Works even if every plugin is broken.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from scalecore.plugins.registry import Registry
 
 SLOW = 0.2
-"""Seconds. The core's own modules take about a tenth of a second."""
+"""Seconds. Importing the core's own modules takes about 0.1 s."""
 
 
 @click.command(short_help="List plugins, or print the schema of the experiment file.")
@@ -31,19 +31,19 @@ SLOW = 0.2
     "-v",
     "--verbose",
     is_flag=True,
-    help="Also print summaries, places, tracebacks of failed imports, and slow imports.",
+    help="Also print summaries, locations, tracebacks of failed imports, and slow imports.",
 )
 @click.option("--schema", "as_schema", is_flag=True, help="Print the JSON Schema of the experiment file instead.")
-@click.option("--output", type=NewPath(dir_okay=False), metavar="FILE", help="Write the schema there instead.")
+@click.option("--output", type=NewPath(dir_okay=False), metavar="FILE", help="Write the schema to FILE.")
 @plugin_options
 def plugins(
     *, as_json: bool, verbose: bool, as_schema: bool, output: Path | None, no_plugins: bool, block: tuple[str, ...]
 ) -> None:
-    """List the installed plugins, whether each can be used, why not, and what it provides.
+    """List the installed plugins: their status, the reason if one cannot be used, and their components.
 
     --schema prints the JSON Schema (draft 2020-12) of the experiment file, with the options of all installed plugins.
-    Editors with a YAML language server take it from the first line of an experiment file:
-    `# yaml-language-server: $schema=scalecore.schema.json`. Write it again when other plugins are installed.
+    Editors with a YAML language server find the schema through the first line of an experiment file:
+    `# yaml-language-server: $schema=scalecore.schema.json`. Write it again after installing or removing plugins.
 
     \b
     Examples:
@@ -53,9 +53,9 @@ def plugins(
       scalecore plugins --schema --output scalecore.schema.json
     """
     if as_schema and (as_json or verbose):
-        raise click.UsageError("--schema is printed alone, without --json or --verbose")
+        raise click.UsageError("--schema cannot be combined with --json or --verbose")
     if output is not None and not as_schema:
-        raise click.UsageError("--output belongs to --schema")
+        raise click.UsageError("--output requires --schema")
     from scalecore.plugins.discovery import Status
     from scalecore.plugins.registry import clash_text, load_registry
 
@@ -99,9 +99,9 @@ def _write_schema(registry: Registry, output: Path | None) -> None:
 
 
 def _slow_import(module: str) -> str | None:
-    """What importing the module of a plugin costs every command, and most of it where; None below `SLOW` seconds.
+    """A warning with the import time of a plugin and its slowest dependency; None below `SLOW` seconds.
 
-    Seen in a fresh interpreter, where nothing but the core is imported yet.
+    Measured in a fresh interpreter that has imported only the core.
     """
     mark = "-- plugin --"
     code = f"import scalecore.plugins.registry, sys; print({mark!r}, file=sys.stderr, flush=True); import {module}"

@@ -1,4 +1,4 @@
-"""Signals that ask a command to end, before and after a study listens to them (`scalecore.study.stop_requests`)."""
+"""Stop signals before and after a study handles them itself (`scalecore.study.stop_requests`)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class StopRequested(KeyboardInterrupt):
 
 @contextmanager
 def raising_stop_requests() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end what is done inside as Ctrl-C does: with its clean-up, and without a traceback.
+    """Make SIGTERM and SIGHUP end the block like Ctrl-C: with its clean-up and without a traceback.
 
-    Where SIGHUP is ignored, as by nohup, it stays so.
+    If SIGHUP is ignored, as with nohup, it stays ignored.
     """
 
     def on_signal(number: int, frame: FrameType | None) -> None:

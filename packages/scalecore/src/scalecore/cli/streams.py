@@ -1,4 +1,4 @@
-"""Standard streams that are closed, or close while a command runs: a study needs nobody who reads or writes them."""
+"""Standard streams that are closed before or during a command: a study does not depend on them."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import click
 
 
 def open_closed_streams() -> None:
-    """Point standard streams that are closed (`<&- >&- 2>&-`, some service managers) at the null device.
+    """Redirect closed standard streams (`<&- >&- 2>&-`, some service managers) to the null device.
 
-    Else the next files that are opened take their numbers, and what is printed goes into these.
+    Otherwise the next files opened would get their numbers, and output would be printed into those files.
     """
     for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(descriptor)
         except OSError:
-            opened = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+            opened = os.open(os.devnull, os.O_RDWR)  # the lowest free number
             if opened != descriptor:
                 os.dup2(opened, descriptor)
                 os.close(opened)
@@ -28,15 +28,15 @@ def open_closed_streams() -> None:
 
 
 def tell(text: str, *, err: bool = False) -> None:
-    """Print a line about a study that runs, or how a command ends: where nobody can read it that changes nothing."""
+    """Print a line about a running study or the end of a command; an output that is gone is ignored."""
     with suppress(OSError):
         click.echo(text, err=err)
 
 
 def drop_broken_streams() -> None:
-    """Give up what nobody can read any more (a terminal that is gone): the exit code says how the command ended.
+    """Drop the output to a stream that is gone, such as a closed terminal; the exit code reports the result.
 
-    The interpreter would try once more to write it, and exit with 120.
+    Otherwise the interpreter would try to write it once more, and exit with 120.
     """
     for stream in (sys.stdout, sys.stderr):
         try:

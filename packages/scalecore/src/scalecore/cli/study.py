@@ -1,4 +1,4 @@
-"""`scalecore run`, `plan`, `status` and `stop`: the commands around a study."""
+"""`scalecore run`, `plan`, `status` and `stop`."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 @click.command()
 @experiment_arguments
 @plugin_options
-@click.option("--dry-run", is_flag=True, help="Show the plan and stop; the same as `scalecore plan`.")
+@click.option("--dry-run", is_flag=True, help="Show the plan without running it; the same as `scalecore plan`.")
 @only_option
 @click.option(
-    "--allow-changed-code", is_flag=True, help="Resume under other versions of the code; every record names its own."
+    "--allow-changed-code", is_flag=True, help="Resume although the code has changed; each record names its version."
 )
-@click.option("-q", "--quiet", is_flag=True, help="Print the end, warnings and errors only.")
-@click.option("-v", "--verbose", is_flag=True, help="Print every epoch, and why each trial was chosen.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only the final result, warnings and errors.")
+@click.option("-v", "--verbose", is_flag=True, help="Print every epoch and why each trial was chosen.")
 def run(
     file: str,
     overrides: tuple[str, ...],
@@ -48,14 +48,14 @@ def run(
     quiet: bool,
     verbose: bool,
 ) -> None:
-    """Run the study of an experiment FILE, or continue it; with `sweep:` in the file, the studies of its campaign.
+    """Run the study of an experiment FILE, or resume it. With `sweep:` in FILE, run all studies of the campaign.
 
-    KEY=VALUE sets single keys: `search.trials=5`. A study that was interrupted in any way continues with the same
-    command: finished trials stay, the interrupted one resumes from its checkpoint. Ctrl-C ends the running trial at its
-    next step with a checkpoint; a second Ctrl-C ends it at once.
+    KEY=VALUE overrides a key of FILE: `search.trials=5`. After any interruption the same command resumes the study:
+    finished trials stay, and the interrupted trial resumes from its checkpoint. Ctrl-C stops the running trial at its
+    next step, with a checkpoint; a second Ctrl-C stops it immediately.
 
     \b
-    Exit codes: 0 completed, 2 bad file, 3 plugin, 4 data, 5 refused, 6 failed, 7 stopped, 8 time limit.
+    Exit codes: 0 completed, 2 bad file, 3 plugin error, 4 data error, 5 refused, 6 failed, 7 stopped, 8 timed out.
 
     \b
     Examples:
@@ -94,7 +94,7 @@ def run(
 @experiment_arguments
 @plugin_options
 @only_option
-@click.option("--allow-changed-code", is_flag=True, help="Plan as `run` with this option would.")
+@click.option("--allow-changed-code", is_flag=True, help="Plan a run with this option.")
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON, with every architecture.")
 def plan(
     file: str,
@@ -105,10 +105,10 @@ def plan(
     allow_changed_code: bool,
     as_json: bool,
 ) -> None:
-    """Show what a run of FILE would do, need, and cannot know before. Trains and writes nothing.
+    """Show what a run of FILE would do and need, and what remains unknown. Trains and writes nothing.
 
-    Where `scalecore run` would refuse the study, the plan ends with the reason, and with the exit code of that run: 2
-    bad file, 3 plugin, 4 data, 5 refused.
+    If `scalecore run` would refuse the study, the plan ends with the reason and the same exit code: 2 bad file, 3
+    plugin error, 4 data error, 5 refused.
 
     \b
     Examples:
@@ -123,8 +123,7 @@ def plan(
 @study_argument
 @click.option("--json", "as_json", is_flag=True, help="Print the state as JSON.")
 def status(study: Path, as_json: bool) -> None:
-    """Show how far a STUDY is: its folder, or the experiment file that made it. Works while it runs, and changes
-    nothing.
+    """Show the progress of a STUDY, named by its folder or its experiment file. Works during a run, changes nothing.
 
     \b
     Examples:
@@ -153,9 +152,9 @@ def status(study: Path, as_json: bool) -> None:
 
 @click.command()
 @study_argument
-@click.option("--wait", is_flag=True, help="Return only when the run has ended.")
+@click.option("--wait", is_flag=True, help="Wait until the run has ended.")
 def stop(study: Path, wait: bool) -> None:
-    """End the run of a STUDY at the next step, with a checkpoint. `scalecore run` continues it.
+    """Stop the run of a STUDY at its next step, with a checkpoint. `scalecore run` resumes it.
 
     \b
     Examples:
@@ -175,7 +174,7 @@ def stop(study: Path, wait: bool) -> None:
     folder = find_study(study)
     runner = runner_of(folder)
     if runner is None:
-        click.echo(f"{folder.path}: nobody is running this study")
+        click.echo(f"{folder.path}: this study is not running")
         return
     folder.stop_file.touch()
     click.echo(f"{folder.path}: asked {runner.who} to stop")
@@ -188,7 +187,7 @@ def stop(study: Path, wait: bool) -> None:
 def _load(
     file: str, overrides: tuple[str, ...], *, no_plugins: bool, block: tuple[str, ...], silent: bool
 ) -> Campaign | tuple[LoadedExperiment, Resolved]:
-    if not silent:  # before plugins are imported, which may take its time
+    if not silent:  # before importing plugins, which may be slow
         tell(f"reading {file}")
     from scalecore.campaign.load import load_campaign
     from scalecore.plugins.registry import load_registry
@@ -207,7 +206,7 @@ def _load(
 
 def _refuse_only(only: tuple[str, ...]) -> None:
     if only:
-        raise ExperimentError("--only selects studies of a campaign, and this file has no `sweep`")
+        raise ExperimentError("--only selects studies of a campaign, but this file has no `sweep`")
 
 
 def _show_plan(

@@ -1,4 +1,4 @@
-"""`scalecore verify`: whether a study is whole."""
+"""`scalecore verify`: check the integrity of studies."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from scalecore.cli.common import study_argument, warn_removed
 
 @click.command()
 @study_argument
-@click.option("--json", "as_json", is_flag=True, help="Print the answers as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the checks as JSON.")
 def verify(study: Path, as_json: bool) -> None:
-    """Check that a STUDY is whole: its folder, its experiment file, or a folder of studies. Changes nothing.
+    """Check the integrity of a STUDY: its folder, its experiment file, or a folder of studies. Changes nothing.
 
-    Every acknowledged trial is there once, with the value that its attempt gave; every failure is explained; no process
-    is left running; the derived files are what the journal gives; retrained models are whole. Works while the study
-    runs.
+    Checks that each acknowledged trial is recorded once, with the value that its attempt returned, that each failure
+    has a reason, that no process is left running, that the derived files match the journal, and that retrained models
+    are complete. Works during a run.
 
     \b
-    Exit codes: 0 nothing is wrong, 2 there is no study, 9 something is wrong.
+    Exit codes: 0 no problems, 2 no such study, 9 problems found.
 
     \b
     Examples:
@@ -43,7 +43,7 @@ def verify(study: Path, as_json: bool) -> None:
     for folder in folders:
         checks = verify_study(folder)
         if not any(check.subject == "journal" and check.level == "wrong" for check in checks):
-            # A run that ended before it had written what it would do has no files yet.
+            # A run that ended before it wrote its plan has no derived files.
             with suppress(ExperimentError):
                 checks += verify_derived(read_study(folder))
         found[str(folder.path)] = checks

@@ -1,1 +1,1 @@
-"""The experiment file: its keys as attrs classes, its YAML with positions, its problems, its schema and reference."""
+"""The experiment file: its keys as attrs classes, YAML with positions, problems, schema and reference."""

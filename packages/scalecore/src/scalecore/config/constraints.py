@@ -1,4 +1,4 @@
-"""Constraints that types carry, `Annotated[int, Ge(1)]`, and the words in which values are named in messages."""
+"""Constraints of types, such as `Annotated[int, Ge(1)]`, and how messages show values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scalecore.api.options import MustExist, PathPattern, Pattern
 
 
 class UnexpectedError(ValueError):
-    """A value of another type or form than expected: unions put what their members expect into one message."""
+    """A value of an unexpected type or form. A union combines the expectations of its members in one message."""
 
     def __init__(self, expected: str, value: object, *, hint: str = "") -> None:
         super().__init__(f"expected {expected}, got {described(value)}{f'; {hint}' if hint else ''}")
@@ -26,7 +26,7 @@ class UnexpectedError(ValueError):
 
 
 def bounds_of(kind: Any) -> list[Any]:
-    """The constraints of an Annotated type, groups such as `Interval` taken apart, marker classes made instances."""
+    """The constraints of an Annotated type; groups such as `Interval` are split, marker classes instantiated."""
     found: list[Any] = []
     for one in get_args(kind)[1:]:
         if isinstance(one, at.GroupedMetadata):
@@ -37,7 +37,7 @@ def bounds_of(kind: Any) -> list[Any]:
 
 
 def bound_problem(bound: Any, value: Any, *, written: object) -> str | None:
-    """Why the value is out of this bound, or None; `written` is what the file says, before an int became a float."""
+    """Why the value violates this constraint, or None; `written` is the value in the file, before int became float."""
     match bound:
         case at.Ge() if value < bound.ge:
             return f"must be at least {bound.ge}, got {described(written)}"
@@ -68,23 +68,23 @@ def _unreachable(path: Path) -> str | None:
         broken = broken_link(path)
         return f"there is no file {path}" if broken is None else f"{path} {broken}"
     except OSError as error:
-        return f"{path} cannot be looked at ({error.strerror})"
+        return f"{path} cannot be accessed ({error.strerror})"
     return None
 
 
 def variable_in(text: str) -> str | None:
-    """The first environment variable in a path, `$NAME` or `${NAME}` as in a shell; None where there is none."""
+    """The first environment variable in a path, `$NAME` or `${NAME}` as in a shell; None if there is none."""
     found = re.search(r"\$(?:\{[^}]*\}|[A-Za-z_]\w*)", text)
     return found[0] if found else None
 
 
 def variable_problem(path: str) -> str | None:
-    """Why a path cannot be meant as it was written: nothing replaces the variables in it."""
+    """Why a path with variables is refused: nothing expands them."""
     if (name := variable_in(path)) is None:
         return None
     return (
-        f"variables such as {name} are not replaced in paths, got {described(path)}; write the path itself, or give "
-        "this key on the command line without single quotes, where the shell replaces the variable"
+        f"variables such as {name} are not expanded in paths, got {described(path)}; write the path itself, or set "
+        "this key on the command line without single quotes, where the shell expands the variable"
     )
 
 
@@ -92,14 +92,14 @@ def _held_path_problem(text: str) -> str | None:
     kind, _, rest = text.partition(":")
     path = rest.removeprefix("///")
     if kind in ("journal", "sqlite") and path.startswith("~"):
-        return f"`~` is not replaced here, got {described(text)}; write the path itself"
+        return f"`~` is not expanded here, got {described(text)}; write the path itself"
     if kind == "sqlite" and "?" in path:
-        return f"a URL ends its path at `?`, got {described(text)}; give a path without it"
+        return f"`?` ends the path of a URL, got {described(text)}; use a path without `?`"
     return variable_problem(text)
 
 
 def described(value: object) -> str:
-    """A value as messages name it: `text 'abc'`, `true`, `a list`."""
+    """A value as messages show it: `text 'abc'`, `true`, `a list`."""
     match value:
         case None:
             return "nothing"
@@ -118,9 +118,9 @@ def described(value: object) -> str:
 
 
 def nearest(name: str, known: Sequence[str]) -> str:
-    """A suggestion: `did you mean 'trials'?`, or all names there are."""
+    """A suggestion: `did you mean 'trials'?`, or all known names."""
     near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+    return f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known)}"
 
 
 def _counted(count: int, value: object) -> str:

@@ -1,4 +1,4 @@
-"""Values that the experiment file writes in a form of their own: components, budgets, distributions."""
+"""Values with a special form in the experiment file: components, budgets, distributions."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _use(value: Any) -> str:
 
 
 def section_component(value: Any, section: type) -> ComponentRef | None:
-    """The component of a `search:`, `training:` or `execution:` mapping, None where it has none or is no mapping."""
+    """The component of a `search:`, `training:` or `execution:` mapping; None if it has none or is not a mapping."""
     try:
         return _split(value, section)[0]
     except (ClassValidationError, ValueError):
@@ -80,7 +80,7 @@ def _default_use(section: type) -> str | None:
 
 
 def _section_hook(section: Any, converter: Converter) -> Callable[[Any, Any], Any]:
-    """`search:`, `training:` and `execution:` have keys of their own; `use` and all others belong to the component."""
+    """A hook for `search:`, `training:` or `execution:`: `use` and unknown keys belong to the component."""
     inner = class_hook(section, converter)
 
     def structure(value: Any, _: Any) -> Any:
@@ -113,7 +113,7 @@ def _budget(value: Any, __: Any) -> Budget:
     whole, _, decimals = match[1].partition(".")
     parameters, rest = divmod(int(whole + decimals) * _UNITS[match[2]], 10 ** len(decimals))
     if rest or not parameters:
-        raise ValueError(f"a budget is a whole number of parameters, at least 1, got {described(value)}")
+        raise ValueError(f"a budget must be a whole number of parameters, at least 1, got {described(value)}")
     return Budget(text=match[1] + match[2], parameters=parameters)
 
 
@@ -121,7 +121,7 @@ def _budget(value: Any, __: Any) -> Budget:
 
 
 def read_distribution(value: Any, _: Any) -> Distribution:
-    """A distribution as the experiment file writes it."""
+    """Read a distribution in the form of the experiment file."""
     if not isinstance(value, dict):
         raise UnexpectedError("a distribution such as `uniform: [0.1, 0.3]` or `choice: [1, 2]`", value)
     given = [key for key in value if key in _FORMS]
@@ -151,7 +151,7 @@ def read_distribution(value: Any, _: Any) -> Distribution:
 
 
 def _only_int(key: str) -> Exception:
-    return keyed(ValueError(f"{key} goes with `int` only"), key)
+    return keyed(ValueError(f"{key} is allowed only with `int`"), key)
 
 
 def _uniform(value: Mapping[str, Any]) -> Uniform:
@@ -174,13 +174,13 @@ def _int_range(value: Mapping[str, Any]) -> IntRange:
     if not isinstance(log, bool):
         raise _at("log", f"expected true or false, got {described(log)}")
     if log and step != 1:
-        raise _at("step", "a logarithmic range has no step; leave out one of the two")
+        raise _at("step", "`step` and `log` cannot be combined; remove one of them")
     if log and low < 1:
         raise ValueError(f"both ends must be greater than 0 on a logarithmic scale, got {low}")
     if (high - low) % step:
         raise _at(
             "step",
-            f"steps of {step} from {low} do not meet {high}; the largest value would be {high - (high - low) % step}",
+            f"steps of {step} from {low} do not reach {high}; the largest value would be {high - (high - low) % step}",
         )
     return IntRange(low=low, high=high, step=step, log=log)
 
@@ -196,12 +196,12 @@ def _choice(value: Mapping[str, Any]) -> Choice:
             raise UnexpectedError("numbers, text, or true and false", one)
     kinds = {"number" if isinstance(one, int | float) and not isinstance(one, bool) else type(one) for one in values}
     if len(kinds) > 1:
-        raise ValueError("values must be of one kind: numbers, text, or true and false")
+        raise ValueError("values must have one type: numbers, text, or true and false")
     if any(isinstance(one, float) for one in values):
         values = [float(one) for one in values]
     twice = [one for index, one in enumerate(values) if one in values[:index]]
     if twice:
-        raise ValueError(f"{described(twice[0])} is given twice")
+        raise ValueError(f"{described(twice[0])} is listed twice")
     return Choice(values=tuple(values))
 
 

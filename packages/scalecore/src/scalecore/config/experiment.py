@@ -1,6 +1,6 @@
 """The experiment file as attrs classes: every key, its type, bounds, default and help.
 
-The reference is generated from here.
+The reference is generated from this module.
 """
 
 from pathlib import Path
@@ -15,24 +15,24 @@ from scalecore.api.space import Distribution
 LONGEST_NAME = 100
 DEFAULT_TRAINER = "torch"
 NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
-_NAME_RULE = "a name has letters, digits, `-`, `_` and `.`, and starts with none of `-` and `.`"
+_NAME_RULE = "a name may contain letters, digits, `-`, `_` and `.`, and must not start with `-` or `.`"
 
 
 @frozen(kw_only=True)
 class ComponentRef:
-    """`use:` names a component of the registry, its options stand beside it.
+    """`use:` names a component of the registry; the other keys are its options.
 
     A bare string is a component without options.
     """
 
     use: str
     options: dict[str, Any] = field(factory=dict)
-    """The raw options; structured by the options class of the component when it is resolved."""
+    """The raw options; the component's options class structures them when it is resolved."""
 
 
 @frozen(kw_only=True)
 class Budget:
-    """A number of parameters such as `2M`, `35M`, `1.5B` or `250000`, kept as it was written beside its value."""
+    """A number of parameters such as `2M`, `35M`, `1.5B` or `250000`, with its original text."""
 
     text: str
     parameters: int
@@ -40,171 +40,168 @@ class Budget:
 
 @frozen(kw_only=True)
 class Search:
-    """`search:` what is varied, how often, and by which strategy; further keys are the strategy's options."""
+    """`search:` what to vary, in how many trials, with which strategy; other keys are options of the strategy."""
 
     component: ComponentRef
     trials: Annotated[int, Ge(1)] = option(
-        50, help="How many trials the study has in all; a resumed study counts those it has."
+        50, help="Total number of trials; a resumed study counts its earlier trials."
     )
     budget: Budget | None = option(
         None,
-        help="Parameters of the models: a number, or text such as `2M` or `1.5B`. Without it every shape will do.",
+        help="Parameters of a model: a number, or text such as `2M` or `1.5B`. Without it, models may have any size.",
     )
     tolerance: Annotated[float, Gt(0), Lt(1)] = option(
-        0.25, help="How far, as a share of the budget, a model may be from it; both ends included."
+        0.25, help="Largest deviation of a model from the budget, as a fraction of the budget."
     )
     exclude: list[str] = option(
         factory=list,
-        help="Shapes to leave out, as conditions over the dimensions: `d_model == 1024 and n_layers >= 256`.",
+        help="Shapes to exclude, as conditions on the dimensions: `d_model == 1024 and n_layers >= 256`.",
     )
     space: dict[str, Distribution] = option(
         factory=dict,
         help="Hyper-parameters to vary: `log_uniform: [low, high]`, `uniform: [low, high]`, `int: [low, high]` "
-        "(with `step` or `log`), or `choice: [...]`. Names are those of the training core and the model.",
+        "(with `step` or `log`), or `choice: [...]`. The trainer and the model define the names.",
     )
 
 
 @frozen(kw_only=True)
 class Objective:
-    """`objective:` the number by which trials are ranked."""
+    """`objective:` the metric that ranks trials."""
 
     metric: str = option("val_loss", help="A metric of the validation split.")
-    direction: Literal["minimize", "maximize"] = option("minimize", help="Which way is better; that of the metric.")
-    reduction: Literal["best", "last"] = option("best", help="The value of the best epoch, or that of the last one.")
+    direction: Literal["minimize", "maximize"] = option("minimize", help="Which is better; must match the metric.")
+    reduction: Literal["best", "last"] = option("best", help="Use the value of the best or the last epoch.")
 
 
 @frozen(kw_only=True)
 class EarlyStopping:
-    """`early_stopping:` end a trial whose objective stopped improving."""
+    """`early_stopping:` end a trial when its objective stops improving."""
 
-    patience: Annotated[int, Ge(1)] = option(10, help="Epochs without an improvement after which the trial ends.")
+    patience: Annotated[int, Ge(1)] = option(10, help="End the trial after this many epochs without improvement.")
     min_delta: Annotated[float, Ge(0)] = option(
-        0.001, help="An improvement of the objective by more than this counts; in the unit of the objective."
+        0.001, help="Only a larger change of the objective counts as an improvement; in the unit of the objective."
     )
 
 
 @frozen(kw_only=True)
 class Training:
-    """`training:` how each trial is trained, and by which trainer; further keys are the trainer's options.
+    """`training:` how to train each trial, and with which trainer; other keys are options of the trainer.
 
-    Hyper-parameters that `search.space` varies override those given here.
+    Hyper-parameters in `search.space` override those given here.
     """
 
     component: ComponentRef = field(factory=lambda: ComponentRef(use=DEFAULT_TRAINER))
-    early_stopping: EarlyStopping | None = option(factory=EarlyStopping, help="When to end early; `null` for never.")
+    early_stopping: EarlyStopping | None = option(factory=EarlyStopping, help="When to stop early; `null` for never.")
     hyperparameters: dict[str, Any] = option(
         factory=dict,
-        help="Fixed values of hyper-parameters of the training core or the model, for example `epochs: 20`.",
+        help="Fixed hyper-parameters of the trainer or the model, for example `epochs: 20`.",
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = option(
         "auto",
-        help="Where to train; `auto` takes a GPU if there is one. All trials of a study train on the device that its "
-        "first smoke step found. [G48]",
+        help="Where to train; `auto` uses a GPU if available. All trials of a study train on the device of its first "
+        "smoke step. [G48]",
     )
     threads: Annotated[int, Ge(1)] | Literal["auto"] = option(
-        "auto", help="CPU threads of a trial; `auto` divides the cores that this process may use among the slots."
+        "auto", help="CPU threads per trial; `auto` divides the cores available to this process among the slots."
     )
     checkpoint_every: Annotated[float, Gt(0)] = option(60.0, help="Seconds between two checkpoints of a running trial.")
     checkpoint_epochs: Annotated[int, Ge(1)] | None = option(
-        None, help="Epochs after which a checkpoint is written too, however short they were; `null` for by time alone."
+        None, help="Also write a checkpoint after this many epochs, however short; `null` for by time only."
     )
     keep_weights: Annotated[int, Ge(0)] = option(
-        3, help="Of how many of the best trials the weights of the best epoch are kept, in `weights/`; 0 for none."
+        3, help="Number of best trials to keep the weights of the best epoch for, in `weights/`; 0 for none."
     )
 
 
 @frozen(kw_only=True)
 class Retry:
-    """`retry:` how often a trial is tried again after an attempt that did not end by itself."""
+    """`retry:` how often to retry a trial after an attempt that crashed or ran out of memory."""
 
     crash: Annotated[int, Ge(0), Le(100)] = option(
-        2, help="After a crash or a kill from outside; from its last checkpoint."
+        2, help="Retries after a crash or a kill from outside, from the last checkpoint."
     )
     out_of_memory: Annotated[int, Ge(0), Le(20)] = option(
-        3, help="After running out of memory; each time with half the micro-batch."
+        3, help="Retries after running out of memory, each with half the micro-batch."
     )
 
 
 @frozen(kw_only=True)
 class Execution:
-    """`execution:` where and how attempts run; further keys are the executor's options."""
+    """`execution:` where and how attempts run; other keys are options of the executor."""
 
     component: ComponentRef = field(factory=lambda: ComponentRef(use="local"))
     slots: Annotated[int, Ge(1)] | Literal["auto"] = option(
         1,
-        help="Trials that run at the same time, as far as their memory fits; `auto` takes one for each GPU, or as many "
-        "as the cores carry.",
+        help="Trials to run at the same time if memory permits; `auto`: one per GPU, or as many as the cores allow.",
     )
     time_limit: Annotated[float, Gt(0)] | None = option(
-        None, help="Hours after which the study checkpoints and ends as timed out; `scalecore run` then continues it."
+        None, help="Hours after which the study ends as timed out, with a checkpoint; `scalecore run` resumes it."
     )
     hang_after: Annotated[float, Gt(0)] = option(
-        600.0, help="Seconds without a step after which an attempt counts as hung and its trial as timed out."
+        600.0, help="Seconds without a step after which an attempt is considered hung and its trial timed out."
     )
     admission_wait: Annotated[float, Gt(0)] | None = option(
         21600.0,
-        help="Seconds that a trial waits for memory that other programs hold, while no other trial of the study runs, "
-        "before it ends as `out_of_memory`; `null` for no end. [G40]",
+        help="Seconds that a trial waits for memory that other programs use, while no other trial of the study runs, "
+        "before it ends as `out_of_memory`; `null` for no limit. [G40]",
     )
     stop_grace: Annotated[float, Gt(0)] = option(
-        60.0, help="Seconds that an attempt gets to write its checkpoint when stopped."
+        60.0, help="Seconds that a stopped attempt may take to write its checkpoint."
     )
-    retry: Retry = option(factory=Retry, help="How often a trial is tried again.")
+    retry: Retry = option(factory=Retry, help="How often to retry a trial.")
 
 
 @frozen(kw_only=True)
 class Guards:
-    """`guards:` limits below which a study is refused, and the margin of verdicts."""
+    """`guards:` the least validation data of a study, and the margin for comparing budgets."""
 
     min_validation_samples: Annotated[int, Ge(1)] = option(
-        100, help="Fewest effective validation samples: windows divided by the overlap of their labels. [G02]"
+        100, help="Minimum of effective validation samples: windows divided by the overlap of their labels. [G02]"
     )
     min_validation_positives: Annotated[int, Ge(1)] = option(
-        20, help="Fewest validation samples of the rarer class, divided likewise. [G02]"
+        20, help="Minimum of effective validation samples of the rarer class. [G02]"
     )
     margin: Annotated[float, Gt(0)] | None = option(
         None,
-        help="Smallest difference of the objective that matters: verdicts across budgets are judged by it, so it is "
-        "fixed before the study. [G14]",
+        help="Smallest difference of the objective that matters when budgets are compared; set it before the study. "
+        "[G14]",
     )
 
 
 @frozen(kw_only=True)
 class Experiment:
-    """One experiment file, checked, with every default filled in."""
+    """A checked experiment file with all defaults filled in."""
 
     name: Annotated[str, MinLen(1), MaxLen(LONGEST_NAME), Pattern(NAME, _NAME_RULE)] = option(
         help="Name of the study: letters, digits, `-`, `_` and `.`; part of file names."
     )
-    seed: Annotated[int, Ge(0), Lt(2**63)] = option(0, help="Decides everything that is drawn.")
-    output: Path | None = option(
-        None, help="The study's folder; `studies/NAME` under the working directory by default."
-    )
+    seed: Annotated[int, Ge(0), Lt(2**63)] = option(0, help="Seed of all random draws.")
+    output: Path | None = option(None, help="The study's folder; by default `studies/NAME` in the working directory.")
     plugins: list[Path] = option(
         factory=list,
-        help="Python files with components of your own, used as if they were installed; `scalecore new` writes one. "
-        "Their content is part of the study's code. [G26]",
+        help="Python files with your own components, used like installed plugins; `scalecore new` creates one. Their "
+        "content is part of the study's code. [G26]",
     )
     dataset: ComponentRef = field(metadata={"help": "The data, the target and the splits."})
     model: ComponentRef = field(metadata={"help": "The model family."})
-    search: Search = field(metadata={"help": "What is varied, how often, and by which strategy."})
-    objective: Objective = option(factory=Objective, help="The number by which trials are ranked.")
-    training: Training = option(factory=Training, help="How each trial is trained.")
+    search: Search = field(metadata={"help": "What to vary, in how many trials, with which strategy."})
+    objective: Objective = option(factory=Objective, help="The metric that ranks trials.")
+    training: Training = option(factory=Training, help="How to train each trial.")
     execution: Execution = option(factory=Execution, help="Where and how attempts run.")
-    guards: Guards = option(factory=Guards, help="Limits below which a study is refused, and the margin of verdicts.")
+    guards: Guards = option(factory=Guards, help="The least validation data, and the margin for comparing budgets.")
     monitors: list[ComponentRef] = option(factory=list, help="Hardware monitors.")
     loggers: list[ComponentRef] = option(
         factory=lambda: [ComponentRef(use="console"), ComponentRef(use="files")],
-        help="Where results go, several at once.",
+        help="Where to write results.",
     )
     analyses: list[ComponentRef] = option(
         factory=list,
-        help="What is computed from the results once the study, or every study of a campaign, is complete.",
+        help="Analyses to run once the study, or every study of a campaign, is complete.",
     )
     sweep: dict[str, list[Any]] = option(
         factory=dict,
-        help="Dotted keys of this file with a list of values each, such as `search.budget: [2M, 20M]`: one study for "
-        "each combination, run in order as one campaign.",
+        help="Dotted keys of this file, each with a list of values, such as `search.budget: [2M, 20M]`: one study per "
+        "combination, run in order as one campaign.",
     )
 
 

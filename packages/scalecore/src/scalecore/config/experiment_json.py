@@ -1,4 +1,4 @@
-"""The resolved experiment as plain JSON types, every default filled in: what is stored with a study and hashed."""
+"""The resolved experiment as plain JSON types, with all defaults: the form that a study stores and hashes."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def to_plain(resolved: Resolved) -> dict[str, Any]:
-    """The experiment in the form of the experiment file, in a fixed order; loading it again gives the same experiment.
+    """The experiment in the form of the experiment file, in a fixed order; loading it returns the same experiment.
 
-    Components are mappings with `use`, distributions and budgets as the file writes them, paths absolute and text.
+    Components are mappings with `use`, distributions and budgets have the form of the file, paths are absolute text.
     """
     experiment = resolved.experiment
     plain: dict[str, Any] = {
@@ -35,15 +35,15 @@ def to_plain(resolved: Resolved) -> dict[str, Any]:
     plain["loggers"] = [_component(one) for one in resolved.loggers]
     plain["analyses"] = [_component(one) for one in resolved.analyses]
     del plain["sweep"]  # a resolved experiment is one study
-    if not experiment.plugins:  # as in studies of before this option
+    if not experiment.plugins:  # as in studies older than this option
         del plain["plugins"]
     return plain
 
 
 def training_plain(resolved: Resolved, *, place: Callable[[PurePath], Any] = str) -> dict[str, Any]:
-    """The section `training`; `place` gives the form of a path."""
+    """The section `training`; `place` converts paths."""
     trainer = resolved.trainer
-    # The default one is named by no study: it was the only one once.
+    # No study names the default trainer: it used to be the only one.
     use = {} if trainer.use == DEFAULT_TRAINER else {"use": trainer.use}
     return {**use, **_section(resolved.experiment.training), **plain_value(trainer.options, place=place)}
 
@@ -57,9 +57,9 @@ def _section(section: Search | Training | Execution) -> dict[str, Any]:
 
 
 def plain_value(value: Any, *, place: Callable[[PurePath], Any] = str) -> Any:
-    """One value of an options class as plain JSON types; a `TypeError` for a type that has no such form.
+    """One value of an options class as plain JSON types; raises `TypeError` for types without such a form.
 
-    `place` gives the form of a path.
+    `place` converts paths.
     """
     match value:
         case Enum():

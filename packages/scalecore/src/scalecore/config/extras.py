@@ -1,4 +1,4 @@
-"""Whether the extras are installed that a component needs with the options that it was given."""
+"""Whether the optional dependencies that a component needs with its options are installed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scalecore.api.components import Record
 
 
 def missing_extras(kind: str, record: Record, options: Any) -> Iterator[str]:
-    """One sentence for each missing module, with what installs it. Nothing is imported."""
+    """One sentence for each missing module, with the command that installs it. Nothing is imported."""
     for module, requirement in (record.needs(options) if record.needs is not None else {}).items():
         if importlib.util.find_spec(module) is None:
             yield (

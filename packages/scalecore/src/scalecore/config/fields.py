@@ -1,4 +1,4 @@
-"""The options of an attrs class as data: what the JSON Schema and the reference are made from."""
+"""The options of an attrs class as data, for the JSON Schema and the reference."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from attrs import frozen
 
 from scalecore.config.experiment_json import plain_value
 
-# The stubs say that it is a function.
+# The stubs declare it as a function.
 _FACTORY: Any = attrs.Factory
 
 
 @frozen(kw_only=True)
 class OptionField:
-    """One key: its type with bounds, its help, and its default in plain form, NOTHING where it has none to show."""
+    """One key: its type with constraints, its help, and its default as plain data, NOTHING if none can be shown."""
 
     name: str
     type: Any
@@ -28,7 +28,7 @@ class OptionField:
 
 
 def fields_of(cls: type) -> Iterator[OptionField]:
-    """The keys of an attrs class in the order of the class."""
+    """The keys of an attrs class, in class order."""
     attrs.resolve_types(cls)
     for one in attrs.fields(cls):
         if not one.init:
@@ -43,7 +43,7 @@ def fields_of(cls: type) -> Iterator[OptionField]:
 
 
 def _default(default: Any) -> Any:
-    """The default in plain form; NOTHING where there is none that could be shown."""
+    """The default as plain data; NOTHING if no default can be shown."""
     if default is attrs.NOTHING:
         return default
     if isinstance(default, _FACTORY):
@@ -57,7 +57,7 @@ def _default(default: Any) -> Any:
 
 
 def kind_of(kind: Any) -> str:
-    """How a type is written: annotated, literal, union, enum, list, tuple, dict, class, or plain."""
+    """The form of a type: annotated, literal, union, enum, list, tuple, dict, class, or plain."""
     origin = get_origin(kind)
     if origin is Annotated:
         return "annotated"

@@ -1,4 +1,4 @@
-"""Import paths as the experiment file writes them: `module:Name` or `./file.py:Name`, alone or with options."""
+"""Import paths in the experiment file: `module:Name` or `./file.py:Name`, alone or with options."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def register_import_paths(converter: Converter) -> None:
 
 
 def split_absolute(text: str) -> tuple[str, str] | None:
-    """File and name of an import path whose file is absolute, as studies keep it; None of other text."""
+    """File and name of an import path with an absolute file, as studies store it; None for other text."""
     found = _ABSOLUTE.fullmatch(text)
     return None if found is None else (found[1], found[2])
 
 
 def without_folders(value: Any) -> Any:
-    """Plain JSON types with each absolute file of an import path as its bare name."""
+    """Plain JSON types, with each absolute file in an import path replaced by its bare name."""
     if isinstance(value, dict):
         return {key: without_folders(one) for key, one in value.items()}
     if isinstance(value, list):
@@ -48,7 +48,7 @@ def _import_path(value: Any, path_hook: Any) -> ImportPath:
     if place.endswith(".py") or "/" in place:
         file: Path = path_hook(place, Path)
         if file.suffix != ".py":
-            raise ValueError(f"{file} is no Python file, whose name ends in .py")
+            raise ValueError(f"{file} is not a .py file")
         return ImportPath(file=file, name=name)
     if not re.fullmatch(_NAME, place):
         raise UnexpectedError(IN_WORDS, value)

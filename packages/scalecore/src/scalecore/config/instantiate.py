@@ -1,4 +1,4 @@
-"""From a resolved component to its run-time object; what a factory raises is told with the plugin it came from."""
+"""Create the run-time object of a resolved component; errors of its factory are reported with their plugin."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _PROTOCOLS: Mapping[str, type] = MappingProxyType(
         "trainer": Trainer,
     }
 )
-"""What an object of each kind must have."""
+"""The protocol that an object of each kind must satisfy."""
 
 _OPTIONAL: Mapping[str, tuple[type, ...]] = MappingProxyType(
     {
@@ -42,14 +42,14 @@ _OPTIONAL: Mapping[str, tuple[type, ...]] = MappingProxyType(
         "analysis": (SupportsTraining,),
     }
 )
-"""What it may have besides: checked where all of it is there, since only then it is used."""
+"""Optional protocols: checked if the object has all members of one, since only then the core uses it."""
 
 _SINGLE: Mapping[str, type] = MappingProxyType({"model": ClosedForms})
-"""What it may have besides, each member by itself."""
+"""Optional protocols whose members are checked one by one."""
 
 
 def create(kind: str, component: ResolvedComponent, *context: Any) -> Any:
-    """The component's object under the options of the experiment file."""
+    """Create the component's object with the options of the experiment file."""
     return make(kind, component, component.options, *context)
 
 
@@ -67,15 +67,15 @@ def make(kind: str, component: ResolvedComponent | Registered, *arguments: Any) 
     if problems:
         raise PluginError(
             f"{kind} {component.record.name!r} ({component.provider} {component.version}) cannot start: "
-            f"{'; '.join(problems)}; {protocol.__module__}.{protocol.__name__} says what is asked of it"
+            f"{'; '.join(problems)}; see the protocol {protocol.__module__}.{protocol.__name__}"
         )
     return made
 
 
 def _problems(made: Any, protocol: type, *, needed: bool = True) -> Iterator[str]:
-    """What the object lacks where it is `needed`, or has otherwise than the core uses it."""
+    """The members that the object lacks, if they are `needed`, and those that the core cannot use."""
     if made is None or isinstance(made, type):
-        yield f"its factory returned {'nothing' if made is None else f'the class {made.__name__}'}, no object"
+        yield f"its factory returned {'nothing' if made is None else f'the class {made.__name__}'}, not an object"
         return
     name = type(made).__name__
     members = {member: asked for member, asked in vars(protocol).items() if not member.startswith("_")}
@@ -92,13 +92,13 @@ def _problems(made: Any, protocol: type, *, needed: bool = True) -> Iterator[str
         elif not callable(found):
             yield f"{name}.{member} must be a method, not {found!r}"
         elif inspect.iscoroutinefunction(found):
-            yield f"{name}.{member} must not be `async`: nobody awaits it"
+            yield f"{name}.{member} must not be `async`: it is not awaited"
         elif (problem := _call_problem(found, asked)) is not None:
             yield f"{name}.{member} cannot be called as {problem}"
 
 
 def _call_problem(method: Any, asked: Any) -> str | None:
-    """Why the method does not take the arguments that the core gives it; None where it does, or cannot be told."""
+    """Why the method does not accept the arguments of the core; None if it does, or if its signature is unknown."""
     parameters = list(inspect.signature(asked).parameters.values())[1:]
     named = [one.name for one in parameters if one.kind is one.KEYWORD_ONLY]
     positional = [one.name for one in parameters if one.kind is not one.KEYWORD_ONLY]
@@ -115,7 +115,7 @@ def _call_problem(method: Any, asked: Any) -> str | None:
 
 @contextmanager
 def of_plugin(kind: str, component: ResolvedComponent | Registered, what: str) -> Iterator[None]:
-    """What is raised inside is the plugin's, which is named; an error that scalecore knows passes as it is."""
+    """Report an exception in the block as an error of the plugin; scalecore's own errors pass unchanged."""
     try:
         yield
     except ScalecoreError:

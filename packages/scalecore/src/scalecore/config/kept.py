@@ -1,12 +1,12 @@
-"""From files that a study keeps to typed objects: strictly, with the file, the line and the key in every error.
+"""Read the files of a study as typed objects: strictly, with the file, the line and the key in every error.
 
-`structured(kind, content, place=...)` reads a value that a file held, `read_kept` a whole JSON file, `find_kept` one
-that may be missing or damaged, `json_of` the bytes of one. Numbers are finite and have at most 64 bits, text can be
-written as UTF-8, a whole number stays one. Keys that the class does not have are passed over: another version of the
-same format may have written them.
+`structured(kind, content, place=...)` reads a value from a file, `read_kept` a JSON file, `find_kept` a file that may
+be missing or damaged, and `json_of` the bytes of a file. Numbers must be finite and have at most 64 bits, text must be
+valid UTF-8, and whole numbers stay whole. Keys that the class does not have are ignored: another version of the same
+format may have written them.
 
-`kind` is a frozen attrs class. A field whose key on the disk is no name in Python says so in its metadata,
-`field(metadata={KEY: "class"})`. A `scalecore.api.record_parts.Part` is written with the keys with which it was read.
+`kind` is a frozen attrs class. If the key of a field on disk is not a Python name, the field's metadata contains it:
+`field(metadata={KEY: "class"})`. A `scalecore.api.record_parts.Part` is written with the same keys as it was read.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ from scalecore.config.structure import flatten
 Kind = TypeVar("Kind")
 
 SHOWN = 3
-"""Problems that a message names; a damaged line has one cause."""
+"""Problems that a message lists at most; a damaged line has one cause."""
 LONGEST = 200
-"""Characters of one."""
+"""Characters of a problem at most."""
 NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
-"""What the system says of a path at which there is no file."""
+"""Error numbers for a path without a file."""
 
 
 def prepare(*kinds: type) -> None:
-    """Make ready to read these kinds, which takes some milliseconds at the first time."""
+    """Prepare to read these kinds, which takes some milliseconds the first time."""
     for kind in kinds:
         _hook(kind)
 
@@ -62,9 +62,9 @@ def prepare(*kinds: type) -> None:
 def structured(
     kind: type[Kind], content: object, *, place: str, error: type[ScalecoreError] = StudyError, remedy: str = ""
 ) -> Kind:
-    """`content` as `kind`, an attrs class; `place` is where it was read, as `journal.jsonl:7`.
+    """`content` as `kind`, an attrs class; `place` is its origin, such as `journal.jsonl:7`.
 
-    Raises `error`: "PLACE: KEY: what is wrong; remedy".
+    Raises `error`: "PLACE: KEY: problem; remedy".
     """
     try:
         return checked(kind, content)
@@ -73,7 +73,7 @@ def structured(
 
 
 def checked(kind: type[Kind], content: object) -> Kind:
-    """`content` as `kind`; a `ValueError` names what is wrong with it."""
+    """`content` as `kind`; raises `ValueError` with its problems."""
     try:
         result: Kind = _hook(kind)(content, kind)  # type: ignore[arg-type]  # a class is hashable
     except PROBLEMS as error:
@@ -82,7 +82,7 @@ def checked(kind: type[Kind], content: object) -> Kind:
 
 
 def read_kept(path: Path, kind: type[Kind], *, error: type[ScalecoreError] = StudyError, remedy: str = "") -> Kind:
-    """The JSON file `path` as `kind`; raises OSError where it cannot be opened, else as `structured` does."""
+    """The JSON file `path` as `kind`; raises OSError if it cannot be opened, otherwise like `structured`."""
     try:
         content = json_of(path.read_bytes())
     except ValueError as problem:
@@ -91,9 +91,9 @@ def read_kept(path: Path, kind: type[Kind], *, error: type[ScalecoreError] = Stu
 
 
 def find_kept(path: Path, kind: type[Kind]) -> Kind | None:
-    """As `read_kept`, and None where there is no such file or not a right one.
+    """Like `read_kept`, but None if the file is missing or damaged.
 
-    For files that tell of a moment, or whose content can be found again: nothing is lost where one is damaged.
+    For files with a momentary state, or with content that can be computed again.
     """
     try:
         return read_kept(path, kind)
@@ -106,22 +106,22 @@ def find_kept(path: Path, kind: type[Kind]) -> Kind | None:
 
 
 def json_of(data: bytes) -> object:
-    """Strict JSON; a `ValueError` says in words why it is none."""
+    """Strict JSON; raises `ValueError` with the reason if it is invalid."""
     try:
         text = data.decode("utf-8").strip()
         content, end = _DECODER.raw_decode(text)
         if end != len(text):
             raise json.JSONDecodeError("Extra data", text, end)
-        if "\\ud" in text or "\\uD" in text:  # half of a character, perhaps, which UTF-8 cannot hold
+        if "\\ud" in text or "\\uD" in text:  # perhaps half a character, which UTF-8 cannot encode
             json.dumps(content, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        raise ValueError("half of a character (\\uD800 to \\uDFFF) is no text") from None
+        raise ValueError("half of a character (\\uD800 to \\uDFFF) is not text") from None
     except UnicodeDecodeError as error:
         raise ValueError(f"byte {error.start + 1} is not UTF-8 text") from None
     except json.JSONDecodeError as error:
         where = f"column {error.colno}" if error.lineno == 1 else f"line {error.lineno}, column {error.colno}"
         raise ValueError(f"not JSON ({error.msg}, {where})") from None
-    except ValueError as error:  # of the parser of numbers, or of `_refuse_constant`
+    except ValueError as error:  # from the number parser or `_refuse_constant`
         digits = "not JSON of a study (a number of more than 4,300 digits)"
         raise ValueError(digits if "digits" in str(error) else str(error)) from None
     except RecursionError:
@@ -130,7 +130,7 @@ def json_of(data: bytes) -> object:
 
 
 def _problems(error: Exception) -> str:
-    """The problems of an error of `structured`'s hooks in one line, each with its key."""
+    """The problems of an error of the hooks on one line, each with its key."""
     found = [f"{dotted(path)}: {text}" if path else str(text) for path, text in flatten(error)]
     shown = [one if len(one) <= LONGEST else f"{one[:LONGEST]}..." for one in map(masked, map(printable, found))]
     more = len(shown) - SHOWN
@@ -166,7 +166,7 @@ def _is_generic(origins: tuple[Any, ...], kind: Any) -> bool:
 
 
 def _refuse_constant(name: str) -> object:
-    raise ValueError(f"not JSON ({name} is no number of JSON)")
+    raise ValueError(f"not JSON ({name} is not a JSON number)")
 
 
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)

@@ -1,4 +1,4 @@
-"""Attrs classes from mappings that a file holds."""
+"""Read attrs classes from the mappings in a file."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from scalecore.config.structure import keyed, required_missing
 
 
 def object_hook(kind: Any, converter: Converter) -> Hook:
-    """A hook for a class. Most of a journal is read by it.
+    """A hook for a class, which reads most of a journal.
 
-    Objects of a class nearly always have the same keys with values of the same types, and often the content of the one
-    before. What was found right once is known by these: then only numbers and what is no plain value are read again.
+    Objects of a class nearly always have the same keys with values of the same types, and often the same content as the
+    previous object. Once such keys and types were found valid, only numbers and nested values are checked again.
     """
     attrs.resolve_types(kind)
     fields = {str(one.metadata.get(KEY, one.name)): one for one in attrs.fields(kind) if one.init}
@@ -39,7 +39,7 @@ def object_hook(kind: Any, converter: Converter) -> Hook:
         nonlocal last, last_bytes, last_result
         if type(content) is not dict:
             raise UnexpectedError("a mapping", content)
-        # The same mapping may have been changed since. Python calls true and 1 equal, and 1.0 too.
+        # The same mapping may have been changed since. For Python, true, 1 and 1.0 are equal.
         if content is not last and content == last:
             last_bytes = last_bytes or marshal.dumps(last, 2)
             if marshal.dumps(content, 2) == last_bytes:
@@ -71,7 +71,7 @@ def object_hook(kind: Any, converter: Converter) -> Hook:
         return result
 
     def check(content: dict[str, Any]) -> None:
-        """Raise all that is wrong, each with its key."""
+        """Raise all problems, each with its key."""
         errors: list[Exception] = []
         for key, value in content.items():
             if key in hooks:
@@ -116,13 +116,13 @@ def _inner(kind: Any, converter: Converter) -> tuple[Hook, Any]:
 
 @attrs.frozen
 class _ClassLayout:
-    """The keys of objects of one class, with values of the same types, which were found right once."""
+    """The keys of objects of one class, with values of the same types, which were found valid once."""
 
     keys: tuple[str, ...]
     plain: tuple[tuple[str, str], ...]
-    """Keys and names of what needs no more than a look at its type."""
+    """Keys and names of values for which a check of the type is enough."""
     as_is: bool
-    """Whether the content is what the class is made with."""
+    """Whether the content can be passed to the class unchanged."""
     numbers: tuple[str, ...]
     nested: tuple[tuple[str, str, Hook, Any], ...]
     others: tuple[str, ...]

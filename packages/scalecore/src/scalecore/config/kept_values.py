@@ -1,4 +1,4 @@
-"""Single values, lists and mappings that a file holds: strictly, whole numbers stay whole numbers."""
+"""Strict reading of values, lists and mappings in a file; whole numbers stay whole."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Hook = Callable[[Any, Any], Any]
 
 LARGEST = 2**63
 PROBLEMS = (ValueError, BaseValidationError)
-"""What hooks raise."""
+"""Exceptions that hooks raise."""
 NUMBERS = frozenset((float, int, types.NoneType))
-"""Of a JSON value that is a number or null."""
+"""Types of a JSON value that is a number or null."""
 
 
 def read_bool(value: Any, _: Any) -> bool:
@@ -41,7 +41,7 @@ def read_bits(value: Any, _: Any) -> int:
 
 
 def read_number(value: Any, _: Any) -> float:
-    """A whole number stays one, so that it is written as it was read."""
+    """A number. A whole number stays whole, so that it is written as it was read."""
     if type(value) is float and -math.inf < value < math.inf:
         return value
     if type(value) is int and -LARGEST <= value < LARGEST:
@@ -50,7 +50,7 @@ def read_number(value: Any, _: Any) -> float:
 
 
 def read_string(value: Any, kind: Any) -> str:
-    """Text; or the member of an enum of text, for which cattrs asks here too."""
+    """Text; or the member of an enum of text, which cattrs reads here too."""
     if isinstance(kind, EnumMeta):
         return _read_member(value, kind)
     if type(value) is str:
@@ -67,7 +67,7 @@ def _read_member(value: Any, kind: Any) -> str:
 
 
 def read_json_value(value: Any, _: Any) -> object:
-    """Any JSON, whose numbers are finite."""
+    """Any JSON with finite numbers."""
     if isinstance(value, dict):
         for key, item in value.items():
             _at(key, item)
@@ -89,7 +89,7 @@ def _at(key: str | int, item: Any) -> None:
 
 
 def _all_small(numbers: Iterable[float | None]) -> bool:
-    """Whether all numbers are finite and have few bits; False where that takes a look at each."""
+    """Whether all numbers are certainly finite and small; if False, each must be checked."""
     try:
         return -LARGEST < sum(filter(None, numbers)) < LARGEST
     except OverflowError:
@@ -97,13 +97,13 @@ def _all_small(numbers: Iterable[float | None]) -> bool:
 
 
 def is_plain(kind: Any) -> bool:
-    """Whether a value of this type needs no more than a look at its type, and at its size where it is a number."""
+    """Whether a check of the type, and for a number of the size, is enough for a value of this type."""
     members = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
     return all(member in (bool, int, float, str, types.NoneType) for member in members)
 
 
 def sequence_hook(kind: Any, converter: Converter) -> Hook:
-    """For a list; of a learning curve all numbers are looked at at once."""
+    """A hook for a list; all numbers of a learning curve are checked at once."""
     item = get_args(kind)[0]
     hook = converter.get_structure_hook(item)
     curve = get_origin(item) is Mapping and _types_of(get_args(item)[1]) == NUMBERS
@@ -130,13 +130,13 @@ def sequence_hook(kind: Any, converter: Converter) -> Hook:
 
 
 def _types_of(kind: Any) -> frozenset[type]:
-    """Of the JSON values that a plain type takes."""
+    """The types of the JSON values that a plain type accepts."""
     members = frozenset(get_args(kind) or (kind,))
     return members | {int} if float in members else members
 
 
 def mapping_hook(kind: Any, converter: Converter) -> Hook:
-    """A mapping of numbers, the most frequent one, is looked at as a whole first."""
+    """A hook for a mapping; one of numbers, the most frequent kind, is checked as a whole first."""
     item = get_args(kind)[1]
     hook = converter.get_structure_hook(item)
     allowed = _types_of(item) if is_plain(item) else frozenset()
@@ -165,14 +165,14 @@ def mapping_hook(kind: Any, converter: Converter) -> Hook:
 
 
 def literal_hook(kind: Any, _: Converter) -> Hook:
-    """For one of a few values."""
+    """A hook for one of a few values."""
     choices = {value: value for value in get_args(kind)}
     texts = frozenset(value for value in choices if type(value) is str)
     return lambda value, type_: value if type(value) is str and value in texts else read_choice(choices, value, type_)
 
 
 def union_hook(kind: Any, converter: Converter) -> Hook:
-    """One type or None; or numbers, text, and true and false."""
+    """A hook for one type or None, or for numbers, text and booleans."""
     members = [member for member in get_args(kind) if member is not types.NoneType]
     optional = len(members) < len(get_args(kind))
     if len(members) == 1:

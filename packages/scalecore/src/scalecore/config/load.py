@@ -1,4 +1,4 @@
-"""From an experiment file to a checked experiment; `scalecore.config.resolve` finds its components."""
+"""Read and check an experiment file; `scalecore.config.resolve` finds its components."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class LoadedExperiment:
-    """An experiment whose own keys are right; the options of components are checked by `resolve`."""
+    """An experiment whose own keys are valid; `resolve` checks the options of components."""
 
     experiment: Experiment
     source: str
@@ -37,13 +37,13 @@ class LoadedExperiment:
 
     @property
     def positions(self) -> Mapping[KeyPath, Position]:
-        """Where each value stands that the file or an override gives."""
+        """The position of each value in the file or on the command line."""
         return self._draft.tree.values
 
     def problem(
         self, path: KeyPath, message: str, *, key: bool = False, kind: Literal["file", "plugin"] = "file"
     ) -> Problem:
-        """A problem at `path`, pointing at its value, at its key with `key`, or at what is nearest above it."""
+        """A problem at `path`: its position is that of the value, of the key with `key`, or of the nearest parent."""
         return self._draft.tree.problem(path, message, key=key, kind=kind)
 
     def fail(self, problems: Iterable[Problem]) -> NoReturn:
@@ -51,8 +51,8 @@ class LoadedExperiment:
         raise_problems(problems)
 
     def problems_of(self, error: ExperimentError, *, section: str) -> list[Problem]:
-        """What a component says is wrong with its options, a problem for each line, at the key that the line begins
-        with; at the component's section where it begins with none.
+        """The problems that a component reports for its options, one per line, each at the key with which the line
+        begins, or at the component's section.
         """
         if isinstance(error, ExperimentFileError):
             return list(error.problems)
@@ -65,7 +65,7 @@ class LoadedExperiment:
 
     @contextmanager
     def locating(self, section: str) -> Iterator[None]:
-        """Raise what a component says is wrong with its options again, with the places in the file."""
+        """Raise the problems that a component reports for its options again, with their positions in the file."""
         try:
             yield
         except ExperimentError as error:
@@ -73,9 +73,9 @@ class LoadedExperiment:
 
 
 def load_experiment(path: str | os.PathLike[str], *, overrides: Sequence[str] = ()) -> LoadedExperiment:
-    """Read and check an experiment file; an `ExperimentError` lists everything that is wrong in it, with positions.
+    """Read and check an experiment file; an `ExperimentError` lists all its problems, with positions.
 
-    Relative paths in the file, and in overrides, are taken from the folder of the file.
+    Relative paths in the file and in overrides are relative to the folder of the file.
     """
     draft = read_draft(path, overrides)
     if draft.problems:
@@ -85,13 +85,13 @@ def load_experiment(path: str | os.PathLike[str], *, overrides: Sequence[str] = 
 
 @frozen(kw_only=True)
 class Draft:
-    """What is known of a file before it is known to be right."""
+    """A file that may still have problems."""
 
     source: str
     folder: Path
     tree: Tree
     written: frozenset[str]
-    """Texts that scalecore wrote: paths among them are taken as they are."""
+    """Texts that scalecore wrote: paths among them are used unchanged."""
     problems: tuple[Problem, ...]
     experiment: Experiment | None
 
@@ -101,12 +101,12 @@ class Draft:
 
 
 def read_draft(path: str | os.PathLike[str], overrides: Sequence[str]) -> Draft:
-    """What a file says, with overrides set, and all that is wrong with it; raises what cannot be read at all."""
+    """Read a file with its overrides, and collect its problems. Raises `ExperimentError` if it cannot be read."""
     return draft_of(read_tree(path, overrides), source=os.fspath(path), folder=Path(path).absolute().parent)
 
 
 def read_tree(path: str | os.PathLike[str], overrides: Sequence[str]) -> Tree:
-    """The values of a file with overrides set; a mapping at the top, or an `ExperimentError`."""
+    """The values of a file with its overrides. Raises `ExperimentError` unless the top level is a mapping."""
     source = os.fspath(path)
     tree = parse(_text(source), source=source)
     if tree.root is None and not tree.problems:
@@ -119,12 +119,12 @@ def read_tree(path: str | os.PathLike[str], overrides: Sequence[str]) -> Tree:
 
 
 def draft_of(tree: Tree, *, source: str, folder: Path, written: frozenset[str] = frozenset()) -> Draft:
-    """The tree structured as an experiment, as far as it is right; relative paths are taken from `folder`."""
+    """Structure the tree as an experiment, as far as it is valid; relative paths are relative to `folder`."""
     experiment, problems = None, list(tree.problems)
     try:
         experiment = converter_for(folder, written).structure(tree.root, Experiment)
     except BaseValidationError as error:
-        # A value that could not be read is reported once, as what it is.
+        # A value that could not be read is reported only once.
         unread = {path[:length] for path in tree.unread for length in range(1, len(path) + 1)}
         problems += [problem for problem in problems_of_error(tree, error) if problem.path not in unread]
     else:
@@ -141,12 +141,12 @@ def _text(source: str) -> str:
     except FileNotFoundError:
         raise ExperimentError(f"{source}: there is no such file") from None
     except IsADirectoryError:
-        raise ExperimentError(f"{source}: is a folder; expected an experiment file") from None
+        raise ExperimentError(f"{source}: this is a folder; expected an experiment file") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ExperimentError(f"{source}: cannot be read ({reason})") from None
     if len(data) > MAX_BYTES:
-        raise ExperimentError(f"{source}: larger than {MAX_BYTES // 1024} KiB, which no experiment needs")
+        raise ExperimentError(f"{source}: larger than the limit of {MAX_BYTES // 1024} KiB")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -156,14 +156,14 @@ def _text(source: str) -> str:
 
 @lru_cache(maxsize=4)
 def converter_for(folder: Path, written: frozenset[str]) -> Converter:
-    """One for the file, for the options of its components, and for all studies of a campaign: its hooks are kept."""
+    """One converter for the file, its components and all studies of a campaign, so that its hooks are reused."""
     converter = make_converter(folder, written)
     register_forms(converter)
     return converter
 
 
 def problems_of_error(tree: Tree, error: BaseException, path: KeyPath = ()) -> Iterator[Problem]:
-    """The problems that a converter found below `path`, each with its position."""
+    """The problems of a converter below `path`, each with its position."""
     for where, one in flatten(error, path):
         yield tree.problem(where, str(one), key=isinstance(one, UnknownKeyError))
 

@@ -11,17 +11,17 @@ from scalecore.api.errors import ExperimentError, PluginError
 from scalecore.api.escaping import masked, printable
 
 SHOWN = 50
-"""Problems that a message lists; more of them have one cause, and nobody reads them."""
+"""Problems that a message lists at most; more of them usually have one cause."""
 LONGEST = 1000
-"""Characters of a key, an override, a message."""
+"""Characters of a key, an override or a message at most."""
 
 KeyPath = tuple[str | int, ...]
-"""Where a value stands: `("monitors", 0, "pause_at")`."""
+"""The path of a value: `("monitors", 0, "pause_at")`."""
 
 
 @frozen(kw_only=True)
 class Position:
-    """A place in the file, counted from 1; or an override on the command line, its text and the key that it sets."""
+    """A position in the file, counted from 1; or an override on the command line: its text and the key that it sets."""
 
     source: str
     line: int = 0
@@ -32,7 +32,7 @@ class Position:
 
 @frozen(kw_only=True)
 class Problem:
-    """One thing that is wrong. `kind` is `plugin` where the file may be right and a plugin is missing or broken."""
+    """One problem. `kind` is `plugin` if the file may be correct, but a plugin is missing or broken."""
 
     position: Position
     path: KeyPath
@@ -49,12 +49,12 @@ class Problem:
         else:
             where = f"{position.source}:{position.line}:{position.column}" if position.line else position.source
             parts = (where, dotted(self.path), "", self.message)
-        # Keys and overrides may hold anything, of any length; one problem is one line.
+        # Keys and overrides may contain anything, at any length; one problem is one line.
         shown = [masked(printable(part)) for part in parts if part]
         return ": ".join(part if len(part) <= LONGEST else f"{part[:LONGEST]}..." for part in shown)
 
     def as_json(self) -> dict[str, Any]:
-        """The same for programs; what does not apply is null."""
+        """The problem for programs; fields that do not apply are null."""
         return {
             "file": self.position.source if self.position.override is None else None,
             "line": self.position.line or None,
@@ -67,7 +67,7 @@ class Problem:
 
 
 class ExperimentFileError(ExperimentError):
-    """The experiment file is wrong; `problems` holds what the message lists."""
+    """The experiment file is invalid; `problems` contains all problems of the message."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
@@ -75,7 +75,7 @@ class ExperimentFileError(ExperimentError):
 
 
 class ComponentsError(PluginError):
-    """The file is right as far as it can be judged, but components cannot be provided; `problems` says which."""
+    """No problem was found in the file, but components are missing or broken; `problems` lists them."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
@@ -83,9 +83,9 @@ class ComponentsError(PluginError):
 
 
 def raise_problems(problems: Iterable[Problem]) -> NoReturn:
-    """Raise all problems, at least one, as one error: in the order of the file, those of the command line last.
+    """Raise all problems, at least one, as one error: in file order, those of the command line last.
 
-    It is a `PluginError` only where nothing but plugins is at fault.
+    The error is a `PluginError` only if all problems are those of plugins.
     """
     ordered = sorted(dict.fromkeys(problems), key=_order)
     if all(problem.kind == "plugin" for problem in ordered):
@@ -94,7 +94,7 @@ def raise_problems(problems: Iterable[Problem]) -> NoReturn:
 
 
 def _listed(problems: Sequence[Problem]) -> str:
-    """A line for each problem, and a last one that counts those that are left out."""
+    """One line per problem, and a last line with the number of omitted ones."""
     lines = [problem.text for problem in problems[:SHOWN]]
     left_out = len(problems) - SHOWN
     if left_out > 0:
@@ -103,7 +103,7 @@ def _listed(problems: Sequence[Problem]) -> str:
 
 
 def dotted(path: KeyPath) -> str:
-    """As overrides write it: `monitors.0.pause_at`."""
+    """A path in the form of overrides: `monitors.0.pause_at`."""
     return ".".join(map(str, path))
 
 

@@ -1,4 +1,4 @@
-"""What stands for a trainer whose package is not installed: without it data and shapes can be planned."""
+"""A substitute for a trainer whose package is not installed, so that data and shapes can still be planned."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ UNKNOWN = "unknown"
 
 
 class MissingTrainer:
-    """Satisfies `scalecore.api.trainer.Trainer` as far as planning needs one; its options are not checked."""
+    """Implements `scalecore.api.trainer.Trainer` as far as planning needs it; options are not checked."""
 
     def __init__(self, message: str) -> None:
         self.message = message
@@ -60,14 +60,14 @@ class MissingTrainer:
         yield Finding(level="refuse", subject="trainer", message=self.message)
 
     def spec(self, spec: Any, *, conventions: Conventions, compiled: Path | None) -> NoReturn:
-        raise AssertionError("nothing is trained without a trainer")
+        raise AssertionError("training requires a trainer")
 
     def forecast(self, context: ForecastContext) -> NoForecast:
         return NoForecast(self.message)
 
 
 class NoForecast:
-    """Satisfies `scalecore.api.memory_forecast.MemoryForecast`; what is 0 here is not shown."""
+    """Implements `scalecore.api.memory_forecast.MemoryForecast`; values of 0 are not shown."""
 
     counts = True
 
@@ -108,6 +108,6 @@ class NoForecast:
 
 
 def missing_trainer(name: str, options: Mapping[str, Any], *, provider: str, message: str) -> ResolvedComponent:
-    """The component that stands for the trainer `name` of a package that is not installed."""
+    """The substitute for the trainer `name` of a package that is not installed."""
     record = TrainerRecord(name=name, summary="", options=dict, factory=lambda _: MissingTrainer(message), worker="")
     return ResolvedComponent(record=record, options=dict(options), provider=provider, version="not installed", use=name)

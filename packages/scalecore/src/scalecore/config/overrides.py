@@ -1,4 +1,4 @@
-"""`KEY=VALUE` of the command line, set into the values of an experiment file."""
+"""Apply `KEY=VALUE` of the command line to the values of an experiment file."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from scalecore.config.messages import KeyPath, Position, Problem, dotted
 from scalecore.config.source import Tree, parse
 
 END = "+"
-"""In a path, a further item of a list."""
+"""In a path, a new item at the end of a list."""
 
 
 class CannotSetError(Exception):
-    """A path that does not lead to a place for a value; the message says why."""
+    """A path at which no value can be set; the message has the reason."""
 
 
 def apply_overrides(tree: Tree, overrides: Iterable[str]) -> None:
-    """Set each override in turn; the later of two wins. What is wrong is added to `tree.problems`.
+    """Set each override in turn; the later of two wins. Problems are added to `tree.problems`.
 
-    Keys are joined by dots, items of lists counted from 0, and `+` is a further one at the end; missing mappings and
-    lists are made. A component given as a bare string becomes a mapping when one of its options is set.
+    Keys are joined by dots, list items are counted from 0, and `+` adds an item at the end; missing mappings and lists
+    are created. A component given as a bare string becomes a mapping when one of its options is set.
     """
     for text in overrides:
         key, equals, value = text.partition("=")
@@ -40,7 +40,7 @@ def apply_overrides(tree: Tree, overrides: Iterable[str]) -> None:
 
 
 def set_value(tree: Tree, path: KeyPath, new: Tree, position: Position) -> None:
-    """Set a value whose positions are relative to itself, making the mappings that are missing on the way.
+    """Set a value whose positions are relative to itself; missing mappings on the way are created.
 
     Raises `CannotSetError`.
     """
@@ -51,7 +51,7 @@ def set_value(tree: Tree, path: KeyPath, new: Tree, position: Position) -> None:
 
 
 def _make_way(tree: Tree, path: KeyPath, position: Position) -> KeyPath:
-    """The path with numbers where it goes through lists, after making the mappings that are missing on the way."""
+    """Create the mappings that are missing on the path; return the path with its list indices as numbers."""
     here: KeyPath = ()
     for name in path:
         value = tree.at(here)
@@ -76,7 +76,7 @@ def _index(path: KeyPath, name: str, value: list[object]) -> int:
     if name in map(str, range(len(value) + 1)):
         return int(name)
     raise CannotSetError(
-        f"{dotted(path)} is a list of {len(value)}: give the number of an item from 0, or {END} to add one"
+        f"{dotted(path)} is a list of {len(value)}: give the index of an item, from 0, or {END} to add one"
     )
 
 

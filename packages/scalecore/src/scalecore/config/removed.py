@@ -1,7 +1,8 @@
-"""What version 0.1 had and this one has not, each with what serves its use now.
+"""Features of version 0.1 that were removed, each with its replacement.
 
-A new experiment that names it is refused with this text. A study that has begun is still read, and is continued without
-what only writes or analyses results (`SINKS`), with a warning. An installed component of the same name comes first.
+A new experiment that uses one is refused with this text. A study that has begun is still read, and resumed with a
+warning if the component only writes or analyses results (`SINKS`). An installed component of the same name has
+priority.
 """
 
 from __future__ import annotations
@@ -11,20 +12,20 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-_INIT = "name the component in the file that init writes; `scalecore plugins` lists what is installed"
+_INIT = "name the component in the file that init writes; `scalecore plugins` lists the installed ones"
 
 REMOVED: Mapping[tuple[str, str], str] = MappingProxyType(
     {
         **{("command", f"init --{kind}"): _INIT for kind in ("dataset", "model", "strategy", "search", "executor")},
         **{("command", f"init --{kind}"): _INIT for kind in ("monitor", "logger", "analysis")},
         ("command", "audit"): "use scalecore import PATH... --into EXPERIMENT --dry-run, which summarises results and "
-        "judges each record",
-        ("command", "completion"): 'put `eval "$(_SCALECORE_COMPLETE=bash_source scalecore)"` into ~/.bashrc, with '
-        "zsh_source for zsh; fish_source prints the script of fish",
+        "checks each record",
+        ("command", "completion"): 'add `eval "$(_SCALECORE_COMPLETE=bash_source scalecore)"` to ~/.bashrc; zsh_source '
+        "is for zsh, and fish_source prints the script for fish",
         ("command", "dashboard"): "run `scalecore export optuna STUDY`, or use the logger optuna, and open its storage "
         "with optuna-dashboard",
-        ("command", "new --kind"): "write scalecore new KIND NAME, which makes one file, and --package for a package",
-        ("logger", "jsonl"): "read the study's journal.jsonl and the attempts' epochs.jsonl, lines of JSON as well",
+        ("command", "new --kind"): "run scalecore new KIND NAME, which creates one file; --package creates a package",
+        ("logger", "jsonl"): "read the study's journal.jsonl and the attempts' epochs.jsonl, which are JSON lines too",
         ("logger", "parquet"): "use the logger files: pandas reads its NAME_all_trials.json and trials/ as tables",
     }
 )
@@ -32,16 +33,16 @@ REMOVED: Mapping[tuple[str, str], str] = MappingProxyType(
 `("logger", "mlflow.artifacts")` for an option of a component. Kinds are those of `scalecore.plugins.kinds`."""
 
 RENAMED: Mapping[str, str] = MappingProxyType({"promote": "evaluate", "schema": "plugins --schema"})
-"""Commands that do the same under another name, with the same arguments."""
+"""Renamed commands, which accept the same arguments."""
 
 SINKS = ("logger", "analysis")
-"""Kinds whose components decide no result of a study."""
+"""Kinds of components that do not affect the results of a study."""
 
 _LISTS = {"loggers": "logger", "monitors": "monitor", "analyses": "analysis"}
 
 
 def removed(kind: str, name: str) -> str | None:
-    """What to say of something that was removed; None for all else. A component may be named `scalecore-x/NAME`."""
+    """The message about a removed feature; None if it was not removed. A component may be named `scalecore-x/NAME`."""
     distribution, _, name = name.rpartition("/")
     if (kind, name) not in REMOVED or (distribution and distribution.partition("-")[0] != "scalecore"):
         return None
@@ -52,7 +53,7 @@ def removed(kind: str, name: str) -> str | None:
 
 
 def renamed(command: str, arguments: Sequence[str]) -> str | None:
-    """The line to type instead of a command that has another name now; None for all else."""
+    """The new command line for a renamed command; None for other commands."""
     if command not in RENAMED:
         return None
     line = " ".join(["scalecore", RENAMED[command], *([shlex.join(arguments)] if arguments else [])])
@@ -60,11 +61,11 @@ def renamed(command: str, arguments: Sequence[str]) -> str | None:
 
 
 def removed_from(experiment: Any, installed: Callable[[str, str], bool]) -> list[str]:
-    """What to say of the parts of a resolved experiment, as a study keeps it, that were removed; each once.
+    """The messages about removed parts of a resolved experiment, as a study stores it; each once.
 
-    `installed(kind, name)`, with a name as in `REMOVED`, says whether some package has this component or option.
+    `installed(kind, name)`, with a name as in `REMOVED`, returns whether a package has this component or option.
     """
-    # 0.1 had no plugin files: where a study names some, this version ran it, with components of theirs.
+    # 0.1 had no plugin files: a study that names some was run by this version, with their components.
     if not isinstance(experiment, Mapping) or experiment.get("plugins"):
         return []
     sections = [(experiment.get(kind), kind) for kind in ("dataset", "model", "search")]

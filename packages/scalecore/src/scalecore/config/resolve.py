@@ -1,10 +1,10 @@
-"""From an experiment to its components with their options.
+"""Find the components of an experiment and check their options.
 
     registry = load_registry()
     loaded, resolved = load_resolved(path, overrides=["search.trials=5"], registry=registry)
 
-`load_resolved` reports what is wrong in the file and with the components in one error; `load_experiment` of
-`scalecore.config.load` and `resolve` are its two halves.
+`load_resolved` reports the problems of the file and of the components in one error; `load_experiment` of
+`scalecore.config.load` and `resolve` are its two steps.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 def resolve(loaded: LoadedExperiment, registry: Registry) -> Resolved:
     """Look up all components and check their options.
 
-    Raises an `ExperimentError` that lists the wrong options, or a `PluginError` where only plugins are at fault.
+    Raises an `ExperimentError` that lists the invalid options, or a `PluginError` if all problems are those of plugins.
     """
     return _resolve(loaded._draft, registry)
 
@@ -59,12 +59,12 @@ def load_resolved(
 ) -> tuple[LoadedExperiment, Resolved]:
     """`load_experiment` and `resolve` in one, so that the problems of both are reported together.
 
-    A file with `sweep:` is refused: it describes several studies (`scalecore.campaign.load`). `begun` says whether a
-    study of this experiment has begun, which may go on without the loggers that were removed since.
+    A file with `sweep:` is refused: it describes several studies (`scalecore.campaign.load`). `begun` returns whether a
+    study of this experiment has begun; such a study may be resumed without loggers that were removed since.
     """
     draft = read_draft(path, overrides)
     if "sweep" in draft.tree.root:
-        message = "this file describes a campaign of several studies; one study is wanted here"
+        message = "this file describes a campaign of several studies, but a single study is expected here"
         raise_problems([draft.tree.problem(("sweep",), message, key=True)])
     return resolved_draft(draft, registry, begun=begun)
 
@@ -72,7 +72,7 @@ def load_resolved(
 def resolved_draft(
     draft: Draft, registry: Registry, *, begun: Callable[[Experiment], bool] | None = None
 ) -> tuple[LoadedExperiment, Resolved]:
-    """The components of what was read; raises all problems of both. `begun` as in `load_resolved`."""
+    """Resolve a draft; raises the problems of both. `begun` as in `load_resolved`."""
     resolved = _resolve(draft, registry, begun=begun)
     return draft.loaded(), resolved
 
@@ -82,7 +82,7 @@ def _resolve(draft: Draft, registry: Registry, *, begun: Callable[[Experiment], 
     problems, tree = [*problems, *draft.problems], draft.tree
     found: dict[KeyPath, ResolvedComponent] = {}
     absent: list[Problem] = []  # a trainer that is not installed, which only training needs
-    gone: dict[str, tuple[str, Problem]] = {}  # by its message, which one place of the file is enough for
+    gone: dict[str, tuple[str, Problem]] = {}  # by its message, reported once
     for path, kind, ref in _refs(tree.root):
         given = tree.at((*path, "use")) if path[0] in ("training", "execution") else tree.at(path)
         try:
@@ -97,7 +97,7 @@ def _resolve(draft: Draft, registry: Registry, *, begun: Callable[[Experiment], 
                 continue
             if (text := removed(kind, ref.use)) is not None:
                 gone.setdefault(text, (kind, tree.problem(where, text)))
-                problems = [one for one in problems if one.path != path]  # that it is listed twice
+                problems = [one for one in problems if one.path != path]  # not also as listed twice
             else:
                 problems.append(tree.problem(where, str(error), kind="plugin"))
             continue
@@ -147,7 +147,7 @@ def _resolve(draft: Draft, registry: Registry, *, begun: Callable[[Experiment], 
 
 
 def _removed_options(ref: ComponentRef, registered: Registered) -> Iterator[tuple[str, str]]:
-    """The options that this component once had, each with what to say of it."""
+    """The options that were removed from this component, each with its message."""
     for key in ref.options:
         text = removed(registered.kind, f"{registered.name}.{key}")
         if text is not None and key not in attrs.fields_dict(registered.record.options):
@@ -155,7 +155,7 @@ def _removed_options(ref: ComponentRef, registered: Registered) -> Iterator[tupl
 
 
 def _with_files(draft: Draft, registry: Registry) -> tuple[Registry, list[Problem]]:
-    """The registry with the plugins that the file names, and what is wrong with them: each must be usable."""
+    """The registry with the plugin files of the experiment, and the problems of those that cannot be used."""
     items = draft.tree.root.get("plugins")
     paths: dict[KeyPath, Path] = {}
     for index, item in enumerate(items if isinstance(items, list) else ()):
@@ -168,7 +168,7 @@ def _with_files(draft: Draft, registry: Registry) -> tuple[Registry, list[Proble
     for (path, file), plugin in zip(paths.items(), found.plugins[-len(paths) :], strict=True):
         message = plugin.reason
         if file.name in seen:
-            message = f"two plugins are called {file.name}; give one of the files another name, or remove it here"
+            message = f"two plugins are named {file.name}; rename one of the files, or remove it here"
         seen.add(file.name)
         if message is not None:
             problems.append(draft.tree.problem(path, message, kind="plugin"))
@@ -178,24 +178,24 @@ def _with_files(draft: Draft, registry: Registry) -> tuple[Registry, list[Proble
 def _same_again(
     draft: Draft, path: KeyPath, component: ResolvedComponent, found: Mapping[KeyPath, ResolvedComponent]
 ) -> Iterator[Problem]:
-    """A component of a list that stands there twice, by its name and by `distribution/name`."""
+    """A component that is listed twice, by its name and by `distribution/name`."""
     for place, other in found.items():
         same = place[0] == path[0] and other.record is component.record and other.options == component.options
         if same and other.use != component.use:
-            message = f"{component.use} is {other.use}, and is listed twice with the same options"
+            message = f"{component.use} is the same component as {other.use}, listed twice with the same options"
             yield draft.tree.problem(path, message)
 
 
 def _training_problems(
     draft: Draft, experiment: Experiment, trainer: Trainer, *, dataset: ResolvedComponent
 ) -> Iterator[Problem]:
-    """What is wrong with training and objective, as far as the options of the dataset tell the task (guard G11)."""
-    told = getattr(dataset.record, "task", None)
-    task = None if told is None else told(dataset.options)
+    """The problems of training and objective, as far as the dataset's options determine the task (guard G11)."""
+    task_of = getattr(dataset.record, "task", None)
+    task = None if task_of is None else task_of(dataset.options)
     objective, tree = experiment.objective, draft.tree
     choices = training_choices(experiment, directed=tree.at(("objective", "direction")) is not None)
     for path, message in trainer.problems(choices, task=task):
-        # Where an import path stands alone, there is no `use`.
+        # An import path without options has no `use`.
         alone = path[-1] == "use" and tree.at(path) is None
         yield tree.problem(path[:-1] if alone else path, message)
     code = [one.file for one in trainer.code() if one.file is not None]
@@ -207,7 +207,7 @@ def _training_problems(
 
 
 def _same_names(code: Sequence[Path], *, plugins: Sequence[Path]) -> str | None:
-    """Which file shares its name with another one, so that records could not tell their versions apart; None if none.
+    """The problem of two files with the same name, whose versions records could not distinguish; None if there is none.
 
     Plugin files are compared with each other when they are loaded.
     """
@@ -215,12 +215,12 @@ def _same_names(code: Sequence[Path], *, plugins: Sequence[Path]) -> str | None:
     for file in code:
         other = first.setdefault(file.name, file)
         if other != file:
-            return f"two files are called {file.name}: {other} and {file}; rename one of them"
+            return f"two files are named {file.name}: {other} and {file}; rename one of them"
     return None
 
 
 def training_choices(experiment: Experiment, *, directed: bool = True) -> TrainingChoices:
-    """What else of the experiment its trainer checks its options against; `directed` as there."""
+    """The other choices of the experiment that affect which trainer options are valid; `directed` as there."""
     return TrainingChoices(
         metric=experiment.objective.metric,
         directed=directed,
@@ -230,7 +230,7 @@ def training_choices(experiment: Experiment, *, directed: bool = True) -> Traini
 
 
 def _refs(root: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str, ComponentRef]]:
-    """Each component that the file names, with its place and kind; what is no component is reported elsewhere."""
+    """Each component in the file, with its path and kind; invalid ones are reported elsewhere."""
     places: list[tuple[KeyPath, str, Any]] = [
         (("dataset",), "dataset", root.get("dataset")),
         (("model",), "model", root.get("model")),

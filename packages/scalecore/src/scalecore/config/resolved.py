@@ -14,7 +14,7 @@ from scalecore.config.experiment import Experiment
 
 @frozen(kw_only=True)
 class ResolvedComponent:
-    """A component that the experiment uses, with its checked options and who provides it."""
+    """A component that the experiment uses, with its checked options and its provider."""
 
     record: Record
     options: Any
@@ -24,18 +24,18 @@ class ResolvedComponent:
 
     @property
     def name(self) -> str:
-        """The name that its record gives it."""
+        """The name in its record."""
         return self.record.name
 
     @property
     def use(self) -> str:
-        """What follows `use:`, the name or `distribution/name`, as the file has it."""
+        """The value of `use:` in the file: the name, or `distribution/name`."""
         return self._use or self.name
 
 
 @frozen(kw_only=True)
 class Resolved:
-    """An experiment with all its components; nothing of them is imported yet but their options."""
+    """An experiment with all its components, of which only the options are imported so far."""
 
     experiment: Experiment
     dataset: ResolvedComponent
@@ -43,13 +43,13 @@ class Resolved:
     search: ResolvedComponent
     trainer: ResolvedComponent
     training: Trainer
-    """The trainer itself: it has looked at its options, and at the code that they name, while the file was checked."""
+    """The trainer itself: it checked its options, and the code that they name, while the file was checked."""
     executor: ResolvedComponent
     monitors: tuple[ResolvedComponent, ...]
     loggers: tuple[ResolvedComponent, ...]
     analyses: tuple[ResolvedComponent, ...]
     left_out: tuple[str, ...] = ()
-    """What a study that was begun uses and this version has no more, in words; nothing else of the study needs it."""
+    """Messages about removed components that a begun study uses and can be resumed without."""
 
     def registry(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments of `load_registry` by which another process finds these components too."""

@@ -1,4 +1,4 @@
-"""Strict reading of single values: true and false, numbers, text, paths, and values out of a few."""
+"""Strict reading of single values: booleans, numbers, text, paths, and choices."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from typing import Any
 from scalecore.config.constraints import UnexpectedError, described, variable_problem
 
 LONGEST_PART = 255
-"""Bytes of one name in a path: the limit of nearly all file systems."""
+"""Bytes of one name in a path at most: the limit of nearly all file systems."""
 LONGEST_PATH = 3800
-"""Bytes of a path: files of a study below it stay within the 4,096 of Linux."""
+"""Bytes of a path at most, so that the files of a study below it stay within the 4,096 of Linux."""
 
 
 def read_bool(value: Any, _: Any) -> bool:
-    """`true` or `false`, no number."""
+    """`true` or `false`, but no number."""
     if isinstance(value, bool):
         return value
     raise UnexpectedError("true or false", value)
 
 
 def read_int(value: Any, kind: Any) -> Any:
-    """A whole number, no boolean; or the member of an enum of int."""
+    """A whole number, but no boolean; or the member of an enum of int."""
     if isinstance(kind, type) and issubclass(kind, Enum):
         return read_enum(value, kind)
     if isinstance(value, int) and not isinstance(value, bool):
@@ -47,7 +47,7 @@ def read_float(value: Any, _: Any) -> float:
 
 
 def read_text(value: Any, kind: Any) -> Any:
-    """Text as it stands; or the member of an enum of str."""
+    """Text, unchanged; or the member of an enum of str."""
     if isinstance(kind, type) and issubclass(kind, Enum):
         return read_enum(value, kind)
     if isinstance(value, str):
@@ -56,9 +56,9 @@ def read_text(value: Any, kind: Any) -> Any:
 
 
 def read_path(folder: Path, written: frozenset[str], value: Any, _: Any) -> Path:
-    """An absolute path, relative ones from `folder`; `~` is the home folder.
+    """An absolute path; relative ones are relative to `folder`, and `~` is the home folder.
 
-    A `Path`, and an absolute one among `written`, was made by scalecore and stays as it is.
+    A `Path`, or an absolute path in `written`, comes from scalecore and stays unchanged.
     """
     if isinstance(value, Path):
         return storable(value)
@@ -79,7 +79,7 @@ def read_path(folder: Path, written: frozenset[str], value: Any, _: Any) -> Path
 
 
 def storable(path: Path) -> Path:
-    """The path itself; a `ValueError` where a name in it is no UTF-8, which no file of a study could hold."""
+    """The path itself; raises `ValueError` if it is not UTF-8, since no file of a study could contain it."""
     try:
         str(path).encode("utf-8")
     except UnicodeEncodeError:
@@ -89,14 +89,14 @@ def storable(path: Path) -> Path:
 
 
 def _unusable(path: Path) -> str | None:
-    """Why no file can have this path, or none of a study below it; None where it can."""
+    """Why this path is too long or has a forbidden character, for a file or for a study below it; None if usable."""
     if "\0" in str(path):
-        return "a path cannot hold the character \\0"
+        return "a path cannot contain the character \\0"
     longest, whole = max(len(os.fsencode(part)) for part in path.parts), len(os.fsencode(path))
     if longest > LONGEST_PART:
-        return f"a name in this path has {longest:,} bytes, and may have {LONGEST_PART}; give a shorter one"
+        return f"a name in this path has {longest:,} bytes, but at most {LONGEST_PART} are allowed; use a shorter one"
     if whole > LONGEST_PATH:
-        return f"this path has {whole:,} bytes, and may have {LONGEST_PATH:,}; give a shorter one"
+        return f"this path has {whole:,} bytes, but at most {LONGEST_PATH:,} are allowed; use a shorter one"
     return None
 
 
@@ -106,7 +106,7 @@ def read_enum(value: Any, kind: Any) -> Any:
 
 
 def read_choice(choices: Mapping[Any, Any], value: Any, _: Any) -> Any:
-    """The result of the choice that equals the value in type and value."""
+    """The result of the choice with the same type and value."""
     for known, result in choices.items():
         if known == value and type(known) is type(value):
             return result

@@ -1,4 +1,4 @@
-"""The JSON Schema (draft 2020-12) of the experiment file, made from the attrs classes and the installed plugins."""
+"""The JSON Schema (draft 2020-12) of the experiment file, built from the attrs classes and the installed plugins."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ def _object(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
 
 
 _ENDS = {"type": "array", "minItems": 2, "maxItems": 2}
-_INTEGERS = _ENDS | {"items": {"type": "integer"}, "description": "Whole numbers from low to high, both included."}
+_INTEGERS = _ENDS | {"items": {"type": "integer"}, "description": "Whole numbers from low to high, inclusive."}
 _DISTRIBUTION = {
     "oneOf": [
         *(
             _object({name: _ENDS | {"items": {"type": "number"}, "description": text}}, [name])
             for name, text in (
                 ("uniform", "Any number from low to high."),
-                ("log_uniform", "Any number from low to high, each order of magnitude alike."),
+                ("log_uniform", "Any number from low to high, on a logarithmic scale."),
             )
         ),
         _object(
             {
                 "int": _INTEGERS,
-                "step": {"description": "From one value to the next.", "type": "integer", "minimum": 1},
-                "log": {"description": "Whether each order of magnitude counts alike.", "type": "boolean"},
+                "step": {"description": "Distance between two values.", "type": "integer", "minimum": 1},
+                "log": {"description": "Whether the scale is logarithmic.", "type": "boolean"},
             },
             ["int"],
         ),
@@ -82,7 +82,7 @@ _IMPORTED = {"anyOf": [_IMPORT_PATH, {"type": "object", "properties": {"use": _U
 
 
 def experiment_schema(registry: Registry) -> dict[str, Any]:
-    """The schema; components and their options are those of the registry."""
+    """The schema, with the components of the registry and their options."""
     roles = {
         "dataset": _component(registry.components("dataset")),
         "model": _component(registry.components("model")),
@@ -95,7 +95,7 @@ def experiment_schema(registry: Registry) -> dict[str, Any]:
     }
     fields = list(fields_of(Experiment))
     properties = {one.name: _documented(one, roles.get(one.name) or _schema(one.type, ())) for one in fields}
-    for name in ("training", "execution"):  # without `use`, that is the default's component
+    for name in ("training", "execution"):  # without `use`, it is the default component
         properties[name]["default"] = {k: v for k, v in properties[name]["default"].items() if k != "component"}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -105,7 +105,7 @@ def experiment_schema(registry: Registry) -> dict[str, Any]:
 
 
 def _component(components: Iterable[Registered]) -> dict[str, Any]:
-    """A component by its name alone, if it needs no options, or a mapping with `use`."""
+    """A component: its bare name, if it requires no options, or a mapping with `use`."""
     variants: list[dict[str, Any]] = []
     bare: list[dict[str, Any]] = []
     for one in components:
@@ -121,7 +121,7 @@ def _component(components: Iterable[Registered]) -> dict[str, Any]:
 
 
 def _use(component: Registered) -> dict[str, Any]:
-    """What a component may be called, with what an editor shows beside it."""
+    """The names of a component, with the description that editors show."""
     whole = f"{canonical_name(component.provider)}/{component.name}"
     names = [whole] if component.contested else [component.name, whole]
     return {"description": component.record.summary, "enum": names}
@@ -155,7 +155,7 @@ def _documented(field: OptionField, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _schema(kind: Any, inside: tuple[Any, ...]) -> dict[str, Any]:
-    """The schema of a type; `inside` are the classes around it, so that one that holds itself comes to an end."""
+    """The schema of a type; `inside` are the enclosing classes, which end the recursion of a class in itself."""
     if kind == Distribution:
         return _DISTRIBUTION
     if kind is Budget:

@@ -1,7 +1,7 @@
-"""Reading YAML: plain values with the position of every key and value, by the rules of YAML 1.2 and safe types only.
+"""Read YAML 1.2 as plain values of safe types, with the position of every key and value.
 
 Numbers are written as in JSON; `1e-3`, `.5`, `5.` and a leading `+` are numbers too. Only `true` and `false` are
-booleans, only `null`, `~` and nothing at all are null. Everything else is text: `on`, `no`, `12:30`, `2024-01-01`,
+booleans, only `null`, `~` and empty values are null. Everything else is text: `on`, `no`, `12:30`, `2024-01-01`,
 `007`, `1_000`, `.inf`.
 """
 
@@ -35,19 +35,20 @@ _FLOAT_PATTERN = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?
 
 @frozen(kw_only=True)
 class Tree:
-    """The values of a file as plain Python types, and where its keys and values stand; problems found on the way."""
+    """The values of a file as plain Python types, the positions of its keys and values, and its problems."""
 
     root: Any
     values: dict[KeyPath, Position] = field(factory=dict)
     keys: dict[KeyPath, Position] = field(factory=dict)
     problems: list[Problem] = field(factory=list)
     unread: set[KeyPath] = field(factory=set)
-    """Values that stand as None, since they could not be read."""
+    """Paths of values that could not be read and are None instead."""
 
     def position(self, path: KeyPath, *, key: bool = False) -> Position:
-        """Where to point for `path`: at a single value itself, at the key of a mapping or list, or where `key` is set.
+        """The position to show for `path`: that of a single value, and that of the key of a mapping or list, or with
+        `key`.
 
-        For what is not there it is the place of what is nearest above it.
+        For a missing path it is the position of the nearest parent.
         """
         if path not in self.values and path not in self.keys:
             return self.position(path[:-1], key=True)
@@ -58,11 +59,11 @@ class Tree:
     def problem(
         self, path: KeyPath, message: str, *, key: bool = False, kind: Literal["file", "plugin"] = "file"
     ) -> Problem:
-        """A problem of what is at `path`, with its `position`."""
+        """A problem with the `position` of `path`."""
         return Problem(position=self.position(path, key=key), path=path, message=message, kind=kind)
 
     def at(self, path: KeyPath) -> Any:
-        """The value at `path`, None where there is none."""
+        """The value at `path`, or None."""
         value = self.root
         for step in path:
             try:
@@ -89,7 +90,7 @@ class _Loader(Reader, Scanner, Parser, Composer, BaseResolver):
         self.depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        # Bounded here, since composing recurses.
+        # Limited here, since composing recurses.
         self.depth += 1
         if self.depth > _MAX_DEPTH:
             raise _TooDeepError(self.peek_event().start_mark)  # type: ignore[no-untyped-call]
@@ -106,16 +107,16 @@ _Loader.add_implicit_resolver(_FLOAT, _FLOAT_PATTERN, list("-+.0123456789"))
 
 
 class _Dumper(yaml.SafeDumper):
-    """PyYAML with quotes around what is text for YAML 1.1 and a number for `parse`, such as `1e3`."""
+    """PyYAML that quotes text that `parse` would read as a number, but YAML 1.1 would not, such as `1e3`."""
 
 
 _Dumper.add_implicit_resolver(_FLOAT, _FLOAT_PATTERN, list("-+.0123456789"))
 
 
 def dump(value: Any, **style: Any) -> str:
-    """Plain values as YAML that `parse` reads as the same values, keys in their order.
+    """Plain values as YAML that `parse` reads as the same values, with keys in order.
 
-    `style` is what PyYAML's `dump` takes beside them.
+    `style` is passed to PyYAML's `dump`.
     """
     text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, **style)
     return text
@@ -124,11 +125,11 @@ def dump(value: Any, **style: Any) -> str:
 def parse(text: str, *, source: str, override: str | None = None, at: KeyPath = ()) -> Tree:
     """Parse YAML. `source` is the name of the file in positions; `override` replaces them for text of the command line.
 
-    `at` is where the value will stand. What is wrong is listed in `problems`; nothing is raised.
+    `at` is the future path of the value. Problems are listed in `problems`; nothing is raised.
     """
     reader = _Walk(source=source, override=override, at=at)
     if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
-        return reader.unreadable(f"larger than {MAX_BYTES // 1024} KiB, which no experiment needs")
+        return reader.unreadable(f"larger than the limit of {MAX_BYTES // 1024} KiB")
     try:
         node = _Loader(text).get_single_node()
     except _TooDeepError as error:
@@ -143,13 +144,13 @@ def parse(text: str, *, source: str, override: str | None = None, at: KeyPath = 
         message, mark = _explained(error)
         return reader.unreadable(f"not valid YAML: {message}", mark)
     except (ValueError, OverflowError):
-        # PyYAML gives the number of an escape such as "\U99999999" to `chr` unchecked.
-        return reader.unreadable("not valid YAML: an escape in quotes stands for no character")
+        # PyYAML passes the number of an escape such as "\U99999999" to `chr` unchecked.
+        return reader.unreadable("not valid YAML: an escape in quotes is not a character")
     return reader.tree(node)
 
 
 def _explained(error: yaml.MarkedYAMLError) -> tuple[str, yaml.Mark | None]:
-    """PyYAML's message in words for its readers, and where to point."""
+    """PyYAML's message in plain words, and the mark to show."""
     problem, mark = error.problem or "cannot be read", error.problem_mark or error.context_mark
     if "'\\t'" in problem:
         return "a tab where spaces are expected; indent with spaces", mark
@@ -166,7 +167,7 @@ def _explained(error: yaml.MarkedYAMLError) -> tuple[str, yaml.Mark | None]:
 
 
 class _Walk:
-    """Turns nodes into values, noting positions; aliases are expanded, and the number of values is bounded."""
+    """Converts nodes to values and records positions; aliases are expanded, and the number of values is limited."""
 
     def __init__(self, *, source: str, override: str | None, at: KeyPath) -> None:
         self._source = source
@@ -199,7 +200,7 @@ class _Walk:
             raise _TooManyError
         self._result.values[path] = self._position(node.start_mark)
         if any(node is outer for outer in self._open):
-            return self._problem(node, path, "the alias stands inside the value it stands for")
+            return self._problem(node, path, "the alias is inside the value that it refers to")
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, path)
         self._open.append(node)
@@ -240,12 +241,12 @@ class _Walk:
         match node.tag:
             case tag if tag == _STR:
                 try:
-                    # JSON writes a character beyond U+FFFF as two escapes, which belong together.
+                    # JSON writes a character beyond U+FFFF as a pair of escapes.
                     text = text.encode("utf-16", "surrogatepass").decode("utf-16")
                 except UnicodeDecodeError:
                     return self._problem(node, path, "the text has half a character, which cannot be written to files")
                 if "\0" in text:
-                    return self._problem(node, path, "the text has a null character, which cannot be part of it")
+                    return self._problem(node, path, "the text has a null character, which is not allowed")
                 return text
             case tag if tag == _NULL and text in ("", "~", "null"):
                 return None

@@ -1,4 +1,4 @@
-"""Options of a component that a command gets: from the command line, checked as strictly as those of an experiment."""
+"""Options of a component on the command line, checked as strictly as those of an experiment."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ Options = TypeVar("Options")
 def standalone_options(
     kind: type[Options], overrides: Iterable[str], *, stored: Mapping[str, Any] = MappingProxyType({})
 ) -> Options:
-    """An instance of the options class `kind`, with `KEY=VALUE` for what differs from its defaults, or from the options
-    that a study has `stored`.
+    """An instance of the options class `kind`, with `KEY=VALUE` overriding its defaults or the options that a study has
+    `stored`.
 
-    Values are read as in an experiment file; relative paths are taken from the working directory. Raises one
-    `ExperimentError` that lists all that is wrong.
+    Values are read as in an experiment file; relative paths are relative to the working directory. Raises one
+    `ExperimentError` that lists all problems.
     """
     tree = Tree(root=dict(stored), values={(): Position(source="<command line>")})
     apply_overrides(tree, overrides)
@@ -46,9 +46,9 @@ def standalone_options(
 def standalone_component(
     kind: str, stored: Mapping[str, Any], overrides: Iterable[str], *, registry: Registry, source: str
 ) -> ResolvedComponent:
-    """The component that `source` has stored, `use` and its options, with `KEY=VALUE` for what differs from them.
+    """The component that `source` has stored, `use` and its options, with `KEY=VALUE` overriding them.
 
-    Raises one `ExperimentError` that lists all that is wrong, and `PluginError` where the component is missing.
+    Raises one `ExperimentError` that lists all problems, or `PluginError` if the component is missing.
     """
     tree = parse(dump({kind: dict(stored)}), source=source)
     apply_overrides(tree, [f"{kind}.{text}" for text in overrides])

@@ -1,4 +1,4 @@
-"""Paths that scalecore wrote into a study's folder, found again after the project was moved, copied or renamed."""
+"""Find the paths that scalecore stored with a study after its project was moved, copied or renamed."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from scalecore.config.import_paths import split_absolute
 
 @frozen
 class Move:
-    """From where a folder lay when it was written, None where that is not known, to where it lies now."""
+    """The place of a folder when it was written, None if unknown, and its place now."""
 
     was: Path | None
     now: Path
 
     def apply(self, content: Any) -> Any:
-        """Plain JSON types with `find` applied to each absolute path among its texts."""
+        """Apply `find` to each absolute path in plain JSON types."""
         if isinstance(content, Mapping):
             return {key: self.apply(one) for key, one in content.items()}
         if isinstance(content, list):
@@ -31,10 +31,10 @@ class Move:
         return str(self.find(Path(content))) if code is None else f"{self.find(Path(code[0]))}:{code[1]}"
 
     def find(self, path: Path) -> Path:
-        """Where `path` lies now: where it was relative to the folder, or relative to another folder above that one, or
-        in its old place where nothing came along.
+        """The place of `path` now: at the same place relative to the folder, or relative to another parent folder, or
+        its old place if it was not moved along.
 
-        What has only the root in common with the folder's old place was never a part of the project.
+        A path that has only the root in common with the folder's old place was never part of the project.
         """
         if self.was is None or self.was == self.now:
             return path
@@ -43,17 +43,17 @@ class Move:
         if common == Path(common.anchor):
             return path
         below, levels = Path(old).relative_to(common), len(Path(was).relative_to(common).parts)
-        # The folder may be a link: the project is around the link, or around what it links to.
+        # The folder may be a link: the project is around the link or around its target.
         above = [[start, *start.parents] for start in (self.now, self.now.resolve())]
         same = [folders[levels] / below for folders in above if levels < len(folders)]
         others = [folder / below for folders in above for folder in folders]
         found = next((one for one in (*same, *others, path) if one.exists()), None)
-        # A file that is yet to be made belongs beside the others.
+        # A file that does not exist yet belongs next to the others.
         return found or next((one for one in same if one.parent.exists()), path)
 
 
 def texts_in(content: Any) -> Iterator[str]:
-    """Every text in plain JSON types, and the file of an import path."""
+    """All texts in plain JSON types, and the files of import paths."""
     if isinstance(content, str):
         yield content
         if (code := split_absolute(content)) is not None:

@@ -1,4 +1,4 @@
-"""From plain values to attrs classes, strictly: only int becomes float, and every problem keeps its path."""
+"""Structure plain values as attrs classes, strictly: only int becomes float, and every problem has its path."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ Hook = Callable[[Any, Any], Any]
 
 
 class UnknownKeyError(ValueError):
-    """A key that does not exist: its problem points at the key, not at the value."""
+    """A key that does not exist: its problem has the position of the key, not of the value."""
 
 
 def make_converter(folder: Path, written: frozenset[str] = frozenset()) -> Converter:
-    """A cattrs converter with strict hooks; relative paths are taken from `folder`, that of the experiment file.
+    """A cattrs converter with strict hooks; relative paths are relative to `folder`, that of the experiment file.
 
-    `written` are texts that scalecore wrote itself: a `$` in a path among them names no variable.
+    `written` are texts that scalecore wrote itself: a `$` in such a path is not a variable.
     """
     converter = Converter(detailed_validation=True)
     for kind, hook in ((bool, read_bool), (int, read_int), (float, read_float), (str, read_text)):
         converter.register_structure_hook(kind, hook)
     converter.register_structure_hook(Path, partial(read_path, folder, written))
-    # The factory registered last is asked first.
+    # cattrs tries the factory registered last first.
     converter.register_structure_hook_func(partial(_is, "enum"), read_enum)
     for name, factory in (
         ("class", class_hook),
@@ -69,7 +69,7 @@ def flatten(error: BaseException, path: KeyPath = ()) -> Iterator[tuple[KeyPath,
         for inner in error.exceptions:
             yield from flatten(inner, path)
     elif isinstance(error, Exception):
-        # An attrs validator gives the attribute as its second argument, with a TypeError for a wrong type.
+        # An attrs validator raises its error with the attribute as second argument: a TypeError for a wrong type.
         if len(error.args) > 1 and isinstance(error.args[1], attrs.Attribute):
             path = (*path, error.args[1].name)
             error = ValueError(error.args[0])
@@ -77,7 +77,7 @@ def flatten(error: BaseException, path: KeyPath = ()) -> Iterator[tuple[KeyPath,
 
 
 def required_missing(name: str) -> Exception:
-    """The error for a key that must be given."""
+    """The error for a missing key that is required."""
     return keyed(ValueError("required, but missing"), name)
 
 
@@ -88,7 +88,7 @@ def unknown_key(name: str, known: Sequence[str]) -> Exception:
 
 
 def keyed(error: Exception, name: str) -> Exception:
-    """The error with the key below which it belongs, in the way of cattrs."""
+    """The error with its key, noted as cattrs does."""
     error.add_note(AttributeValidationNote(f"key {name}", name, Any))
     return error
 
@@ -145,7 +145,7 @@ def _expected(value: Any, kind: type, name: str) -> Any:
 
 
 def class_hook(kind: Any, converter: Converter) -> Hook:
-    """A hook for an attrs class: a loop. The code that cattrs would generate pays only where many values are read."""
+    """A hook for an attrs class: a loop. The code that cattrs would generate is worthwhile only for many values."""
     attrs.resolve_types(kind)
     fields = [one for one in attrs.fields(kind) if one.init]
     names = [one.name for one in fields]
@@ -178,7 +178,7 @@ def class_hook(kind: Any, converter: Converter) -> Hook:
 
 
 def _field_hook(one: attrs.Attribute[Any], converter: Converter) -> Hook:
-    """The hook of a field's type; a type that nothing here reads is left to the field's own converter."""
+    """The hook of a field's type; a type without a hook is left to the field's own converter."""
     try:
         return converter.get_structure_hook(one.type)
     except StructureHandlerNotFoundError:
@@ -191,7 +191,7 @@ def _union_hook(kind: Any, converter: Converter) -> Hook:
     members = get_args(kind)
     present = [member for member in members if member is not type(None)]
     optional = len(present) < len(members)
-    # Literals first, so that `Path | Literal["auto"]` takes `auto` for what it is.
+    # Literals first, so that `Path | Literal["auto"]` reads `auto` as a literal.
     hooks = [
         (member, converter.get_structure_hook(member))
         for member in sorted(present, key=lambda one: not _is("literal", one))
@@ -217,7 +217,7 @@ def _union_hook(kind: Any, converter: Converter) -> Hook:
             try:
                 return hook(value, member)
             except Exception as error:
-                # The next member may take it.
+                # The next member may accept it.
                 failures[member] = error
         raise _closest([failures[member] for member in present], value, optional=optional)
 
@@ -225,7 +225,7 @@ def _union_hook(kind: Any, converter: Converter) -> Hook:
 
 
 def _tagged(members: Sequence[Any]) -> tuple[str, dict[Any, Any]] | None:
-    """The field that tells several attrs classes apart: a Literal of its own values in each of them."""
+    """The field that distinguishes several attrs classes: a Literal with different values in each."""
     if len(members) < 2 or not all(attrs.has(member) for member in members):
         return None
     for name in attrs.fields_dict(members[0]):
@@ -243,7 +243,7 @@ def _tagged(members: Sequence[Any]) -> tuple[str, dict[Any, Any]] | None:
 
 
 def _closest(failures: Sequence[Exception], value: Any, *, optional: bool) -> Exception:
-    """What is wrong in the eyes of the first member that takes such a value at all; else what all members expect."""
+    """The problem of the first member that accepts this type of value; otherwise what all members expect."""
     for error in failures:
         if not isinstance(error, UnexpectedError):
             return error

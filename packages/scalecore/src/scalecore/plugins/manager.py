@@ -65,7 +65,7 @@ def load_file(path: Path, *, version: str | None = None) -> Loaded:
     """
     plugin = Plugin(name=path.stem, value=str(path), distribution=path.name, version="-", location=str(path.parent))
     if path.suffix != ".py":
-        return Loaded(plugin=plugin.failed(Status.BROKEN, f"{path} is no Python file, whose name ends in .py"))
+        return Loaded(plugin=plugin.failed(Status.BROKEN, f"{path} is not a .py file"))
     try:
         content = path.read_bytes()
     except OSError as error:
