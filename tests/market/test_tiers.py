@@ -10,18 +10,18 @@ from scalecore.api.errors import ExperimentError, RefusedError
 from scalecore_market.bars import Bars
 from scalecore_market.features import check_features, check_truncation, common_warm_up, compute, first_row
 from scalecore_market.indicators.base import Indicator
-from scalecore_market.indicators.registry import Registry, builtin_registry
+from scalecore_market.indicators.registry import IndicatorRegistry, builtin_registry
 
 ALL = tuple(builtin_registry().indicators.values())
 
 
 @pytest.fixture(scope="module")
-def registry() -> Registry:
+def registry() -> IndicatorRegistry:
     return builtin_registry()
 
 
 @pytest.mark.parametrize(("tier", "columns"), [("a25", 25), ("a50", 55), ("a100", 105)])
-def test_tiers_have_exactly_their_columns(tier: str, columns: int, registry: Registry) -> None:
+def test_tiers_have_exactly_their_columns(tier: str, columns: int, registry: IndicatorRegistry) -> None:
     """25, 55 and 105 columns, 8 more with the VIX, each tier the beginning of the next, all of them registered."""
     names = [indicator.name for indicator in registry.select(tier)]
     assert len(names) == len(set(names)) == columns
@@ -31,7 +31,7 @@ def test_tiers_have_exactly_their_columns(tier: str, columns: int, registry: Reg
     assert names[:25] == list(registry.tiers["a25"])
 
 
-def test_a25_is_the_tier_that_users_know(registry: Registry) -> None:
+def test_a25_is_the_tier_that_users_know(registry: IndicatorRegistry) -> None:
     """The five prices and twenty indicators in their fixed order."""
     assert registry.tiers["a25"] == (
         *("open", "high", "low", "close", "volume", "dema_9", "dema_10", "dema_20", "dema_25", "dema_90"),
@@ -40,7 +40,7 @@ def test_a25_is_the_tier_that_users_know(registry: Registry) -> None:
     )
 
 
-def test_no_registered_indicator_is_outside_of_the_tiers(registry: Registry) -> None:
+def test_no_registered_indicator_is_outside_of_the_tiers(registry: IndicatorRegistry) -> None:
     """All 113 are in a100 or among those of the VIX, so that the tests below see every one."""
     assert {one.name for one in registry.select("a100", vix=True)} == set(registry.indicators)
     assert len(ALL) == 113
@@ -78,7 +78,7 @@ def test_g51_an_indicator_that_looks_ahead_is_refused(shift: int, spy: Bars) -> 
 
 
 @pytest.mark.parametrize("name", ["rsi_14_weekly", "stochrsi_k_weekly"])
-def test_g51_weekly_indicators_do_not_see_their_own_week(name: str, spy: Bars, registry: Registry) -> None:
+def test_g51_weekly_indicators_do_not_see_their_own_week(name: str, spy: Bars, registry: IndicatorRegistry) -> None:
     """A whole week has one value, which changes on its first session and does not depend on any price of that week."""
     bars = _tail(spy, 1000)
     values = registry.indicators[name].function(bars)
@@ -137,7 +137,7 @@ def test_the_declared_warm_up_is_enough(indicator: Indicator, spy: Bars) -> None
             assert np.abs(later - expected).max() < 0.1 * np.nanstd(values)
 
 
-def test_categories_are_whole_numbers_and_booleans_0_or_1(spy: Bars, registry: Registry) -> None:
+def test_categories_are_whole_numbers_and_booleans_0_or_1(spy: Bars, registry: IndicatorRegistry) -> None:
     """All of a100 and the VIX is finite after its warm-up and of the kind it declares."""
     indicators = registry.select("a100", vix=True)
     table = compute(indicators, spy, name="SPY")
@@ -153,7 +153,7 @@ def test_categories_are_whole_numbers_and_booleans_0_or_1(spy: Bars, registry: R
     assert set(table.columns["vix_regime"]) == {0.0, 1.0, 2.0}
 
 
-def test_every_indicator_describes_itself(registry: Registry) -> None:
+def test_every_indicator_describes_itself(registry: IndicatorRegistry) -> None:
     """A one-line formula, inputs, a source and a memory that fits the look-back."""
     for one in ALL:
         content = one.to_json()
@@ -171,14 +171,16 @@ def test_every_indicator_describes_itself(registry: Registry) -> None:
         (["a25", "rsi_14"], "dataset.tier: rsi_14 would be there twice; leave it out of the list"),
     ],
 )
-def test_g55_a_feature_that_does_not_exist_is_refused(tier: str | list[str], message: str, registry: Registry) -> None:
+def test_g55_a_feature_that_does_not_exist_is_refused(
+    tier: str | list[str], message: str, registry: IndicatorRegistry
+) -> None:
     """The number and names of features are those of the registry, never those of a wish."""
     with pytest.raises(ExperimentError) as caught:
         registry.select(tier)
     assert str(caught.value) == message
 
 
-def test_a_tier_can_be_extended_in_the_list(registry: Registry) -> None:
+def test_a_tier_can_be_extended_in_the_list(registry: IndicatorRegistry) -> None:
     """Tiers and indicators stand in one list, in the order in which the model sees them."""
     names = [one.name for one in registry.select(["a25", "return_5d", "vix"])]
     assert names == [*registry.tiers["a25"], "return_5d", *registry.tiers["vix"]]

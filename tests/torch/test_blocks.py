@@ -10,7 +10,7 @@ from scalecore_torch.training.blocks import checkpoint_blocks, repeated_blocks
 from scalecore_torch.training.training_loop import TrainingLoop
 
 from .conftest import CONTEXT
-from .test_trainer import Watcher, weights, without_times
+from .test_training_loop import Watcher, weights, without_times
 
 Build = Callable[..., TrainingLoop]
 

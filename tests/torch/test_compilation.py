@@ -22,7 +22,7 @@ from scalecore_torch.training.policies import Policy
 from scalecore_torch.training.training_loop import TrainingLoop
 
 from .conftest import CONTEXT
-from .test_trainer import Watcher, weights, without_times
+from .test_training_loop import Watcher, weights, without_times
 
 Build = Callable[..., TrainingLoop]
 EPOCHS = {"epochs": 3}

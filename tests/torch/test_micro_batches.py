@@ -17,7 +17,7 @@ from scalecore_torch.training.training_loop import TrainingLoop
 
 from .conftest import CONTEXT
 from .test_blocks import Deep
-from .test_trainer import Watcher, weights, without_times
+from .test_training_loop import Watcher, weights, without_times
 
 Build = Callable[..., TrainingLoop]
 CPU_ERROR = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"
