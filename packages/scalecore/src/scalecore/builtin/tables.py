@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 from attrs import field, frozen
+from packaging.version import Version
 
 from scalecore.api.dataset_options import ReadOptions
 from scalecore.api.errors import DataError
@@ -102,7 +103,10 @@ def read_frame(path: Path, *, reading: ReadOptions) -> tuple[pd.DataFrame, bool]
         text = read_text(path, reading=reading, name=str(path))
         check_header(text, reading=reading, name=str(path))
         mark = reading.decimal or "."
-        frame = pd.read_csv(io.BytesIO(text.encode()), low_memory=False, sep=reading.delimiter, decimal=mark)
+        # Before pandas 3.1 the default parser is off in the last bit of some numbers, so that the data of a study would
+        # depend on the version of pandas; from 3.1 on it is exact and the argument deprecated.
+        exact: dict[str, Any] = {} if Version(pd.__version__) >= Version("3.1") else {"float_precision": "round_trip"}
+        frame = pd.read_csv(io.BytesIO(text.encode()), low_memory=False, sep=reading.delimiter, decimal=mark, **exact)
         if type(frame.index) is pd.Index and frame.iloc[:, -1].isna().all():
             # Each line below the header ends with a separator: its first cell was taken for an index.
             frame = frame.reset_index().iloc[:, :-1].set_axis(frame.columns, axis=1)
