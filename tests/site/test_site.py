@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
-import pytest
+from .conftest import ROOT
 
-ROOT = Path(__file__).parents[2]
 FETCHED = {
     "script": "src",
     "img": "src",
@@ -43,21 +40,6 @@ class Page(HTMLParser):
             self.fetched.append(address)
         for style in (values.get("style") or "",):
             self.fetched += re.findall(r"url\(([^)]+)\)", style)
-
-
-@pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The built site; every warning of the build is an error."""
-    folder = tmp_path_factory.mktemp("site")
-    done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder
 
 
 def test_every_page_is_there(site: Path) -> None:
@@ -112,7 +94,8 @@ def test_the_search_needs_no_server(site: Path) -> None:
 
 
 def test_pictures_are_part_of_the_page(site: Path) -> None:
-    """The flow picture is put in as text, in the colours of the page."""
-    text = (site / "concepts.html").read_text(encoding="utf-8")
-    assert '<div class="picture"' in text
-    assert "experiment.yaml</text>" in text
+    """Both pictures are put in as text, in the colours of the page."""
+    for page in ("concepts", "writing-plugins"):
+        text = (site / f"{page}.html").read_text(encoding="utf-8")
+        assert '<div class="picture"' in text
+        assert "experiment.yaml</text>" in text

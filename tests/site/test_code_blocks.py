@@ -1,0 +1,76 @@
+"""No code block of the site is cut off in a window of 1,280 pixels."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from .conftest import ROOT
+
+CHARACTERS = 100
+"""Of a line that fits at 1,280 pixels. A block is 748 pixels wide there, less 29 for its padding; a character takes 6.92
+in DejaVu Sans Mono, which is wider than Consolas and Menlo, and 7.11 in SF Mono.
+"""
+WRAPPED = {"bash", "console", "text"}
+"""Languages of blocks in which a line may wrap: output, and commands with comments."""
+BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+MEASURE = """<script>
+  const cut = [...document.querySelectorAll("pre, pre > code")].filter((one) => one.scrollWidth > one.clientWidth);
+  document.title = JSON.stringify(cut.map((one) => one.innerText.slice(0, 200)));
+</script>"""
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda page: page.stem)
+def test_lines_of_code_fit_without_wrapping(page: Path) -> None:
+    """Code, and diagrams of characters, which have no language."""
+    for language, body in BLOCK.findall(page.read_text(encoding="utf-8")):
+        if language not in WRAPPED:
+            assert [line for line in body.splitlines() if len(line) > CHARACTERS] == []
+
+
+def test_long_lines_wrap(site: Path) -> None:
+    """The last rule for the blocks is that of this project, and every page has its style."""
+    style = (site / "assets" / "site.css").read_text(encoding="utf-8")
+    (rule,) = re.findall(r"^\.md-typeset pre > code \{(.*?)\}", style, re.DOTALL | re.MULTILINE)
+    assert "white-space: pre-wrap;" in rule
+    for page in site.rglob("*.html"):
+        styles = re.findall(r'<link rel="stylesheet" href="([^"]+)"', page.read_text(encoding="utf-8"))
+        assert styles[-1].endswith("assets/site.css"), page
+
+
+def test_no_block_is_cut_off_in_a_browser(site: Path, tmp_path: Path) -> None:
+    """Measured by Chromium, where it is installed."""
+    names = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+    browser = next(filter(None, map(shutil.which, names)), None)
+    if browser is None:
+        pytest.skip("no Chromium is installed here")
+    for page in sorted(site.rglob("*.html")):
+        text = page.read_text(encoding="utf-8")
+        if "<pre" not in text:
+            continue
+        measured = page.with_name(f"measured-{page.name}")
+        measured.write_text(text.replace("</body>", f"{MEASURE}</body>"), encoding="utf-8")
+        done = subprocess.run(
+            [
+                browser,
+                "--headless",
+                "--no-sandbox",
+                f"--user-data-dir={tmp_path}",
+                "--window-size=1280,900",
+                "--dump-dom",
+                measured.as_uri(),
+            ],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        measured.unlink()
+        (found,) = re.findall(r"<title>(.*?)</title>", done.stdout, re.DOTALL)
+        assert json.loads(html.unescape(found)) == [], page.name
