@@ -14,7 +14,7 @@ import pytest
 from .conftest import ROOT
 
 CHARACTERS = 100
-"""Of a line that fits at 1,280 pixels. A block is 748 pixels wide there, less 29 for its padding; a character takes 6.92
+"""Of a line that fits at 1,280 pixels. A block is 748 pixels wide there, less 29 for padding; a character takes 6.92
 in DejaVu Sans Mono, which is wider than Consolas and Menlo, and 7.11 in SF Mono.
 """
 WRAPPED = {"bash", "console", "text"}
