@@ -75,23 +75,23 @@ def _wild(frame: Any) -> Any:
     return frame
 
 
-MIDNIGHT = "the time is not midnight where it was written, so that the day is not certain; "
-ZONE = "say in which zone the exchange is (zone: America/New_York)"
+MIDNIGHT = "the time is not midnight, so the day is ambiguous; "
+ZONE = "set the time zone of the exchange (zone: America/New_York)"
 BROKEN: dict[str, tuple[Callable[[Any], Any], str]] = {
     "gap in the dates": (
         _gap,
-        "column Date: line 14 (2001-01-26): 9 days after the row before, 2001-01-17: a gap in the data (max_gap: 7)",
+        "column Date: line 14 (2001-01-26): 9 days after the previous row, 2001-01-17: a gap in the data (max_gap: 7)",
     ),
     "gap in a column": (
         _set(14, "Close", ""),
-        "column Close: line 16 (2001-01-22): there is no number, a gap in the data",
+        "column Close: line 16 (2001-01-22): the number is missing, a gap in the data",
     ),
     "null, as Yahoo wrote it": (
         _set(14, "Open", "null"),
-        "column Open: line 16 (2001-01-22): there is no number, a gap in the data",
+        "column Open: line 16 (2001-01-22): the number is missing, a gap in the data",
     ),
     "infinity": (_set(3, "Volume", "inf"), "column Volume: line 5 (2001-01-05): inf is not a price or volume"),
-    "duplicate dates": (_twice, "column Date: line 15 (2001-01-18): the date is there twice"),
+    "duplicate dates": (_twice, "column Date: line 15 (2001-01-18): the date appears twice"),
     "unsorted": (
         _swapped,
         "column Date: line 13 (2001-01-16): the date does not follow 2001-01-17; sort the file by date",
@@ -117,12 +117,13 @@ BROKEN: dict[str, tuple[Callable[[Any], Any], str]] = {
     ),
     "wrong time zone, a day off": (
         _shifted,
-        "column Date: line 6 (2001-01-07): a Sunday is no trading day; 8 such rows; are the times in the wrong zone?",
+        "column Date: line 6 (2001-01-07): a Sunday is not a trading day; 8 such rows; the times may be in the wrong "
+        "zone",
     ),
     "times of day without a zone": (
         _clock,
-        f"column Date: line 2 (2001-01-02 16:00:00): {MIDNIGHT}write plain dates, or say in which zone the times are "
-        "(zone: America/New_York)",
+        f"column Date: line 2 (2001-01-02 16:00:00): {MIDNIGHT}write plain dates, or set the time zone (zone: "
+        "America/New_York)",
     ),
     "another way to write dates": (
         _dates("01/09/2001"),
@@ -138,7 +139,7 @@ BROKEN: dict[str, tuple[Callable[[Any], Any], str]] = {
     "a missing date": (_dates(""), "column Date: line 7: the date is missing"),
     "a missing column": (
         lambda frame: frame.drop(columns="Low"),
-        "column Low is missing; the file has Open, High, Close, Adj Close, Volume. Say which column is which: read: "
+        "column Low is missing; the file has Open, High, Close, Adj Close, Volume. Name the columns: read: "
         "{columns: {low: ...}}",
     ),
     "no rows": (lambda frame: frame[:0], "the file has no rows"),
@@ -149,10 +150,10 @@ ON_THE_COMMAND_LINE = {
     "are written: --date-format '%m/%d/%Y' or '%d/%m/%Y'",
     "seconds since 1970": "column Date: line 7: '1009929600' is not a date such as 2001-01-22; say how dates are "
     "written: --date-format unix",
-    "a missing column": "column Low is missing; the file has Open, High, Close, Adj Close, Volume. Say which column is "
-    "which: --column low=...",
+    "a missing column": "column Low is missing; the file has Open, High, Close, Adj Close, Volume. Name the columns: "
+    "--column low=...",
 }
-"""What the commands say where an experiment file would write an option otherwise."""
+"""Messages of the commands, with options of the command line."""
 
 
 @pytest.mark.parametrize("case", BROKEN)
@@ -171,7 +172,7 @@ def test_a_broken_file_is_named_with_its_column_and_first_bad_row(case: str, pri
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (_twice, "column Date: row 13 (2001-01-18): the date is there twice"),
+        (_twice, "column Date: row 13 (2001-01-18): the date appears twice"),
         (
             _utc,
             f"column Date: row 0 (2001-01-02T05:00:00+00:00): {MIDNIGHT}{ZONE}",
@@ -207,7 +208,8 @@ def test_a_truncated_parquet_file_is_said_to_be_cut_off(share: float, prices: Pr
     result = CliRunner().invoke(data, ["ingest", str(whole), "--store", str(tmp_path / "store")])
     assert isinstance(result.exception, DataError)
     assert re.fullmatch(
-        r"SPY\.parquet cannot be read: the file is cut off or not parquet \(.+\); get it again", str(result.exception)
+        r"SPY\.parquet cannot be read: the file is truncated or not parquet \(.+\); download it again",
+        str(result.exception),
     )
     assert not (tmp_path / "store").exists()
 
@@ -219,8 +221,8 @@ def test_a_cut_off_csv_file_is_named_with_its_line(prices: Prices, tmp_path: Pat
     with pytest.raises(DataError) as caught:
         read_raw(tmp_path / "SPY.csv", symbol="SPY")
     assert str(caught.value) == (
-        "SPY.csv: line 41 has 5 cells, the header has 7; the line is cut off or has a comma too many or its "
-        "decimal mark is the separator"
+        "SPY.csv: line 41 has 5 cells, the header has 7; the line is truncated or has an extra comma, or its decimal "
+        "mark is a comma"
     )
 
 
@@ -233,8 +235,8 @@ def test_dates_that_one_of_several_symbols_lacks_are_reported(prices: Prices, tm
     result = CliRunner().invoke(data, ["ingest", *files, "--store", str(tmp_path / "store")])
     assert result.exit_code == 0
     assert result.output == (
-        "note: VIX.csv lacks 2 dates that SPY.csv has, the first 2001-01-18\n"
-        "note: SPY.csv lacks 1 date that VIX.csv has, the first 2001-01-09\n"
+        "note: VIX.csv lacks 2 dates of SPY.csv, first 2001-01-18\n"
+        "note: SPY.csv lacks 1 date of VIX.csv, first 2001-01-09\n"
         "SPY.OHLCV.daily  version 1  39 rows  2001-01-02 .. 2001-02-26  new\n"
         "VIX.OHLCV.daily  version 1  58 rows  2001-01-02 .. 2001-03-26  new\n"
     )

@@ -54,7 +54,7 @@ def test_ingest_build_list_and_verify(files: tuple[Path, Path], tmp_path: Path) 
     assert lines[2].endswith("33 columns from SPY.OHLCV.daily version 1, VIX.OHLCV.daily version 1")
     content = json.loads(run("list", "--json", "--store", store).output)
     assert [entry["name"] for entry in content["processed"]] == ["SPY.dataset.a25.vix"]
-    assert run("verify", "--store", store).output == f"{store}: 3 tables, all as registered\n"
+    assert run("verify", "--store", store).output == f"{store}: 3 tables, no problems\n"
 
 
 def test_g52_verify_ends_with_the_exit_code_of_data(files: tuple[Path, Path], tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_g52_verify_ends_with_the_exit_code_of_data(files: tuple[Path, Path], tm
     run("ingest", f"SPY={files[0]}", "--store", store)
     (store / "raw" / "SPY.OHLCV.daily.v1.parquet").rename(store / "raw" / "old.parquet")
     assert failed(run("verify", "--store", store), DataError, ExitCode.DATA) == (
-        f"raw/SPY.OHLCV.daily.v1.parquet: missing\nraw/old.parquet: orphaned: no manifest names it\n{store}: 2 problems"
+        f"raw/SPY.OHLCV.daily.v1.parquet: missing\nraw/old.parquet: orphaned: not in a manifest\n{store}: 2 problems"
     )
 
 
@@ -77,7 +77,7 @@ def test_g52_changed_prices_take_register(files: tuple[Path, Path], prices: Pric
     frame.to_csv(files[0])
     message = failed(run("ingest", f"SPY={files[0]}", "--store", store), RefusedError, ExitCode.REFUSED)
     assert message.startswith(
-        "spy_daily.csv: the prices differ from SPY.OHLCV.daily version 1: Adj Close changed in 1 rows, the first on "
+        "spy_daily.csv: the prices differ from SPY.OHLCV.daily version 1: Adj Close changed in 1 rows, first on "
         "2001-01-11 from "
     )
     assert run("register", f"SPY={files[0]}", "--store", store).output == (
@@ -85,7 +85,7 @@ def test_g52_changed_prices_take_register(files: tuple[Path, Path], prices: Pric
     )
     assert run("verify", "--store", store).output == (
         "note: processed/SPY.dataset.mine.v1.parquet: built from SPY.OHLCV.daily version 1, the newest is 2\n"
-        f"{store}: 3 tables, all as registered\n"
+        f"{store}: 3 tables, no problems\n"
     )
 
 
@@ -111,7 +111,7 @@ def test_one_symbol_cannot_come_twice(files: tuple[Path, Path], tmp_path: Path) 
     """Two files for one symbol would leave open which one is meant."""
     result = run("ingest", f"SPY={files[0]}", f"SPY={files[1]}", "--store", tmp_path / "store")
     assert failed(result, ExperimentError, ExitCode.BAD_FILE) == (
-        "scalecore data ingest: SPY is there twice; write SYMBOL=FILE to name them apart"
+        "scalecore data ingest: SPY appears twice; write SYMBOL=FILE to give the files different symbols"
     )
 
 
@@ -129,7 +129,9 @@ def test_ingest_takes_a_stretch_of_a_file(files: tuple[Path, Path], tmp_path: Pa
     result = run("ingest", f"SPY={files[0]}", "--store", store, "--start", "2001-06-01", "--end", "2001-06-29")
     assert result.output == "SPY.OHLCV.daily  version 1  21 rows  2001-06-01 .. 2001-06-29  new\n"
     nothing = run("ingest", f"QQQ={files[0]}", "--store", store, "--start", "2031-01-01")
-    assert failed(nothing, DataError, ExitCode.DATA) == ("spy_daily.csv: there is no row from 2031-01-01 to 2002-12-02")
+    assert failed(nothing, DataError, ExitCode.DATA) == (
+        "spy_daily.csv: there are no rows from 2031-01-01 to 2002-12-02"
+    )
 
 
 def test_indicators_are_listed_with_what_they_declare() -> None:

@@ -140,7 +140,7 @@ def test_a_date_that_the_vix_misses_is_named(prices: Prices, tmp_path: Path) -> 
         panel(**files, **SMALL)
     assert str(caught.value) == (
         "VIX.parquet: column Date: 2001-02-13 is missing, a trading day of SPY.parquet; 2 such days. Complete the "
-        "file, set `end`, or let `vix_missing: previous` take the last value before"
+        "file, set `end`, or use the previous value with `vix_missing: previous`"
     )
 
 
@@ -162,7 +162,7 @@ def test_a_vix_that_ended_is_not_carried_on(prices: Prices, tmp_path: Path) -> N
     with pytest.raises(DataError) as caught:
         panel(**files, **SMALL, vix_missing="previous")
     assert str(caught.value) == (
-        "VIX.parquet: column Date: 2001-05-29, a trading day of SPY.parquet, is 8 days after the last value before it; "
+        "VIX.parquet: column Date: 2001-05-29, a trading day of SPY.parquet, is 8 days after the previous value; "
         "15 such days. Complete the file, or set `end`"
     )
 
@@ -182,8 +182,8 @@ def test_a_tier_that_needs_the_vix_says_which_features_do(bundled: Path) -> None
     with pytest.raises(ExperimentError) as caught:
         panel(file=bundled / "spy_daily.parquet", tier="a50")
     assert str(caught.value) == (
-        "dataset.vix_file: variance_risk_premium_10, variance_risk_premium_21, implied_realised_ratio_21 are computed "
-        "from the VIX; name a file of its prices"
+        "dataset.vix_file: variance_risk_premium_10, variance_risk_premium_21, implied_realised_ratio_21 need the VIX; "
+        "set a file of its prices"
     )
 
 
@@ -191,7 +191,7 @@ def test_a_vix_file_that_nothing_reads_is_refused(files: dict[str, Path]) -> Non
     """Nothing in an experiment file is dead."""
     with pytest.raises(ExperimentError) as caught:
         panel(**files, tier="a25")
-    assert str(caught.value) == "dataset.vix_file: no feature reads the VIX; write `vix: true`, or leave the file out"
+    assert str(caught.value) == "dataset.vix_file: no feature reads the VIX; write `vix: true`, or remove the file"
 
 
 def test_g50_a_feature_that_is_not_defined_is_refused_with_its_first_row(prices: Prices, tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_g50_a_feature_that_is_not_defined_is_refused_with_its_first_row(prices:
         panel(file=files["file"], tier=["close", "vwap_20"], warm_up="own")
     assert str(caught.value) == (
         "SPY.parquet: column vwap_20: row 59 (2001-03-26): is not defined there (sum of 20 of volume * (high + low + "
-        "close) / 3, by the sum of 20 volumes); start later, or leave vwap_20 out; 11 such rows [G50]"
+        "close) / 3, by the sum of 20 volumes); start later, or remove vwap_20; 11 such rows [G50]"
     )
     assert len(panel(file=files["file"], tier=["vwap_20"], warm_up="own", start="2001-04-10").times) == 50
 
@@ -217,8 +217,8 @@ def test_g50_a_missing_volume_is_named_with_the_features_that_need_it(prices: Pr
     with pytest.raises(DataError) as caught:
         panel(file=files["file"], tier=["close", "obv", "vwap_20"], warm_up="own")
     assert str(caught.value) == (
-        "SPY.parquet: column Volume is missing, which obv, vwap_20 are computed from; where the file has it under "
-        "another name, write read: {columns: {volume: ...}}"
+        "SPY.parquet: column Volume is missing, which obv, vwap_20 need; if the file has it under another name, write "
+        "read: {columns: {volume: ...}}"
     )
 
 
@@ -228,25 +228,25 @@ def test_too_few_rows_are_said_to_be_too_few(prices: Prices, tmp_path: Path) -> 
     with pytest.raises(DataError) as caught:
         panel(file=files["file"])
     assert str(caught.value) == (
-        "SPY.parquet: no row is left: of 120 rows up to 2001-06-18 the first 446 warm the features up"
+        "SPY.parquet: no rows are left: the features need 446 rows of warm-up, and there are 120 rows up to 2001-06-18"
     )
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "give file or store, one of the two"),
-        ({"file": Path("a.csv"), "store": Path("s")}, "give file or store, one of the two"),
-        ({"file": Path("a.csv"), "version": 2}, "version has no effect where the prices come from a file"),
-        ({"store": Path("s"), "vix_file": Path("v")}, "vix_file has no effect where the prices come from the store"),
-        ({"file": Path("a.csv"), "vix_symbol": "VXN"}, "vix_symbol has no effect where the prices come from a file"),
+        ({}, "set either file or store"),
+        ({"file": Path("a.csv"), "store": Path("s")}, "set either file or store"),
+        ({"file": Path("a.csv"), "version": 2}, "version has no effect on prices from a file"),
+        ({"store": Path("s"), "vix_file": Path("v")}, "vix_file has no effect on prices from the store"),
+        ({"file": Path("a.csv"), "vix_symbol": "VXN"}, "vix_symbol has no effect on prices from a file"),
         (
             {"store": Path("s"), "read": ReadRules(max_gap=9)},
-            "read has no effect where the prices come from the store",
+            "read has no effect on prices from the store",
         ),
         (
             {"store": Path("s"), "vix_read": ReadRules()},
-            "vix_read has no effect where the prices come from the store",
+            "vix_read has no effect on prices from the store",
         ),
         ({"file": Path("a.csv"), "start": "20100101"}, "start: '20100101' is not a date such as 1999-03-10"),
         (

@@ -62,7 +62,7 @@ def test_errors_and_empty_answers_are_tried_again_with_longer_pauses() -> None:
     ("fail", "reason"),
     [
         (lambda: (_ for _ in ()).throw(ConnectionError("no route\nto host")), "ConnectionError: no route"),
-        (lambda: recorded()[:0], "the answer was empty"),
+        (lambda: recorded()[:0], "the response was empty"),
     ],
 )
 def test_after_the_last_try_the_reason_is_told(fail: Callable[[], Any], reason: str) -> None:
@@ -71,8 +71,8 @@ def test_after_the_last_try_the_reason_is_told(fail: Callable[[], Any], reason: 
     with pytest.raises(DataError) as caught:
         download("SPYY", fetch=lambda symbol, start, end: fail(), sleep=pauses.append, tries=3)
     assert str(caught.value) == (
-        f"Yahoo SPYY: no prices after 3 tries ({reason}). Look the symbol up on Yahoo Finance, or try again later: "
-        "Yahoo limits how often it is asked"
+        f"Yahoo SPYY: no prices after 3 attempts ({reason}). Check the symbol on Yahoo Finance, or try again later: "
+        "Yahoo limits the rate of requests"
     )
     assert pauses == [2.0, 4.0]
 
@@ -84,7 +84,7 @@ def test_a_broken_answer_is_named_like_a_broken_file() -> None:
     with pytest.raises(DataError) as caught:
         to_table(download("SPY", fetch=lambda symbol, start, end: frame), rules=ReadRules())
     assert str(caught.value) == (
-        "Yahoo SPY: column Close: row 4 (2021-03-05T00:00:00-05:00): there is no number, a gap in the data"
+        "Yahoo SPY: column Close: row 4 (2021-03-05T00:00:00-05:00): the number is missing, a gap in the data"
     )
 
 

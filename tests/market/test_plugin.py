@@ -41,7 +41,7 @@ def test_the_commands_are_those_of_scalecore_data(tmp_path: Path) -> None:
     missing = CliRunner().invoke(main, ["data", "verify", "--store", str(tmp_path / "none")])
     assert (missing.exit_code, missing.stderr) == (
         int(ExitCode.DATA),
-        f"{tmp_path / 'none'}: there is no such store; `scalecore data ingest` makes one\n",
+        f"{tmp_path / 'none'}: there is no such store; `scalecore data ingest` creates one\n",
     )
 
 
@@ -145,15 +145,15 @@ def test_g51_an_indicator_of_a_plugin_that_looks_ahead_is_refused(
         ),
         (
             EXTENSION.replace('name="body"', 'name="close"'),
-            "broken-plugin 1.2: the indicator close is there already (scalecore-market); give it another name",
+            "broken-plugin 1.2: the indicator close already exists (scalecore-market); rename it",
         ),
         (
             EXTENSION.replace('"candles"', '"a25"'),
-            "broken-plugin 1.2: the tier a25 is there already; give it another name",
+            "broken-plugin 1.2: the tier a25 already exists; rename it",
         ),
         (
             EXTENSION.replace('["open", "close", "body"]', '["boddy"]'),
-            "broken-plugin 1.2: the tier candles names boddy, which is no indicator",
+            "broken-plugin 1.2: the tier candles names boddy, which is not an indicator",
         ),
     ],
 )
@@ -211,5 +211,5 @@ def test_an_extension_that_is_not_installed_is_named() -> None:
     with pytest.raises(PluginError) as caught:
         load_registry(["candel"])
     assert str(caught.value) == (
-        "dataset.extensions: there is no plugin 'candel' installed; `scalecore plugins` lists those there are"
+        "dataset.extensions: plugin 'candel' is not installed; `scalecore plugins` lists the installed ones"
     )

@@ -103,7 +103,7 @@ def test_a_file_of_several_symbols_gives_the_one_that_is_asked_for(prices: Price
     np.testing.assert_array_equal(read(tmp_path / "both.csv", symbol="VIX").columns["Open"], vix["Open"])
     with pytest.raises(DataError) as caught:
         read(tmp_path / "both.csv", symbol="QQQ")
-    assert str(caught.value) == "both.csv: the file holds SPY, VIX, not QQQ"
+    assert str(caught.value) == "both.csv: the file contains SPY, VIX, not QQQ"
 
 
 def test_tickers_that_are_called_like_a_column_are_told_apart(prices: Prices, tmp_path: Path) -> None:

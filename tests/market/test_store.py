@@ -91,8 +91,8 @@ def test_g52_a_changed_source_is_refused_until_it_is_registered(store: Store, pr
         store.ingest([incoming(frame)])
     assert caught.value.guard == "G52"
     assert str(caught.value) == (
-        "SPY.csv: the prices differ from SPY.OHLCV.daily version 1: 2 rows added, the first on 2002-12-03; Adj Close "
-        f"changed in 500 rows, the first on 2001-01-02 from {old:g} to {0.99 * old:g}. If they are right, register "
+        "SPY.csv: the prices differ from SPY.OHLCV.daily version 1: 2 rows added, first on 2002-12-03; Adj Close "
+        f"changed in 500 rows, first on 2001-01-02 from {old:g} to {0.99 * old:g}. If they are right, register "
         "them as version 2: scalecore data register SPY=FILE [G52]"
     )
     assert (store.folder / "raw.json").read_bytes() == before
@@ -115,7 +115,7 @@ def test_prices_that_are_registered_already_are_not_registered_again(store: Stor
     """A version is never a copy of the one before."""
     with pytest.raises(RefusedError) as caught:
         store.register(incoming(prices(ROWS)))
-    assert str(caught.value) == "SPY.csv: these are the prices of SPY.OHLCV.daily version 1 already"
+    assert str(caught.value) == "SPY.csv: the prices equal those of SPY.OHLCV.daily version 1"
 
 
 def test_g52_a_file_that_was_changed_in_the_store_is_refused(store: Store, prices: Prices) -> None:
@@ -124,7 +124,7 @@ def test_g52_a_file_that_was_changed_in_the_store_is_refused(store: Store, price
     incoming(downloaded_later(prices(ROWS))).table.write(store.folder / entry.path)
     expected = (
         f"{store.folder}/raw/SPY.OHLCV.daily.v1.parquet: the content changed since SPY.OHLCV.daily version 1 was "
-        f"registered on {entry.time}. Put the file back, or register new prices as a new version with `scalecore data "
+        f"registered on {entry.time}. Restore the file, or register new prices as a new version with `scalecore data "
         "register` [G52]"
     )
     with pytest.raises(RefusedError) as caught:
@@ -150,13 +150,13 @@ def test_g52_verify_finds_missing_changed_and_orphaned_files(store: Store, price
     shutil.copy(store.folder / "processed/SPY.dataset.a25.vix.v1.parquet", store.folder / "processed/mine.parquet")
     problems = store.verify().problems
     assert problems[0] == (
-        "raw/SPY.OHLCV.daily.v1.parquet: changed: its content is not that of SPY.OHLCV.daily version 1"
+        "raw/SPY.OHLCV.daily.v1.parquet: changed: its content differs from SPY.OHLCV.daily version 1"
     )
     assert problems[1] == "raw/VIX.OHLCV.daily.v1.parquet: missing"
     assert problems[2].startswith(
         "processed/SPY.dataset.a25.v1.parquet: changed: SPY.dataset.a25.v1.parquet cannot be read"
     )
-    assert problems[3:] == ("processed/mine.parquet: orphaned: no manifest names it",)
+    assert problems[3:] == ("processed/mine.parquet: orphaned: not in a manifest",)
 
 
 def test_g52_a_processed_set_of_sources_that_are_not_registered_is_orphaned(store: Store) -> None:
@@ -166,8 +166,8 @@ def test_g52_a_processed_set_of_sources_that_are_not_registered_is_orphaned(stor
     manifest["entries"] = manifest["entries"][1:]
     (store.folder / "raw.json").write_text(json.dumps(manifest))
     assert store.verify().problems == (
-        "raw/SPY.OHLCV.daily.v1.parquet: orphaned: no manifest names it",
-        "processed/SPY.dataset.a25.v1.parquet: orphaned: SPY.OHLCV.daily version 1 is not what it was built from",
+        "raw/SPY.OHLCV.daily.v1.parquet: orphaned: not in a manifest",
+        "processed/SPY.dataset.a25.v1.parquet: orphaned: it was built from another SPY.OHLCV.daily version 1",
     )
 
 
@@ -233,7 +233,7 @@ def test_a_study_can_stay_with_an_older_version(store: Store, prices: Prices) ->
     assert older.details["sources"]["SPY.OHLCV.daily"]["version"] == 1
     with pytest.raises(DataError) as caught:
         MarketDataset(MarketOptions(symbol="SPY", store=store.folder, version=3)).panel()
-    assert str(caught.value) == f"{store.folder}: SPY.OHLCV.daily has no version 3, but 1, 2"
+    assert str(caught.value) == f"{store.folder}: SPY.OHLCV.daily has no version 3; it has 1, 2"
 
 
 def test_symbols_that_are_not_there_are_answered_with_those_that_are(store: Store, tmp_path: Path) -> None:
@@ -241,22 +241,22 @@ def test_symbols_that_are_not_there_are_answered_with_those_that_are(store: Stor
     with pytest.raises(DataError) as caught:
         store.raw("QQQ")
     assert str(caught.value) == (
-        f"{store.folder}: QQQ.OHLCV.daily is not in the store; it has SPY, VIX; take it in: "
+        f"{store.folder}: QQQ.OHLCV.daily is not in the store, which has SPY, VIX; add it: "
         f"scalecore data ingest QQQ=FILE --store {store.folder}"
     )
     with pytest.raises(DataError) as caught:
         Store(tmp_path / "nothing").raw("SPY")
-    assert str(caught.value) == f"{tmp_path / 'nothing'}: there is no such store; `scalecore data ingest` makes one"
+    assert str(caught.value) == f"{tmp_path / 'nothing'}: there is no such store; `scalecore data ingest` creates one"
 
 
 def test_several_names_make_a_set_with_a_name_of_its_own(store: Store) -> None:
     """A list has no name by itself."""
     with pytest.raises(ExperimentError) as caught:
         make(store, tier=["close", "sma_12"])
-    assert str(caught.value) == "several tiers or indicators make a set of their own: give it a name with --name"
+    assert str(caught.value) == "a set of several tiers or indicators needs a name: use --name"
     with pytest.raises(ExperimentError) as caught:
         make(store, tier=["close", "sma_12"], name="../mine")
-    assert str(caught.value) == "'../mine' is no name: letters, digits, `=`, `-`, `_` and single dots"
+    assert str(caught.value) == "'../mine' is not a name: use letters, digits, `=`, `-`, `_` and single dots"
     assert make(store, tier=["close", "sma_12"], name="mine").entry.name == "SPY.dataset.mine"
 
 
@@ -266,9 +266,7 @@ def test_too_few_prices_for_a_tier_leave_nothing_behind(prices: Prices, tmp_path
     store.ingest([incoming(prices(100))])
     with pytest.raises(DataError) as caught:
         make(store)
-    assert str(caught.value) == (
-        "SPY.OHLCV.daily: 100 rows are too few: the features need 446 rows before the first to trust"
-    )
+    assert str(caught.value) == ("SPY.OHLCV.daily: 100 rows are too few: the features need 446 rows of warm-up")
     assert sorted(path.name for path in store.folder.iterdir()) == [".lock", "raw", "raw.json"]
 
 
@@ -294,14 +292,14 @@ def test_a_write_that_fails_leaves_nothing_half_written(store: Store, prices: Pr
         (
             '{"format": 1, "entries": [{"name": "a", "version": 1, "path": "../a", "checksum": "", "time": "", "rows": '
             '1, "first": "", "last": "", "columns": []}]}',
-            "the manifest is damaged (the path '../a' leads out of the store); ",
+            "the manifest is damaged (the path '../a' is outside the store); ",
         ),
     ],
 )
 def test_a_damaged_manifest_is_named(text: str, message: str, store: Store) -> None:
     """Nothing is guessed from a manifest that cannot be read as a whole."""
     (store.folder / "raw.json").write_text(text)
-    remedy = "bring it back from a copy" if message.endswith("; ") else ""
+    remedy = "restore it from a backup" if message.endswith("; ") else ""
     with pytest.raises(DataError) as caught:
         store.entries("raw")
     assert str(caught.value) == f"{store.folder / 'raw.json'}: {message}{remedy}"
@@ -311,5 +309,5 @@ def test_a_symbol_cannot_lead_out_of_the_store(store: Store) -> None:
     """Symbols become parts of file names."""
     with pytest.raises(ExperimentError) as caught:
         store.raw("../SPY")
-    assert str(caught.value) == "'../SPY' is no symbol: letters, digits, `=`, `-`, `_` and single dots"
+    assert str(caught.value) == "'../SPY' is not a symbol: use letters, digits, `=`, `-`, `_` and single dots"
     assert store.raw("^VIX").name == "VIX.OHLCV.daily"

@@ -73,7 +73,7 @@ def test_g51_an_indicator_that_looks_ahead_is_refused(shift: int, spy: Bars) -> 
         check_truncation([ahead], bars, name="SPY")
     assert caught.value.guard == "G51"
     assert str(caught.value) == (
-        f"SPY: ahead looks ahead: its value of {row} changes when the rows after {bars.dates[99]} are taken away [G51]"
+        f"SPY: ahead looks ahead: its value of {row} changes when the rows after {bars.dates[99]} are removed [G51]"
     )
 
 
@@ -168,7 +168,7 @@ def test_every_indicator_describes_itself(registry: IndicatorRegistry) -> None:
     [
         ("a-25", "dataset.tier: there is no tier or indicator 'a-25'; did you mean 'a25'?"),
         (["a25", "rsi_15"], "dataset.tier: there is no tier or indicator 'rsi_15'; did you mean 'rsi_14'?"),
-        (["a25", "rsi_14"], "dataset.tier: rsi_14 would be there twice; leave it out of the list"),
+        (["a25", "rsi_14"], "dataset.tier: rsi_14 appears twice; remove it from the list"),
     ],
 )
 def test_g55_a_feature_that_does_not_exist_is_refused(

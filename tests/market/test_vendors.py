@@ -84,16 +84,15 @@ def test_a_file_whose_column_names_another_symbol_is_refused(column: str, plain:
     """The message says what the file holds; several symbols without the wanted one are listed."""
     plain.assign(**{column: "QQQ"}).to_csv(tmp_path / "a.csv")
     expected = (
-        f"the file holds QQQ, not SPY (column {column}); name a file of SPY, or the symbol as the file has it, such "
-        "as QQQ"
+        f"the file contains QQQ, not SPY (column {column}); use a file of SPY, or a symbol of this file, such as QQQ"
     )
     assert refusal(tmp_path / "a.csv") == expected
     result = CliRunner().invoke(data, ["ingest", f"SPY={tmp_path / 'a.csv'}", "--store", str(tmp_path / "store")])
     assert str(result.exception) == f"a.csv: {expected}"
     two(plain, column).to_csv(tmp_path / "b.csv")
     assert refusal(tmp_path / "b.csv", symbol="DIA") == (
-        f"the file holds SPY, QQQ, not DIA (column {column}); name a file of DIA, or the symbol as the file has it, "
-        "such as SPY"
+        f"the file contains SPY, QQQ, not DIA (column {column}); use a file of DIA, or a symbol of this file, such as "
+        "SPY"
     )
 
 
@@ -117,8 +116,8 @@ def test_a_symbol_that_no_experiment_could_name_is_given_with_hyphens(plain: Any
     frame = two(plain).replace({"SPY": "BTC/USD", "QQQ": "SPY US Equity"})
     frame.to_csv(tmp_path / "a.csv")
     assert refusal(tmp_path / "a.csv") == (
-        "the file holds BTC-USD, SPY-US-EQUITY, not SPY (column Symbol); name a file of SPY, or the symbol as the "
-        "file has it, such as BTC-USD"
+        "the file contains BTC-USD, SPY-US-EQUITY, not SPY (column Symbol); use a file of SPY, or a symbol of this "
+        "file, such as BTC-USD"
     )
     taken = [MarketOptions(symbol=symbol, file=tmp_path / "a.csv").symbol for symbol in ("BTC-USD", "SPY-US-Equity")]
     assert [len(read(tmp_path / "a.csv", symbol=symbol)) for symbol in taken] == [60, 60]
@@ -129,8 +128,8 @@ def test_series_under_other_words_are_the_probable_cause_of_dates_that_come_twic
     frame = two(plain, "Region").replace({"SPY": "US", "QQQ": "EU"})
     frame.sort_index(kind="stable").to_csv(tmp_path / "a.csv")
     assert refusal(tmp_path / "a.csv") == (
-        "column Date: line 3 (2001-01-02): the date is there twice; 60 such rows; column Region holds 2 values (US, "
-        "EU): where they name series, write read: {columns: {symbol: Region}}, and one of them as the symbol"
+        "column Date: line 3 (2001-01-02): the date appears twice; 60 such rows; column Region contains 2 values "
+        "(US, EU): if they name series, write read: {columns: {symbol: Region}}, and use one of them as the symbol"
     )
     assert len(read(tmp_path / "a.csv", symbol="EU", columns={"symbol": "Region"})) == 60
 
@@ -138,10 +137,10 @@ def test_series_under_other_words_are_the_probable_cause_of_dates_that_come_twic
 def test_several_series_without_a_column_that_parts_them_are_named(plain: Any, tmp_path: Path) -> None:
     """Interleaved and one below the other."""
     frame = two(plain).drop(columns="Symbol")
-    several = "the file seems to hold several series, with no column that tells them apart: keep one of them"
+    several = "the file seems to contain several series, without a column that distinguishes them: keep one of them"
     frame.sort_index(kind="stable").to_csv(tmp_path / "a.csv")
     assert refusal(tmp_path / "a.csv") == (
-        f"column Date: line 3 (2001-01-02): the date is there twice; 60 such rows; {several}"
+        f"column Date: line 3 (2001-01-02): the date appears twice; 60 such rows; {several}"
     )
     frame.to_csv(tmp_path / "b.csv")
     assert refusal(tmp_path / "b.csv") == (
@@ -194,9 +193,8 @@ def test_a_german_file_is_read_option_by_option(plain: Any, checksum: str, tmp_p
             {"separator": ";"},
         ),
         (
-            "there is no column Date; the columns are Datum, Eröffnung, Hoch, Tief, Schlusskurs, Stück. Say which "
-            "column is which: read: {columns: {date: Datum, open: Eröffnung, high: Hoch, low: Tief, close: "
-            "Schlusskurs}}",
+            "there is no column Date; the columns are Datum, Eröffnung, Hoch, Tief, Schlusskurs, Stück. Name the "
+            "columns: read: {columns: {date: Datum, open: Eröffnung, high: Hoch, low: Tief, close: Schlusskurs}}",
             {"columns": GERMAN},
         ),
         (
@@ -226,7 +224,7 @@ def test_nasdaq_writes_dollars_and_american_dates(plain: Any, checksum: str, tmp
     frame[["Close/Last", "Volume", "Open", "High", "Low"]][::-1].to_csv(tmp_path / "a.csv")
     columns = {"close": "Close/Last"}
     assert refusal(tmp_path / "a.csv") == (
-        "column Close is missing; the file has Close/Last, Volume, Open, High, Low. Say which column is which: read: "
+        "column Close is missing; the file has Close/Last, Volume, Open, High, Low. Name the columns: read: "
         "{columns: {close: Close/Last}}"
     )
     assert read(tmp_path / "a.csv", columns=columns, date_format="%m/%d/%Y").checksum == checksum
@@ -240,8 +238,8 @@ def test_stooq_writes_angle_brackets_and_eight_digits(plain: Any, checksum: str,
     frame.insert(1, "<PER>", "D")
     frame.to_csv(tmp_path / "spy.us.txt", index=False)
     assert refusal(tmp_path / "spy.us.txt") == (
-        "the file holds SPY.US, not SPY (column <TICKER>); name a file of SPY, or the symbol as the file has it, such "
-        "as SPY.US"
+        "the file contains SPY.US, not SPY (column <TICKER>); use a file of SPY, or a symbol of this file, such as "
+        "SPY.US"
     )
     assert refusal(tmp_path / "spy.us.txt", symbol="SPY.US").endswith("read: {date_format: '%Y%m%d'}")
     table = read(tmp_path / "spy.us.txt", symbol="SPY.US", date_format="%Y%m%d", columns={"volume": "<VOL>"})
@@ -266,7 +264,7 @@ def test_a_name_that_the_file_lacks_is_answered_with_those_it_has(plain: Any, tm
     """A mapping is never passed over in silence."""
     plain.to_csv(tmp_path / "a.csv")
     assert refusal(tmp_path / "a.csv", columns={"close": "Last"}) == (
-        "there is no column 'Last', which read.columns.close names; the columns are Open, High, Low, Close, Volume"
+        "there is no column 'Last' (read.columns.close); the columns are Open, High, Low, Close, Volume"
     )
 
 
@@ -276,8 +274,8 @@ def test_the_commands_take_and_name_the_same_options(plain: Any, checksum: str, 
     ingest = ["ingest", f"SPY={tmp_path / 'a.csv'}", "--store", str(tmp_path / "store")]
     ingest += ["--separator", ";", "--decimal", ","]
     assert str(CliRunner().invoke(data, ingest).exception) == (
-        "a.csv: there is no column Date; the columns are Datum, Eröffnung, Hoch, Tief, Schlusskurs, Stück. Say which "
-        "column is which: --column date=Datum --column open=Eröffnung --column high=Hoch --column low=Tief --column "
+        "a.csv: there is no column Date; the columns are Datum, Eröffnung, Hoch, Tief, Schlusskurs, Stück. Name the "
+        "columns: --column date=Datum --column open=Eröffnung --column high=Hoch --column low=Tief --column "
         "close=Schlusskurs"
     )
     for role, name in GERMAN.items():
@@ -303,13 +301,13 @@ def test_a_market_of_seven_days_has_its_calendar(plain: Any, tmp_path: Path) -> 
     frame = all_days(plain)
     frame.to_csv(tmp_path / "a.csv")
     assert refusal(tmp_path / "a.csv", symbol="BTC-USD") == (
-        "column Date: line 5 (2020-01-04): a Saturday is no trading day; 17 such rows; if the market trades then, "
-        "write read: {calendar: daily}"
+        "column Date: line 5 (2020-01-04): a Saturday is not a trading day; 17 such rows; if the market trades on "
+        "weekends, write read: {calendar: daily}"
     )
     assert len(read(tmp_path / "a.csv", symbol="BTC-USD", calendar="daily")) == 60
     frame.drop(frame.index[10:20]).to_csv(tmp_path / "b.csv")
     assert refusal(tmp_path / "b.csv", calendar="daily") == (
-        "column Date: line 12 (2020-01-21): 11 days after the row before, 2020-01-10: a gap in the data (max_gap: 7)"
+        "column Date: line 12 (2020-01-21): 11 days after the previous row, 2020-01-10: a gap in the data (max_gap: 7)"
     )
 
 
@@ -377,12 +375,12 @@ def test_only_the_closes_of_the_vix_must_be_right(pair: tuple[Path, Any], tmp_pa
     assert [one.details.get("notes") for one in panels] == [
         None,
         [
-            f"open.csv: column Open: line 11 (2001-01-15): open 999 is not between low {low:g} and high {high:g}; of "
-            "this file only the closes are used"
+            f"open.csv: column Open: line 11 (2001-01-15): open 999 is not between low {low:g} and high {high:g}; only "
+            "the closes of this file are used"
         ],
         [
-            "high.csv: column High: line 11 (2001-01-15): there is no number, a gap in the data; of this file only the "
-            "closes are used"
+            "high.csv: column High: line 11 (2001-01-15): the number is missing, a gap in the data; only the closes of "
+            "this file are used"
         ],
         None,
     ]
@@ -406,7 +404,7 @@ def test_the_store_keeps_the_closes_of_a_vix_too(pair: tuple[Path, Any], tmp_pat
     assert built.exit_code == 0
     alone = CliRunner().invoke(data, ["build", "VIX", "--tier", "close", *store])
     assert isinstance(alone.exception, DataError)
-    assert str(alone.exception) == "this table keeps closes only, not Open, High, Low: it has no features"
+    assert str(alone.exception) == "this table has closes only, no Open, High, Low: features cannot be computed"
 
 
 def test_a_vix_of_another_vendor_is_read_by_its_own_options(pair: tuple[Path, Any], tmp_path: Path) -> None:
@@ -419,7 +417,7 @@ def test_a_vix_of_another_vendor_is_read_by_its_own_options(pair: tuple[Path, An
     with pytest.raises(DataError) as caught:
         panel(file, **given)
     assert str(caught.value) == (
-        "fred.csv: there is no column Date; the columns are observation_date, VIXCLS. Say which column is which: "
+        "fred.csv: there is no column Date; the columns are observation_date, VIXCLS. Name the columns: "
         "vix_read: {columns: {date: observation_date, close: ...}}"
     )
     given["vix_read"] = ReadRules(columns=VendorColumns(date="observation_date", close="VIXCLS"))
@@ -427,12 +425,12 @@ def test_a_vix_of_another_vendor_is_read_by_its_own_options(pair: tuple[Path, An
         panel(file, **given)
     assert str(caught.value) == (
         "fred.csv: column Date: 2001-01-30 is missing, a trading day of SPY.csv; 2 such days. Complete the file, set "
-        "`end`, or let `vix_missing: previous` take the last value before"
+        "`end`, or use the previous value with `vix_missing: previous`"
     )
     found = panel(file, vix_missing="previous", **given)
     assert found.details["notes"] == [
-        "fred.csv: 2 rows without a close are left out, the first line 22 (2001-01-30)",
-        "fred.csv: 2 days of SPY.csv take the last value before, first 2001-01-30",
+        "fred.csv: 2 rows without a close are skipped, first line 22 (2001-01-30)",
+        "fred.csv: 2 days of SPY.csv use the previous value, first 2001-01-30",
     ]
     assert found.values[20, 1] == found.values[19, 1] == vix["Close"].iloc[19]
 
@@ -442,4 +440,4 @@ def test_days_of_the_vix_without_prices_are_counted(plain: Any, prices: Prices, 
     plain.drop(plain.index[[10, 20]]).to_csv(tmp_path / "SPY.csv")
     prices(60, seed=1, base=20.0).to_csv(tmp_path / "VIX.csv")
     found = panel(tmp_path / "SPY.csv", vix_file=tmp_path / "VIX.csv", **VIX)
-    assert found.details["notes"] == ["VIX.csv: 2 days without a row of SPY.csv are left out, first 2001-01-16"]
+    assert found.details["notes"] == ["VIX.csv: 2 days without a row of SPY.csv are ignored, first 2001-01-16"]

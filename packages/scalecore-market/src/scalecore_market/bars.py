@@ -1,4 +1,4 @@
-"""Daily bars of one symbol as plain arrays: what indicators are computed from."""
+"""Daily bars of one symbol as plain arrays, the input of indicators."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ INPUTS = ("open", "high", "low", "close", "volume", "vix")
 class Bars:
     """One row per session, ascending; all arrays have the shape [rows].
 
-    Prices are as they were quoted, adjusted for splits only; `volume` is in shares. `vix` is the close of the VIX on
-    the same dates, NaN before its own first date. `volume` and `vix` are None where there is none.
+    Prices are quoted prices, adjusted for splits only; `volume` is in shares. `vix` is the close of the VIX on the same
+    dates, NaN before its own first date. `volume` and `vix` are None if missing.
     """
 
     dates: npt.NDArray[np.datetime64]
@@ -36,7 +36,7 @@ class Bars:
         return len(self.dates)
 
     def cut(self, rows: int) -> Bars:
-        """The first `rows` rows: what was known at the end of row `rows - 1`."""
+        """The first `rows` rows, which were known at the end of row `rows - 1`."""
 
         def first(values: Any) -> Any:
             return None if values is None else values[:rows]
@@ -44,7 +44,7 @@ class Bars:
         return Bars(**{name: first(values) for name, values in asdict(self, recurse=False).items()})
 
     def column(self, name: str) -> Array:
-        """One of `INPUTS`; the caller has checked that it is there."""
+        """One of `INPUTS`. The caller checks that it exists."""
         values: Array | None = getattr(self, name)
         if values is None:
             raise ValueError(f"these bars have no {name}")

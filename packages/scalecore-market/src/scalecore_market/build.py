@@ -1,4 +1,4 @@
-"""From prices in a store to a processed set of features in it."""
+"""Builds a processed set of features from the prices in a store."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["Built", "build", "dataset_name", "software", "tier_name"]
 
 @frozen(kw_only=True)
 class Built:
-    """A processed set, and whether it was there already."""
+    """A processed set, and whether it was written by this call."""
 
     entry: Entry
     fresh: bool
@@ -45,7 +45,7 @@ def dataset_name(symbol: str, tier: str | Sequence[str], *, vix: bool) -> str:
 
 
 def software() -> dict[str, str]:
-    """Versions of what decides the values."""
+    """Versions of the packages that determine the values."""
     return {name: importlib.metadata.version(name) for name in ("scalecore-market", "TA-Lib", "numpy", "pandas")}
 
 
@@ -62,10 +62,9 @@ def build(
 ) -> Built:
     """Compute the features of the newest prices of `symbol` and store them.
 
-    What is there already is left alone, what was lost or damaged is restored.
-
-    The set has a row for every row of the prices, NaN in the warm-up. Raises DataError where a feature is not finite
-    after its warm-up (G50) or a date of the VIX is missing, RefusedError where an indicator looks ahead (G51).
+    An existing set is kept; a lost or damaged one is restored. The set has a row for every row of the prices, NaN in
+    the warm-up. Raises DataError if a feature is not finite after its warm-up (G50) or a date of the VIX is missing,
+    RefusedError if an indicator looks ahead (G51).
     """
     indicators = registry.select(tier, vix=vix)
     prices = store.raw(symbol)
@@ -79,7 +78,7 @@ def build(
     if found is not None and store.intact(found):
         return Built(entry=found, fresh=False)
     if name is None and tier_name(tier, vix=vix).startswith("custom"):
-        raise ExperimentError("several tiers or indicators make a set of their own: give it a name with --name")
+        raise ExperimentError("a set of several tiers or indicators needs a name: use --name")
     table = store.load(prices)
     aligned = None
     if uses_vix:
@@ -89,9 +88,7 @@ def build(
     features = compute(indicators, bars, name=prices.name)
     start = first_row(indicators, bars=bars)
     if start >= len(bars):
-        raise DataError(
-            f"{prices.name}: {len(bars)} rows are too few: the features need {start} rows before the first to trust"
-        )
+        raise DataError(f"{prices.name}: {len(bars)} rows are too few: the features need {start} rows of warm-up")
     check_features(features, indicators, start=start, name=prices.name)
     check_truncation(indicators, bars, name=prices.name)
     if found is not None and found.checksum == features.checksum:

@@ -1,5 +1,5 @@
-"""The commands `scalecore data ...`. They raise the errors of `scalecore.api.errors`; the caller prints them and sets
-the exit code.
+"""The commands `scalecore data ...`. They raise errors of `scalecore.api.errors`; the caller prints them and sets the
+exit code.
 """
 
 from __future__ import annotations
@@ -22,43 +22,47 @@ if TYPE_CHECKING:
 
 __all__ = ["data"]
 
-_STORE = click.option("--store", type=NewPath(file_okay=False), required=True, help="The folder that keeps the data.")
+_STORE = click.option("--store", type=NewPath(file_okay=False), required=True, help="Folder of the data store.")
 
 _EXTENSIONS = click.option(
     "--extension",
     "extensions",
     multiple=True,
     metavar="PLUGIN",
-    help="A plugin that adds indicators; may be given again.",
+    help="Plugin that adds indicators; repeatable.",
 )
 
 
 def _reading(command: Any) -> Any:
     for option in (
         click.option(
-            "--max-gap", type=click.IntRange(min=1), default=7, show_default=True, help="Most days between two rows."
+            "--max-gap",
+            type=click.IntRange(min=1),
+            default=7,
+            show_default=True,
+            help="Largest number of days between two rows.",
         ),
-        click.option("--zone", help="Zone of the exchange, such as America/New_York, for times that are not midnight."),
+        click.option("--zone", help="Time zone of the exchange, such as America/New_York, if times are not midnight."),
         click.option(
             "--calendar",
             type=click.Choice(["sessions", "business", "daily"]),
             default="sessions",
             show_default=True,
-            help="Days of the market: Monday to Friday but for holidays, all of them, or all seven days.",
+            help="Trading days: Monday to Friday, without holidays (sessions) or all (business), or every day (daily).",
         ),
-        click.option("--date-format", help="How dates are written, such as %m/%d/%Y, unix or unix_ms."),
-        click.option("--separator", help="Character between the cells of a CSV file, or `tab`."),
-        click.option("--decimal", type=click.Choice([".", ","]), help="Decimal mark of numbers kept as text."),
+        click.option("--date-format", help="Format of the dates, such as %m/%d/%Y, unix or unix_ms."),
+        click.option("--separator", help="Separator of a CSV file, or `tab`."),
+        click.option("--decimal", type=click.Choice([".", ","]), help="Decimal mark of numbers in text."),
         click.option("--encoding", help="Encoding of a CSV file, such as cp1252."),
         click.option(
             "--column",
             "columns",
             multiple=True,
             metavar="ROLE=NAME",
-            help="Name of the date, open, high, low, close, adj_close, volume or symbol; may be given again.",
+            help="Column of the date, open, high, low, close, adj_close, volume or symbol; repeatable.",
         ),
-        click.option("--end", metavar="DATE", help="Last date to take."),
-        click.option("--start", metavar="DATE", help="First date to take."),
+        click.option("--end", metavar="DATE", help="Last date to read."),
+        click.option("--start", metavar="DATE", help="First date to read."),
     ):
         command = option(command)
     return command
@@ -66,7 +70,7 @@ def _reading(command: Any) -> Any:
 
 @click.group()
 def data() -> None:
-    """Keep daily prices and features built from them, with versions and checksums.
+    """Manage daily prices and features built from them, with versions and checksums.
 
     \b
     Examples:
@@ -78,15 +82,15 @@ def data() -> None:
 @data.command()
 @click.argument("files", nargs=-1, metavar="[SYMBOL=]FILE...")
 @click.option(
-    "--download", "symbols", multiple=True, metavar="SYMBOL", help="Get this symbol from Yahoo; may be given again."
+    "--download", "symbols", multiple=True, metavar="SYMBOL", help="Download this symbol from Yahoo; repeatable."
 )
 @_STORE
 @_reading
 def ingest(files: tuple[str, ...], symbols: tuple[str, ...], store: Path, **reading: Any) -> None:
-    """Check files of daily prices and take them into the store, all or none.
+    """Validate files of daily prices and add them to the store, all or none.
 
-    The symbol is the name of the file without its ending, or is written before it: SPY=spy_daily.csv. Dates that one
-    of several symbols lacks are reported. Prices that differ from what the store has are refused: see `register`.
+    The symbol is the file's name without its suffix, or is written before it: SPY=spy_daily.csv. Dates that one of
+    several symbols lacks are reported. Prices that differ from the store are refused: see `register`.
 
     \b
     Examples:
@@ -101,22 +105,24 @@ def ingest(files: tuple[str, ...], symbols: tuple[str, ...], store: Path, **read
     incoming = [_from_file(text, **reading) for text in files] + [_from_yahoo(symbol, **reading) for symbol in symbols]
     twice = next((one.symbol for one in incoming if [other.symbol for other in incoming].count(one.symbol) > 1), None)
     if twice is not None:
-        raise ExperimentError(f"scalecore data ingest: {twice} is there twice; write SYMBOL=FILE to name them apart")
+        raise ExperimentError(
+            f"scalecore data ingest: {twice} appears twice; write SYMBOL=FILE to give the files different symbols"
+        )
     notes = [note for one in incoming for note in one.notes]
     for note in [*notes, *different_dates({one.origin: one.table for one in incoming})]:
         click.echo(f"note: {note}")
-    _remark(*incoming)
+    _warn(*incoming)
     for entry, state in Store(store).ingest(incoming):
         click.echo(f"{entry.name}  version {entry.version}  {entry.rows} rows  {entry.first} .. {entry.last}  {state}")
 
 
 @data.command()
 @click.argument("file", metavar="[SYMBOL=]FILE", required=False)
-@click.option("--download", "symbol", metavar="SYMBOL", help="Get this symbol from Yahoo.")
+@click.option("--download", "symbol", metavar="SYMBOL", help="Download this symbol from Yahoo.")
 @_STORE
 @_reading
 def register(file: str | None, symbol: str | None, store: Path, **reading: Any) -> None:
-    """Take changed prices of a symbol into the store, as its next version.
+    """Add changed prices of a symbol to the store as its next version.
 
     \b
     Examples:
@@ -127,7 +133,7 @@ def register(file: str | None, symbol: str | None, store: Path, **reading: Any) 
     if (file is None) == (symbol is None):
         raise ExperimentError("scalecore data register: name one file, or --download SYMBOL")
     incoming = _from_file(file, **reading) if file is not None else _from_yahoo(str(symbol), **reading)
-    _remark(incoming)
+    _warn(incoming)
     entry = Store(store).register(incoming)
     click.echo(f"{entry.name}  version {entry.version}  {entry.rows} rows  {entry.first} .. {entry.last}  new")
 
@@ -140,7 +146,7 @@ def register(file: str | None, symbol: str | None, store: Path, **reading: Any) 
     multiple=True,
     default=("a25",),
     show_default=True,
-    help="A tier or an indicator; may be given again.",
+    help="Tier or indicator; repeatable.",
 )
 @click.option("--vix", is_flag=True, help="Append the 8 features of the VIX.")
 @click.option("--vix-symbol", default="VIX", show_default=True, help="Name of the VIX in the store.")
@@ -149,10 +155,10 @@ def register(file: str | None, symbol: str | None, store: Path, **reading: Any) 
     type=click.Choice(["refuse", "previous"]),
     default="refuse",
     show_default=True,
-    help="What a trading day without a VIX does.",
+    help="On a trading day without a VIX: fail, or use the previous value.",
 )
 @_EXTENSIONS
-@click.option("--name", help="Name of a set of several tiers or indicators.")
+@click.option("--name", help="Name for a set of several tiers or indicators.")
 @_STORE
 def build(
     symbol: str,
@@ -195,7 +201,7 @@ def build(
 @data.command()
 @_STORE
 def verify(store: Path) -> None:
-    """Look for missing, changed and orphaned files; the exit code is 4 where there are any.
+    """Verify a store: no missing, changed or orphaned files. The exit code is 4 if there are any.
 
     \b
     Examples:
@@ -207,8 +213,8 @@ def verify(store: Path) -> None:
     for note in report.notes:
         click.echo(f"note: {note}")
     if report.problems:
-        raise DataError("\n".join([*report.problems, f"{store}: {len(report.problems)} problems"]))
-    click.echo(f"{store}: {report.tables} tables, all as registered")
+        raise DataError("\n".join([*report.problems, f"{store}: {_count(len(report.problems), 'problem')}"]))
+    click.echo(f"{store}: {_count(report.tables, 'table')}, no problems")
 
 
 @data.command(name="list")
@@ -238,7 +244,7 @@ def list_(as_json: bool, store: Path) -> None:
 
 
 @data.command()
-@click.option("--tier", "tiers", multiple=True, help="Only those of a tier; may be given again.")
+@click.option("--tier", "tiers", multiple=True, help="Only indicators of this tier; repeatable.")
 @_EXTENSIONS
 @click.option("--json", "as_json", is_flag=True, help="As JSON, with all fields.")
 def indicators(tiers: tuple[str, ...], extensions: tuple[str, ...], as_json: bool) -> None:
@@ -266,8 +272,12 @@ def indicators(tiers: tuple[str, ...], extensions: tuple[str, ...], as_json: boo
         )
 
 
-def _remark(*incoming: Incoming) -> None:
-    """Say on stderr which prices are implausible; they are taken all the same."""
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _warn(*incoming: Incoming) -> None:
+    """Warn on stderr about implausible prices. They are accepted."""
     from scalecore_market.price_checks import remarks
 
     for one in incoming:
@@ -287,7 +297,7 @@ def _from_file(text: str, **reading: Any) -> Incoming:
     symbol, rules = symbol_of(bare.stem if path == Path(text) else name), _rules(reading)
     try:
         raw = read_raw(path, symbol=symbol, rules=rules, close_only=symbol == "VIX")
-        # Of the VIX only the closes are ever used.
+        # Only the closes of the VIX are used.
         table, notes = vix_table(raw, rules=rules) if symbol == "VIX" else (to_table(raw, rules=rules), [])
     except DataError as error:
         raise DataError(_as_flags(str(error))) from None
@@ -296,7 +306,7 @@ def _from_file(text: str, **reading: Any) -> Incoming:
 
 
 def _as_flags(text: str) -> str:
-    """A message with the options of this command line in place of those of an experiment file."""
+    """Replace the options of an experiment file in a message with those of this command line."""
 
     def flags(found: re.Match[str]) -> str:
         settings = [one.partition(": ") for one in found["settings"].split(", ")]
@@ -338,5 +348,5 @@ def _cut(table: PriceTable, *, origin: str, start: str | None, end: str | None, 
             raise ExperimentError(f"{name}: {text!r} is not a date such as 1999-03-10")
     cut = table.between(start, end)
     if not len(cut):
-        raise DataError(f"{origin}: there is no row from {start or table.first} to {end or table.last}")
+        raise DataError(f"{origin}: there are no rows from {start or table.first} to {end or table.last}")
     return cut

@@ -1,4 +1,4 @@
-"""Which column is which, by the names of Yahoo or as the user says, and which rows are those of the wanted symbol."""
+"""Finds the columns by Yahoo's names or the user's mapping, and the rows of the requested symbol."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 __all__ = ["COLUMNS", "Names", "date_column", "is_date_name", "price_columns", "several_values", "symbol_rows"]
 
 COLUMNS = ("Open", "High", "Low", "Close", "Adj Close", "Volume")
-"""The columns that are kept, in this order; the last two need not be there."""
+"""The stored columns, in this order; the last two are optional."""
 
 Names = Sequence[tuple[Any, ...]]
-"""Names of the columns: one word each, or pairs of price and ticker."""
+"""Names of the columns: single names, or pairs of price and ticker."""
 
 _NAMES = {re.sub(r"[^a-z]", "", name.lower()): name for name in COLUMNS} | {"adjustedclose": "Adj Close"}
 _DATES = {"date", "datetime", "timestamp", "time"}
 _UNNAMED = {"", "index", "unnamed"}
-"""How an index without a name is written; read as dates where no column is called so."""
+"""Names of an unnamed index in files. They are read as dates if no column has a name of dates."""
 _SYMBOLS = ("symbol", "ticker", "tic", "sym", "tickersymbol", "stocksymbol", "actsymbol", "tscode", "ric", "instrument")
 _PERHAPS_SYMBOLS = ("name", "code", "stock", "security", "asset", "pair")
-"""Names that symbols, and other things, have: read as symbols where their values look like some."""
+"""Ambiguous names: read as symbols if their values look like symbols."""
 _TICKER = re.compile(r"\^?[A-Z0-9][A-Z0-9.=/-]{0,11}")
 _STEMS = {
     "date": ("dat", "time", "zeit", "fecha", "day", "tag"),
@@ -34,11 +34,11 @@ _STEMS = {
     "low": ("low", "tief", "min", "bas", "lo"),
     "close": ("close", "schlu", "last", "price", "clot", "cier", "end", "settle", "letzt", "kurs"),
 }
-"""How names of a role begin elsewhere: for what a message suggests, not for what is read."""
+"""First letters of a role's names in other sources. They are used for suggestions in messages only."""
 
 
 def is_date_name(name: Any) -> bool:
-    """Whether an index of that name holds dates."""
+    """Whether an index with this name contains dates."""
     return name is not None and _key(name) in _DATES
 
 
@@ -72,7 +72,7 @@ def price_columns(
         for name in COLUMNS
         if (written := getattr(columns, role := name.lower().replace(" ", "_"))) is not None
     }
-    # Of pairs of price and ticker, either may come first; LOW and OPEN are tickers too.
+    # In pairs of price and ticker, either may come first; LOW and OPEN are also tickers.
     levels = range(max((len(parts) for _, parts in names), default=0))
     prices = {_key(name) for name in COLUMNS[:4]}
     level = next((one for one in levels if prices <= {_key(parts[one]) for _, parts in names}), 0)
@@ -84,12 +84,12 @@ def price_columns(
             if name in found.setdefault(ticker, {}):
                 role = name.lower().replace(" ", "_")
                 raise DataError(
-                    f"{origin}: column {name} is there twice; say which is meant: read: {{columns: {{{role}: ...}}}}"
+                    f"{origin}: column {name} appears twice; choose one: read: {{columns: {{{role}: ...}}}}"
                 )
             found[ticker][name] = index
     wanted = "" if set(found) <= {""} else symbol.lstrip("^").upper()
     if wanted not in found and found:
-        raise DataError(f"{origin}: the file holds {', '.join(sorted(found))}, not {wanted}")
+        raise DataError(f"{origin}: the file contains {', '.join(sorted(found))}, not {wanted}")
     taken = {**found.get(wanted, {}), **mapped}
     missing = [name for name in (("Close",) if close_only else COLUMNS[:4]) if name not in taken]
     if missing:
@@ -109,9 +109,9 @@ def symbol_rows(
     columns: VendorColumns,
     place: Callable[[int], str],
 ) -> list[int] | None:
-    """The rows of `symbol` by a column of symbols among the `free` ones; None where there is none.
+    """The rows of `symbol`, by a column of symbols among the `free` columns; None without such a column.
 
-    Raises DataError where that column holds other symbols only, or none in a row.
+    Raises DataError if the column contains only other symbols, or lacks a symbol in a row.
     """
     wanted = _bare(symbol)
     column = _symbol_column(free, wanted=wanted, origin=origin, named=columns.symbol)
@@ -124,8 +124,8 @@ def symbol_rows(
     if known and wanted not in known:
         listed = ", ".join(known[:10]) + (f" and {len(known) - 10} more" if len(known) > 10 else "")
         raise DataError(
-            f"{origin}: the file holds {listed}, not {wanted} (column {column}); name a file of {wanted}, or the "
-            f"symbol as the file has it, such as {known[0]}"
+            f"{origin}: the file contains {listed}, not {wanted} (column {column}); use a file of {wanted}, or a "
+            f"symbol of this file, such as {known[0]}"
         )
     return [at for at, cell in enumerate(cells) if cell == wanted]
 
@@ -153,46 +153,46 @@ def _look_like_symbols(cells: list[Any]) -> bool:
 
 
 def several_values(free: Mapping[str, list[Any]]) -> str:
-    """Which of the columns that nothing reads have a few words in them, for a message about dates that come twice."""
+    """A hint for a message about duplicate dates: an unused column with a few distinct words."""
     for name, cells in free.items():
         known = list(dict.fromkeys(str(cell) for cell in cells))
         if 2 <= len(known) <= len(cells) // 2 and not all(re.fullmatch(r"[-+.\d]*", one) for one in known):
             listed = ", ".join(known[:5]) + (" ..." if len(known) > 5 else "")
             return (
-                f"column {name} holds {len(known)} values ({listed}): where they name series, write read: {{columns: "
-                f"{{symbol: {_quoted(name)}}}}}, and one of them as the symbol"
+                f"column {name} contains {len(known)} values ({listed}): if they name series, write read: {{columns: "
+                f"{{symbol: {_quoted(name)}}}}}, and use one of them as the symbol"
             )
     return ""
 
 
 def _named(role: str, name: str, words: Sequence[Any], *, origin: str) -> int:
-    """The position of a column that the user names."""
+    """The position of a column that the user named."""
     found = [index for index, word in enumerate(words) if str(word) == name]
     if len(found) == 1:
         return found[0]
     listed = ", ".join(str(word) for word in words)
-    what = f"{len(found)} columns are named" if found else "there is no column"
-    raise DataError(f"{origin}: {what} {name!r}, which read.columns.{role} names; the columns are {listed}")
+    what = f"there are {len(found)} columns" if found else "there is no column"
+    raise DataError(f"{origin}: {what} {name!r} (read.columns.{role}); the columns are {listed}")
 
 
 def _suggestion(roles: Sequence[str], words: Sequence[Any]) -> str:
-    """The option that maps the missing roles, filled in as far as the names give a hint."""
+    """The option that maps the missing roles, with guesses from the names."""
     pairs, left = [], [str(word) for word in words]
     for role in roles:
         guess = next((word for word in left if _key(word).startswith(_STEMS[role]) or role in _key(word)), None)
         if guess is not None:
             left.remove(guess)
         pairs.append(f"{role}: {'...' if guess is None else _quoted(guess)}")
-    return f"Say which column is which: read: {{columns: {{{', '.join(pairs)}}}}}"
+    return f"Name the columns: read: {{columns: {{{', '.join(pairs)}}}}}"
 
 
 def _quoted(name: str) -> str:
-    """A name as YAML reads it back."""
+    """The name, quoted for YAML if necessary."""
     return name if re.fullmatch(r"[^\W\d][\w /.-]*", name) else "'" + name.replace("'", "''") + "'"
 
 
 def _bare(symbol: Any) -> str:
-    """A symbol for comparison, with `-` for what no symbol of an experiment may hold: `BTC-USD` for `BTC/USD`."""
+    """A symbol for comparison, with `-` for characters that a symbol must not contain: `BTC-USD` for `BTC/USD`."""
     text = "" if symbol is None or symbol != symbol else str(symbol).strip().lstrip("^").upper()
     return re.sub(r"[^A-Z0-9=_.-]+", "-", text).strip("-") or text
 

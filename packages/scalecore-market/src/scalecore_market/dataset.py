@@ -1,4 +1,4 @@
-"""The dataset `market`: prices of one symbol to a panel of features and labels."""
+"""The dataset `market`: converts prices of one symbol to a panel of features and labels."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ __all__ = ["MarketDataset"]
 
 @frozen(kw_only=True, eq=False)
 class _Prices:
-    """A table, and what the study stores about where it came from."""
+    """A table of prices, and its provenance for the study's record."""
 
     name: str
     label: str
-    """What messages call them: the name of the file, or of the table in the store."""
+    """The name in messages: that of the file, or of the table in the store."""
     table: PriceTable
     source: Source
-    """Version 0 is a file that no store keeps versions of."""
+    """Version 0 is a file outside a store."""
     origin: str
     notes: Sequence[str] = ()
-    """What the plan says of them."""
+    """Lines for the plan."""
 
     def to_json(self) -> dict[str, Any]:
         version = {} if self.source.version == 0 else {"version": self.source.version}
@@ -65,10 +65,10 @@ class _Prices:
 class MarketDataset:
     """A `scalecore.api.dataset.Dataset`.
 
-    Rows: from `start`, or the end of the warm-up if that is later, to `end`. Indicators are warmed up by all prices
-    before `start`; prices after `end` are not looked at by anything. Features are raw; labels come from the raw closes
-    and highs (guard G06). A set built by `scalecore data build` from the same versions of the prices and by the same
-    definition is taken as it is.
+    Rows: from `start`, or the end of the warm-up if that is later, to `end`. All prices before `start` warm the
+    indicators up; prices after `end` are not used. Features are raw; labels come from the raw closes and highs (guard
+    G06). A set that `scalecore data build` built from the same versions of the prices and the same definition is
+    reused.
     """
 
     def __init__(self, options: MarketOptions) -> None:
@@ -82,7 +82,9 @@ class MarketDataset:
         used = [prices] if vix is None else [prices, vix]
         table = prices.table.between(None, options.end)
         if not len(table):
-            raise DataError(f"{prices.label}: there is no row up to {options.end}; it begins on {prices.table.first}")
+            raise DataError(
+                f"{prices.label}: there are no rows up to {options.end}; the first date is {prices.table.first}"
+            )
         aligned = None
         if vix is not None:
             names = (prices.label, vix.label)
@@ -98,8 +100,8 @@ class MarketDataset:
             begin = max(begin, int(np.searchsorted(table.dates, np.datetime64(options.start, "D"))))
         if begin >= len(table):
             raise DataError(
-                f"{prices.label}: no row is left: of {len(table)} rows up to {table.last} the first {trusted} warm "
-                "the features up" + (f", and start is {options.start}" if options.start else "")
+                f"{prices.label}: no rows are left: the features need {trusted} rows of warm-up, and there are "
+                f"{len(table)} rows up to {table.last}" + (f"; start is {options.start}" if options.start else "")
             )
         features, built = self._features(indicators, registry=registry, bars=bars, used=used)
         check_features(features, indicators, start=begin, name=prices.label)
@@ -117,7 +119,7 @@ class MarketDataset:
             split=options.split,
             normalise=options.normalise,
             look_back=look_back,
-            # Moves that no feature of a row reaches back to do no harm: to start later is a way out.
+            # Moves before the first look-back do no harm: a later start avoids them.
             flags=[
                 flag for one in used for flag in self._flags(one, table, first=begin - look_back, prices=one is prices)
             ],
@@ -137,7 +139,7 @@ class MarketDataset:
         )
 
     def _flags(self, one: _Prices, table: PriceTable, *, first: int, prices: bool) -> list[dict[str, str]]:
-        """What is implausible in prices or the VIX on the dates of `table` from row `first` on (guard G58)."""
+        """Implausible prices or VIX values on the dates of `table`, from row `first` (guard G58)."""
         symbol = self._options.symbol if prices else self._options.vix_symbol
         found = implausible(one.table, symbol=symbol, level=not prices)
         begin, end = table.dates[max(first, 1)], table.dates[-1]
@@ -151,7 +153,7 @@ class MarketDataset:
         options = self._options
         if options.store is not None:
             return self._stored(Store(options.store), options.symbol, version=options.version)
-        assert options.file is not None  # the options class sees to it
+        assert options.file is not None  # checked by the options class
         raw = read_raw(options.file, symbol=options.symbol, rules=options.read)
         return self._file(options.file, options.symbol, table=to_table(raw, rules=options.read), rules=options.read)
 
@@ -161,21 +163,19 @@ class MarketDataset:
         if not reading:
             if options.vix_file is not None:
                 raise ExperimentError(
-                    "dataset.vix_file: no feature reads the VIX; write `vix: true`, or leave the file out"
+                    "dataset.vix_file: no feature reads the VIX; write `vix: true`, or remove the file"
                 )
             return None
         if options.store is not None:
             return self._stored(Store(options.store), options.vix_symbol)
         if options.vix_file is None:
-            raise ExperimentError(
-                f"dataset.vix_file: {', '.join(reading)} are computed from the VIX; name a file of its prices"
-            )
+            raise ExperimentError(f"dataset.vix_file: {', '.join(reading)} need the VIX; set a file of its prices")
         rules = options.vix_read or options.read
         try:
             raw = read_raw(options.vix_file, symbol=options.vix_symbol, rules=rules, close_only=True)
             table, notes = vix_table(raw, rules=rules)
         except DataError as error:
-            # What suits `read` has been read: the file of the VIX is written otherwise.
+            # The remedy applies to the file of the VIX only.
             raise DataError(str(error).replace("read: {", "vix_read: {")) from None
         return self._file(options.vix_file, options.vix_symbol, table=table, notes=notes)
 
@@ -207,8 +207,8 @@ class MarketDataset:
     def _features(
         self, indicators: Sequence[Indicator], *, registry: IndicatorRegistry, bars: Bars, used: Sequence[_Prices]
     ) -> tuple[PriceTable, str | None]:
-        """The feature columns on the dates of `bars`, and the name and version of the built set they were taken from,
-        if any.
+        """The feature columns on the dates of `bars`, and the name and version of the built set that was reused, if
+        any.
         """
         options = self._options
         if options.store is not None:
@@ -218,7 +218,7 @@ class MarketDataset:
                 sources={one.name: one.source for one in used},
             )
             if entry is not None:
-                # Indicators are causal: the first rows are what they would be without the later ones (guard G51).
+                # Indicators are causal: the first rows do not depend on the later ones (guard G51).
                 return store.load(entry).slice(0, len(bars)), f"{entry.name} version {entry.version}"
         foreign = [indicator for indicator in indicators if registry.providers[indicator.name] != BUILTIN]
         if foreign:

@@ -1,4 +1,4 @@
-"""Daily prices from Yahoo Finance, through yfinance if that is installed."""
+"""Daily prices from Yahoo Finance, through yfinance if it is installed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Fetch", "download", "yahoo"]
 
 Fetch = Callable[[str, str, str], "pd.DataFrame"]
-"""From a symbol as Yahoo writes it, a first date and a date to end before, to a frame of daily prices; may be empty."""
+"""Takes Yahoo's symbol, the first date and the end date (exclusive); returns a frame of daily prices, maybe empty."""
 
 
 def download(
@@ -29,12 +29,12 @@ def download(
     pause: float = 2.0,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Raw:
-    """The cells of what Yahoo answers, in the form in which files are read; `to_table` checks them.
+    """The cells of Yahoo's response, in the same form as those of a file. `to_table` checks them.
 
-    `start` is the first date, `end` the first one that is not wanted: today by default, since the prices of a running
-    session still change. An error or an empty answer is tried again, `tries` times in all, after `pause` seconds and
-    twice as many each time. Prices are adjusted for splits only, with `Adj Close` beside them. Raises DataError when no
-    try gave prices, PluginError without yfinance.
+    `start` is the first date, `end` is exclusive and defaults to today, because prices of a running session still
+    change. An error or an empty response is retried, up to `tries` attempts, after `pause` seconds, doubled each time.
+    Prices are adjusted for splits only; `Adj Close` is a separate column. Raises DataError if no attempt returned
+    prices, PluginError without yfinance.
     """
     fetch = yahoo if fetch is None else fetch
     until = datetime.now(UTC).date().isoformat() if end is None else end
@@ -46,20 +46,20 @@ def download(
             frame = fetch(symbol, start or "1900-01-01", until)
         except PluginError:
             raise
-        except Exception as error:  # yfinance raises its own, its HTTP client's and pandas' errors
+        except Exception as error:  # errors of yfinance, its HTTP client and pandas
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             continue
         if frame is not None and len(frame):
             return from_frame(frame, origin=f"Yahoo {symbol}", symbol=symbol)
-        reason = "the answer was empty"
+        reason = "the response was empty"
     raise DataError(
-        f"Yahoo {symbol}: no prices after {tries} tries ({reason}). Look the symbol up on Yahoo Finance, or try again "
-        "later: Yahoo limits how often it is asked"
+        f"Yahoo {symbol}: no prices after {tries} attempts ({reason}). Check the symbol on Yahoo Finance, or try again "
+        "later: Yahoo limits the rate of requests"
     )
 
 
 def yahoo(symbol: str, start: str, end: str) -> pd.DataFrame:
-    """One request through yfinance. Raises PluginError where that is not installed."""
+    """Send one request through yfinance. Raises PluginError if it is not installed."""
     try:
         import yfinance  # type: ignore[import-not-found, unused-ignore]  # an extra: may not be installed
     except ImportError:

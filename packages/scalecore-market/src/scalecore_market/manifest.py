@@ -1,4 +1,4 @@
-"""What is in a store: one manifest of raw prices, one of processed features."""
+"""The manifests of a store: one of raw prices, one of processed features."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Source:
 
 @frozen(kw_only=True)
 class Entry:
-    """One version of one table. `path` is relative to the store; `checksum` is that of the content, not of the file.
+    """One version of one table. `path` is relative to the store; `checksum` covers the content, not the file.
 
-    Raw prices have an `origin`, the name of the file or the service they came from; processed sets have a tier, their
-    sources by name, and a hash of the definition of their features.
+    Raw prices have an `origin`, the name of their file or service. Processed sets have a tier, their sources by name,
+    and a hash of their features' definition.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Entry:
     path: str
     checksum: str
     time: str
-    """When it was registered, UTC."""
+    """Time of registration, UTC."""
     rows: int
     first: str
     last: str
@@ -56,7 +56,7 @@ class Entry:
     software: Mapping[str, str] = field(factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """All fields that this kind of entry has."""
+        """All fields that are set."""
         return {key: value for key, value in attrs.asdict(self).items() if value is not None and value != {}}
 
 
@@ -66,9 +66,9 @@ def manifest_path(folder: Path, kind: Kind) -> Path:
 
 
 def read_manifest(folder: Path, kind: Kind) -> list[Entry]:
-    """The entries of a manifest in the order of their registration; none where there is no manifest yet.
+    """The entries of a manifest in the order of their registration; empty without a manifest.
 
-    Raises DataError where the file is damaged or of a newer format.
+    Raises DataError if the file is damaged or has a newer format.
     """
     path = manifest_path(folder, kind)
     try:
@@ -76,18 +76,18 @@ def read_manifest(folder: Path, kind: Kind) -> list[Entry]:
     except FileNotFoundError:
         return []
     except ValueError as error:
-        raise DataError(f"{path}: the manifest is damaged ({error}); bring it back from a copy") from None
+        raise DataError(f"{path}: the manifest is damaged ({error}); restore it from a backup") from None
     form = content.get("format") if isinstance(content, dict) else None
     if form != _FORMAT:
         raise DataError(f"{path}: the manifest has format {form!r}, this version of scalecore-market reads {_FORMAT}")
     try:
         return [_entry(item) for item in content["entries"]]
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path}: the manifest is damaged ({error}); bring it back from a copy") from None
+        raise DataError(f"{path}: the manifest is damaged ({error}); restore it from a backup") from None
 
 
 def write_manifest(folder: Path, kind: Kind, entries: list[Entry]) -> None:
-    """Replace the manifest in one step."""
+    """Replace the manifest atomically."""
     write_json(
         manifest_path(folder, kind),
         {"format": _FORMAT, "kind": kind, "entries": [entry.to_json() for entry in entries]},
@@ -99,5 +99,5 @@ def _entry(item: Mapping[str, Any]) -> Entry:
     entry = Entry(**{**item, "sources": sources})
     path = PurePosixPath(entry.path)
     if path.is_absolute() or ".." in path.parts:
-        raise ValueError(f"the path {entry.path!r} leads out of the store")
+        raise ValueError(f"the path {entry.path!r} is outside the store")
     return entry

@@ -1,4 +1,4 @@
-"""Options of the dataset `market`."""
+"""The options of the dataset `market`."""
 
 from datetime import date
 from pathlib import Path
@@ -15,7 +15,7 @@ __all__ = ["MarketOptions", "ReadRules", "VendorColumns", "is_date"]
 
 @frozen(kw_only=True)
 class VendorColumns:
-    """Columns by their role, spelt as in the file. A role that is not named is found by the names of Yahoo."""
+    """Columns by role, spelt as in the file. A role without a name is found by Yahoo's names."""
 
     date: str | None = option(None, before=None, help="The dates.")
     open: str | None = option(None, before=None, help="The opening price.")
@@ -24,30 +24,31 @@ class VendorColumns:
     close: str | None = option(None, before=None, help="The closing price.")
     adj_close: str | None = option(None, before=None, help="The closing price adjusted for dividends.")
     volume: str | None = option(None, before=None, help="The volume in shares.")
-    symbol: str | None = option(None, before=None, help="The symbol of each row, in a file of several.")
+    symbol: str | None = option(None, before=None, help="The symbol of each row, in a file with several symbols.")
 
 
 @frozen(kw_only=True)
 class ReadRules(ReadOptions):
-    """How a file of daily prices is written, and on which days the market trades."""
+    """The format of a file of daily prices, and the trading days of the market."""
 
     zone: str | None = option(
         None,
-        help="Zone of the exchange, such as `America/New_York`: times with an offset are converted to it before the "
-        "date is taken, times without one are local times there. Without it every time must be midnight.",
+        help="Time zone of the exchange, such as `America/New_York`. Times with an offset are converted to it; times "
+        "without an offset are local times. Without a zone, all times must be midnight.",
     )
     max_gap: Annotated[int, Ge(1)] = option(
         7,
-        help="Most calendar days from one row to the next; 7 is the longest close of the New York exchange since 1933.",
+        help="Largest number of calendar days between two rows; 7 is the longest closure of the New York exchange "
+        "since 1933.",
     )
     calendar: Literal["sessions", "business", "daily"] = option(
         "sessions",
         before="sessions",
-        help="Days of the market: `sessions` Monday to Friday but for holidays, `business` all of Monday to Friday, "
-        "`daily` all seven. The plan counts days of the latter two that are missing.",
+        help="Trading days: `sessions`: Monday to Friday except holidays, `business`: Monday to Friday, `daily`: all "
+        "seven. For the last two, the plan counts missing days.",
     )
     columns: VendorColumns = option(
-        factory=VendorColumns, before=VendorColumns(), help="Names of the columns where they are not those of Yahoo."
+        factory=VendorColumns, before=VendorColumns(), help="Names of the columns, if they differ from Yahoo's."
     )
 
 
@@ -55,17 +56,17 @@ class ReadRules(ReadOptions):
 class MarketOptions:
     """`dataset: {use: market}`: daily prices of one symbol, as features of a tier.
 
-    The prices come from `file`, or from `store`, a folder that `scalecore data` keeps, where every source has a version
-    and a checksum.
+    The prices come from `file`, or from `store`, a folder managed by `scalecore data` in which every source has a
+    version and a checksum.
     """
 
-    symbol: Annotated[str, MinLen(1)] = option(help="Name of the symbol, such as `SPY`; `^` in front is left out.")
+    symbol: Annotated[str, MinLen(1)] = option(help="Symbol, such as `SPY`; a leading `^` is ignored.")
     file: ExistingFile | None = option(
         None,
-        help="Parquet or CSV file of daily prices as Yahoo and its tools write them; `read` describes other vendors' "
-        "files. Text files may be packed, as `.csv.gz`.",
+        help="Parquet or CSV file of daily prices in Yahoo's format; `read` describes other vendors' files. Text files "
+        "may be compressed, such as `.csv.gz`.",
     )
-    store: Path | None = option(None, help="Folder of `scalecore data`; instead of `file`.")
+    store: Path | None = option(None, help="Folder managed by `scalecore data`, instead of `file`.")
     version: Annotated[int, Ge(1)] | None = option(
         None, help="Version of the symbol in the store; the newest by default."
     )
@@ -74,37 +75,35 @@ class MarketOptions:
     )
     vix: bool = option(False, help="Append the 8 features of the VIX.")
     vix_file: ExistingFile | None = option(
-        None, help="File of the VIX, where `file` gives the prices; a50 and a100 need it too."
+        None, help="File of the VIX, used with `file`; required for `vix`, a50 and a100."
     )
     vix_symbol: Annotated[str, MinLen(1)] = option("VIX", help="Name of the VIX in the store.")
     vix_missing: Literal["refuse", "previous"] = option(
-        "refuse", help="What a trading day without a VIX does: end with an error, or take the last VIX before it."
+        "refuse", help="On a trading day without a VIX: fail, or use the previous value."
     )
     extensions: list[str] = option(
         factory=list,
-        help="Plugins that add indicators and tiers, by the name of their entry point in the group `scalecore`.",
+        help="Plugins with additional indicators and tiers, by their entry point in the group `scalecore`.",
     )
     start: str | None = option(
-        None, help="First date of the rows, such as 1999-03-10; earlier prices still warm indicators up."
+        None, help="First date of the rows, such as 1999-03-10. Earlier prices still warm indicators up."
     )
-    end: str | None = option(None, help="Last date; later prices are not looked at, for labels either.")
+    end: str | None = option(None, help="Last date. Later prices are not used, not even for labels.")
     warm_up: Literal["common", "own"] = option(
         "common",
-        help="Rows left out at the beginning: `common` as many as the slowest indicator of all built-in tiers needs, "
-        "so that tiers have the same dates; `own` as many as the chosen ones need.",
+        help="Rows to skip at the beginning: `common`: as many as the slowest indicator of all built-in tiers needs, "
+        "so that all tiers have the same dates; `own`: as many as the chosen indicators need.",
     )
     context: Annotated[int, Ge(1)] = option(60, help="Rows of one window.")
-    target: TargetOptions = option(factory=TargetOptions, help="What is predicted; from raw prices.")
-    split: Split = option(factory=Split, help="Which windows train, validate and test.")
-    normalise: Normalisation = option("standard", help="How features are scaled; fitted on training rows.")
-    read: ReadRules = option(
-        factory=ReadRules, help="How the files are written, and the market's days; the store has read its own."
-    )
+    target: TargetOptions = option(factory=TargetOptions, help="Target, computed from raw prices.")
+    split: Split = option(factory=Split, help="Split into training, validation and test windows.")
+    normalise: Normalisation = option("standard", help="Scaling of features, fitted on training rows.")
+    read: ReadRules = option(factory=ReadRules, help="Format of the files and trading days; not with `store`.")
     vix_read: ReadRules | None = option(None, before=None, help="As `read`, for a `vix_file` that differs from `file`.")
 
     def __attrs_post_init__(self) -> None:
         if (self.file is None) == (self.store is None):
-            raise ValueError("give file or store, one of the two")
+            raise ValueError("set either file or store")
         unused = {
             "version": self.file is not None and self.version is not None,
             "vix_file": self.store is not None and self.vix_file is not None,
@@ -114,9 +113,7 @@ class MarketOptions:
         }
         for name, wrong in unused.items():
             if wrong:
-                raise ValueError(
-                    f"{name} has no effect where the prices come from {'a file' if self.file else 'the store'}"
-                )
+                raise ValueError(f"{name} has no effect on prices from {'a file' if self.file else 'the store'}")
         for name in ("start", "end"):
             text = getattr(self, name)
             if text is not None and not is_date(text):
@@ -128,7 +125,7 @@ class MarketOptions:
 
 
 def is_date(text: str) -> bool:
-    """Whether `text` is written as 1999-03-10."""
+    """Whether `text` is a date such as 1999-03-10."""
     try:
         return date.fromisoformat(text).isoformat() == text
     except ValueError:

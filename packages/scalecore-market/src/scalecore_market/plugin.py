@@ -1,4 +1,4 @@
-"""What scalecore-market offers: the dataset `market`."""
+"""The dataset `market`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def scalecore_datasets() -> Iterable[DatasetRecord]:
     return [
         DatasetRecord(
             name="market",
-            summary="Daily prices of one symbol as features of a tier, with manifests.",
+            summary="Daily prices of one symbol as a tier of features, with versions and checksums.",
             options=MarketOptions,
             factory=_market,
             task=lambda options: options.target.task,

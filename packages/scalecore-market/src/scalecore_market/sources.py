@@ -1,4 +1,4 @@
-"""Daily prices as vendors write them: parquet, CSV, or a frame that was downloaded, in one raw form."""
+"""Reads vendors' daily prices (parquet, CSV or a downloaded frame) into one raw form."""
 
 from __future__ import annotations
 
@@ -31,38 +31,38 @@ __all__ = ["COLUMNS", "Raw", "from_frame", "read_raw"]
 
 @frozen(kw_only=True, eq=False)
 class Raw:
-    """Cells as they were found, before any check: `stamps` and each of `columns` have one entry a row.
+    """Unchecked cells: `stamps` and each of `columns` have one entry a row.
 
-    `numbers` are the positions of the rows as the user finds them: lines of a text file from 1, else rows from 0.
+    `numbers` are the positions of the rows for the user: lines of a text file from 1, otherwise rows from 0.
     """
 
     origin: str
-    """What messages call it: the name of the file, or `Yahoo SPY`."""
+    """The name in messages: that of the file, or `Yahoo SPY`."""
     unit: str
     numbers: Sequence[int]
     stamps: Sequence[str]
     columns: dict[str, Sequence[Any]]
     several: str = ""
-    """Which further columns might tell several series apart, as messages put it."""
+    """A hint for messages: another column that may distinguish several series."""
 
     def row(self, index: int) -> str:
-        """How messages name a row: `line 17 (2001-01-22)`."""
+        """A row in messages: `line 17 (2001-01-22)`."""
         return f"{self.unit} {self.numbers[index]} ({self.stamps[index].removesuffix('T00:00:00')})"
 
     def error(self, column: str, index: int, text: str) -> DataError:
-        """What is wrong with a cell, or with the date of a row."""
+        """An error in a cell, or in the date of a row."""
         return DataError(f"{self.origin}: column {column}: {self.row(index)}: {text}")
 
 
 def read_raw(path: Path, *, symbol: str, rules: ReadRules | None = None, close_only: bool = False) -> Raw:
-    """The cells of a parquet or CSV file. Where it holds several symbols, those of `symbol` are taken.
+    """The cells of a parquet or CSV file. From a file with several symbols, only the rows of `symbol` are read.
 
-    With `close_only` the other prices need not be there. Raises DataError where the file is missing, torn, of another
-    kind, of another symbol, or has no dates or prices.
+    With `close_only`, the other prices are optional. Raises DataError if the file is missing, truncated, of another
+    kind or symbol, or has no dates or prices.
     """
     rules = ReadRules() if rules is None else rules
     if path.is_dir():
-        raise DataError(f"{path}: this is a folder; name a file of daily prices")
+        raise DataError(f"{path}: this is a folder; use a file of daily prices")
     if not path.exists() and not path.is_symlink():
         raise DataError(f"{path}: there is no such file")
     if kind_of(path, name=path.name) == "text":
@@ -71,12 +71,12 @@ def read_raw(path: Path, *, symbol: str, rules: ReadRules | None = None, close_o
     import pyarrow as pa
 
     try:
-        # Without its partition guessing: a folder named `symbol=SPY` is no column of this file.
+        # Disable the detection of partitions: a folder named `symbol=SPY` is not a column of this file.
         frame = pd.read_parquet(path, partitioning=None)
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise DataError(
-            f"{path.name} cannot be read: the file is cut off or not parquet ({reason}); get it again"
+            f"{path.name} cannot be read: the file is truncated or not parquet ({reason}); download it again"
         ) from error
     return from_frame(frame, origin=path.name, symbol=symbol, rules=rules, close_only=close_only)
 
@@ -84,7 +84,7 @@ def read_raw(path: Path, *, symbol: str, rules: ReadRules | None = None, close_o
 def from_frame(
     frame: pd.DataFrame, *, origin: str, symbol: str, rules: ReadRules | None = None, close_only: bool = False
 ) -> Raw:
-    """The cells of a frame: dates in the index or in a column; names plain, or pairs with the ticker."""
+    """The cells of a frame with dates in the index or in a column, and plain names or pairs with the ticker."""
     import pandas as pd
 
     rules = ReadRules() if rules is None else rules
@@ -115,17 +115,17 @@ def _read_csv(path: Path, *, symbol: str, rules: ReadRules, close_only: bool) ->
     except csv.Error as error:
         raise DataError(f"{path.name} cannot be read as CSV: {error}") from error
     if not rows:
-        raise DataError(f"{path.name} is empty: there is no cell in it")
+        raise DataError(f"{path.name} is empty: it contains no cells")
     header, body = _header(rows)
     if len(header[0]) == 1:
         check_header(text, reading=rules, name=path.name)
     for line, row in body:
-        # Some writers end each line below the header with a separator.
+        # Some programs end each line below the header with a separator.
         if len(row) != len(header) and (len(row) < len(header) or any(cell.strip() for cell in row[len(header) :])):
-            comma = " or its decimal mark is the separator" if rules.delimiter == "," else ""
+            comma = ", or its decimal mark is a comma" if rules.delimiter == "," else ""
             raise DataError(
-                f"{path.name}: line {line} has {len(row)} cells, the header has {len(header)}; the line is cut off or "
-                f"has a {'comma' if rules.delimiter == ',' else 'separator'} too many{comma}"
+                f"{path.name}: line {line} has {len(row)} cells, the header has {len(header)}; the line is truncated "
+                f"or has an extra {'comma' if rules.delimiter == ',' else 'separator'}{comma}"
             )
     return _raw(
         header,
@@ -141,7 +141,7 @@ def _read_csv(path: Path, *, symbol: str, rules: ReadRules, close_only: bool) ->
 
 
 def _header(rows: list[tuple[int, list[str]]]) -> tuple[Names, list[tuple[int, list[str]]]]:
-    """Names of the columns, and the rows below them. Newer yfinance writes three lines: Price, Ticker, Date."""
+    """The column names, and the rows below them. Newer yfinance writes three header lines: Price, Ticker, Date."""
     first = [cell.strip() for cell in rows[0][1]]
     second = [cell.strip() for cell in rows[1][1]] if len(rows) > 1 else [""]
     if {first[0].lower(), second[0].lower()} == {"price", "ticker"} and len(first) == len(second):
@@ -162,7 +162,7 @@ def _raw(
     rules: ReadRules,
     close_only: bool,
 ) -> Raw:
-    """The wanted columns and rows of named cells; `stamps` are the dates where they are in no column."""
+    """The required columns and rows. `stamps` are the dates if they are not in a column."""
     column = (
         -1 if stamps is not None else date_column(names, origin=origin, columns=rules.columns, close_only=close_only)
     )

@@ -24,14 +24,14 @@ _LOCK_SECONDS = 30.0
 
 
 def symbol_of(text: str) -> str:
-    """The symbol without `^` in front; raises ExperimentError where it could not be a part of file names."""
+    """The symbol without a leading `^`. Raises ExperimentError if it cannot be part of a file name."""
     return part_of_name(text.removeprefix("^"), what="symbol")
 
 
 def part_of_name(text: str, *, what: str) -> str:
-    """`text` where it may be a part of file names, else an ExperimentError."""
+    """Return `text` if it can be part of a file name; otherwise raise ExperimentError."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9=_-]*(\.[A-Za-z0-9=_-]+)*", text):
-        raise ExperimentError(f"{text!r} is no {what}: letters, digits, `=`, `-`, `_` and single dots")
+        raise ExperimentError(f"{text!r} is not a {what}: use letters, digits, `=`, `-`, `_` and single dots")
     return text
 
 
@@ -42,18 +42,18 @@ def raw_name(symbol: str) -> str:
 
 @frozen(kw_only=True)
 class Incoming:
-    """Validated prices on their way into a store; `origin` is the name of their file or service."""
+    """Validated prices to add to a store. `origin` is the name of their file or service."""
 
     symbol: str
     table: PriceTable
     origin: str
     notes: tuple[str, ...] = ()
-    """What of the file was left out."""
+    """Reports on ignored parts of the file."""
 
 
 @frozen(kw_only=True)
 class StoreReport:
-    """What `verify` found: `problems` make the store untrustworthy, `notes` do not. `tables` were read and hashed."""
+    """The result of `verify`. `problems` make the store untrustworthy, `notes` do not. `tables` is the number read."""
 
     tables: int
     problems: tuple[str, ...]
@@ -61,53 +61,53 @@ class StoreReport:
 
 
 class Store:
-    """The folder: `raw.json`, `processed.json`, and the tables under `raw/` and `processed/`.
+    """A folder with `raw.json`, `processed.json`, and the tables in `raw/` and `processed/`.
 
-    A table is written before its manifest names it, so that a crash leaves an orphaned file and never a named half.
-    Versions are never overwritten. Several processes may read; those that write wait for one another.
+    A table is written before its manifest names it: a crash may leave an orphaned file, never a registered partial one.
+    Versions are never overwritten. Several processes may read; writers wait for each other.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def entries(self, kind: Kind) -> list[Entry]:
-        """All versions of all tables of a kind."""
+        """All versions of all raw or processed tables."""
         if not self.folder.is_dir():
-            raise DataError(f"{self.folder}: there is no such store; `scalecore data ingest` makes one")
+            raise DataError(f"{self.folder}: there is no such store; `scalecore data ingest` creates one")
         return read_manifest(self.folder, kind)
 
     def raw(self, symbol: str, *, version: int | None = None) -> Entry:
-        """The newest version of a symbol's prices, or the one asked for. Raises DataError where there is none."""
+        """The newest or the requested version of a symbol's prices. Raises DataError if there is none."""
         name = raw_name(symbol)
         versions = {entry.version: entry for entry in self.entries("raw") if entry.name == name}
         if not versions:
             known = sorted({entry.name.removesuffix(".OHLCV.daily") for entry in self.entries("raw")})
             raise DataError(
-                f"{self.folder}: {name} is not in the store; it has {', '.join(known) or 'no prices'}; "
-                f"take it in: scalecore data ingest {symbol}=FILE --store {self.folder}"
+                f"{self.folder}: {name} is not in the store, which has {', '.join(known) or 'no prices'}; "
+                f"add it: scalecore data ingest {symbol}=FILE --store {self.folder}"
             )
         if version is None:
             return versions[max(versions)]
         if version not in versions:
             raise DataError(
-                f"{self.folder}: {name} has no version {version}, but {', '.join(map(str, sorted(versions)))}"
+                f"{self.folder}: {name} has no version {version}; it has {', '.join(map(str, sorted(versions)))}"
             )
         return versions[version]
 
     def load(self, entry: Entry) -> PriceTable:
-        """The table of an entry. Raises RefusedError where its content is not what was registered (guard G52)."""
+        """The table of an entry. Raises RefusedError if its content has changed (guard G52)."""
         table = PriceTable.read(self.folder / entry.path)
         if table.checksum != entry.checksum:
             raise RefusedError(
                 f"{self.folder / entry.path}: the content changed since {entry.name} version {entry.version} was "
-                f"registered on {entry.time}. Put the file back, or register new prices as a new version with "
+                f"registered on {entry.time}. Restore the file, or register new prices as a new version with "
                 "`scalecore data register`",
                 guard="G52",
             )
         return table
 
     def intact(self, entry: Entry) -> bool:
-        """Whether the table of an entry is there and as it was registered."""
+        """Whether the table of an entry exists and is unchanged."""
         try:
             self.load(entry)
         except (DataError, RefusedError):
@@ -115,17 +115,17 @@ class Store:
         return True
 
     def restore(self, entry: Entry, table: PriceTable) -> None:
-        """Write the table of an entry anew; its content must be what was registered."""
+        """Rewrite the table of an entry. The content must equal the registered one."""
         if table.checksum != entry.checksum:
             raise ValueError(f"this is not {entry.name} version {entry.version}")
         with self._locked():
             table.write(self.folder / entry.path)
 
     def ingest(self, incoming: list[Incoming]) -> list[tuple[Entry, Literal["new", "unchanged", "restored"]]]:
-        """Take prices in as version 1, all of them or none.
+        """Add prices as version 1, all of them or none.
 
-        The same content again changes nothing, but for bringing back a table that was lost or damaged. Other content of
-        a known symbol is refused (RefusedError, guard G52): that takes `register`.
+        Equal content of a known symbol changes nothing, or restores a lost or damaged table. Different content raises
+        RefusedError (guard G52): use `register`.
         """
         with self._locked():
             known = {entry.name: entry for entry in read_manifest(self.folder, "raw")}
@@ -153,18 +153,16 @@ class Store:
             return result
 
     def register(self, incoming: Incoming) -> Entry:
-        """Take prices in as the next version of their symbol; RefusedError where the newest has the same."""
+        """Add prices as the next version of their symbol. Raises RefusedError if they equal the newest version."""
         with self._locked():
             name = raw_name(incoming.symbol)
             old = [entry for entry in read_manifest(self.folder, "raw") if entry.name == name]
             if old and old[-1].checksum == incoming.table.checksum:
-                raise RefusedError(
-                    f"{incoming.origin}: these are the prices of {name} version {old[-1].version} already"
-                )
+                raise RefusedError(f"{incoming.origin}: the prices equal those of {name} version {old[-1].version}")
             return self._add_raw([(incoming, old[-1].version + 1 if old else 1)])[0]
 
     def find_built(self, *, definition: str, sources: Mapping[str, Source]) -> Entry | None:
-        """The newest processed set of these features from these versions of prices."""
+        """The newest processed set with this definition from these sources; None if there is none."""
         fits = [
             entry for entry in self.entries("processed") if entry.definition == definition and entry.sources == sources
         ]
@@ -197,7 +195,7 @@ class Store:
             return entry
 
     def verify(self) -> StoreReport:
-        """Read every table and every file name: what is missing, changed or orphaned."""
+        """Read all tables and file names, and find missing, changed and orphaned files."""
         problems: list[str] = []
         notes: list[str] = []
         raw, processed = self.entries("raw"), self.entries("processed")
@@ -207,9 +205,7 @@ class Store:
                 if entry in raw:
                     notes.extend(remarks(table, symbol=entry.name.partition(".OHLCV")[0], name=entry.path))
             except RefusedError:
-                problems.append(
-                    f"{entry.path}: changed: its content is not that of {entry.name} version {entry.version}"
-                )
+                problems.append(f"{entry.path}: changed: its content differs from {entry.name} version {entry.version}")
             except DataError as error:
                 there = (self.folder / entry.path).exists()
                 problems.append(f"{entry.path}: changed: {error}" if there else f"{entry.path}: missing")
@@ -217,14 +213,14 @@ class Store:
         for kind in ("raw", "processed"):
             files = sorted(path for path in (self.folder / kind).rglob("*") if path.is_file())
             paths = [path.relative_to(self.folder).as_posix() for path in files]
-            problems.extend(f"{path}: orphaned: no manifest names it" for path in paths if path not in named)
+            problems.extend(f"{path}: orphaned: not in a manifest" for path in paths if path not in named)
         newest = {entry.name: entry.version for entry in raw}
         registered = {(entry.name, entry.version): entry.checksum for entry in raw}
         for entry in processed:
             for name, source in entry.sources.items():
                 if registered.get((name, source.version)) != source.checksum:
                     problems.append(
-                        f"{entry.path}: orphaned: {name} version {source.version} is not what it was built from"
+                        f"{entry.path}: orphaned: it was built from another {name} version {source.version}"
                     )
                 elif newest[name] > source.version:
                     notes.append(
@@ -268,9 +264,9 @@ class Store:
             raise
 
     def _difference(self, old: Entry, table: PriceTable) -> str:
-        """How new prices differ from a version, in words."""
+        """Describe the differences between new prices and a version."""
         if not self.intact(old):
-            return f"its table {old.path} is missing or damaged, so they cannot be compared"
+            return f"its table {old.path} is missing or damaged and cannot be compared"
         before = self.load(old)
         parts = []
         for text, days in (
@@ -278,7 +274,7 @@ class Store:
             ("missing", np.setdiff1d(before.dates, table.dates)),
         ):
             if len(days):
-                parts.append(f"{len(days)} rows {text}, the first on {days[0]}")
+                parts.append(f"{len(days)} rows {text}, first on {days[0]}")
         _, left, right = np.intersect1d(before.dates, table.dates, return_indices=True)
         for name in [*before.columns, *(name for name in table.columns if name not in before.columns)]:
             if name not in table.columns or name not in before.columns:
@@ -289,7 +285,7 @@ class Store:
             if len(rows):
                 day = before.dates[left[rows[0]]]
                 parts.append(
-                    f"{name} changed in {len(rows)} rows, the first on {day} from {was[rows[0]]:g} to {now[rows[0]]:g}"
+                    f"{name} changed in {len(rows)} rows, first on {day} from {was[rows[0]]:g} to {now[rows[0]]:g}"
                 )
         return "; ".join(parts)
 

@@ -1,4 +1,4 @@
-"""Columns over dates: what is stored, checksummed and handed on."""
+"""A table of columns over dates, which a store saves and checksums."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ class PriceTable:
         return self.slice(first, stop)
 
     def bars(self, *, vix: Array | None = None) -> Bars:
-        """The raw columns under the names that indicators use."""
+        """The raw columns, under the names that indicators use."""
         columns = self.columns
         if missing := [name for name in PRICES if name not in columns]:
-            raise DataError(f"this table keeps closes only, not {', '.join(missing)}: it has no features")
+            raise DataError(f"this table has closes only, no {', '.join(missing)}: features cannot be computed")
         return Bars(
             dates=self.dates,
             open=columns["Open"],
@@ -70,8 +70,8 @@ class PriceTable:
 
     @property
     def checksum(self) -> str:
-        """`sha256:` of the content: names, order, dates and the bits of the values; the same for every writer and file
-        format.
+        """`sha256:` of the content: names, order, dates and the bits of the values. It does not depend on the program
+        or format of a file.
         """
         digest = hashlib.sha256(f"scalecore-market table 1\n{len(self)} rows\n".encode())
         digest.update(self.dates.astype("datetime64[D]").astype("<i8").tobytes())
@@ -82,7 +82,7 @@ class PriceTable:
         return f"sha256:{digest.hexdigest()}"
 
     def write(self, path: Path) -> None:
-        """A parquet file with the column Date and the others; it is complete under its name or not there at all."""
+        """Write a parquet file with the column Date and the other columns, atomically."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -104,7 +104,7 @@ class PriceTable:
 
     @classmethod
     def read(cls, path: Path) -> PriceTable:
-        """A file that `write` wrote. Raises DataError where it cannot be read as one."""
+        """Read a file that `write` wrote. Raises DataError for any other file."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 

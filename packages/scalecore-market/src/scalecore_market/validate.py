@@ -1,4 +1,4 @@
-"""From cells to a table, or to one error that names file, column and first bad row."""
+"""Converts cells to a table, or raises one error with file, column and first bad row."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 __all__ = ["different_dates", "missing_days", "to_table", "vix_table"]
 
 RowError = Callable[[str, int, str], DataError]
-"""An error at a column and a row, by its position in the order of time, with its text."""
+"""Creates an error from a column, a row in order of time, and a text."""
 
 _STAMP = re.compile(r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d+)?)?( ?(Z|[+-]\d{2}:?\d{2}))?)?")
 _EMPTY = {"", ".", "-", "null", "nan", "na", "n/a", "none", "nat", "<na>"}
 _TOLERANCE = 0.01
-"""How far an open or close may lie outside of low and high, as a share: adjusting rounds each of them on its own."""
+"""Tolerance of open and close outside low and high, as a share: adjusting rounds each of them separately."""
 
 
 def to_table(raw: Raw, *, rules: ReadRules) -> PriceTable:
-    """Dates without zone and float64 columns, ascending; a file in descending order is turned round.
+    """Dates without a zone and float64 columns, ascending. A file in descending order is reversed.
 
-    Raises DataError at the first row that is not a trading day, not a number, missing, doubled, or impossible as
+    Raises DataError at the first row that is not a trading day, not a number, missing, duplicated, or has impossible
     prices.
     """
     if not raw.stamps:
@@ -58,16 +58,16 @@ def to_table(raw: Raw, *, rules: ReadRules) -> PriceTable:
 
 
 def vix_table(raw: Raw, *, rules: ReadRules) -> tuple[PriceTable, list[str]]:
-    """The VIX, and what of its file was left out: only its closes are used, so nothing else of it must be right.
+    """The VIX, and notes on ignored parts of its file. Only the closes are used, so only they must be correct.
 
-    Days without a close, as some vendors write holidays, are left out. The other columns are kept where they are right.
+    Days without a close, which some vendors write for holidays, are skipped. The other columns are kept if valid.
     """
     closes = raw.columns["Close"]
     empty = [at for at, cell in enumerate(closes) if str(cell).strip().lower() in _EMPTY]
     notes = []
     if empty:
         count = f"{len(empty)} rows without a close are" if len(empty) > 1 else "1 row without a close is"
-        notes.append(f"{raw.origin}: {count} left out, the first {raw.row(empty[0])}")
+        notes.append(f"{raw.origin}: {count} skipped, first {raw.row(empty[0])}")
         keep = [at for at in range(len(closes)) if at not in set(empty)]
         raw = attrs.evolve(
             raw,
@@ -79,13 +79,13 @@ def vix_table(raw: Raw, *, rules: ReadRules) -> tuple[PriceTable, list[str]]:
         return to_table(raw, rules=rules), notes
     except DataError as error:
         table = to_table(attrs.evolve(raw, columns={"Close": raw.columns["Close"]}), rules=rules)
-        return table, [*notes, f"{error}; of this file only the closes are used"]
+        return table, [*notes, f"{error}; only the closes of this file are used"]
 
 
 def different_dates(tables: Mapping[str, PriceTable]) -> list[str]:
-    """Where tables lack dates that the first one has, or have more, in the time that they share: a line for each.
+    """A line for each table whose dates differ from those of the first one in their common period.
 
-    `tables` are keyed by what the lines call them.
+    `tables` maps names in the lines to tables.
     """
     names, lines = list(tables), []
     for name in names[1:]:
@@ -98,12 +98,12 @@ def different_dates(tables: Mapping[str, PriceTable]) -> list[str]:
         ):
             if len(days):
                 plural = "s" if len(days) > 1 else ""
-                lines.append(f"{lacking} lacks {len(days)} date{plural} that {having} has, the first {days[0]}")
+                lines.append(f"{lacking} lacks {len(days)} date{plural} of {having}, first {days[0]}")
     return lines
 
 
 def missing_days(table: PriceTable, *, rules: ReadRules) -> tuple[npt.NDArray[np.datetime64], int]:
-    """The days of the calendar that have no row, and how many it has; nobody knows those of `sessions`."""
+    """The days of the calendar without a row, and its number of days. The days of `sessions` are unknown."""
     if rules.calendar == "sessions":
         return table.dates[:0], len(table)
     days = np.arange(table.dates[0], table.dates[-1] + 1)
@@ -116,7 +116,7 @@ def _dates(raw: Raw, *, rules: ReadRules) -> npt.NDArray[np.datetime64]:
     zone = None if rules.zone is None else ZoneInfo(rules.zone)
     days = []
     for index, stamp in enumerate(raw.stamps):
-        # The usual case first: thousands of plain dates. Without hyphens numpy takes the seconds of 1970 for a year.
+        # The usual case: thousands of plain dates. Without hyphens, numpy would read seconds since 1970 as a year.
         plain = rules.date_format is None and (len(stamp) == 10 or stamp.endswith("T00:00:00"))
         shaped = plain and stamp[4] == stamp[7] == "-"
         days.append(stamp[:10] if shaped else _day(raw, index, zone=zone, form=rules.date_format))
@@ -149,10 +149,10 @@ def _day(raw: Raw, index: int, *, zone: ZoneInfo | None, form: str | None) -> st
     if zone is not None:
         return (moment if moment.tzinfo is None else moment.astimezone(zone)).date().isoformat()
     if moment.time() != time():
-        remedy = "write plain dates, or say in which zone the times are (zone: America/New_York)"
+        remedy = "write plain dates, or set the time zone (zone: America/New_York)"
         if moment.tzinfo is not None:
-            remedy = "say in which zone the exchange is (zone: America/New_York)"
-        text = f"the time is not midnight where it was written, so that the day is not certain; {remedy}"
+            remedy = "set the time zone of the exchange (zone: America/New_York)"
+        text = f"the time is not midnight, so the day is ambiguous; {remedy}"
         raise raw.error("Date", index, text)
     return moment.date().isoformat()
 
@@ -162,7 +162,7 @@ def _not_a_date(raw: Raw, index: int, *, form: str | None) -> DataError:
     if text.strip().lower() in _EMPTY:
         found = "the date is missing"
     elif form is not None:
-        found = f"{text!r} is not written as date_format says: {form}"
+        found = f"{text!r} does not match date_format: {form}"
     else:
         found = f"{text!r} is not a date such as 2001-01-22{date_hint(text)}"
     return DataError(f"{raw.origin}: column Date: {raw.unit} {raw.numbers[index]}: {found}")
@@ -171,7 +171,7 @@ def _not_a_date(raw: Raw, index: int, *, form: str | None) -> DataError:
 def _numbers(raw: Raw, name: str, *, rules: ReadRules) -> Array:
     cells = raw.columns[name]
     try:
-        # Text with a decimal comma may read as another number without it.
+        # Text with a decimal comma could be read as another number.
         values = np.array(cells if rules.decimal is None else [*map(_not_text, cells)], dtype=np.float64)
     except (TypeError, ValueError):
         read = (_number(raw, name, row, decimal=rules.decimal) for row in range(len(cells)))
@@ -179,7 +179,7 @@ def _numbers(raw: Raw, name: str, *, rules: ReadRules) -> Array:
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
         value = values[bad[0]]
-        what = "there is no number, a gap in the data" if np.isnan(value) else f"{value} is not a price or volume"
+        what = "the number is missing, a gap in the data" if np.isnan(value) else f"{value} is not a price or volume"
         raise raw.error(name, int(bad[0]), f"{what}{_more(bad)}")
     return values
 
@@ -210,9 +210,11 @@ def _check_dates(dates: npt.NDArray[np.datetime64], *, rules: ReadRules, several
         twice = len(dates) - len(np.unique(dates))
         several = f"; {several}" if several else ""
         if not several and twice > len(dates) // 3:
-            several = "; the file seems to hold several series, with no column that tells them apart: keep one of them"
+            several = (
+                "; the file seems to contain several series, without a column that distinguishes them: keep one of them"
+            )
         if gaps[row - 1] == 0:
-            raise error("Date", row, f"the date is there twice{_more(wrong)}{several}")
+            raise error("Date", row, f"the date appears twice{_more(wrong)}{several}")
         order = "" if several else "; sort the file by date"
         raise error("Date", row, f"the date does not follow {dates[row - 1]}{order}{several}")
     if rules.calendar != "daily":
@@ -220,7 +222,7 @@ def _check_dates(dates: npt.NDArray[np.datetime64], *, rules: ReadRules, several
     far = np.flatnonzero(gaps > rules.max_gap)
     if len(far):
         row = int(far[0]) + 1
-        text = f"{gaps[row - 1]} days after the row before, {dates[row - 1]}: a gap in the data{_more(far)}"
+        text = f"{gaps[row - 1]} days after the previous row, {dates[row - 1]}: a gap in the data{_more(far)}"
         raise error("Date", row, f"{text} (max_gap: {rules.max_gap})")
 
 
@@ -233,11 +235,11 @@ def _check_weekdays(dates: npt.NDArray[np.datetime64], *, error: RowError) -> No
     row = int(odd[0])
     day = "Saturday" if weekday[row] == 5 else "Sunday"
     counts = np.bincount(weekday, minlength=7)
-    # Days that were moved by a zone leave one of Monday to Friday empty.
+    # Days shifted by a time zone leave one weekday empty.
     everyday = counts[:5].min() > 0.5 * counts[:5].max() and counts[5:].max() > 0.5 * counts[:5].max()
-    known = "if the market trades then, write read: {calendar: daily}"
-    remedy = known if everyday else "are the times in the wrong zone?"
-    raise error("Date", row, f"a {day} is no trading day{_more(odd)}; {remedy}")
+    known = "if the market trades on weekends, write read: {calendar: daily}"
+    remedy = known if everyday else "the times may be in the wrong zone"
+    raise error("Date", row, f"a {day} is not a trading day{_more(odd)}; {remedy}")
 
 
 def _check_prices(columns: Mapping[str, Array], *, error: RowError) -> None:
@@ -247,7 +249,7 @@ def _check_prices(columns: Mapping[str, Array], *, error: RowError) -> None:
             value = columns[name][bad[0]]
             found = "zero" if value == 0.0 else f"{value:g}, below zero"
             raise error(name, int(bad[0]), f"the price is {found}{_more(bad)}")
-    if not set(PRICES) <= set(columns):  # the VIX, of which only closes are kept
+    if not set(PRICES) <= set(columns):  # the VIX, with closes only
         return
     high, low = columns["High"], columns["Low"]
     bad = np.flatnonzero(high < low)
@@ -261,7 +263,7 @@ def _check_prices(columns: Mapping[str, Array], *, error: RowError) -> None:
             row = int(bad[0])
             text = f"{name.lower()} {price[row]:g} is not between low {low[row]:g} and high {high[row]:g}{_more(bad)}"
             beyond = high[row] if price[row] > high[row] else low[row]
-            # One row alone is a slip; many are what a split leaves of columns that were not all adjusted.
+            # One row is a slip; many rows are the effect of a split for which not all columns were adjusted.
             raise error(name, row, text + (split_hint(price[row] / beyond) if len(bad) > 1 else ""))
     if "Volume" in columns:
         bad = np.flatnonzero(columns["Volume"] < 0.0)

@@ -1,1 +1,1 @@
-"""Features by name: each indicator declares what it is computed from, how far back it looks, and its formula."""
+"""Features by name. Each indicator declares its inputs, look-back and formula."""

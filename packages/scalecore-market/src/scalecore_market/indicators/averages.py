@@ -1,4 +1,4 @@
-"""The bars themselves, moving averages, their slopes, spreads and crosses."""
+"""Prices and volume, moving averages, their slopes, spreads and crosses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["indicators", "sma"]
 
 
 def indicators() -> list[Indicator]:
-    """Open, high, low, close, volume; DEMA and SMA; what is computed from them."""
+    """Open, high, low, close, volume, DEMA, SMA, and indicators derived from them."""
     return [
         *_raw(),
         *map(_dema, (9, 10, 20, 25, 90)),
@@ -32,7 +32,7 @@ def sma(values: Array, period: int) -> Array:
 
 
 def dema(values: Array, period: int) -> Array:
-    """Twice the exponential average less the exponential average of it."""
+    """Twice the exponential average, minus the exponential average of that average."""
     return ta(talib.DEMA, values, timeperiod=period)
 
 

@@ -1,4 +1,4 @@
-"""What an indicator declares about itself."""
+"""The declaration of an indicator."""
 
 from __future__ import annotations
 
@@ -20,24 +20,23 @@ Kind = Literal["number", "integer", "boolean"]
 class Indicator:
     """One feature column.
 
-    `function` gets the bars and returns one value per row [rows], NaN where it is not defined yet. It is causal: the
-    value of row t depends on rows up to t only (guard G51; checked by truncation). `inputs` are those of `bars.INPUTS`
-    it reads.
+    `function` receives the bars and returns one value per row [rows], NaN where it is not yet defined. It is causal:
+    the value of row t depends only on rows up to t (guard G51, checked by truncation). `inputs` are names from
+    `bars.INPUTS`.
 
-    `look_back` is how many rows before its own a value is computed from. It depends on `memory`:
+    `look_back` is the number of earlier rows that a value depends on. It depends on `memory`:
 
-    - `window`: exactly, the value does not change when older rows do;
-    - `recursive`: averages that never quite forget; the rows that carry 99 % of the weight, all older ones carry 1 %;
-    - `cumulative`: running totals; the rows of one step. All older rows enter as one constant, the same in a whole
-      window.
+    - `window`: exact; older rows do not affect the value.
+    - `recursive`: averages with infinite memory; the rows with 99 % of the weight. All older rows have 1 %.
+    - `cumulative`: running totals; the rows of one step. All older rows are one constant, equal within a window.
 
-    `warm_up` is the first trustworthy row, counted from the first row on which all inputs exist: the look-back is
-    filled, and of a recursive average the start carries 1 % at most.
+    `warm_up` is the first trustworthy row, counted from the first row with all inputs: the look-back is filled, and the
+    start of a recursive average has a weight of at most 1 %.
     """
 
     name: str
     formula: str
-    """One line; `x[t-n]` is n rows earlier, means and sums run over the last n rows."""
+    """One line. `x[t-n]` is the value n rows earlier; means and sums are over the last n rows."""
     inputs: tuple[str, ...]
     look_back: int
     warm_up: int
@@ -49,17 +48,17 @@ class Indicator:
 
     def __attrs_post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name):
-            raise ValueError(f"indicator {self.name!r}: a name has small letters, digits and underscores")
+            raise ValueError(f"indicator {self.name!r}: a name consists of lower-case letters, digits and underscores")
         if self.look_back < 0 or self.warm_up < 0:
-            raise ValueError(f"indicator {self.name}: look_back and warm_up are numbers of rows, not negative")
+            raise ValueError(f"indicator {self.name}: look_back and warm_up must not be negative")
         unknown = [name for name in self.inputs if name not in INPUTS]
         if unknown or not self.inputs:
-            raise ValueError(f"indicator {self.name}: inputs are one or more of {', '.join(INPUTS)}; not {unknown}")
+            raise ValueError(f"indicator {self.name}: inputs must be one or more of {', '.join(INPUTS)}, not {unknown}")
         if "\n" in self.formula or not self.formula:
-            raise ValueError(f"indicator {self.name}: the formula is one line")
+            raise ValueError(f"indicator {self.name}: the formula must be one line")
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but the function: what manifests and studies store."""
+        """All fields except the function, for manifests and records."""
         return {
             "name": self.name,
             "formula": self.formula,
@@ -82,7 +81,7 @@ def window(
     inputs: tuple[str, ...] = ("close",),
     kind: Kind = "number",
 ) -> Indicator:
-    """An indicator of the last rows only: trustworthy as soon as its look-back is filled."""
+    """An indicator that depends only on the last rows: trustworthy as soon as its look-back is filled."""
     return Indicator(
         name=name,
         formula=formula,
@@ -106,8 +105,8 @@ def recursive(
     inputs: tuple[str, ...] = ("close",),
     kind: Kind = "number",
 ) -> Indicator:
-    """An indicator that never quite forgets: `start` is its first row with a value; `look_back` rows later the rows
-    before have faded.
+    """An indicator with infinite memory. `start` is its first row with a value; after `look_back` more rows, earlier
+    rows no longer matter.
     """
     found = window(name, formula, function, look_back=look_back, source=source, inputs=inputs, kind=kind)
     return evolve(found, warm_up=start + look_back, memory="recursive")

@@ -1,4 +1,4 @@
-"""Oscillators of the close: RSI, stochastic RSI, MACD, QQE, Schaff trend cycle, and how they change."""
+"""Oscillators of the close: RSI, stochastic RSI, MACD, QQE, Schaff trend cycle, and their changes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["indicators", "rsi"]
 
 
 def indicators() -> list[Indicator]:
-    """RSI 14 and stochastic RSI by day and by week, MACD 12/26/9, QQE 14/5/4.236, STC 23/50/10, and their slopes."""
+    """Daily and weekly RSI 14 and stochastic RSI, MACD 12/26/9, QQE 14/5/4.236, STC 23/50/10, and their slopes."""
     return [*_rsi(), *_weekly(), *_macd(), *_qqe(), *_stc()]
 
 
@@ -36,12 +36,12 @@ def rsi(close: Array) -> Array:
 
 
 def stochrsi(close: Array) -> Array:
-    """%K (14, 5, 3): where RSI 14 is between its lowest and highest of 5 rows, 0 to 100; 0 where these are equal."""
+    """%K (14, 5, 3): position of RSI 14 between its minimum and maximum of 5 rows, 0 to 100; 0 if these are equal."""
     return ta(talib.STOCHRSI, close, output=0, timeperiod=14, fastk_period=5, fastd_period=3)
 
 
 def _rsi_memory() -> int:
-    """One row more than the average has, since it averages changes."""
+    """One row more than the average, because it averages changes."""
     return memory_rows(wilder_response(14)) + 1
 
 
@@ -83,7 +83,7 @@ def _rsi() -> list[Indicator]:
 
 def _weekly() -> list[Indicator]:
     def weekly(name: str, formula: str, function: Callable[[Array], Array], *, weeks: int, start: int) -> Indicator:
-        # `weeks` and `start` count weekly closes; the value of a week is seen from the first session of the next one.
+        # `weeks` and `start` count weekly closes. A week's value is available from the first session of the next week.
         return recursive(
             name,
             f"{formula}, of weekly closes up to the last completed week",
@@ -137,8 +137,8 @@ def _macd() -> list[Indicator]:
 
 
 def _qqe() -> list[Indicator]:
-    # The stop holds a level until it is crossed: 30 rows longer than the averages remember, at most, on SPY, QQQ, DIA,
-    # ^DJI and ^IXIC to 2024.
+    # The stop keeps a level until it is crossed: at most 30 rows longer than the memory of the averages, measured on
+    # SPY, QQQ, DIA, ^DJI and ^IXIC until 2024.
     memory = memory_rows(wilder_response(14), ema_response(5), ema_response(27), ema_response(27)) + 1 + 30
     fast_memory = memory_rows(wilder_response(14), ema_response(5)) + 1
     start = 14 + 4 + 1 + 26 + 26
@@ -174,8 +174,8 @@ def _qqe() -> list[Indicator]:
 def qqe(close: Array) -> tuple[Array, Array]:
     """Fast and slow line of the QQE (14, 5, 4.236).
 
-    The slow line trails the fast one: below it while that rises (never falling), above it while that falls (never
-    rising); it changes sides when the fast line crosses it. The first row with a band counts as rising.
+    The slow line trails the fast one. It is below a rising fast line and never falls, or above a falling one and never
+    rises. It changes sides when the fast line crosses it. The first row with a band counts as rising.
     """
     fast = ema(rsi(close), 5)
     width = 4.236 * ema(ema(np.abs(change(fast, 1)), 27), 27)
@@ -227,9 +227,7 @@ def stc(close: Array) -> Array:
 
 
 def _smoothed_stochastic(values: Array) -> Array:
-    """100 * position between lowest and highest of 10 rows, of which each row moves halfway; where these are equal it
-    stays.
-    """
+    """100 * position between minimum and maximum of 10 rows, smoothed with factor 0.5; unchanged if these are equal."""
     low, high = rolling(values, 10, "min").tolist(), rolling(values, 10, "max").tolist()
     result = np.full(len(values), np.nan)
     smooth = raw = np.nan

@@ -1,4 +1,4 @@
-"""All indicators and tiers by name: the built-in ones, and those of the plugins that an experiment names."""
+"""All indicators and tiers by name: the built-in ones, and those of an experiment's plugins."""
 
 from __future__ import annotations
 
@@ -21,17 +21,16 @@ BUILTIN = "scalecore-market"
 
 @frozen(kw_only=True)
 class IndicatorRegistry:
-    """Indicators and tiers by name; tiers are sequences of indicator names. `providers` tells who brought each."""
+    """Indicators and tiers by name; tiers are sequences of indicator names. `providers` names the distributions."""
 
     indicators: Mapping[str, Indicator]
     tiers: Mapping[str, Sequence[str]]
     providers: Mapping[str, str]
 
     def select(self, tier: str | Sequence[str], *, vix: bool = False) -> tuple[Indicator, ...]:
-        """The indicators of a tier, or of a list of tiers and indicators, in their order; `vix` appends those of the
-        VIX.
+        """The indicators of a tier, or of a list of tiers and indicators, in order. `vix` appends those of the VIX.
 
-        Raises ExperimentError where a name is unknown or comes twice.
+        Raises ExperimentError if a name is unknown or appears twice.
         """
         chosen: list[str] = []
         for name in [*([tier] if isinstance(tier, str) else tier), *(["vix"] if vix else [])]:
@@ -45,27 +44,25 @@ class IndicatorRegistry:
                 raise ExperimentError(f"dataset.tier: there is no tier or indicator {name!r}; {hint}")
         twice = next((name for name in chosen if chosen.count(name) > 1), None)
         if twice is not None:
-            raise ExperimentError(f"dataset.tier: {twice} would be there twice; leave it out of the list")
+            raise ExperimentError(f"dataset.tier: {twice} appears twice; remove it from the list")
         return tuple(self.indicators[name] for name in chosen)
 
     def extended(
         self, indicators: Iterable[Indicator], *, tiers: Mapping[str, Sequence[str]], provider: str
     ) -> IndicatorRegistry:
-        """This registry and more. Raises PluginError where a name is taken or a tier names what does not exist."""
+        """This registry with additions. Raises PluginError if a name exists or a tier names an unknown indicator."""
         known, providers, all_tiers = dict(self.indicators), dict(self.providers), dict(self.tiers)
         for indicator in indicators:
             if indicator.name in known or indicator.name in self.tiers:
                 owner = providers.get(indicator.name, "a tier")
-                raise PluginError(
-                    f"{provider}: the indicator {indicator.name} is there already ({owner}); give it another name"
-                )
+                raise PluginError(f"{provider}: the indicator {indicator.name} already exists ({owner}); rename it")
             known[indicator.name], providers[indicator.name] = indicator, provider
         for name, members in tiers.items():
             if name in all_tiers or name in known:
-                raise PluginError(f"{provider}: the tier {name} is there already; give it another name")
+                raise PluginError(f"{provider}: the tier {name} already exists; rename it")
             missing = next((member for member in members if member not in known), None)
             if missing is not None:
-                raise PluginError(f"{provider}: the tier {name} names {missing}, which is no indicator")
+                raise PluginError(f"{provider}: the tier {name} names {missing}, which is not an indicator")
             all_tiers[name] = tuple(members)
         return evolve(self, indicators=known, tiers=all_tiers, providers=providers)
 
@@ -84,13 +81,13 @@ def builtin_registry() -> IndicatorRegistry:
 
 
 def load_registry(extensions: Sequence[str]) -> IndicatorRegistry:
-    """The built-in registry and the extensions, each the name of an entry point in the group `scalecore`.
+    """The built-in registry with extensions, each named by an entry point in the group `scalecore`.
 
-    The module of the entry point, beside its hooks if it has any, has a function `market_indicators()` that returns
-    indicators, and may have `market_tiers()` that returns a mapping from a tier's name to names of indicators:
+    The module of the entry point defines `market_indicators()`, which returns indicators, or `market_tiers()`, which
+    returns a mapping from a tier's name to names of indicators. It may also contain hooks.
 
         def market_indicators():
-            from my_plugin.indicators import gap_fill  # heavy imports stay inside
+            from my_plugin.indicators import gap_fill  # keep heavy imports inside
 
             return [
                 Indicator(
@@ -105,15 +102,15 @@ def load_registry(extensions: Sequence[str]) -> IndicatorRegistry:
                 )
             ]
 
-    Raises PluginError where an extension is not installed, is for another scalecore, cannot be imported, or offers
-    nothing.
+    Raises PluginError if an extension is not installed, is for another version of scalecore, cannot be imported, or
+    defines neither function.
     """
     registry = builtin_registry()
     for name in extensions:
         found = list(importlib.metadata.entry_points(group="scalecore", name=name))
         if not found:
             raise PluginError(
-                f"dataset.extensions: there is no plugin {name!r} installed; `scalecore plugins` lists those there are"
+                f"dataset.extensions: plugin {name!r} is not installed; `scalecore plugins` lists the installed ones"
             )
         entry = found[0]
         provider = f"{entry.dist.name} {entry.dist.version}" if entry.dist is not None else name

@@ -1,4 +1,4 @@
-"""Returns, reward against risk, tails of the distribution, implied against realised variance."""
+"""Returns, ratios of return to risk, tails of the distribution, implied and realised variance."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ __all__ = ["indicators"]
 _ANNUAL = math.sqrt(YEAR)
 
 SORTINO_LIMIT = 50.0
-"""Where no day of the window lost, there is no downside to divide by; the ratio is limited to this, far beyond what
-losses give.
+"""Limit of the ratio, for windows without a loss, in which the downside is zero. It is far beyond the ratios of windows
+with losses.
 """
 
 
@@ -90,7 +90,7 @@ def _reward() -> list[Indicator]:
 def _downside(close: Array, rows: int) -> Array:
     """Root mean square of the last `rows` daily returns below zero, gains counting as 0."""
     losses = np.minimum(returns(close, 1), 0.0) ** 2
-    # Summed window by window: a running sum would leave traces of old losses in a window without any.
+    # Sum each window separately: a running sum would leave rounding errors of old losses in a window without losses.
     return windows(losses, rows, lambda last: np.sqrt(last.mean(axis=1)))
 
 

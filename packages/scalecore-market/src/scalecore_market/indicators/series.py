@@ -1,4 +1,4 @@
-"""Arithmetic that indicators share. Everything is causal; NaN stands for "not defined yet"."""
+"""Shared arithmetic of indicators. All functions are causal; NaN means "not yet defined"."""
 
 from __future__ import annotations
 
@@ -33,18 +33,16 @@ __all__ = [
 ]
 
 _KERNEL = 4096
-"""Rows over which a recursive average is followed to find how fast it forgets."""
+"""Rows for which the memory of a recursive average is computed."""
 
 SESSIONS_A_WEEK = 5
-"""At most; weeks with a holiday have fewer, which makes look-backs that are counted with it upper bounds."""
+"""Maximum; weeks with a holiday have fewer, so look-backs computed from it are upper bounds."""
 
 
 def ta(function: Callable[..., Any], *columns: Array, output: int = 0, **parameters: float) -> Array:
-    """A function of TA-Lib on `columns` [rows]; all NaN where there are too few rows. `output` picks one of several
-    results.
-    """
+    """Call a function of TA-Lib on `columns` [rows]; all NaN for too few rows. `output` selects one of its results."""
     arrays = [np.ascontiguousarray(column, dtype=np.float64) for column in columns]
-    # TA-Lib raises on columns without one number, which is what a history shorter than the inner average gives.
+    # TA-Lib raises on columns without a number, the result of a history shorter than the inner average.
     if any(np.isnan(array).all() for array in arrays):
         return np.full(len(arrays[0]), np.nan)
     result = function(*arrays, **parameters)
@@ -52,7 +50,7 @@ def ta(function: Callable[..., Any], *columns: Array, output: int = 0, **paramet
 
 
 def ema(values: Array, period: int) -> Array:
-    """Exponential average with weight 2 / (period + 1), started by the plain mean of the first `period` values."""
+    """Exponential average with weight 2 / (period + 1), starting with the mean of the first `period` values."""
     return ta(talib.EMA, values, timeperiod=period)
 
 
@@ -79,34 +77,32 @@ def log_returns(close: Array) -> Array:
 
 
 def ratio(numerator: Array, denominator: Array) -> Array:
-    """Element by element; NaN where the denominator is zero: an undefined feature is refused later, never invented."""
+    """Element-wise ratio; NaN where the denominator is zero, so that an undefined feature is refused later."""
     result = np.full(len(numerator), np.nan)
     np.divide(numerator, denominator, out=result, where=denominator != 0.0)
     return result
 
 
 def greater(left: Array, right: Array) -> Array:
-    """1 where `left > right`, else 0; NaN where one of the two is."""
+    """1 where `left > right`, else 0; NaN where either is NaN."""
     return np.where(np.isnan(left) | np.isnan(right), np.nan, (left > right).astype(np.float64))
 
 
 def root(values: Array) -> Array:
-    """Square roots; 0 of what is below zero, which running means of squares can be by a rounding."""
+    """Square roots; 0 for negative values, which rounding can produce in running means of squares."""
     result: Array = np.sqrt(np.maximum(values, 0.0))
     return result
 
 
 def rolling(values: Array, rows: int, statistic: str, **parameters: Any) -> Array:
-    """A statistic of pandas' rolling windows, such as `mean`, over the last `rows` values; NaN until there are that
-    many.
-    """
+    """A rolling statistic of pandas, such as `mean`, over the last `rows` values; NaN until there are enough values."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # pandas 2 warns of series without a single value
+        warnings.simplefilter("ignore", RuntimeWarning)  # pandas 2 warns about series without values
         return np.asarray(getattr(pd.Series(values).rolling(rows), statistic)(**parameters), dtype=np.float64)
 
 
 def windows(values: Array, rows: int, function: Callable[[Array], Array]) -> Array:
-    """`function` of the last `rows` values: it gets [count, rows], returns [count]. NaN where one of them is NaN."""
+    """`function` of the last `rows` values, from [count, rows] to [count]. NaN where one of the values is NaN."""
     result = np.full(len(values), np.nan)
     if len(values) >= rows:
         view = np.lib.stride_tricks.sliding_window_view(values, rows)
@@ -115,15 +111,15 @@ def windows(values: Array, rows: int, function: Callable[[Array], Array]) -> Arr
 
 
 def cumulative_sum(steps: Array) -> Array:
-    """Running total; the first row, which has no step, counts as 0."""
+    """Running total. The first row has no step and counts as 0."""
     return np.cumsum(np.concatenate(([0.0], steps[1:])))
 
 
 def completed_weeks(dates: npt.NDArray[np.datetime64], close: Array, function: Callable[[Array], Array]) -> Array:
-    """`function` of weekly closes [weeks], seen from days [rows]: each day gets the value of the last completed week.
+    """`function` of weekly closes [weeks], mapped to days [rows]: each day has the value of the last completed week.
 
-    A week, Monday to Sunday, counts as completed on the first session of a later week, so a Friday does not see its own
-    week: that it is the last session of its week is not known from the data up to it (guard G51).
+    A week, Monday to Sunday, is completed on the first session of a later week. A Friday does not include its own week,
+    because data up to Friday do not show that it is the week's last session (guard G51).
     """
     # Day 0 of the epoch is a Thursday.
     week = (dates.astype("datetime64[D]").astype(np.int64) + 3) // 7
@@ -134,17 +130,17 @@ def completed_weeks(dates: npt.NDArray[np.datetime64], close: Array, function: C
 
 
 def ema_response(period: int) -> Array:
-    """Weights of an exponential average on values 0, 1, 2, ... rows back."""
+    """Weights of an exponential average for values 0, 1, 2, ... rows back."""
     return _geometric(2.0 / (period + 1.0))
 
 
 def wilder_response(period: int) -> Array:
-    """Weights of Wilder's average, whose newest value has 1 / period."""
+    """Weights of Wilder's average: 1 / period for the newest value."""
     return _geometric(1.0 / period)
 
 
 def memory_rows(*stages: Array, share: float = 0.01) -> int:
-    """How many rows back a chain of averages remembers all but `share` of its weight; the stages feed one another."""
+    """Number of rows that contain all but `share` of the weight of a chain of averages, applied one after another."""
     response = stages[0]
     for stage in stages[1:]:
         response = np.convolve(response, stage)[:_KERNEL]

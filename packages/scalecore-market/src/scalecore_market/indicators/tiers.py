@@ -1,4 +1,4 @@
-"""The tiers: which features, in which order."""
+"""The tiers: their features in order."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _A100 = (
     *("supertrend_up", "supertrend_distance"),
     # volume
     *("obv_slope_20", "vpt", "ad_line", "ad_slope_20"),
-    # where the close stands
+    # position of the close
     *("position_in_range_20", "position_in_range_252"),
 )
 

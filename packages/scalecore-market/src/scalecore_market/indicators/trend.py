@@ -1,4 +1,4 @@
-"""Strength and direction of a trend, and where the close stands in its range."""
+"""Strength and direction of a trend, and the position of the close in its range."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ def _aroon() -> list[Indicator]:
 
 
 def _supertrend() -> list[Indicator]:
-    # A band is carried on until the close crosses it. Started anywhere on SPY, QQQ, DIA, ^DJI and ^IXIC to 2024, the
-    # line is the same after 87 rows at most.
+    # A band continues until the close crosses it. From any start on SPY, QQQ, DIA, ^DJI and ^IXIC until 2024, the line
+    # is the same after at most 87 rows.
     memory = 90
     return [
         recursive(
@@ -102,8 +102,8 @@ def _supertrend() -> list[Indicator]:
 def supertrend(bars: Bars) -> tuple[Array, Array]:
     """The line of the SuperTrend (10, 3), and 1 where it lies below the close (trend up), else 0.
 
-    The lower band never falls while the close stays above it, the upper one never rises while the close stays below it;
-    the trend turns when the close crosses the band of the other side, and starts as up.
+    The lower band never falls while the close stays above it; the upper band never rises while the close stays below
+    it. The trend starts as up and turns when the close crosses the opposite band.
     """
     width = 3.0 * ta(talib.ATR, bars.high, bars.low, bars.close, timeperiod=10)
     middle = (bars.high + bars.low) / 2.0

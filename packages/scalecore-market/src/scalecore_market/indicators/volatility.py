@@ -1,4 +1,4 @@
-"""How much prices move: true range, Bollinger bands, range and close-to-close volatility."""
+"""Volatility: true range, Bollinger bands, range-based and close-to-close volatility."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from scalecore_market.indicators.series import (
 __all__ = ["YEAR", "atr", "indicators", "realised_variance"]
 
 YEAR = 252
-"""Sessions by which variances are made annual."""
+"""Sessions a year, to annualise variances."""
 
 _OHLC = ("open", "high", "low", "close")
 
@@ -39,14 +39,12 @@ def atr(bars: Bars) -> Array:
 
 
 def realised_variance(close: Array, rows: int) -> Array:
-    """`252 / rows` times the sum of the last `rows` squared log returns: a variance per year, without removing the
-    mean.
-    """
+    """`252 / rows` times the sum of the last `rows` squared log returns: a yearly variance, mean not removed."""
     return YEAR * rolling(log_returns(close) ** 2, rows, "mean")
 
 
 def _atr() -> list[Indicator]:
-    # The true range itself reaches one row back.
+    # The true range uses the previous row.
     memory = memory_rows(wilder_response(14)) + 1
 
     def of(name: str, formula: str, function: Callable[[Bars], Array], *, further: int = 0) -> Indicator:
@@ -100,7 +98,7 @@ def _range_volatility() -> list[Indicator]:
         def function(bars: Bars) -> Array:
             spread, drift = np.log(bars.high / bars.low) ** 2, np.log(bars.close / bars.open) ** 2
             mean = rolling(0.5 * spread - (2.0 * np.log(2.0) - 1.0) * drift, rows, "mean")
-            # A single day may be negative, a mean of many hardly ever; it has no root.
+            # A single day may be negative, a mean hardly ever; `root` treats negative values as 0.
             return root(YEAR * mean)
 
         text = f"sqrt(252 * max(0, mean of {rows} of ln(high/low)^2 / 2 - (2 ln 2 - 1) * ln(close/open)^2))"

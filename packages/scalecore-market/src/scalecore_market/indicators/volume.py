@@ -1,4 +1,4 @@
-"""Volume: running totals, money flow, Klinger's oscillator, the rolling volume-weighted price."""
+"""Volume: running totals, money flow, Klinger's oscillator, rolling volume-weighted price."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def indicators() -> list[Indicator]:
 
 
 def on_balance_volume(bars: Bars) -> Array:
-    """Running total of the volume, added on rises, taken off on falls of the close; the first row counts as a rise."""
+    """Running total of the volume, added if the close rises, subtracted if it falls. The first row counts as a rise."""
     return ta(talib.OBV, bars.close, bars.column("volume"))
 
 
@@ -111,7 +111,7 @@ def _oscillators() -> list[Indicator]:
             "EMA13(EMA34(F) - EMA55(F)); F = 100 T * volume * |2 range / range since T turned - 1|, T = +-1",
             kvo_signal,
             inputs=_HLCV,
-            # Two rows more: the trend compares with the day before, the range of a new trend starts there.
+            # Two more rows: the trend compares with the previous day, where the range of a new trend starts.
             look_back=memory_rows(ema_response(34) - ema_response(55), ema_response(13)) + 2,
             start=1 + 54 + 12,
             source="numpy",
@@ -128,8 +128,8 @@ def kvo_signal(bars: Bars) -> Array:
 def volume_force(bars: Bars) -> Array:
     """Klinger's volume force: 100 * trend * volume * |2 * dm / cm - 1|.
 
-    The trend is 1 where high + low + close rises, else -1. dm is high - low; cm sums dm since the trend turned, the day
-    before the turn included. 0 where cm is 0; NaN in the first row, which has no trend.
+    The trend is 1 if high + low + close rises, else -1. dm is high - low; cm sums dm since the day before the trend
+    turned. The force is 0 where cm is 0, and NaN in the first row, which has no trend.
     """
     total, span = bars.high + bars.low + bars.close, bars.high - bars.low
     trend = np.where(np.diff(total) > 0.0, 1, -1).tolist()
