@@ -165,9 +165,17 @@ def test_other_parameters_of_a_trial_are_left_to_the_inner_sampler(architectures
     assert all(0 <= trial.params["mine"] <= 1 for trial in study.trials)
 
 
-@pytest.mark.parametrize("page", [README, DOCS], ids=["readme", "docs"])
-def test_the_script_of_the_documentation_runs(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What README and docs show is what happens."""
-    (script,) = re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
-    exec(compile(script, str(page), "exec"), {})
+@pytest.mark.parametrize("inner", ["tpe", "frontier"])
+def test_the_script_of_the_documentation_runs(inner: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """As the README shows it, and with the sampler and the weight that docs/search.md names."""
+    (script,) = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    if inner == "frontier":
+        for shown, other in {
+            "optuna.samplers.TPESampler(seed=1)": "FrontierSampler(coverage, seed=1)",
+            "trials=20": "weight=0.0",
+        }.items():
+            assert shown in script
+            assert other in DOCS.read_text()
+            script = script.replace(shown, other)
+    exec(compile(script, str(README), "exec"), {"FrontierSampler": FrontierSampler})
     assert "width" in capsys.readouterr().out

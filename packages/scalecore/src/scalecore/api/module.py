@@ -66,7 +66,7 @@ class SupportsCompileBlocks(Protocol):
     """Called instead of compiling the repeated blocks, where other code than theirs should be compiled."""
 
     def compile_blocks(self, compiler: Compiler, *, batch: int) -> None:
-        """Replace what should be compiled by what `compiler` returns; `batch` is the micro-batch."""
+        """Replace functions by what `compiler` returns for them, in training passes of exactly `batch` windows."""
         ...
 
 
@@ -75,12 +75,12 @@ class SupportsProducts(Protocol):
     """A module that can compute its float32 products on a CPU by more than one library."""
 
     def use_products(self, library: str) -> Literal["torch", "onednn"]:
-        """Compute by this library from now on; returns the one of both that it uses."""
+        """Use the study's choice of library from now on; return the one in use: `torch` if oneDNN is impossible."""
         ...
 
 
 @runtime_checkable
 class SupportsMicroBatchInvariance(Protocol):
-    """A module that says what splitting a batch means; without it the trainer finds out."""
+    """Declares what splitting a batch means; else the trainer looks for random numbers and batch normalisation."""
 
     micro_batch_invariance: MicroBatchInvariance

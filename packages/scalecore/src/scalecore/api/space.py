@@ -74,8 +74,10 @@ class ArchitectureSpace:
 
     `derived` names further values by which a result from elsewhere may give a dimension, each with its rule, such as
     `{"head_dim": lambda one: one["d_model"] // one["n_heads"]}`. `scalecore import` calls each rule on every legal
-    architecture and looks for the one that has all the values of a record: a record with `d_model` and `head_dim` needs
-    no `n_heads`. Without `derived` a record must give the dimensions themselves.
+    architecture, for which it must return a finite number, and selects the one with all values of a record, never
+    one that fits a budget (guard G17): a record with `d_model` and `head_dim` needs no `n_heads`. It notes the
+    dimensions that a rule reads, so that a refusal can suggest other names. Without `derived` a record must give the
+    dimensions themselves.
     """
 
     dimensions: Mapping[str, tuple[int, ...]] = field(converter=copied)

@@ -66,7 +66,8 @@ class SearchStrategy(Protocol):
         """What trial `number` shall be; None when nothing is left to try. Depends on the seed, the number and the
         history only.
 
-        Asked again for the same number after a duplicate was told, and after None once a running trial has ended.
+        Asked again for the same number after a duplicate was told, and after None once a running trial has ended. After
+        200 duplicates in a row, or None while nothing runs, the strategy counts as exhausted.
         """
         ...
 
