@@ -214,7 +214,7 @@ def test_predictions_that_are_damaged_are_told(journalled: tuple[StudyView, list
     path = view.folder / "predictions" / "trial_0020.npz"
     path.write_bytes(b"nothing")
     assert (
-        f"Best trial: There is no reliability diagram: {path}: not the predictions that trial 20 made; bring them back "
+        f"Best trial: There is no reliability diagram: {path}: not the predictions of trial 20; restore the file "
         "from a backup." in report(view).summary
     )
 

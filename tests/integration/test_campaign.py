@@ -118,7 +118,9 @@ def test_a_study_that_is_refused_when_it_begins_costs_the_others_nothing(campaig
     first.mkdir(parents=True)
     (first / "thesis.tex").write_text("important")
     done = campaign.run(code=5)
-    assert f"[1/2] {LABELS[0]}: failed: {first}: this folder holds other files (thesis.tex) and no study" in done.stdout
+    assert (
+        f"[1/2] {LABELS[0]}: failed: {first}: this folder contains other files (thesis.tex) and no study" in done.stdout
+    )
     assert [path.name for path in first.iterdir()] == ["thesis.tex"]
     assert sorted(Study(campaign.root, {"name": f"tiny/{LABELS[1]}"}).finished()) == [0, 1]
     (first / "thesis.tex").unlink()

@@ -136,11 +136,11 @@ def test_g15_evaluate_takes_a_trial_whole(mine: Study) -> None:
 
     whole = CliRunner().invoke(main, ["verify", str(mine.folder)])
     assert whole.exit_code == 0, whole.stdout
-    assert whole.stdout.count("model: its weights are those of model.json") == 2
+    assert whole.stdout.count("model: the weights match model.json") == 2
     (second / "weights.safetensors").unlink()
     broken = CliRunner().invoke(main, ["verify", str(mine.folder)])
     assert broken.exit_code == 9
-    assert "weights.safetensors is missing; a model is model.json and its weights, together" in broken.stdout
+    assert "weights.safetensors is missing; a model consists of model.json and its weights file" in broken.stdout
 
 
 def test_g15_the_search_never_touches_test_data(mine: Study, tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def test_a_stopped_retraining_says_so(mine: Study) -> None:
     mine.wait_for(lambda: bool(list(mine.folder.glob("promoted/*/attempts/*/*/epochs.jsonl"))), "an attempt")
     second = evaluate(mine)
     assert second.exit_code == 5
-    assert "this study is being run by process" in second.stderr
+    assert "this study is already running: process" in second.stderr
     process.send_signal(signal.SIGINT)
     out = output_of(process, code=7)
     assert out.endswith("stopped; the same command continues it\n")

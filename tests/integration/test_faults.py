@@ -69,7 +69,10 @@ def test_a_full_disk_ends_the_run_and_room_lets_it_go_on(
         output = output_of(process, code=6)
         assert "Traceback" not in output
         assert f"{study.folder}: cannot be written (" in output
-        assert "everything finished is kept: mend or empty the disk, and `scalecore run` continues" in output
+        assert (
+            "everything finished is kept: repair the disk or free space, then `scalecore run` resumes the study"
+            in output
+        )
         assert study.workers() == []
         verified(study)
         if small:
@@ -150,7 +153,7 @@ def test_g48_a_table_that_finds_no_room_ends_the_run_and_the_next_one_writes_it(
     with mounted(place, "size=8k"):
         (place / "filler").write_bytes(bytes(8192))
         done = study.run(code=6)
-        end = "every trial is in the journal: make room, and `scalecore run` writes the rest\n"
+        end = "every trial is in the journal: free disk space, then `scalecore run` writes the missing files\n"
         assert done.stderr.startswith("logger 'csv' cannot write ([Errno 28] No space left on device")
         assert done.stderr.endswith(end)
         assert sorted(study.finished()) == [0]
@@ -398,16 +401,14 @@ def test_links_in_place_of_what_scalecore_makes_are_refused(study: Study) -> Non
     lock = study.folder / ".lock"
     lock.symlink_to(elsewhere / "lock")
     done = study.run(code=5)
-    assert done.stderr == f"{lock} is a symbolic link, which locks another file; remove it\n"
+    assert done.stderr == f"{lock} is a symbolic link and would lock another file; remove it\n"
     lock.unlink()
     trial = study.folder / "attempts/trial_0000"
     trial.mkdir(parents=True)
     (study.folder / "attempts/trial_0000/attempt_0").symlink_to(elsewhere)
     (study.folder / "journal.jsonl").touch()
     done = study.run(code=5)
-    assert (
-        f"{trial / 'attempt_0'} is no folder that scalecore has made, but a link or a file; remove it\n" in done.stderr
-    )
+    assert f"{trial / 'attempt_0'} is a link or a file, not a folder created by scalecore; remove it\n" in done.stderr
     assert [path.name for path in elsewhere.iterdir()] == ["kept"]
 
 

@@ -78,7 +78,7 @@ def test_a_killed_trial_continues_from_its_checkpoint(tmp_path: Path, bars: Path
     study.hold("trial_0000/attempt_0/epochs.jsonl", beside=["checkpoint_2.own"])
     process = study.start()
     os.kill(study.held("trial_0000/attempt_0/epochs.jsonl"), signal.SIGKILL)
-    assert "it goes on from its last checkpoint" in output_of(process)
+    assert "resuming from its last checkpoint" in output_of(process)
     assert curves(study) == curves(whole)
     assert study.finished()[0]["resumptions"] == 1
     study.cli("verify", str(study.folder))

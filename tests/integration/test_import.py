@@ -266,7 +266,7 @@ def test_g22_an_import_leaves_a_run_that_has_just_begun_alone(study: Study, regi
     """Refused while another holds the folder, it removes nothing there, though there is no journal yet."""
     study.folder.mkdir(parents=True)
     lock = StudyLock(StudyFolder(study.folder))
-    with pytest.raises(RefusedError, match=re.escape(f"this study is being run by process {os.getpid()} on ")):
+    with pytest.raises(RefusedError, match=re.escape(f"this study is already running: process {os.getpid()} on ")):
         judged(study, registry, old())
     assert lock.still_ours()
     lock.release()

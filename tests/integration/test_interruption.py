@@ -95,7 +95,7 @@ def test_kill_9_of_the_worker(study: Study, undisturbed: list[tuple[Any, ...]]) 
     for place in places.values():
         os.kill(study.held(place), signal.SIGKILL)
     output = output_of(process)
-    assert "killed from outside by SIGKILL; it goes on from its last checkpoint" in output
+    assert "killed from outside by SIGKILL; resuming from its last checkpoint" in output
     for number in places:
         attempts = study.finished()[number]["attempts"]
         assert [attempt["class"] for attempt in attempts] == ["killed", "completed"]
@@ -203,7 +203,7 @@ def test_g22_a_second_runner_is_refused(study: Study) -> None:
     process = study.start()
     worker = study.held("trial_0000/attempt_0/epochs.jsonl")
     second = study.run(code=5)
-    assert f"this study is being run by process {process.pid} on" in second.stderr
+    assert f"this study is already running: process {process.pid} on" in second.stderr
     os.kill(worker, signal.SIGCONT)
     output_of(process)
     check_whole(study)
@@ -218,7 +218,7 @@ def test_a_runner_that_lost_its_lock_writes_no_more(study: Study) -> None:
     (study.folder / ".lock").unlink()
     lines = len(study.events())
     output = output_of(process, code=6)
-    assert "another runner may write, so this one ends; everything finished is kept" in output
+    assert "another runner may be writing, so this one ends; everything finished is kept" in output
     assert len(study.events()) == lines
     assert study.workers() == []
     study.experiment["search"]["trials"] = 1
@@ -281,7 +281,7 @@ def test_an_end_that_the_driver_did_not_live_to_decide_upon_is_decided_by_the_ne
     kinds = [(event["event"], event.get("number")) for event in events]
     kept = events[: kinds.index(("attempt_ended", 1)) + 1]
     kept[kinds.index(("attempt_started", 1))]["micro_batch"] = 1
-    reason = "the kernel killed the attempt for lack of memory"
+    reason = "the kernel killed the attempt because memory ran out"
     kept[-1] |= {"class": "out_of_memory", "reason": reason, "memory": None, "peak_memory": 5_000_000_000}
     journal = study.folder / "journal.jsonl"
     journal.write_text("".join(json.dumps(event) + "\n" for event in kept))
@@ -301,7 +301,7 @@ def test_g44_what_a_driver_did_not_live_to_delete_is_deleted_by_the_next_one(stu
     for path in left:
         path.write_bytes(b"of a trial that has ended")
     found = study.cli("verify", str(study.folder), code=9)
-    assert "trial 0 has ended and still has 1 checkpoints [G44]" in found.stdout
+    assert "trial 0 is finished and still has checkpoints (1)" in found.stdout
     study.run("search.trials=2")
     assert [path for path in left if path.exists()] == []
     assert len(list((study.folder / "weights").iterdir())) == 1

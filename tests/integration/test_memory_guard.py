@@ -70,11 +70,11 @@ def test_g40_a_trial_that_eats_memory_is_stopped_and_the_study_completes(greedy:
     for number, smallest, most in ((1, 1, 2.4e9), (2, 16, 4.8e9)):
         assert records[number]["value"] is None
         (flag,) = [flag for flag in records[number]["flags"] if flag["kind"] == "quarantined"]
-        assert flag["text"] == f"out of memory at micro-batch {smallest}, the smallest one tried: not tried again"
+        assert flag["text"] == f"out of memory at micro-batch {smallest}, the smallest one tried: not retried"
         assert all(attempt["peak_memory"] < most for attempt in records[number]["attempts"])
     limit = "RLIMIT_DATA 2.0 GB"
     assert records[0]["attempts"][0]["contained"] == ["oom_score_adj 500", limit]
-    assert f"memory of attempts is held by: oom_score_adj 500, {limit}" in done.stdout
+    assert "memory limit per attempt: 2.0 GB (RLIMIT_DATA); killed first if memory runs out" in done.stdout
     assert greedy.workers() == []
 
 
@@ -145,6 +145,6 @@ def test_g40_a_kill_by_the_kernel_is_recognised_and_the_driver_survives(greedy: 
     record = by_appetite(greedy)[3]
     assert [a["class"] for a in record["attempts"]] == ["out_of_memory", "completed"]
     assert record["attempts"][0]["exit_code"] == -9
-    text = f"the kernel killed the attempt for lack of memory: oom_kill rose from 0 to 1 in {group}"
+    text = f"the kernel killed the attempt because memory ran out: oom_kill rose from 0 to 1 in {group}"
     assert record["attempts"][0]["reason"] == text
     assert record["micro_batch"] == 16

@@ -56,7 +56,7 @@ def test_a_storage_out_of_reach_costs_one_warning(study: Study) -> None:
     warnings = [line for line in done.stdout.splitlines() if line.startswith("warning:")]
     assert warnings == [
         "warning: logger 'optuna' failed: sqlite:///there/study.db cannot be used: unable to open database file; the "
-        f"study continues without it, and `{command}` writes what is missing"
+        f"study continues without it, and `{command}` writes the missing data"
     ]
     (study.folder / "there").mkdir()
     assert study.cli(*command.split()[1:]).stderr == ""

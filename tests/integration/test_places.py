@@ -178,7 +178,7 @@ def test_g46_a_copy_of_a_running_study_leaves_it_alone(study: Study, tmp_path: P
     assert "tiny: interrupted (its driver is gone; `scalecore run` continues it); 1 of 2 trials" in status.stdout
     assert "run by process" not in status.stdout
     verify = copy.cli("verify", folder)
-    assert "processes: none is left" in verify.stdout
+    assert "processes: none left running" in verify.stdout
     stop = copy.cli("stop", folder)
     assert stop.stdout == f"{copy.folder}: this study is not running\n"
     copy.write()
@@ -208,7 +208,7 @@ def test_g46_a_running_study_is_itself_under_any_name(study: Study, tmp_path: Pa
         for place in (link, second) if bound.returncode == 0 else (link,):
             assert f"run by process {process.pid} on" in study.cli("status", str(place)).stdout
             done = study.cli("run", str(study.file), f"output={place}", code=5)
-            assert f"{place}: this study is being run by process {process.pid} on" in done.stderr
+            assert f"{place}: this study is already running: process {process.pid} on" in done.stderr
         assert psutil.Process(worker).status() == psutil.STATUS_STOPPED
     finally:
         subprocess.run(["umount", str(second)], capture_output=True, check=False)
@@ -249,7 +249,7 @@ def test_g46_a_study_that_runs_in_a_container_is_seen_from_outside(study: Study)
     status = study.cli("status", str(study.folder))
     assert status.stdout.startswith("tiny: running; 0 of 1 trials finished")
     done = study.cli("run", str(study.file), code=5)
-    assert "this study is being run by process" in done.stderr
+    assert "this study is already running: process" in done.stderr
     assert content(study.folder) == before
     for child in psutil.Process(container.pid).children(recursive=True):
         child.resume()

@@ -148,7 +148,7 @@ def test_a_folder_with_other_files_is_refused(study: Study) -> None:
     study.folder.mkdir(parents=True)
     (study.folder / "thesis.tex").write_text("important")
     message = foreseen(study, code=5)
-    assert "this folder holds other files (thesis.tex) and no study" in message
+    assert "this folder contains other files (thesis.tex) and no study" in message
     assert sorted(path.name for path in study.folder.iterdir() if not path.name.startswith(".")) == ["thesis.tex"]
 
 
@@ -157,7 +157,7 @@ def test_g22_the_plan_of_a_running_study_ends_as_its_run_would(study: Study) -> 
     with locked_folder(StudyFolder(study.folder)) as lock:
         assert lock.still_ours()
         message = foreseen(study, code=5)
-    assert f"this study is being run by process {os.getpid()} on " in message
+    assert f"this study is already running: process {os.getpid()} on " in message
     assert message.endswith("or give another `output` [G22]\n")
 
 
@@ -167,7 +167,7 @@ def test_a_machine_that_is_too_small_is_refused_by_plan_and_run_alike(study: Stu
     study.write()
     for command in ("plan", "run"):
         message = message_of(study.cli(command, str(study.file), code=5))
-        assert message.startswith("the study is not started:\n  memory: only ")
+        assert message.startswith("the study was not started:\n  memory: only ")
 
 
 def plugin(study: Study, name: str, module: str, body: str, *, version: str = "1.0", requires: str = "") -> None:
@@ -254,7 +254,7 @@ def test_a_logger_that_raises_when_it_is_closed_leaves_a_complete_study(study: S
     plugin(study, "scalecore-diary", "scalecore_diary", code.replace(WRITE, "raise ValueError('locked')"))
     study.experiment["loggers"] = ["files", "diary"]
     study.run("search.trials=1")
-    text = "degraded: logger 'diary' raised ValueError: locked; it is switched off, the study goes on"
+    text = "degraded: logger 'diary' raised ValueError: locked; it is disabled, the study continues"
     assert text in study.cli("status", str(study.folder)).stdout.splitlines()
 
 
@@ -303,8 +303,7 @@ def test_a_logger_that_raises_is_switched_off_and_the_study_goes_on(study: Study
     study.experiment["loggers"] = ["console", "diary", "files"]
     done = study.run("search.trials=2")
     assert (
-        done.stdout.count("warning: logger 'diary' raised OSError: disk gone; it is switched off, the study goes on")
-        == 1
+        done.stdout.count("warning: logger 'diary' raised OSError: disk gone; it is disabled, the study continues") == 1
     )
     assert "degraded: logger 'diary'" in done.stdout
     assert len(study.finished()) == 2
@@ -476,7 +475,7 @@ def test_g04_a_model_that_is_not_of_its_size_is_refused(study: Study) -> None:
     """The built model is counted; a formula that is wrong stops the study on the smoke step."""
     with_model(study, "hyperparameters['gain']; return " + NET.format(width="8", outputs="data.outputs"))
     message = refused(study, code=5)
-    assert "mend num_parameters() of the plugin" in message
+    assert "fix num_parameters() of the plugin" in message
     assert "[G04]" in message
 
 
@@ -542,7 +541,7 @@ def test_first_trials_that_fail_alike_end_the_study(study: Study) -> None:
     with_model(study, wrapped(f"{curse}\n                    return self.net(x)"))
     study.experiment["search"]["trials"] = 5
     done = study.run(code=6)
-    assert "the first trials fail in the same way: ValueError: the sixth batch is cursed" in done.stderr
+    assert "the first trials failed in the same way: ValueError: the sixth batch is cursed" in done.stderr
     records = study.finished()
     assert [record["state"] for _, record in sorted(records.items())] == ["failed", "failed"]
     assert all(record["value"] is None for record in records.values())
@@ -585,8 +584,8 @@ def test_g38_a_study_whose_only_trial_failed_has_failed(study: Study) -> None:
     (source.parent / "scalecore_tired.py").write_text(f"from torch import nn\n{TIRED}")
     study.experiment["training"] |= {"effective_batch": 16, "micro_batch": 16}
     reason = (
-        "none of 1 trials completed (1 failed), so the study has no result; trial 0: ValueError: tired. A larger "
-        "search.trials adds trials; after a change of what failed, give another `output`"
+        "none of 1 trials completed (1 failed), so the study has no result; trial 0: ValueError: tired. Increase "
+        "search.trials to add trials; after fixing the cause, give another `output`"
     )
     for _ in range(2):
         done = study.run("search.trials=1", code=6)

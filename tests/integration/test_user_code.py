@@ -228,7 +228,7 @@ def test_an_interrupted_trial_continues_with_the_optimizers_state(tmp_path: Path
             study.hold("trial_0000/attempt_0/epochs.jsonl", beside=["checkpoint.json"])
             process = study.start()
             os.kill(study.held("trial_0000/attempt_0/epochs.jsonl"), signal.SIGKILL)
-            assert "it goes on from its last checkpoint" in output_of(process)
+            assert "resuming from its last checkpoint" in output_of(process)
         else:
             study.run()
         record = study.finished()[0]

@@ -61,7 +61,7 @@ def test_a_completed_study_is_whole(copy: Path) -> None:
     """Exit code 0, and what was looked at is said for people."""
     assert verify(copy) == (0, [], [])
     shown = CliRunner().invoke(main, ["verify", str(copy)])
-    assert "  ok     trials: 2 acknowledged, each once; every one without a value says why\n" in shown.stdout
+    assert "  ok     trials: 2 finished, no duplicates; every trial without a value has a reason\n" in shown.stdout
     assert "  ok     end: completed, 2 of 2 trials\n" in shown.stdout
 
 
@@ -91,12 +91,12 @@ def changed(**values: Any) -> Callable[[Lines], Lines]:
         (twice("trial_finished"), "journal: "),
         (twice("attempt_ended"), "journal: "),
         (without("attempt_ended"), "attempts: attempt 0 of trial 1 has no end"),
-        (without("trial_finished"), "end: the study ended as completed, and trial 1 has no end"),
+        (without("trial_finished"), "end: the study ended as completed, but these trials have no end: 1"),
         (changed(value=None), "trials: trial 1 is completed and has no value"),
-        (changed(state="failed", value=None, reason=None), "trials: trial 1 is failed and gives no reason"),
+        (changed(state="failed", value=None, reason=None), "trials: trial 1 is failed and has no reason"),
         (changed(state="failed", reason="x"), "trials: trial 1 is failed and has the value"),
-        (changed(value=0.5), "results: trial 1 has the value 0.5, its attempt gave"),
-        (changed(hash="0" * 64), "trials: trial 1 has another hash than the one that was asked for"),
+        (changed(value=0.5), "results: trial 1 has the value 0.5, the result of its attempt is"),
+        (changed(hash="0" * 64), "trials: trial 1: the hash of its record differs from the hash of its proposal"),
     ],
 )
 def test_a_changed_journal_is_found(copy: Path, change: Callable[[Lines], Lines], expected: str) -> None:
@@ -142,8 +142,11 @@ def test_what_a_kill_leaves_is_a_note(copy: Path) -> None:
         stream.write('{"seq": 99')
     code, wrong, notes = verify(copy)
     assert (code, wrong) == (0, [])
-    assert "journal: its last line was being written when the power went; the next run sets it aside" in notes
-    text = "end: the last run was killed, 1 of 2 trials are finished; `scalecore run` continues it"
+    assert (
+        "journal: the last line is incomplete (interrupted while writing); the next run moves it to a separate file"
+        in notes
+    )
+    text = "end: the last run was killed, 1 of 2 trials are finished; `scalecore run` resumes the study"
     assert text in notes
 
 
@@ -160,8 +163,8 @@ def test_a_process_and_a_checkpoint_that_are_left_over_are_found(copy: Path) -> 
     code, wrong, _ = verify(copy)
     assert code == 9
     assert wrong == [
-        "results: trial 1 has ended and still has 1 checkpoints [G44]",
-        f"processes: process {os.getpid()} of trial_0001/attempt_0 is alive, though nobody runs the study",
+        "results: trial 1 is finished and still has checkpoints (1)",
+        f"processes: process {os.getpid()} of trial_0001/attempt_0 is alive although the study is not running",
     ]
 
 
@@ -171,4 +174,4 @@ def test_changed_predictions_are_found(copy: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
     code, wrong, _ = verify(copy)
     assert code == 9
-    assert wrong[0].startswith(f"results: {path}: not the predictions that trial 1 made")
+    assert wrong[0].startswith(f"results: {path}: not the predictions of trial 1")

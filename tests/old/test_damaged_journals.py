@@ -130,16 +130,16 @@ DAMAGED: dict[str, tuple[Edit, int, str]] = {
     "seq of true": (key(1, "seq", True), 2, "seq is true, expected 1"),
     "a repeated line": (twice(FINISHED), 8, "seq is 6, expected 7"),
     "a repeated end": (twice(FINISHED, numbered=True), 8, "trial 0 finished twice"),
-    "a repeated question": (twice(ASKED, numbered=True), 5, "trial 0 was asked for, expected 1"),
+    "a repeated question": (twice(ASKED, numbered=True), 5, "trial 0 was asked for, expected trial 1"),
     "a repeated attempt": (twice(STARTED, numbered=True), 6, "attempt 0 of trial 0 starts, expected 1"),
     "an attempt that ended twice": (twice(ENDED, numbered=True), 7, "attempt 0 of trial 0 ended twice"),
     "a missing line": (without(ASKED), 4, "seq is 4, expected 3"),
     "a missing question": (without(ASKED, numbered=True), 4, "trial 0 was never asked for"),
-    "a missing start": (without(STARTED, numbered=True), 5, "attempt 0 of trial 0 ended, and did not start last"),
+    "a missing start": (without(STARTED, numbered=True), 5, "trial 0 ended, but it is not the last one started"),
     "a missing first line": (without(0, numbered=True), 1,
-                             "a journal begins with the event 'study', got 'run_started'"),
+                             "the first event of a journal must be 'study', got 'run_started'"),
     "swapped lines": (swapped(STARTED), 5, "seq is 5, expected 4"),
-    "swapped events": (swapped(ENDED, numbered=True), 7, "attempt 0 of trial 0 is of a trial that is finished"),
+    "swapped events": (swapped(ENDED, numbered=True), 7, "attempt 0 of trial 0: the trial is already finished"),
     "no experiment": (key(0, "experiment", ...), 1, "experiment: required, but missing"),
     "a null experiment": (key(0, "experiment", None), 1, "experiment: expected a mapping, got nothing"),
     "an experiment without objective": (key(0, "experiment.objective", ...), 1,
@@ -268,7 +268,7 @@ def test_a_journal_of_a_later_format_is_refused(project: Project) -> None:
         assert code == 5, output
         assert (
             f"{journal}:1: this journal has format 7, and this scalecore reads formats up to 1: a later version wrote "
-            "it. Nothing was changed. Use that version, or a later one\n"
+            "it. Nothing was changed. Use that version or a later one\n"
         ) in output
 
 

@@ -88,8 +88,8 @@ def test_g26_a_study_of_0_1_is_not_continued_unasked(project: Project) -> None:
     assert done.returncode == 5
     told = re.fullmatch(
         rf"{re.escape(str(project.study('forecast')))}: the code changed since the study was last run \((.+)\); "
-        r"results of two versions would be mixed\. Go back to the former version, or pass --allow-changed-code: every "
-        r"record names its versions \[G26\]\n",
+        r"results of two versions would be mixed\. Go back to the previous version, or pass --allow-changed-code: "
+        r"every record names its versions \[G26\]\n",
         done.stderr,
     )
     assert told is not None, done.stderr

@@ -41,7 +41,7 @@ def test_the_analysis_is_found_by_every_name_that_it_had(name: str) -> None:
         ),
         (["model", "--dataset", "file=b", "--time", "t"], "Error: --time belongs to DATA; write --dataset time=COLUMN"),
         (["model", "a.csv", "--output", "a.txt"], "Error: --output a.txt: the suffix may be .parquet or .csv"),
-        (["model", "a.csv"], "model: no retrained model here (there is no whole model.json)"),
+        (["model", "a.csv"], "model: no retrained model here (no valid model.json)"),
     ],
 )
 def test_predict_refuses_what_it_cannot_do(

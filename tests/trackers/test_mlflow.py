@@ -265,7 +265,7 @@ def test_a_server_that_dies_costs_one_warning_and_export_writes_the_rest(server:
         (
             "warning",
             f"logger 'mlflow' failed: {server.uri}: the server cannot be reached; the study continues without it, and "
-            f"`scalecore export mlflow {study.folder}` writes what is missing",
+            f"`scalecore export mlflow {study.folder}` writes the missing data",
         )
     ]
     server.start()
@@ -295,8 +295,8 @@ def test_a_server_that_hangs_is_not_waited_for(tmp_path: Path, monkeypatch: pyte
     assert str(caught.value) == f"{uri}: the server does not answer"
     assert logger.take_remarks()[0] == (
         "warning",
-        "logger 'mlflow' has not written everything 0 s after the end of the run; "
-        f"`scalecore export mlflow {study.folder}` writes what is missing",
+        "logger 'mlflow' is still writing 0 s after the end of the run; "
+        f"`scalecore export mlflow {study.folder}` writes the missing data",
     )
 
 

@@ -110,7 +110,7 @@ def test_a_server_that_is_not_there_changes_no_study(
     done = run_cli("run", experiment(loggers=["console", logger]), "search.trials=2")
     assert done.exit_code == 0, done.stderr
     said = done.stdout + done.stderr
-    command = f"`scalecore export {name} {tmp_path / 'study'}` writes what is missing"
+    command = f"`scalecore export {name} {tmp_path / 'study'}` writes the missing data"
     assert said.count("; the study continues without it, and ") == said.replace("\n", " ").count(command) == 1
     study = read_study(StudyFolder(tmp_path / "study"))
     assert (study.state, len(study.trials), study.degraded) == ("completed", 2, ())

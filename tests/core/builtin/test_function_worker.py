@@ -141,7 +141,7 @@ def test_g23_an_objective_that_is_not_measured_is_refused(attempt: Attempt) -> N
 def test_g04_a_model_of_another_size_is_refused(attempt: Attempt) -> None:
     """As the function counts it."""
     assert smoked(attempt, READ + "trial.verify_size(1234)\nyield {'val_loss': 0.5}") == (
-        "the built model 'flat' has 1,234 parameters, its formula says 2 for {'inputs': 1}: mend num_parameters() of "
+        "the built model 'flat' has 1,234 parameters, its formula returns 2 for {'inputs': 1}: fix num_parameters() of "
         "the plugin [G04]"
     )
 
@@ -213,7 +213,7 @@ def test_no_epoch_is_no_training(attempt: Attempt) -> None:
 
 def test_a_trial_sees_no_test_data(attempt: Attempt) -> None:
     """Only what it trains and is judged by, in the order of time."""
-    with pytest.raises(ValueError, match=r"^data\('test'\): a trial sees the parts train and val, and no other$"):
+    with pytest.raises(ValueError, match=r"^data\('test'\): a trial can read only the parts 'train' and 'val'$"):
         attempt("trial.data('test')\nyield {'val_loss': 0.5}")
     result = attempt(
         """

@@ -78,7 +78,7 @@ def test_g40_a_delegated_group_gets_one_limited_group_for_each_attempt(tmp_path:
     ("changes", "why"),
     [
         ({"controllers": "cpu io"}, "{base} does not control memory"),
-        ({"members": f"{os.getpid()}\n1\n"}, "{base} holds other processes too"),
+        ({"members": f"{os.getpid()}\n1\n"}, "{base} also contains other processes"),
     ],
 )
 def test_a_group_that_is_not_delegated_is_left_alone(tmp_path: Path, changes: dict[str, str], why: str) -> None:
@@ -133,7 +133,7 @@ def test_g40_the_own_control_group_counts_before_the_machine(tmp_path: Path) -> 
             -9,
             "oom_kill rose from 0 to 1 in /proc/vmstat",
             "out_of_memory",
-            "the kernel killed the attempt for lack of memory: oom_kill rose from 0 to 1 in /proc/vmstat",
+            "the kernel killed the attempt because memory ran out: oom_kill rose from 0 to 1 in /proc/vmstat",
         ),
         (-15, None, "killed", "the attempt was killed from outside by SIGTERM"),
         (-11, None, "crashed", "the attempt crashed with SIGSEGV"),

@@ -80,5 +80,5 @@ def test_a_second_process_in_an_attempts_folder_ends_and_writes_nothing(tmp_path
     assert second.returncode == TAKEN_EXIT
     assert [path.name for path in tmp_path.iterdir()] == ["process.json"]
     assert read_json(tmp_path / "process.json") == {"pid": 12, "host": "node7"}
-    expected = f"{tmp_path}: this attempt was started already, by process 12 on node7; this process ends\n"
+    expected = f"{tmp_path}: this attempt was already started by process 12 on node7; this process ends\n"
     assert second.stderr == expected

@@ -11,5 +11,5 @@ def test_the_frame_alone_says_what_to_start() -> None:
     command = [sys.executable, "-m", "scalecore.execution.worker", "folder", "1"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    text = "scalecore.execution.worker trains nothing: start the module that `ExecutorContext.worker` names"
+    text = "scalecore.execution.worker does not train: start the module named by `ExecutorContext.worker`"
     assert done.stderr.strip().splitlines()[-1] == text

@@ -359,7 +359,7 @@ def test_a_monitor_that_returns_something_else_counts_as_unavailable() -> None:
     until(failed)
     monitors.close()
     assert failures == [
-        "monitor 'fan' raised TypeError: it returned {'fan_speed': 3}, where a Reading is expected; "
+        "monitor 'fan' raised TypeError: it returned {'fan_speed': 3}, expected a Reading; "
         "its readings count as unavailable"
     ]
 

@@ -32,16 +32,16 @@ def test_g43_a_trial_that_slows_down_is_flagged_once_and_its_recovery_told() -> 
     """Twelve times slower for a while: one flag in the record, one message, one when it is over."""
     trial = Trial(Pace())
     assert trial.run(60, rate=10) == []
-    assert trial.run(40, rate=10 / 12) == ["12 times slower than before: 1.2 s a step instead of 1e+02 ms"]
-    assert trial.run(40, rate=10) == ["steps are as fast as before again"]
-    assert trial.pace.flags == ["12 times slower than before: 1.2 s a step instead of 1e+02 ms"]
+    assert trial.run(40, rate=10 / 12) == ["12 times slower than before: 1.2 s per step instead of 1e+02 ms"]
+    assert trial.run(40, rate=10) == ["steps are back to normal speed"]
+    assert trial.pace.flags == ["12 times slower than before: 1.2 s per step instead of 1e+02 ms"]
 
 
 def test_g43_a_trial_that_is_slow_from_its_start_is_measured_by_the_others() -> None:
     """It has no history of its own, but the study has one."""
     trial = Trial(Pace(expected=0.1))
     assert trial.run(30, rate=1) == [
-        "10 times slower than other trials of this study suggest: 1 s a step instead of 1e+02 ms"
+        "10 times slower than expected from other trials of this study: 1 s per step instead of 1e+02 ms"
     ]
 
 

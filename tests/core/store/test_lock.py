@@ -37,7 +37,7 @@ def test_g22_a_second_runner_is_refused_with_the_first_ones_pid_and_host(tmp_pat
     assert runner is not None
     assert runner.pid == holder.pid
     who = rf"process {holder.pid} on {socket.gethostname()}"
-    expected = rf"this study is being run by {who} since .*; stop it with `scalecore stop"
+    expected = rf"this study is already running: {who}, since .*; stop it with `scalecore stop"
     with pytest.raises(RefusedError, match=expected):
         StudyLock(folder)
     holder.kill()
@@ -127,7 +127,7 @@ def test_g46_a_copy_of_hard_links_has_a_lock_of_its_own(tmp_path: Path) -> None:
     folder.path.mkdir()
     lock = StudyLock(folder)
     shutil.copytree(folder.path, copy.path, copy_function=os.link)
-    with pytest.raises(RefusedError, match="this study is being run by process"):
+    with pytest.raises(RefusedError, match="this study is already running: process"):
         StudyLock(folder)
     second = StudyLock(copy)
     assert lock.still_ours()

@@ -101,7 +101,7 @@ def test_g48_a_study_whose_device_is_gone_is_refused_before_its_next_trial(
     with pytest.raises(RefusedError) as caught:
         run(2)
     assert str(caught.value) == (
-        "the study is not started:\n  device: this study trains on cuda (NVIDIA H200), and CUDA_VISIBLE_DEVICES hides "
+        "the study was not started:\n  device: this study trains on cuda (NVIDIA H200), and CUDA_VISIBLE_DEVICES hides "
         "all GPUs; make the device available: results of another one would be ranked together with those of the study"
     )
     assert (tmp_path / "study/journal.jsonl").read_bytes() == before
@@ -124,7 +124,7 @@ def test_g48_an_attempt_that_does_not_get_the_device_is_interrupted_and_its_tria
     why = f"torch {torch.__version__} finds no CUDA device here"
     assert str(caught.value) == (
         f"{why}; this study trains on cuda (NVIDIA H200), and results of another device would be ranked together with "
-        "its own. Nothing counts as failed: make the device available, and `scalecore run` continues [G48]"
+        "its own. No trial counts as failed: make the device available, then `scalecore run` resumes the study [G48]"
     )
     lost = state_of(folder)
     assert [(trial.number, trial.attempts[-1].ended.end) for trial in lost.unfinished] == [(1, "interrupted")]

@@ -13,7 +13,7 @@ from scalecore.execution.folder import DISK_EXIT
 from scalecore.planning.batch_plans import Way
 from scalecore.study.attempt_end import classified, why_again
 
-UNREAD = "the result of the attempt cannot be read: result.json: not JSON"
+UNREAD = "the attempt's result cannot be read: result.json: not JSON"
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ UNREAD = "the result of the attempt cannot be read: result.json: not JSON"
         (
             {"exit_code": -9, "oom_kill": "oom_kill rose"},
             {},
-            ("out_of_memory", "the kernel killed the attempt for lack of memory: oom_kill rose"),
+            ("out_of_memory", "the kernel killed the attempt because memory ran out: oom_kill rose"),
         ),
         ({"exit_code": -9, "oom_kill": "oom_kill rose"}, {"cut": ("hung", "no step")}, ("hung", "no step")),
         (
@@ -63,14 +63,14 @@ SMALLER = [Way(micro_batch=32, checkpointing=False), Way(micro_batch=16, checkpo
         ("diverged", [], {}, None),
         ("failed", [], {}, None),
         ("hung", [], {}, None),
-        ("stopped", [], {}, "it was stopped from outside; it continues from its checkpoint"),
-        ("interrupted", [], {}, "it was stopped from outside; it continues from its checkpoint"),
-        ("killed", [], {}, "why; it goes on from its last checkpoint"),
-        ("crashed", ["killed", "stopped"], {}, "why; it goes on from its last checkpoint"),
+        ("stopped", [], {}, "it was stopped from outside; the trial resumes from its checkpoint"),
+        ("interrupted", [], {}, "it was stopped from outside; the trial resumes from its checkpoint"),
+        ("killed", [], {}, "why; resuming from its last checkpoint"),
+        ("crashed", ["killed", "stopped"], {}, "why; resuming from its last checkpoint"),
         ("crashed", ["killed", "crashed"], {}, None),
-        ("crashed", ["killed", "crashed"], {"stopping": True}, "why; it goes on from its last checkpoint"),
-        ("out_of_memory", [], {}, "why; tried again with a micro-batch of 32"),
-        ("out_of_memory", ["out_of_memory"], {}, "why; tried again with a micro-batch of 32"),
+        ("crashed", ["killed", "crashed"], {"stopping": True}, "why; resuming from its last checkpoint"),
+        ("out_of_memory", [], {}, "why; retrying with a micro-batch of 32"),
+        ("out_of_memory", ["out_of_memory"], {}, "why; retrying with a micro-batch of 32"),
         ("out_of_memory", ["out_of_memory"] * 2, {}, None),
         ("out_of_memory", [], {"ways": []}, None),
         ("out_of_memory", [], {"ways": [], "stopping": True}, None),
@@ -89,4 +89,4 @@ def test_g48_a_device_that_is_missing_is_said() -> None:
     """The trial continues when it is back."""
     lost = end("interrupted", "torch finds no CUDA device here", error="DeviceError")
     again = why_again(lost, ends=["interrupted"], retry=Retry(), ways=[], stopping=False)
-    assert again == "torch finds no CUDA device here; it continues from its checkpoint"
+    assert again == "torch finds no CUDA device here; the trial resumes from its checkpoint"

@@ -109,7 +109,7 @@ def wait_for(done: Callable[[], bool]) -> None:
 
 
 def warning(what: str, study: StudyView) -> tuple[str, str]:
-    command = f"`scalecore export far '{study.folder}'` writes what is missing"
+    command = f"`scalecore export far '{study.folder}'` writes the missing data"
     return ("warning", f"logger 'far' {what}; the study continues without it, and {command}")
 
 
@@ -180,7 +180,7 @@ def test_a_place_that_hangs_is_not_waited_for(study: StudyView) -> None:
     wait_for(lambda: bool(place.threads))
     ended = run(logger, study, *range(10))
     assert logger.take_remarks() == [
-        warning("is slower than the study: 5 events wait, and further ones are dropped", study)
+        warning("is slower than the study: 5 events are waiting, further events are dropped", study)
     ]
     logger.study_finished(ended)
     logger.close()
@@ -200,8 +200,8 @@ def test_a_place_that_hangs_at_the_end_is_reported(study: StudyView) -> None:
     ((level, text),) = logger.take_remarks()
     assert (level, text) == (
         "warning",
-        "logger 'far' has not written everything 0.05 s after the end of the run; "
-        f"`scalecore export far '{study.folder}'` writes what is missing",
+        "logger 'far' is still writing 0.05 s after the end of the run; "
+        f"`scalecore export far '{study.folder}'` writes the missing data",
     )
     place.gate.set()
 

@@ -129,7 +129,7 @@ def test_g40_a_shape_that_ran_out_of_memory_is_quarantined_and_halvings_are_flag
     assert (record.micro_batch, record.accumulation) == (16, 4)
     texts = [flag.text for flag in record.flags if flag.guard == "G40"]
     assert texts == [
-        "out of memory at micro-batch 16, the smallest one tried: not tried again",
+        "out of memory at micro-batch 16, the smallest one tried: not retried",
         "out of memory in epoch 1, step 4: micro-batch 64 -> 16; the sums are the same up to rounding",
     ]
 

@@ -77,7 +77,7 @@ def test_g09_identical_metrics_in_two_trials_are_told() -> None:
     assert flags(best(), record(0, val_loss=0.7), record(3)) == [("G09", "identical")]
     (flag,) = suspicions(best(), data=data(), earlier=[record(3)])
     assert flag["text"] == (
-        "all metrics equal those of trial 3 to the last digit: what the two differ in does not act, or both predict a "
+        "all metrics are identical to those of trial 3: the settings that differ have no effect, or both predict a "
         "constant"
     )
     assert flags(best(), record(3, state=TrialState.PRUNED)) == []
@@ -96,7 +96,7 @@ def test_g19_a_rate_over_too_few_windows_is_told() -> None:
     assert flag == {
         "guard": "G19",
         "kind": "small_denominator",
-        "text": "precision 1.0000 is a rate over 1 window, and it takes 20 to be compared",
+        "text": "precision 1.0000 is a rate over 1 window; a comparison requires 20",
     }
     assert small_denominator(one, metric="precision", least=1) is None
     assert small_denominator(one, metric="recall", least=20) is None
@@ -104,4 +104,6 @@ def test_g19_a_rate_over_too_few_windows_is_told() -> None:
     none = {"precision": None, "confusion_matrix": {"tn": 70, "fp": 0, "fn": 30, "tp": 0}}
     flag = small_denominator(none, metric="precision", least=20)
     assert flag is not None
-    assert flag["text"] == "precision is undefined, since no window is predicted positive: it counts as the worst value"
+    assert (
+        flag["text"] == "precision is undefined because no window is predicted positive: it counts as the worst value"
+    )

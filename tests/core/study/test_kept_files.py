@@ -214,7 +214,7 @@ def test_a_damaged_file_ends_no_command_with_a_traceback_and_loses_no_trial(
     if place == f"{LAST}/result.json" and name != "gone":
         (first, *_) = [event for event in events if event["event"] == "attempt_ended" and event["number"] == 2]
         assert first["class"] == "interrupted"
-        began = "the driver ended before the attempt did; the result of the attempt cannot be read: "
+        began = "the driver ended before the attempt did; the attempt's result cannot be read: "
         assert first["reason"].startswith(f"{began}{study / place}: ")
 
 

@@ -132,11 +132,11 @@ def test_a_strategy_that_has_nothing_more_is_taken_at_its_word(session: Any) -> 
         ),
         (
             {"hyperparameters": {"dropout": 0.1}},
-            "strategy 'random' proposed values for ['dropout'], the space has ['learning_rate']",
+            "strategy 'random' proposed values for ['dropout'], expected ['learning_rate']",
         ),
         (
             {"hyperparameters": {"learning_rate": 1.0}},
-            "strategy 'random' proposed learning_rate = 1.0, outside of LogUniform(low=0.0001, high=0.01)",
+            "strategy 'random' proposed learning_rate = 1.0, outside LogUniform(low=0.0001, high=0.01)",
         ),
     ],
 )

@@ -26,7 +26,7 @@ def test_g38_trials_of_which_none_completed_are_no_result(state: TrialState) -> 
     """Failed, out of memory, diverged, timed out; and pruned ones, whose value is that of an unfinished training."""
     assert no_result([ended(0, state), ended(1, state)]) == (
         f"none of 2 trials completed (2 {state}), so the study has no result; trial 1: why. "
-        "A larger search.trials adds trials; after a change of what failed, give another `output`"
+        "Increase search.trials to add trials; after fixing the cause, give another `output`"
     )
     assert no_result([ended(0, state), ended(1, TrialState.COMPLETED)]) is None
 

@@ -23,7 +23,7 @@ def test_a_complete_study_needs_no_machine_that_can_train(
     folder = StudyFolder(tmp_path / "study")
     plan = plan_walk(tmp_path, "search.trials=1", training={**EXPERIMENT["training"], **training})
     (refused,) = [finding for finding in plan.findings if finding.level == "refuse"]
-    text = f"the study is not started:\n  {refused.subject}: {refused.message}; {refused.remedy}"
+    text = f"the study was not started:\n  {refused.subject}: {refused.message}; {refused.remedy}"
     with pytest.raises(RefusedError) as caught:
         refuse_planned(folder, StudyState(), plan, allow_changed_code=False)
     assert str(caught.value) == text

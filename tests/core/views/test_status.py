@@ -26,5 +26,5 @@ def test_a_journal_without_a_line_is_a_study_that_has_not_begun(tmp_path: Path) 
     first = "study: not begun (`scalecore run` starts it); 0 of 0 trials finished (none yet)"
     assert status_lines(study_status(folder))[0] == first
     assert [(one.level, one.message) for one in verify_study(folder) if one.subject == "journal"] == [
-        ("ok", "0 lines, without a gap")
+        ("ok", "0 lines, no gaps")
     ]

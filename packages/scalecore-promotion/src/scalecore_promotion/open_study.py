@@ -110,7 +110,7 @@ def open_study(folder: StudyFolder, training: TrainingContext) -> Iterator[OpenS
                 training=training,
             )
             if journal.torn is not None:
-                text = f"a torn last line of the journal was set aside as {journal.torn.name}"
+                text = f"an incomplete last line of the journal was moved to {journal.torn.name}"
                 study.record(Repaired(message=text))
             yield study
     finally:

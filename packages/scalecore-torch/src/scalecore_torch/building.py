@@ -33,7 +33,7 @@ def build_module(spec: ModelToBuild, hyperparameters: Hyperparameters) -> nn.Mod
         has = f"the built model {spec.model.use!r} has {counted:,} parameters"
         size, shape = f"{spec.num_parameters:,}", dict(spec.architecture)
         if hasattr(family, "num_parameters"):
-            text = f"{has}, its formula says {size} for {shape}: mend num_parameters() of the plugin"
+            text = f"{has}, its formula returns {size} for {shape}: fix num_parameters() of the plugin"
         else:
             text = (
                 f"{has}, and {size} with its hyper-parameters at their defaults, for {shape}: what changes the size "

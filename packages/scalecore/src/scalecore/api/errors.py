@@ -89,6 +89,6 @@ class ChangedFileError(RefusedError):
 
 
 class StudyError(ScalecoreError):
-    """The study cannot go on: the strategy raised, or the first trials fail in the same way."""
+    """The study cannot go on: the strategy raised, or the first trials failed in the same way."""
 
     exit_code = ExitCode.FAILED

@@ -1,1 +1,1 @@
-"""Attempts: processes that train one trial each, and what starts and watches them."""
+"""Attempts: processes that train one trial each, and the code that starts and supervises them."""

@@ -1,4 +1,4 @@
-"""What an attempt's process does about the world: ends with its driver, obeys its control file, says how far it is."""
+"""The attempt's side of the folder protocol: end with the driver, follow the control file, report progress."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ PARENT_POLL = 0.5
 def end_with_parent(parent: int, stop: threading.Event) -> None:
     """Watch for the end of the process `parent`, which is the driver, or the fork server that ends with the driver.
 
-    When it is gone, however it went, the attempt writes a checkpoint at its next step and ends; if it does not within
-    some seconds, its whole process group is killed, so that nothing is left behind. Where no Python runs any more that
-    is left to `scalecore.execution.local.reaper`, and to the kernel (`scalecore.execution.local.parent_death`).
+    When the parent has ended, the attempt writes a checkpoint at its next step and ends. If it does not end within some
+    seconds, its whole process group is killed. If it can no longer run Python,
+    `scalecore.execution.local.reaper` kills it, or the kernel does (`scalecore.execution.local.parent_death`).
     """
     end_after_parent(parent)
 
     def watch() -> None:
-        # An orphan is given to another process by the system, so that its parent is no longer the one it had.
+        # The system gives an orphan another parent.
         while os.getppid() == parent:
             spare()
             time.sleep(PARENT_POLL)
@@ -52,7 +52,7 @@ Save = Callable[[Path, dict[str, Any]], object]
 
 
 class AttemptMonitor:
-    """Satisfies `scalecore.api.training.TrainingMonitor` through the attempt's folder."""
+    """Implements `scalecore.api.training.TrainingMonitor` through the attempt's folder."""
 
     def __init__(self, folder: AttemptFolder, *, save: Save) -> None:
         """`save` writes the state of a training as the newest checkpoint of a folder."""
@@ -68,7 +68,7 @@ class AttemptMonitor:
         self._written = 0.0
 
     def obey_signals(self) -> None:
-        """SIGTERM asks for a checkpoint and an end at the next step; SIGINT kills, so that a model alone raises it."""
+        """On SIGTERM, stop with a checkpoint at the next step. SIGINT kills: the model gets no KeyboardInterrupt."""
 
         def on_signal(number: int, frame: FrameType | None) -> None:
             self.stop.set()
@@ -83,10 +83,10 @@ class AttemptMonitor:
         if self.stop.is_set():
             return "stop"
         self._say(epoch=epoch, step=step, phase=phase)
-        return action  # type: ignore[return-value]  # a pause has ended here
+        return action  # type: ignore[return-value]  # never "pause" here
 
     def contained(self, by: list[str]) -> list[str]:
-        """Note in `process.json` what holds this process within its memory, beside what is there; all of it."""
+        """Add memory limits of this process to `process.json`; return all of them."""
         process = self.folder.read_process() or describe_process(self.folder.path)
         process = evolve(process, contained=[*(process.contained or ()), *by])
         write_json(self.folder.process, process, durable=False)
@@ -101,17 +101,17 @@ class AttemptMonitor:
         try:
             self._save(self.folder.path, state)
         except (OSError, RuntimeError) as error:
-            # torch.save tells a full disk as RuntimeError. The trial is worth more than its checkpoint: it goes on.
+            # torch.save reports a full disk as RuntimeError. Continue: the trial matters more than its checkpoint.
             self.warnings.append(f"checkpoint not written: {error}")
         self.checkpoint_seconds += time.monotonic() - started
 
     def _read_control(self) -> Literal["go_on", "pause", "stop", "prune"]:
-        # One stat per step is about a microsecond; the file is read only when it was replaced.
+        # One stat per step takes about a microsecond; the file is read only after it was replaced.
         try:
             found = os.stat(self.folder.control)
         except FileNotFoundError:
             return self._action
-        # By the file too: two in the same tick of a file system's clock, seconds on some, have one time.
+        # Compare the inode too: the clock of some file systems has a resolution of seconds.
         seen = (found.st_ino, found.st_mtime_ns)
         if seen != self._control_seen:
             self._control_seen = seen
@@ -131,7 +131,7 @@ class AttemptMonitor:
         now = time.monotonic()
         if now - self._written >= PROGRESS_EVERY or phase == "evaluate":
             self._written = now
-            # A pause is told with its length, so that a process that hangs in it can be told from one that waits.
+            # A pause is reported with its length, so that a waiting process can be told apart from a hanging one.
             waited = round(now, 1) if phase == "paused" else None
             progress = AttemptProgress(phase=phase, epoch=epoch, step=step, waited=waited)
             write_json(self.folder.progress, progress, durable=False, indent=None)

@@ -1,4 +1,4 @@
-"""How an attempt ended: what it says itself in `result.json`, and what the driver makes of it."""
+"""The end of an attempt: its own `result.json`, and the driver's classification."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ EndClass = Literal[
 ]
 
 OF_RESULT = ("memory", "pauses", "paused_seconds", "checkpoint_seconds")
-"""What the journal keeps of the result of every attempt, also of those that end before the trial does."""
+"""Fields of the result that the journal keeps for every attempt, including attempts that do not end their trial."""
 
 
 @frozen(kw_only=True, slots=False)
 class AttemptProgress(Part):
-    """How far an attempt is; `waited` is how long it has been paused, in seconds."""
+    """The progress of an attempt; during a pause, `waited` changes with each write, in seconds."""
 
     phase: str
     epoch: int
@@ -56,7 +56,7 @@ class MadePredictions(Part):
 
 @frozen(kw_only=True, slots=False)
 class AttemptResult(Part):
-    """What an attempt wrote at its end. What its mode does not measure, or it ended before, is None."""
+    """The result that an attempt writes at its end. Values that it did not measure are None."""
 
     attempt: str
     """Its id: the result of another attempt does not count."""
@@ -71,7 +71,7 @@ class AttemptResult(Part):
     torch: str | None = None
     num_parameters: int | None = None
     contained: Sequence[str] | None = None
-    """What held it within its memory, in words."""
+    """The memory limits of its process."""
     value: float | None = None
     best: EpochResult | None = None
     last: EpochResult | None = None
@@ -80,7 +80,7 @@ class AttemptResult(Part):
     predictions: MadePredictions | None = None
     steps: int | None = None
     steps_here: int | None = None
-    """Without those of the attempts that it continued."""
+    """Without the steps of the attempts that it continued."""
     epochs_ended: int | None = None
     windows: int | None = None
     train_seconds: float | None = None
@@ -88,16 +88,16 @@ class AttemptResult(Part):
     weights: str | None = None
     """SHA-256 of all weights at the end."""
     best_weights: str | None = None
-    """The file with those of the best epoch, from the folder of the trial on."""
+    """The file with the weights of the best epoch, relative to the folder of the trial."""
     warnings: Sequence[str] | None = None
     unread: Sequence[str] | None = None
-    """Sampled hyper-parameters that nothing read."""
+    """Sampled hyper-parameters that were never read."""
     memory: AttemptMemory | None = None
     batching: Batching | None = None
     val_loss: float | None = None
     """Of a smoke step."""
     probe: Sequence[Sequence[float]] | None = None
-    """Of an evaluation, as what follows: logits of windows that are made up."""
+    """Of an evaluation, like the next fields: logits of synthetic windows."""
     loss: float | None = None
     metrics: EpochResult | None = None
     intervals: Mapping[str, MetricInterval | None] | None = None
@@ -108,7 +108,7 @@ class AttemptResult(Part):
     paused_seconds: float | None = None
     checkpoint_seconds: float | None = None
     peak_memory: int | None = None
-    """Bytes of the process."""
+    """Peak memory of the process in bytes."""
 
 
 @frozen(kw_only=True)
@@ -122,23 +122,23 @@ class AttemptEnd:
     last: AttemptProgress | None = None
     log_tail: str | None = None
     contained: Sequence[str] | None = None
-    """What held it within its memory."""
+    """The memory limits of its process."""
     result: AttemptResult | None = None
     unread: str | None = None
-    """Why a result that is there cannot be read."""
+    """Why an existing result cannot be read."""
 
     @property
     def device_is_missing(self) -> bool:
-        """Whether the attempt did not get the device that it needs (guard G48)."""
+        """Whether the attempt could not use the device that it needs (guard G48)."""
         return self.result is not None and self.result.error == DeviceError.__name__
 
     @property
     def changed_file(self) -> bool:
-        """Whether a file with code was not what it was when the run began (guard G26)."""
+        """Whether a file with code changed since the start of the run (guard G26)."""
         return self.result is not None and self.result.error == ChangedFileError.__name__
 
     def plain(self) -> dict[str, Any]:
-        """For the journal; the result itself goes into the trial's record."""
+        """Return the content for the journal; the result itself goes into the trial's record."""
         return {
             "class": self.kind,
             "reason": self.reason,

@@ -1,4 +1,4 @@
-"""What an attempt is to do: the content of `spec.json`, everything that its process needs, by value."""
+"""The specification of an attempt: the content of `spec.json`, which is everything that its process needs."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ OF_SOME = "of_some"
 
 
 def of_some() -> Any:
-    """A field that no spec has where it is None."""
+    """A field that is left out of the spec if None."""
     return field(default=None, metadata={OF_SOME: True})
 
 
 @frozen(kw_only=True)
 class ModelSpec:
-    """The model family by its name, and its options as the experiment file gives them."""
+    """The model family by name, and its options from the experiment file."""
 
     use: str
     options: Mapping[str, object]
@@ -29,18 +29,18 @@ class ModelSpec:
 
 @frozen(kw_only=True)
 class AttemptSpec:
-    """One attempt, as any trainer is given it; the spec of one that needs more is of a class derived from this.
+    """One attempt, for any trainer; a trainer that needs more fields derives its own class.
 
-    Fields with a default came after version 0.1, and are at what it did; paths are absolute.
+    Fields with a default were added after version 0.1, and the default matches its behaviour. Paths are absolute.
 
-    A spec is written by the driver right before its attempt, and read once more where the model of a finished training
-    is evaluated, perhaps by a later version.
+    The driver writes a spec right before the attempt. It is read again, perhaps by a later version, when the trained
+    model is evaluated.
     """
 
     attempt: str
     """The id of the attempt, which its result repeats."""
     number: int | None
-    """Of the trial; None of a smoke step."""
+    """Number of the trial; None for a smoke step."""
     mode: Literal["train", "smoke", "evaluate"]
     registry: Mapping[str, object]
     model: ModelSpec
@@ -53,34 +53,34 @@ class AttemptSpec:
     task: str
     loss: Mapping[str, object] | None
     label_overlap: int
-    """Rows that neighbouring labels share, plus one."""
+    """Number of rows that neighbouring labels share, plus one."""
     data: str
     """The folder of prepared data."""
     seed: int
     device: Literal["auto", "cpu", "cuda", "mps"]
     threads: int
     flops: int
-    """Of a forward pass of one window."""
+    """FLOPs of a forward pass of one window."""
     memory_limit: int | None
-    """Bytes of the machine's memory that the process may take."""
+    """Limit of the process in bytes of main memory."""
     gpu: str | None = of_some()
-    """The one on which it was admitted."""
+    """The GPU on which it was admitted."""
     gpu_limit: int | None = None
-    """Bytes that it was promised there."""
+    """Limit in bytes of GPU memory."""
     gpu_sharers: int = 1
-    """Trials that may share a GPU where none was promised anything."""
+    """Number of trials that may share a GPU without a `gpu_limit`."""
     activation_checkpointing: bool
     keep_weights: bool
     plan: TrainingPlan
     resume_from: Sequence[str]
     """Folders of earlier attempts with checkpoints, the latest first."""
     part: str | None = of_some()
-    """Of an evaluation: the part of the data that it looks at."""
+    """Of an evaluation: the evaluated part of the data."""
     epoch: int | None = of_some()
     weights: str | None = of_some()
 
     def plain(self) -> dict[str, Any]:
-        """JSON types, in the order of the fields; what only some attempts have is left out of the others."""
+        """Convert to JSON types, in the order of the fields; leave out fields that only some attempts have."""
         content = {one.name: getattr(self, one.name) for one in fields(type(self))}
         some = (one.name for one in fields(type(self)) if one.metadata.get(OF_SOME))
         left_out = {name for name in some if content[name] is None}

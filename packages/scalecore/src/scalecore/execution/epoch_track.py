@@ -1,4 +1,4 @@
-"""The epochs of one training as its objective sees them: learning curve, best epoch, early stopping."""
+"""Tracks the epochs of one training by its objective: learning curve, best epoch, early stopping."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ KEPT = ("curve", "best", "last", "reference", "stale")
 
 @define(kw_only=True)
 class EpochTrack:
-    """Takes the line of each epoch; how the trainer `torch` does it, for trainers that need nothing of torch."""
+    """Collects the line of each epoch, with the rules of the trainer `torch`, for trainers that do not use torch."""
 
     plan: TrainingPlan
     curve: list[dict[str, Any]] = field(factory=list)
     best: dict[str, Any] | None = None
     last: dict[str, Any] | None = None
     reference: float | None = None
-    """What the next improvement is counted from."""
+    """The value that the next improvement is measured against."""
     stale: int = 0
 
     def take(self, line: dict[str, Any]) -> bool:
-        """Whether this epoch is the best one so far."""
+        """Add an epoch; return whether it is the best one so far."""
         value = self._value(line)
         self.curve.append({name: one for name, one in line.items() if not isinstance(one, dict | list)})
         is_best = self.best is None or self._rank(line) > self._rank(self.best)
@@ -49,19 +49,19 @@ class EpochTrack:
         return self.plan.patience is not None and self.stale >= self.plan.patience
 
     def value(self) -> float | None:
-        """The objective, of the best epoch or of the last one (guard G05); None where it has no value there."""
+        """Return the objective of the best or the last epoch (guard G05); None if it has no value there."""
         line = self.best if self.plan.reduction == "best" else self.last
         return None if line is None else self._value(line)
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint has of it, in JSON types."""
+        """Return the state for a checkpoint, in JSON types."""
         return {name: getattr(self, name) for name in KEPT}
 
     def _value(self, line: Mapping[str, Any]) -> float | None:
         return objective_value(line, metric=self.plan.metric, direction=self.plan.direction)
 
     def _supported(self, line: Mapping[str, Any]) -> bool:
-        """Whether the objective is over as many windows as the plan asks for (guard G19)."""
+        """Whether the objective covers as many windows as the plan requires (guard G19)."""
         count = denominator(self.plan.metric, line.get("confusion_matrix"))
         return count is None or count >= self.plan.min_denominator
 

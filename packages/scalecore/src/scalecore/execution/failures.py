@@ -1,4 +1,4 @@
-"""What an exception, a signal or an exit code stands for: one table, used wherever an attempt's end is named."""
+"""Classifies exceptions, signals and exit codes of attempts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OUT_OF_MEMORY_TEXTS = (
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
 )
-"""An allocation that fails is a plain RuntimeError on the CPU, and on a GPU when a library allocates."""
+"""A failed allocation is a plain RuntimeError on the CPU, and on a GPU if a library allocates."""
 
 DEVICE_TEXTS = ("CUDA error", "CUDNN_STATUS_", "CUBLAS_STATUS_", "NCCL error")
 OUR_FAULT_TEXTS = (
@@ -26,17 +26,17 @@ OUR_FAULT_TEXTS = (
     "CUDNN_STATUS_BAD_PARAM",
     "CUBLAS_STATUS_INVALID_VALUE",
 )
-"""What a model asked of the device and may not: it would fail again. Other errors of the device may not come again."""
+"""Device errors caused by the model, which would fail again. Other device errors may be transient."""
 
 CRASHES = frozenset({"SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGTRAP", "SIGSYS"})
-"""Signals that a process brings on itself; all others come from outside."""
+"""Signals that a process causes itself; all others come from outside."""
 
 
 def classify(error: BaseException) -> Literal["diverged", "out_of_memory", "crashed", "failed"]:
-    """The class that an exception in an attempt stands for; type and text decide.
+    """Classify an exception of an attempt by its type and text.
 
-    `crashed` is an error of the device: its context is spoilt, so the trial resumes from its checkpoint in a new
-    process.
+    `crashed` is an error of the device: its context is unusable afterwards, so the trial resumes from its checkpoint in
+    a new process.
     """
     if isinstance(error, Diverged):
         return "diverged"
@@ -50,14 +50,14 @@ def classify(error: BaseException) -> Literal["diverged", "out_of_memory", "cras
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an allocation failed, on whatever device."""
+    """Whether an allocation failed, on any device."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return isinstance(error, RuntimeError | OSError) and any(text in message_of(error) for text in OUT_OF_MEMORY_TEXTS)
 
 
 def reason(error: BaseException) -> str:
-    """One line for the record: the kind of error and its message."""
+    """Return one line for the record: the type of the error and its message."""
     from scalecore.api.errors import ScalecoreError
 
     text = printable(masked(" ".join(message_of(error).split())))[:500]
@@ -65,7 +65,7 @@ def reason(error: BaseException) -> str:
 
 
 def crash_signal(exit_code: int) -> tuple[str, bool]:
-    """The name of the signal behind a negative exit code, and whether the process brought it on itself."""
+    """Return the name of the signal of a negative exit code, and whether the process caused it itself."""
     try:
         name = signal.Signals(-exit_code).name
     except ValueError:

@@ -1,18 +1,18 @@
-"""The folder of an attempt: the whole protocol between the driver and the process that trains.
+"""The folder of an attempt: the complete protocol between the driver and the training process.
 
 | file | writer | content |
 |---|---|---|
 | `spec.json` | driver | what to run; complete before the attempt is submitted |
-| `group.json` | executor | the control group that the attempt enters and the GPU that it may see, where it has such |
-| `process.json` | attempt | host, boot, process id and start, the folder's device and inode; made first, exclusively |
-| `control.json` | driver | what to do now: go_on, pause, stop, prune |
+| `group.json` | executor | the control group that the attempt enters and the GPU that it may use, if any |
+| `process.json` | attempt | host, boot, process id, start, the folder's device and inode; created first, exclusively |
+| `control.json` | driver | the current request: go_on, pause, stop, prune |
 | `progress.json` | attempt | phase, epoch, step, replaced twice a second and at each evaluation: the sign of progress |
 | `epochs.jsonl` | attempt | one line per epoch |
 | `checkpoint.pt`, `.json` | attempt | see `scalecore_torch.training.checkpoint` |
 | `predictions.npz` | attempt | validation logits of its best epoch, see `scalecore.data.predictions` |
-| `compiled/` | attempt | the files of a compiler, there only while it compiles |
-| `result.json` | attempt | how it ended, once, at its end; carries the attempt's id, which fences late results |
-| `log.txt` | attempt | standard output and error; cut by the driver when it grows too long |
+| `compiled/` | attempt | the files of a compiler, only while it compiles |
+| `result.json` | attempt | how it ended, written once at the end; its attempt id identifies late results |
+| `log.txt` | attempt | standard output and error; shortened by the driver when it grows too long |
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ DISK_EXIT = 74
 """The exit code of an attempt that could not write to its folder (EX_IOERR of sysexits.h)."""
 
 TAKEN_EXIT = 73
-"""The exit code of a second process in an attempt's folder (EX_CANTCREAT): the first one has the attempt."""
+"""The exit code of a second process in an attempt's folder (EX_CANTCREAT): the first one owns the attempt."""
 
 CANNOT_WRITE = "the attempt cannot write: "
-"""How the last line of its log begins then."""
+"""The start of the last log line of such an attempt."""
 
 LOG_BYTES = 1 << 20
-"""How long a log may grow before it is cut to its first and its last quarter."""
+"""Maximum size of a log; a longer one is cut to its first and last quarter MiB."""
 
 Kind = TypeVar("Kind")
 Control = Literal["go_on", "pause", "stop", "prune"]
@@ -62,12 +62,12 @@ class ControlFile(Part):
 
 @frozen(kw_only=True, slots=False)
 class GroupFile(Part):
-    """What the executor has for the attempt: `group.json`."""
+    """The executor's settings for the attempt: `group.json`."""
 
     group: str | None = None
     """The folder of its control group."""
     gpu: str | None = None
-    """The only one that it may see."""
+    """The only GPU that it may use."""
 
 
 @frozen
@@ -88,35 +88,35 @@ class AttemptFolder:
     compiled = Below("compiled")
 
     def clear(self) -> None:
-        """Remove what an earlier attempt left where this folder is to be made.
+        """Remove the folder of an earlier attempt in the place of this one.
 
-        Raises `RefusedError` for what no attempt has made: behind a link lie files of somebody else.
+        Raises `RefusedError` for a link or a file, which scalecore did not create.
         """
         for path in (self.path.parent, self.path):
             if path.is_symlink() or (path.exists() and not path.is_dir()):
-                raise RefusedError(f"{path} is no folder that scalecore has made, but a link or a file; remove it")
+                raise RefusedError(f"{path} is a link or a file, not a folder created by scalecore; remove it")
         if self.path.exists():
             shutil.rmtree(self.path)
 
     def create(self, spec: AttemptSpec) -> None:
-        """Make the folder with its `spec.json`."""
+        """Create the folder with its `spec.json`."""
         self.path.mkdir(parents=True, exist_ok=False)
         write_json(self.spec, spec)
 
     def tell(self, action: Control) -> None:
-        """Set what the attempt shall do from its next step on."""
+        """Send a request to the attempt, which reads it at its next step."""
         write_json(self.control, ControlFile(action=action), durable=False)
 
     def read_spec(self) -> AttemptSpec:
-        """What the attempt is to do, as any trainer has it. Raises `StudyError` where that cannot be read."""
+        """Read the spec fields of all trainers. Raises `StudyError` if it cannot be read."""
         return self.read_own_spec(AttemptSpec)
 
     def read_own_spec(self, kind: type[Kind]) -> Kind:
-        """The same with what one trainer needs besides: `kind` is its class, an `AttemptSpec`."""
+        """Read the spec as the class of one trainer; `kind` is a subclass of `AttemptSpec`."""
         return _read(self.spec, kind)
 
     def read_result(self, attempt: str) -> AttemptResult | None:
-        """The result if it is there, and that of this attempt. Raises `StudyError` where it cannot be read."""
+        """Read the result; None if there is none of this attempt. Raises `StudyError` if it cannot be read."""
         try:
             result = _read(self.result, AttemptResult)
         except FileNotFoundError:
@@ -124,27 +124,27 @@ class AttemptFolder:
         return result if result.attempt == attempt else None
 
     def read_process(self) -> ProcessFile | None:
-        """The process that runs the attempt; None where none has begun, or it cannot be read."""
+        """Read the process that runs the attempt; None if none has started or the file cannot be read."""
         return find_kept(self.process, ProcessFile)
 
     def read_group(self) -> GroupFile:
-        """What the executor has for the attempt, nothing where it has written nothing."""
+        """Read the executor's settings for the attempt; empty if there is no file."""
         return find_kept(self.group, GroupFile) or GroupFile()
 
     def read_control(self) -> Control | None:
-        """The driver's request to the attempt; None if there is none."""
+        """Read the driver's request to the attempt; None if there is none."""
         found = find_kept(self.control, ControlFile)
         return None if found is None else found.action
 
     def read_progress(self) -> AttemptProgress | None:
-        """How far the attempt is, or None before its first step."""
+        """Read the progress of the attempt; None before its first step."""
         return find_kept(self.progress, AttemptProgress)
 
     def read_epochs(self, *, after: int) -> list[dict[str, Any]]:
-        """Whole lines of the learning curve from line `after` on.
+        """Read complete lines of the learning curve, starting at line `after`.
 
-        A line that is being written is left for the next time, and so is one that a power cut damaged, with what
-        follows it: this file is not flushed to the disk.
+        An incomplete line is left for the next call. Since this file is not flushed to the disk, a power cut may damage
+        it: reading stops before a damaged line.
         """
         try:
             lines = self.epochs.read_bytes().split(b"\n")[after:-1]
@@ -156,7 +156,7 @@ class AttemptFolder:
         return found
 
     def log_tail(self, *, characters: int = 2000) -> str:
-        """The end of what the attempt printed."""
+        """Return the end of the attempt's log."""
         try:
             with self.log.open("rb") as stream:
                 stream.seek(0, 2)
@@ -167,19 +167,19 @@ class AttemptFolder:
             return ""
 
     def raise_disk_error(self, status: AttemptStatus) -> None:
-        """Raise the error of the disk that the attempt could report by its exit code only (guard G48)."""
+        """Raise a disk error that the attempt could report only by its exit code (guard G48)."""
         if status.exit_code == DISK_EXIT:
             raise OSError(errno.EIO, self.disk_problem())
 
     def disk_problem(self) -> str:
-        """What an attempt could not write, from the end of its log, where that could be written."""
+        """Describe the failed write, from the end of the attempt's log if that could be written."""
         said = self.log_tail().rpartition("\n")[2]
         return said if said.startswith(CANNOT_WRITE) else "the attempt could not write to its folder"
 
     def trim_log(self) -> None:
-        """Keep the beginning and the end of a log that has grown beyond `LOG_BYTES`: a model may print without end.
+        """Keep the start and the end of a log longer than `LOG_BYTES`, since a model may print without limit.
 
-        What is printed meanwhile is appended behind the cut, or lost with what is cut out.
+        Output printed meanwhile is appended after the cut, or lost with the removed part.
         """
         try:
             if self.log.stat().st_size <= LOG_BYTES:
@@ -194,25 +194,25 @@ class AttemptFolder:
             stream.write(f"\n[scalecore: {cut:,} bytes were left out here]\n".encode() + tail)
 
     def has_checkpoint(self) -> bool:
-        """Whether an attempt left a checkpoint, beside which a seal may lie."""
+        """Whether the attempt left a checkpoint, ignoring its `.json` file."""
         return any(one.suffix not in (".json", ".tmp") for one in self.path.glob("checkpoint*"))
 
     def remove_checkpoints(self, *, weights: bool = False) -> None:
-        """Delete what only an unfinished trial needs (guard G44); `weights` of its best epochs too."""
+        """Delete files that only an unfinished trial needs (guard G44); with `weights`, its best weights too."""
         for name in (
             "checkpoint*",
             "predictions*",
             ".*.tmp",
             ".tmp*",
             *(["best_*"] if weights else []),
-        ):  # the last are of safetensors
+        ):  # safetensors writes `.tmp*`
             for path in self.path.glob(name):
                 path.unlink(missing_ok=True)
-        shutil.rmtree(self.compiled, ignore_errors=True)  # where the attempt was killed while it compiled
+        shutil.rmtree(self.compiled, ignore_errors=True)  # left if the attempt was killed while it compiled
 
 
 def _read(path: Path, kind: type[Kind]) -> Kind:
-    """As `read_kept`, and a `StudyError` also for what is there and is no file that can be read."""
+    """Like `read_kept`, but raise a `StudyError` also for an existing path that is not a readable file."""
     try:
         return read_kept(path, kind)
     except FileNotFoundError:
@@ -224,7 +224,7 @@ def _read(path: Path, kind: type[Kind]) -> Kind:
 
 
 def _epoch(line: bytes) -> dict[str, Any]:
-    """A line of the learning curve. Raises ValueError where it is none."""
+    """Parse a line of the learning curve; raise ValueError if it is invalid."""
     content: Any = json_of(line)
     epoch = checked(EpochResult, content).epoch
     if epoch is None or epoch < 1:
@@ -233,5 +233,5 @@ def _epoch(line: bytes) -> dict[str, Any]:
 
 
 def prepare_readers(spec: type[AttemptSpec]) -> None:
-    """Make ready to read and write the files of an attempt, which takes some milliseconds at the first time."""
+    """Prepare the readers and writers of an attempt's files, which takes some milliseconds the first time."""
     prepare(spec, AttemptResult, AttemptProgress, ControlFile, GroupFile, ProcessFile)

@@ -1,4 +1,4 @@
-"""What the function of the trainer `function` is given: one trial, its data, and what it may ask of the study."""
+"""The argument of a training function (trainer `function`): one trial, its data, and requests to the study."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from scalecore.execution.hyperparameters import Hyperparameters
 from scalecore.execution.model_family import build_family
 
 SMOKE_WINDOWS = 256
-"""Of each part, in the smoke step."""
+"""Number of windows of each part in the smoke step."""
 FINISH = 4.0
-"""Seconds that an epoch may take to its end after the study has asked for a stop: below any grace."""
+"""Seconds in which an epoch may still finish after a request to stop: less than any grace time."""
 PARTS_OF_A_TRIAL = ("train", "val")
 
 Array = npt.NDArray[Any]
 
 
 class TrainingEnded(BaseException):
-    """Nothing more is asked of the function: the study stops or prunes the trial, or it is done by early stopping. No
-    `Exception`, so that no function catches it."""
+    """Ends the training function: the study stops or prunes the trial, or early stopping ends it. Not an `Exception`,
+    so that functions do not catch it by accident."""
 
     def __init__(self, action: str) -> None:
         super().__init__(action)
@@ -39,7 +39,7 @@ class TrainingEnded(BaseException):
 
 
 class FunctionTrial:
-    """One trial, as its function sees it. `epoch` counts the epochs that have ended, also in earlier attempts."""
+    """One trial, as its training function sees it. `epoch` counts ended epochs, including earlier attempts."""
 
     def __init__(self, spec: AttemptSpec, monitor: AttemptMonitor) -> None:
         self._spec, self._monitor = spec, monitor
@@ -48,7 +48,7 @@ class FunctionTrial:
         self._stop_asked = 0.0
         self.architecture: Mapping[str, int] = dict(spec.architecture)
         self.hyperparameters = Hyperparameters(spec.hyperparameters)
-        """By name. A sampled one that is never read is refused (guard G03)."""
+        """Hyper-parameters by name. A sampled one that is never read is an error (guard G03)."""
         self.shape = spec.shape
         self.task = spec.task
         """`binary`, `multiclass` or `forecast`."""
@@ -56,7 +56,7 @@ class FunctionTrial:
         self.threads = spec.threads
         self.device = "cpu" if spec.device == "auto" else spec.device
         self.smoke = spec.mode == "smoke"
-        """Whether the study is only tried out: data is short, and nothing after the first epoch is asked for."""
+        """Whether this is the smoke step, with little data and a single epoch."""
         self.folder = monitor.folder.path
         self.num_parameters = spec.num_parameters
         self.epoch = 0
@@ -68,7 +68,7 @@ class FunctionTrial:
 
     @property
     def resume(self) -> Path | None:
-        """The checkpoint to continue from, a file that `save_with` wrote; None where the training begins."""
+        """The checkpoint to resume from, written through `save_with`; None at the start of the training."""
         self.resume_was_read = True
         return self._resume
 
@@ -77,20 +77,20 @@ class FunctionTrial:
         self._resume, self.epoch = checkpoint, epoch
 
     def save_with(self, save: Callable[[Path], object]) -> None:
-        """Let checkpoints be written by `save`, which writes one file at the path that it is given.
+        """Register `save`, which writes a checkpoint to the path of its argument, as one file.
 
-        It is called between two epochs: as often as the experiment file says, and when the study stops the trial. The
-        file gets its name when it is whole.
+        It is called between epochs: at the interval set in the experiment file, and when the study stops the trial. The
+        file gets its final name when it is complete.
         """
         self.save = save
 
     def data(self, part: str) -> tuple[Array, Array]:
-        """x [windows, context, features] in float32 and y [windows] of `train` or `val`, in the order of time.
+        """Return x [windows, context, features] in float32 and y [windows] of `train` or `val`, in order of time.
 
-        Labels are classes in int64, or what is forecast in the target's unit.
+        Labels are classes in int64, or forecast values in the unit of the target.
         """
         if part not in PARTS_OF_A_TRIAL:
-            raise ValueError(f"data({part!r}): a trial sees the parts train and val, and no other")
+            raise ValueError(f"data({part!r}): a trial can read only the parts 'train' and 'val'")
         folder = Path(self._spec.data)
         context, ends = self._spec.shape.context, np.load(folder / f"{part}.npy", allow_pickle=False)
         ends = ends[:SMOKE_WINDOWS] if self.smoke else ends
@@ -106,48 +106,48 @@ class FunctionTrial:
 
     @property
     def scale(self) -> TargetScale | None:
-        """`mean` and `std` of the training labels of a forecast, which is trained best on labels without them."""
+        """`mean` and `std` of the training labels of a forecast, for standardising them; None for other tasks."""
         return read_description(Path(self._spec.data)).target_scale
 
     def build(self) -> Any:
-        """What the model family's `build` returns for this trial, with the random seed set before."""
+        """Set the random seed and return the result of the model family's `build` for this trial."""
         family = build_family(self._spec.model, registry=self._spec.registry)
         for _ in range(2):
             had_torch = "torch" in sys.modules
             self.seed_everything()
             model = family.build(self._spec.architecture, self.hyperparameters, self._spec.shape)
             if had_torch == ("torch" in sys.modules):
-                break  # else torch was imported by `build`, and not there to be seeded
+                break  # otherwise `build` imported torch, which was not seeded: build again
         if "torch" in sys.modules and callable(parameters := getattr(model, "parameters", None)):
             self.verify_size(sum(one.numel() for one in parameters() if one.requires_grad))
         return model
 
     def verify_size(self, count: int) -> None:
-        """Say how many parameters the model has; another number than the family says is refused (guard G04).
+        """Compare the model's number of parameters with that of the model family; refuse a difference (guard G04).
 
-        `build` does it for modules of torch.
+        `build` does this for torch modules.
         """
         self.verified = int(count)
         if self.verified != self.num_parameters:
             raise RefusedError(
-                f"the built model {self._spec.model.use!r} has {self.verified:,} parameters, its formula says "
-                f"{self.num_parameters:,} for {dict(self.architecture)}: mend num_parameters() of the plugin",
+                f"the built model {self._spec.model.use!r} has {self.verified:,} parameters, its formula returns "
+                f"{self.num_parameters:,} for {dict(self.architecture)}: fix num_parameters() of the plugin",
                 guard="G04",
             )
 
     def report(self, metrics: Mapping[str, Any]) -> None:
-        """What a generator yields, for a loop that calls back: the metrics of an epoch that has ended.
+        """Report the metrics of an ended epoch, as a generator yields them, for training loops with callbacks.
 
-        Does not return where the training ends here. The function itself then returns None.
+        Does not return if the training ends here. A function that reports must return None.
         """
         assert self.receive is not None
         self.receive(metrics)
 
     def step(self) -> None:
-        """Call it now and then within a long epoch, so that the study can pause and stop the trial there.
+        """Call this regularly within a long epoch, so that the study can pause and stop the trial there.
 
-        An epoch that ends within some seconds of a stop is finished, for the checkpoint after it. Else it is left, and
-        trained again from the last checkpoint when the trial continues.
+        After a request to stop, an epoch may finish within some seconds, so that its checkpoint is written. Otherwise
+        it is aborted, and repeated from the last checkpoint when the trial resumes.
         """
         action = self._monitor.step(epoch=self.epoch + 1, step=self._steps, phase="train")
         self._steps += 1
@@ -163,7 +163,7 @@ class FunctionTrial:
         self.epoch, self._steps = self.epoch + 1, 0
 
     def seed_everything(self) -> None:
-        """Seed Python, numpy's legacy generator, and torch where it is imported."""
+        """Seed Python, numpy's legacy generator, and torch if it is imported."""
         random.seed(self.seed)
         np.random.seed(self.seed % 2**32)
         if (torch := sys.modules.get("torch")) is not None:

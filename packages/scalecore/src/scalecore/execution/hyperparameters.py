@@ -1,4 +1,4 @@
-"""The object that hands out the hyper-parameters of a trial and records which were read."""
+"""The hyper-parameters of a trial, with a record of which were read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scalecore.api.space import Value
 class Hyperparameters:
     """The values of one trial by name.
 
-    Every read is recorded, so that a value that nobody used is found (guard G03).
+    Every read is recorded, to detect values that are never used (guard G03).
     """
 
     def __init__(self, values: Mapping[str, Value]) -> None:
@@ -20,11 +20,11 @@ class Hyperparameters:
     def __getitem__(self, name: str) -> Value:
         if name not in self._values:
             raise KeyError(
-                f"hyper-parameter {name!r} was read but is not declared; declared are: {', '.join(self._values)}"
+                f"hyper-parameter {name!r} was read but is not declared; declared: {', '.join(self._values)}"
             )
         self._read.add(name)
         return self._values[name]
 
     def unread(self, names: Sequence[str]) -> list[str]:
-        """Those of `names` that nobody has read yet."""
+        """Return those of `names` that were not read."""
         return [name for name in names if name not in self._read]

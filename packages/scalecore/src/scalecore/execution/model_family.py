@@ -1,4 +1,4 @@
-"""From a spec to the model family that it names, with the plugins of the driver."""
+"""Creates the model family of a spec, with the plugins of the driver."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scalecore.plugins.registry import load_registry
 
 
 def build_family(model: ModelSpec, *, registry: Mapping[str, object]) -> ModelFamily:
-    """The model family: looked up as in the driver, with the same plugins, and the same ones blocked."""
+    """Create the model family from the same plugins as in the driver, with the same plugins blocked."""
     record = load_registry(**registry).default("model", model.use).record  # type: ignore[arg-type]
     written = frozenset(texts_in(model.options))
     options: Any = make_converter(Path.cwd(), written).structure(model.options, record.options)

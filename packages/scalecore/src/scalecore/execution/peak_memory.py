@@ -1,4 +1,4 @@
-"""How much memory this process took at most."""
+"""The peak memory of this process."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from contextlib import suppress
 
 
 def peak_memory() -> int:
-    """The largest resident size of this process so far, in bytes.
+    """Return the largest resident size of this process so far, in bytes.
 
-    Linux counts the largest size of the parent into `ru_maxrss` of a process that was spawned, which `VmHWM` leaves
-    out.
+    On Linux, `ru_maxrss` of a spawned process includes the largest size of its parent; `VmHWM` does not.
     """
     with suppress(OSError), open("/proc/self/status", encoding="utf-8", errors="replace") as lines:
         for line in lines:

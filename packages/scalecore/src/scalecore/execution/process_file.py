@@ -1,6 +1,6 @@
-"""Processes as `process.json` and `lease.json` describe them: are they alive, and do they run in this very folder?
+"""Identifies processes by `process.json` and `lease.json`: whether they are alive, and belong to this folder.
 
-A process id alone names another process after a restart, on another machine, and in a copy of the folder.
+A process id alone may belong to another process after a restart, on another machine, or in a copy of the folder.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from scalecore.cgroups import is_frozen
 
 @frozen(kw_only=True, slots=False)
 class FolderId(Part):
-    """Identity of a folder under any name. Every copy has another inode, one made with hard links too."""
+    """Identity of a folder under any name. Every copy has another inode, even one made with hard links."""
 
     device: int
     inode: int
@@ -28,18 +28,18 @@ class FolderId(Part):
 
 @frozen(kw_only=True, slots=False)
 class ProcessFile(Part):
-    """The process that runs an attempt. Version 0.1 named neither its host nor its folder."""
+    """The process that runs an attempt. Version 0.1 stored neither host nor folder."""
 
     pid: int
     host: str | None = None
     boot: str | None = None
-    """How Linux names the start of the machine."""
+    """The boot id of Linux, new at each start of the machine."""
     started: float | None = None
     ticks: int | None = None
-    """The start by the kernel's clock, which nobody can set."""
+    """The start time by the kernel's clock, which cannot be set."""
     folder: FolderId | None = None
     contained: Sequence[str] | None = None
-    """What holds it within its memory, in words."""
+    """Its memory limits."""
     visible_gpus: str | None = None
 
     @property
@@ -56,11 +56,11 @@ class Lease(ProcessFile):
     """`started` under the name that version 0.1 reads."""
     since: str | None = None
     epoch: int | None = None
-    """The number of the runner among all that this folder had."""
+    """The runner number in this folder."""
 
 
 def describe_process(folder: Path) -> ProcessFile:
-    """This process, as one that runs in `folder`."""
+    """Describe this process, running in `folder`."""
     return ProcessFile(
         pid=os.getpid(),
         host=socket.gethostname(),
@@ -72,14 +72,14 @@ def describe_process(folder: Path) -> ProcessFile:
 
 
 def lives_in(process: ProcessFile, folder: Path) -> bool:
-    """Whether the process that a file in `folder` describes is alive on this machine and was started in this folder.
+    """Whether the process described by a file in `folder` is alive on this machine and was started in this folder.
 
-    Files of version 0.1 do not say in which folder: they are believed.
+    Files of version 0.1 do not name a folder: it is assumed to match.
     """
     if is_copied(process, folder) or process.host not in (None, socket.gethostname()):
         return False
     if process.boot not in (None, _boot_id()):
-        return False  # the machine was started again since
+        return False  # the machine was restarted
     started = process.started
     if started is None and isinstance(process, Lease):
         started = process.process_started
@@ -87,10 +87,10 @@ def lives_in(process: ProcessFile, folder: Path) -> bool:
 
 
 def is_copied(process: ProcessFile, folder: Path) -> bool:
-    """Whether the description was written in another folder, so that `folder` is a copy of it; False if it is not said.
+    """Whether the description was written in another folder, so that `folder` is a copy; False if unknown.
 
-    A folder that is moved or renamed stays the same one. Device numbers change with a restart, and differ between
-    machines that share a disk; there the inode alone counts.
+    A moved or renamed folder is still the same one. Device numbers change with a restart and differ between machines
+    that share a disk; then only the inode is compared.
     """
     if process.folder is None:
         return False
@@ -103,9 +103,9 @@ def is_copied(process: ProcessFile, folder: Path) -> bool:
 
 
 def is_alive(pid: int | None, started: float | None, *, ticks: int | None = None) -> bool:
-    """Whether the process that had `pid` since `started` still lives.
+    """Whether the process with `pid`, started at `started`, is still alive.
 
-    A number that was given to another one does not count. `ticks` tell it apart also when the clock was set meanwhile.
+    Another process with the same pid does not count. `ticks` identify the process even if the clock was changed.
     """
     if pid is None or pid < 1:
         return False
@@ -134,7 +134,7 @@ def _folder_id(folder: Path) -> FolderId:
 
 
 def _boot_id() -> str | None:
-    """What Linux names this start of the machine; None elsewhere."""
+    """Return the boot id of Linux; None on other systems."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
     except OSError:

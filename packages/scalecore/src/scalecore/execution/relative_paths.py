@@ -1,11 +1,11 @@
-"""Paths in a folder as a table of their names. Imports nothing else: `scalecore check` needs it."""
+"""A descriptor for paths in a folder. Imports no other module of scalecore: `scalecore check` needs it."""
 
 from pathlib import Path
 from typing import Any
 
 
 class Below:
-    """The path of a file or folder by its name in a folder that has a `path`."""
+    """The path of a file or folder with this name under the `path` of the owner."""
 
     def __init__(self, name: str) -> None:
         self._name = name

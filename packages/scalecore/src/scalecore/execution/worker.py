@@ -1,6 +1,6 @@
-"""The frame of an attempt's process, which a trainer's worker module fills with the training.
+"""The main function of an attempt's process, which a trainer's worker module calls with its training function.
 
-Reads `spec.json`, trains, and writes `result.json` last. It writes nowhere but into its folder. A worker module:
+It reads `spec.json`, trains, and writes `result.json` last, all inside its folder. A worker module:
 
     def main(path, *, parent):
         return work(path, parent=parent, kind=MySpec, train=train, save=save)  # train(spec, monitor) returns the result
@@ -38,16 +38,16 @@ from scalecore.execution.process_file import describe_process
 
 Spec = TypeVar("Spec", bound=AttemptSpec)
 Train = Callable[[Spec, AttemptMonitor], Mapping[str, Any]]
-"""Trains, and returns the content of `result.json` but for what the process itself knows: `state` at least."""
+"""Trains and returns the content of `result.json`, at least `state`; `work` adds the fields about the process."""
 
 
 def work(path: str, *, parent: int, kind: type[Spec], train: Train[Spec], save: Save) -> int:
-    """Run the attempt of this folder as a child of `parent`; 0 when `result.json` says how it ended.
+    """Run the attempt of this folder as a child of `parent`; return the exit code.
 
-    `kind` is the class of the spec; `save` writes a checkpoint. An exception of `train` is the attempt's end; what its
-    `measured` holds, if it has that, goes into the result. 1 when the spec cannot be read, for a reason that the log
-    has. `DISK_EXIT` when something of it cannot be written: the trial is not to blame, and there is nowhere to say
-    more.
+    `kind` is the class of the spec; `save` writes a checkpoint. An exception of `train` ends the attempt; if it has an
+    attribute `measured`, that is merged into the result. Exit codes: 0 if `result.json` was written, 1 if the spec
+    cannot be read (the log has the reason), `DISK_EXIT` if the folder cannot be written, which is not the trial's
+    fault and cannot be reported in another way.
     """
     faulthandler.enable()
     try:
@@ -69,7 +69,7 @@ def _run(folder: AttemptFolder, *, parent: int, kind: type[Spec], train: Train[S
     given, spec = folder.read_group(), folder.read_own_spec(kind)
     gpu = given.gpu or spec.gpu
     if gpu is not None:
-        os.environ[VARIABLE] = gpu  # read when CUDA starts, which it has not yet
+        os.environ[VARIABLE] = gpu  # in time: CUDA reads it when it starts
     contained = [*prefer_as_victim(), *enter_group(given.group)]
     try:
         create_json(folder.process, evolve(describe_process(folder.path), contained=contained, visible_gpus=gpu))
@@ -81,13 +81,13 @@ def _run(folder: AttemptFolder, *, parent: int, kind: type[Spec], train: Train[S
     started, started_at = time.monotonic(), utc_now()
     try:
         result = dict(train(spec, monitor))
-    except BaseException as error:  # a model that exits or interrupts has failed, and would do it again
+    except BaseException as error:  # a model that raises SystemExit or KeyboardInterrupt has failed too
         if is_disk_error(error):
             raise
         import traceback
 
         traceback.print_exc()
-        release()  # telling the end needs some memory too
+        release()  # reporting the end needs some memory
         result = end_by(error, device=spec.device) | getattr(error, "measured", {})
     result |= {
         "attempt": spec.attempt,
@@ -105,19 +105,19 @@ def _run(folder: AttemptFolder, *, parent: int, kind: type[Spec], train: Train[S
 
 
 def _taken(folder: AttemptFolder) -> int:
-    """Say which process has the attempt: it was there before this one."""
+    """Report that another process started the attempt before this one."""
     first = folder.read_process()
     who = "another process" if first is None else first.who
-    print(f"{folder.path}: this attempt was started already, by {who}; this process ends", file=sys.stderr)
+    print(f"{folder.path}: this attempt was already started by {who}; this process ends", file=sys.stderr)
     return TAKEN_EXIT
 
 
 def end_by(error: BaseException, *, device: str, gpus: Callable[[], FoundGpus] = find_gpus) -> dict[str, Any]:
-    """What an exception makes of the attempt: `state`, `reason` and the class of the `error`.
+    """Return the end of an attempt by an exception: `state`, `reason` and the class of the `error`.
 
-    `device` is that of the spec. That it cannot be had, or that a GPU is gone after an error of CUDA, is no trial's
-    fault: the attempt is interrupted, and continues once the device is back (guard G48). Likewise where a file with
-    code changed while the study ran (guard G26).
+    `device` is that of the spec. A missing device, or a GPU that is gone after a CUDA error, is not the trial's fault:
+    the attempt is interrupted, and the trial resumes once the device is back (guard G48). The same applies to a file
+    with code that changed while the study ran (guard G26).
     """
     state: str = classify(error)
     if state == "crashed" and _used_cuda(device):
@@ -130,15 +130,15 @@ def end_by(error: BaseException, *, device: str, gpus: Callable[[], FoundGpus] =
 
 
 def _used_cuda(device: str) -> bool:
-    """Whether an attempt on the `device` of a spec computed with CUDA, which `auto` takes where it is."""
+    """Whether an attempt on the `device` of a spec used CUDA, which `auto` prefers."""
     torch: Any = sys.modules.get("torch")
     return device == "cuda" or (device == "auto" and torch is not None and bool(torch.cuda.is_initialized()))
 
 
 def run_worker(main: Callable[..., int]) -> NoReturn:
-    """What a worker module does as a program: `python -m MODULE FOLDER PARENT`."""
+    """Run a worker module as a program: `python -m MODULE FOLDER PARENT`."""
     code = main(sys.argv[1], parent=int(sys.argv[2]))
-    # The result is on the disk; a library that hangs while the interpreter is torn down must not hold the study.
+    # The result is on the disk; a library that hangs during interpreter shutdown must not block the study.
     with suppress(OSError):
         sys.stdout.flush()
         sys.stderr.flush()
@@ -146,4 +146,4 @@ def run_worker(main: Callable[..., int]) -> NoReturn:
 
 
 if __name__ == "__main__":  # as executors for version 0.1 start it
-    sys.exit("scalecore.execution.worker trains nothing: start the module that `ExecutorContext.worker` names")
+    sys.exit("scalecore.execution.worker does not train: start the module named by `ExecutorContext.worker`")

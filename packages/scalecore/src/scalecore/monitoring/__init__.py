@@ -1,1 +1,1 @@
-"""Hardware monitors while a study runs: sampling, pauses, readings."""
+"""Hardware monitors during a run: sampling, pauses, readings."""

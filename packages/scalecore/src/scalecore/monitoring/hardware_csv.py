@@ -1,4 +1,4 @@
-"""`hardware.csv`: the readings of the monitors at a slow rate, for people and their plots. Its columns follow them."""
+"""Writes `hardware.csv`: readings of the monitors at a slow rate, for people and plots, one column per quantity."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from scalecore.api.files import detach, utc_now, write_text
 from scalecore.api.readings import Reading
 
 OWN = ("timestamp", "memory_percent", "units", "unavailable")
-"""Columns that hold no quantity, so that no quantity may be called like one of them."""
+"""Columns that are not quantities; a quantity with one of these names gets its unit appended."""
 
 
 def append_readings(path: Path, readings: Sequence[Reading]) -> None:
-    """Append one row: of each quantity the largest reading, and of several sensors all.
+    """Append one row: the largest reading of each quantity, plus all readings of quantities with several sensors.
 
-    An empty cell has no number; `unavailable` says why, where a sensor was asked. What is read for the first time, also
-    by other monitors when the study is continued, gets new columns at the end; earlier rows keep theirs.
+    An empty cell means no number; `unavailable` has the reason if a sensor was read. New quantities, for example from
+    other monitors when a study is resumed, get new columns at the end.
     """
     row = _row(readings)
     columns = _columns_of(path)
@@ -52,7 +52,7 @@ def _row(readings: Sequence[Reading]) -> dict[str, str]:
 
 
 def _column(reading: Reading, readings: Sequence[Reading]) -> str:
-    """The quantity; with its unit where another reading has another one, or the name is taken."""
+    """The quantity, with its unit if units differ between readings or the name is taken."""
     units = {one.unit for one in readings if one.quantity == reading.quantity and one.value is not None}
     taken = reading.quantity in OWN or reading.quantity.endswith("_sensors")
     if taken or (len(units) > 1 and reading.value is not None):
@@ -65,7 +65,7 @@ def _plain(value: float) -> str:
 
 
 def _escaped(text: str) -> str:
-    """A sensor's name within a cell that lists several as `name=value;name=value`."""
+    """Escape a sensor's name for a cell that lists several as `name=value;name=value`."""
     for character in "\\;=":
         text = text.replace(character, f"\\{character}")
     return text
@@ -78,7 +78,7 @@ def _memory_percent(readings: Sequence[Reading]) -> str:
 
 
 def _columns_of(path: Path) -> list[str]:
-    """The names in the first line; empty where there is no file yet."""
+    """Read the names in the first line; empty if there is no file."""
     try:
         with path.open(newline="", encoding="utf-8", errors="replace") as stream:
             return next(csv.reader(stream), [])
@@ -87,18 +87,18 @@ def _columns_of(path: Path) -> list[str]:
 
 
 def _ends_whole(path: Path) -> bool:
-    """Whether the last row was written to its end."""
+    """Whether the last row is complete."""
     with path.open("rb") as stream:
         stream.seek(max(0, stream.seek(0, os.SEEK_END) - 1))
         return stream.read() in (b"\n", b"")
 
 
 def _with_columns(path: Path, columns: list[str]) -> list[str]:
-    """Write the file anew under these columns, each old row under those that it was written for."""
+    """Rewrite the file with these columns, keeping the values of old rows."""
     rows: list[Mapping[str, str]] = []
     if path.exists():
         with path.open(newline="", encoding="utf-8", errors="replace") as stream:
-            # A row that was torn is shorter than the header.
+            # An incomplete row is shorter than the header.
             rows = [{k: v for k, v in row.items() if k is not None and v is not None} for row in csv.DictReader(stream)]
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns, restval="")

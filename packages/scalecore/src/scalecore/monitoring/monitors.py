@@ -1,6 +1,6 @@
-"""The monitors of a study, each isolated from the others: sampled by one thread, heeded in the driver's loop.
+"""The monitors of a study, isolated from each other: one thread samples them, the driver's loop acts on their verdicts.
 
-Their readings are kept and summarised.
+Their readings are stored and summarised.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ DETAILS = (
     "disk_free",
     "cpu_frequency",
 )
-"""Quantities that `scalecore status` shows and a line of progress does not."""
+"""Quantities that `scalecore status` shows and a progress line does not."""
 
 NO_QUANTITY = ("pauses",)
-"""What the record of a trial keeps beside the quantities."""
+"""Keys of a record's hardware section that are not quantities."""
 
 Result = TypeVar("Result")
 
 
 @frozen(kw_only=True, slots=False)
 class ReadingsFile(Part):
-    """The latest readings of all monitors: `hardware.json`. `texts` are those that people are shown, by quantity."""
+    """The latest readings of all monitors: `hardware.json`. `texts` are the readings for people, by quantity."""
 
     time: str
     readings: Sequence[Mapping[str, object]]
@@ -58,7 +58,7 @@ class ReadingsFile(Part):
 
 @define
 class HardwareSummary:
-    """Statistics of the readings while a trial ran; `unavailable` holds the reason where there was no number at all."""
+    """Statistics of the readings during a trial; `unavailable` is the reason if there was no number."""
 
     values: dict[str, list[float]] = field(factory=dict)
     """By quantity: count, sum, smallest, largest."""
@@ -66,10 +66,10 @@ class HardwareSummary:
     missed: dict[str, int] = field(factory=dict)
     """By quantity: samples without a number."""
     unguarded: set[str] = field(factory=set)
-    """Quantities whose policy was told to ignore that there is no number."""
+    """Quantities without a number that the user's policy ignores."""
 
     units: dict[str, str] = field(factory=dict)
-    """By quantity: that of its first number."""
+    """By quantity: the unit of its first number."""
 
     def add(self, reading: Reading) -> None:
         name = reading.quantity
@@ -95,7 +95,7 @@ class HardwareSummary:
             for quantity, (count, total, low, high) in self.values.items()
         }
         for quantity, reason in self.reasons.items():
-            if quantity in numbers:  # it came and went: the last reason, and how often
+            if quantity in numbers:  # unavailable at times: store the last reason and the count
                 numbers[quantity] |= {"missed": self.missed[quantity], "last_reason": reason}
             else:
                 numbers[quantity] = {"unavailable": reason}
@@ -103,21 +103,21 @@ class HardwareSummary:
 
 
 class Monitors:
-    """All monitors as one. A monitor that raises counts as unavailable; the user is told once, the others go on."""
+    """All monitors as one. A monitor that raises is reported once and counts as unavailable; the others continue."""
 
     def __init__(self, watched: Sequence[Watched], *, clock: Callable[[], float] = time.monotonic) -> None:
         self._watched = list(watched)
         self._clock = clock
         self._sampler = Sampler(self._watched, clock=clock)
         self._latest: dict[str, Sequence[Reading]] = {}
-        """By monitor: its last sample. What a monitor does not read any more is not kept."""
+        """By monitor: its last sample."""
         self._seen: dict[str, float] = {}
-        """By monitor: when its last sample came."""
+        """By monitor: the time of its last sample."""
         self._failures: list[str] = []
         self._remarks: list[str] = []
         self._told: set[str] = set()
         self.pausing: dict[str, str] = {}
-        """By monitor that wants a pause now: why."""
+        """By monitor that currently requests a pause: the reason."""
         self._write_due = 0.0
 
     @classmethod
@@ -136,7 +136,7 @@ class Monitors:
         return [reading for readings in self._latest.values() for reading in readings]
 
     def preflight(self, demand: Demand | None) -> list[Finding]:
-        """Findings of all monitors; without any monitor, one that says what is not watched."""
+        """Return the findings of all monitors; without any monitor, a warning that nothing is watched."""
         if not self._watched:
             return [
                 Finding(
@@ -153,12 +153,12 @@ class Monitors:
                 findings.append(Finding(level="warn", subject=watched.name, message=str(watched.failed)))
             else:
                 findings += found
-        # What was found before the study needs no second telling when the first sample finds it again.
+        # Do not report these findings again when the first sample repeats them.
         self._told |= {finding.message for finding in findings}
         return findings
 
     def admit(self, demand: Demand) -> Admission:
-        """The strictest answer of all monitors."""
+        """Return the strictest answer of all monitors."""
         strictest = Admission(action="admit")
         limits: list[int] = []
         place = strictest
@@ -178,7 +178,7 @@ class Monitors:
         return evolve(strictest, limit=limit, gpu=place.gpu, gpu_limit=place.gpu_limit)
 
     def sample_now(self) -> None:
-        """Read every monitor once, in this thread: for a look outside of a run."""
+        """Read every monitor once, in this thread, outside a run."""
         for watched in self._watched:
             readings = self._call(watched, lambda monitor: checked_readings(monitor.sample({})))
             self._latest[watched.name] = (
@@ -186,7 +186,7 @@ class Monitors:
             )
 
     def start(self) -> None:
-        """Begin to read the sensors, in a thread of their own."""
+        """Start reading the sensors in a separate thread."""
         self._sampler.start()
 
     def close(self) -> None:
@@ -194,23 +194,23 @@ class Monitors:
         self._sampler.close()
 
     def tick(self, processes: Mapping[int, int], summaries: Mapping[int, HardwareSummary]) -> list[Verdict]:
-        """Take what the thread has read since the last tick; the verdicts that ask to stop something.
+        """Process the samples since the last tick; return verdicts that stop a trial or the study.
 
-        Pauses are kept in `pausing`.
+        Pauses are stored in `pausing`.
         """
         if processes.keys() - self._sampler.processes.keys():
             self._sampler.processes = dict(processes)
-            self._sampler.look_now()  # a trial that has just begun shall not wait for a slow interval
+            self._sampler.look_now()  # do not make a new trial wait for a slow interval
         self._sampler.processes = dict(processes)
         verdicts: list[Verdict] = []
         for sample in self._sampler.take():
-            verdict = self._heed(sample, summaries)
+            verdict = self._handle(sample, summaries)
             if verdict is not None:
                 verdicts.append(verdict)
         self._expire()
         return verdicts
 
-    def _heed(self, sample: Sample, summaries: Mapping[int, HardwareSummary]) -> Verdict | None:
+    def _handle(self, sample: Sample, summaries: Mapping[int, HardwareSummary]) -> Verdict | None:
         watched, readings = sample.watched, sample.readings
         if sample.error is not None:
             self._fail(watched, sample.error)
@@ -222,7 +222,7 @@ class Monitors:
                 if reading.trial in (None, number):
                     summary.add(reading)
         if watched.hung:
-            # Who asked for a pause and does not answer any more can never end it.
+            # A monitor that requested a pause and no longer answers could never end it.
             paused = self.pausing.pop(watched.name, None)
             return None if paused is None else Verdict(action="stop_study", reason=f"{paused}; then {watched.failed}")
         verdict = self._call(watched, lambda monitor: all_of(Verdict, [monitor.verdict(readings)])[0])
@@ -238,7 +238,7 @@ class Monitors:
         return None
 
     def _expire(self) -> None:
-        """A reading that is not renewed is none."""
+        """Mark readings that are not renewed as unavailable."""
         now = self._clock()
         for watched in self._watched:
             seen = self._seen.get(watched.name)
@@ -248,7 +248,7 @@ class Monitors:
             self._latest[watched.name] = self._unavailable(watched, f"no reading for {now - seen:.0f} s")
 
     def _unavailable(self, watched: Watched, reason: str) -> list[Reading]:
-        """What stands in the place of all readings of a monitor."""
+        """Return the replacements of all readings of a monitor, with the reason."""
         old = self._latest.get(watched.name, ())
         missing = set(watched.quantities) - {reading.quantity for reading in old}
         return [evolve(reading, value=None, reason=reason) for reading in old] + [
@@ -257,18 +257,18 @@ class Monitors:
         ]
 
     def take_failures(self) -> list[str]:
-        """Which monitors raised for the first time since the last call."""
+        """Return messages about monitors that raised for the first time since the last call."""
         taken, self._failures = self._failures, []
         return taken
 
     def take_remarks(self) -> list[str]:
-        """What monitors say while all goes on, each text once."""
+        """Return the remarks of monitors that require no action, each text once."""
         taken, self._remarks = self._remarks, []
         return taken
 
     def texts(self, *, details: bool = False) -> dict[str, str]:
-        """Memory, temperature and whatever else is read, the largest of each, for a status line; in words also where
-        there is no number. `details` are those quantities too that only say what memory and speed come to.
+        """Return the largest reading of each quantity for a status line, as text, also if it has no number. `details`
+        adds the quantities of `DETAILS`.
         """
         declared = {quantity for watched in self._watched for quantity in watched.quantities}
         memory = self._largest("process_memory")
@@ -287,9 +287,9 @@ class Monitors:
         return shown
 
     def write(self, folder: StudyFolder) -> None:
-        """Every ten seconds a row of `hardware.csv`, and all readings as `hardware.json` for `scalecore status`.
+        """Every ten seconds, append a row to `hardware.csv` and write `hardware.json` for `scalecore status`.
 
-        A disk that is full is told once: readings are worth less than trials.
+        A full disk is only reported, once: trials matter more than readings.
         """
         now = self._clock()
         readings = self.latest

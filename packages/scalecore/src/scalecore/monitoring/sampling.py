@@ -1,8 +1,8 @@
-"""One thread that reads all monitors on their own intervals, so that a slow sensor never holds the study's loop.
+"""One thread that reads all monitors at their intervals, so that a slow sensor never blocks the study's loop.
 
-It fills a buffer and decides nothing: the driver takes the samples out and asks for verdicts in its own thread. A
-monitor's object is used by one of both at a time. A monitor that does not answer is given up and a new thread reads
-the others: the memory guard must not hang on the sensor of a fan.
+It fills a buffer and decides nothing: the driver takes the samples and asks for verdicts in its own thread. Only one of
+the two threads uses a monitor at a time. If a monitor does not answer, it is abandoned and a new thread reads the
+others: the memory guard must not depend on the sensor of a fan.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ SHORTEST = 0.05
 
 @define(eq=False)
 class Watched:
-    """A monitor, and what became of it."""
+    """A monitor and its state."""
 
     name: str
     monitor: HardwareMonitor
     quantities: Sequence[str] = ()
     interval: float = 0.0
-    """What it said when it was last read."""
+    """Its interval at the last reading."""
     due: float = 0.0
     failed: str | None = None
     hung: bool = False
@@ -49,7 +49,7 @@ class Watched:
 
     @contextmanager
     def held(self) -> Iterator[bool]:
-        """Have the monitor for oneself; False where it does not answer."""
+        """Use the monitor exclusively; False if it does not answer."""
         got = not self.hung and self.lock.acquire(timeout=ANSWER_WITHIN)
         try:
             yield got
@@ -60,7 +60,7 @@ class Watched:
 
 @frozen
 class Sample:
-    """What a monitor read, or the exception that it raised."""
+    """The readings of a monitor, or the exception that it raised."""
 
     watched: Watched
     readings: Sequence[Reading]
@@ -68,7 +68,7 @@ class Sample:
 
 
 def checked_readings(found: Iterable[Any]) -> list[Reading]:
-    """What a monitor returned; raises `TypeError` or `ValueError` for what is no reading, so that it ends no study."""
+    """Return the readings of a monitor; raise `TypeError` or `ValueError` for invalid ones, which end no study."""
     readings = all_of(Reading, found)
     for one in readings:
         if (problem := one.problem()) is not None:
@@ -77,11 +77,11 @@ def checked_readings(found: Iterable[Any]) -> list[Reading]:
 
 
 def all_of(kind: type[Kind], found: Iterable[Any]) -> list[Kind]:
-    """The same for any type."""
+    """Return `found` as a list; raise `TypeError` for an element of another type."""
     listed = list(found)
     for one in listed:
         if not isinstance(one, kind):
-            raise TypeError(f"it returned {one!r}, where a {kind.__name__} is expected")
+            raise TypeError(f"it returned {one!r}, expected a {kind.__name__}")
     return listed
 
 
@@ -96,10 +96,10 @@ class Sampler:
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._reading: tuple[Watched, float] | None = None
-        """The monitor that is being read, and since when."""
+        """The monitor that is being read, and the start time."""
 
     def start(self) -> None:
-        """Begin to read, once."""
+        """Start the thread, once."""
         if self._thread is None and self._watched:
             self._wake.clear()
             self._begin()
@@ -112,13 +112,13 @@ class Sampler:
             thread.join(timeout=ANSWER_WITHIN)
 
     def look_now(self) -> None:
-        """Read every monitor as soon as possible: something has changed that they should see."""
+        """Read every monitor as soon as possible, after a change that they should see."""
         for watched in self._watched:
             watched.due = 0.0
         self._wake.set()
 
     def take(self) -> list[Sample]:
-        """The samples since the last call, in their order; a monitor that hangs is given up here."""
+        """Return the samples since the last call, in order; abandon a monitor that hangs."""
         if (hanging := self._hanging()) is not None and self._thread is not None:
             hanging.hung = True
             self._reading = None
@@ -148,7 +148,7 @@ class Sampler:
                     continue
                 sample = self._read(watched)
                 if self._thread is not me:
-                    return  # given up meanwhile: another thread reads now
+                    return  # this monitor was abandoned: another thread reads the others now
                 self._buffer.append(sample)
             now = self._clock()
             due = min((one.due for one in self._watched if not one.hung), default=now + IDLE_INTERVAL)

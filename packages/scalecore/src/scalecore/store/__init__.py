@@ -1,1 +1,1 @@
-"""What a study keeps: journal, state by replay, layout, lock, identity, retention, verify."""
+"""The files of a study: journal, state by replay, layout, lock, identity, retention, verification."""

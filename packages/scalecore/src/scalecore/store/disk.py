@@ -1,4 +1,4 @@
-"""What a disk that is full or read-only means for a study: a clear end, and nothing acknowledged is lost."""
+"""Handles a full or read-only disk: the run ends with a clear error and keeps all finished trials."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scalecore.api.files import is_disk_error
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove all that lies under `folder`; behind a link lie files of somebody else."""
+    """Remove everything under `folder`; of a symbolic link only the link, since its target belongs to someone else."""
     if folder.is_symlink():
         folder.unlink()
     shutil.rmtree(folder, ignore_errors=True)
@@ -20,7 +20,7 @@ def remove_tree(folder: Path) -> None:
 
 @contextmanager
 def explained(folder: Path) -> Iterator[None]:
-    """An error of the disk inside is raised as a `StudyError` that says what to do; any other one as it is."""
+    """Raise a disk error as a `StudyError` that says what to do; let other errors pass."""
     try:
         yield
     except Exception as error:
@@ -28,6 +28,6 @@ def explained(folder: Path) -> Iterator[None]:
             raise
         why = getattr(error, "strerror", None) or error
         raise StudyError(
-            f"{folder}: cannot be written ({why}); everything finished is kept: mend or empty the "
-            "disk, and `scalecore run` continues"
+            f"{folder}: cannot be written ({why}); everything finished is kept: repair the disk or free space, then "
+            "`scalecore run` resumes the study"
         ) from error

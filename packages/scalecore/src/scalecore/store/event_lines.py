@@ -1,4 +1,4 @@
-"""From lines of a journal to events, with all that commands read in them checked."""
+"""Converts lines of a journal to events and validates everything that commands read from them."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ EVENTS: Mapping[str, type[Event]] = {kind.name: kind for kind in Event.__subclas
 
 
 def event_from(line: Json) -> Event:
-    """The event of a line of the journal.
+    """Return the event of a journal line.
 
-    Raises `ValueError` for a line that is none, and `RefusedError` for one of a later format.
+    Raises `ValueError` for an invalid line and `RefusedError` for a later format.
     """
     name = line.get("event")
     kind = EVENTS.get(name) if type(name) is str else None
@@ -44,7 +44,7 @@ def event_from(line: Json) -> Event:
 
 
 def event_of(kind: type[Kind], **content: object) -> Kind:
-    """An event of what was measured or read elsewhere, as a reader will get it; `ValueError` for what it would refuse.
+    """Build an event from values that were measured or read elsewhere; raise `ValueError` if a reader would refuse it.
 
     `content` are the keys of its line.
     """
@@ -52,23 +52,23 @@ def event_of(kind: type[Kind], **content: object) -> Kind:
 
 
 def _refuse_newer(found: object) -> None:
-    """A journal of a later format may mean other things by the same words."""
+    """Refuse a later format, in which the same keys may have another meaning."""
     if type(found) is int and found > FORMAT:
         raise RefusedError(
             f"this journal has format {found}, and this scalecore reads formats up to {FORMAT}: a later version wrote "
-            "it. Nothing was changed. Use that version, or a later one"
+            "it. Nothing was changed. Use that version or a later one"
         )
 
 
 def _look_inside(kind: type[object], content: Json, key: str) -> None:
-    """Raise what is wrong with the part of a line that stays a mapping."""
+    """Raise `ValueError` for problems in a part of the line that stays a mapping."""
     try:
         checked(kind, content)
     except ValueError as error:
         raise ValueError("; ".join(f"{key}.{one}" for one in str(error).split("; "))) from None
 
 
-# --- what commands read of an experiment -----------------------------------------------------------------------------
+# --- the parts of an experiment that commands read --------------------------------------------------------------------
 
 
 @frozen(kw_only=True)

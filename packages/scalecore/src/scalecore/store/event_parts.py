@@ -1,4 +1,4 @@
-"""What events of a journal are made of."""
+"""Parts of journal events."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Change:
 
 @frozen(kw_only=True, slots=False)
 class TracedMemory(Part):
-    """The memory of a whole trial as it is predicted, in bytes, and how."""
+    """The predicted memory of a whole trial in bytes, and the source of the prediction."""
 
     memory: int
     source: str | None = None
@@ -31,7 +31,7 @@ class TracedMemory(Part):
 
 @frozen(kw_only=True, slots=False)
 class SmokeResult(Part):
-    """One step on one shape; `left_out` is why there was none."""
+    """One step on one shape; `left_out` is the reason why it was skipped."""
 
     architecture: str | None = None
     of_a_trial: TracedMemory | None = None
@@ -48,7 +48,7 @@ class SmokeResult(Part):
 
 @frozen(kw_only=True, slots=False)
 class RecommendedTrial(Part):
-    """The trial that a strategy recommends, by what it has learnt."""
+    """The trial that a strategy recommends."""
 
     number: int
     observed: float | None = None
@@ -59,7 +59,7 @@ class RecommendedTrial(Part):
 
 @frozen(kw_only=True, slots=False)
 class StrategyReport(Part):
-    """What the strategy said of itself."""
+    """The strategy's description of its search."""
 
     method: str
     phase: str | None = None

@@ -1,8 +1,8 @@
-"""The events of a journal: one class for each, as its lines hold them.
+"""The events of a journal, one class per event.
 
-A line holds each field under its name, in the order of the class, behind `seq`, `time` and `event`. Fields may be
-added to a class with a default: readers pass over keys that they do not know, and lines of earlier versions lack them.
-A new event, or a field that changes its meaning, needs another `FORMAT`.
+A line contains `seq`, `time` and `event`, then each field under its name in the order of the class. A class may get new
+fields with a default: readers skip unknown keys, and lines of earlier versions lack them. A new event, or a field whose
+meaning changes, requires another `FORMAT`.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from scalecore.store.event_parts import Change, SmokeResult, StrategyReport
 from scalecore.store.study_device import StudyDevice
 
 FORMAT = 1
-"""Of the journal; each event `study` has it. A journal without a number was written by version 0.1, in format 1."""
+"""The journal format, stored in each event `study`. Version 0.1 wrote format 1 without a number."""
 
 OMITTED = "omitted"
-"""In the metadata of a field: left out of the line where it is None, unless `given` names it."""
+"""Metadata key of fields that are left out of the line if None, unless `given` names them."""
 
 Json = Mapping[str, object]
 
@@ -47,14 +47,14 @@ def _omitted(*, key: str | None = None) -> Any:
 
 @frozen(kw_only=True, slots=False)
 class Event(Part):
-    """Base of all events. `seq` counts the lines from 0; it and `time` are given by the journal."""
+    """Base of all events. The journal sets `seq`, which counts the lines from 0, and `time`."""
 
     name: ClassVar[str]
     seq: int = -1
     time: str = ""
 
     def plain(self) -> dict[str, Any]:
-        """What the line holds behind `seq`, `time` and `event`, as JSON types."""
+        """Return the content of the line after `seq`, `time` and `event`, as JSON types."""
         content: dict[str, Any] = {}
         for one in fields(type(self)):
             value = getattr(self, one.name)
@@ -66,27 +66,27 @@ class Event(Part):
         return result
 
     def line(self) -> dict[str, Any]:
-        """The whole line."""
+        """Return the whole line."""
         return {"seq": self.seq, "time": self.time, "event": self.name, **self.plain()}
 
 
 @frozen(kw_only=True, slots=False)
 class StudyBegun(Event):
-    """The resolved experiment and its plan: the first event, and again when another run has other ones."""
+    """The resolved experiment and its plan: the first event, repeated by a run with a changed experiment or plan."""
 
     name = "study"
     format: int | None = _omitted()
     experiment: Json
     plan: PlanReport
     model: Json | None = _omitted()
-    """The model with its files by their content, where it names files."""
+    """The model with its files identified by content, if it names files."""
     id: str = ""
-    """Of the first event: its content as a hash, which names the study."""
+    """Hash of the first event's content, which identifies the study."""
 
 
 @frozen(kw_only=True, slots=False)
 class SearchChanged(Event):
-    """The search is another one from here on; `left_out` are trials that no longer count, by number, and why."""
+    """The search changed; `left_out` are the trials that no longer count, by number, with the reason."""
 
     name = "changed"
     changes: Sequence[Change]
@@ -95,15 +95,15 @@ class SearchChanged(Event):
 
 @frozen(kw_only=True, slots=False)
 class ImportedTrial(Event):
-    """A result from elsewhere that teaches the strategy. It is no trial of this study: it has no number in it, does not
-    count, and is never its best.
+    """A result from elsewhere that warm-starts the strategy. It is not a trial of this study: it has no trial number,
+    does not count and is never the best.
     """
 
     name = "imported"
     key: str
     source: str
     number: int | None = None
-    """In the study that it comes from."""
+    """Its number in the study of origin."""
     state: TrialState
     value: float
     architecture: Architecture
@@ -114,10 +114,10 @@ class ImportedTrial(Event):
     comparable: bool
     """Whether data, model, objective and training are proven to be those of the study."""
     flags: Sequence[Flag] = ()
-    """What its own study found suspicious; empty where the file does not say."""
+    """Flags that its study of origin stored; empty if the file has none."""
 
     def restored(self, number: int, *, space: Iterable[str]) -> RestoredTrial:
-        """As a strategy is given it: under a negative number, with what it knows of today's space."""
+        """Return the trial as a strategy receives it: a negative number, and only hyper-parameters of the space."""
         proposal = Proposal(
             architecture=self.architecture,
             hyperparameters={name: self.hyperparameters[name] for name in space if name in self.hyperparameters},
@@ -129,7 +129,7 @@ class ImportedTrial(Event):
 
 @frozen(kw_only=True, slots=False)
 class RunStarted(Event):
-    """A run of the study begins; `device` where an older version had not journalled it."""
+    """A run of the study starts; `device` is set if an older version had not journalled it."""
 
     name = "run_started"
     pid: int
@@ -141,7 +141,7 @@ class RunStarted(Event):
 
 @frozen(kw_only=True, slots=False)
 class Repaired(Event):
-    """What was put right before a run."""
+    """A repair before a run."""
 
     name = "repaired"
     message: str
@@ -149,7 +149,7 @@ class Repaired(Event):
 
 @frozen(kw_only=True, slots=False)
 class SmokeStep(Event):
-    """The smoke step: what it measured by `smallest` and `largest`."""
+    """The smoke step, with its results by `smallest` and `largest`."""
 
     name = "smoke"
     versions: Mapping[str, str]
@@ -159,7 +159,7 @@ class SmokeStep(Event):
 
 @frozen(kw_only=True, slots=False)
 class AskedFor(Event):
-    """A trial exists from here on. `phase` is that of the next one; `trial` and `replicate` say what this repeats."""
+    """A new trial. `phase` is that of the next trial; a replicate names the `trial` that it repeats and its number."""
 
     name = "asked"
     number: int
@@ -174,7 +174,7 @@ class AskedFor(Event):
 
 @frozen(kw_only=True, slots=False)
 class DuplicateAvoided(Event):
-    """A proposal that trial `duplicate_of` has tried exactly."""
+    """A proposal that is identical to trial `duplicate_of`."""
 
     name = "duplicate"
     number: int
@@ -184,7 +184,7 @@ class DuplicateAvoided(Event):
 
 @frozen(kw_only=True, slots=False)
 class AttemptStarted(Event):
-    """An attempt at a trial; `gpu` and `gpu_limit` on CUDA only."""
+    """The start of an attempt; `gpu` and `gpu_limit` on CUDA only."""
 
     name = "attempt_started"
     number: int
@@ -193,7 +193,7 @@ class AttemptStarted(Event):
     activation_checkpointing: bool = False
     predicted_memory: int
     memory: MemoryUse | None = None
-    """How its memory was predicted."""
+    """The memory prediction."""
     memory_limit: int | None = None
     gpu: str | None = _omitted()
     gpu_limit: int | None = _omitted()
@@ -201,7 +201,7 @@ class AttemptStarted(Event):
 
     @property
     def limit(self) -> int | None:
-        """Bytes that bound the memory that was predicted: on CUDA that of a GPU."""
+        """The limit in bytes that applies to the predicted memory: on CUDA that of the GPU."""
         return self.gpu_limit if "gpu_limit" in (self.given or ()) else self.memory_limit
 
 
@@ -228,7 +228,7 @@ class AttemptEnded(Event):
 
 @frozen(kw_only=True, slots=False)
 class TrialFinished(Event):
-    """A trial is over: its record."""
+    """The end of a trial, with its record."""
 
     name = "trial_finished"
     number: int
@@ -237,7 +237,7 @@ class TrialFinished(Event):
 
 @frozen(kw_only=True, slots=False)
 class Degraded(Event):
-    """What was switched off on the way."""
+    """A component that was disabled during a run."""
 
     name = "degraded"
     message: str
@@ -245,7 +245,7 @@ class Degraded(Event):
 
 @frozen(kw_only=True, slots=False)
 class SearchExplained(Event):
-    """What the strategy said of itself when a run ended."""
+    """The strategy's description of its search at the end of a run."""
 
     name = "explained"
     search: StrategyReport
@@ -253,7 +253,7 @@ class SearchExplained(Event):
 
 @frozen(kw_only=True, slots=False)
 class PhaseChanged(Event):
-    """The phase of the next trial."""
+    """A new phase of the search, from the next trial on."""
 
     name = "phase"
     phase: str
@@ -261,7 +261,7 @@ class PhaseChanged(Event):
 
 @frozen(kw_only=True, slots=False)
 class RunEnded(Event):
-    """How a run ended; `counts` are finished trials by state."""
+    """The end of a run; `counts` are finished trials by state."""
 
     name = "run_ended"
     end: StudyEnd
@@ -272,7 +272,7 @@ class RunEnded(Event):
 
 @frozen(kw_only=True, slots=False)
 class OpenedTestData(Event):
-    """The test data was opened: by which command, for how many models."""
+    """A command opened the test data, for a number of models."""
 
     name = "test_opened"
     by: str
@@ -284,7 +284,7 @@ class OpenedTestData(Event):
 
 @frozen(kw_only=True, slots=False)
 class MeasuredOnTestData(Event):
-    """What a model reached on test data, by the `hash` of its training."""
+    """Results of a model on test data; `hash` identifies its training."""
 
     name = "test_measured"
     hash: str

@@ -1,4 +1,4 @@
-"""What a trial is: the content hash of everything that decides its result, and the seed that follows from it."""
+"""The identity of a trial: a content hash of everything that decides its result, and the seed derived from it."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ FREE = {
         "memory_gb",
     ),
 }
-"""Keys of the experiment file that do not decide what a trial's result is, and may change when a study is resumed."""
+"""Keys of the experiment file that do not affect results and may change when a study is resumed."""
 
 KeyPath = tuple[str, ...]
 
 
 @frozen(kw_only=True)
 class Unbound:
-    """Settings that no identity contains, by their path in the resolved experiment; `*` is any index of a list."""
+    """Settings that identities leave out, by their path in the resolved experiment; `*` is any index of a list."""
 
     places: frozenset[KeyPath] = frozenset()
-    """Where files lie, and how those of the dataset are written. Identity has their content instead, unless they decide
-    no result (guard G28).
+    """Paths of files, and the file format options of the dataset. Identities contain the content of the files instead,
+    if it affects results (guard G28).
     """
     added: Mapping[KeyPath, Any] = field(factory=dict)
-    """Options that older studies lack, with the value that says what was done before (`option(before=...)`)."""
+    """Options that older studies lack, with the value that matches the earlier behaviour (`option(before=...)`)."""
 
     def strip(self, value: Any, path: KeyPath = ()) -> Any:
-        """`value`, which lies at `path` of an experiment, without these settings."""
+        """Return `value`, found at `path` of an experiment, without these settings."""
         if isinstance(value, Mapping):
             return {
                 key: self.strip(one, (*path, key))
@@ -66,7 +66,7 @@ class Unbound:
 
 
 def unbound(resolved: Resolved) -> Unbound:
-    """What the option classes of a resolved experiment say about identity."""
+    """Collect the settings that the option classes of a resolved experiment exclude from identities."""
     places: set[KeyPath] = set()
     added: dict[KeyPath, Any] = {}
     _walk(resolved.experiment, (), places, added)
@@ -77,23 +77,23 @@ def unbound(resolved: Resolved) -> Unbound:
         ("training", resolved.trainer),
     ):
         _walk(component.options, (section,), places, added)
-    # Data have a fingerprint, and a search may change. A model's files decide its results: see `model_content`.
+    # Data have a fingerprint, and the search may change. Files of a model affect results: see `model_content`.
     return Unbound(places=frozenset(path for path in places if path[0] != "model"), added=added)
 
 
 def model_content(resolved: Resolved) -> dict[str, Any]:
-    """The section `model` as identities contain it: a file that an option names by its content, not by its place."""
+    """The section `model` as identities contain it: files in options are identified by content, not by path."""
     return {"use": resolved.model.use, **plain_value(resolved.model.options, place=_content)}
 
 
 def training_content(resolved: Resolved) -> dict[str, Any]:
-    """The section `training` as identities contain it: a file that an option names by the content that was checked."""
+    """The section `training` as identities contain it: files in options are identified by the checked content."""
     digests = {one.file: one.sha256 for one in resolved.training.code()}
     return training_plain(resolved, place=lambda file: {"sha256": digests.get(Path(file))})
 
 
 def _content(path: PurePath) -> dict[str, Any]:
-    """SHA-256 of a file, or of what lies in a folder by its names there; None where nothing is."""
+    """SHA-256 of a file, or of the names and contents in a folder; None if the path does not exist."""
     place = Path(path)
     if not place.is_dir():
         return {"sha256": _checksum(place) if place.is_file() else None}
@@ -126,28 +126,28 @@ def _walk(value: Any, path: KeyPath, places: set[KeyPath], added: dict[KeyPath, 
 
 
 def _holds_place(kind: Any) -> bool:
-    """Whether an option of this type is a path or the way in which a file is written, or has one of them in it."""
+    """Whether an option of this type is or contains a path or file format options."""
     if isinstance(kind, type) and issubclass(kind, PurePath | ReadOptions):
         return True
     return any(_holds_place(one) for one in get_args(kind))
 
 
 def binding(experiment: Mapping[str, Any], unbound: Unbound) -> dict[str, Any]:
-    """The part of a resolved experiment that may not change within a study."""
+    """Return the part of a resolved experiment that must not change within a study."""
     bound: dict[str, Any] = unbound.strip({key: value for key, value in experiment.items() if key not in FREE[""]})
     for section in ("search", "training"):
         bound[section] = {key: value for key, value in bound[section].items() if key not in FREE[section]}
     bound |= {kind: by_name(kind, bound[kind]) for kind in ("dataset", "model", "search") if kind in bound}
     training = by_name("trainer", bound["training"])
-    if training.get("use") == DEFAULT_TRAINER:  # which studies do not name: it was the only one once
+    if training.get("use") == DEFAULT_TRAINER:  # older studies do not name it: it was the only trainer
         del training["use"]
     return {**bound, "training": training}
 
 
 def by_name(kind: str, component: Mapping[str, Any]) -> dict[str, Any]:
-    """A component of scalecore's own packages by its name alone: `scalecore/random` is what `random` always was."""
+    """Name a component of scalecore's own packages without its package: `scalecore/random` and `random` are equal."""
     distribution, _, name = str(component.get("use", "")).rpartition("/")
-    # What is in a package now may have been in scalecore itself.
+    # A component that is now in a package may have been part of scalecore itself.
     own = distribution != "" and distribution in (CORE, known_provider(kind, name))
     return {**component, "use": name} if own else dict(component)
 
@@ -161,7 +161,7 @@ def trial_content(
     hyperparameters: Mapping[str, Any],
     replicate: int = 0,
 ) -> dict[str, Any]:
-    """Everything that decides a trial's result but its seed.
+    """Return everything that decides a trial's result, except its seed.
 
     `data` is the fingerprint of data, target, split and normalisation.
     """
@@ -179,16 +179,16 @@ def trial_content(
 
 
 def trial_seed(content: Mapping[str, Any], *, study_seed: int, data: str | None = None) -> int:
-    """The seed of a trial: from the study's seed and the trial's content, so that the same configuration is the same
-    trial.
+    """Derive the seed of a trial from the study's seed and the trial's content, so that equal configurations are equal
+    trials.
 
-    A replicate differs in its content and so has another seed; different configurations get independent ones. `data`
-    stands for the data here, where that is not the fingerprint (`DataReport.seed_data`).
+    A replicate differs in its content, so it has another seed; different configurations get independent seeds. `data`
+    replaces the fingerprint of the data if it is set (`DataReport.seed_data`).
     """
     seeding = content if data is None else {**content, "data": data}
     return int(content_hash([study_seed, seeding])[:12], 16)
 
 
 def trial_hash(content: Mapping[str, Any], *, seed: int) -> str:
-    """The identity of a trial (guard G30)."""
+    """Return the identity of a trial (guard G30)."""
     return content_hash([content, seed])

@@ -1,8 +1,8 @@
-"""The journal: one JSON object a line, appended and flushed to the disk before anyone is told.
+"""The journal: one JSON object per line, appended and flushed to the disk before it is reported to anyone.
 
-Each line carries a running number `seq`, the UTC `time` and the `event`. A last line without its newline was being
-written when the power went: it is set aside beside the journal and the study goes on. A damaged line anywhere else is
-refused with its number, since silently dropping it would lose what was acknowledged.
+Each line contains a running number `seq`, the UTC `time` and the `event`. A last line without a newline was being
+written when the machine lost power: it is moved to a file next to the journal, and the study continues. A damaged line
+anywhere else is an error with its number, since silently dropping it would lose recorded results.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from scalecore.store.events import Event, StudyBegun
 
 
 def read_journal(path: Path) -> Iterator[Event]:
-    """The events of a journal in their order; a torn last line is passed over.
+    """Yield the events of a journal in order; skip an incomplete last line.
 
-    Raises `StudyError` with file and line for a damaged one, and `RefusedError` for a journal of a later format.
+    Raises `StudyError` with file and line for a damaged line, and `RefusedError` for a later format.
     """
     with path.open("rb") as stream:
         for index, line in enumerate(stream):
@@ -43,35 +43,35 @@ def read_journal(path: Path) -> Iterator[Event]:
 
 
 def damaged(path: Path, index: int, problem: str) -> StudyError:
-    """The error of the line of this index."""
-    before = f"or, to continue without what follows, keep its first {index} lines in a copy" if index else ""
+    """Return the error for the damaged line with this index."""
+    before = f"; or keep only its first {index} lines in a copy of the study, and continue from there" if index else ""
     return StudyError(
         f"{path}:{index + 1}: the journal is damaged in this line. Nothing was changed. Problem: {problem}. Restore "
-        f"the file from a backup{before and f'; {before}'}."
+        f"the file from a backup{before}."
     )
 
 
 def _event(line: bytes, index: int) -> Event:
-    """Raises `ValueError` where the line is not the event of this index."""
+    """Parse a line; raise `ValueError` if it is not the event with this index."""
     content = json_of(line)
     if type(content) is not dict:
         raise ValueError("expected a JSON object")
     if content.get("seq") != index or type(content["seq"]) is not int:
         found = "is missing" if "seq" not in content else f"is {described(content['seq'])}"
-        raise ValueError(f"seq {found}, expected {index}: a line is missing, repeated or in another place")
+        raise ValueError(f"seq {found}, expected {index}: a line is missing, repeated or misplaced")
     if type(content.get("time")) is not str:
         raise ValueError("time: expected text, got " + described(content.get("time")))
     event = event_from(content)
     if index == 0 and not isinstance(event, StudyBegun):
-        raise ValueError(f"a journal begins with the event 'study', got {event.name!r}")
+        raise ValueError(f"the first event of a journal must be 'study', got {event.name!r}")
     return event
 
 
 class Journal:
-    """Appends to a study's journal. Only the driver that holds the study's lock opens one."""
+    """Appends to a study's journal. Only the driver that owns the study's lock opens it."""
 
     def __init__(self, path: Path, *, lines: int | None = None) -> None:
-        """`lines` of a journal that was read under the study's lock, which are not counted again."""
+        """`lines` is the number of lines if the journal was already read under the study's lock."""
         if path.is_symlink():
             raise RefusedError(f"{path} is a symbolic link to a file elsewhere; put the file itself in its place")
         self.path = path
@@ -84,17 +84,17 @@ class Journal:
             sync_folder(path.parent)
 
     def append(self, event: Event) -> Event:
-        """Store one event, and return it as a reader gets it; when this returns it is on the disk.
+        """Append one event, flush it to the disk, and return it as a reader gets it.
 
-        Raises `ValueError` for what no reader would take, before anything is written, and OSError when the disk is
-        full: what was written of the line is taken back, so that the journal stays whole.
+        Raises `ValueError` before writing if a reader would refuse the event. Raises OSError if the disk is full, after
+        removing the part of the line that was written, so that the journal stays intact.
         """
         line = evolve(event, seq=self._lines, time=utc_now()).line()
         stored = event_from(line)
         data = (json.dumps(line, allow_nan=False, ensure_ascii=False, separators=(",", ":")) + "\n").encode()
         before = os.fstat(self._stream.fileno()).st_size
         try:
-            while data:  # a disk that gets full takes a part, and says why at the next
+            while data:  # a disk that becomes full accepts a part, and raises at the next write
                 data = data[self._stream.write(data) :]
             os.fsync(self._stream.fileno())
         except OSError:
@@ -107,7 +107,7 @@ class Journal:
         self._stream.close()
 
     def _set_torn_line_aside(self) -> Path | None:
-        """Move what stands behind the last newline to `journal.torn-N.jsonl`; None where there is nothing."""
+        """Move an incomplete last line to `journal.torn-N.jsonl`; return that path, or None if there is none."""
         if not self.path.exists():
             return None
         content = self.path.read_bytes()

@@ -1,4 +1,4 @@
-"""A model that `scalecore evaluate` kept: `model.json`, and the weights that it names by their checksum."""
+"""A model stored by `scalecore evaluate`: `model.json`, and the weights file with its checksum."""
 
 from __future__ import annotations
 
@@ -14,36 +14,37 @@ from scalecore.store.verify import Check
 MODEL_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
 MODEL_FORMAT = 2
-"""2 where a forecast was trained on another scale (`target_scale`), which version 0.1 would ignore."""
+"""Format 2 adds `target_scale`, the scale on which a forecast is trained, which version 0.1 would ignore."""
 
 
 def model_content(folder: Path) -> Mapping[str, Any]:
-    """The content of `model.json` in `folder`; an `ExperimentError` where there is none."""
+    """Read `model.json` in `folder`; raise `ExperimentError` if there is none."""
     content = read_json(folder / MODEL_FILE)
     if not isinstance(content, dict) or "weights" not in content:
-        raise ExperimentError(f"{folder}: no retrained model here (there is no whole {MODEL_FILE})")
+        raise ExperimentError(f"{folder}: no retrained model here (no valid {MODEL_FILE})")
     if content["format"] > MODEL_FORMAT:
-        raise RefusedError(f"{folder}: the model is of format {content['format']}, this scalecore reads {MODEL_FORMAT}")
+        found = content["format"]
+        raise RefusedError(f"{folder}: the model has format {found}, this scalecore reads formats up to {MODEL_FORMAT}")
     return content
 
 
 def checked_weights(folder: Path, content: Mapping[str, Any]) -> Path:
-    """The file of the weights; a `DataError` where it is missing or damaged."""
+    """Return the path of the weights file; raise `DataError` if it is missing or damaged."""
     path = folder / str(content["weights"]["file"])
     if not path.is_file():
-        raise DataError(f"{path} is missing; a model is {MODEL_FILE} and its weights, together")
+        raise DataError(f"{path} is missing; a model consists of {MODEL_FILE} and its weights file")
     if checksum(path) != content["weights"]["sha256"]:
-        raise DataError(f"{path}: the checksum does not match {MODEL_FILE}: the file is damaged or another model's")
+        raise DataError(f"{path}: the checksum does not match {MODEL_FILE}: the file is damaged or of another model")
     return path
 
 
 def verify_model(folder: Path) -> list[Check]:
-    """Whether a retrained model is whole: its weights are those that `model.json` names."""
+    """Check that a retrained model is complete and its weights match `model.json`."""
     if not (folder / MODEL_FILE).exists():
-        text = "it is not finished; `scalecore evaluate` continues it"
+        text = "incomplete; `scalecore evaluate` resumes the training"
         return [Check(level="note", subject="model", message=text)]
     try:
         checked_weights(folder, model_content(folder))
     except ScalecoreError as error:
         return [Check(level="wrong", subject="model", message=str(error))]
-    return [Check(level="ok", subject="model", message=f"its weights are those of {MODEL_FILE}")]
+    return [Check(level="ok", subject="model", message=f"the weights match {MODEL_FILE}")]

@@ -1,4 +1,4 @@
-"""The experiment that a study's folder holds, with the paths of where the project lies now."""
+"""Loads the experiment stored in a study's folder, with its paths adapted if the folder was moved."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from scalecore.store.state import read_state
 def load_stored(
     folder: StudyFolder, *, overrides: Sequence[str] = (), registry: Registry
 ) -> tuple[LoadedExperiment, Resolved]:
-    """Like `load_resolved`, of the experiment with which the study was last run.
+    """Like `load_resolved`, for the experiment with which the study was last run.
 
-    Its paths are absolute. Where the folder lies elsewhere now, they are looked for in the same place relative to it.
-    Loggers that were removed since are left out.
+    Stored paths are absolute. If the folder was moved, they are resolved relative to its new place. Loggers that no
+    longer exist are left out.
     """
     tree = read_tree(folder.source, ())
     state = read_state(folder.journal)
@@ -39,12 +39,12 @@ def load_stored(
 
 
 def move_of(experiment: Mapping[str, Any], plan: PlanReport | None, now: Path) -> Move:
-    """From where the study lay when its journal got this experiment and plan, to `now`."""
+    """Return the move from the folder at the time of this experiment and plan to `now`."""
     if experiment.get("output"):
         return Move(Path(experiment["output"]), now)
-    # Version 0.1 left out a folder that was not given; only its check of that folder tells it.
+    # Version 0.1 stored no folder if the file named none; only the finding of its folder check contains it.
     for finding in plan.findings if plan is not None else ():
-        told = re.match(r"(/.*) (?:can be written|is on a network file system)", finding.message, re.DOTALL)
-        if finding.subject == "output" and told:
-            return Move(Path(told[1]), now)
+        found = re.match(r"(/.*) (?:can be written|is on a network file system)", finding.message, re.DOTALL)
+        if finding.subject == "output" and found:
+            return Move(Path(found[1]), now)
     return Move(None, now)

@@ -1,4 +1,4 @@
-"""Where things are in a study's folder. The journal is the only truth; every other file can be rebuilt from it."""
+"""Paths in a study's folder. The journal is the only source of truth; results files can be rebuilt from it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from scalecore.config.experiment import Experiment
 
 CAMPAIGN = "campaign.json"
-"""The index of a campaign, in the folder that holds its studies."""
+"""The index of a campaign, in the folder with its studies."""
 
 
 @frozen
@@ -29,41 +29,41 @@ class StudyFolder:
     lock = Below(".lock")
     lease = Below("lease.json")
     epoch = Below(".epoch")
-    """How many runners this folder had: each has another number."""
+    """Counts the runners of this folder, so that each has its own number."""
     stop_file = Below("STOP")
     source = Below("experiment.yaml")
-    """The experiment as it was last run: overrides applied, every default filled in."""
+    """The experiment of the last run: overrides applied, every default filled in."""
     hardware = Below("hardware.csv")
     readings = Below("hardware.json")
     """The latest readings of the monitors."""
     attempts = Below("attempts")
     promoted = Below("promoted")
-    """A folder for each model that `scalecore evaluate` made."""
+    """A folder for each model of `scalecore evaluate`."""
     confirmation = Below("confirm")
     """Replicates of the best trials, with a separate journal."""
     cross_budget = Below("cross-budget")
     """Best configurations of other budgets, trained at this one, with a separate journal."""
     compiled = Below("compiled")
-    """Compiled blocks that the attempts of a run share; there only while it runs."""
+    """Compiled blocks that the attempts of a run share; exists only during a run."""
 
     @property
     def data(self) -> Path:
         return self.path / "data"
 
     def predictions(self, number: int) -> Path:
-        """Validation logits of a finished trial's best epoch; see `scalecore.store.predictions`."""
+        """Validation logits of the best epoch of a finished trial; see `scalecore.store.predictions`."""
         return self.path / "predictions" / f"trial_{number:04d}.npz"
 
     def attempt(self, number: int, attempt: int) -> Path:
         return self.attempts / f"trial_{number:04d}" / f"attempt_{attempt}"
 
     def retrainings(self) -> list[StudyFolder]:
-        """What was trained after the search, each with a journal of its own."""
+        """Folders of training after the search, each with a separate journal."""
         paths = [self.confirmation, self.cross_budget, *sorted(self.promoted.glob("*"))]
         return [folder for folder in map(StudyFolder, paths) if folder.journal.exists()]
 
     def weights(self, number: int) -> Path:
-        """The best epoch's weights of a finished trial, where they are kept."""
+        """Weights of the best epoch of a finished trial, if they are kept."""
         return self.path / "weights" / f"trial_{number:04d}.safetensors"
 
     def smoke(self, label: str) -> Path:
@@ -71,9 +71,9 @@ class StudyFolder:
 
 
 def find_study(path: Path) -> StudyFolder:
-    """The study of a command line's argument: its folder, or the experiment file that made it.
+    """Find the study of a command-line argument: a study folder or an experiment file.
 
-    Raises `ExperimentError` where there is no study.
+    Raises `ExperimentError` if there is no study.
     """
     study = holding_study(path)
     if study is None and is_file(path):
@@ -87,16 +87,16 @@ def find_study(path: Path) -> StudyFolder:
 
 
 def holding_study(file: Path) -> StudyFolder | None:
-    """The study in whose folder this experiment file lies, as it was stored there; None for any other file.
+    """Return the study whose stored experiment this file is; None for any other file.
 
-    Its `output` may be a place where the study was before.
+    Its `output` may name a previous place of the study.
     """
     study = StudyFolder(file.absolute().parent)
     return study if file.name == study.source.name and study.journal.exists() else None
 
 
 def is_file(path: Path) -> bool:
-    """Whether an argument is a file; `ExperimentError` where that cannot be told."""
+    """Whether an argument is a file; raise `ExperimentError` if it cannot be read."""
     try:
         return stat.S_ISREG(path.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError):
@@ -106,7 +106,7 @@ def is_file(path: Path) -> bool:
 
 
 def has_begun(experiment: Experiment) -> bool:
-    """Whether there is a study of this experiment, or of the campaign that it belongs to."""
+    """Whether a study of this experiment, or of its campaign, exists."""
     folder = output_folder(experiment)
     return os.path.exists(StudyFolder(folder).journal) or os.path.exists(folder.parent / CAMPAIGN)
 

@@ -1,4 +1,4 @@
-"""The objective of a trial after each epoch: what a strategy that prunes goes on from, and what a view of it shows."""
+"""The objective of a trial after each epoch, for strategies that prune and for views."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scalecore.store.state import AskedTrial
 
 
 def reports_of(folder: StudyFolder, trial: AskedTrial, *, objective: Mapping[str, Any]) -> dict[int, float]:
-    """By epoch; of a finished trial from its record, else from what its attempts wrote."""
+    """Return the objective by epoch: of a finished trial from its record, else from the files of its attempts."""
     attempts = (AttemptFolder(folder.attempt(trial.number, index)) for index in range(len(trial.attempts)))
     lines: Iterable[Mapping[str, Any]] = (line for attempt in attempts for line in attempt.read_epochs(after=0))
     if trial.record is not None:

@@ -1,4 +1,4 @@
-"""One runner per study folder: an operating-system lock, and a lease file that says who holds it."""
+"""One runner per study folder: an operating-system lock, and a lease file that names its owner."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from scalecore.store.layout import StudyFolder
 
 
 class StudyLock:
-    """Holds the folder from construction to `release`. Freed by the system when the process dies, however it dies.
+    """Locks the folder from construction to `release`; the system frees the lock when the process dies.
 
-    Raises `RefusedError` with the other runner's pid and host when the study is being run already (guard G22).
+    Raises `RefusedError` with the pid and host of the other runner if the study is already running (guard G22).
     """
 
     def __init__(self, folder: StudyFolder) -> None:
         self._folder = folder
         self._lock = FileLock(folder.lock, blocking=False)
         if folder.lock.is_symlink():
-            raise RefusedError(f"{folder.lock} is a symbolic link, which locks another file; remove it")
+            raise RefusedError(f"{folder.lock} is a symbolic link and would lock another file; remove it")
         _unlink_from_original(folder)
         try:
             self._lock.acquire()
@@ -50,20 +50,20 @@ class StudyLock:
             raise
 
     def still_ours(self) -> bool:
-        """False once somebody deleted or replaced the lock file, or another runner took the lease.
+        """Return False if the lock file was deleted or replaced, or another runner took the lease.
 
-        Another runner may write then, so this one must not, however late it wakes up.
+        Another runner may be writing then, so this one must not write, even if it was suspended for long.
         """
         try:
             same = os.stat(self._folder.lock).st_ino == self._inode
         except FileNotFoundError:
             return False
         lease = find_kept(self._folder.lease, Lease)
-        # A lease that was deleted says nothing; the lock does.
+        # A deleted lease proves nothing; the lock decides.
         return same and (lease is None or lease.epoch == self._epoch)
 
     def release(self) -> None:
-        # On a disk that became read-only the lease stays: one whose process is gone counts as nobody's.
+        # On a disk that became read-only the lease stays: a lease of an ended process does not count.
         with suppress(OSError):
             if self.still_ours():
                 Path(self._folder.lease).unlink(missing_ok=True)
@@ -71,7 +71,7 @@ class StudyLock:
 
 
 def refuse_running(folder: StudyFolder) -> None:
-    """Raise what `StudyLock` would raise, as far as the lease tells, and leave the lock alone."""
+    """Raise what `StudyLock` would raise, judged by the lease only, without taking the lock."""
     if (lease := runner_of(folder)) is not None:
         raise _being_run(folder, lease)
 
@@ -79,27 +79,27 @@ def refuse_running(folder: StudyFolder) -> None:
 def _being_run(folder: StudyFolder, lease: Lease | None) -> RefusedError:
     pid, host, since = (getattr(lease, name, None) or "(unknown)" for name in ("pid", "host", "since"))
     return RefusedError(
-        f"{folder.path}: this study is being run by process {pid} on {host} since {since}; stop it with "
+        f"{folder.path}: this study is already running: process {pid} on {host}, since {since}; stop it with "
         f"`scalecore stop {folder.path}`, or give another `output`",
         guard="G22",
     )
 
 
 def runner_of(folder: StudyFolder) -> Lease | None:
-    """Who runs the study now, from its lease; None when nobody does.
+    """Return the lease of the process that runs the study; None if it is not running.
 
-    A lease whose process is gone counts as nobody, and so does one that came here with a copy of the study's folder.
+    A lease of an ended process does not count, nor one that was copied together with the study's folder.
     """
     lease = find_kept(folder.lease, Lease)
     if lease is None or is_copied(lease, folder.path):
         return None
-    # A process of another machine cannot be asked from here, nor one of a container, which has other process ids.
+    # Processes of another machine, or of a container with other process ids, cannot be checked from here.
     elsewhere = lease.host != socket.gethostname() or _is_locked(folder.lock)
     return lease if elsewhere or lives_in(lease, folder.path) else None
 
 
 def _is_locked(lock: Path) -> bool:
-    """Whether a process has the lock, by the kernel's list of locks; False where there is no such list."""
+    """Whether a process owns the lock, by the kernel's list of locks; False if there is no such list."""
     try:
         found = os.stat(lock)
         locks = Path("/proc/locks").read_text(encoding="ascii").splitlines()
@@ -110,7 +110,7 @@ def _is_locked(lock: Path) -> bool:
 
 
 def _unlink_from_original(folder: StudyFolder) -> None:
-    """Give a copy of hard links (`cp -al`) its own lock: until then it shares the file of the original."""
+    """Give a hard-linked copy (`cp -al`) its own lock file instead of the one shared with the original."""
     with suppress(FileNotFoundError):
         lease = find_kept(folder.lease, Lease)
         if os.stat(folder.lock).st_nlink > 1 and lease is not None and is_copied(lease, folder.path):
@@ -118,7 +118,7 @@ def _unlink_from_original(folder: StudyFolder) -> None:
 
 
 def _next_epoch(folder: StudyFolder) -> int:
-    """One more than any runner of this folder had; counted in a file of its own, under the lock."""
+    """Return the next runner number of this folder, counted in a separate file under the lock."""
     epoch = max(0, find_kept(folder.epoch, int) or 0) + 1
     write_json(folder.epoch, epoch)
     return epoch

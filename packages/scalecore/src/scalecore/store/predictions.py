@@ -1,9 +1,9 @@
-"""Validation logits of the best epoch of each trial, kept beside the journal: `predictions/trial_0007.npz`.
+"""Validation logits of the best epoch of each trial, kept next to the journal: `predictions/trial_0007.npz`.
 
     predictions = trial_predictions(view.folder, record)
 
-The attempt writes them into its own folder; the driver takes them over before the trial's line enters the journal, and
-the record holds their checksum, so that a file is known to be that of its trial.
+The attempt writes them to its folder. The driver copies them before it journals the end of the trial, and the record
+contains their checksum, which proves that a file belongs to its trial.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from scalecore.store.layout import StudyFolder
 def keep_predictions(
     folder: StudyFolder, attempt: AttemptFolder, *, number: int, found: MadePredictions | None
 ) -> dict[str, Any] | None:
-    """Take over what an attempt's result names as its predictions: what the trial's record says of them.
+    """Copy the predictions that an attempt's result names; return their entry in the trial's record.
 
-    None where the attempt made none, or where its file is not the one that it named. Raises OSError on a full disk.
+    None if the attempt wrote none, or if the file does not match its checksum. Raises OSError on a full disk.
     """
     if found is None or not attempt.predictions.is_file() or checksum(attempt.predictions) != found.sha256:
         return None
@@ -38,18 +38,19 @@ def keep_predictions(
 
 
 def trial_predictions(folder: Path, record: TrialRecord) -> Predictions | None:
-    """The kept predictions of a finished trial of the study in `folder`.
+    """Read the stored predictions of a finished trial of the study in `folder`.
 
-    None where the record names none: the trial ended before its first epoch, or it was run before they were kept.
-    Raises `DataError` where the file is missing, damaged, or not that of the record and its best epoch.
+    None if the record names none: the trial ended before its first epoch, or an older version ran it. Raises
+    `DataError` if the file is missing, damaged, or does not match the record and its best epoch.
     """
     if record.predictions is None:
         return None
     path = folder / record.predictions.file
     if path.is_file() and checksum(path) != record.predictions.sha256:
-        raise DataError(f"{path}: not the predictions that trial {record.number} made; bring them back from a backup")
+        raise DataError(f"{path}: not the predictions of trial {record.number}; restore the file from a backup")
     found = read_predictions(path)
     epoch = record.best.epoch if record.best else None
     if found.about["epoch"] != epoch:
-        raise DataError(f"{path}: of epoch {found.about['epoch']}, the best one of trial {record.number} is {epoch}")
+        was = found.about["epoch"]
+        raise DataError(f"{path}: predictions of epoch {was}, the best epoch of trial {record.number} is {epoch}")
     return found

@@ -1,4 +1,4 @@
-"""Trial records as JSON and back: the journal's form, from which every other form is derived."""
+"""Converts trial records to the JSON of the journal and back."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from scalecore.config.kept import checked
 
 
 def record_plain(record: TrialRecord) -> dict[str, Any]:
-    """Strict JSON types; NaN becomes None."""
+    """Convert to strict JSON types; NaN becomes None."""
     result: dict[str, Any] = plain(record)
     return result
 
 
 def record_from(content: Mapping[str, object]) -> TrialRecord:
-    """The record that `record_plain` stored; `ValueError` for what is none."""
+    """Read a record that `record_plain` stored; raise `ValueError` if it is invalid."""
     return checked(TrialRecord, content)
 
 
 def proposed(proposal: object) -> Proposal:
-    """What a strategy proposed, as the journal gives it back; `TypeError` or `ValueError` for what it could not."""
+    """Return a strategy's proposal as the journal returns it; raise `TypeError` or `ValueError` if it is invalid."""
     if not isinstance(proposal, Proposal):
         raise TypeError(f"expected a Proposal, got {proposal!r}")
     return checked(Proposal, plain(proposal))

@@ -1,4 +1,4 @@
-"""What is kept of finished trials: the weights of the best epochs of the best ones, and nothing else (guard G44)."""
+"""Deletes files of finished trials except the weights of the best epochs of the best trials (guard G44)."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from scalecore.store.layout import StudyFolder
 
 
 def holds_room(folder: StudyFolder, number: int) -> bool:
-    """Whether the attempts of a finished trial still hold checkpoints or weights."""
+    """Whether attempts of a finished trial still have checkpoints or weights."""
     trial = folder.attempt(number, 0).parent
     return any(any(trial.glob(f"attempt_*/{name}")) for name in ("checkpoint*", "best_*.safetensors"))
 
 
 def remove_checkpoints(folder: StudyFolder, number: int) -> None:
-    """Delete what only an unfinished trial needs from all its attempts."""
+    """Delete the files in all attempts of a trial that only an unfinished trial needs."""
     for path in folder.attempt(number, 0).parent.glob("attempt_*"):
         AttemptFolder(path).remove_checkpoints()
 
 
 def settle_weights(folder: StudyFolder, record: TrialRecord, kept: Sequence[TrialRecord]) -> None:
-    """After `record` is in the journal: keep the weights of the trials of `kept`, delete all others.
+    """Keep the weights of the trials in `kept` and delete all others; called after `record` is in the journal.
 
-    Weights are moved out of the folder of the attempt, so that they are at one place whichever attempt made them. What
-    a driver that died in between left is taken up by the next call.
+    Weights are moved from the folder of the attempt to one place for all trials. If a driver dies in between, the next
+    call completes the move.
     """
-    # By number: a record that was read from the journal need not equal the one that was written.
+    # Compare numbers: a record read from the journal need not equal the one that was written.
     numbers = {one.number for one in kept}
     for one in (record, *kept):
         trial = folder.attempt(one.number, 0).parent
@@ -40,7 +40,7 @@ def settle_weights(folder: StudyFolder, record: TrialRecord, kept: Sequence[Tria
             try:
                 result = attempt.read_result(f"{one.number}-{index}")
             except StudyError:
-                continue  # which of its files are the best weights is not known: none is deleted
+                continue  # unknown which file contains the best weights, so none is deleted
             found = None if result is None else result.best_weights
             if found is not None and (trial / found).is_file():
                 target.parent.mkdir(exist_ok=True)

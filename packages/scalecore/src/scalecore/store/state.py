@@ -1,4 +1,4 @@
-"""What a journal says: trials asked, attempts made, records of finished trials. Pure replay, used by every command."""
+"""The state of a study, by a pure replay of its journal: trials, attempts, records. Every command uses it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from scalecore.store.study_device import StudyDevice, common_device, device_name
 
 @define(kw_only=True)
 class Attempt:
-    """One attempt at a trial; `ended` is None while it runs, and after a driver that was killed with it."""
+    """One attempt at a trial; `ended` is None while it runs, or if its driver was killed with it."""
 
     started: AttemptStarted
     ended: AttemptEnded | None = None
@@ -48,7 +48,7 @@ class Attempt:
 
 @define(kw_only=True)
 class AskedTrial:
-    """A trial that was asked for, with its attempts so far and, once it is finished, its record."""
+    """A trial with its attempts so far and, once it is finished, its record."""
 
     number: int
     proposal: Proposal
@@ -68,63 +68,63 @@ class AskedTrial:
 
 @define(kw_only=True)
 class StudyState:
-    """The study as the journal has it."""
+    """The study according to the journal."""
 
     id: str = ""
-    """The first event as a hash: it holds the time to the millisecond, who began it and what."""
+    """Hash of the first event, which contains the experiment, the plan and the time to the millisecond."""
     events: int = 0
-    """Lines of the journal that were taken."""
+    """Number of journal lines applied."""
     experiment: Mapping[str, Any] = field(factory=dict)
     plan: PlanReport | None = None
     versions: Mapping[str, str] = field(factory=dict)
     total: int = 0
     model: Mapping[str, Any] = field(factory=dict)
-    """The model as the study began with it. Its grid may change later; what identifies a trial may not."""
+    """The model at the start of the study. Its grid may change later; the parts that identify a trial may not."""
     model_files: Mapping[str, Any] | None = None
-    """The model as it was run last, its files by their content; None where it names none, and in studies of 0.1."""
+    """The model of the last run, with files identified by content; None if it names no files, and in studies of 0.1."""
     changes: list[SearchChanged] = field(factory=list)
-    """Each change of the search, as it was journalled."""
+    """All changes of the search."""
     left_out: dict[int, str] = field(factory=dict)
-    """Trials that lie outside of today's grid or space, with the reason: they do not count."""
+    """Trials outside the current grid or space, with the reason: they do not count."""
     trials: dict[int, AskedTrial] = field(factory=dict)
     ended: list[Attempt] = field(factory=list)
-    """Attempts that ended, in the order in which they did."""
+    """Ended attempts, in the order in which they ended."""
     imported: dict[str, ImportedTrial] = field(factory=dict)
-    """Results from elsewhere by the key of each observation, in the order in which they came."""
+    """Results from elsewhere by the key of each observation, in the order of the import."""
     hashes: dict[str, int] = field(factory=dict)
     duplicates_avoided: int = 0
     smoke: SmokeStep | None = None
     settled: StudyDevice | None = None
-    """The device as the journal first has it: the first smoke step found it, or a run continued an older study."""
+    """The device in the journal: set by the first smoke step, or by a run that continued an older study."""
     end: StudyEnd | None = None
-    """How the last run ended; None while one is going on, or after one that was killed."""
+    """How the last run ended; None during a run, or after a run that was killed."""
     end_reason: str | None = None
     explained: dict[str, Any] | None = None
+    """The strategy's description of its search at the end of the last run."""
     phase: str | None = None
-    """Of the next trial, as the strategy said last; None where it does not say, or an earlier version ran."""
-    """What the strategy told of itself when the last run ended."""
+    """The strategy's phase for the next trial; None if it has no phases, or an earlier version ran."""
     degraded: list[str] = field(factory=list)
     openings: list[OpenedTestData] = field(factory=list)
-    """Each time that test data was opened: by which command, when, for how many models."""
+    """Every opening of the test data: by which command, when, for how many models."""
     measured: dict[str, MeasuredOnTestData] = field(factory=dict)
-    """What a model reached on test data, by the hash of its training."""
+    """Results of models on test data, by the hash of their training."""
     _records: list[TrialRecord] = field(factory=list)
-    """Finished trials in the order of their numbers."""
+    """Finished trials, sorted by number."""
     _ranked: list[TrialRecord] = field(factory=list)
-    """Of these the completed ones, from the best on."""
+    """Completed trials, best first."""
     _ranks: list[tuple[bool, bool, float, int]] = field(factory=list)
-    """By what these are sorted."""
+    """The sort keys of `_ranked`."""
     _by_loss: dict[Any, list[TrialRecord]] = field(factory=dict)
     """Finished trials by the validation loss of their best epoch."""
     _open: dict[int, AskedTrial] = field(factory=dict)
     """Trials without a record. A loop over all trials at each event would make a replay quadratic."""
     _asked: Counter[str] = field(factory=Counter)
-    """How often each hash was asked for."""
+    """Number of trials with each hash."""
 
     def apply(self, event: Event) -> None:
-        """Take one event of the journal.
+        """Apply one event of the journal.
 
-        Raises `ValueError`, and changes nothing, where it does not follow from the events before it.
+        Raises `ValueError`, without changes, if the event contradicts the events before it.
         """
         match event:
             case AskedFor():
@@ -145,7 +145,7 @@ class StudyState:
                 self.left_out = {self._trial(int(number)).number: why for number, why in event.left_out.items()}
                 self.changes.append(event)
                 if any(change.key != "search.trials" for change in event.changes):
-                    self.smoke = None  # the smallest and the largest shape may be others now
+                    self.smoke = None  # the smallest and the largest shape may have changed
             case ImportedTrial():
                 self.imported[event.key] = event
             case RunStarted():
@@ -180,7 +180,7 @@ class StudyState:
     def device(self) -> StudyDevice | None:
         """The device of all trials; None before it is known.
 
-        Of a study that did not journal it, that of most of its trials, else what its last smoke step found.
+        For a study without it in its journal: the device of most of its trials, else that of its last smoke step.
         """
         if self.settled is not None:
             return self.settled
@@ -189,7 +189,7 @@ class StudyState:
         return common_device(self._records) or next(filter(None, found), None)
 
     def device_needed(self, total: int) -> StudyDevice | None:
-        """`device` where some of `total` trials are left to run."""
+        """Return `device` if some of `total` trials are left to run."""
         return None if self.is_complete(total) else self.device
 
     def is_complete(self, total: int) -> bool:
@@ -198,12 +198,12 @@ class StudyState:
 
     @property
     def records(self) -> Sequence[TrialRecord]:
-        """Finished trials in the order of their numbers."""
+        """Finished trials, sorted by number."""
         return self._records
 
     @property
     def counted(self) -> Sequence[TrialRecord]:
-        """Finished trials that count towards the total: those that fit today's grid and space."""
+        """Finished trials that count towards the total: those inside the current grid and space."""
         if not self.left_out:
             return self._records
         return [record for record in self._records if record.number not in self.left_out]
@@ -216,7 +216,7 @@ class StudyState:
         return [record for record in self._ranked if record.number not in self.left_out]
 
     def alike(self, loss: float | None) -> Sequence[TrialRecord]:
-        """Finished trials whose best epoch had this very validation loss."""
+        """Return the finished trials whose best epoch had exactly this validation loss."""
         return self._by_loss.get(loss, ())
 
     @property
@@ -224,11 +224,11 @@ class StudyState:
         return [trial for _, trial in sorted(self._open.items())]
 
     def restored_unfinished(self) -> list[RestoredTrial]:
-        """Trials without a record, without what they reported."""
+        """Return the trials without a record, without their reports."""
         return [RestoredTrial(number=one.number, proposal=one.proposal, outcome=None) for one in self.unfinished]
 
     def restored(self, reports: Callable[[AskedTrial], Mapping[int, float]]) -> list[RestoredTrial]:
-        """What a strategy is given when the study continues; `reports` are the objectives of a trial by epoch."""
+        """Return the trials for a strategy that continues; `reports` returns the objectives of a trial by epoch."""
         return [
             RestoredTrial(number=number, proposal=trial.proposal, outcome=trial.outcome, reports=reports(trial))
             for number, trial in sorted(self.trials.items())
@@ -243,12 +243,12 @@ class StudyState:
     def _unfinished(self, event: AttemptStarted | AttemptEnded) -> AskedTrial:
         found = self._trial(event.number)
         if found.record is not None:
-            raise ValueError(f"attempt {event.index} of trial {event.number} is of a trial that is finished")
+            raise ValueError(f"attempt {event.index} of trial {event.number}: the trial is already finished")
         return found
 
     def _ask(self, event: AskedFor) -> None:
         if event.number != len(self.trials):
-            raise ValueError(f"trial {event.number} was asked for, expected {len(self.trials)}")
+            raise ValueError(f"trial {event.number} was asked for, expected trial {len(self.trials)}")
         trial = AskedTrial(
             number=event.number,
             proposal=event.proposal,
@@ -268,10 +268,10 @@ class StudyState:
         trial.attempts.append(Attempt(started=event))
 
     def _last_attempt(self, event: AttemptEnded) -> Attempt:
-        """The attempt that an event ends."""
+        """Return the attempt that an event ends."""
         attempts = self._unfinished(event).attempts
         if event.index != len(attempts) - 1:
-            raise ValueError(f"attempt {event.index} of trial {event.number} ended, and did not start last")
+            raise ValueError(f"attempt {event.index} of trial {event.number} ended, but it is not the last one started")
         if attempts[-1].ended is not None:
             raise ValueError(f"attempt {event.index} of trial {event.number} ended twice")
         return attempts[-1]
@@ -298,7 +298,7 @@ class StudyState:
             at = bisect(self._ranks, place)
             self._ranks.insert(at, place)
             self._ranked.insert(at, record)
-        # What failed has no result: a strategy may propose it once more. A second failure is final.
+        # A failed trial has no result, so a strategy may propose it again. After a second failure it is a duplicate.
         if record.state in (TrialState.FAILED, TrialState.TIMED_OUT) and self._asked[trial.hash] == 1:
             del self.hashes[trial.hash]
 
@@ -312,9 +312,9 @@ def _mapping(value: object) -> Mapping[str, Any]:
 
 
 def read_state(journal: Path) -> StudyState:
-    """The state after all events of a journal; an empty one where there is no such file.
+    """Return the state after all events of a journal; an empty state if the file does not exist.
 
-    Raises `StudyError` with file and line where it is damaged, and `RefusedError` where it has a later format.
+    Raises `StudyError` with file and line if it is damaged, and `RefusedError` if it has a later format.
     """
     if not journal.exists():
         return StudyState()
@@ -327,9 +327,9 @@ def read_state(journal: Path) -> StudyState:
 
 
 def replay(events: Iterable[Event], state: StudyState | None = None) -> StudyState:
-    """The state after all events."""
+    """Return the state after all events."""
     state = StudyState() if state is None else state
-    # Nothing of it can be collected, and looking through a growing heap takes as long as reading the journal.
+    # A replay creates no garbage, and scanning the growing heap takes as long as reading the journal.
     collecting = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""The device of a study: found by its smoke step, and the same for all its trials, which are compared."""
+"""The device of a study: set by its smoke step and the same for all its trials, so that they are comparable."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from scalecore.api.trials import TrialRecord
 
 @frozen(kw_only=True)
 class StudyDevice:
-    """Where trials train. Another model of GPU may continue a study, as another processor may; records name it."""
+    """The device of the trials. Another GPU model or processor may continue a study; records name the GPU."""
 
     kind: Device
     gpu: str | None = None
-    """The name of the GPU, where it is one of CUDA."""
+    """The name of the GPU, on CUDA."""
 
     @property
     def text(self) -> str:
@@ -36,42 +36,42 @@ class StudyDevice:
 
 
 def device_of_result(result: Mapping[str, Any]) -> StudyDevice | None:
-    """The device that an attempt or a step says it had; None where it says nothing known."""
+    """Return the device that an attempt or a step reports; None if unknown."""
     return device_named(result.get("device"), result.get("gpu"))
 
 
 def device_of_record(record: TrialRecord) -> StudyDevice | None:
-    """The device of a trial's last attempt; None where it had none, or an older version did not say."""
+    """Return the device of a trial's last attempt; None if it had none or an older version did not record it."""
     return device_named(record.versions.get("run:device"), record.versions.get("run:gpu"))
 
 
 def common_device(records: Iterable[TrialRecord]) -> StudyDevice | None:
-    """That of most records, of equally many the one that came first."""
+    """Return the device of most records; in a tie, the first one."""
     found = Counter(device for device in map(device_of_record, records) if device is not None)
     return max(found, key=lambda device: found[device], default=None)
 
 
 def kind_of(device: StudyDevice | None) -> Device | None:
-    """The kind of `device`; None where there is none."""
+    """Return the kind of `device`, or None."""
     return None if device is None else device.kind
 
 
 def missing_device(reason: str, device: StudyDevice | None) -> DeviceError:
-    """What ends a run whose attempt did not get the device of the study, or of the file where the study has none."""
+    """Return the error for an attempt that cannot use the study's device, or the file's if the study has none yet."""
     if device is None:
         return DeviceError(f"{reason}; make the device available, or set training.device to another one")
     return DeviceError(
         f"{reason}; this study trains on {device.text}, and results of another device would be ranked together with "
-        "its own. Nothing counts as failed: make the device available, and `scalecore run` continues",
+        "its own. No trial counts as failed: make the device available, then `scalecore run` resumes the study",
         guard="G48",
     )
 
 
 @cache
 def torch_build() -> str | None:
-    """What the torch that attempts will import is built for, found without importing it: `cpu`, `cu130`, `rocm6.4`.
+    """Return the build of the torch that attempts import, without importing it: `cpu`, `cu130`, `rocm6.4`.
 
-    Read from its `version.py`, since the name of a release need not say it. None where torch is not installed.
+    Read from its `version.py`, since the release name need not contain it. None if torch is not installed.
     """
     found = find_spec("torch")
     try:
@@ -87,12 +87,12 @@ def torch_build() -> str | None:
 
 
 def built_for_cuda() -> bool:
-    """Whether attempts import a torch that is built for CUDA."""
+    """Whether attempts import a torch build for CUDA."""
     return (torch_build() or "").startswith("cu")
 
 
 def device_named(name: object, gpu: str | None) -> StudyDevice | None:
-    """The device that torch names so, such as `cuda:0`; None for another one."""
+    """Return the device for a torch device name such as `cuda:0`; None for an unknown one."""
     kind = str(name).partition(":")[0]
     if kind == "cuda":
         return StudyDevice(kind="cuda", gpu=gpu)

@@ -1,7 +1,4 @@
-"""Whether a study is whole: what `scalecore verify` checks, and the tests after every fault.
-
-Read-only, takes no lock. Each check answers with what is wrong, or with what it found in order.
-"""
+"""Integrity checks of a study, for `scalecore verify` and for tests after faults. Read-only, without a lock."""
 
 from __future__ import annotations
 
@@ -26,7 +23,7 @@ ENDED = (StudyEnd.COMPLETED, StudyEnd.EXHAUSTED)
 
 @frozen(kw_only=True)
 class Check:
-    """One answer: `ok`, `note` for what the next run puts right by itself, or `wrong`."""
+    """One result: `ok`, `note` for something that the next run repairs, or `wrong`."""
 
     level: Literal["ok", "note", "wrong"]
     subject: str
@@ -34,9 +31,9 @@ class Check:
 
 
 def verify_study(folder: StudyFolder) -> list[Check]:
-    """All checks of a study but those of its derived files, which are the loggers' (`scalecore.builtin.derived`).
+    """Run all checks of a study except those of derived files, which belong to the loggers.
 
-    A journal that cannot be read is the only answer then: everything else follows from it.
+    If the journal cannot be read, that is the only result: all other checks need it.
     """
     try:
         state = read_state(folder.journal)
@@ -56,23 +53,23 @@ def verify_study(folder: StudyFolder) -> list[Check]:
 def _found(subject: str, state: StudyState) -> str:
     records, attempts = state.records, sum(len(trial.attempts) for trial in state.trials.values())
     return {
-        "trials": f"{len(records)} acknowledged, each once; every one without a value says why",
-        "attempts": f"{attempts} started, each once; every one that failed says how",
-        "results": "values are those that the attempts gave; kept predictions are those of their trials",
+        "trials": f"{len(records)} finished, no duplicates; every trial without a value has a reason",
+        "attempts": f"{attempts} started, no duplicates; every failed attempt has a reason",
+        "results": "values match the results of the attempts; stored predictions match their trials",
     }[subject]
 
 
 def _journal(folder: StudyFolder, state: StudyState) -> Iterator[Check]:
     content = folder.journal.read_bytes()
     if content and not content.endswith(b"\n"):
-        text = "its last line was being written when the power went; the next run sets it aside"
+        text = "the last line is incomplete (interrupted while writing); the next run moves it to a separate file"
         yield Check(level="note", subject="journal", message=text)
     else:
-        yield Check(level="ok", subject="journal", message=f"{state.events} lines, without a gap")
+        yield Check(level="ok", subject="journal", message=f"{state.events} lines, no gaps")
 
 
 def _trials(folder: StudyFolder, state: StudyState) -> Iterator[str]:
-    """Every acknowledged trial is there once, with a value or a reason."""
+    """Yield trials that are duplicate, or have neither a value nor a reason."""
     valued: dict[str, int] = {}
     for record in state.records:
         has_value = record.state in (TrialState.COMPLETED, TrialState.PRUNED)
@@ -81,15 +78,15 @@ def _trials(folder: StudyFolder, state: StudyState) -> Iterator[str]:
         if not has_value and record.value is not None:
             yield f"trial {record.number} is {record.state} and has the value {record.value:g}"
         if record.state is not TrialState.COMPLETED and not record.reason:
-            yield f"trial {record.number} is {record.state} and gives no reason"
+            yield f"trial {record.number} is {record.state} and has no reason"
         if record.hash != state.trials[record.number].hash:
-            yield f"trial {record.number} has another hash than the one that was asked for"
+            yield f"trial {record.number}: the hash of its record differs from the hash of its proposal"
         if has_value and (earlier := valued.setdefault(record.hash, record.number)) != record.number:
-            yield f"trials {earlier} and {record.number} ran the same"
+            yield f"trials {earlier} and {record.number} are the same configuration"
 
 
 def _attempts(folder: StudyFolder, state: StudyState) -> Iterator[str]:
-    """Every attempt ended, and what failed says how."""
+    """Yield attempts without an end, and failed attempts without a reason."""
     for number, trial in sorted(state.trials.items()):
         for at, attempt in enumerate(trial.attempts):
             ended, last = attempt.ended, at == len(trial.attempts) - 1
@@ -98,11 +95,11 @@ def _attempts(folder: StudyFolder, state: StudyState) -> Iterator[str]:
                     yield f"attempt {at} of trial {number} has no end"
                 continue
             if ended.end not in ("completed", "stopped") and not ended.reason:
-                yield f"attempt {at} of trial {number} is {ended.end} and gives no reason"
+                yield f"attempt {at} of trial {number} is {ended.end} and has no reason"
 
 
 def _results(folder: StudyFolder, state: StudyState) -> Iterator[str]:
-    """The journal's values are those of the attempts, as far as their folders are still there."""
+    """Yield differences between the journal and the folders of the attempts that still exist."""
     for record in state.records:
         last = len(state.trials[record.number].attempts) - 1
         attempt = AttemptFolder(folder.attempt(record.number, max(0, last)))
@@ -113,10 +110,10 @@ def _results(folder: StudyFolder, state: StudyState) -> Iterator[str]:
             yield str(error)
         valued = record.state in (TrialState.COMPLETED, TrialState.PRUNED)
         if valued and result is not None and result.value != record.value:
-            yield f"trial {record.number} has the value {record.value}, its attempt gave {result.value}"
+            yield f"trial {record.number} has the value {record.value}, the result of its attempt is {result.value}"
         kept = [path.name for path in attempt.path.parent.glob("attempt_*/checkpoint*.pt")]
         if kept:
-            yield f"trial {record.number} has ended and still has {len(kept)} checkpoints [G44]"
+            yield f"trial {record.number} is finished and still has checkpoints ({len(kept)})"
         try:
             trial_predictions(folder.path, record)
         except DataError as error:
@@ -126,15 +123,15 @@ def _results(folder: StudyFolder, state: StudyState) -> Iterator[str]:
 def _processes(folder: StudyFolder, state: StudyState) -> Iterator[Check]:
     runner = runner_of(folder)
     if runner is not None:
-        text = f"{runner.who} runs the study now: unfinished trials are its own"
+        text = f"{runner.who} is running the study: unfinished trials belong to it"
         yield Check(level="note", subject="processes", message=text)
         return
     left = list(_alive(folder.attempts))
     for path, pid in left:
-        text = f"process {pid} of {path.parent.name}/{path.name} is alive, though nobody runs the study"
+        text = f"process {pid} of {path.parent.name}/{path.name} is alive although the study is not running"
         yield Check(level="wrong", subject="processes", message=text)
     if not left:
-        yield Check(level="ok", subject="processes", message="none is left")
+        yield Check(level="ok", subject="processes", message="none left running")
 
 
 def _alive(attempts: Path) -> Iterator[tuple[Path, int]]:
@@ -149,7 +146,7 @@ def _unfinished(folder: StudyFolder, state: StudyState) -> Iterator[Check]:
         return
     numbers = [trial.number for trial in state.unfinished]
     if state.end in ENDED and numbers:
-        text = f"the study ended as {state.end}, and trial {', '.join(map(str, numbers))} has no end"
+        text = f"the study ended as {state.end}, but these trials have no end: {', '.join(map(str, numbers))}"
         yield Check(level="wrong", subject="end", message=text)
     elif state.end is StudyEnd.COMPLETED and len(state.counted) < state.total:
         text = f"the study ended as completed with {len(state.counted)} of {state.total} trials"
@@ -158,5 +155,5 @@ def _unfinished(folder: StudyFolder, state: StudyState) -> Iterator[Check]:
         yield Check(level="ok", subject="end", message=f"{state.end}, {len(state.counted)} of {state.total} trials")
     else:
         how = f"the last run ended as {state.end}" if state.end else "the last run was killed"
-        text = f"{how}, {len(state.counted)} of {state.total} trials are finished; `scalecore run` continues it"
+        text = f"{how}, {len(state.counted)} of {state.total} trials are finished; `scalecore run` resumes the study"
         yield Check(level="note", subject="end", message=text)

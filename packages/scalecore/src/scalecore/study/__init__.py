@@ -1,1 +1,1 @@
-"""The loop of a study: run, session, driver, dispatch, next trial, smoke step, loggers."""
+"""The study loop: run, session, driver, dispatch, next trial, smoke step, loggers."""

@@ -1,4 +1,4 @@
-"""What is made of an attempt that is over: how it ended, and whether its trial continues in another one."""
+"""How an attempt ended, and whether its trial continues in another attempt."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from scalecore.planning.batch_plans import Way
 
 Cut = tuple[EndClass, str | None]
-"""How an attempt ends that the driver kills, and why."""
+"""The end class and the reason of an attempt that the driver kills."""
 
 
 def classified(status: AttemptStatus, *, cut: Cut | None, disk_problem: str, unread: str | None) -> Cut:
-    """How an attempt without a result ended, and why.
+    """Return the end class and the reason of an attempt without a result.
 
-    What the driver killed it for (`cut`) counts before what its process shows. `disk_problem` is what it could not
-    write, where its exit code says that; `unread` is why its result cannot be read, where there is one.
+    The driver's reason for killing it (`cut`) takes precedence over the status of its process. `disk_problem` describes
+    the failed write if the exit code reports one. `unread` is the reason why a result file cannot be read.
     """
     if cut is not None:
         return cut[0], cut[1] if unread is None else f"{cut[1]}; {_unread(unread)}"
     if status.oom_kill is not None:
-        return "out_of_memory", f"the kernel killed the attempt for lack of memory: {status.oom_kill}"
+        return "out_of_memory", f"the kernel killed the attempt because memory ran out: {status.oom_kill}"
     if status.exit_code == DISK_EXIT:
         return "interrupted", disk_problem
     if unread is not None:
@@ -43,21 +43,21 @@ def classified(status: AttemptStatus, *, cut: Cut | None, disk_problem: str, unr
 
 
 def why_again(end: AttemptEnd, *, ends: Sequence[str], retry: Retry, ways: Sequence[Way], stopping: bool) -> str | None:
-    """Why a trial continues in another attempt, now or in a later run; None where it is over.
+    """Return why a trial continues in another attempt, now or in a later run; None if the trial is over.
 
-    `ends` are the classes of all its attempts with this one; `ways` are those that are left to it, the best first.
-    `stopping` is whether the run ends: what crashes then is left to the next one.
+    `ends` are the end classes of all its attempts, including this one. `ways` are the remaining ways to run it, best
+    first. `stopping` is True while the run ends: an attempt that crashes then is left to the next run.
     """
     if end.kind in ("stopped", "interrupted"):
         why = end.reason if end.device_is_missing or end.changed_file else "it was stopped from outside"
-        return f"{why}; it continues from its checkpoint"
+        return f"{why}; the trial resumes from its checkpoint"
     crashes = ends.count("killed") + ends.count("crashed")
     if end.kind in ("killed", "crashed") and (stopping or crashes <= retry.crash):
-        return f"{end.reason}; it goes on from its last checkpoint"
+        return f"{end.reason}; resuming from its last checkpoint"
     if end.kind == "out_of_memory" and ways and ends.count("out_of_memory") <= retry.out_of_memory:
-        return f"{end.reason}; tried again with {ways[0].text}"
+        return f"{end.reason}; retrying with {ways[0].text}"
     return None
 
 
 def _unread(problem: str) -> str:
-    return f"the result of the attempt cannot be read: {problem}"
+    return f"the attempt's result cannot be read: {problem}"

@@ -1,4 +1,4 @@
-"""A logger that may be slow or fail, called in a thread: the study neither waits for it nor ends because of it."""
+"""Calls a logger that may be slow or fail in a thread: the study neither waits for it nor ends because of it."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ Event = Callable[[Logger], None]
 
 
 class BackgroundLogger(Logger):
-    """Passes everything but `progress` on to another logger, in order.
+    """Forwards every event except `progress` to another logger, in order.
 
-    Events wait in a queue. After an error the logger is closed, and for `pause` seconds events are dropped; then `make`
-    returns a fresh one, whose `study_started` gets the study as it is by then. Whatever is dropped, the user gets one
-    warning, which names the command that writes what is missing.
+    Events wait in a queue. After an error the logger is closed and events are dropped for `pause` seconds. Then `make`
+    creates a new logger, whose `study_started` receives the current state of the study. The first time that events are
+    dropped, the user gets a warning with the command that writes the missing data.
     """
 
     capacity = 10_000
-    """Events that may wait; further ones are dropped."""
+    """Maximum number of waiting events; further events are dropped."""
     pause = 5.0
-    """Seconds until a logger that failed is tried again."""
+    """Seconds until a failed logger is retried."""
     patience = 20.0
-    """Seconds that the end of a run waits for events in the queue."""
+    """Seconds that the end of a run waits for the queue."""
 
     def __init__(self, make: Callable[[], Logger], *, name: str, context: LoggerContext, export: bool) -> None:
-        """`make` is called once in the caller's thread, so that what it raises ends the run before the first trial."""
+        """Call `make` once in the caller's thread, so that its exception ends the run before the first trial."""
         self._make = make
         self._logger: Logger | None = make()
         self._name = name
@@ -63,7 +63,7 @@ class BackgroundLogger(Logger):
 
     def study_finished(self, study: StudyView) -> None:
         self._put(lambda logger: logger.study_finished(study), study)
-        self.close()  # here, since remarks are not asked for after the real one
+        self.close()  # now: the study collects remarks before it closes its loggers
 
     def take_remarks(self) -> Sequence[tuple[str, str]]:
         return [self._remarks.popleft() for _ in range(len(self._remarks))]
@@ -76,7 +76,7 @@ class BackgroundLogger(Logger):
             self._changed.notify()
         self._thread.join(self.patience)
         if self._thread.is_alive():
-            self._warn(f"has not written everything {self.patience:g} s after the end of the run", over=True)
+            self._warn(f"is still writing {self.patience:g} s after the end of the run", over=True)
 
     def _put(self, event: Event, study: StudyView | None = None) -> None:
         with self._changed:
@@ -84,7 +84,7 @@ class BackgroundLogger(Logger):
                 self._events.append((event, study))
                 self._changed.notify()
                 return
-        self._warn(f"is slower than the study: {self.capacity} events wait, and further ones are dropped")
+        self._warn(f"is slower than the study: {self.capacity} events are waiting, further events are dropped")
 
     def _work(self) -> None:
         again, latest = 0.0, None
@@ -104,7 +104,7 @@ class BackgroundLogger(Logger):
                         self._logger.study_started(latest)
                 event(self._logger)
                 self._remarks.extend(self._logger.take_remarks())
-            except BaseException as error:  # SystemExit, too, would end this thread in silence
+            except BaseException as error:  # SystemExit too would end this thread silently
                 said = masked(message_of(error))
                 self._warn(
                     f"failed: {said if isinstance(error, ScalecoreError) else f'{type(error).__name__}: {said}'}"
@@ -124,5 +124,5 @@ class BackgroundLogger(Logger):
             return
         self._warned = True
         parts = [] if over else ["the study continues without it"]
-        parts += [] if self._repair is None else [f"`{self._repair}` writes what is missing"]
+        parts += [] if self._repair is None else [f"`{self._repair}` writes the missing data"]
         self._remarks.append(("warning", f"logger {self._name!r} {what}{'; ' if parts else ''}{', and '.join(parts)}"))

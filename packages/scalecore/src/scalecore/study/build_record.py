@@ -1,4 +1,4 @@
-"""From how a trial's last attempt ended to its record: state, reason, numbers as measured, and flags."""
+"""Builds the record of a trial from the end of its last attempt: state, reason, measured numbers, flags."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from scalecore.study.flags import small_denominator, suspicions
 from scalecore.study.running_trial import RunningTrial
 
 RUN = ("device", "gpu", "threads")
-"""What the versions of a record say of the attempt's own run."""
+"""Fields of the attempt's result that the record's `versions` contain under `run:`."""
 
 STATE_OF = {
     "completed": TrialState.COMPLETED,
@@ -36,10 +36,10 @@ def build_record(
     predictions: Mapping[str, Any] | None = None,
     earlier: Sequence[TrialRecord] = (),
 ) -> TrialRecord:
-    """The record of a trial whose last attempt has just ended; `predictions` tells where its logits are kept.
+    """Build the record of a trial whose last attempt has just ended.
 
-    `earlier` are finished trials with the same validation loss: two that measure the same to the last digit are
-    suspicious.
+    `predictions` describes the file of its logits. `earlier` are finished trials with the same validation loss:
+    two trials with identical metrics are suspicious.
     """
     asked, result = running.asked, end.result or AttemptResult(attempt="", state=end.kind)
     state = STATE_OF.get(end.kind, TrialState.FAILED)
@@ -107,23 +107,23 @@ def build_record(
 
 
 def _prediction(asked: AskedTrial) -> dict[str, Any]:
-    """How the last attempt's memory was predicted (see `scalecore.api.memory_forecast.MemoryPrediction`)."""
+    """Return how the last attempt's memory was predicted (see `scalecore.api.memory_forecast.MemoryPrediction`)."""
     memory = asked.attempts[-1].started.memory if asked.attempts else None
     return {} if memory is None else {name: one for name, one in memory.plain().items() if name != "predicted"}
 
 
 def _record(**content: object) -> TrialRecord:
-    """What a process measured is checked as when it is read back."""
+    """Validate the content as a reader of the journal does: it comes from another process."""
     return record_from(plain(content))
 
 
 def over_attempts(asked: AskedTrial, name: str) -> float:
-    """The sum over all attempts that told it; one that was killed could not tell it any more."""
+    """Return the sum over all attempts that reported the value; a killed attempt reports none."""
     return float(sum(getattr(attempt.ended, name, None) or 0.0 for attempt in asked.attempts))
 
 
 def unstarted_record(plan: Plan, asked: AskedTrial, *, state: TrialState, reason: str, predicted: int) -> TrialRecord:
-    """The record of a trial that was refused before its first attempt."""
+    """Build the record of a trial that was refused before its first attempt."""
     return _record(
         number=asked.number,
         hash=asked.hash,
@@ -159,8 +159,7 @@ def _flags(
         flags.append(few)
     if plan.step_size.depends_on_micro_batch and running.micro_batch < plan.step_size.effective_batch:
         kind = plan.loss["kind"]
-        what = "pairs within " if kind == "soft_auc" else ""
-        text = f"{kind} saw {what}micro-batches of {running.micro_batch} only: its result depends on them"
+        text = f"{kind} was computed within micro-batches of {running.micro_batch}: the result depends on their size"
         flags.append({"guard": "G40", "kind": "micro_batch", "text": text})
     for quantity, reason in running.summary.reasons.items():
         known = quantity in running.summary.values or quantity in running.summary.unguarded
@@ -172,20 +171,20 @@ def _flags(
 
 
 def _micro_batch(running: RunningTrial, result: AttemptResult) -> int:
-    """The micro-batch in the end: it may have been halved within a step."""
+    """Return the final micro-batch: it may have been halved within a step."""
     return (result.batching and result.batching.micro_batch) or running.micro_batch
 
 
 def _halved(result: AttemptResult) -> list[dict[str, str]]:
-    """A flag where memory ran out within steps: what the smaller micro-batch means for the result."""
+    """Return a flag if memory ran out within steps, with the effect of the smaller micro-batch on the result."""
     if result.batching is None or not result.batching.halvings:
         return []
     halvings, kind = result.batching.halvings, result.batching.invariance
     meaning = {
         "exact": "the sums are the same up to rounding",
-        "stochastic": "the model draws other random numbers than it would have, of the same distribution",
+        "stochastic": "the model draws different random numbers from the same distribution",
         "not_invariant": "model or loss depend on the micro-batch: this is not the trial that was planned",
-    }.get(str(kind), "what that means for this model is not known")
+    }.get(str(kind), "the effect on this model is unknown")
     first = halvings[0]
     where = f"epoch {first.epoch}, step {first.step}"
     text = f"out of memory in {where}: micro-batch {first.before} -> {halvings[-1].after}; {meaning}"
@@ -193,14 +192,14 @@ def _halved(result: AttemptResult) -> list[dict[str, str]]:
 
 
 def _quarantine(state: TrialState, micro_batch: int) -> list[dict[str, str]]:
-    """The flag of a shape that ran out of memory for the last time."""
+    """Return the flag of a shape that ran out of memory at its smallest micro-batch."""
     if state is not TrialState.OUT_OF_MEMORY:
         return []
-    return [quarantine_flag(f"out of memory at micro-batch {micro_batch}, the smallest one tried: not tried again")]
+    return [quarantine_flag(f"out of memory at micro-batch {micro_batch}, the smallest one tried: not retried")]
 
 
 def _data_summary(plan: Plan) -> dict[str, Any]:
-    """What the trial saw, in every record: fingerprint, target, split statistics (guards G01, G07)."""
+    """Return the data section of every record: fingerprint, target, split statistics (guards G01, G07)."""
     data = plan.data.plain()
     kept = ("name", "fingerprint", "target", "split", "features", "context", "prior", "normalise", "target_scale")
     drift = [row.plain() for row in plan.data.drift if row.strong]

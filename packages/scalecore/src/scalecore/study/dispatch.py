@@ -1,4 +1,4 @@
-"""From a trial that was asked for to a running attempt: the micro-batch that fits, folder, journal line, start."""
+"""Turns a trial into a running attempt: choose a micro-batch that fits, create the folder, journal, start."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from scalecore.study.running_trial import RunningTrial
 from scalecore.study.session import Session
 
 SQUEEZE = 8
-"""While other trials of the study run, a trial that could have more by waiting starts with no less than this part of
-its micro-batch: smaller ones are slow."""
+"""While other trials of the study run, a trial waits rather than start with less than this fraction of its micro-batch
+(1/8): smaller micro-batches are slow."""
 
 
 class DoesNotFit(Exception):
-    """The trial cannot be run here: refused at every micro-batch, in quarantine, or waited too long (guard G40)."""
+    """The trial cannot run here: refused at every micro-batch, in quarantine, or waited too long (guard G40)."""
 
     def __init__(self, reason: str, demand: Demand) -> None:
         super().__init__(reason)
@@ -48,28 +48,28 @@ class Dispatcher:
         self._clock = clock
         self._forecast = session.runtime.forecast
         self._learnt = 0
-        """Ended attempts that the forecast knows."""
+        """Number of ended attempts that the forecast has learned from."""
         self.registry = dict(registry)
         self.tracing = False
-        """Whether the last trial was not started since its memory is still being found out: a matter of a moment."""
+        """True while the last trial waits for its memory trace."""
         self._waiting_since: dict[int, float] = {}
 
     def threads(self) -> int:
-        """CPU threads of one attempt: the setting, or this process's cores divided among the slots."""
+        """CPU threads of one attempt: the setting, or the cores of this process divided by the slots."""
         setting = self._plan.resolved.experiment.training.threads
         if setting != "auto":
             return setting
         return max(1, cores() // self.slots())
 
     def slots(self) -> int:
-        """How many trials run at a time on the device of the study."""
+        """Number of trials that run at the same time on the study's device."""
         return slots_of(self._plan.resolved.experiment, device=kind_of(self._session.state.device))
 
     def start(self, asked: AskedTrial) -> RunningTrial | None:
-        """Submit an attempt with the largest micro-batch that the monitors admit; None when the trial has to wait.
+        """Submit an attempt with the largest micro-batch that the monitors admit; None if the trial has to wait.
 
-        What does not fit now is tried with a smaller micro-batch first, then waits. Raises `DoesNotFit` when no
-        micro-batch helps, when the shape is in quarantine, or when it waited too long while no other trial ran.
+        A trial that does not fit now first tries smaller micro-batches, then waits. Raises `DoesNotFit` if no
+        micro-batch fits, if the shape is in quarantine, or if the trial waited too long while no other trial ran.
         """
         ways = self.ways(asked)
         first, waits, refusal = ways[0].micro_batch, None, ""
@@ -77,7 +77,7 @@ class Dispatcher:
         self._learn()
         for way in ways:
             if way.checkpointing and waits is not None:
-                break  # what will fit as it is shall not be slowed down
+                break  # it will fit without recomputation, which is slower
             fit = self._fit(asked, way)
             if fit is None:
                 return None
@@ -103,11 +103,11 @@ class Dispatcher:
         return None
 
     def ways(self, asked: AskedTrial) -> list[Way]:
-        """In which ways the trial may be run from here on, in the order of preference."""
+        """The ways in which the trial may continue, in order of preference."""
         return ways(asked.attempts, size=self._plan.step_size)
 
     def _fit(self, asked: AskedTrial, way: Way) -> BatchPlan | None:
-        """The way with its predicted memory; None while that is being found out, without waiting for it."""
+        """Return the way with its predicted memory; None while the memory trace is running."""
         architecture, device = asked.proposal.architecture, self._device()
         prediction = self._forecast.predict(
             architecture, way.micro_batch, device=device, checkpointing=way.checkpointing, wait=0.0
@@ -128,7 +128,7 @@ class Dispatcher:
         return BatchPlan(way=way, prediction=prediction, demand=demand)
 
     def _learn(self) -> None:
-        """Give the forecast what attempts measured that ended since the last call."""
+        """Pass the measurements of attempts that ended since the last call to the forecast."""
         ended = self._session.state.ended
         self._forecast.learn([one for one in map(measured_attempt, ended[self._learnt :]) if one is not None])
         self._learnt = len(ended)
@@ -142,7 +142,7 @@ class Dispatcher:
             self._session.message("info", text)
 
     def _wait(self, asked: AskedTrial, reason: str, demand: Demand) -> None:
-        """Asked again every second, told once; only other trials of the study may be waited for without an end."""
+        """Report a wait once, and limit it: only a wait for other trials of the study has no time limit."""
         if asked.number not in self._waiting_since:
             self._session.message("info", f"trial {asked.number} waits: {reason}")
         now = self._clock()
@@ -151,10 +151,11 @@ class Dispatcher:
         if self._session.running or self._session.runtime.monitors.pausing:
             self._waiting_since[asked.number] = now
         elif limit is not None and now - since > limit:
-            raise DoesNotFit(f"waited {now - since:.0f} s (execution.admission_wait) in vain: {reason}", demand)
+            waited = f"gave up after waiting {now - since:.0f} s for memory (execution.admission_wait)"
+            raise DoesNotFit(f"{waited}: {reason}", demand)
 
     def _device(self) -> Device:
-        """Where attempts train: what the smoke step found; this process does not import torch to ask."""
+        """The device of attempts, as the smoke step determined it: this process does not import torch."""
         return kind_of(self._session.state.device) or self._plan.likely_device
 
     def _submit(self, asked: AskedTrial, fit: BatchPlan, admission: Admission) -> RunningTrial:
@@ -165,9 +166,9 @@ class Dispatcher:
         earlier = [study.attempt(asked.number, i) for i in reversed(range(index))]
         resume_from = [path for path in earlier if AttemptFolder(path).has_checkpoint()]
         for path in earlier:
-            if path not in resume_from:  # it left no checkpoint, and on a full disk its weights are in the way
+            if path not in resume_from:  # without a checkpoint its weights are useless, and the disk may be full
                 AttemptFolder(path).remove_checkpoints(weights=True)
-        folder.clear()  # of a driver that died before its journal line: nothing has run in it
+        folder.clear()  # left by a driver that died before its journal line: nothing has run in it
         folder.create(
             attempt_spec(
                 self._plan,
@@ -194,8 +195,7 @@ class Dispatcher:
                 keep_weights=True if self._session.retrains else None,
             )
         )
-        # In the journal before the process exists: an attempt that nobody knows of could write into a folder that is
-        # used again.
+        # Journal before the process exists: an attempt that is not in the journal could write into a reused folder.
         self._session.record(
             AttemptStarted(
                 number=asked.number,
@@ -225,7 +225,7 @@ class Dispatcher:
 
 
 def measured_attempt(attempt: Attempt) -> EndedAttempt | None:
-    """What an attempt was predicted to need and took; None where either is not known."""
+    """Return the predicted and the measured memory of an attempt; None if either is unknown."""
     predicted, ended = attempt.started.memory, attempt.ended
     if predicted is None or ended is None:
         return None
@@ -240,10 +240,10 @@ def measured_attempt(attempt: Attempt) -> EndedAttempt | None:
 
 
 def ways(attempts: Sequence[Attempt], *, size: StepSize) -> list[Way]:
-    """In which ways a trial may be run after its `attempts`, in the order of preference.
+    """Return the ways in which a trial may run after its `attempts`, in order of preference.
 
-    A new trial begins with the micro-batch of `size`. An interrupted one continues with the same or a smaller one; one
-    that ran out of memory only with a smaller one, and the list may be empty then.
+    A new trial starts with the micro-batch of `size`. An interrupted trial continues with the same or a smaller one. A
+    trial that ran out of memory continues only with a smaller one, so its list may be empty.
     """
     checkpointing, sizes = size.checkpointing, halvings(size.micro_batch)
     found = [Way(micro_batch=size, checkpointing=checkpointing == "on") for size in sizes]
@@ -263,5 +263,5 @@ def ways(attempts: Sequence[Attempt], *, size: StepSize) -> list[Way]:
 
 
 def _limit(fit: BatchPlan, admission: Admission) -> int | None:
-    """What bounds the memory that was predicted: on CUDA that of a GPU."""
+    """Return the limit that applies to the predicted memory: on CUDA that of the GPU."""
     return admission.gpu_limit if fit.demand.device == "cuda" else admission.limit

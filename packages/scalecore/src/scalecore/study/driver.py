@@ -1,7 +1,7 @@
-"""The study loop: asks, admits, submits, follows, records, tells. The only writer of the study's folder.
+"""The study loop: ask, admit, submit, watch, record, report. The only writer of the study's folder.
 
-Order for every trial that ends: journal line on the disk, then the strategy is told, then the loggers (who write the
-derived files). Whatever dies in between, a replay of the journal finds the study as it was.
+When a trial ends, the driver writes the journal line to the disk, then tells the strategy, then calls the loggers,
+which write the derived files. If a process dies in between, replaying the journal restores the study.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from scalecore.api.executor import Executor, SupportsStackDump
 from scalecore.api.metrics import objective_value
 from scalecore.api.trials import Outcome, StudyEnd, TrialRecord, TrialState
 from scalecore.execution.attempt_result import AttemptEnd
+from scalecore.execution.local.containment import containment_text
 from scalecore.planning.continuation import restored_today
 from scalecore.store.disk import remove_tree
 from scalecore.store.event_lines import event_of
@@ -41,14 +42,14 @@ from scalecore.study.trial_progress import progress_of, seconds_per_step, speeds
 
 TICK = 0.05
 SLOW_TICK = 1.0
-"""Seconds between two progress messages, admissions of a waiting trial, looks at the lock."""
+"""Seconds between progress messages, admissions of a waiting trial, and checks of the lock."""
 ENDED = (StudyEnd.COMPLETED, StudyEnd.EXHAUSTED)
 SETTLED = ("out_of_memory", "hung", "failed")
-"""Ends without a result of the attempt that another attempt from its checkpoint would only repeat."""
+"""Ends without a result that another attempt from the same checkpoint would only repeat."""
 
 
 class Driver:
-    """One run of a study, from a locked folder and a replayed journal to its end."""
+    """One run of a study, from a locked folder and a replayed journal to the end of the run."""
 
     def __init__(
         self,
@@ -66,21 +67,21 @@ class Driver:
         self.executor = executor
         self.requests = requests
         self.clock: Callable[[], float] = RunningClock() if clock is None else clock
-        """For limits on attempts: time in which the driver stood still does not count (guard G47)."""
+        """For time limits of attempts: time in which the driver was suspended does not count (guard G47)."""
         self.dispatcher = Dispatcher(session, executor, registry=registry, clock=self.clock)
         self.slots = self.dispatcher.slots()
         self.running: list[RunningTrial] = []
         self.waiting: list[AskedTrial] = []
-        """Asked, with no attempt going on: interrupted by an earlier run, to be retried, or not admitted yet."""
+        """Trials without a running attempt: interrupted by an earlier run, to be retried, or not yet admitted."""
         self.end: StudyEnd | None = None
         self.end_reason: str | None = None
         self.refusal: RefusedError | None = None
-        """Set where an attempt did not get the device of the study: raised when the others have their checkpoints."""
+        """Set if an attempt cannot use the study's device or code; raised after the others wrote their checkpoints."""
         self._speeds = speeds_of(self.plan, self.state.records)
         self._exhausted = False
-        """The strategy had nothing new to offer; it is asked again after the next outcome, if it waits for that."""
+        """The strategy had nothing new to propose; it is asked again after the next outcome."""
         self._paused = False
-        self._containment_told = False
+        self._containment_reported = False
         self._started = time.monotonic()
         self._slow_due = 0.0
         self._admission_due = 0.0
@@ -88,7 +89,7 @@ class Driver:
     # --- the run ----------------------------------------------------------------------------------------------------
 
     def run(self) -> StudyEnd:
-        """Until the total is reached, something ends the run, or nothing is left to try."""
+        """Run until the total is reached, the run is stopped, or nothing is left to try."""
         try:
             objective = self.plan.experiment["objective"]
             reports = partial(reports_of, self.session.folder, objective=objective)
@@ -97,7 +98,7 @@ class Driver:
             self.session.note_phase()
             self.waiting = self.state.unfinished
             for record in self.state.records:
-                if holds_room(self.session.folder, record.number):  # its driver died between its line and this
+                if holds_room(self.session.folder, record.number):  # the driver died after journalling its end
                     self._clear(record)
             self.session.tell(lambda logger: logger.study_started(self.session.view()))
             for asked in list(self.waiting):
@@ -120,10 +121,10 @@ class Driver:
             self._refuse_no_result(end)
         except BaseException as error:
             self.executor.close()
-            # Whoever lost the lock writes no more: the journal may be another runner's by now.
+            # A runner that lost the lock must not write: another one may own the journal by now.
             if self.session.lock.still_ours():
                 remove_tree(self.session.folder.compiled)
-                # On a full disk there is no room for this either; the first error is the one to tell.
+                # On a full disk this fails too; the first error is the one to report.
                 with suppress(OSError, StudyError):
                     known = isinstance(error, ScalecoreError)
                     self.session.close(StudyEnd.FAILED, str(error) if known else f"{type(error).__name__}: {error}")
@@ -147,8 +148,8 @@ class Driver:
         return StudyEnd.EXHAUSTED if self._exhausted else None
 
     def _refuse_no_result(self, end: StudyEnd) -> None:
-        """A study that ran to its end without a completed trial has failed: nothing in it can be best."""
-        if end not in ENDED or self.session.retrains:  # which the caller judges
+        """Raise `StudyError` if a study ran to its end without a completed trial: it has no best trial."""
+        if end not in ENDED or self.session.retrains:  # the caller judges retrained trials
             return
         text = no_result(self.state.counted)
         if text is not None:
@@ -156,7 +157,7 @@ class Driver:
 
     def _tick(self) -> None:
         self.clock()  # read in every round, or the time between two rounds would not count
-        self._heed_requests()
+        self._handle_requests()
         if self.end is None:
             self._fill_slots()
         for running in self.running:
@@ -174,9 +175,9 @@ class Driver:
     # --- what earlier runs left -------------------------------------------------------------------------------------
 
     def _adopt(self, asked: AskedTrial) -> None:
-        """Take what the last attempt of an interrupted trial left; its result counts as if its driver saw it.
+        """Collect the last attempt of an interrupted trial; its result counts as if its driver had seen it.
 
-        What a driver found out and journalled it may not have lived to decide upon.
+        The driver may also have died after it journalled the end of the attempt and before it decided on the trial.
         """
         if not asked.attempts:
             return
@@ -184,14 +185,14 @@ class Driver:
         if asked.attempts[-1].ended is None:
             self._record_end(running, end, seconds=None if end.result is None else end.result.seconds)
         elif end.unread is not None:
-            self.session.message("warning", f"trial {asked.number}: a result cannot be read: {end.unread}")
+            self.session.message("warning", f"trial {asked.number}: the attempt's result cannot be read: {end.unread}")
         if end.kind not in ("stopped", "interrupted") and (end.result is not None or end.kind in SETTLED):
             self.waiting.remove(asked)
             self._decide(running, end)
 
     # --- stopping ---------------------------------------------------------------------------------------------------
 
-    def _heed_requests(self) -> None:
+    def _handle_requests(self) -> None:
         self.requests.look()
         limit = self.settings.time_limit
         if self.end is None and self.requests.asked:
@@ -236,7 +237,7 @@ class Driver:
                 return
 
     def _start(self, asked: AskedTrial) -> bool:
-        """Give the trial an attempt, or its end where it can never fit; False when it has to wait."""
+        """Start an attempt, or finish the trial if it can never fit; False if it has to wait."""
         try:
             running = self.dispatcher.start(asked)
         except DoesNotFit as error:
@@ -247,7 +248,7 @@ class Driver:
         if running is None:
             return False
         self.waiting.remove(asked)
-        # What is known of the machine already: a short trial may end before a slow monitor looks again.
+        # Add the latest readings: a short trial may end before a slow monitor samples again.
         for reading in self.session.runtime.monitors.latest:
             if reading.trial is None:
                 running.summary.add(reading)
@@ -264,7 +265,7 @@ class Driver:
         self._pass_epochs(running)
         progress = running.progress
         if progress is not None and (text := running.pace.look(progress, now=self.clock())):
-            self.session.message("warning", f"trial {running.asked.number}: {text} [G43]")
+            self.session.message("warning", f"trial {running.asked.number}: {text}")
         idle = self.clock() - running.changed
         if idle > self.settings.hang_after and running.cut is None:
             if isinstance(self.executor, SupportsStackDump):
@@ -272,16 +273,16 @@ class Driver:
             self._kill(running, ("hung", f"no step for {idle:.0f} s (execution.hang_after) [G45]"))
 
     def _say_containment(self, running: RunningTrial) -> None:
-        """Once per run: what holds attempts within their memory here."""
-        if self._containment_told or running.progress is None:
+        """Report once per run how the memory of attempts is limited here."""
+        if self._containment_reported or running.progress is None:
             return
-        self._containment_told = True
+        self._containment_reported = True
         process = running.folder.read_process()
-        by = (None if process is None else process.contained) or ["nothing but what monitors watch"]
-        self.session.message("info", f"memory of attempts is held by: {', '.join(by)}")
+        found = containment_text((process and process.contained) or ())
+        self.session.message("info", f"memory limit per attempt: {found}")
 
     def _pass_epochs(self, running: RunningTrial) -> None:
-        """New lines of the learning curve go to the loggers, and to the strategy, which may prune."""
+        """Pass new lines of the learning curve to the loggers and to the strategy, which may prune."""
         number, objective = running.asked.number, self.plan.resolved.experiment.objective
         metric = objective.metric
         for line in running.new_epochs():
@@ -298,7 +299,7 @@ class Driver:
                 running.folder.tell("prune")
 
     def _guard(self) -> None:
-        """Let the monitors look, and do what they say."""
+        """Evaluate the monitors and carry out their verdicts."""
         monitors = self.session.runtime.monitors
         processes = {r.asked.number: r.pid for r in self.running if r.pid is not None}
         verdicts = monitors.tick(processes, {r.asked.number: r.summary for r in self.running})
@@ -314,7 +315,7 @@ class Driver:
                         self._kill(running, (kind, f"stopped by a guard: {reason}"))
         if bool(monitors.pausing) != self._paused:
             self._paused = bool(monitors.pausing)
-            level, text = ("warning", "; ".join(monitors.pausing.values())) if self._paused else ("info", "going on")
+            level, text = ("warning", "; ".join(monitors.pausing.values())) if self._paused else ("info", "resumed")
             self.session.message(level, text)
             for running in self.running:
                 if running.stopping is None and running.prune_reason is None:
@@ -334,13 +335,13 @@ class Driver:
     # --- when attempts end ------------------------------------------------------------------------------------------
 
     def _collect(self) -> None:
-        """Take the attempts that are over."""
+        """Collect the attempts that have ended."""
         statuses = self.executor.poll([running.handle for running in self.running])
         for running, status in zip(list(self.running), statuses, strict=True):
             running.pid = status.pid
             if status.state == "running":
                 if status.suspended:
-                    running.changed = self.clock()  # no hang: it continues when it may run again (guard G47)
+                    running.changed = self.clock()  # suspended, not hanging (guard G47)
                 continue
             self._set_running([other for other in self.running if other is not running])
             running.folder.trim_log()
@@ -363,7 +364,7 @@ class Driver:
         self.session.record(event_of(AttemptEnded, **content))
 
     def _decide(self, running: RunningTrial, end: AttemptEnd) -> None:
-        """Whether the trial is over, goes on in another attempt, or is left for a later run."""
+        """Finish the trial, queue it for another attempt, or leave it to a later run."""
         asked, result = running.asked, end.result
         again = why_again(
             end,
@@ -382,7 +383,7 @@ class Driver:
             self.waiting.insert(0, asked)
 
     def _finish_trial(self, record: TrialRecord) -> None:
-        """Journal first, then the strategy, then the loggers."""
+        """Write the journal first, then tell the strategy, then the loggers."""
         self.session.record(TrialFinished(number=record.number, record=record))
         self._speeds.add(record)
         outcome = Outcome(state=record.state, value=record.value, reason=record.reason, flags=record.flags)
@@ -394,7 +395,7 @@ class Driver:
         refuse_alike_failures(self.state.records, record)
 
     def _clear(self, record: TrialRecord) -> None:
-        """Give back the room that only an unfinished trial needs (guard G44)."""
+        """Delete files that only an unfinished trial needs (guard G44)."""
         remove_checkpoints(self.session.folder, record.number)
         if not self.session.retrains:
             keep = self.plan.resolved.experiment.training.keep_weights

@@ -1,4 +1,4 @@
-"""The plan of a study together with what a run of it would refuse before its first trial, found without writing."""
+"""Plans a study and reports what a run would refuse before its first trial, without writing anything."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from scalecore.study.run import refuse_another_experiment, refuse_foreign_files,
 
 @frozen(kw_only=True)
 class Foreseen:
-    """`refusal` is the error with which `run_study` would end before its first trial, None where it would begin."""
+    """`refusal` is the error that `run_study` would raise before its first trial; None if the study would start."""
 
     plan: Plan
     state: StudyState
@@ -39,10 +39,10 @@ def foresee(
     allow_changed_code: bool = False,
     say: Callable[[str], None] = silent,
 ) -> Foreseen:
-    """Plan the study, and ask in the order of `run_study` what that asks, by the same functions.
+    """Plan the study and run the checks of `run_study` in the same order.
 
-    What only a step of training shows is left to the smoke step. Raises what keeps the study from being planned, or
-    what a run would have refused before that. `say` prints one line at the beginning of each stage.
+    Problems that only a training step can show are left to the smoke step. Raises the error that prevents planning, or
+    an earlier error that a run would raise. `say` prints one line at the start of each stage.
     """
     folder = StudyFolder(output_folder(resolved.experiment))
     first = _raised(lambda: _before_the_journal(folder)) or _raised(lambda: refuse_missing_trainer(loaded, resolved))
@@ -73,7 +73,7 @@ def _before_the_plan(folder: StudyFolder, state: StudyState, resolved: Resolved)
 
 def _after_the_plan(folder: StudyFolder, state: StudyState, plan: Plan, *, allow_changed_code: bool) -> None:
     refuse_planned(folder, state, plan, allow_changed_code=allow_changed_code)
-    # Loggers write nothing before a study starts.
+    # Creating loggers is safe: they write nothing before a study starts.
     Outlets(plan.resolved.loggers, LoggerContext(folder=folder.path)).close()
 
 

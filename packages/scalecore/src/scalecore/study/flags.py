@@ -1,4 +1,4 @@
-"""What makes the numbers of a trial suspicious: flags that are stored with its record and shown in reports."""
+"""Flags of suspicious trial results, stored with the record and shown in reports."""
 
 from __future__ import annotations
 
@@ -12,31 +12,30 @@ from scalecore.api.trials import TrialRecord, TrialState
 from scalecore.data.rates import denominator
 
 COLLAPSED_SPREAD = 0.01
-"""Predictions that spread less than this share of the labels' own standard deviation are one constant."""
+"""Predictions whose standard deviation is below this share of the labels' count as constant."""
 LEAK_SHARE = 0.5
-"""A validation loss below this share of the constant prior's, of a forecast of the best simple rule's, is better than
-this kind of data allows, until proven."""
+"""A validation loss below this share of the constant prior's (forecasts: of the best simple rule's) suggests a leak."""
 COMPARED = ("val_loss", "accuracy", "auc", "brier", "mae", "rmse")
 
 
 def suspicions(best: Mapping[str, Any], *, data: DataReport, earlier: Sequence[TrialRecord]) -> list[dict[str, str]]:
-    """Flags of a best epoch: a constant, one class for every window, the very numbers of another trial (guard G09), or
-    a loss that such data do not allow (G01). `earlier` are the study's finished trials.
+    """Return the flags of a best epoch: constant predictions, one class for every window, metrics identical to another
+    trial's (guard G09), or an implausibly low loss (G01). `earlier` are the study's finished trials.
     """
     found = [_collapsed(best, data), _one_class(best), _identical(best, earlier), _too_good(best, data)]
     return [flag for flag in found if flag is not None]
 
 
 def small_denominator(line: Mapping[str, Any], *, metric: str, least: int) -> dict[str, str] | None:
-    """The flag of an objective that is a rate over too few windows in `line`, the epoch of its value (guard G19)."""
+    """Return the flag of an objective that is a rate over too few windows in `line`, the chosen epoch (guard G19)."""
     count = denominator(metric, line.get("confusion_matrix"))
     if count is None or count >= least:
         return None
     if line.get(metric) is None:
-        text = f"{metric} is undefined, since no window is predicted positive: it counts as the worst value"
+        text = f"{metric} is undefined because no window is predicted positive: it counts as the worst value"
     else:
         over = f"{count} window" + ("" if count == 1 else "s")
-        text = f"{metric} {formatting.number(line[metric])} is a rate over {over}, and it takes {least} to be compared"
+        text = f"{metric} {formatting.number(line[metric])} is a rate over {over}; a comparison requires {least}"
     return {"guard": "G19", "kind": "small_denominator", "text": text}
 
 
@@ -46,14 +45,14 @@ def _collapsed(best: Mapping[str, Any], data: DataReport) -> dict[str, str] | No
         return None
     low, high = (formatting.number(predictions[end], like=spread) for end in ("min", "max"))
     text = (
-        f"predicts a constant: its outputs lie between {low} and {high} "
-        f"at the best epoch, while the labels' standard deviation is {formatting.number(spread)}"
+        f"predicts a constant: its outputs at the best epoch are between {low} and {high}, "
+        f"the labels' standard deviation is {formatting.number(spread)}"
     )
     return {"guard": "G09", "kind": "collapsed", "text": text}
 
 
 def _one_class(best: Mapping[str, Any]) -> dict[str, str] | None:
-    """No collapse: where one class is rare, honest probabilities may all lie on one side of a half."""
+    """Not a collapse: if one class is rare, well-calibrated probabilities may all be on one side of 0.5."""
     matrix = best.get("confusion_matrix")
     if matrix is None:
         return None
@@ -64,7 +63,7 @@ def _one_class(best: Mapping[str, Any]) -> dict[str, str] | None:
         return None
     text = (
         f"predicts class {predicted[0]} for every window at the best epoch: its accuracy of {best['accuracy']:.4f} is "
-        "that class's share of the labels"
+        "the share of that class"
     )
     return {"guard": "G09", "kind": "one_class", "text": text}
 
@@ -76,30 +75,30 @@ def _identical(best: Mapping[str, Any], earlier: Sequence[TrialRecord]) -> dict[
             continue
         if [record.best.metrics.get(name) for name in COMPARED] == numbers:
             text = (
-                f"all metrics equal those of trial {record.number} to the last digit: what the two differ in does not "
-                "act, or both predict a constant"
+                f"all metrics are identical to those of trial {record.number}: the settings that differ have no "
+                "effect, or both predict a constant"
             )
             return {"guard": "G09", "kind": "identical", "text": text}
     return None
 
 
 def _too_good(best: Mapping[str, Any], data: DataReport) -> dict[str, str] | None:
-    floor, whose = data.parts["val"].prior_loss, "the constant prior's"
+    floor, source = data.parts["val"].prior_loss, "the constant prior's"
     if data.task == "forecast":
-        # A level is forecast far better than by its mean, by repeating it for one.
+        # Repeating the last level forecasts far better than the mean, so the prior is too easy to beat.
         known = [one.loss for one in data.baselines if one.loss is not None]
-        floor, whose = min(known, default=floor), "the best baseline's"
+        floor, source = min(known, default=floor), "the best baseline's"
     if not floor or best.get("val_loss") is None or best["val_loss"] >= LEAK_SHARE * floor:
         return None
     text = (
-        f"validation loss {formatting.number(best['val_loss'])} is far below {whose} {formatting.number(floor)}: "
-        "look for a leak in the features"
+        f"validation loss {formatting.number(best['val_loss'])} is far below {source} {formatting.number(floor)}: "
+        "check the features for a leak"
     )
     return {"guard": "G01", "kind": "too_good", "text": text}
 
 
 def _label_spread(data: DataReport) -> float:
-    """Standard deviation of the validation labels; for classes that of the most frequent one's indicator."""
+    """Standard deviation of the validation labels; for classes that of the indicator of the most frequent class."""
     part = data.parts["val"]
     if data.task == "forecast":
         return math.sqrt(part.entropy)  # for a forecast the variance

@@ -1,4 +1,4 @@
-"""The loggers of a study, each isolated from the others: one that raises is reported once and switched off."""
+"""The loggers of a study, isolated from each other: a logger that raises is reported once and disabled."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Outlets:
     """All loggers as one."""
 
     def __init__(self, components: Sequence[ResolvedComponent], context: LoggerContext) -> None:
-        """Raises the `PluginError` of the first logger that cannot be made; those before it are closed."""
+        """Create the loggers. Raises the first `PluginError`, after closing the loggers created before it."""
         self._loggers: list[tuple[str, Logger]] = []
         self._all: list[tuple[str, Logger]] = []
         self._failures: list[str] = []
         self.unwritten: list[str] = []
-        """What loggers could not write since the disk is full or broken, in words."""
+        """Messages about files that loggers could not write because the disk is full or broken."""
         try:
             for component in components:
                 self._all.append((component.use, _made(component, context)))
@@ -34,14 +34,14 @@ class Outlets:
         self._loggers = list(self._all)
 
     def tell(self, what: Callable[[Logger], None]) -> None:
-        """Tell every logger that is still on."""
+        """Call `what` with every enabled logger."""
         for name, logger in list(self._loggers):
             try:
                 what(logger)
             except (Exception, SystemExit) as error:
                 self._loggers.remove((name, logger))
                 said = f"{type(error).__name__}: {masked(message_of(error))}"
-                text = f"logger {name!r} raised {said}; it is switched off, the study goes on"
+                text = f"logger {name!r} raised {said}; it is disabled, the study continues"
                 self._failures.append(text)
                 if is_disk_error(error) and not getattr(logger, "prints", False):
                     self.unwritten.append(f"logger {name!r} cannot write ({masked(message_of(error))})")
@@ -51,18 +51,18 @@ class Outlets:
                     _quietly(lambda text=text: print(f"warning: {text}", file=sys.stderr, flush=True))  # type: ignore[misc]
 
     def take_failures(self) -> list[str]:
-        """Which loggers were switched off since the last call, and why."""
+        """Return a message for each logger that was disabled since the last call."""
         taken, self._failures = self._failures, []
         return taken
 
     def take_remarks(self) -> list[tuple[str, str]]:
-        """What loggers want the user to know, as level and text; one that raises is switched off as in `tell`."""
+        """Return messages of the loggers for the user, as level and text; one that raises is disabled as in `tell`."""
         remarks: list[tuple[str, str]] = []
         self.tell(lambda logger: remarks.extend(logger.take_remarks()))
         return remarks
 
     def close(self) -> None:
-        """Close every logger, also those that were switched off; one that raises is reported as in `tell`."""
+        """Close every logger, disabled ones too; one that raises is reported as in `tell`."""
         off = [logger for pair in self._all if pair not in self._loggers for logger in pair[1:]]
         self.tell(lambda logger: logger.close())
         for logger in off:
@@ -81,4 +81,4 @@ def _quietly(function: Callable[[], None]) -> None:
     try:
         function()
     except (Exception, SystemExit):
-        return  # it has been, or will be, reported through `tell`
+        return  # reported through `tell`, before or after

@@ -1,4 +1,4 @@
-"""The next trial: asked of the strategy, checked against the space and against everything tried, and journalled."""
+"""Asks the strategy for the next trial, checks it against the space and earlier trials, and journals it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from scalecore.store.state import AskedTrial
 from scalecore.study.session import Session
 
 MAX_DUPLICATES = 200
-"""Proposals in a row that were tried before, after which the strategy has nothing new to offer."""
+"""Number of consecutive duplicates after which the strategy counts as exhausted."""
 
 
 def next_trial(session: Session) -> AskedTrial | None:
-    """A trial that was never tried, in the journal already; None when the strategy has nothing new.
+    """Return a new trial, already in the journal; None if the strategy has nothing new.
 
-    An exact duplicate is never run: the strategy is told the earlier trial's outcome and asked again (guard G30).
-    Raises `StudyError` when the strategy raises or leaves the declared space.
+    An exact duplicate is never run: the strategy gets the outcome of the earlier trial and is asked again (guard G30).
+    Raises `StudyError` if the strategy raises or leaves the declared space.
     """
     plan, state = session.plan, session.state
     number = len(state.trials)
@@ -70,14 +70,14 @@ def _asked(strategy: SearchStrategy, number: int) -> Proposal | None:
 
 
 def _check(session: Session, proposal: Proposal) -> None:
-    """A strategy that leaves the declared space is stopped before it costs anything."""
+    """Raise `StudyError` if the strategy leaves the declared space, before anything is trained."""
     space = session.plan.resolved.experiment.search.space
     name = session.plan.resolved.search.record.name
     architecture, values = proposal.architecture, proposal.hyperparameters
     if architecture not in session.plan.grid.architectures:
         raise StudyError(f"strategy {name!r} proposed {architecture.id}, which is not feasible under the budget")
     if set(values) != set(space):
-        raise StudyError(f"strategy {name!r} proposed values for {sorted(values)}, the space has {sorted(space)}")
+        raise StudyError(f"strategy {name!r} proposed values for {sorted(values)}, expected {sorted(space)}")
     for parameter, value in values.items():
         if not space[parameter].contains(value):
-            raise StudyError(f"strategy {name!r} proposed {parameter} = {value!r}, outside of {space[parameter]}")
+            raise StudyError(f"strategy {name!r} proposed {parameter} = {value!r}, outside {space[parameter]}")

@@ -1,4 +1,4 @@
-"""What trials that failed say about the study itself."""
+"""Failures that show that the study itself is wrong, not single trials."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from scalecore.api.trials import TrialRecord, TrialState
 
 
 def refuse_alike_failures(records: Sequence[TrialRecord], record: TrialRecord) -> None:
-    """Two failures of one kind and no success yet: the study is wrong, not the trials. Raises `StudyError`.
+    """Raise `StudyError` after two failures of the same kind without any success.
 
-    `records` are all finished trials, `record` the one that has just ended.
+    `records` are all finished trials, `record` is the one that has just ended.
     """
     if record.state is not TrialState.FAILED:
         return
@@ -22,15 +22,15 @@ def refuse_alike_failures(records: Sequence[TrialRecord], record: TrialRecord) -
     if len(failed) > 1 and len({(one.reason or "").split(":")[0] for one in failed[:2]}) == 1:
         tail = record.attempts[-1].log_tail or "" if record.attempts else ""
         raise StudyError(
-            f"the first trials fail in the same way: {record.reason}\n"
-            f"(trials {failed[0].number} and {failed[1].number}; the end of the log of the second follows)\n{tail}"
+            f"the first trials failed in the same way: {record.reason}\n"
+            f"(trials {failed[0].number} and {failed[1].number}; end of the second trial's log:)\n{tail}"
         )
 
 
 def no_result(counted: Sequence[TrialRecord]) -> str | None:
-    """Why trials that are all over make no result: none of them completed. None where one did.
+    """Return why the finished trials of a study contain no result; None if at least one completed.
 
-    A pruned trial has a value, of an epoch in the middle of its schedule, and is never best.
+    A pruned trial has a value, but from the middle of its schedule, so it is never the best trial.
     """
     if any(one.state is TrialState.COMPLETED for one in counted):
         return None
@@ -40,5 +40,5 @@ def no_result(counted: Sequence[TrialRecord]) -> str | None:
     last = counted[-1]
     return (
         f"none of {len(counted)} trials completed ({counts}), so the study has no result; trial {last.number}: "
-        f"{last.reason}. A larger search.trials adds trials; after a change of what failed, give another `output`"
+        f"{last.reason}. Increase search.trials to add trials; after fixing the cause, give another `output`"
     )

@@ -1,4 +1,4 @@
-"""`scalecore run`: lock the folder, replay the journal, refuse what must not be mixed, make the smoke step, drive."""
+"""`scalecore run`: lock the folder, replay the journal, refuse incompatible changes, run the smoke step, drive."""
 
 from __future__ import annotations
 
@@ -58,11 +58,10 @@ def run_study(
     *,
     say: Callable[[str], None] = silent,
 ) -> StudyEnd:
-    """Run or resume the study of an experiment file to its end, and say how it ended.
+    """Run or resume the study of an experiment file; return how it ended.
 
-    `say` prints one line at the beginning of
-    each stage before loggers begin, where the console shows more than the end. Raises the errors of
-    `scalecore.api.errors`; whatever is raised, what was finished is in the journal.
+    `say` prints one line at the start of each stage until the loggers start, unless the console is quiet. Raises the
+    errors of `scalecore.api.errors`; finished trials are in the journal in any case.
     """
     folder = StudyFolder(output_folder(resolved.experiment))
     if training.verbosity < 0 or not _has_console(resolved):
@@ -75,7 +74,7 @@ def run_study(
         context = executor_context(resolved, folder.path)
         executor: Executor = create("executor", resolved.executor, context)
         undriven.callback(executor.close)
-        # What predicts memory needs the libraries of an attempt, whose import takes over a second.
+        # Predicting memory needs the libraries of an attempt; importing them takes over a second.
         fork = executor.fork_tracer if isinstance(executor, SupportsTracer) else None
         plan, runtime = build_plan(
             loaded,
@@ -90,7 +89,7 @@ def run_study(
         say(f"preparing the study in {folder.path}")
         strategy = new_strategy(plan)
         loggers = Outlets(resolved.loggers, LoggerContext(folder=folder.path, verbosity=training.verbosity))
-        # Nothing was written so far: what is refused leaves no trace.
+        # Nothing was written so far: a refused run leaves no trace.
         with explained(folder.path):
             journal = opened.enter_context(closing(Journal(folder.journal, lines=state.events)))
             plan.write_data(folder.data)
@@ -116,15 +115,15 @@ def run_study(
 
 
 def _has_console(resolved: Resolved) -> bool:
-    """Whether the logger `console` is there and prints more than the end."""
+    """Whether the logger `console` is active and not quiet."""
     return any(one.record.name == "console" and one.options.verbosity != "quiet" for one in resolved.loggers)
 
 
 @contextmanager
 def locked_folder(folder: StudyFolder) -> Iterator[StudyLock]:
-    """The study's folder exists inside and is locked; one in which no study began is removed, by who holds its lock.
+    """Create and lock the study's folder; on exit, remove the folder if no study was started in it.
 
-    Raises `RefusedError` where it cannot be written, holds other things, or somebody else runs its study.
+    Raises `RefusedError` if the folder is not writable, contains other files, or its study is running.
     """
     with explained(folder.path):
         _make(folder)
@@ -143,7 +142,7 @@ def _make(folder: StudyFolder) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        if is_disk_error(error) and folder.journal.exists():  # a study that was begun has failed for now
+        if is_disk_error(error) and folder.journal.exists():  # a run of an existing study fails, it is not refused
             raise
         raise RefusedError(
             f"{folder.path}: the study's folder cannot be written: {error.strerror}; give another `output`"
@@ -152,21 +151,21 @@ def _make(folder: StudyFolder) -> None:
 
 
 def refuse_foreign_files(folder: StudyFolder) -> None:
-    """A folder that holds other things and no study is not written to."""
-    # A lease without a journal is left by a runner that was killed in its first moments.
+    """Raise `RefusedError` for a folder that contains other files and no study."""
+    # A lease without a journal comes from a runner that was killed in its first moments.
     ours = folder.lease.name
     foreign = [path.name for path in folder.path.iterdir() if not path.name.startswith(".") and path.name != ours]
     if foreign and not folder.journal.exists():
         raise RefusedError(
-            f"{folder.path}: this folder holds other files ({', '.join(sorted(foreign)[:3])}) and no study; give "
+            f"{folder.path}: this folder contains other files ({', '.join(sorted(foreign)[:3])}) and no study; give "
             "another `output`"
         )
 
 
 def _unmake(folder: StudyFolder) -> None:
-    """Remove a folder that was made for a study that did not come about; one that holds anything stays."""
+    """Remove the folder of a study that did not start, unless it contains other files."""
     if not folder.journal.exists():
-        with suppress(OSError):  # what keeps it from being removed is no news beside what kept the study from it
+        with suppress(OSError):  # the error that stopped the study is the one to report
             folder.lease.unlink(missing_ok=True)
             folder.epoch.unlink(missing_ok=True)
             folder.lock.unlink(missing_ok=True)
@@ -174,9 +173,7 @@ def _unmake(folder: StudyFolder) -> None:
 
 
 def begin(session: Session, total: int, *, changes: Sequence[Change] = ()) -> None:
-    """The first lines of this run: what changed in the search, the experiment where it is new or changed, a repair,
-    who runs what.
-    """
+    """Journal the first events of this run: changes of the search, a new or changed experiment, a repair, the run."""
     plan = session.plan
     if changes:
         left_out = misfits(session.state, plan)
@@ -188,8 +185,8 @@ def begin(session: Session, total: int, *, changes: Sequence[Change] = ()) -> No
         session.record(plan.begun())
     if session.journal.torn is not None:
         name = session.journal.torn.name
-        session.record(Repaired(message=f"a torn last line of the journal was set aside as {name}"))
-    device = session.state.device  # of a study that an older version began, known by its trials
+        session.record(Repaired(message=f"an incomplete last line of the journal was moved to {name}"))
+    device = session.state.device  # for a study of an older version, taken from its trials
     session.record(
         RunStarted(
             pid=os.getpid(),
@@ -202,14 +199,14 @@ def begin(session: Session, total: int, *, changes: Sequence[Change] = ()) -> No
 
 
 def _remove_temporary(folder: StudyFolder) -> None:
-    """What a killed runner, or a disk that became read-only, left of files that were being replaced."""
+    """Remove temporary files that a killed runner, or a disk that became read-only, left behind."""
     for place in ("", "trials", "predictions", "weights"):
         for path in (folder.path / place).glob(".*.tmp"):
             path.unlink(missing_ok=True)
 
 
 def refuse_planned(folder: StudyFolder, state: StudyState, plan: Plan, *, allow_changed_code: bool) -> None:
-    """Refuse a study once it is planned: for other data, other code, or a machine that cannot run what is left."""
+    """Refuse a planned study if its data or code changed, or if this machine cannot run the remaining trials."""
     refuse_changed_data(folder, state, plan)
     refuse_changed_code(folder, state, plan, allow_changed_code=allow_changed_code)
     if not state.is_complete(plan.resolved.experiment.search.trials):
@@ -217,13 +214,12 @@ def refuse_planned(folder: StudyFolder, state: StudyState, plan: Plan, *, allow_
 
 
 def refuse_another_experiment(folder: StudyFolder, state: StudyState, resolved: Resolved) -> Continuation:
-    """One folder, one experiment (G22): what decides the results must be as it was. Returns what else differs."""
+    """Refuse changes of settings that decide results: one folder, one experiment (G22). Return the other changes."""
     continuation = compare_study(state, resolved, folder=folder.path)
     if continuation.refused:
         lines = "\n".join(f"  {change.text()}" for change in continuation.refused)
         raise RefusedError(
-            f"{folder.path} holds a study of another experiment; these settings differ (in the study -> in the "
-            f"file):\n{lines}\n"
+            f"{folder.path} contains a study of another experiment; these settings differ (study -> file):\n{lines}\n"
             "Give another `output` or `name`, or undo the change. search, loggers, monitors and execution may "
             "change.",
             guard="G22",
@@ -232,24 +228,24 @@ def refuse_another_experiment(folder: StudyFolder, state: StudyState, resolved: 
 
 
 def refuse_changed_data(folder: StudyFolder, state: StudyState, plan: Plan) -> None:
-    """The data must be the same to the last value, whatever became of the prepared copy in the folder (G52)."""
+    """Refuse data that differ in any value, whether or not the folder still contains the prepared copy (G52)."""
     before = state.plan.data.fingerprint if state.plan else plan.data.fingerprint
     if before != plan.data.fingerprint:
         raise RefusedError(
             f"{folder.path}: the data changed since the study began (fingerprint {before[:12]} -> "
-            f"{plan.data.fingerprint[:12]}); bring the old data back, or give another `output`",
+            f"{plan.data.fingerprint[:12]}); restore the old data, or give another `output`",
             guard="G52",
         )
 
 
 def refuse_changed_code(folder: StudyFolder, state: StudyState, plan: Plan, *, allow_changed_code: bool) -> None:
-    """The code must be the same too, unless the user says that it may differ (G26)."""
+    """Refuse changed code unless the user allows it (G26)."""
     if not state.versions:
         return
     was, now = dict(state.versions), dict(plan.versions)
     before = by_name("search", state.experiment.get("search", {})).get("use")
     if before is not None and before != by_name("search", plan.experiment["search"])["use"]:
-        # Another strategy brings another package: that is a change of the search, and no change of what it searches.
+        # Another strategy comes with another package: a change of the search, not of the trials.
         both = was.keys() & now.keys() - {"code"}
         was, now = {name: was[name] for name in both}, {name: now[name] for name in both}
     changes = sorted(differences(was, now), key=lambda one: one.key.startswith("code"))  # hashes last
@@ -258,26 +254,26 @@ def refuse_changed_code(folder: StudyFolder, state: StudyState, plan: Plan, *, a
         raise RefusedError(
             f"{folder.path}: the code changed since the study was last run ({text}); results of two versions would be "
             "mixed. "
-            "Go back to the former version, or pass --allow-changed-code: every record names its versions",
+            "Go back to the previous version, or pass --allow-changed-code: every record names its versions",
             guard="G26",
         )
 
 
 def refuse_findings(findings: Sequence[Finding]) -> None:
-    """Raise what the monitors' preflight refuses."""
+    """Raise `RefusedError` with everything that the monitors' preflight refuses."""
     refused = [finding for finding in findings if finding.level == "refuse"]
     if refused:
         raise RefusedError(
-            "the study is not started:\n"
+            "the study was not started:\n"
             + "\n".join(f"  {f.subject}: {f.message}" + (f"; {f.remedy}" if f.remedy else "") for f in refused)
         )
 
 
 def end_orphans(folder: StudyFolder, state: StudyState, *, say: Callable[[str], None] = silent) -> None:
-    """Wait for attempts of a driver that was killed, which end by themselves when they lose their parent; then insist.
+    """Wait for attempts of a killed driver, which end on their own without their parent; kill those that do not.
 
-    Only processes of this very folder are killed: in a copy of a study that runs, `process.json` names those of the
-    original. Version 0.1 did not store the folder, so its processes are waited for and left alone.
+    Only processes of this folder are killed: in a copy of a running study, `process.json` names processes of the
+    original. Version 0.1 did not store the folder, so its processes are not killed.
     """
     clock = RunningClock()
     deadline = clock() + ORPHAN_SECONDS

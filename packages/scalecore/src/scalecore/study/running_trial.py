@@ -1,4 +1,4 @@
-"""One running trial: its attempt's folder, what it says on the way, and how its end is classified."""
+"""One running trial: the folder of its attempt, its progress, and the classification of its end."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ class RunningTrial:
     progress: AttemptProgress | None = None
     clock: Callable[[], float] = time.monotonic
     changed: float = field()
-    """When the attempt last showed progress, by `clock`; a beat without a step is no progress (guard G45)."""
+    """Time of the last progress, by `clock`; rewriting the file without a new step is no progress (guard G45)."""
     stopping: float | None = None
     cut: Cut | None = None
-    """Set before the driver kills the attempt: what its end stands for."""
+    """Set before the driver kills the attempt."""
     prune_reason: str | None = None
 
     @changed.default
@@ -57,7 +57,7 @@ class RunningTrial:
         return f"{self.asked.number}-{self.index}"
 
     def look(self) -> None:
-        """Read how far the attempt is."""
+        """Read the progress of the attempt."""
         seen = self.folder.read_progress()
         if seen is None:
             return
@@ -66,19 +66,18 @@ class RunningTrial:
         self.progress = seen
 
     def fraction_done(self) -> float:
-        """Share of the planned epochs that is done; early stopping may end the trial before all of them. 0 where nobody
-        has said how many there will be."""
+        """Share of the planned epochs that have ended, 0 if their number is unknown; early stopping may end sooner."""
         epoch, epochs = 1 if self.progress is None else self.progress.epoch, self.asked.hyperparameters.get("epochs")
         return max(0, epoch - 1) / int(epochs) if epochs else 0.0
 
     def new_epochs(self) -> list[dict[str, Any]]:
-        """Lines of the learning curve since the last call."""
+        """Return the lines of the learning curve since the last call."""
         lines = self.folder.read_epochs(after=self.epochs_seen)
         self.epochs_seen += len(lines)
         return lines
 
     def end(self, status: AttemptStatus) -> AttemptEnd:
-        """How an attempt that is over ended. A result that it wrote itself counts before anything else."""
+        """Return how an attempt ended. A result that it wrote itself takes precedence over all other evidence."""
         result, unread = None, None
         try:
             result = self.folder.read_result(self.attempt_id)
@@ -102,9 +101,9 @@ class RunningTrial:
 
 
 def left_running(folder: StudyFolder, asked: AskedTrial) -> tuple[RunningTrial, AttemptEnd]:
-    """The last attempt of a trial whose driver is gone, and its end.
+    """Return the last attempt of a trial whose driver has ended, and the end of that attempt.
 
-    That is the attempt's own result, else what the driver journalled, else `interrupted`.
+    The end is the attempt's own result, else the end that the driver journalled, else `interrupted`.
     """
     last = asked.attempts[-1]
     started, ended = last.started, last.ended
@@ -128,9 +127,9 @@ def left_running(folder: StudyFolder, asked: AskedTrial) -> tuple[RunningTrial, 
 def run_alone(
     executor: Executor, folder: AttemptFolder, *, requests: StopRequests, limit: float, late: str
 ) -> AttemptStatus:
-    """Run an attempt that is no trial's to its end; it is killed when a stop is asked for.
+    """Run an attempt that belongs to no trial; kill it on a request to stop.
 
-    Raises `StudyError` with the text `late` where it shows no progress for `limit` seconds in which it could run.
+    Raises `StudyError` with the text `late` if it makes no progress for `limit` seconds, suspensions not counted.
     """
     clock, handle = RunningClock(), executor.submit(folder.path)
     seen, changed = None, clock()

@@ -1,4 +1,4 @@
-"""What the parts of one run share: the plan, what lives, journal and state; and the only way to change the state."""
+"""Shared state of one run: plan, runtime, journal and study state; the only place that changes the state."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Result = TypeVar("Result")
 
 
 class Session:
-    """One run of a study in a locked folder. Journal first, then the state, then everyone else."""
+    """One run of a study in a locked folder. An event goes to the journal first, then into the state."""
 
     def __init__(
         self,
@@ -44,9 +44,9 @@ class Session:
         loggers: Outlets | None = None,
         retrains: bool = False,
     ) -> None:
-        """`strategy` and `loggers` instead of those that the plan names.
+        """`strategy` and `loggers` replace those of the plan.
 
-        `retrains` where trials of a finished search are trained again: all weights are kept, for the caller.
+        `retrains` is True if trials of a finished search are trained again: all weights are kept for the caller.
         """
         self.plan = plan
         self.runtime = runtime
@@ -62,16 +62,16 @@ class Session:
         self._outlets = loggers or Outlets(plan.resolved.loggers, context)
 
     def record(self, event: Event) -> None:
-        """Append to the journal and take the event into the state: the only way in which the state changes."""
+        """Append an event to the journal and apply it to the state, which changes in no other way."""
         self.check_lock()
         self.state.apply(self.journal.append(event))
 
     def check_lock(self) -> None:
-        """Raise `StudyError` when somebody deleted or replaced the lock file: another runner may write by now."""
+        """Raise `StudyError` if the lock file was deleted or replaced: another runner may be writing."""
         if not self.lock.still_ours():
             raise StudyError(
-                f"{self.folder.lock} was deleted or replaced while the study ran: another runner may write, so this "
-                "one ends; everything finished is kept"
+                f"{self.folder.lock} was deleted or replaced while the study ran: another runner may be writing, so "
+                "this one ends; everything finished is kept"
             )
 
     def view(self, *, end: StudyEnd | None = None, reason: str | None = None) -> StudyView:
@@ -97,15 +97,15 @@ class Session:
         )
 
     def tell(self, what: Callable[[Logger], None]) -> None:
-        """Tell the loggers."""
+        """Call `what` with every logger."""
         self._outlets.tell(what)
 
     def message(self, level: str, text: str) -> None:
-        """Tell the loggers, and so the user, something in words."""
+        """Send a message for the user to the loggers."""
         self._outlets.tell(lambda logger: logger.message(level, text))
 
     def note_failures(self) -> None:
-        """Say what monitors remark; say and journal which monitors raised and which loggers were switched off."""
+        """Report remarks of monitors and loggers; report and journal monitors that raised and disabled loggers."""
         monitors, loggers = self.runtime.monitors.take_failures(), self._outlets.take_failures()
         for text in (*monitors, *self.runtime.monitors.take_remarks()):
             self.message("warning", text)
@@ -114,7 +114,7 @@ class Session:
             self.record(Degraded(message=text))
 
     def of_strategy(self, function: Callable[[SearchStrategy], Result]) -> Result:
-        """Call the strategy; what it raises ends the run, with everything kept."""
+        """Call the strategy; an exception ends the run as a `StudyError`."""
         try:
             return function(self.strategy)
         except ScalecoreError:
@@ -123,31 +123,31 @@ class Session:
             component, said = self.plan.resolved.search, masked(message_of(error))
             raise StudyError(
                 f"strategy {component.record.name!r} ({component.provider} {component.version}) raised "
-                f"{type(error).__name__}: {said}; everything finished is kept, and `scalecore run` continues"
+                f"{type(error).__name__}: {said}; everything finished is kept, and `scalecore run` resumes the study"
             ) from error
 
     def phase(self) -> str | None:
-        """The phase of the next trial as the strategy says; None where it does not."""
+        """Return the strategy's phase for the next trial; None if it has no phases."""
         strategy = self.strategy
         return self.of_strategy(lambda _: strategy.phase()) if isinstance(strategy, SupportsPhase) else None
 
     def note_phase(self) -> None:
-        """Journal the phase where it is another one than the last that is there."""
+        """Journal the phase if it changed."""
         phase = self.phase()
         if phase is not None and phase != self.state.phase:
             self.record(PhaseChanged(phase=phase))
 
     def close(self, end: StudyEnd, reason: str | None) -> None:
-        """The journal says how the run ended, with the counts (guard G38); the loggers are told and closed."""
+        """Journal how the run ended, with the counts (guard G38); notify and close the loggers."""
         counts = Counter(record.state for record in self.state.records)
         self.note_failures()
         try:
-            told = strategy_plain(self.strategy, self.state)
+            explained = strategy_plain(self.strategy, self.state)
         except (Exception, SystemExit) as error:
-            told = None
-            self.message("warning", f"the strategy cannot explain itself: {type(error).__name__}: {error}")
-        if told is not None:
-            self.record(event_of(SearchExplained, search=told))
+            explained = None
+            self.message("warning", f"explain() of the strategy raised {type(error).__name__}: {error}")
+        if explained is not None:
+            self.record(event_of(SearchExplained, search=explained))
         ended = RunEnded(
             end=end,
             reason=reason,
@@ -162,7 +162,9 @@ class Session:
             self.record(Degraded(message=text))
         if self._outlets.unwritten and end is not StudyEnd.FAILED:  # a part of the results is missing (guard G48)
             what = "; ".join(self._outlets.unwritten)
-            text = f"{what}; every trial is in the journal: make room, and `scalecore run` writes the rest"
+            text = (
+                f"{what}; every trial is in the journal: free disk space, then `scalecore run` writes the missing files"
+            )
             self.record(evolve(ended, end=StudyEnd.FAILED, reason=text))
             raise StudyError(text)
 

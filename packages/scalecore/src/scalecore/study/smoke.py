@@ -1,8 +1,8 @@
-"""The smoke step: one step on the smallest and one on the largest shape by memory, before the study costs anything.
+"""The smoke step: one training step on the smallest and one on the largest shape by memory, before the first trial.
 
-It finds what would make every trial worthless: a sampled hyper-parameter that nobody reads (G03), a model whose size is
-not its formula's (G04), outputs that are probabilities already (G10) or of the wrong shape (G11), an objective that is
-not measured (G23), memory that is far from the prediction (G40).
+It finds problems that would make every trial worthless: a sampled hyper-parameter that is never read (G03), a model
+whose size differs from its formula (G04), outputs that are already probabilities (G10) or have the wrong shape (G11),
+an objective that is not measured (G23), memory far from the prediction (G40).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from scalecore.study.stop_requests import StopRequests
 def smoke_step(
     session: Session, *, executor: Executor, threads: int, registry: Mapping[str, Any], requests: StopRequests
 ) -> None:
-    """Once per study and version of the code, and only where something is left to run; told and journalled."""
+    """Run, report and journal the smoke step, once per study and code version, if any trial is left to run."""
     plan, state = session.plan, session.state
     if len(state.counted) >= state.total:
         return
@@ -68,15 +68,15 @@ def smoke_step(
         for line in memory_lines(memory_figures(state.plan.memory, state.smoke)):
             session.message("info", f"memory: {line}")
         if plan.likely_device == "cuda" and smoke.device is not None and smoke.device.kind != "cuda":
-            text = "a GPU is here, and torch does not use it"
-            session.message("warning", f"{text}: the whole study trains on the {smoke.device.kind} device [G48]")
+            text = "this machine has a GPU that torch does not use"
+            session.message("warning", f"{text}: the whole study trains on the {smoke.device.kind} device")
         for text in memory_warnings(results):
             session.message("warning", text)
 
 
 @define(kw_only=True)
 class _SmokeTest:
-    """What the smoke steps of a study need."""
+    """The smoke steps of a study."""
 
     plan: Plan
     runtime: Runtime
@@ -86,25 +86,24 @@ class _SmokeTest:
     registry: Mapping[str, Any]
     requests: StopRequests
     device: StudyDevice | None
-    """Of the study; where it has none yet, what the first step finds."""
+    """The device of the study; if unknown, set by the first step."""
 
     @property
     def demands(self) -> Demands:
-        """The memory that the shapes are predicted to need."""
+        """The predicted memory of the shapes."""
         return Demands(self.plan, self.runtime.forecast)
 
     def shapes(self) -> dict[str, Architecture]:
-        """By their labels; one shape alone is the smallest."""
+        """The shapes by label; a single shape is the smallest."""
         shapes = self.plan.extremes()
         if shapes["largest"] == shapes["smallest"]:
             del shapes["largest"]
         return shapes
 
     def run(self, predicted: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
-        """Both steps: what they measured beside what was `predicted`, or None when a stop was asked for meanwhile.
+        """Run both steps and return measurements next to the `predicted` memory; None if a stop was requested.
 
-        Raises `RefusedError` with the first thing that does not hold. A largest shape that the monitors refuse is left
-        out, and said.
+        Raises `RefusedError` for the first failed check. A shape that the monitors refuse is skipped and reported.
         """
         results: dict[str, Any] = {}
         for label, architecture in self.shapes().items():
@@ -126,7 +125,7 @@ class _SmokeTest:
         return results
 
     def of_a_trial(self, architecture: Architecture) -> dict[str, Any]:
-        """What replaces the plan's closed form: the step itself is a small one, and says less of a trial."""
+        """Predict the memory of a whole trial, which the small smoke step does not measure."""
         size = self.plan.step_size
         found = self.demands.predict(architecture, size.micro_batch, checkpointing=size.checkpointing == "on")
         return {"memory": found.bytes, "source": found.source}
@@ -134,7 +133,7 @@ class _SmokeTest:
     def _step(
         self, architecture: Architecture, label: str, *, admission: Admission, checkpointing: bool
     ) -> dict[str, Any] | None:
-        """One step, tried again when its process is killed from outside."""
+        """Run one step; retry it if its process is killed from outside."""
         retries = self.plan.resolved.experiment.execution.retry.crash
         for again in range(retries + 1):
             folder = AttemptFolder(self.folder.smoke(f"{label}_{again}" if again else label))
@@ -197,7 +196,7 @@ class _SmokeTest:
             raise StudyError(f"{where}: {result.reason}\n{folder.log_tail()}")
         memory, device = result.memory or AttemptMemory(), str(result.device).partition(":")[0]
         if memory.micro_batch is None or device not in get_args(Device):
-            raise StudyError(f"{folder.result}: a smoke step that completed names its memory and its device")
+            raise StudyError(f"{folder.result}: a completed smoke step must report its memory and device")
         predicted = self.runtime.forecast.predict(
             architecture,
             memory.micro_batch,

@@ -1,4 +1,4 @@
-"""What the smoke step found, in words: its cost, and how near the predicted memory was."""
+"""Describes the smoke step for people: its duration, and measured against predicted memory."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from typing import Any
 from scalecore.api import formatting
 
 NEAR = (0.5, 1.25)
-"""Measured by predicted memory: above, trials may run out of memory; below, micro-batches are smaller than need be."""
+"""Ratio of measured to predicted memory: above it, trials may run out of memory; below it, micro-batches are smaller
+than necessary."""
 
 
 def smoke_text(results: Mapping[str, Any], *, seconds: float) -> str:
-    """One line: `smoke step took 4 s: smallest d_model=8 1.2 s, 310 MB (predicted 350 MB); largest ...`."""
+    """Return one line: `smoke step took 4 s: smallest d_model=8 1.2 s, 310 MB (predicted 350 MB); largest ...`."""
     return f"smoke step took {formatting.duration(seconds)}: " + "; ".join(
         f"{label} {_one(result)}" for label, result in results.items()
     )
 
 
 def memory_warnings(results: Mapping[str, Any]) -> Iterator[str]:
-    """Each shape whose measured memory is not near the prediction (guard G40)."""
+    """Yield a warning for each shape whose measured memory is far from the prediction (guard G40)."""
     for label, result in results.items():
         measured, predicted = _memory(result)
         if measured is None or not predicted or NEAR[0] <= measured / predicted <= NEAR[1]:
             continue
         more = measured > predicted
         yield (
-            f"smoke step: the {label} shape took {formatting.size(measured)} at micro-batch {result['micro_batch']}, "
-            f"predicted were {formatting.size(predicted)}: "
-            + ("trials may run out of memory" if more else "micro-batches may be smaller than need be")
-            + " [G40]"
+            f"smoke step: the {label} shape used {formatting.size(measured)} at micro-batch {result['micro_batch']} "
+            f"(predicted {formatting.size(predicted)}): "
+            + ("trials may run out of memory" if more else "micro-batches may be smaller than necessary")
         )
 
 
 def _one(result: Mapping[str, Any]) -> str:
     if "left_out" in result:
-        return f"{result['architecture']} left out: {result['left_out']}"
+        return f"{result['architecture']} skipped: {result['left_out']}"
     measured, predicted = _memory(result)
     memory = "" if measured is None else f", {formatting.size(measured)}"
     if memory and predicted is not None:
@@ -44,5 +44,5 @@ def _one(result: Mapping[str, Any]) -> str:
 
 
 def _memory(result: Mapping[str, Any]) -> tuple[float | None, float | None]:
-    """Measured and predicted bytes, both of the device that trains."""
+    """Measured and predicted bytes on the training device."""
     return result.get("peak_memory"), result.get("predicted_memory")

@@ -1,4 +1,4 @@
-"""Requests to stop: signals and the STOP file."""
+"""Requests to stop a run: signals and the STOP file."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from scalecore.store.layout import StudyFolder
 
 
 class StopRequests:
-    """Counts SIGINT, SIGTERM and SIGHUP while it is entered, and looks for the STOP file.
+    """Counts SIGINT, SIGTERM and SIGHUP inside the `with` block, and checks for the STOP file.
 
-    The first asks, the second insists. Where SIGHUP is ignored, as by nohup, it stays so.
+    The first request stops the run, the second one kills running attempts. An ignored SIGHUP, as under nohup, stays
+    ignored.
     """
 
     def __init__(self, folder: StudyFolder) -> None:
@@ -22,7 +23,7 @@ class StopRequests:
         self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> StopRequests:
-        # A STOP file that an earlier run left behind has done its work.
+        # A STOP file of an earlier run no longer applies.
         self._folder.stop_file.unlink(missing_ok=True)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:

@@ -1,4 +1,4 @@
-"""What is going on now, for loggers, and how long a step should take."""
+"""Progress of the running trials for loggers, and the expected duration of a step."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def progress_of(
     slots: int,
     readings: Mapping[str, str],
 ) -> Iterator[Progress]:
-    """One message for each running trial; `counted` are the finished trials that count towards `total`."""
+    """Yield one message per running trial; `counted` are the finished trials that count towards `total`."""
     now = time.monotonic()
     times = [(now - one.started, one.fraction_done()) for one in running]
     left = seconds_left(counted, total=total, slots=slots, running=times)
@@ -42,18 +42,18 @@ def progress_of(
 
 
 def speeds_of(plan: Plan, records: Sequence[TrialRecord]) -> Speeds:
-    """What the finished trials say about the time of others."""
+    """Measure the speeds of the finished trials."""
     return Speeds.of(records, windows=plan.data.parts["train"].windows)
 
 
 def seconds_per_step(plan: Plan, speeds: Speeds, shape: Architecture) -> float | None:
-    """What the finished trials suggest for this shape, evaluation included; None before the first."""
+    """Estimate from the finished trials, evaluation included; None before the first."""
     found = speeds.seconds(shape.flops, epochs=1)
     steps = _steps_per_epoch(plan)
     return None if found is None or not steps else found / steps
 
 
 def _steps_per_epoch(plan: Plan) -> int:
-    """0 where that is not known."""
+    """Return 0 if unknown."""
     windows = plan.data.parts["train"].windows
     return 0 if not plan.step_size.counts_steps else -(-windows // plan.step_size.effective_batch)

@@ -1,29 +1,39 @@
-"""What holds an attempt within its share of memory, beside the monitors that watch it: what the platform offers."""
+"""Memory limits of an attempt that the platform enforces, in addition to the monitors."""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-OOM_SCORE = 500
+VICTIM, OOM_SCORE = "oom_score_adj", 500
 
 
 def prefer_as_victim() -> list[str]:
-    """When the machine runs out of memory the kernel shall take the attempt and never the driver.
+    """Make the kernel kill this attempt rather than the driver when memory runs out; return what was done.
 
-    Raising needs no privilege. What was done, in words.
+    Raising the score needs no privilege.
     """
     try:
         Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
     except OSError:
-        return []  # not Linux, or a sandbox that hides it: nothing to prefer
-    return [f"oom_score_adj {OOM_SCORE}"]
+        return []  # not Linux, or a sandbox that hides the file
+    return [f"{VICTIM} {OOM_SCORE}"]
+
+
+def containment_text(contained: Sequence[str]) -> str:
+    """The `contained` of a process file for people: `21.5 GB (RLIMIT_DATA); killed first if memory runs out`."""
+    amount = re.compile(r"(RLIMIT_DATA|CUDA allocator|MPS allocator) (.+)")
+    limits = [amount.sub(r"\2 (\1)", one) for one in contained if not one.startswith(VICTIM)]
+    text = ", ".join(limits) or "none, only monitors watch it"
+    return text if len(limits) == len(contained) else f"{text}; killed first if memory runs out"
 
 
 def enter_group(group: str | None) -> list[str]:
-    """Move this process into the control group that the executor made for the attempt. What was done, in words."""
+    """Move this process into the control group that the executor created for it; return what was done."""
     if group is None:
         return []
     try:
@@ -34,10 +44,10 @@ def enter_group(group: str | None) -> list[str]:
 
 
 def limit_data(limit: int | None) -> list[str]:
-    """Limit what this process may allocate of the machine's memory, in bytes. What was done, in words.
+    """Limit the bytes of main memory that this process may allocate; return what was done.
 
-    On Linux RLIMIT_DATA turns an allocation beyond the limit into an exception that names the cause. RLIMIT_AS would
-    count reservations too and break the import of torch, and RLIMIT_RSS has no effect.
+    On Linux, RLIMIT_DATA turns an allocation beyond the limit into an exception that names the cause. RLIMIT_AS would
+    also count reservations and break the import of torch, and RLIMIT_RSS has no effect.
     """
     if limit is None or sys.platform != "linux":
         return []
@@ -50,7 +60,7 @@ def limit_data(limit: int | None) -> list[str]:
 
 
 def release() -> None:
-    """Lift what `contain` limited, so that a process that ran into it can tell its end."""
+    """Lift the limit of `limit_data`, so that a process that reached it can still report its end."""
     if sys.platform == "linux":
         import resource
 
@@ -59,12 +69,11 @@ def release() -> None:
 
 
 class AttemptGroups:
-    """A control group (version 2) for each attempt, where this process may make them.
+    """Creates a control group (version 2) for each attempt, if this process may create them.
 
-    That is where its own group is delegated to it and holds no stranger: in a scope of its own, as
-    `systemd-run --user --scope -p Delegate=yes` makes one; looked for with the first attempt that has a limit, before
-    there is any other process. `why_not` tells in words why there are none. `root` is where
-    `/proc` and `/sys` are, for tests.
+    It may if its own group is delegated to it and contains no other processes, as in a separate scope
+    (`systemd-run --user --scope -p Delegate=yes`). This is checked at the first attempt with a limit, before any other
+    process exists. `why_not` is the reason why there are no groups. `root` contains `/proc` and `/sys`, for tests.
     """
 
     def __init__(self, *, root: Path = Path("/")) -> None:
@@ -73,7 +82,7 @@ class AttemptGroups:
         self.why_not: str | None = None
 
     def make(self, name: str, *, limit: int | None) -> Path | None:
-        """The folder of a new group that may hold `limit` bytes; None where there can be none, or no limit is set."""
+        """Create a group with a limit in bytes and return its folder; None if there is no limit or no group."""
         if limit is None or self.why_not is not None:
             return None
         try:
@@ -85,9 +94,9 @@ class AttemptGroups:
         try:
             group.mkdir(exist_ok=True)
             (group / "memory.max").write_text(str(limit))
-            # One process of a tree without the others is of no use.
+            # Kill the whole process tree: its other processes are useless alone.
             _write_if_there(group / "memory.oom.group", "1")
-            # A trial that swaps stands still without an end: it shall fail instead.
+            # A swapping trial makes no progress and never ends: let it fail instead.
             _write_if_there(group / "memory.swap.max", "0")
         except OSError as error:
             self.why_not = str(error)
@@ -95,7 +104,7 @@ class AttemptGroups:
         return group
 
     def end(self, group: Path) -> int | None:
-        """How often the kernel killed in this group; the group is removed, its processes have ended."""
+        """Remove the group of an ended attempt and return how many of its processes the kernel killed."""
         from scalecore.cgroups import Cgroup
 
         try:
@@ -107,7 +116,7 @@ class AttemptGroups:
 
 
 def why_no_groups(root: Path = Path("/")) -> str | None:
-    """Why this process cannot make control groups for its attempts, in words; None where it can. Changes nothing."""
+    """Return why this process cannot create control groups for its attempts; None if it can. Changes nothing."""
     try:
         _own_group(root)
     except (OSError, ValueError) as error:
@@ -116,7 +125,7 @@ def why_no_groups(root: Path = Path("/")) -> str | None:
 
 
 def _own_group(root: Path) -> Path:
-    """The own group, where it is delegated to this process. Raises OSError or ValueError where it is not."""
+    """Return this process's group if it is delegated to it; raise OSError or ValueError otherwise."""
     from scalecore.cgroups import own_cgroups
 
     own = next((group.folder for group in own_cgroups(root) if group.version == 2), None)
@@ -129,14 +138,14 @@ def _own_group(root: Path) -> Path:
             raise ValueError(f"{own} is not delegated to this user")
     members = (own / "cgroup.procs").read_text().split()
     if set(members) - {str(pid) for pid in _own_processes()}:
-        raise ValueError(f"{own} holds other processes too")
+        raise ValueError(f"{own} also contains other processes")
     return own
 
 
 def _delegated(root: Path) -> Path:
-    """The own group, ready for subgroups with memory limits. Raises OSError or ValueError where it cannot be."""
+    """Prepare this process's group for subgroups with memory limits; raise OSError or ValueError if that fails."""
     own = _own_group(root)
-    # A group whose members are limited by subgroups may hold no process itself.
+    # A group that limits subgroups must not contain processes itself.
     driver = own / "driver"
     driver.mkdir(exist_ok=True)
     for pid in _own_processes():
@@ -154,7 +163,7 @@ def _delegated(root: Path) -> Path:
 
 
 def _own_processes() -> list[int]:
-    """This process last, so that what it starts meanwhile is moved too."""
+    """Return this process last, so that processes that it starts meanwhile are moved too."""
     import psutil
 
     return [*(child.pid for child in psutil.Process().children(recursive=True)), os.getpid()]

@@ -1,4 +1,4 @@
-"""The GPUs of this machine, found without torch; and which of them an attempt may see."""
+"""Finds the GPUs of this machine without torch, and assigns them to attempts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from scalecore.execution.local import gpu_probe
 
 VARIABLE = "CUDA_VISIBLE_DEVICES"
 PATIENCE = 30.0
-"""Seconds for an answer of the driver's libraries: on a large machine that keeps no driver loaded it takes some."""
+"""Seconds to wait for the driver's libraries: on a large machine without a loaded driver they start slowly."""
 
 
 @frozen(kw_only=True)
@@ -28,11 +28,11 @@ class FoundGpus:
     """The GPUs that attempts may use, and where they were found."""
 
     names: tuple[str, ...] = ()
-    """Each as `CUDA_VISIBLE_DEVICES` takes it."""
+    """Each in the form of `CUDA_VISIBLE_DEVICES`."""
     source: str
     """Where this was found, for people."""
     problem: str | None = None
-    """Why CUDA may not be able to use them, or why there are none although a library of the driver is installed."""
+    """Why CUDA may be unable to use them, or why none were found although a library of the driver is installed."""
 
 
 def find_gpus(
@@ -40,10 +40,10 @@ def find_gpus(
     *,
     ask: Callable[[str | None], Sequence[Mapping[str, Any]]] | None = None,
 ) -> FoundGpus:
-    """The GPUs that CUDA sees here, else those that NVML sees; none where neither library of the driver is installed.
+    """Return the GPUs that CUDA sees here, else those that NVML sees; none if neither library is installed.
 
-    `/proc/driver/nvidia` and `nvidia-smi` say nothing: WSL2 and slim containers lack them, and a container that was
-    given no GPU may have the first. `ask` gives the answers of the libraries (`scalecore.execution.local.gpu_probe`).
+    `/proc/driver/nvidia` and `nvidia-smi` are not reliable: WSL2 and slim containers lack them, and a container without
+    a GPU may have the first. `ask` returns the answers of the libraries (`scalecore.execution.local.gpu_probe`).
     """
     variable = environment.get(VARIABLE)
     if variable is not None and not named_devices(variable):
@@ -59,7 +59,7 @@ def find_gpus(
         if gpus and answer["library"] == gpu_probe.NVML:
             gpus = [gpu for index, gpu in enumerate(gpus) if is_visible(variable, index=index, identifier=gpu)]
         elif gpus and (variable or "").startswith("MIG-"):
-            gpus = named_devices(variable or "")  # a process sees the first part only, and each attempt is given one
+            gpus = named_devices(variable or "")  # a process sees only the first MIG device; each attempt gets its own
         if gpus:
             return FoundGpus(names=tuple(gpus), source=answer["library"], problem=problem)
         if answer["gpus"] and variable is not None:
@@ -68,7 +68,7 @@ def find_gpus(
 
 
 def named_devices(variable: str) -> list[str]:
-    """What the variable names: indices or identifiers, up to the first that is neither, as CUDA reads it."""
+    """Return the indices or identifiers in the variable, up to the first invalid one, as CUDA does."""
     names = [name.strip() for name in variable.split(",")]
     kind = next((prefix for prefix in ("GPU-", "MIG-") if names[0].startswith(prefix)), None)
     found: list[str] = []
@@ -76,16 +76,16 @@ def named_devices(variable: str) -> list[str]:
         if not (name.startswith(kind) if kind else name.isdecimal()):
             break
         if name in found:
-            return []  # CUDA takes a list with a repetition for an empty one
+            return []  # CUDA treats a list with a duplicate as empty
         found.append(name)
     return found
 
 
 def is_visible(variable: str | None, *, index: int, identifier: str | None) -> bool:
-    """Whether `CUDA_VISIBLE_DEVICES` lets CUDA use the GPU of this index (of `nvidia-smi`) and identifier.
+    """Whether `CUDA_VISIBLE_DEVICES` allows the GPU with this index (of `nvidia-smi`) and identifier.
 
-    Identifiers may be shortened in the variable. Attempts are started with `CUDA_DEVICE_ORDER=PCI_BUS_ID`, so that the
-    indices are those of `nvidia-smi`.
+    The variable may contain shortened identifiers. Attempts start with `CUDA_DEVICE_ORDER=PCI_BUS_ID`, so that indices
+    are those of `nvidia-smi`.
     """
     if variable is None:
         return True
@@ -101,7 +101,7 @@ def _no_device(variable: str) -> str:
 
 @cache
 def _answers(variable: str | None) -> Sequence[Mapping[str, Any]]:
-    """Ask in another process, once; `variable` is in its environment, and a key of what is kept."""
+    """Ask the libraries once, in another process; `variable` is in its environment and is the cache key."""
     if sys.platform != "linux" or not any(_loads(name) for name in (gpu_probe.CUDA, gpu_probe.NVML)):
         return ()
     command = [sys.executable, "-I", str(Path(gpu_probe.__file__))]
@@ -119,9 +119,9 @@ def _answers(variable: str | None) -> Sequence[Mapping[str, Any]]:
             output, _ = process.communicate()
     found: list[Mapping[str, Any]] = []
     for line in output.splitlines():
-        with suppress(ValueError):  # cut off in the middle
+        with suppress(ValueError):  # incomplete after a timeout
             found.append(json.loads(line))
-    return found or ({"library": gpu_probe.CUDA, "gpus": [], "problem": "it does not answer"},)
+    return found or ({"library": gpu_probe.CUDA, "gpus": [], "problem": "no answer"},)
 
 
 def _loads(library: str) -> bool:
@@ -134,9 +134,9 @@ def _loads(library: str) -> bool:
 
 
 class GpuSlots:
-    """Gives each attempt a GPU: the one that its admission judged, else the one that the fewest others have.
+    """Assigns a GPU to each attempt: the one of its admission, else the one with the fewest attempts.
 
-    None where there is no choice and none was judged.
+    None if there is at most one GPU and the admission named none.
     """
 
     def __init__(self, gpus: Sequence[str]) -> None:

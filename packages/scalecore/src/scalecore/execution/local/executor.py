@@ -1,4 +1,4 @@
-"""Runs attempts as processes of this machine, each in a session of its own, supervised by the driver."""
+"""Runs attempts as processes of this machine, each in a separate session, supervised by the driver."""
 
 from __future__ import annotations
 
@@ -24,39 +24,39 @@ from scalecore.execution.local.oom_kills import KernelKills
 from scalecore.execution.local.options import LocalOptions
 
 STACK_SECONDS = 3.0
-"""What a process that hangs gets to write its stacks."""
+"""Seconds that a hanging process gets to write its stacks."""
 
 
 @define(eq=False)
 class LocalHandle:
-    """A started attempt; `status` is kept once it has ended."""
+    """A started attempt; `status` is set once it has ended."""
 
     folder: AttemptFolder
     status: AttemptStatus | None = None
     group: Path | None = None
-    """Its control group, where it has one of its own."""
+    """Its own control group, if it has one."""
     gpu: str | None = None
-    """The one that it may see, where its admission judged one or there are several."""
+    """The GPU that it may use, if its admission named one or there are several."""
     killed: bool = False
     """Whether this executor killed it."""
 
 
 class LocalExecutor:
-    """Satisfies `scalecore.api.executor.Executor`.
+    """Implements `scalecore.api.executor.Executor`.
 
-    An attempt ends by itself when the driver dies, however it dies. Its output goes to a file, never to a pipe that
-    might fill up.
+    An attempt ends on its own after the driver has died, whatever the cause. Its output goes to a file, never to a pipe
+    that might fill up.
     """
 
     def __init__(self, options: LocalOptions, *, worker: str) -> None:
-        # Thread pools read these when they are imported. One thread until the attempt sets its share: a pool of the
-        # machine's size in every process would make all of them slower, and a fork server must have one thread.
+        # Thread pools read these at import. Use one thread until the attempt sets its share: a pool of the machine's
+        # size in every process would slow down all of them, and a fork server must have one thread.
         threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-        # Logs are UTF-8, whatever the terminal can show: a model that prints must not fail by it.
+        # Logs are UTF-8 whatever the terminal supports, so that printing cannot fail.
         python = {"PYTHONFAULTHANDLER": "1", "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8:backslashreplace"}
-        # Indices in CUDA_VISIBLE_DEVICES are those of nvidia-smi then, which monitors count by.
-        # From 2.14 on torch replaces some kernels of CUDA by others that triton compiles in the middle of a trial: that
-        # needs a C compiler, and sums up in another order where there is one.
+        # PCI_BUS_ID makes indices in CUDA_VISIBLE_DEVICES those of nvidia-smi, which monitors use.
+        # Since 2.14 torch replaces some CUDA kernels by kernels that triton compiles during a trial: that requires a C
+        # compiler, and the kernels sum in another order.
         cuda = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "TORCH_DISABLE_NATIVE_JIT": "1"}
         environment = {**cuda, **os.environ, **python, **threads}
         fork = options.start == "fork" or (options.start == "auto" and sys.platform == "linux")
@@ -74,7 +74,7 @@ class LocalExecutor:
             spec = handle.folder.read_spec()
             handle.group, handle.gpu = self._group_for(handle.folder, spec), self._gpus.take(spec.gpu)
         except StudyError:
-            pass  # which its process says too, and ends
+            pass  # its process reports the same error and ends
         if handle.group is not None or handle.gpu is not None:
             group = None if handle.group is None else str(handle.group)
             write_json(
@@ -99,18 +99,18 @@ class LocalExecutor:
             handle.folder.tell("stop")
             return
         handle.killed = True
-        # A fork that was asked for a moment ago may not have told its process id yet.
+        # A fork requested a moment ago may not have reported its process id yet.
         wait_until(lambda: (status := self._poll(handle)).state != "running" or status.pid is not None)
         pid = self._poll(handle).pid
         if pid is not None:
-            # Its memory is not back before it is reaped, and the next admission must not count on it earlier. Killed
-            # until then, since in its first moment a fork has no group of its own yet.
+            # Its memory is free only after it is reaped, and the next admission must not rely on it earlier. Repeat the
+            # kill until then, since a new fork has no process group of its own for a moment.
             wait_until(lambda: self._is_over_after_kill(handle, pid))
 
     def take_stacks(self, handle: LocalHandle) -> None:
-        """Let a process that hangs write the stacks of its threads into its log, and end by that.
+        """Make a hanging process write the stacks of its threads to its log, which also ends it.
 
-        The handler of SIGABRT needs no Python to run, so that it answers in native code too.
+        The handler of SIGABRT does not need Python, so it also works in native code.
         """
         pid = self._poll(handle).pid
         if pid is None:
@@ -127,13 +127,13 @@ class LocalExecutor:
         self._launcher.close()
 
     def _group_for(self, folder: AttemptFolder, spec: AttemptSpec) -> Path | None:
-        """A control group of its own for an attempt that has a limit, where this machine allows it."""
+        """Create a control group for an attempt that has a limit, if this machine allows it."""
         name = f"scalecore-{os.getpid()}-{folder.path.parent.name}-{folder.path.name}"
         return self._groups.make(name, limit=spec.memory_limit)
 
     def _oom_kill(self, handle: LocalHandle, status: AttemptStatus) -> str | None:
         if handle.group is not None and self._groups.end(handle.group):
-            return f"the kernel killed in {handle.group}, the control group of this attempt"
+            return f"the kernel killed a process in {handle.group}, the control group of this attempt"
         if status.exit_code == -signal.SIGKILL and not handle.killed:
             return self._kills.evidence()
         return None
@@ -148,7 +148,7 @@ class LocalExecutor:
             if status.state == "running":
                 return status
             if status.pid is not None:
-                kill_group(status.pid)  # children that the attempt left behind in its group must not outlive it
+                kill_group(status.pid)  # children left in the attempt's group must not outlive it
             handle.status = evolve(status, oom_kill=self._oom_kill(handle, status))
             self._gpus.give_back(handle.gpu)
             self._handles.remove(handle)

@@ -1,15 +1,15 @@
-"""A process that has imported what trains and done nothing else, and forks one process per attempt.
+"""A process that imports the training libraries, does nothing else, and forks one process per attempt.
 
-Importing torch takes over a second, a fork a few hundredths. The server never computes anything and never touches a
+Importing torch takes over a second, a fork a few hundredths. The server never computes anything and never uses a
 device: a process that has used torch's threads or CUDA must not be forked. It has a single thread.
 
-It speaks JSON lines with the driver. In: `{"folder": ...}`. Out: `{"folder": ..., "pid": ...}` for each fork, and
-`{"pid": ..., "exit_code": ..., "peak_memory": ...}` for each end. When its input ends, the driver is gone: the server
-ends too, and its children notice that (see `scalecore.execution.attempt_control`) or are killed (`undertaker`).
+It exchanges JSON lines with the driver. In: `{"folder": ...}`. Out: `{"folder": ..., "pid": ...}` for each fork, and
+`{"pid": ..., "exit_code": ..., "peak_memory": ...}` for each end. The end of its input means that the driver has ended:
+the server ends too, and its children notice that (see `scalecore.execution.attempt_control`) or are killed (`reaper`).
 
-Started as `python -m scalecore.execution.local.forkserver WORKER`, the name of a worker module. With two file
-descriptors as further arguments it first forks a process that predicts memory, by the worker's `answer`: it reads its
-questions from the one and writes its answers to the other.
+Started as `python -m scalecore.execution.local.forkserver WORKER`, with the name of a worker module. With two file
+descriptors as further arguments it first forks a process that predicts memory with the worker's `answer`: it reads
+questions from the first and writes answers to the second.
 """
 
 from __future__ import annotations
@@ -35,10 +35,9 @@ REAP_EVERY = 0.02
 
 
 def serve(name: str, tracer: Sequence[int] = ()) -> None:
-    """Import what every attempt needs, then fork on demand until the input ends.
+    """Import the worker module `name` and its libraries, then fork on demand until the input ends.
 
-    `name` is the worker module. `tracer` are the descriptors of the tracer's questions and answers, where there shall
-    be one.
+    `tracer` are the descriptors of the tracer's questions and answers, if there is a tracer.
     """
     worker = import_module(name)
     getattr(worker, "preload", bool)()
@@ -63,7 +62,7 @@ def serve(name: str, tracer: Sequence[int] = ()) -> None:
 
 
 def start(worker: ModuleType, folder: str) -> int:
-    """Fork one attempt; only the parent comes back, with its process id."""
+    """Fork one attempt; return its process id in the parent."""
     parent = os.getpid()
     pid = os.fork()
     if pid == 0:
@@ -73,13 +72,13 @@ def start(worker: ModuleType, folder: str) -> int:
 
 
 def leave(attempts: set[int]) -> None:
-    """Let attempts notice that their parent ends, and another process see to those that cannot."""
-    left = [psutil.Process(pid) for pid in attempts]  # not reaped yet, so their numbers are still theirs
+    """Fork a reaper for attempts that cannot notice the end of their parent."""
+    left = [psutil.Process(pid) for pid in attempts]  # not reaped yet, so their ids are still valid
     if not left or os.fork() != 0:
         return
     try:
         nothing = os.open(os.devnull, os.O_RDWR)
-        for descriptor in (0, 1, 2):  # a reader of the driver's output must not wait for this process
+        for descriptor in (0, 1, 2):  # readers of the driver's output must not wait for this process
             os.dup2(nothing, descriptor)
         undertake(left)
     finally:
@@ -87,10 +86,10 @@ def leave(attempts: set[int]) -> None:
 
 
 def become_attempt(worker: ModuleType, folder: str, parent: int) -> NoReturn:
-    """In the child: a session and an output of its own, the attempt, the end without any clean-up of the server's."""
+    """In the child: create a session, redirect the output, run the attempt, and exit without the server's clean-up."""
     code = 1
     try:
-        # Its own session: Ctrl-C reaches the driver only, which decides, and a kill reaches the whole group.
+        # With its own session, Ctrl-C reaches only the driver, which decides, and a kill reaches the whole group.
         os.setsid()
         log = os.open(AttemptFolder(Path(folder)).log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         nothing = os.open(os.devnull, os.O_RDONLY)
@@ -99,20 +98,20 @@ def become_attempt(worker: ModuleType, folder: str, parent: int) -> NoReturn:
         code = worker.main(folder, parent=parent)
     except BaseException as error:
         code = DISK_EXIT if is_disk_error(error) else 1
-        if code != DISK_EXIT:  # of which the driver says all there is to say
+        if code != DISK_EXIT:  # the driver reports disk errors
             import traceback
 
             with suppress(OSError):
                 traceback.print_exc()
     finally:
-        with suppress(OSError):  # what is left in a buffer may find no room on the disk
+        with suppress(OSError):  # the disk may be full
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)
 
 
 def become_tracer(worker: ModuleType, questions: int, answers: int) -> NoReturn:
-    """In the child: a session of its own, nothing of the server's pipes, and the questions until they end."""
+    """In the child: create a session, replace the server's pipes, and answer questions until they end."""
     code = 1
     try:
         os.setsid()
@@ -141,11 +140,11 @@ def reap() -> set[int]:
 
 
 def say(message: dict[str, Any]) -> None:
-    """One line to the driver, unless it is gone: then the input ends too."""
+    """Send one line to the driver, unless it has ended: then the input ends too."""
     with suppress(BrokenPipeError):
         os.write(1, json.dumps(message).encode() + b"\n")
 
 
 if __name__ == "__main__":
     serve(sys.argv[1], [int(number) for number in sys.argv[2:]])
-    os._exit(0)  # nothing to clean up, and tearing torch down takes half a second that the driver would wait for
+    os._exit(0)  # nothing to clean up, and the driver would wait half a second for torch's shutdown

@@ -1,7 +1,7 @@
-"""Asks the NVIDIA driver for its GPUs; run as a script in a process that ends at once.
+"""Lists the GPUs of the NVIDIA driver; run as a script in a process that ends at once.
 
 A process that has initialised CUDA cannot fork children that use it, so neither the driver of a study nor the fork
-server may ask. It imports nothing of scalecore, so that it starts in a few hundredths of a second.
+server may do this. The script imports nothing of scalecore, so that it starts in a few hundredths of a second.
 """
 
 from __future__ import annotations
@@ -13,18 +13,17 @@ from collections.abc import Callable
 from typing import Any
 
 CUDA, NVML = "libcuda.so.1", "libnvidia-ml.so.1"
-"""As torch and nvidia-ml-py load them."""
+"""The libraries that torch and nvidia-ml-py load."""
 
 
 class ProbeError(Exception):
-    """The library cannot say."""
+    """The library returned an error."""
 
 
 def cuda_devices(cuda: Any) -> list[str]:
-    """The GPUs that CUDA may use, by the identifiers that `CUDA_VISIBLE_DEVICES` takes.
+    """Return the GPUs that CUDA may use, as identifiers for `CUDA_VISIBLE_DEVICES`; that variable may hide GPUs.
 
-    What that variable hides is not among them. Raises `ProbeError`, also for the stub library of the CUDA
-    toolkit, with which programs are linked: it loads, and starts no device.
+    Raises `ProbeError`, also for the stub library of the CUDA toolkit, which can be loaded but starts no device.
     """
 
     def check(code: int) -> None:
@@ -41,7 +40,7 @@ def cuda_devices(cuda: Any) -> list[str]:
         device, name, identifier = ctypes.c_int(), ctypes.create_string_buffer(256), (ctypes.c_ubyte * 16)()
         check(cuda.cuDeviceGet(ctypes.byref(device), index))
         check(cuda.cuDeviceGetName(name, len(name), device))
-        # The second version gives the identifier of a part of a GPU (MIG), the first one that of the whole GPU.
+        # The second version returns the identifier of a MIG device, the first one that of the whole GPU.
         get_uuid = getattr(cuda, "cuDeviceGetUuid_v2", None) or cuda.cuDeviceGetUuid
         check(get_uuid(identifier, device))
         kind = "MIG" if b" MIG " in name.value else "GPU"
@@ -50,7 +49,7 @@ def cuda_devices(cuda: Any) -> list[str]:
 
 
 def nvml_devices(nvml: Any) -> list[str]:
-    """All GPUs of the machine or container in the order of `nvidia-smi`; raises `ProbeError`."""
+    """Return all GPUs of the machine or container in the order of `nvidia-smi`; raise `ProbeError` on failure."""
 
     def check(code: int) -> None:
         if code != 0:
@@ -70,7 +69,7 @@ def nvml_devices(nvml: Any) -> list[str]:
 
 
 def main() -> None:
-    """A JSON line for each library until one names a GPU: `{"library": ..., "gpus": [...], "problem": ...}`."""
+    """Print a JSON line per library until one finds a GPU: `{"library": ..., "gpus": [...], "problem": ...}`."""
     ways: list[tuple[str, Callable[[Any], list[str]]]] = [(CUDA, cuda_devices), (NVML, nvml_devices)]
     for name, ask in ways:
         gpus: list[str] = []

@@ -1,4 +1,4 @@
-"""Two ways of starting the process of an attempt: a fork of a warm server, or a fresh interpreter."""
+"""Two ways to start the process of an attempt: a fork of a warm server, or a new interpreter."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REAP_SECONDS = 30.0
 
 
 class Launcher(Protocol):
-    """Starts processes and says what became of them; the key is the attempt's folder."""
+    """Starts processes and returns their status, by the attempt's folder."""
 
     def start(self, folder: Path) -> None: ...
 
@@ -36,7 +36,7 @@ class Launcher(Protocol):
 
 
 class SpawnedProcesses:
-    """A fresh interpreter for each attempt, which imports torch anew: over a second, on every platform."""
+    """Starts a new interpreter for each attempt, which imports torch again: over a second, on every platform."""
 
     def __init__(self, environment: Mapping[str, str], *, worker: str) -> None:
         self._worker = worker
@@ -51,7 +51,7 @@ class SpawnedProcesses:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                # Its own session: Ctrl-C reaches the driver only, which decides, and a kill reaches the whole group.
+                # With its own session, Ctrl-C reaches only the driver, which decides, and a kill the whole group.
                 start_new_session=True,
                 env=self._environment,
             )
@@ -59,7 +59,7 @@ class SpawnedProcesses:
         self._watch(process.pid)
 
     def _watch(self, pid: int) -> None:
-        """Let another process end this attempt if this one dies and the attempt cannot end by itself."""
+        """Register the attempt with the reaper, which kills it if this process dies and the attempt hangs."""
         if self._reaper is None or self._reaper.poll() is not None:
             self._reaper = subprocess.Popen(
                 [sys.executable, "-m", "scalecore.execution.local.reaper"],
@@ -80,7 +80,7 @@ class SpawnedProcesses:
             if pid != 0:
                 process.returncode = os.waitstatus_to_exitcode(code)
                 peak = usage.ru_maxrss if sys.platform == "darwin" else usage.ru_maxrss * 1024
-                # Of a spawned process Linux gives the largest size of this one where that is larger.
+                # For a spawned process Linux returns the peak of this process if that is larger.
                 known = peak if peak > peak_memory() else None
                 status = evolve(status, state="ended", exit_code=process.returncode, peak_memory=known)
                 self._processes[folder] = (process, status)
@@ -92,7 +92,7 @@ class SpawnedProcesses:
         return False
 
     def close(self) -> None:
-        """Nothing is left but the reaper: the executor has stopped every process."""
+        """End the reaper; the executor has already stopped all attempts."""
         if self._reaper is not None and self._reaper.stdin is not None:
             self._reaper.stdin.close()
             self._reaper.wait()
@@ -106,7 +106,7 @@ class _Child:
 
 
 class ForkedProcesses:
-    """Forks of one warm server (`scalecore.execution.local.forkserver`), started with the first attempt; Linux only."""
+    """Forks a warm server (`scalecore.execution.local.forkserver`), started with the first attempt; Linux only."""
 
     def __init__(self, environment: Mapping[str, str], *, worker: str) -> None:
         self._worker = worker
@@ -120,8 +120,8 @@ class ForkedProcesses:
         server = self._running_server()
         self._children[str(folder)] = _Child()
         assert server.stdin is not None
-        # A server that died a moment ago does not read any more: its attempt is lost, as `status` will find. Written
-        # without a buffer, which would raise the same error again when the pipe is closed.
+        # If the server has just died, the attempt is lost, which `status` reports. Write without a buffer, which would
+        # raise the same error again when the pipe is closed.
         with suppress(BrokenPipeError):
             os.write(server.stdin.fileno(), json.dumps({"folder": str(folder)}).encode() + b"\n")
 
@@ -132,13 +132,13 @@ class ForkedProcesses:
             return AttemptStatus(state="ended", pid=child.pid, exit_code=child.exit_code, peak_memory=child.peak_memory)
         if str(folder) in self._lost:
             return AttemptStatus(state="lost", pid=child.pid)
-        # A server that is stopped neither forks nor says that an attempt has ended.
+        # A suspended server neither forks nor reports ended attempts.
         server = self._server.pid if self._server is not None else None
         suspended = any(is_suspended(pid) for pid in (child.pid, server) if pid is not None)
         return AttemptStatus(state="running", pid=child.pid, suspended=suspended)
 
     def fork_tracer(self, questions: int, answers: int) -> bool:
-        """Start the server and let it fork the tracer before any attempt; False where a server runs already."""
+        """Start the server and fork the tracer before any attempt; False if a server is already running."""
         if self._server is not None:
             return False
         self._start_server(questions, answers)
@@ -148,7 +148,7 @@ class ForkedProcesses:
         if self._server is None:
             return
         if not self._children and not self._lost:
-            self._server.kill()  # it may be importing still, for nothing
+            self._server.kill()  # it may still be importing, which nobody needs
         for pipe in (self._server.stdin, self._server.stdout):
             if pipe is not None:
                 pipe.close()
@@ -162,7 +162,7 @@ class ForkedProcesses:
     def _running_server(self) -> subprocess.Popen[bytes]:
         if self._server is not None and self._server.poll() is None:
             return self._server
-        self._listen()  # what a dead server ran is lost, also when a new one is needed before anybody asks
+        self._listen()  # mark the attempts of a dead server as lost before a new one starts
         self.close()
         return self._start_server()
 
@@ -186,7 +186,7 @@ class ForkedProcesses:
         return self._server
 
     def _listen(self) -> None:
-        """Take what the server has said since the last call."""
+        """Read the messages of the server since the last call."""
         server = self._server
         if server is None or server.stdout is None:
             return
@@ -203,7 +203,7 @@ class ForkedProcesses:
         for line in lines:
             self._take(json.loads(line))
         if gone:
-            # Its children have lost their parent and end by themselves; nobody can tell their exit codes any more.
+            # Its children have lost their parent and end on their own; their exit codes are lost.
             unknown = {folder: child for folder, child in self._children.items() if child.exit_code is None}
             self._lost |= unknown
             self._children = {f: child for f, child in self._children.items() if f not in unknown}
@@ -219,15 +219,15 @@ class ForkedProcesses:
 
 
 def kill_group(pid: int) -> None:
-    """Kill the process group of an attempt, whoever of it is left."""
+    """Kill all processes left in the process group of an attempt."""
     try:
         os.killpg(pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
-        return  # nobody is left
+        return  # none left
 
 
 def wait_until(condition: Callable[[], bool]) -> bool:
-    """Wait for a condition that is a matter of a moment; whether it came true within the time that is given to it."""
+    """Wait up to `REAP_SECONDS` for a condition; return whether it became true."""
     deadline = time.monotonic() + REAP_SECONDS
     while not condition():
         if time.monotonic() > deadline:

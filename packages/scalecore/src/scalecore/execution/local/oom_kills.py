@@ -1,4 +1,4 @@
-"""Whether the kernel killed an attempt for lack of memory: by its own counters, since the exit code does not tell."""
+"""Detects by the kernel's counters that it killed an attempt because memory ran out, which no exit code shows."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from scalecore.cgroups import own_cgroups
 
 EVERY = 1.0
 WINDOW = 60.0
-"""Seconds back to which a kill is looked for.
+"""Seconds for which readings are kept.
 
-Taking a killed process down was measured at 66 ms per GB, and the count rises before that.
+Ending a killed process was measured to take 66 ms per GB, and the count rises before that.
 """
 
 
 class KernelKills:
-    """Follows the count of kills for lack of memory, of the own control group or else of the whole machine.
+    """Tracks the number of out-of-memory kills in this process's control group, or else on the whole machine.
 
-    An attempt is the first victim of its machine (see `scalecore.execution.worker`), so a kill that was counted while
-    one died by SIGKILL is taken for its own. `root` is where `/proc` and `/sys` are, for tests.
+    Attempts are killed first (see `scalecore.execution.worker`), so a kill that was counted while an attempt ended by
+    SIGKILL is attributed to it. `root` contains `/proc` and `/sys`, for tests.
     """
 
     def __init__(self, *, root: Path = Path("/"), clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._count, self.source = _counter(root)
-        """`source` is the file that counts, or None where the kernel does not."""
+        """`source` is the file of the counter, or None if the kernel has none."""
         self._seen: deque[tuple[float, int]] = deque()
         self.look()
 
@@ -41,9 +41,9 @@ class KernelKills:
             self._seen.popleft()
 
     def evidence(self) -> str | None:
-        """What the counter says about a process that has just died by SIGKILL; None where it has not risen.
+        """Return evidence that memory ran out for a process just ended by SIGKILL; None if the count did not rise.
 
-        What was told once counts for no second process.
+        A kill is attributed to one process only.
         """
         if self.source is None or not self._seen:
             return None

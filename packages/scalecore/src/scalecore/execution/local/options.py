@@ -1,4 +1,4 @@
-"""Options of the executor of this machine."""
+"""Options of the local executor."""
 
 from typing import Literal
 

@@ -1,9 +1,9 @@
-"""Kills attempts that outlive their driver and no longer run Python code.
+"""Kills attempts that outlive their driver from another process, since an attempt in native code may not run Python.
 
-An attempt notices the end of its driver, writes a checkpoint and exits (`scalecore.execution.attempt_control`). One
-that holds the interpreter's lock in a call that does not return cannot do that. Therefore another process waits until
-all attempts have exited and kills the rest: the fork server, or `python -m scalecore.execution.local.reaper` where
-attempts are spawned, which reads their process ids, one a line, until its input ends with the driver.
+An attempt notices the end of its driver, writes a checkpoint and ends (`scalecore.execution.attempt_control`). An attempt that
+hangs in a native call with the interpreter's lock cannot do that. So another process waits for all attempts and kills
+those that do not end: a fork of the fork server, or, for spawned attempts, `python -m
+scalecore.execution.local.reaper`, which reads one process id per line until the driver ends and closes its input.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from scalecore.api.clock import RunningClock
 from scalecore.execution.local.launch import kill_group
 
 ORPHAN_GRACE = 10.0
-"""Seconds that an attempt gives itself to end when its driver is gone."""
+"""Seconds in which an attempt ends on its own after the end of its driver."""
 KILL_AFTER = ORPHAN_GRACE + 5.0
-"""Seconds after the end of the driver: more than an attempt gives itself, less than the next run waits for it."""
+"""Seconds after the end of the driver: more than `ORPHAN_GRACE`, less than the next run waits for the attempt."""
 POLL = 0.1
 
 
 def undertake(attempts: Sequence[psutil.Process]) -> None:
-    """Wait for attempts whose driver is gone; kill those that do not end, and what others have left in their groups."""
+    """Wait for attempts of an ended driver; kill those that do not end, and processes left in their groups."""
     clock = RunningClock()
     deadline = clock() + KILL_AFTER
     left = set(filter(_lives, attempts))
@@ -47,11 +47,11 @@ def _lives(attempt: psutil.Process) -> bool:
 
 
 def main() -> None:
-    """Take in attempts as they are started, until the driver is gone."""
+    """Read the ids of started attempts until the driver ends, then wait for them."""
     attempts: list[psutil.Process] = []
     for line in sys.stdin:
         attempts = list(filter(_lives, attempts))
-        with suppress(psutil.NoSuchProcess):  # it has ended already
+        with suppress(psutil.NoSuchProcess):  # already ended
             attempts.append(psutil.Process(int(line)))
     undertake(attempts)
 
