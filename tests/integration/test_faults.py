@@ -160,7 +160,7 @@ def test_g48_a_table_that_finds_no_room_ends_the_run_and_the_next_one_writes_it(
         assert "note   logger csv: " in verified(study)
         (place / "filler").unlink()
         study.run()
-        assert "ok     logger csv: what the journal gives" in verified(study)
+        assert "ok     logger csv: matches the journal" in verified(study)
 
 
 def test_a_read_only_folder_is_refused(study: Study) -> None:

@@ -254,7 +254,7 @@ def test_a_logger_that_raises_when_it_is_closed_leaves_a_complete_study(study: S
     plugin(study, "scalecore-diary", "scalecore_diary", code.replace(WRITE, "raise ValueError('locked')"))
     study.experiment["loggers"] = ["files", "diary"]
     study.run("search.trials=1")
-    text = "degraded: logger 'diary' raised ValueError: locked; it is disabled, the study continues"
+    text = "degraded: logger 'diary' raised ValueError: locked; it is switched off, the study continues"
     assert text in study.cli("status", str(study.folder)).stdout.splitlines()
 
 
@@ -303,7 +303,8 @@ def test_a_logger_that_raises_is_switched_off_and_the_study_goes_on(study: Study
     study.experiment["loggers"] = ["console", "diary", "files"]
     done = study.run("search.trials=2")
     assert (
-        done.stdout.count("warning: logger 'diary' raised OSError: disk gone; it is disabled, the study continues") == 1
+        done.stdout.count("warning: logger 'diary' raised OSError: disk gone; it is switched off, the study continues")
+        == 1
     )
     assert "degraded: logger 'diary'" in done.stdout
     assert len(study.finished()) == 2

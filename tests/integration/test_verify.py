@@ -129,7 +129,7 @@ def test_a_derived_file_that_is_not_what_the_journal_gives_is_found(copy: Path, 
     code, wrong, _ = verify(copy)
     assert (code, wrong) == (
         9,
-        [f"logger files: {name} differs from what the journal gives; run the study again to rebuild it"],
+        [f"logger files: {name} differs from the journal; run the study again to rebuild it"],
     )
     (copy / name).unlink()
     assert verify(copy)[1] == [f"logger files: {name} is missing; run the study again to rebuild it"]
@@ -146,7 +146,7 @@ def test_what_a_kill_leaves_is_a_note(copy: Path) -> None:
         "journal: the last line is incomplete (interrupted while writing); the next run moves it to a separate file"
         in notes
     )
-    text = "end: the last run was killed, 1 of 2 trials are finished; `scalecore run` resumes the study"
+    text = "end: the last run was killed; 1 of 2 trials are finished; `scalecore run` resumes the study"
     assert text in notes
 
 

@@ -87,7 +87,7 @@ def test_a_console_that_fails_is_reported_on_standard_error(project: Path) -> No
     errors = process.stderr.read().decode().splitlines()
     process.stderr.close()
     process.wait()
-    text = "logger 'console' raised BrokenPipeError: [Errno 32] Broken pipe; it is disabled, the study continues"
+    text = "logger 'console' raised BrokenPipeError: [Errno 32] Broken pipe; it is switched off, the study continues"
     assert errors[0] == f"warning: {text}"
     assert json.loads(scalecore(project, "status", "\u00e9tude", "--json").stdout)["degraded"] == [text]
 

@@ -56,7 +56,7 @@ def test_a_logger_that_raises_at_the_end_is_reported(tmp_path: Path, where: str,
     all_of_them = outlets(tmp_path, bad=Bad(), good=good)
     all_of_them.tell(lambda logger: logger.study_finished(None))  # type: ignore[arg-type]
     all_of_them.close()
-    text = f"logger 'bad' raised {type(error).__name__}: disk; it is disabled, the study continues"
+    text = f"logger 'bad' raised {type(error).__name__}: disk; it is switched off, the study continues"
     assert all_of_them.take_failures() == [text]
     assert (good.heard, good.closed) == ([text], 1)
 

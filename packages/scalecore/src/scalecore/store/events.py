@@ -237,7 +237,7 @@ class TrialFinished(Event):
 
 @frozen(kw_only=True, slots=False)
 class Degraded(Event):
-    """A component that was disabled during a run."""
+    """A component that was switched off during a run."""
 
     name = "degraded"
     message: str

@@ -1,4 +1,4 @@
-"""The loggers of a study, isolated from each other: a logger that raises is reported once and disabled."""
+"""The loggers of a study, isolated from each other: a logger that raises is reported once and switched off."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class Outlets:
         self._loggers = list(self._all)
 
     def tell(self, what: Callable[[Logger], None]) -> None:
-        """Call `what` with every enabled logger."""
+        """Call `what` with every logger that is not switched off."""
         for name, logger in list(self._loggers):
             try:
                 what(logger)
             except (Exception, SystemExit) as error:
                 self._loggers.remove((name, logger))
                 said = f"{type(error).__name__}: {masked(message_of(error))}"
-                text = f"logger {name!r} raised {said}; it is disabled, the study continues"
+                text = f"logger {name!r} raised {said}; it is switched off, the study continues"
                 self._failures.append(text)
                 if is_disk_error(error) and not getattr(logger, "prints", False):
                     self.unwritten.append(f"logger {name!r} cannot write ({masked(message_of(error))})")
@@ -51,18 +51,18 @@ class Outlets:
                     _quietly(lambda text=text: print(f"warning: {text}", file=sys.stderr, flush=True))  # type: ignore[misc]
 
     def take_failures(self) -> list[str]:
-        """Return a message for each logger that was disabled since the last call."""
+        """Return a message for each logger that was switched off since the last call."""
         taken, self._failures = self._failures, []
         return taken
 
     def take_remarks(self) -> list[tuple[str, str]]:
-        """Return messages of the loggers for the user, as level and text; one that raises is disabled as in `tell`."""
+        """Return messages of the loggers for the user, as level and text; one that raises is switched off as in `tell`."""
         remarks: list[tuple[str, str]] = []
         self.tell(lambda logger: remarks.extend(logger.take_remarks()))
         return remarks
 
     def close(self) -> None:
-        """Close every logger, disabled ones too; one that raises is reported as in `tell`."""
+        """Close every logger, also those that were switched off; one that raises is reported as in `tell`."""
         off = [logger for pair in self._all if pair not in self._loggers for logger in pair[1:]]
         self.tell(lambda logger: logger.close())
         for logger in off:

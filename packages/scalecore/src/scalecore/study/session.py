@@ -105,7 +105,7 @@ class Session:
         self._outlets.tell(lambda logger: logger.message(level, text))
 
     def note_failures(self) -> None:
-        """Report remarks of monitors and loggers; report and journal monitors that raised and disabled loggers."""
+        """Report remarks of monitors and loggers; report and journal components that raised."""
         monitors, loggers = self.runtime.monitors.take_failures(), self._outlets.take_failures()
         for text in (*monitors, *self.runtime.monitors.take_remarks()):
             self.message("warning", text)

@@ -1,8 +1,8 @@
 """Kills attempts that outlive their driver from another process, since an attempt in native code may not run Python.
 
-An attempt notices the end of its driver, writes a checkpoint and ends (`scalecore.execution.attempt_control`). An attempt that
-hangs in a native call with the interpreter's lock cannot do that. So another process waits for all attempts and kills
-those that do not end: a fork of the fork server, or, for spawned attempts, `python -m
+An attempt notices the end of its driver, writes a checkpoint and ends (`scalecore.execution.attempt_control`). An
+attempt that hangs in a native call with the interpreter's lock cannot do that. So another process waits for all
+attempts and kills those that do not end: a fork of the fork server, or, for spawned attempts, `python -m
 scalecore.execution.local.reaper`, which reads one process id per line until the driver ends and closes its input.
 """
 
