@@ -1,4 +1,4 @@
-"""Whether the files that the built-in loggers keep are what the journal gives."""
+"""Checks that the files of the built-in loggers match the journal."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ REMEDY = "run the study again to rebuild it"
 
 
 def verify_derived(study: StudyView) -> list[Check]:
-    """One check for each logger that keeps files of its own, and one for `experiment.yaml`.
+    """Return one check for each logger that writes files, and one for `experiment.yaml`.
 
-    After a kill or a failure, of the disk for one, the files may be behind: the next run writes them anew, so that is a
-    note.
+    After a kill or a failure, for example of the disk, the files may be out of date. The next run rewrites them, so
+    that is a note.
     """
     level: Any = "note" if study.end in (None, StudyEnd.FAILED) else "wrong"
     checks = []
     for subject, found in _found(study).items():
         checks += [Check(level=level, subject=subject, message=f"{text}; {REMEDY}") for text in found]
         if not found:
-            checks.append(Check(level="ok", subject=subject, message="what the journal gives"))
+            checks.append(Check(level="ok", subject=subject, message="matches the journal"))
     return checks
 
 
@@ -60,7 +60,7 @@ def _experiment(study: StudyView) -> Iterator[str]:
     except (OSError, yaml.YAMLError, UnicodeDecodeError):
         same = False
     if not same:
-        yield f"{source.name} is missing or not the experiment that was run last"
+        yield f"{source.name} is missing or differs from the experiment of the last run"
 
 
 def _files(study: StudyView, folder: Path) -> Iterator[str]:
@@ -84,4 +84,4 @@ def _files(study: StudyView, folder: Path) -> Iterator[str]:
 
 
 def _what(path: Path, name: str) -> str:
-    return f"{name} differs from what the journal gives" if path.exists() else f"{name} is missing"
+    return f"{name} differs from the journal" if path.exists() else f"{name} is missing"

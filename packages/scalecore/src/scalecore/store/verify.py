@@ -149,11 +149,11 @@ def _unfinished(folder: StudyFolder, state: StudyState) -> Iterator[Check]:
         text = f"the study ended as {state.end}, but these trials have no end: {', '.join(map(str, numbers))}"
         yield Check(level="wrong", subject="end", message=text)
     elif state.end is StudyEnd.COMPLETED and len(state.counted) < state.total:
-        text = f"the study ended as completed with {len(state.counted)} of {state.total} trials"
+        text = f"the study ended as completed, but only {len(state.counted)} of {state.total} trials finished"
         yield Check(level="wrong", subject="end", message=text)
     elif state.end in ENDED:
         yield Check(level="ok", subject="end", message=f"{state.end}, {len(state.counted)} of {state.total} trials")
     else:
         how = f"the last run ended as {state.end}" if state.end else "the last run was killed"
-        text = f"{how}, {len(state.counted)} of {state.total} trials are finished; `scalecore run` resumes the study"
+        text = f"{how}; {len(state.counted)} of {state.total} trials are finished; `scalecore run` resumes the study"
         yield Check(level="note", subject="end", message=text)

@@ -56,7 +56,7 @@ class Outlets:
         return taken
 
     def take_remarks(self) -> list[tuple[str, str]]:
-        """Return messages of the loggers for the user, as level and text; one that raises is switched off as in `tell`."""
+        """Return messages of the loggers for the user, as level and text; a raise is handled as in `tell`."""
         remarks: list[tuple[str, str]] = []
         self.tell(lambda logger: remarks.extend(logger.take_remarks()))
         return remarks
