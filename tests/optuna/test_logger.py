@@ -104,7 +104,7 @@ def postgresql() -> Iterator[str]:
                 psycopg.connect(f"host={root} user=me dbname=postgres").close()
                 break
             except psycopg.OperationalError:
-                assert time.monotonic() < deadline, "the server does not answer"
+                assert time.monotonic() < deadline, "the server does not respond"
                 time.sleep(0.1)
         yield f"postgresql://me@/postgres?host={root}"
     finally:

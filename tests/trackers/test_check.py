@@ -71,6 +71,6 @@ def test_a_uri_that_cannot_be_used_is_refused(uri: str, experiment: Experiment, 
     """A password would be stored with the study; a folder is what MLflow 3 does not take any more."""
     done = run_cli("check", experiment(loggers=[{"use": "mlflow", "uri": uri}]))
     assert done.exit_code == 2
-    assert "expected `sqlite:///PATH` or a server, `http://HOST:PORT` or `https://HOST`; a password is given by" in (
+    assert "expected `sqlite:///PATH` or a server, `http://HOST:PORT` or `https://HOST`; put a login into" in (
         done.stderr
     )

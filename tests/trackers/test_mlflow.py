@@ -69,7 +69,7 @@ def test_a_folder_that_a_url_cannot_carry_is_refused(name: str, tmp_path: Path) 
         location(MlflowOptions(), folder)
     assert str(caught.value) == (
         f"logger 'mlflow': {folder.parent / 'mlflow.db'} cannot be part of a URL, where a path ends at `?` and `%41` "
-        "is `A`; give a `uri` with another path, or another `output`"
+        "is `A`; set a `uri` with another path, or another `output`"
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -93,7 +93,7 @@ def test_g28_a_database_that_moved_writes_no_artifacts_where_it_was(uri: str, tm
     MlflowClient(uri).create_experiment("walk", artifact_location=old)
     study = make_study(tmp_path / "study", [record(0, 0.7)])
     text = (
-        f"mlflow stores no artifacts: the experiment keeps them in {old}, where the project was before; give another "
+        f"mlflow stores no artifacts: the experiment stores them in {old}, the project's former place; set another "
         "`experiment`, or `artifacts: false`"
     )
     assert whole(logger_of(study), study) == [("warning", text)]
@@ -292,7 +292,7 @@ def test_a_server_that_hangs_is_not_waited_for(tmp_path: Path, monkeypatch: pyte
         logger.study_finished(study)
         with pytest.raises(StudyError) as caught:
             logger_of(study, uri=uri).study_started(study)
-    assert str(caught.value) == f"{uri}: the server does not answer"
+    assert str(caught.value) == f"{uri}: the server does not respond"
     assert logger.take_remarks()[0] == (
         "warning",
         "logger 'mlflow' is still writing 0 s after the end of the run; "
@@ -321,9 +321,9 @@ def test_a_database_that_was_killed_in_the_making_is_made_again(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("status", "why"),
     [
-        (401, "the server asks for another login (HTTP 401)"),
-        (403, "the server does not allow it with this login (HTTP 403)"),
-        (404, "what answers there is no server of MLflow (HTTP 404)"),
+        (401, "the server requires another login (HTTP 401)"),
+        (403, "the server does not permit this with the current login (HTTP 403)"),
+        (404, "the server at this address is not an MLflow server (HTTP 404)"),
         (418, "API request to endpoint /api/2.0/mlflow/experiments/get-by-name failed with error code 418 != 200. "),
     ],
 )

@@ -201,7 +201,7 @@ def build(
 @data.command()
 @_STORE
 def verify(store: Path) -> None:
-    """Verify a store: no missing, changed or orphaned files. The exit code is 4 if there are any.
+    """Verify a store: report missing, changed and orphaned files. The exit code is 4 if there are any.
 
     \b
     Examples:
@@ -218,7 +218,7 @@ def verify(store: Path) -> None:
 
 
 @data.command(name="list")
-@click.option("--json", "as_json", is_flag=True, help="As JSON, with all fields.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON with all fields.")
 @_STORE
 def list_(as_json: bool, store: Path) -> None:
     """List the tables of the store.
@@ -246,7 +246,7 @@ def list_(as_json: bool, store: Path) -> None:
 @data.command()
 @click.option("--tier", "tiers", multiple=True, help="Only indicators of this tier; repeatable.")
 @_EXTENSIONS
-@click.option("--json", "as_json", is_flag=True, help="As JSON, with all fields.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON with all fields.")
 def indicators(tiers: tuple[str, ...], extensions: tuple[str, ...], as_json: bool) -> None:
     """List the indicators with their look-backs, warm-ups and formulas.
 

@@ -1,4 +1,4 @@
-"""Event files of TensorBoard, written with its own record writer; neither torch nor TensorFlow is imported."""
+"""TensorBoard event files, written with TensorBoard's record writer. Imports neither torch nor TensorFlow."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["EventFile"]
 
 
 class EventFile:
-    """A new event file, which makes every reader of TensorBoard drop what earlier files of its folder hold.
+    """A new event file. It makes TensorBoard discard the events of earlier files in the folder.
 
-    TensorBoard reads the files of a folder in the order of their names. It never recovers from the loss of the file
-    that it is reading, so earlier files stay.
+    TensorBoard reads the files of a folder in the order of their names. Earlier files are kept, because TensorBoard
+    does not recover if the file that it is reading disappears.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -31,12 +31,12 @@ class EventFile:
         self._write(Event(session_log=SessionLog(status=SessionLog.START), step=0, wall_time=time.time()))
 
     def scalars(self, values: Mapping[str, float], *, step: int, at: float | None) -> None:
-        """Numbers of one step; `at` in seconds since 1970, now for None."""
+        """Write the numbers of one step. `at` is in seconds since 1970; None means now."""
         summary = Summary(value=[Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()])
         self._write(Event(summary=summary, step=step, wall_time=time.time() if at is None else at))
 
     def start(self, group: str, parameters: Mapping[str, Value], *, at: float | None) -> None:
-        """That a trial of these parameters began."""
+        """Write the start of a trial with its parameters."""
         info = plugin_data_pb2.SessionStartInfo(group_name=group, start_time_secs=at or 0.0)
         for name, value in parameters.items():
             if isinstance(value, bool):
@@ -48,13 +48,13 @@ class EventFile:
         self._hparams(metadata.SESSION_START_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_start_info=info))
 
     def end(self, *, success: bool, at: float | None) -> None:
-        """How the trial ended."""
+        """Write the end of the trial."""
         status = api_pb2.STATUS_SUCCESS if success else api_pb2.STATUS_FAILURE
         info = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=at or 0.0)
         self._hparams(metadata.SESSION_END_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_end_info=info))
 
     def columns(self, parameters: Mapping[str, type], metrics: Mapping[str, str]) -> None:
-        """Which parameters and metrics the table of hyper-parameters shows; metrics are tags with their titles."""
+        """Write the columns of the table of hyper-parameters. `metrics` maps tags to titles."""
         kinds = {bool: api_pb2.DATA_TYPE_BOOL, str: api_pb2.DATA_TYPE_STRING}
         experiment = api_pb2.Experiment(
             hparam_infos=[

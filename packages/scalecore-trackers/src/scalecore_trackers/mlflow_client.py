@@ -1,4 +1,4 @@
-"""MLflow's client, quiet, and with errors that say in one line why a server does not answer."""
+"""MLflow's client without console output, and with one-line errors."""
 
 from __future__ import annotations
 
@@ -16,49 +16,49 @@ from scalecore.api.errors import StudyError
 __all__ = ["Client", "key"]
 
 SETTINGS = {
-    # MLflow would try each request for minutes.
+    # MLflow would retry each request for minutes.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    # Nothing is sent to anyone but the server that the file names.
+    # Send data only to the configured server.
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "GIT_PYTHON_REFRESH": "quiet",
-    # It reports how it makes a database, in the middle of the console.
+    # MLflow would print its progress while it creates a database.
     "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
-"""Of the environment, where it does not set them itself; MLflow has no other way to set them."""
+"""Environment variables, set unless the user has set them. MLflow has no other way to configure them."""
 
 REFUSALS = {
-    "401": "the server asks for another login",
-    "403": "the server does not allow it with this login",
-    "404": "what answers there is no server of MLflow",
+    "401": "the server requires another login",
+    "403": "the server does not permit this with the current login",
+    "404": "the server at this address is not an MLflow server",
 }
-"""What an answer that is not in MLflow's own form means, by its HTTP status."""
+"""Messages for HTTP statuses of responses that are not in MLflow's format."""
 
 BATCH = 900
-"""Metrics in one request; MLflow takes a thousand entries."""
+"""Metrics in one request; MLflow accepts a thousand entries."""
 TEXT = 5000
-"""Characters of a tag or parameter; MLflow takes some more."""
+"""Characters of a tag or parameter; MLflow accepts slightly more."""
 NONE: Mapping[str, Any] = MappingProxyType({})
 
 
 class Client:
-    """Has the methods of `mlflow.MlflowClient`; what they raise becomes a `StudyError`. Imports mlflow when made."""
+    """Has the methods of `mlflow.MlflowClient`, but raises `StudyError`. Creating a client imports mlflow."""
 
     def __init__(self, uri: str) -> None:
         for name, value in SETTINGS.items():
             os.environ.setdefault(name, value)
-        logging.getLogger("alembic").setLevel(logging.WARNING)  # it reports each step of making a database
+        logging.getLogger("alembic").setLevel(logging.WARNING)  # it logs each step of creating a database
         from mlflow import MlflowClient
 
         self._uri = uri
         path = Path(uri.removeprefix("sqlite:///"))
         if uri.startswith("sqlite:") and not path.exists():
-            self._in_words(_make_database)(path)
-        self._client = self._in_words(MlflowClient)(tracking_uri=uri)
+            self._raising_study_error(_create_database)(path)
+        self._client = self._raising_study_error(MlflowClient)(tracking_uri=uri)
 
     def __getattr__(self, name: str) -> Any:
-        return self._in_words(getattr(self._client, name))
+        return self._raising_study_error(getattr(self._client, name))
 
     def log(
         self,
@@ -68,7 +68,7 @@ class Client:
         params: Mapping[str, Any] = NONE,
         tags: Mapping[str, str] = NONE,
     ) -> None:
-        """Metrics are name, value, milliseconds since 1970, and step."""
+        """Log metrics (name, value, milliseconds since 1970, step), parameters and tags of a run."""
         from mlflow.entities import Metric, Param, RunTag
 
         found = [Metric(key(name), value, at, step) for name, value, at, step in metrics]
@@ -82,7 +82,7 @@ class Client:
             )
 
     def runs_of(self, experiment: str, condition: str) -> Iterator[Any]:
-        """All runs of an experiment that are not deleted."""
+        """All runs of an experiment that match the condition and are not deleted."""
         token: str | None = None
         while True:
             page = self.search_runs([experiment], condition, max_results=1000, page_token=token)
@@ -91,7 +91,7 @@ class Client:
             if not token:
                 return
 
-    def _in_words(self, method: Callable[..., Any]) -> Callable[..., Any]:
+    def _raising_study_error(self, method: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:
             try:
                 return method(*arguments, **options)
@@ -101,8 +101,10 @@ class Client:
         return call
 
 
-def _make_database(path: Path) -> None:
-    """Make it under another name: MLflow takes seconds for its tables, and can never open a file with some of them."""
+def _create_database(path: Path) -> None:
+    """Create a database under a temporary name. MLflow needs seconds to create its tables and cannot open an
+    incomplete database.
+    """
     from mlflow import MlflowClient
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -112,25 +114,25 @@ def _make_database(path: Path) -> None:
         try:
             os.link(new, path)
         except FileExistsError:
-            return  # another study made it meanwhile
-        except OSError:  # a file system without links
+            return  # another study has created it meanwhile
+        except OSError:  # a file system without hard links
             new.replace(path)
 
 
 def key(name: str) -> str:
-    """A name that MLflow takes: letters, digits, and `_-. /`."""
+    """A name that MLflow accepts: letters, digits, and `_-. /`."""
     return re.sub(r"[^\w\-. /]", "_", name)[:250]
 
 
 def _why(error: Exception) -> str:
-    """What MLflow, requests and urllib3 wrap in each other, in words where no server answers."""
+    """A one-line message for nested errors of MLflow, requests and urllib3."""
     import requests
 
     cause: BaseException | None = error
     while cause is not None:
-        # Where nothing is tried again, a silent server is a ConnectionError too.
+        # Without retries, a server that does not respond also raises ConnectionError.
         if isinstance(cause, requests.Timeout) or "Read timed out" in str(cause):
-            return "the server does not answer"
+            return "the server does not respond"
         if isinstance(cause, requests.ConnectionError | requests.exceptions.ChunkedEncodingError):
             return "the server cannot be reached"
         cause = cause.__cause__ or cause.__context__

@@ -1,4 +1,4 @@
-"""Logger `mlflow`: a run of MLflow for the study and one within it for each trial, in a file or on a server."""
+"""Logger `mlflow`: an MLflow run for the study with a nested run for each trial, in a file or on a server."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["MlflowLogger", "location"]
 STUDY, TRIAL, HASH, STORED = "scalecore.study", "scalecore.trial", "scalecore.hash", "scalecore.stored"
 PARENT = "mlflow.parentRunId"
 PAUSE = 0.5
-"""Seconds between two requests for a learning curve: short epochs are sent together."""
+"""Minimum seconds between two requests for a learning curve: short epochs are sent together."""
 ENDS = {
     StudyEnd.COMPLETED: "FINISHED",
     StudyEnd.EXHAUSTED: "FINISHED",
@@ -37,7 +37,7 @@ class _MlflowRun(OpenRun):
     client: Client
     id: str
     at: int
-    """When the latest epoch ended, in milliseconds since 1970; epochs are as far apart as they took."""
+    """End of the latest epoch in milliseconds since 1970, the sum of the start and the epochs' durations."""
     _waiting: list[tuple[str, float, int, int]] = field(factory=list)
     _sent: float = 0.0
 
@@ -56,7 +56,7 @@ class _MlflowRun(OpenRun):
         }
         tags = {f"scalecore.{name}": text for name, text in texts.items()}
         self.client.log(self.id, params={"flops": record.architecture.flops}, tags=tags)
-        # Last, since it says that everything is there.
+        # Last: this status marks the run as complete.
         self.client.set_terminated(self.id, status="FINISHED" if succeeded(record) else "FAILED", end_time=at)
 
     def close(self) -> None:
@@ -70,7 +70,7 @@ class _MlflowRun(OpenRun):
 
 
 class MlflowLogger(TrialRuns):
-    """Runs are found by their tags."""
+    """Finds runs by their tags."""
 
     def __init__(self, options: MlflowOptions, context: LoggerContext) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class MlflowLogger(TrialRuns):
         self._client = Client(self._uri)
         self._open_experiment(study)
         self._found: dict[int, list[Any]] = {}
-        """The runs of each trial."""
+        """Trial number -> its runs."""
         parents = []
         for run in self._client.runs_of(self._experiment, f"tags.`{STUDY}` = '{study.id}'"):
             if TRIAL in run.data.tags:
@@ -100,7 +100,7 @@ class MlflowLogger(TrialRuns):
     def study_finished(self, study: StudyView) -> None:
         super().study_finished(study)
         if study.end is not None or not study.runs:
-            for trial in study.unfinished:  # of a run that was killed, too
+            for trial in study.unfinished:  # also trials of a killed process
                 for run in self._found.get(trial.number, ()):
                     self._client.set_terminated(run.info.run_id, status="KILLED")
         if study.end is not None:
@@ -145,9 +145,9 @@ class MlflowLogger(TrialRuns):
         moved = self._folder is not None and there != self._folder and re.fullmatch("file:.*/mlartifacts", str(there))
         self._artifacts = self._options.artifacts and not moved
         if self._options.artifacts and moved:
-            # MLflow has no way to record that the project moved.
-            text = f"mlflow stores no artifacts: the experiment keeps them in {there}, where the project was before; "
-            self._remarks.append(("warning", f"{text}give another `experiment`, or `artifacts: false`"))
+            # MLflow cannot change the location of an experiment's artifacts.
+            text = f"mlflow stores no artifacts: the experiment stores them in {there}, the project's former place; "
+            self._remarks.append(("warning", f"{text}set another `experiment`, or `artifacts: false`"))
         self._experiment: str = (
             self._client.create_experiment(name, artifact_location=self._folder)
             if found is None
@@ -155,12 +155,12 @@ class MlflowLogger(TrialRuns):
         )
 
     def _describe(self, study: StudyView, found: Any) -> None:
-        """What the study is; its search may change later, and parameters of MLflow may not."""
+        """Write the study's run. It omits the search, which may change later: MLflow cannot change parameters."""
         run = found or self._client.create_run(self._experiment, tags={STUDY: study.id}, run_name=study.name)
         self._parent: str = run.info.run_id
         history = self._client.get_metric_history(self._parent, "best") if "best" in run.data.metrics else ()
         self._best = {one.step for one in history}
-        """Numbers of finished trials for which the best value is there."""
+        """Numbers of finished trials whose best value is stored."""
         experiment, objective = study.experiment, study.experiment["objective"]
         shown = {
             **{name: experiment[name]["use"] for name in ("dataset", "model", "search")},
@@ -179,7 +179,7 @@ class MlflowLogger(TrialRuns):
         self._store(run, dict(experiment), "experiment.yaml")
 
     def _show_best(self, study: StudyView) -> None:
-        """The best value after each finished trial."""
+        """Log the best value after each finished trial."""
         counted, direction = study.counted, study.experiment["objective"]["direction"]
         found: list[tuple[str, float, int, int]] = []
         for count, last in enumerate(counted, start=1):
@@ -192,7 +192,7 @@ class MlflowLogger(TrialRuns):
         self._best.update(step for *_, step in found)
 
     def _store(self, run: Any, content: dict[str, Any], name: str) -> None:
-        """Store an artifact. Where that cannot be done, everything else is written all the same."""
+        """Store an artifact. If that fails, everything else is still written."""
         if not self._artifacts or STORED in run.data.tags:
             return
         try:
@@ -205,9 +205,9 @@ class MlflowLogger(TrialRuns):
 
 
 def location(options: MlflowOptions, folder: Path) -> tuple[str, str | None]:
-    """The URI of the runs, and that of the artifacts of a new experiment; None where a server decides.
+    """The URI of the runs, and the URI of a new experiment's artifacts; None if a server decides.
 
-    Raises `RefusedError` for a file whose path MLflow would take for another one.
+    Raises `RefusedError` for a file whose path MLflow would misread.
     """
     if not options.is_file:
         return str(options.uri), None
@@ -215,16 +215,16 @@ def location(options: MlflowOptions, folder: Path) -> tuple[str, str | None]:
     path = path.resolve()
     from sqlalchemy import make_url
 
-    # Not quoted by `URL.create`: MLflow makes the folder that it reads in the text of the URL.
+    # Do not quote with `URL.create`: MLflow creates the folder named in the text of the URL.
     uri = f"sqlite:///{path}"
     if make_url(uri).database != str(path):
         raise RefusedError(
-            f"logger 'mlflow': {path} cannot be part of a URL, where a path ends at `?` and `%41` is `A`; give a `uri` "
+            f"logger 'mlflow': {path} cannot be part of a URL, where a path ends at `?` and `%41` is `A`; set a `uri` "
             "with another path, or another `output`"
         )
     return uri, (path.parent / "mlartifacts").as_uri()
 
 
 def _milliseconds(at: float | None) -> int:
-    """Seconds since 1970 as MLflow counts; now for None."""
+    """Convert seconds since 1970 to milliseconds; None means now."""
     return round((time.time() if at is None else at) * 1000)

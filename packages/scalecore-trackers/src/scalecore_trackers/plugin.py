@@ -1,4 +1,4 @@
-"""What this package gives to scalecore."""
+"""The loggers of this package."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _mlflow_needs(options: MlflowOptions) -> dict[str, str]:
 
 @hookimpl
 def scalecore_loggers() -> list[LoggerRecord]:
-    """The loggers `tensorboard`, `mlflow` and `wandb`; each needs the extra of its name."""
+    """The loggers `tensorboard`, `mlflow` and `wandb`. Each needs the extra with its name."""
     return [
         LoggerRecord(
             name="tensorboard",
@@ -50,7 +50,7 @@ def scalecore_loggers() -> list[LoggerRecord]:
         ),
         LoggerRecord(
             name="mlflow",
-            summary="A run of MLflow for the study and one within it for each trial, in a file or on a server.",
+            summary="An MLflow run for the study with a nested run for each trial, in a file or on a server.",
             options=MlflowOptions,
             factory=_mlflow,
             background=True,
@@ -59,7 +59,7 @@ def scalecore_loggers() -> list[LoggerRecord]:
         ),
         LoggerRecord(
             name="wandb",
-            summary="A run of Weights & Biases for each trial, offline unless told otherwise.",
+            summary="A Weights & Biases run for each trial, offline by default.",
             options=WandbOptions,
             factory=_wandb,
             background=True,

@@ -1,4 +1,4 @@
-"""Logger `tensorboard`: event files, one folder a trial."""
+"""Logger `tensorboard`: event files in a folder for each trial."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from scalecore_trackers.values import EpochPoint, outcome, parameters, run_name,
 __all__ = ["TensorboardLogger"]
 
 WHOLE = "scalecore.json"
-"""In the folder of a trial that is complete: which study, trial and hash it shows."""
+"""The file in the folder of a complete trial with the study's id, the trial's number and its hash."""
 
 
 @define
 class _TensorBoardRun(OpenRun):
     file: EventFile
     at: float | None
-    """When the latest epoch ended, in seconds since 1970; epochs are as far apart as they took."""
+    """End of the latest epoch in seconds since 1970, the sum of the start and the epochs' durations."""
     marker: Path
     study: str
 
@@ -48,7 +48,7 @@ class _TensorBoardRun(OpenRun):
 
 
 class TensorboardLogger(TrialRuns):
-    """A trial that is written anew gets another file."""
+    """Writes a new file for each rewrite of a trial."""
 
     def __init__(self, options: TensorboardOptions, context: LoggerContext) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class TensorboardLogger(TrialRuns):
         return study.folder / "tensorboard" if self._path is None else self._path / study.name
 
     def _describe(self, study: StudyView, found: dict[str, type]) -> None:
-        """The columns of the table of hyper-parameters, anew where there are others."""
+        """Write the columns of the table of hyper-parameters if there are new ones."""
         if found.keys() <= self._columns.keys():
             return
         self._columns |= found

@@ -1,4 +1,4 @@
-"""What the trackers share: a run for each trial, which grows while the trial runs."""
+"""The base of all trackers: a run for each trial, which grows while the trial runs."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["OpenRun", "TrialRuns"]
 
 @define
 class OpenRun(ABC):
-    """A run that is being written."""
+    """A run of a trial in progress."""
 
     logged: list[EpochPoint] = field(factory=list, init=False)
-    """The epochs that it has."""
+    """The epochs written so far."""
 
     def log(self, line: Epoch) -> None:
         """Add a line of the learning curve."""
@@ -31,7 +31,7 @@ class OpenRun(ABC):
 
     @abstractmethod
     def finish(self, record: TrialRecord) -> None:
-        """Add what the trial came to, and close the run as complete."""
+        """Add the trial's outcome, and close the run as complete."""
 
     @abstractmethod
     def close(self) -> None:
@@ -39,11 +39,11 @@ class OpenRun(ABC):
 
 
 class TrialRuns(Logger, ABC):
-    """A finished trial's run is what its record says.
+    """Keeps each finished trial's run equal to its record.
 
-    One that was interrupted, or in which an epoch was trained twice, is replaced when the trial ends. `study_started`
-    writes all finished trials that are missing or incomplete: a study that continues has each of them once, and
-    `scalecore export` needs nothing else.
+    The run of an interrupted trial, or with an epoch trained twice, is replaced when the trial ends. `study_started`
+    writes all missing or incomplete runs of finished trials: a resumed study has each run once, and `scalecore export`
+    needs no other method.
     """
 
     def __init__(self) -> None:
@@ -51,11 +51,11 @@ class TrialRuns(Logger, ABC):
 
     @abstractmethod
     def begin(self, study: StudyView, number: int, trial: Proposal | TrialRecord) -> OpenRun:
-        """A new run, in place of all that there is of this trial."""
+        """Create a run that replaces all existing ones of this trial."""
 
     @abstractmethod
     def is_complete(self, study: StudyView, record: TrialRecord) -> bool:
-        """Whether the run of a finished trial was there already and is complete."""
+        """Whether the run of a finished trial exists and is complete."""
 
     def study_started(self, study: StudyView) -> None:
         for record in study.trials:
@@ -72,7 +72,7 @@ class TrialRuns(Logger, ABC):
         self.write_trial(record, study)
 
     def write_trial(self, record: TrialRecord, study: StudyView) -> None:
-        """Write a finished trial, if it is not there completely."""
+        """Write the run of a finished trial unless it is complete."""
         run = self._open.get(record.number)
         if run is None and self.is_complete(study, record):
             return

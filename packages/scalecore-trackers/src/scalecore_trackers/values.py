@@ -1,4 +1,4 @@
-"""What all trackers show of a trial, under the same names."""
+"""The data of a trial that all trackers show, under the same names."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class EpochPoint:
 
     epoch: int
     values: Mapping[str, float]
-    """Its finite numbers; what is missing is left out."""
+    """The finite numbers of the line."""
     seconds: float
-    """How long the epoch took."""
+    """Duration of the epoch."""
 
 
 def point(line: Epoch) -> EpochPoint:
-    """What is shown of a line of the learning curve."""
+    """The data shown for a line of the learning curve."""
     took = float(line.get("train_seconds") or 0.0) + float(line.get("evaluation_seconds") or 0.0)
     return EpochPoint(int(line.get("epoch") or 0), _numbers(line), took)
 
@@ -38,7 +38,7 @@ def run_name(number: int) -> str:
 
 
 def parameters(study: StudyView, trial: Proposal | TrialRecord) -> dict[str, Value]:
-    """Dimensions, counted parameters, and the hyper-parameters that the study varies, as far as they are known."""
+    """Dimensions, number of parameters, and the values of the varied hyper-parameters."""
     space = study.experiment["search"].get("space") or {}
     used = trial.hyperparameters
     return {
@@ -59,7 +59,7 @@ def outcome(record: TrialRecord) -> dict[str, float]:
 
 
 def facts(record: TrialRecord) -> dict[str, Any]:
-    """How the trial ended: `state`, `reason`, `hash`, `seed` and the guards of its flags."""
+    """The trial's `state`, `reason`, `hash`, `seed` and the guards of its flags."""
     found: dict[str, Any] = {"state": str(record.state), "hash": record.hash, "seed": record.seed}
     if record.reason is not None:
         found["reason"] = record.reason
@@ -74,7 +74,7 @@ def succeeded(record: TrialRecord) -> bool:
 
 
 def seconds(time: str | None) -> float | None:
-    """A time of a record as seconds since 1970."""
+    """Convert a record's time to seconds since 1970."""
     return None if time is None else datetime.fromisoformat(time).timestamp()
 
 

@@ -1,4 +1,4 @@
-"""Logger `wandb`: a run of Weights & Biases for each trial, in a group of the study's name."""
+"""Logger `wandb`: a Weights & Biases run for each trial, in a group with the study's name."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from scalecore_trackers.values import EpochPoint, facts, outcome, parameters, ru
 __all__ = ["WandbLogger"]
 
 WHOLE = "scalecore.json"
-"""In the folder of a run that is complete: which study, trial and hash it shows, and where."""
+"""The file in the folder of a complete run with the study's id, the trial's number, its hash, entity and project."""
 SECONDS = 20
-"""How long W&B's server is waited for before it counts as unreachable."""
+"""Seconds without a response after which W&B's server counts as unreachable."""
 
 
 @define
@@ -33,33 +33,33 @@ class _WandbRun(OpenRun):
     content: dict[str, Any]
 
     def write(self, point: EpochPoint) -> None:
-        if point.epoch >= self.run.starting_step:  # W&B takes no step before one that it has
+        if point.epoch >= self.run.starting_step:  # W&B accepts no earlier steps
             self.run.log(dict(point.values), step=point.epoch)
 
     def finish(self, record: TrialRecord) -> None:
         self.run.summary.update({**outcome(record), **facts(record)})
         folder = Path(self.run.sync_dir)
-        with _in_words():
+        with _study_errors():
             self.run.finish(exit_code=0 if succeeded(record) else 1)
         write_json(folder / WHOLE, {**self.content, "hash": record.hash})
 
     def close(self) -> None:
-        with _in_words():
+        with _study_errors():
             self.run.finish(exit_code=1)
 
 
 class WandbLogger(TrialRuns):
-    """A run's id comes from the study's id and the number of the trial. Offline, what there is of a run is replaced, so
-    that `wandb sync` uploads each trial once; online, W&B continues it.
+    """A run's id combines the study's id and the trial's number. Offline, an existing run is replaced, so that `wandb
+    sync` uploads each trial once; online, W&B resumes it.
     """
 
     def __init__(self, options: WandbOptions, context: LoggerContext) -> None:
         super().__init__()
         self._options = options
         self._root = options.path or context.folder
-        # Nothing is sent to anyone without being asked for.
+        # Send nothing that the user did not request.
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-        # Its login reports what it found, in the middle of the console.
+        # The login would print to the console.
         os.environ.setdefault("WANDB_SILENT", "true")
 
     def begin(self, study: StudyView, number: int, trial: Proposal | TrialRecord) -> OpenRun:
@@ -83,7 +83,7 @@ class WandbLogger(TrialRuns):
                 "fixed": dict(study.plan.fixed),
             },
         }
-        with _in_words():
+        with _study_errors():
             run = wandb.init(
                 id=f"{study.id}-{number}",
                 name=run_name(number),
@@ -124,14 +124,14 @@ class WandbLogger(TrialRuns):
         return {"study": study.id, "trial": number, **place}
 
     def _folders(self, study: StudyView, number: int) -> list[Path]:
-        """What the disk has of this trial in this mode, complete or not."""
+        """The folders of this trial in this mode, complete or not."""
         prefix = "offline-run" if self._options.mode == "offline" else "run"
         return sorted(self._root.glob(f"wandb/{prefix}-*-{study.id}-{number}"))
 
 
 @contextmanager
-def _in_words() -> Iterator[None]:
-    """An error of W&B in one line. A server that was not reached is forgotten: W&B would take its ids for used."""
+def _study_errors() -> Iterator[None]:
+    """Raise errors of W&B as a one-line `StudyError`, and end the session, which would treat its ids as used."""
     import wandb
 
     try:
