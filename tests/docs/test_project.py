@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import configparser
 import datetime
+import os
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 import scalecore
 
-from .conftest import ROOT
+from .conftest import ROOT, blocks
 
 PACKAGES = sorted(ROOT.glob("packages/*/pyproject.toml"))
 
@@ -127,3 +132,36 @@ def test_issue_templates_are_forms_and_ask_for_what_helps() -> None:
             assert field["type"] != "dropdown" or len(field["attributes"]["options"]) >= 2
     required = {f["id"]: f for f in forms["bug"]["body"] if f.get("validations", {}).get("required")}
     assert "`scalecore doctor`" in required["doctor"]["attributes"]["label"]
+
+
+def test_the_first_change_of_the_guide_works(tmp_path: Path) -> None:
+    """Its diff fits the files of today, and the test that it changes passes with it."""
+    (diff,) = blocks(ROOT / "CONTRIBUTING.md", "diff")
+    shutil.copytree(ROOT / "packages" / "scalecore" / "src", tmp_path / "packages" / "scalecore" / "src")
+    shutil.copytree(ROOT / "tests" / "core" / "builtin", tmp_path / "tests" / "core" / "builtin")
+    for name in ("pyproject.toml", "tests/conftest.py", "tests/core/conftest.py"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    for part in diff.split("--- a/")[1:]:
+        name, _, rest = part.partition("\n")
+        changed = tmp_path / name
+        text = changed.read_text(encoding="utf-8")
+        for hunk in rest.split("@@\n")[1:]:
+            lines = hunk.splitlines(keepends=True)
+            old = "".join(line[1:] for line in lines if line[0] in " -")
+            assert text.count(old) == 1, f"{name}: {old}"
+            text = text.replace(old, "".join(line[1:] for line in lines if line[0] in " +"))
+        changed.write_text(text, encoding="utf-8")
+    source = tmp_path / "packages" / "scalecore" / "src"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(source), os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "beside", str(changed)]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_the_workflow_calls_the_scripts_of_the_repository() -> None:
+    """What the forge runs is what a developer runs."""
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
+    steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
+    assert {step["run"] for step in steps if "run" in step} == {".ci/run", "make quick"}
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+    assert "make test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
