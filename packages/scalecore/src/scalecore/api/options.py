@@ -15,6 +15,9 @@ Understood types: bool, int, float, str, pathlib.Path (made absolute, relative t
 also checks that it is there), `ImportPath` and `Imported` for code by its import path, Literal, enums of str,
 Optional and other unions, list, tuple, dict, nested attrs classes, and `Annotated` with Ge, Gt, Le, Lt, MinLen of
 the `annotated-types` package.
+Only an int is converted, to float. The location of a file is not part of a study, so that a project can be moved: files
+of a dataset count by the data's fingerprint, those of a model by their content. A `ValueError` in `__attrs_post_init__`
+is shown at the component's place in the file.
 Modules with option classes do not use `from __future__ import annotations`, and import only the standard library,
 attrs, annotated-types and scalecore.
 """
