@@ -20,9 +20,11 @@ _INTRODUCTION = """\
 <!-- Made by `python .ci/record_docs.py --pages` from the commands themselves, and from what they printed when
 `.ci/record_docs.py` ran them on examples/quickstart.yaml. Change those, not this file. -->
 
-`scalecore COMMAND --help` prints the same. Numbers and times of the output are those of one run on two CPU cores; `...`
-stands for lines that are left out. [Exit codes](../operating.md#exit-codes) mean the same for all commands.
+`scalecore COMMAND --help` prints the same. Output is from one run on two CPU cores; `...` marks omitted lines.
+[Exit codes](../operating.md#exit-codes) mean the same for all commands.
 """
+_SHARED = ("--no-plugins", "--block", "--help")
+"""Options that most commands have: described once."""
 
 
 def render_commands(output: Path) -> str:
@@ -32,6 +34,7 @@ def render_commands(output: Path) -> str:
         names = main.list_commands(context)
         summaries = command_summaries()
         lines += [f"| [`{name}`](#{name}) | {summaries[name]} |" for name in names]
+        lines += ["", *_shared_options(_found(context, "check"), context)]
         for name in names:
             lines += ["", *_command(_found(context, name), f"scalecore {name}", context, level=2)]
             for path in sorted([*output.glob(f"{name}.txt"), *output.glob(f"{name}-*.txt")]):
@@ -73,14 +76,29 @@ def _command(command: click.Command, path: str, above: click.Context, *, level: 
             yield ""
             yield from _paragraph(paragraph)
         options = [one for one in command.get_params(context) if isinstance(one, click.Option)]
-        rows = [record for one in options if (record := one.get_help_record(context)) is not None]
-        if rows:
-            yield from ("", "| option | meaning |", "|---|---|")
-            yield from (f"| {_code(names)} | {_escaped(text)} |" for names, text in rows)
+        own = [one for one in options if one.opts[-1] not in _SHARED]
+        if own:
+            yield from ("", *_option_table(own, context))
         if isinstance(command, click.Group):
             for name in command.list_commands(context):
                 yield ""
                 yield from _command(_found(context, name), f"{path} {name}", context, level=level + 1)
+
+
+def _shared_options(command: click.Command, above: click.Context) -> Iterator[str]:
+    """The rows of the shared options, as `command` has them."""
+    yield "Most commands also have:"
+    yield ""
+    with click.Context(command, info_name="", parent=above) as context:
+        found = {one.opts[-1]: one for one in command.get_params(context) if isinstance(one, click.Option)}
+        yield from _option_table([found[name] for name in _SHARED], context)
+
+
+def _option_table(options: list[click.Option], context: click.Context) -> Iterator[str]:
+    yield from ("| option | meaning |", "|---|---|")
+    for option in options:
+        if (record := option.get_help_record(context)) is not None:
+            yield f"| {_code(record[0])} | {_escaped(record[1])} |"
 
 
 def _paragraph(text: str) -> Iterator[str]:

@@ -49,8 +49,7 @@ loggers: [console, files, {use: csv, path: results.csv}]
 ```
 
 How values are read: only `true` and `false` are true and false, and `1e-3` is a number. `on`, `no`, `12:30`,
-`2024-01-01` and numbers with leading zeros are text. Nothing is converted, but a whole number may stand where a number
-is expected. Relative paths are taken from the folder of the file. Unknown keys and keys given twice are refused.
+`2024-01-01` and numbers with leading zeros are text. Nothing is converted, except an integer where a number is expected. Relative paths are taken from the folder of the file. Unknown keys and keys given twice are refused.
 
 A budget is a number of parameters: `250000`, `250k`, `2M` or `1.5B`. A distribution is one of `uniform: [low, high]`,
 `log_uniform: [low, high]`, `int: [low, high]` (with `step: n` or `log: true`) and `choice: [...]`.
@@ -70,7 +69,9 @@ The components that the packages of this project offer beside [those of scalecor
 their options, which stand beside `use:`. For packages of others, `scalecore plugins --schema` has the same.
 """
 
-_PLAIN = {bool: "true or false", int: "whole number", float: "number", str: "text", Path: "path", Any: "any value"}
+_PLAIN = {bool: "boolean", int: "integer", float: "number", str: "string", Path: "path", Any: "any value"}
+
+_LOW, _HIGH = (at.Ge, at.Gt), (at.Le, at.Lt)
 
 
 def render_reference(registry: Registry) -> str:
@@ -166,7 +167,7 @@ def _words(kind: Any) -> str:
     arguments = get_args(kind)
     match kind_of(kind):
         case "annotated":
-            return ", ".join([_words(arguments[0]), *(text for bound in bounds_of(kind) if (text := _bound(bound)))])
+            return _bounded(_words(arguments[0]), list(bounds_of(kind)))
         case "literal":
             return _or([_code(value) for value in arguments])
         case "enum":
@@ -188,20 +189,28 @@ def _words(kind: Any) -> str:
     return _PLAIN.get(kind, "any value")
 
 
-def _bound(bound: Any) -> str:
+def _bounded(words: str, bounds: list[Any]) -> str:
+    """A type with its constraints: `integer in [2, 100]`, `number > 0`, `list of integers, not empty`."""
+    low = next((f"[{one.ge}" if isinstance(one, at.Ge) else f"({one.gt}" for one in bounds if type(one) in _LOW), None)
+    high = next(
+        (f"{one.le}]" if isinstance(one, at.Le) else f"{one.lt})" for one in bounds if type(one) in _HIGH), None
+    )
+    if low is not None and high is not None:
+        words += f" in {low}, {high}"
+    elif low is not None:
+        words += f" {'≥' if low[0] == '[' else '>'} {low[1:]}"
+    elif high is not None:
+        words += f" {'≤' if high[-1] == ']' else '<'} {high[:-1]}"
+    unit = "characters" if words == _PLAIN[str] else "items"
+    return ", ".join([words, *(text for one in bounds if (text := _length(one, unit)))])
+
+
+def _length(bound: Any, unit: str) -> str:
     match bound:
-        case at.Ge():
-            return f"at least {bound.ge}"
-        case at.Gt():
-            return f"greater than {bound.gt}"
-        case at.Le():
-            return f"at most {bound.le}"
-        case at.Lt():
-            return f"less than {bound.lt}"
         case at.MinLen():
-            return "not empty" if bound.min_length == 1 else f"at least {bound.min_length} long"
+            return "not empty" if bound.min_length == 1 else f"at least {bound.min_length} {unit}"
         case at.MaxLen():
-            return f"at most {bound.max_length} long"
+            return f"at most {bound.max_length} {unit}"
         case MustExist():
             return "must exist"
     return ""
@@ -212,7 +221,8 @@ def _code(value: Any) -> str:
 
 
 def _many(words: str) -> str:
-    return f"{words}s" if words.endswith(("number", "path", "component", "budget", "mapping")) else words
+    head, space, rest = words.partition(" ")
+    return f"{head}s{space}{rest}" if head in (*_PLAIN.values(), "component", "budget", "mapping") else words
 
 
 def _or(texts: list[str]) -> str:

@@ -53,8 +53,10 @@ def test_every_option_is_on_a_page_and_says_what_it_does(handbook: dict[str, str
     page = handbook["reference/commands.md"]
     for command, names in COMMANDS_PAGE["option_names"]().items():
         section = re.split(r"^#+ `", page.partition(f" `{command}`\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
+        shared = page.partition("\n## ")[0]
         for name in names:
-            assert re.search(rf"^\| .*`[^`|]*{re.escape(name)}\b.* \| .{{8,}} \|$", section, re.MULTILINE), (
+            part = shared if name in COMMANDS_PAGE["_SHARED"] else section
+            assert re.search(rf"^\| .*`[^`|]*{re.escape(name)}\b.* \| .{{8,}} \|$", part, re.MULTILINE), (
                 command,
                 name,
             )
