@@ -48,8 +48,9 @@ search:
 loggers: [console, files, {use: csv, path: results.csv}]
 ```
 
-How values are read: only `true` and `false` are true and false, and `1e-3` is a number. `on`, `no`, `12:30`,
-`2024-01-01` and numbers with leading zeros are text. Nothing is converted, except an integer where a number is expected. Relative paths are taken from the folder of the file. Unknown keys and keys given twice are refused.
+Only `true` and `false` are booleans, and `1e-3` is a number. `on`, `no`, `12:30`, `2024-01-01` and numbers with leading
+zeros are strings. Nothing is converted, except an integer where a number is expected. Relative paths start at the folder
+of the file. Unknown and duplicate keys are refused.
 
 A budget is a number of parameters: `250000`, `250k`, `2M` or `1.5B`. A distribution is one of `uniform: [low, high]`,
 `log_uniform: [low, high]`, `int: [low, high]` (with `step: n` or `log: true`) and `choice: [...]`.
@@ -191,10 +192,9 @@ def _words(kind: Any) -> str:
 
 def _bounded(words: str, bounds: list[Any]) -> str:
     """A type with its constraints: `integer in [2, 100]`, `number > 0`, `list of integers, not empty`."""
-    low = next((f"[{one.ge}" if isinstance(one, at.Ge) else f"({one.gt}" for one in bounds if type(one) in _LOW), None)
-    high = next(
-        (f"{one.le}]" if isinstance(one, at.Le) else f"{one.lt})" for one in bounds if type(one) in _HIGH), None
-    )
+    lows = [f"[{one.ge}" if isinstance(one, at.Ge) else f"({one.gt}" for one in bounds if isinstance(one, _LOW)]
+    highs = [f"{one.le}]" if isinstance(one, at.Le) else f"{one.lt})" for one in bounds if isinstance(one, _HIGH)]
+    low, high = next(iter(lows), None), next(iter(highs), None)
     if low is not None and high is not None:
         words += f" in {low}, {high}"
     elif low is not None:
