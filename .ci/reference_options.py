@@ -49,8 +49,8 @@ loggers: [console, files, {use: csv, path: results.csv}]
 ```
 
 Only `true` and `false` are booleans, and `1e-3` is a number. `on`, `no`, `12:30`, `2024-01-01` and numbers with leading
-zeros are strings. Nothing is converted, except an integer where a number is expected. Relative paths start at the folder
-of the file. Unknown and duplicate keys are refused.
+zeros are strings. Nothing is converted, except an integer where a number is expected. Relative paths start at the
+folder of the file. Unknown and duplicate keys are refused.
 
 A budget is a number of parameters: `250000`, `250k`, `2M` or `1.5B`. A distribution is one of `uniform: [low, high]`,
 `log_uniform: [low, high]`, `int: [low, high]` (with `step: n` or `log: true`) and `choice: [...]`.
