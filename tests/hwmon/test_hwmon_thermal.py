@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from scalecore.api.readings import Demand, Finding, Reading, Verdict
 from scalecore_hwmon.options import ThermalOptions
-from scalecore_hwmon.plausibility import SensorHistory, believe
+from scalecore_hwmon.plausibility import SensorHistory, check_reading
 from scalecore_hwmon.sensors import MacThermalPressure, temperatures_of
 from scalecore_hwmon.thermal import ThermalMonitor
 
@@ -368,7 +368,7 @@ def believed(values: Sequence[float | None]) -> list[float | None]:
     """The values without those that the sensor's history speaks against: a jump until the next value confirms it."""
     history, kept = SensorHistory(), list[float | None]()
     for index, value in enumerate(values):
-        history, reading = believe(history, temperature(value), load=None, now=index * STEP)
+        history, reading = check_reading(history, temperature(value), load=None, now=index * STEP)
         kept.append(reading.value)
     return kept
 

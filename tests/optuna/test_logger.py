@@ -35,7 +35,7 @@ from scalecore.testing.logger import LoggerContract
 from scalecore.testing.plans import make_plan
 from scalecore_optuna.logger import OptunaLogger
 from scalecore_optuna.options import OptunaOptions
-from scalecore_optuna.storages import opened
+from scalecore_optuna.storages import open_storage
 
 SHAPE = Architecture(values={"width": 64, "depth": 2}, num_parameters=4_096, flops=8_192)
 
@@ -135,7 +135,7 @@ def run(storage: str, view: StudyView, *later: StudyView, name: str | None = Non
 @contextmanager
 def loaded(storage: str, folder: Path, name: str = "walk") -> Iterator[Study]:
     """The study as any other program reads it."""
-    with opened(storage, folder) as reader:
+    with open_storage(storage, folder) as reader:
         yield load_study(study_name=name, storage=reader)
 
 
@@ -259,7 +259,7 @@ def test_an_empty_study_of_the_other_direction_is_left_alone(tmp_path: Path) -> 
 def test_a_storage_of_version_0_1_is_continued(storage: str, tmp_path: Path) -> None:
     """Its finished trials stay, with their wide ranges; one that was running there is over, and added when it ends."""
     name = f"old-{tmp_path.name}"
-    with opened(storage, tmp_path) as file:
+    with open_storage(storage, tmp_path) as file:
         old = create_study(study_name=name, storage=file)
         params = {"width": 64, "rate": 1e-3}
         wide = {"width": IntDistribution(1, 65_536, log=True), "rate": FloatDistribution(1e-4, 1e-2, log=True)}

@@ -35,7 +35,7 @@ class SensorHistory:
     """Lowest and highest load since `same_since`, in percent."""
 
 
-def believe(
+def check_reading(
     history: SensorHistory, reading: Reading, *, load: float | None, now: float
 ) -> tuple[SensorHistory, Reading]:
     """Return the history with the new reading, and the reading. An implausible reading loses its value.
@@ -46,16 +46,16 @@ def believe(
     if value is None:
         return evolve(history, unconfirmed=None), reading
     if not math.isfinite(value) or not 0 < value <= HIGHEST:
-        return evolve(history, unconfirmed=None), _doubt(reading, f"implausible value {value:g} {reading.unit}")
+        return evolve(history, unconfirmed=None), _rejected(reading, f"implausible value {value:g} {reading.unit}")
     history = _unchanged(history, value, load=load, now=now)
     if history.loads is not None and now - history.same_since >= STUCK_FOR:
         low, high = history.loads
         if high - low >= STUCK_LOAD:
             stuck = f"stuck at {value:g} {reading.unit} for {(now - history.same_since) / 60:.0f} min"
-            return history, _doubt(reading, f"{stuck} while the load went from {low:.0f} to {high:.0f} %")
+            return history, _rejected(reading, f"{stuck} while the load went from {low:.0f} to {high:.0f} %")
     if _far(history.last, value) and (history.unconfirmed is None or _far(history.unconfirmed, value)):
         reason = f"jumped from {history.last:g} to {value:g} {reading.unit} in one sample"
-        return evolve(history, unconfirmed=value), _doubt(reading, reason)
+        return evolve(history, unconfirmed=value), _rejected(reading, reason)
     return evolve(history, last=value, unconfirmed=None), reading
 
 
@@ -72,5 +72,5 @@ def _far(before: float | None, value: float) -> bool:
     return before is not None and abs(value - before) > JUMP
 
 
-def _doubt(reading: Reading, reason: str) -> Reading:
+def _rejected(reading: Reading, reason: str) -> Reading:
     return evolve(reading, value=None, reason=reason)

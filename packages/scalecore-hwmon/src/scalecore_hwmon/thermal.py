@@ -13,7 +13,7 @@ from attrs import evolve
 from scalecore.api.clock import RunningClock
 from scalecore.api.readings import Admission, Demand, Finding, Reading, Verdict
 from scalecore_hwmon.missing_sensor import missing_finding
-from scalecore_hwmon.plausibility import SensorHistory, believe
+from scalecore_hwmon.plausibility import SensorHistory, check_reading
 from scalecore_hwmon.sensors import NO_SENSOR, SensorProvider, decides
 from scalecore_hwmon.thermal_policy import MISSING_FOR, Level, ThermalState, heat_of, step
 
@@ -84,7 +84,7 @@ class ThermalMonitor:
         self._sampled_at = self._running()
         raw = [reading for provider in self._providers for reading in _read(provider)]
         load = next((reading.value for reading in raw if reading.quantity == "cpu"), None)
-        readings = [self._believed(reading, load=load) for reading in self._with_lost(raw)]
+        readings = [self._checked(reading, load=load) for reading in self._with_lost(raw)]
         return [self._unguarded(reading) if reading.value is None else reading for reading in readings]
 
     def verdict(self, readings: Sequence[Reading]) -> Verdict:
@@ -137,11 +137,11 @@ class ThermalMonitor:
         self._seen.update({reading.source: reading for reading in readings if reading.value is not None})
         return readings + lost
 
-    def _believed(self, reading: Reading, *, load: float | None) -> Reading:
+    def _checked(self, reading: Reading, *, load: float | None) -> Reading:
         if reading.quantity != "temperature":
             return reading
         history = self._histories.get(reading.source, SensorHistory())
-        self._histories[reading.source], reading = believe(history, reading, load=load, now=self._sampled_at)
+        self._histories[reading.source], reading = check_reading(history, reading, load=load, now=self._sampled_at)
         return reading
 
     def _unguarded(self, reading: Reading) -> Reading:

@@ -85,7 +85,9 @@ def recommendation(surrogate: Surrogate, trials: Mapping[int, Known], *, directi
     # Imported results inform the surrogate but are never the study's best trial.
     own = {number: trial for number, trial in trials.items() if trial.origin.kind != "imported"}
     completed = {
-        number for number, trial in own.items() if trial.taught and trial.outcome and trial.outcome.state == "completed"
+        number
+        for number, trial in own.items()
+        if trial.informative and trial.outcome and trial.outcome.state == "completed"
     }
     found = surrogate.recommend(observations, among=completed)
     if found is None:

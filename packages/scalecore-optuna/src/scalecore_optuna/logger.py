@@ -13,7 +13,7 @@ from scalecore.api.errors import RefusedError
 from scalecore.api.logger import Logger, LoggerContext
 from scalecore.api.trials import StudyView, TrialRecord
 from scalecore_optuna.options import OptunaOptions
-from scalecore_optuna.storages import explained, opened
+from scalecore_optuna.storages import open_storage, study_errors
 from scalecore_optuna.stored_trials import HASH, NUMBER, stored_distributions, stored_trial
 
 __all__ = ["OptunaLogger"]
@@ -35,8 +35,8 @@ class OptunaLogger(Logger):
         # Optuna logs to the terminal at level INFO by default.
         set_verbosity(max(get_verbosity(), WARNING))
         name, objective = self._options.study_name or study.name, study.experiment["objective"]
-        with explained(self._options.storage):
-            storage = self._open.enter_context(opened(self._options.storage, self._folder))
+        with study_errors(self._options.storage):
+            storage = self._open.enter_context(open_storage(self._options.storage, self._folder))
             self._study = create_study(
                 storage=storage, study_name=name, direction=objective["direction"], load_if_exists=True
             )
@@ -57,7 +57,7 @@ class OptunaLogger(Logger):
             return
         distributions = stored_distributions(record, study, self._distributions)
         trial = stored_trial(record, distributions, metric=study.experiment["objective"]["metric"])
-        with explained(self._options.storage):
+        with study_errors(self._options.storage):
             self._study.add_trial(trial)
         self._numbers.add(record.number)
         self._distributions |= distributions

@@ -103,7 +103,7 @@ class Pruning:
         stratum, own = self._numbers[number]
         assert trial.outcome is not None, "a trial that is finished has an outcome"
         state = OptunaState.COMPLETE if trial.outcome.state == "completed" else OptunaState.PRUNED
-        if not trial.taught:
+        if not trial.informative:
             state = OptunaState.FAIL
         value = trial.outcome.value if state is OptunaState.COMPLETE else None
         self._studies[stratum].tell(own, value, state=state)

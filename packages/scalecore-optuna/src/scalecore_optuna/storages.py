@@ -12,14 +12,14 @@ from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
 from scalecore.api.errors import ScalecoreError, StudyError
 
-__all__ = ["explained", "opened"]
+__all__ = ["open_storage", "study_errors"]
 
 SECONDS = 5
 """Timeout of a connection and of an SQLite lock."""
 
 
 @contextmanager
-def explained(storage: str) -> Iterator[None]:
+def study_errors(storage: str) -> Iterator[None]:
     """Convert errors of Optuna, SQLAlchemy and the system into a `StudyError` of one line that names the cause."""
     try:
         yield
@@ -29,12 +29,12 @@ def explained(storage: str) -> Iterator[None]:
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
-        said = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
-        raise StudyError(f"{storage} cannot be used: {said}") from error
+        message = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+        raise StudyError(f"{storage} cannot be used: {message}") from error
 
 
 @contextmanager
-def opened(storage: str, folder: Path) -> Iterator[BaseStorage]:
+def open_storage(storage: str, folder: Path) -> Iterator[BaseStorage]:
     """Open a storage, with paths relative to `folder`, and close its connections afterwards."""
     found = _open(storage, folder)
     try:

@@ -238,7 +238,7 @@ class ArchitecturalStrategy:
         architecture = self._grid.find(trial.params)
         assert architecture is not None, "the sampler settles on feasible architectures"
         move = study.get_trials(deepcopy=False)[trial.number].system_attrs.get(MOVED)
-        origin = Origin(kind="sampled", reason=f"{self._options.inner}, based on {self._ledger.taught} trials")
+        origin = Origin(kind="sampled", reason=f"{self._options.inner}, based on {self._ledger.informative} trials")
         if move is not None:
             origin = Origin(
                 kind="redirected",

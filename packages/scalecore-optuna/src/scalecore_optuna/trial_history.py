@@ -44,7 +44,7 @@ class Known:
         return {**self.architecture.values, **self.hyperparameters}
 
     @property
-    def taught(self) -> bool:
+    def informative(self) -> bool:
         """Whether the trial ended with a value that informs the sampler."""
         return self.value is not None
 
@@ -82,7 +82,7 @@ class Ledger:
         """The forced trials."""
         self.open: dict[int, Known] = {}
         """The running trials."""
-        self.taught = 0
+        self.informative = 0
         """Number of trials with a value that informs the sampler."""
         self._direction = direction
         self._distributions = dict(distributions)
@@ -124,12 +124,12 @@ class Ledger:
         """Record the outcome of a trial."""
         trial = self.open.pop(number)
         trial.outcome = outcome
-        self.taught += trial.taught
+        self.informative += trial.informative
         if not self._in_order:
             return
         live = live_trial(self._study, trial.optuna_number)
         state = self._state(outcome)
-        if trial.taught:
+        if trial.informative:
             for epoch, value in self._reports(trial).items():
                 live.report(value, epoch)
         if outcome.state is TrialState.OUT_OF_MEMORY:
@@ -148,7 +148,7 @@ class Ledger:
             self.forced[number] = trial
         if trial.outcome is None:
             self.open[number] = trial
-        self.taught += trial.taught
+        self.informative += trial.informative
 
     def _state(self, outcome: Outcome) -> OptunaState:
         if outcome.censored or outcome.state is TrialState.OUT_OF_MEMORY:

@@ -18,7 +18,7 @@ from scalecore_trackers.values import EpochPoint, outcome, parameters, run_name,
 
 __all__ = ["TensorboardLogger"]
 
-WHOLE = "scalecore.json"
+MARKER = "scalecore.json"
 """The file in the folder of a complete trial with the study's id, the trial's number and its hash."""
 
 
@@ -61,12 +61,12 @@ class TensorboardLogger(TrialRuns):
         file = EventFile(folder)
         file.start(run_name(number), shown, at=at)
         self._describe(study, {name: type(value) for name, value in shown.items()})
-        return _TensorBoardRun(file, at, folder / WHOLE, study.id)
+        return _TensorBoardRun(file, at, folder / MARKER, study.id)
 
     def is_complete(self, study: StudyView, record: TrialRecord) -> bool:
         folder = self._root(study) / run_name(record.number)
         there = any(folder.glob("events.out.tfevents.*"))
-        return there and read_json(folder / WHOLE) == _content(study.id, record)
+        return there and read_json(folder / MARKER) == _content(study.id, record)
 
     def _root(self, study: StudyView) -> Path:
         return study.folder / "tensorboard" if self._path is None else self._path / study.name

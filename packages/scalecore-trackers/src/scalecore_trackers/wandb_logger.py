@@ -21,7 +21,7 @@ from scalecore_trackers.values import EpochPoint, facts, outcome, parameters, ru
 
 __all__ = ["WandbLogger"]
 
-WHOLE = "scalecore.json"
+MARKER = "scalecore.json"
 """The file in the folder of a complete run with the study's id, the trial's number, its hash, entity and project."""
 SECONDS = 20
 """Seconds without a response after which W&B's server counts as unreachable."""
@@ -41,7 +41,7 @@ class _WandbRun(OpenRun):
         folder = Path(self.run.sync_dir)
         with _study_errors():
             self.run.finish(exit_code=0 if succeeded(record) else 1)
-        write_json(folder / WHOLE, {**self.content, "hash": record.hash})
+        write_json(folder / MARKER, {**self.content, "hash": record.hash})
 
     def close(self) -> None:
         with _study_errors():
@@ -117,7 +117,7 @@ class WandbLogger(TrialRuns):
     def is_complete(self, study: StudyView, record: TrialRecord) -> bool:
         content = {**self._content(study, record.number), "hash": record.hash}
         folders = self._folders(study, record.number)
-        return any(read_json(folder / WHOLE) == content and any(folder.glob("*.wandb")) for folder in folders)
+        return any(read_json(folder / MARKER) == content and any(folder.glob("*.wandb")) for folder in folders)
 
     def _content(self, study: StudyView, number: int) -> dict[str, Any]:
         place = {"entity": self._options.entity, "project": self._options.project}
