@@ -1,5 +1,5 @@
-"""Hooks of MkDocs. Pages link to files outside of docs/ as GitHub reads them: those become part of the site, under
-`project/`. Pictures of docs/assets are put in as text, so that they take the colours of the page.
+"""Hooks of MkDocs: add linked files outside of docs/ to the site, under `project/`, and embed pictures of docs/assets
+as text, so that they have the colours of the page.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PICTURE = re.compile(r'<img alt="([^"]*)" src="[^"]*?assets/([\w-]+\.svg)" ?/?>
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add what pages link to, and what that links to."""
+    """Add the files that pages link to, recursively."""
     waiting = list(DOCS.rglob("*.md"))
     seen = set(ROOT.glob("packages/*/CHANGELOG.md"))
     for path in sorted(seen):
@@ -45,8 +45,8 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Files) -> str:
-    """Turn links that leave docs/, or come from outside of it, into links of the site, but not those of folders; part
-    lists from the paragraph before, as GitHub does.
+    """Rewrite links out of or into docs/, except those to folders; separate lists from the paragraph before, as GitHub
+    does.
     """
     uri = page.file.src_uri
     source = ROOT / uri.removeprefix(OUTSIDE) if uri.startswith(OUTSIDE) else DOCS / uri
@@ -67,7 +67,7 @@ def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Files) -> 
 
 
 def on_page_content(html: str, *, page: Any, config: Any, files: Files) -> str:
-    """Put pictures of docs/assets in as text, and let long names in tables break after an underscore."""
+    """Embed pictures of docs/assets as text; allow line breaks after underscores in tables."""
 
     def picture(match: re.Match[str]) -> str:
         svg = (DOCS / "assets" / match[2]).read_text(encoding="utf-8")
@@ -80,7 +80,7 @@ def on_page_content(html: str, *, page: Any, config: Any, files: Files) -> str:
 
 
 def _resolve(page: Path, target: str) -> Path | None:
-    """The file that a relative link means; None for an address or an anchor of the same page."""
+    """The target of a relative link; None for a URL or an anchor of the same page."""
     name = target.partition("#")[0]
     if not name or re.match(r"[a-z]+:", name):
         return None

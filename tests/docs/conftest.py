@@ -1,4 +1,4 @@
-"""The documentation as text, and the files that its code blocks hold."""
+"""The documentation as text, and the files in its code blocks."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 def markdown_files() -> list[Path]:
-    """Every Markdown file that is the project's own."""
+    """Every Markdown file of the project."""
     places = [ROOT.glob("*.md"), *((ROOT / part).rglob("*.md") for part in ("docs", "examples", "packages", "tests"))]
     return sorted(path for found in places for path in found if ".pytest_cache" not in path.parts)
 
 
 def blocks(path: Path, language: str) -> list[str]:
-    """The code blocks of a language, in their order."""
+    """The code blocks of a language, in order."""
     return [body for name, body in _BLOCK.findall(path.read_text(encoding="utf-8")) if name == language]
 
 
 def files(path: Path) -> list[tuple[str, str]]:
-    """The code blocks that begin with a comment that names a file: name and content."""
+    """Name and content of the code blocks whose first line is a comment with a file name."""
     text = path.read_text(encoding="utf-8")
     found = [(re.match(r"# ([\w./-]+\.(?:py|toml|yaml))\n", body), body) for _, body in _BLOCK.findall(text)]
     return [(match[1], body) for match, body in found if match is not None]
@@ -40,7 +40,7 @@ def prose(path: Path) -> str:
 def scalecore(
     *arguments: str, folder: Path, path: tuple[Path, ...] = (), timeout: float = 300.0
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command in a process of its own, with these folders on PYTHONPATH."""
+    """Run a command in a separate process, with these folders on PYTHONPATH."""
     entries = [*map(str, path), *filter(None, [os.environ.get("PYTHONPATH")])]
     return subprocess.run(
         [sys.executable, "-m", "scalecore", *arguments],
@@ -55,7 +55,7 @@ def scalecore(
 
 @pytest.fixture(scope="session")
 def handbook() -> dict[str, str]:
-    """The files of `docs/` by their path in it."""
+    """The files of `docs/` by relative path."""
     folder = ROOT / "docs"
     return {
         path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*.md"))

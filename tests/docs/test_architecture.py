@@ -1,4 +1,4 @@
-"""The page on the architecture, and every name of a module in the documentation, against the code."""
+"""Compares the page on architecture, and each module named in the documentation, with the code."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from .conftest import ROOT, markdown_files, prose
 CORE = ROOT / "packages/scalecore/src/scalecore"
 SOURCES = [*ROOT.glob("packages/*/src"), *ROOT.glob("examples/*/src")]
 PAST = {"CHANGELOG.md", "migrating.md", "0.1.0.md", "0.2.0.md"}
-"""Pages that name what is gone."""
+"""Pages that name removed modules."""
 PAGES = [path for path in markdown_files() if path.name not in PAST]
 NO_MODULES = {"scalecore.commands", "scalecore.hash", "scalecore.json", "scalecore.schema.json", "scalecore.trial"}
-"""A group of entry points, files, and names in trackers."""
+"""A group of entry points, files and names in trackers: no modules."""
 READERS = ("src/my", "my_", "recipes/")
-"""How files begin that the reader of a page writes."""
+"""Prefixes of files that the reader of a page writes."""
 LARGEST = 0.15
-"""Of the core's lines, in a room other than `api`."""
+"""Largest share of the core's lines in a room other than `api`."""
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def page() -> str:
 
 
 def layers() -> list[str]:
-    """The rooms of the core from above, as the linter of imports has them."""
+    """The rooms of the core from top to bottom, from the configuration of import-linter."""
     linter = configparser.ConfigParser()
     linter.read(ROOT / ".importlinter")
     return linter["importlinter:contract:layers"]["layers"].split()
@@ -54,7 +54,7 @@ def lines(files: list[Path]) -> int:
 
 
 def imported(files: list[Path]) -> set[str]:
-    """The rooms that modules import, at their top, in functions, and for annotations."""
+    """The rooms that modules import: at the top, in functions and for annotations."""
     found: set[str] = set()
     for path in files:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -69,7 +69,7 @@ def imported(files: list[Path]) -> set[str]:
 
 
 def test_the_table_of_rooms_is_the_core(page: str) -> None:
-    """Every room in the order of the linter, with the rooms that it imports and its share of the lines."""
+    """It has every room in the linter's order, with its imports and its share of the lines."""
     rows = re.findall(r"^\| `(\w+)/?` \| [^|]+ \| ([^|]+) \| (below 1|\d+) % \|$", page, re.MULTILINE)
     above = {"__main__", "testing"}
     assert [room for room, _, _ in rows] == [room for room in layers() if room not in above]
@@ -81,14 +81,14 @@ def test_the_table_of_rooms_is_the_core(page: str) -> None:
 
 
 def test_no_room_but_the_face_is_large() -> None:
-    """A room with more than 15 % of the core's lines is two rooms."""
+    """A room with more than 15 % of the core's lines must be split."""
     total = lines(sorted(CORE.rglob("*.py")))
     shares = {room: lines(modules(room)) / total for room in layers()}
     assert {room for room, share in shares.items() if share > LARGEST} <= {"api"}
 
 
 def test_the_counted_lines_are_those_of_the_code(page: str) -> None:
-    """Rounded: within a twentieth."""
+    """The rounded figures differ by less than 5 %."""
     (total,) = re.findall(r"wc -l`: ([\d,]+) in all packages", page)
     rows = re.findall(r"^\| ([\d,]+) \| `(packages/[\w/-]+)` \|$", page, re.MULTILINE)
     assert len(rows) >= 5
@@ -99,7 +99,7 @@ def test_the_counted_lines_are_those_of_the_code(page: str) -> None:
 
 
 def test_the_table_of_packages_is_that_of_their_metadata(page: str) -> None:
-    """Each package, with the packages of scalecore and the other distributions that it needs."""
+    """It has each package with its dependencies on scalecore's packages and on others."""
     rows = re.findall(r"^\| `(scalecore[\w-]*)` \| [^|]+ \| ([^|]+) \| ([^|]+) \|$", page, re.MULTILINE)
     found = {
         path.parent.name: tomllib.loads(path.read_text("utf-8")) for path in ROOT.glob("packages/*/pyproject.toml")
@@ -112,7 +112,7 @@ def test_the_table_of_packages_is_that_of_their_metadata(page: str) -> None:
 
 
 def test_the_functions_of_the_page_are_in_their_files(page: str) -> None:
-    """`name` (`file.py`): a class, a function, or a method of a class."""
+    """`name` (`file.py`) is a class, a function or a method in that file."""
     named = re.findall(r"((?:`[\w.]+`(?:, )?)+) \(`([\w/.-]+\.py)`\)", page)
     assert len(named) > 50
     for names, file in named:
@@ -146,12 +146,12 @@ finally:
     sys.setprofile(None)
     print("called", *sorted(seen.intersection(wanted)), file=sys.stderr)
 """
-"""Runs a command, and says which of the functions `NAME:FILE` it called."""
+"""Runs a command and prints which of the functions `NAME:FILE` it called."""
 
 
 @pytest.mark.slow
 def test_the_walk_of_a_trial_is_that_of_a_study(page: str, tmp_path: Path) -> None:
-    """A run and a report call the functions of their processes, and the journal has the events in the table's order."""
+    """A run and a report call the functions of the table; the journal has its events in the same order."""
     (table,) = re.findall(r"^\| step \| process .*?\n\n", page, re.MULTILINE | re.DOTALL)
     rows = re.findall(r"^\| [^|]+ \| ([^|]+) \| (.+) \| (.*)\|$", table, re.MULTILINE)[1:]
     write_walk(tmp_path)
@@ -175,7 +175,7 @@ def test_the_walk_of_a_trial_is_that_of_a_study(page: str, tmp_path: Path) -> No
 
 
 def test_the_formula_of_memory_is_as_far_off_as_the_page_says(page: str) -> None:
-    """Refitted to the shapes of the benchmark, beside what was predicted there."""
+    """Fits the formula to the benchmark's shapes and compares it with the replay."""
     kept = json.loads((ROOT / "benchmarks/results/memory.json").read_text(encoding="utf-8"))["rows"]
     rows = [row for row in kept if row["set"] != "largest"]
     tensors, measured, replayed = (
@@ -192,7 +192,7 @@ def test_the_formula_of_memory_is_as_far_off_as_the_page_says(page: str) -> None
 
 
 def exists(name: str) -> bool:
-    """Whether a dotted name is a module, or something that one has."""
+    """Whether a dotted name is a module or an attribute of one."""
     parts = name.split(".")
     for end in range(len(parts), 0, -1):
         try:
@@ -210,7 +210,7 @@ def exists(name: str) -> bool:
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_modules_that_a_page_names_exist(path: Path) -> None:
-    """Dotted names of scalecore's packages, and files of sources, tests and benchmarks."""
+    """Checks dotted names of scalecore's packages, and files of sources, tests and benchmarks."""
     files = [one.relative_to(ROOT).as_posix() for root in SOURCES for one in root.rglob("*.py")]
     for span in re.findall(r"`([^`\n]+)`", prose(path)):
         for name in re.findall(r"(?<![\w./-])scalecore(?:_[a-z]+)?(?:\.[A-Za-z_]\w*)+", span):

@@ -51,7 +51,7 @@ def test_the_old_results_get_a_verdict_each(folder: Path) -> None:
 
 
 def test_the_experiment_file_runs_on_them(folder: Path) -> None:
-    """A short trial of it, which counts, beside the imported ones, which do not."""
+    """A short trial counts; the imported ones do not."""
     file = folder / "after.yaml"
     file.write_text(file.read_text().replace("epochs: 8", "epochs: 1").replace("trials: 10", "trials: 1"))
     for arguments in (["import", "old.json", "--into", "after.yaml"], ["run", "after.yaml"]):
@@ -62,7 +62,7 @@ def test_the_experiment_file_runs_on_them(folder: Path) -> None:
 
 
 def test_the_campaign_for_hydra_users_has_the_studies_of_the_page(tmp_path: Path) -> None:
-    """The shown output is that of the check; the overrides of the table are accepted and refused as it claims."""
+    """The shown output is that of `check`, which accepts and refuses the overrides as the table claims."""
     shutil.copy(ROOT / "examples" / "data" / "spy_daily.parquet", tmp_path)
     (text,) = blocks(HYDRA, "yaml")
     (tmp_path / "spy.yaml").write_text(text)

@@ -1,4 +1,4 @@
-"""Nothing that a user or a plugin author needs is missing from the documentation, and nothing in it is made up."""
+"""The documentation contains everything that users and plugin authors need, and only what exists."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HOOKS = sorted(name for name in vars(hookspecs) if name.startswith("scalecore_")
 
 
 def test_every_hook_has_a_recipe(handbook: dict[str, str]) -> None:
-    """A heading that names the hook, and code that implements it."""
+    """A heading with its name and code that implements it."""
     assert sorted(kind.hook for kind in KINDS.values()) == HOOKS
     text = handbook["writing-plugins.md"]
     for hook in HOOKS:
@@ -39,14 +39,14 @@ def test_every_command_is_explained(handbook: dict[str, str]) -> None:
 
 
 def test_commands_that_are_gone_are_in_the_migration_page(handbook: dict[str, str]) -> None:
-    """Removed and renamed ones, each in a row of the table."""
+    """Each removed or renamed command has a row in the table."""
     gone = {name for kind, name in REMOVED if kind == "command" and " " not in name} | set(RENAMED)
     for name in gone:
         assert re.search(rf"^\| [^|]*the command `{name}`[^|]*\|", handbook["migrating.md"], re.MULTILINE), name
 
 
 def test_the_table_of_exit_codes_is_the_enum(handbook: dict[str, str]) -> None:
-    """Each code with its name, none more and none less."""
+    """It lists exactly the codes of the enum, with their names."""
     rows = re.findall(r"^\| (\d+) \| `(\w+)` \|", handbook["operating.md"], re.MULTILINE)
     codes = {(str(int(code)), code.name) for code in ExitCode}
     assert {row for row in rows if row[0] != "130"} == codes
@@ -60,7 +60,7 @@ def test_every_state_is_explained(handbook: dict[str, str]) -> None:
 
 
 def test_every_built_in_component_is_documented(handbook: dict[str, str]) -> None:
-    """In the reference of the experiment file, with its kind."""
+    """The reference of the experiment file has it under its kind."""
     registry = load_registry(no_plugins=True)
     components = [(kind, one.name) for kind in KINDS for one in registry.components(kind)]
     assert len(components) >= 5
@@ -78,7 +78,7 @@ def test_what_may_change_on_resume_is_listed(handbook: dict[str, str]) -> None:
 
 
 def test_commands_in_the_documentation_exist() -> None:
-    """Every `scalecore NAME` in code is a command, every `make NAME` a target."""
+    """Each `scalecore NAME` in code is a command, each `make NAME` a target."""
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert {"quickstart", "test"} <= targets
     for path in markdown_files():
@@ -93,7 +93,7 @@ def test_commands_in_the_documentation_exist() -> None:
 
 
 def test_the_readme_has_the_two_commands() -> None:
-    """A newcomer finds them as they are to be typed."""
+    """Both can be copied."""
     lines = [line for body in blocks(ROOT / "README.md", "console") for line in body.splitlines()]
     typed = [line.split("#")[0].strip() for line in lines]
     assert "$ make quickstart" in typed
@@ -101,7 +101,7 @@ def test_the_readme_has_the_two_commands() -> None:
 
 
 def templates() -> set[str]:
-    """Every text in the sources, with `…` where a value is put in."""
+    """Every string of the sources, with `…` for each inserted value."""
     found: set[str] = set()
     for path in (ROOT / "packages").glob("*/src/**/*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -113,7 +113,7 @@ def templates() -> set[str]:
 
 
 def quoted() -> list[str]:
-    """The messages of the tables of messages."""
+    """The messages in the tables of the page on troubleshooting."""
     text = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
     return re.findall(r"^\| \*([^*\n]+)\* \|", text, re.MULTILINE)
 
@@ -125,18 +125,18 @@ def sources() -> set[str]:
 
 @pytest.mark.parametrize("message", quoted())
 def test_a_quoted_message_is_a_real_one(message: str, sources: set[str]) -> None:
-    """Word for word in the sources, but for what is put in at `…`."""
+    """The sources contain it word for word, except for values at `…`."""
     plain = message.replace("\\|", "|")
     assert any(plain in re.sub(r"\s+", " ", text) for text in sources)
 
 
 def test_messages_are_quoted() -> None:
-    """The tables are there."""
+    """The page has its tables."""
     assert len(quoted()) >= 100
 
 
 def test_files_named_as_part_of_a_study_are_those_of_a_study() -> None:
-    """The paths that the layout module knows are all in the table of files."""
+    """The table of files has all paths of the layout module."""
     text = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
     source = (ROOT / "packages/scalecore/src/scalecore/store/layout.py").read_text(encoding="utf-8")
     names = re.findall(r'(?:self\.path / |Below\()"([^"]+)"', source)
@@ -146,7 +146,7 @@ def test_files_named_as_part_of_a_study_are_those_of_a_study() -> None:
 
 
 def test_packages_have_readme_and_changelog() -> None:
-    """The changelog of each begins with its present version."""
+    """Each changelog begins with the current version."""
     for package in sorted((ROOT / "packages").iterdir()):
         if not (package / "pyproject.toml").exists():
             continue
@@ -158,20 +158,20 @@ def test_packages_have_readme_and_changelog() -> None:
 
 
 def test_no_page_names_a_place_of_this_machine() -> None:
-    """Documentation is for any machine."""
+    """The documentation applies to any machine."""
     for path in markdown_files():
         assert not re.search(r"(?<![\w.])/(?:work|tmp|home|root)/", path.read_text(encoding="utf-8")), path
 
 
 def slug(heading: str) -> str:
-    """The anchor that GitHub gives a heading."""
+    """The anchor of a heading on GitHub."""
     text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).strip().lower()
     return re.sub(r"[^\w\- ]", "", text).replace(" ", "-")
 
 
 @pytest.mark.parametrize("path", markdown_files(), ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_relative_links_resolve(path: Path) -> None:
-    """To a file that is there, and to a heading that it has."""
+    """The file exists and has the heading."""
     text = re.sub(r"`[^`\n]*`", "", prose(path))
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
         if re.match(r"[a-z]+:", target):

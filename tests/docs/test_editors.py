@@ -1,4 +1,4 @@
-"""What editors get: a schema in which every option of every installed plugin stands, and files that name it."""
+"""The schema for editors has every option of every installed plugin, and files name the schema."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def schema(registry: Registry) -> dict[str, Any]:
 
 
 def variants(part: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The mappings that a role of the schema allows."""
+    """The mappings that a section of the schema allows."""
     yield from (one for one in part.get("items", part)["oneOf"] if "properties" in one)
 
 
 def test_every_option_of_every_plugin_is_in_the_schema(registry: Registry, schema: dict[str, Any]) -> None:
-    """With its description, and with its default where it has one; so are the options within options."""
+    """Each has its description and default, also nested options."""
     jsonschema.Draft202012Validator.check_schema(schema)
     seen = 0
     for kind in KINDS:
@@ -86,7 +86,7 @@ def objects(part: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...],
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_an_example_names_the_schema_and_is_right_by_it(path: Path, schema: dict[str, Any], tmp_path: Path) -> None:
-    """Its first line is that of `scalecore init`; `make install` writes the file that it names."""
+    """Its first line is that of `scalecore init`, and `make install` writes the named file."""
     text = path.read_text(encoding="utf-8")
     name = "scalecore.schema.json"
     assert text.startswith(f"# yaml-language-server: $schema={name}\n")
@@ -96,7 +96,7 @@ def test_an_example_names_the_schema_and_is_right_by_it(path: Path, schema: dict
 
 
 def test_the_schema_marks_what_is_wrong(schema: dict[str, Any]) -> None:
-    """A plugin's option misspelt, or out of its bounds."""
+    """A misspelt option of a plugin and a value out of bounds are invalid."""
     good = parse((ROOT / "examples" / "quickstart.yaml").read_text(), source="quickstart.yaml").root
     for change in ({"patch_length": 3}, {"patch_len": 0}):
         assert not jsonschema.Draft202012Validator(schema).is_valid({**good, "model": {"use": "patchtst", **change}})
@@ -104,7 +104,7 @@ def test_the_schema_marks_what_is_wrong(schema: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("purpose", ["prices", "forecast", "table"])
 def test_init_writes_a_file_that_is_right_by_the_schema(schema: dict[str, Any], tmp_path: Path, purpose: str) -> None:
-    """With all packages installed: it passes the check and the schema, which lies beside it, and can be planned."""
+    """With all packages installed it passes `check`, `plan` and the schema written beside it."""
     days = pd.date_range("2015-01-01", periods=1600).strftime("%Y-%m-%d")
     rows = [f"{day},{100 + index * 7919 % 13},{index % 2}" for index, day in enumerate(days)]
     (tmp_path / "t.csv").write_text("\n".join(["Date,Close,grade", *rows]) + "\n")

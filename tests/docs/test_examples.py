@@ -1,4 +1,4 @@
-"""Every experiment file that is shipped passes the check and runs; every one that is shown passes the check."""
+"""Each experiment file of the repository passes `check` and runs; each piece in the documentation passes `check`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_there_are_examples() -> None:
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_an_example_passes_the_check(path: Path) -> None:
-    """As a user would check it, wherever he stands."""
+    """From any working directory."""
     done = scalecore("check", str(path), folder=ROOT)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"{path}: ok")
@@ -41,12 +41,12 @@ SHORT = {
         "training.hyperparameters.warmup_steps=1",
     ],
 }
-"""What makes an example a test of seconds. The quickstart is run by test_commands.py, shortened too."""
+"""Overrides that shorten an example to seconds. test_commands.py runs the quickstart, shortened too."""
 
 
 @pytest.mark.parametrize("path", [one for one in EXAMPLES if one.stem != "quickstart"], ids=lambda path: path.name)
 def test_an_example_runs(path: Path, tmp_path: Path) -> None:
-    """One trial of it, to its end."""
+    """One trial completes."""
     done = scalecore("run", str(path), "search.trials=1", *SHORT[path.stem], folder=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "completed (1 of 1 trials: 1 completed)" in done.stdout
@@ -54,7 +54,7 @@ def test_an_example_runs(path: Path, tmp_path: Path) -> None:
 
 
 def test_the_experiment_file_of_the_readme_passes_the_check(tmp_path: Path) -> None:
-    """What stands there can be copied."""
+    """It can be copied."""
     (text,) = [body for body in blocks(ROOT / "README.md", "yaml") if re.search(r"^name:", body, re.MULTILINE)]
     (tmp_path / "data").symlink_to(ROOT / "examples" / "data")
     (tmp_path / "experiment.yaml").write_text(text)
@@ -74,7 +74,7 @@ def test_the_experiment_file_of_the_readme_passes_the_check(tmp_path: Path) -> N
     ],
 )
 def test_a_piece_of_an_experiment_file_passes_the_check(path: str, text: str, tmp_path: Path) -> None:
-    """Every piece of YAML in the documentation, put in place of those keys of an example, is right."""
+    """Each piece of YAML in the documentation is valid in place of the same keys of an example."""
     folder = tmp_path / "examples"
     folder.mkdir()
     (folder / "data").symlink_to(ROOT / "examples" / "data")
@@ -100,7 +100,7 @@ PYTHON = [(path.relative_to(ROOT).as_posix(), body) for path in markdown_files()
 
 @pytest.mark.parametrize(("path", "text"), PYTHON)
 def test_a_piece_of_python_is_valid_and_imports_what_exists(path: str, text: str) -> None:
-    """Names that it imports from scalecore are there; most pieces are run too, by the tests of their pages."""
+    """Names imported from scalecore exist. The tests of the pages also run most pieces."""
     for node in ast.walk(ast.parse(text, filename=path)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0].startswith("scalecore"):
             module = importlib.import_module(str(node.module))

@@ -28,14 +28,14 @@ MEASURE = """<script>
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda page: page.stem)
 def test_lines_of_code_fit_without_wrapping(page: Path) -> None:
-    """Code, and diagrams of characters, which have no language."""
+    """This applies to code and to text diagrams, which have no language."""
     for language, body in BLOCK.findall(page.read_text(encoding="utf-8")):
         if language not in WRAPPED:
             assert [line for line in body.splitlines() if len(line) > CHARACTERS] == []
 
 
 def test_long_lines_wrap(site: Path) -> None:
-    """The last rule for the blocks is that of this project, and every page has its style."""
+    """The style of this project, which is the last one of every page, wraps them."""
     style = (site / "assets" / "site.css").read_text(encoding="utf-8")
     (rule,) = re.findall(r"^\.md-typeset pre > code \{(.*?)\}", style, re.DOTALL | re.MULTILINE)
     assert "white-space: pre-wrap;" in rule
@@ -45,7 +45,7 @@ def test_long_lines_wrap(site: Path) -> None:
 
 
 def test_no_block_is_cut_off_in_a_browser(site: Path, tmp_path: Path) -> None:
-    """Measured by Chromium, where it is installed."""
+    """Chromium, if installed, measures each block."""
     names = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
     browser = next(filter(None, map(shutil.which, names)), None)
     if browser is None:

@@ -1,4 +1,4 @@
-"""The documentation as a site: it is built without a warning, and what is built fetches nothing from elsewhere."""
+"""The site is built without a warning and loads nothing from other hosts."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ FETCHED = {
     "object": "data",
     "embed": "src",
 }
-"""Elements that make a browser fetch something, with the attribute that says what."""
+"""Elements that load a resource, with the attribute that contains its address."""
 
 
 class Page(HTMLParser):
-    """What a page makes the browser fetch."""
+    """The resources that a page loads."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -34,16 +34,16 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         values = dict(attrs)
         address = values.get(FETCHED.get(tag, ""))
-        # These only tell a search engine or a reader where something is.
-        told = tag == "link" and values.get("rel") in ("canonical", "next", "prev", "alternate")
-        if address and not told:
+        # These are hints for search engines and readers.
+        hint = tag == "link" and values.get("rel") in ("canonical", "next", "prev", "alternate")
+        if address and not hint:
             self.fetched.append(address)
         for style in (values.get("style") or "",):
             self.fetched += re.findall(r"url\(([^)]+)\)", style)
 
 
 def test_every_page_is_there(site: Path) -> None:
-    """Each file of docs/, and what they link to outside of it."""
+    """The site has each file of docs/ and each linked file outside of it."""
     for page in (ROOT / "docs").rglob("*.md"):
         assert (site / page.relative_to(ROOT / "docs").with_suffix(".html")).is_file(), page
     assert (site / "project/CONTRIBUTING.html").is_file()
@@ -51,7 +51,7 @@ def test_every_page_is_there(site: Path) -> None:
 
 
 def test_no_page_fetches_anything_from_elsewhere(site: Path) -> None:
-    """No script, style, font or picture of another host: the site works without a network."""
+    """The site works without a network: no script, style, font or picture is on another host."""
     pages = sorted(site.rglob("*.html"))
     assert len(pages) >= 20
     for path in pages:
@@ -70,8 +70,8 @@ def test_no_style_fetches_anything_from_elsewhere(site: Path) -> None:
         assert [one for one in addresses if re.match(r"(?:https?:)?//", one)] == [], path
 
 
-def test_what_is_fetched_is_there(site: Path) -> None:
-    """No page asks for a file that the site lacks."""
+def test_loaded_files_exist(site: Path) -> None:
+    """Every loaded file exists in the site."""
     for path in sorted(site.rglob("*.html")):
         if path.name == "404.html":  # its addresses start at the root of a host
             continue
@@ -82,7 +82,7 @@ def test_what_is_fetched_is_there(site: Path) -> None:
 
 
 def test_the_search_needs_no_server(site: Path) -> None:
-    """Its index is a script too, and every page has what runs the search where a page was opened from the disk."""
+    """The index is also a script, and every page has the worker that runs the search in pages opened from the disk."""
     name, _, content = (site / "search" / "search_index.js").read_text(encoding="utf-8").partition(" = ")
     assert name == "var __index"
     found = {entry["location"].partition("#")[0] for entry in json.loads(content)["docs"]}
@@ -94,7 +94,7 @@ def test_the_search_needs_no_server(site: Path) -> None:
 
 
 def test_pictures_are_part_of_the_page(site: Path) -> None:
-    """Both pictures are put in as text, in the colours of the page."""
+    """Both pictures are embedded as text, in the colours of the page."""
     for page in ("concepts", "writing-plugins"):
         text = (site / f"{page}.html").read_text(encoding="utf-8")
         assert '<div class="picture"' in text
