@@ -155,7 +155,7 @@ def test_g42_stopping_ends_the_running_trial_with_a_checkpoint(
     os.kill(worker, signal.SIGCONT)
     assert asking is None or asking.wait(timeout=60) == 0
     output = output_of(process, code=7)
-    assert "stopped; the same command continues it" in output
+    assert "stopped; run the same command again to resume" in output
     assert not (study.folder / "STOP").exists()
     assert 1 not in study.finished()
     assert (attempt / "checkpoint.pt").exists()

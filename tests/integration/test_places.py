@@ -82,7 +82,7 @@ def test_g28_a_renamed_study_goes_on(kept: Path, tmp_path: Path) -> None:
         done = study.cli(name, str(renamed / "experiment.yaml"))
     assert "2 of 2 trials" in study.cli("status", str(renamed / "experiment.yaml")).stdout
     done = study.run("search.trials=3", "output=study of old")
-    assert "2 finished already" in done.stdout
+    assert "2 already finished" in done.stdout
     assert rows(study) == [(number, str(renamed)) for number in "012"]
 
 

@@ -65,7 +65,7 @@ def test_the_start_shows_data_baselines_and_search(
     view = study([trial(0, 0.5)], total=9)
     console(tmp_path).study_started(view)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == f"walk: 9 trials, 1 finished already; results in {view.folder}"
+    assert lines[0] == f"walk: 9 trials, 1 already finished; results in {view.folder}"
     assert lines[1] == "data: walk.csv, 1 features, context 4; target CLOSE[t+2] >= CLOSE[t]"
     assert [line.split()[0] for line in lines[2:5]] == ["train", "val", "test"]
     assert "warn: monitors: no hardware monitor is active: memory and temperature are not watched" in lines
@@ -84,7 +84,7 @@ def test_progress_tells_epoch_best_time_left_memory_and_temperature(
     started, progress = capsys.readouterr().out.splitlines()
     assert started == "trial 1 of 9 starts (sampled): width=8 depth=2 params=128"
     assert progress == (
-        "  trial 1 of 9, train, epoch 2 of 8, step 3 of 19; best 0.5000 #0, val_loss 0.6500, time left 2 h 05 min, "
+        "  trial 1 of 9, train, epoch 2 of 8, step 3 of 19; best 0.5000 #0, val_loss 0.6500, ETA 2 h 05 min, "
         "memory 1.2 GB, temperature unavailable (no sensor)"
     )
 
@@ -105,17 +105,20 @@ def test_before_the_first_result_there_is_no_best(
     often.study_started(study([]))
     capsys.readouterr()
     often.progress(PROGRESS)
-    assert "; no best yet, time left 2 h 05 min, " in capsys.readouterr().out
+    assert "; no best yet, ETA 2 h 05 min, " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("end", "text"),
     [
         ("completed", "walk: completed (2 of 4 trials: 1 completed, 1 failed)"),
-        ("exhausted", "walk: completed: nothing new is left to try (2 of 4 trials: 1 completed, 1 failed)"),
-        ("stopped", "walk: stopped; the same command continues it (2 of 4 trials: 1 completed, 1 failed)"),
-        ("timed_out", "walk: time limit reached; the same command continues it (2 of 4 trials: 1 completed, 1 failed)"),
-        ("failed", "walk: failed; everything finished is kept (2 of 4 trials: 1 completed, 1 failed)"),
+        ("exhausted", "walk: completed: every configuration has been tried (2 of 4 trials: 1 completed, 1 failed)"),
+        ("stopped", "walk: stopped; run the same command again to resume (2 of 4 trials: 1 completed, 1 failed)"),
+        (
+            "timed_out",
+            "walk: time limit reached; run the same command again to resume (2 of 4 trials: 1 completed, 1 failed)",
+        ),
+        ("failed", "walk: failed; finished trials are kept (2 of 4 trials: 1 completed, 1 failed)"),
     ],
 )
 def test_g38_the_end_says_how_it_ended_with_the_counts(
@@ -144,7 +147,7 @@ def test_g09_a_collapsed_study_is_called_no_result(
     logger.trial_finished(record, study([record]))
     logger.study_finished(study([record], end=StudyEnd.COMPLETED))
     out = capsys.readouterr().out
-    assert "  flag G09: predicts a constant\n" in out
+    assert "  flag: predicts a constant\n" in out
     assert "  every completed trial predicts a constant: this is no result [G09]\n" in out
 
 
@@ -158,7 +161,7 @@ def test_g19_a_study_of_lucky_rates_is_called_no_result(
     logger.trial_finished(record, study([record]))
     logger.study_finished(study([record], end=StudyEnd.COMPLETED))
     out = capsys.readouterr().out
-    assert "  flag G19: precision 1.0000 is a rate over 1 window\n" in out
+    assert "  flag: precision 1.0000 is a rate over 1 window\n" in out
     assert "  no completed trial has a value over enough windows: this is no result [G19]\n" in out
 
 
@@ -185,6 +188,6 @@ def test_verbose_prints_epochs_and_reasons(study: Make, tmp_path: Path, capsys: 
     logger.trial_started(2, Proposal(architecture=shape(8), hyperparameters={}, origin=origin), study([]))
     logger.epoch(2, {"epoch": 1, "train_loss": 0.7, "val_loss": 0.65, "train_seconds": 1.5})
     assert capsys.readouterr().out.splitlines()[1:] == [
-        "  because: width=16 was tried before",
+        "  reason: width=16 was tried before",
         "  trial 2 epoch 1: train_loss=0.7000 val_loss=0.6500 (1.5 s)",
     ]

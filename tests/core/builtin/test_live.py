@@ -100,7 +100,7 @@ def tell(study: Make, tmp_path: Path, numbers: Sequence[int], options: Mapping[s
 
 
 def test_study_trials_and_machine_stand_below_the_lines(study: Make, started: Start, terminal: Terminal) -> None:
-    """A bar of the study with best and time left, one for each running trial with epoch and loss, and readings."""
+    """A bar of the study with best value and ETA, one for each running trial with epoch and loss, and readings."""
     logger = started(1, 2, 3)
     logger.epoch(2, EPOCH)
     logger.progress(progress(1))
@@ -108,7 +108,7 @@ def test_study_trials_and_machine_stand_below_the_lines(study: Make, started: St
     logger.progress(progress(3, phase="starting", epoch=0, step=0, trial_seconds=0.4))
 
     assert terminal.rows()[-5:] == [
-        "study = 1 of 9, best 0.5000 #0, left 2 h 05 min",
+        "study = 1 of 9, best 0.5000 #0, ETA 2 h 05 min",
         "trial 1 = epoch 2/8, train 3/19, 4 s",
         "trial 2 = epoch 8/8, evaluate 19/19, val_loss 0.0002134, 4 s",
         "trial 3 = starting, 0 s",
@@ -130,7 +130,7 @@ def test_lines_pass_above_and_the_picture_stays_one(study: Make, started: Start,
     shown = terminal.rows()
 
     assert shown[-3:] == [
-        "study = 2 of 9, best 0.4000 #1, left 2 h 05 min",
+        "study = 2 of 9, best 0.4000 #1, ETA 2 h 05 min",
         "trial 2 = epoch 2/8, train 3/19, 4 s",
         "memory 1.2 GB, temperature unavailable (no sensor)",
     ]
@@ -175,7 +175,7 @@ def test_more_trials_than_lines_do_not_break_the_picture(study: Make, started: S
     room = terminal.screen.lines - 5
 
     shown = terminal.rows()[-room - 3 :]
-    assert shown[0] == "study = 1 of 9, best 0.5000 #0, left 2 h 05 min"
+    assert shown[0] == "study = 1 of 9, best 0.5000 #0, ETA 2 h 05 min"
     assert shown[room : room + 2] == [f"trial {room} = starting", f"and {40 - room} more running"]
     assert sum(line.startswith("study") for line in terminal.rows()) == 1
 

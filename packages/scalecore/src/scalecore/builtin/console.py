@@ -1,4 +1,4 @@
-"""Logger `console`: plain lines, and on a terminal a live picture below them."""
+"""Logger `console`: plain lines, and on a terminal live progress bars below them."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ if TYPE_CHECKING:
 
 END_TEXTS = {
     StudyEnd.COMPLETED: "completed",
-    StudyEnd.EXHAUSTED: "completed: nothing new is left to try",
-    StudyEnd.STOPPED: "stopped; the same command continues it",
-    StudyEnd.TIMED_OUT: "time limit reached; the same command continues it",
-    StudyEnd.FAILED: "failed; everything finished is kept",
+    StudyEnd.EXHAUSTED: "completed: every configuration has been tried",
+    StudyEnd.STOPPED: "stopped; run the same command again to resume",
+    StudyEnd.TIMED_OUT: "time limit reached; run the same command again to resume",
+    StudyEnd.FAILED: "failed; finished trials are kept",
 }
 
 SHOWN_FLAGS = ("collapsed", "too_good", "small_denominator")
-"""Kinds of flags that say something of the result itself."""
+"""Kinds of flags that question the result itself."""
 
 VERBOSITIES = {"quiet": -1, "normal": 0, "verbose": 1}
 
 
 class ConsoleLogger(Logger):
-    """Says what is going on: trial, epoch, best so far, time left, memory, temperature or why there is none."""
+    """Prints progress: trial, epoch, best value so far, ETA, memory, and temperature or why it is unavailable."""
 
     prints = True
 
     def __init__(self, options: ConsoleOptions, context: LoggerContext) -> None:
         self._options = options
-        # What the command line says counts more than the file.
+        # The command line overrides the file.
         self._verbosity = context.verbosity or VERBOSITIES[options.verbosity]
         self._stream = sys.stdout
         self._picture: LivePicture | None = None
         self._study: StudyView | None = None
         self._epochs: dict[int, Epoch] = {}
-        """By running trial: its last epoch."""
+        """The last epoch of each running trial."""
         self._line_due = 0.0
 
     def study_started(self, study: StudyView) -> None:
@@ -58,7 +58,7 @@ class ConsoleLogger(Logger):
         done = len(study.counted)
         self._print(
             f"{study.name}: {study.total} trials"
-            + (f", {done} finished already" if done else "")
+            + (f", {done} already finished" if done else "")
             + f"; results in {study.folder}"
         )
         self._print(
@@ -87,7 +87,7 @@ class ConsoleLogger(Logger):
         if self._picture is None or self._verbosity > 0:
             self._print(f"trial {number} of {study.total + len(study.left_out)} starts ({origin}): {shown}")
         if self._verbosity > 0 and proposal.origin.reason:
-            self._print(f"  because: {proposal.origin.reason}")
+            self._print(f"  reason: {proposal.origin.reason}")
         self._line_due = time.monotonic() + self._options.every
         if self._picture is not None:
             self._picture.trial_started(number, study)
@@ -116,7 +116,7 @@ class ConsoleLogger(Logger):
         facts = [formatting.best_so_far(self._study.best)]
         if last is not None:
             facts.append(f"val_loss {formatting.number(last['val_loss'])}")
-        facts.append(f"time left {formatting.duration(progress.study_seconds_left)}")
+        facts.append(f"ETA {formatting.duration(progress.study_seconds_left)}")
         facts += [f"{name} {text}" for name, text in progress.readings.items()]
         self._print(
             f"  trial {progress.number} of {self._study.total + len(self._study.left_out)}, {progress.phase}, "
@@ -135,7 +135,7 @@ class ConsoleLogger(Logger):
         self._print(formatting.trial_line(record, metric=metric, best=study.best, varied=study.plan.space))
         for flag in record.flags:
             if flag.kind in SHOWN_FLAGS or (self._verbosity > 0 and flag.kind is not None):
-                self._print(f"  flag {flag.guard}: {flag.text}")
+                self._print(f"  flag: {flag.text}")
 
     def message(self, level: str, text: str) -> None:
         if self._verbosity >= 0 or level != "info":

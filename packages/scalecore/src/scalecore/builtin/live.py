@@ -1,8 +1,7 @@
-"""The picture that logger `console` keeps below its lines on a terminal: the study, each running trial, the machine.
+"""The progress bars that logger `console` keeps below its lines on a terminal: study, running trials, machine.
 
-Drawn by `rich`, which is imported here and nowhere else. The cursor is never hidden, and rests below the picture: so a
-terminal is sane even after `kill -9`, which leaves nobody to tidy up. No thread draws: the driver does, about once a
-second and with each line.
+Drawn by `rich`, which only this module imports. The cursor is never hidden and stays below the bars, so that the
+terminal is usable even after `kill -9`. The driver draws, about once a second and with each line; there is no thread.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ from scalecore.api import formatting
 from scalecore.api.trials import Epoch, Progress, StudyView
 
 SILENT_AFTER = 5.0
-"""Seconds without a word of a trial, after which it is said to wait: it may be between two attempts."""
+"""Seconds without progress of a trial after which it is shown as waiting: it may be between two attempts."""
 
 STYLES: Mapping[str, str] = {"warning": "yellow", "error": "bold red"}
 
 
 class _Console(Console):
-    """A console that leaves the cursor alone."""
+    """A console that never hides the cursor."""
 
     def show_cursor(self, show: bool = True) -> bool:
         return False
@@ -38,7 +37,7 @@ class _Console(Console):
 
 @define
 class _Row:
-    """What is known of a running trial."""
+    """The state of a running trial."""
 
     heard: float
     progress: Progress | None = None
@@ -46,7 +45,7 @@ class _Row:
 
 
 class LivePicture:
-    """Bars that stay at the bottom while lines pass above, between `start` and `stop`, which wipes them away."""
+    """Bars that stay at the bottom while lines scroll above, from `start` to `stop`, which removes them."""
 
     def __init__(self, stream: TextIO) -> None:
         # No markup: names and reasons come from files and may hold brackets.
@@ -57,26 +56,26 @@ class LivePicture:
         self._live: Live | None = None
 
     def start(self, study: StudyView) -> None:
-        """Draw for the first time. What is printed from now on, by anybody, stands above the picture."""
+        """Draw for the first time. Everything printed from now on appears above the bars."""
         self._study = study
         self._live = Live(
             self._render(),
             console=self._console,
             auto_refresh=False,
             transient=True,
-            # What goes to a file shall stay there.
+            # Redirected output stays in its file.
             redirect_stderr=sys.stderr.isatty(),
         )
         self._live.start(refresh=True)
 
     def stop(self) -> None:
-        """Wipe the picture; the lines stay. Safe at any time, and again."""
+        """Remove the bars; the lines stay. May be called at any time and more than once."""
         live, self._live = self._live, None
         if live is not None:
             live.stop()
 
     def line(self, text: str, level: str = "info") -> None:
-        """Print a line above, broken between words where it is longer than the terminal is wide."""
+        """Print a line above the bars, wrapped between words at the width of the terminal."""
         for part in text.splitlines():
             indent = " " * (len(part) - len(part.lstrip()) + 4)
             broken = textwrap.wrap(
@@ -85,24 +84,24 @@ class LivePicture:
             self._console.print("\n".join(broken), style=STYLES.get(level))
 
     def trial_started(self, number: int, study: StudyView) -> None:
-        """A row for the trial."""
+        """Add a row for the trial."""
         self._rows[number] = _Row(heard=time.monotonic())
         self._draw(study)
 
     def epoch(self, number: int, epoch: Epoch) -> None:
-        """Its row shows the loss of this epoch from now on."""
+        """Show the loss of this epoch in the row of the trial."""
         if number in self._rows:
             self._rows[number].epoch = epoch
 
     def progress(self, progress: Progress) -> None:
-        """Where the trial is, what the sensors say, and how long the study takes."""
+        """Update the row of a trial, the sensor readings and the ETA of the study."""
         row = self._rows.setdefault(progress.number, _Row(heard=0.0))
         row.progress, row.heard = progress, time.monotonic()
         self._latest = progress
         self._draw(self._study)
 
     def trial_finished(self, number: int, study: StudyView) -> None:
-        """The row goes."""
+        """Remove the row of the trial."""
         self._rows.pop(number, None)
         self._draw(study)
 
@@ -116,11 +115,11 @@ class LivePicture:
     def _render(self) -> RenderableType:
         study = self._study
         assert study is not None
-        # The picture must not be higher than the screen.
+        # The bars must not be taller than the screen.
         shown = sorted(self._rows.items())[: max(1, self._console.height - 5)]
         labels = ["study", *(f"trial {number}" for number, _ in shown)]
         bar = max(8, min(30, self._console.width // 5))
-        # No wider than it must be: a terminal that is made narrower breaks long lines in two.
+        # As narrow as possible: a terminal that is made narrower wraps long lines.
         table = Table.grid(padding=(0, 1))
         table.add_column(no_wrap=True)
         table.add_column(width=bar)
@@ -135,27 +134,27 @@ class LivePicture:
             parts.append(Text(f"and {len(self._rows) - len(shown)} more running"))
         if readings := self._readings():
             parts.append(Text(readings, style="dim", no_wrap=True, overflow="ellipsis"))
-        # The cursor rests in an empty line: a shell's prompt stands alone there, whatever ended the run.
+        # The cursor stays in an empty line, so that the shell's prompt is alone there however the run ended.
         return Group(*parts, Text(""))
 
     def _study_text(self, study: StudyView) -> Text:
         facts = [f"{len(study.counted)} of {study.total}", formatting.best_so_far(study.best)]
         if self._latest is not None:
-            facts.append(f"left {formatting.duration(self._latest.study_seconds_left)}")
+            facts.append(f"ETA {formatting.duration(self._latest.study_seconds_left)}")
         return Text(", ".join(facts))
 
     def _readings(self) -> str:
-        """Memory and temperature, or why there is none; nothing of what no monitor watches."""
+        """Memory and temperature, or why they are unavailable; quantities that no monitor watches are left out."""
         readings = {} if self._latest is None else self._latest.readings
         return ", ".join(f"{name} {text}" for name, text in readings.items() if text != "not watched")
 
 
 def _share(progress: Progress | None) -> float:
-    """How much of its epochs the trial has behind it."""
+    """The fraction of the epochs that the trial has completed."""
     if progress is None:
         return 0.0
     if not progress.epochs:
-        return 0.0  # nobody has said how many there will be
+        return 0.0  # the number of epochs is unknown
     within = progress.step / progress.steps_per_epoch if progress.steps_per_epoch else 0.0
     return min(1.0, (max(progress.epoch, 1) - 1 + within) / progress.epochs)
 
@@ -165,7 +164,7 @@ def _trial_text(row: _Row) -> str:
     if seen is None:
         return "starting"
     if time.monotonic() - row.heard > SILENT_AFTER:
-        return "waiting to go on"
+        return "waiting"
     facts = [seen.phase]  # before the first epoch: starting, compiling, reading a checkpoint
     if seen.epoch > 0:
         facts = [

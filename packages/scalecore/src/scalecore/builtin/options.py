@@ -1,4 +1,4 @@
-"""Options of the built-in components, but for the dataset's, which stand in `options_dataset.py`."""
+"""Options of the built-in components; those of the dataset are in `options_dataset.py`."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,20 +15,20 @@ class ConsoleOptions:
 
     verbosity: Literal["quiet", "normal", "verbose"] = option(
         "normal",
-        help="`quiet`: the end, warnings and errors only; `verbose`: every epoch, and why each trial was chosen. "
-        "`--quiet` and `--verbose` of the command line count more.",
+        help="`quiet`: only the final result, warnings and errors; `verbose`: every epoch, and why each trial was "
+        "chosen. `--quiet` and `--verbose` on the command line take precedence.",
     )
     progress: Literal["auto", "lines"] = option(
-        "auto", help="`auto` shows bars on a terminal, and lines elsewhere; `lines` shows lines everywhere."
+        "auto", help="`auto`: bars on a terminal, lines elsewhere; `lines`: lines everywhere."
     )
-    every: float = option(10.0, help="Seconds between two lines of progress where no bars are shown.")
+    every: float = option(10.0, help="Seconds between two progress lines when no bars are shown.")
 
 
 @frozen(kw_only=True)
 class FilesOptions:
     """Options of logger `files`."""
 
-    path: Path | None = option(None, help="Folder of the files; the study's folder by default.")
+    path: Path | None = option(None, help="Folder for the files; by default the study's folder.")
 
 
 @frozen(kw_only=True)
@@ -37,7 +37,7 @@ class CsvOptions:
 
     path: Path | None = option(
         None,
-        help="The table, shared by several studies; `experiment_results.csv` beside the study's folder by default.",
+        help="The table, shared by several studies; by default `experiment_results.csv` next to the study's folder.",
     )
 
 
@@ -46,11 +46,11 @@ class FunctionOptions:
     """Options of trainer `function`."""
 
     target: ImportPath = option(
-        help="The function that trains a trial, by its import path: `module:name`, or `./file.py:name`. Its file is "
-        "part of the study's code. [G26]"
+        help="The function that trains a trial: `module:name` or `./file.py:name`. Its file is part of the study's "
+        "code. [G26]"
     )
     memory_gb: Annotated[float, Gt(0)] = option(
         1.0,
-        help="Memory in GB that a trial is expected to need until one has been measured; then it is the largest "
-        "measured peak and a quarter more.",
+        help="Expected memory of a trial in GB until one has been measured; then the largest measured peak plus a "
+        "quarter.",
     )

@@ -12,10 +12,10 @@ from scalecore.api.options import ExistingFile, option
 
 @frozen(kw_only=True)
 class PriceColumns:
-    """Which columns hold the prices of the target, spelt as in the file."""
+    """The columns with the prices of the target, spelled as in the file."""
 
     close: str = option("Close", help="The closing price.")
-    high: str = option("High", help="The highest price; read only by a target with `price: high`.")
+    high: str = option("High", help="The highest price; only used with `price: high`.")
 
 
 @frozen(kw_only=True)
@@ -27,41 +27,41 @@ class PriceTarget(TargetOptions):
 
 @frozen(kw_only=True)
 class LabelTarget:
-    """A target that a column holds already: its value in row t is the label of the window that ends there."""
+    """A target given by a column: its value in row t is the label of the window that ends at t."""
 
     kind: Literal["label"] = option("label", help="The labels are in a column.")
     column: str = option(help="The column with the labels: 0 and 1, class numbers from 0, or numbers to forecast.")
     horizon: Annotated[int, Ge(0)] = option(
-        1, help="Rows after its own that a label was made from; the purge between the parts of the split covers them."
+        1, help="Rows after its own that a label depends on; the purge between the parts of the split covers them."
     )
     task: Literal["binary", "multiclass", "forecast"] | None = option(
         None,
-        help="What the labels are; by default 0 and 1 are binary, other whole numbers classes, all else a forecast.",
+        help="Type of the labels; by default 0 and 1 are binary, other integers classes, anything else a forecast.",
     )
 
 
 @frozen(kw_only=True)
 class ParquetOptions:
-    """A table in a parquet or CSV file, one row for each moment in time, ascending and without duplicates."""
+    """A table in a parquet or CSV file, one row per time, ascending and without duplicates."""
 
     path: ExistingFile = option(
-        help="The file: `.parquet`, `.pq`, `.csv`, `.tsv` or `.txt`, text also packed, as `.csv.gz`; or a folder of "
-        "parquet parts, also under paths such as `year=2020`."
+        help="The file: `.parquet`, `.pq`, `.csv`, `.tsv` or `.txt`, text also compressed, as `.csv.gz`; or a folder "
+        "of parquet files, also in subfolders such as `year=2020`."
     )
     time: str | None = option(
         None,
-        help="Column or index with the times; by default the index if it is one of dates, else a column named Date, "
-        "date, Datetime, datetime, Time, time, Timestamp or timestamp.",
+        help="Column or index with the times; by default an index of dates, else a column named Date, date, Datetime, "
+        "datetime, Time, time, Timestamp or timestamp.",
     )
-    features: Annotated[list[str], MinLen(1)] = option(help="The columns that the model sees, in this order.")
-    target: PriceTarget | LabelTarget = option(help="What is predicted; `kind` tells how.")
-    context: Annotated[int, Ge(1)] = option(60, help="Rows of a window.")
-    split: Split = option(factory=Split, help="Which windows train, validate and test.")
-    normalise: Normalisation = option("standard", help="How features are scaled; fit on training rows only.")
+    features: Annotated[list[str], MinLen(1)] = option(help="The input columns of the model, in this order.")
+    target: PriceTarget | LabelTarget = option(help="What to predict; `kind` selects the definition.")
+    context: Annotated[int, Ge(1)] = option(60, help="Rows per window.")
+    split: Split = option(factory=Split, help="How windows are divided into training, validation and test.")
+    normalise: Normalisation = option("standard", help="How to scale features; fitted on training rows only.")
     start: str | None = option(None, help="First date to use, such as 1999-03-10.")
-    end: str | None = option(None, help="Last date to use; nothing after it is read, by labels neither.")
+    end: str | None = option(None, help="Last date to use; nothing after it is read, not even by labels.")
     read: ReadOptions = option(
-        factory=ReadOptions, before=ReadOptions(), help="How the file writes times, numbers and text."
+        factory=ReadOptions, before=ReadOptions(), help="How the file formats times, numbers and text."
     )
 
     def __attrs_post_init__(self) -> None:
