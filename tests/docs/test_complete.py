@@ -20,6 +20,12 @@ from scalecore.store.identity import FREE
 
 from .conftest import ROOT, blocks, markdown_files, prose
 
+CHARACTERS = 100
+"""A line of this length fits in a window of 1,280 pixels. A block of the site is 748 pixels wide there, less 29 for
+padding; a character takes 6.92 in DejaVu Sans Mono, which is wider than Consolas and Menlo, and 7.11 in SF Mono.
+"""
+WRAPPED = ("bash", "console", "text")
+"""Languages of blocks in which a line may wrap: output, and commands with comments."""
 HOOKS = sorted(name for name in vars(hookspecs) if name.startswith("scalecore_"))
 
 
@@ -182,3 +188,11 @@ def test_relative_links_resolve(path: Path) -> None:
         if anchor:
             headings = re.findall(r"^#+ (.+)$", prose(there), re.MULTILINE)
             assert anchor in {slug(heading) for heading in headings}, f"{path}: {target}"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs").rglob("*.md")), ids=lambda path: path.stem)
+def test_lines_of_code_fit_without_wrapping(path: Path) -> None:
+    """This applies to code and to text diagrams, which have no language; tests/site measures all blocks."""
+    languages = set(re.findall(r"^```(\w*)\n", path.read_text(encoding="utf-8"), re.MULTILINE)) - set(WRAPPED)
+    lines = [line for language in languages for body in blocks(path, language) for line in body.splitlines()]
+    assert [line for line in lines if len(line) > CHARACTERS] == []

@@ -11,27 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import ROOT
-
-CHARACTERS = 100
-"""Of a line that fits at 1,280 pixels. A block is 748 pixels wide there, less 29 for padding; a character takes 6.92
-in DejaVu Sans Mono, which is wider than Consolas and Menlo, and 7.11 in SF Mono.
-"""
-WRAPPED = {"bash", "console", "text"}
-"""Languages of blocks in which a line may wrap: output, and commands with comments."""
-BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 MEASURE = """<script>
   const cut = [...document.querySelectorAll("pre, pre > code")].filter((one) => one.scrollWidth > one.clientWidth);
   document.title = JSON.stringify(cut.map((one) => one.innerText.slice(0, 200)));
 </script>"""
-
-
-@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda page: page.stem)
-def test_lines_of_code_fit_without_wrapping(page: Path) -> None:
-    """This applies to code and to text diagrams, which have no language."""
-    for language, body in BLOCK.findall(page.read_text(encoding="utf-8")):
-        if language not in WRAPPED:
-            assert [line for line in body.splitlines() if len(line) > CHARACTERS] == []
 
 
 def test_long_lines_wrap(site: Path) -> None:
