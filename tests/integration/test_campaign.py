@@ -146,7 +146,7 @@ def test_a_campaign_of_which_no_study_can_be_run_does_not_begin(campaign: Study)
     campaign.experiment["sweep"]["dataset.target.horizon"] = [600, 700]
     done = campaign.run(code=4)
     assert done.stderr.startswith(
-        "2 of 2 studies of the campaign cannot be run, so none is started:\n  seed-1_horizon-600: "
+        "2 of 2 studies of the campaign cannot run, so none is started:\n  seed-1_horizon-600: "
     )
     assert not campaign.folder.exists()
 
@@ -163,7 +163,7 @@ def test_a_mistake_that_only_the_plan_finds_is_listed(campaign: Study) -> None:
     campaign.experiment["search"]["space"] = {"learning_rat": {"uniform": [0.1, 0.2]}}
     done = campaign.run(code=2)
     lines = done.stderr.splitlines()
-    assert lines[0] == "2 of 2 studies of the campaign cannot be run, so none is started:"
+    assert lines[0] == "2 of 2 studies of the campaign cannot run, so none is started:"
     for line, label in zip(lines[1:], LABELS, strict=True):
         assert line.startswith((f"  {label}: {campaign.file.name}:", f"  {label}: {campaign.file}:"))
         assert "reads a hyper-parameter 'learning_rat'; they read " in line

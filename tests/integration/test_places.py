@@ -175,7 +175,7 @@ def test_g46_a_copy_of_a_running_study_leaves_it_alone(study: Study, tmp_path: P
     folder, before = str(copy.folder), content(study.folder)
 
     status = copy.cli("status", folder)
-    assert "tiny: interrupted (its driver is gone; `scalecore run` continues it); 1 of 2 trials" in status.stdout
+    assert "tiny: interrupted (its process is gone; `scalecore run` resumes it); 1 of 2 trials" in status.stdout
     assert "run by process" not in status.stdout
     verify = copy.cli("verify", folder)
     assert "processes: none left running" in verify.stdout

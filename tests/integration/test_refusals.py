@@ -286,7 +286,7 @@ def test_a_component_named_like_a_core_one_disables_neither(study: Study) -> Non
     plugin(study, "acme-rivals", "acme_rivals", RIVALS)
     assert refused(study, "search.trials=2", code=3).endswith(
         f"search 'random' is provided by scalecore {__version__} and acme-rivals 1.0; "
-        "pick one by writing scalecore/random or acme-rivals/random\n"
+        "choose one by writing scalecore/random or acme-rivals/random\n"
     )
     study.experiment["search"]["use"] = "scalecore/random"
     study.run("search.trials=2")
@@ -340,7 +340,7 @@ def test_a_study_whose_plugin_is_for_another_scalecore_is_read_and_not_run(study
     if by == "requirement":
         with (place / "scalecore_mlp-1.0.dist-info" / "METADATA").open("a") as file:
             file.write("Requires-Dist: scalecore<0.2,>=0.1\n")
-        reason = f"it needs scalecore <0.2,>=0.1, and this is scalecore {__version__}"
+        reason = f"it requires scalecore <0.2,>=0.1, but this is scalecore {__version__}"
     else:
         source = place / "scalecore_mlp.py"
         source.write_text(source.read_text().replace("scalecore.api.components", "scalecore.records"))

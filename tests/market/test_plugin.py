@@ -174,8 +174,8 @@ def test_an_extension_for_another_scalecore_is_refused_before_its_import(install
     with pytest.raises(PluginError) as caught:
         load_registry(["candle"])
     assert str(caught.value) == (
-        "dataset.extensions: candle-plugin 1.2 is incompatible: it needs scalecore <0.2,>=0.1, and this is scalecore "
-        f"{__version__}"
+        "dataset.extensions: candle-plugin 1.2 is incompatible: it requires scalecore <0.2,>=0.1, but this is "
+        f"scalecore {__version__}"
     )
 
 

@@ -250,7 +250,7 @@ def test_b8_what_does_no_harm_is_passed_over(name: str, project: Project) -> Non
     expected = json.loads(call(project, "status", "{study}", "--json")[1])
     journal = edited(project, WHOLE_AFTER_ALL[name])
     if name == "a torn last line":
-        expected |= {"state": "interrupted (its driver is gone; `scalecore run` continues it)", "end_reason": None}
+        expected |= {"state": "interrupted (its process is gone; `scalecore run` resumes it)", "end_reason": None}
     code, output = call(project, "status", "{study}", "--json")
     assert code == 0, output
     assert json.loads(output) == expected

@@ -217,8 +217,8 @@ def test_what_cannot_be_analysed_is_told_plainly(
 
     assert told("longest") == (
         2,
-        "analysis 'longest' needs a study: scalecore analyze longest STUDY...; a study is its folder, its experiment "
-        "file, or a folder of studies",
+        "analysis 'longest' needs a study: scalecore analyze longest STUDY...; STUDY is a study's folder, its "
+        "experiment file, or a folder of studies",
     )
     assert told("longest", "one", "tops=1") == (2, "<command line>: tops=1: unknown key; did you mean 'top'?")
     assert told("longest", "one", "--top") == (2, "--top needs a value: --top VALUE")
@@ -228,7 +228,7 @@ def test_what_cannot_be_analysed_is_told_plainly(
     )
     assert told("longest", "empty") == (
         2,
-        f"{tmp_path / 'empty'}: the journal holds no study yet; start it with `scalecore run`",
+        f"{tmp_path / 'empty'}: the journal contains no study yet; start it with `scalecore run`",
     )
     assert told("longest", "one", "top=0") == (4, "nothing to show")
     assert told("longest", "one", "top=-1") == (

@@ -52,7 +52,7 @@ def test_a_missing_plugin(invoke: Any, mine: str, monkeypatch: pytest.MonkeyPatc
     lines = result.stderr.splitlines()
     assert len(lines) == 5
     assert lines[0].startswith("mine.yaml:2:10: dataset: there is no dataset 'my-table'")
-    assert "acme 1.2 is blocked: left out by --block acme" in lines[0]
+    assert "acme 1.2 is blocked: excluded by --block acme" in lines[0]
     assert lines[3].startswith("mine.yaml:5:18: execution.use: there is no executor 'my-rack'")
     assert lines[4] == (
         "<command line>: loggers=[pigeon]: loggers.0: logger 'pigeon' is not installed; "

@@ -15,8 +15,8 @@ from scalecore.scaffold.names import PLUGIN_KINDS
 from scalecore.scaffold.plugin_files import USES
 
 RULES = (
-    "cannot name a plugin: use letters, digits, `-` and `_`, begin with a letter, end with a letter or digit; "
-    "for instance my-model"
+    "cannot name a plugin: use letters, digits, `-` and `_`, begin with a letter, end with a letter or digit, "
+    "as in my-model"
 )
 
 
@@ -97,15 +97,15 @@ def test_a_package_is_written(invoke: Callable[..., Result], tmp_path: Path) -> 
         ("2fast", f"'2fast' {RULES}"),
         ("mine-", f"'mine-' {RULES}"),
         ("modèle", f"'modèle' {RULES}"),
-        ("class", "'class' cannot name a plugin: 'class' is a word of Python; try my-class"),
-        ("Match", "'Match' cannot name a plugin: 'match' is a word of Python; try my-Match"),
+        ("class", "'class' cannot name a plugin: 'class' is a keyword of Python; try my-class"),
+        ("Match", "'Match' cannot name a plugin: 'match' is a keyword of Python; try my-Match"),
         ("statistics", "'statistics' cannot name a plugin: Python has a module 'statistics'; try my-statistics"),
-        ("linear", "model 'linear' is that of scalecore-torch; choose another name"),
+        ("linear", "model 'linear' belongs to scalecore-torch; choose another name"),
         ("SCALECORE", f"the plugin scalecore {__version__} is installed under this name; choose another one"),
         ("builtin", f"scalecore {__version__} has a plugin 'builtin'; choose another name"),
         ("Acme", "the plugin acme 1.2 is installed under this name; choose another one"),
         ("my-model", "model 'my-model' is provided by acme 1.2; choose another name"),
-        ("patchtst", "model 'patchtst' is that of scalecore-patchtst; choose another name"),
+        ("patchtst", "model 'patchtst' belongs to scalecore-patchtst; choose another name"),
         ("numpy", "'numpy' cannot name a plugin: a module 'numpy' is installed; choose another name"),
     ],
 )
@@ -125,7 +125,7 @@ def test_a_file_that_exists_is_not_touched(invoke: Callable[..., Result], tmp_pa
     (tmp_path / "deep.py").symlink_to("nowhere")
     for name, path in (("wide", "test_wide.py"), ("deep", "deep.py")):
         done = invoke("new", "model", name)
-        message = f"{path} exists; choose another name, or another folder with --into\n"
+        message = f"{path} already exists; choose another name, or another folder with --into\n"
         assert (done.exit_code, done.stderr) == (2, message)
     assert not (tmp_path / "wide.py").exists()
     assert (tmp_path / "test_wide.py").read_text() == "mine"

@@ -61,7 +61,7 @@ def test_a_command_of_the_core_stays_its_own(fake_plugin: Any, invoke: Any) -> N
             "fake_old:x",
             "x = 1",
             ["scalecore<0.2"],
-            f" is incompatible: it needs scalecore <0.2, and this is scalecore {scalecore.__version__}",
+            f" is incompatible: it requires scalecore <0.2, but this is scalecore {scalecore.__version__}",
         ),
         (
             "fake_old:x",

@@ -33,7 +33,7 @@ def test_the_list_has_status_reason_and_components(invoke: Any, mine: str, fake_
     ]
     assert lines[-2].startswith("zebra 0.1 ")
     assert lines[-2].endswith("  broken: importing fake_zebra failed: it called sys.exit(1)")
-    assert lines[-1].endswith(f"  incompatible: it needs scalecore >=5, and this is scalecore {__version__}")
+    assert lines[-1].endswith(f"  incompatible: it requires scalecore >=5, but this is scalecore {__version__}")
 
 
 def test_verbose_adds_summaries_places_and_tracebacks(invoke: Any, mine: str, fake_plugin: Any) -> None:
@@ -93,15 +93,15 @@ def test_conflicts_are_shown(invoke: Any, mine: str, fake_plugin: Any) -> None:
 
     assert invoke("plugins").stdout.splitlines()[-1] == (
         "conflict: model 'my-model' is provided by acme 1.2 and rival 7; "
-        "pick one by writing acme/my-model or rival/my-model"
+        "choose one by writing acme/my-model or rival/my-model"
     )
 
 
 def test_blocked_plugins_are_listed_as_such(invoke: Any, mine: str) -> None:
     """--block and --no-plugins show in the list."""
     assert "acme 1.2" in invoke("plugins", "--block", "acme").stdout
-    assert "blocked: left out by --block acme" in invoke("plugins", "--block", "acme").stdout
-    assert "blocked: left out by --no-plugins" in invoke("plugins", "--no-plugins").stdout
+    assert "blocked: excluded by --block acme" in invoke("plugins", "--block", "acme").stdout
+    assert "blocked: excluded by --no-plugins" in invoke("plugins", "--no-plugins").stdout
 
 
 def test_blocking_a_typo_is_refused(invoke: Any, mine: str) -> None:

@@ -439,7 +439,7 @@ def test_a_clash_is_reported_where_the_name_stands(
 
     assert error.exit_code == ExitCode.PLUGIN
     assert str(error).endswith(
-        "model 'toy' is provided by bench 1.0 and rival 2.0; pick one by writing bench/toy or rival/toy"
+        "model 'toy' is provided by bench 1.0 and rival 2.0; choose one by writing bench/toy or rival/toy"
     )
     _, resolved = load_resolved(write(small.replace("use: toy", "use: rival/toy")), registry=both)
     assert (resolved.model.provider, resolved.model.options.width) == ("rival", 8)

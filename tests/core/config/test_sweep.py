@@ -105,9 +105,9 @@ def test_a_wrong_value_is_reported_where_it_stands_in_the_sweep(write: Write, sm
         ("{}", "sweep: expected a mapping of dotted keys to lists, for example `search.budget: [2M, 20M]`"),
         ("{seed: 3}", "sweep.seed: expected a list of values, got 3"),
         ("{seed: []}", "sweep.seed: expected at least one value"),
-        ("{seed: [1, 2, 1]}", "sweep.seed.2: this value stands in the list twice: two studies would be the same"),
+        ("{seed: [1, 2, 1]}", "sweep.seed.2: this value is listed twice, so two studies would be the same"),
         ("{name: [a]}", "sweep.name: name belongs to the campaign as a whole and cannot be swept"),
-        ("{search..budget: [2M]}", "sweep.search..budget: expected keys joined by dots, got 'search..budget'"),
+        ("{search..budget: [2M]}", "sweep.search..budget: expected a key such as search.budget, got 'search..budget'"),
         ("{seed.deep: [1]}", "sweep.seed.deep: seed is 3, which has no keys"),
     ],
 )
@@ -155,7 +155,7 @@ def test_a_name_that_is_missing_or_grows_too_long_is_reported(write: Write, smal
     name = "x" * 95
     text = small.replace("name: small", f"name: {name}") + "sweep: {seed: [1, 20]}\n"
     assert error_of(write(text), registry) == (
-        "1:7: name: with the label of a study behind it, such as seed-20, it has more than 100 characters; shorten it, "
+        "1:7: name: with the label of a study appended, such as seed-20, it has more than 100 characters; shorten it, "
         "or sweep fewer keys"
     )
     text = small.replace("name: small\n", "") + "sweep: {seed: [1, 20]}\n"
@@ -176,9 +176,7 @@ def test_an_override_of_what_is_swept_is_refused(write: Write, small: str, regis
     key = override.partition("=")[0]
     with pytest.raises(ExperimentError) as caught:
         load_campaign(name, overrides=["seed=3", override], registry=registry)
-    assert (
-        str(caught.value) == f"<command line>: {override}: the sweep sets {key} in every study; pick some with --only"
-    )
+    assert str(caught.value) == f"<command line>: {override}: the sweep sets {key} in every study; select with --only"
     studies = campaign_of(name, registry, "seed=3", "search.trials=7", "model.rate=0.25").studies
     assert {(one.resolved.experiment.seed, one.resolved.experiment.search.trials) for one in studies} == {(3, 7)}
 

@@ -62,7 +62,7 @@ def test_blocking_one_distribution_lets_the_others_in(fake_plugin: Any, tmp_path
 
     assert [(plugin.distribution, plugin.status, plugin.reason) for plugin in registry.plugins] == [
         ("acme-one", Status.OK, None),
-        ("acme-two", Status.BLOCKED, "left out by --block Acme_Two"),
+        ("acme-two", Status.BLOCKED, "excluded by --block Acme_Two"),
     ]
 
 
@@ -85,7 +85,7 @@ def test_the_needed_version_of_scalecore_is_compared_before_the_import(
 
     (plugin,) = load_registry(path=[str(tmp_path)]).plugins
 
-    reason = f"it needs scalecore {needed}, and this is scalecore {__version__}"
+    reason = f"it requires scalecore {needed}, but this is scalecore {__version__}"
     assert (plugin.status, plugin.reason) == (Status.INCOMPATIBLE, reason)
     assert "acme_never_imported" not in sys.modules
 
@@ -133,7 +133,7 @@ def test_a_distribution_without_metadata_is_broken_and_harms_nobody(fake_plugin:
 
     assert [(plugin.distribution, plugin.status, plugin.reason) for plugin in plugins] == [
         ("acme", Status.OK, None),
-        ("rest-1.0.dist-info", Status.BROKEN, f"its metadata in {tmp_path} has no Name; install it again"),
+        ("rest-1.0.dist-info", Status.BROKEN, f"its metadata in {tmp_path} has no Name; reinstall it"),
     ]
 
 
@@ -165,7 +165,7 @@ def test_no_plugins_keeps_the_core_only(fake_plugin: Any, tmp_path: Path) -> Non
 
     assert [(plugin.distribution, plugin.status, plugin.reason) for plugin in registry.plugins] == [
         ("scalecore", Status.OK, None),
-        ("acme", Status.BLOCKED, "left out by --no-plugins"),
+        ("acme", Status.BLOCKED, "excluded by --no-plugins"),
     ]
     assert "acme_left_out" not in sys.modules
 

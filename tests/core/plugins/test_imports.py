@@ -50,8 +50,8 @@ def test_g26_a_file_of_another_content_is_refused(file: Path) -> None:
     with pytest.raises(ChangedFileError) as caught:
         import_code(path, sha256=digest)
     assert str(caught.value) == (
-        f"{file} changed since the run began (SHA-256 {digest[:12]} -> {now[:12]}): bring its former content back, "
-        "or run the study with --allow-changed-code [G26]"
+        f"{file} changed since the run began (SHA-256 {digest[:12]} -> {now[:12]}): restore its previous "
+        "content, or run the study with --allow-changed-code [G26]"
     )
 
 

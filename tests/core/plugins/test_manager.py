@@ -97,34 +97,34 @@ def test_a_syntax_error_is_told_with_its_text(fake_plugin: Any) -> None:
         ),
         (
             "@hookimpl\ndef on_start(): pass",
-            "it defines on_start, which is not a hook; hooks are scalecore_datasets, scalecore_models, "
+            "it defines on_start, which is not a hook; the hooks are scalecore_datasets, scalecore_models, "
             "scalecore_search_strategies, scalecore_loggers, scalecore_hardware_monitors, scalecore_executors, "
             "scalecore_analyses, scalecore_trainers",
         ),
         ("def scalecore_models(): return []", "scalecore_models lacks the decorator @hookimpl"),
         (
             "@hookimpl(wrapper=True)\ndef scalecore_models(): return (yield)",
-            "scalecore_models wraps the hook of other plugins; a plugin only adds its own records",
+            "scalecore_models wraps the hooks of other plugins; a plugin may only add its own records",
         ),
         (
             "@hookimpl\ndef scalecore_models(): pass",
-            "scalecore_models returned nothing, where records are expected; is a `return` missing?",
+            "scalecore_models returned nothing instead of records; is a `return` missing?",
         ),
         (
             f"@hookimpl\ndef scalecore_models(): return {MODEL}",
-            "scalecore_models returned a ModelRecord, where a list of ModelRecord is expected",
+            "scalecore_models returned a ModelRecord instead of a list of ModelRecord",
         ),
         (
             "@hookimpl\ndef scalecore_models(): return 'toy'",
-            "scalecore_models returned a str, where a list of ModelRecord is expected",
+            "scalecore_models returned a str instead of a list of ModelRecord",
         ),
         (
             f"@hookimpl\ndef scalecore_loggers(): return [{MODEL}]",
-            "scalecore_loggers returned a ModelRecord, where each item must be a LoggerRecord",
+            "scalecore_loggers returned a ModelRecord, but each item must be a LoggerRecord",
         ),
         (
             "@hookimpl\ndef scalecore_executors(): return [3]",
-            "scalecore_executors returned an int, where each item must be an ExecutorRecord",
+            "scalecore_executors returned an int, but each item must be an ExecutorRecord",
         ),
         (
             f"@hookimpl\ndef scalecore_models(): return [{MODEL}, {MODEL}]",
@@ -132,11 +132,11 @@ def test_a_syntax_error_is_told_with_its_text(fake_plugin: Any) -> None:
         ),
         (
             "@hookimpl\ndef scalecore_models(): return [ModelRecord(name='a toy', summary='A toy.', factory=print)]",
-            "scalecore_models: the name 'a toy' of a ModelRecord may have letters, digits, `-`, `_` and `.` only",
+            "scalecore_models: the name 'a toy' of a ModelRecord may contain only letters, digits, `-`, `_`, `.`",
         ),
         (
             "@hookimpl\ndef scalecore_models(): return [ModelRecord(name='toy', summary='', factory=print)]",
-            "scalecore_models: the model 'toy' has no summary, one sentence of text",
+            "scalecore_models: the model 'toy' has no summary of one sentence",
         ),
         (
             "@hookimpl\ndef scalecore_models(): return [ModelRecord(name='toy', summary='A toy.', factory='toy.py')]",
@@ -151,20 +151,20 @@ def test_a_syntax_error_is_told_with_its_text(fake_plugin: Any) -> None:
             "import attrs\n@attrs.frozen\nclass Options:\n    use: str\n"
             "@hookimpl\ndef scalecore_models():\n"
             "    return [ModelRecord(name='toy', summary='A toy.', options=Options, factory=print)]",
-            "scalecore_models: Options has an option `use`, the key that names the component",
+            "scalecore_models: Options has an option `use`, but this key names the component",
         ),
         (
             "import attrs\n@attrs.frozen\nclass Options:\n    trials: int = 3\n"
             "@hookimpl\ndef scalecore_search_strategies():\n"
             "    return [SearchStrategyRecord(name='toy', summary='A toy.', options=Options, factory=print)]",
             "scalecore_search_strategies: Options has an option `trials`, which could never be set: in the experiment "
-            "file that key of the section is the study's own; name the option otherwise",
+            "file this key belongs to the study; rename the option",
         ),
         (
             "import attrs\n@attrs.frozen\nclass Options:\n    hidden: int = 3\n"
             "@hookimpl\ndef scalecore_models():\n"
             "    return [ModelRecord(name='toy', summary='A toy.', options=Options, factory=print, grid=('width',))]",
-            "scalecore_models: the grid of the model 'toy' names `width`, which is no option of Options",
+            "scalecore_models: the grid of the model 'toy' contains `width`, which is not an option of Options",
         ),
         (
             "import attrs\n@attrs.frozen\nclass Options:\n    size: 'Missing'\n"

@@ -95,7 +95,7 @@ def test_a_conflict_names_all_providers_and_how_to_pick(fake_plugin: Any) -> Non
     registry = registry_of(fake_plugin)
 
     assert why_not(registry, "model", "toy") == (
-        "model 'toy' is provided by acme-one 1.0 and Acme_Two 2.0; pick one by writing acme-one/toy or acme-two/toy"
+        "model 'toy' is provided by acme-one 1.0 and Acme_Two 2.0; choose one by writing acme-one/toy or acme-two/toy"
     )
     assert registry.names("model") == ("acme-one/toy", "acme-two/toy")
     assert registry.get("model", "acme-one/toy").version == "1.0"
@@ -106,7 +106,7 @@ def test_a_conflict_names_all_providers_and_how_to_pick(fake_plugin: Any) -> Non
     registry = registry_of(fake_plugin)
     assert why_not(registry, "model", "toy") == (
         "model 'toy' is provided by acme-one 1.0, Acme_Two 2.0 and third 3.0; "
-        "pick one by writing acme-one/toy, acme-two/toy or third/toy"
+        "choose one by writing acme-one/toy, acme-two/toy or third/toy"
     )
     assert registry.get("model", "third/toy").version == "3.0"
 
@@ -166,7 +166,7 @@ def test_what_one_distribution_provides_twice_cannot_be_picked(fake_plugin: Any)
 
     text = (
         "model 'toy' is provided by acme 1.0, by the entry points a of acme and b of acme; "
-        "tell its author, or leave it out with --block acme"
+        "report this to its author, or exclude it with --block acme"
     )
     assert why_not(registry, "model", "toy") == why_not(registry, "model", "acme/toy") == text
     assert registry.components("model") == ()
@@ -179,7 +179,7 @@ def test_the_kept_reason_answers_for_a_component_of_a_broken_plugin(fake_plugin:
 
     assert why_not(registry_of(fake_plugin), "model", "toy") == (
         "model 'toy' is provided by acme 1.0, which is broken: "
-        "scalecore_loggers returned nothing, where records are expected; is a `return` missing?"
+        "scalecore_loggers returned nothing instead of records; is a `return` missing?"
     )
 
 
@@ -189,7 +189,7 @@ def test_the_kept_reason_answers_for_a_known_package(fake_plugin: Any) -> None:
 
     assert why_not(registry_of(fake_plugin), "model", "patchtst") == (
         "model 'patchtst' is provided by scalecore-patchtst 0.1.0, which is incompatible: "
-        f"it needs scalecore >=7, and this is scalecore {__version__}"
+        f"it requires scalecore >=7, but this is scalecore {__version__}"
     )
 
 
@@ -198,7 +198,7 @@ def test_a_blocked_package_is_the_answer_for_its_components(fake_plugin: Any) ->
     fake_plugin("scalecore-optuna", version="0.1.0", code=fake_plugin.model("toy"))
 
     assert why_not(registry_of(fake_plugin, no_plugins=True), "search", "architectural") == (
-        "search 'architectural' is provided by scalecore-optuna 0.1.0, which is blocked: left out by --no-plugins"
+        "search 'architectural' is provided by scalecore-optuna 0.1.0, which is blocked: excluded by --no-plugins"
     )
 
 
@@ -249,7 +249,7 @@ def test_an_unknown_name_mentions_plugins_that_could_have_had_it(fake_plugin: An
     fake_plugin("acme", version="1.0", code="raise SystemExit")
 
     assert why_not(registry_of(fake_plugin), "search", "zzz") == (
-        "there is no search 'zzz'; installed search strategies: none. Not usable, and it may be theirs: "
+        "there is no search 'zzz'; installed search strategies: none. It may belong to a plugin that cannot be used: "
         "acme 1.0 is broken: importing fake_acme failed: it called sys.exit()"
     )
 

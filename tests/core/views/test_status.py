@@ -15,7 +15,7 @@ def test_the_time_that_is_left_is_a_number_or_not_known_yet() -> None:
     status: dict[str, Any] = {"name": "spy", "state": "running", "finished": 0, "total": 4, "counts": {}}
     status |= dict.fromkeys(("runner", "best", "baseline", "hardware", "search", "test_openings"))
     status |= {"unfinished": [], "left_out": [], "degraded": [], "folder": "studies/spy"}
-    assert "time left: not known yet" in status_lines({**status, "seconds_left": None})
+    assert "time left: unknown" in status_lines({**status, "seconds_left": None})
     assert "time left: about 3 min 20 s" in status_lines({**status, "seconds_left": 200.0})
 
 

@@ -1,1 +1,1 @@
-"""Several studies from one file."""
+"""Campaigns: several studies from one experiment file."""

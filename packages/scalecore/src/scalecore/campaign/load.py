@@ -1,4 +1,4 @@
-"""An experiment file with `sweep:` as a campaign: all its studies, checked together before the first one runs."""
+"""Load an experiment file with `sweep:` as a campaign; all its studies are checked before the first one runs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class CampaignStudy:
-    """One study of a campaign: its label, the swept keys with their values, and the experiment that they make."""
+    """One study of a campaign: its label, the swept keys with their values, and the resulting experiment."""
 
     label: str
     values: Mapping[str, Any]
@@ -43,7 +43,7 @@ class Campaign:
 
     @property
     def analyses(self) -> tuple[ResolvedComponent, ...]:
-        """Those of the whole; every study names the same."""
+        """The analyses of the campaign, which are the same in every study."""
         return self.studies[0].resolved.analyses
 
 
@@ -54,10 +54,10 @@ def load_campaign(
     registry: Registry,
     begun: Callable[[Experiment], bool] | None = None,
 ) -> Campaign | tuple[LoadedExperiment, Resolved]:
-    """All studies of a file with `sweep:`; for a file without one, what `load_resolved` returns.
+    """All studies of a file with `sweep:`; for a file without it, the result of `load_resolved`.
 
-    The problems of all studies are reported together, each once. Every study has the campaign's folder and name with
-    its label behind them. `begun` as in `load_resolved`.
+    The problems of all studies are reported together, each once. The folder and the name of a study are those of the
+    campaign, followed by its label. `begun` as in `load_resolved`.
     """
     tree, source, parent = read_tree(path, overrides), os.fspath(path), Path(path).absolute().parent
     if "sweep" not in tree.root:
@@ -72,8 +72,8 @@ def load_campaign(
         raise_problems([*tree.problems, *problems])
     for variant in variants:
         root = variant.tree.root
-        root["output"] = folder / variant.label  # a path, and none that somebody wrote
-        # One that is wrong is told as the file has it.
+        root["output"] = folder / variant.label  # a Path, unlike one in a file
+        # An invalid name is reported as it is in the file.
         if isinstance(root.get("name"), str) and re.fullmatch(NAME, root["name"]) and len(root["name"]) <= LONGEST_NAME:
             root["name"] = f"{root['name']}-{variant.label}"
         try:
@@ -89,9 +89,9 @@ def load_campaign(
 
 
 def campaign_folder(tree: Tree, parent: Path) -> Path:
-    """`output:` of the file, taken from the file's folder, or `studies/NAME` under the working directory.
+    """`output:` of the file, relative to the file's folder, or `studies/NAME` in the working directory.
 
-    Raises `ExperimentError` where `output:` is no path.
+    Raises `ExperimentError` if `output:` is not a path.
     """
     output = tree.root.get("output")
     if output is None:
@@ -104,12 +104,12 @@ def campaign_folder(tree: Tree, parent: Path) -> Path:
 
 
 def _too_long(tree: Tree, variants: Sequence[Variant]) -> list[Problem]:
-    """The name of the whole where the label of a study behind it makes it longer than a name may be."""
+    """A problem if the campaign's name is too long once a study's label is appended."""
     name, label = tree.root.get("name"), max((variant.label for variant in variants), key=len, default="")
     if not isinstance(name, str) or len(name) > LONGEST_NAME or len(f"{name}-{label}") <= LONGEST_NAME:
         return []
     message = (
-        f"with the label of a study behind it, such as {label}, it has more than {LONGEST_NAME} characters; "
+        f"with the label of a study appended, such as {label}, it has more than {LONGEST_NAME} characters; "
         "shorten it, or sweep fewer keys"
     )
     return [tree.problem(("name",), message)]

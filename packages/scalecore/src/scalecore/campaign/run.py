@@ -1,7 +1,7 @@
-"""A campaign: the studies of one experiment file with `sweep:`, run in order, resumed and told about as a whole.
+"""Run, resume and report a campaign: the studies of one experiment file with `sweep:`, in order.
 
-Each study keeps its own folder, journal and lock; the campaign adds nothing that could be lost. Running it again skips
-what is complete and continues the rest.
+Each study has its own folder, journal and lock; the campaign stores nothing that could be lost. Running it again skips
+complete studies and resumes the others.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _FROM_THE_WORST = (
 
 @frozen(kw_only=True, slots=False)
 class ProblemFile(Part):
-    """Why a study failed, with the exit code."""
+    """The reason why a study failed, and its exit code."""
 
     reason: str
     code: int
@@ -63,29 +63,29 @@ class EntryFile(Part):
 
 @frozen(kw_only=True, slots=False)
 class CampaignFile(Part):
-    """The index of a campaign, as its folder holds it."""
+    """The index of a campaign, as stored in its folder."""
 
     name: str
     studies: Sequence[EntryFile]
 
 
-WRITTEN_ANEW = "`scalecore run` writes it anew"
+WRITTEN_ANEW = "`scalecore run` writes it again"
 
 
 @frozen(kw_only=True)
 class StudyEntry:
-    """One study of a campaign as its index has it."""
+    """One study in the index of a campaign."""
 
     label: str
     values: Mapping[str, Any]
     folder: StudyFolder
     problem: ProblemFile | None = None
-    """Reason and exit code of the run that failed last; None where the last one began as it should."""
+    """Reason and exit code of the last run if it failed; otherwise None."""
 
 
 @frozen(kw_only=True)
 class CampaignIndex:
-    """A campaign's folder and its studies in their order, whether they have begun or not."""
+    """A campaign's folder and its studies in order, begun or not."""
 
     name: str
     path: Path
@@ -93,9 +93,9 @@ class CampaignIndex:
 
 
 def select(campaign: Campaign, only: Sequence[str]) -> tuple[CampaignStudy, ...]:
-    """The studies whose label is, or has as its parts, one of `only`; all where it is empty.
+    """The studies with one of `only` as their label or as parts of it; all studies if `only` is empty.
 
-    `budget-2M` selects every study of that budget. Raises `ExperimentError` for one that selects nothing.
+    `budget-2M` selects every study of that budget. Raises `ExperimentError` for a text that selects nothing.
     """
     for text in only:
         if not any(_selected(study, text) for study in campaign.studies):
@@ -109,14 +109,14 @@ def _selected(study: CampaignStudy, text: str) -> bool:
 
 
 def is_complete(study: CampaignStudy) -> bool:
-    """Whether the study ended with as many trials as the file asks for, under the settings of the file."""
+    """Whether the study ended with all the trials of the file, under the settings of the file."""
     folder = StudyFolder(output_folder(study.resolved.experiment))
     if not folder.journal.exists():
         return False
     state = read_state(folder.journal)
     found = compare_study(state, study.resolved, folder=folder.path)
     same = bool(state.experiment) and not found.refused and not found.allowed
-    # Version 0.1 called a study without a completed trial complete.
+    # In version 0.1, a study without a completed trial counted as complete.
     done = state.end in COMPLETE and no_result(state.counted) is None
     return same and done and state.total == study.resolved.experiment.search.trials
 
@@ -124,7 +124,7 @@ def is_complete(study: CampaignStudy) -> bool:
 def plan_campaign(
     studies: Sequence[CampaignStudy], *, allow_changed_code: bool = False, say: Callable[[str], None] = silent
 ) -> tuple[list[tuple[CampaignStudy, Foreseen]], dict[str, ScalecoreError]]:
-    """The plan of every study that has one, and by label why a run would refuse some of them.
+    """The plan of each study that has one, and by label the errors with which a run would refuse studies.
 
     `say` prints one line before each.
     """
@@ -134,7 +134,7 @@ def plan_campaign(
         say(f"planning {study.label}")
         try:
             foreseen = foresee(study.loaded, study.resolved, allow_changed_code=allow_changed_code)
-            # A run passes over what is complete.
+            # A run skips complete studies.
             if foreseen.refusal is not None and not is_complete(study):
                 refused[study.label] = foreseen.refusal
         except ScalecoreError as error:
@@ -145,29 +145,28 @@ def plan_campaign(
 
 
 def none_to_run(refused: Mapping[str, ScalecoreError], *, of: int) -> ScalecoreError:
-    """One error for a campaign of which no study can be run: all reasons, and the exit code of the worst."""
+    """One error for a campaign in which no study can run: all reasons, and the worst exit code."""
     lines = "\n".join(f"  {label}: {error}" for label, error in refused.items())
     code = worst(error.exit_code for error in refused.values())
-    # Subclasses are made of other things than a message.
+    # Subclasses have other arguments than a message.
     kinds = (ExperimentError, PluginError, DataError, RefusedError, StudyError)
     kind = next((kind for kind in kinds if kind.exit_code is code), ScalecoreError)
-    return kind(f"{len(refused)} of {of} studies of the campaign cannot be run, so none is started:\n{lines}")
+    return kind(f"{len(refused)} of {of} studies of the campaign cannot run, so none is started:\n{lines}")
 
 
 def worst(codes: Iterable[ExitCode]) -> ExitCode:
-    """The exit code of a campaign: that of the study that ended worst, a stop before all, since it ends the rest."""
+    """The exit code of a campaign: the worst of its studies. A stop comes first, since it ends the whole campaign."""
     return min(codes, key=_FROM_THE_WORST.index, default=ExitCode.COMPLETED)
 
 
 def run_campaign(
     campaign: Campaign, training: TrainingContext, *, only: Sequence[str] = (), say: Callable[[str], None]
 ) -> dict[str, ExitCode]:
-    """Run the studies that are not complete, in order, and say with which code each selected one ended, by its label.
+    """Run the studies that are not complete, in order; return the exit code of each selected study by label.
 
-    A study that is refused, fails or runs out of time does not keep the next one from running: the campaign's index
-    keeps the reason. One that is stopped ends the campaign. Before the first one runs, all that are to run are planned,
-    so that a mistake in the last one is known at once; where none can be run, nothing is written and that is raised.
-    `say` prints one line.
+    If a study is refused, fails or times out, the next one runs, and the campaign's index keeps the reason. A stopped
+    study ends the campaign. All studies are planned before the first one runs, so that a mistake in the last one is
+    reported at once; if none can run, an error is raised and nothing is written. `say` prints one line.
     """
     studies = select(campaign, only)
     ends: dict[str, ExitCode] = {}
@@ -196,14 +195,14 @@ def run_campaign(
             continue
         say(f"{head}: {', '.join(f'{key}={value}' for key, value in study.values.items())}")
         try:
-            # Tried again: what spoke against it may be over by now.
+            # A refused study is tried too: the reason may no longer apply.
             ends[label] = run_study(study.loaded, study.resolved, training, say=say).exit_code
         except ScalecoreError as error:
             say(f"{head}: failed: {error}")
             ends[label] = error.exit_code
             index.note(label, str(error), code=error.exit_code)
         except Exception as error:
-            # A bug in one study costs no night of the others; its traceback is needed all the same.
+            # A bug in one study must not stop the others, but its traceback is needed.
             traceback.print_exc()
             say(f"{head}: failed: {type(error).__name__}: {error}")
             ends[label] = ExitCode.UNEXPECTED
@@ -214,7 +213,7 @@ def run_campaign(
 
 
 def find_campaign(path: Path) -> CampaignIndex | None:
-    """The campaign of a command line's argument, its folder or its experiment file; None where it is none.
+    """The campaign that an argument names, by its folder or its experiment file; None if it names none.
 
     Raises `ExperimentError` for an experiment file with a sweep that was never run.
     """
@@ -229,7 +228,7 @@ def find_campaign(path: Path) -> CampaignIndex | None:
                 f"{path}: no campaign here (there is no {folder / CAMPAIGN}); start one with `scalecore run`"
             )
     content = find_kept(folder / CAMPAIGN, CampaignFile)
-    if content is None:  # other programs have files of that name, too
+    if content is None:  # other programs use this file name too
         if folder != path:
             read_kept(folder / CAMPAIGN, CampaignFile, error=ExperimentError, remedy=WRITTEN_ANEW)
         return None
@@ -241,12 +240,12 @@ def find_campaign(path: Path) -> CampaignIndex | None:
 
 
 class _Index:
-    """The file that lists the studies of a campaign, written anew with each reason for a failure."""
+    """The file that lists the studies of a campaign, rewritten after each failure."""
 
     def __init__(self, campaign: Campaign, *, selected: Sequence[CampaignStudy]) -> None:
-        """Those of an earlier form of the file that have begun stay listed, behind those of the file.
+        """Begun studies of an earlier version of the file stay listed, after those of the file.
 
-        What failed before and is not `selected` now keeps its reason.
+        A study that failed before and is not `selected` now keeps its reason.
         """
         self._campaign = campaign
         before = find_kept(campaign.folder / CAMPAIGN, CampaignFile)

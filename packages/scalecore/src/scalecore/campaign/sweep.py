@@ -1,4 +1,4 @@
-"""`sweep:` of an experiment file: one tree of values for each combination, with positions that point into the sweep."""
+"""Expand `sweep:` of an experiment file: one tree of values per combination, with positions inside the sweep."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from scalecore.config.overrides import CannotSetError, set_value
 from scalecore.config.source import Tree
 
 _FIXED = ("name", "output", "sweep", "analyses")
-"""Keys of the campaign as a whole."""
+"""Keys of the whole campaign, which cannot be swept."""
 
 
 @frozen(kw_only=True)
@@ -30,9 +30,9 @@ class Variant:
 
 
 def expand(tree: Tree) -> tuple[list[Variant], list[Problem]]:
-    """One variant for each combination of the swept values, the last key of the file varying fastest.
+    """One variant for each combination of the swept values; the last key of the file varies fastest.
 
-    Without a usable sweep the list is empty, and the problems say why.
+    If the sweep is invalid, the list is empty and the problems have the reasons.
     """
     sweep = tree.root.get("sweep")
     problems = _problems(tree, sweep)
@@ -76,7 +76,7 @@ def _problems(tree: Tree, sweep: Any) -> list[Problem]:
     for key, values in sweep.items():
         path = ("sweep", key)
         if not isinstance(key, str) or not all(key.split(".")):
-            add(path, f"expected keys joined by dots, got {key!r}", key=True)
+            add(path, f"expected a key such as search.budget, got {key!r}", key=True)
         elif key.split(".")[0] in _FIXED:
             add(path, f"{key.split('.')[0]} belongs to the campaign as a whole and cannot be swept", key=True)
         if not isinstance(values, list):
@@ -86,15 +86,15 @@ def _problems(tree: Tree, sweep: Any) -> list[Problem]:
         else:
             for index, value in enumerate(values):
                 if value in values[:index]:
-                    add((*path, index), "this value stands in the list twice: two studies would be the same")
+                    add((*path, index), "this value is listed twice, so two studies would be the same")
     return found or _overridden(tree, sweep)
 
 
 def _overridden(tree: Tree, sweep: Mapping[str, Any]) -> list[Problem]:
-    """Overrides of what is swept: every study would set its own value over it."""
+    """Problems with overrides of swept keys: the value of each study would replace them."""
     given = {place.sets: place for place in tree.values.values() if place.override is not None}
     return [
-        Problem(position=place, path=place.sets, message=f"the sweep sets {key} in every study; pick some with --only")
+        Problem(position=place, path=place.sets, message=f"the sweep sets {key} in every study; select with --only")
         for key in sweep
         for path, place in given.items()
         if [str(part) for part in path][: len(key.split("."))] == key.split(".")
@@ -112,7 +112,7 @@ def _copy(tree: Tree) -> Tree:
 
 
 def _subtree(tree: Tree, place: tuple[Any, ...]) -> Tree:
-    """The value at `place`, with positions by the path that it will have once `set_value` moves it there."""
+    """The value at `place`, with positions relative to it, as `set_value` expects."""
     size = len(place)
 
     def below(positions: Mapping[Any, Position]) -> dict[Any, Position]:
@@ -122,7 +122,7 @@ def _subtree(tree: Tree, place: tuple[Any, ...]) -> Tree:
 
 
 def _short_names(keys: list[str]) -> dict[str, str]:
-    """Each key by its last part, or by as many parts as tell it from the others."""
+    """The shortest unique name of each key: its last part, or more parts if needed."""
     names = {}
     for key in keys:
         parts = key.split(".")
@@ -135,7 +135,7 @@ def _short_names(keys: list[str]) -> dict[str, str]:
 
 
 def _slugs(values: list[Any]) -> list[str]:
-    """The values as parts of folder names; by their places in the list where some have no short form of their own."""
+    """The values as parts of folder names, or their numbers in the list if some have no unique short form."""
     texts = [re.sub(r"[^A-Za-z0-9.]+", "-", _text(value)).strip("-.") for value in values]
     if len({text.lower() for text in texts}) < len(texts) or any(not text or len(text) > 30 for text in texts):
         return [str(index + 1) for index in range(len(values))]

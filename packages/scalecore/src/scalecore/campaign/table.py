@@ -1,4 +1,4 @@
-"""The results of a campaign in one table: a row for each study, from its journal alone (guard G13)."""
+"""The results of a campaign in one table: a row per study, read from its journal alone (guard G13)."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ SHOWN = {
 
 
 def campaign_rows(campaign: CampaignIndex) -> list[dict[str, Any]]:
-    """One row for each study in order; what is not known yet is None."""
+    """One row per study, in order; unknown values are None."""
     return [_row(entry) for entry in campaign.studies]
 
 
 def table_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The table for people: what every study found beside the best baseline of its data."""
+    """The table as text: the best result of each study and the best baseline of its data."""
     cells = [list(SHOWN.values())] + [[_cell(row, name) for name in SHOWN] for row in rows]
     widths = [max(len(line[at]) for line in cells) for at in range(len(SHOWN))]
     table = ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in cells]
@@ -42,7 +42,7 @@ def table_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def write_tables(campaign: CampaignIndex) -> None:
-    """`NAME_results.csv` and `NAME_results.md` in the campaign's folder."""
+    """Write `NAME_results.csv` and `NAME_results.md` to the campaign's folder."""
     rows = campaign_rows(campaign)
     flat = [
         {key: value for key, value in row.items() if key not in ("values", "interval", "shape")}
@@ -63,13 +63,13 @@ def write_tables(campaign: CampaignIndex) -> None:
 
 
 def _reasons(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Why studies failed, each on one line."""
+    """One line per failed study, with the reason."""
     failed = [row for row in rows if row["state"] == StudyEnd.FAILED and row["reason"]]
-    return [f"{row['study']} failed: {' '.join(_told(row['reason']).split())}" for row in failed]
+    return [f"{row['study']} failed: {' '.join(_without_traceback(row['reason']).split())}" for row in failed]
 
 
-def _told(reason: str) -> str:
-    """Without the traceback of a plugin, which the study's own output and the tables in full have."""
+def _without_traceback(reason: str) -> str:
+    """The reason without the traceback of a plugin, which the study's output and the full tables contain."""
     return reason.partition("\nTraceback (most recent call last):")[0]
 
 
@@ -98,7 +98,7 @@ def _row(entry: StudyEntry) -> dict[str, Any]:
         "num_parameters": best.architecture.num_parameters if best else None,
         "architecture": " ".join(f"{key}={value}" for key, value in best.architecture.values.items()) if best else None,
         "shape": formatting.shape(best.architecture) if best else None,
-        # A baseline is measured by its validation loss and stands beside nothing else.
+        # A baseline has only a validation loss, so it is shown only with that metric.
         "baseline": baseline.loss if baseline and metric == "val_loss" else None,
         "baseline_name": baseline.name if baseline and metric == "val_loss" else None,
         "train_seconds": sum(record.duration or 0.0 for record in records) if begun else None,
@@ -106,7 +106,7 @@ def _row(entry: StudyEntry) -> dict[str, Any]:
 
 
 def _read(entry: StudyEntry) -> StudyState:
-    """Empty before its first run, and where its journal is what made it fail: one study spoils no table."""
+    """The study's state; empty before its first run, and if it failed and its journal is unreadable."""
     try:
         return read_state(entry.folder.journal)
     except ScalecoreError:

@@ -42,8 +42,11 @@ def plugins(
     """List the installed plugins: their status, the reason if one cannot be used, and their components.
 
     --schema prints the JSON Schema (draft 2020-12) of the experiment file, with the options of all installed plugins.
-    Editors with a YAML language server find the schema through the first line of an experiment file:
-    `# yaml-language-server: $schema=scalecore.schema.json`. Write it again after installing or removing plugins.
+    Write it again after installing or removing plugins. Editors with a YAML language server find the schema if the
+    first line of an experiment file names it:
+
+    \b
+      # yaml-language-server: $schema=scalecore.schema.json
 
     \b
     Examples:

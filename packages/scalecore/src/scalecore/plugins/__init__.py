@@ -1,1 +1,1 @@
-"""Finding, checking and importing plugins, and looking their components up by name."""
+"""Find, check and import plugins, and look up their components by name."""

@@ -1,4 +1,4 @@
-"""Which plugins are installed, read from the metadata of distributions before anything of theirs is imported."""
+"""Find the installed plugins in the metadata of distributions, without importing them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 GROUP = "scalecore"
 CORE = "scalecore"
 BASE = (CORE, "scalecore-torch")
-"""Without the second one the experiment files of the docs train nothing: `--no-plugins` keeps it."""
+"""What `--no-plugins` keeps: without scalecore-torch the experiment files of the docs could not train."""
 
 _BOUND = r"(?:[<>]=?|[!=]=)[0-9]+(?:\.[0-9]+)*"
 _PLAIN = rf"([a-z0-9](?:[\w.-]*[a-z0-9])?)(?:\[[a-z0-9]+\])?({_BOUND}(?:,{_BOUND})*)?(; extra == (['\"])[a-z0-9-]+\4)?"
@@ -31,7 +31,7 @@ _COMPARE = {"<": lt, "<=": le, ">": gt, ">=": ge, "==": eq, "!=": ne}
 
 
 class Status(StrEnum):
-    """How a plugin ends up. Only an `ok` plugin offers components; the others keep the reason."""
+    """The status of a plugin. Only an `ok` plugin offers components; all others have a reason."""
 
     OK = "ok"
     BLOCKED = "blocked"
@@ -41,10 +41,10 @@ class Status(StrEnum):
 
 @frozen(kw_only=True)
 class Plugin:
-    """One entry point of the group `scalecore`, and what became of it.
+    """One entry point of the group `scalecore`, and its status.
 
     `details` is the traceback of a failed import, for `scalecore plugins -v`. `claims` are the components that a broken
-    plugin would offer, as (kind, name), so that the reason can be given to whoever asks for one of them.
+    plugin would offer, as (kind, name), so that the error about one of them can give the reason.
     """
 
     name: str
@@ -59,32 +59,32 @@ class Plugin:
 
     @property
     def provider(self) -> str:
-        """Distribution and version, as errors name it: `scalecore-patchtst 0.2.0`."""
+        """Distribution and version, as shown in errors: `scalecore-patchtst 0.2.0`."""
         return f"{self.distribution} {self.version}"
 
     def failed(self, status: Status, reason: str, *, details: str | None = None) -> Plugin:
-        """The same plugin, not usable for this reason."""
+        """The same plugin, unusable for this reason."""
         return evolve(self, status=status, reason=reason, details=details)
 
 
 def discover(path: Sequence[str] | None = None, *, only: str | None = None) -> tuple[Plugin, ...]:
     """All plugins on `path` (by default `sys.path`), the core's own first, then by name; nothing is imported.
 
-    `only` names one distribution: its plugins and the core's own are found without a look at the others.
+    `only` names one distribution: only its plugins and the core's own are searched.
 
-    A distribution that is found twice counts once: the first one is what an import would find. A plugin that needs
-    another version of scalecore is `incompatible`, one whose metadata cannot be read is `broken`.
+    A distribution that is found twice counts once: an import would find the first one. A plugin that requires another
+    version of scalecore is `incompatible`, and one with unreadable metadata is `broken`.
     """
     plugins: list[Plugin] = []
     seen: set[str] = set()
     for found in _each(list(sys.path if path is None else path), names=() if only is None else (CORE, only)):
-        told = {canonical_name(plugin.distribution) for plugin in found}
-        if told & seen:
+        names = {canonical_name(plugin.distribution) for plugin in found}
+        if names & seen:
             continue
-        seen |= told
+        seen |= names
         plugins.extend(found)
     if only is not None and canonical_name(only) not in seen:
-        return discover(path)  # its folder has another name than its metadata: written by hand
+        return discover(path)  # its folder has another name than its metadata: edited by hand
     plugins.sort(key=lambda plugin: (not _is_core(plugin), canonical_name(plugin.distribution), plugin.name))
     return tuple(plugins)
 
@@ -94,7 +94,7 @@ def _is_core(plugin: Plugin) -> bool:
 
 
 def _each(places: list[str], *, names: tuple[str, ...]) -> Iterator[list[Plugin]]:
-    """The plugins of each distribution in `places` that may have some."""
+    """The plugins of each distribution in `places` that may have any."""
     found = folders(places, [canonical_name(name) for name in names])
     if found is None:
         from importlib.metadata import distributions
@@ -126,7 +126,7 @@ def _names_group(distribution: Distribution) -> bool:
 
 
 def _judge(distribution: Distribution) -> Iterator[Plugin]:
-    """The plugins of one distribution; metadata that cannot be read gives a broken one in their place."""
+    """The plugins of one distribution, or a broken one if its metadata cannot be read."""
     location = str(distribution.locate_file(""))
     # A half-deleted or hand-made distribution may lack its METADATA: then name and version are missing.
     metadata: Any = distribution.metadata
@@ -140,15 +140,13 @@ def _judge(distribution: Distribution) -> Iterator[Plugin]:
             version=version or "(no version)",
             location=location,
             status=Status.BROKEN,
-            reason=f"its metadata in {location} has no {'Version' if name else 'Name'}; install it again",
+            reason=f"its metadata in {location} has no {'Version' if name else 'Name'}; reinstall it",
         )
         return
     try:
         entries = [(entry.name, entry.value) for entry in distribution.entry_points if entry.group == GROUP]
     except Exception as error:
-        reason = (
-            f"its entry_points.txt in {location} cannot be read ({type(error).__name__}: {error}); install it again"
-        )
+        reason = f"its entry_points.txt in {location} cannot be read ({type(error).__name__}: {error}); reinstall it"
         yield Plugin(
             name=name,
             value="",
@@ -170,7 +168,7 @@ def _plugins(metadata: Metadata, location: str) -> Iterator[Plugin]:
 
 
 def unmet_requirement(requirements: Iterable[str]) -> tuple[Status, str] | None:
-    """Why this version of scalecore does not do, judged by the declared requirements alone."""
+    """Why this version of scalecore does not meet the declared requirements; None if it does."""
     for text in requirements:
         if _plainly_met(text):
             continue
@@ -186,15 +184,15 @@ def unmet_requirement(requirements: Iterable[str]) -> tuple[Status, str] | None:
         if applies and not requirement.specifier.contains(scalecore.__version__, prereleases=True):
             return (
                 Status.INCOMPATIBLE,
-                f"it needs scalecore {requirement.specifier}, and this is scalecore {scalecore.__version__}",
+                f"it requires scalecore {requirement.specifier}, but this is scalecore {scalecore.__version__}",
             )
     return None
 
 
 def _plainly_met(text: str) -> bool:
-    """Whether a requirement is met, or not on scalecore, by its form alone; False where `packaging` has to judge.
+    """Whether a requirement in simple form is met, or is not about scalecore; False if `packaging` has to decide.
 
-    Nearly all are of this form, and importing `packaging` costs a tenth of `scalecore check`.
+    Nearly all requirements have this form, and importing `packaging` takes a tenth of `scalecore check`.
     """
     plain = re.fullmatch(_PLAIN, text, re.ASCII | re.IGNORECASE)
     if plain is None:
@@ -209,5 +207,5 @@ def _plainly_met(text: str) -> bool:
 
 
 def _release(version: str) -> tuple[int, ...]:
-    """A version of numbers only, comparable: 0.1 is 0.1.0."""
+    """A numeric version in comparable form: 0.1 equals 0.1.0."""
     return tuple(map(int, re.sub(r"(?:\.0+)+$", "", version).split(".")))

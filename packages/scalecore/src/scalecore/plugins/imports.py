@@ -1,6 +1,6 @@
-"""Code by its import path: `module:Name`, or `./file.py:Name`, which nobody has to install.
+"""Import code by its import path: `module:Name`, or `./file.py:Name`, which need not be installed.
 
-A file is executed like a plugin file: from what was read and hashed, without a `.pyc`, and no import finds it.
+A file is executed like a plugin file: from the content that was hashed, without a `.pyc`, and no import finds it.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from scalecore.plugins.manager import DIGITS, changed_file, execute, reason_of
 
 
 class ImportPathError(ValueError):
-    """What is wrong with an import path, or with the code that it names."""
+    """A problem with an import path, or with the code that it names."""
 
 
 @frozen(kw_only=True)
 class Code:
-    """What an import path names."""
+    """The object that an import path names."""
 
     found: Any
     sha256: str | None
-    """Of the file; None of a module."""
+    """Hash of the file; None for a module."""
 
 
 def import_code(path: ImportPath, *, sha256: str | None = None) -> Code:
-    """Import what `path` names. Raises `ImportPathError`.
+    """Import the object that `path` names. Raises `ImportPathError`.
 
-    Raises `ChangedFileError` where `sha256` is given and the file has another content. Warnings of the import are
-    dropped, and what it prints goes to stderr.
+    Raises `ChangedFileError` if `sha256` is given and the file has another hash. Warnings of the import are dropped,
+    and its output goes to stderr.
     """
     digest = None
     with warnings.catch_warnings(record=True), contextlib.redirect_stdout(sys.stderr):

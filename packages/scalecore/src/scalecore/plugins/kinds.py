@@ -1,4 +1,4 @@
-"""The eight kinds of components: what each is called, which hook offers it, which record describes it."""
+"""The eight kinds of components, each with its hook and its record."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from scalecore.api import components
 class Kind:
     """One kind of component.
 
-    `taken` are the keys of the experiment file's section that stand beside the options of a component of this kind: an
-    option of such a name could never be set.
+    `taken` are the study's own keys in the section of the experiment file that has the options of such a component: an
+    option with one of these names could never be set.
     """
 
     name: str

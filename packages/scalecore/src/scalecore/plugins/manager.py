@@ -1,4 +1,4 @@
-"""Importing one plugin and collecting its records, so that nothing it does can harm another plugin or the command."""
+"""Import one plugin and collect its records, isolated from other plugins and from the command."""
 
 from __future__ import annotations
 
@@ -34,34 +34,34 @@ from scalecore.plugins.kinds import KINDS, Kind
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _PREFIX = "scalecore_"
 DIGITS = 12
-"""Of the SHA-256 of a file, as its version."""
+"""Digits of a file's SHA-256 that form its version."""
 _ENTRY_POINT = r"([\w.]+)\s*(?::\s*([\w.]+)\s*)?(?:\[.*\]\s*)?$"
 
 
 @frozen(kw_only=True)
 class Loaded:
-    """A plugin after its import: its status, and its records by kind where it is `ok`."""
+    """A plugin after its import: its status, and its records by kind if it is `ok`."""
 
     plugin: Plugin
     records: tuple[tuple[str, Record], ...] = ()
 
 
 class _BrokenPluginError(Exception):
-    """What a plugin does wrong, in words for its user and its author."""
+    """An error of a plugin, described for its user and its author."""
 
 
 def load_plugin(plugin: Plugin) -> Loaded:
-    """Import the plugin's module and call its hooks; whatever goes wrong makes this plugin `broken`.
+    """Import the plugin's module and call its hooks; any error makes the plugin `broken`.
 
-    Warnings of the import are dropped, and what it prints goes to stderr: `--json` output must stay JSON.
+    Warnings of the import are dropped, and its output goes to stderr: `--json` output must stay JSON.
     """
     return _loaded(plugin, lambda: _load(plugin.value))
 
 
 def load_file(path: Path, *, version: str | None = None) -> Loaded:
-    """A Python file as a plugin: its name is the distribution, a hash of its content the version.
+    """Load a Python file as a plugin: the distribution is its name, the version a hash of its content.
 
-    Raises `ChangedFileError` where it has not the `version` that is given.
+    Raises `ChangedFileError` if `version` is given and the file has another one.
     """
     plugin = Plugin(name=path.stem, value=str(path), distribution=path.name, version="-", location=str(path.parent))
     if path.suffix != ".py":
@@ -87,22 +87,22 @@ def _loaded(plugin: Plugin, load: Callable[[], Any]) -> Loaded:
 
 
 def version_of(content: bytes) -> str:
-    """The version of a Python file: the first digits of the SHA-256 of its content."""
+    """The version of a Python file: the first digits of its SHA-256."""
     return hashlib.sha256(content).hexdigest()[:DIGITS]
 
 
 def changed_file(path: Path, *, was: str, now: str) -> ChangedFileError:
-    """What to raise for a file of another version than the run began with."""
+    """The error for a file that changed since the run began."""
     return ChangedFileError(
-        f"{path} changed since the run began (SHA-256 {was} -> {now}): bring its former content back, or run the study "
+        f"{path} changed since the run began (SHA-256 {was} -> {now}): restore its previous content, or run the study "
         "with --allow-changed-code",
         guard="G26",
     )
 
 
 def execute(path: Path, content: bytes) -> ModuleType:
-    """The module of a file. Its name has the version in it, so that an edited or another file of this name is another
-    module, and no folder, so that a moved project keeps the hash of its code.
+    """The module of a file. Its name contains the version, so that an edited file or another file of this name is
+    another module, but no folder, so that a moved project keeps the hash of its code.
     """
     stem = re.sub(r"\W", "_", path.stem)
     name = f"{stem}_{version_of(content)}"
@@ -113,7 +113,7 @@ def execute(path: Path, content: bytes) -> ModuleType:
     assert spec is not None
     sys.modules[name] = module = importlib.util.module_from_spec(spec)
     try:
-        # What was hashed, and no .pyc, which Python takes for that of a file of the same second and size.
+        # The hashed content, not a .pyc: Python cannot tell two files of the same second and size apart.
         exec(compile(content, str(path), "exec", dont_inherit=True), module.__dict__)
     except BaseException:
         del sys.modules[name]
@@ -122,7 +122,7 @@ def execute(path: Path, content: bytes) -> ModuleType:
 
 
 def _load(value: str) -> Any:
-    """What an entry point names. `importlib.metadata` does the same, and takes long to import."""
+    """The object of an entry point. `importlib.metadata` does the same, but is slow to import."""
     named = re.match(_ENTRY_POINT, value)
     if named is None:
         raise AttributeError(value)
@@ -130,11 +130,11 @@ def _load(value: str) -> Any:
 
 
 def _collect(plugin: Plugin, module: Any) -> Loaded:
-    """The records of an imported plugin. All hooks are called, even after one failed, to learn of its claims."""
+    """The records of an imported plugin. All hooks are called, even after one failed, to collect its claims."""
     first: BaseException | None = None
     collected: list[tuple[str, Record]] = []
     try:
-        # Reading an attribute of a foreign object may raise anything, and so may a hook.
+        # Reading an attribute of foreign code may raise anything, and so may a hook.
         hooks = _hooks(module)
     except (Exception, SystemExit) as error:
         return Loaded(plugin=_failed(plugin, error, reason_of(error)))
@@ -155,7 +155,7 @@ def _collect(plugin: Plugin, module: Any) -> Loaded:
 
 
 def _hooks(module: Any) -> list[tuple[Kind | None, Any, str | None]]:
-    """Each hook of the module with its kind, or what is wrong with it; pluggy alone takes a misspelt one silently."""
+    """Each hook of the module with its kind, or its problem; pluggy alone would ignore a misspelt one silently."""
     manager = pluggy.PluginManager("scalecore")
     manager.add_hookspecs(hookspecs)
     known = {kind.hook: kind for kind in KINDS.values()}
@@ -172,12 +172,12 @@ def _hooks(module: Any) -> list[tuple[Kind | None, Any, str | None]]:
                 found.append((None, None, _unknown_hook(hook, known)))
         elif marked.get("wrapper") or marked.get("hookwrapper"):
             found.append(
-                (None, None, f"{attribute} wraps the hook of other plugins; a plugin only adds its own records")
+                (None, None, f"{attribute} wraps the hooks of other plugins; a plugin may only add its own records")
             )
         else:
             found.append((known[hook], getattr(module, attribute), None))
     if all(problem is None for _, _, problem in found):
-        # Lets pluggy check the signatures against the hook specifications.
+        # pluggy checks the signatures against the hook specifications.
         manager.register(module)
     return found
 
@@ -185,26 +185,24 @@ def _hooks(module: Any) -> list[tuple[Kind | None, Any, str | None]]:
 def _call(kind: Kind, hook: Any) -> Iterator[Record]:
     result = hook()
     if result is None:
-        raise _BrokenPluginError(f"{kind.hook} returned nothing, where records are expected; is a `return` missing?")
+        raise _BrokenPluginError(f"{kind.hook} returned nothing instead of records; is a `return` missing?")
     if isinstance(result, Record | str | bytes | dict) or not hasattr(result, "__iter__"):
-        raise _BrokenPluginError(
-            f"{kind.hook} returned {_article(result)}, where a list of {kind.record.__name__} is expected"
-        )
+        raise _BrokenPluginError(f"{kind.hook} returned {_article(result)} instead of a list of {kind.record.__name__}")
     yield from result
 
 
 def _check_record(kind: Kind, record: Any, collected: list[tuple[str, Record]]) -> None:
     expected = kind.record.__name__
     if not isinstance(record, kind.record):
-        raise _BrokenPluginError(f"{kind.hook} returned {_article(record)}, where each item must be {_an(expected)}")
+        raise _BrokenPluginError(f"{kind.hook} returned {_article(record)}, but each item must be {_an(expected)}")
     if not isinstance(record.name, str) or not _NAME.fullmatch(record.name):
         raise _BrokenPluginError(
-            f"{kind.hook}: the name {record.name!r} of {_an(expected)} may have letters, digits, `-`, `_` and `.` only"
+            f"{kind.hook}: the name {record.name!r} of {_an(expected)} may contain only letters, digits, `-`, `_`, `.`"
         )
     if sum(known == kind.name and other.name == record.name for known, other in collected) > 1:
         raise _BrokenPluginError(f"{kind.hook} offers the {kind.name} {record.name!r} twice")
     if not isinstance(record.summary, str) or not record.summary:
-        raise _BrokenPluginError(f"{kind.hook}: the {kind.name} {record.name!r} has no summary, one sentence of text")
+        raise _BrokenPluginError(f"{kind.hook}: the {kind.name} {record.name!r} has no summary of one sentence")
     if not callable(record.factory):
         raise _BrokenPluginError(f"{kind.hook}: the factory of the {kind.name} {record.name!r} cannot be called")
     _check_options(kind, record)
@@ -225,25 +223,25 @@ def _check_options(kind: Kind, record: Record) -> None:
         ) from error
     if "use" in attrs.fields_dict(record.options):
         raise _BrokenPluginError(
-            f"{kind.hook}: {record.options.__name__} has an option `use`, the key that names the component"
+            f"{kind.hook}: {record.options.__name__} has an option `use`, but this key names the component"
         )
     for name in attrs.fields_dict(record.options):
         if name in kind.taken:
             raise _BrokenPluginError(
                 f"{kind.hook}: {record.options.__name__} has an option `{name}`, which could never be set: in the "
-                "experiment file that key of the section is the study's own; name the option otherwise"
+                "experiment file this key belongs to the study; rename the option"
             )
     for name in record.grid if isinstance(record, ModelRecord) else ():
         if name not in attrs.fields_dict(record.options):
             raise _BrokenPluginError(
-                f"{kind.hook}: the grid of the model {record.name!r} names `{name}`, which is no option of "
+                f"{kind.hook}: the grid of the model {record.name!r} contains `{name}`, which is not an option of "
                 f"{record.options.__name__}"
             )
 
 
 def _unknown_hook(hook: str, known: dict[str, Kind]) -> str:
     near = difflib.get_close_matches(hook, known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"hooks are {', '.join(known)}"
+    hint = f"did you mean {near[0]}?" if near else f"the hooks are {', '.join(known)}"
     return f"it defines {hook}, which is not a hook; {hint}"
 
 
@@ -254,7 +252,7 @@ def _unmarked(attribute: str, known: dict[str, Kind]) -> str:
 
 
 def _failed(plugin: Plugin, error: BaseException, reason: str) -> Plugin:
-    """Not usable for this reason: made for another scalecore where it imports what this one lacks, broken otherwise."""
+    """Unusable: incompatible if it imports something that this scalecore does not have, otherwise broken."""
     if isinstance(error, ImportError) and (error.name or "").partition(".")[0] == CORE:
         named = re.match(r"cannot import name '(\w+)'", str(error))
         what = f"{named[1]} from {error.name}" if named else error.name
@@ -274,7 +272,7 @@ def _import_failure(plugin: Plugin, error: BaseException) -> str:
 
 
 def reason_of(error: BaseException) -> str:
-    """The kind of an error of foreign code, the first line of its message, and its place there."""
+    """The type of an error of foreign code, the first line of its message, and its location."""
     if isinstance(error, _BrokenPluginError):
         return str(error)
     if isinstance(error, SystemExit):
@@ -284,9 +282,9 @@ def reason_of(error: BaseException) -> str:
 
 
 def _where(error: BaseException) -> str:
-    """The place in the plugin, ` (FILE, line 3)`; empty where there is none.
+    """The location in the plugin, ` (FILE, line 3)`; empty if unknown.
 
-    The line of a file of the user's counts before what it called of installed packages.
+    A line in the user's own file is preferred to the lines of installed packages that it called.
     """
     here = os.path.dirname(__file__)
     found = traceback.extract_tb(error.__traceback__)

@@ -1,6 +1,6 @@
-"""Installed distributions, read from their folders as installers write them.
+"""Read installed distributions from their folders, in the usual form of installers.
 
-Importing `importlib.metadata` costs a tenth of `scalecore check`. It reads what is not of the usual form.
+Importing `importlib.metadata` takes a tenth of `scalecore check`, so it only reads metadata in other forms.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 
 class Metadata(NamedTuple):
-    """What the metadata of a distribution says; `entry_points` are those of one group, name and value."""
+    """The metadata of a distribution; `entry_points` are the names and values of one group."""
 
     name: str
     version: str
@@ -24,14 +24,14 @@ class Metadata(NamedTuple):
 
 
 def canonical_name(name: str) -> str:
-    """The name of a distribution as installers compare it. The function of `packaging.utils` costs 10 ms to import."""
+    """The name of a distribution as installers compare it. Importing the function of `packaging.utils` takes 10 ms."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def folders(places: Sequence[str], names: Sequence[str] = ()) -> Iterator[str] | None:
-    """The folders of metadata in `places`, of all distributions or of those with one of the canonical names.
+    """The metadata folders in `places`, of all distributions or of those with one of the canonical names.
 
-    None where a place may be an archive, or an import hook knows of distributions elsewhere.
+    None if a place may be an archive, or an import hook may find distributions elsewhere.
     """
     hooks = (finder for finder in sys.meta_path if finder is not PathFinder)
     eggs = (os.path.isfile(place) or place.lower().endswith(".egg") for place in places)
@@ -53,7 +53,7 @@ def _wanted(child: str, names: Sequence[str]) -> bool:
 
 
 def read_metadata(folder: str, group: str) -> Metadata | None:
-    """The metadata in a folder; None where it is not of the usual form, and `importlib.metadata` has to judge it."""
+    """The metadata in a folder; None if it has another form, which `importlib.metadata` has to read."""
     try:
         with open(os.path.join(folder, "METADATA"), encoding="utf-8") as file:
             header = list(takewhile("\n".__ne__, file))
@@ -65,7 +65,7 @@ def read_metadata(folder: str, group: str) -> Metadata | None:
     for line in header:
         key, colon, value = line.partition(":")
         if line[0].isspace() and fields and fields[-1][0] not in ("name", "version", "requires-dist"):
-            continue  # the next line of a text that nothing here reads
+            continue  # a continuation line of an unused field
         if not colon or any(one.isspace() for one in key):
             return None
         fields.append((key.lower(), value.strip()))

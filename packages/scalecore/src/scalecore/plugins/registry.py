@@ -1,4 +1,4 @@
-"""From a name in the experiment file to a component, or to the reason why there is none."""
+"""Look up the component for a name in the experiment file, or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ _PROVIDERS: Mapping[tuple[str, str], str] = MappingProxyType(
         ("analysis", "scaling-law"): "scalecore-analysis",
     }
 )
-"""Components of this project's own packages, for whoever has not installed them."""
+"""Components of this project's packages, for messages about packages that are not installed."""
 
 
 @frozen(kw_only=True)
 class Registered:
-    """A component and where it comes from."""
+    """A component and its plugin."""
 
     kind: str
     record: Record
@@ -55,12 +55,12 @@ class Registered:
 
     @property
     def name(self) -> str:
-        """The name that its record gives it."""
+        """The name in its record."""
         return self.record.name
 
     @property
     def use(self) -> str:
-        """What the experiment file calls it: its name, or `distribution/name` where several distributions have one."""
+        """Its name in the experiment file: the name, or `distribution/name` if several distributions provide it."""
         return f"{canonical_name(self.provider)}/{self.name}" if self.contested else self.name
 
     @property
@@ -75,13 +75,13 @@ class Registered:
 
     @property
     def status(self) -> Status:
-        """The status of its plugin; always `ok`, since other plugins offer nothing."""
+        """The status of its plugin: always `ok`, since other plugins offer nothing."""
         return self.plugin.status
 
 
 @frozen(kw_only=True)
 class Registry:
-    """All components by kind and name, and all plugins with their status. Built by `load_registry`, then read only."""
+    """All components by kind and name, and all plugins with their status. Built by `load_registry`, then read-only."""
 
     plugins: tuple[Plugin, ...]
     _components: Mapping[str, Mapping[str, tuple[Registered, ...]]] = field(alias="components")
@@ -89,12 +89,12 @@ class Registry:
     def get(self, kind: str, name: str) -> Registered:
         """The component of this kind and name, or of `distribution/name`.
 
-        A `PluginError` says why there is none, or that there are several, and what to do.
+        Raises `PluginError`, with the reason and a remedy, if there is none or several.
         """
         distribution, qualified, bare = name.rpartition("/")
         found = self._components[kind].get(bare, ())
         if qualified and _same(distribution, CORE):
-            distribution = known_provider(kind, bare) or distribution  # it was scalecore's own in an earlier version
+            distribution = known_provider(kind, bare) or distribution  # an earlier version of scalecore had it
         if qualified:
             found = tuple(one for one in found if _same(one.provider, distribution))
         if len(found) == 1:
@@ -104,35 +104,35 @@ class Registry:
         raise PluginError(self._not_theirs(kind, distribution, bare) if qualified else self._why_not(kind, name))
 
     def has(self, distribution: str) -> bool:
-        """Whether a distribution of this name is installed, usable or not."""
+        """Whether a plugin of this distribution is installed, usable or not."""
         return any(_same(plugin.distribution, distribution) for plugin in self.plugins)
 
     def default(self, kind: str, name: str) -> Registered:
-        """What is meant by a default, or by a name that was stored when nobody else had it: of several components that
-        of this project's own packages.
+        """The component of a default, or of a name that was stored before others used it: of several components, that
+        of this project's packages.
         """
         known = known_provider(kind, name) or CORE
         own = [one for one in self._components[kind].get(name, ()) if _same(one.provider, known)]
         return own[0] if len(own) == 1 else self.get(kind, name)
 
     def with_files(self, files: Iterable[str | Path], *, versions: Mapping[str, str] | None = None) -> Registry:
-        """These plugins, and those of Python files, which count even where installed ones are left out."""
+        """These plugins and those of Python files, which are loaded even if installed ones are excluded."""
         found = [load_file(file, version=(versions or {}).get(file.name)) for file in map(Path, files)]
         known = [one for by_name in self._components.values() for rivals in by_name.values() for one in rivals]
         return _registry((*self.plugins, *(one.plugin for one in found)), [*known, *_registered(found)])
 
     def names(self, kind: str) -> tuple[str, ...]:
-        """What the experiment file may call the components of a kind, sorted."""
+        """The names of the components of a kind in the experiment file, sorted."""
         return tuple(one.use for one in self.components(kind))
 
     def components(self, kind: str) -> tuple[Registered, ...]:
-        """All components of a kind that can be used, sorted by name; not what one distribution provides twice."""
+        """All usable components of a kind, sorted by name; without those that one distribution provides twice."""
         every = [one for _, found in sorted(self._components[kind].items()) for one in found]
         uses = [one.use for one in every]
         return tuple(one for one in every if uses.count(one.use) == 1)
 
     def provided_by(self, plugin: Plugin) -> tuple[Registered, ...]:
-        """What a plugin offers, in the order of the kinds."""
+        """The components of a plugin, in the order of the kinds."""
         return tuple(
             one
             for by_name in self._components.values()
@@ -146,7 +146,7 @@ class Registry:
         return tuple(found for by_name in self._components.values() for found in by_name.values() if len(found) > 1)
 
     def _not_theirs(self, kind: str, distribution: str, name: str) -> str:
-        """Why the distribution that a name begins with does not have it."""
+        """Why the distribution in a name does not have the component."""
         text = f"there is no {kind} {f'{distribution}/{name}'!r}"
         theirs = [plugin for plugin in self.plugins if _same(plugin.distribution, distribution)]
         if not theirs:
@@ -175,12 +175,12 @@ class Registry:
         text = f"there is no {kind} {name!r}{hint}; installed {KINDS[kind].plural}: {names}"
         if unusable:
             states = "; ".join(f"{plugin.provider} is {plugin.status}: {plugin.reason}" for plugin in unusable)
-            text += f". Not usable, and it may be theirs: {states}"
+            text += f". It may belong to a plugin that cannot be used: {states}"
         return text
 
 
 def clash_text(rivals: Sequence[Registered]) -> str:
-    """Who provides one name, and how to pick one of them."""
+    """The providers of a name, and how to choose one of them."""
     providers = list(dict.fromkeys(f"{one.provider} {one.version}" for one in rivals))
     uses = list(dict.fromkeys(one.use for one in rivals))
     text = f"{rivals[0].kind} {rivals[0].name!r} is provided by {_listed(providers, 'and')}"
@@ -188,8 +188,8 @@ def clash_text(rivals: Sequence[Registered]) -> str:
         names = [f"{one.plugin.name} of {one.provider}" for one in rivals]
         text += f", by the entry points {_listed(names, 'and')}"
     if len(uses) > 1:
-        return f"{text}; pick one by writing {_listed(uses, 'or')}"
-    return f"{text}; tell its author, or leave it out with --block {rivals[0].provider}"
+        return f"{text}; choose one by writing {_listed(uses, 'or')}"
+    return f"{text}; report this to its author, or exclude it with --block {rivals[0].provider}"
 
 
 def _listed(texts: Sequence[str], word: str) -> str:
@@ -198,12 +198,12 @@ def _listed(texts: Sequence[str], word: str) -> str:
 
 
 def _same(one: str, other: str) -> bool:
-    """Whether two names of distributions are one, as installers see it."""
+    """Whether two names of distributions are the same for installers."""
     return canonical_name(one) == canonical_name(other)
 
 
 def known_provider(kind: str, name: str) -> str | None:
-    """This project's package that provides the component, installed or not; None where none does."""
+    """This project's package that provides the component, installed or not; None if none does."""
     return _PROVIDERS.get((kind, name))
 
 
@@ -218,12 +218,11 @@ def load_registry(
 ) -> Registry:
     """Find, check and import the installed plugins, each in isolation. Never fails because of a plugin.
 
-    `no_plugins` keeps the components of scalecore and of its trainer only; `block` names distributions to leave out,
-    and naming one that is not installed is an `ExperimentError`; `path` holds folders to search instead of `sys.path`.
-    `only` names the one distribution beside scalecore whose plugins are wanted: for a process that needs one known
-    component. `files` are Python files that are plugins too (`Registry.with_files`); `only` may be the name of one of
-    them.
-    `versions` are those that files must have, by their names: a `ChangedFileError` says which has another one.
+    `no_plugins` keeps only the components of scalecore and scalecore-torch. `block` names distributions to exclude;
+    raises `ExperimentError` for one that is not installed. `path` is searched instead of `sys.path`. `only` is the
+    single distribution to load besides scalecore, for a process that needs one known component. `files` are Python
+    files to load as plugins (`Registry.with_files`); `only` may be the name of one of them. `versions` are the required
+    versions of files, by name; raises `ChangedFileError` for a file with another one.
     """
     files = [Path(file) for file in files if only in (None, Path(file).name)]
     found = discover(path, only=CORE if only is not None and files else only)
@@ -234,9 +233,9 @@ def load_registry(
     def admitted(plugin: Plugin) -> Plugin:
         name = canonical_name(plugin.distribution)
         if name in blocked:
-            return plugin.failed(Status.BLOCKED, f"left out by --block {blocked[name]}")
+            return plugin.failed(Status.BLOCKED, f"excluded by --block {blocked[name]}")
         if no_plugins and name not in BASE:
-            return plugin.failed(Status.BLOCKED, "left out by --no-plugins")
+            return plugin.failed(Status.BLOCKED, "excluded by --no-plugins")
         return plugin
 
     loaded = [load_plugin(one) if one.status is Status.OK else Loaded(plugin=one) for one in map(admitted, found)]

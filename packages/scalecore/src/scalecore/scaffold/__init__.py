@@ -1,1 +1,1 @@
-"""Writing a plugin to start from: `scalecore new`."""
+"""Create a plugin to start from: `scalecore new`."""

@@ -1,4 +1,4 @@
-"""Whether a plugin may be called so: one name serves as distribution, entry point and component."""
+"""Check the name of a new plugin: it serves as distribution, entry point and component."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ PLUGIN_KINDS: Mapping[str, str] = MappingProxyType(
         "trainer": "trainer",
     }
 )
-"""What may be asked for, and what `scalecore.plugins.kinds` calls it."""
+"""The kinds of `scalecore new`, and their names in `scalecore.plugins.kinds`."""
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*[A-Za-z0-9]")
 
 
 @frozen(kw_only=True)
 class Names:
-    """What a plugin is called: `my-tcn` as component, and as distribution and entry point of a package, `my_tcn` as
-    module, `MyTcn` at the beginning of its classes' names.
+    """The names of a plugin: `my-tcn` of its component, distribution and entry point, `my_tcn` of its module, and
+    `MyTcn` as the prefix of its classes.
     """
 
     name: str
@@ -48,23 +48,23 @@ class Names:
 
 
 def names_for(name: str, *, kind: str, registry: Registry) -> Names:
-    """The names of a new plugin; an `ExperimentError` says why it cannot be called so.
+    """The names of a new plugin. Raises `ExperimentError` if the name cannot be used.
 
     `kind` is one of `PLUGIN_KINDS`.
     """
     if not _NAME.fullmatch(name):
         raise ExperimentError(
             f"{name!r} cannot name a plugin: use letters, digits, `-` and `_`, begin with a letter, end with a letter "
-            "or digit; for instance my-model"
+            "or digit, as in my-model"
         )
     module = name.lower().replace("-", "_")
     if keyword.iskeyword(module) or keyword.issoftkeyword(module):
-        raise ExperimentError(f"{name!r} cannot name a plugin: {module!r} is a word of Python; try my-{name}")
+        raise ExperimentError(f"{name!r} cannot name a plugin: {module!r} is a keyword of Python; try my-{name}")
     if module in sys.stdlib_module_names:
         raise ExperimentError(f"{name!r} cannot name a plugin: Python has a module {module!r}; try my-{name}")
     known = known_provider(PLUGIN_KINDS[kind], name)
     if known is not None:
-        raise ExperimentError(f"{kind} {name!r} is that of {known}; choose another name")
+        raise ExperimentError(f"{kind} {name!r} belongs to {known}; choose another name")
     for plugin in registry.plugins:
         if canonical_name(plugin.distribution) == canonical_name(name):
             raise ExperimentError(f"the plugin {plugin.provider} is installed under this name; choose another one")

@@ -1,6 +1,6 @@
-"""A plugin in one file that works, and its test, from templates; or both as a distribution that can be installed.
+"""Create a working plugin in one file and its test from templates, alone or as an installable distribution.
 
-The templates are valid for the names `my-KIND`, `my_KIND` and `MyKind`, which are replaced.
+The templates are valid Python with the names `my-KIND`, `my_KIND` and `MyKind`, which are replaced.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ USES: Mapping[str, str] = {
 """How an experiment file uses a component of each kind."""
 
 _IMPORTS = {"model": ', "torch>=2.10", "scalecore-torch$range"', "dataset": ', "numpy>=2.0"'}
-"""What a package of this kind requires besides; the test kit of models is in the package of their trainer."""
+"""Additional requirements of a package of this kind; the test kit of models is in the package of their trainer."""
 
 
 def plugin_files(names: Names, *, kind: str) -> dict[str, str]:
-    """The plugin and its test by their names; `kind` is one of `scalecore.scaffold.names.PLUGIN_KINDS`."""
+    """The plugin and its test, by file name; `kind` is one of `scalecore.scaffold.names.PLUGIN_KINDS`."""
     source, test = _template(f"my_{kind}.py"), _template(f"test_my_{kind}.py")
     title, prefix = f"My{kind.capitalize()}", names.prefix
     while re.search(rf"\b{prefix}(Options)?\b", source.replace(title, "")):  # a class that the file imports
@@ -48,7 +48,7 @@ def plugin_files(names: Names, *, kind: str) -> dict[str, str]:
 
 
 def package_files(names: Names, *, kind: str) -> dict[str, str]:
-    """The same two files as a distribution, by their paths in its folder."""
+    """The same two files as a distribution, by path in its folder."""
     (_, source), (test, body) = plugin_files(names, kind=kind).items()
     more = _IMPORTS.get(kind, "").replace("$range", _range())
     values = {"range": _range(), "more": more, "use": USES[kind].replace(f"my-{kind}", names.name)}
@@ -68,10 +68,10 @@ def package_files(names: Names, *, kind: str) -> dict[str, str]:
 
 
 def write_files(folder: Path, found: Mapping[str, str]) -> None:
-    """Write the files, none of which may be there yet; an `ExperimentError` where that cannot be done."""
+    """Write the files. Raises `ExperimentError` if one exists already or cannot be written."""
     for path in (folder / name for name in found):
         if path.exists() or path.is_symlink():
-            raise ExperimentError(f"{path} exists; choose another name, or another folder with --into")
+            raise ExperimentError(f"{path} already exists; choose another name, or another folder with --into")
     try:
         for name, text in found.items():
             target = folder / name
@@ -86,6 +86,6 @@ def _template(name: str) -> str:
 
 
 def _range() -> str:
-    """The versions of scalecore that a plugin of today may rely on: before 1.0 a minor version may change anything."""
+    """The versions of scalecore that a new plugin may require: before 1.0 a minor version may change anything."""
     major, minor = map(int, __version__.split(".")[:2])
     return f">={major}.{minor},<{f'0.{minor + 1}' if major == 0 else major + 1}"

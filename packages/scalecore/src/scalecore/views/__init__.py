@@ -1,1 +1,1 @@
-"""What commands read of a kept study."""
+"""Views of a stored study for commands."""

@@ -1,4 +1,4 @@
-"""Running an analysis, and its result as files: JSON for programs, Markdown for people, whatever else it has."""
+"""Run an analysis and write its result to files: JSON for programs, Markdown for people, and its own files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from scalecore.store.layout import StudyFolder
 
 @frozen(kw_only=True)
 class Analysed:
-    """A result, and how it came about: by which analysis, under which options, of which studies."""
+    """A result with its origin: the analysis, its options and the studies."""
 
     name: str
     result: AnalysisResult
@@ -45,10 +45,10 @@ class Analysed:
 
 
 class IncompleteTrainingError(StudyError):
-    """An analysis needs trainings, and they ended before they were complete."""
+    """The training runs that an analysis needs ended before they were complete."""
 
     def __init__(self, name: str, end: StudyEnd) -> None:
-        super().__init__(f"analysis {name!r} waits for its trainings: {end}; the same command goes on with them")
+        super().__init__(f"analysis {name!r} needs training runs that ended early: {end}; run it again to resume them")
         codes = {StudyEnd.STOPPED: ExitCode.STOPPED, StudyEnd.TIMED_OUT: ExitCode.TIMED_OUT}
         self.exit_code = codes.get(end, ExitCode.FAILED)
 
@@ -61,20 +61,20 @@ def analyse(
     training: TrainingContext,
     dry_run: bool = False,
 ) -> Analysed:
-    """Let the analysis run. What it raises but the errors of scalecore is told as its plugin's fault.
+    """Run the analysis. Exceptions other than scalecore's own are reported as errors of its plugin.
 
-    One that trains does so first, under the studies' locks; with `dry_run` it says what it would train instead. Raises
-    `IncompleteTrainingError` where the trainings were stopped.
+    An analysis that trains does so first, under the studies' locks; with `dry_run` it only reports what it would train.
+    Raises `IncompleteTrainingError` if the training was stopped.
     """
     record = component.record
     assert isinstance(record, AnalysisRecord)
     if len(studies) < record.studies:
         least = "a study" if record.studies == 1 else f"at least {record.studies} studies"
         raise ExperimentError(
-            f"analysis {record.name!r} needs {least}: scalecore analyze {record.name} STUDY...; a study is its folder, "
-            "its experiment file, or a folder of studies"
+            f"analysis {record.name!r} needs {least}: scalecore analyze {record.name} STUDY...; STUDY is a study's "
+            "folder, its experiment file, or a folder of studies"
         )
-    # Before anything is computed: a study that runs may have finished another trial by the time it is read again.
+    # Before the analysis: a running study may finish another trial in the meantime.
     sources = [_source(study) for study in studies]
     analysis: Analysis = make("analysis", component, options)
     try:
@@ -101,7 +101,7 @@ def _result(
 ) -> AnalysisResult:
     if not isinstance(analysis, SupportsTraining):
         if dry_run:
-            raise ExperimentError(f"analysis {name!r} trains nothing, so there is nothing to plan; leave --dry-run out")
+            raise ExperimentError(f"analysis {name!r} trains nothing, so it has no plan; run it without --dry-run")
         return analysis.run(studies)
     if dry_run:
         return analysis.planned(studies)
@@ -112,9 +112,9 @@ def _result(
 
 
 def output_folder_of(name: str, studies: Sequence[StudyView]) -> Path:
-    """Where a result goes that is given no place: `analyses/NAME` in the study's folder.
+    """The default folder of a result: `analyses/NAME` in the study's folder.
 
-    Of several studies in the folder that holds them all, and without any in the working directory.
+    For several studies, in their common parent folder; without studies, in the working directory.
     """
     if len(studies) == 1:
         return studies[0].folder / "analyses" / name
@@ -123,25 +123,25 @@ def output_folder_of(name: str, studies: Sequence[StudyView]) -> Path:
 
 
 def write_result(analysed: Analysed, folder: Path) -> list[Path]:
-    """Write `result.json`, `result.md` and the further files; each replaces an older one in one step.
+    """Write `result.json`, `result.md` and the analysis's own files; each replaces an older one atomically.
 
-    Raises `RefusedError` where the folder cannot be written.
+    Raises `RefusedError` if the folder cannot be written.
     """
     contents: dict[str, str | bytes] = {"result.md": result_markdown(analysed), **analysed.result.files}
     if strange := [name for name in contents if Path(name).name != name or name.startswith(".")]:
-        raise DataError(f"analysis {analysed.name!r} gave a file {strange[0]!r}, which is no plain file name")
+        raise DataError(f"analysis {analysed.name!r} returned a file {strange[0]!r}, which is not a plain file name")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "result.json", result_json(analysed))
         for name, content in contents.items():
             write_bytes(folder / name, content.encode() if isinstance(content, str) else content)
     except OSError as error:
-        raise RefusedError(f"{folder}: the result cannot be written: {error.strerror}; give another --output") from None
+        raise RefusedError(f"{folder}: the result cannot be written: {error.strerror}; use another --output") from None
     return [folder / name for name in ("result.json", *contents)]
 
 
 def result_markdown(analysed: Analysed) -> str:
-    """The page that is printed and stored."""
+    """The result as Markdown, printed and stored."""
     result = analysed.result
     lines = [f"# {markdown.escaped(result.title)}", ""]
     lines += [f"- {_study_text(study)}" for study in analysed.studies]
@@ -156,7 +156,7 @@ def result_markdown(analysed: Analysed) -> str:
 
 
 def result_json(analysed: Analysed) -> dict[str, Any]:
-    """What `result.json` holds: strict JSON types."""
+    """The content of `result.json`, as strict JSON types."""
     result = analysed.result
     content: dict[str, Any] = plain(
         {
@@ -172,7 +172,7 @@ def result_json(analysed: Analysed) -> dict[str, Any]:
 
 
 def _source(study: StudyView) -> dict[str, Any]:
-    """What a result names of a study that it was computed from (guard G13): the journal as it was read."""
+    """The study that a result was computed from (guard G13), with the journal as it was read."""
     return {
         "name": study.name,
         "folder": str(study.folder),
@@ -187,7 +187,7 @@ def _source(study: StudyView) -> dict[str, Any]:
 
 
 def _fingerprint(folder: Path) -> dict[str, Any]:
-    """The whole lines of a journal: how many, and their checksum."""
+    """The number of complete lines of a journal, and their checksum."""
     journal = StudyFolder(folder).journal
     content = journal.read_bytes() if journal.exists() else b""
     whole = content[: content.rfind(b"\n") + 1]

@@ -1,4 +1,4 @@
-"""Studies as analyses see them: read from their folders, whether they are finished, running, interrupted or torn."""
+"""Read studies for analyses from their folders, whether they are finished, running, interrupted or damaged."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from scalecore.store.state import StudyState, read_state
 
 
 def read_study(folder: StudyFolder) -> StudyView:
-    """The study of a folder, from its journal alone. Takes no lock and changes nothing, so it works during a run.
+    """Read the study of a folder from its journal alone. Takes no lock and changes nothing, so it works during a run.
 
-    A torn last line is passed over. `running` names the trials that are unfinished while somebody runs the study; of
-    one that was interrupted `total` tells how many are missing. Raises `StudyError` for a damaged journal, and
-    `ExperimentError` where a run ended before it had written what it would do.
+    An incomplete last line is ignored. `running` contains the unfinished trials while the study runs; for an
+    interrupted study, `total` shows how many are missing. Raises `StudyError` for a damaged journal, and
+    `ExperimentError` if a run ended before it wrote its plan.
     """
     state = read_state(folder.journal)
     runs = runner_of(folder) is not None
     if state.plan is None:
-        raise ExperimentError(f"{folder.path}: the journal holds no study yet; start it with `scalecore run`")
+        raise ExperimentError(f"{folder.path}: the journal contains no study yet; start it with `scalecore run`")
     return StudyView(
         id=state.id,
         name=state.experiment["name"],
@@ -48,26 +48,26 @@ def read_study(folder: StudyFolder) -> StudyView:
 
 
 def confirmations(folder: StudyFolder) -> tuple[TrialRecord, ...]:
-    """What `scalecore confirm` has trained for a study: the records of the journal that it keeps in the study's folder.
+    """The trials that `scalecore confirm` trained for a study, from its journal in the study's folder.
 
-    Empty where nothing was confirmed.
+    Empty if nothing was confirmed.
     """
     journal = StudyFolder(folder.confirmation).journal
     return tuple(read_state(journal).records)
 
 
 def _unfinished(folder: StudyFolder, state: StudyState) -> Iterator[RestoredTrial]:
-    """With the objective after each epoch as their attempts wrote it."""
+    """The unfinished trials, with the objective after each epoch as their attempts wrote it."""
     objective = state.experiment["objective"]
     for trial, restored in zip(state.unfinished, state.restored_unfinished(), strict=True):
         yield evolve(restored, reports=reports_of(folder, trial, objective=objective))
 
 
 def find_studies(path: Path) -> list[StudyFolder]:
-    """The study of a folder or an experiment file; those of a campaign that have begun, in its order; or all studies
-    that lie directly in a folder, by their names.
+    """The study of a folder or an experiment file; the begun studies of a campaign, in its order; or all studies
+    directly inside a folder, by name.
 
-    Raises `ExperimentError` where there is none.
+    Raises `ExperimentError` if there is none.
     """
     campaign = find_campaign(path)
     if campaign is not None:
@@ -83,6 +83,6 @@ def find_studies(path: Path) -> list[StudyFolder]:
 
 
 def read_studies(paths: Iterable[Path]) -> list[StudyView]:
-    """The studies of all paths in their order; one that is named twice counts once."""
+    """The studies of all paths, in order; a study that is named twice counts once."""
     folders = {folder.path.resolve(): folder for path in paths for folder in find_studies(path)}
     return [read_study(folder) for folder in folders.values()]

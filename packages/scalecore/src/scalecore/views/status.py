@@ -1,4 +1,4 @@
-"""How far a study is, from its journal and the folders of its running attempts; read-only, also while it runs."""
+"""The progress of a study, read from its journal and the folders of its running attempts, also during a run."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ def study_status(folder: StudyFolder) -> dict[str, Any]:
 
 
 def status_lines(status: Mapping[str, Any]) -> list[str]:
-    """The same for people."""
+    """The state as text."""
     counts = ", ".join(f"{count} {state}" for state, count in sorted(status["counts"].items())) or "none yet"
-    name = status["name"] or "study"  # where the run ended before it had written its name
+    name = status["name"] or "study"  # the run may have ended before it wrote its name
     lines = [f"{name}: {status['state']}; {status['finished']} of {status['total']} trials finished ({counts})"]
     if status.get("end_reason"):
         lines.append(f"reason: {status['end_reason'].splitlines()[0]}")
@@ -92,9 +92,9 @@ def status_lines(status: Mapping[str, Any]) -> list[str]:
         lines.append(f"trial {trial['number']}, attempt {trial['attempt']}: {place}; {trial['shape']}")
     if status["state"] == "running":
         left = status["seconds_left"]
-        lines.append(f"time left: {'not known yet' if left is None else f'about {formatting.duration(left)}'}")
+        lines.append(f"time left: {'unknown' if left is None else f'about {formatting.duration(left)}'}")
     if status["left_out"]:
-        lines.append(f"further trials, of an earlier grid or space, that do not count: {len(status['left_out'])}")
+        lines.append(f"trials of an earlier grid or space, not counted: {len(status['left_out'])}")
     if status["hardware"]:
         lines.append("hardware: " + ", ".join(f"{name} {text}" for name, text in status["hardware"]["texts"].items()))
     if status["search"]:
@@ -109,7 +109,7 @@ def status_lines(status: Mapping[str, Any]) -> list[str]:
 
 
 def _hardware(folder: StudyFolder) -> dict[str, Any] | None:
-    """The latest readings, those without a number with the reason; None before the first."""
+    """The latest readings, with the reason if a reading has no number; None before the first."""
     found = find_kept(folder.readings, ReadingsFile)
     return None if found is None else found.plain()
 
@@ -119,7 +119,7 @@ def _state(state: StudyState, runner: Lease | None) -> str:
         return "running"
     if not state.versions and not state.trials:
         return "not begun (`scalecore run` starts it)"
-    return str(state.end) if state.end is not None else "interrupted (its driver is gone; `scalecore run` continues it)"
+    return str(state.end) if state.end is not None else "interrupted (its process is gone; `scalecore run` resumes it)"
 
 
 def _unfinished(folder: StudyFolder, trial: AskedTrial) -> dict[str, Any]:
