@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scalecore.api.errors import ExitCode
-from scalecore.cli.streams import tell
+from scalecore.cli.streams import print_line
 
 if TYPE_CHECKING:
     from scalecore.api.analysis import TrainingContext
@@ -23,7 +23,7 @@ def run_all(campaign: Campaign, training: TrainingContext, *, only: Sequence[str
     from scalecore.campaign.run import find_campaign, run_campaign, worst
     from scalecore.campaign.table import campaign_rows, table_lines, write_tables
 
-    ends = run_campaign(campaign, training, only=only, say=tell)
+    ends = run_campaign(campaign, training, only=only, say=print_line)
     index = find_campaign(campaign.folder)
     assert index is not None
     write_tables(index)
@@ -45,7 +45,7 @@ def _analyse(
     if missing:
         click.echo(f"analyses not run: {len(missing)} of {len(rows)} studies are incomplete: {', '.join(missing)}")
         return
-    run_analyses(campaign.analyses, [index.path], folder=index.path, training=training, say=tell)
+    run_analyses(campaign.analyses, [index.path], folder=index.path, training=training, say=print_line)
 
 
 def show_plan(campaign: Campaign, *, only: Sequence[str], as_json: bool, allow_changed_code: bool) -> ExitCode:

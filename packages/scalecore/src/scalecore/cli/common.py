@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from scalecore.cli.streams import tell
+from scalecore.cli.streams import print_line
 
 if TYPE_CHECKING:
     from scalecore.campaign.load import Campaign
@@ -100,7 +100,7 @@ def warn_left_out(found: Campaign | tuple[LoadedExperiment, Resolved]) -> None:
     """Warn on stderr, once each, about removed components that a resumed study no longer uses."""
     ones = [found[1]] if isinstance(found, tuple) else [study.resolved for study in found.studies]
     for text in dict.fromkeys(text for one in ones for text in one.left_out):
-        tell(f"warning: {text}", err=True)
+        print_line(f"warning: {text}", err=True)
 
 
 def warn_removed(folders: Iterable[StudyFolder]) -> None:
@@ -129,4 +129,4 @@ def warn_removed(folders: Iterable[StudyFolder]) -> None:
                 content = yaml.load(source, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
                 texts |= dict.fromkeys(removed_from(content, installed))
     for text in texts:
-        tell(f"warning: {text}", err=True)
+        print_line(f"warning: {text}", err=True)

@@ -24,7 +24,7 @@ from scalecore.api.errors import ExitCode, ExperimentError, PluginError, Scaleco
 from scalecore.cli.encodings import escape_unprintable, restart_in_utf8
 from scalecore.cli.plugin_commands import PROVIDERS, load_command, plugin_commands, summaries
 from scalecore.cli.signals import StopRequested, raising_stop_requests
-from scalecore.cli.streams import drop_broken_streams, open_closed_streams, tell
+from scalecore.cli.streams import drop_broken_streams, open_closed_streams, print_line
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C outside a study, as in shells: 128 plus the number of SIGINT."""
@@ -81,7 +81,7 @@ class _LazyGroup(click.Group):
             if not is_disk_error(error) and (error.filename is None or error.errno not in UNUSABLE):
                 raise
             # Of `os.replace`, `filename2` is the file to be replaced.
-            tell(f"{error.filename2 or error.filename or 'output'}: {error.strerror}", err=True)
+            print_line(f"{error.filename2 or error.filename or 'output'}: {error.strerror}", err=True)
             sys.exit(int(ExitCode.FAILED))
         finally:
             drop_broken_streams()
@@ -147,7 +147,7 @@ class _LazyGroup(click.Group):
             text, code = "interrupted", INTERRUPTED
             if ctx.invoked_subcommand == "run":  # before its study begins or after it ended: the same as a stop
                 text, code = "stopped by SIGINT", int(ExitCode.STOPPED)
-        tell(text, err=True)
+        print_line(text, err=True)
         return ctx.exit(code)
 
 

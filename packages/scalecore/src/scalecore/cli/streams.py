@@ -27,7 +27,7 @@ def open_closed_streams() -> None:
             setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8", closefd=False))
 
 
-def tell(text: str, *, err: bool = False) -> None:
+def print_line(text: str, *, err: bool = False) -> None:
     """Print a line about a running study or the end of a command; an output that is gone is ignored."""
     with suppress(OSError):
         click.echo(text, err=err)

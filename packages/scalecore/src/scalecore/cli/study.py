@@ -19,7 +19,7 @@ from scalecore.cli.common import (
     warn_left_out,
     warn_removed,
 )
-from scalecore.cli.streams import tell
+from scalecore.cli.streams import print_line
 
 if TYPE_CHECKING:
     from scalecore.campaign.load import Campaign
@@ -80,13 +80,13 @@ def run(
     from scalecore.study.run import run_study
 
     loaded, resolved = found
-    end = run_study(loaded, resolved, training, say=tell)
+    end = run_study(loaded, resolved, training, say=print_line)
     if resolved.analyses and end.exit_code is ExitCode.COMPLETED:
         from scalecore.cli.analyses_at_end import run_analyses
         from scalecore.store.layout import output_folder
 
         folder = output_folder(resolved.experiment)
-        run_analyses(resolved.analyses, [folder], folder=folder, training=training, say=tell)
+        run_analyses(resolved.analyses, [folder], folder=folder, training=training, say=print_line)
     sys.exit(end.exit_code)  # guard G38
 
 
@@ -188,7 +188,7 @@ def _load(
     file: str, overrides: tuple[str, ...], *, no_plugins: bool, block: tuple[str, ...], silent: bool
 ) -> Campaign | tuple[LoadedExperiment, Resolved]:
     if not silent:  # before importing plugins, which may be slow
-        tell(f"reading {file}")
+        print_line(f"reading {file}")
     from scalecore.campaign.load import load_campaign
     from scalecore.plugins.registry import load_registry
     from scalecore.store.kept_study import load_stored
