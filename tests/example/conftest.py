@@ -1,4 +1,4 @@
-"""A fresh environment in which packages are installed as their authors would, beside what is installed here."""
+"""A fresh environment in which packages are installed as by their authors, on top of the packages installed here."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 @frozen
 class Environment:
-    """A virtual environment that also sees everything of this one."""
+    """A virtual environment that also sees all packages of this one."""
 
     folder: Path
 
@@ -49,15 +49,15 @@ class Environment:
 
 
 def make_environment(folder: Path, outer: Sequence[str]) -> Environment:
-    """Without pip, in a tenth of a second; `outer` are the folders of packages that it sees besides its own."""
+    """Created without pip, in a tenth of a second; `outer` are the folders of packages that it also sees."""
     venv.create(folder, symlinks=True)
     own = Path(sysconfig.get_path("purelib", "venv", {"base": str(folder), "platbase": str(folder)}))
-    # addsitedir reads the .pth files in them, so that editable installs are seen, too.
+    # addsitedir reads the .pth files in them, so that editable installs are found too.
     (own / "outer.pth").write_text("".join(f"import site; site.addsitedir({path!r})\n" for path in outer))
     return Environment(folder)
 
 
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """One for all tests: each package that is installed into it has a name of its own."""
+    """One for all tests: each package installed into it has its own name."""
     return make_environment(tmp_path_factory.mktemp("environment"), site.getsitepackages())

@@ -1,4 +1,4 @@
-"""Writes what `scalecore new` writes, for each kind, into one folder, for mypy: `sources.py FOLDER`."""
+"""Write the output of `scalecore new` for each kind to one folder, for mypy: `sources.py FOLDER`."""
 
 from __future__ import annotations
 

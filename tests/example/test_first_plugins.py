@@ -1,4 +1,4 @@
-"""docs/first-plugins.md, executed from its first line to its last: commands are run, files written, output compared."""
+"""Execute docs/first-plugins.md from beginning to end: run its commands, write its files, compare its output."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def shown(text: str, output: str) -> str | None:
 
 
 def test_output_is_compared_in_order() -> None:
-    """A line that is missing, or stands elsewhere, is found."""
+    """A line that is missing or in another order is found."""
     assert shown("a\n...\nc 1...\n", "a\nb\nc 12\n") is None
     assert shown("a\nd\n", "a\nb\n") == "d"
     assert shown("b\na\n", "a\nb\n") == "a"
 
 
 def test_the_page_can_be_followed(environment: Environment, tmp_path: Path) -> None:
-    """Each command succeeds and prints what the page shows."""
+    """Each command succeeds and prints the output on the page."""
     folder, commands = tmp_path, 0
     for language, body in BLOCK.findall(PAGE.read_text(encoding="utf-8")):
         if language != "console":
@@ -61,7 +61,7 @@ def test_the_page_can_be_followed(environment: Environment, tmp_path: Path) -> N
 
 @pytest.mark.parametrize(("plugin", "lines"), [("my_glu", 45), ("my_median", 60)])
 def test_a_plugin_is_at_most_sixty_lines(plugin: str, lines: int) -> None:
-    """What the author of each plugin writes, blank lines not counted."""
+    """The lines that the author of each plugin writes, without blank lines."""
     bodies = [body for _, body in BLOCK.findall(PAGE.read_text(encoding="utf-8")) if body.startswith(f"# {plugin}.py")]
     (body,) = bodies
     assert sum(bool(line.strip()) for line in body.splitlines()) <= lines

@@ -1,4 +1,4 @@
-"""What `scalecore new` writes passes its own tests, is clean, and works in a study, as files and as packages."""
+"""The output of `scalecore new` passes its own tests, is clean, and works in a study, as files and as packages."""
 
 from __future__ import annotations
 
@@ -60,11 +60,11 @@ def test_it_passes_its_own_tests(environment: Environment, written: Path, kind: 
 
 
 def test_it_is_clean(written: Path) -> None:
-    """ruff has nothing to say, neither of style nor of formatting, as it comes and with the imports sorted."""
+    """ruff reports nothing, neither style nor formatting, also with sorted imports."""
     for command in (["check"], ["check", "--select", "E,F,I,B,UP,SIM"], ["format", "--check"]):
         done = subprocess.run(
             [sys.executable, "-m", "ruff", *command, "--isolated", "--no-cache"],
-            cwd=written,  # whose modules are the user's own then
+            cwd=written,  # so that its modules count as first-party
             capture_output=True,
             text=True,
             check=False,
@@ -72,7 +72,7 @@ def test_it_is_clean(written: Path) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_it_imports_the_public_face_only(written: Path) -> None:
+def test_it_imports_only_the_public_api(written: Path) -> None:
     """`scalecore` itself, `scalecore.api`, and the test kits."""
     text = "\n".join(path.read_text() for path in written.glob("*.py"))
     used = set(re.findall(r"^ *from (scalecore\S*) import", text, re.MULTILINE))
@@ -85,7 +85,9 @@ def test_it_imports_the_public_face_only(written: Path) -> None:
 
 
 def test_all_seven_work_together_in_a_study(environment: Environment, written: Path) -> None:
-    """Each trial is a shape of the model, as large as a formula says; each component did its part, from its file."""
+    """Each trial is a shape of the model, with the expected number of parameters; each component is loaded from its
+    file.
+    """
     done = environment.run("scalecore", "run", "experiment.yaml", folder=written)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "degraded" not in done.stdout
@@ -112,8 +114,8 @@ def test_all_seven_work_together_in_a_study(environment: Environment, written: P
     assert done.stdout.startswith("# Values of the dimensions\n")
 
 
-def test_the_training_function_trains_the_model_that_came_with_it(environment: Environment, written: Path) -> None:
-    """In place of the trainer `torch`; its file is part of the study's code."""
+def test_the_training_function_trains_the_scaffolded_model(environment: Environment, written: Path) -> None:
+    """Instead of the trainer `torch`; its file is part of the study's code."""
     training = "training={use: function, target: ./my_trainer.py:train, threads: 1, hyperparameters: {epochs: 2}}"
     space = "search.space={learning_rate: {log_uniform: [1e-3, 1e-2]}}"
     sizes = "model={use: linear}"
@@ -126,8 +128,8 @@ def test_the_training_function_trains_the_model_that_came_with_it(environment: E
 
 
 def test_a_package_is_the_same_plugin_installed(environment: Environment, tmp_path: Path) -> None:
-    """Of each kind it installs and holds the contract of a package; one passes all of its tests."""
-    names = {kind: f"own-{kind}" for kind in PLUGIN_KINDS if kind != "trainer"}  # which is no plugin
+    """Each kind installs and passes the contract of a package; one passes all of its tests."""
+    names = {kind: f"own-{kind}" for kind in PLUGIN_KINDS if kind != "trainer"}  # a trainer is not a plugin
     for kind, name in names.items():
         done = environment.run("scalecore", "new", kind, name, "--package", folder=tmp_path)
         assert (done.returncode, done.stderr) == (0, "")
@@ -148,8 +150,8 @@ def test_a_package_is_the_same_plugin_installed(environment: Environment, tmp_pa
 
 @pytest.mark.parametrize("kind", [kind for kind in PLUGIN_KINDS if kind != "trainer"])
 def test_a_package_requires_what_its_files_import(kind: str) -> None:
-    """By itself: what another requirement happens to bring may be gone in its next version. A training function is no
-    plugin, and comes in no package.
+    """Directly: other requirements may drop a dependency in their next version. A training function is not a plugin and
+    has no package.
     """
     files = package_files(Names(name=f"my-{kind}", module=f"my_{kind}", prefix=f"My{kind.capitalize()}"), kind=kind)
     project = tomllib.loads(files["pyproject.toml"])["project"]

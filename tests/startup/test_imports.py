@@ -1,4 +1,4 @@
-"""What each command imports, seen in a fresh interpreter."""
+"""The imports of each command, in a fresh interpreter."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def imported(*arguments: str, code: int = 0, folder: Path | None = None) -> set[
     "arguments", [("--help",), ("--version",), ("run", "--help"), ("analyze", "--help"), ("check", "--help")]
 )
 def test_help_imports_almost_nothing(arguments: tuple[str, ...]) -> None:
-    """No plugin, nothing heavy, and none of the core's own libraries but click."""
+    """No plugin, nothing heavy, and only click of the core's dependencies."""
     modules = imported(*arguments)
 
     assert "click" in modules
@@ -82,7 +82,7 @@ def test_help_imports_almost_nothing(arguments: tuple[str, ...]) -> None:
     [(("plugins", "--json"), 0), (("analyze",), 0), (("plugins", "--schema"), 0), (("check", "experiment.yaml"), 0)],
 )
 def test_commands_around_the_file_import_nothing_heavy(arguments: tuple[str, ...], code: int, tmp_path: Path) -> None:
-    """All installed plugins are imported, and none of them brings torch, optuna, pandas, numpy or pyarrow."""
+    """All installed plugins are imported, without torch, optuna, pandas, numpy or pyarrow."""
     (tmp_path / "prices.csv").write_text("date,close\n2020-01-01,1.0\n")
     (tmp_path / "experiment.yaml").write_text(
         "name: startup\n"
@@ -98,7 +98,7 @@ def test_commands_around_the_file_import_nothing_heavy(arguments: tuple[str, ...
 
 
 def test_check_imports_only_what_it_uses(tmp_path: Path) -> None:
-    """Plugins are found and options read without the libraries that do so for rare forms of metadata."""
+    """Plugins are found and options read without the libraries for rare forms of metadata."""
     (tmp_path / "prices.csv").write_text("date,close\n2020-01-01,1.0\n")
     (tmp_path / "experiment.yaml").write_text(
         "name: startup\n"
@@ -113,15 +113,15 @@ def test_check_imports_only_what_it_uses(tmp_path: Path) -> None:
     assert modules & UNUSED == set()
 
 
-def test_a_wrong_file_is_told_without_anything_heavy(tmp_path: Path) -> None:
+def test_a_wrong_file_is_reported_without_heavy_imports(tmp_path: Path) -> None:
     """Problems of the file are found before anything heavy is imported."""
     (tmp_path / "experiment.yaml").write_text("name: [")
 
     assert imported("check", "experiment.yaml", code=2, folder=tmp_path) & HEAVY == set()
 
 
-def test_what_draws_on_terminals_is_imported_for_terminals_only() -> None:
-    """The logger `console` writes lines without it."""
+def test_terminal_libraries_are_imported_for_terminals_only() -> None:
+    """The logger `console` writes lines without them."""
     code = "import sys, scalecore.builtin.console; sys.exit('rich' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""How a campaign ends: what one study raises is that study's end, and the worst one decides the exit code."""
+"""How a campaign ends: an error ends only its own study, and the worst study determines the exit code."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def campaign(tmp_path: Path) -> Campaign:
 
 
 def ends(campaign: Campaign, first: Callable[[], StudyEnd], monkeypatch: pytest.MonkeyPatch) -> tuple[Any, list[str]]:
-    """Run it with this end of the first study; the others complete."""
+    """Run the campaign with this end of the first study; the others complete."""
     begun: list[int] = []
 
     def run_study(_: Any, resolved: Any, __: Any, **___: Any) -> StudyEnd:
@@ -62,10 +62,10 @@ def raising(error: Exception) -> Callable[[], StudyEnd]:
         (PluginError("no such logger"), ExitCode.PLUGIN),
     ],
 )
-def test_whatever_error_ends_a_study_the_next_one_runs(
+def test_after_any_error_of_a_study_the_next_one_runs(
     campaign: Campaign, monkeypatch: pytest.MonkeyPatch, error: Exception, code: ExitCode
 ) -> None:
-    """It is said and kept with its reason and code, and is the worst of the campaign."""
+    """The error is printed, stored with reason and code, and is the worst of the campaign."""
     found, said = ends(campaign, raising(error), monkeypatch)
     assert found == {"seed-1": code, "seed-2": ExitCode.COMPLETED, "seed-3": ExitCode.COMPLETED}
     assert worst(found.values()) is code
@@ -74,10 +74,10 @@ def test_whatever_error_ends_a_study_the_next_one_runs(
     assert [one.get("problem") for one in index["studies"]] == [{"reason": str(error), "code": int(code)}, None, None]
 
 
-def test_a_bug_in_one_study_keeps_its_traceback_and_costs_no_other(
+def test_a_bug_in_one_study_keeps_its_traceback_and_the_others_run(
     campaign: Campaign, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An unexpected exception is the worst end but for a stop, and is kept like any other reason."""
+    """Only a stop is worse than an unexpected exception, which is stored like any other reason."""
     found, _ = ends(campaign, raising(ZeroDivisionError("division by zero")), monkeypatch)
     assert found == {"seed-1": ExitCode.UNEXPECTED, "seed-2": ExitCode.COMPLETED, "seed-3": ExitCode.COMPLETED}
     assert capsys.readouterr().err.startswith("Traceback (most recent call last):\n")
@@ -87,28 +87,28 @@ def test_a_bug_in_one_study_keeps_its_traceback_and_costs_no_other(
 def test_a_study_that_ends_badly_does_not_end_the_campaign(
     campaign: Campaign, monkeypatch: pytest.MonkeyPatch, end: StudyEnd
 ) -> None:
-    """The next ones run, and its end decides the exit code."""
+    """The next studies run, and the bad end determines the exit code."""
     found, _ = ends(campaign, lambda: end, monkeypatch)
     assert len(found) == 3
     assert worst(found.values()) is end.exit_code
 
 
 def test_a_stop_ends_the_campaign(campaign: Campaign, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is begun after it."""
+    """No further study starts."""
     found, _ = ends(campaign, lambda: StudyEnd.STOPPED, monkeypatch)
     assert found == {"seed-1": ExitCode.STOPPED}
 
 
-def test_the_worst_end_decides() -> None:
-    """A stop before all, then what nobody expected, failures, refusals, and time that ran out."""
+def test_the_worst_end_is_the_exit_code() -> None:
+    """In order: a stop, unexpected errors, failures, refusals, timeouts."""
     order = [7, 1, 6, 5, 4, 3, 2, 8, 0]
     for position, code in enumerate(order):
         assert worst([ExitCode(one) for one in reversed(order[position:])]) == code
     assert worst([]) is ExitCode.COMPLETED
 
 
-def test_a_reason_in_the_table_leaves_the_traceback_out(campaign: Campaign, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A plugin's traceback is no line of a table; the index keeps it."""
+def test_the_table_has_reasons_without_tracebacks(campaign: Campaign, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The index keeps a plugin's traceback."""
     error = StudyError("smoke step:\n  it failed\nTraceback (most recent call last):\n  File x\nValueError: no")
     ends(campaign, raising(error), monkeypatch)
     index = find_campaign(campaign.folder)

@@ -1,4 +1,4 @@
-"""The command in this process, and a plugin of the test beside whatever is installed."""
+"""Run the command in this process, with a plugin of the test in addition to installed ones."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ def view(folder: Path, *, trials: int = 2, end: StudyEnd | None = StudyEnd.COMPL
 def test_an_analysis_is_printed_and_stored(
     invoke: Invoke, longest: None, write_study: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """Markdown on the terminal, and beside it JSON that names options, versions and the journal it was read from."""
+    """As Markdown on the terminal, and as JSON with options, versions and the journal that was read."""
     folder = write_study(view(tmp_path / "one"))
     before = (folder / "journal.jsonl").read_bytes()
 
@@ -134,10 +134,10 @@ def test_an_analysis_is_printed_and_stored(
     assert (folder / "journal.jsonl").read_bytes() == before
 
 
-def test_several_studies_share_a_result_in_the_folder_that_holds_them(
+def test_the_result_of_several_studies_is_in_their_parent_folder(
     invoke: Invoke, longest: None, write_study: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """A folder of studies stands for all of them, a study that is named twice counts once."""
+    """A folder names all its studies; a study that is named twice counts once."""
     for name in ("b", "a"):
         write_study(view(tmp_path / "studies" / name))
 
@@ -149,14 +149,14 @@ def test_several_studies_share_a_result_in_the_folder_that_holds_them(
     again = invoke("analyze", "longest", "studies", "--output", "elsewhere")
     assert again.exit_code == 0
     assert (tmp_path / "elsewhere" / "result.md").exists()
-    # What was written is no study.
+    # The results written there are not a study.
     assert len(json.loads(invoke("analyze", "longest", "studies", "--json", "--no-files").stdout)["studies"]) == 2
 
 
 def test_an_interrupted_study_with_a_torn_line_can_be_analysed(
     invoke: Invoke, longest: None, write_study: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """The torn line is passed over and left where it is; the unfinished trial is not taken for a running one."""
+    """The incomplete line is ignored and stays; the unfinished trial is not counted as running."""
     folder = write_study(view(tmp_path / "torn", end=None), unfinished=1)
     with (folder / "journal.jsonl").open("ab") as stream:
         stream.write(b'{"seq": 7, "tim')
@@ -172,7 +172,7 @@ def test_an_interrupted_study_with_a_torn_line_can_be_analysed(
 def test_a_running_study_can_be_analysed(
     invoke: Invoke, longest: None, write_study: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """While its lock is held, and the trials that run are named."""
+    """The study is locked, and its running trials are listed."""
     folder = write_study(view(tmp_path / "busy", end=None), unfinished=1)
     lock = StudyLock(StudyFolder(folder))
     try:
@@ -184,7 +184,7 @@ def test_a_running_study_can_be_analysed(
 
 
 @pytest.mark.parametrize(("end", "state"), [(None, "running"), (StudyEnd.COMPLETED, "completed")])
-def test_a_study_between_two_trials_is_no_interrupted_one(
+def test_a_study_between_two_trials_is_not_interrupted(
     invoke: Invoke,
     longest: None,
     write_study: Callable[..., Path],
@@ -192,7 +192,7 @@ def test_a_study_between_two_trials_is_no_interrupted_one(
     end: StudyEnd | None,
     state: str,
 ) -> None:
-    """Nor while it tries its first step, which may take a minute; a completed one that is confirmed stays completed."""
+    """Nor during its smoke step, which may take a minute; a completed study that is being confirmed stays completed."""
     folder = write_study(view(tmp_path / "quiet", end=end))
     lock = StudyLock(StudyFolder(folder))
     try:
@@ -202,10 +202,10 @@ def test_a_study_between_two_trials_is_no_interrupted_one(
     assert f"- quiet: 2 of 5 trials finished, {state}; {folder}\n" in done.stdout
 
 
-def test_what_cannot_be_analysed_is_told_plainly(
+def test_errors_of_analyze_are_plain_messages(
     invoke: Invoke, longest: None, write_study: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """A missing study, a wrong option, an unknown analysis, an empty journal, a refusal and a fault of the plugin."""
+    """A missing study, a wrong option, an unknown analysis, an empty journal, a refusal and an error of the plugin."""
     write_study(view(tmp_path / "one"))
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "journal.jsonl").touch()
@@ -241,14 +241,14 @@ def test_what_cannot_be_analysed_is_told_plainly(
 
 
 def test_an_analysis_may_need_no_study(invoke: Invoke, longest: None, tmp_path: Path) -> None:
-    """Its result goes below the working directory."""
+    """Its result is written below the working directory."""
     done = invoke("analyze", "alone")
     assert done.exit_code == 0
     assert (tmp_path / "analyses" / "alone" / "result.json").exists()
 
 
 def test_help_lists_analyses_and_their_options(invoke: Invoke, longest: None) -> None:
-    """Without a name the list, with a name the options and their defaults."""
+    """Without a name the list; with a name its options and their defaults."""
     assert re.search(r"^longest +The longest trials\.$", invoke("analyze").stdout, re.MULTILINE)
     text = invoke("analyze", "longest", "--help").stdout
     assert "Analysis longest: The longest trials. From acme." in text
@@ -256,7 +256,7 @@ def test_help_lists_analyses_and_their_options(invoke: Invoke, longest: None) ->
 
 
 def test_arguments_are_studies_or_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All ways to write an option; a folder whose name has an equals sign is a study."""
+    """All forms of an option; a folder with an equals sign in its name is a study."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a=b").mkdir()
     given = ["x", "a=b", "c=d", "--trial", "7", "--e=f=g", "--dry-run", "y.z=[1, 2]"]
@@ -264,7 +264,7 @@ def test_arguments_are_studies_or_options(tmp_path: Path, monkeypatch: pytest.Mo
         [Path("x"), Path("a=b")],
         ["c=d", "trial=7", "e=f=g", "dry_run=true", "y.z=[1, 2]"],
     )
-    # Longer than any file's name.
+    # Longer than any file name.
     long = f"title={'x' * 300}"
     assert split_arguments([long]) == ([], [long])
     with pytest.raises(ExperimentError, match=r"^--trial needs a value: --trial VALUE$"):

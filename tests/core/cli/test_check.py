@@ -13,8 +13,8 @@ from click.testing import Result
 from scalecore import __version__
 
 
-def test_a_right_file(invoke: Any, mine: str) -> None:
-    """The file is ok, and each component is named with who provides it."""
+def test_a_valid_file(invoke: Any, mine: str) -> None:
+    """The output is ok, and each component is listed with its provider."""
     result = invoke("check", mine)
 
     assert (result.exit_code, result.stderr) == (0, "")
@@ -31,7 +31,7 @@ def test_a_right_file(invoke: Any, mine: str) -> None:
     )
 
 
-def test_a_wrong_file(invoke: Any, mine: str) -> None:
+def test_an_invalid_file(invoke: Any, mine: str) -> None:
     """All problems on stderr, nothing on stdout, exit code 2."""
     result = invoke("check", mine, "search.trials=0", "seeed=1")
 
@@ -43,7 +43,7 @@ def test_a_wrong_file(invoke: Any, mine: str) -> None:
 
 
 def test_a_missing_plugin(invoke: Any, mine: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file whose component is not installed has the exit code of a plugin, and the position of the name."""
+    """A component that is not installed: the exit code of plugins, and the position of the name."""
     # Any package of this project may be installed where the tests run.
     monkeypatch.setattr("scalecore.plugins.registry._PROVIDERS", {("logger", "pigeon"): "scalecore-pigeon"})
     result = invoke("check", mine, "--block", "acme", "loggers=[pigeon]")
@@ -61,7 +61,7 @@ def test_a_missing_plugin(invoke: Any, mine: str, monkeypatch: pytest.MonkeyPatc
 
 
 def test_swapping_a_logger_is_one_line(invoke: Any, mine: str, fake_plugin: Any) -> None:
-    """A logger of another distribution is used by changing its name in the file."""
+    """Another distribution's logger is used by changing its name in the file."""
     code = "from scalecore import hookimpl\nfrom scalecore.api.components import LoggerRecord\n"
     code += "@hookimpl\ndef scalecore_loggers():\n"
     code += "    return [LoggerRecord(name='pigeon', summary='By air.', factory=print)]\n"
@@ -72,8 +72,8 @@ def test_swapping_a_logger_is_one_line(invoke: Any, mine: str, fake_plugin: Any)
     assert invoke("check", mine).stdout.splitlines()[-2] == "  loggers   pigeon (loft 3.0)"
 
 
-def test_json_of_a_right_file(invoke: Any, mine: str) -> None:
-    """Programs read the components with their providers."""
+def test_json_of_a_valid_file(invoke: Any, mine: str) -> None:
+    """JSON has the components with their providers."""
     result = invoke("check", mine, "--json")
 
     assert json.loads(result.stdout) == {
@@ -93,8 +93,8 @@ def test_json_of_a_right_file(invoke: Any, mine: str) -> None:
     }
 
 
-def test_json_of_a_wrong_file(invoke: Any, mine: str) -> None:
-    """Programs read the problems with their places, and the exit code is the same."""
+def test_json_of_an_invalid_file(invoke: Any, mine: str) -> None:
+    """JSON has the problems with their positions; the exit code is the same."""
     Path(mine).write_text(Path(mine).read_text() + "seed: x\n")
 
     result = invoke("check", mine, "search.trials=0", "--json")
@@ -126,8 +126,8 @@ def test_json_of_a_wrong_file(invoke: Any, mine: str) -> None:
     }
 
 
-def test_json_of_no_file(invoke: Any) -> None:
-    """A file that cannot be read is one problem without a place."""
+def test_json_of_an_unreadable_file(invoke: Any) -> None:
+    """A file that cannot be read is one problem without a position."""
     result = invoke("check", "no.yaml", "--json")
 
     assert result.exit_code == 2
@@ -139,7 +139,7 @@ def test_json_of_no_file(invoke: Any) -> None:
 
 
 def test_annotations_for_github(invoke: Any, mine: str) -> None:
-    """Each problem is a command that marks its line; what ends a value in it is escaped; exit codes are the same."""
+    """One command per problem, for its line; special characters in a value are escaped; exit codes are the same."""
     Path(mine).write_text(Path(mine).read_text() + "seed: x\nobjective: {metric: [1, 2]}\n")
 
     result = invoke("check", mine, "guards.margin=a,b:c", "--format", "github")
@@ -161,7 +161,7 @@ def test_annotations_for_github(invoke: Any, mine: str) -> None:
 
 @pytest.fixture
 def on_data(invoke: Any, tmp_path: Path) -> Callable[..., Result]:
-    """Runs a command on an experiment of a data file and these further lines, the first of which is line 4."""
+    """Run a command on an experiment of a data file and these further lines, starting at line 4."""
 
     def run(*lines: str, target: str = "{kind: direction}", command: str = "check") -> Result:
         (tmp_path / "data.csv").touch()
@@ -185,7 +185,7 @@ def on_data(invoke: Any, tmp_path: Path) -> Callable[..., Result]:
     ],
 )
 def test_an_objective_in_the_wrong_direction_is_refused(on_data: Any, objective: str, problem: str | None) -> None:
-    """It would search for the worst trial."""
+    """The search would find the worst trial."""
     result = on_data(f"objective: {objective}")
     if problem is None:
         assert result.exit_code == 0, result.output
@@ -231,7 +231,7 @@ def test_an_objective_in_the_wrong_direction_is_refused(on_data: Any, objective:
 def test_g11_a_loss_of_another_task_is_refused(
     on_data: Any, target: str, loss: str, objective: str, problem: str | None
 ) -> None:
-    """Found without reading data where the target tells the task, at the key that is wrong, with the way out."""
+    """Found without reading data if the target determines the task, at the wrong key, with a remedy."""
     result = on_data(f"objective: {objective}", f"training: {{loss: {loss}}}", target=target)
     if problem is None:
         assert result.exit_code == 0, result.output
@@ -270,17 +270,17 @@ NAMES = [
 
 
 @pytest.mark.parametrize(("line", "problem"), NAMES)
-def test_what_names_alone_decide_is_found_with_its_place(on_data: Any, line: str, problem: str) -> None:
-    """A hyper-parameter that nobody reads, a metric that is not measured, a condition on no dimension, without data."""
+def test_problems_with_names_are_found_without_data(on_data: Any, line: str, problem: str) -> None:
+    """An unused hyper-parameter, a metric that is not measured, a condition on no dimension, with positions."""
     for command in ("check", "plan", "run"):
         result = on_data(line, command=command)
         if command != "check" and "exclude" in problem:
-            continue  # found there once the data is read, which here is empty
+            continue  # found once the data is read, which is empty here
         assert (result.exit_code, result.stderr) == (2, f"mine.yaml:{problem}\n")
 
 
 def test_the_names_of_every_study_of_a_campaign_are_checked(on_data: Any) -> None:
-    """Each problem once, also where only one cell of the sweep has it."""
+    """Each problem once, even if only one study of the sweep has it."""
     search, sweep = "search: {use: random, space: {momentum: {uniform: [0, 1]}}}", "sweep: {seed: [1, 2]}"
     result = on_data(search, sweep.replace("}", ", objective.metric: [val_loss, mae]}"))
     assert result.exit_code == 2

@@ -14,7 +14,7 @@ from scalecore.cli.main import COMMANDS
 
 
 def complete(typed: str, folder: Path) -> list[str]:
-    """What bash offers for the last word of a command line."""
+    """The completions that bash offers for the last word of a command line."""
     place = folder / "bin"
     if not place.exists():
         place.mkdir()
@@ -45,7 +45,7 @@ def complete(typed: str, folder: Path) -> list[str]:
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here")
 def test_bash_completes_commands_and_options(tmp_path: Path) -> None:
-    """By the table of the commands, without an import of any but the one that is typed."""
+    """Commands come from the table; only the typed command is imported."""
     assert [name for name in complete("scalecore ", tmp_path) if name in COMMANDS] == list(COMMANDS)
     assert complete("scalecore pl", tmp_path) == ["plan", "plugins"]
     assert complete("scalecore run --dr", tmp_path) == ["--dry-run"]
@@ -53,6 +53,6 @@ def test_bash_completes_commands_and_options(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here")
-def test_behind_a_word_that_is_no_command_the_commands_are_offered(tmp_path: Path) -> None:
-    """And no traceback in the line that somebody types."""
+def test_after_an_unknown_command_the_commands_are_offered(tmp_path: Path) -> None:
+    """No traceback appears on the command line."""
     assert set(COMMANDS) <= set(complete("scalecore pln ", tmp_path))

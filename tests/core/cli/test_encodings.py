@@ -1,4 +1,4 @@
-"""Output that cannot show a character shows an escape; no encoding ends a command or silences a run."""
+"""Output escapes characters that it cannot show; no encoding makes a command fail or silences a run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ESCAPED = "pr\\xfcf \\u682a"
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A project whose folder, study and columns have names of other languages."""
+    """A project with folder, study and columns named in other languages."""
     folder = tmp_path / NAMES
     folder.mkdir()
     data = write_walk(folder)
@@ -55,7 +55,7 @@ def scalecore(project: Path, *arguments: str, **environment: str) -> subprocess.
 def test_a_character_that_an_output_lacks_is_escaped(
     environment: dict[str, str], encoding: str, shown: str, project: Path
 ) -> None:
-    """In the encoding that was asked for, on standard output and on standard error."""
+    """In the requested encoding, on standard output and standard error."""
     done = scalecore(project, "plan", "experiment.yaml", **environment)
     assert done.returncode == 0, done.stderr
     assert f"/{shown}" in done.stdout.decode(encoding)
@@ -65,8 +65,8 @@ def test_a_character_that_an_output_lacks_is_escaped(
 
 
 @pytest.mark.parametrize("environment", [{"PYTHONIOENCODING": "ascii"}, C_LOCALE], ids=["ascii", "C"])
-def test_a_run_is_told_whatever_the_encoding(environment: dict[str, str], project: Path) -> None:
-    """No logger is lost by it, and every file of the study has the real names, whoever reads it."""
+def test_a_run_prints_in_any_encoding(environment: dict[str, str], project: Path) -> None:
+    """No logger fails, and every file of the study has the real names."""
     done = scalecore(project, "run", "experiment.yaml", **environment)
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout.decode("ascii").splitlines()[-1] == f"results: {project.parent}/{ESCAPED}/\\xe9tude"
@@ -78,7 +78,7 @@ def test_a_run_is_told_whatever_the_encoding(environment: dict[str, str], projec
 
 
 def test_a_console_that_fails_is_reported_on_standard_error(project: Path) -> None:
-    """The study goes on, and nobody takes its silence for success: here the reader of the output is gone."""
+    """The study continues, but the failure is reported: here the reader of the output is gone."""
     command = [sys.executable, "-m", "scalecore", "run", "experiment.yaml"]
     process = subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""`scalecore export`: which targets there are, with which options, and what is said where it cannot be done."""
+"""`scalecore export`: its targets and options, and its error messages."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def scalecore_loggers():
 
 @pytest.fixture
 def study(tmp_path: Path, write_study: Callable[..., Path]) -> Callable[..., Path]:
-    """Writes the journal of a study of three finished trials and an unfinished one, with these loggers."""
+    """Write the journal of a study of three finished trials and one unfinished trial, with these loggers."""
 
     def write(name: str = "walk", *loggers: dict[str, Any]) -> Path:
         view = make_study(tmp_path / "made", [make_trial(n, 0.7) for n in range(3)], name=name)
@@ -74,12 +74,12 @@ def study(tmp_path: Path, write_study: Callable[..., Path]) -> Callable[..., Pat
 
 @pytest.fixture
 def target(fake_plugin: Callable[..., Path]) -> None:
-    """A logger of a plugin that says what it is called for."""
+    """A logger of a plugin that prints its calls."""
     fake_plugin("acme", version="1.2", code=CODE)
 
 
 def test_targets_are_listed(invoke: Invoke, target: None) -> None:
-    """The loggers that can export, and no others; with the options of one on demand."""
+    """Only loggers that can export; the options of one on request."""
     done = invoke("export")
     assert (done.exit_code, done.stderr) == (0, "")
     assert "csv" in done.stdout
@@ -90,10 +90,10 @@ def test_targets_are_listed(invoke: Invoke, target: None) -> None:
     )
 
 
-def test_a_table_has_each_trial_once_however_often_it_is_written(
+def test_a_table_has_each_trial_once_after_repeated_exports(
     invoke: Invoke, study: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """Of two studies, one of which runs, into one table that is given on the command line."""
+    """Two studies, one of them running, are exported to one table named on the command line."""
     _, second = study("first"), study("second")
     before = (second / "journal.jsonl").read_bytes()
     lock = StudyLock(StudyFolder(second))
@@ -113,10 +113,10 @@ def test_a_table_has_each_trial_once_however_often_it_is_written(
     assert (second / "journal.jsonl").read_bytes() == before
 
 
-def test_options_are_the_studys_unless_the_command_line_says_otherwise(
+def test_the_command_line_overrides_the_options_of_the_study(
     invoke: Invoke, target: None, study: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """A logger that the study has twice is exported to both places; a path with a `$` was meant so then."""
+    """A logger that the study uses twice is exported to both places; a stored path with a `$` is used unchanged."""
     study(
         "walk", {"use": "files"}, {"use": "Acme/tell", "address": "a", "loud": True}, {"use": "tell", "path": "/x/$y"}
     )
@@ -129,14 +129,14 @@ def test_options_are_the_studys_unless_the_command_line_says_otherwise(
     )
     assert done.stderr == "warning: no pictures\n" * 2
     done = invoke("export", "tell", "walk", "address=b", "--loud", "--path", "z")
-    assert done.stdout == told.format(True, f"address=b, path={tmp_path}/z, loud=True")  # both come to the same
+    assert done.stdout == told.format(True, f"address=b, path={tmp_path}/z, loud=True")  # both have this result
     assert invoke("export", "acme/tell", "walk").exit_code == 0
 
 
 def test_a_logger_of_a_plugin_file_exports_its_study(
     invoke: Invoke, tmp_path: Path, write_study: Callable[..., Path]
 ) -> None:
-    """It is found by the study that names the file, also without any installed plugin."""
+    """The study names the file, so the logger is found even without installed plugins."""
     (tmp_path / "my_logger.py").write_text(CODE)
     view = make_study(tmp_path / "made", [make_trial(0, 0.7)])
     experiment = {**view.experiment, "plugins": [str(tmp_path / "my_logger.py")], "loggers": [{"use": "tell"}]}
@@ -171,10 +171,10 @@ def test_a_logger_of_a_plugin_file_exports_its_study(
         ),
     ],
 )
-def test_what_cannot_be_exported_is_one_message(
+def test_errors_of_export_are_one_message(
     arguments: list[str], code: int, message: str | None, invoke: Invoke, target: None, study: Callable[..., Path]
 ) -> None:
-    """With the exit code of its kind; a folder that is no study has the message of `status`."""
+    """With the exit code of its kind; a folder without a study has the same message as `status`."""
     study()
     done = invoke("export", *arguments)
     expected = message if message is not None else invoke("status", arguments[1]).stderr

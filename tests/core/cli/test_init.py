@@ -1,4 +1,4 @@
-"""`scalecore init`: the file that it writes is right as it is, for whatever table it was filled from."""
+"""`scalecore init` writes a valid file, whatever the table."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROWS = 1600
 
 @pytest.fixture
 def table() -> pd.DataFrame:
-    """Names that YAML would take for something else, a column of words, classes in the last column."""
+    """Names that YAML would read as other types, a text column, classes in the last column."""
     draw = np.random.default_rng(0)
     walk = np.cumsum(draw.normal(size=ROWS))
     columns = {"yes": walk, "a: b": walk * 2, "# c": draw.normal(size=ROWS), "name": "q", "1e3": np.arange(ROWS) % 2}
@@ -30,14 +30,14 @@ def written(name: str = "mine.yaml") -> dict[str, Any]:
 
 
 def works(invoke: Any, name: str = "mine.yaml") -> None:
-    """The file passes the check, and its data can be planned with."""
+    """The file passes the check, and its data can be planned."""
     for command in ("check", "plan"):
         done = invoke(command, name, "--no-plugins")
         assert (done.exit_code, done.stderr) == (0, "")
 
 
-def test_it_runs_as_it_is_written(invoke: Any) -> None:
-    """From nothing at all: a table of made-up prices is written beside it."""
+def test_the_written_file_runs_unchanged(invoke: Any) -> None:
+    """Without any data: a table of synthetic prices is written next to it."""
     done = invoke("init", "mine.yaml", "--no-plugins")
     assert (done.exit_code, done.stderr) == (0, "")
     assert done.stdout == (
@@ -64,10 +64,10 @@ def test_it_runs_as_it_is_written(invoke: Any) -> None:
         ("t.csv.gz", {"index": False}, None),
     ],
 )
-def test_a_text_file_is_read_as_it_is_written(
+def test_the_format_of_a_text_file_is_detected(
     invoke: Any, table: pd.DataFrame, name: str, form: dict[str, Any], read: dict[str, Any] | None
 ) -> None:
-    """Its place, the column with the times, separators and dates are found; names are quoted where they need it."""
+    """The time column, separators and dates are detected; names are quoted if necessary."""
     Path(name).parent.mkdir(exist_ok=True)
     table.to_csv(name, **form)
     done = invoke("init", "mine.yaml", "--no-plugins", "--data", name)
@@ -98,8 +98,8 @@ def test_parquet_files_and_folders_are_read(invoke: Any, table: pd.DataFrame) ->
         works(invoke, f"{number}.yaml")
 
 
-def test_the_purpose_follows_the_table_or_is_named(invoke: Any, table: pd.DataFrame) -> None:
-    """Prices where there is a close, a table with classes, a forecast of numbers; each can be asked for."""
+def test_the_purpose_comes_from_the_table_or_an_option(invoke: Any, table: pd.DataFrame) -> None:
+    """Prices if there is a close, a table of classes, a forecast of numbers; each can be requested."""
     table["close"] = 100 + table["yes"] % 7
     table.to_csv("t.csv", index=False)
     closes = {"columns": {"close": "close"}}
@@ -117,8 +117,8 @@ def test_the_purpose_follows_the_table_or_is_named(invoke: Any, table: pd.DataFr
         works(invoke)
 
 
-def test_rows_and_columns_without_numbers_are_left_out(invoke: Any, table: pd.DataFrame) -> None:
-    """A column with a hole, and the first rows of features over a rolling window; what was left out is said."""
+def test_rows_and_columns_without_numbers_are_skipped(invoke: Any, table: pd.DataFrame) -> None:
+    """A column with a gap, and the first rows of features over a rolling window; the output lists them."""
     table.loc[100, "# c"] = np.nan
     table["a: b"] = table["yes"].rolling(50).mean()
     table.to_csv("t.csv", index=False)
@@ -130,8 +130,8 @@ def test_rows_and_columns_without_numbers_are_left_out(invoke: Any, table: pd.Da
     works(invoke)
 
 
-def test_it_overwrites_nothing_unasked(invoke: Any) -> None:
-    """`--force` is needed for that; a dangling link counts as a file."""
+def test_it_overwrites_only_with_force(invoke: Any) -> None:
+    """A dangling link counts as a file."""
     Path("mine.yaml").write_text("mine\n")
     Path("link.yaml").symlink_to("nowhere")
     for name in ("mine.yaml", "link.yaml"):
@@ -163,10 +163,10 @@ def test_it_overwrites_nothing_unasked(invoke: Any) -> None:
          "the file that init writes; `scalecore plugins` lists the installed ones\n"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_written_leaves_nothing(
+def test_an_error_leaves_no_files(
     invoke: Any, tmp_path: Path, arguments: tuple[str, ...], code: int, message: str
 ) -> None:
-    """Each mistake has one message, and no file is left, nor made-up prices."""
+    """Each error has one message, and no file is left, not even synthetic prices."""
     Path("words.csv").write_text("Date,a\n2020-01-01,x\n")
     Path("times.csv").write_text("a,b\n1,2\n")
     Path("both.csv").write_text("Date,a\n01/02/2020,1\n02/03/2020,2\n")
@@ -178,8 +178,8 @@ def test_what_cannot_be_written_leaves_nothing(
     assert {*Path().iterdir()} == before
 
 
-def test_keys_are_not_taken_and_folders_not_made(invoke: Any) -> None:
-    """What was KEY=VALUE in 0.1 is no name of a file."""
+def test_overrides_are_refused_and_folders_not_created(invoke: Any) -> None:
+    """KEY=VALUE, which 0.1 accepted, is not a file name."""
     done = invoke("init", "search.trials=3", "--no-plugins")
     assert done.exit_code == 2
     assert done.stderr.endswith(

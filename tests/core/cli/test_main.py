@@ -1,4 +1,4 @@
-"""The command itself: help, version, exit codes, and how errors are shown."""
+"""The command itself: help, version, exit codes, and error messages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scalecore.cli.plugin_commands import PROVIDERS, plugin_commands
 
 
 def test_help_lists_every_command_with_its_line(invoke: Any) -> None:
-    """The table of commands is what `--help` shows."""
+    """`--help` shows the table of commands."""
     result = invoke("--help")
 
     assert result.exit_code == 0
@@ -28,7 +28,7 @@ def test_help_lists_every_command_with_its_line(invoke: Any) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_of_the_table_exists(name: str, invoke: Any) -> None:
-    """Module and attribute are right, and the command explains itself."""
+    """Module and attribute exist, and the command has a help text."""
     module, attribute, _ = COMMANDS[name]
 
     assert isinstance(getattr(importlib.import_module(module), attribute), click.Command)
@@ -37,11 +37,11 @@ def test_every_command_of_the_table_exists(name: str, invoke: Any) -> None:
 
 
 def test_version(invoke: Any) -> None:
-    """The version is the package's."""
+    """It is the version of the package."""
     assert invoke("--version").output == f"scalecore {scalecore.__version__}\n"
 
 
-def test_an_unknown_command_is_met_with_the_nearest(invoke: Any) -> None:
+def test_an_unknown_command_suggests_the_nearest(invoke: Any) -> None:
     """A typo has the exit code of a wrong command line."""
     result = invoke("chekc")
 
@@ -53,8 +53,8 @@ def test_an_unknown_command_is_met_with_the_nearest(invoke: Any) -> None:
     assert set(COMMANDS) <= set(names.split(", ")) <= {*COMMANDS, *plugin_commands()}
 
 
-def test_a_command_that_was_removed_names_what_serves_its_use_now(invoke: Any) -> None:
-    """Whatever stands behind it; it is not completed either."""
+def test_a_removed_command_names_its_replacement(invoke: Any) -> None:
+    """With any arguments; it is not offered for completion either."""
     expected = (
         "the command 'audit' was removed in 0.2: use scalecore import PATH... --into EXPERIMENT --dry-run, which "
         "summarises results and checks each record\n"
@@ -74,16 +74,16 @@ def test_a_command_that_was_removed_names_what_serves_its_use_now(invoke: Any) -
         (["schema", "--output", "a.json"], "scalecore plugins --schema --output a.json"),
     ],
 )
-def test_a_command_that_was_renamed_answers_with_the_line_to_type(typed: list[str], line: str, invoke: Any) -> None:
-    """With the arguments that were given."""
+def test_a_renamed_command_prints_the_new_command_line(typed: list[str], line: str, invoke: Any) -> None:
+    """With the same arguments."""
     result = invoke(*typed)
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == f"the command {typed[0]!r} was renamed in 0.2: {line}\n"
     assert f"  {typed[0]} " not in invoke("--help").stdout
 
 
-def test_a_plugin_may_take_a_name_that_was_renamed(fake_plugin: Any, invoke: Any) -> None:
-    """What is installed comes first."""
+def test_a_plugin_may_use_a_renamed_name(fake_plugin: Any, invoke: Any) -> None:
+    """An installed command has priority."""
     code = "import click\n@click.command()\ndef promote():\n    click.echo('mine')\n"
     folder = fake_plugin("acme", entry_point="promote", module="fake_promote:promote", group="scalecore.commands")
     (folder / "fake_promote.py").write_text(code)
@@ -91,7 +91,7 @@ def test_a_plugin_may_take_a_name_that_was_renamed(fake_plugin: Any, invoke: Any
 
 
 def test_help_groups_seventeen_commands(invoke: Any) -> None:
-    """In the order in which a study meets them; what other packages add follows."""
+    """In the order in which a study needs them; commands of other packages follow."""
     shown, groups = invoke("--help").stdout, {}
     for title, text in re.findall(r"^(\w+):\n((?:  .+\n)+)", shown, re.MULTILINE):
         groups[title] = re.findall(r"^  ([a-z]\w*)  ", text, re.MULTILINE)
@@ -102,10 +102,8 @@ def test_help_groups_seventeen_commands(invoke: Any) -> None:
     }
 
 
-def test_a_removed_option_of_a_command_names_what_serves_its_use_now(
-    invoke: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An option that never was is answered by the command as before."""
+def test_a_removed_option_names_its_replacement(invoke: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An option that never existed has the usual error."""
     monkeypatch.setattr("scalecore.config.removed.REMOVED", {("command", "status --watch"): "use watch(1)"})
     for arguments in (["--watch", "studies/one"], ["studies/one", "--watch=2"]):
         result = invoke("status", *arguments)
@@ -140,7 +138,7 @@ def test_expected_errors_are_printed_plainly(
 
 
 def test_ctrl_c_ends_with_one_word(invoke: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An interrupted command shows no traceback, and tells the shell."""
+    """An interrupted command has no traceback, and the exit code of shells."""
     install(monkeypatch, KeyboardInterrupt())
 
     result = invoke("check", "file")
@@ -149,7 +147,7 @@ def test_ctrl_c_ends_with_one_word(invoke: Any, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_unexpected_errors_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bug is not dressed up."""
+    """A bug is not hidden."""
     install(monkeypatch, ZeroDivisionError("a bug"))
 
     with pytest.raises(ZeroDivisionError):

@@ -1,4 +1,4 @@
-"""`scalecore new` writes a plugin in one file, or refuses what would not work with one message and writes nothing."""
+"""`scalecore new` creates a plugin in one file, or refuses with one message and writes nothing."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ RULES = (
 
 
 def test_the_kinds_are_those_of_the_scaffold() -> None:
-    """The command lists them without importing it."""
+    """The command lists them without importing the scaffold."""
     assert tuple(PLUGIN_KINDS) == KINDS
     assert set(USES) == set(KINDS)
 
 
 def test_a_file_and_its_test_are_written(invoke: Callable[..., Result], tmp_path: Path) -> None:
-    """Into this folder, or another one; the command says how to test and to use the plugin."""
+    """To this folder or another one; the output shows how to test and use the plugin."""
     done = invoke("new", "model", "Deep_tcn")
     assert done.exit_code == 0, done.stderr
     assert done.stdout == (
@@ -50,7 +50,7 @@ def test_a_file_and_its_test_are_written(invoke: Callable[..., Result], tmp_path
         assert done.stdout.splitlines()[5] == f"  plugins: {plugins}"
 
 
-def test_without_a_name_it_is_called_by_its_kind(invoke: Callable[..., Result], tmp_path: Path) -> None:
+def test_the_default_name_is_that_of_the_kind(invoke: Callable[..., Result], tmp_path: Path) -> None:
     """`my-KIND`, in `my_KIND.py`."""
     assert invoke("new", "strategy").exit_code == 0
     assert {path.name for path in tmp_path.iterdir()} >= {"my_strategy.py", "test_my_strategy.py"}
@@ -59,10 +59,10 @@ def test_without_a_name_it_is_called_by_its_kind(invoke: Callable[..., Result], 
 @pytest.mark.parametrize(
     ("kind", "name", "title"), [("logger", "logger", "MyLogger"), ("strategy", "Origin", "MyOrigin")]
 )
-def test_a_class_is_not_called_as_what_the_file_imports(
+def test_a_class_name_does_not_clash_with_imports(
     invoke: Callable[..., Result], kind: str, name: str, title: str
 ) -> None:
-    """It has `My` before its name then."""
+    """A clashing name is prefixed with `My`."""
     assert invoke("new", kind, name).exit_code == 0
     text = Path(f"{name.lower()}.py").read_text()
     assert f"class {title}" in text
@@ -70,7 +70,7 @@ def test_a_class_is_not_called_as_what_the_file_imports(
 
 
 def test_a_package_is_written(invoke: Callable[..., Result], tmp_path: Path) -> None:
-    """The same file as a distribution, in a folder of the plugin's name."""
+    """The same file as a distribution, in a folder with the plugin's name."""
     assert invoke("new", "executor", "my-farm").exit_code == 0
     done = invoke("new", "executor", "my-farm", "--package", "--into", "plugins")
     assert done.exit_code == 0, done.stderr
@@ -112,15 +112,15 @@ def test_a_package_is_written(invoke: Callable[..., Result], tmp_path: Path) -> 
 def test_a_bad_name_is_refused(
     invoke: Callable[..., Result], mine: str, tmp_path: Path, name: str, message: str
 ) -> None:
-    """Before anything is written, with exit code 2 and what to do."""
+    """Before anything is written, with exit code 2 and a remedy."""
     before = {*tmp_path.iterdir()}
     done = invoke("new", "model", name)
     assert (done.exit_code, done.stderr) == (2, message + "\n")
     assert {*tmp_path.iterdir()} - {tmp_path / "__pycache__"} == before, "Python alone may keep what it compiled"
 
 
-def test_a_file_that_exists_is_not_touched(invoke: Callable[..., Result], tmp_path: Path) -> None:
-    """Even if only one of the files is there, or a dangling link."""
+def test_an_existing_file_is_not_overwritten(invoke: Callable[..., Result], tmp_path: Path) -> None:
+    """Even if only one of the files exists, or a dangling link."""
     (tmp_path / "test_wide.py").write_text("mine")
     (tmp_path / "deep.py").symlink_to("nowhere")
     for name, path in (("wide", "test_wide.py"), ("deep", "deep.py")):
@@ -132,7 +132,7 @@ def test_a_file_that_exists_is_not_touched(invoke: Callable[..., Result], tmp_pa
 
 
 def test_a_place_that_cannot_be_written_is_named(invoke: Callable[..., Result], tmp_path: Path) -> None:
-    """A file where a folder should be."""
+    """A file in place of a folder."""
     (tmp_path / "file").write_text("")
     for options in ((), ("--package",)):
         done = invoke("new", "model", "wide", "--into", "file", *options)
@@ -165,8 +165,8 @@ def test_a_kind_is_needed(invoke: Callable[..., Result]) -> None:
         assert f"'{kind}'" in done.stderr
 
 
-def test_the_old_form_is_answered(invoke: Callable[..., Result]) -> None:
-    """`new plugin NAME --kind KIND` of version 0.1: with the new one."""
+def test_the_old_form_names_the_new_one(invoke: Callable[..., Result]) -> None:
+    """`new plugin NAME --kind KIND` of version 0.1."""
     done = invoke("new", "plugin", "wide", "--kind", "model")
     assert (done.exit_code, done.stderr) == (
         2,

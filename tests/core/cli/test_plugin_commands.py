@@ -28,7 +28,7 @@ GROUP = "scalecore.commands"
 
 
 def test_a_plugin_adds_a_command(fake_plugin: Any, invoke: Any) -> None:
-    """Listed by its distribution without an import; its errors and its options are those of click."""
+    """Listed by its distribution without importing it; errors and options are those of click."""
     fake_plugin("acme", entry_point="sales", module="fake_sales", group=GROUP, code=CODE)
     assert "Plugins:\n" in (listed := invoke("--help").stdout)
     assert "  sales  Provided by acme 1.0.\n" in listed
@@ -47,8 +47,8 @@ def test_the_command_is_imported_when_it_is_called(fake_plugin: Any, invoke: Any
     sys.modules.pop("fake_sales")
 
 
-def test_a_command_of_the_core_stays_its_own(fake_plugin: Any, invoke: Any) -> None:
-    """Whatever a distribution calls its command."""
+def test_a_command_of_the_core_cannot_be_replaced(fake_plugin: Any, invoke: Any) -> None:
+    """Whatever the entry point of a distribution is named."""
     fake_plugin("acme", entry_point="run", module="fake_run", group=GROUP, code="raise ValueError")
     assert invoke("--help").stdout.count("\n  run ") == 1
     assert invoke("run", "--help").stdout.startswith("Usage: scalecore run ")
@@ -81,7 +81,7 @@ def test_a_command_of_the_core_stays_its_own(fake_plugin: Any, invoke: Any) -> N
 def test_a_command_that_cannot_be_used_names_its_distribution(
     fake_plugin: Any, invoke: Any, module: str, code: str, requires: list[str], problem: str
 ) -> None:
-    """And nothing else is broken by it."""
+    """All other commands work."""
     folder = fake_plugin("acme", version="3.1", entry_point="old", module=module, group=GROUP, requires=requires)
     (folder / "fake_old.py").write_text(code)
     done = invoke("old")
@@ -90,17 +90,17 @@ def test_a_command_that_cannot_be_used_names_its_distribution(
     sys.modules.pop("fake_old", None)
 
 
-def test_a_known_name_of_another_distribution_is_listed_by_that(
+def test_a_known_name_of_another_distribution_is_listed_as_its_own(
     fake_plugin: Any, invoke: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a package of this project says of its command is said of no other."""
+    """The help line of this project's package is used only for that package."""
     folder = fake_plugin("acme", entry_point="report", module="fake_sales:sales", group=GROUP)
     monkeypatch.setattr("scalecore.cli.plugin_commands.folders", lambda places: iter([*folder.glob("*.dist-info")]))
     assert "  report    Provided by acme 1.0.\n" in invoke("--help").stdout
 
 
 def test_two_distributions_with_one_command_are_named(fake_plugin: Any, invoke: Any) -> None:
-    """Neither is run."""
+    """Neither command runs."""
     for name in ("acme", "zoo"):
         fake_plugin(name, entry_point="sales", module=f"fake_{name}", group=GROUP, code=CODE)
     done = invoke("sales")
@@ -113,7 +113,7 @@ def test_two_distributions_with_one_command_are_named(fake_plugin: Any, invoke: 
 def test_a_command_whose_package_is_missing_says_what_to_install(
     name: str, rest: list[str], invoke: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of this project's packages, whatever follows; `--help` lists it so, in its section."""
+    """With any arguments; `--help` lists it in its section as not installed."""
     monkeypatch.setattr("scalecore.cli.plugin_commands.folders", lambda places: iter(()))
     done = invoke(name, *rest)
     package, _ = PROVIDERS[name]
@@ -121,7 +121,7 @@ def test_a_command_whose_package_is_missing_says_what_to_install(
     assert done.stderr == f"the command {name!r} is not installed; `pip install {package}` provides it\n"
     shown = re.sub(r"  +", "  ", invoke("--help").stdout)
     assert f"\n  {name}  Not installed; {package} provides it.\n" in shown
-    # A shell that completes behind it gets no traceback.
+    # Shell completion after it shows no traceback.
     monkeypatch.setenv("COMP_WORDS", f"scalecore {name} ")
     monkeypatch.setenv("COMP_CWORD", "2")
     monkeypatch.setenv("_SCALECORE_COMPLETE", "bash_complete")
@@ -130,7 +130,7 @@ def test_a_command_whose_package_is_missing_says_what_to_install(
 
 
 def test_metadata_of_another_form_is_read_too(fake_plugin: Any, invoke: Any) -> None:
-    """As older installers write it; a distribution without a name has no command."""
+    """That of older installers; a distribution without a name has no command."""
     folder = fake_plugin("acme", entry_point="sales", module="fake_sales:sales", group=GROUP)
     (folder / "fake_sales.py").write_text(CODE)
     (info,) = folder.glob("acme-*.dist-info")

@@ -14,7 +14,7 @@ from scalecore import __version__
 
 
 def test_the_list_has_status_reason_and_components(invoke: Any, mine: str, fake_plugin: Any) -> None:
-    """What works names its components, what does not names its reason."""
+    """Usable plugins list their components, others their reason."""
     fake_plugin("zebra", version="0.1", code="raise SystemExit(1)")
     fake_plugin("zoo", version="2", requires=["scalecore>=5"])
 
@@ -37,7 +37,7 @@ def test_the_list_has_status_reason_and_components(invoke: Any, mine: str, fake_
 
 
 def test_verbose_adds_summaries_places_and_tracebacks(invoke: Any, mine: str, fake_plugin: Any) -> None:
-    """For whoever writes a plugin."""
+    """For authors of plugins."""
     fake_plugin("zebra", version="0.1", code="import no_such_module_xyz")
 
     output = invoke("plugins", "-v").stdout
@@ -49,7 +49,7 @@ def test_verbose_adds_summaries_places_and_tracebacks(invoke: Any, mine: str, fa
 
 
 def test_verbose_names_a_slow_import(invoke: Any, fake_plugin: Any) -> None:
-    """With the library that takes most of it, since every command waits for it."""
+    """With the slowest dependency, since every command imports plugins."""
     folder = fake_plugin("heavy", version="1.0", code="import weighty")
     (folder / "weighty.py").write_text("import time\ntime.sleep(0.5)\n")
 
@@ -65,7 +65,7 @@ def test_verbose_names_a_slow_import(invoke: Any, fake_plugin: Any) -> None:
     )
 
 
-def test_json_has_the_same(invoke: Any, mine: str, fake_plugin: Any) -> None:
+def test_json_has_the_same_content(invoke: Any, mine: str, fake_plugin: Any) -> None:
     """For programs."""
     by_name = {plugin["distribution"]: plugin for plugin in json.loads(invoke("plugins", "--json").stdout)}
 
@@ -88,7 +88,7 @@ def test_json_has_the_same(invoke: Any, mine: str, fake_plugin: Any) -> None:
 
 
 def test_conflicts_are_shown(invoke: Any, mine: str, fake_plugin: Any) -> None:
-    """A component of two plugins is told before anyone uses it."""
+    """A component of two plugins is reported before it is used."""
     fake_plugin("rival", version="7", code=fake_plugin.model("my-model"))
 
     assert invoke("plugins").stdout.splitlines()[-1] == (
@@ -105,7 +105,7 @@ def test_blocked_plugins_are_listed_as_such(invoke: Any, mine: str) -> None:
 
 
 def test_blocking_a_typo_is_refused(invoke: Any, mine: str) -> None:
-    """What is not installed cannot be left out."""
+    """A distribution that is not installed cannot be excluded."""
     result = invoke("plugins", "--block", "akme")
 
     assert result.exit_code == 2
@@ -120,8 +120,8 @@ def test_blocking_a_typo_is_refused(invoke: Any, mine: str) -> None:
         (["--output", "a.json"], "--output requires --schema"),
     ],
 )
-def test_the_schema_goes_with_nothing_else(arguments: list[str], message: str, invoke: Any) -> None:
-    """A command line that asks for two outputs is refused, and writes nothing."""
+def test_the_schema_excludes_other_outputs(arguments: list[str], message: str, invoke: Any) -> None:
+    """A command line with two outputs is refused, and nothing is written."""
     done = invoke("plugins", *arguments)
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr.endswith(f"Error: {message}\n")
@@ -129,7 +129,7 @@ def test_the_schema_goes_with_nothing_else(arguments: list[str], message: str, i
 
 
 def test_the_schema_is_printed_with_plugins(invoke: Any, mine: str) -> None:
-    """The printed schema accepts the file of an installed plugin, and not without that plugin."""
+    """The schema accepts a file that uses an installed plugin, but not without that plugin."""
     tree = {
         "name": "mine",
         "dataset": "my-table",

@@ -1,4 +1,4 @@
-"""Files that name what was removed, as a user of 0.1 has them."""
+"""Files that use removed features, as users of 0.1 have them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def text_of(name: str) -> str:
 @pytest.mark.parametrize("command", ["check", "plan", "run"])
 @pytest.mark.parametrize("name", LOGGERS)
 def test_a_new_experiment_is_refused_with_one_line(name: str, command: str, invoke: Any, mine: str) -> None:
-    """At its place, with what to use instead, and exit code 2; nothing is written."""
+    """At its position, with the replacement and exit code 2; nothing is written."""
     for loggers, place in (
         (f"[my-logger, {name}]", "6:22: loggers.1"),
         (f"[{{use: {name}, path: somewhere}}]", "6:17: loggers.0.use"),
@@ -42,7 +42,7 @@ def test_a_new_experiment_is_refused_with_one_line(name: str, command: str, invo
 
 @pytest.mark.parametrize("name", LOGGERS)
 def test_a_new_campaign_is_refused_with_one_line(name: str, invoke: Any, mine: str) -> None:
-    """Whether all of its studies name it or a swept value does."""
+    """Whether all of its studies use it or only a swept value."""
     text = Path(mine).read_text().replace("[my-logger]", f"[{name}]") + "sweep: {seed: [1, 2, 3]}\n"
     Path("old.yaml").write_text(text)
     result = invoke("check", "old.yaml")
@@ -53,8 +53,8 @@ def test_a_new_campaign_is_refused_with_one_line(name: str, invoke: Any, mine: s
 
 
 @pytest.mark.parametrize("name", LOGGERS)
-def test_programs_get_it_as_a_problem_of_the_file(name: str, invoke: Any, mine: str) -> None:
-    """In the JSON of `check` as any other problem."""
+def test_json_has_it_as_a_problem_of_the_file(name: str, invoke: Any, mine: str) -> None:
+    """Like any other problem."""
     result = invoke("check", mine, f"loggers=[{name}]", "--json")
     assert (result.exit_code, result.stderr) == (2, "")
     (problem,) = json.loads(result.stdout)["problems"]
@@ -62,8 +62,8 @@ def test_programs_get_it_as_a_problem_of_the_file(name: str, invoke: Any, mine: 
 
 
 @pytest.mark.parametrize("name", LOGGERS)
-def test_the_file_of_a_study_that_has_begun_is_right(name: str, invoke: Any, mine: str) -> None:
-    """`check` warns as `run` does; so it is of a campaign of which a study has begun."""
+def test_the_file_of_a_begun_study_is_valid(name: str, invoke: Any, mine: str) -> None:
+    """`check` warns like `run`, also for a campaign with a begun study."""
     text = Path(mine).read_text().replace("[my-logger]", f"[my-logger, {name}]")
     warning = f"warning: {text_of(name)}\n"
     Path("old.yaml").write_text(text)
@@ -81,10 +81,8 @@ def test_the_file_of_a_study_that_has_begun_is_right(name: str, invoke: Any, min
 
 
 @pytest.mark.parametrize("name", LOGGERS)
-def test_a_command_that_is_given_its_name_says_the_same(
-    name: str, invoke: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """`export` to a logger that was removed, and `analyze` by an analysis that was."""
+def test_a_command_with_its_name_has_the_same_message(name: str, invoke: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`export` to a removed logger, and `analyze` with a removed analysis."""
     result = invoke("export", name, "studies/one")
     assert (result.exit_code, result.stdout, result.stderr) == (2, "", f"{text_of(name)}\n")
     monkeypatch.setattr("scalecore.config.removed.REMOVED", {("analysis", name): "read the report"})

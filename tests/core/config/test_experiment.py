@@ -1,4 +1,4 @@
-"""The experiment file: types are strict, and all problems are told at once with their positions."""
+"""The experiment file: types are strict, and all problems are reported at once with their positions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def error_of(name: str, *overrides: str) -> str:
 
 
 def test_a_small_file_has_every_default(write: Any, small: str) -> None:
-    """Only name, dataset, model and search.use must be there."""
+    """Only name, dataset, model and search.use are required."""
     experiment = load_experiment(write(small)).experiment
 
     assert (experiment.name, experiment.seed, experiment.output) == ("small", 0, None)
@@ -37,7 +37,7 @@ def test_a_small_file_has_every_default(write: Any, small: str) -> None:
 
 
 def test_a_full_file(write: Any) -> None:
-    """Every key is taken as it is written, and keys of the component are kept apart from those of the section."""
+    """Every key is read as written, and keys of the component are separated from those of the section."""
     text = """\
 name: full-1.0_b
 seed: 7
@@ -107,7 +107,7 @@ loggers: []
     ],
 )
 def test_budgets(write: Any, small: str, text: str, parameters: int, kept: str) -> None:
-    """A budget is exact, and keeps how it was written."""
+    """A budget is exact, and keeps its text."""
     name = write(small.replace("{use: dice}", f"{{use: dice, budget: {text}}}"))
 
     assert load_experiment(name).experiment.search.budget == Budget(text=kept, parameters=parameters)
@@ -131,7 +131,7 @@ TWO = "expected two numbers, [low, high]"
     ],
 )
 def test_wrong_budgets(write: Any, small: str, value: str, message: str) -> None:
-    """What is no budget is refused, with the forms there are."""
+    """Other values are refused, with the allowed forms."""
     name = write(small.replace("{use: dice}", f"\n  use: dice\n  budget:   {value}"))
 
     column = 3 if value == "[2M]" else 13
@@ -195,7 +195,7 @@ def test_wrong_budgets(write: Any, small: str, value: str, message: str) -> None
     ],
 )
 def test_wrong_distributions(write: Any, small: str, value: str, place: str, message: str) -> None:
-    """Ranges have an order, logarithms are positive, choices differ and are of one kind."""
+    """Ranges are ordered, logarithms positive, choices distinct and of one type."""
     name = write(small.replace("{use: dice}", f"\n  use: dice\n  space:\n    x: {value}"))
 
     assert error_of(name) == f"experiment.yaml:{place}: search.space.{message}"
@@ -224,7 +224,7 @@ NAME_RULE = "a name may contain letters, digits, `-`, `_` and `.`, and must not 
     ],
 )
 def test_wrong_names(write: Any, small: str, value: str, message: str) -> None:
-    """The name of a study is part of file names, so it is none of a path, a flag or a hidden file."""
+    """The name is part of file names, so it must not be a path, a flag or a hidden file."""
     name = write(small.replace("name: small", f"name: {value}"))
     column = {"": 6, "[a]": 1}.get(value, 7)
 
@@ -232,8 +232,8 @@ def test_wrong_names(write: Any, small: str, value: str, message: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["a", "A-b_c.9", "_x", "2024-01-01", "on", "007", "a" * 100])
-def test_right_names(write: Any, small: str, value: str) -> None:
-    """Words that YAML 1.1 would turn into dates, booleans or octal numbers are names."""
+def test_valid_names(write: Any, small: str, value: str) -> None:
+    """Words that YAML 1.1 would read as dates, booleans or octal numbers are names."""
     name = write(small.replace("name: small", f"name: {value}"))
 
     assert load_experiment(name).experiment.name == value
@@ -296,7 +296,7 @@ def test_right_names(write: Any, small: str, value: str) -> None:
     ],
 )
 def test_wrong_values(write: Any, small: str, line: str, message: str | None) -> None:
-    """Each wrong value is one line: where, which key, what was expected, what there is."""
+    """Each wrong value is one line: position, key, expectation and value."""
     name = write(f"{small}{line}\n")
     if message is None:
         load_experiment(name)
@@ -304,8 +304,8 @@ def test_wrong_values(write: Any, small: str, line: str, message: str | None) ->
         assert error_of(name) == f"experiment.yaml:{message}"
 
 
-def test_what_must_be_there(write: Any) -> None:
-    """All missing keys are told at once, at the mapping in which they are missing."""
+def test_missing_keys(write: Any) -> None:
+    """All missing keys are reported at once, at the mapping that lacks them."""
     assert error_of(write("seed: 1\nsearch:\n  trials: 3\n")) == (
         "experiment.yaml:1:1: name: required, but missing\n"
         "experiment.yaml:1:1: dataset: required, but missing\n"
@@ -315,7 +315,7 @@ def test_what_must_be_there(write: Any) -> None:
 
 
 def test_all_problems_come_at_once_in_the_order_of_the_file(write: Any) -> None:
-    """Reading, types, bounds and unknown keys are all in one message."""
+    """Syntax, types, constraints and unknown keys are all in one message."""
     text = """\
 name: a/b
 dataset: {}
@@ -344,7 +344,7 @@ training: {device: gpu}
 
 
 def test_the_file_is_named_as_the_user_named_it(write: Any, small: str, tmp_path: Path) -> None:
-    """Positions can be clicked: they start with the path that was typed."""
+    """Positions start with the path that was typed, so that they can be clicked."""
     write(small + "seed: x\n")
 
     assert error_of("./experiment.yaml").startswith("./experiment.yaml:5:7: seed: ")
@@ -352,7 +352,7 @@ def test_the_file_is_named_as_the_user_named_it(write: Any, small: str, tmp_path
 
 
 def test_a_caller_can_raise_problems_at_a_place(write: Any, small: str) -> None:
-    """Later checks point at the value, at the key, or at what is nearest where there is none."""
+    """Later checks report the position of the value, of the key, or of the nearest parent."""
     loaded = load_experiment(write(small + "seed: 3\n"), overrides=["search.trials=4"])
 
     with pytest.raises(ExperimentError) as caught:

@@ -1,4 +1,4 @@
-"""Whatever the text, loading it gives an experiment or an `ExperimentError`, nothing else."""
+"""Loading any text returns an experiment or raises `ExperimentError`, nothing else."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ FUZZ = settings(
 
 
 def load(folder: Path, text: str, *overrides: str) -> LoadedExperiment | None:
-    """Load text as a file; None if it is refused in words."""
+    """Load text as a file; None if it is refused with a message."""
     file = folder / "experiment.yaml"
     file.write_bytes(text.encode("utf-8", "surrogatepass"))
     try:
@@ -99,7 +99,7 @@ def load(folder: Path, text: str, *overrides: str) -> LoadedExperiment | None:
 @FUZZ
 @given(text=st.text(max_size=60) | WORDS)
 def test_any_text(text: str, tmp_path: Path) -> None:
-    """Arbitrary characters, and arbitrary sequences of what YAML is made of."""
+    """Arbitrary characters, and arbitrary sequences of YAML tokens."""
     load(tmp_path, text)
     load(tmp_path, "name: a\ndataset: a\nmodel: a\nsearch: {use: a}\n" + text)
 
@@ -107,14 +107,14 @@ def test_any_text(text: str, tmp_path: Path) -> None:
 @FUZZ
 @given(tree=st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=8))
 def test_any_values_under_known_keys(tree: dict[str, Any], tmp_path: Path) -> None:
-    """Values of any type at any place."""
+    """Values of any type at any path."""
     load(tmp_path, json.dumps(tree))
 
 
 @FUZZ
 @given(search=st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=4), data=st.data())
 def test_any_search_and_overrides(search: dict[str, Any], data: st.DataObject, tmp_path: Path) -> None:
-    """A right file with one section of anything, and overrides of anything."""
+    """A valid file with one arbitrary section and arbitrary overrides."""
     path = st.lists(st.sampled_from([*KEYS, "0", "1", "-1", ""]), max_size=4).map(".".join)
     overrides = data.draw(st.lists(st.builds("{}={}".format, path, WORDS), max_size=3))
     text = json.dumps({"name": "a", "dataset": "a", "model": "a", "search": {"use": "a"} | search})
@@ -123,7 +123,7 @@ def test_any_search_and_overrides(search: dict[str, Any], data: st.DataObject, t
 
 
 @pytest.mark.parametrize("cut", range(0, 120, 5))
-def test_any_beginning_of_a_file(cut: int, tmp_path: Path) -> None:
+def test_any_truncated_file(cut: int, tmp_path: Path) -> None:
     """A file that was cut off while it was written is refused or is an experiment."""
     text = "name: a\ndataset: {use: a, b: [1, 2]}\nmodel: a\nsearch:\n  use: a\n"
     text += "  space:\n    x: {uniform: [0.1, 0.3]}\nseed: 4\n"

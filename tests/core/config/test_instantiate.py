@@ -1,4 +1,4 @@
-"""An object that a plugin makes is checked against what the core will call, before anything is computed."""
+"""Objects of plugins are checked against the core's calls before anything is computed."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def refusal(kind: str, made: Any) -> str:
         ("analysis", "Analysis", "run"),
     ],
 )
-def test_every_kind_is_checked_for_what_it_lacks(kind: str, protocol: str, lacks: str) -> None:
-    """All missing methods at once, with the distribution, and where they are described."""
+def test_every_kind_is_checked_for_missing_methods(kind: str, protocol: str, lacks: str) -> None:
+    """All missing methods at once, with the distribution and the protocol."""
     module = "strategy" if kind == "search strategy" else kind
     assert refusal(kind, object()) == (
         f"{kind} 'mine' (acme 1.0) cannot start: object has no {lacks}; "
@@ -52,7 +52,7 @@ def test_every_kind_is_checked_for_what_it_lacks(kind: str, protocol: str, lacks
 
 
 def test_what_the_core_can_call_passes() -> None:
-    """Whether it inherits from anything or not, with further arguments that have defaults."""
+    """With any base class, and with additional arguments that have defaults."""
 
     class Set:
         def panel(self, seed: int = 0) -> None: ...
@@ -69,7 +69,7 @@ def test_what_the_core_can_call_passes() -> None:
 
 
 def test_a_factory_that_returns_no_object_is_named() -> None:
-    """A forgotten `return`, or the class instead of an object of it."""
+    """A forgotten `return`, or the class instead of an object."""
     tail = "see the protocol scalecore.api.dataset.Dataset"
     head = "dataset 'mine' (acme 1.0) cannot start: its factory returned"
     assert refusal("dataset", None) == f"{head} nothing, not an object; {tail}"
@@ -77,7 +77,7 @@ def test_a_factory_that_returns_no_object_is_named() -> None:
 
 
 def test_members_that_cannot_be_used_are_named() -> None:
-    """An attribute in the place of a method, a method in the place of a number, arguments that do not fit."""
+    """An attribute instead of a method, a method instead of a number, unsuitable arguments."""
 
     class Monitor:
         preflight = None
@@ -102,7 +102,7 @@ def test_members_that_cannot_be_used_are_named() -> None:
 
 
 def test_arguments_by_keyword_are_part_of_the_check() -> None:
-    """An executor is told `kill` by its name."""
+    """An executor receives `kill` by name."""
 
     class Runs:
         def submit(self, folder: Any) -> None: ...
@@ -116,8 +116,8 @@ def test_arguments_by_keyword_are_part_of_the_check() -> None:
     )
 
 
-def test_closed_forms_are_optional_each_by_itself() -> None:
-    """A family that says its parameters need not say more; what it says must be callable."""
+def test_each_closed_form_is_optional() -> None:
+    """A family may count its parameters only; the closed forms that it has must be callable."""
 
     class Family:
         def hyperparameters(self) -> Any: ...
@@ -136,8 +136,8 @@ def test_closed_forms_are_optional_each_by_itself() -> None:
     )
 
 
-def test_an_optional_ability_is_checked_where_it_is_there() -> None:
-    """An explanation that needs arguments would fail in the middle of a plan."""
+def test_an_optional_protocol_is_checked_if_implemented() -> None:
+    """An explanation that requires arguments would fail in the middle of a plan."""
 
     class Explaining(ScriptedStrategy):
         def explain(self, depth: int) -> None: ...
@@ -148,8 +148,8 @@ def test_an_optional_ability_is_checked_where_it_is_there() -> None:
     )
 
 
-def test_a_phase_that_is_no_method_is_refused() -> None:
-    """It is called with each trial, so it would end a study that has begun."""
+def test_a_phase_that_is_not_a_method_is_refused() -> None:
+    """It is called for each trial, so it would end a running study."""
 
     class Phased(ScriptedStrategy):
         phase = "startup"
@@ -161,7 +161,7 @@ def test_a_phase_that_is_no_method_is_refused() -> None:
 
 
 def test_a_factory_that_exits_is_named() -> None:
-    """`sys.exit` of a plugin would end a campaign without a word."""
+    """`sys.exit` in a plugin would end a campaign without a message."""
 
     def leave(options: Any) -> None:
         raise SystemExit(3)

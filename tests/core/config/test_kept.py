@@ -1,4 +1,4 @@
-"""What files of a study hold, as typed objects: strictly, with place and key in each error."""
+"""Files of a study as typed objects, read strictly, with place and key in each error."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ WHOLE = {
 }
 
 
-def test_a_value_is_read_as_its_class_and_written_as_it_was() -> None:
-    """Keys that the class does not have are passed over; a part is written with the keys that were there."""
+def test_a_value_is_read_as_its_class_and_written_unchanged() -> None:
+    """Unknown keys are ignored; a part is written with its original keys."""
     for _ in range(3):
         outer = structured(Outer, {**WHOLE, "later": {"version": 9}}, place="a.json")
         assert outer.inner is not None
@@ -58,7 +58,7 @@ def test_a_value_is_read_as_its_class_and_written_as_it_was() -> None:
 
 
 def test_an_equal_value_of_another_type_or_order_is_another_value() -> None:
-    """Python calls 1, 1.0 and true equal, and mappings of another order."""
+    """For Python, 1, 1.0 and true are equal, and mappings in another order too."""
     structured(Outer, {"number": 1, "name": "x"}, place="a.json")
     with pytest.raises(StudyError, match="number: expected a whole number of at most 64 bits, got true"):
         structured(Outer, {"number": True, "name": "x"}, place="a.json")
@@ -96,8 +96,8 @@ def test_an_equal_value_of_another_type_or_order_is_another_value() -> None:
          "values.a: expected a number or a whole number or text or true or false, got nothing"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_named_with_its_key(changed: dict[str, object], said: str) -> None:
-    """Also where objects with the same keys were read before."""
+def test_problems_are_named_with_their_keys(changed: dict[str, object], said: str) -> None:
+    """Also after objects with the same keys were read."""
     for _ in range(2):
         structured(Outer, WHOLE, place="a.json:1")
         with pytest.raises(StudyError) as raised:
@@ -106,7 +106,7 @@ def test_what_is_wrong_is_named_with_its_key(changed: dict[str, object], said: s
 
 
 def test_many_problems_are_counted() -> None:
-    """The first three are named."""
+    """The first three are listed."""
     with pytest.raises(StudyError) as raised:
         structured(Outer, {"number": "a", "name": 1, "share": [], "lines": 3, "values": 4}, place="a.json")
     assert str(raised.value).endswith("share: expected a finite number, got a list; and 2 more")
@@ -126,8 +126,8 @@ def test_many_problems_are_counted() -> None:
         (b'{"a": ' + b"1" * 5000 + b"}", "not JSON of a study (a number of more than 4,300 digits)"),
     ],
 )
-def test_bytes_that_are_no_json_say_why(data: bytes, said: str, tmp_path: Path) -> None:
-    """With the file where one is read."""
+def test_invalid_json_has_a_reason(data: bytes, said: str, tmp_path: Path) -> None:
+    """With the name of the file, if there is one."""
     with pytest.raises(ValueError, match=r".") as raised:
         json_of(data)
     assert str(raised.value) == said

@@ -1,4 +1,4 @@
-"""Messages about an experiment file are bounded, and repeat no password."""
+"""Messages about an experiment file are bounded, and contain no password."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def problem(line: int, message: str = "unknown key") -> Problem:
 
 
 def test_a_message_lists_the_first_problems_and_counts_the_rest() -> None:
-    """A machine wrote a file of 19,000 unknown keys: fifty say what is wrong with it, and programs get all of them."""
+    """Of a generated file with 19,000 unknown keys, a message lists fifty; JSON has all of them."""
     with pytest.raises(ExperimentFileError) as caught:
         raise_problems(problem(line) for line in range(1, 19_001))
     lines = str(caught.value).splitlines()
@@ -29,13 +29,13 @@ def test_a_message_lists_the_first_problems_and_counts_the_rest() -> None:
 
 
 def test_a_line_of_a_message_is_bounded() -> None:
-    """Keys and messages may be of any length: each is cut, so that the other is still read."""
+    """Keys and messages may have any length: each is cut, so that the other one remains readable."""
     found = Problem(position=Position(source="a.yaml", line=1, column=1), path=("k" * 3000,), message="x" * 3000)
     assert found.text == f"a.yaml:1:1: {'k' * 1000}...: {'x' * 1000}..."
 
 
 def test_a_password_in_a_refused_address_is_not_repeated() -> None:
-    """Neither of the value nor of the override that set it, for people and for programs."""
+    """Neither the value nor the override that set it, in text and in JSON."""
     address = "http://me:secret@tracking"
     position = Position(source="a.yaml", override=f"loggers.0.uri={address}", sets=("loggers", 0, "uri"))
     found = Problem(position=position, path=("loggers", 0, "uri"), message=f"expected a server, got {address!r}")

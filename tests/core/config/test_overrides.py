@@ -18,14 +18,14 @@ def experiment_of(name: str, *overrides: str) -> Any:
 
 
 def error_of(name: str, *overrides: str) -> str:
-    """The message for overrides that cannot be used."""
+    """The message for overrides that are refused."""
     with pytest.raises(ExperimentError) as caught:
         load_experiment(name, overrides=overrides)
     return str(caught.value)
 
 
 def test_values_are_read_as_in_the_file(write: Any, small: str) -> None:
-    """Numbers, null, lists and mappings mean what they mean in the file; the last of two wins."""
+    """Numbers, null, lists and mappings have the same meaning as in the file; the last of two overrides wins."""
     experiment = experiment_of(
         write(small + "seed: 4\n"),
         "search.trials=5",
@@ -48,8 +48,8 @@ def test_values_are_read_as_in_the_file(write: Any, small: str) -> None:
     assert experiment.search.exclude == ["a == 1"]
 
 
-def test_missing_mappings_are_made(write: Any, small: str) -> None:
-    """A key below one that is missing or empty makes the mapping."""
+def test_missing_mappings_are_created(write: Any, small: str) -> None:
+    """Also for a key below an empty one."""
     experiment = experiment_of(
         write(small + "training:\n"),
         "training.early_stopping.patience=3",
@@ -76,8 +76,8 @@ def test_items_of_lists_are_numbered(write: Any, small: str) -> None:
     ]
 
 
-def test_a_bare_component_takes_options(write: Any, small: str) -> None:
-    """Setting an option of a component that the file names by a string keeps the component."""
+def test_a_bare_component_accepts_options(write: Any, small: str) -> None:
+    """Setting an option of a component that is a string in the file keeps the component."""
     text = small + "monitors: [clock]\nloggers: [table]\nanalyses: [summary]\n"
     overrides = ("dataset.rows=3", "monitors.0.sides=8", "loggers.0.sides=8", "analyses.0.sides=8")
     experiment = experiment_of(write(text), *overrides)
@@ -89,12 +89,12 @@ def test_a_bare_component_takes_options(write: Any, small: str) -> None:
 
 
 def test_swapping_a_component_keeps_the_other_options(write: Any, small: str) -> None:
-    """`model.use=plain` changes one key; the options that stay are checked against the new component."""
+    """`model.use=plain` changes one key; the remaining options are checked against the new component."""
     assert experiment_of(write(small), "model.use=plain").model == ComponentRef(use="plain", options={"width": 8})
 
 
-def test_an_override_mends_what_the_file_has_wrong(write: Any, small: str) -> None:
-    """A wrong value that is replaced is no problem any more."""
+def test_an_override_fixes_a_wrong_value(write: Any, small: str) -> None:
+    """A wrong value that is replaced is no longer a problem."""
     assert experiment_of(write(small + "seed: wrong\n"), "seed=3").seed == 3
 
 
@@ -148,8 +148,8 @@ def test_an_override_mends_what_the_file_has_wrong(write: Any, small: str) -> No
         ("objective=", "objective=: expected a mapping, got nothing"),
     ],
 )
-def test_problems_are_told_with_the_text_of_the_override(write: Any, small: str, override: str, message: str) -> None:
-    """The position of what came from the command line is the override itself."""
+def test_problems_have_the_text_of_the_override(write: Any, small: str, override: str, message: str) -> None:
+    """The position of a value from the command line is the override itself."""
     assert error_of(write(small + "loggers: [console]\n"), override) == f"<command line>: {message}"
 
 

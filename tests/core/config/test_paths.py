@@ -1,4 +1,4 @@
-"""Paths in experiment files: what nothing replaces, and what cannot be stored, is refused before it is a folder."""
+"""Paths with unexpanded variables, and paths that cannot be stored, are refused before a folder is created."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def files(folder: Path) -> list[str]:
 def test_a_variable_in_a_path_is_refused(
     command: str, key: str, sections: dict[str, object], text: str, variable: str, experiment: Experiment, run_cli: Cli
 ) -> None:
-    """With its place in the file, and nothing is made of that name."""
+    """With its position in the file; no folder of that name is created."""
     path = experiment(**sections)
     before = files(path.parent)
     done = run_cli(command, path)
@@ -54,7 +54,7 @@ def test_a_variable_in_a_path_is_refused(
 
 
 def test_a_variable_in_an_override_is_refused(experiment: Experiment, run_cli: Cli) -> None:
-    """Single quotes kept it from the shell."""
+    """Single quotes hid it from the shell."""
     done = run_cli("run", experiment(), "output=${SCRATCH}/study")
     assert done.exit_code == 2
     assert done.stderr == (
@@ -64,10 +64,10 @@ def test_a_variable_in_an_override_is_refused(experiment: Experiment, run_cli: C
 
 
 @pytest.mark.parametrize("sweep", [None, {"seed": [1, 2]}], ids=["study", "campaign"])
-def test_a_folder_that_is_called_like_a_variable_may_hold_a_project(
+def test_a_project_may_be_in_a_folder_named_like_a_variable(
     sweep: object, tmp_path: Path, run_cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the file names is relative to it; nobody wrote the folder's name as a variable."""
+    """Paths in the file are relative to it; the folder's name is not in the file."""
     project = tmp_path / "cost$center"
     project.mkdir()
     write_walk(project)
@@ -81,7 +81,7 @@ def test_a_folder_that_is_called_like_a_variable_may_hold_a_project(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names themselves")
 def test_a_path_that_is_not_utf8_is_refused(tmp_path: Path, run_cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No file of the study could hold it; the study's folder is not made."""
+    """No file of the study could contain it; the study's folder is not created."""
     project = Path(os.fsdecode(os.fsencode(tmp_path) + b"/pr\xfcf"))
     project.mkdir()
     write_walk(project)
@@ -110,10 +110,10 @@ def test_a_path_that_is_not_utf8_is_refused(tmp_path: Path, run_cli: Cli, monkey
         ("analyze", "results", ".", "--output", "a/$HERE"),
     ],
 )
-def test_a_command_makes_no_folder_of_a_variable(
+def test_a_command_creates_no_folder_named_like_a_variable(
     arguments: tuple[str, ...], tmp_path: Path, run_cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What no shell has replaced is a wrong command line."""
+    """A variable that no shell expanded is an error of the command line."""
     monkeypatch.chdir(tmp_path)
     done = run_cli(*arguments)
     assert done.exit_code == 2
@@ -124,10 +124,10 @@ def test_a_command_makes_no_folder_of_a_variable(
     assert files(tmp_path) == []
 
 
-def test_a_command_writes_into_a_folder_that_is_really_called_so(
+def test_a_command_writes_to_an_existing_folder_named_like_a_variable(
     tmp_path: Path, run_cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A shell completes the names of folders, and gives them as they are."""
+    """Shell completion inserts such names unchanged."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "cost$center").mkdir()
     done = run_cli("plugins", "--schema", "--output", "cost$center/schema.json")

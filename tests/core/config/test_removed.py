@@ -1,4 +1,4 @@
-"""What an earlier version had: refused in a new experiment, left out of a study that has begun."""
+"""Removed features are refused in a new experiment and omitted from a begun study."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def table(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scalecore.config.removed.REMOVED", TABLE)
 
 
-def test_the_table_names_kinds_and_says_what_to_use() -> None:
-    """Every row is of a kind that there is, and its text follows a colon."""
+def test_the_table_has_kinds_and_replacements() -> None:
+    """Every row has an existing kind, and its text follows a colon."""
     for (kind, name), text in REMOVED.items():
         assert kind in (*KINDS, "command")
         assert name == name.strip() != ""
@@ -58,10 +58,10 @@ def test_the_table_names_kinds_and_says_what_to_use() -> None:
         ("[acme/stone]", None),
     ],
 )
-def test_a_new_experiment_is_refused_once_with_what_replaces_it(
+def test_a_new_experiment_is_refused_once_with_the_replacement(
     loggers: str, messages: list[str] | None, write: Any, small: str, registry: Registry
 ) -> None:
-    """However it is written, and instead of anything else about it."""
+    """In any form, and instead of other messages about it."""
     name = write(small + f"loggers: {loggers}\n")
     with pytest.raises(ExperimentError if messages else Exception) as caught:
         load_resolved(name, registry=registry, begun=has_begun)
@@ -83,7 +83,7 @@ def test_an_override_is_refused_at_its_place(write: Any, small: str, registry: R
 def test_an_installed_component_of_that_name_takes_precedence(
     write: Any, small: str, registry: Registry, fake_plugin: Any
 ) -> None:
-    """Another package may have a logger of a name that was removed."""
+    """Another package may provide a logger with a removed name."""
     from scalecore.plugins.registry import load_registry
 
     code = "from scalecore import hookimpl\nfrom scalecore.api.components import LoggerRecord\n"
@@ -99,10 +99,10 @@ def test_an_installed_component_of_that_name_takes_precedence(
 
 
 @pytest.mark.usefixtures("table")
-def test_a_begun_study_is_continued_without_what_only_writes(
+def test_a_begun_study_is_resumed_without_removed_loggers(
     write: Any, small: str, registry: Registry, tmp_path: Path
 ) -> None:
-    """Loggers and analyses are left out and named once; what decides results is refused as in a new experiment."""
+    """Loggers and analyses are omitted with one warning; components that affect results are refused."""
     (tmp_path / "studies" / "small").mkdir(parents=True)
     (tmp_path / "studies" / "small" / "journal.jsonl").touch()
     loggers = "loggers: [stone, {use: console, bell: true}, {use: stone, path: a}, files]\n"
@@ -123,8 +123,8 @@ def test_a_begun_study_is_continued_without_what_only_writes(
 
 
 @pytest.mark.usefixtures("table")
-def test_a_kept_experiment_is_searched_for_all_of_it() -> None:
-    """Every part that was removed is named once, whatever else the file of the study holds."""
+def test_a_stored_experiment_is_searched_for_removed_parts() -> None:
+    """Every removed part is named once, whatever else the file of the study contains."""
     kept: dict[str, Any] = {
         "search": {"use": "oracle"},
         "monitors": [{"use": "clock", "alarm": 1}],

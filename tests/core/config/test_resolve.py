@@ -51,14 +51,14 @@ loggers: [console]
 
 
 def error_of(name: str, registry: Registry, *overrides: str) -> ScalecoreError:
-    """The error for a file whose components cannot be resolved."""
+    """The error for a file with components that cannot be resolved."""
     with pytest.raises((ExperimentError, PluginError)) as caught:
         load_resolved(name, overrides=overrides, registry=registry)
     return caught.value
 
 
 def test_components_come_with_options_and_provider(write: Any, small: str, registry: Registry) -> None:
-    """Each role has the record, the options as an object of its class, and who provides it."""
+    """Each role has its record, its options as an object of their class, and its provider."""
     resolved = resolve(load_experiment(write(small)), registry)
 
     assert resolved.model.record is registry.get("model", "toy").record
@@ -71,7 +71,7 @@ def test_components_come_with_options_and_provider(write: Any, small: str, regis
     assert resolved.monitors == ()
 
 
-def test_options_are_of_their_types(write: Any, registry: Registry, tmp_path: Path) -> None:
+def test_options_have_their_types(write: Any, registry: Registry, tmp_path: Path) -> None:
     """Enums, nested classes, tuples, unions by their tag, and paths relative to the experiment file."""
     (tmp_path / "data.csv").touch()
     loaded, resolved = load_resolved(write(FULL), registry=registry)
@@ -92,7 +92,7 @@ def test_options_are_of_their_types(write: Any, registry: Registry, tmp_path: Pa
 def test_paths_are_relative_to_the_file_not_to_the_working_directory(
     small: str, registry: Registry, tmp_path: Path
 ) -> None:
-    """An experiment in another folder finds its data beside it."""
+    """An experiment in another folder finds its data next to it."""
     folder = tmp_path / "elsewhere"
     folder.mkdir()
     (folder / "data.csv").touch()
@@ -220,15 +220,15 @@ def test_wrong_options(
     assert error.exit_code is ExitCode.BAD_FILE
 
 
-def test_auto_is_not_taken_for_a_path(write: Any, small: str, registry: Registry) -> None:
-    """A literal beside a path keeps its meaning."""
+def test_auto_is_not_read_as_a_path(write: Any, small: str, registry: Registry) -> None:
+    """A literal in a union with a path keeps its meaning."""
     _, resolved = load_resolved(write(small.replace("width: 8", "width: 8, cache: auto")), registry=registry)
 
     assert resolved.model.options.cache == "auto"
 
 
 def test_problems_of_the_file_and_of_all_components_come_at_once(write: Any, registry: Registry) -> None:
-    """One message has the file's own keys, every component's options, and components that there are not."""
+    """One message has the file's own keys, every component's options, and missing components."""
     text = """\
 name: a/b
 dataset: {use: table, rows: 0}
@@ -254,7 +254,7 @@ loggers: [console, ink]
 
 
 def test_a_missing_plugin_alone_has_its_own_exit_code(write: Any, small: str, registry: Registry) -> None:
-    """Where nothing but plugins is at fault, the error is theirs; the message still has file, line and column."""
+    """If all problems are those of plugins, so is the error; the message still has file, line and column."""
     error = error_of(write(small.replace("{use: dice}", "{use: architectural}")), registry, "loggers=[mlflow]")
 
     assert str(error) == (
@@ -268,7 +268,7 @@ def test_a_missing_plugin_alone_has_its_own_exit_code(write: Any, small: str, re
 
 
 def test_options_class_with_a_bug_is_the_plugins_fault(write: Any, small: str, registry: Registry) -> None:
-    """An exception that is no ValueError names the plugin, and no traceback reaches the user."""
+    """An exception other than ValueError names the plugin, without a traceback."""
     error = error_of(write(small.replace("{use: toy, width: 8}", "buggy")), registry)
 
     assert str(error) == (
@@ -278,10 +278,10 @@ def test_options_class_with_a_bug_is_the_plugins_fault(write: Any, small: str, r
 
 
 @pytest.mark.parametrize("model", ["odd", "{use: odd, when: 5}"])
-def test_an_option_of_a_type_that_is_not_understood_is_the_plugins_fault(
+def test_an_option_of_an_unsupported_type_is_the_plugins_fault(
     write: Any, small: str, registry: Registry, model: str
 ) -> None:
-    """An options class may hold only what `scalecore.api.options` lists; the plugin is named when it is used."""
+    """Options may only have the types of `scalecore.api.options`; the error names the plugin."""
     error = error_of(write(small.replace("{use: toy, width: 8}", model)), registry)
 
     assert str(error).startswith("experiment.yaml:3:")
@@ -289,8 +289,8 @@ def test_an_option_of_a_type_that_is_not_understood_is_the_plugins_fault(
     assert error.exit_code is ExitCode.PLUGIN
 
 
-def test_a_broken_plugin_stops_only_who_needs_it(write: Any, small: str, fake_plugin: Any, registry: Registry) -> None:
-    """An experiment without its components is loaded; one with them reads the kept reason."""
+def test_a_broken_plugin_stops_only_its_users(write: Any, small: str, fake_plugin: Any, registry: Registry) -> None:
+    """An experiment without its components is loaded; one with them gets the stored reason."""
     from scalecore.plugins.registry import load_registry
 
     fake_plugin("scalecore-optuna", version="0.1.0", code="import no_such_module_xyz")
@@ -308,7 +308,7 @@ def test_a_broken_plugin_stops_only_who_needs_it(write: Any, small: str, fake_pl
 
 
 def test_the_plain_form_is_json_with_every_default(write: Any, small: str, registry: Registry) -> None:
-    """What is stored with a study names every option as it was used."""
+    """What a study stores has every option with its value."""
     _, resolved = load_resolved(write(small), registry=registry)
 
     plain = to_plain(resolved)
@@ -368,14 +368,14 @@ def test_the_plain_form_loads_to_the_same_experiment(write: Any, registry: Regis
 
 
 def attrs_evolved(search: Any, component: Any) -> Any:
-    """The same section with another component: its raw options now name the defaults too."""
+    """The same section with another component: its raw options now include the defaults."""
     import attrs
 
     return attrs.evolve(search, component=component)
 
 
 def test_the_plain_form_does_not_depend_on_the_order_in_the_file(write: Any, registry: Registry, small: str) -> None:
-    """Identity hashes of equal experiments are equal, in every process."""
+    """Identity hashes of equal experiments are equal in every process."""
     one = to_plain(load_resolved(write(small + "seed: 1\n"), registry=registry)[1])
     lines = small.replace("{use: toy, width: 8}", "{width: 8, use: toy}").splitlines()
     other = to_plain(load_resolved(write("\n".join(["seed: 1", *reversed(lines)])), registry=registry)[1])
@@ -384,7 +384,7 @@ def test_the_plain_form_does_not_depend_on_the_order_in_the_file(write: Any, reg
 
 
 def test_checking_imports_nothing_heavy(write: Any, small: str, registry: Registry, tmp_path: Path) -> None:
-    """Loading and resolving an experiment is possible without torch, optuna, pandas, numpy and pyarrow."""
+    """Loading and resolving an experiment imports no torch, optuna, pandas, numpy or pyarrow."""
     name = write(small)
     code = (
         "import sys\n"
@@ -404,7 +404,7 @@ def test_checking_imports_nothing_heavy(write: Any, small: str, registry: Regist
 
 
 def test_a_component_named_with_its_distribution_is_that_component(write: Any, small: str, registry: Registry) -> None:
-    """As text alone, in a mapping, in `search`, in an override; what is stored names it so, in one spelling."""
+    """As text, in a mapping, in `search`, in an override; it is stored with one spelling."""
     text = small.replace("use: toy", "use: Bench/toy").replace("use: dice", "use: bench/dice")
     _, resolved = load_resolved(write(text), overrides=["monitors=[bench/clock]"], registry=registry)
 
@@ -427,10 +427,8 @@ def test_a_component_listed_by_both_of_its_names_is_listed_twice(write: Any, sma
     )
 
 
-def test_a_clash_is_reported_where_the_name_stands(
-    write: Any, small: str, fake_plugin: Any, registry: Registry
-) -> None:
-    """With both providers and what to write instead; then the other one is used."""
+def test_a_clash_is_reported_at_the_name(write: Any, small: str, fake_plugin: Any, registry: Registry) -> None:
+    """With both providers and a remedy; after that the other component is used."""
     from scalecore.plugins.registry import load_registry
 
     fake_plugin("rival", version="2.0", code=fake_plugin.model("toy", options="width: int = 4"))

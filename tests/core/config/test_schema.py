@@ -1,4 +1,4 @@
-"""The JSON Schema says the same as the checks, and the reference names every key."""
+"""The JSON Schema agrees with the checks, and the reference has every key."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ MODELS = [
 
 
 def check_agreement(write: Any, registry: Registry, text: str, *, right: bool) -> None:
-    """The checks and the schema come to the same answer."""
+    """The checks and the schema give the same result."""
     schema = experiment_schema(registry)
     assert jsonschema.Draft202012Validator(schema).is_valid(parse(text, source="f.yaml").root) is right
     if right:
@@ -108,7 +108,7 @@ def check_agreement(write: Any, registry: Registry, text: str, *, right: bool) -
 
 
 def test_the_schema_is_a_schema(registry: Registry) -> None:
-    """It is valid by the draft that it names, and plain JSON."""
+    """It is valid for its draft, and plain JSON."""
     schema = experiment_schema(registry)
 
     jsonschema.Draft202012Validator.check_schema(schema)
@@ -118,13 +118,13 @@ def test_the_schema_is_a_schema(registry: Registry) -> None:
 
 @pytest.mark.parametrize(("line", "right"), [(line, True) for line in RIGHT] + [(line, False) for line in WRONG])
 def test_the_schema_agrees_on_sections(write: Any, small: str, registry: Registry, line: str, *, right: bool) -> None:
-    """What an editor marks is what `scalecore check` refuses."""
+    """Editors mark the same errors as `scalecore check`."""
     check_agreement(write, registry, f"{small}{line}\n", right=right)
 
 
 @pytest.mark.parametrize(("line", "right"), SEARCHES)
 def test_the_schema_agrees_on_the_search(write: Any, small: str, registry: Registry, line: str, *, right: bool) -> None:
-    """Keys of the section and options of the strategy stand side by side."""
+    """Keys of the section and options of the strategy are in one mapping."""
     check_agreement(write, registry, small.replace("{use: dice}", f"\n  use: dice\n  {line}"), right=right)
 
 
@@ -132,12 +132,12 @@ def test_the_schema_agrees_on_the_search(write: Any, small: str, registry: Regis
 def test_the_schema_agrees_on_components(
     write: Any, small: str, registry: Registry, model: str, *, right: bool
 ) -> None:
-    """Options of plugins are checked by the schema, too."""
+    """The schema also checks options of plugins."""
     check_agreement(write, registry, small.replace("{use: toy, width: 8}", model), right=right)
 
 
-def test_the_schema_carries_help_and_defaults(registry: Registry) -> None:
-    """An editor shows what a key means, and what it is without being given."""
+def test_the_schema_has_help_and_defaults(registry: Registry) -> None:
+    """An editor shows the description and the default of a key."""
     properties = experiment_schema(registry)["properties"]
 
     assert properties["seed"] == {
@@ -153,8 +153,8 @@ def test_the_schema_carries_help_and_defaults(registry: Registry) -> None:
     assert dice["properties"]["use"] == {"description": "Chance.", "enum": ["dice", "bench/dice"]}
 
 
-def test_every_default_is_right_by_the_schema(registry: Registry) -> None:
-    """An editor may write it into the file."""
+def test_every_default_is_valid_by_the_schema(registry: Registry) -> None:
+    """An editor may insert it into the file."""
 
     def defaults(part: Any) -> None:
         if isinstance(part, dict):
@@ -166,8 +166,8 @@ def test_every_default_is_right_by_the_schema(registry: Registry) -> None:
     defaults(experiment_schema(registry))
 
 
-def test_a_schema_without_any_plugin_names_no_component(tmp_path: Path) -> None:
-    """Where nothing is installed, any component will do for the schema."""
+def test_a_schema_without_plugins_accepts_any_component(tmp_path: Path) -> None:
+    """Without installed plugins, the schema accepts any name."""
     schema = experiment_schema(load_registry(path=[str(tmp_path)]))
 
     tree = {"name": "a", "dataset": "any", "model": {"use": "any", "size": 3}, "search": {"use": "any"}}
@@ -176,14 +176,14 @@ def test_a_schema_without_any_plugin_names_no_component(tmp_path: Path) -> None:
 
 
 def test_every_key_has_help() -> None:
-    """A key without a word about it cannot be documented."""
+    """The reference needs a description of each key."""
     for name in ("Experiment", "Search", "Objective", "Training", "EarlyStopping", "Execution", "Retry", "Guards"):
         for one in attrs.fields(getattr(classes, name)):
             assert one.name == "component" or one.metadata.get("help"), f"{name}.{one.name}"
 
 
 def test_the_reference_has_every_key_and_component(registry: Registry) -> None:
-    """Keys, bounds, defaults and help stand in one row; nested keys below the one that holds them."""
+    """One row has key, constraints, default and help; nested keys follow their parent."""
     page = render_reference(registry)
 
     bounds = f"at least 0, less than {2**63}"
@@ -206,14 +206,12 @@ def test_the_reference_has_every_key_and_component(registry: Registry) -> None:
 
 
 def test_the_committed_reference_is_up_to_date() -> None:
-    """docs/reference/experiment-file.md is made again from the classes: run the command that it names."""
+    """docs/reference/experiment-file.md is generated from the classes; run the command that it names."""
     assert PAGE.read_text(encoding="utf-8") == render_reference(load_registry(no_plugins=True))
 
 
-def test_a_name_that_two_distributions_claim_is_written_with_one_of_them(
-    write: Any, registry: Registry, fake_plugin: Any
-) -> None:
-    """An editor offers both, and the plain name is as wrong for it as for the check."""
+def test_a_contested_name_is_written_with_its_distribution(write: Any, registry: Registry, fake_plugin: Any) -> None:
+    """An editor offers both full names and marks the plain name, as the check does."""
     fake_plugin("rival", code=fake_plugin.model("plain"))
     both = load_registry(path=[str(fake_plugin.root)])
     text = "{name: a, dataset: table, search: {use: dice}, model: MODEL}\n"

@@ -1,4 +1,4 @@
-"""How YAML is read: which plain words are numbers, what is refused, and where it stands."""
+"""How YAML is read: which plain words are numbers, which values are refused, and their positions."""
 
 from __future__ import annotations
 
@@ -62,18 +62,18 @@ def test_numbers_booleans_and_null(text: str, value: object) -> None:
     ],
 )
 def test_everything_else_is_text(text: str) -> None:
-    """Words, times, dates, and numbers with leading zeros or underscores stay as they are written."""
+    """Words, times, dates, and numbers with leading zeros or underscores stay unchanged."""
     assert parse(f"a: {text}", source="f.yaml").root == {"a": text}
 
 
 @pytest.mark.parametrize("text", ["'1'", '"true"', "!!str 1", "|-\n  1", "'null'"])
-def test_what_is_quoted_is_text(text: str) -> None:
-    """Quotes make text of anything."""
+def test_quoted_values_are_text(text: str) -> None:
+    """Quotes turn any value into text."""
     assert isinstance(parse(f"a: {text}", source="f.yaml").root["a"], str)
 
 
-def test_aliases_give_the_same_value_twice() -> None:
-    """Anchors and aliases work, and each place has its own position under its own path."""
+def test_aliases_repeat_a_value() -> None:
+    """Anchors and aliases work, and each copy has its own position and path."""
     tree = parse("a: &x {b: 1}\nc: *x\n", source="f.yaml")
 
     assert (tree.root, tree.problems) == ({"a": {"b": 1}, "c": {"b": 1}}, [])
@@ -81,7 +81,7 @@ def test_aliases_give_the_same_value_twice() -> None:
 
 
 def test_positions_of_keys_and_values() -> None:
-    """Lines and columns count from 1, list items by their number."""
+    """Lines and columns count from 1; list items have their index."""
     tree = parse("a:\n  - x\n  - {b: 1}\nc: 'äö'\n", source="f.yaml")
 
     def place(path: Any, *, key: bool = False) -> tuple[int, int]:
@@ -145,8 +145,8 @@ def test_positions_of_keys_and_values() -> None:
         ("a: " + "{a: " * 50, "experiment.yaml:1:157: nested more than 40 levels deep"),
     ],
 )
-def test_what_is_no_experiment_at_all(write: Any, text: str, message: str) -> None:
-    """One clear message where the text cannot be read as a mapping."""
+def test_text_that_is_not_an_experiment(write: Any, text: str, message: str) -> None:
+    """One clear message if the text is not a mapping."""
     assert error_of(write(text)) == message
 
 
@@ -179,13 +179,13 @@ def test_what_is_no_experiment_at_all(write: Any, text: str, message: str) -> No
         (r'output: "\ud800"', "5:9: output: the text has half a character, which cannot be written to files"),
     ],
 )
-def test_what_is_refused_in_a_mapping(write: Any, small: str, line: str, message: str) -> None:
+def test_values_that_are_refused_in_a_mapping(write: Any, small: str, line: str, message: str) -> None:
     """Each is one problem with its position, not two."""
     assert error_of(write(f"{small}{line}\n")) == f"experiment.yaml:{message}"
 
 
-def test_a_byte_order_mark_is_no_problem(write: Any, small: str) -> None:
-    """Files of editors that write one are read."""
+def test_a_byte_order_mark_is_accepted(write: Any, small: str) -> None:
+    """Some editors write one."""
     assert load_experiment(write("\ufeff" + small)).experiment.name == "small"
 
 
@@ -196,7 +196,7 @@ def test_json_is_read_with_its_escapes(write: Any) -> None:
     assert load_experiment(write(json.dumps(tree))).experiment.dataset.options == {"label": "\U0001f600é"}
 
 
-def test_windows_line_ends_are_no_problem(write: Any, small: str) -> None:
+def test_windows_line_ends_are_accepted(write: Any, small: str) -> None:
     """Lines may end as on Windows."""
     assert load_experiment(write(small.replace("\n", "\r\n"))).experiment.name == "small"
 
@@ -210,19 +210,19 @@ def test_a_file_that_is_not_utf8_names_the_line(write: Any, small: str) -> None:
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    """A missing file and a folder are told as such."""
+    """A missing file and a folder have their own messages."""
     assert error_of(str(tmp_path / "no.yaml")) == f"{tmp_path}/no.yaml: there is no such file"
     assert error_of(str(tmp_path)) == f"{tmp_path}: this is a folder; expected an experiment file"
     assert error_of("a\0b") == "a\0b: cannot be read (embedded null byte)"
 
 
 def test_the_size_of_a_file_is_bounded(write: Any, small: str) -> None:
-    """What is far too large for an experiment is not parsed."""
+    """A file that is too large is not parsed."""
     assert error_of(write(small + "#" * MAX_BYTES)) == "experiment.yaml: larger than the limit of 256 KiB"
 
 
 def test_an_alias_bomb_is_bounded(write: Any) -> None:
-    """Aliases of aliases that would make billions of values are refused quickly."""
+    """Nested aliases that would expand to billions of values are refused quickly."""
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 10)]
 
@@ -233,7 +233,7 @@ def test_an_alias_bomb_is_bounded(write: Any) -> None:
     "text",
     ["1e3", "-1.5e3", "2E6", "1e+3", ".5", "5.", "007", "on", "null", "true", "12:30", "~", "", "a: b", "x #", "<<"],
 )
-def test_what_is_written_is_read_again(text: str) -> None:
-    """Text stays text, whatever YAML of another version would make of it, and numbers stay numbers."""
+def test_dumped_values_are_read_unchanged(text: str) -> None:
+    """Text stays text, even if YAML 1.1 would read it differently, and numbers stay numbers."""
     value = {"key": [text, 1e-5, 1e300, 7, True, None]}
     assert parse(dump(value), source="file").root == value

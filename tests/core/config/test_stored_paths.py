@@ -1,4 +1,4 @@
-"""Paths that scalecore wrote are found where the project lies now."""
+"""Paths that scalecore stored are found at the new place of a moved project."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scalecore.config.stored_paths import Move, texts_in
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """Where a project lies now: a study, and data beside it and further up."""
+    """The new place of a project: a study, with data next to it and further up."""
     for folder in ("new/deep/proj/study", "new/deep/proj/data"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "new/deep/proj/data/a.csv").touch()
@@ -19,7 +19,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def test_g28_a_file_is_found_relative_to_the_folder(project: Path, tmp_path: Path) -> None:
-    """Under whatever name project and study lie now, and although the old place is still there."""
+    """Under any new name of project and study, even if the old place still exists."""
     old = tmp_path / "old/project/data/a.csv"
     old.parent.mkdir(parents=True)
     old.touch()
@@ -27,8 +27,8 @@ def test_g28_a_file_is_found_relative_to_the_folder(project: Path, tmp_path: Pat
         assert Move(tmp_path / "old/project" / was, project / now).find(old) == project / "data/a.csv"
 
 
-def test_what_did_not_come_along_stays_where_it_was(project: Path, tmp_path: Path) -> None:
-    """A file of another place, one that lies outside of every project, and all of them where nothing moved."""
+def test_files_that_were_not_moved_keep_their_place(project: Path, tmp_path: Path) -> None:
+    """A file elsewhere, one outside of every project, and all files if nothing was moved."""
     outside = tmp_path / "shared.csv"
     outside.touch()
     move = Move(tmp_path / "old/deep/proj/study", project / "study")
@@ -38,15 +38,15 @@ def test_what_did_not_come_along_stays_where_it_was(project: Path, tmp_path: Pat
     assert Move(None, project / "study").find(outside) == outside
 
 
-def test_a_file_that_is_yet_to_be_made_belongs_beside_the_others(project: Path, tmp_path: Path) -> None:
-    """As the table of a logger does; where its folder did not come along, the old place is all that is known."""
+def test_a_future_file_belongs_next_to_the_others(project: Path, tmp_path: Path) -> None:
+    """Such as the table of a logger; if its folder was not moved, it keeps the old place."""
     move = Move(tmp_path / "old/proj/study", project / "study")
     assert move.find(tmp_path / "old/proj/data/results.csv") == project / "data/results.csv"
     assert move.find(tmp_path / "old/proj/tables/results.csv") == tmp_path / "old/proj/tables/results.csv"
 
 
 def test_a_study_may_be_a_link(project: Path, tmp_path: Path) -> None:
-    """Data lie beside the link, or beside the folder that it leads to."""
+    """Data may be next to the link, or next to its target."""
     (tmp_path / "links").mkdir()
     link = tmp_path / "links/study"
     link.symlink_to(project / "study")
@@ -57,8 +57,8 @@ def test_a_study_may_be_a_link(project: Path, tmp_path: Path) -> None:
     assert move.find(tmp_path / "old/proj/data/a.csv") == tmp_path / "links/data/a.csv"
 
 
-def test_only_absolute_paths_are_looked_for(project: Path, tmp_path: Path) -> None:
-    """Everything else of a stored experiment is as it was."""
+def test_only_absolute_paths_are_changed(project: Path, tmp_path: Path) -> None:
+    """All other values of a stored experiment stay unchanged."""
     move = Move(tmp_path / "old/proj/study", project / "study")
     old = str(tmp_path / "old/proj/data/a.csv")
     content = {"path": old, "parts": [{"file": old}, "data/a.csv"], "rows": 4, "time": None}

@@ -1,4 +1,4 @@
-"""Plain values structured as attrs classes, without a file around them."""
+"""Plain values structured as attrs classes, without a file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Inner:
 
 @frozen(kw_only=True)
 class Outer:
-    """Fields of all kinds: nested, named otherwise in `__init__`, computed, converted by themselves."""
+    """Fields of all kinds: nested, with another name in `__init__`, computed, with their own converter."""
 
     inner: Inner
     share: Fraction = field(default=Fraction(1), converter=Fraction)
@@ -38,8 +38,8 @@ def structured(value: Any) -> Any:
     return make_converter(Path()).structure(value, Outer)
 
 
-def test_every_kind_of_field_is_given_its_value() -> None:
-    """A field is known by its name, a type that nothing reads is left to the field's converter."""
+def test_every_kind_of_field_gets_its_value() -> None:
+    """A field is found by its name; a type without a hook is left to the field's converter."""
     outer = structured({"inner": {"size": 3, "_hidden": "x"}, "share": "1/3"})
 
     assert outer == Outer(inner=Inner(size=3, hidden="x"), share=Fraction(1, 3))
@@ -47,7 +47,7 @@ def test_every_kind_of_field_is_given_its_value() -> None:
 
 
 def test_all_problems_are_found_each_with_its_path() -> None:
-    """Unknown keys come first, then what is missing, then wrong values; a validator speaks where nothing else does."""
+    """Unknown keys first, then missing keys, then wrong values; a validator runs only without other problems."""
     with pytest.raises(BaseValidationError) as caught:
         structured({"share": 0.5, "twice": 4, "inner": {"_hidden": 1, "sise": 2}})
 
@@ -62,8 +62,8 @@ def test_all_problems_are_found_each_with_its_path() -> None:
     assert [(path, str(error)) for path, error in flatten(caught.value)] == [(("inner",), "'size' must be >= 1: 0")]
 
 
-def test_a_type_that_nothing_reads_is_refused_though_it_is_not_given() -> None:
-    """The author of the class is to learn of it before a user gives the option."""
+def test_an_unsupported_type_is_refused_even_if_not_given() -> None:
+    """The author of the class sees the error before a user sets the option."""
 
     @frozen(kw_only=True)
     class Odd:

@@ -1,4 +1,4 @@
-"""`sweep:`: one file, several studies."""
+"""`sweep:`: several studies in one file."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ NAME_RULE = "a name may contain letters, digits, `-`, `_` and `.`, and must not 
 
 
 def campaign_of(name: str, registry: Registry, *overrides: str) -> Campaign:
-    """The campaign of a file that has one."""
+    """The campaign of a file with a sweep."""
     found = load_campaign(name, overrides=overrides, registry=registry)
     assert isinstance(found, Campaign)
     return found
 
 
 def error_of(name: str, registry: Registry) -> str:
-    """What is said about a file that is wrong, without the name of the file."""
+    """The message for an invalid file, without the name of the file."""
     with pytest.raises(ExperimentError) as caught:
         load_campaign(name, registry=registry)
     return str(caught.value).replace(f"{name}:", "")
 
 
 def test_every_combination_is_a_study_in_the_order_of_the_file(write: Write, small: str, registry: Registry) -> None:
-    """The last key varies fastest; each study has its values, a name, and a folder below the campaign's."""
+    """The last key varies fastest; each study has its values, its name, and a folder below the campaign's."""
     text = small + "output: out\nsweep:\n  model.width: [8, 16]\n  search.budget: [2M, 1.5B]\n  seed: [3]\n"
     name = write(text)
     campaign = campaign_of(name, registry)
@@ -51,10 +51,8 @@ def test_every_combination_is_a_study_in_the_order_of_the_file(write: Write, sma
     assert last.resolved.experiment.output == Path(name).absolute().parent / "out" / last.label
 
 
-def test_a_study_of_a_campaign_is_stored_as_if_it_had_been_written_alone(
-    write: Write, small: str, registry: Registry
-) -> None:
-    """What is stored and hashed knows nothing of the sweep."""
+def test_a_study_of_a_campaign_is_stored_like_a_single_study(write: Write, small: str, registry: Registry) -> None:
+    """The stored and hashed experiment contains nothing of the sweep."""
     study = campaign_of(write(small + "sweep: {seed: [3, 4]}\n"), registry).studies[1]
     alone = load_resolved(write(small + "seed: 4\n"), registry=registry)[1]
     ours, theirs = to_plain(study.resolved), to_plain(alone)
@@ -65,8 +63,8 @@ def test_a_study_of_a_campaign_is_stored_as_if_it_had_been_written_alone(
     }
 
 
-def test_values_without_a_short_form_are_called_by_their_place(write: Write, small: str, registry: Registry) -> None:
-    """Mappings, long texts and texts that would make the same folder are numbered."""
+def test_values_without_a_short_form_are_numbered(write: Write, small: str, registry: Registry) -> None:
+    """Mappings, long texts, and texts that would result in the same folder."""
     mappings = "  search.space: [{rate: {uniform: [0, 1]}}, {rate: {uniform: [0, 2]}}]\n"
     alike = "  dataset.columns: [[a, b], [b, a]]\n"
     campaign = campaign_of(write(small + "sweep:\n" + mappings + alike), registry)
@@ -79,15 +77,15 @@ def test_values_without_a_short_form_are_called_by_their_place(write: Write, sma
     ]
 
 
-def test_keys_that_end_alike_are_told_apart(write: Write, small: str, registry: Registry) -> None:
-    """As many parts of the key as are needed stand in the label."""
+def test_keys_with_the_same_last_part_are_distinguished(write: Write, small: str, registry: Registry) -> None:
+    """The label contains as many parts of the key as necessary."""
     text = small + "sweep:\n  dataset.target.level: [1.5]\n  model.level: [2]\n"
     text = text.replace("dataset: table", "dataset: {use: table, target: {kind: above, level: 1.0}}")
     assert [study.label for study in campaign_of(write(text), registry).studies] == ["target-level-1.5_model-level-2"]
 
 
-def test_a_wrong_value_is_reported_where_it_stands_in_the_sweep(write: Write, small: str, registry: Registry) -> None:
-    """The position is that of the item; a problem of the base is reported once, not once for each study."""
+def test_a_wrong_value_is_reported_at_its_position_in_the_sweep(write: Write, small: str, registry: Registry) -> None:
+    """A problem of the base is reported once, not once per study."""
     text = small + "sweep:\n  model.width: [8, 1000]\n  seed: [1, 2]\ntraining: {schedul: cosine}\n"
     lines = error_of(write(text), registry).splitlines()
     first = len(small.splitlines()) + 2
@@ -111,22 +109,22 @@ def test_a_wrong_value_is_reported_where_it_stands_in_the_sweep(write: Write, sm
         ("{seed.deep: [1]}", "sweep.seed.deep: seed is 3, which has no keys"),
     ],
 )
-def test_a_sweep_that_makes_no_studies_says_why(
+def test_a_sweep_without_studies_has_a_reason(
     write: Write, small: str, registry: Registry, sweep: str, message: str
 ) -> None:
-    """One message with the place."""
+    """One message with the position."""
     error = error_of(write(small + "seed: 3\nsweep: " + sweep + "\n"), registry)
     assert error.partition(": ")[2] == message
 
 
 def test_one_study_is_not_read_from_a_campaign(write: Write, small: str, registry: Registry) -> None:
-    """Where a single study is wanted, a file with a sweep is refused rather than half read."""
+    """If a single study is expected, a file with a sweep is refused."""
     with pytest.raises(ExperimentError, match="this file describes a campaign of several studies"):
         load_resolved(write(small + "sweep: {seed: [1, 2]}\n"), registry=registry)
 
 
 def test_a_file_without_a_sweep_is_one_study(write: Write, small: str, registry: Registry) -> None:
-    """The same loader serves both."""
+    """The same loader reads both."""
     found: Any = load_campaign(write(small), registry=registry)
     assert found[1].experiment.name == "small"
 
@@ -139,10 +137,8 @@ def test_a_file_without_a_sweep_is_one_study(write: Write, small: str, registry:
         ("~nobody-of-this-name/x", "output: Could not determine home directory."),
     ],
 )
-def test_an_output_that_is_no_path_is_reported(
-    write: Write, small: str, registry: Registry, output: str, message: str
-) -> None:
-    """Of a campaign as of a study, also where its state is asked for."""
+def test_an_invalid_output_is_reported(write: Write, small: str, registry: Registry, output: str, message: str) -> None:
+    """For a campaign as for a study, also by `status`."""
     name = write(small + f"output: {output}\nsweep: {{seed: [1, 2]}}\n")
     assert error_of(name, registry).partition(": ")[2] == message
     with pytest.raises(ExperimentError) as caught:
@@ -150,8 +146,8 @@ def test_an_output_that_is_no_path_is_reported(
     assert str(caught.value).replace(f"{name}:", "").partition(": ")[2] == message
 
 
-def test_a_name_that_is_missing_or_grows_too_long_is_reported(write: Write, small: str, registry: Registry) -> None:
-    """The label stands behind it; once for all studies."""
+def test_a_missing_or_too_long_name_is_reported(write: Write, small: str, registry: Registry) -> None:
+    """The label is appended to it; one message for all studies."""
     name = "x" * 95
     text = small.replace("name: small", f"name: {name}") + "sweep: {seed: [1, 20]}\n"
     assert error_of(write(text), registry) == (
@@ -170,8 +166,8 @@ def test_a_name_that_is_missing_or_grows_too_long_is_reported(write: Write, smal
 
 
 @pytest.mark.parametrize("override", ["search.budget=5M", "model.width=9"])
-def test_an_override_of_what_is_swept_is_refused(write: Write, small: str, registry: Registry, override: str) -> None:
-    """Every study sets its own value over it, so it would be lost without a word; other keys may be set."""
+def test_an_override_of_a_swept_key_is_refused(write: Write, small: str, registry: Registry, override: str) -> None:
+    """Every study would replace it silently; other keys may be set."""
     name = write(small + "sweep:\n  search.budget: [2M, 20M]\n  model.width: [8, 16]\n")
     key = override.partition("=")[0]
     with pytest.raises(ExperimentError) as caught:
@@ -181,15 +177,15 @@ def test_an_override_of_what_is_swept_is_refused(write: Write, small: str, regis
     assert {(one.resolved.experiment.seed, one.resolved.experiment.search.trials) for one in studies} == {(3, 7)}
 
 
-def test_a_file_of_the_index_name_that_is_another_programs_is_no_campaign(tmp_path: Path) -> None:
-    """Only what a campaign writes is read as one."""
+def test_a_file_of_another_program_is_not_a_campaign(tmp_path: Path) -> None:
+    """Only an index that a campaign wrote is read."""
     for content in ("[]", "{}", '{"name": "x", "studies": 3}', '{"name": "x", "studies": [1]}', "{"):
         (tmp_path / "campaign.json").write_text(content)
         assert find_campaign(tmp_path) is None
 
 
-def test_a_path_that_cannot_be_looked_at_is_told() -> None:
-    """A name that no file system has is a mistake, and no traceback."""
+def test_a_path_that_cannot_exist_is_reported() -> None:
+    """A name that no file system allows is an error without a traceback."""
     name = "x" * 300
     for look in (find_campaign, find_study):
         with pytest.raises(ExperimentError) as caught:

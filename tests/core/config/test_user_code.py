@@ -1,4 +1,4 @@
-"""Losses, metrics, optimizers and schedules by import path, as `check` sees them."""
+"""Losses, metrics, optimizers and schedules by import path, as `check` reports them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from scalecore_torch.user_code import UserCode
 
 
 def own_of(resolved: Resolved) -> UserCode:
-    """What the trainer found."""
+    """The code that the trainer found."""
     assert isinstance(resolved.training, TorchTrainer)
     return resolved.training.own
 
@@ -171,14 +171,14 @@ def resolve(experiment: Callable[..., Path], tmp_path: Path) -> Callable[..., Re
 
 
 def problems(resolve: Callable[..., Resolved], **arguments: Any) -> list[str]:
-    """The messages of a refused experiment, without their places."""
+    """The messages of a refused experiment, without positions."""
     with pytest.raises(ExperimentError) as caught:
         resolve(**arguments)
     return [line.split(": ", 1)[1] for line in str(caught.value).splitlines()]
 
 
-def test_what_the_file_names_is_found(resolve: Callable[..., Resolved], tmp_path: Path) -> None:
-    """With options, the content of the file, and what the loss says of itself."""
+def test_code_named_in_the_file_is_found(resolve: Callable[..., Resolved], tmp_path: Path) -> None:
+    """With its options, the content of the file, and the properties of the loss."""
     training = {
         "loss": {"use": "./own.py:Margin", "scale": 0.5},
         "metrics": ["own.py:hit_rate"],
@@ -214,7 +214,7 @@ def test_what_the_file_names_is_found(resolve: Callable[..., Resolved], tmp_path
     [("torch.optim:SGD", 0.0), ({"use": "torch.optim:SGD", "momentum": 0.9}, 4.0), ("torch.optim:AdamW", 8.0)],
 )
 def test_the_state_of_an_optimizer_is_measured(resolve: Callable[..., Resolved], optimizer: Any, state: float) -> None:
-    """In bytes per parameter, by a step: the closed form of a trial's memory counts it."""
+    """In bytes per parameter, by one step: the closed form of a trial's memory uses it."""
     assert own_of(resolve({"optimizer": optimizer})).optimizer_state == state
 
 
@@ -297,12 +297,12 @@ def test_the_state_of_an_optimizer_is_measured(resolve: Callable[..., Resolved],
 def test_g11_a_loss_that_does_not_do_is_refused(
     resolve: Callable[..., Resolved], tmp_path: Path, loss: Any, message: str
 ) -> None:
-    """With its place, what is wrong, and what to do."""
+    """With its position, the problem and a remedy."""
     assert problems(resolve, training={"loss": loss}) == [message.replace("FOLDER", str(tmp_path))]
 
 
-def test_a_loss_of_one_number_says_so(resolve: Callable[..., Resolved]) -> None:
-    """Then it is no sum over windows, and nothing is measured over those of validation."""
+def test_a_loss_may_return_one_number(resolve: Callable[..., Resolved]) -> None:
+    """Then it is not a sum over windows, and nothing is measured per validation window."""
     training: dict[str, Any] = {"loss": "./own.py:Mean"}
     assert not own_of(resolve(training)).over_windows
     assert problems(resolve, training=training, objective={"metric": "val_training_loss"}) == [
@@ -319,16 +319,16 @@ def test_a_loss_of_one_number_says_so(resolve: Callable[..., Resolved]) -> None:
         ("./own.py:hit_rates", "FOLDER/own.py has no hit_rates; did you mean hit_rate?"),
     ],
 )
-def test_a_metric_that_does_not_do_is_refused(
+def test_an_unsuitable_metric_is_refused(
     resolve: Callable[..., Resolved], tmp_path: Path, metric: str, message: str
 ) -> None:
-    """Also one that has the name of another one."""
+    """Also one with the name of another metric."""
     expected = f"training.metrics.1: {message}".replace("FOLDER", str(tmp_path))
     assert problems(resolve, training={"metrics": ["./own.py:hit_rate", metric]}) == [expected]
 
 
-def test_a_metric_of_the_users_ranks_with_a_direction_only(resolve: Callable[..., Resolved]) -> None:
-    """Nobody else knows which way is better; without the metric there is none of that name [G23]."""
+def test_a_user_metric_ranks_only_with_a_direction(resolve: Callable[..., Resolved]) -> None:
+    """Only the user knows which direction is better; a name that is not a metric is refused [G23]."""
     training, objective = {"metrics": ["./own.py:hit_rate"]}, {"metric": "hit_rate"}
     assert problems(resolve, training=training, objective=objective) == [
         "objective.metric: hit_rate is a metric of your own: say which way is better with objective.direction"
@@ -365,15 +365,13 @@ def test_a_metric_of_the_users_ranks_with_a_direction_only(resolve: Callable[...
         ),
     ],
 )
-def test_an_optimizer_that_does_not_do_is_refused(
-    resolve: Callable[..., Resolved], optimizer: Any, message: str
-) -> None:
-    """By its options, by what it makes, and by what a step wants."""
+def test_an_unsuitable_optimizer_is_refused(resolve: Callable[..., Resolved], optimizer: Any, message: str) -> None:
+    """For its options, its result, or the arguments of its step."""
     assert problems(resolve, training={"optimizer": optimizer}) == [message]
 
 
 def test_g03_weight_decay_that_an_optimizer_does_not_take_is_refused(resolve: Callable[..., Resolved]) -> None:
-    """Where the file sets or varies it, which would change nothing."""
+    """If the file sets or varies it, which would have no effect."""
     training = {"optimizer": "./own.py:NoDecay"}
     resolve(training)
     message = "own.py:NoDecay takes no weight_decay, which training.hyperparameters or search.space sets"
@@ -404,16 +402,16 @@ def test_g03_weight_decay_that_an_optimizer_does_not_take_is_refused(resolve: Ca
         ),
     ],
 )
-def test_a_schedule_that_does_not_do_is_refused(
+def test_an_unsuitable_schedule_is_refused(
     resolve: Callable[..., Resolved], tmp_path: Path, schedule: str, message: str
 ) -> None:
-    """It is called for every step of a training of 1,000."""
+    """It is called for every step of a training run of 1,000 steps."""
     expected = f"training.schedule: {message}".replace("FOLDER", str(tmp_path))
     assert problems(resolve, training={"schedule": schedule}) == [expected]
 
 
 def test_g03_a_varied_warm_up_needs_a_schedule_that_uses_it(resolve: Callable[..., Resolved]) -> None:
-    """Else every value would train the same model."""
+    """Otherwise every value would train the same model."""
     search = {"use": "random", "trials": 2, "space": {"warmup_steps": {"int": [5, 10]}}}
     assert problems(resolve, training={"schedule": "./own.py:triangle"}, search=search) == [
         "training.schedule: own.py:triangle is the same for every warm-up, and search.space varies warmup_steps [G03]"
@@ -423,7 +421,7 @@ def test_g03_a_varied_warm_up_needs_a_schedule_that_uses_it(resolve: Callable[..
 
 @pytest.mark.parametrize("part", [{"loss": "./own.py:Margin"}, {"optimizer": "torch.optim:SGD"}])
 def test_captured_steps_are_not_offered_with_own_code(resolve: Callable[..., Resolved], part: dict[str, Any]) -> None:
-    """Nothing tells whether a replay would do what the code does."""
+    """A replay might not do what the code does."""
     assert problems(resolve, training={**part, "launches": "graph"}) == [
         "training.launches: captured steps need a loss and an optimizer of scalecore; use plain or few"
     ]
@@ -459,7 +457,7 @@ def test_a_file_that_cannot_be_imported_is_named(
 
 
 def test_identity_has_the_content_of_a_file_and_not_its_place(resolve: Callable[..., Resolved], tmp_path: Path) -> None:
-    """A trial of another loss is another trial, also where the file has the same name; defaults change nothing."""
+    """A trial with another loss is another trial, even if the file has the same name; defaults change nothing."""
     (tmp_path / "below").mkdir()
     (tmp_path / "below" / "own.py").write_text(CODE)
     here, below = (training_content(resolve({"loss": f"{one}:Margin"})) for one in ("./own.py", "./below/own.py"))
@@ -473,7 +471,7 @@ def test_identity_has_the_content_of_a_file_and_not_its_place(resolve: Callable[
 
 
 def test_a_moved_import_path_is_found() -> None:
-    """Where the file lies now, with its name; a comparison of settings has no folders."""
+    """At the new place of the file, with its name; a comparison of settings ignores folders."""
     assert Move(Path("/a/p/study"), Path("/b/p/study")).apply(["/a/p/own.py:x"]) == ["/a/p/own.py:x"]
     assert without_folders({"use": "/a/own.py:X", "metrics": ["/b/m.py:f", "torch.optim:SGD"], "n": 1}) == {
         "use": "own.py:X",
@@ -483,7 +481,7 @@ def test_a_moved_import_path_is_found() -> None:
 
 
 def test_check_imports_torch_only_for_code_that_does(experiment: Callable[..., Path], tmp_path: Path) -> None:
-    """A metric or schedule in plain Python is checked without it."""
+    """A metric or schedule in plain Python is checked without torch."""
     (tmp_path / "light.py").write_text("def flat(step, warmup_steps, total_steps):\n    return 1.0\n")
     path = experiment(training={"schedule": "./light.py:flat"})
     code = (

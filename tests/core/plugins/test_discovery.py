@@ -1,4 +1,4 @@
-"""What is known of plugins from their metadata alone."""
+"""Plugins are found by their metadata alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scalecore.plugins.registry import load_registry
 
 
 def test_discovery_reads_name_version_and_place_without_importing(fake_plugin: Any, tmp_path: Path) -> None:
-    """A plugin is described by its metadata; its module, which would fail, is not imported."""
+    """The module of the plugin, which would fail, is not imported."""
     fake_plugin("scalecore-acme", version="2.1", entry_point="acme", module="acme_plugin_a", code="raise RuntimeError")
 
     (plugin,) = discover([str(tmp_path)])
@@ -26,7 +26,7 @@ def test_discovery_reads_name_version_and_place_without_importing(fake_plugin: A
 
 
 def test_the_same_distribution_seen_twice_counts_once(fake_plugin: Any, tmp_path: Path) -> None:
-    """An older copy further down the path is dropped, whatever the spelling of its name: the import finds the first."""
+    """A second copy further down the path is ignored, in any spelling of its name: an import finds the first."""
     fake_plugin("scalecore-acme", version="2.0", folder="first")
     fake_plugin("Scalecore_Acme", version="1.0", folder="second")
 
@@ -43,7 +43,7 @@ def test_the_same_folder_twice_on_the_path_counts_once(fake_plugin: Any, tmp_pat
 
 
 def test_entry_points_of_one_name_are_two_plugins(fake_plugin: Any, tmp_path: Path) -> None:
-    """Only the names of components meet in experiment files; what an entry point is called is its distribution's."""
+    """Only names of components must differ; names of entry points belong to their distribution."""
     fake_plugin("acme-one", version="1.0", entry_point="acme", code=fake_plugin.model("one"))
     fake_plugin("acme-two", version="3.2", entry_point="acme", code=fake_plugin.model("two"))
 
@@ -53,8 +53,8 @@ def test_entry_points_of_one_name_are_two_plugins(fake_plugin: Any, tmp_path: Pa
     assert registry.names("model") == ("one", "two")
 
 
-def test_blocking_one_distribution_lets_the_others_in(fake_plugin: Any, tmp_path: Path) -> None:
-    """A plugin is left out with --block; the spelling of the distribution does not matter."""
+def test_blocking_one_distribution_keeps_the_others(fake_plugin: Any, tmp_path: Path) -> None:
+    """--block excludes a plugin in any spelling of its distribution."""
     fake_plugin("acme-one", entry_point="acme", code=fake_plugin.model("one"))
     fake_plugin("acme-two", entry_point="acme")
 
@@ -77,7 +77,7 @@ def test_blocking_one_distribution_lets_the_others_in(fake_plugin: Any, tmp_path
         ("scalecore<0.2; python_version >= '3'", "<0.2"),
     ],
 )
-def test_the_needed_version_of_scalecore_is_compared_before_the_import(
+def test_the_required_version_is_compared_before_the_import(
     fake_plugin: Any, tmp_path: Path, requirement: str, needed: str
 ) -> None:
     """A plugin for another scalecore is incompatible, and its module is never imported."""
@@ -101,10 +101,10 @@ def test_the_needed_version_of_scalecore_is_compared_before_the_import(
         "numpy>=99",
     ],
 )
-def test_requirements_that_are_met_or_do_not_apply_are_no_obstacle(
+def test_requirements_that_are_met_or_do_not_apply_are_ignored(
     fake_plugin: Any, tmp_path: Path, requirement: str
 ) -> None:
-    """Markers and extras count; requirements on others are the business of pip."""
+    """Markers and extras count; requirements on other packages are left to pip."""
     fake_plugin("acme", requires=[requirement])
 
     (plugin,) = load_registry(path=[str(tmp_path)]).plugins
@@ -113,7 +113,7 @@ def test_requirements_that_are_met_or_do_not_apply_are_no_obstacle(
 
 
 def test_an_unreadable_requirement_makes_the_plugin_broken(fake_plugin: Any, tmp_path: Path) -> None:
-    """A requirement that is no requirement is told with its text."""
+    """An invalid requirement is reported with its text."""
     fake_plugin("acme", requires=["scalecore >>> 1"])
 
     (plugin,) = load_registry(path=[str(tmp_path)]).plugins
@@ -123,8 +123,8 @@ def test_an_unreadable_requirement_makes_the_plugin_broken(fake_plugin: Any, tmp
     assert plugin.reason.startswith("its requirement 'scalecore >>> 1' cannot be read (")
 
 
-def test_a_distribution_without_metadata_is_broken_and_harms_nobody(fake_plugin: Any, tmp_path: Path) -> None:
-    """What a half-finished uninstall leaves behind is named by its folder, and other plugins work."""
+def test_a_distribution_without_metadata_is_broken(fake_plugin: Any, tmp_path: Path) -> None:
+    """The leftovers of an incomplete uninstall are named by their folder, and other plugins work."""
     fake_plugin("acme")
     (tmp_path / "rest-1.0.dist-info").mkdir()
     (tmp_path / "rest-1.0.dist-info" / "entry_points.txt").write_text("[scalecore]\nrest = rest_plugin\n")
@@ -138,7 +138,7 @@ def test_a_distribution_without_metadata_is_broken_and_harms_nobody(fake_plugin:
 
 
 def test_a_distribution_with_unreadable_entry_points_is_broken(fake_plugin: Any, tmp_path: Path) -> None:
-    """Text that is no list of entry points makes this distribution broken, not the command."""
+    """An invalid list of entry points breaks this distribution, not the command."""
     folder = fake_plugin("acme", version="1.0")
     (folder / "acme-1.0.dist-info" / "entry_points.txt").write_text("[scalecore]\nno equals sign\n")
 
@@ -150,14 +150,14 @@ def test_a_distribution_with_unreadable_entry_points_is_broken(fake_plugin: Any,
 
 
 def test_entry_points_of_other_groups_are_not_plugins(fake_plugin: Any, tmp_path: Path) -> None:
-    """A console script called scalecore-something does not make a plugin."""
+    """A console script named scalecore-something is not a plugin."""
     fake_plugin("acme", group="console_scripts", entry_point="scalecore-acme")
 
     assert discover([str(tmp_path)]) == ()
 
 
 def test_no_plugins_keeps_the_core_only(fake_plugin: Any, tmp_path: Path) -> None:
-    """With --no-plugins all but the core's own components are blocked, and nothing of theirs is imported."""
+    """--no-plugins blocks all plugins but the core's own, without importing them."""
     fake_plugin("scalecore", version=__version__, entry_point="builtin")
     fake_plugin("acme", module="acme_left_out", code="raise RuntimeError")
 
@@ -170,8 +170,8 @@ def test_no_plugins_keeps_the_core_only(fake_plugin: Any, tmp_path: Path) -> Non
     assert "acme_left_out" not in sys.modules
 
 
-def test_entry_points_that_are_no_text_harm_nobody(fake_plugin: Any, tmp_path: Path) -> None:
-    """Those of a plugin make it broken; those of another distribution are none of ours."""
+def test_binary_entry_points_break_only_their_plugin(fake_plugin: Any, tmp_path: Path) -> None:
+    """Those of other distributions are ignored."""
     for name, group in (("acme", b"[scalecore]"), ("other", b"[console_scripts]")):
         folder = fake_plugin(name, version="1.0")
         (folder / f"{name}-1.0.dist-info" / "entry_points.txt").write_bytes(group + b"\nname = \xff\xfe\n")

@@ -1,4 +1,4 @@
-"""Plugins that are a Python file, named in the experiment file: `plugins: [./my_model.py]`."""
+"""Python files as plugins, named in the experiment file: `plugins: [./my_model.py]`."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ search: {use: random, trials: 1, space: {learning_rate: {log_uniform: [1e-4, 1e-
 
 @pytest.fixture(autouse=True)
 def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The data that `HEAD` names, in the working directory."""
+    """Write the data that `HEAD` names to the working directory."""
     monkeypatch.chdir(tmp_path)
     Path("t.csv").write_text("Date,a,b\n2020-01-01,1,0\n")
 
@@ -62,7 +62,7 @@ def check(file: str, *arguments: str) -> Result:
 
 
 def test_a_file_is_a_plugin(tmp_path: Path) -> None:
-    """Its name is the distribution, a hash of its content the version; the loader's annotations do not apply."""
+    """Its name is the distribution, a hash of its content the version; imports of `__future__` are not inherited."""
     path = tmp_path / "my-model.py"
     path.write_text(MODEL)
     registry = load_registry(no_plugins=True, files=[path])
@@ -74,7 +74,7 @@ def test_a_file_is_a_plugin(tmp_path: Path) -> None:
 
 
 def test_only_the_file_that_is_needed_is_loaded(tmp_path: Path) -> None:
-    """An attempt asks for the model's plugin alone; other files are not run, nor are installed plugins."""
+    """An attempt loads only the plugin of its model: neither other files nor installed plugins."""
     Path("mine.py").write_text(MODEL)
     Path("other.py").write_text("raise ValueError")
     registry = load_registry(only="mine.py", files=["other.py", "mine.py"])
@@ -83,7 +83,7 @@ def test_only_the_file_that_is_needed_is_loaded(tmp_path: Path) -> None:
 
 
 def test_an_edited_file_is_another_plugin_and_a_moved_one_the_same(tmp_path: Path) -> None:
-    """The hash of the code follows the content, whatever the folder and the file's time are [G26]."""
+    """The hash of the code depends on the content, not on the folder or the file's time [G26]."""
 
     def code(path: Path) -> tuple[str, str]:
         found = load_registry(no_plugins=True, files=[path]).get("model", "mine")
@@ -133,10 +133,10 @@ def test_an_edited_file_is_another_plugin_and_a_moved_one_the_same(tmp_path: Pat
         ),
     ],
 )
-def test_what_is_wrong_with_a_file_is_said_where_it_is_named(
+def test_problems_of_a_file_are_reported_where_it_is_named(
     tmp_path: Path, files: dict[str, str], plugins: str, message: str
 ) -> None:
-    """With file and line of the experiment, and the exit code of a plugin; also where no component is needed of it."""
+    """With file and line of the experiment, and the exit code of plugins; even if none of its components is used."""
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -148,15 +148,15 @@ def test_what_is_wrong_with_a_file_is_said_where_it_is_named(
     assert done.stderr == f"e.yaml:5:{column}: {message.replace('FOLDER', str(tmp_path))}\n"
 
 
-def test_a_file_that_is_no_list_is_told_once() -> None:
-    """As any other value of the experiment file."""
+def test_plugins_that_are_not_a_list_are_reported_once() -> None:
+    """Like any other value of the experiment file."""
     Path("e.yaml").write_text(f"{HEAD}model: linear\nplugins: mine.py\n")
     done = check("e.yaml")
     assert (done.exit_code, done.stderr) == (2, "e.yaml:5:10: plugins: expected a list, got text 'mine.py'\n")
 
 
 def test_paths_are_taken_from_the_folder_of_the_experiment_file(tmp_path: Path) -> None:
-    """Also those of overrides, and from another working directory; `--no-plugins` leaves out installed plugins only."""
+    """Also those of overrides, and from another working directory; `--no-plugins` excludes only installed plugins."""
     folder = tmp_path / "a folder"
     folder.mkdir()
     (tmp_path / "t.csv").rename(folder / "t.csv")
@@ -170,7 +170,7 @@ def test_paths_are_taken_from_the_folder_of_the_experiment_file(tmp_path: Path) 
 
 
 def test_a_command_line_adds_files(tmp_path: Path) -> None:
-    """From the working directory, beside those of the experiment file."""
+    """From the working directory, in addition to those of the experiment file."""
     folder = tmp_path / "a folder"
     folder.mkdir()
     (tmp_path / "t.csv").rename(folder / "t.csv")
@@ -194,8 +194,8 @@ def test_a_command_line_adds_files(tmp_path: Path) -> None:
         )
 
 
-def test_doctor_takes_files_only_with_an_experiment() -> None:
-    """Without one there is nothing that they could belong to."""
+def test_doctor_accepts_files_only_with_an_experiment() -> None:
+    """Otherwise no experiment could use them."""
     done = CliRunner().invoke(main, ["doctor", "-p", "mine.py"])
     assert (done.exit_code, done.stderr.splitlines()[-1]) == (
         2,

@@ -32,7 +32,7 @@ def test_a_file_is_executed_once_and_leaves_nothing(file: Path, capsys: pytest.C
 
 
 def test_a_name_may_have_dots(file: Path) -> None:
-    """And one that is not there is named with what should hold it."""
+    """A missing name is reported with its parent."""
     found = import_code(ImportPath(file=file, name="Outer.Inner")).found
     assert found.__qualname__ == "Outer.Inner"
     with pytest.raises(ImportPathError) as caught:
@@ -41,7 +41,7 @@ def test_a_name_may_have_dots(file: Path) -> None:
 
 
 def test_g26_a_file_of_another_content_is_refused(file: Path) -> None:
-    """Its digest is that of the file which was checked."""
+    """Its digest is that of the checked file."""
     path = ImportPath(file=file, name="Outer")
     digest = str(import_code(path).sha256)
     import_code(path, sha256=digest)
@@ -56,14 +56,14 @@ def test_g26_a_file_of_another_content_is_refused(file: Path) -> None:
 
 
 def test_a_module_has_no_digest() -> None:
-    """Its package's sources and version are those of the study's code."""
+    """The sources and the version of its package are part of the study's code."""
     code = import_code(ImportPath(module="collections.abc", name="Mapping"))
     assert (code.found.__name__, code.sha256) == ("Mapping", None)
 
 
 @pytest.mark.parametrize("module", ["collections.nothing", "no_such_package.inner"])
 def test_a_module_that_is_missing_is_named(module: str) -> None:
-    """And how a file is named."""
+    """With the form of import paths of files."""
     with pytest.raises(ImportPathError) as caught:
         import_code(ImportPath(module=module, name="x"))
     missing = "no_such_package" if module.startswith("no_such") else module

@@ -1,4 +1,4 @@
-"""Importing a plugin and calling its hooks: whatever it does wrong is its own, told in words."""
+"""Importing a plugin and calling its hooks: its errors affect only itself and are reported in plain words."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MODEL = 'ModelRecord(name="toy", summary="A toy.", factory=print)'
 
 
 def load(fake_plugin: Any, code: str) -> Plugin:
-    """The one plugin with this code, after loading."""
+    """Load the only plugin, with this code."""
     fake_plugin("acme", version="1.0", module="acme_under_test", code=code)
     (plugin,) = load_registry(path=[str(fake_plugin.root)]).plugins
     return plugin
@@ -37,7 +37,7 @@ def load(fake_plugin: Any, code: str) -> Plugin:
     ],
 )
 def test_a_failing_import_makes_the_plugin_broken(fake_plugin: Any, code: str, reason: str) -> None:
-    """The reason is the error with the file and line of the plugin; leaving the interpreter is one too."""
+    """The reason is the error with the file and line of the plugin; so is leaving the interpreter."""
     plugin = load(fake_plugin, code)
 
     file = str(fake_plugin.root / "acme_under_test.py")
@@ -63,7 +63,7 @@ def test_a_failing_import_makes_the_plugin_broken(fake_plugin: Any, code: str, r
     ],
 )
 def test_a_plugin_for_another_scalecore_is_incompatible(fake_plugin: Any, code: str, what: str, line: int) -> None:
-    """Its requirement may have no upper end: then its imports tell, those of its hooks too."""
+    """Its requirement may have no upper limit: then its imports show it, also those in its hooks."""
     plugin = load(fake_plugin, code)
 
     file = fake_plugin.root / "acme_under_test.py"
@@ -73,7 +73,7 @@ def test_a_plugin_for_another_scalecore_is_incompatible(fake_plugin: Any, code: 
     assert "Traceback" in plugin.details
 
 
-def test_a_syntax_error_is_told_with_its_text(fake_plugin: Any) -> None:
+def test_a_syntax_error_is_reported_with_its_text(fake_plugin: Any) -> None:
     """A module that does not compile is broken."""
     plugin = load(fake_plugin, "def (:")
 
@@ -176,7 +176,7 @@ def test_a_syntax_error_is_told_with_its_text(fake_plugin: Any) -> None:
     ],
 )
 def test_a_wrong_hook_makes_the_plugin_broken(fake_plugin: Any, code: str, reason: str) -> None:
-    """Names, decorators and what a hook returns are checked, and the reason says what to change."""
+    """Names, decorators and return values of hooks are checked, and the reason has a remedy."""
     plugin = load(fake_plugin, RECORDS + code)
 
     assert (plugin.status, plugin.reason) == (Status.BROKEN, reason)
@@ -185,7 +185,7 @@ def test_a_wrong_hook_makes_the_plugin_broken(fake_plugin: Any, code: str, reaso
 @pytest.mark.parametrize("raised", ["KeyError('shape')", "SystemExit(1)"])
 @pytest.mark.parametrize("body", ["raise {raised}", f"yield {MODEL}\n    raise {{raised}}"])
 def test_a_hook_that_raises_makes_the_plugin_broken(fake_plugin: Any, raised: str, body: str) -> None:
-    """A generator raises outside the call of its hook; that is caught too."""
+    """Also a generator, which raises after the call of its hook."""
     plugin = load(fake_plugin, f"{RECORDS}@hookimpl\ndef scalecore_models():\n    {body.format(raised=raised)}")
 
     assert plugin.status is Status.BROKEN
@@ -194,7 +194,7 @@ def test_a_hook_that_raises_makes_the_plugin_broken(fake_plugin: Any, raised: st
 
 
 def test_a_hook_with_arguments_is_refused_by_pluggy(fake_plugin: Any) -> None:
-    """pluggy's own check of signatures is used."""
+    """pluggy checks the signature."""
     plugin = load(fake_plugin, f"{RECORDS}@hookimpl\ndef scalecore_models(config): return []")
 
     assert plugin.status is Status.BROKEN
@@ -202,8 +202,8 @@ def test_a_hook_with_arguments_is_refused_by_pluggy(fake_plugin: Any) -> None:
     assert plugin.reason.startswith("PluginValidationError: Plugin 'acme_under_test' for hook 'scalecore_models'")
 
 
-def test_generators_tuples_and_renamed_hooks_are_fine(fake_plugin: Any) -> None:
-    """Any iterable of records will do, and `specname` names the hook of a function called otherwise."""
+def test_generators_tuples_and_renamed_hooks_are_accepted(fake_plugin: Any) -> None:
+    """Any iterable of records is accepted, and `specname` names the hook of a function with another name."""
     code = f"{RECORDS}@hookimpl(specname='scalecore_models')\ndef models():\n    yield {MODEL}\n"
     code += "@hookimpl\ndef scalecore_loggers(): return ()\n"
     fake_plugin("acme", module="acme_under_test", code=code)
@@ -220,8 +220,8 @@ def test_an_imported_module_is_not_taken_for_a_hook(fake_plugin: Any) -> None:
     assert load(fake_plugin, code).status is Status.OK
 
 
-def test_an_entry_point_that_is_no_module_is_broken(fake_plugin: Any) -> None:
-    """A value that cannot be imported by its form is named."""
+def test_an_invalid_entry_point_is_broken(fake_plugin: Any) -> None:
+    """A value that is not the name of a module is reported."""
     fake_plugin("acme", module="not a module")
 
     (plugin,) = load_registry(path=[str(fake_plugin.root)]).plugins
@@ -232,7 +232,7 @@ def test_an_entry_point_that_is_no_module_is_broken(fake_plugin: Any) -> None:
     )
 
 
-def test_a_broken_plugin_leaves_the_others_alone(fake_plugin: Any) -> None:
+def test_a_broken_plugin_does_not_affect_others(fake_plugin: Any) -> None:
     """The plugins before and after it in the alphabet work."""
     fake_plugin("acme-a", code=fake_plugin.model("first"))
     fake_plugin("acme-b", code="import no_such_module_xyz")
@@ -244,8 +244,8 @@ def test_a_broken_plugin_leaves_the_others_alone(fake_plugin: Any) -> None:
     assert registry.names("model") == ("first", "last")
 
 
-def test_a_broken_plugin_offers_nothing_of_what_works_in_it(fake_plugin: Any) -> None:
-    """All or nothing: a plugin with one wrong hook is not half available."""
+def test_a_broken_plugin_offers_no_components(fake_plugin: Any) -> None:
+    """A plugin with one wrong hook offers nothing, not only its valid hooks."""
     code = (
         f"{RECORDS}@hookimpl\ndef scalecore_models(): return [{MODEL}]\n@hookimpl\ndef scalecore_loggers(): return [3]"
     )
@@ -258,7 +258,7 @@ def test_a_broken_plugin_offers_nothing_of_what_works_in_it(fake_plugin: Any) ->
 
 
 def test_warnings_of_an_import_do_not_leak(fake_plugin: Any) -> None:
-    """A plugin that warns while it is imported, or in a hook, or changes the filters, is not heard."""
+    """Warnings of a plugin are dropped at its import and in its hooks, even if it changes the filters."""
     code = (
         "import warnings\nwarnings.simplefilter('always')\nwarnings.warn('at import', DeprecationWarning)\n"
         f"{RECORDS}@hookimpl\ndef scalecore_models():\n    warnings.warn('in the hook')\n    return [{MODEL}]"
@@ -273,16 +273,16 @@ def test_warnings_of_an_import_do_not_leak(fake_plugin: Any) -> None:
     assert list(warnings.filters) == before
 
 
-def test_what_a_plugin_prints_goes_to_stderr(fake_plugin: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    """Output for programs stays clean whatever a plugin prints."""
+def test_output_of_a_plugin_goes_to_stderr(fake_plugin: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Output for programs contains nothing that a plugin prints."""
     load(fake_plugin, "print('hello from acme')")
 
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "hello from acme\n")
 
 
-def test_a_real_interpreter_lists_a_broken_plugin_and_goes_on(fake_plugin: Any, tmp_path: Path) -> None:
-    """`scalecore plugins --json` in its own process tells of a plugin that leaves the interpreter at import."""
+def test_a_real_interpreter_lists_a_broken_plugin(fake_plugin: Any, tmp_path: Path) -> None:
+    """`scalecore plugins --json` in its own process reports a plugin that leaves the interpreter at import."""
     fake_plugin("acme", version="1.0", code="import os\nprint('noise')\nraise SystemExit('bye')")
 
     done = subprocess.run(

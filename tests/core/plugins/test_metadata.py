@@ -1,4 +1,4 @@
-"""Metadata read from folders, against what `importlib.metadata` and `packaging` say of the same."""
+"""Metadata read from folders, compared with `importlib.metadata` and `packaging`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from scalecore.plugins.metadata import Metadata, folders, read_metadata
 
 
 def test_installed_distributions_are_read_as_importlib_reads_them() -> None:
-    """Each folder of this environment is found, and what is read in it is the same."""
+    """Each folder of this environment is found, with the same content."""
     found = list(folders(sys.path) or ())
 
     assert {str(Path(one)) for one in found} == {str(one._path) for one in importlib.metadata.distributions()}  # type: ignore[attr-defined]
@@ -33,7 +33,7 @@ def test_installed_distributions_are_read_as_importlib_reads_them() -> None:
             )
 
 
-def test_those_of_one_name_are_found_by_it(fake_plugin: Any, tmp_path: Path) -> None:
+def test_distributions_are_found_by_name(fake_plugin: Any, tmp_path: Path) -> None:
     """Names are compared as installers compare them."""
     fake_plugin("Acme_Two")
     fake_plugin("acme")
@@ -55,7 +55,7 @@ def test_those_of_one_name_are_found_by_it(fake_plugin: Any, tmp_path: Path) -> 
 def test_headers_of_an_unusual_form_are_left_to_importlib(
     tmp_path: Path, metadata: str, requires: tuple[str, ...] | None
 ) -> None:
-    """Long texts are passed over, the description is not read, and what goes over two lines is judged elsewhere."""
+    """Long texts are skipped, the description is not read, and values on two lines are left to importlib."""
     (tmp_path / "METADATA").write_text(metadata)
     (tmp_path / "entry_points.txt").write_text("# a comment\n[other]\na = b\n[scalecore]\nx = y:z\n")
 
@@ -64,8 +64,8 @@ def test_headers_of_an_unusual_form_are_left_to_importlib(
     assert read == (None if requires is None else Metadata("acme", "1", requires, (("x", "y:z"),)))
 
 
-def test_a_plugin_whose_metadata_is_unusual_is_found_too(fake_plugin: Any, tmp_path: Path) -> None:
-    """A requirement over two lines is reported, as `packaging` cannot read it; an old egg-info folder is good."""
+def test_a_plugin_with_unusual_metadata_is_found_too(fake_plugin: Any, tmp_path: Path) -> None:
+    """A requirement on two lines is reported, as `packaging` cannot read it; an old egg-info folder is valid."""
     fake_plugin("acme", requires=["scalecore\n >=9"])
     egg = tmp_path / "old-1.0.egg-info"
     egg.mkdir()
@@ -78,7 +78,7 @@ def test_a_plugin_whose_metadata_is_unusual_is_found_too(fake_plugin: Any, tmp_p
 
 
 def test_a_plugin_in_an_archive_is_found(fake_plugin: Any, tmp_path: Path) -> None:
-    """Python imports from zip files, so they are searched; folders on the same path are too."""
+    """Python imports from zip files, so they are searched, and so are folders on the same path."""
     fake_plugin("acme")
     with zipfile.ZipFile(tmp_path / "packed.zip", "w") as archive:
         archive.writestr("packed-2.0.dist-info/METADATA", "Name: packed\nVersion: 2.0\n")
@@ -89,10 +89,10 @@ def test_a_plugin_in_an_archive_is_found(fake_plugin: Any, tmp_path: Path) -> No
     assert [plugin.provider for plugin in plugins] == ["acme 1.0", "packed 2.0"]
 
 
-def test_an_import_hook_that_knows_of_distributions_is_asked(
+def test_an_import_hook_may_find_distributions(
     fake_plugin: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Distributions may lie where no folder of the path is."""
+    """They may be outside the folders of the path."""
     fake_plugin("acme", folder="elsewhere")
 
     class Hook:
@@ -109,10 +109,10 @@ def test_an_import_hook_that_knows_of_distributions_is_asked(
 
 
 @pytest.mark.parametrize("ours", ["0.1.0", "0.1", "0.2.0", "1.0", "0.10.2", "0.2.0.dev1"])
-def test_requirements_are_judged_as_packaging_judges_them(
+def test_requirements_are_evaluated_as_by_packaging(
     fake_plugin: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ours: str
 ) -> None:
-    """Most are compared as numbers without it; every comparison, with any number of zeros, has its verdict."""
+    """Most are compared as numbers without it: every comparison, with any number of zeros."""
     monkeypatch.setattr(scalecore, "__version__", ours)
     versions = ("0", "0.1", "0.1.0.0", "0.1.1", "0.2", "0.10", "00.1", "1")
     texts = [f"scalecore{op}{version},<9" for op, version in product(("<", "<=", ">", ">=", "==", "!="), versions)]

@@ -19,14 +19,14 @@ def registry_of(fake_plugin: Any, **options: Any) -> Registry:
 
 
 def why_not(registry: Registry, kind: str, name: str) -> str:
-    """The message for a component that there is not."""
+    """The message for a component that does not exist."""
     with pytest.raises(PluginError) as caught:
         registry.get(kind, name)
     return str(caught.value)
 
 
 def test_a_component_comes_with_its_provider(fake_plugin: Any) -> None:
-    """A name of the experiment file leads to the record, the distribution and its version."""
+    """A name in the experiment file leads to the record, the distribution and its version."""
     fake_plugin("acme", version="1.4", code=fake_plugin.model("toy"))
 
     found = registry_of(fake_plugin).get("model", "toy")
@@ -42,7 +42,7 @@ def test_a_component_comes_with_its_provider(fake_plugin: Any) -> None:
 
 
 def test_every_hook_fills_its_kind(fake_plugin: Any) -> None:
-    """Each of the eight hooks gives components of its kind."""
+    """Each of the eight hooks provides components of its kind."""
     code = "from scalecore import hookimpl\nfrom scalecore.api.components import *\n"
     for kind in KINDS.values():
         code += f"@hookimpl\ndef {kind.hook}():\n"
@@ -56,8 +56,8 @@ def test_every_hook_fills_its_kind(fake_plugin: Any) -> None:
     assert [one.name for one in registry.provided_by(registry.plugins[0])] == [f"my-{kind}" for kind in KINDS]
 
 
-def test_the_keys_of_a_section_are_no_names_of_options() -> None:
-    """What a strategy's and an executor's options stand beside: a plugin with such an option is refused."""
+def test_the_keys_of_a_section_are_not_names_of_options() -> None:
+    """A plugin whose strategy or executor has an option with such a name is refused."""
     assert KINDS["search"].taken == known_keys(Search)
     assert KINDS["executor"].taken == known_keys(Execution)
     assert KINDS["trainer"].taken == known_keys(Training)
@@ -74,8 +74,8 @@ def test_one_name_in_two_kinds_is_no_conflict(fake_plugin: Any) -> None:
     assert registry.get("model", "toy").record is not registry.get("logger", "toy").record
 
 
-def test_a_conflict_is_no_matter_to_other_components(fake_plugin: Any) -> None:
-    """Two plugins that clash over a model are both `ok`, and their other components work."""
+def test_a_conflict_does_not_affect_other_components(fake_plugin: Any) -> None:
+    """Two plugins that provide the same model are both `ok`, and their other components work."""
     logger = "\nfrom scalecore.api.components import LoggerRecord\n@hookimpl\ndef scalecore_loggers():\n"
     logger += "    return [LoggerRecord(name='ink', summary='One.', factory=print)]"
     fake_plugin("acme-one", code=fake_plugin.model("toy"))
@@ -87,8 +87,8 @@ def test_a_conflict_is_no_matter_to_other_components(fake_plugin: Any) -> None:
     assert registry.get("logger", "ink").provider == "acme-two"
 
 
-def test_a_conflict_names_all_providers_and_how_to_pick(fake_plugin: Any) -> None:
-    """The message says who claims the name, and what to write; blocking all but one settles it too."""
+def test_a_conflict_names_all_providers_and_a_remedy(fake_plugin: Any) -> None:
+    """The message lists the providers and the names to write; blocking all but one provider works too."""
     fake_plugin("acme-one", version="1.0", code=fake_plugin.model("toy"))
     fake_plugin("Acme_Two", version="2.0", code=fake_plugin.model("toy"))
 
@@ -112,7 +112,7 @@ def test_a_conflict_names_all_providers_and_how_to_pick(fake_plugin: Any) -> Non
 
 
 def test_a_component_may_always_be_named_with_its_distribution(fake_plugin: Any) -> None:
-    """In whatever spelling of the distribution's name installers take for the same."""
+    """In any spelling of the distribution's name that installers accept."""
     fake_plugin("Acme.Tools", version="1.0", module="fake_tools", code=fake_plugin.model("toy"))
 
     registry = registry_of(fake_plugin)
@@ -122,8 +122,8 @@ def test_a_component_may_always_be_named_with_its_distribution(fake_plugin: Any)
     assert registry.names("model") == ("toy",)
 
 
-def test_a_distribution_without_the_component_says_what_it_has(fake_plugin: Any) -> None:
-    """Not there, not usable, not installed, or a package of this project that could be."""
+def test_a_distribution_without_the_component_lists_its_own(fake_plugin: Any) -> None:
+    """Missing, unusable, not installed, or a package of this project that could be installed."""
     fake_plugin("acme", version="1.0", code=fake_plugin.model("toy"))
     fake_plugin("bad", version="2.0", code="raise ValueError('no')")
 
@@ -143,7 +143,7 @@ def test_a_distribution_without_the_component_says_what_it_has(fake_plugin: Any)
 
 
 def test_a_stored_name_is_that_of_this_projects_own_package(fake_plugin: Any) -> None:
-    """A model that was retrained before another package took the name must be found."""
+    """A model that was retrained before another package used its name must be found."""
     fake_plugin("scalecore-patchtst", version="0.1.0", code=fake_plugin.model("patchtst"))
     fake_plugin("acme", version="1.0", code=fake_plugin.model("patchtst"))
 
@@ -155,8 +155,8 @@ def test_a_stored_name_is_that_of_this_projects_own_package(fake_plugin: Any) ->
         registry.get("model", "patchtst")
 
 
-def test_what_one_distribution_provides_twice_cannot_be_picked(fake_plugin: Any) -> None:
-    """Two entry points with one component: its author must hear of it."""
+def test_a_component_that_one_distribution_provides_twice_is_refused(fake_plugin: Any) -> None:
+    """Two entry points with one component: only its author can fix it."""
     fake_plugin("acme", version="1.0", entry_point="a", module="fake_one", code=fake_plugin.model("toy"))
     (fake_plugin.root / "fake_two.py").write_text(fake_plugin.model("toy"))
     points = fake_plugin.root / "acme-1.0.dist-info" / "entry_points.txt"
@@ -172,8 +172,8 @@ def test_what_one_distribution_provides_twice_cannot_be_picked(fake_plugin: Any)
     assert registry.components("model") == ()
 
 
-def test_the_kept_reason_answers_for_a_component_of_a_broken_plugin(fake_plugin: Any) -> None:
-    """What a plugin would offer if it were not broken is answered by what is wrong with it."""
+def test_a_component_of_a_broken_plugin_has_the_reason_of_the_plugin(fake_plugin: Any) -> None:
+    """Its claims are known although it is broken."""
     code = fake_plugin.model("toy") + "\n@hookimpl\ndef scalecore_loggers(): pass"
     fake_plugin("acme", version="1.0", code=code)
 
@@ -183,8 +183,8 @@ def test_the_kept_reason_answers_for_a_component_of_a_broken_plugin(fake_plugin:
     )
 
 
-def test_the_kept_reason_answers_for_a_known_package(fake_plugin: Any) -> None:
-    """A package of this project that is installed and unusable is the answer, not `pip install`."""
+def test_a_component_of_an_unusable_package_has_its_reason(fake_plugin: Any) -> None:
+    """For an installed but unusable package of this project, the message is not `pip install`."""
     fake_plugin("scalecore-patchtst", version="0.1.0", requires=["scalecore>=7"])
 
     assert why_not(registry_of(fake_plugin), "model", "patchtst") == (
@@ -193,8 +193,8 @@ def test_the_kept_reason_answers_for_a_known_package(fake_plugin: Any) -> None:
     )
 
 
-def test_a_blocked_package_is_the_answer_for_its_components(fake_plugin: Any) -> None:
-    """Whoever left a plugin out reads that they did."""
+def test_a_component_of_a_blocked_package_says_so(fake_plugin: Any) -> None:
+    """The user sees the option that excluded the plugin."""
     fake_plugin("scalecore-optuna", version="0.1.0", code=fake_plugin.model("toy"))
 
     assert why_not(registry_of(fake_plugin, no_plugins=True), "search", "architectural") == (
@@ -217,14 +217,14 @@ def test_a_blocked_package_is_the_answer_for_its_components(fake_plugin: Any) ->
     ],
 )
 def test_a_package_that_is_not_installed_is_named(fake_plugin: Any, kind: str, name: str, package: str) -> None:
-    """The command that provides a known component is the answer."""
+    """The message for a known component has the command that installs it."""
     assert why_not(registry_of(fake_plugin), kind, name) == (
         f"{kind} {name!r} is not installed; `pip install {package}` provides it"
     )
 
 
-def test_what_was_scalecores_own_is_found_in_the_package_that_has_it_now(fake_plugin: Any) -> None:
-    """`scalecore/NAME` of an earlier version means it, installed or not."""
+def test_a_component_that_moved_to_another_package_is_found(fake_plugin: Any) -> None:
+    """`scalecore/NAME` of an earlier version refers to it, installed or not."""
     assert why_not(registry_of(fake_plugin), "analysis", "scalecore/cross-budget") == (
         "there is no analysis 'scalecore-promotion/cross-budget': `pip install scalecore-promotion` provides it"
     )
@@ -235,8 +235,8 @@ def test_what_was_scalecores_own_is_found_in_the_package_that_has_it_now(fake_pl
     assert registry_of(fake_plugin).get("analysis", "scalecore/cross-budget").provider == "scalecore-promotion"
 
 
-def test_a_misspelt_name_is_answered_by_the_nearest_and_the_list(fake_plugin: Any) -> None:
-    """A typo is met with what it was meant to be."""
+def test_a_misspelt_name_suggests_the_nearest_and_lists_all(fake_plugin: Any) -> None:
+    """The suggestion corrects a typo."""
     fake_plugin("acme", code=fake_plugin.model("transformer"))
 
     assert why_not(registry_of(fake_plugin), "model", "transfromer") == (
@@ -244,8 +244,8 @@ def test_a_misspelt_name_is_answered_by_the_nearest_and_the_list(fake_plugin: An
     )
 
 
-def test_an_unknown_name_mentions_plugins_that_could_have_had_it(fake_plugin: Any) -> None:
-    """What cannot be imported may have offered the name, and is told with its reason."""
+def test_an_unknown_name_lists_broken_plugins(fake_plugin: Any) -> None:
+    """A plugin that cannot be imported may provide the name, so its reason is shown."""
     fake_plugin("acme", version="1.0", code="raise SystemExit")
 
     assert why_not(registry_of(fake_plugin), "search", "zzz") == (
@@ -254,8 +254,8 @@ def test_an_unknown_name_mentions_plugins_that_could_have_had_it(fake_plugin: An
     )
 
 
-def test_blocking_what_is_not_installed_is_an_error_of_the_command_line(fake_plugin: Any) -> None:
-    """A typo in --block must not go unnoticed: the plugin would stay in."""
+def test_blocking_a_missing_distribution_is_an_error(fake_plugin: Any) -> None:
+    """Otherwise a typo in --block would keep the plugin."""
     fake_plugin("acme")
 
     with pytest.raises(ExperimentError) as caught:
@@ -264,8 +264,8 @@ def test_blocking_what_is_not_installed_is_an_error_of_the_command_line(fake_plu
     assert str(caught.value) == "--block akme: no such distribution has a scalecore plugin; installed: acme"
 
 
-def test_an_empty_environment_gives_an_empty_registry(fake_plugin: Any) -> None:
-    """No plugin at all is no error until a component is needed."""
+def test_an_empty_environment_has_an_empty_registry(fake_plugin: Any) -> None:
+    """Missing plugins are an error only when a component is needed."""
     registry = registry_of(fake_plugin)
 
     assert registry.plugins == ()
@@ -274,7 +274,7 @@ def test_an_empty_environment_gives_an_empty_registry(fake_plugin: Any) -> None:
 
 @pytest.mark.parametrize("folder", ["acme-1.0.dist-info", "by_hand-1.0.dist-info"])
 def test_one_distribution_is_loaded_without_importing_the_others(fake_plugin: Any, folder: str) -> None:
-    """An attempt needs the plugin of its model only; a folder that is not named like its distribution is found too."""
+    """An attempt needs only the plugin of its model; a folder with another name than its distribution is found too."""
     fake_plugin("acme", code=fake_plugin.model("toy"))
     (fake_plugin.root / "acme-1.0.dist-info").rename(fake_plugin.root / folder)
     fake_plugin("other", code="raise SystemExit('it must not be imported')" if folder.startswith("acme") else "")

@@ -1,4 +1,4 @@
-"""What `scalecore status` says of a study."""
+"""The output of `scalecore status`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from scalecore.store.verify import verify_study
 from scalecore.views.status import status_lines, study_status
 
 
-def test_the_time_that_is_left_is_a_number_or_not_known_yet() -> None:
-    """Never a made-up one before the first trial."""
+def test_the_remaining_time_is_a_number_or_unknown() -> None:
+    """Before the first trial it is unknown."""
     status: dict[str, Any] = {"name": "spy", "state": "running", "finished": 0, "total": 4, "counts": {}}
     status |= dict.fromkeys(("runner", "best", "baseline", "hardware", "search", "test_openings"))
     status |= {"unfinished": [], "left_out": [], "degraded": [], "folder": "studies/spy"}
@@ -20,7 +20,7 @@ def test_the_time_that_is_left_is_a_number_or_not_known_yet() -> None:
 
 
 def test_a_journal_without_a_line_is_a_study_that_has_not_begun(tmp_path: Path) -> None:
-    """A run that was killed before its first line has no name yet, and tore none."""
+    """A run that was killed before its first line has no name yet, and damaged none."""
     (tmp_path / "journal.jsonl").touch()
     folder = StudyFolder(tmp_path)
     first = "study: not begun (`scalecore run` starts it); 0 of 0 trials finished (none yet)"
