@@ -111,7 +111,7 @@ def test_all_seven_work_together_in_a_study(environment: Environment, written: P
     assert json.loads(result.read_text())["data"]["rows"] > 0
     done = environment.run("scalecore", "analyze", "my-analysis", "studies/try", "at_least=3", folder=written)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("# Values of the dimensions\n")
+    assert done.stdout.startswith("# Sizes of the dimensions\n")
 
 
 def test_the_training_function_trains_the_scaffolded_model(environment: Environment, written: Path) -> None:
