@@ -43,7 +43,7 @@ TRANSCRIPTS: tuple[tuple[str, str, tuple[int, int] | None], ...] = (
     ("export-csv", f"export csv {STUDY} path=results.csv", None),
     ("confirm", f"confirm {STUDY} --top 2 --seeds 3 --quiet", None),
     ("evaluate", f"evaluate {STUDY} --quiet", None),
-    ("predict", "predict {MODEL} --dataset file=examples/data/spy_daily.parquet --last 3", None),
+    ("predict", "predict {MODEL} --dataset path=examples/data/switches.csv --last 3", None),
     ("data-ingest", "data ingest SPY=examples/data/spy_daily.parquet --store store", None),
     ("data-verify", "data verify --store store", None),
     ("import", "import old.json --into after.yaml --dry-run", None),

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import ast
 import importlib
+import json
+import math
 import re
+import runpy
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -14,6 +18,8 @@ from .conftest import ROOT, blocks, markdown_files, scalecore
 
 MISSING_EXTRA = re.compile(r"which is not installed; `pip install 'scalecore-trackers\[\w+\]'` provides it$")
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
+BOUND = -(0.15 * math.log(0.15) + 0.85 * math.log(0.85))
+"""The least possible loss on the data of the quickstart: the entropy of the flipped labels."""
 
 
 def test_there_are_examples() -> None:
@@ -31,6 +37,7 @@ def test_an_example_passes_the_check(path: Path) -> None:
 
 SHORT = {
     "spy-parquet": ["training.hyperparameters={epochs: 1, warmup_steps: 5}"],
+    "spy-quickstart": ["training.hyperparameters={epochs: 1, warmup_steps: 5}"],
     "spy-campaign": ["training.hyperparameters={epochs: 1, warmup_steps: 5}", "--only", "budget-20k_horizon-1"],
     # Few windows and flat shapes: this is the study of days.
     "spy-2m-h1": [
@@ -51,6 +58,26 @@ def test_an_example_runs(path: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "completed (1 of 1 trials: 1 completed)" in done.stdout
     assert (tmp_path / "studies").is_dir()
+
+
+def test_the_data_of_the_quickstart_follow_the_known_rule() -> None:
+    """The script writes the committed table, and the rule is wrong on exactly 3 days of every 20."""
+    script = runpy.run_path(str(ROOT / "examples" / "data" / "make_switches.py"))
+    table = pd.read_csv(ROOT / "examples" / "data" / "switches.csv", index_col="date", parse_dates=True)
+    pd.testing.assert_frame_equal(script["switches"](script["SEED"]), table, check_freq=False)
+    rule = table["left"].shift(3) != table["right"].shift(13)
+    wrong = (rule != table["lamp"].astype(bool))[20:].to_numpy()
+    assert set(wrong.reshape(-1, 20).sum(axis=1)) == {3}
+    assert f"{BOUND:.3f}" in (ROOT / "examples" / "quickstart.yaml").read_text()
+
+
+def test_the_quickstart_finds_the_known_answer(tmp_path: Path) -> None:
+    """The forced extremes reach the bound, which the baselines cannot."""
+    done = scalecore("run", str(ROOT / "examples" / "quickstart.yaml"), "search.trials=2", folder=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "\n  better than the best baseline: " in done.stdout
+    trials = [json.loads(path.read_text()) for path in (tmp_path / "studies" / "quickstart").glob("trials/*.json")]
+    assert [trial["value"] for trial in trials] == [pytest.approx(BOUND, abs=0.03)] * 2
 
 
 def test_the_experiment_file_of_the_readme_passes_the_check(tmp_path: Path) -> None:
