@@ -1,4 +1,4 @@
-"""The monitors keep the contracts of the test kit on this machine, whatever sensors it has."""
+"""The monitors satisfy the contracts of the test kit on this machine, whatever sensors it has."""
 
 from __future__ import annotations
 

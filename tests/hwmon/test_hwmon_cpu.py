@@ -14,8 +14,8 @@ def power(monitor: CpuMonitor) -> Reading:
     return next(one for one in monitor.sample({}) if one.quantity == "power")
 
 
-def test_g41_every_quantity_is_a_number_or_says_why_not(tmp_path: Path) -> None:
-    """Whatever this machine tells, nothing stands for a missing number."""
+def test_g41_every_quantity_has_a_number_or_a_reason(tmp_path: Path) -> None:
+    """No placeholder replaces a missing number, whatever this machine reports."""
     found = {one.quantity: one for one in CpuMonitor(CpuOptions(), root=tmp_path).sample({})}
     assert found.keys() == {"cpu", "load", "cpu_frequency", "power"}
     assert all((one.value is None) == (one.reason is not None) for one in found.values())
@@ -23,7 +23,7 @@ def test_g41_every_quantity_is_a_number_or_says_why_not(tmp_path: Path) -> None:
 
 
 def test_power_is_the_rate_of_the_energy_counters(tmp_path: Path) -> None:
-    """Summed over the packages; a counter that began anew gives no number."""
+    """The power is summed over the packages. After a reset of a counter there is no value."""
     now = [0.0]
     counters = [tmp_path / f"sys/class/powercap/intel-rapl:{n}/energy_uj" for n in (0, 1)]
 
@@ -44,8 +44,8 @@ def test_power_is_the_rate_of_the_energy_counters(tmp_path: Path) -> None:
     assert power(monitor).reason == "the energy counter was reset"
 
 
-def test_g43_an_overloaded_machine_is_said_after_some_samples() -> None:
-    """One busy moment is nothing; a row of them is told, and stops nothing."""
+def test_g43_an_overloaded_machine_is_reported_after_several_samples() -> None:
+    """A single busy sample is not reported; several in a row are, without stopping the study."""
     monitor = CpuMonitor(CpuOptions())
     busy = [Reading(quantity="load", source="kernel", unit="", value=10_000.0)]
     answers = [monitor.verdict(busy) for _ in range(CONFIRM)]

@@ -23,7 +23,7 @@ def free(gigabytes: float) -> list[Reading]:
 
 
 def test_the_free_space_is_that_of_the_studys_folder_before_it_exists(tmp_path: Path) -> None:
-    """The nearest folder above it that exists tells."""
+    """The nearest existing parent folder is measured."""
     (reading,) = disk(tmp_path / "studies" / "spy").sample({})
     assert reading.source == str(tmp_path)
     assert reading.value is not None
@@ -31,7 +31,7 @@ def test_the_free_space_is_that_of_the_studys_folder_before_it_exists(tmp_path: 
 
 
 def test_g44_a_study_does_not_start_on_a_full_disk(tmp_path: Path) -> None:
-    """Below the minimum it is refused, with the folder and what to do; above it the finding is ok."""
+    """Below the minimum the study is refused, with folder and remedy; above it the finding is ok."""
     (finding,) = disk(tmp_path, DiskOptions(min_free_gb=1e9)).preflight(None)
     assert (finding.level, finding.subject) == ("refuse", "disk")
     assert finding.message.startswith("only ")
@@ -42,7 +42,7 @@ def test_g44_a_study_does_not_start_on_a_full_disk(tmp_path: Path) -> None:
 
 
 def test_g44_a_study_is_stopped_before_the_disk_is_full(tmp_path: Path) -> None:
-    """Below the low-water mark it stops with room for its checkpoint; above it goes on."""
+    """Below the limit the study stops, with space for its checkpoint; above it continues."""
     monitor = disk(tmp_path)
     assert monitor.verdict(free(2.1)) == Verdict(action="go_on")
     assert monitor.verdict(free(1.9)) == Verdict(
@@ -51,13 +51,13 @@ def test_g44_a_study_is_stopped_before_the_disk_is_full(tmp_path: Path) -> None:
 
 
 def test_g44_no_trial_is_admitted_on_a_full_disk(tmp_path: Path) -> None:
-    """It waits, and the verdict on the next sample stops the study."""
+    """The trial waits, and the verdict on the next sample stops the study."""
     demand = Demand(memory=1, micro_batch=1)
     assert disk(tmp_path, DiskOptions(stop_below_gb=1e9)).admit(demand).action == "wait"
     assert disk(tmp_path, DiskOptions(stop_below_gb=0.0)).admit(demand).action == "admit"
 
 
 def test_g41_free_space_that_cannot_be_read_is_unavailable(tmp_path: Path) -> None:
-    """It stops nothing and is never a number."""
+    """A missing value stops nothing."""
     unreadable = Reading(quantity="disk_free", source="/data", unit="B", value=None, reason="Input/output error")
     assert disk(tmp_path).verdict([unreadable]) == Verdict(action="go_on")

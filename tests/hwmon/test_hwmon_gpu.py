@@ -18,7 +18,7 @@ GB = 10**9
 
 
 class Replay:
-    """Always the same readings."""
+    """Always returns the same readings."""
 
     def __init__(self, *readings: Reading) -> None:
         self._readings = readings
@@ -43,8 +43,8 @@ def cuda(memory_gb: float, *, micro_batch: int = 32, **more: Any) -> Demand:
     return Demand(memory=int(memory_gb * GB), micro_batch=micro_batch, device="cuda", **more)
 
 
-def test_g41_nvml_gives_numbers_or_says_why_not() -> None:
-    """On a machine without the driver or the package every quantity is unavailable with its reason."""
+def test_g41_nvml_returns_numbers_or_reasons() -> None:
+    """Without the driver or the package, every quantity is unavailable with a reason."""
     readings = NvmlGpus().read()
     assert {reading.quantity for reading in readings} == {
         "gpu", "gpu_memory_used", "gpu_memory_free", "temperature", "power", "thermal_slowdown", "slowdown_at",
@@ -57,8 +57,8 @@ def test_g41_nvml_gives_numbers_or_says_why_not() -> None:
 
 
 @pytest.mark.parametrize(("on_missing", "level"), [("warn", "warn"), ("refuse", "refuse"), ("ignore", "ok")])
-def test_g41_a_machine_without_a_gpu_is_said_whatever_the_policy(on_missing: str, level: str) -> None:
-    """The finding follows `on_missing` and names the reason."""
+def test_g41_a_machine_without_a_gpu_is_reported_under_every_policy(on_missing: str, level: str) -> None:
+    """The finding follows `on_missing` and contains the reason."""
     options = GpuOptions(on_missing=on_missing)  # type: ignore[arg-type]
     monitor = GpuMonitor(options, gpus=Replay(missing()))
     (finding,) = monitor.preflight(None)
@@ -69,7 +69,9 @@ def test_g41_a_machine_without_a_gpu_is_said_whatever_the_policy(on_missing: str
 
 
 def test_g40_a_trial_is_admitted_by_the_memory_of_a_gpu() -> None:
-    """It fits on the GPU with most room, or waits, or no GPU could ever hold it; CPU trials do not matter to it."""
+    """A trial fits on the GPU with the most free memory, waits, or is refused if it fits on none. CPU trials are always
+    admitted.
+    """
     gpus = Replay(*gpu(0, free_gb=4.0, total_gb=24.0), *gpu(1, free_gb=10.0, total_gb=24.0))
     monitor = GpuMonitor(GpuOptions(), gpus=gpus)
     assert monitor.admit(cuda(8.0)).action == "admit"
@@ -87,7 +89,7 @@ def test_g40_a_trial_is_admitted_by_the_memory_of_a_gpu() -> None:
 
 
 class Gpus:
-    """GPUs of 149 GB each, whose use may change."""
+    """GPUs of 149 GB each, with settable use."""
 
     def __init__(self, count: int = 1, *, identifiers: bool = False) -> None:
         self.used_gb = [0.0] * count
@@ -103,7 +105,7 @@ class Gpus:
 
 
 class Clock:
-    """A clock that is set."""
+    """A settable clock."""
 
     now = 0.0
 
@@ -111,8 +113,8 @@ class Clock:
         return self.now
 
 
-def test_g40_a_gpus_memory_is_not_promised_twice() -> None:
-    """Four trials of 60 GB on 149 GB, none of which has reached its peak: admit, admit, wait, wait."""
+def test_g40_a_gpus_memory_is_not_reserved_twice() -> None:
+    """Four trials of 60 GB on 149 GB, before any reaches its peak: admit, admit, wait, wait."""
     monitor = GpuMonitor(GpuOptions(), gpus=Gpus())
     answers = [monitor.admit(cuda(60.0, trial=number)) for number in range(4)]
     assert [answer.action for answer in answers] == ["admit", "admit", "wait", "wait"]
@@ -124,8 +126,8 @@ def test_g40_a_gpus_memory_is_not_promised_twice() -> None:
     assert monitor.admit(cuda(9.0, trial=4)).action == "admit"
 
 
-def test_g40_what_a_trial_uses_of_its_promise_is_not_counted_again() -> None:
-    """Promised or used, the memory is the same; a trial that ends gives it back, and a retry asks for its own anew."""
+def test_g40_used_memory_of_a_reservation_is_not_counted_twice() -> None:
+    """Reserved and used memory is the same. A trial that ends frees it, and a retry reserves it again."""
     gpus = Gpus()
     monitor = GpuMonitor(GpuOptions(), gpus=gpus)
     gpus.used_gb[0] = 5.0  # another program
@@ -142,8 +144,8 @@ def test_g40_what_a_trial_uses_of_its_promise_is_not_counted_again() -> None:
     assert monitor.admit(cuda(60.0, trial=3)).action == "admit"
 
 
-def test_g40_what_other_programs_take_meanwhile_is_not_promised() -> None:
-    """What is used beyond all promises is theirs."""
+def test_g40_memory_of_other_programs_is_not_reserved() -> None:
+    """Use beyond all reservations belongs to other programs."""
     gpus = Gpus()
     monitor = GpuMonitor(GpuOptions(), gpus=gpus)
     assert monitor.admit(cuda(20.0, trial=0)).gpu_limit == 23 * GB
@@ -152,8 +154,10 @@ def test_g40_what_other_programs_take_meanwhile_is_not_promised() -> None:
     assert monitor.admit(cuda(40.0, trial=1)).action == "admit"
 
 
-def test_g40_a_promise_ends_with_its_trial() -> None:
-    """At once where the caller knows which trials run; else when it was never seen to run for a minute."""
+def test_g40_a_reservation_ends_with_its_trial() -> None:
+    """Immediately if the caller passes the running trials; otherwise after a minute in which the trial was not seen
+    running.
+    """
     clock = Clock()
     monitor = GpuMonitor(GpuOptions(), gpus=Gpus(), clock=clock)
     assert monitor.admit(cuda(100.0, trial=0)).action == "admit"
@@ -164,8 +168,10 @@ def test_g40_a_promise_ends_with_its_trial() -> None:
     assert monitor.admit(cuda(100.0, trial=2)).action == "admit"
 
 
-def test_g40_a_trial_is_admitted_on_the_gpu_that_it_is_given() -> None:
-    """The one with the fewest trials, of such the one with most room; by its identifier where NVML tells it."""
+def test_g40_the_admission_names_the_gpu() -> None:
+    """The GPU with the fewest trials, among equals the one with the most free memory, by its identifier if NVML reports
+    one.
+    """
     gpus = Gpus(3, identifiers=True)
     gpus.used_gb = [10.0, 0.0, 120.0]
     monitor = GpuMonitor(GpuOptions(), gpus=gpus)
@@ -175,8 +181,8 @@ def test_g40_a_trial_is_admitted_on_the_gpu_that_it_is_given() -> None:
 
 
 @pytest.mark.parametrize(("variable", "gpu"), [("1", "GPU-1aa"), ("GPU-2", "GPU-2aa"), ("2,1,-1,0", "GPU-1aa")])
-def test_g40_only_gpus_that_attempts_may_use_are_judged(variable: str, gpu: str) -> None:
-    """A free one that `CUDA_VISIBLE_DEVICES` hides admits nobody."""
+def test_g40_only_visible_gpus_admit_trials(variable: str, gpu: str) -> None:
+    """A free GPU that `CUDA_VISIBLE_DEVICES` hides admits no trial."""
     gpus = Gpus(3, identifiers=True)
     gpus.used_gb = [0.0, 20.0, 40.0]
     monitor = GpuMonitor(GpuOptions(), gpus=gpus, environment={"CUDA_VISIBLE_DEVICES": variable})
@@ -184,15 +190,15 @@ def test_g40_only_gpus_that_attempts_may_use_are_judged(variable: str, gpu: str)
     assert monitor.admit(cuda(116.0)).action == "wait"
 
 
-def test_g41_a_variable_that_names_no_gpu_is_said() -> None:
-    """GPUs can be read, and attempts see none of them."""
+def test_g41_a_variable_that_names_no_gpu_is_reported() -> None:
+    """The GPUs can be read, but attempts see none of them."""
     monitor = GpuMonitor(GpuOptions(), gpus=Gpus(), environment={"CUDA_VISIBLE_DEVICES": "7"})
     (finding,) = monitor.preflight(None)
     assert finding.message == "no GPU can be read (CUDA_VISIBLE_DEVICES=7 names none of them): GPU guard inactive"
 
 
-def test_g40_a_trial_may_take_its_slots_part_of_a_gpu_while_nothing_was_measured() -> None:
-    """As much is promised to it, so that four of them fit; one that is alone may take what any trial may."""
+def test_g40_without_measurements_a_trial_gets_its_slots_share_of_a_gpu() -> None:
+    """Four trials fit, each with one slot's share."""
     monitor = GpuMonitor(GpuOptions(), gpus=Gpus())
     answers = [monitor.admit(cuda(1.0, trial=number, slots=4, measured=False)) for number in range(5)]
     assert [answer.action for answer in answers] == ["admit"] * 5
@@ -204,23 +210,21 @@ def test_g40_a_trial_may_take_its_slots_part_of_a_gpu_while_nothing_was_measured
     ("gpus", "slots", "measured", "share"),
     [(1, 1, False, 0.9), (1, 1, True, 0.9), (2, 2, True, 0.9), (2, 4, False, 0.45), (2, 3, False, 0.45)],
 )
-def test_a_trial_that_has_a_gpu_of_its_own_may_take_what_any_trial_may(
-    gpus: int, slots: int, measured: bool, share: float
-) -> None:
-    """There is nobody to leave memory to; with more slots than GPUs each has its part."""
+def test_a_trial_alone_on_a_gpu_gets_all_usable_memory(gpus: int, slots: int, measured: bool, share: float) -> None:
+    """With more slots than GPUs, each trial gets its slot's share."""
     monitor = GpuMonitor(GpuOptions(), gpus=Gpus(gpus))
     answer = monitor.admit(cuda(1.0, slots=slots, measured=measured))
     assert answer.gpu_limit == pytest.approx(share * 149 * GB)
 
 
-def test_g40_beside_others_a_corrected_prediction_is_all_that_a_trial_may_take() -> None:
-    """So that none of them takes what was promised to another."""
+def test_g40_with_measurements_a_trial_gets_its_corrected_prediction() -> None:
+    """No trial uses memory that is reserved for another."""
     answer = GpuMonitor(GpuOptions(), gpus=Gpus()).admit(cuda(1.0, slots=4, measured=True))
     assert answer.gpu_limit == int(1.15 * GB)
 
 
-def test_g40_a_retry_keeps_its_promise_when_its_first_attempt_is_seen_to_be_gone() -> None:
-    """The sample that misses the first attempt comes after the admission of the second."""
+def test_g40_a_retry_keeps_its_reservation_when_its_first_attempt_ends() -> None:
+    """The sample without the first attempt comes after the admission of the second."""
     clock = Clock()
     monitor = GpuMonitor(GpuOptions(), gpus=Gpus(), clock=clock)
     monitor.admit(cuda(100.0, trial=0))
@@ -233,11 +237,11 @@ def test_g40_a_retry_keeps_its_promise_when_its_first_attempt_is_seen_to_be_gone
 
 
 class NvmlError(Exception):
-    """What nvidia-ml-py raises."""
+    """An error of nvidia-ml-py."""
 
 
 def fake_nvml(*, parts: int | None) -> ModuleType:
-    """nvidia-ml-py on a machine with one GPU, divided into so many parts of 18 GB, or with a driver that cannot."""
+    """nvidia-ml-py on a machine with one GPU, divided into `parts` of 18 GB, or with a driver without MIG (None)."""
 
     def part(handle: str, number: int) -> str:
         if number >= (parts or 0):
@@ -273,7 +277,7 @@ def fake_nvml(*, parts: int | None) -> ModuleType:
 
 @pytest.mark.parametrize("parts", [None, 0])
 def test_a_whole_gpu_is_named_by_its_identifier(monkeypatch: pytest.MonkeyPatch, parts: int | None) -> None:
-    """Where it can be divided and is not, and where the driver knows nothing of that."""
+    """An undivided GPU, with and without support for MIG in the driver."""
     monkeypatch.setitem(sys.modules, "pynvml", fake_nvml(parts=parts))
     gpus = NvmlGpus()
     assert len(gpus.read()) == 7
@@ -282,7 +286,7 @@ def test_a_whole_gpu_is_named_by_its_identifier(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_g40_each_part_of_a_divided_gpu_admits_by_its_own_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The whole has 149 GB, and no trial could get them."""
+    """The whole GPU has 149 GB, which no trial could get."""
     monkeypatch.setitem(sys.modules, "pynvml", fake_nvml(parts=2))
     monitor = GpuMonitor(GpuOptions(), gpus=NvmlGpus(), environment={})
     answers = [monitor.admit(cuda(10.0, trial=number)) for number in range(3)]
@@ -295,7 +299,7 @@ def test_g40_each_part_of_a_divided_gpu_admits_by_its_own_memory(monkeypatch: py
 
 
 def test_g40_a_largest_trial_that_no_gpu_can_hold_is_found_before_the_study() -> None:
-    """A smaller micro-batch may help; at one sample nothing does."""
+    """A smaller micro-batch may help, but not at micro-batch 1."""
     monitor = GpuMonitor(GpuOptions(), gpus=Replay(*gpu(0, free_gb=23.0, total_gb=24.0)))
     assert [finding.level for finding in monitor.preflight(cuda(30.0))] == ["ok", "warn"]
     assert [finding.level for finding in monitor.preflight(cuda(30.0, micro_batch=1))] == ["ok", "refuse"]
@@ -304,8 +308,8 @@ def test_g40_a_largest_trial_that_no_gpu_can_hold_is_found_before_the_study() ->
     ]
 
 
-def test_g43_a_gpu_that_slows_down_for_heat_is_told() -> None:
-    """The study goes on, and its record can say so."""
+def test_g43_a_thermal_slowdown_is_reported() -> None:
+    """The study continues, with the reason in its record."""
     slow = Reading(quantity="thermal_slowdown", source="GPU 0 NVIDIA X", unit="of 1", value=1.0)
     monitor = GpuMonitor(GpuOptions(), gpus=Replay(slow))
     assert monitor.verdict(monitor.sample({})) == Verdict(

@@ -32,7 +32,7 @@ def limits(root: Path) -> list[MemoryLimit]:
 
 
 def test_g40_limits_of_the_own_group_and_all_ancestors_count_in_version_2(tmp_path: Path) -> None:
-    """An ancestor's limit binds a process whose own group has none; `memory.high` is a limit too."""
+    """An ancestor's limit applies to a process whose own group has none. `memory.high` is also a limit."""
     base = "sys/fs/cgroup"
     root = write(
         tmp_path,
@@ -52,7 +52,7 @@ def test_g40_limits_of_the_own_group_and_all_ancestors_count_in_version_2(tmp_pa
 
 
 def test_g40_limits_are_found_in_version_1(tmp_path: Path) -> None:
-    """The memory hierarchy is found among the others, and its huge "no limit" number is no limit."""
+    """The memory hierarchy is found among others, and its huge "no limit" value is not a limit."""
     base = "sys/fs/cgroup/memory"
     root = write(
         tmp_path,
@@ -70,7 +70,7 @@ def test_g40_limits_are_found_in_version_1(tmp_path: Path) -> None:
 
 
 def test_g40_the_limit_of_a_container_without_own_namespace_is_found(tmp_path: Path) -> None:
-    """Where only the container's part of the hierarchy is mounted, the host's path leads to the mount point."""
+    """If only the container's part of the hierarchy is mounted, the host's path maps to the mount point."""
     root = write(
         tmp_path,
         {
@@ -83,7 +83,7 @@ def test_g40_the_limit_of_a_container_without_own_namespace_is_found(tmp_path: P
 
 
 def test_g40_a_group_outside_of_the_namespace_falls_back_to_the_mount_point(tmp_path: Path) -> None:
-    """A path that leads out of what is mounted is not followed."""
+    """A path outside the mounted hierarchy is not followed."""
     root = write(
         tmp_path,
         {
@@ -96,8 +96,8 @@ def test_g40_a_group_outside_of_the_namespace_falls_back_to_the_mount_point(tmp_
     assert [limit.bytes for limit in limits(root)] == [10**9]
 
 
-def test_blanks_in_the_path_of_a_mount_are_understood(tmp_path: Path) -> None:
-    """The kernel writes them as octal numbers."""
+def test_spaces_in_the_path_of_a_mount_are_decoded(tmp_path: Path) -> None:
+    """The kernel writes them as octal escapes."""
     root = write(
         tmp_path,
         {
@@ -110,12 +110,12 @@ def test_blanks_in_the_path_of_a_mount_are_understood(tmp_path: Path) -> None:
 
 
 def test_a_machine_without_control_groups_has_no_such_limit(tmp_path: Path) -> None:
-    """Missing files are no error: macOS has none of them."""
+    """Missing files are not an error: macOS has none of them."""
     assert own_cgroups(tmp_path) == []
 
 
 def test_cached_file_pages_do_not_count_as_used(tmp_path: Path) -> None:
-    """The kernel takes them back when it needs room, so a group that reads a large file is not full."""
+    """The kernel reclaims them if necessary, so a group that has read a large file is not full."""
     version_2 = write(
         tmp_path / "v2",
         {"memory.current": "1000\n", "memory.stat": "anon 300\ninactive_file 400\nactive_file 200\n"},
@@ -139,8 +139,8 @@ def container(root: Path, **files: str) -> Path:
     return write(root, standard | files)
 
 
-def test_g40_a_container_binds_where_it_is_smaller_than_the_machine(tmp_path: Path) -> None:
-    """Limit and free memory are the container's, not those that psutil reports, and both name it."""
+def test_g40_a_container_limit_below_the_machines_memory_applies(tmp_path: Path) -> None:
+    """Limit and free memory are the container's instead of psutil's, and both name it as their source."""
     root = container(tmp_path)
     machine = MachineReader(root=root).read()
     source = f"container limit {root}/sys/fs/cgroup/memory.max"
@@ -151,15 +151,15 @@ def test_g40_a_container_binds_where_it_is_smaller_than_the_machine(tmp_path: Pa
     assert values["memory_used"] == 300_000_000
 
 
-def test_g40_without_a_container_the_machine_binds(tmp_path: Path) -> None:
-    """The limit is the physical memory and says so."""
+def test_g40_without_a_container_the_physical_memory_is_the_limit(tmp_path: Path) -> None:
+    """The source names the physical memory."""
     machine = MachineReader(root=tmp_path).read()
     assert machine.limit == MemoryLimit(bytes=psutil.virtual_memory().total, source="physical memory")
     assert 0 < machine.available <= machine.limit.bytes
 
 
 def test_g41_what_a_container_hides_is_unavailable_with_its_reason(tmp_path: Path) -> None:
-    """An unreadable usage, and missing counters of swap and pressure, are readings without a value, never zeros."""
+    """Unreadable usage and missing counters are readings without a value, never zeros."""
     root = container(tmp_path)
     (root / "sys/fs/cgroup/memory.current").unlink()
     readings = {reading.quantity: reading for reading in MachineReader(root=root).read().readings}
@@ -172,7 +172,7 @@ def test_g41_what_a_container_hides_is_unavailable_with_its_reason(tmp_path: Pat
 
 
 def test_pressure_and_swap_rate_come_from_the_kernel(tmp_path: Path) -> None:
-    """The own group's pressure goes before the machine's; a rate takes two looks, at least a second apart."""
+    """The own group's pressure takes precedence over the machine's. A rate needs two samples a second apart."""
     psi = "some avg10=30.00 avg60=1.00 avg300=0.00 total=9\nfull avg10=12.50 avg60=1.00 avg300=0.00 total=5\n"
     root = container(
         tmp_path,
@@ -196,7 +196,7 @@ def test_pressure_and_swap_rate_come_from_the_kernel(tmp_path: Path) -> None:
 
 
 def test_a_limit_that_is_lowered_while_the_study_runs_is_seen(tmp_path: Path) -> None:
-    """Limits are read again within a second or so, not once for all."""
+    """Limits are read again about every second."""
     root = container(tmp_path)
     now = [0.0]
     reader = MachineReader(root=root, clock=lambda: now[0])

@@ -41,8 +41,8 @@ def of_trial(readings: list[Reading]) -> Reading:
     return reading
 
 
-def test_g40_a_process_that_eats_memory_is_to_be_stopped() -> None:
-    """The monitor watches a real process that grows to 600 MB under a limit of 300 MB, and tells to stop it."""
+def test_g40_a_process_beyond_its_limit_is_stopped() -> None:
+    """The verdict stops a real process that grows to 600 MB under a limit of 300 MB."""
     greedy = (
         "import time\nkept = []\nprint('ready', flush=True)\n"
         "for _ in range(60):\n    kept.append(bytearray(b'x' * 10_000_000))\n    time.sleep(0.02)\n"
@@ -67,7 +67,7 @@ def test_g40_a_process_that_eats_memory_is_to_be_stopped() -> None:
 
 
 def test_g40_the_memory_of_a_trial_includes_its_children() -> None:
-    """What a data loader's process holds counts as the trial's."""
+    """The memory of a data loader's process counts as the trial's."""
     parent = (
         "import subprocess, sys\n"
         "code = \"kept = bytearray(b'x' * 80_000_000); print('ready', flush=True); input()\"\n"
@@ -83,7 +83,7 @@ def test_g40_the_memory_of_a_trial_includes_its_children() -> None:
 
 @linux_only
 def test_g40_pages_that_processes_share_are_counted_once() -> None:
-    """Three children that share 100 MB with their parent would be stopped by summed RSS, but do not use 400 MB."""
+    """Three children share 100 MB with their parent. Summed RSS of 400 MB would stop the trial."""
     sharing = (
         "import os, sys\n"
         "kept = bytearray(b'x' * 100_000_000)\n"
@@ -110,8 +110,8 @@ def test_g40_pages_that_processes_share_are_counted_once() -> None:
 
 
 @linux_only
-def test_a_figure_between_two_readings_of_shared_pages_says_so() -> None:
-    """PSS is costly, so below the limit it is read once a second; in between, RSS less the shared pages stands."""
+def test_the_source_names_an_estimate_between_two_readings_of_pss() -> None:
+    """Below the limit, the expensive PSS is read once a second; in between, RSS minus the shared pages is used."""
     now = [0.0]
     reader = TreeReader(clock=lambda: now[0])
     with running("kept = bytearray(b'x' * 50_000_000); print('ready', flush=True); input()") as process:
@@ -127,7 +127,7 @@ def test_a_figure_between_two_readings_of_shared_pages_says_so() -> None:
 
 
 def test_g41_an_attempt_that_has_ended_has_no_memory_figure() -> None:
-    """Not zero: the reading says which process ended, reaped or not, and stops nothing."""
+    """The reason names the process that ended, reaped or not, and nothing is stopped."""
     monitor = MemoryMonitor(MemoryOptions())
     with running("print('ready', flush=True)") as process:
         deadline = time.monotonic() + 30
@@ -142,8 +142,8 @@ def test_g41_an_attempt_that_has_ended_has_no_memory_figure() -> None:
     assert monitor.verdict([reading]).action == "go_on"
 
 
-def test_g40_memory_promised_to_a_trial_is_kept_until_it_runs_or_fails_to_start() -> None:
-    """An admitted trial counts at once; when it is not seen running for a minute, its memory is given to others."""
+def test_g40_memory_stays_reserved_until_the_trial_runs_or_fails_to_start() -> None:
+    """An admitted trial counts immediately. If it is not seen running for a minute, its memory becomes available."""
     now = [0.0]
     options = MemoryOptions(limit_gb=1.0, reserve_gb=0.0, max_share=1.0)
     monitor = MemoryMonitor(options, clock=lambda: now[0])
@@ -163,15 +163,15 @@ def test_g40_memory_promised_to_a_trial_is_kept_until_it_runs_or_fails_to_start(
     assert admit(3) == "admit"
 
 
-def test_the_demand_of_a_gpu_is_not_the_machines() -> None:
-    """A trial that needs more GPU memory than the machine has of its own is admitted by this monitor."""
+def test_gpu_memory_does_not_count_as_the_machines() -> None:
+    """This monitor admits a trial that needs more GPU memory than the machine's memory."""
     answer = MemoryMonitor(MemoryOptions()).admit(Demand(memory=10**15, micro_batch=1, device="cuda"))
     assert answer.action == "admit"
     assert MemoryMonitor(MemoryOptions()).admit(Demand(memory=10**15, micro_batch=1)).action == "refuse"
 
 
 def test_g47_a_frozen_machine_has_not_thrashed_for_long() -> None:
-    """An hour between two samples is that of a paused container; the same signs in thirty seconds of samples count."""
+    """An hour between two samples is a paused container; the same readings in thirty seconds of samples count."""
     now = [0.0]
     monitor = MemoryMonitor(MemoryOptions(), clock=lambda: now[0])
     readings = [

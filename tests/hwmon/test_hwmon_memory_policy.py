@@ -39,7 +39,7 @@ def decide(*readings: Reading, limits: MemoryBudget | None = None, **predicted: 
 
 
 def test_the_reserve_is_a_tenth_and_at_least_two_gigabytes() -> None:
-    """A user's own limit caps the trials; the reserve stays that of the machine."""
+    """The user's limit caps the trials; the reserve depends on the machine."""
     assert budget(64.0).reserve == 6_400_000_000
     assert budget(8.0).reserve == 2 * GB
     own = budget(64.0, limit_gb=10.0)
@@ -50,7 +50,7 @@ def test_the_reserve_is_a_tenth_and_at_least_two_gigabytes() -> None:
 
 
 def test_g40_a_study_is_refused_below_8_gb_free_and_warned_below_16() -> None:
-    """The message says how much is free, by whose account, and what to do."""
+    """The message contains the free memory, its source and a remedy."""
     assert preflight(7.9) == [
         Finding(
             level="refuse",
@@ -67,7 +67,7 @@ def test_g40_a_study_is_refused_below_8_gb_free_and_warned_below_16() -> None:
 
 
 def test_g40_the_largest_trial_is_compared_before_the_study() -> None:
-    """One that can never fit is refused at micro-batch 1 and a warning above; one that must wait is a warning."""
+    """A trial that never fits is refused at micro-batch 1, else a warning. One that must wait is a warning."""
     never = preflight(20.0, demand(30.0, micro_batch=1))[1]
     assert never.level == "refuse"
     assert never.message == (
@@ -85,12 +85,12 @@ def test_g40_the_largest_trial_is_compared_before_the_study() -> None:
 
 
 def on_cuda(host_gb: float) -> Demand:
-    """A trial whose own memory is that of a GPU, far more than the machine has."""
+    """A trial that needs more GPU memory than the machine's memory."""
     return Demand(memory=1000 * GB, micro_batch=64, device="cuda", host_memory=int(host_gb * GB))
 
 
 def test_g40_a_trial_on_a_gpu_needs_some_of_the_machines_memory() -> None:
-    """That counts in its preflight and admission, and no micro-batch makes it smaller."""
+    """That memory counts in preflight and admission, and does not depend on the micro-batch."""
     never = preflight(20.0, on_cuda(30.0))[1]
     assert (never.level, never.message) == (
         "refuse",
@@ -117,7 +117,7 @@ def admit(memory_gb: float, *running: TrialMemory, available_gb: float = 30.0, l
 
 
 def test_g40_a_trial_is_admitted_by_its_prediction_with_a_margin() -> None:
-    """It is admitted, or waits for memory that others hold, or is refused since it could never fit."""
+    """The trial is admitted, waits for memory in use, or is refused because it can never fit."""
     assert admit(20.0) == "admit"
     assert admit(20.0, available_gb=26.3) == "admit"
     assert admit(20.0, available_gb=26.1) == "wait"
@@ -128,8 +128,8 @@ def test_g40_a_trial_is_admitted_by_its_prediction_with_a_margin() -> None:
     assert admit(2.3, limit_gb=3.0) == "refuse"
 
 
-def test_g40_what_running_trials_may_still_come_to_use_is_not_given_away() -> None:
-    """Two trials that fit one at a time are not started together just because the first has not grown yet."""
+def test_g40_memory_that_running_trials_may_still_need_is_reserved() -> None:
+    """Two trials that fit one at a time do not start together just because the first has not grown yet."""
     small = TrialMemory(used=1.0 * GB, predicted=15.0 * GB)
     grown = TrialMemory(used=16.0 * GB, predicted=15.0 * GB)
     unknown = TrialMemory(used=None, predicted=15.0 * GB)
@@ -140,8 +140,8 @@ def test_g40_what_running_trials_may_still_come_to_use_is_not_given_away() -> No
     assert admit(7.0, small, available_gb=28.0) == "admit"
 
 
-def test_a_trial_that_waits_is_told_why() -> None:
-    """The reason names what binds: the machine with its reserve, or the limit with what the running trials use."""
+def test_a_waiting_trial_has_a_reason() -> None:
+    """The reason names the binding limit: the machine with its reserve, or the limit with the running trials' use."""
     small = TrialMemory(used=1.0 * GB, predicted=15.0 * GB)
     by_machine = admission(budget(), demand(15.0), available=28.0 * GB, source=PHYSICAL, running=[small])
     assert by_machine.reason == (
@@ -159,7 +159,7 @@ def test_a_trial_that_waits_is_told_why() -> None:
 
 
 def test_g40_a_trial_beyond_its_share_is_stopped_as_out_of_memory() -> None:
-    """The verdict names the trial, the guard, and the numbers in words."""
+    """The verdict contains the trial, the guard and the sizes."""
     assert decide(process(7, 27.1), machine("memory_available", 4.0 * GB)).action == "go_on"
     assert decide(process(7, 27.3), machine("memory_available", 4.0 * GB)) == Verdict(
         action="stop_trial",
@@ -171,7 +171,7 @@ def test_g40_a_trial_beyond_its_share_is_stopped_as_out_of_memory() -> None:
 
 
 def test_g40_of_several_trials_the_one_beyond_its_prediction_is_stopped() -> None:
-    """Each is within the limit but not all together: the one that broke its promise goes, not the largest."""
+    """Each trial is within the limit but not their sum: the one above its prediction is stopped, not the largest."""
     verdict = decide(process(3, 16.0), process(4, 12.0), t3=16.0, t4=5.0)
     assert (verdict.action, verdict.trial) == ("stop_trial", 4)
     assert verdict.reason == (
@@ -181,7 +181,7 @@ def test_g40_of_several_trials_the_one_beyond_its_prediction_is_stopped() -> Non
 
 
 def test_g40_the_largest_trial_is_stopped_before_the_machine_runs_out() -> None:
-    """Others may hold the memory: what counts then is what is left."""
+    """The remaining memory decides, even if other programs use it."""
     verdict = decide(process(1, 3.0), process(2, 5.0), machine("memory_available", 0.4 * GB))
     assert (verdict.action, verdict.trial, verdict.out_of_memory) == ("stop_trial", 2, True)
     assert verdict.reason == "only 400 MB of memory left (physical memory), less than 500 MB; trial 2 uses 5.0 GB"
@@ -189,7 +189,7 @@ def test_g40_the_largest_trial_is_stopped_before_the_machine_runs_out() -> None:
 
 
 def test_g41_a_reading_without_a_value_stops_nothing() -> None:
-    """Neither an ended process nor missing counters are taken for a number."""
+    """An ended process or a missing counter is not treated as a number."""
     missing = [process(7, None), machine("memory_available", None), machine("memory_pressure", None, "%")]
     assert decide(*missing) == Verdict(action="go_on")
     assert decide(process(8, 30.0), *missing).trial == 8
@@ -206,20 +206,20 @@ def replay(seconds: int, pressure: float, *, used_gb: float = 20.0, relief_at: i
     return actions
 
 
-def test_g40_a_machine_that_thrashes_for_half_a_minute_costs_its_trial() -> None:
-    """Resident memory stays flat while a machine swaps, so pressure decides; a moment without it starts anew."""
+def test_g40_thrashing_for_half_a_minute_stops_a_trial() -> None:
+    """Resident memory stays constant while a machine swaps, so pressure decides. An interruption restarts the count."""
     assert replay(31, 15.0) == ["go_on"] * 30 + ["stop_trial"]
     assert replay(60, 15.0, relief_at=29) == ["go_on"] * 60
     assert replay(60, 9.0) == ["go_on"] * 60
 
 
-def test_a_small_trial_is_not_blamed_for_the_thrashing_of_others() -> None:
-    """Stopping it would not end it, so it is only told."""
+def test_a_small_trial_is_not_stopped_for_the_thrashing_of_others() -> None:
+    """Stopping it would not help, so it is only reported."""
     assert replay(32, 15.0, used_gb=2.0) == ["go_on"] * 30 + ["told"] * 2
 
 
 def test_g40_swapping_in_counts_as_thrashing_where_there_is_no_pressure() -> None:
-    """The reason names the rate."""
+    """The reason contains the rate."""
     readings = [process(5, 20.0), machine("swap_in", 80e6, "B/s"), machine("memory_pressure", None, "%")]
     verdict, since = judge(budget(), readings, predicted={5: 8.0 * GB}, thrashing_since=10.0, now=41.0)
     assert since == 10.0

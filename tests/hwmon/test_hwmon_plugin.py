@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def test_importing_the_plugin_imports_no_library_that_reads_hardware() -> None:
-    """The plugin module and its options load neither psutil nor NVML nor anything heavy."""
+    """The plugin module and its options import neither psutil nor NVML nor other heavy libraries."""
     code = "import sys, json, scalecore_hwmon.plugin; print(json.dumps(sorted(sys.modules)))"
     output = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     loaded = set(json.loads(output))
@@ -26,7 +26,7 @@ def test_importing_the_plugin_imports_no_library_that_reads_hardware() -> None:
 
 @pytest.mark.parametrize("name", ["memory", "thermal", "disk", "cpu", "gpu"])
 def test_every_monitor_reads_this_machine_with_its_default_options(name: str, tmp_path: Path) -> None:
-    """Each factory gives a monitor whose readings carry the declared quantities and either a value or a reason."""
+    """Each monitor's readings have the declared quantities and a value or a reason."""
     record = {record.name: record for record in scalecore_hardware_monitors()}[name]
     monitor = record.factory(record.options(), MonitorContext(folder=tmp_path))
     assert isinstance(monitor, HardwareMonitor)

@@ -30,7 +30,7 @@ def load(value: float) -> Reading:
 
 
 class Replay:
-    """Gives one frame of readings after the other; an exception in a frame is raised."""
+    """Returns one frame of readings after the other; an exception in a frame is raised."""
 
     def __init__(self, frames: Iterable[Sequence[Reading] | Exception]) -> None:
         self._frames = iter(frames)
@@ -80,8 +80,8 @@ def actions(verdicts: Sequence[Verdict]) -> str:
     return "".join({"go_on": "g", "pause": "p", "stop_study": "s"}[verdict.action] for verdict in verdicts)
 
 
-def test_a_machine_that_heats_up_is_paused_after_three_samples_and_told_why() -> None:
-    """From 85 °C, and not on the way there."""
+def test_a_hot_machine_is_paused_after_three_samples_with_a_reason() -> None:
+    """Only temperatures from 85 °C count."""
     verdicts = replay([60, 72, 84.9, 85, 86, 87])
     assert actions(verdicts) == "gggggp"
     assert verdicts[-1].reason == (
@@ -90,7 +90,7 @@ def test_a_machine_that_heats_up_is_paused_after_three_samples_and_told_why() ->
 
 
 def test_a_pause_lasts_until_it_is_cool_and_at_least_a_minute() -> None:
-    """Cooling at once does not end it early, and time alone does not end it while the machine is still warm."""
+    """Early cooling does not shorten the pause, and a minute does not end it while the machine is warm."""
     quick = actions(replay([86, 86, 86] + [70] * 40))
     assert quick == "gg" + "p" * 30 + "g" * 11
     warm = actions(replay([86, 86, 86] + [81] * 60 + [79] * 4))
@@ -98,21 +98,21 @@ def test_a_pause_lasts_until_it_is_cool_and_at_least_a_minute() -> None:
 
 
 def test_oscillation_between_the_limits_changes_nothing() -> None:
-    """Values that swing around 85 °C without three in a row do not pause; a paused study stays paused above 80 °C."""
+    """Values around 85 °C without three in a row do not pause the study. A paused study stays paused above 80 °C."""
     assert set(actions(replay([84, 86, 86] * 50))) == {"g"}
     paused = actions(replay([86] * 3 + [84, 79, 79] * 50))
     assert set(paused[2:]) == {"p"}
 
 
 def test_at_the_critical_temperature_the_study_is_stopped() -> None:
-    """From 95 °C, confirmed, also while it is paused."""
+    """From 95 °C, confirmed, also during a pause."""
     verdicts = replay([80, 90, 94.9, 95, 95, 95])
     assert actions(verdicts) == "gggpps"
     assert verdicts[-1] == Verdict(action="stop_study", reason="95 °C (coretemp/Package id 0) is critical")
 
 
 def test_a_single_spike_of_200_degrees_does_not_pause() -> None:
-    """No sensor measures that: the reading is unavailable with its reason, and the ones around it count."""
+    """The implausible reading is unavailable with a reason; the adjacent ones count."""
     frames = [[temperature(value)] for value in [60.0] * 5 + [200.0] + [60.0] * 5]
     monitor, clock = monitor_of(frames)
     texts = []
@@ -127,15 +127,15 @@ def test_a_single_spike_of_200_degrees_does_not_pause() -> None:
 
 @pytest.mark.parametrize("lie", [-1.0, 0.0, 151.0, math.nan, math.inf])
 def test_g41_a_sensor_that_lies_is_unavailable_and_never_acted_on(lie: float) -> None:
-    """-1 and its like are no temperature: neither cool nor hot, and the guard says that it is inactive."""
+    """Such values are neither cool nor hot, and the verdict reports the inactive guard."""
     verdicts = replay([lie] * 5)
     assert {verdict.action for verdict in verdicts} == {"go_on"}
     assert verdicts[-1].guard == "G41"
     assert verdicts[-1].reason == (f"temperature unavailable (implausible value {lie:g} °C): thermal guard inactive")
 
 
-def test_g41_a_jump_is_believed_only_once_it_is_confirmed() -> None:
-    """One wild value is left out; a chip that really heats by 50 °C is guarded from the next sample on."""
+def test_g41_a_jump_counts_only_once_it_is_confirmed() -> None:
+    """A single outlier is ignored. A chip that really heats by 50 °C counts from the next sample."""
     monitor, clock = monitor_of([[temperature(value)] for value in (40.0, 90.0, 41.0, 91.0, 92.0, 92.0, 92.0)])
     texts, verdicts = [], []
     for _ in range(7):
@@ -164,14 +164,14 @@ def stuck(loads: Sequence[float]) -> str:
     return readings[0].text
 
 
-def test_g41_a_sensor_that_always_says_the_same_is_stuck() -> None:
-    """After ten minutes of one value while the load changed; under a steady load it may be right."""
+def test_g41_a_constant_sensor_under_changing_load_is_stuck() -> None:
+    """After ten minutes with one value and a changing load; under a steady load the value may be correct."""
     assert stuck([5.0, 98.0]) == "unavailable (stuck at 55 °C for 11 min while the load went from 5 to 98 %)"
     assert stuck([95.0, 98.0]) == "55 °C"
 
 
-def test_g41_a_sensor_that_dies_is_told_and_does_not_end_a_pause_at_once() -> None:
-    """The pause outlasts the sensor by a minute; then the study goes on, with the guard shown as inactive."""
+def test_g41_a_failed_sensor_is_reported_and_does_not_end_a_pause_at_once() -> None:
+    """The pause lasts another minute. Then the study resumes, and the guard is reported as inactive."""
     verdicts = replay([86] * 3 + [None] * 40)
     assert actions(verdicts) == "gg" + "p" * 31 + "g" * 10
     assert verdicts[3].reason == "paused for heat, and now temperature unavailable (the sensor returns no value)"
@@ -182,8 +182,8 @@ def test_g41_a_sensor_that_dies_is_told_and_does_not_end_a_pause_at_once() -> No
     )
 
 
-def test_g41_without_its_sensor_a_study_that_refuses_to_run_so_is_stopped() -> None:
-    """`on_missing: refuse` holds while the study runs too, after a minute without a value; a short gap is forgiven."""
+def test_g41_on_missing_refuse_stops_a_study_without_its_sensor() -> None:
+    """`on_missing: refuse` also applies during the study, after a minute without a value. A short gap has no effect."""
     refuse = ThermalOptions(on_missing="refuse")
     verdicts = replay([60] + [None] * 31, refuse)
     assert actions(verdicts) == "g" * 31 + "s"
@@ -196,7 +196,7 @@ def test_g41_without_its_sensor_a_study_that_refuses_to_run_so_is_stopped() -> N
 
 
 def test_g41_a_sensor_that_disappears_is_not_replaced_by_a_cool_one() -> None:
-    """A disk at 40 °C does not stand in for a processor whose sensor is gone."""
+    """A disk at 40 °C does not replace a processor's missing sensor."""
     disk = temperature(40.0, "nvme/Composite")
     frames = [[temperature(84.0), disk]] * 2 + [[disk]] * 3
     monitor, clock = monitor_of(frames)
@@ -205,22 +205,22 @@ def test_g41_a_sensor_that_disappears_is_not_replaced_by_a_cool_one() -> None:
     assert verdicts[-1].reason == "temperature unavailable (the sensor has disappeared): thermal guard inactive"
 
 
-def test_g41_one_of_several_sensors_that_disappears_is_told() -> None:
-    """The others go on guarding, and the study is told which one is gone."""
+def test_g41_one_of_several_sensors_that_disappears_is_reported() -> None:
+    """The other sensors stay active, and the reason names the missing one."""
     other = temperature(60.0, "coretemp/Package id 1")
     monitor, clock = monitor_of([[temperature(60.0), other], [other]])
     told = watch(monitor, clock, 2)[-1]
     assert told == Verdict(action="go_on", reason=f"{CHIP}: the sensor has disappeared", guard="G41")
 
 
-def test_a_warm_machine_is_told_in_words_that_do_not_change() -> None:
-    """Between 70 and 85 °C the study goes on; below there is nothing to say."""
+def test_the_reason_of_a_warm_machine_does_not_change() -> None:
+    """The study continues between 70 and 85 °C; below there is no reason."""
     reasons = [verdict.reason for verdict in replay([69.9, 70, 84.9, 69])]
     assert reasons == [None, "warm: 70 °C or more", "warm: 70 °C or more", None]
 
 
 def test_a_disk_does_not_decide_beside_a_processor_unless_named() -> None:
-    """Disks run hot by design; where there is nothing else, or the user names one, it decides."""
+    """Disks run hot by design. They count if the user names them or no other sensor exists."""
     disk = temperature(88.0, "nvme/Composite")
     both = [[temperature(60.0), disk]] * 3
     named = ThermalOptions(sensors=["nvme"])
@@ -230,7 +230,7 @@ def test_a_disk_does_not_decide_beside_a_processor_unless_named() -> None:
 
 
 def test_g41_a_provider_that_raises_counts_as_unavailable() -> None:
-    """The reason is the exception, and the study goes on by the policy."""
+    """The reason is the exception, and the policy decides."""
     monitor, clock = monitor_of([OSError("i2c timeout")] * 2)
     (finding,) = monitor.preflight(None)
     assert finding.message == "temperature unavailable (OSError: i2c timeout): thermal guard inactive"
@@ -249,10 +249,10 @@ def no_sensor() -> Reading:
         ("ignore", "ok", "no temperature sensor: thermal guard inactive (on_missing: ignore)", False),
     ],
 )
-def test_g41_a_machine_without_a_sensor_is_said_whatever_the_policy(
+def test_g41_a_machine_without_a_sensor_is_reported_under_every_policy(
     on_missing: str, level: str, message: str, guarded: bool
 ) -> None:
-    """The plan warns, refuses or goes on, and always says so; an ignored reading is marked as unguarded."""
+    """The finding is a warning, a refusal or ok; an ignored reading is marked as unguarded."""
     options = ThermalOptions(on_missing=on_missing)  # type: ignore[arg-type]
     monitor, _ = monitor_of([[no_sensor()]] * 2, options)
     (finding,) = monitor.preflight(None)
@@ -279,13 +279,13 @@ def preflight(value: float) -> Finding:
 
 
 def test_the_temperature_before_the_study_is_reported_and_judged() -> None:
-    """Normal is ok, hot a warning, critical refuses."""
+    """Normal is ok, hot is a warning, critical refuses."""
     assert preflight(54.0).message == "54 °C (coretemp/Package id 0); pause from 85 °C, stop from 95 °C"
     assert [preflight(value).level for value in (54.0, 88.0, 96.0)] == ["ok", "warn", "refuse"]
 
 
 def test_no_trial_is_admitted_while_paused() -> None:
-    """It waits until the machine has cooled down."""
+    """The trial waits until the machine has cooled down."""
     monitor, clock = monitor_of([[temperature(90.0)]] * 3)
     demand = Demand(memory=1, micro_batch=1)
     assert monitor.admit(demand).action == "admit"
@@ -294,7 +294,7 @@ def test_no_trial_is_admitted_while_paused() -> None:
 
 
 def test_the_thermal_pressure_of_macos_pauses_when_heavy() -> None:
-    """Moderate goes on, heavy pauses, trapping stops."""
+    """Moderate continues, heavy pauses, trapping stops."""
 
     def pressure(level: int) -> list[Reading]:
         return [Reading(quantity="thermal_pressure", source="macOS", unit="of 4", value=level)]
@@ -308,7 +308,7 @@ def test_the_thermal_pressure_of_macos_pauses_when_heavy() -> None:
 
 
 def closed_loop(plant: Plant, samples: int) -> tuple[float, list[int]]:
-    """Let the policy drive the plant; the highest temperature, and the length of each pause in samples."""
+    """Let the policy control the plant; return the highest temperature and the length of each pause in samples."""
     clock = [0.0]
     monitor = ThermalMonitor(ThermalOptions(), providers=[plant], clock=lambda: clock[0])
     highest, pauses, paused = 0.0, [], 0
@@ -334,7 +334,7 @@ def test_the_policy_keeps_a_machine_cool_without_chatter() -> None:
 
 
 def test_a_machine_that_stays_cool_is_never_paused() -> None:
-    """The guard costs nothing where it is not needed."""
+    """A cool machine never pauses."""
     assert closed_loop(Plant(start=50.0, hot=84.0), 1800)[1] == []
 
 
@@ -354,8 +354,8 @@ def is_value(value: float | None) -> bool:
 
 @settings(deadline=None)
 @given(values=trace, on_missing=st.sampled_from(["warn", "ignore"]))
-def test_g41_nothing_is_ever_done_about_a_reading_that_is_no_value(values: list[float | None], on_missing: str) -> None:
-    """Whatever the sensor does, a reading without a value neither starts a pause nor stops a study."""
+def test_g41_a_reading_without_a_value_never_pauses_or_stops(values: list[float | None], on_missing: str) -> None:
+    """Property test with arbitrary sensor traces."""
     options = ThermalOptions(on_missing=on_missing)  # type: ignore[arg-type]
     done = "g" + actions(replay(values, options))
     for value, before, after in zip(values, done, done[1:], strict=False):
@@ -364,8 +364,8 @@ def test_g41_nothing_is_ever_done_about_a_reading_that_is_no_value(values: list[
             assert (before, after) != ("g", "p")
 
 
-def believed(values: Sequence[float | None]) -> list[float | None]:
-    """The values without those that the sensor's history speaks against: a jump until the next value confirms it."""
+def checked(values: Sequence[float | None]) -> list[float | None]:
+    """The values without implausible ones, such as a jump that the next value does not confirm."""
     history, kept = SensorHistory(), list[float | None]()
     for index, value in enumerate(values):
         history, reading = check_reading(history, temperature(value), load=None, now=index * STEP)
@@ -376,10 +376,10 @@ def believed(values: Sequence[float | None]) -> list[float | None]:
 @settings(deadline=None)
 @example(values=[95.0, 1.0, 95.0, 95.0])
 @given(values=trace)
-def test_a_pause_is_always_earned_and_never_too_short(values: list[float | None]) -> None:
-    """It begins only after three hot values in a row, a stop only after three critical ones; it lasts its minute."""
+def test_a_pause_follows_three_hot_values_and_lasts_a_minute(values: list[float | None]) -> None:
+    """A stop follows three critical values."""
     done = actions(replay(values))
-    judged = believed(values)
+    judged = checked(values)
     began = 0
     for index, action in enumerate(done):
         known = [value for value in judged[: index + 1] if value is not None]
@@ -396,14 +396,14 @@ def test_a_pause_is_always_earned_and_never_too_short(values: list[float | None]
 
 
 class Entry(NamedTuple):
-    """A sensor's entry as psutil gives it."""
+    """A sensor's entry in psutil's format."""
 
     label: str
     current: float | None
 
 
-def test_sensors_of_two_equal_processors_are_told_apart() -> None:
-    """Equal labels are numbered, an empty label leaves the chip's name, and a sensor without a value says so."""
+def test_sensors_of_two_equal_processors_are_numbered() -> None:
+    """An empty label leaves the chip's name, and a sensor without a value has a reason."""
     recorded = {
         "coretemp": [Entry("Package id 0", 61.0), Entry("Package id 0", 64.0)],
         "acpitz": [Entry("", None)],
@@ -417,14 +417,14 @@ def test_sensors_of_two_equal_processors_are_told_apart() -> None:
 
 
 def test_g41_without_macos_its_thermal_pressure_is_unavailable() -> None:
-    """The library of macOS is not there, and the reading says so."""
+    """The macOS library is missing, which is the reason."""
     (reading,) = MacThermalPressure("/nowhere/libSystem.dylib").read()
     assert reading.value is None
     assert (reading.reason or "").startswith("the thermal pressure cannot be read: /nowhere/libSystem.dylib: ")
 
 
 def test_g47_a_frozen_machine_has_not_missed_its_sensor_for_long() -> None:
-    """An hour between two samples is that of a paused container; the same time in samples ends the study."""
+    """An hour between two samples is a paused container; the same time in samples stops the study."""
     options = ThermalOptions(on_missing="refuse")
     monitor, clock = monitor_of([[temperature(50.0)], *([[temperature(None)]] * 60)], options)
     assert actions(watch(monitor, clock, 2)) == "gg"

@@ -1,4 +1,4 @@
-"""Prices for the tests: bundled files, series that the arch package ships, real files where they are, made-up ones."""
+"""Prices for the tests: bundled files, series of the arch package, real files if present, and synthetic ones."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def nasdaq(bundled: Path) -> Bars:
 
 @pytest.fixture(scope="session")
 def real() -> Callable[[str], Path]:
-    """A real file by its symbol; the test is skipped where it is not."""
+    """A real file by its symbol; the test is skipped without it."""
 
     def find(symbol: str) -> Path:
         path = REPOSITORY.parent / "shared" / "data" / "market" / f"{symbol}.parquet"
@@ -61,7 +61,7 @@ def real() -> Callable[[str], Path]:
 
 @pytest.fixture
 def prices() -> Callable[..., pd.DataFrame]:
-    """Makes `rows` sessions of prices from 2001-01-02 on, as Yahoo gives them."""
+    """Creates `rows` sessions of prices from 2001-01-02 in Yahoo's format."""
 
     def make(rows: int = 40, *, seed: int = 0, base: float = 100.0) -> pd.DataFrame:
         random = np.random.default_rng(seed)

@@ -1,6 +1,4 @@
-"""Deliberately broken files: each gives one message that names file, column and first bad row, and leaves nothing
-behind.
-"""
+"""Broken files: each yields one message with file, column and first bad row, and leaves no files."""
 
 from __future__ import annotations
 
@@ -158,7 +156,7 @@ ON_THE_COMMAND_LINE = {
 
 @pytest.mark.parametrize("case", BROKEN)
 def test_a_broken_file_is_named_with_its_column_and_first_bad_row(case: str, prices: Prices, tmp_path: Path) -> None:
-    """The message says file, column and line; the store is not even begun."""
+    """The message has file, column and line; the store is not created."""
     change, expected = BROKEN[case]
     change(prices(40)).to_csv(tmp_path / "SPY.csv")
     with pytest.raises(DataError) as caught:
@@ -183,14 +181,14 @@ def test_a_broken_file_is_named_with_its_column_and_first_bad_row(case: str, pri
 def test_rows_of_parquet_are_counted_from_zero(
     change: Callable[[Any], Any], expected: str, prices: Prices, tmp_path: Path
 ) -> None:
-    """Where there are no lines, the row is that of the table, as everywhere in scalecore."""
+    """Without lines, the row is that of the table, as everywhere in scalecore."""
     change(prices(40)).to_parquet(tmp_path / "SPY.parquet")
     with pytest.raises(DataError, match=re.escape(f"SPY.parquet: {expected}")):
         to_table(read_raw(tmp_path / "SPY.parquet", symbol="SPY"), rules=ReadRules())
 
 
 def test_text_in_a_parquet_column_is_found(prices: Prices, tmp_path: Path) -> None:
-    """A column of text holds prices but for one row."""
+    """A column of text has prices in all rows but one."""
     frame = prices(40).astype({"Close": str})
     frame.iloc[11, 3] = "closed"
     frame.to_parquet(tmp_path / "SPY.parquet")
@@ -200,8 +198,8 @@ def test_text_in_a_parquet_column_is_found(prices: Prices, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
-def test_a_truncated_parquet_file_is_said_to_be_cut_off(share: float, prices: Prices, tmp_path: Path) -> None:
-    """Half a download is no table, and the store stays as it was."""
+def test_a_truncated_parquet_file_is_reported(share: float, prices: Prices, tmp_path: Path) -> None:
+    """The store does not change."""
     whole = tmp_path / "SPY.parquet"
     prices(400).to_parquet(whole)
     whole.write_bytes(whole.read_bytes()[: int(share * whole.stat().st_size)])
@@ -214,8 +212,8 @@ def test_a_truncated_parquet_file_is_said_to_be_cut_off(share: float, prices: Pr
     assert not (tmp_path / "store").exists()
 
 
-def test_a_cut_off_csv_file_is_named_with_its_line(prices: Prices, tmp_path: Path) -> None:
-    """The last line ends in the middle."""
+def test_a_truncated_csv_file_is_reported_with_its_line(prices: Prices, tmp_path: Path) -> None:
+    """The last line is incomplete."""
     text = prices(40).to_csv()
     (tmp_path / "SPY.csv").write_text(text[: text.rindex(",") - 20])
     with pytest.raises(DataError) as caught:
@@ -227,7 +225,7 @@ def test_a_cut_off_csv_file_is_named_with_its_line(prices: Prices, tmp_path: Pat
 
 
 def test_dates_that_one_of_several_symbols_lacks_are_reported(prices: Prices, tmp_path: Path) -> None:
-    """Each symbol is a series by itself, so none is refused for the holidays of another; both are counted."""
+    """Each symbol is a separate series, so none is refused for another's holidays; both differences are reported."""
     spy, vix = prices(40), prices(60, seed=1, base=20.0)
     spy.drop(spy.index[5]).to_csv(tmp_path / "SPY.csv")
     vix.drop(vix.index[[12, 20]]).to_csv(tmp_path / "VIX.csv")
@@ -242,7 +240,7 @@ def test_dates_that_one_of_several_symbols_lacks_are_reported(prices: Prices, tm
     )
 
 
-def test_an_unknown_zone_is_answered_with_how_to_write_it(prices: Prices, tmp_path: Path) -> None:
+def test_an_unknown_zone_is_reported_with_an_example(prices: Prices, tmp_path: Path) -> None:
     """A misspelt zone is an error of the experiment, not of the data."""
     prices(5).to_csv(tmp_path / "SPY.csv")
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - the whole message is compared
@@ -254,8 +252,8 @@ def test_an_unknown_zone_is_answered_with_how_to_write_it(prices: Prices, tmp_pa
     assert str(error) == "--zone: there is no time zone 'New York'; write it as America/New_York"
 
 
-def test_files_of_another_kind_and_absent_files_are_named(tmp_path: Path) -> None:
-    """Neither is opened as if it were a table."""
+def test_files_of_another_kind_and_missing_files_are_reported(tmp_path: Path) -> None:
+    """Neither is opened as a table."""
     (tmp_path / "SPY.xlsx").write_bytes(b"PK")
     with pytest.raises(DataError) as caught:
         read_raw(tmp_path / "SPY.xlsx", symbol="SPY")

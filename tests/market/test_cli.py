@@ -1,4 +1,4 @@
-"""The commands `scalecore data ...`: what they print, and the errors that carry their exit codes."""
+"""The output of the commands `scalecore data ...`, and the errors with their exit codes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def files(prices: Prices, tmp_path: Path) -> tuple[Path, Path]:
 
 
 def test_ingest_build_list_and_verify(files: tuple[Path, Path], tmp_path: Path) -> None:
-    """The way of data through the store, as the terminal shows it."""
+    """The commands in order, with their output."""
     spy, vix = files
     store = tmp_path / "store"
     assert run("ingest", f"SPY={spy}", vix, "--store", store).output == (
@@ -68,7 +68,7 @@ def test_g52_verify_ends_with_the_exit_code_of_data(files: tuple[Path, Path], tm
 
 
 def test_g52_changed_prices_take_register(files: tuple[Path, Path], prices: Prices, tmp_path: Path) -> None:
-    """Refused by `ingest`, taken by `register` as the next version; `verify` notes what is built from the older one."""
+    """`ingest` refuses them, `register` adds the next version, `verify` reports sets built from older prices."""
     store = tmp_path / "store"
     run("ingest", f"SPY={files[0]}", "--store", store)
     run("build", "SPY", "--tier", "close", "--tier", "sma_12", "--name", "mine", "--store", store)
@@ -98,33 +98,33 @@ def test_g52_changed_prices_take_register(files: tuple[Path, Path], prices: Pric
         (["build", "SPY", "--tier", "a26"], "dataset.tier: there is no tier or indicator 'a26'; did you mean 'a25'?"),
     ],
 )
-def test_a_wrong_command_line_says_what_is_wanted(
+def test_a_wrong_command_line_is_reported(
     arguments: list[str], message: str, files: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    """With the exit code of a bad file or command line."""
+    """The exit code is that of a bad file or command line."""
     files[0].rename(tmp_path / "x y.csv")
     arguments = [part.replace("x y.csv", str(tmp_path / "x y.csv")) for part in arguments]
     assert failed(run(*arguments, "--store", tmp_path / "store"), ExperimentError, ExitCode.BAD_FILE) == message
 
 
-def test_one_symbol_cannot_come_twice(files: tuple[Path, Path], tmp_path: Path) -> None:
-    """Two files for one symbol would leave open which one is meant."""
+def test_two_files_for_one_symbol_are_refused(files: tuple[Path, Path], tmp_path: Path) -> None:
+    """The choice between them would be ambiguous."""
     result = run("ingest", f"SPY={files[0]}", f"SPY={files[1]}", "--store", tmp_path / "store")
     assert failed(result, ExperimentError, ExitCode.BAD_FILE) == (
         "scalecore data ingest: SPY appears twice; write SYMBOL=FILE to give the files different symbols"
     )
 
 
-def test_a_path_may_hold_an_equals_sign(files: tuple[Path, Path], tmp_path: Path) -> None:
-    """A file that is there is taken as it is named; else what stands before the first `=` is the symbol."""
+def test_a_path_may_contain_an_equals_sign(files: tuple[Path, Path], tmp_path: Path) -> None:
+    """An existing file is used as is; otherwise the text before the first `=` is the symbol."""
     (tmp_path / "a=b").mkdir()
     files[1].rename(tmp_path / "a=b" / "VIX.parquet")
     output = run("ingest", tmp_path / "a=b" / "VIX.parquet", "--store", tmp_path / "store").output
     assert output.startswith("VIX.OHLCV.daily  version 1")
 
 
-def test_ingest_takes_a_stretch_of_a_file(files: tuple[Path, Path], tmp_path: Path) -> None:
-    """`--start` and `--end` are both included; a stretch without rows is an error."""
+def test_ingest_reads_a_range_of_dates(files: tuple[Path, Path], tmp_path: Path) -> None:
+    """`--start` and `--end` are inclusive; a range without rows is an error."""
     store = tmp_path / "store"
     result = run("ingest", f"SPY={files[0]}", "--store", store, "--start", "2001-06-01", "--end", "2001-06-29")
     assert result.output == "SPY.OHLCV.daily  version 1  21 rows  2001-06-01 .. 2001-06-29  new\n"
@@ -134,7 +134,7 @@ def test_ingest_takes_a_stretch_of_a_file(files: tuple[Path, Path], tmp_path: Pa
     )
 
 
-def test_indicators_are_listed_with_what_they_declare() -> None:
+def test_indicators_are_listed_with_their_declarations() -> None:
     """As a table for people, as JSON for programs."""
     lines = run("indicators", "--tier", "a25").output.splitlines()
     assert len(lines) == 26

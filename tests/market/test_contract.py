@@ -1,4 +1,4 @@
-"""The market dataset keeps the contracts of the test kit."""
+"""The market dataset satisfies the contracts of the test kit."""
 
 from __future__ import annotations
 

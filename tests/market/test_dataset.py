@@ -1,4 +1,4 @@
-"""The dataset `market`: from options to the panel that the core takes."""
+"""The dataset `market`: from options to the core's panel."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def files(bundled: Path) -> dict[str, Path]:
 @pytest.mark.parametrize(("price", "rule"), [("close", "at_horizon"), ("close", "max"), ("high", "max")])
 @pytest.mark.parametrize("horizon", [1, 2, 3, 5])
 def test_g06_labels_come_from_raw_prices(price: Any, rule: Any, horizon: int, files: dict[str, Path]) -> None:
-    """Each label is that of a loop over the closes and highs of the file, whatever the features are."""
+    """Each label equals that of a loop over the file's closes and highs, whatever the features."""
     target = TargetOptions(horizon=horizon, threshold=0.01, price=price, rule=rule)
     found = panel(file=files["file"], tier=["rsi_14"], target=target, start="2015-01-02", end="2019-12-31")
     frame = pd.read_parquet(files["file"])["2015-01-02":"2019-12-31"]
@@ -48,7 +48,7 @@ def test_g06_labels_come_from_raw_prices(price: Any, rule: Any, horizon: int, fi
 
 
 def test_g01_the_horizon_of_the_experiment_reaches_the_labels(files: dict[str, Path]) -> None:
-    """Each horizon has labels, a base rate and a target of its own, and the panel carries that target."""
+    """Each horizon has its own labels, base rate and target, and the panel has that target."""
     panels = {
         horizon: panel(file=files["file"], tier=["close"], target=TargetOptions(horizon=horizon))
         for horizon in (1, 3, 5)
@@ -60,7 +60,7 @@ def test_g01_the_horizon_of_the_experiment_reaches_the_labels(files: dict[str, P
 
 
 def test_g07_the_target_is_the_one_of_the_core(files: dict[str, Path]) -> None:
-    """Studies on `market` and on `parquet` with one target have one hash, so that they can be compared."""
+    """Studies on `market` and `parquet` with equal targets have equal hashes and can be compared."""
     options = TargetOptions(horizon=3, threshold=0.02, price="close")
     assert panel(file=files["file"], tier=["close"], target=options).target.hash == target_of(options).hash
 
@@ -69,7 +69,7 @@ def test_g07_the_target_is_the_one_of_the_core(files: dict[str, Path]) -> None:
     ("tier", "vix", "count"), [("a25", False, 25), ("a25", True, 33), ("a50", True, 63), ("a100", True, 113)]
 )
 def test_g55_the_panel_has_the_declared_features(tier: str, vix: bool, count: int, files: dict[str, Path]) -> None:
-    """What the model sees is stored by name, in order, and as many as the tier declares."""
+    """The model's inputs are stored by name, in order, and in the tier's number."""
     if tier == "a25" and not vix:
         files = {"file": files["file"]}
     found = panel(**files, tier=tier, vix=vix, start="2010-01-01")
@@ -80,8 +80,8 @@ def test_g55_the_panel_has_the_declared_features(tier: str, vix: bool, count: in
     np.testing.assert_array_equal(found.values[:, 3], frame["Close"])
 
 
-def test_the_core_takes_the_panel(files: dict[str, Path]) -> None:
-    """Splits, checks and drift of the core run on it; the purge covers the declared look-back."""
+def test_the_core_accepts_the_panel(files: dict[str, Path]) -> None:
+    """The core's splits, checks and drift work on it; the purge covers the declared look-back."""
     found = panel(**files, tier="a25", vix=True, context=60, target=TargetOptions(horizon=3))
     description = describe(found)
     assert found.look_back == 340
@@ -93,9 +93,7 @@ def test_the_core_takes_the_panel(files: dict[str, Path]) -> None:
 
 
 def test_g53_tiers_start_on_the_same_date(files: dict[str, Path]) -> None:
-    """Rows of the warm-up are left out for the slowest built-in indicator, so that tiers are compared on the same
-    samples.
-    """
+    """All tiers skip the warm-up of the slowest built-in indicator, so that they are compared on the same samples."""
     panels = {tier: panel(**files, tier=tier, vix=True) for tier in ("a25", "a50", "a100")}
     panels["list"] = panel(file=files["file"], tier=["close", "return_1d"])
     dates = {name: (str(one.times[0]), str(one.times[-1]), len(one.times)) for name, one in panels.items()}
@@ -104,14 +102,14 @@ def test_g53_tiers_start_on_the_same_date(files: dict[str, Path]) -> None:
 
 
 def test_g53_a_tier_on_its_own_dates_says_so(files: dict[str, Path]) -> None:
-    """`warm_up: own` keeps every row that can be had, and records the first date."""
+    """`warm_up: own` keeps every possible row and records the first date."""
     found = panel(file=files["file"], tier=["close", "return_5d"], warm_up="own")
     assert found.details["first"] == str(found.times[0]) == "1993-02-05"
     assert found.details["warm_up"] == 5
 
 
 def test_prices_before_start_warm_indicators_up(files: dict[str, Path]) -> None:
-    """`start` and `end` choose rows; the features there are those of the whole file."""
+    """`start` and `end` select rows; their features equal those of the whole file."""
     whole = panel(file=files["file"])
     part = panel(file=files["file"], start="2003-01-01", end="2007-12-31")
     rows = (whole.times >= np.datetime64("2003-01-01")) & (whole.times <= np.datetime64("2007-12-31"))
@@ -133,8 +131,8 @@ def _write(prices: Prices, folder: Path, **changes: Any) -> dict[str, Path]:
 SMALL: dict[str, Any] = {"tier": ["close", "vix_close", "vix_change_1"], "warm_up": "own"}
 
 
-def test_a_date_that_the_vix_misses_is_named(prices: Prices, tmp_path: Path) -> None:
-    """A trading day without a VIX is an error, since nothing true could be put there."""
+def test_a_missing_date_of_the_vix_is_reported(prices: Prices, tmp_path: Path) -> None:
+    """A trading day without a VIX is an error, because no true value exists."""
     files = _write(prices, tmp_path, vix=lambda frame: frame.drop(frame.index[[30, 31]]))
     with pytest.raises(DataError) as caught:
         panel(**files, **SMALL)
@@ -144,8 +142,8 @@ def test_a_date_that_the_vix_misses_is_named(prices: Prices, tmp_path: Path) -> 
     )
 
 
-def test_a_missing_vix_is_filled_from_the_past_where_the_user_asks_for_it(prices: Prices, tmp_path: Path) -> None:
-    """`previous` takes the last close before, never a later one."""
+def test_vix_missing_previous_fills_a_missing_vix(prices: Prices, tmp_path: Path) -> None:
+    """`previous` uses the previous close, never a later one."""
     files = _write(prices, tmp_path, vix=lambda frame: frame.drop(frame.index[[30, 31]]))
     found = panel(**files, **SMALL, vix_missing="previous")
     closes = pd.read_parquet(files["vix_file"])["Close"]
@@ -157,7 +155,7 @@ def test_a_missing_vix_is_filled_from_the_past_where_the_user_asks_for_it(prices
 
 
 def test_a_vix_that_ended_is_not_carried_on(prices: Prices, tmp_path: Path) -> None:
-    """`previous` bridges days, not months: the file is missing its end."""
+    """`previous` bridges days, not months: the end of the file is missing."""
     files = _write(prices, tmp_path, vix=lambda frame: frame[:100])
     with pytest.raises(DataError) as caught:
         panel(**files, **SMALL, vix_missing="previous")
@@ -168,17 +166,15 @@ def test_a_vix_that_ended_is_not_carried_on(prices: Prices, tmp_path: Path) -> N
 
 
 def test_the_vix_may_begin_later_and_have_further_days(prices: Prices, tmp_path: Path) -> None:
-    """Rows before the first VIX are left out like a warm-up; days on which the symbol did not trade are left out of the
-    VIX.
-    """
+    """Rows before the first VIX are skipped like a warm-up. The VIX's other days are ignored."""
     files = _write(prices, tmp_path, vix=lambda frame: frame[20:], spy=lambda frame: frame.drop(frame.index[50]))
     found = panel(**files, **SMALL)
     assert str(found.times[0]) == "2001-01-31"  # the day after the first VIX, for a change over one day
     assert len(found.times) == 98
 
 
-def test_a_tier_that_needs_the_vix_says_which_features_do(bundled: Path) -> None:
-    """a50 holds the variance risk premium; without a VIX there is none."""
+def test_a_tier_that_needs_the_vix_lists_the_features(bundled: Path) -> None:
+    """a50 contains the variance risk premium, which needs the VIX."""
     with pytest.raises(ExperimentError) as caught:
         panel(file=bundled / "spy_daily.parquet", tier="a50")
     assert str(caught.value) == (
@@ -187,15 +183,15 @@ def test_a_tier_that_needs_the_vix_says_which_features_do(bundled: Path) -> None
     )
 
 
-def test_a_vix_file_that_nothing_reads_is_refused(files: dict[str, Path]) -> None:
-    """Nothing in an experiment file is dead."""
+def test_an_unused_vix_file_is_refused(files: dict[str, Path]) -> None:
+    """An experiment file has no unused entries."""
     with pytest.raises(ExperimentError) as caught:
         panel(**files, tier="a25")
     assert str(caught.value) == "dataset.vix_file: no feature reads the VIX; write `vix: true`, or remove the file"
 
 
 def test_g50_a_feature_that_is_not_defined_is_refused_with_its_first_row(prices: Prices, tmp_path: Path) -> None:
-    """A volume of zero for 20 rows leaves a volume-weighted price undefined: nothing is invented."""
+    """A volume of zero for 20 rows leaves a volume-weighted price undefined."""
 
     def quiet(frame: Any) -> Any:
         frame.iloc[40:70, frame.columns.get_loc("Volume")] = 0
@@ -212,7 +208,7 @@ def test_g50_a_feature_that_is_not_defined_is_refused_with_its_first_row(prices:
 
 
 def test_g50_a_missing_volume_is_named_with_the_features_that_need_it(prices: Prices, tmp_path: Path) -> None:
-    """An index without a volume has no features of one."""
+    """An index without a volume has no such features."""
     files = _write(prices, tmp_path, spy=lambda frame: frame.drop(columns="Volume"))
     with pytest.raises(DataError) as caught:
         panel(file=files["file"], tier=["close", "obv", "vwap_20"], warm_up="own")
@@ -222,8 +218,8 @@ def test_g50_a_missing_volume_is_named_with_the_features_that_need_it(prices: Pr
     )
 
 
-def test_too_few_rows_are_said_to_be_too_few(prices: Prices, tmp_path: Path) -> None:
-    """120 rows do not warm a25 up."""
+def test_too_few_rows_are_reported(prices: Prices, tmp_path: Path) -> None:
+    """120 rows are less than the warm-up of a25."""
     files = _write(prices, tmp_path)
     with pytest.raises(DataError) as caught:
         panel(file=files["file"])
@@ -257,13 +253,13 @@ def test_too_few_rows_are_said_to_be_too_few(prices: Prices, tmp_path: Path) -> 
     ],
 )
 def test_options_that_contradict_or_have_no_effect_are_refused(options: dict[str, Any], message: str) -> None:
-    """The experiment file has no dead option."""
+    """An experiment file has no unused options."""
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         MarketOptions(symbol="SPY", **options)
 
 
-def test_scattered_blocks_and_dates_can_be_asked_for(files: dict[str, Path]) -> None:
-    """The panel hands the split on as it is, and the core makes it."""
+def test_scattered_blocks_and_dates_can_be_requested(files: dict[str, Path]) -> None:
+    """The panel passes the split to the core, which applies it."""
     dates = Split(val_from="2015-01-02", test_from="2018-01-02", purge=61)
     description = describe(panel(**files, vix=True, split=dates))
     assert description.parts["val"].samples[0] == "2015-01-02"

@@ -1,4 +1,4 @@
-"""Downloads, against what yfinance 1.7 made of an answer of Yahoo: `responses/spy_history.csv`."""
+"""Downloads, tested with yfinance 1.7's result for a response of Yahoo: `responses/spy_history.csv`."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ RESPONSE = Path(__file__).parent / "responses" / "spy_history.csv"
 
 
 def recorded() -> Any:
-    """Fifteen sessions with a change of the clocks among them; dates are midnight in New York."""
+    """Fifteen sessions with a clock change among them; dates are midnight in New York."""
     frame = pd.read_csv(RESPONSE, index_col="Date")
     return frame.set_axis(pd.to_datetime(frame.index, utc=True).tz_convert("America/New_York").rename("Date"))
 
 
 def test_a_recorded_answer_becomes_a_table(bundled: Path) -> None:
-    """Zones are dropped, the day stays, and the prices are those of the file of the same days."""
+    """Zones are dropped, dates stay, and the prices equal those of a file for the same days."""
     asked = []
 
     def fetch(symbol: str, start: str, end: str) -> Any:
@@ -43,8 +43,8 @@ def test_a_recorded_answer_becomes_a_table(bundled: Path) -> None:
         assert values.tolist() == expected[name].tolist()
 
 
-def test_errors_and_empty_answers_are_tried_again_with_longer_pauses() -> None:
-    """Yahoo limits how often it is asked; the third try of four succeeds here."""
+def test_errors_and_empty_responses_are_retried_with_longer_pauses() -> None:
+    """Yahoo limits the rate of requests; the third of four attempts succeeds here."""
     answers: list[Any] = [ConnectionError("timed out"), recorded()[:0], recorded()]
     pauses: list[float] = []
 
@@ -65,8 +65,8 @@ def test_errors_and_empty_answers_are_tried_again_with_longer_pauses() -> None:
         (lambda: recorded()[:0], "the response was empty"),
     ],
 )
-def test_after_the_last_try_the_reason_is_told(fail: Callable[[], Any], reason: str) -> None:
-    """No prices is an error with its cause, never an empty table."""
+def test_after_the_last_attempt_the_reason_is_reported(fail: Callable[[], Any], reason: str) -> None:
+    """Missing prices are an error with its cause, never an empty table."""
     pauses: list[float] = []
     with pytest.raises(DataError) as caught:
         download("SPYY", fetch=lambda symbol, start, end: fail(), sleep=pauses.append, tries=3)
@@ -77,8 +77,8 @@ def test_after_the_last_try_the_reason_is_told(fail: Callable[[], Any], reason: 
     assert pauses == [2.0, 4.0]
 
 
-def test_a_broken_answer_is_named_like_a_broken_file() -> None:
-    """Downloads go through the same checks, with the symbol in place of a file name."""
+def test_a_broken_response_is_reported_like_a_broken_file() -> None:
+    """Downloads pass the same checks, with the symbol instead of a file name."""
     frame = recorded()
     frame.iloc[4, frame.columns.get_loc("Close")] = float("nan")
     with pytest.raises(DataError) as caught:
@@ -89,7 +89,7 @@ def test_a_broken_answer_is_named_like_a_broken_file() -> None:
 
 
 def test_without_yfinance_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is not tried again: waiting does not install anything."""
+    """It is not retried, because waiting does not install anything."""
     monkeypatch.setitem(sys.modules, "yfinance", None)
     with pytest.raises(PluginError) as caught:
         download("SPY", sleep=lambda seconds: pytest.fail("there is nothing to wait for"))
@@ -113,7 +113,7 @@ class Ticker:
 
 @pytest.fixture
 def replayed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A module yfinance that gives the recorded answer."""
+    """A module yfinance that returns the recorded response."""
     (tmp_path / "modules").mkdir()
     (tmp_path / "modules" / "yfinance.py").write_text(REPLAY)
     monkeypatch.delitem(sys.modules, "yfinance", raising=False)
@@ -122,7 +122,7 @@ def replayed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("replayed")
 def test_the_command_downloads_into_the_store(tmp_path: Path) -> None:
-    """`ingest --download` and `register --download` go the way of files."""
+    """`ingest --download` and `register --download` work like files."""
     store = tmp_path / "store"
     result = CliRunner().invoke(data, ["ingest", "--download", "SPY", "--store", str(store), "--start", "2021-02-01"])
     assert result.output == "SPY.OHLCV.daily  version 1  15 rows  2021-03-01 .. 2021-03-19  new\n"

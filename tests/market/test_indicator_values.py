@@ -1,4 +1,4 @@
-"""Every indicator of a25 and the VIX, and others, against loops written from their formulas, on two other symbols."""
+"""Every indicator of a25 and the VIX, and others, compared with loops written from their formulas, on two symbols."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def sd(values: Sequence[float], *, sample: bool = False) -> float:
 
 
 def ema(values: Values, n: int, *, seed_at: int | None = None) -> Values:
-    """Started by the mean of the first n known values, or of the n values that end at row `seed_at`."""
+    """Starts with the mean of the first n known values, or of the n values that end at row `seed_at`."""
     out = [NAN] * len(values)
     first = next(t for t, v in enumerate(values) if not math.isnan(v)) + n - 1 if seed_at is None else seed_at
     average = mean(values[first - n + 1 : first + 1])
@@ -101,7 +101,7 @@ def stochrsi(close: Values) -> Values:
 
 
 def weekly(bars: Bars, function: Callable[[Values], Values]) -> Values:
-    """By the calendar: closes of the weeks that ended before the week of each day."""
+    """By the calendar: closes of the weeks that ended before each day's week."""
     days = [day.isocalendar()[:2] for day in bars.dates.astype(object)]
     closes: list[float] = []
     weeks: list[tuple[int, int]] = []
@@ -123,7 +123,7 @@ def true_range(r: dict[str, Values]) -> Values:
 
 
 def directional(r: dict[str, Values]) -> tuple[Values, Values]:
-    """+DI and -DI with Wilder's sums, which start with 13 values and hold a 14th of them at each step."""
+    """+DI and -DI with Wilder's sums, which start with 13 values and drop a 14th of themselves at each step."""
     plus, minus_, ranges = [0.0], [0.0], true_range(r)
     for t in range(1, len(r["close"])):
         rise, fall = r["high"][t] - r["high"][t - 1], r["low"][t - 1] - r["low"][t]
@@ -186,7 +186,7 @@ def vwap(r: dict[str, Values]) -> Values:
 
 
 def macd(close: Values) -> Values:
-    """TA-Lib starts both averages on the same row, 25, and shows the line from the first row of its signal, 33."""
+    """TA-Lib starts both averages on row 25 and shows the line from the first row of its signal, 33."""
     line = minus(ema(close, 12, seed_at=25), ema(close, 26))
     return [NAN if t < 33 else v for t, v in enumerate(line)]
 
@@ -400,13 +400,13 @@ REFERENCES: dict[str, Callable[[dict[str, Values], Bars], Values]] = {
 
 
 def test_every_indicator_of_a25_and_of_the_vix_has_a_reference() -> None:
-    """No feature of the smallest tier or of the VIX is left unchecked by independent code."""
+    """Independent code checks every feature of the smallest tier and of the VIX."""
     assert set(TIERS["a25"]) | set(TIERS["vix"]) <= set(REFERENCES)
 
 
 @pytest.mark.parametrize("name", REFERENCES)
 def test_indicator_equals_an_independent_loop(name: str, bars: Bars) -> None:
-    """The values, and the rows on which there is none yet, are those of a loop written from the formula."""
+    """The values and the rows without a value equal those of a loop written from the formula."""
     expected = np.asarray(REFERENCES[name](rows_of(bars), bars))
     found = builtin_registry().indicators[name].function(bars)
     assert np.isfinite(expected).sum() > 500

@@ -1,4 +1,4 @@
-"""The plugin is light, registers through the entry point, and takes indicators of other plugins."""
+"""The plugin is light, registers through the entry point, and accepts indicators of other plugins."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ Prices = Callable[..., Any]
 HEAVY = ("torch", "numpy", "pandas", "pyarrow", "talib", "yfinance", "scipy", "optuna")
 
 
-def test_the_commands_import_nothing_heavy_before_it_is_needed() -> None:
-    """In a fresh interpreter; the contract holds the plugin and its options to it."""
+def test_importing_the_commands_imports_nothing_heavy() -> None:
+    """In a new interpreter. The contract checks the plugin and its options."""
     check = f"import scalecore_market.cli, sys\nprint([name for name in {HEAVY!r} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert result.stdout == "[]\n"
@@ -98,7 +98,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, s
 def test_a_plugin_adds_indicators_and_a_tier(
     install: Callable[[str, str], None], prices: Prices, tmp_path: Path
 ) -> None:
-    """The experiment names the plugin; its tier and its indicators then stand beside the built-in ones."""
+    """The experiment names the plugin, and can then use its tier and indicators."""
     install("candle", EXTENSION)
     prices(60).to_csv(tmp_path / "SPY.csv")
     options = MarketOptions(
@@ -119,7 +119,7 @@ def test_a_plugin_adds_indicators_and_a_tier(
 def test_g51_an_indicator_of_a_plugin_that_looks_ahead_is_refused(
     install: Callable[[str, str], None], prices: Prices, tmp_path: Path
 ) -> None:
-    """Indicators from outside are cut and recomputed before a study trusts them, and before they are stored."""
+    """Indicators of plugins are checked by truncation before a study uses them and before they are stored."""
     install("candle", EXTENSION)
     prices(60).to_csv(tmp_path / "SPY.csv")
     options = MarketOptions(
@@ -160,7 +160,7 @@ def test_g51_an_indicator_of_a_plugin_that_looks_ahead_is_refused(
 def test_a_broken_extension_is_named_with_its_distribution(
     code: str, message: str, install: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who brought it, what is wrong; nothing of it is taken silently."""
+    """The message has the distribution and the error; nothing is loaded silently."""
     monkeypatch.delitem(sys.modules, "broken_module", raising=False)
     install("broken", code)
     with pytest.raises(PluginError) as caught:
@@ -169,7 +169,7 @@ def test_a_broken_extension_is_named_with_its_distribution(
 
 
 def test_an_extension_for_another_scalecore_is_refused_before_its_import(install: Callable[..., None]) -> None:
-    """As `scalecore plugins` judges it."""
+    """With the status of `scalecore plugins`."""
     install("candle", "raise RuntimeError", "scalecore<0.2,>=0.1")
     with pytest.raises(PluginError) as caught:
         load_registry(["candle"])
@@ -180,14 +180,14 @@ def test_an_extension_for_another_scalecore_is_refused_before_its_import(install
 
 
 def _readme(language: str) -> str:
-    """The one block of the README in this language."""
+    """The README's only block in this language."""
     text = (Path(__file__).parents[2] / "packages" / "scalecore-market" / "README.md").read_text()
     (block,) = re.findall(rf"```{language}\n(.+?)```", text, flags=re.DOTALL)
     return str(block)
 
 
 def test_the_indicator_of_the_readme_works(spy: Bars) -> None:
-    """What it shows is causal, and a boolean as it declares."""
+    """The indicator is causal, and a boolean as declared."""
     namespace: dict[str, Any] = {}
     exec(_readme("python"), namespace)
     indicators = namespace["market_indicators"]()
@@ -196,7 +196,7 @@ def test_the_indicator_of_the_readme_works(spy: Bars) -> None:
 
 
 def test_the_experiment_of_the_readme_is_checked(bundled: Path, tmp_path: Path) -> None:
-    """Every option that it shows exists."""
+    """Every option in it exists."""
     dataset = _readme("yaml").replace("data/", f"{bundled}/")
     (tmp_path / "experiment.yaml").write_text(
         f"name: readme\n{dataset}model: linear\nsearch: {{use: random, trials: 1}}\n"
@@ -207,7 +207,7 @@ def test_the_experiment_of_the_readme_is_checked(bundled: Path, tmp_path: Path) 
 
 
 def test_an_extension_that_is_not_installed_is_named() -> None:
-    """With the command that lists what is."""
+    """The message has the command that lists installed plugins."""
     with pytest.raises(PluginError) as caught:
         load_registry(["candel"])
     assert str(caught.value) == (

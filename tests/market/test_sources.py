@@ -1,4 +1,4 @@
-"""Files as Yahoo and its tools write them all give the same table."""
+"""All files in the format of Yahoo and its tools yield the same table."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ def read(path: Path, *, symbol: str = "SPY", **rules: object) -> PriceTable:
 
 
 def three_lines(frame: Any, ticker: str = "SPY") -> Any:
-    """Columns as yfinance gives them: pairs of price and ticker."""
+    """Columns in yfinance's format: pairs of price and ticker."""
     out = frame[["Adj Close", "Close", "High", "Low", "Open", "Volume"]].copy()
     out.columns = pd.MultiIndex.from_product([out.columns, [ticker]], names=["Price", "Ticker"])
     return out
 
 
 def zoned(frame: Any) -> Any:
-    """Dates as `Ticker.history` gives them: midnight in New York, winter and summer."""
+    """Dates in the format of `Ticker.history`: midnight in New York, winter and summer."""
     return frame.set_axis(frame.index.tz_localize("America/New_York"))
 
 
-def test_every_way_to_write_a_file_gives_the_same_table(prices: Prices, tmp_path: Path) -> None:
-    """Index or column, capital or small names, three-line headers, zones, newest first: one content, one checksum."""
+def test_every_format_of_a_file_yields_the_same_table(prices: Prices, tmp_path: Path) -> None:
+    """Index or column, upper or lower case, three-line headers, zones, newest first: one content, one checksum."""
     frame = prices(120)  # from January into June, over the change of the clocks
     renamed = frame.reset_index().rename(columns=str.lower).rename(columns={"adj close": "adj_close"})
     written: dict[str, Callable[[Path], object]] = {
@@ -68,7 +68,7 @@ def test_every_way_to_write_a_file_gives_the_same_table(prices: Prices, tmp_path
 
 
 def test_the_checksum_does_not_depend_on_the_writer_and_sees_the_last_bit(prices: Prices, tmp_path: Path) -> None:
-    """Our own file and one of pandas have one checksum; one bit, one name or one date more has another."""
+    """Our file and one of pandas have equal checksums; a changed bit, name or date changes the checksum."""
     frame = prices(30)
     frame.to_parquet(tmp_path / "a.parquet")
     table = read(tmp_path / "a.parquet")
@@ -88,15 +88,15 @@ def test_the_checksum_does_not_depend_on_the_writer_and_sees_the_last_bit(prices
     assert len(table.checksum) == 71
 
 
-def test_the_checksum_of_a_known_table_stays_what_it_is() -> None:
-    """A later version that computed another checksum would call every store changed."""
+def test_the_checksum_of_a_known_table_does_not_change() -> None:
+    """A version with another checksum would report every store as changed."""
     days = np.array(["1999-03-10", "1999-03-11"], dtype="datetime64[D]")
     table = PriceTable(dates=days, columns={"Close": np.array([-0.0, np.nan])})
     assert table.checksum == "sha256:f9bbef29ce2ffd64c3423e97f8c5e6c0aecd06841c6e94cc11b37c8e9032c20a"
 
 
-def test_a_file_of_several_symbols_gives_the_one_that_is_asked_for(prices: Prices, tmp_path: Path) -> None:
-    """`yf.download(["SPY", "^VIX"])` writes both into one table; the other is left alone."""
+def test_the_requested_symbol_is_read_from_a_file_of_several(prices: Prices, tmp_path: Path) -> None:
+    """`yf.download(["SPY", "^VIX"])` writes both into one table; the other one is ignored."""
     spy, vix = prices(30), prices(30, seed=1, base=20.0)
     pd.concat([three_lines(spy), three_lines(vix, "^VIX")], axis=1).to_csv(tmp_path / "both.csv")
     np.testing.assert_array_equal(read(tmp_path / "both.csv", symbol="SPY").columns["Open"], spy["Open"])
@@ -106,8 +106,8 @@ def test_a_file_of_several_symbols_gives_the_one_that_is_asked_for(prices: Price
     assert str(caught.value) == "both.csv: the file contains SPY, VIX, not QQQ"
 
 
-def test_tickers_that_are_called_like_a_column_are_told_apart(prices: Prices, tmp_path: Path) -> None:
-    """LOW and OPEN are companies; the prices are found on the level where all of them are."""
+def test_tickers_with_the_name_of_a_column_are_distinguished(prices: Prices, tmp_path: Path) -> None:
+    """LOW and OPEN are companies; prices are on the level that has all of them."""
     low, opened = prices(30), prices(30, seed=1)
     both = pd.concat([three_lines(low, "LOW"), three_lines(opened, "OPEN")], axis=1)
     both.swaplevel(axis=1).to_csv(tmp_path / "both.csv")
@@ -118,14 +118,14 @@ def test_tickers_that_are_called_like_a_column_are_told_apart(prices: Prices, tm
 
 
 def test_volume_and_adjusted_close_may_be_absent(prices: Prices, tmp_path: Path) -> None:
-    """An index has no volume, an adjusted download no `Adj Close`; nothing is put in their place."""
+    """An index has no volume, an adjusted download no `Adj Close`. Nothing replaces them."""
     prices(30)[["Open", "High", "Low", "Close"]].to_csv(tmp_path / "VIX.csv")
     assert list(read(tmp_path / "VIX.csv").columns) == ["Open", "High", "Low", "Close"]
 
 
 @pytest.mark.parametrize("zone", ["America/New_York", "Asia/Tokyo"])
 def test_times_with_an_offset_are_moved_to_the_zone_of_the_exchange(prices: Prices, tmp_path: Path, zone: str) -> None:
-    """Midnight there written in UTC, in Tokyo's case on the day before, is the right day once the zone is named."""
+    """Midnight of the zone, written in UTC (for Tokyo on the previous day), becomes the correct date."""
     frame = prices(120)
     moved = frame.set_axis(frame.index.tz_localize(zone).tz_convert("UTC").rename("Date"))
     moved.to_csv(tmp_path / "utc.csv")

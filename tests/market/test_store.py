@@ -1,4 +1,4 @@
-"""The store: versions, checksums, manifests, and what verify finds."""
+"""The store: versions, checksums, manifests, and the results of verify."""
 
 from __future__ import annotations
 
@@ -47,15 +47,13 @@ def make(store: Store, **options: Any) -> Built:
 
 
 def downloaded_later(frame: Any) -> Any:
-    """A download after a dividend: two more days, and all adjusted closes a little lower."""
+    """A download after a dividend: two more days, and all adjusted closes slightly lower."""
     later = pd.concat([frame, frame[-2:].set_axis(pd.bdate_range(frame.index[-1], periods=3)[1:])]).rename_axis("Date")
     return later.assign(**{"Adj Close": later["Adj Close"] * 0.99})
 
 
 def test_g52_the_manifests_name_everything(store: Store) -> None:
-    """Name, path, checksum, time, version of raw prices; tier and the checksums of the sources of a processed set as
-    well.
-    """
+    """Name, path, checksum, time and version of raw prices; tier and source checksums of a processed set."""
     built = make(store, vix=True).entry
     raw = json.loads((store.folder / "raw.json").read_text())
     processed = json.loads((store.folder / "processed.json").read_text())
@@ -83,7 +81,7 @@ def test_g52_the_manifests_name_everything(store: Store) -> None:
 
 
 def test_g52_a_changed_source_is_refused_until_it_is_registered(store: Store, prices: Prices) -> None:
-    """Adjusted prices that changed on a new download are not taken in silently: the message says what differs."""
+    """Adjusted prices that changed in a new download are refused, with the differences."""
     before = (store.folder / "raw.json").read_bytes()
     frame = downloaded_later(prices(ROWS))
     old = prices(ROWS)["Adj Close"].iloc[0]
@@ -104,7 +102,7 @@ def test_g52_a_changed_source_is_refused_until_it_is_registered(store: Store, pr
 
 
 def test_g52_one_changed_source_keeps_the_others_out_as_well(store: Store, prices: Prices) -> None:
-    """Prices are taken in all or none."""
+    """Prices are added all or none."""
     with pytest.raises(RefusedError):
         store.ingest([incoming(prices(ROWS, seed=3), "QQQ"), incoming(downloaded_later(prices(ROWS)))])
     assert [entry.name for entry in store.entries("raw")] == ["SPY.OHLCV.daily", "VIX.OHLCV.daily"]
@@ -112,14 +110,14 @@ def test_g52_one_changed_source_keeps_the_others_out_as_well(store: Store, price
 
 
 def test_prices_that_are_registered_already_are_not_registered_again(store: Store, prices: Prices) -> None:
-    """A version is never a copy of the one before."""
+    """A version is never a copy of the previous one."""
     with pytest.raises(RefusedError) as caught:
         store.register(incoming(prices(ROWS)))
     assert str(caught.value) == "SPY.csv: the prices equal those of SPY.OHLCV.daily version 1"
 
 
 def test_g52_a_file_that_was_changed_in_the_store_is_refused(store: Store, prices: Prices) -> None:
-    """Neither a build nor a study reads a table whose content is not what was registered."""
+    """Neither a build nor a study reads a changed table."""
     entry = store.raw("SPY")
     incoming(downloaded_later(prices(ROWS))).table.write(store.folder / entry.path)
     expected = (
@@ -138,7 +136,7 @@ def test_g52_a_file_that_was_changed_in_the_store_is_refused(store: Store, price
 
 
 def test_g52_verify_finds_missing_changed_and_orphaned_files(store: Store, prices: Prices) -> None:
-    """Each problem is one line that names the file; a whole store has none."""
+    """Each problem is one line with the file; a sound store has none."""
     make(store)
     make(store, vix=True)
     assert store.verify().problems == ()
@@ -160,7 +158,7 @@ def test_g52_verify_finds_missing_changed_and_orphaned_files(store: Store, price
 
 
 def test_g52_a_processed_set_of_sources_that_are_not_registered_is_orphaned(store: Store) -> None:
-    """A set whose prices nobody can name any more is worth nothing."""
+    """A set with unknown prices is worthless."""
     make(store)
     manifest = json.loads((store.folder / "raw.json").read_text())
     manifest["entries"] = manifest["entries"][1:]
@@ -171,8 +169,8 @@ def test_g52_a_processed_set_of_sources_that_are_not_registered_is_orphaned(stor
     )
 
 
-def test_a_set_of_older_prices_is_noted_and_built_anew(store: Store, prices: Prices) -> None:
-    """New prices make the next version of the set; the older one stays for the studies that used it."""
+def test_a_set_of_older_prices_is_reported_and_rebuilt(store: Store, prices: Prices) -> None:
+    """New prices create the set's next version; the older one is kept for its studies."""
     make(store)
     store.register(incoming(downloaded_later(prices(ROWS))))
     report = store.verify()
@@ -185,7 +183,7 @@ def test_a_set_of_older_prices_is_noted_and_built_anew(store: Store, prices: Pri
 
 
 def test_building_twice_changes_nothing_and_a_lost_set_is_restored(store: Store) -> None:
-    """The same prices and the same definition are the same set."""
+    """Equal prices and definitions are the same set."""
     first = make(store)
     manifest = (store.folder / "processed.json").read_bytes()
     assert make(store) == Built(entry=first.entry, fresh=False)
@@ -203,14 +201,14 @@ def test_building_twice_changes_nothing_and_a_lost_set_is_restored(store: Store)
     ],
 )
 def test_a_set_that_0_1_built_is_still_found(tier: str, digest: str) -> None:
-    """Its definition changes with the formulas, and not with each release of the package."""
+    """Its definition changes with the formulas, not with each release."""
     registry = builtin_registry()
     found = definition(registry.select(tier), registry=registry, vix_missing="refuse")
     assert found == f"sha256:{digest}"
 
 
-def test_the_dataset_takes_a_built_set_and_gives_the_same_panel(store: Store) -> None:
-    """Built or computed on the spot, the features are the same to the last bit, also with an end."""
+def test_a_built_set_yields_the_same_panel(store: Store) -> None:
+    """Built or computed, the features are equal to the last bit, also with an end."""
     options = MarketOptions(symbol="SPY", store=store.folder, tier="a25", vix=True, end="2002-11-15")
     computed = MarketDataset(options).panel()
     make(store, vix=True)
@@ -225,7 +223,7 @@ def test_the_dataset_takes_a_built_set_and_gives_the_same_panel(store: Store) ->
 
 
 def test_a_study_can_stay_with_an_older_version(store: Store, prices: Prices) -> None:
-    """`version` names the prices; without it the newest are taken."""
+    """`version` selects the prices; the default is the newest."""
     store.register(incoming(downloaded_later(prices(ROWS))))
     newest = MarketDataset(MarketOptions(symbol="SPY", store=store.folder)).panel()
     older = MarketDataset(MarketOptions(symbol="SPY", store=store.folder, version=1)).panel()
@@ -236,8 +234,8 @@ def test_a_study_can_stay_with_an_older_version(store: Store, prices: Prices) ->
     assert str(caught.value) == f"{store.folder}: SPY.OHLCV.daily has no version 3; it has 1, 2"
 
 
-def test_symbols_that_are_not_there_are_answered_with_those_that_are(store: Store, tmp_path: Path) -> None:
-    """A misspelt symbol, and a folder that is no store."""
+def test_an_unknown_symbol_is_reported_with_the_known_ones(store: Store, tmp_path: Path) -> None:
+    """A misspelt symbol, and a folder without a store."""
     with pytest.raises(DataError) as caught:
         store.raw("QQQ")
     assert str(caught.value) == (
@@ -249,8 +247,8 @@ def test_symbols_that_are_not_there_are_answered_with_those_that_are(store: Stor
     assert str(caught.value) == f"{tmp_path / 'nothing'}: there is no such store; `scalecore data ingest` creates one"
 
 
-def test_several_names_make_a_set_with_a_name_of_its_own(store: Store) -> None:
-    """A list has no name by itself."""
+def test_a_set_of_several_names_needs_a_name(store: Store) -> None:
+    """A list has no default name."""
     with pytest.raises(ExperimentError) as caught:
         make(store, tier=["close", "sma_12"])
     assert str(caught.value) == "a set of several tiers or indicators needs a name: use --name"
@@ -261,7 +259,7 @@ def test_several_names_make_a_set_with_a_name_of_its_own(store: Store) -> None:
 
 
 def test_too_few_prices_for_a_tier_leave_nothing_behind(prices: Prices, tmp_path: Path) -> None:
-    """A build that fails writes neither table nor manifest."""
+    """A failed build writes neither table nor manifest."""
     store = Store(tmp_path / "store")
     store.ingest([incoming(prices(100))])
     with pytest.raises(DataError) as caught:
@@ -271,7 +269,7 @@ def test_too_few_prices_for_a_tier_leave_nothing_behind(prices: Prices, tmp_path
 
 
 def test_a_write_that_fails_leaves_nothing_half_written(store: Store, prices: Prices) -> None:
-    """The manifest cannot be replaced: the table that was written for it is taken away again."""
+    """If the manifest cannot be replaced, the new table is removed."""
     before = sorted(os.listdir(store.folder / "raw"))
     (store.folder / "raw.json").unlink()
     (store.folder / "raw.json").mkdir()
@@ -296,8 +294,8 @@ def test_a_write_that_fails_leaves_nothing_half_written(store: Store, prices: Pr
         ),
     ],
 )
-def test_a_damaged_manifest_is_named(text: str, message: str, store: Store) -> None:
-    """Nothing is guessed from a manifest that cannot be read as a whole."""
+def test_a_damaged_manifest_is_reported(text: str, message: str, store: Store) -> None:
+    """A partially readable manifest is not used."""
     (store.folder / "raw.json").write_text(text)
     remedy = "restore it from a backup" if message.endswith("; ") else ""
     with pytest.raises(DataError) as caught:

@@ -1,4 +1,4 @@
-"""Tiers and indicators: how many, that none looks ahead, and that what they declare about themselves is true."""
+"""Tiers and indicators: their numbers, causality, and the correctness of their declarations."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ def registry() -> IndicatorRegistry:
 
 @pytest.mark.parametrize(("tier", "columns"), [("a25", 25), ("a50", 55), ("a100", 105)])
 def test_tiers_have_exactly_their_columns(tier: str, columns: int, registry: IndicatorRegistry) -> None:
-    """25, 55 and 105 columns, 8 more with the VIX, each tier the beginning of the next, all of them registered."""
+    """25, 55 and 105 columns, 8 more with the VIX.
+
+    Each tier starts with the previous one, and all indicators are registered.
+    """
     names = [indicator.name for indicator in registry.select(tier)]
     assert len(names) == len(set(names)) == columns
     with_vix = [indicator.name for indicator in registry.select(tier, vix=True)]
@@ -31,8 +34,8 @@ def test_tiers_have_exactly_their_columns(tier: str, columns: int, registry: Ind
     assert names[:25] == list(registry.tiers["a25"])
 
 
-def test_a25_is_the_tier_that_users_know(registry: IndicatorRegistry) -> None:
-    """The five prices and twenty indicators in their fixed order."""
+def test_the_features_of_a25(registry: IndicatorRegistry) -> None:
+    """Five prices and twenty indicators in their fixed order."""
     assert registry.tiers["a25"] == (
         *("open", "high", "low", "close", "volume", "dema_9", "dema_10", "dema_20", "dema_25", "dema_90"),
         *("sma_12", "sma_50", "sma_100", "sma_200", "rsi_14", "rsi_14_weekly", "stochrsi_k", "stochrsi_k_weekly"),
@@ -41,23 +44,21 @@ def test_a25_is_the_tier_that_users_know(registry: IndicatorRegistry) -> None:
 
 
 def test_no_registered_indicator_is_outside_of_the_tiers(registry: IndicatorRegistry) -> None:
-    """All 113 are in a100 or among those of the VIX, so that the tests below see every one."""
+    """All 113 are in a100 or in those of the VIX, so that the tests below cover all."""
     assert {one.name for one in registry.select("a100", vix=True)} == set(registry.indicators)
     assert len(ALL) == 113
 
 
 @pytest.mark.parametrize("indicator", ALL, ids=lambda one: one.name)
 def test_g51_no_indicator_looks_ahead(indicator: Indicator, spy: Bars) -> None:
-    """Recomputed on data cut at t, each indicator equals that of the full series up to t: on each day of a week, early
-    and late.
-    """
+    """Computed from data cut at t, each indicator equals the full series up to t, on each weekday, early and late."""
     bars = _tail(spy, 2500)
     check_truncation([indicator], bars, name="SPY", cuts=[1, 2, 60, 447, 900, 1803, *range(2480, 2490), 2499])
 
 
 @pytest.mark.parametrize("shift", [1, 5])
 def test_g51_an_indicator_that_looks_ahead_is_refused(shift: int, spy: Bars) -> None:
-    """The mistake itself: tomorrow's close as a feature."""
+    """A future close as a feature."""
     ahead = Indicator(
         name="ahead",
         formula=f"close[t+{shift}]",
@@ -79,7 +80,7 @@ def test_g51_an_indicator_that_looks_ahead_is_refused(shift: int, spy: Bars) -> 
 
 @pytest.mark.parametrize("name", ["rsi_14_weekly", "stochrsi_k_weekly"])
 def test_g51_weekly_indicators_do_not_see_their_own_week(name: str, spy: Bars, registry: IndicatorRegistry) -> None:
-    """A whole week has one value, which changes on its first session and does not depend on any price of that week."""
+    """A week has one value, which changes on its first session and does not depend on prices of that week."""
     bars = _tail(spy, 1000)
     values = registry.indicators[name].function(bars)
     week = [day.isocalendar()[:2] for day in bars.dates.astype(object)]
@@ -99,10 +100,9 @@ def test_g51_weekly_indicators_do_not_see_their_own_week(name: str, spy: Bars, r
 
 @pytest.mark.parametrize("indicator", ALL, ids=lambda one: one.name)
 def test_the_declared_look_back_is_true(indicator: Indicator, spy: Bars) -> None:
-    """With another past before the look-back, a value stays what it is; a recursive one nearly, as weights of 1 %
-    allow.
+    """A changed past before the look-back does not change a value, or within 1 % of the weight for a recursive one.
 
-    The other past has the real days in another order, joined so that the close does not jump.
+    The other past has the real days in another order, scaled so that the close does not jump.
     """
     if indicator.memory == "cumulative":
         assert indicator.name in {"obv", "ad_line", "vpt"}
@@ -123,9 +123,7 @@ def test_the_declared_look_back_is_true(indicator: Indicator, spy: Bars) -> None
 
 @pytest.mark.parametrize("indicator", ALL, ids=lambda one: one.name)
 def test_the_declared_warm_up_is_enough(indicator: Indicator, spy: Bars) -> None:
-    """A series that starts later has a value from its warm-up on, which is that of the longer series, as the memory
-    allows.
-    """
+    """After its warm-up, a series that starts later equals the longer one, within its memory's tolerance."""
     values = indicator.function(spy)
     for start in (1234, 3571):
         later = indicator.function(_rows(spy, start, start + indicator.warm_up + 40))[indicator.warm_up :]
@@ -138,7 +136,7 @@ def test_the_declared_warm_up_is_enough(indicator: Indicator, spy: Bars) -> None
 
 
 def test_categories_are_whole_numbers_and_booleans_0_or_1(spy: Bars, registry: IndicatorRegistry) -> None:
-    """All of a100 and the VIX is finite after its warm-up and of the kind it declares."""
+    """All features of a100 and the VIX are finite after their warm-up and of their declared kind."""
     indicators = registry.select("a100", vix=True)
     table = compute(indicators, spy, name="SPY")
     check_features(table, indicators, start=first_row(indicators, bars=spy), name="SPY")
@@ -154,7 +152,7 @@ def test_categories_are_whole_numbers_and_booleans_0_or_1(spy: Bars, registry: I
 
 
 def test_every_indicator_describes_itself(registry: IndicatorRegistry) -> None:
-    """A one-line formula, inputs, a source and a memory that fits the look-back."""
+    """A one-line formula, inputs, a source, and a memory that matches the look-back."""
     for one in ALL:
         content = one.to_json()
         assert content["formula"]
@@ -174,14 +172,14 @@ def test_every_indicator_describes_itself(registry: IndicatorRegistry) -> None:
 def test_g55_a_feature_that_does_not_exist_is_refused(
     tier: str | list[str], message: str, registry: IndicatorRegistry
 ) -> None:
-    """The number and names of features are those of the registry, never those of a wish."""
+    """Only registered features are accepted."""
     with pytest.raises(ExperimentError) as caught:
         registry.select(tier)
     assert str(caught.value) == message
 
 
 def test_a_tier_can_be_extended_in_the_list(registry: IndicatorRegistry) -> None:
-    """Tiers and indicators stand in one list, in the order in which the model sees them."""
+    """Tiers and indicators are in one list, in the model's order."""
     names = [one.name for one in registry.select(["a25", "return_5d", "vix"])]
     assert names == [*registry.tiers["a25"], "return_5d", *registry.tiers["vix"]]
 
@@ -195,7 +193,7 @@ def _tail(bars: Bars, rows: int) -> Bars:
 
 
 def _other_past(bars: Bars, keep: int, random: np.random.Generator) -> Bars:
-    """The rows before `keep` in another order, with prices scaled so that they join the close of row `keep`."""
+    """The rows before `keep` in another order, with prices scaled to match the close of row `keep`."""
     order = random.permutation(keep)
     steps = np.diff(np.log(bars.close[: keep + 1]))[order]
     past = np.exp(np.log(bars.close[keep]) - np.cumsum(steps[::-1])[::-1])

@@ -1,4 +1,4 @@
-"""Prices of other vendors and markets: each refusal names the option that reads the file."""
+"""Prices of other vendors and markets: each refusal contains the option that reads the file."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def refusal(path: Path, **options: Any) -> str:
 
 @pytest.fixture
 def plain(prices: Prices) -> Any:
-    """Prices without an adjusted close, which not every vendor has."""
+    """Prices without an adjusted close, which some vendors do not offer."""
     return prices(60).drop(columns="Adj Close").round(4)
 
 
 @pytest.fixture
 def checksum(plain: Any, tmp_path: Path) -> str:
-    """That of these prices as Yahoo writes them."""
+    """The checksum of these prices in Yahoo's format."""
     plain.to_csv(tmp_path / "expected.csv")
     return read(tmp_path / "expected.csv").checksum
 
@@ -59,8 +59,8 @@ def two(plain: Any, name: str = "Symbol") -> Any:
 
 
 @pytest.mark.parametrize("name", ["Symbol", "ticker", "<TICKER>", "Name", "Fund"])
-def test_the_rows_of_the_symbol_are_taken(name: str, plain: Any, checksum: str, tmp_path: Path) -> None:
-    """Stacked or interleaved, in a column of any name, as text, categories or a level of the index: one checksum."""
+def test_the_rows_of_the_symbol_are_read(name: str, plain: Any, checksum: str, tmp_path: Path) -> None:
+    """Stacked or interleaved, in a column of any name, as text, categories or an index level: one checksum."""
     stacked = two(plain, name)
     mixed = stacked.sort_index(kind="stable")
     stacked.to_csv(tmp_path / "stacked.csv")
@@ -73,7 +73,7 @@ def test_the_rows_of_the_symbol_are_taken(name: str, plain: Any, checksum: str, 
 
 
 def test_a_file_of_that_symbol_alone_is_the_same_table(plain: Any, checksum: str, tmp_path: Path) -> None:
-    """A column that names the wanted symbol adds nothing, however it is spelt."""
+    """A column with only the requested symbol has no effect, whatever its spelling."""
     for name in ("SPY", "spy", "^SPY", " SPY"):
         plain.assign(Symbol=name).to_csv(tmp_path / "a.csv")
         assert read(tmp_path / "a.csv").checksum == checksum
@@ -81,7 +81,7 @@ def test_a_file_of_that_symbol_alone_is_the_same_table(plain: Any, checksum: str
 
 @pytest.mark.parametrize("column", ["Symbol", "Ticker", "Name", "code"])
 def test_a_file_whose_column_names_another_symbol_is_refused(column: str, plain: Any, tmp_path: Path) -> None:
-    """The message says what the file holds; several symbols without the wanted one are listed."""
+    """The message lists the file's symbols."""
     plain.assign(**{column: "QQQ"}).to_csv(tmp_path / "a.csv")
     expected = (
         f"the file contains QQQ, not SPY (column {column}); use a file of SPY, or a symbol of this file, such as QQQ"
@@ -97,7 +97,7 @@ def test_a_file_whose_column_names_another_symbol_is_refused(column: str, plain:
 
 
 def test_a_row_without_a_symbol_is_refused(plain: Any, tmp_path: Path) -> None:
-    """It may be anybody's."""
+    """It may belong to any symbol."""
     frame = plain.assign(Symbol="SPY")
     frame.iloc[7, -1] = None
     frame.to_csv(tmp_path / "a.csv")
@@ -105,14 +105,14 @@ def test_a_row_without_a_symbol_is_refused(plain: Any, tmp_path: Path) -> None:
 
 
 def test_names_of_companies_and_currencies_are_no_symbols(plain: Any, checksum: str, tmp_path: Path) -> None:
-    """Columns that say other things of the one symbol are left alone."""
+    """Columns with other facts about the symbol are ignored."""
     others = {"Name": "SPDR S&P 500", "Currency": "USD", "Interval": "1d", "ISIN": "US78462F1030"}
     plain.assign(**others).to_csv(tmp_path / "a.csv")
     assert read(tmp_path / "a.csv").checksum == checksum
 
 
-def test_a_symbol_that_no_experiment_could_name_is_given_with_hyphens(plain: Any, tmp_path: Path) -> None:
-    """The symbol that the message gives can be written into an experiment, where its rows are found."""
+def test_special_characters_of_a_symbol_become_hyphens(plain: Any, tmp_path: Path) -> None:
+    """The symbol in the message can be used in an experiment and finds its rows."""
     frame = two(plain).replace({"SPY": "BTC/USD", "QQQ": "SPY US Equity"})
     frame.to_csv(tmp_path / "a.csv")
     assert refusal(tmp_path / "a.csv") == (
@@ -123,8 +123,8 @@ def test_a_symbol_that_no_experiment_could_name_is_given_with_hyphens(plain: Any
     assert [len(read(tmp_path / "a.csv", symbol=symbol)) for symbol in taken] == [60, 60]
 
 
-def test_series_under_other_words_are_the_probable_cause_of_dates_that_come_twice(plain: Any, tmp_path: Path) -> None:
-    """The message shows how to name the column, and that way works."""
+def test_duplicate_dates_suggest_a_column_that_names_series(plain: Any, tmp_path: Path) -> None:
+    """The message shows how to name the column, which then works."""
     frame = two(plain, "Region").replace({"SPY": "US", "QQQ": "EU"})
     frame.sort_index(kind="stable").to_csv(tmp_path / "a.csv")
     assert refusal(tmp_path / "a.csv") == (
@@ -134,8 +134,8 @@ def test_series_under_other_words_are_the_probable_cause_of_dates_that_come_twic
     assert len(read(tmp_path / "a.csv", symbol="EU", columns={"symbol": "Region"})) == 60
 
 
-def test_several_series_without_a_column_that_parts_them_are_named(plain: Any, tmp_path: Path) -> None:
-    """Interleaved and one below the other."""
+def test_several_series_without_a_distinguishing_column_are_reported(plain: Any, tmp_path: Path) -> None:
+    """Interleaved, and one below the other."""
     frame = two(plain).drop(columns="Symbol")
     several = "the file seems to contain several series, without a column that distinguishes them: keep one of them"
     frame.sort_index(kind="stable").to_csv(tmp_path / "a.csv")
@@ -151,8 +151,8 @@ def test_several_series_without_a_column_that_parts_them_are_named(plain: Any, t
 # Vendors
 
 
-def test_alpha_vantage_and_yahoo_pages_are_read_as_they_are(plain: Any, checksum: str, tmp_path: Path) -> None:
-    """Numbered names, newest first; stars behind names."""
+def test_alpha_vantage_and_yahoo_pages_are_read_without_options(plain: Any, checksum: str, tmp_path: Path) -> None:
+    """Numbered names, newest first; stars after names."""
     names = {"Open": "1. open", "High": "2. high", "Low": "3. low", "Close": "4. close", "Volume": "5. volume"}
     plain.rename(columns=names).rename_axis("timestamp")[::-1].to_csv(tmp_path / "alpha.csv")
     plain.rename(columns={"Close": "Close*"}).to_csv(tmp_path / "page.csv")
@@ -177,7 +177,7 @@ def german(plain: Any) -> str:
 
 
 def test_a_german_file_is_read_option_by_option(plain: Any, checksum: str, tmp_path: Path) -> None:
-    """Each message gives the next option, until the table is that of Yahoo."""
+    """Each message suggests the next option, until the table equals Yahoo's."""
     path = tmp_path / "a.csv"
     path.write_bytes(german(plain).encode("cp1252"))
     options: dict[str, Any] = {}
@@ -214,7 +214,7 @@ def test_a_german_file_is_read_option_by_option(plain: Any, checksum: str, tmp_p
 
 
 def test_nasdaq_writes_dollars_and_american_dates(plain: Any, checksum: str, tmp_path: Path) -> None:
-    """`Close/Last` is named with the option, signs of currency mean nothing."""
+    """`Close/Last` is mapped by the option; currency signs are ignored."""
     frame = plain.astype(str)
     for name in ("Open", "High", "Low", "Close"):
         frame[name] = "$" + frame[name]
@@ -246,8 +246,8 @@ def test_stooq_writes_angle_brackets_and_eight_digits(plain: Any, checksum: str,
     assert table.checksum == checksum
 
 
-def test_packed_files_are_read(plain: Any, checksum: str, tmp_path: Path) -> None:
-    """`.csv.gz` was promised; the symbol of `ingest` is the name without its endings."""
+def test_compressed_files_are_read(plain: Any, checksum: str, tmp_path: Path) -> None:
+    """The symbol of `ingest` is the name without its suffixes."""
     for suffix in ("gz", "bz2", "xz", "zip"):
         plain.to_csv(tmp_path / f"SPY.csv.{suffix}")
         assert read(tmp_path / f"SPY.csv.{suffix}").checksum == checksum
@@ -260,16 +260,16 @@ def test_packed_files_are_read(plain: Any, checksum: str, tmp_path: Path) -> Non
     assert refusal(tmp_path / "a.csv") == "is packed with gzip: name it a.csv.gz"
 
 
-def test_a_name_that_the_file_lacks_is_answered_with_those_it_has(plain: Any, tmp_path: Path) -> None:
-    """A mapping is never passed over in silence."""
+def test_a_missing_column_name_is_reported_with_the_existing_ones(plain: Any, tmp_path: Path) -> None:
+    """A mapping is never silently ignored."""
     plain.to_csv(tmp_path / "a.csv")
     assert refusal(tmp_path / "a.csv", columns={"close": "Last"}) == (
         "there is no column 'Last' (read.columns.close); the columns are Open, High, Low, Close, Volume"
     )
 
 
-def test_the_commands_take_and_name_the_same_options(plain: Any, checksum: str, tmp_path: Path) -> None:
-    """What a message shows is written as on a command line there."""
+def test_the_commands_accept_and_report_the_same_options(plain: Any, checksum: str, tmp_path: Path) -> None:
+    """Messages show options in the form of the command line."""
     (tmp_path / "a.csv").write_text(german(plain))
     ingest = ["ingest", f"SPY={tmp_path / 'a.csv'}", "--store", str(tmp_path / "store")]
     ingest += ["--separator", ";", "--decimal", ","]
@@ -297,7 +297,7 @@ def all_days(plain: Any) -> Any:
 
 
 def test_a_market_of_seven_days_has_its_calendar(plain: Any, tmp_path: Path) -> None:
-    """The message names it instead of the zone; under it a gap is still a gap."""
+    """The message suggests it instead of a zone; gaps are still found."""
     frame = all_days(plain)
     frame.to_csv(tmp_path / "a.csv")
     assert refusal(tmp_path / "a.csv", symbol="BTC-USD") == (
@@ -312,7 +312,7 @@ def test_a_market_of_seven_days_has_its_calendar(plain: Any, tmp_path: Path) -> 
 
 
 def test_seconds_since_1970_are_days(plain: Any, tmp_path: Path) -> None:
-    """As exchanges of coins write them, in seconds and milliseconds."""
+    """In seconds and milliseconds, as in files of crypto exchanges."""
     frame = all_days(plain)
     frame.to_csv(tmp_path / "a.csv")
     expected = read(tmp_path / "a.csv", calendar="daily").checksum
@@ -337,14 +337,14 @@ def panel(file: Path, **options: Any) -> Panel:
 def test_days_of_the_calendar_that_are_missing_are_counted(
     calendar: Any, text: str | None, plain: Any, tmp_path: Path
 ) -> None:
-    """Holidays are expected of `sessions` only; of the others the plan has a note."""
+    """Only `sessions` expects holidays; for the others the plan has a note."""
     plain.drop(plain.index[[10, 20]]).to_csv(tmp_path / "a.csv")
     found = panel(tmp_path / "a.csv", tier=["close"], read=ReadRules(calendar=calendar))
     assert found.details.get("notes") == (None if text is None else [text])
 
 
 def test_local_times_of_a_named_zone_are_days(plain: Any, checksum: str, tmp_path: Path) -> None:
-    """Bars stamped at the close."""
+    """Bars with the time of the close."""
     plain.set_axis((plain.index + pd.Timedelta(hours=16)).rename("Date")).to_csv(tmp_path / "a.csv")
     assert read(tmp_path / "a.csv", zone="America/New_York").checksum == checksum
 
@@ -361,7 +361,7 @@ def pair(plain: Any, prices: Prices, tmp_path: Path) -> tuple[Path, Any]:
 
 
 def test_only_the_closes_of_the_vix_must_be_right(pair: tuple[Path, Any], tmp_path: Path) -> None:
-    """A wrong open, a missing high, or no other column at all: the same feature, and a note."""
+    """A wrong open, a missing high, or only closes: the feature is the same, with a note."""
     file, vix = pair
     paths = [tmp_path / name for name in ("good.csv", "open.csv", "high.csv", "close.csv")]
     vix.to_csv(paths[0])
@@ -393,7 +393,7 @@ def test_only_the_closes_of_the_vix_must_be_right(pair: tuple[Path, Any], tmp_pa
 
 
 def test_the_store_keeps_the_closes_of_a_vix_too(pair: tuple[Path, Any], tmp_path: Path) -> None:
-    """`ingest` says why nothing else of it was taken, `build` computes from it."""
+    """`ingest` reports why the other columns were ignored, and `build` uses the closes."""
     file, vix = pair
     vix.assign(Open=vix["Open"].where(np.arange(60) != 9, 999.0)).to_csv(tmp_path / "VIX.csv")
     store = ["--store", str(tmp_path / "store")]
@@ -408,7 +408,7 @@ def test_the_store_keeps_the_closes_of_a_vix_too(pair: tuple[Path, Any], tmp_pat
 
 
 def test_a_vix_of_another_vendor_is_read_by_its_own_options(pair: tuple[Path, Any], tmp_path: Path) -> None:
-    """FRED names the column after the series, and leaves holidays empty; what was done stands in the notes."""
+    """FRED names the column after the series and leaves holidays empty; the notes report the handling."""
     file, vix = pair
     fred = vix[["Close"]].rename(columns={"Close": "VIXCLS"}).rename_axis("observation_date").astype(object)
     fred.iloc[[20, 30], 0] = ["", "."]

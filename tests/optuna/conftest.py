@@ -1,4 +1,4 @@
-"""What the tests share: the real 2M grid of facts.md, its training space, and ways to drive a strategy."""
+"""Shared fixtures: the real 2M grid of facts.md, its training space, and helpers that drive a strategy."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def make(context_of: Callable[..., SearchContext]) -> Make:
 
 
 def loss(proposal: Proposal, number: int) -> float:
-    """A surface with a well in the middle of the grid, and something that looks like noise."""
+    """A surface with a minimum in the middle of the grid and pseudo-noise."""
     shape, values = proposal.architecture.values, proposal.hyperparameters
     aspect = math.log2(shape.get("d_model", 8) / shape.get("n_layers", 1))
     rate = math.log10(float(values.get("learning_rate", 3e-4)) / 3e-4)
@@ -109,7 +109,7 @@ def loss_of() -> Callable[[Proposal, int], float]:
 
 @pytest.fixture
 def drive() -> Callable[[SearchStrategy, Iterable[int]], list[Proposal]]:
-    """Ask for these numbers one after another, each told as completed before the next."""
+    """Ask for these numbers one after another; each trial completes before the next."""
 
     def run(strategy: SearchStrategy, numbers: Iterable[int]) -> list[Proposal]:
         proposals = []
@@ -125,7 +125,7 @@ def drive() -> Callable[[SearchStrategy, Iterable[int]], list[Proposal]]:
 
 @pytest.fixture
 def journal_of() -> Callable[[Sequence[Proposal]], list[RestoredTrial]]:
-    """What a journal holds of trials that `drive` has run, numbered from 0."""
+    """The journal's content for trials that `drive` has run, numbered from 0."""
 
     def build(proposals: Sequence[Proposal]) -> list[RestoredTrial]:
         return [

@@ -1,4 +1,4 @@
-"""Trials that predict a constant (G09), or whose rate is over too few windows (G19): tried, and never recommended."""
+"""Trials that predict a constant (G09), or whose rate is over too few windows (G19), are never recommended."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_g09_g19_a_censored_trial_teaches_nothing_and_is_not_recommended(
     loss_of: Callable[[Proposal, int], float],
     flags: tuple[Flag, ...],
 ) -> None:
-    """The best value of all says nothing: told, restored or imported, it is the worst that Optuna knows."""
+    """The best value of all, live, restored or imported, is the worst in Optuna's study."""
     for inner in ("frontier", "tpe"):
         strategy = make(options={"inner": inner})
         history = []
@@ -61,7 +61,7 @@ def test_g09_g19_a_censored_trial_teaches_nothing_and_is_not_recommended(
 
 
 def test_g09_where_every_trial_is_constant_none_is_recommended(make: Make) -> None:
-    """The search continues, and knows nothing better than another."""
+    """The search continues."""
     strategy = make(options={"inner": "frontier", "pruner": "median"})
     for number in range(16):
         assert strategy.ask(number) is not None
@@ -70,7 +70,7 @@ def test_g09_where_every_trial_is_constant_none_is_recommended(make: Make) -> No
 
 
 def test_g09_a_collapsed_curve_prunes_nobody(make: Make) -> None:
-    """The median of the others is that of healthy trials."""
+    """The median is that of healthy trials."""
     strategy = make(options={"pruner": "median", "forced": "none", "prune_strata": 1, "prune_after": 1})
     for number in range(6):
         assert strategy.ask(number) is not None

@@ -1,4 +1,4 @@
-"""The architectural strategy keeps the contracts of the test kit, with every sampler inside."""
+"""The architectural strategy satisfies the contracts of the test kit with every inner sampler."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def test_a_transformer_has_aspect_head_size_ratio_and_size(
     grid_of: Callable[[float], list[Architecture]],
 ) -> None:
-    """Of width, depth, heads and feed-forward width come the coordinates that tell shapes of one budget apart."""
+    """The coordinates come from width, depth, heads and feed-forward width."""
     grid = Grid(grid_of(2e6))
     coordinates = ArchitectureCoordinates(grid)
     assert coordinates.names == ("aspect", "head_size", "feed_forward_ratio", "size")
@@ -35,7 +35,7 @@ def test_a_transformer_has_aspect_head_size_ratio_and_size(
 def test_under_a_budget_width_and_depth_are_one_axis_and_the_derived_ones_are_not(
     grid_of: Callable[[float], list[Architecture]],
 ) -> None:
-    """That is what the coordinates are for."""
+    """The reason for the derived coordinates."""
     grid = Grid(grid_of(2e8))
     plain = np.corrcoef(grid.coordinates[:, 0], grid.coordinates[:, 1])[0, 1]
     derived = np.corrcoef(ArchitectureCoordinates(grid).scaled, rowvar=False)
@@ -44,7 +44,7 @@ def test_under_a_budget_width_and_depth_are_one_axis_and_the_derived_ones_are_no
 
 
 def test_roles_are_declared_or_known_by_the_usual_names() -> None:
-    """A family may call its dimensions as it likes, if it says what they are."""
+    """A family may use any names for its dimensions if it declares their roles."""
     assert roles_of(("d_model", "n_layers", "kernel")) == {"width": "d_model", "depth": "n_layers"}
     assert roles_of(("breite", "tiefe"), {"width": "breite", "depth": "tiefe"}) == {"width": "breite", "depth": "tiefe"}
     shapes = [
@@ -72,7 +72,7 @@ def test_roles_are_declared_or_known_by_the_usual_names() -> None:
     ],
 )
 def test_an_axis_has_the_coordinates_of_the_value_that_would_run(distribution: Distribution) -> None:
-    """What the model judges is the value after snapping: units of one value have one coordinate."""
+    """The model uses the value after snapping: all units of one value have one coordinate."""
     axis = Axis(distribution)
     units = np.linspace(0, 1, 41)
     values = [distribution.at(float(unit)) for unit in units]
@@ -87,8 +87,8 @@ def test_an_axis_has_the_coordinates_of_the_value_that_would_run(distribution: D
     assert axis.coordinates(units).max() <= 1
 
 
-def test_choices_of_numbers_are_ordered_and_of_texts_are_apart() -> None:
-    """A list of numbers in any order is an axis; two different texts are at distance one."""
+def test_choices_of_numbers_are_ordered_and_of_texts_equidistant() -> None:
+    """Numbers in any order are one axis; two different texts are at distance one."""
     numbers, texts = Axis(Choice(values=(100, 50, 75))), Axis(Choice(values=("a", "b", "c")))
     units = np.array([0.1, 0.5, 0.9])
     assert numbers.coordinates(units)[:, 0].tolist() == [1.0, 0.0, 0.5]

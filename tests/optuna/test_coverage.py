@@ -10,20 +10,20 @@ WIDTHS = (1, 2, 4, 8, 16)
 
 
 def coverage_of(*, epochs: tuple[int, ...] = (50, 100), **settings: Any) -> Coverage:
-    """Five widths, each twice the one before, and one hyper-parameter of few values."""
+    """Five widths, each twice the previous one, and one hyper-parameter with few values."""
     shapes = [Architecture(values={"width": width}, num_parameters=width, flops=width) for width in WIDTHS]
     return Coverage(Grid(shapes), {"epochs": Choice(values=epochs)}, **settings)
 
 
-def test_an_untried_suggestion_goes_to_the_nearest_architecture_without_a_word() -> None:
-    """Being made feasible is not being moved."""
+def test_an_untried_suggestion_goes_to_the_nearest_architecture() -> None:
+    """Snapping to a feasible architecture is not recorded as a move."""
     settled = coverage_of().settle({"width": 3, "epochs": 50}, coverage_of().tried([]))
     assert (settled.architecture.values, settled.hyperparameters) == ({"width": 4}, {"epochs": 50})
     assert (settled.moved_from, settled.reason) == (None, None)
 
 
 def test_visits_push_a_suggestion_away_less_and_less() -> None:
-    """At weight 1.5 one visit is worth one and a half factors of two at first, and nothing at the study's end."""
+    """At weight 1.5 one visit counts as 1.5 factors of two at first, and as nothing at the study's end."""
     ran = [({"width": 4, "epochs": 100}, False)]
     elsewhere = [({"width": 999, "epochs": 50}, False)]
     coverage = coverage_of(weight=1.5, trials=20)
@@ -36,7 +36,7 @@ def test_visits_push_a_suggestion_away_less_and_less() -> None:
 
 
 def test_a_running_architecture_is_avoided_whatever_the_weight() -> None:
-    """Parallel trials are of different architectures while there are any."""
+    """Parallel trials use different architectures while there are any."""
     coverage = coverage_of(weight=0.0)
     settled = coverage.settle({"width": 4, "epochs": 50}, coverage.tried([({"width": 4, "epochs": 100}, True)]))
     assert settled.architecture.values == {"width": 2}
@@ -46,7 +46,7 @@ def test_a_running_architecture_is_avoided_whatever_the_weight() -> None:
 
 
 def test_an_exact_repeat_goes_to_an_untried_architecture_first() -> None:
-    """A nearer one that was tried with another value comes only when every architecture was tried."""
+    """A nearer one that was tried with another value follows once every architecture was tried."""
     coverage = coverage_of(weight=0.0)
     tried = [
         ({"width": 4, "epochs": 50}, False),
@@ -72,8 +72,8 @@ def test_other_values_come_when_these_were_tried_everywhere() -> None:
     assert not coverage.exhausted(coverage.tried(tried[1:]))
 
 
-def test_a_near_repeat_is_varied_by_as_little_as_will_do() -> None:
-    """Of the compared hyper-parameters the one that needs the smaller share of its range is moved."""
+def test_a_near_repeat_is_varied_as_little_as_possible() -> None:
+    """The compared hyper-parameter that needs the smaller share of its range is moved."""
     shape = Architecture(values={"width": 4}, num_parameters=1, flops=1)
     space: dict[str, Distribution] = {"dropout": Uniform(low=0.1, high=0.3), "epochs": IntRange(low=10, high=1000)}
     coverage = Coverage(Grid([shape]), space, near={"dropout": 0.08, "epochs": 20, "not_varied": 1.0})
@@ -90,7 +90,7 @@ def test_a_near_repeat_is_varied_by_as_little_as_will_do() -> None:
 
 
 def test_long_integer_ranges_are_counted_not_listed() -> None:
-    """A range of millions is handled at once, and is finite all the same."""
+    """A range of millions is fast, and still finite."""
     shape = Architecture(values={}, num_parameters=1, flops=1)
     coverage = Coverage(Grid([shape]), {"steps": IntRange(low=0, high=50_000_000)}, near={"steps": 5.0})
     tried = coverage.tried([({"steps": 7}, False)])

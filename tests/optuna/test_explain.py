@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def test_before_the_first_trial_everything_is_planned(make: Make) -> None:
-    """The plan shows the forced list and an empty map of what there is to cover."""
+    """The plan shows the forced designs and zero coverage."""
     strategy = make()
     assert isinstance(strategy, SupportsExplain)
     before = strategy.explain()
@@ -38,7 +38,7 @@ def test_before_the_first_trial_everything_is_planned(make: Make) -> None:
 
 
 def test_the_explanation_counts_what_ran(make: Make, drive: Drive, journal_of: Callable[..., Any]) -> None:
-    """Live and restored, visits, origins, moves and the last choice are those of the trials."""
+    """Visits, origins, moves and the last choice match the trials, live and restored."""
     strategy = make()
     proposals = drive(strategy, range(40))
     strategy.ask(40)
@@ -70,8 +70,8 @@ def test_the_explanation_counts_what_ran(make: Make, drive: Drive, journal_of: C
     )
 
 
-def test_a_moved_trial_tells_from_where_to_where_and_by_which_rule(make: Make, drive: Drive) -> None:
-    """`moved_to` holds exactly what differs from the suggestion."""
+def test_a_moved_trial_records_origin_target_and_rule(make: Make, drive: Drive) -> None:
+    """`moved_to` contains exactly the differences from the suggestion."""
     moved = [proposal for proposal in drive(make(options={"coverage": 8.0}), range(45)) if proposal.origin.moved_from]
     assert {proposal.origin.rule for proposal in moved} >= {"coverage"}
     for proposal in moved:
@@ -81,8 +81,8 @@ def test_a_moved_trial_tells_from_where_to_where_and_by_which_rule(make: Make, d
         assert after == {name: value for name, value in ran.items() if value != before[name]} != {}
 
 
-def test_what_does_not_fit_any_more_is_named(make: Make, drive: Drive, journal_of: Callable[..., Any]) -> None:
-    """After a changed grid the explanation counts what still fits, and tells the rest with reasons."""
+def test_trials_that_no_longer_fit_are_reported(make: Make, drive: Drive, journal_of: Callable[..., Any]) -> None:
+    """After a change of the grid, the explanation counts trials that still fit and lists the others with reasons."""
     strategy = make()
     journal = journal_of(drive(strategy, range(10)))
     shapes = [design.architecture for design in strategy.explain().forced[1:]]
@@ -94,7 +94,7 @@ def test_what_does_not_fit_any_more_is_named(make: Make, drive: Drive, journal_o
 
 
 def test_a_failed_forced_trial_shows_its_state(make: Make) -> None:
-    """Running, failed, running again: the design's trials are listed and its state is that of the last."""
+    """Running, failed, running again: the design lists its trials and has the state of the last."""
     strategy = make()
     strategy.ask(0)
     assert strategy.explain().forced[0].state == "running"

@@ -21,7 +21,7 @@ def shape(**values: int) -> Architecture:
 def test_g32_extremes_are_feasible_and_none_vanishes(
     grid_of: Callable[[float], list[Architecture]], make: Callable[..., Any]
 ) -> None:
-    """Every label of every budget is planned, on an architecture of the grid that has the feasible extreme."""
+    """Every label of every budget is planned, on an architecture of the grid with the feasible extreme."""
     for budget, feasible in ((2e6, 80), (2e7, 75), (2e8, 125), (2e9, 75)):
         architectures = grid_of(budget)
         assert len(architectures) == feasible
@@ -38,7 +38,7 @@ def test_g32_extremes_are_feasible_and_none_vanishes(
 
 
 def test_the_other_dimensions_are_near_their_middle(make: Callable[..., Any]) -> None:
-    """The extremes of the heads are probed at middle width and depth, those of the width at middle heads."""
+    """Extremes of the heads are at middle width and depth, those of the width at middle heads."""
     planned = {proposal.origin.label: proposal.architecture.values for proposal in make().planned()}
     assert planned["n_heads:min"] == {"d_model": 192, "n_layers": 8, "n_heads": 2, "d_ff": 384}
     assert planned["n_heads:max"] == {"d_model": 192, "n_layers": 8, "n_heads": 32, "d_ff": 384}
@@ -48,13 +48,13 @@ def test_the_other_dimensions_are_near_their_middle(make: Callable[..., Any]) ->
 def test_two_extremes_of_one_architecture_are_one_trial(
     grid_of: Callable[[float], list[Architecture]], make: Callable[..., Any]
 ) -> None:
-    """Under 20M the widest shape is the shallowest one: five trials carry six labels."""
+    """Under 20M the widest shape is also the shallowest: five trials have six labels."""
     labels = [proposal.origin.label for proposal in make(architectures=grid_of(2e7)).planned()]
     assert labels == ["d_model:min", "d_model:max+n_layers:min", "n_layers:max", "n_heads:min", "n_heads:max"]
 
 
-def test_forced_trials_hold_the_training_parameters_at_their_middles(make: Callable[..., Any]) -> None:
-    """Extremes are comparable with each other."""
+def test_forced_trials_use_the_middles_of_the_training_parameters(make: Callable[..., Any]) -> None:
+    """Extremes can be compared with each other."""
     for proposal in make().planned():
         assert proposal.hyperparameters == {
             "learning_rate": pytest.approx(10**-3.5),
@@ -66,7 +66,7 @@ def test_forced_trials_hold_the_training_parameters_at_their_middles(make: Calla
 
 
 def test_by_default_a_dimension_that_follows_another_is_left_out() -> None:
-    """d_ff is 2 or 4 times d_model; in a family without such a relation all dimensions that vary count."""
+    """d_ff is 2 or 4 times d_model; in a family without such a relation all varying dimensions count."""
     tied = Grid([shape(d_model=d, n_layers=n, d_ff=r * d) for d in (64, 128) for n in (1, 2) for r in (2, 4)])
     free = Grid([shape(width=w, kernel=k, fixed=3) for w in (8, 16, 32) for k in (3, 5, 7)])
     assert default_extremes(tied) == ["d_model", "n_layers"]
@@ -81,7 +81,7 @@ def test_extremes_can_be_named_and_switched_off(make: Callable[..., Any]) -> Non
 
 
 def test_an_unknown_extreme_is_refused(make: Callable[..., Any]) -> None:
-    """The message names the dimensions that there are."""
+    """The message lists the dimensions."""
     with pytest.raises(ExperimentError) as caught:
         make(options={"extremes": ["d_modell"]})
     assert str(caught.value) == (
@@ -90,7 +90,7 @@ def test_an_unknown_extreme_is_refused(make: Callable[..., Any]) -> None:
 
 
 def test_a_dimension_that_can_be_zero_has_extremes() -> None:
-    """Such a dimension has no logarithm, and needs none."""
+    """Such a dimension has no logarithm and needs none."""
     designs = extremes(Grid([shape(skips=skips, width=width) for skips in (0, 1, 2) for width in (4, 8, 16)]))
     assert [(design.label, design.architecture.id) for design in designs] == [
         ("skips:min", "skips=0,width=8"),
@@ -102,7 +102,7 @@ def test_a_dimension_that_can_be_zero_has_extremes() -> None:
 
 @pytest.mark.parametrize("state", [TrialState.COMPLETED, TrialState.PRUNED, None])
 def test_a_forced_design_is_tried_once_across_restarts(make: Callable[..., Any], state: TrialState | None) -> None:
-    """One that completed, was pruned or is unfinished is not asked for again."""
+    """A completed, pruned or unfinished design is not proposed again."""
     planned = make().planned()
     outcome = None if state is None else Outcome(state=state, value=0.4)
     strategy = make()
@@ -126,7 +126,7 @@ def test_a_forced_design_is_tried_once_across_restarts(make: Callable[..., Any],
 def test_a_forced_design_that_failed_is_tried_once_more(
     make: Callable[..., Any], state: TrialState, tries: int
 ) -> None:
-    """Out of memory and divergence are answers; a crash or a hang is not, but is not repeated for ever."""
+    """Out of memory and divergence are final; a crash or a hang is repeated once."""
     strategy = make()
     labels = []
     for number in range(20):
@@ -138,7 +138,7 @@ def test_a_forced_design_that_failed_is_tried_once_more(
 
 
 def test_a_forced_design_that_ran_as_another_trial_is_not_run_again(make: Callable[..., Any]) -> None:
-    """A study that is continued with `forced: extremes` knows its exact points already."""
+    """A study resumed with `forced: extremes` knows its exact points."""
     first, *others = make().planned()
     strategy = make()
     ran = Proposal(
@@ -149,7 +149,7 @@ def test_a_forced_design_that_ran_as_another_trial_is_not_run_again(make: Callab
 
 
 def test_several_asks_before_any_tell_share_no_forced_design(make: Callable[..., Any]) -> None:
-    """Parallel slots take the forced designs in turn, then different architectures."""
+    """Parallel slots get different forced designs, then different architectures."""
     strategy = make()
     batch = [strategy.ask(number) for number in range(12)]
     assert [proposal.origin.label for proposal in batch[:6]] == [p.origin.label for p in strategy.planned()]
@@ -157,7 +157,7 @@ def test_several_asks_before_any_tell_share_no_forced_design(make: Callable[...,
 
 
 def test_a_second_try_that_the_driver_calls_a_duplicate_is_given_up(make: Callable[..., Any]) -> None:
-    """The driver decides whether a failed trial may run again; where it may not, the next design follows."""
+    """The driver decides whether a failed trial may run again; otherwise the next design follows."""
     strategy = make()
     strategy.ask(0)
     strategy.tell(0, Outcome(state=TrialState.FAILED))
@@ -167,7 +167,7 @@ def test_a_second_try_that_the_driver_calls_a_duplicate_is_given_up(make: Callab
 
 
 def test_maximin_spreads_over_the_feasible_architectures(make: Callable[..., Any]) -> None:
-    """The first is in the middle, the next are far apart; all are feasible and at the middles of the parameters."""
+    """The first is in the middle, the next are far apart; all are feasible, with parameters at their middles."""
     strategy = make(options={"forced": "maximin", "maximin_trials": 6})
     planned = strategy.planned()
     assert [proposal.origin.label for proposal in planned] == [f"maximin:{n}" for n in range(1, 7)]
@@ -181,7 +181,7 @@ def test_maximin_spreads_over_the_feasible_architectures(make: Callable[..., Any
 
 
 def test_designs_are_merged_where_they_meet(make: Callable[..., Any]) -> None:
-    """With both, one architecture is one trial that carries both labels."""
+    """One architecture of both designs is one trial with both labels."""
     both = make(options={"forced": ["extremes", "maximin"], "maximin_trials": 40}).planned()
     assert len({proposal.architecture.id for proposal in both}) == len(both) < 46
     shared = [proposal for proposal in both if "min+maximin:" in (proposal.origin.label or "")]

@@ -31,7 +31,7 @@ def done(value: float) -> Outcome:
 
 
 def small() -> ArchitecturalSampler:
-    """Frontier over nine shapes and one hyper-parameter, beside whatever else a trial asks for."""
+    """Frontier over nine shapes and one hyper-parameter, with further parameters in a trial."""
     shapes = [
         Architecture(values={"width": width, "depth": depth}, num_parameters=width * width * depth, flops=1)
         for width in (8, 16, 32)
@@ -42,7 +42,7 @@ def small() -> ArchitecturalSampler:
 
 
 class TestOptunasOwnSuiteWithFrontierInside(BasicSamplerTestCase, RelativeSamplerTestCase):
-    """What Optuna asks of its samplers, asked of ours."""
+    """Optuna's tests for samplers, applied to ours."""
 
     @pytest.fixture
     def sampler(self) -> Callable[[], BaseSampler]:
@@ -50,7 +50,7 @@ class TestOptunasOwnSuiteWithFrontierInside(BasicSamplerTestCase, RelativeSample
 
 
 def test_a_dozen_trials_come_before_the_model(make: Make, drive: Callable[..., list[Proposal]]) -> None:
-    """Forced extremes count towards the first design, of which at least a third has its parameters at their middles."""
+    """Forced extremes count towards the first design; at least a third of it has its parameters at their middles."""
     strategy = make(options=FRONTIER)
     proposals = drive(strategy, range(20))
     assert [proposal.origin.kind for proposal in proposals[:12]] == ["forced"] * 6 + ["startup"] * 6
@@ -61,8 +61,8 @@ def test_a_dozen_trials_come_before_the_model(make: Make, drive: Callable[..., l
     assert len({proposal.architecture.id for proposal in alone}) == 12
 
 
-def test_it_finds_the_well(make: Make, architectures: list[Architecture]) -> None:
-    """On a surface without noise it comes closer within thirty trials than thirty random points do."""
+def test_it_finds_the_minimum(make: Make, architectures: list[Architecture]) -> None:
+    """On a noiseless surface, thirty trials come closer than thirty random points."""
 
     def loss(values: dict[str, Any]) -> float:
         aspect = values["d_model"] / values["n_layers"]
@@ -81,7 +81,7 @@ def test_it_finds_the_well(make: Make, architectures: list[Architecture]) -> Non
 
 
 def test_it_proposes_nothing_that_has_to_be_moved(make: Make, drive: Callable[..., list[Proposal]]) -> None:
-    """Repeats and near-repeats are passed over before the choice, so that the model's choice is what runs."""
+    """Repeats and near-repeats are skipped before the choice, so that the model's choice runs."""
     proposals = drive(make(options=FRONTIER), range(40))
     assert "redirected" not in {proposal.origin.kind for proposal in proposals}
     points = {(p.architecture.id, *p.hyperparameters.values()) for p in proposals}
@@ -89,7 +89,7 @@ def test_it_proposes_nothing_that_has_to_be_moved(make: Make, drive: Callable[..
 
 
 def test_visits_divide_the_expected_improvement() -> None:
-    """By the square root of one plus their number: after eight visits a third of it counts."""
+    """By the square root of one plus their number: after eight visits to a third."""
     shapes = [Architecture(values={"width": width}, num_parameters=width, flops=1) for width in (8, 16, 32)]
     coverage = Coverage(Grid(shapes), {})
     tried = coverage.tried(({"width": width}, False) for width in [16] * 3 + [32] * 8)
@@ -100,7 +100,7 @@ def test_visits_divide_the_expected_improvement() -> None:
 
 
 def test_a_good_architecture_does_not_keep_others_from_being_tried(make: Make) -> None:
-    """It is left for others now and then."""
+    """Other architectures are also tried."""
     strategy = make(options={**FRONTIER, "near_repeat": {}, "forced": "none", "startup_trials": 12})
     for number in range(50):
         proposal = strategy.ask(number)
@@ -111,7 +111,7 @@ def test_a_good_architecture_does_not_keep_others_from_being_tried(make: Make) -
 
 
 def test_what_did_not_fit_is_not_proposed_again(make: Make) -> None:
-    """Out of memory quarantines its architecture for every inner sampler, and frontier keeps away from its like."""
+    """Out of memory quarantines its architecture for every inner sampler, and frontier avoids similar ones."""
     for inner in ("frontier", "tpe"):
         strategy = make(options={"inner": inner, "forced": "none", "startup_trials": 10})
         unfit = []
@@ -132,7 +132,7 @@ def test_what_did_not_fit_is_not_proposed_again(make: Make) -> None:
 
 
 def test_nothing_is_left_when_no_architecture_fits(make: Make, architectures: list[Architecture]) -> None:
-    """A study in which everything ran out of memory ends."""
+    """The study ends."""
     strategy = make(architectures=architectures[:3], options={"forced": "none"})
     for number in range(3):
         assert strategy.ask(number) is not None
@@ -142,7 +142,7 @@ def test_nothing_is_left_when_no_architecture_fits(make: Make, architectures: li
 
 
 def test_a_diverged_trial_is_a_penalty_or_nothing(make: Make) -> None:
-    """By default high learning rates that diverge are avoided; with `diverged: fail` nothing is learnt of them."""
+    """By default, high learning rates that diverge are avoided; `diverged: fail` ignores them."""
 
     def share(setting: str) -> float:
         high = 0
@@ -164,7 +164,7 @@ def test_a_diverged_trial_is_a_penalty_or_nothing(make: Make) -> None:
 
 
 def test_a_batch_spreads_and_a_restart_in_it_changes_nothing(make: Make, loss_of: Callable[..., float]) -> None:
-    """Six asks before any tell: six architectures, the same after a restart in between."""
+    """Six asks before any tell return six architectures, the same after a restart in between."""
     strategy = make(options=FRONTIER)
     journal = []
     for number in range(14):
@@ -185,8 +185,8 @@ def test_a_batch_spreads_and_a_restart_in_it_changes_nothing(make: Make, loss_of
     assert [again.ask(number) for number in range(17, 20)] == batch[3:]
 
 
-def test_the_recommendation_is_told_with_its_claim(make: Make, drive: Callable[..., list[Proposal]]) -> None:
-    """Whatever chose the trials, the one with the best posterior mean is recommended; in the study's direction."""
+def test_the_recommendation_has_its_expected_value(make: Make, drive: Callable[..., list[Proposal]]) -> None:
+    """The trial with the best posterior mean is recommended, in the study's direction, whichever sampler chose it."""
     for inner in ("frontier", "tpe"):
         low, high = make(options={"inner": inner}), make(options={"inner": inner}, direction="maximize")
         assert low.explain().recommended is None
@@ -207,7 +207,7 @@ def test_the_recommendation_is_told_with_its_claim(make: Make, drive: Callable[.
 
 
 def test_texts_and_steps_are_searched_too(make: Make) -> None:
-    """Choices of words have coordinates of their own, and the better one is found."""
+    """Choices of texts have separate coordinates, and the better one is found."""
     space: dict[str, Distribution] = {
         "norm": Choice(values=("layer", "batch", "none")),
         "rate": Uniform(low=0.0, high=1.0),

@@ -15,7 +15,7 @@ from scalecore_optuna.surrogate import MOST_KNOWN, Observation, Surrogate, _chos
 
 
 def data(count: int, *, noise: float = 0.1) -> tuple[np.ndarray, np.ndarray]:
-    """Five coordinates of which two matter."""
+    """Five coordinates, of which two matter."""
     draw = np.random.default_rng(0)
     points = draw.random((count, 5))
     values = np.sin(4 * points[:, 0]) + points[:, 1] ** 2 + noise * draw.normal(size=count)
@@ -23,7 +23,7 @@ def data(count: int, *, noise: float = 0.1) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_the_posterior_is_that_of_scikit_learn() -> None:
-    """With the same kernel, mean and deviation agree with an implementation that is not ours."""
+    """With the same kernel, mean and deviation agree with another implementation."""
     points, values = data(30)
     lengths, signal, noise = np.array([0.4, 0.8, 2.0, 3.0, 1.0]), 1.7, 0.05
     ours = Posterior(Kernel(lengths=lengths, signal=signal, noise=noise), points, values)
@@ -35,8 +35,8 @@ def test_the_posterior_is_that_of_scikit_learn() -> None:
     assert ours.at(places)[1] == pytest.approx(np.sqrt(deviation**2 - noise), abs=1e-5)
 
 
-def test_the_fit_finds_what_matters_and_how_noisy_it_is() -> None:
-    """Coordinates that matter get short length scales; the variance of the noise is found within a factor of two."""
+def test_the_fit_finds_relevant_coordinates_and_the_noise() -> None:
+    """Relevant coordinates get short length scales; the noise variance is found within a factor of two."""
     points, values = data(120, noise=0.3)
     kernel = fit(points, values)
     assert kernel.lengths[:2].max() < kernel.lengths[2:].min()
@@ -44,8 +44,8 @@ def test_the_fit_finds_what_matters_and_how_noisy_it_is() -> None:
     assert share / 2 < kernel.noise < share * 2
 
 
-def test_the_fit_ends_where_no_step_is_better() -> None:
-    """By the marginal likelihood of scikit-learn and the priors: a step of 5 % in any parameter is worse."""
+def test_the_fit_ends_at_an_optimum() -> None:
+    """A step of 5 % in any parameter is worse, by scikit-learn's marginal likelihood and the priors."""
     points, values = data(40)
     theirs = GaussianProcessRegressor(
         kernel=ConstantKernel(1.0) * Matern(length_scale=np.ones(5), nu=2.5) + WhiteKernel(0.1), optimizer=None
@@ -62,8 +62,8 @@ def test_the_fit_ends_where_no_step_is_better() -> None:
     assert max(density(found + step) for step in steps) < density(found)
 
 
-def test_a_running_trial_counts_as_if_it_had_gone_as_expected() -> None:
-    """What is expected stays as it is; how uncertain that is, falls where it runs."""
+def test_a_running_trial_counts_with_its_expected_loss() -> None:
+    """The mean does not change; the uncertainty falls near the trial."""
     shapes = [Architecture(values={"width": w}, num_parameters=w, flops=1) for w in (8, 16)]
     surrogate = Surrogate(grid=Grid(shapes), space={"dropout": Uniform(low=0.0, high=1.0)})
 
@@ -83,7 +83,7 @@ def test_a_running_trial_counts_as_if_it_had_gone_as_expected() -> None:
 
 
 def test_losses_are_clipped_above_and_penalties_are_the_bound() -> None:
-    """One diverged trial does not flatten the differences of the others."""
+    """One diverged trial does not flatten the differences between the others."""
     losses = [*np.linspace(1.0, 1.1, 21), 50.0, math.inf]
     values, centre, scale = _standardised(losses)
     low, middle, high = np.quantile(losses[:-1], [0.25, 0.5, 0.75])
@@ -93,7 +93,7 @@ def test_losses_are_clipped_above_and_penalties_are_the_bound() -> None:
 
 
 def test_of_many_observations_the_best_half_and_a_spread_of_the_others_count() -> None:
-    """The posterior stays affordable in a study of thousands."""
+    """The posterior stays affordable in a study of thousands of trials."""
     seen = [Observation(number=n, row=0, units=(), loss=float((n * 7919) % 1000)) for n in range(1000)]
     chosen = _chosen(seen, MOST_KNOWN)
     assert len(chosen) == MOST_KNOWN
@@ -105,7 +105,7 @@ def test_of_many_observations_the_best_half_and_a_spread_of_the_others_count() -
 
 
 def test_the_recommendation_resists_a_lucky_value() -> None:
-    """The trial that was lucky in a bad place is not recommended, and the claim is near the truth."""
+    """A lucky trial in a bad region is not recommended, and the expected value is near the truth."""
     shapes = [Architecture(values={"width": w}, num_parameters=w, flops=1) for w in (8, 16, 32, 64)]
     surrogate = Surrogate(grid=Grid(shapes), space={"dropout": Uniform(low=0.0, high=1.0)})
     draw = np.random.default_rng(3)
@@ -127,8 +127,8 @@ def test_the_recommendation_resists_a_lucky_value() -> None:
     assert surrogate.recommend(observations[:1]) is None
 
 
-def test_the_expected_improvement_is_right_where_hardly_any_is_expected() -> None:
-    """Against values with 60 digits; nowhere does it fall as more is to be expected."""
+def test_a_tiny_expected_improvement_is_exact() -> None:
+    """Compared with values of 60 digits. It is monotonic."""
     exact = {-40: -808.298568, -25: -319.861464, -8: -37.1223643, -6: -22.5788794, 0: -0.91893853, 3: 1.09873967}
     found = _log_improvement(np.array(list(exact), dtype=np.float64))
     assert found == pytest.approx(list(exact.values()), rel=1e-6)

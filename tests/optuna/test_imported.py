@@ -1,4 +1,4 @@
-"""Results from elsewhere: they teach the strategy, and stand for no trial of the study."""
+"""Imported results inform the strategy but are no trials of the study."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def imported(trials: Sequence[RestoredTrial], *without: str) -> list[RestoredTrial]:
-    """As the core hands them on: under negative numbers, perhaps with parameters missing."""
+    """Results as the core passes them: with negative numbers, possibly without some parameters."""
     found = []
     for index, trial in enumerate(trials):
         values: dict[str, Any] = {n: v for n, v in trial.proposal.hyperparameters.items() if n not in without}
@@ -30,7 +30,7 @@ def imported(trials: Sequence[RestoredTrial], *without: str) -> list[RestoredTri
 
 
 def test_imported_results_teach_the_sampler(make: Make, drive: Drive, journal_of: JournalOf) -> None:
-    """Optuna's study holds them; the study's own phases are as without them."""
+    """Optuna's study contains them; the study's phases do not change."""
     old = journal_of(drive(make(seed=1), range(30)))
     strategy = make()
     strategy.restore(imported(old))
@@ -44,7 +44,7 @@ def test_imported_results_teach_the_sampler(make: Make, drive: Drive, journal_of
 
 
 def test_g32_imported_results_spare_no_forced_trial(make: Make, drive: Drive, journal_of: JournalOf) -> None:
-    """The same forced designs of an older study are results of that study: this one runs its own, each once."""
+    """Forced designs of an older study do not replace this study's forced trials."""
     designs = drive(make(), range(6))
     strategy = make()
     strategy.restore(imported(journal_of(designs)))
@@ -52,7 +52,7 @@ def test_g32_imported_results_spare_no_forced_trial(make: Make, drive: Drive, jo
 
 
 def test_imported_results_with_missing_parameters_are_visits(make: Make, drive: Drive, journal_of: JournalOf) -> None:
-    """Their architecture counts as visited, and their value teaches nothing; they are named with the reason."""
+    """The architecture counts as visited, the value is ignored, and the reason is reported."""
     strategy = make()
     strategy.restore(imported(journal_of(drive(make(), range(3))), "dropout"))
     assert strategy.study.trials == []
@@ -61,7 +61,7 @@ def test_imported_results_with_missing_parameters_are_visits(make: Make, drive: 
 
 
 def test_an_imported_result_is_never_recommended(make: Make, drive: Drive, journal_of: JournalOf) -> None:
-    """However good it was: what is recommended is a trial of this study."""
+    """Only a trial of this study is recommended, however good the import."""
     strategy = make()
     strategy.restore(imported(journal_of(drive(make(seed=1), range(12)))))
     assert strategy.explain().recommended is None

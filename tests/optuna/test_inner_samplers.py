@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 class Unseeded(RandomSampler):
-    """A sampler that cannot be repeated."""
+    """A sampler without a seed."""
 
     def __init__(self) -> None:
         super().__init__(seed=None)
 
 
-def test_a_sampler_class_is_taken_by_its_import_path(make: Make, drive: Callable[..., list[Proposal]]) -> None:
-    """Its suggestions become feasible like anyone's, and it is given options and the trial's seed."""
+def test_a_sampler_class_is_loaded_by_its_import_path(make: Make, drive: Callable[..., list[Proposal]]) -> None:
+    """Its suggestions become feasible, and it receives the options and the trial's seed."""
     options = {"inner": "optuna.samplers:TPESampler", "inner_options": {"n_startup_trials": 3}, "startup_trials": 4}
     proposals = drive(make(options=options), range(14))
     assert proposals == drive(make(options=options), range(14))
@@ -63,15 +63,15 @@ def test_a_sampler_class_is_taken_by_its_import_path(make: Make, drive: Callable
         ),
     ],
 )
-def test_what_is_no_sampler_is_refused(make: Make, path: str, message: str) -> None:
-    """Nothing but a sampler class is called, and the message says what was found."""
+def test_anything_but_a_sampler_class_is_refused(make: Make, path: str, message: str) -> None:
+    """The object is not called, and the message describes it."""
     with pytest.raises(ExperimentError) as caught:
         make(options={"inner": path})
     assert str(caught.value) == message
 
 
-def test_options_that_the_class_refuses_are_told(make: Make) -> None:
-    """Before the first trial, with the class's own words."""
+def test_options_that_the_class_rejects_are_reported(make: Make) -> None:
+    """The message appears before the first trial and contains the class's error."""
     with pytest.raises(ExperimentError) as caught:
         make(options={"inner": "tpe", "inner_options": {"n_startup": 3}})
     assert str(caught.value) == (
@@ -91,13 +91,13 @@ def test_options_that_the_class_refuses_are_told(make: Make) -> None:
     ],
 )
 def test_a_misspelt_inner_is_found_with_the_file(settings: dict[str, Any], message: str) -> None:
-    """The options refuse it, so that `scalecore check` tells it with the line."""
+    """The options reject it, so that `scalecore check` reports the line."""
     with pytest.raises(ValueError, match=f"^{message}$"):
         ArchitecturalOptions(**settings)
 
 
-def test_gp_needs_torch_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without torch the refusal names what to take instead."""
+def test_gp_without_torch_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message names an alternative."""
     monkeypatch.setattr(inner_samplers, "find_spec", lambda name: None)
     with pytest.raises(ExperimentError) as caught:
         inner_sampler("gp", options={}, seed=1)
@@ -109,7 +109,7 @@ def test_gp_needs_torch_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
 def test_gp_proposes_feasible_architectures(make: Make, drive: Callable[..., list[Proposal]]) -> None:
-    """Optuna's own Gaussian process works inside, and repeats itself with the same seed."""
+    """Optuna's Gaussian process works as inner sampler and is reproducible with the same seed."""
     import torch
 
     torch.set_num_threads(1)
@@ -120,7 +120,7 @@ def test_gp_proposes_feasible_architectures(make: Make, drive: Callable[..., lis
 
 
 def test_names_are_optunas_classes() -> None:
-    """`tpe` and `random` are what they are called; a path may name any other."""
+    """`tpe` and `random` are Optuna's samplers; a path may name any other."""
     assert type(inner_sampler("tpe", options={}, seed=1)) is TPESampler
     assert type(inner_sampler("random", options={}, seed=1)) is RandomSampler
     assert type(inner_sampler("optuna.samplers:QMCSampler", options={}, seed=1)) is QMCSampler

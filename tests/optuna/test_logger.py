@@ -1,4 +1,4 @@
-"""The logger on real storages: SQLite, an Optuna journal, and PostgreSQL where a server can be started."""
+"""The logger on real storages: SQLite, an Optuna journal, and PostgreSQL if a server can be started."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def study(folder: Path, *records: TrialRecord, choices: tuple[int, ...] = (50, 7
 
 @pytest.fixture(scope="module")
 def postgresql() -> Iterator[str]:
-    """A separate server, from the system's packages; as the user `postgres`, since it refuses to run as root."""
+    """A separate server from the system's packages, run as user `postgres` because it refuses to run as root."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin")) if shutil.which("initdb") is None else []
     folder = found[-1] if found else Path(shutil.which("initdb") or "/nowhere").parent
     if not (folder / "initdb").exists():
@@ -115,13 +115,13 @@ def postgresql() -> Iterator[str]:
 
 @pytest.fixture(params=["journal", "sqlite", "postgresql"])
 def storage(request: pytest.FixtureRequest) -> str:
-    """What the option `storage` says, of each kind."""
+    """A value of the option `storage` of each kind."""
     kinds = {"journal": "journal", "sqlite": "sqlite:///study.db"}
     return kinds.get(request.param) or str(request.getfixturevalue("postgresql"))
 
 
 def run(storage: str, view: StudyView, *later: StudyView, name: str | None = None) -> None:
-    """The logger in one run, which begins with a study and then has a further trial in each of `later`."""
+    """The logger in one run that starts with a study and adds a trial in each of `later`."""
     logger = OptunaLogger(OptunaOptions(storage=storage, study_name=name), LoggerContext(folder=view.folder))
     try:
         logger.study_started(view)
@@ -134,7 +134,7 @@ def run(storage: str, view: StudyView, *later: StudyView, name: str | None = Non
 
 @contextmanager
 def loaded(storage: str, folder: Path, name: str = "walk") -> Iterator[Study]:
-    """The study as any other program reads it."""
+    """The study as another program reads it."""
     with open_storage(storage, folder) as reader:
         yield load_study(study_name=name, storage=reader)
 
@@ -152,7 +152,7 @@ class TestContract(LoggerContract):
 
 
 def test_g20_every_finished_trial_is_there_with_its_architecture(storage: str, tmp_path: Path) -> None:
-    """States, values, learning curves, and who proposed what and why; an end without a value is a failure (G35)."""
+    """States, values, learning curves, origins and reasons are stored; an end without a value is a failure (G35)."""
     records = record(0), record(1, state=TrialState.PRUNED), record(2, state=TrialState.DIVERGED)
     name = f"shown-{tmp_path.name}"
     run(storage, study(tmp_path, *records), name=name)
@@ -180,7 +180,7 @@ def test_g20_every_finished_trial_is_there_with_its_architecture(storage: str, t
 
 
 def test_a_trial_is_added_when_it_ends_and_never_twice(storage: str, tmp_path: Path) -> None:
-    """By a run that saw it end, by one that begins after it, and by one that does both."""
+    """By a run that saw its end, by a run that starts later, and by one that does both."""
     name = f"once-{tmp_path.name}"
     views = [study(tmp_path, *map(record, range(count)), id="this") for count in range(5)]
     run(storage, views[0], views[1], name=name)
@@ -194,7 +194,7 @@ def test_a_trial_is_added_when_it_ends_and_never_twice(storage: str, tmp_path: P
 
 
 def test_g09_a_trial_that_predicts_a_constant_is_not_the_best_one(storage: str, tmp_path: Path) -> None:
-    """Its value is there, and breaks a constraint."""
+    """Its value is stored, with a violated constraint."""
     name = f"constant-{tmp_path.name}"
     constant = evolve(record(0), flags=[Flag(guard="G09", kind="collapsed", text="predicts a constant")])
     run(storage, study(tmp_path, constant, record(1)), name=name)
@@ -204,8 +204,9 @@ def test_g09_a_trial_that_predicts_a_constant_is_not_the_best_one(storage: str, 
 
 
 def test_g34_a_study_that_is_continued_with_another_grid_and_space(storage: str, tmp_path: Path) -> None:
-    """Ranges are widened. Other choices are refused by a storage, so the value is an attribute only; under another name
-    everything is a parameter.
+    """Ranges are widened.
+
+    A storage refuses other choices: the value becomes an attribute; under another name all become parameters.
     """
     name = f"changed-{tmp_path.name}"
     run(storage, study(tmp_path, record(0)), name=name)
@@ -224,7 +225,7 @@ def test_g34_a_study_that_is_continued_with_another_grid_and_space(storage: str,
 
 
 def test_another_study_of_the_same_name_is_left_alone(storage: str, tmp_path: Path) -> None:
-    """Nothing of it is changed or deleted, and the message says what to do."""
+    """It is neither changed nor deleted, and the message contains a remedy."""
     name = f"foreign-{tmp_path.name}"
     run(storage, study(tmp_path, record(0), record(1)), name=name)
     with pytest.raises(RefusedError) as refusal:
@@ -236,8 +237,8 @@ def test_another_study_of_the_same_name_is_left_alone(storage: str, tmp_path: Pa
     assert len(stored(storage, tmp_path, name)) == 2
 
 
-def test_a_study_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
-    """One that scalecore did not write."""
+def test_a_study_of_another_program_is_left_alone(tmp_path: Path) -> None:
+    """A study that scalecore did not write."""
     own = create_study(study_name="walk", storage=f"sqlite:///{tmp_path}/study.db")
     own.add_trial(create_trial(value=1.0))
     with pytest.raises(RefusedError, match="another study named 'walk'"):
@@ -257,7 +258,7 @@ def test_an_empty_study_of_the_other_direction_is_left_alone(tmp_path: Path) -> 
 
 
 def test_a_storage_of_version_0_1_is_continued(storage: str, tmp_path: Path) -> None:
-    """Its finished trials stay, with their wide ranges; one that was running there is over, and added when it ends."""
+    """Finished trials stay, with their wide ranges. A running trial is marked as failed, and added when it ends."""
     name = f"old-{tmp_path.name}"
     with open_storage(storage, tmp_path) as file:
         old = create_study(study_name=name, storage=file)
@@ -278,7 +279,10 @@ def test_a_storage_of_version_0_1_is_continued(storage: str, tmp_path: Path) -> 
 
 
 def test_a_torn_line_of_an_optuna_journal_is_set_aside(tmp_path: Path) -> None:
-    """What Optuna 5 cannot open after a power cut or a full disk is mended, and the lost trial added again."""
+    """Optuna 5 cannot open such a journal after a power cut or a full disk.
+
+    It is repaired, and the lost trial added again.
+    """
     view = study(tmp_path, record(0), record(1))
     run("journal", view)
     file = tmp_path / "optuna.journal"
@@ -289,8 +293,8 @@ def test_a_torn_line_of_an_optuna_journal_is_set_aside(tmp_path: Path) -> None:
     assert not (tmp_path / "optuna.journal.lock").exists()
 
 
-def test_after_trouble_a_fresh_logger_adds_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A database that was locked for longer than it is waited for has everything once in the end."""
+def test_after_a_failure_a_new_logger_adds_missing_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database that was locked beyond the timeout has every trial once in the end."""
     monkeypatch.setattr("scalecore_optuna.storages.SECONDS", 0.1)
     view = study(tmp_path, *map(record, range(40)))
     run("sqlite:///study.db", study(tmp_path, record(0)))
@@ -302,8 +306,8 @@ def test_after_trouble_a_fresh_logger_adds_what_is_missing(tmp_path: Path, monke
     assert [trial.user_attrs["trial"] for trial in stored("sqlite:///study.db", tmp_path)] == list(range(40))
 
 
-def test_a_database_lies_where_its_path_says_whatever_it_is_called(tmp_path: Path) -> None:
-    """What has a meaning in a URL or for Optuna has none in the name of a folder: nothing is made beside it."""
+def test_a_database_has_the_path_of_its_option(tmp_path: Path) -> None:
+    """Special characters of URLs and Optuna are plain characters of the path, and no other file is created."""
     if not sqlalchemy.__version__.startswith("2.1"):
         pytest.skip("SQLAlchemy before 2.1 reads such a path out of no URL: it is refused")
     folder = tmp_path / "what? #1 100% %41 {x} \u00fc"
@@ -329,7 +333,7 @@ def test_a_database_lies_where_its_path_says_whatever_it_is_called(tmp_path: Pat
     ],
 )
 def test_a_storage_that_would_lie_elsewhere_is_refused(storage: str, message: str) -> None:
-    """The path is taken as it is written, and must survive as a part of a URL."""
+    """The path is used verbatim and must be representable in a URL."""
     from scalecore.api.errors import ExperimentError
     from scalecore.config.standalone import standalone_options
 
@@ -339,7 +343,7 @@ def test_a_storage_that_would_lie_elsewhere_is_refused(storage: str, message: st
 
 
 def test_a_password_in_the_experiment_is_refused() -> None:
-    """It would be stored with the study; the libraries of PostgreSQL have better places."""
+    """It would be stored with the study; PostgreSQL's libraries offer better places."""
     from scalecore.config.constraints import bounds_of
 
     (pattern,) = bounds_of(OptunaOptions.__annotations__["storage"])
@@ -362,8 +366,8 @@ def test_a_password_in_the_experiment_is_refused() -> None:
         assert fits(storage), storage
 
 
-def test_the_driver_of_a_server_is_looked_for_when_the_file_is_checked() -> None:
-    """As any extra; files need none."""
+def test_check_reports_a_missing_driver_of_a_server() -> None:
+    """Like any extra; files need none."""
     needs = load_registry().get("logger", "optuna").record.needs
     assert needs is not None
     assert needs(OptunaOptions(storage="postgresql://me@host/db")) == {"psycopg": "scalecore-optuna[postgresql]"}

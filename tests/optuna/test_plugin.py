@@ -5,7 +5,7 @@ import sys
 
 
 def test_a_study_prints_and_warns_nothing(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    """Optuna's own lines and warnings do not reach the user's terminal."""
+    """Optuna's log lines and warnings do not reach the user's terminal."""
     script = tmp_path / "study.py"
     script.write_text(
         "from scalecore.api.strategy import SearchContext\n"

@@ -17,7 +17,7 @@ MEDIAN = {"forced": "none", "pruner": "median", "prune_after": 4, "prune_strata"
 
 
 def run(strategy: Any, number: int, *, level: float, epochs: int = 8) -> list[bool]:
-    """Train a trial whose objective stays at `level`; tells how it ended and returns the answers after each epoch."""
+    """Train a trial whose objective stays at `level`, report its outcome, and return the answers after each epoch."""
     strategy.ask(number)
     answers = []
     for epoch in range(1, epochs + 1):
@@ -29,13 +29,13 @@ def run(strategy: Any, number: int, *, level: float, epochs: int = 8) -> list[bo
 
 
 def test_nothing_is_pruned_by_default(make: Callable[..., Any]) -> None:
-    """Pruning is to be asked for."""
+    """Pruning must be enabled."""
     strategy = make(options={"forced": "none"})
     assert not any(any(run(strategy, number, level=float(number))) for number in range(12))
 
 
 def test_the_median_pruner_ends_bad_trials_but_not_before_its_epoch(make: Callable[..., Any]) -> None:
-    """After five completed trials a worse one ends at the first epoch allowed; a better one runs to its end."""
+    """After five completed trials, a worse one is pruned at the first permitted epoch; a better one completes."""
     strategy = make(options=MEDIAN)
     for number in range(5):
         assert run(strategy, number, level=0.5) == [False] * 8
@@ -50,7 +50,7 @@ def test_the_median_pruner_ends_bad_trials_but_not_before_its_epoch(make: Callab
 
 
 def test_forced_trials_are_never_pruned(make: Callable[..., Any]) -> None:
-    """They are there to be compared, however bad they are."""
+    """They are needed for comparison, however bad they are."""
     strategy = make(options={**MEDIAN, "forced": "extremes", "extremes": ["n_heads", "n_layers", "d_model", "d_ff"]})
     planned = len(strategy.planned())
     assert planned > 6
@@ -69,7 +69,7 @@ def test_a_maximized_objective_is_pruned_from_below(make: Callable[..., Any]) ->
 
 
 def test_an_epoch_without_a_number_prunes_nothing(make: Callable[..., Any]) -> None:
-    """A loss that is not finite is the loop's to judge; it is no observation."""
+    """The training loop handles a loss that is not finite; it is not an observation."""
     strategy = make(options=MEDIAN)
     for number in range(5):
         run(strategy, number, level=0.5)
@@ -79,7 +79,7 @@ def test_an_epoch_without_a_number_prunes_nothing(make: Callable[..., Any]) -> N
 
 
 def test_a_restored_study_prunes_as_before(make: Callable[..., Any]) -> None:
-    """With the reports of the journal the pruner knows what it knew, also of the trial that was interrupted."""
+    """The reports in the journal restore the pruner's state, also for the interrupted trial."""
     earlier = make(options=MEDIAN)
     proposals = [earlier.ask(number) for number in range(5)]
     completed = Outcome(state=TrialState.COMPLETED, value=0.9)
@@ -99,7 +99,7 @@ def test_a_restored_study_prunes_as_before(make: Callable[..., Any]) -> None:
 
 
 def deep_and_shallow(strategy: Any) -> tuple[list[int], list[int]]:
-    """Numbers of the first eighteen trials in the deepest and in the shallowest third."""
+    """Numbers of the first eighteen trials in the deepest and the shallowest third."""
     classes: dict[bool, list[int]] = {True: [], False: []}
     for number in range(24):
         depth = strategy.ask(number).architecture.values["n_layers"]
@@ -109,7 +109,7 @@ def deep_and_shallow(strategy: Any) -> tuple[list[int], list[int]]:
 
 
 def test_trials_are_compared_within_their_class_of_depth(make: Callable[..., Any]) -> None:
-    """Deep networks that start slowly are not measured by shallow ones; with one class they are."""
+    """Deep networks that start slowly are not compared with shallow ones, except with one class."""
     for strata, expected in ((3, False), (1, True)):
         strategy = make(options={**MEDIAN, "prune_strata": strata, "inner": "random", "startup_trials": 24})
         deep, shallow = deep_and_shallow(strategy)
@@ -121,7 +121,7 @@ def test_trials_are_compared_within_their_class_of_depth(make: Callable[..., Any
 
 
 def course(strategy: Any, number: int, values: list[float]) -> int | None:
-    """Train a trial whose objective takes these values; the epoch at which it was pruned, or None."""
+    """Train a trial whose objective has these values; return the epoch at which it was pruned, or None."""
     strategy.ask(number)
     for epoch, value in enumerate(values, start=1):
         if strategy.should_prune(number, epoch=epoch, value=value):
@@ -141,7 +141,7 @@ PRUNERS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("pruner", PRUNERS)
 def test_every_pruner_ends_bad_trials_but_never_before_its_epoch(make: Callable[..., Any], pruner: str) -> None:
-    """Good trials run to their end; of bad ones some are ended, all of them late enough."""
+    """Good trials complete; some bad ones are pruned, all of them late enough."""
     settings = {"forced": "none", "pruner": pruner, "prune_after": 5, "prune_strata": 1, **PRUNERS[pruner]}
     strategy = make(options=settings)
     # No two differences are equal: ties make the signed-rank test slow.
@@ -157,7 +157,7 @@ def test_every_pruner_ends_bad_trials_but_never_before_its_epoch(make: Callable[
 
 @pytest.mark.parametrize("pruner", PRUNERS)
 def test_a_restored_study_prunes_like_the_uninterrupted_one(make: Callable[..., Any], pruner: str) -> None:
-    """One trial at a time: brackets, rungs and medians are the same after a restart."""
+    """With one trial at a time, brackets, rungs and medians are the same after a restart."""
     settings = {"forced": "none", "pruner": pruner, "prune_after": 3, "prune_strata": 2, **PRUNERS[pruner]}
     levels = [((13 * number) % 10) / 10 for number in range(30)]
 
@@ -185,7 +185,7 @@ def test_a_restored_study_prunes_like_the_uninterrupted_one(make: Callable[..., 
 
 
 def test_forced_trials_are_pruned_when_asked(make: Callable[..., Any]) -> None:
-    """`prune_forced` treats them like all others."""
+    """`prune_forced` treats them like other trials."""
     strategy = make(
         options={
             **MEDIAN,

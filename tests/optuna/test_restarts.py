@@ -26,7 +26,10 @@ def test_killed_at_random_every_forced_slot_completes_exactly_once(
     inner: str,
     seed: int,
 ) -> None:
-    """Three slots, a driver that dies now and then, a crash in ten: no slot lost or doubled, nothing off the grid."""
+    """Three slots, a driver that is killed at random, one crash in ten.
+
+    No design is lost or duplicated, and all trials are on the grid.
+    """
     draw = random.Random(seed)
     options = {"inner": inner, "startup_trials": 8}
     strategy = make(options=options)
@@ -77,7 +80,7 @@ def test_killed_at_random_every_forced_slot_completes_exactly_once(
 def test_an_imported_trial_without_all_parameters_counts_as_a_visit(
     make: Make, architectures: list[Architecture]
 ) -> None:
-    """It teaches nothing, is named, and its architecture is no untried one any more."""
+    """Its value is ignored, the reason is reported, and its architecture counts as tried."""
     from scalecore.api.trials import Origin
 
     shape = make().planned()[0].architecture

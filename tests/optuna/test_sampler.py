@@ -28,7 +28,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "search.md"
 
 
 def small(inner: BaseSampler) -> ArchitecturalSampler:
-    """A sampler over nine shapes and one hyper-parameter, beside whatever else a trial asks for."""
+    """A sampler over nine shapes and one hyper-parameter, with further parameters in a trial."""
     shapes = [
         Architecture(values={"width": width, "depth": depth}, num_parameters=width * depth, flops=1)
         for width in (8, 16, 32)
@@ -38,7 +38,7 @@ def small(inner: BaseSampler) -> ArchitecturalSampler:
 
 
 class TestOptunasOwnSuiteWithTpeInside(BasicSamplerTestCase, RelativeSamplerTestCase, MultiObjectiveSamplerTestCase):
-    """What Optuna asks of its samplers, asked of ours."""
+    """Optuna's tests for samplers, applied to ours."""
 
     @pytest.fixture
     def sampler(self) -> Callable[[], BaseSampler]:
@@ -64,7 +64,7 @@ class TestOptunasOwnSuiteWithQmcInside(BasicSamplerTestCase, RelativeSamplerTest
 
 @pytest.fixture(params=["memory", "journal", "sqlite"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> BaseStorage | None:
-    """The storages differ in what they refuse, so memory alone would hide errors."""
+    """Storages reject different things, so in-memory storage alone would hide errors."""
     if request.param == "journal":
         return JournalStorage(JournalFileBackend(str(tmp_path / "study.log")))
     return RDBStorage(f"sqlite:///{tmp_path / 'study.db'}") if request.param == "sqlite" else None
@@ -84,7 +84,7 @@ def test_alone_in_a_plain_study_it_proposes_feasible_architectures(
     space: dict[str, Distribution],
     grid_of: Callable[[float], list[Architecture]],
 ) -> None:
-    """On every storage, with a grid that changes on the way, and moves that are on record."""
+    """On every storage, with a changing grid, and with recorded moves."""
     study = create_study(storage=storage)
     everything: list[Architecture] = []
     for shapes in (architectures, grid_of(4e6), [shape for shape in architectures if shape.values["d_model"] < 256]):
@@ -105,7 +105,7 @@ def test_alone_in_a_plain_study_it_proposes_feasible_architectures(
 
 
 class Recorder(BaseSampler):
-    """Random, and remembers what it was asked for jointly."""
+    """A random sampler that records the joint search spaces."""
 
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
@@ -125,7 +125,7 @@ class Recorder(BaseSampler):
 def test_pruned_and_injected_trials_do_not_shrink_the_space(
     architectures: list[Architecture], space: dict[str, Distribution]
 ) -> None:
-    """The inner sampler is given every dimension and hyper-parameter, where Optuna would have inferred none."""
+    """The inner sampler gets every dimension and hyper-parameter, where Optuna would have inferred none."""
     recorder = Recorder()
     sampler = ArchitecturalSampler(recorder, Coverage(Grid(architectures), space))
     study = create_study(sampler=sampler)
@@ -147,7 +147,7 @@ def test_pruned_and_injected_trials_do_not_shrink_the_space(
 def test_dimensions_are_declared_on_ranges_that_never_change(
     grid_of: Callable[[float], list[Architecture]], space: dict[str, Distribution]
 ) -> None:
-    """Another budget declares the same parameters, so that studies can be continued and compared."""
+    """Another budget declares the same parameters, so that studies can be resumed and compared."""
     declared = [
         ArchitecturalSampler(RandomSampler(), Coverage(Grid(grid_of(b)), space)).distributions for b in (2e6, 2e9)
     ]
@@ -156,7 +156,7 @@ def test_dimensions_are_declared_on_ranges_that_never_change(
 
 
 def test_other_parameters_of_a_trial_are_left_to_the_inner_sampler(architectures: list[Architecture]) -> None:
-    """A plain script may ask for more than the declared space."""
+    """A plain script may use more parameters than the declared space."""
     sampler = ArchitecturalSampler(TPESampler(seed=0), Coverage(Grid(architectures), {"depth": Choice(values=(1, 2))}))
     study = create_study(sampler=sampler)
     for _ in range(15):
@@ -167,7 +167,7 @@ def test_other_parameters_of_a_trial_are_left_to_the_inner_sampler(architectures
 
 @pytest.mark.parametrize("inner", ["tpe", "frontier"])
 def test_the_script_of_the_documentation_runs(inner: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """As the README shows it, and with the sampler and the weight that docs/search.md names."""
+    """In the README's form, and with the sampler and weight of docs/search.md."""
     (script,) = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
     if inner == "frontier":
         for shown, other in {

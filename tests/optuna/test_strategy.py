@@ -36,7 +36,7 @@ def point(proposal: Proposal) -> tuple[Any, ...]:
 
 
 def test_phases_follow_each_other(make: Make, drive: Drive) -> None:
-    """Six forced designs, twenty startup trials on as many further architectures, then the inner sampler."""
+    """Six forced designs, twenty startup trials on as many other architectures, then the inner sampler."""
     proposals = drive(make(), range(50))
     kinds = [proposal.origin.kind for proposal in proposals]
     assert kinds[:26] == ["forced"] * 6 + ["startup"] * 20
@@ -48,7 +48,7 @@ def test_phases_follow_each_other(make: Make, drive: Drive) -> None:
 def test_startup_trials_spread_over_every_hyperparameter(
     make: Make, drive: Drive, space: dict[str, Distribution]
 ) -> None:
-    """Each fifth of each continuous range, and each choice, is met by two startup trials at least."""
+    """At least two startup trials fall into each fifth of each continuous range, and use each choice."""
     startup = drive(make(), range(26))[6:]
     for name, distribution in space.items():
         cells = 5 if distribution.at(0.5) != distribution.at(0.501) else len(distribution.bounds())
@@ -56,8 +56,8 @@ def test_startup_trials_spread_over_every_hyperparameter(
         assert all(met.count(cell) >= 2 for cell in range(cells)), name
 
 
-def test_a_failed_startup_trial_is_made_up_for(make: Make) -> None:
-    """The inner sampler takes over once enough startup trials say something."""
+def test_a_failed_startup_trial_is_replaced(make: Make) -> None:
+    """The inner sampler starts once enough startup trials have values."""
     strategy = make(options={"forced": "none", "startup_trials": 3})
     kinds = []
     for number in range(7):
@@ -73,7 +73,7 @@ def test_a_failed_startup_trial_is_made_up_for(make: Make) -> None:
 def test_every_inner_sampler_stays_in_the_grid_and_the_space(
     make: Make, drive: Drive, inner: str, architectures: list[Architecture], space: dict[str, Distribution]
 ) -> None:
-    """Whatever suggests, feasible architectures and declared values come out."""
+    """All proposals are feasible architectures with declared values."""
     proposals = drive(make(options={"inner": inner, "startup_trials": 5}), range(25))
     assert len({proposal.hyperparameters["learning_rate"] for proposal in proposals[6:]}) == 19
     for proposal in proposals:
@@ -83,7 +83,7 @@ def test_every_inner_sampler_stays_in_the_grid_and_the_space(
 
 
 def test_the_better_direction_is_the_objectives(make: Make, loss_of: Callable[[Proposal, int], float]) -> None:
-    """Maximizing the negative loss asks for exactly what minimizing the loss does."""
+    """Maximizing the negative loss proposes exactly the same as minimizing the loss."""
     low, high = make(), make(direction="maximize")
     for number in range(40):
         one, other = low.ask(number), high.ask(number)
@@ -94,7 +94,7 @@ def test_the_better_direction_is_the_objectives(make: Make, loss_of: Callable[[P
 
 
 def test_a_family_without_dimensions_searches_hyperparameters(make: Make, drive: Drive) -> None:
-    """A single fixed architecture has no extremes; its hyper-parameters are searched all the same."""
+    """A single architecture has no extremes; its hyper-parameters are still searched."""
     strategy = make(architectures=[FIXED])
     assert strategy.planned() == []
     proposals = drive(strategy, range(30))
@@ -106,7 +106,7 @@ def test_a_family_without_dimensions_searches_hyperparameters(make: Make, drive:
 
 
 def test_g20_architecture_is_in_params_whoever_proposed_it(make: Make, drive: Drive) -> None:
-    """Forced, startup, sampled and moved trials all have the architecture they ran among Optuna's parameters."""
+    """Forced, startup, sampled and moved trials all have their architecture among Optuna's parameters."""
     strategy = make()
     proposals = drive(strategy, range(50))
     assert {proposal.origin.kind for proposal in proposals} == {"forced", "startup", "sampled", "redirected"}
@@ -118,7 +118,7 @@ def test_g20_architecture_is_in_params_whoever_proposed_it(make: Make, drive: Dr
 def test_g21_an_architecture_is_known_by_content_never_by_position(
     make: Make, drive: Drive, architectures: list[Architecture]
 ) -> None:
-    """The order in which architectures are given changes nothing, and the first of them is not skipped."""
+    """The order of the architectures changes nothing, and the first one is not skipped."""
     forwards = drive(make(), range(32))
     backwards = drive(make(architectures=architectures[::-1]), range(32))
     assert forwards == backwards
@@ -134,7 +134,7 @@ def test_g30_no_exact_repeat_and_more_architectures_than_plain_optuna(
     space: dict[str, Distribution],
     loss_of: Callable[[Proposal, int], float],
 ) -> None:
-    """50 trials on the real 2M grid, against Optuna's TPE on an index of the architectures, with as long a start."""
+    """50 trials on the real 2M grid, compared with Optuna's TPE on an index of the architectures."""
     for seed in (0, 1, 2):
         ours = drive(make(seed=seed), range(50))
         assert len({point(proposal) for proposal in ours}) == 50
@@ -157,7 +157,7 @@ def test_g30_no_exact_repeat_and_more_architectures_than_plain_optuna(
 
 
 def test_g30_a_duplicate_is_answered_by_something_else(make: Make, drive: Drive) -> None:
-    """In every phase the next ask for the number differs, and Optuna has no second observation of the point."""
+    """In every phase the next proposal for the number differs, and Optuna has no second observation of the point."""
     for start in (0, 10, 30):
         strategy = make()
         drive(strategy, range(start))
@@ -174,7 +174,7 @@ def test_g30_a_duplicate_is_answered_by_something_else(make: Make, drive: Drive)
 
 
 def test_g31_the_sampler_is_told_what_ran(make: Make, drive: Drive) -> None:
-    """A moved trial says what had been suggested, and Optuna knows it only where it went."""
+    """A moved trial records the suggestion; Optuna has only the point that ran."""
     strategy = make()
     proposals = drive(strategy, range(50))
     moved = [number for number, proposal in enumerate(proposals) if proposal.origin.kind == "redirected"]
@@ -195,7 +195,7 @@ def test_g34_a_changed_grid_or_space_on_resume_keeps_working(
     journal_of: Callable[..., list[RestoredTrial]],
     space: dict[str, Distribution],
 ) -> None:
-    """Trials that still fit count; the others are left out with the reason, and may still be told."""
+    """Trials that still fit count; the others are left out with a reason, and their outcome is still accepted."""
     journal = journal_of(drive(make(), range(30)))
     journal.append(
         RestoredTrial(number=30, proposal=evolve(journal[0].proposal, origin=Origin(kind="sampled")), outcome=None)
@@ -239,7 +239,7 @@ def test_g34_a_changed_grid_or_space_on_resume_keeps_working(
 def test_g35_failures_are_not_values(
     make: Make, state: TrialState, options: dict[str, Any], told: OptunaState, constraints: dict[str, float]
 ) -> None:
-    """No failure is a number, live as well as restored: memory is a constraint, divergence a penalty without one."""
+    """Live or restored, no failure is a number: memory is a constraint, divergence a penalty without a value."""
     strategy = make(options=options)
     proposal = strategy.ask(0)
     assert proposal is not None
@@ -257,7 +257,7 @@ def test_g35_failures_are_not_values(
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), None])
 def test_g35_a_completed_trial_has_a_finite_value(make: Make, value: float | None) -> None:
-    """NaN, infinity and nothing are refused, and the trial is still running afterwards."""
+    """NaN, infinity and None are rejected, and the trial stays running."""
     strategy = make()
     strategy.ask(0)
     with pytest.raises(ValueError, match=r"^trial 0: completed with"):
@@ -267,7 +267,7 @@ def test_g35_a_completed_trial_has_a_finite_value(make: Make, value: float | Non
 
 
 def test_g37_seeded(make: Make, drive: Drive) -> None:
-    """The same seed gives the same study, another seed another one from the first trial after the forced ones on."""
+    """Equal seeds yield equal studies; different seeds differ from the first trial after the forced ones."""
     one, same, other = (drive(make(seed=seed), range(32)) for seed in (1, 1, 2))
     assert one == same
     assert one[:6] == other[:6]
@@ -278,7 +278,7 @@ def test_g37_seeded(make: Make, drive: Drive) -> None:
 
 
 def through_json(proposal: Proposal) -> Proposal:
-    """A proposal as it comes back from a journal."""
+    """A proposal as read back from a journal."""
     values, hyperparameters = json.loads(
         json.dumps([dict(proposal.architecture.values), dict(proposal.hyperparameters)])
     )
@@ -290,7 +290,7 @@ def through_json(proposal: Proposal) -> Proposal:
 def test_g37_a_restored_study_goes_on_as_the_uninterrupted_one(
     make: Make, loss_of: Callable[[Proposal, int], float], cut: int, inner: str
 ) -> None:
-    """With two trials at a time and every kind of end, thirty proposals are the same with a restart at any point."""
+    """With two trials at a time and every outcome, thirty proposals do not change with a restart at any point."""
 
     def outcome(number: int, proposal: Proposal) -> Outcome:
         if number % 7 == 5:
@@ -321,7 +321,7 @@ def test_g37_a_restored_study_goes_on_as_the_uninterrupted_one(
 
 
 def test_a_duplicate_out_of_order_leaves_the_order_of_the_numbers(make: Make, drive: Drive) -> None:
-    """Trial 26 is asked again while 27 runs: a restart afterwards still goes on in the same way."""
+    """Trial 26 is requested again while 27 runs: a restart still continues in the same way."""
     strategy = make(options={"startup_trials": 10})
     first = drive(strategy, range(26))
     strategy.ask(26)
@@ -341,7 +341,7 @@ def test_a_duplicate_out_of_order_leaves_the_order_of_the_numbers(make: Make, dr
 
 
 def test_asking_and_telling_out_of_turn_is_refused(make: Make) -> None:
-    """A number is asked for once while it is open, and told once."""
+    """A running number cannot be requested again, and has one outcome."""
     strategy = make()
     strategy.ask(0)
     with pytest.raises(ValueError, match=r"^trial 0 was already requested$"):
@@ -356,7 +356,7 @@ def test_asking_and_telling_out_of_turn_is_refused(make: Make) -> None:
 
 
 def test_a_finite_space_is_tried_completely_then_ends(make: Make, architectures: list[Architecture]) -> None:
-    """Five architectures times six combinations are thirty different trials, then there is nothing left."""
+    """Five architectures times six combinations are thirty different trials; then the search ends."""
     space = {"epochs": Choice(values=(1, 2, 3)), "warmup_steps": IntRange(low=0, high=10, step=7)}
     settings: list[dict[str, Any]] = [{}, {"near_repeat": {}}, {"inner": "random", "startup_trials": 0}]
     for options in settings:
@@ -369,14 +369,14 @@ def test_a_finite_space_is_tried_completely_then_ends(make: Make, architectures:
 
 
 def test_one_architecture_without_hyperparameters_is_one_trial(make: Make) -> None:
-    """There is nothing to repeat it for."""
+    """A repeat would be identical."""
     strategy = make(architectures=[FIXED], space={})
     assert strategy.ask(0) is not None
     assert strategy.ask(1) is None
 
 
 def test_an_exact_repeat_goes_to_an_untried_architecture(make: Make, architectures: list[Architecture]) -> None:
-    """With a single setting, every trial is another architecture, and moved ones say why."""
+    """With a single setting, every trial has another architecture, and moved ones have a reason."""
     strategy = make(space={"epochs": Choice(values=(50,))}, options={"coverage": 0.0, "forced": "none"})
     proposals = []
     for number in range(len(architectures)):
@@ -407,7 +407,7 @@ def test_near_repeats_of_an_architecture_are_varied(make: Make, drive: Drive) ->
 
 
 def test_coverage_flattens_the_visits(make: Make, drive: Drive) -> None:
-    """More weight gives more different architectures."""
+    """A higher weight yields more different architectures."""
 
     def distinct(weight: float) -> int:
         options = {"coverage": weight, "near_repeat": {}}
@@ -420,7 +420,7 @@ def test_coverage_flattens_the_visits(make: Make, drive: Drive) -> None:
 
 
 def test_a_batch_has_distinct_architectures(make: Make, drive: Drive) -> None:
-    """Late in a study, where the weight of coverage is gone, eight slots still get eight architectures."""
+    """Late in a study, when the weight of coverage is zero, eight slots still get eight architectures."""
     strategy = make(options={"startup_trials": 5})
     drive(strategy, range(50))
     batch = [strategy.ask(number) for number in range(50, 58)]
@@ -428,7 +428,7 @@ def test_a_batch_has_distinct_architectures(make: Make, drive: Drive) -> None:
 
 
 def test_a_name_of_both_kinds_is_refused(make: Make) -> None:
-    """A parameter of a trial has one meaning."""
+    """A trial's parameter has one meaning."""
     with pytest.raises(ExperimentError) as caught:
         make(space={"d_model": LogUniform(low=1.0, high=2.0)})
     assert str(caught.value) == (
@@ -437,7 +437,7 @@ def test_a_name_of_both_kinds_is_refused(make: Make) -> None:
 
 
 def test_a_near_repeat_of_texts_is_refused(make: Make) -> None:
-    """Only numbers are near each other."""
+    """Only numbers have distances."""
     with pytest.raises(ExperimentError) as caught:
         make(space={"norm": Choice(values=("layer", "batch"))}, options={"near_repeat": {"norm": 1.0}})
     assert str(caught.value) == "search.near_repeat: 'norm' is not numeric, so its values have no distance"

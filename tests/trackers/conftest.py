@@ -1,4 +1,4 @@
-"""Studies by hand and real ones, a database of MLflow, and its server."""
+"""Artificial and real studies, an MLflow database, and an MLflow server."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def curve(epochs: int, *, start: int = 1) -> list[Epoch]:
 
 
 def record(number: int, value: float | None = 0.7, *, epochs: int = 3, **changes: Any) -> TrialRecord:
-    """A finished trial of so many epochs, the last of which is its best."""
+    """A finished trial with this number of epochs; the last one is its best."""
     lines = curve(epochs) if value is not None else []
     best = {**lines[-1], "confusion_matrix": {"tn": 1}} if lines else None
     return make_trial(number, value, **{"learning_curve": lines, "best": best, **changes})
@@ -48,7 +48,7 @@ def proposal(trial: TrialRecord) -> Proposal:
 
 
 def follow(logger: Logger, study: StudyView, *trials: TrialRecord) -> StudyView:
-    """These trials run from their start to their end; the study continues."""
+    """Run these trials from start to end; return the continued study."""
     for trial in trials:
         logger.trial_started(trial.number, proposal(trial), evolve(study, running=(trial.number,)))
         for line in trial.learning_curve:
@@ -59,7 +59,7 @@ def follow(logger: Logger, study: StudyView, *trials: TrialRecord) -> StudyView:
 
 
 def started(logger: Logger, study: StudyView, trial: TrialRecord, lines: Sequence[Epoch]) -> StudyView:
-    """A run begins and trains these epochs of a trial, which is not over."""
+    """Start a run, and train these epochs of an unfinished trial."""
     logger.study_started(study)
     study = evolve(study, running=(trial.number,))
     logger.trial_started(trial.number, proposal(trial), study)
@@ -69,7 +69,7 @@ def started(logger: Logger, study: StudyView, trial: TrialRecord, lines: Sequenc
 
 
 def whole(logger: Logger, study: StudyView) -> list[tuple[str, str]]:
-    """What `scalecore export` calls; the remarks of the logger."""
+    """The calls of `scalecore export`; returns the logger's remarks."""
     logger.study_started(study)
     logger.study_finished(study)
     remarks = list(logger.take_remarks())
@@ -86,7 +86,7 @@ def wait_for(done: Callable[[], bool], seconds: float = 120.0) -> None:
 
 @define
 class FirstUse:
-    """What a logger made where there was no database, and what it printed meanwhile."""
+    """The database that a logger created, and the output meanwhile."""
 
     path: Path
     printed: str
@@ -111,7 +111,7 @@ logger.close()
 
 @pytest.fixture(scope="session")
 def first_use(tmp_path_factory: pytest.TempPathFactory) -> FirstUse:
-    """In a process of its own, which has the settings of nobody else."""
+    """In a separate process with default settings."""
     folder = tmp_path_factory.mktemp("mlflow")
     env = {name: text for name, text in os.environ.items() if not name.startswith("MLFLOW_")}
     done = subprocess.run(
@@ -122,18 +122,18 @@ def first_use(tmp_path_factory: pytest.TempPathFactory) -> FirstUse:
 
 @pytest.fixture(scope="session")
 def database(first_use: FirstUse) -> Path:
-    """A database of MLflow: to make one takes seconds, to copy it none."""
+    """An MLflow database: creating one takes seconds, copying it none."""
     return first_use.path
 
 
 def quiet() -> dict[str, str]:
-    """The environment of a process of MLflow."""
+    """The environment of an MLflow process."""
     return {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "GIT_PYTHON_REFRESH": "quiet"}
 
 
 @define
 class Server:
-    """A server of MLflow on this machine, which can be killed and started again."""
+    """An MLflow server on this machine that can be killed and restarted."""
 
     folder: Path
     port: int
@@ -156,7 +156,7 @@ class Server:
         wait_for(self._answers)
 
     def kill(self) -> None:
-        """At once, as the machine under it would go."""
+        """Kill immediately, like a failing machine."""
         if self.process is not None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()

@@ -1,4 +1,4 @@
-"""What `scalecore check` says of the trackers: of their options, and where an extra is missing."""
+"""`scalecore check` on the options of the trackers, and with missing extras."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Cli = Callable[..., CliResult]
 
 
 @pytest.mark.parametrize("piece", PIECES)
-def test_what_the_documentation_shows_passes_the_check(piece: str, experiment: Experiment, run_cli: Cli) -> None:
+def test_the_examples_of_the_documentation_pass_the_check(piece: str, experiment: Experiment, run_cli: Cli) -> None:
     """With all extras installed."""
     done = run_cli("check", experiment(**yaml.safe_load(piece)))
     assert (done.exit_code, done.stderr) == (0, "")
@@ -41,7 +41,7 @@ def test_what_the_documentation_shows_passes_the_check(piece: str, experiment: E
         ({"use": "wandb"}, "wandb", "wandb"),
     ],
 )
-def test_a_missing_extra_is_told_before_anything_runs(
+def test_a_missing_extra_is_reported_before_anything_runs(
     options: dict[str, str],
     module: str,
     extra: str,
@@ -49,7 +49,7 @@ def test_a_missing_extra_is_told_before_anything_runs(
     run_cli: Cli,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """With the place in the file and what installs it; `run` says the same, and makes no study."""
+    """With the place in the file and the command that installs it; `run` reports the same and creates no study."""
     monkeypatch.setitem(sys.modules, module, None)
     path = experiment(loggers=["files", options])
     for command in ("check", "plan", "run"):
@@ -68,7 +68,7 @@ def test_a_missing_extra_is_told_before_anything_runs(
     "uri", ["http://me:secret@host", "http://host:port", "http://", "mlruns", "sqlite:", "postgresql://host/db"]
 )
 def test_a_uri_that_cannot_be_used_is_refused(uri: str, experiment: Experiment, run_cli: Cli) -> None:
-    """A password would be stored with the study; a folder is what MLflow 3 does not take any more."""
+    """A password would be stored with the study; MLflow 3 no longer accepts a folder."""
     done = run_cli("check", experiment(loggers=[{"use": "mlflow", "uri": uri}]))
     assert done.exit_code == 2
     assert "expected `sqlite:///PATH` or a server, `http://HOST:PORT` or `https://HOST`; put a login into" in (

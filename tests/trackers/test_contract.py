@@ -1,4 +1,4 @@
-"""The package and its loggers keep the contracts of the test kit, and write without a warning."""
+"""The package and its loggers satisfy the contracts of the test kit without warnings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Logger `mlflow`, read back with MLflow's own client, from a database file and from a server that is killed."""
+"""Logger `mlflow`, read back with MLflow's client, from a database file and from a server that is killed."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ def steps(uri: str, run: Run, metric: str = "val_loss") -> list[int]:
 
 @pytest.fixture
 def uri(tmp_path: Path, database: Path) -> str:
-    """A database beside the study's folder, where the logger looks by default."""
+    """A database beside the study's folder, the default place."""
     (tmp_path / "mlflow.db").write_bytes(database.read_bytes())
     return f"sqlite:///{tmp_path / 'mlflow.db'}"
 
 
 @pytest.mark.parametrize("name", ["what?", "room %41"])
 def test_a_folder_that_a_url_cannot_carry_is_refused(name: str, tmp_path: Path) -> None:
-    """MLflow would make its database elsewhere; nothing is made."""
+    """MLflow would create its database elsewhere; nothing is created."""
     folder = tmp_path / name / "study"
     with pytest.raises(RefusedError) as caught:
         location(MlflowOptions(), folder)
@@ -74,8 +74,8 @@ def test_a_folder_that_a_url_cannot_carry_is_refused(name: str, tmp_path: Path) 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_database_lies_where_its_path_says(tmp_path: Path, database: Path) -> None:
-    """Blanks, number signs, braces and letters of any language are a part of the path, for artifacts too."""
+def test_a_database_has_the_path_of_its_option(tmp_path: Path, database: Path) -> None:
+    """Spaces, number signs, braces and letters of any language are part of the path, also for artifacts."""
     folder = tmp_path / "a #1 100% {x} \u00fc"
     folder.mkdir()
     (folder / "mlflow.db").write_bytes(database.read_bytes())
@@ -88,7 +88,7 @@ def test_a_database_lies_where_its_path_says(tmp_path: Path, database: Path) -> 
 
 
 def test_g28_a_database_that_moved_writes_no_artifacts_where_it_was(uri: str, tmp_path: Path) -> None:
-    """MLflow keeps that place in the database, where nobody can change it; everything else is written."""
+    """MLflow stores the former place in the database permanently; everything else is written."""
     old = (tmp_path / "gone" / "mlartifacts").as_uri()
     MlflowClient(uri).create_experiment("walk", artifact_location=old)
     study = make_study(tmp_path / "study", [record(0, 0.7)])
@@ -102,7 +102,7 @@ def test_g28_a_database_that_moved_writes_no_artifacts_where_it_was(uri: str, tm
 
 
 def test_a_study_is_a_run_with_one_run_a_trial(uri: str, tmp_path: Path) -> None:
-    """Parameters, metrics by epoch, how each ended, and artifacts; nothing more when a finished study is run again."""
+    """Parameters, metrics by epoch, outcomes and artifacts; running a finished study again adds nothing."""
     study = make_study(tmp_path / "study")
     logger = logger_of(study)
     logger.study_started(study)
@@ -147,7 +147,7 @@ def test_a_study_is_a_run_with_one_run_a_trial(uri: str, tmp_path: Path) -> None
 
 
 def test_a_resumed_study_has_each_trial_once(uri: str, tmp_path: Path) -> None:
-    """What an interrupted trial left is replaced by its record, and another study of the experiment stays apart."""
+    """An interrupted trial's run is replaced by its record; another study in the experiment does not change."""
     other = make_study(tmp_path / "other", [record(0, 0.9)])
     assert whole(logger_of(other, experiment="shared"), other) == []
     study, trial = make_study(tmp_path / "study"), record(0, 0.7, epochs=4)
@@ -180,7 +180,7 @@ def test_a_resumed_study_has_each_trial_once(uri: str, tmp_path: Path) -> None:
 
 
 def of_study(uri: str, study: StudyView) -> tuple[Run, list[Run]]:
-    """Its run, and those of its trials, in the experiment `shared`."""
+    """The study's run and those of its trials, in the experiment `shared`."""
     client = MlflowClient(uri)
     found = client.get_experiment_by_name("shared")
     assert found is not None
@@ -190,7 +190,7 @@ def of_study(uri: str, study: StudyView) -> tuple[Run, list[Run]]:
 
 
 def test_an_epoch_that_was_trained_twice_is_shown_as_in_the_record(uri: str, tmp_path: Path) -> None:
-    """A metric of MLflow cannot be replaced, so the run is."""
+    """MLflow cannot replace a metric, so the run is replaced."""
     study, trial = make_study(tmp_path / "study"), record(0, 0.7)
     logger = logger_of(study)
     first, second, third = trial.learning_curve
@@ -203,7 +203,7 @@ def test_an_epoch_that_was_trained_twice_is_shown_as_in_the_record(uri: str, tmp
 
 
 def test_a_study_that_runs_is_exported_while_it_is_logged(uri: str, tmp_path: Path) -> None:
-    """Its running trial is left alone, and what both write is there once."""
+    """The running trial does not change, and no run is duplicated."""
     study, trial = make_study(tmp_path / "study", [record(0, 0.7)], runs=True), record(1, 0.6)
     logger = logger_of(study)
     view = started(logger, study, trial, curve(1))
@@ -218,7 +218,7 @@ def test_a_study_that_runs_is_exported_while_it_is_logged(uri: str, tmp_path: Pa
 
 
 def test_artifacts_that_cannot_be_stored_cost_a_warning(uri: str, tmp_path: Path) -> None:
-    """Everything else is written, and the artifacts too, once there is a place for them."""
+    """Everything else is written, and the artifacts too once a place for them exists."""
     (tmp_path / "mlartifacts").write_text("a file")
     study = make_study(tmp_path / "study", [record(0, 0.7), record(1, 0.6)])
     ((level, text),) = whole(logger_of(study), study)
@@ -235,7 +235,7 @@ def test_artifacts_that_cannot_be_stored_cost_a_warning(uri: str, tmp_path: Path
 
 
 def background(study: StudyView, uri: str, **settings: float) -> BackgroundLogger:
-    """As a run has it."""
+    """A logger as in a run."""
     kind = type("Background", (BackgroundLogger,), settings)
     made: BackgroundLogger = kind(
         lambda: logger_of(study, uri=uri), name="mlflow", context=LoggerContext(folder=study.folder), export=True
@@ -244,7 +244,7 @@ def background(study: StudyView, uri: str, **settings: float) -> BackgroundLogge
 
 
 def test_a_server_that_dies_costs_one_warning_and_export_writes_the_rest(server: Server, tmp_path: Path) -> None:
-    """Killed in the middle of a trial; however often the export is repeated, nothing is there twice."""
+    """It is killed during a trial. Repeated exports create no duplicates."""
     study, trial = make_study(tmp_path / "study"), record(1, 0.6, epochs=5)
     server.start()
     logger = background(study, server.uri, pause=0.1)
@@ -282,7 +282,7 @@ def test_a_server_that_dies_costs_one_warning_and_export_writes_the_rest(server:
 
 
 def test_a_server_that_hangs_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It takes connections and says nothing: the run ends after its patience, an export after MLflow's."""
+    """It accepts connections without a response: the run ends after its own timeout, an export after MLflow's."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
@@ -300,14 +300,14 @@ def test_a_server_that_hangs_is_not_waited_for(tmp_path: Path, monkeypatch: pyte
     )
 
 
-def test_a_new_database_is_made_in_silence(first_use: FirstUse) -> None:
-    """MLflow would tell of each step, in the middle of the console's picture."""
+def test_a_new_database_is_created_silently(first_use: FirstUse) -> None:
+    """MLflow would print each step to the console."""
     assert first_use.path.exists()
     assert first_use.printed == ""
 
 
-def test_a_database_that_was_killed_in_the_making_is_made_again(tmp_path: Path) -> None:
-    """MLflow could never open one that has some of its tables, so it is there with all of them or not at all."""
+def test_a_database_whose_creation_was_killed_is_created_again(tmp_path: Path) -> None:
+    """MLflow cannot open an incomplete database, so it appears only when complete."""
     making = subprocess.Popen([sys.executable, "-c", FIRST_USE, tmp_path], env=quiet())
     wait_for(lambda: any(path.stat().st_size for path in tmp_path.rglob("*.db")))
     making.kill()
@@ -327,8 +327,8 @@ def test_a_database_that_was_killed_in_the_making_is_made_again(tmp_path: Path) 
         (418, "API request to endpoint /api/2.0/mlflow/experiments/get-by-name failed with error code 418 != 200. "),
     ],
 )
-def test_what_answers_otherwise_than_mlflow_is_named_in_words(status: int, why: str, tmp_path: Path) -> None:
-    """Another program has the port, or a proxy asks for a password."""
+def test_responses_of_other_servers_are_explained(status: int, why: str, tmp_path: Path) -> None:
+    """Another program uses the port, or a proxy requires a password."""
 
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:  # the name that the library asks for
@@ -348,7 +348,7 @@ def test_what_answers_otherwise_than_mlflow_is_named_in_words(status: int, why: 
 
 
 def test_settings_of_the_user_stay(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """MLflow tries a dead server for minutes: not here, unless the environment says so."""
+    """MLflow would retry for minutes; here only if the environment says so."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "77")
     monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
     Client(f"sqlite:///{tmp_path / 'mlflow.db'}")

@@ -1,4 +1,4 @@
-"""Real studies with every tracker at once, and their exports."""
+"""Real studies with all trackers, and their exports."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Cli = Callable[..., CliResult]
 
 
 def check(study: StudyView, database: Path) -> Run:
-    """Each tracker has every trial once with its value and epochs; the run of the study in MLflow."""
+    """Each tracker has every trial once with its value and epochs; return the study's run in MLflow."""
     values = {record.number: record.value for record in study.trials}
     curves = {record.number: [line["epoch"] for line in record.learning_curve] for record in study.trials}
     for number, value in values.items():
@@ -59,7 +59,7 @@ def check(study: StudyView, database: Path) -> Run:
 def test_several_loggers_show_the_same_and_one_that_raises_costs_nothing(
     experiment: Callable[..., Path], run_cli: Cli, database: Path, tmp_path: Path
 ) -> None:
-    """Each has every trial once, also after the study continued with more trials, and after it was exported."""
+    """Each has every trial once, also after the study was continued and after an export."""
     (tmp_path / "broken.csv").mkdir()
     (tmp_path / "mlflow.db").write_bytes(database.read_bytes())
     loggers = [{"use": "csv", "path": "broken.csv"}, {"use": "csv", "path": "results.csv"}, *TRACKERS]
@@ -82,7 +82,7 @@ def test_several_loggers_show_the_same_and_one_that_raises_costs_nothing(
 
 
 def test_a_study_of_0_1_is_exported_however_often(run_cli: Cli, database: Path, tmp_path: Path) -> None:
-    """With completed, pruned and failed trials and one that was interrupted; its own folder alone is read."""
+    """With completed, pruned, failed and interrupted trials; only its folder is read."""
     (tmp_path / "mlflow.db").write_bytes(database.read_bytes())
     folder = Path(shutil.copytree(KEPT / "classification", tmp_path / "classification"))
     journal = (folder / "journal.jsonl").read_bytes()
@@ -96,10 +96,10 @@ def test_a_study_of_0_1_is_exported_however_often(run_cli: Cli, database: Path, 
 
 
 @pytest.mark.parametrize("name", ["mlflow", "wandb"])
-def test_a_server_that_is_not_there_changes_no_study(
+def test_an_unreachable_server_changes_no_study(
     name: str, experiment: Callable[..., Path], run_cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The run completes with one warning; the command that it names fails as long as the server is away."""
+    """The run completes with one warning; the command in it fails while the server is unreachable."""
     import wandb
 
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")

@@ -1,4 +1,4 @@
-"""Logger `tensorboard`, read back with TensorBoard's own reader."""
+"""Logger `tensorboard`, read back with TensorBoard's reader."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def series(found: EventAccumulator, tag: str) -> list[tuple[int, float]]:
 
 
 def content(found: EventAccumulator, tag: str) -> Any:
-    """What the plugin for hyper-parameters finds under a tag."""
+    """The content under a tag for the plugin for hyper-parameters."""
     data = found.SummaryMetadata(tag).plugin_data.content
     parse = {
         metadata.SESSION_START_INFO_TAG: metadata.parse_session_start_info_plugin_data,
@@ -47,7 +47,7 @@ def content(found: EventAccumulator, tag: str) -> Any:
 
 
 def test_a_study_is_a_folder_with_one_run_a_trial(tmp_path: Path) -> None:
-    """Curves by epoch, the final value and the best epoch's metrics, hyper-parameters and how it ended."""
+    """Curves by epoch, the final value, the best epoch's metrics, hyper-parameters and outcome."""
     study = make_study(tmp_path)
     logger = logger_of(tmp_path)
     logger.study_started(study)
@@ -78,7 +78,7 @@ def test_a_study_is_a_folder_with_one_run_a_trial(tmp_path: Path) -> None:
 
 
 def test_a_running_tensorboard_sees_every_epoch_once(tmp_path: Path) -> None:
-    """While a trial runs, when it continues after a kill, and when its end replaces what was there."""
+    """During a trial, after a killed run is resumed, and when the end of the trial replaces earlier data."""
     study, run = make_study(tmp_path), tmp_path / "tensorboard" / "trial_0000"
     trial = record(0, 0.7, epochs=4)
     logger = logger_of(tmp_path)
@@ -103,7 +103,7 @@ def test_a_running_tensorboard_sees_every_epoch_once(tmp_path: Path) -> None:
 
 
 def test_an_epoch_that_was_trained_twice_is_shown_as_in_the_record(tmp_path: Path) -> None:
-    """An attempt that died after an epoch is followed by one that trains it again, and other numbers come out."""
+    """An attempt that died after an epoch is followed by one that repeats it with other numbers."""
     study, trial, logger = make_study(tmp_path), record(0, 0.7), logger_of(tmp_path)
     first, second, third = trial.learning_curve
     study = started(logger, study, trial, [first, {**second, "val_loss": 0.99}, second, third])
@@ -113,8 +113,8 @@ def test_an_epoch_that_was_trained_twice_is_shown_as_in_the_record(tmp_path: Pat
     assert series(found, "val_loss") == [(1, 0.89), (2, 0.88), (3, 0.87)]
 
 
-def test_what_is_complete_is_left_alone(tmp_path: Path) -> None:
-    """Whatever is not, is written anew: another study of this name, a lost file, a trial that was never logged."""
+def test_complete_runs_are_not_rewritten(tmp_path: Path) -> None:
+    """Rewritten are runs of another study with this name, lost files, and trials that were never logged."""
     study = make_study(tmp_path, [record(0, 0.7), record(1, 0.6)])
     root = tmp_path / "shared" / "walk"
 
@@ -134,7 +134,7 @@ def test_what_is_complete_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_neither_torch_nor_tensorflow_is_imported() -> None:
-    """TensorBoard's own writer needs neither."""
+    """TensorBoard's writer needs neither."""
     code = (
         "import sys, scalecore_trackers.tensorboard_logger;"
         "print([name for name in ('torch', 'tensorflow', 'pandas') if name in sys.modules])"

@@ -1,4 +1,4 @@
-"""Logger `wandb`, read back with W&B's own reader of the files of a run."""
+"""Logger `wandb`, read back with W&B's reader of run files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def logger_of(study: StudyView, **options: Any) -> WandbLogger:
 
 
 def folders(study: StudyView) -> dict[int, Path]:
-    """The folder of each trial's run; each has one."""
+    """The single folder of each trial's run."""
     found = sorted(study.folder.glob("wandb/*run-*"))
     by_number = {int(path.name.rpartition("-")[2]): path for path in found}
     assert len(by_number) == len(found)
@@ -37,7 +37,7 @@ def folders(study: StudyView) -> dict[int, Path]:
 
 
 def inspected(folder: Path, *options: str) -> str:
-    """What W&B's own reader finds in the file of a run."""
+    """The content of a run's file, by W&B's reader."""
     command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", *options, str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
@@ -62,7 +62,7 @@ def group(folder: Path) -> str:
 
 
 def test_a_study_is_a_group_with_one_run_a_trial(tmp_path: Path) -> None:
-    """Offline: values by epoch, configuration and summary are in the files of each run."""
+    """Offline, each run's files contain values by epoch, configuration and summary."""
     study = make_study(tmp_path)
     logger = logger_of(study, project="budgets")
     logger.study_started(study)
@@ -88,7 +88,7 @@ def test_a_study_is_a_group_with_one_run_a_trial(tmp_path: Path) -> None:
 
 
 def test_a_resumed_study_has_one_run_a_trial(tmp_path: Path) -> None:
-    """What is complete is left alone; what an interrupted trial left is replaced by its whole curve."""
+    """Complete runs do not change; an interrupted trial's run is replaced by its whole curve."""
     study = make_study(tmp_path, [record(0, 0.7)])
     trial = record(1, 0.6, epochs=4)
     logger = logger_of(study)
@@ -109,8 +109,8 @@ def test_a_resumed_study_has_one_run_a_trial(tmp_path: Path) -> None:
     assert before[0].stat().st_mtime_ns == stamp
 
 
-def test_an_epoch_that_was_trained_twice_shows_what_counts(tmp_path: Path) -> None:
-    """An attempt that resumed from an earlier checkpoint trained it anew; the record has the second one."""
+def test_an_epoch_that_was_trained_twice_is_shown_as_in_the_record(tmp_path: Path) -> None:
+    """An attempt that resumed from an earlier checkpoint repeated it; the record has the second one."""
     study, trial = make_study(tmp_path), record(0, 0.6)
     logger = logger_of(study)
     study = started(logger, study, trial, [{**line, "val_loss": 0.5} for line in curve(2)])
@@ -122,7 +122,7 @@ def test_an_epoch_that_was_trained_twice_shows_what_counts(tmp_path: Path) -> No
 
 @pytest.fixture
 def address() -> Iterator[str]:
-    """A server that takes connections and says nothing."""
+    """A server that accepts connections without a response."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         yield f"http://127.0.0.1:{silent.getsockname()[1]}"
 
@@ -131,7 +131,7 @@ def address() -> Iterator[str]:
 def test_online_a_server_that_cannot_be_reached_is_one_error(
     silent: bool, address: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Nobody listens, or nobody answers; offline the same study is written all the same."""
+    """Nothing listens, or nothing responds; offline the same study is still written."""
     monkeypatch.setenv("WANDB_BASE_URL", address if silent else "http://127.0.0.1:9")
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     monkeypatch.setattr("scalecore_trackers.wandb_logger.SECONDS", 2)
