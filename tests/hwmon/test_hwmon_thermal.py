@@ -174,7 +174,7 @@ def test_g41_a_failed_sensor_is_reported_and_does_not_end_a_pause_at_once() -> N
     """The pause lasts another minute. Then the study resumes, and the guard is reported as inactive."""
     verdicts = replay([86] * 3 + [None] * 40)
     assert actions(verdicts) == "gg" + "p" * 31 + "g" * 10
-    assert verdicts[3].reason == "paused for heat, and now temperature unavailable (the sensor returns no value)"
+    assert verdicts[3].reason == "paused because of heat, and now temperature unavailable (the sensor returns no value)"
     assert verdicts[-1] == Verdict(
         action="go_on",
         reason="temperature unavailable (the sensor returns no value): thermal guard inactive",

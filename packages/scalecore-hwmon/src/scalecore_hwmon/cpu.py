@@ -72,7 +72,7 @@ def _load() -> Reading:
 
 
 def _frequency() -> Reading:
-    """The mean over the processors."""
+    """Mean frequency of the processors."""
     try:
         found = psutil.cpu_freq()
     except (OSError, NotImplementedError, AttributeError, RuntimeError) as error:

@@ -170,7 +170,7 @@ class GpuMonitor:
         return [one for number, one in self._promises.items() if number != demand.trial]
 
     def _running(self) -> set[int]:
-        """Trials that were seen to run, and those that were admitted since and within the last minute."""
+        """Trials running at the last sample, and those admitted since then and within the last minute."""
         now = self._clock()
         return self._seen | {
             number

@@ -28,7 +28,7 @@ class MemoryOptions:
     )
     reserve_gb: Annotated[float, Ge(0)] | None = option(
         None,
-        help="Memory that admission keeps free; by default 10 % of the machine's or container's, at least 2 GB.",
+        help="Memory that admission keeps free; by default 10 % of the machine's or container's memory, at least 2 GB.",
     )
     margin: Annotated[float, Ge(1)] = option(
         1.15, help="Admission multiplies a trial's predicted memory by this factor."

@@ -98,7 +98,7 @@ class ThermalMonitor:
                 reason = f"{why} for {MISSING_FOR:.0f} s, and on_missing is refuse"
                 return Verdict(action="stop_study", reason=reason, guard="G41")
             if move == "pause":
-                return Verdict(action="pause", reason=f"paused for heat, and now {why}", guard="G41")
+                return Verdict(action="pause", reason=f"paused because of heat, and now {why}", guard="G41")
             if options.on_missing == "ignore":
                 return Verdict(action="go_on")
             return Verdict(action="go_on", reason=f"{why}: thermal guard inactive", guard="G41")
