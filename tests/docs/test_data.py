@@ -63,8 +63,8 @@ def test_a_tier_that_looks_back_far_keeps_windows_and_labels_apart(folder: Path)
     tier = ["dataset.tier=a25", "dataset.warm_up=common", "output=elsewhere"]
     shown = scalecore("plan", "prices.yaml", *tier, folder=folder)
     assert shown.returncode == 0, shown.stderr
-    assert re.search(r"^  strong drift from train to val or test: .*close.* \[G08\]$", shown.stdout, re.MULTILINE)
-    assert re.search(r"^  warn   data: split.purge 30 keeps .* \[G54\]$", shown.stdout, re.MULTILINE)
+    assert re.search(r"^  strong drift from train to val or test: .*close.*$", shown.stdout, re.MULTILINE)
+    assert re.search(r"^  warn   data: split.purge 30 keeps .*$", shown.stdout, re.MULTILINE)
 
 
 RULES = (

@@ -97,7 +97,6 @@ def test_g28_one_changed_cell_is_other_data(kept: Path, tmp_path: Path) -> None:
     before = study.events()
     for done in (study.run("search.trials=3", code=5), study.cli("evaluate", str(study.folder), code=5)):
         assert "the data changed since the study began" in done.stderr
-        assert "[G52]" in done.stderr
     assert study.events() == before
 
 

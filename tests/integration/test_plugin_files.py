@@ -107,7 +107,7 @@ def test_g26_a_changed_file_is_changed_code(mine: Path) -> None:
     path.write_text(f"{MODEL}\n# another thought\n")
     refused = cli("run", mine / "e.yaml", "search.trials=3")
     assert refused.exit_code == 5
-    assert "[G26]" in refused.stderr
+    assert "the code changed since the study was last run" in refused.stderr
     ok("run", mine / "e.yaml", "search.trials=3", "--allow-changed-code")
     records = [json.loads(one.read_text()) for one in sorted((mine / "study" / "trials").glob("*.json"))]
     versions = [one["user_attrs"]["versions"]["mine.py"] for one in records]

@@ -59,7 +59,7 @@ def message_of(done: subprocess.CompletedProcess[str]) -> str:
         (["search.space={momentum: {uniform: [0, 1]}}"], 2, "reads a hyper-parameter 'momentum'"),
         (["model.use=resnet"], 3, "resnet"),
         (["dataset.features=[Close, Volumes]"], 4, "Volumes"),
-        (["guards.min_validation_samples=100000"], 5, "[G02]"),
+        (["guards.min_validation_samples=100000"], 5, "fewer than guards.min_validation_samples: 100000"),
     ],
 )
 def test_bad_input_is_refused(study: Study, overrides: list[str], code: int, expected: str) -> None:
@@ -136,11 +136,13 @@ def test_g52_changed_data_is_refused(study: Study, bars: Path) -> None:
     table["Close"] *= 1.001
     table.to_parquet(path)
     message = foreseen(study, "search.trials=2", code=5)
-    assert "[G52]" in message
+    assert "the data changed since the study began" in message
     assert (study.folder / "data" / "values.npy").read_bytes() == prepared
     assert sorted(study.finished()) == [0]
     shutil.rmtree(study.folder / "data")
-    assert "[G52]" in refused(study, "search.trials=2", code=5), "the journal remembers what the folder has lost"
+    assert "the data changed" in refused(study, "search.trials=2", code=5), (
+        "the journal remembers what the folder has lost"
+    )
 
 
 def test_a_folder_with_other_files_is_refused(study: Study) -> None:
@@ -158,7 +160,7 @@ def test_g22_the_plan_of_a_running_study_ends_as_its_run_would(study: Study) -> 
         assert lock.still_ours()
         message = foreseen(study, code=5)
     assert f"this study is already running: process {os.getpid()} on " in message
-    assert message.endswith("or give another `output` [G22]\n")
+    assert message.endswith("or give another `output`\n")
 
 
 def test_a_machine_that_is_too_small_is_refused_by_plan_and_run_alike(study: Study) -> None:
@@ -460,7 +462,7 @@ def test_g04_a_size_that_follows_a_hyperparameter_is_refused(study: Study) -> No
     study.experiment["search"]["space"] = {"gain": {"uniform": [1.5, 2.0]}}
     message = refused(study, code=5)
     assert "with its hyper-parameters at their defaults, for {'width': " in message
-    assert "what changes the size must be a dimension of the architecture, not a hyper-parameter [G04]" in message
+    assert "what changes the size must be a dimension of the architecture, not a hyper-parameter" in message
 
 
 def test_g03_a_sampled_hyperparameter_that_nobody_reads_is_refused(study: Study) -> None:
@@ -468,7 +470,6 @@ def test_g03_a_sampled_hyperparameter_that_nobody_reads_is_refused(study: Study)
     with_model(study, GOOD_NET.replace("hyperparameters['gain']; ", ""))
     message = refused(study, code=5)
     assert "search.space varies gain, which neither the training core nor the model reads" in message
-    assert "[G03]" in message
     assert study.finished() == {}
 
 
@@ -477,7 +478,6 @@ def test_g04_a_model_that_is_not_of_its_size_is_refused(study: Study) -> None:
     with_model(study, "hyperparameters['gain']; return " + NET.format(width="8", outputs="data.outputs"))
     message = refused(study, code=5)
     assert "fix num_parameters() of the plugin" in message
-    assert "[G04]" in message
 
 
 def wrapped(forward: str) -> str:
@@ -502,7 +502,6 @@ def test_g11_a_head_of_the_wrong_size_is_refused(study: Study) -> None:
     with_model(study, wrapped("return self.net(x).repeat(1, 3)"))
     message = refused(study, code=5)
     assert "the model returns (64, 3) for 64 windows, expected logits of shape (64, 1)" in message
-    assert "[G11]" in message
 
 
 def test_g10_a_model_that_returns_probabilities_is_refused(study: Study) -> None:
@@ -510,7 +509,6 @@ def test_g10_a_model_that_returns_probabilities_is_refused(study: Study) -> None
     with_model(study, wrapped("return self.net(x).sigmoid()"))
     message = refused(study, code=5)
     assert "the model returns probabilities: its outputs stay between 0 and 1 whatever its weights are" in message
-    assert "[G10]" in message
     assert study.finished() == {}
 
 
@@ -532,7 +530,6 @@ def test_g23_an_objective_that_is_not_measured_is_refused(study: Study) -> None:
     assert (
         "objective.metric=sharpe: 'sharpe' is not measured; the task binary gives accuracy, auc, brier, f1" in message
     )
-    assert "[G23]" in message
     assert study.finished() == {}
 
 
@@ -557,7 +554,6 @@ def test_g26_changed_code_is_refused_unless_allowed(study: Study) -> None:
     message = foreseen(study, "search.trials=2", code=5)
     assert study.cli("plan", str(study.file), "search.trials=2", "--allow-changed-code").stderr == ""
     assert "the code changed since the study was last run (code " in message
-    assert "[G26]" in message
     study.run("search.trials=2", "--allow-changed-code")
     records = study.finished()
     assert records[0]["versions"]["code"] != records[1]["versions"]["code"]

@@ -147,7 +147,7 @@ def test_g56_the_plan_counts_what_crosses_a_gap(study: Study, bars: Path) -> Non
     plan = study.cli("plan", str(study.file))
     assert (
         "  steps: usually 1 day; longest 366 days after row 199 (2015-10-07); 1 is longer than 7 days 12 h, crossed by "
-        "11 windows and 1 label [G56]"
+        "11 windows and 1 label"
     ) in plan.stdout.splitlines()
     data = json.loads(study.cli("plan", str(study.file), "--json").stdout)["data"]
     assert (data["steps"]["windows"], data["steps"]["labels"]) == (

@@ -147,7 +147,7 @@ def test_g26_a_changed_file_is_changed_code(mine: Path) -> None:
     path.write_text(f"{CODE}\n# another thought\n")
     refused = cli("run", mine / "e.yaml", "search.trials=3")
     assert refused.exit_code == 5
-    assert "[G26]" in refused.stderr
+    assert "the code changed since the study was last run" in refused.stderr
     assert "code.py" in refused.stderr
     ok("run", mine / "e.yaml", "search.trials=3", "--allow-changed-code")
     versions = [one["user_attrs"]["versions"]["code.py"] for one in records(mine / "study")]
@@ -176,7 +176,7 @@ def test_another_option_is_another_experiment(mine: Path) -> None:
     assert "training.loss.scale: 0.5 -> 0.7" in refused.stderr
     refused = cli("run", mine / "e.yaml", "training.optimizer=null", "search.trials=3")
     assert refused.exit_code == 5
-    assert "[G22]" in refused.stderr
+    assert "contains a study of another experiment" in refused.stderr
 
 
 def test_a_study_whose_file_is_gone_can_be_looked_at(mine: Path) -> None:

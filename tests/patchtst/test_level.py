@@ -22,7 +22,7 @@ from scalecore.store.journal import Journal
 
 MESSAGE = (
     "model.revin: removes the level of each window, and model 'patchtst' does not give it back to its outputs: the "
-    "same window at another level would get the same forecast. Leave revin out, or predict classes [G57]\n"
+    "same window at another level would get the same forecast. Leave revin out, or predict classes\n"
 )
 
 

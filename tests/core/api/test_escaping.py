@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scalecore.api.escaping import masked, message_of, printable, spreadsheet_cell, utf8
+from scalecore.api.escaping import masked, message_of, printable, spreadsheet_cell, utf8, without_guards
 
 
 def test_what_a_terminal_would_obey_is_written_out() -> None:
@@ -28,6 +28,12 @@ def test_what_a_terminal_would_obey_is_written_out() -> None:
 def test_passwords_in_addresses_are_masked(text: str, shown: str) -> None:
     """The host stays, so that one sees which address is meant."""
     assert masked(text) == shown
+
+
+def test_console_lines_have_no_guard_ids() -> None:
+    """Other brackets stay."""
+    assert without_guards("refused [G22]; see [1] [G04]") == "refused; see [1]"
+    assert without_guards("allow=[target]") == "allow=[target]"
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])

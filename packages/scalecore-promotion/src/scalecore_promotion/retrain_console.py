@@ -9,6 +9,7 @@ import click
 from scalecore.api import formatting
 from scalecore.api.components import LoggerRecord, NoOptions
 from scalecore.api.engine import ResolvedComponent
+from scalecore.api.escaping import without_guards
 from scalecore.api.logger import Logger, LoggerContext
 from scalecore.api.trials import Epoch, Progress, Proposal, StudyView, TrialRecord, TrialState
 
@@ -76,10 +77,10 @@ class _Teller(Logger):
 
     def message(self, level: str, text: str) -> None:
         if level != "info":
-            click.echo(f"{level}: {text}")
+            click.echo(without_guards(f"{level}: {text}"))
         else:
             self._say(text)
 
     def _say(self, text: str) -> None:
         if self._verbosity >= 0:
-            click.echo(text)
+            click.echo(without_guards(text))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["masked", "message_of", "printable", "spreadsheet_cell", "utf8"]
+__all__ = ["masked", "message_of", "printable", "spreadsheet_cell", "utf8", "without_guards"]
 
+_GUARD = re.compile(r" \[G\d\d\]")
 _USER = re.compile(r"://[^\s'\"]*@")
 _PASSWORD = re.compile(r"\b(password|passwd|token|api_key)=[^\s'\"&;]+", re.IGNORECASE)
 
@@ -23,6 +24,11 @@ def utf8(text: str) -> str:
 def masked(text: str) -> str:
     """`text` without the users and passwords of addresses in it: `https://***@host`, `password=***`."""
     return _PASSWORD.sub(r"\1=***", _USER.sub("://***@", text))
+
+
+def without_guards(text: str) -> str:
+    """`text` without guard ids such as ` [G40]`: records and documentation contain them, console lines do not."""
+    return _GUARD.sub("", text)
 
 
 def spreadsheet_cell(text: str) -> str:

@@ -9,6 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from scalecore.api import formatting
+from scalecore.api.escaping import without_guards
 from scalecore.api.logger import Logger, LoggerContext
 from scalecore.api.trials import Epoch, Progress, Proposal, StudyEnd, StudyView, TrialRecord
 from scalecore.builtin.options import ConsoleOptions
@@ -174,6 +175,7 @@ class ConsoleLogger(Logger):
             self._picture.stop()
 
     def _print(self, text: str, *, level: str = "info") -> None:
+        text = without_guards(text)
         if self._picture is not None:
             self._picture.line(text, level)
         else:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scalecore.api.errors import ExitCode
+from scalecore.api.escaping import without_guards
 from scalecore.cli.streams import print_line
 
 if TYPE_CHECKING:
@@ -68,11 +69,11 @@ def show_plan(campaign: Campaign, *, only: Sequence[str], as_json: bool, allow_c
         click.echo(f"campaign {campaign.name}: {len(previews)} studies in {campaign.folder}")
         for position, (label, one) in enumerate(previews.items(), start=1):
             click.echo(f"\n[{position}/{len(previews)}] {label}")
-            click.echo("\n".join(plan_lines(one)))
+            click.echo(without_guards("\n".join(plan_lines(one))))
     if refused and len(refused) == len(studies):
         raise none_to_run(refused, of=len(studies))
     for label, reason in reasons.items():
-        click.echo(f"{label} cannot run, the other studies can: {reason}", err=True)
+        click.echo(without_guards(f"{label} cannot run, the other studies can: {reason}"), err=True)
     return worst([error.exit_code for error in refused.values()])
 
 

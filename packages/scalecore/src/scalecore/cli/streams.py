@@ -8,6 +8,8 @@ from contextlib import suppress
 
 import click
 
+from scalecore.api.escaping import without_guards
+
 
 def open_closed_streams() -> None:
     """Redirect closed standard streams (`<&- >&- 2>&-`, some service managers) to the null device.
@@ -30,7 +32,7 @@ def open_closed_streams() -> None:
 def print_line(text: str, *, err: bool = False) -> None:
     """Print a line about a running study or the end of a command; an output that is gone is ignored."""
     with suppress(OSError):
-        click.echo(text, err=err)
+        click.echo(without_guards(text), err=err)
 
 
 def drop_broken_streams() -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from scalecore.api.errors import ExitCode, ExperimentError
+from scalecore.api.escaping import without_guards
 from scalecore.cli.common import (
     experiment_arguments,
     only_option,
@@ -147,7 +148,7 @@ def status(study: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found, indent=2, allow_nan=False))
     else:
-        click.echo("\n".join(status_lines(found)))
+        click.echo(without_guards("\n".join(status_lines(found))))
 
 
 @click.command()
@@ -234,6 +235,6 @@ def _show_plan(
         content = {**found_plan.plain(), "refused": None if foreseen.refusal is None else str(foreseen.refusal)}
         click.echo(json.dumps(content, indent=2, allow_nan=False))
     else:
-        click.echo("\n".join(plan_lines(found_plan)))
+        click.echo(without_guards("\n".join(plan_lines(found_plan))))
     if foreseen.refusal is not None:
         raise foreseen.refusal
