@@ -1,4 +1,4 @@
-"""Monitors are read by a thread and heeded in the driver's loop; what they miss is told in words and never a number."""
+"""A thread reads the monitors, and the driver's loop acts on them; a missing reading is a text, never a number."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def temperature(value: float | None, *, reason: str | None = None, guarded: bool
 
 @define
 class Replayed:
-    """A monitor that replays what it is given, and remembers the threads that called it."""
+    """A monitor that replays given readings and records the threads that called it."""
 
     script: Callable[[int], Sequence[Reading]]
     interval: float = 0.01
@@ -63,7 +63,7 @@ def watched(name: str, monitor: Replayed) -> Watched:
 
 
 def test_sensors_are_read_in_a_thread_and_decisions_fall_in_the_loop() -> None:
-    """A verdict is asked for every sample, by the thread that ticks; running trials are told to the monitor."""
+    """The thread that ticks asks for a verdict on every sample; the monitor gets the running trials."""
     monitor = Replayed(lambda n: [temperature(50.0 + n)], answer=Verdict(action="stop_trial", reason="hot"))
     monitors = Monitors([watched("thermal", monitor)])
     monitors.start()
@@ -85,7 +85,7 @@ def test_sensors_are_read_in_a_thread_and_decisions_fall_in_the_loop() -> None:
 
 
 def test_a_monitor_that_hangs_is_given_up_and_the_others_go_on() -> None:
-    """Its readings are unavailable from then on; nobody waits for it, and the user is told once."""
+    """Its readings are unavailable from then on; nothing waits for it, and the user gets one message."""
     now = [0.0]
     hang = threading.Event()
 
@@ -121,7 +121,7 @@ def test_a_monitor_that_hangs_is_given_up_and_the_others_go_on() -> None:
 
 
 def test_a_monitor_that_hangs_in_a_pause_that_it_asked_for_stops_the_study() -> None:
-    """It can never end the pause, and nobody knows whether all is well again: rather a checkpoint than a wait."""
+    """It cannot end the pause, so the study stops with a checkpoint instead of waiting."""
     now = [0.0]
     hang = threading.Event()
 
@@ -152,7 +152,7 @@ def test_a_monitor_that_hangs_in_a_pause_that_it_asked_for_stops_the_study() -> 
 
 
 def test_g41_a_reading_that_is_not_renewed_is_none() -> None:
-    """A monitor from which nothing comes any more has no value, however good its last one was."""
+    """A monitor without new samples has no value, however good its last one was."""
     now = [0.0]
     monitors = Monitors([watched("thermal", Replayed(lambda n: [temperature(60.0)]))], clock=lambda: now[0])
     monitors.start()
@@ -170,7 +170,7 @@ def test_g41_a_reading_that_is_not_renewed_is_none() -> None:
 
 
 def test_g41_a_sensor_that_dies_shows_in_the_summary() -> None:
-    """Numbers while it lived, how many samples were missed, and the last reason; a quantity without any has words."""
+    """The numbers before, the count of missed samples and the last reason; a quantity without numbers has a text."""
     summary = HardwareSummary()
     for reading in (temperature(50.0), temperature(70.0), temperature(None, reason="the sensor has disappeared")):
         summary.add(reading)
@@ -195,7 +195,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 def test_g41_an_empty_cell_of_the_csv_says_why(tmp_path: Path) -> None:
-    """Numbers where there are some, nothing where there is none, and the reasons in a column of their own."""
+    """Numbers if available, otherwise empty cells with the reasons in a separate column."""
     path = tmp_path / "hardware.csv"
     readings = [
         temperature(61.5),
@@ -226,7 +226,7 @@ def test_g41_an_empty_cell_of_the_csv_says_why(tmp_path: Path) -> None:
 
 
 def test_a_csv_of_an_older_version_gets_the_columns_that_it_lacks(tmp_path: Path) -> None:
-    """What an earlier run wrote stays under its heading, also where today's monitors read other things."""
+    """Rows of earlier runs keep their columns, even if today's monitors read other quantities."""
     path = tmp_path / "hardware.csv"
     path.write_text('timestamp,load_1min,temperature,unavailable\n2026-01-01T00:00:00Z,5,,"a, b\n c"\n')
     append_readings(path, [temperature(50.0), fan(1200.0)])
@@ -243,7 +243,7 @@ def fan(value: float | None, *, source: str = "fan", unit: str = "rpm", reason: 
 
 
 def test_a_quantity_of_several_sensors_is_its_largest_and_all_of_them(tmp_path: Path) -> None:
-    """Whatever they are called; one that has no number is told by its name, and other units have other columns."""
+    """With any names; a sensor without a number is named, and other units have other columns."""
     path = tmp_path / "hardware.csv"
     names = ["left, lower", "line\nbreak", "a=b;c"]
     readings = [fan(100.0 * (at + 1), source=name) for at, name in enumerate(names)]
@@ -257,7 +257,7 @@ def test_a_quantity_of_several_sensors_is_its_largest_and_all_of_them(tmp_path: 
 
 
 def test_a_quantity_cannot_take_the_place_of_another_column(tmp_path: Path) -> None:
-    """A plugin may call a quantity as it likes."""
+    """A plugin may name a quantity freely."""
     path = tmp_path / "hardware.csv"
     odd = [Reading(quantity=name, source="s", unit="x", value=3.0) for name in ("timestamp", "units", "a_sensors")]
     append_readings(path, odd)
@@ -267,7 +267,7 @@ def test_a_quantity_cannot_take_the_place_of_another_column(tmp_path: Path) -> N
 
 
 def test_a_row_that_was_torn_takes_no_other_with_it(tmp_path: Path) -> None:
-    """A power cut within a quoted cell: the next row begins a line of its own."""
+    """After a power cut within a quoted cell, the next row starts on a new line."""
     path = tmp_path / "hardware.csv"
     append_readings(path, [fan(1.0)])
     with path.open("a") as stream:
@@ -277,7 +277,7 @@ def test_a_row_that_was_torn_takes_no_other_with_it(tmp_path: Path) -> None:
 
 
 def test_what_a_plugin_reads_is_in_every_status_line() -> None:
-    """The largest of each quantity with its unit; what only details memory is left to `scalecore status`."""
+    """The largest value of each quantity with its unit; details of memory only in `scalecore status`."""
     samples = [
         *(fan(900.0, source="left"), fan(1200.0, source="right")),
         Reading(quantity="load", source="kernel", unit="", value=0.354),
@@ -297,7 +297,7 @@ def test_what_a_plugin_reads_is_in_every_status_line() -> None:
 
 
 def test_a_reading_ends_with_its_monitors_next_sample() -> None:
-    """A source that changes its name, a trial that ends: yesterday's number is not today's largest."""
+    """If a source changes its name or a trial ends, old readings do not count as the largest."""
 
     def memory(source: str, value: float, trial: int) -> Reading:
         return Reading(quantity="process_memory", source=source, unit="B", value=value, trial=trial)
@@ -313,7 +313,7 @@ def test_a_reading_ends_with_its_monitors_next_sample() -> None:
 
 
 def test_g41_a_monitor_that_raises_takes_no_other_with_it() -> None:
-    """Two monitors read the same quantity: only the readings of the one that fails are unavailable."""
+    """Two monitors read the same quantity: only the readings of the failed one are unavailable."""
 
     def failing(number: int) -> Sequence[Reading]:
         if number:
@@ -333,7 +333,7 @@ def test_g41_a_monitor_that_raises_takes_no_other_with_it() -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), True, "71"])
 def test_g41_what_is_no_number_is_no_reading(value: Any) -> None:
-    """It would end a run when it is written, or win every comparison."""
+    """It would end a run when written, or win every comparison."""
     monitors = Monitors([Watched(name="fan", monitor=Replayed(lambda n: [fan(value)]), quantities=("fan_speed",))])
     monitors.sample_now()
     (reading,) = monitors.latest
@@ -365,7 +365,7 @@ def test_a_monitor_that_returns_something_else_counts_as_unavailable() -> None:
 
 
 def test_units_are_part_of_a_trials_summary() -> None:
-    """Two units of one quantity are two rows, and no quantity is taken for the pauses."""
+    """Two units of one quantity are two entries, and no quantity replaces the pauses."""
     summary = HardwareSummary()
     for reading in (fan(900.0), fan(1.5, unit="krpm"), Reading(quantity="pauses", source="x", unit="", value=2.0)):
         summary.add(reading)

@@ -1,4 +1,4 @@
-"""A trial that becomes slow is flagged while it runs; pauses, evaluations and short disturbances are not."""
+"""A slow trial is flagged while it runs; pauses, evaluations and short disturbances are not."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scalecore.monitoring.pace import Pace
 
 @define
 class Trial:
-    """Tells its place twice a second, as an attempt does."""
+    """Reports its progress twice a second, as an attempt does."""
 
     pace: Pace
     now: float = 0.0
@@ -29,7 +29,7 @@ class Trial:
 
 
 def test_g43_a_trial_that_slows_down_is_flagged_once_and_its_recovery_told() -> None:
-    """Twelve times slower for a while: one flag in the record, one message, one when it is over."""
+    """Twelve times slower for a while: one flag in the record, one message, and one message at the end."""
     trial = Trial(Pace())
     assert trial.run(60, rate=10) == []
     assert trial.run(40, rate=10 / 12) == ["12 times slower than before: 1.2 s per step instead of 1e+02 ms"]
@@ -46,7 +46,7 @@ def test_g43_a_trial_that_is_slow_from_its_start_is_measured_by_the_others() -> 
 
 
 def test_what_is_no_slowness() -> None:
-    """A pause, an evaluation, a short disturbance, a neighbour that takes half of the machine, a new epoch."""
+    """A pause, an evaluation, a short disturbance, a neighbour that uses half of the machine, a new epoch."""
     trial = Trial(Pace())
     said = trial.run(60, rate=10)
     said += trial.run(300, rate=0, phase="paused")
@@ -61,7 +61,7 @@ def test_what_is_no_slowness() -> None:
 
 
 def test_steps_of_minutes_are_measured_too() -> None:
-    """One step in half a minute, then one in five."""
+    """One step in half a minute, then one in five minutes."""
     trial = Trial(Pace())
     assert trial.run(300, rate=1 / 30) == []
     assert trial.run(1200, rate=1 / 300) != []

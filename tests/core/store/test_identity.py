@@ -59,7 +59,7 @@ class Column:
 
 @frozen(kw_only=True)
 class DatasetOptions:
-    """Options with places, some of them inside of others."""
+    """Options with paths, some of them nested."""
 
     path: Path = Path("/here/prices.csv")
     parts: list[Path] | None = None
@@ -70,14 +70,14 @@ class DatasetOptions:
 
 @frozen(kw_only=True)
 class ModelOptions:
-    """One option that 0.1 had, and one that came later."""
+    """One option of 0.1, and one that was added later."""
 
     width: int = 8
     norm: str = option("layer", help="Added later.", before="layer")
 
 
 def resolved(dataset: DatasetOptions | None = None, model: Any = None) -> Resolved:
-    """An experiment of these options."""
+    """An experiment with these options."""
 
     def component(options: Any, kind: Callable[..., Record] = Record) -> ResolvedComponent:
         record = kind(name="some", summary="", options=type(options), factory=lambda *_: None)
@@ -112,14 +112,14 @@ def content(**changes: Any) -> dict[str, Any]:
 
 
 def test_the_same_content_is_the_same_trial() -> None:
-    """Order of keys does not matter; the seed follows from the content."""
+    """The order of keys does not matter; the seed follows from the content."""
     first, second = content(hyperparameters={"a": 1, "b": 2}), content(hyperparameters={"b": 2, "a": 1})
     assert trial_seed(first, study_seed=1) == trial_seed(second, study_seed=1)
     assert trial_hash(first, seed=3) == trial_hash(second, seed=3)
 
 
 def test_everything_that_decides_a_result_is_part_of_the_identity() -> None:
-    """Data, architecture, hyper-parameters, replicate and study seed each give another trial and another seed."""
+    """Data, architecture, hyper-parameters, replicate and study seed each change the trial and its seed."""
     variants = [
         content(),
         content(data="d2"),
@@ -133,7 +133,7 @@ def test_everything_that_decides_a_result_is_part_of_the_identity() -> None:
 
 
 def test_what_may_change_on_resume_is_not_binding() -> None:
-    """Total, loggers, monitors, execution, threads and micro-batch may change; model, space and training may not."""
+    """Total, loggers, monitors, execution, threads and micro-batch may change; model, space and training must not."""
     free = {
         **EXPERIMENT,
         "loggers": [],
@@ -154,7 +154,7 @@ def test_what_may_change_on_resume_is_not_binding() -> None:
 
 
 def test_the_loss_decides_a_result_and_studies_without_one_go_on() -> None:
-    """Another loss is another trial; an experiment from before there was a choice is one with the task's own loss."""
+    """Another loss is another trial; an older experiment without a loss equals one with the task's default loss."""
     settings = EXPERIMENT["training"]
     own = {**EXPERIMENT, "training": {**settings, "loss": None}}
     focal = {**EXPERIMENT, "training": {**settings, "loss": {"kind": "focal", "gamma": 2.0}}}
@@ -166,7 +166,7 @@ def test_the_loss_decides_a_result_and_studies_without_one_go_on() -> None:
 
 
 def test_precision_and_compilation_decide_a_result_and_older_studies_go_on_without() -> None:
-    """What they did before has a name, float32 and no compiling, and is the same trial; anything else is another."""
+    """float32 without compilation, the old behaviour, is the same trial; everything else is another."""
     settings = EXPERIMENT["training"]
     arguments: dict[str, Any] = {"data": "d1", "architecture": {"d_model": 64}, "hyperparameters": {"dropout": 0.1}}
     before = {**EXPERIMENT, "training": {**settings, "precision": "fp32", "compile": "off"}}
@@ -183,7 +183,7 @@ def test_precision_and_compilation_decide_a_result_and_older_studies_go_on_witho
 
 
 def test_an_option_that_is_added_changes_no_older_study() -> None:
-    """An option that a study lacks counts as the value that says what was done before it existed, in every section."""
+    """A missing option counts as the value of the earlier behaviour, in every section."""
     aside = unbound(resolved(DatasetOptions(columns=[Column(name="a"), Column(name="b", unit="EUR")])))
     older = {
         **EXPERIMENT,
@@ -210,8 +210,8 @@ def test_an_option_that_is_added_changes_no_older_study() -> None:
 
 
 def test_g28_the_place_of_data_is_no_part_of_a_study() -> None:
-    """Paths of the dataset may differ, alone and in lists, also where one was given and another was not; and so may the
-    way in which the files are written.
+    """Paths of the dataset may differ, alone and in lists, also if only one experiment sets them; so may the file
+    format options.
     """
     here = {**EXPERIMENT, "dataset": {"use": "some", "path": "/here/prices.csv", "parts": None}}
     there = {**EXPERIMENT, "dataset": {"use": "some", "path": "/there/prices.csv", "parts": ["/there/a", "/there/b"]}}
@@ -222,7 +222,7 @@ def test_g28_the_place_of_data_is_no_part_of_a_study() -> None:
 
 
 def test_naming_the_distribution_of_an_own_component_changes_no_identity() -> None:
-    """A study that wrote the plain name goes on under the long one; another distribution's is another component."""
+    """A study with the plain name continues under the long one; a component of another distribution is another one."""
     arguments: dict[str, Any] = {"unbound": UNBOUND, "data": "d1", "architecture": {}, "hyperparameters": {}}
     long = {**EXPERIMENT, "model": {**EXPERIMENT["model"], "use": "scalecore-patchtst/patchtst"}}
     long["search"] = {**EXPERIMENT["search"], "use": "scalecore/random"}
@@ -247,7 +247,7 @@ class Pretrained:
 
 
 def pretrained(folder: Path, *, text: str = "weights") -> Resolved:
-    """A model whose files lie in `folder`, which is made."""
+    """A model with its files in `folder`, which is created."""
     (folder / "tables").mkdir(parents=True)
     (folder / "w.pt").write_text(text)
     (folder / "tables/a.csv").write_text("a")
@@ -256,13 +256,13 @@ def pretrained(folder: Path, *, text: str = "weights") -> Resolved:
 
 
 def begun(study: Resolved) -> StudyState:
-    """What the journal of a study says whose model is this one."""
+    """The journal of a study of this model."""
     model = model_content(study)
     return replay([StudyBegun(experiment=to_plain(study), plan=make_plan(), model=model)])
 
 
 def test_g28_files_of_a_model_are_their_content(tmp_path: Path) -> None:
-    """Moved they are the same study and the same trial; changed they are not, in a folder neither."""
+    """Moved files keep study and trial; changed ones do not, in folders too."""
     here = pretrained(tmp_path / "here")
     state = begun(here)
     there = pretrained(tmp_path / "there")
@@ -279,7 +279,7 @@ def test_g28_files_of_a_model_are_their_content(tmp_path: Path) -> None:
 
 
 def test_g28_files_of_a_model_in_a_study_of_0_1_may_move_with_it(tmp_path: Path) -> None:
-    """It stored their places only, which its trials' hashes keep; another place beside the study is another model."""
+    """It stored only paths, which the hashes of its trials keep; another path next to the study is another model."""
     for name in ("old", "new"):
         (tmp_path / name / "study").mkdir(parents=True)
     old, new = pretrained(tmp_path / "old/files"), pretrained(tmp_path / "new/files")
@@ -292,7 +292,7 @@ def test_g28_files_of_a_model_in_a_study_of_0_1_may_move_with_it(tmp_path: Path)
 
 
 def test_g28_files_of_a_search_are_no_change_of_it(tmp_path: Path) -> None:
-    """A study that was moved goes on with the same search."""
+    """A moved study continues with the same search."""
 
     @frozen(kw_only=True)
     class Warm:

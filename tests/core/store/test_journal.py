@@ -37,14 +37,14 @@ def written(path: Path, events: int) -> list[Event]:
 
 
 def test_what_was_appended_is_read_back(tmp_path: Path) -> None:
-    """Every event comes back in its order, with its running number."""
+    """Every event is read back in order, with its running number."""
     events = written(tmp_path / "journal.jsonl", 3)
     assert list(read_journal(tmp_path / "journal.jsonl")) == events
     assert [event.seq for event in events] == [0, 1, 2]
 
 
 def test_a_journal_that_was_replayed_is_continued_without_reading_it_again(tmp_path: Path) -> None:
-    """By the number of its lines, of which a torn last one is none."""
+    """It uses the number of lines, without an incomplete last one."""
     path = tmp_path / "journal.jsonl"
     journal = Journal(path)
     journal.append(BEGUN)
@@ -58,7 +58,7 @@ def test_a_journal_that_was_replayed_is_continued_without_reading_it_again(tmp_p
 
 
 def test_g24_a_torn_last_line_is_set_aside_at_every_cut(tmp_path: Path) -> None:
-    """Cut anywhere in its last line, a journal opens with all lines before it, and goes on."""
+    """Truncated anywhere in its last line, a journal opens with all lines before it and can be continued."""
     path = tmp_path / "journal.jsonl"
     written(path, 3)
     whole = path.read_bytes()
@@ -77,7 +77,7 @@ def test_g24_a_torn_last_line_is_set_aside_at_every_cut(tmp_path: Path) -> None:
 
 
 def test_torn_lines_that_were_set_aside_are_kept(tmp_path: Path) -> None:
-    """Also where somebody has tidied up the first of them."""
+    """Even if the user removed the first of them."""
     path = tmp_path / "journal.jsonl"
     for number in range(3):
         with path.open("ab") as stream:
@@ -90,7 +90,7 @@ def test_torn_lines_that_were_set_aside_are_kept(tmp_path: Path) -> None:
 
 
 def test_a_damaged_line_in_the_middle_is_refused_with_its_number(tmp_path: Path) -> None:
-    """Silently dropping a damaged line would lose what was acknowledged."""
+    """Silently dropping it would lose recorded results."""
     path = tmp_path / "journal.jsonl"
     written(path, 3)
     lines = path.read_bytes().split(b"\n")
@@ -104,7 +104,7 @@ def test_a_damaged_line_in_the_middle_is_refused_with_its_number(tmp_path: Path)
 
 
 def test_a_missing_line_is_noticed(tmp_path: Path) -> None:
-    """The running numbers show that a line is gone."""
+    """The running numbers show a missing line."""
     path = tmp_path / "journal.jsonl"
     written(path, 3)
     lines = path.read_bytes().splitlines(keepends=True)
@@ -129,7 +129,7 @@ def test_g25_not_a_number_is_stored_as_null(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_takes_the_line_back(tmp_path: Path) -> None:
-    """When the disk is full the append fails, and the journal is as it was before: whole."""
+    """If the disk is full, the append fails and the journal is unchanged."""
     path = tmp_path / "journal.jsonl"
     written(path, 2)
     size = path.stat().st_size
@@ -153,7 +153,7 @@ except OSError:
 
 
 def test_g46_a_journal_that_is_one_with_another_is_made_its_own(tmp_path: Path) -> None:
-    """A copy of hard links goes on by itself, and the original stays as it was."""
+    """A hard-linked copy continues independently, and the original is unchanged."""
     original, copy = tmp_path / "journal.jsonl", tmp_path / "copy.jsonl"
     written(original, 2)
     before = original.read_bytes()
@@ -167,7 +167,7 @@ def test_g46_a_journal_that_is_one_with_another_is_made_its_own(tmp_path: Path) 
 
 @pytest.mark.parametrize("there", [True, False])
 def test_a_journal_that_is_a_link_is_refused(tmp_path: Path, there: bool) -> None:
-    """What it leads to is another study's, or nothing yet."""
+    """The target belongs to another study, or does not exist."""
     path = tmp_path / "journal.jsonl"
     path.symlink_to(tmp_path / "elsewhere")
     if there:

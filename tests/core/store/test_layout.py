@@ -1,4 +1,4 @@
-"""Where a study is."""
+"""Finding a study."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scalecore.store.layout import find_study
 
 
 def test_a_study_is_known_by_its_absolute_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However it was named: what compares folders, such as the table across studies, must find it again."""
+    """Code that compares folders, such as the table across studies, must find it under any name."""
     (tmp_path / "studies" / "one").mkdir(parents=True)
     (tmp_path / "studies" / "one" / "journal.jsonl").touch()
     monkeypatch.chdir(tmp_path)

@@ -28,7 +28,7 @@ time.sleep(60)
 
 
 def test_g22_a_second_runner_is_refused_with_the_first_ones_pid_and_host(tmp_path: Path) -> None:
-    """The message says who holds the folder and how to stop it; after kill -9 the folder is free."""
+    """The message names the runner and the command to stop it; after kill -9 the folder is free."""
     holder = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
@@ -53,7 +53,7 @@ def test_g22_a_second_runner_is_refused_with_the_first_ones_pid_and_host(tmp_pat
 
 
 def test_a_deleted_lock_file_is_noticed(tmp_path: Path) -> None:
-    """Whoever lost the lock file knows it, so that two runners never write."""
+    """A runner notices that it lost the lock, so that two runners never write."""
     folder = StudyFolder(tmp_path)
     lock = StudyLock(folder)
     assert lock.still_ours()
@@ -69,7 +69,7 @@ def test_a_deleted_lock_file_is_noticed(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel tells ticks on Linux only")
 def test_a_clock_that_was_set_hides_no_process() -> None:
-    """A time of day that is off by a day is no other process; other ticks are."""
+    """A time of day that is off by a day is the same process; other ticks are not."""
     import psutil
 
     me, ticks = os.getpid(), start_ticks(os.getpid())
@@ -81,7 +81,7 @@ def test_a_clock_that_was_set_hides_no_process() -> None:
 
 
 def test_every_runner_has_a_number_of_its_own(tmp_path: Path) -> None:
-    """Also after a release; a runner whose number is no longer that of the lease must not write."""
+    """Even after a release; a runner whose number differs from the lease must not write."""
     folder = StudyFolder(tmp_path)
     numbers = []
     for _ in range(3):
@@ -98,7 +98,7 @@ def test_every_runner_has_a_number_of_its_own(tmp_path: Path) -> None:
 
 
 def test_a_lease_from_before_a_restart_holds_nothing(tmp_path: Path) -> None:
-    """After a power cut the process number may be that of somebody else, who started at the same tick."""
+    """After a power cut the pid may belong to another process that started at the same tick."""
     folder = StudyFolder(tmp_path)
     lock = StudyLock(folder)
     assert runner_of(folder) is not None
@@ -109,7 +109,7 @@ def test_a_lease_from_before_a_restart_holds_nothing(tmp_path: Path) -> None:
 
 
 def test_g46_a_runner_of_a_container_is_known_by_its_lock(tmp_path: Path) -> None:
-    """Its process id is that of nobody here, or of somebody else."""
+    """Its pid belongs to no process here, or to another one."""
     folder = StudyFolder(tmp_path)
     lock = StudyLock(folder)
     lease = {**read_json(folder.lease), "pid": 1}
@@ -122,7 +122,7 @@ def test_g46_a_runner_of_a_container_is_known_by_its_lock(tmp_path: Path) -> Non
 
 
 def test_g46_a_copy_of_hard_links_has_a_lock_of_its_own(tmp_path: Path) -> None:
-    """The original is being run, and stays so; a second runner of the original is refused."""
+    """The original keeps running; a second runner of the original is refused."""
     folder, copy = StudyFolder(tmp_path / "study"), StudyFolder(tmp_path / "copy")
     folder.path.mkdir()
     lock = StudyLock(folder)
@@ -138,7 +138,7 @@ def test_g46_a_copy_of_hard_links_has_a_lock_of_its_own(tmp_path: Path) -> None:
 
 
 def test_a_lease_that_came_with_a_copy_holds_nothing(tmp_path: Path) -> None:
-    """The original's runner does not run the copy, which another one may."""
+    """The runner of the original does not run the copy, so another one may."""
     folder, copy = StudyFolder(tmp_path / "study"), StudyFolder(tmp_path / "copy")
     folder.path.mkdir()
     lock = StudyLock(folder)
@@ -153,7 +153,7 @@ def test_a_lease_that_came_with_a_copy_holds_nothing(tmp_path: Path) -> None:
 
 
 def test_a_lease_of_version_0_1_is_believed(tmp_path: Path) -> None:
-    """It names no folder, and the start of its process by another name; newer ones have that name too."""
+    """It names no folder, and has another key for the start of its process, which newer leases contain too."""
     folder = StudyFolder(tmp_path)
     lock = StudyLock(folder)
     lease = read_json(folder.lease)

@@ -16,7 +16,7 @@ from scalecore_torch.testing.training import make_attempt_spec
 def finished(
     folder: StudyFolder, number: int, value: float | None, *, state: TrialState = TrialState.COMPLETED
 ) -> TrialRecord:
-    """A trial of two attempts: the first was killed, the second made the best epoch."""
+    """A trial with two attempts: the first was killed, the second reached the best epoch."""
     for index, names in enumerate((("best_1", "best_2"), ("best_4",))):
         attempt = AttemptFolder(folder.attempt(number, index))
         attempt.create(make_attempt_spec())
@@ -43,7 +43,7 @@ def kept(folder: StudyFolder) -> dict[str, str]:
 
 
 def test_g44_the_weights_of_the_best_trials_are_kept_and_no_others(tmp_path: Path) -> None:
-    """Whatever order they come in, the two best are there, from the attempt that made them; nothing is left behind."""
+    """In any order of trials, the weights of the two best remain, from the right attempt, and nothing else."""
     folder = StudyFolder(tmp_path)
     records: list[TrialRecord] = []
     for number, value in enumerate((0.5, 0.7, 0.4, None, 0.6)):
@@ -58,7 +58,7 @@ def test_g44_the_weights_of_the_best_trials_are_kept_and_no_others(tmp_path: Pat
 
 
 def test_what_a_driver_that_died_left_is_taken_up_later(tmp_path: Path) -> None:
-    """A trial whose weights were not settled is settled with the next one, if it is among the best."""
+    """The next trial also settles the weights of an earlier one, if that is among the best."""
     folder = StudyFolder(tmp_path)
     left = finished(folder, 0, 0.5)
     now = finished(folder, 1, 0.6)
@@ -77,7 +77,7 @@ def test_with_nothing_to_keep_everything_is_removed(tmp_path: Path) -> None:
 
 
 def test_a_record_that_was_read_anew_is_the_same_trial(tmp_path: Path) -> None:
-    """The ranked records come from the journal, and need not equal the one that was written to it."""
+    """Ranked records come from the journal and need not equal the written one."""
     folder = StudyFolder(tmp_path)
     written = finished(folder, 0, 0.5)
     settle_weights(folder, written, [evolve(written, timings={"train_seconds": 1.0})])

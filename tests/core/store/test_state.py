@@ -1,4 +1,4 @@
-"""The state that a replay builds: what it keeps at hand equals what a look at all trials gives."""
+"""The state of a replay: its indices equal a calculation over all trials."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scalecore.testing.plans import make_plan
 
 
 def started(direction: str = "minimize") -> StudyState:
-    """A study that begins."""
+    """A study at its start."""
     experiment = {"model": {}, "objective": {"direction": direction}}
     return replay([StudyBegun(experiment=experiment, plan=make_plan())])
 
@@ -53,7 +53,7 @@ def trials(count: int) -> list[TrialRecord]:
 
 
 def test_records_ranking_and_unfinished_trials_are_those_of_all_trials() -> None:
-    """Trials that end in any order, some of them left out later: as if everything were counted anew."""
+    """Trials end in any order, some are left out later: the result equals a full recount."""
     for direction in ("minimize", "maximize"):
         state, records = started(direction), trials(40)
         for record in records:
@@ -95,7 +95,7 @@ def test_attempts_that_ended_are_kept_in_the_order_of_their_ends() -> None:
 
 
 def test_g09_trials_of_equal_loss_are_found() -> None:
-    """By the loss of their best epoch, whatever became of them."""
+    """By the loss of their best epoch, in any state."""
     state = started()
     for number, loss in enumerate((0.5, 0.25, 0.5, None)):
         record = attrs.evolve(make_trial(number), hash=str(number), best=None if loss is None else at(loss))

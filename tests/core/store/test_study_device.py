@@ -1,4 +1,4 @@
-"""The device of a study: settled by its smoke step, kept by every attempt, and nobody's fault where it is gone."""
+"""The device of a study: set by its smoke step and used by every attempt; if it is missing, no trial is to blame."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ REGISTRY = {"no_plugins": True, "block": []}
 
 @pytest.fixture
 def run(tmp_path: Path) -> Callable[..., StudyEnd]:
-    """Run the study of the temporary folder up to so many trials, with real attempts on the CPU."""
+    """Run the study of the temporary folder up to this many trials, with real attempts on the CPU."""
     write_walk(tmp_path)
 
     def run(trials: int, **training: Any) -> StudyEnd:
@@ -53,7 +53,7 @@ def run(tmp_path: Path) -> Callable[..., StudyEnd]:
 
 
 def settle(folder: Path, device: dict[str, Any] | None) -> None:
-    """Let the journal say that the study's first smoke step found this device."""
+    """Write to the journal that the first smoke step found this device."""
     lines = [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()]
     for line in lines:
         if line["event"] == "smoke":
@@ -66,7 +66,7 @@ def state_of(folder: Path) -> StudyState:
 
 
 def test_the_device_that_the_smoke_step_found_is_journalled(tmp_path: Path, run: Callable[..., StudyEnd]) -> None:
-    """Every later attempt is told that one instead of `auto`."""
+    """Every later attempt gets it instead of `auto`."""
     assert run(1) is StudyEnd.COMPLETED
     state = state_of(tmp_path / "study")
     assert state.settled == state.device == StudyDevice(kind="cpu")
@@ -78,7 +78,7 @@ def test_the_device_that_the_smoke_step_found_is_journalled(tmp_path: Path, run:
 def test_a_study_of_an_older_version_settles_on_the_device_of_its_trials(
     tmp_path: Path, run: Callable[..., StudyEnd]
 ) -> None:
-    """By the first run that continues it, for good."""
+    """Set permanently by the first run that continues it."""
     run(1)
     settle(tmp_path / "study", None)
     assert state_of(tmp_path / "study").settled is None
@@ -91,7 +91,7 @@ def test_a_study_of_an_older_version_settles_on_the_device_of_its_trials(
 def test_g48_a_study_whose_device_is_gone_is_refused_before_its_next_trial(
     tmp_path: Path, run: Callable[..., StudyEnd], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is written; where no trial is left to run, nothing needs the device."""
+    """Nothing is written; a study without remaining trials needs no device."""
     run(1)
     settle(tmp_path / "study", {"kind": "cuda", "gpu": "NVIDIA H200"})
     before = (tmp_path / "study/journal.jsonl").read_bytes()
@@ -111,7 +111,7 @@ def test_g48_a_study_whose_device_is_gone_is_refused_before_its_next_trial(
 def test_g48_an_attempt_that_does_not_get_the_device_is_interrupted_and_its_trial_continues(
     tmp_path: Path, run: Callable[..., StudyEnd], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The machine seems to have a GPU, and CUDA does not start: the run ends with exit code 5, and no trial failed."""
+    """The machine seems to have a GPU, but CUDA does not start: exit code 5, and no trial failed."""
     run(1)
     folder = tmp_path / "study"
     settle(folder, {"kind": "cuda", "gpu": "NVIDIA H200"})
@@ -140,7 +140,7 @@ def test_g48_an_attempt_that_does_not_get_the_device_is_interrupted_and_its_tria
 def test_g48_a_smoke_step_that_does_not_get_the_device_ends_the_run(
     tmp_path: Path, run: Callable[..., StudyEnd], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A new study that asks for CUDA where only the machine seems to have it."""
+    """A new study requires CUDA on a machine that only seems to have it."""
     there = FoundGpus(names=("GPU-a",), source="libcuda.so.1")
     monkeypatch.setattr("scalecore.planning.preflight.find_gpus", lambda: there)
     monkeypatch.setattr("scalecore.planning.preflight.torch_build", lambda: "cu130")
@@ -156,7 +156,7 @@ def test_g48_a_smoke_step_that_does_not_get_the_device_ends_the_run(
 def test_a_device_that_torch_does_not_find_is_an_error_that_says_what_hides_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The variable is often the reason; `auto` takes what is there."""
+    """The variable is often the reason; `auto` uses the available device."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
     with pytest.raises(DeviceError, match=f"^torch {re.escape(torch.__version__)} finds no CUDA device with CUDA_VIS"):
         pick_device("cuda")
@@ -173,7 +173,7 @@ def on(number: int, device: str | None, *, gpu: str | None = None, precision: st
 
 
 def test_an_older_study_has_the_device_of_its_trials() -> None:
-    """Of most of them, where its version ran on what it found; else of its last smoke step."""
+    """Of most of them, else of its last smoke step."""
     assert common_device([on(0, None)]) is None
     assert common_device([on(0, "cpu"), on(1, "cuda:0"), on(2, "cuda")]) == StudyDevice(kind="cuda")
     assert common_device([on(0, "cpu"), on(1, "mps:0")]) == StudyDevice(kind="cpu")
@@ -189,7 +189,7 @@ def test_an_older_study_has_the_device_of_its_trials() -> None:
 
 
 def test_the_device_is_that_of_the_first_smoke_step() -> None:
-    """One that is made again, after a change of the code, changes nothing."""
+    """A repeated smoke step, after a change of the code, does not change it."""
     steps = [SmokeStep(versions={}, results={}, device=StudyDevice(kind=kind)) for kind in ("cuda", "cpu")]
     state = StudyState(id="a study")
     for step in steps:
@@ -200,7 +200,7 @@ def test_the_device_is_that_of_the_first_smoke_step() -> None:
 
 
 def test_g48_trials_that_were_computed_differently_are_said() -> None:
-    """By device, by GPU and by precision; trials without a value and those that do not say do not count."""
+    """By device, GPU and precision; trials without a value, or without this information, do not count."""
     assert formatting.mixtures([on(0, "cuda:0"), on(1, "cuda"), on(2, None)]) == []
     assert formatting.mixtures([on(0, "cpu"), evolve(on(1, "cuda"), value=None)]) == []
     mixed = [on(0, "cuda", gpu="NVIDIA A100", precision="bf16"), on(1, "cuda", gpu="NVIDIA H200"), on(2, "cpu")]
@@ -215,7 +215,7 @@ def test_g48_trials_that_were_computed_differently_are_said() -> None:
 
 
 def test_g48_status_says_that_trials_were_computed_differently(tmp_path: Path, run: Callable[..., StudyEnd]) -> None:
-    """As in a study of an older version, whose trials ran on what each found."""
+    """As in a study of an older version, which chose the device for each trial."""
     run(2)
     lines = [json.loads(line) for line in (tmp_path / "study/journal.jsonl").read_text().splitlines()]
     next(one for one in lines if one["event"] == "trial_finished")["record"]["versions"]["run:device"] = "cuda"

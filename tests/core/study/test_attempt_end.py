@@ -1,4 +1,4 @@
-"""What is made of an attempt that is over, without one."""
+"""The end of an attempt, decided without running one."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ UNREAD = "the attempt's result cannot be read: result.json: not JSON"
 def test_g35_an_attempt_without_a_result_ended_by_what_is_known(
     status: dict[str, Any], how: dict[str, Any], expected: tuple[str, str]
 ) -> None:
-    """What the driver killed it for, then the kernel, the disk, a result that is damaged, a signal, the exit code."""
+    """Precedence: the driver's kill, the kernel, the disk, a damaged result, a signal, the exit code."""
     found = AttemptStatus(**{"state": "ended", **status})
     assert classified(found, **{"cut": None, "disk_problem": "", "unread": None, **how}) == expected
 
@@ -79,14 +79,14 @@ SMALLER = [Way(micro_batch=32, checkpointing=False), Way(micro_batch=16, checkpo
 def test_g35_what_follows_from_the_end_of_an_attempt(
     kind: str, ends: list[str], how: dict[str, Any], expected: str | None
 ) -> None:
-    """Two crashes are tried again, and memory while there is a smaller way; a failure of the trial itself is not."""
+    """Two crashes are retried, and out of memory while a smaller way exists; failures of the trial are not."""
     given: dict[str, Any] = {"ways": SMALLER, "stopping": False, **how}
     retry = Retry(crash=2, out_of_memory=2)
     assert why_again(end(kind), ends=[*ends, kind], retry=retry, **given) == expected
 
 
 def test_g48_a_device_that_is_missing_is_said() -> None:
-    """The trial continues when it is back."""
+    """The trial resumes when the device is back."""
     lost = end("interrupted", "torch finds no CUDA device here", error="DeviceError")
     again = why_again(lost, ends=["interrupted"], retry=Retry(), ways=[], stopping=False)
     assert again == "torch finds no CUDA device here; the trial resumes from its checkpoint"

@@ -1,4 +1,4 @@
-"""A logger in the background: it may be slow, hang, raise or be out of reach, and delays or changes nothing."""
+"""A logger in the background may be slow, hang, raise or be unreachable without delaying or changing the study."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from scalecore.testing.fakes import make_study, make_trial
 
 
 class Place:
-    """What a logger writes to, and makes loggers for it; `error` is raised by the next calls."""
+    """The target of a logger, with a factory for it; the next calls raise `error`."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -88,7 +88,7 @@ def study(tmp_path: Path) -> StudyView:
 
 
 def run(logger: Logger, study: StudyView, *numbers: int) -> StudyView:
-    """These trials, of one epoch each."""
+    """A run of these trials, with one epoch each."""
     for number in numbers:
         record = make_trial(number, 0.7)
         proposal = Proposal(
@@ -114,7 +114,7 @@ def warning(what: str, study: StudyView) -> tuple[str, str]:
 
 
 def test_everything_arrives_in_order_and_in_another_thread(study: StudyView) -> None:
-    """The end of the run waits for it, and closes the logger; its remarks are the user's."""
+    """The end of the run waits for the logger and closes it; its remarks reach the user."""
     place = Place()
     logger = logger_of(place, study.folder, capacity=100)
     logger.study_started(study)
@@ -140,7 +140,7 @@ def test_everything_arrives_in_order_and_in_another_thread(study: StudyView) -> 
 def test_an_outage_costs_one_warning_and_a_fresh_logger_afterwards(
     study: StudyView, error: BaseException, said: str
 ) -> None:
-    """Events of the outage are lost, but a logger that works again is given the study as it is by then."""
+    """Events during the outage are lost, but the new logger receives the current state of the study."""
     place = Place()
     logger = logger_of(place, study.folder, capacity=100)
     logger.study_started(study)
@@ -160,7 +160,7 @@ def test_an_outage_costs_one_warning_and_a_fresh_logger_afterwards(
 
 
 def test_a_place_that_just_failed_is_left_alone_for_a_while(study: StudyView) -> None:
-    """A server that is not there costs a wait for each try: not for each event."""
+    """An unreachable server delays each attempt to connect, so not every event connects."""
     place = Place()
     place.error = ConnectionError("nobody")
     logger = logger_of(place, study.folder, pause=1000.0, capacity=100)
@@ -172,7 +172,7 @@ def test_a_place_that_just_failed_is_left_alone_for_a_while(study: StudyView) ->
 
 
 def test_a_place_that_hangs_is_not_waited_for(study: StudyView) -> None:
-    """Events beyond the capacity are dropped with one warning; the end of the run waits for its patience only."""
+    """Events beyond the capacity are dropped with one warning; the end of the run waits only for `patience`."""
     place = Place()
     place.gate.clear()
     logger = logger_of(place, study.folder, patience=0.05)
@@ -191,7 +191,7 @@ def test_a_place_that_hangs_is_not_waited_for(study: StudyView) -> None:
 
 
 def test_a_place_that_hangs_at_the_end_is_reported(study: StudyView) -> None:
-    """What is not written in time is missing."""
+    """Events not written in time are missing."""
     place = Place()
     place.gate.clear()
     logger = logger_of(place, study.folder, patience=0.05)
@@ -207,7 +207,7 @@ def test_a_place_that_hangs_at_the_end_is_reported(study: StudyView) -> None:
 
 
 def test_a_logger_that_cannot_export_names_no_command(study: StudyView) -> None:
-    """There is nothing that writes it again."""
+    """No command could write the missing data."""
     place = Place()
     place.error = ValueError("no")
     logger = logger_of(place, study.folder, export=False)
@@ -218,7 +218,7 @@ def test_a_logger_that_cannot_export_names_no_command(study: StudyView) -> None:
 
 
 def test_what_the_factory_raises_ends_the_run_at_once(study: StudyView) -> None:
-    """Wrong options are the user's to mend, before anything is trained."""
+    """The user must fix wrong options before anything is trained."""
 
     def make() -> Logger:
         raise StudyError("no such place")

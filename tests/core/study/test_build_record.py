@@ -1,4 +1,4 @@
-"""From how a trial's last attempt ended to its record, without any process."""
+"""The record of a trial from the end of its last attempt, without any process."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from scalecore.testing.fakes import changed, plan_walk
 
 @pytest.fixture(scope="module")
 def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
-    """Of a study on a random walk, made once."""
+    """The plan of a study on a random walk, built once."""
     return plan_walk(tmp_path_factory.mktemp("plan"))
 
 
 def made(index: int, end: dict[str, Any]) -> Attempt:
-    """An attempt that ended so."""
+    """An attempt with this end."""
     one = {"number": 3, "index": index}
     begun = {"micro_batch": 64, "predicted_memory": 1, "memory": {"source": "traced"}}
     return Attempt(
@@ -39,7 +39,7 @@ def made(index: int, end: dict[str, Any]) -> Attempt:
 
 
 def ended(plan: Plan, kind: Any, reason: str | None = None, **result: Any) -> TrialRecord:
-    """The record of a trial whose only attempt ended so; `result` is what the attempt wrote, None where nothing."""
+    """The record of a trial with one attempt; `result` is the result that the attempt wrote, or None."""
     proposal = Proposal(
         architecture=plan.grid.architectures[0], hyperparameters={"learning_rate": 1e-3}, origin=Origin(kind="sampled")
     )
@@ -63,7 +63,7 @@ BEST = {**LINE, "predictions": {"min": 0.2, "max": 0.8, "std": 0.1}}
 
 
 def test_a_completed_trial_has_its_value_and_what_was_measured(plan: Plan) -> None:
-    """No reason, and the numbers as the attempt wrote them."""
+    """It has no reason, and the numbers that the attempt wrote."""
     record = ended(
         plan,
         "completed",
@@ -87,7 +87,7 @@ def test_a_completed_trial_has_its_value_and_what_was_measured(plan: Plan) -> No
 
 
 def test_the_loss_is_kept_with_settings_of_every_form(tmp_path: Path) -> None:
-    """Quantiles and weights of classes are lists."""
+    """Quantiles and class weights are lists."""
     returns = plan_walk(tmp_path, "training.loss={kind: quantile}", "dataset.target={kind: forward_return, horizon: 1}")
     record = ended(returns, "completed", value=0.69, best=BEST, last=LINE)
     assert record.loss == {"kind": "quantile", "quantiles": [0.1, 0.5, 0.9]}
@@ -108,21 +108,21 @@ def test_the_loss_is_kept_with_settings_of_every_form(tmp_path: Path) -> None:
     ],
 )
 def test_g36_a_value_is_that_of_a_completed_or_pruned_trial_only(plan: Plan, kind: str, state: TrialState) -> None:
-    """Every other one has its reason."""
+    """Every other end has a reason instead."""
     record = ended(plan, kind, "it is so", value=0.5)
     assert (record.state, record.reason) == (state, "it is so")
     assert record.value == (0.5 if state is TrialState.PRUNED else None)
 
 
 def test_an_attempt_without_a_result_makes_a_record_too(plan: Plan) -> None:
-    """Of what the driver knows itself."""
+    """The record contains what the driver knows."""
     record = ended(plan, "killed", "the executor lost the attempt")
     assert (record.state, record.value, record.best, record.throughput) == (TrialState.FAILED, None, None, None)
     assert list(record.learning_curve) == []
 
 
 def test_g40_a_shape_that_ran_out_of_memory_is_quarantined_and_halvings_are_flagged(plan: Plan) -> None:
-    """With the micro-batch in the end, and what a smaller one means for the model."""
+    """The flag has the final micro-batch and its effect on the model."""
     halvings = [{"epoch": 1, "step": 4, "from": 64, "to": 32}, {"epoch": 1, "step": 9, "from": 32, "to": 16}]
     batching = {"micro_batch": 16, "halvings": halvings, "invariance": "exact"}
     record = ended(plan, "out_of_memory", "no memory", batching=batching)
@@ -135,14 +135,14 @@ def test_g40_a_shape_that_ran_out_of_memory_is_quarantined_and_halvings_are_flag
 
 
 def test_g03_what_nothing_read_and_what_the_attempt_warned_of_are_flags(plan: Plan) -> None:
-    """In words, of a trial that has a best epoch."""
+    """Flags of a trial with a best epoch."""
     record = ended(plan, "completed", value=0.69, best=BEST, unread=["dropout"], warnings=["checkpoint not written"])
     texts = {flag.guard: flag.text for flag in record.flags}
     assert (texts["G03"], texts["G44"]) == ("never read: dropout", "checkpoint not written")
 
 
 def test_pauses_of_all_attempts_are_added_up() -> None:
-    """A trial that was paused in its first and its last attempt was paused for both; a killed one reports nothing."""
+    """Pauses of the first and the last attempt count; a killed attempt reports none."""
     ends: tuple[dict[str, Any], ...] = (
         {"paused_seconds": 2.0, "pauses": 1},
         {"paused_seconds": None},

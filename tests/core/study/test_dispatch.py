@@ -1,4 +1,4 @@
-"""In which ways a trial may be run, without running it."""
+"""The ways in which a trial may run, without running it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scalecore.study.dispatch import ways
 
 
 def attempt(micro_batch: int, end: str | None = None, **more: Any) -> Attempt:
-    """As the journal has it; `halved` is the micro-batch that it came down to within a step."""
+    """An attempt as in the journal; `halved` is the micro-batch after halvings within a step."""
     halved, blocks = more.pop("halved", None), more.pop("blocks", None)
     memory = None if halved is None else {"micro_batch": halved}
     one = {"number": 0, "index": 0}
@@ -47,7 +47,7 @@ def attempt(micro_batch: int, end: str | None = None, **more: Any) -> Attempt:
 def test_g40_the_ways_of_a_trial(
     setting: str, attempts: list[Attempt], plain: list[int], recomputed: list[int]
 ) -> None:
-    """As it was or smaller; after it ran out of memory smaller only, and recomputing only where there are blocks."""
+    """The same or smaller; after out of memory only smaller, with recomputation only if the model has blocks."""
     found = ways(attempts, size=StepSize(effective_batch=8, micro_batch=8, checkpointing=setting))
     assert [way.micro_batch for way in found if not way.checkpointing] == plain
     assert [way.micro_batch for way in found if way.checkpointing] == recomputed

@@ -55,7 +55,7 @@ class Slow:
 
 
 class Losing:
-    """An executor whose first attempt does not get its device; the other ends with a checkpoint when it is asked to."""
+    """An executor whose first attempt cannot use its device; the other attempt ends with a checkpoint when asked to."""
 
     def __init__(self) -> None:
         self.asked: list[AttemptFolder] = []
@@ -79,7 +79,7 @@ class Losing:
 
 
 class Stubborn(ScriptedStrategy):
-    """Proposes one and the same, whatever it is told."""
+    """Always proposes the same trial, whatever the outcome."""
 
     def ask(self, number: int) -> Proposal | None:
         return self._script[0]
@@ -93,7 +93,7 @@ def planned(root: Path, **changes: Any) -> tuple[StudyFolder, Plan, Runtime]:
 
 
 def test_a_strategy_without_anything_new_is_asked_again_after_the_next_outcome_only(tmp_path: Path) -> None:
-    """While a trial runs beside a free slot, duplicates are not asked for, and journalled, twenty times a second."""
+    """While a trial runs next to a free slot, duplicates are not proposed and journalled twenty times a second."""
     folder, plan, runtime = planned(tmp_path, execution={"slots": 2})
     lock, journal = StudyLock(folder), Journal(folder.journal)
     same = Proposal(
@@ -115,7 +115,7 @@ def test_a_strategy_without_anything_new_is_asked_again_after_the_next_outcome_o
 
 
 def test_g48_trials_beside_one_whose_device_is_gone_write_checkpoints(tmp_path: Path) -> None:
-    """Then the run ends; all of them continue in the next one."""
+    """Then the run ends; the next run resumes all of them."""
     folder, plan, runtime = planned(tmp_path, execution={"slots": 2})
     lock, journal = StudyLock(folder), Journal(folder.journal)
     session = Session(plan, runtime, folder=folder, lock=lock, journal=journal, state=StudyState())
@@ -143,7 +143,7 @@ def test_g48_trials_beside_one_whose_device_is_gone_write_checkpoints(tmp_path: 
     ],
 )
 def test_what_is_no_proposal_ends_the_run_before_it_is_journalled(tmp_path: Path, wrong: Any, got: str) -> None:
-    """A line that cannot be read back would cost the whole study."""
+    """A line that cannot be read back would make the whole study unreadable."""
     folder, plan, runtime = planned(tmp_path)
     if got.startswith("ValueError"):
         wrong = Proposal(architecture=plan.grid.architectures[0], hyperparameters={"learning_rate": 1e-3}, origin=wrong)
@@ -164,7 +164,7 @@ def test_what_is_no_proposal_ends_the_run_before_it_is_journalled(tmp_path: Path
 
 
 class Phased(ScriptedStrategy):
-    """Says its phase by what it was told."""
+    """A strategy whose phase depends on the outcomes."""
 
     ended = 0
 
@@ -177,7 +177,7 @@ class Phased(ScriptedStrategy):
 
 
 def test_the_phase_in_the_journal_is_that_of_the_strategy(tmp_path: Path) -> None:
-    """With each trial that is asked for, and where it changes when one ends: status then needs no guess."""
+    """It is journalled with each new trial, and when it changes after an outcome, so that `status` need not guess."""
     folder, plan, runtime = planned(tmp_path)
     lock, journal = StudyLock(folder), Journal(folder.journal)
     script = [
@@ -209,7 +209,7 @@ def test_the_phase_in_the_journal_is_that_of_the_strategy(tmp_path: Path) -> Non
 
 
 class Silent(Slow):
-    """An executor whose attempts show no step. At every poll `passes` seconds have passed, by its own clock."""
+    """An executor whose attempts show no step. At every poll `passes` seconds pass on its own clock."""
 
     def __init__(self, passes: Sequence[float]) -> None:
         super().__init__()
@@ -233,7 +233,7 @@ class Silent(Slow):
 
 
 def driven(tmp_path: Path, executor: Silent, *, hang_after: float) -> list[tuple[str, str | None]]:
-    """State and reason of the one trial of a study on this executor."""
+    """State and reason of the only trial of a study on this executor."""
     folder, plan, runtime = planned(tmp_path, execution={"hang_after": hang_after})
     proposal = Proposal(
         architecture=plan.grid.architectures[0],
@@ -261,7 +261,7 @@ def driven(tmp_path: Path, executor: Silent, *, hang_after: float) -> list[tuple
 
 
 def test_g47_what_was_frozen_with_its_driver_has_not_hung(tmp_path: Path) -> None:
-    """Twice the limit passes at once, and then some time in which nothing has been seen yet: nothing is killed."""
+    """Twice the limit passes at once, then some time without progress: nothing is killed."""
     executor = Silent([0.05, 20.0, 0.4, 0.4])
     assert driven(tmp_path, executor, hang_after=10.0) == [("completed", None)]
     assert not executor.killed

@@ -51,12 +51,12 @@ def flags(found: dict[str, Any], *earlier: TrialRecord, task: str = "binary") ->
 
 
 def test_g09_a_healthy_trial_has_no_flag() -> None:
-    """Spread, both classes, its own numbers, a loss that such data allow."""
+    """It has spread, both classes, unique metrics, and a plausible loss."""
     assert flags(best(), record(0, val_loss=0.61)) == []
 
 
 def test_g09_a_constant_is_collapsed() -> None:
-    """Predictions that hardly spread beside the labels; of a forecast beside the labels' own deviation."""
+    """Predictions spread little compared with the labels; for forecasts, with the labels' standard deviation."""
     constant = {"min": 0.299, "max": 0.301, "std": 0.0004}
     assert flags(best(predictions=constant)) == [("G09", "collapsed")]
     assert flags({"val_loss": 0.6, "mae": 0.1, "predictions": constant}, task="forecast") == [("G09", "collapsed")]
@@ -68,12 +68,12 @@ def test_g09_a_constant_is_collapsed() -> None:
     "matrix", [{"tn": 70, "fp": 0, "fn": 30, "tp": 0}, [[0, 70, 0], [0, 20, 0], [0, 10, 0]]], ids=["binary", "classes"]
 )
 def test_g09_one_class_for_every_window_is_told(matrix: Any) -> None:
-    """Its accuracy is the base rate's; that alone is no collapse."""
+    """Its accuracy is the base rate; this alone is not a collapse."""
     assert flags(best(confusion_matrix=matrix)) == [("G09", "one_class")]
 
 
 def test_g09_identical_metrics_in_two_trials_are_told() -> None:
-    """Equal to the last digit: the earlier trial is named. A failed trial's numbers do not count."""
+    """The flag names the earlier trial. Metrics of a failed trial do not count."""
     assert flags(best(), record(0, val_loss=0.7), record(3)) == [("G09", "identical")]
     (flag,) = suspicions(best(), data=data(), earlier=[record(3)])
     assert flag["text"] == (
@@ -85,12 +85,12 @@ def test_g09_identical_metrics_in_two_trials_are_told() -> None:
 
 
 def test_g01_a_loss_that_the_base_rate_does_not_allow_is_told() -> None:
-    """Below half of what the constant prior costs."""
+    """Below half of the constant prior's loss."""
     assert flags(best(val_loss=0.3)) == [("G01", "too_good")]
 
 
 def test_g19_a_rate_over_too_few_windows_is_told() -> None:
-    """With its windows and what it takes; what is over enough of them, or is no such rate, has no flag."""
+    """The flag has both counts; a rate over enough windows, or another metric, has no flag."""
     one = {"precision": 1.0, "recall": 0.03, "confusion_matrix": {"tn": 70, "fp": 0, "fn": 29, "tp": 1}}
     flag = small_denominator(one, metric="precision", least=20)
     assert flag == {

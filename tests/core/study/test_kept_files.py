@@ -1,8 +1,4 @@
-"""Files of a study that somebody edited, cut off or replaced: each command works, or names the file that is wrong.
-
-The journal and the plan have separate tests. Attempts of an executor in a plugin file end at once, with the files
-that a real one writes: no process is started.
-"""
+"""Files of a study that were edited, truncated or replaced: each command works, or names the wrong file."""
 
 from __future__ import annotations
 
@@ -118,7 +114,7 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def study(interrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of it, in its project as the working directory."""
+    """A copy of it, with its project as the working directory."""
     shutil.copytree(interrupted, tmp_path / "project")
     monkeypatch.chdir(tmp_path / "project")
     return tmp_path / "project" / "study"
@@ -156,7 +152,7 @@ def without(name: str) -> Edit:
 
 
 def line(content: str) -> Edit:
-    """A further first line; the others stay."""
+    """Add a first line; the others stay."""
     return lambda path: path.write_text(f"{content}\n{path.read_text()}")
 
 
@@ -197,7 +193,7 @@ EDITS: list[tuple[str, str, Edit]] = [
 def test_a_damaged_file_ends_no_command_with_a_traceback_and_loses_no_trial(
     study: Path, place: str, name: str, edit: Edit
 ) -> None:
-    """What the journal has stays as it is, and the interrupted trial ends."""
+    """The journal keeps its lines, and the interrupted trial ends."""
     before = (study / "journal.jsonl").read_text()
     edit(study / place)
     for words in (["status", "study"], ["verify", "study"], ["analyze", "values", "study"]):
@@ -233,7 +229,7 @@ OTHERS: list[tuple[str, str, Edit]] = [
 
 @pytest.mark.parametrize(("place", "name", "edit"), OTHERS, ids=[f"{one[0]}, {one[1]}" for one in OTHERS])
 def test_another_damaged_file_is_written_anew_or_named(study: Path, place: str, name: str, edit: Edit) -> None:
-    """No command ends with a traceback, and the journal stays: `run` completes the study, or says what to do."""
+    """No command ends with a traceback, and the journal stays: `run` completes the study or says what to do."""
     before = (study / "journal.jsonl").read_text()
     edit(study / place)
     for words in (["status", "study"], ["verify", "study"], ["analyze", "values", "study"]):
@@ -249,7 +245,7 @@ def test_another_damaged_file_is_written_anew_or_named(study: Path, place: str, 
 
 
 def test_verify_names_the_file_and_the_key_that_is_wrong(study: Path) -> None:
-    """A result of a finished trial that cannot be read is no longer the evidence of its value."""
+    """An unreadable result of a finished trial no longer proves its value."""
     path = study / FIRST / "result.json"
     key("value", "0.6")(path)
     done = command("verify", "study")
@@ -259,7 +255,7 @@ def test_verify_names_the_file_and_the_key_that_is_wrong(study: Path) -> None:
 
 @pytest.mark.parametrize("place", ["memory.json", ".epoch"])
 def test_a_folder_in_the_place_of_a_file_is_named(study: Path, place: str) -> None:
-    """The run ends with one line that names it, and continues once it is removed."""
+    """The run ends with one line that names it, and continues after it is removed."""
     folder(study / place)
     done = command("run", "experiment.yaml")
     assert (done.exit_code, done.stderr) == (6, f"{study / place}: Is a directory\n")

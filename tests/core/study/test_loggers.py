@@ -1,4 +1,4 @@
-"""Loggers are isolated: one that raises is switched off and reported, whenever it raises."""
+"""Loggers are isolated: a logger that raises at any time is reported and switched off."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def outlets(folder: Path, **loggers: Any) -> Outlets:
 @pytest.mark.parametrize("error", [ValueError("disk"), SystemExit("disk")])
 @pytest.mark.parametrize("where", ["study_finished", "close"])
 def test_a_logger_that_raises_at_the_end_is_reported(tmp_path: Path, where: str, error: BaseException) -> None:
-    """The last two calls are like all others: the other loggers hear of it, and so does whoever asks for failures."""
+    """The last two calls are no exception: other loggers get the message, and `take_failures` returns it."""
 
     class Bad(Logger):
         def study_finished(self, study: Any) -> None:
@@ -62,7 +62,7 @@ def test_a_logger_that_raises_at_the_end_is_reported(tmp_path: Path, where: str,
 
 
 def test_a_logger_that_was_switched_off_is_closed(tmp_path: Path) -> None:
-    """It may hold a file open."""
+    """It may have an open file."""
 
     class Bad(Listening):
         def message(self, level: str, text: str) -> None:
@@ -76,7 +76,7 @@ def test_a_logger_that_was_switched_off_is_closed(tmp_path: Path) -> None:
 
 
 def test_loggers_before_one_that_cannot_be_made_are_closed(tmp_path: Path) -> None:
-    """A refused study leaves nothing open."""
+    """A refused study leaves no open logger."""
     first = Listening()
     with pytest.raises(PluginError):
         outlets(tmp_path, first=first, second=object())
@@ -84,7 +84,7 @@ def test_loggers_before_one_that_cannot_be_made_are_closed(tmp_path: Path) -> No
 
 
 def test_g48_what_a_logger_cannot_write_is_known_at_the_end(tmp_path: Path) -> None:
-    """The run has not written all of its results then."""
+    """Some results of the run are missing then."""
 
     class Bad(Logger):
         def study_finished(self, study: Any) -> None:

@@ -1,4 +1,4 @@
-"""The next trial of a study: what the strategy proposes, checked and journalled, without any process."""
+"""The next trial of a study: the proposal of the strategy, checked and journalled, without any process."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Noting(ScriptedStrategy):
 
 @pytest.fixture
 def session(planned: tuple[Plan, Runtime], tmp_path: Path) -> Iterator[Callable[..., tuple[Session, Noting]]]:
-    """A session whose strategy proposes what it is given, in turn, and the last one again and again."""
+    """A session whose strategy proposes these in order, then repeats the last one."""
     opened: list[Callable[[], None]] = []
 
     def make(*script: Proposal | None) -> tuple[Session, Noting]:
@@ -87,7 +87,7 @@ def test_a_new_trial_is_in_the_journal(session: Any, plan: Plan, tmp_path: Path)
 
 
 def test_numbers_of_numpy_are_those_of_python(session: Any, plan: Plan) -> None:
-    """A strategy may propose what it drew; the hash is the same, and the journal has plain numbers."""
+    """A strategy may propose numpy numbers; the hash is the same, and the journal has plain numbers."""
     one, _ = session(proposal(plan, np.float64(1e-3)), proposal(plan), proposal(plan, 2e-3))
     drawn = next_trial(one)
     assert drawn is not None
@@ -97,7 +97,7 @@ def test_numbers_of_numpy_are_those_of_python(session: Any, plan: Plan) -> None:
 
 
 def test_g30_a_duplicate_is_told_and_asked_past(session: Any, plan: Plan) -> None:
-    """The strategy learns of the earlier trial, and its next proposal is taken."""
+    """The strategy gets the outcome of the earlier trial, and its next proposal is used."""
     one, strategy = session(proposal(plan), proposal(plan), proposal(plan, 2e-3))
     next_trial(one)
     found = next_trial(one)
@@ -109,7 +109,7 @@ def test_g30_a_duplicate_is_told_and_asked_past(session: Any, plan: Plan) -> Non
 
 
 def test_g30_nothing_but_duplicates_is_the_end(session: Any, plan: Plan) -> None:
-    """After two hundred in a row."""
+    """After two hundred consecutive duplicates."""
     one, strategy = session(proposal(plan))
     next_trial(one)
     assert next_trial(one) is None
@@ -141,7 +141,7 @@ def test_a_strategy_that_has_nothing_more_is_taken_at_its_word(session: Any) -> 
     ],
 )
 def test_a_proposal_outside_of_the_space_ends_the_run(session: Any, plan: Plan, changes: Any, text: str) -> None:
-    """Before it costs anything."""
+    """Before anything is trained."""
     one, _ = session(proposal(plan, **changes))
     with pytest.raises(StudyError) as caught:
         next_trial(one)

@@ -1,4 +1,4 @@
-"""What trials that failed say about the study itself."""
+"""Failures that show that the study itself is wrong."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def ended(number: int, state: TrialState) -> TrialRecord:
 
 @pytest.mark.parametrize("state", [one for one in TrialState if one is not TrialState.COMPLETED])
 def test_g38_trials_of_which_none_completed_are_no_result(state: TrialState) -> None:
-    """Failed, out of memory, diverged, timed out; and pruned ones, whose value is that of an unfinished training."""
+    """Failed, out of memory, diverged, timed out, and pruned, whose value comes from an unfinished training."""
     assert no_result([ended(0, state), ended(1, state)]) == (
         f"none of 2 trials completed (2 {state}), so the study has no result; trial 1: why. "
         "Increase search.trials to add trials; after fixing the cause, give another `output`"
@@ -32,14 +32,14 @@ def test_g38_trials_of_which_none_completed_are_no_result(state: TrialState) -> 
 
 
 def test_g38_a_study_without_a_trial_has_no_result() -> None:
-    """A strategy that has nothing to propose has not searched."""
+    """A strategy that proposes nothing has not searched."""
     assert no_result([]) == ("no trial was run: the search strategy had nothing to propose, so the study has no result")
 
 
 def test_a_study_that_version_0_1_called_completed_stays_readable(
     tmp_path: Path, write_study: Callable[..., Path]
 ) -> None:
-    """Its journal is read as it is; running it again says what it is now."""
+    """Its journal is read unchanged; running it again reports today's state."""
     study = make_study(tmp_path, trials=[ended(0, TrialState.FAILED)], end=StudyEnd.COMPLETED)
     folder = StudyFolder(write_study(evolve(study, folder=tmp_path / "old")))
     assert read_study(folder).state == "completed"

@@ -1,4 +1,4 @@
-"""What keeps a study from being run."""
+"""Conditions that prevent a run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from scalecore.testing.fakes import EXPERIMENT, make_trial, plan_walk
 def test_a_complete_study_needs_no_machine_that_can_train(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, training: dict[str, str]
 ) -> None:
-    """What its trials lacked here is refused as long as one of them is left."""
+    """A machine that cannot train is refused only while a trial is left."""
     monkeypatch.setenv("CXX", "no-such-compiler")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     folder = StudyFolder(tmp_path / "study")

@@ -18,7 +18,7 @@ def result(peak: float, **changes: Any) -> dict[str, Any]:
 
 
 def test_the_smoke_step_shows_what_it_cost() -> None:
-    """Seconds and memory of each shape; what was left out says why."""
+    """Seconds and memory of each shape, and the reason for a skipped one."""
     results = {
         "smallest": result(350e6),
         "largest": {"architecture": "d_model=64", "left_out": "9 GB are needed, 4 GB are free"},
@@ -30,7 +30,7 @@ def test_the_smoke_step_shows_what_it_cost() -> None:
 
 
 def test_g40_memory_far_from_its_prediction_is_a_warning() -> None:
-    """More than a quarter above, or below half of it; within these it is near, and nothing is said."""
+    """More than a quarter above or less than half of the prediction; nothing in between."""
     assert list(memory_warnings({"smallest": result(350e6), "largest": result(499e6)})) == []
     assert list(memory_warnings({"largest": result(510e6)})) == [
         "smoke step: the largest shape used 510 MB at micro-batch 8 (predicted 400 MB): trials may run out of memory"
