@@ -1,4 +1,4 @@
-"""Attempts of a small linear model on real prepared data, without a study around them."""
+"""Attempts of a small linear model on real prepared data, without a study."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ENDLESS = 1_000_000
 
 
 def wait_for(condition: Callable[[], bool], what: str) -> None:
-    """Wait until it is so; a minute in vain is a failure."""
+    """Wait until the condition is true; fail after a minute."""
     deadline = time.monotonic() + WAIT
     while not condition():
         assert time.monotonic() < deadline, f"waited {WAIT:.0f} s in vain for {what}"
@@ -35,7 +35,7 @@ def wait_for(condition: Callable[[], bool], what: str) -> None:
 
 
 def gone(pid: int) -> bool:
-    """Whether a process has ended; one that nobody has reaped yet counts as ended."""
+    """Whether a process has ended; a zombie counts as ended."""
     try:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -43,7 +43,7 @@ def gone(pid: int) -> bool:
 
 
 def pid_of(folder: AttemptFolder) -> int:
-    """The process id of an attempt, once it has written it."""
+    """The process id of an attempt, once it is written."""
     wait_for(lambda: folder.read_process() is not None, f"{folder.process}")
     process = folder.read_process()
     assert process is not None
@@ -58,7 +58,7 @@ def result_of(folder: AttemptFolder, attempt: str = "0-0") -> AttemptResult:
 
 
 def fork_server() -> psutil.Process:
-    """The one fork server that this process has started and that is alive."""
+    """The one live fork server of this process."""
     servers = [
         child
         for child in psutil.Process().children()
@@ -70,7 +70,7 @@ def fork_server() -> psutil.Process:
 
 @pytest.fixture(scope="session")
 def spec(tmp_path_factory: pytest.TempPathFactory) -> TorchSpec:
-    """A spec as the driver makes it, of a linear model on prepared data."""
+    """A spec as the driver writes it, for a linear model on prepared data."""
     root = tmp_path_factory.mktemp("study")
     training = {"effective_batch": 64, "early_stopping": None, "threads": 1, "checkpoint_every": 3600.0}
     plan = plan_walk(root, search={"use": "random", "trials": 1}, training=training)
@@ -109,7 +109,7 @@ def attempt(tmp_path: Path, spec: TorchSpec) -> Callable[..., AttemptFolder]:
 
 @pytest.fixture(params=["fork", "spawn"])
 def start(request: pytest.FixtureRequest) -> str:
-    """Both ways of starting an attempt's process."""
+    """Both ways to start an attempt's process."""
     if request.param == "fork" and sys.platform != "linux":
         pytest.skip("the fork server is used on Linux only")
     return str(request.param)
@@ -117,7 +117,7 @@ def start(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def executor(start: str) -> Iterator[LocalExecutor]:
-    """A local executor; whatever it has started is ended after the test."""
+    """A local executor; everything that it started is ended after the test."""
     executor = LocalExecutor(LocalOptions(start=start), worker=WORKER)  # type: ignore[arg-type]
     yield executor
     executor.close()

@@ -1,4 +1,4 @@
-"""One GPU for each slot: which one an attempt may see."""
+"""One GPU per slot: which GPU an attempt may use."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def answer(library: str, *gpus: str, problem: str | None = None) -> dict[str, An
 
 
 def found(variable: str | None, *answers: dict[str, Any]) -> FoundGpus:
-    """What is found where the driver's libraries give these answers."""
+    """The GPUs found with these answers of the driver's libraries."""
     environment = {} if variable is None else {"CUDA_VISIBLE_DEVICES": variable}
     return find_gpus(environment, ask=lambda _: answers)
 
@@ -51,12 +51,12 @@ def found(variable: str | None, *answers: dict[str, Any]) -> FoundGpus:
     ],
 )
 def test_the_variable_is_read_as_cuda_reads_it(variable: str, names: list[str]) -> None:
-    """Up to the first entry that names no device of the same kind; a repetition hides all."""
+    """Up to the first entry that names no device of the same kind; a duplicate hides all devices."""
     assert named_devices(variable) == names
 
 
 def test_gpus_are_those_that_the_drivers_libraries_name() -> None:
-    """CUDA counts first, NVML where CUDA does not answer, and without either library there is none."""
+    """CUDA first, NVML if CUDA does not answer, and none without either library."""
     assert found(None) == FoundGpus(source=NO_DRIVER)
     both = answer("libcuda.so.1", "GPU-a", "GPU-b")
     assert found(None, both) == FoundGpus(names=("GPU-a", "GPU-b"), source="libcuda.so.1")
@@ -68,7 +68,7 @@ def test_gpus_are_those_that_the_drivers_libraries_name() -> None:
 
 
 def test_what_is_no_gpu_is_not_counted_and_the_reason_is_said() -> None:
-    """A library that stands in for the driver's, a driver without a GPU, a variable that hides or names none."""
+    """A stub library, a driver without a GPU, a variable that hides all GPUs or names none."""
     stub = answer("libcuda.so.1", problem="CUDA driver is a stub library")
     assert found(None, stub) == FoundGpus(
         source="libcuda.so.1: CUDA driver is a stub library", problem="libcuda.so.1: CUDA driver is a stub library"
@@ -82,14 +82,16 @@ def test_what_is_no_gpu_is_not_counted_and_the_reason_is_said() -> None:
 
 
 def test_each_part_of_a_divided_gpu_that_is_named_is_a_place_for_a_trial() -> None:
-    """CUDA shows a process only the first part, so that the variable counts."""
+    """CUDA shows only the first part to a process, so the variable counts."""
     first = answer("libcuda.so.1", "MIG-1")
     assert found("MIG-1,MIG-2", first).names == ("MIG-1", "MIG-2")
     assert found(None, first).names == ("MIG-1",)
 
 
 def fake_cuda(*names: bytes, start: int = 0) -> Any:
-    """The functions of `libcuda.so.1` that are asked, for GPUs of these names; `start` is what `cuInit` returns."""
+    """The functions of `libcuda.so.1` that the probe calls, for GPUs with these names; `start` is the result of
+    `cuInit`.
+    """
 
     def fill(target: Any, value: Any) -> int:
         target._obj.value = value
@@ -117,7 +119,7 @@ def fake_cuda(*names: bytes, start: int = 0) -> Any:
 
 
 def test_cuda_names_gpus_as_its_variable_takes_them() -> None:
-    """By identifiers, those of parts with their own prefix."""
+    """By identifiers; MIG devices have their own prefix."""
     assert gpu_probe.cuda_devices(fake_cuda(b"NVIDIA H200", b"NVIDIA H200 MIG 1g.18gb")) == [
         "GPU-01010101-0101-0101-0101-010101010101",
         "MIG-02020202-0202-0202-0202-020202020202",
@@ -134,7 +136,7 @@ def test_a_cuda_library_that_does_not_start_says_why(code: int, text: str) -> No
 
 @pytest.mark.skipif(find_gpus(os.environ).names != (), reason="a GPU answers here")
 def test_the_probe_is_a_program_that_needs_no_package() -> None:
-    """Both libraries are tried, and each says why it has no GPU."""
+    """It tries both libraries and reports why each has no GPU."""
     out = subprocess.run([sys.executable, "-I", gpu_probe.__file__], capture_output=True, text=True, check=True).stdout
     lines = [json.loads(line) for line in out.splitlines()]
     assert [line["library"] for line in lines] == ["libcuda.so.1", "libnvidia-ml.so.1"]
@@ -143,7 +145,7 @@ def test_the_probe_is_a_program_that_needs_no_package() -> None:
 
 @pytest.mark.skipif(NO_STAND_IN, reason="a driver is installed here, or there is no compiler")
 def test_a_library_that_is_not_installed_is_named_so(tmp_path: Path) -> None:
-    """One library of the driver is here, a stand-in without a single function, and the other is not."""
+    """One library exists, as a stub without functions, and the other does not."""
     (tmp_path / "empty.c").write_text("")
     subprocess.run(["gcc", "-shared", "-o", tmp_path / gpu_probe.CUDA, tmp_path / "empty.c"], check=True)
     environment = {**os.environ, "LD_LIBRARY_PATH": str(tmp_path)}
@@ -155,7 +157,7 @@ def test_a_library_that_is_not_installed_is_named_so(tmp_path: Path) -> None:
 
 
 def test_every_slot_has_a_gpu_of_its_own() -> None:
-    """The least used one; with more slots than GPUs they are shared evenly; one GPU leaves no choice."""
+    """The least used GPU; more slots than GPUs share them evenly; with one GPU there is no choice."""
     slots = GpuSlots(["0", "1"])
     assert [slots.take() for _ in range(4)] == ["0", "1", "0", "1"]
     slots.give_back("1")
@@ -164,7 +166,7 @@ def test_every_slot_has_a_gpu_of_its_own() -> None:
 
 
 def test_a_slot_has_the_gpu_that_admission_judged() -> None:
-    """It counts as used for those who come without one; it need not be one that CUDA named."""
+    """It counts as used for attempts without one; CUDA need not have named it."""
     slots = GpuSlots(["0", "1"])
     assert [slots.take("0"), slots.take("0"), slots.take(), slots.take()] == ["0", "0", "1", "1"]
     assert GpuSlots([]).take("GPU-a") == "GPU-a"
@@ -181,7 +183,7 @@ def test_an_attempt_sees_its_gpu_only(
     judged: tuple[str | None, str | None],
     seen: list[str],
 ) -> None:
-    """Attempts are told the GPU that admission judged, else one each, before CUDA could start."""
+    """Attempts get the GPU of their admission, else one each, before CUDA could start."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
     monkeypatch.setattr("scalecore.execution.local.executor.find_gpus", lambda: FoundGpus(names=gpus, source="a test"))
     executor = LocalExecutor(LocalOptions(start=start), worker="scalecore_torch.worker")  # type: ignore[arg-type]

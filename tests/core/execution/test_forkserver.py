@@ -1,4 +1,4 @@
-"""What the fork server imports, so that no attempt has to."""
+"""The imports of the fork server, which attempts then need not repeat."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ print(json.dumps({"code": code, "new": sorted(set(sys.modules) - before)}))
 
 
 def test_an_attempt_imports_nothing_but_plugins_after_the_fork(attempt: Callable[..., AttemptFolder]) -> None:
-    """A whole training finds every module of scalecore, torch and what these bring already imported."""
+    """A whole training finds every module of scalecore, torch and their dependencies already imported."""
     folder = attempt("a", epochs=2)
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(folder.path)], capture_output=True, text=True, timeout=120, check=False

@@ -1,4 +1,4 @@
-"""The local executor: how attempts end, by themselves and by force, and that nothing of them is left."""
+"""The local executor: how attempts end, on their own and by force, without leaving anything behind."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def until_over(executor: LocalExecutor, handle: LocalHandle) -> AttemptStatus:
 
 
 def place(folder: AttemptFolder) -> tuple[int, int]:
-    """Epoch and step that the attempt has told last."""
+    """The epoch and step that the attempt reported last."""
     seen = folder.read_progress()
     return (0, 0) if seen is None else (seen.epoch, seen.step)
 
@@ -52,7 +52,7 @@ def in_training(folder: AttemptFolder, *, beyond: tuple[int, int] = (1, 0)) -> N
 
 
 def test_an_attempt_completes_with_its_result(executor: LocalExecutor, attempt: Attempt) -> None:
-    """It ends with exit code 0 and a result of its own id, one line per epoch, and a measured peak of memory."""
+    """Exit code 0, a result with its own id, one line per epoch, and a measured memory peak."""
     folder = attempt("a")
     handle = executor.submit(folder.path)
     assert executor.poll([handle])[0].state == "running"
@@ -69,7 +69,7 @@ def test_an_attempt_completes_with_its_result(executor: LocalExecutor, attempt: 
 
 
 def test_the_memory_of_the_driver_is_not_counted_as_that_of_an_attempt(attempt: Attempt) -> None:
-    """Linux hands the largest size of a process on to those that it spawns."""
+    """Linux passes the largest size of a process to the processes that it spawns."""
     driver = b"\1" * (1 << 30)
     del driver
     executor = LocalExecutor(LocalOptions(start="spawn"), worker="scalecore_torch.worker")
@@ -83,7 +83,7 @@ def test_the_memory_of_the_driver_is_not_counted_as_that_of_an_attempt(attempt: 
 
 
 def test_an_attempt_has_the_threads_of_its_spec(executor: LocalExecutor, attempt: Attempt) -> None:
-    """Not those of the machine: its share inside an operation, and one for operations side by side."""
+    """Not those of the machine: its share within an operation, and one for parallel operations."""
     folder = attempt("a", epochs=1, threads=2, precision="bf16", compile="auto")
     until_over(executor, executor.submit(folder.path))
     result = result_of(folder)
@@ -94,7 +94,7 @@ def test_an_attempt_has_the_threads_of_its_spec(executor: LocalExecutor, attempt
 
 
 def test_both_ways_of_starting_compute_the_same(attempt: Attempt, forking: LocalExecutor) -> None:
-    """A fork of the warm server and a fresh interpreter end with the same weights to the last bit."""
+    """A fork of the warm server and a new interpreter end with bit-identical weights."""
     one, other = attempt("forked"), attempt("spawned")
     until_over(forking, forking.submit(one.path))
     subprocess.run([sys.executable, "-m", "scalecore_torch.worker", str(other.path), str(os.getpid())], check=True)
@@ -103,7 +103,7 @@ def test_both_ways_of_starting_compute_the_same(attempt: Attempt, forking: Local
 
 
 def test_an_attempt_is_a_session_of_its_own(executor: LocalExecutor, attempt: Attempt) -> None:
-    """Ctrl-C in the terminal reaches the driver only."""
+    """Ctrl-C in the terminal reaches only the driver."""
     folder = attempt("a", epochs=ENDLESS)
     executor.submit(folder.path)
     pid = pid_of(folder)
@@ -122,7 +122,7 @@ def test_a_killed_attempt_is_reported_with_its_signal(executor: LocalExecutor, a
 
 
 def test_stopping_by_force_ends_the_attempt_at_once(executor: LocalExecutor, attempt: Attempt) -> None:
-    """When `stop` returns, the process is gone and reaped; stopping once more changes nothing."""
+    """When `stop` returns, the process is ended and reaped; a second call changes nothing."""
     folder = attempt("a", epochs=ENDLESS)
     handle = executor.submit(folder.path)
     in_training(folder)
@@ -156,7 +156,7 @@ def test_closing_leaves_nothing_behind(executor: LocalExecutor, attempt: Attempt
 
 
 def test_stopping_gently_leaves_a_checkpoint_to_go_on_from(executor: LocalExecutor, attempt: Attempt) -> None:
-    """The state is stopped; an attempt that resumes ends with the weights of one that was never stopped."""
+    """The state is stopped; an attempt that resumes ends with the weights of an uninterrupted one."""
     epochs = 300
     undisturbed = attempt("undisturbed", epochs=epochs)
     until_over(executor, executor.submit(undisturbed.path))
@@ -179,7 +179,7 @@ def test_stopping_gently_leaves_a_checkpoint_to_go_on_from(executor: LocalExecut
 
 
 def test_sigterm_is_a_gentle_stop(executor: LocalExecutor, attempt: Attempt) -> None:
-    """What a batch system sends before it kills leads to a checkpoint."""
+    """The signal that batch systems send before a kill leads to a checkpoint."""
     folder = attempt("a", epochs=ENDLESS)
     handle = executor.submit(folder.path)
     in_training(folder)
@@ -190,7 +190,7 @@ def test_sigterm_is_a_gentle_stop(executor: LocalExecutor, attempt: Attempt) -> 
 
 
 def test_pause_and_go_on(executor: LocalExecutor, attempt: Attempt) -> None:
-    """A paused attempt says so and takes no step, then goes on; pauses are counted, and one that is paused can be
+    """A paused attempt reports it, takes no step, then continues; pauses are counted, and a paused attempt can be
     stopped.
     """
     folder = attempt("a", epochs=ENDLESS)
@@ -214,7 +214,7 @@ def test_pause_and_go_on(executor: LocalExecutor, attempt: Attempt) -> None:
 
 
 def test_pruning_ends_without_a_checkpoint(executor: LocalExecutor, attempt: Attempt) -> None:
-    """A pruned trial is over: it has its value so far and nothing to go on from."""
+    """A pruned trial is over: it has its value so far and no checkpoint."""
     folder = attempt("a", epochs=ENDLESS)
     handle = executor.submit(folder.path)
     wait_for(lambda: bool(folder.read_epochs(after=0)), "an epoch")
@@ -243,9 +243,8 @@ def scalecore_models():
 
 
 def odd(attempt: Attempt, fake_plugin: Any, monkeypatch: Any, *, body: str, **changes: Any) -> AttemptFolder:
-    """An attempt whose model comes from another distribution and does `body` when it is built.
-
-    To be called before the executor is made, which takes the environment as it is.
+    """An attempt whose model comes from another distribution and runs `body` when it is built. Call it before the
+    executor is created, which copies the environment.
     """
     place = fake_plugin("scalecore-odd", code=MODEL.format(body=body))
     monkeypatch.setenv("PYTHONPATH", str(place), prepend=os.pathsep)
@@ -260,9 +259,7 @@ def with_odd_model(
 
 
 def test_nothing_of_an_attempts_group_is_left(start: str, attempt: Attempt, fake_plugin: Any, monkeypatch: Any) -> None:
-    """A process that the model started ends with its attempt: when that is killed from outside, and when it is stopped
-    by force.
-    """
+    """A process that the model started ends with its attempt, after a kill from outside and after a stop by force."""
     body = "import subprocess; self.child = subprocess.Popen(['sleep', '600'])"
     folder, executor = with_odd_model(start, attempt, fake_plugin, monkeypatch, body=body, epochs=ENDLESS)
     for end in ("killed", "stopped"):
@@ -284,8 +281,8 @@ def test_nothing_of_an_attempts_group_is_left(start: str, attempt: Attempt, fake
 def test_a_model_that_raises_fails_with_its_reason_and_its_traceback(
     start: str, attempt: Attempt, fake_plugin: Any, monkeypatch: Any
 ) -> None:
-    """The process ends with 0, since its result tells all; no number stands for the failure; the log has the traceback
-    and what the model printed, which the encoding of the terminal cannot keep it from.
+    """Exit code 0, since the result has the reason, and no value; the log has the traceback and the model's output,
+    whatever the encoding of the terminal.
     """
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     folder, executor = with_odd_model(
@@ -303,7 +300,7 @@ def test_a_model_that_raises_fails_with_its_reason_and_its_traceback(
 def test_a_model_that_ends_its_process_leaves_no_result(
     start: str, attempt: Attempt, fake_plugin: Any, monkeypatch: Any
 ) -> None:
-    """The exit code is what is known."""
+    """Only the exit code is known."""
     folder, executor = with_odd_model(start, attempt, fake_plugin, monkeypatch, body="import os; os._exit(3)")
     status = until_over(executor, executor.submit(folder.path))
     assert (status.state, status.exit_code) == ("ended", 3)
@@ -312,7 +309,7 @@ def test_a_model_that_ends_its_process_leaves_no_result(
 
 
 def no_more_room(folder: AttemptFolder, *, inodes: int) -> None:
-    """A file system of its own for the attempt's folder, on which there is no room left; skipped without root."""
+    """A separate full file system for the attempt's folder; skipped without root."""
     content = folder.spec.read_text()
     options = f"size=256k,nr_inodes={inodes}"
     done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder.path)], check=False)
@@ -326,7 +323,7 @@ def no_more_room(folder: AttemptFolder, *, inodes: int) -> None:
 
 @pytest.fixture
 def mounted(tmp_path: Path) -> Iterator[None]:
-    """Whatever is mounted below the test's folder is gone after it."""
+    """Unmount everything below the test's folder afterwards."""
     yield
     for place in tmp_path.iterdir():
         if place.is_mount():
@@ -335,7 +332,7 @@ def mounted(tmp_path: Path) -> Iterator[None]:
 
 @pytest.mark.usefixtures("mounted")
 def test_g48_an_attempt_whose_first_write_finds_no_room_says_so(executor: LocalExecutor, attempt: Attempt) -> None:
-    """Its exit code is that of a full disk: nothing is blamed on the trial."""
+    """Its exit code means a full disk: the trial is not to blame."""
     folder = attempt("a")
     no_more_room(folder, inodes=100)
     status = until_over(executor, executor.submit(folder.path))
@@ -346,7 +343,7 @@ def test_g48_an_attempt_whose_first_write_finds_no_room_says_so(executor: LocalE
 
 @pytest.mark.usefixtures("mounted")
 def test_g48_a_forked_attempt_without_room_for_its_log_says_so(forking: LocalExecutor, attempt: Attempt) -> None:
-    """The log is made by the fork itself, before anything else."""
+    """The fork creates the log before anything else."""
     folder = attempt("a")
     no_more_room(folder, inodes=3)
     assert until_over(forking, forking.submit(folder.path)).exit_code == DISK_EXIT
@@ -363,7 +360,7 @@ def test_g48_a_forked_attempt_without_room_for_its_log_says_so(forking: LocalExe
 def test_g48_an_attempt_that_cannot_write_says_so(
     start: str, attempt: Attempt, fake_plugin: Any, monkeypatch: Any, then: str
 ) -> None:
-    """Whatever the library, and although there is no room for a traceback in the log either."""
+    """With any library, even if the log has no room for a traceback."""
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10)); "
     folder, executor = with_odd_model(start, attempt, fake_plugin, monkeypatch, body=f"print('a' * 20); {limit}{then}")
     monkeypatch.chdir(folder.path)
@@ -375,7 +372,7 @@ def test_g48_an_attempt_that_cannot_write_says_so(
 def test_g48_an_attempt_whose_temporary_folder_is_full_says_what_is(
     start: str, attempt: Attempt, fake_plugin: Any, monkeypatch: Any
 ) -> None:
-    """The disk to mend is another one than that of the study."""
+    """The full disk is not that of the study."""
     body = "raise OSError(28, 'No space left on device', '/tmp/of/a/compiler')"
     folder, executor = with_odd_model(start, attempt, fake_plugin, monkeypatch, body=body)
     assert until_over(executor, executor.submit(folder.path)).exit_code == DISK_EXIT
@@ -406,7 +403,7 @@ def test_a_model_that_exits_or_speaks_no_utf8_fails_with_its_reason(
 
 
 def test_a_log_that_grows_too_long_is_cut(attempt: Attempt) -> None:
-    """To its beginning and its end, while it is written; a short one stays as it is."""
+    """To its start and end, while it is written; a short one stays unchanged."""
     folder = attempt("a")
     folder.trim_log()
     folder.log.write_bytes(b"begin\n")
@@ -426,7 +423,7 @@ def test_a_log_that_grows_too_long_is_cut(attempt: Attempt) -> None:
 
 
 def test_an_attempt_without_a_readable_spec_says_so(executor: LocalExecutor, attempt: Attempt) -> None:
-    """It ends with an exit code that is not 0, and the log tells why."""
+    """Its exit code is not 0, and the log has the reason."""
     folder = attempt("a")
     folder.spec.write_text("{")
     status = until_over(executor, executor.submit(folder.path))
@@ -453,7 +450,7 @@ while True:
 def test_a_worker_whose_driver_is_gone_ends_by_itself(
     start: str, attempt: Attempt, fake_plugin: Any, monkeypatch: Any
 ) -> None:
-    """Killed without a chance to clean up, a driver leaves no process behind, and its attempt a checkpoint."""
+    """A driver that was killed without clean-up leaves no process behind, and its attempt leaves a checkpoint."""
     body = "import subprocess; subprocess.Popen(['sleep', '600'])"
     folder = odd(attempt, fake_plugin, monkeypatch, body=body, epochs=ENDLESS)
     driver = subprocess.Popen([sys.executable, "-c", DRIVER, start, str(folder.path)])
@@ -472,8 +469,8 @@ def test_a_worker_whose_driver_is_gone_ends_by_itself(
 def test_an_attempt_that_hangs_in_native_code_does_not_outlive_its_driver(
     start: str, attempt: Attempt, fake_plugin: Any, monkeypatch: Any
 ) -> None:
-    """It holds the interpreter's lock, so that nothing in it can notice the end of its driver: it is killed from
-    outside, with what it has started.
+    """It blocks the interpreter's lock and cannot notice the end of its driver, so it is killed from outside, with its
+    children.
     """
     body = "import ctypes, subprocess; subprocess.Popen(['sleep', '600']); print('hangs'); ctypes.PyDLL(None).pause()"
     folder = odd(attempt, fake_plugin, monkeypatch, body=body)
@@ -490,7 +487,7 @@ def test_an_attempt_that_hangs_in_native_code_does_not_outlive_its_driver(
 def test_an_attempt_that_hangs_outlives_neither_driver_nor_helpers(
     start: str, attempt: Attempt, fake_plugin: Any, monkeypatch: Any
 ) -> None:
-    """Whoever would kill it is killed with the driver: a timer of the kernel ends it, which needs no process at all."""
+    """The process that would kill it is killed with the driver: a timer of the kernel ends it, without any process."""
     body = "import ctypes; print('hangs'); ctypes.PyDLL(None).pause()"
     folder = odd(attempt, fake_plugin, monkeypatch, body=body)
     driver = subprocess.Popen([sys.executable, "-c", DRIVER, start, str(folder.path)])
@@ -507,7 +504,7 @@ def test_an_attempt_that_hangs_outlives_neither_driver_nor_helpers(
 
 
 def test_an_attempt_outlives_the_thread_that_started_it(attempt: Attempt) -> None:
-    """The kernel takes the end of that thread for the end of the parent; executors may start attempts in threads."""
+    """The kernel treats the end of that thread as the end of the parent; executors may start attempts in threads."""
     folder = attempt("a", epochs=ENDLESS)
     executor = LocalExecutor(LocalOptions(start="spawn"), worker="scalecore_torch.worker")
     handles: list[LocalHandle] = []
@@ -523,7 +520,7 @@ def test_an_attempt_outlives_the_thread_that_started_it(attempt: Attempt) -> Non
 
 
 def test_g47_an_attempt_that_is_stopped_is_suspended(executor: LocalExecutor, attempt: Attempt) -> None:
-    """Its status says so while it may not run, and no longer."""
+    """Its status reports it as long as it cannot run."""
     handle = executor.submit(attempt("a", epochs=ENDLESS).path)
     in_training(handle.folder)
     assert not executor.poll([handle])[0].suspended
@@ -535,7 +532,7 @@ def test_g47_an_attempt_that_is_stopped_is_suspended(executor: LocalExecutor, at
 
 
 def test_g47_nothing_hangs_while_the_fork_server_is_stopped(forking: LocalExecutor, attempt: Attempt) -> None:
-    """It neither starts an attempt nor says that one has ended."""
+    """It neither starts an attempt nor reports an end."""
     first = forking.submit(attempt("a").path)
     until_over(forking, first)
     server = fork_server()
@@ -547,8 +544,8 @@ def test_g47_nothing_hangs_while_the_fork_server_is_stopped(forking: LocalExecut
 
 
 def test_the_fork_server_has_one_thread_and_no_torch_pool(forking: LocalExecutor, attempt: Attempt) -> None:
-    """A process with several threads must not be forked: after the import of torch, and with an attempt running, the
-    server still has one.
+    """A process with several threads must not be forked: after importing torch, and with an attempt running, the server
+    still has one.
     """
     folder = attempt("a", epochs=ENDLESS)
     forking.submit(folder.path)
@@ -560,7 +557,7 @@ def test_the_fork_server_has_one_thread_and_no_torch_pool(forking: LocalExecutor
 
 
 def test_one_server_serves_all_attempts(forking: LocalExecutor, attempt: Attempt) -> None:
-    """Also several at the same time; each is reported as what it is."""
+    """Also several at the same time, each with its own status."""
     folders = [attempt(f"a{index}", attempt=f"{index}-0", seed=index) for index in range(3)]
     handles = [forking.submit(folder.path) for folder in folders]
     server = fork_server().pid
@@ -571,7 +568,7 @@ def test_one_server_serves_all_attempts(forking: LocalExecutor, attempt: Attempt
 
 
 def test_a_dead_fork_server_loses_its_attempts_and_is_replaced(forking: LocalExecutor, attempt: Attempt) -> None:
-    """Nobody can tell any more how they ended: `lost`, their processes gone. The next attempt gets a new server."""
+    """Their ends are unknown: state `lost`, processes ended. The next attempt gets a new server."""
     folder = attempt("a", epochs=ENDLESS)
     handle = forking.submit(folder.path)
     in_training(folder)
@@ -602,7 +599,7 @@ def test_a_dead_fork_server_is_noticed_by_the_next_submit_too(forking: LocalExec
 def test_a_fork_server_that_dies_while_it_is_asked_loses_the_attempt(
     forking: LocalExecutor, attempt: Attempt, monkeypatch: Any
 ) -> None:
-    """Killed between the look at it and the request, it breaks the pipe: the attempt is lost, and the study goes on."""
+    """Killed between the check and the request, it breaks the pipe: the attempt is lost, and the study continues."""
     first = forking.submit(attempt("a").path)
     assert until_over(forking, first).exit_code == 0
     server = fork_server()
@@ -617,7 +614,7 @@ def test_a_fork_server_that_dies_while_it_is_asked_loses_the_attempt(
 
 
 def test_results_of_another_attempt_are_ignored(attempt: Attempt, tmp_path: Path) -> None:
-    """A late result carries the id of the attempt that wrote it."""
+    """A late result has the id of the attempt that wrote it."""
     folder = attempt("a")
     assert folder.read_result("0-0") is None
     folder.result.write_text('{"attempt": "0-0", "state": "completed", "value": 0.1}\n')
@@ -626,7 +623,7 @@ def test_results_of_another_attempt_are_ignored(attempt: Attempt, tmp_path: Path
 
 
 def test_a_line_that_is_being_written_is_left_for_later(attempt: Attempt) -> None:
-    """The learning curve is read line by line, whole lines only."""
+    """Only complete lines of the learning curve are read."""
     folder = attempt("a")
     assert folder.read_epochs(after=0) == []
     folder.epochs.write_text('{"epoch": 1}\n{"epoch": 2}\n{"epo')
@@ -637,7 +634,7 @@ def test_a_line_that_is_being_written_is_left_for_later(attempt: Attempt) -> Non
 
 
 def test_a_damaged_learning_curve_is_read_up_to_the_damage(attempt: Attempt) -> None:
-    """A power cut may leave anything in a file that is not flushed: the study goes on from what is whole."""
+    """A power cut may damage a file that is not flushed: the study continues with the intact lines."""
     folder = attempt("a")
     for damage in (b"\0\0\0\0\n", b"\xff\xfe\n", b'{"epoch": 2, "val\n'):
         folder.epochs.write_bytes(b'{"epoch": 1}\n' + damage + b'{"epoch": 3}\n')
@@ -645,7 +642,7 @@ def test_a_damaged_learning_curve_is_read_up_to_the_damage(attempt: Attempt) -> 
 
 
 def test_the_log_tail_is_the_end_of_the_log(attempt: Attempt) -> None:
-    """Bytes that are no UTF-8 do not hide it, and no escape sequence reaches a terminal."""
+    """Bytes that are not UTF-8 do not hide it, and no escape sequence reaches a terminal."""
     folder = attempt("a")
     assert folder.log_tail() == ""
     folder.log.write_bytes(b"start\n" + b"x" * 9000 + "\xff an end\n".encode("latin-1"))
@@ -655,7 +652,7 @@ def test_the_log_tail_is_the_end_of_the_log(attempt: Attempt) -> None:
 
 
 def test_control_is_read_whole(attempt: Attempt) -> None:
-    """What the driver tells is in one small file that is replaced in one step."""
+    """The driver's request is one small file that is replaced atomically."""
     folder = attempt("a")
     for action in ("pause", "go_on", "prune", "stop"):
         folder.tell(action)  # type: ignore[arg-type]
@@ -664,7 +661,7 @@ def test_control_is_read_whole(attempt: Attempt) -> None:
 
 
 def test_what_is_told_within_one_tick_of_the_file_system_is_heeded(attempt: Attempt) -> None:
-    """Some file systems count whole seconds: an attempt that missed the end of a pause would wait for good."""
+    """Some file systems have a resolution of a second: an attempt that missed the end of a pause would wait forever."""
     folder = attempt("a")
     monitor = AttemptMonitor(folder, save=lambda folder, state: None)
     for action in ("prune", "go_on", "prune"):

@@ -1,4 +1,4 @@
-"""What holds an attempt within its memory, and how the kernel's own kills are recognised."""
+"""Memory limits of an attempt, and detection of the kernel's out-of-memory kills."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ except Exception as error:
 
 
 def delegated(root: Path, *, controllers: str = "cpu memory", members: str | None = None) -> Path:
-    """A group of version 2 as the kernel shows it to its owner."""
+    """A group of version 2 as its owner sees it."""
     group = root / BASE
     group.mkdir(parents=True)
     (root / "proc/self").mkdir(parents=True)
@@ -50,7 +50,7 @@ def delegated(root: Path, *, controllers: str = "cpu memory", members: str | Non
 
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA counts what a process allocates on Linux only")
 def test_g40_an_allocation_beyond_the_limit_is_an_exception_and_not_a_kill() -> None:
-    """A process that wants 4 GB under a limit of 2 GB gets an error that is recognised, and goes on to tell it."""
+    """A process that needs 4 GB under a limit of 2 GB gets an error that is recognised and reported."""
     done = subprocess.run(
         [sys.executable, "-c", GREEDY.format(limit=2 * 10**9)], capture_output=True, text=True, check=True, timeout=120
     )
@@ -58,7 +58,7 @@ def test_g40_an_allocation_beyond_the_limit_is_an_exception_and_not_a_kill() -> 
 
 
 def test_g40_a_delegated_group_gets_one_limited_group_for_each_attempt(tmp_path: Path) -> None:
-    """The driver moves into a leaf, memory is handed down, and the attempt's whole tree dies together."""
+    """The driver moves to a leaf, memory is delegated, and the attempt's whole process tree is killed together."""
     base = delegated(tmp_path)
     groups = AttemptGroups(root=tmp_path)
     assert groups.make("a", limit=None) is None
@@ -82,7 +82,7 @@ def test_g40_a_delegated_group_gets_one_limited_group_for_each_attempt(tmp_path:
     ],
 )
 def test_a_group_that_is_not_delegated_is_left_alone(tmp_path: Path, changes: dict[str, str], why: str) -> None:
-    """Without the memory controller, or with strangers in it: no group, and the reason in words."""
+    """Without the memory controller, or with other processes in it: no group, and the reason."""
     base = delegated(tmp_path, **changes)
     groups = AttemptGroups(root=tmp_path)
     assert groups.make("a", limit=10**9) is None
@@ -98,7 +98,7 @@ def counter(root: Path, kills: int) -> None:
 
 
 def test_g40_a_kill_by_the_kernel_is_told_once_and_only_when_it_is_recent(tmp_path: Path) -> None:
-    """The counter must have risen within the last minute; what was told for one process does not count for the next."""
+    """The counter must have risen within the last minute; a kill is attributed to one process only."""
     now = [0.0]
     counter(tmp_path, 3)
     kills = KernelKills(root=tmp_path, clock=lambda: now[0])
@@ -114,7 +114,7 @@ def test_g40_a_kill_by_the_kernel_is_told_once_and_only_when_it_is_recent(tmp_pa
 
 
 def test_g40_the_own_control_group_counts_before_the_machine(tmp_path: Path) -> None:
-    """In a container the machine's counter tells of other containers too."""
+    """In a container the machine's counter also counts other containers."""
     base = delegated(tmp_path)
     (tmp_path / "proc/vmstat").write_text("oom_kill 70\n")
     (base / "memory.events").write_text("low 0\noom 0\noom_kill 0\n")
@@ -144,7 +144,7 @@ def test_g40_the_own_control_group_counts_before_the_machine(tmp_path: Path) -> 
 def test_g35_how_a_process_died_is_told_apart(
     tmp_path: Path, exit_code: int, kernel: str | None, kind: str, reason: str
 ) -> None:
-    """Killed by somebody, by the kernel for memory, or by its own fault."""
+    """Killed from outside, by the kernel for memory, or by its own fault."""
     asked = type("Asked", (), {"number": 4})()
     running = RunningTrial(
         asked=asked, index=0, folder=AttemptFolder(tmp_path), handle=None, micro_batch=8, predicted_memory=1
@@ -154,5 +154,5 @@ def test_g35_how_a_process_died_is_told_apart(
 
 
 def test_a_signal_without_a_name_is_named_by_its_number() -> None:
-    """Real-time signals have none."""
+    """Real-time signals have no name."""
     assert crash_signal(-40) == ("signal 40", False)

@@ -1,4 +1,4 @@
-"""A process belongs to the folder that it runs in, and to no copy of it."""
+"""A process belongs to the folder that it runs in, not to a copy of it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def stored(folder: Path) -> ProcessFile:
 
 
 def test_a_process_lives_in_its_folder_under_any_name(attempt: Path, tmp_path: Path) -> None:
-    """Renamed, moved, or seen through a link, it is the same folder."""
+    """A renamed, moved or linked folder is the same one."""
     assert lives_in(stored(attempt), attempt)
     (tmp_path / "link").symlink_to(attempt)
     assert lives_in(stored(attempt), tmp_path / "link")
@@ -42,7 +42,7 @@ def test_a_process_lives_in_its_folder_under_any_name(attempt: Path, tmp_path: P
 
 @pytest.mark.parametrize("how", [shutil.copy2, os.link], ids=["copied", "hard links"])
 def test_a_process_does_not_live_in_a_copy_of_its_folder(how: Any, attempt: Path, tmp_path: Path) -> None:
-    """The copied file names a process that is alive, and that is another folder's."""
+    """The copied file names a live process, but of another folder."""
     shutil.copytree(attempt, tmp_path / "copy", copy_function=how)
     assert is_copied(stored(tmp_path / "copy"), tmp_path / "copy")
     assert not lives_in(stored(tmp_path / "copy"), tmp_path / "copy")
@@ -50,7 +50,7 @@ def test_a_process_does_not_live_in_a_copy_of_its_folder(how: Any, attempt: Path
 
 @pytest.mark.parametrize("other", [{"host": "elsewhere"}, {"boot": "another start of this machine"}, {"ticks": 1}])
 def test_a_process_of_another_machine_start_or_time_does_not_live_here(attempt: Path, other: dict[str, Any]) -> None:
-    """Its number is that of another process by now, or was never one of this machine."""
+    """Its pid belongs to another process by now, or never belonged to this machine."""
     assert not lives_in(evolve(stored(attempt), **other), attempt)
 
 
@@ -65,14 +65,14 @@ def test_device_numbers_count_within_one_start_of_the_machine_only(attempt: Path
 
 
 def test_a_file_of_version_0_1_is_believed(attempt: Path) -> None:
-    """It holds neither host nor folder."""
+    """It has neither host nor folder."""
     old = ProcessFile(pid=os.getpid(), started=psutil.Process().create_time())
     assert lives_in(old, attempt)
     assert not is_copied(old, attempt)
 
 
 def test_a_second_process_in_an_attempts_folder_ends_and_writes_nothing(tmp_path: Path) -> None:
-    """`process.json` is made exclusively: whoever comes second says who was first."""
+    """`process.json` is created exclusively; the second process reports the first."""
     folder = AttemptFolder(tmp_path)
     create_json(folder.process, {"pid": 12, "host": "node7"})
     command = [sys.executable, "-m", "scalecore_torch.worker", str(tmp_path), str(os.getpid())]

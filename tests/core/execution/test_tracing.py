@@ -1,4 +1,4 @@
-"""The tracer: a process of its own that answers how much memory shapes need, whatever a model family does in it."""
+"""The tracer: a separate process that predicts the memory of shapes, whatever a model family does in it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def question(spec: TorchSpec, *, key: str = "one") -> dict[str, Any]:
 
 
 def tracer_process() -> psutil.Process:
-    """The tracer that was started last, once it is one: until its `exec` it looks like this process."""
+    """The tracer that was started last, after its `exec`: until then it looks like this process."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         for process in psutil.Process().children():
@@ -59,7 +59,7 @@ def answers(client: TraceClient, count: int = 1) -> list[dict[str, Any]]:
 
 
 def test_the_tracer_answers_without_the_data_and_ends_with_its_client(spec: TorchSpec) -> None:
-    """It needs no data folder; what it finds is above weights, gradients and moments; no process is left behind."""
+    """It needs no data folder; its answer exceeds weights, gradients and moments; no process is left."""
     client = TraceClient()
     client.ask(question(evolve(spec, data="nowhere")))
     (found,) = answers(client)
@@ -80,7 +80,7 @@ def test_the_tracer_answers_without_the_data_and_ends_with_its_client(spec: Torc
     ],
 )
 def test_a_step_is_traced_with_the_optimizer_of_the_trial(spec: TorchSpec, optimizer: UserPart, moments: int) -> None:
-    """What it keeps for each parameter, in place of AdamW's two moments."""
+    """Its state per parameter replaces AdamW's two moments."""
     known, found = (answer(question(evolve(spec, own=own))) for own in (None, UserCode(optimizer=optimizer)))
     less = 4 * (2 - moments) * spec.num_parameters
     assert known["tensors"] - found["tensors"] == pytest.approx(less, abs=200)
@@ -90,7 +90,7 @@ def test_a_step_is_traced_with_the_optimizer_of_the_trial(spec: TorchSpec, optim
 def test_what_a_process_takes_beside_its_tensors_is_measured_on_this_build(
     spec: TorchSpec, attempt: Callable[..., AttemptFolder], start: Literal["fork", "spawn"]
 ) -> None:
-    """The predicted peak is near the measured one whatever torch was built for, and however attempts are started."""
+    """The prediction is near the measured peak for any torch build and any way to start attempts."""
     executor = LocalExecutor(LocalOptions(start=start), worker="scalecore_torch.worker")
     client = TraceClient(fork=executor.fork_tracer)
     client.ask(question(spec))
@@ -109,7 +109,7 @@ def test_what_a_process_takes_beside_its_tensors_is_measured_on_this_build(
 
 
 def test_a_shape_that_cannot_be_traced_is_answered_with_the_reason(spec: TorchSpec) -> None:
-    """The next question is answered all the same."""
+    """The next question is answered as usual."""
     client = TraceClient()
     wrong = evolve(spec, num_parameters=1)
     client.ask(question(wrong, key="wrong"))
@@ -123,7 +123,7 @@ def test_a_shape_that_cannot_be_traced_is_answered_with_the_reason(spec: TorchSp
 
 @pytest.mark.parametrize("how", ["killed", "given up"])
 def test_a_tracer_that_dies_or_hangs_costs_an_answer_and_no_more(spec: TorchSpec, how: str) -> None:
-    """What was asked is answered with the reason, and a new tracer takes the next question."""
+    """The question is answered with the reason, and a new tracer takes the next question."""
     client = TraceClient()
     client.start()
     tracer = tracer_process()
@@ -151,7 +151,7 @@ def forked_tracer() -> psutil.Process:
 def test_a_tracer_forked_from_the_server_answers_like_any_other(
     spec: TorchSpec, forking: LocalExecutor, attempt: Callable[..., AttemptFolder]
 ) -> None:
-    """It ends with its client and is reaped; the server stays with one thread and serves attempts."""
+    """It ends with its client and is reaped; the server keeps one thread and serves attempts."""
     client = TraceClient(fork=forking.fork_tracer)
     client.ask(question(spec))
     (found,) = answers(client)
@@ -171,7 +171,9 @@ def test_a_tracer_forked_from_the_server_answers_like_any_other(
 def test_where_no_tracer_can_be_forked_a_fresh_one_answers(
     spec: TorchSpec, forking: LocalExecutor, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    """With an executor that starts interpreters, and on a system where what is no child could not be killed safely."""
+    """With an executor that starts interpreters, and on systems where a process that is not a child cannot be killed
+    safely.
+    """
     executor = forking
     if how == "nothing to fork":
         executor = LocalExecutor(LocalOptions(start="spawn"), worker="scalecore_torch.worker")
@@ -189,7 +191,7 @@ def test_where_no_tracer_can_be_forked_a_fresh_one_answers(
 def test_a_forked_tracer_that_is_of_no_use_is_replaced_by_a_fresh_one(
     spec: TorchSpec, forking: LocalExecutor, how: str
 ) -> None:
-    """One that hangs is killed although it is no child of this process; one that has ended costs no answer."""
+    """A hanging tracer is killed although it is not a child of this process; one that has ended costs no answer."""
     client = TraceClient(fork=forking.fork_tracer)
     client.ask(question(spec))
     assert len(answers(client)) == 1
@@ -241,7 +243,7 @@ time.sleep(600)
 def test_a_tracer_that_hangs_in_native_code_does_not_outlive_its_driver(
     spec: TorchSpec, start: str, tmp_path: Path, fake_plugin: Any, monkeypatch: Any, helpers: str
 ) -> None:
-    """It holds the interpreter's lock and cannot see that its input has ended; the fork server is gone, too."""
+    """It blocks the interpreter's lock and cannot see the end of its input; the fork server has ended too."""
     place = fake_plugin("scalecore-odd", code=HANGING.format(told=str(tmp_path / "hangs")))
     monkeypatch.setenv("PYTHONPATH", str(place), prepend=os.pathsep)
     odd = evolve(spec, model=ModelSpec(use="odd", options={}), registry={"no_plugins": False, "block": []})

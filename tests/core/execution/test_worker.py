@@ -1,4 +1,4 @@
-"""What an exception in an attempt stands for: a typed state with a reason, never a value."""
+"""Classification of an exception in an attempt: a typed state with a reason, never a value."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scalecore.execution.worker import end_by
 
 
 def allocation_failure() -> RuntimeError:
-    """What torch itself raises on the CPU for an allocation that no machine can serve."""
+    """The error of torch on the CPU for an impossible allocation."""
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**60)
     return caught.value
@@ -62,12 +62,12 @@ def test_g35_an_exception_is_a_typed_state(error: Exception, state: str) -> None
     ],
 )
 def test_g35_the_reason_is_one_line(error: BaseException, text: str) -> None:
-    """The kind of error and its message; scalecore's own errors speak for themselves."""
+    """The type of the error and its message; only the message for scalecore's own errors."""
     assert reason(error) == text
 
 
 def test_g48_an_error_of_a_gpu_that_is_gone_interrupts_the_attempt() -> None:
-    """Where the driver's libraries still name it, or cannot say, the attempt has crashed; a model's mistake is one."""
+    """If the libraries still list the GPU, or do not answer, the attempt has crashed; a model's mistake is a failure."""
     lost = FoundGpus(source="libcuda.so.1: no device", problem="libcuda.so.1: no device")
     there = FoundGpus(names=("GPU-a",), source="libcuda.so.1")
     unknown = FoundGpus(source="neither libcuda.so.1 nor libnvidia-ml.so.1 is installed")
@@ -85,7 +85,7 @@ def test_g48_an_error_of_a_gpu_that_is_gone_interrupts_the_attempt() -> None:
 
 @pytest.mark.parametrize("device", ["cpu", "mps", "auto"])
 def test_g48_an_error_that_names_cuda_is_no_lost_gpu_of_a_trial_without_one(device: str) -> None:
-    """In a container with the library of the driver and no GPU, a model's own "CUDA error" ends its trial."""
+    """In a container with the driver's library and no GPU, a model's own "CUDA error" ends its trial."""
     lost = FoundGpus(source="libcuda.so.1: no device", problem="libcuda.so.1: no device")
     error = RuntimeError("CUDA error: this text is of the model")
     assert end_by(error, device=device, gpus=lambda: lost) == {

@@ -1,4 +1,4 @@
-"""The frame of an attempt's process, started as if it were one."""
+"""The main module of an attempt's process, started directly."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 
 def test_the_frame_alone_says_what_to_start() -> None:
-    """An executor for 0.1 starts it: it must not end as if all were well."""
+    """An executor for 0.1 starts it: it must not end as if successful."""
     command = [sys.executable, "-m", "scalecore.execution.worker", "folder", "1"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1

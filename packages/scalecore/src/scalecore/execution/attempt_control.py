@@ -131,7 +131,7 @@ class AttemptMonitor:
         now = time.monotonic()
         if now - self._written >= PROGRESS_EVERY or phase == "evaluate":
             self._written = now
-            # A pause is reported with its length, so that a waiting process can be told apart from a hanging one.
+            # `waited` changes during a pause, so that a waiting process can be told apart from a hanging one.
             waited = round(now, 1) if phase == "paused" else None
             progress = AttemptProgress(phase=phase, epoch=epoch, step=step, waited=waited)
             write_json(self.folder.progress, progress, durable=False, indent=None)

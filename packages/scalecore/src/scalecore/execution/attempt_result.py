@@ -28,7 +28,7 @@ OF_RESULT = ("memory", "pauses", "paused_seconds", "checkpoint_seconds")
 
 @frozen(kw_only=True, slots=False)
 class AttemptProgress(Part):
-    """The progress of an attempt; during a pause, `waited` changes with each write, in seconds."""
+    """The progress of an attempt; `waited` is set during a pause and changes with each write."""
 
     phase: str
     epoch: int

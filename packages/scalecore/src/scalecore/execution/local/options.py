@@ -13,6 +13,6 @@ class LocalOptions:
 
     start: Literal["auto", "fork", "spawn"] = option(
         "auto",
-        help="How the process of an attempt is started: forked from a server that has imported torch, which takes "
-        "hundredths of a second, or as a fresh interpreter; `auto` forks on Linux.",
+        help="How to start the process of an attempt: `fork` a server that has imported torch (hundredths of a second), "
+        "or `spawn` a new interpreter (over a second). `auto` forks on Linux.",
     )
