@@ -67,7 +67,7 @@ def test_g35_the_reason_is_one_line(error: BaseException, text: str) -> None:
 
 
 def test_g48_an_error_of_a_gpu_that_is_gone_interrupts_the_attempt() -> None:
-    """If the libraries still list the GPU, or do not answer, the attempt has crashed; a model's mistake is a failure."""
+    """If libraries still list the GPU, or do not answer, the attempt has crashed; a mistake of a model is a failure."""
     lost = FoundGpus(source="libcuda.so.1: no device", problem="libcuda.so.1: no device")
     there = FoundGpus(names=("GPU-a",), source="libcuda.so.1")
     unknown = FoundGpus(source="neither libcuda.so.1 nor libnvidia-ml.so.1 is installed")

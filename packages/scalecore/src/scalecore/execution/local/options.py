@@ -13,6 +13,6 @@ class LocalOptions:
 
     start: Literal["auto", "fork", "spawn"] = option(
         "auto",
-        help="How to start the process of an attempt: `fork` a server that has imported torch (hundredths of a second), "
+        help="How to start the process of an attempt: `fork` a server that has imported torch (hundredths of a second) "
         "or `spawn` a new interpreter (over a second). `auto` forks on Linux.",
     )
