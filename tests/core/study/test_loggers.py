@@ -12,7 +12,7 @@ from scalecore.api.components import LoggerRecord, NoOptions
 from scalecore.api.errors import PluginError
 from scalecore.api.logger import Logger, LoggerContext
 from scalecore.config.resolved import ResolvedComponent
-from scalecore.study.loggers import Outlets
+from scalecore.study.loggers import StudyLoggers
 
 
 class Listening(Logger):
@@ -34,8 +34,8 @@ def component(name: str, logger: Any) -> ResolvedComponent:
     return ResolvedComponent(record=record, options=NoOptions(), provider="acme", version="1.0")
 
 
-def outlets(folder: Path, **loggers: Any) -> Outlets:
-    return Outlets([component(name, one) for name, one in loggers.items()], LoggerContext(folder=folder))
+def study_loggers(folder: Path, **loggers: Any) -> StudyLoggers:
+    return StudyLoggers([component(name, one) for name, one in loggers.items()], LoggerContext(folder=folder))
 
 
 @pytest.mark.parametrize("error", [ValueError("disk"), SystemExit("disk")])
@@ -53,7 +53,7 @@ def test_a_logger_that_raises_at_the_end_is_reported(tmp_path: Path, where: str,
                 raise error
 
     good = Listening()
-    all_of_them = outlets(tmp_path, bad=Bad(), good=good)
+    all_of_them = study_loggers(tmp_path, bad=Bad(), good=good)
     all_of_them.tell(lambda logger: logger.study_finished(None))  # type: ignore[arg-type]
     all_of_them.close()
     text = f"logger 'bad' raised {type(error).__name__}: disk; it is switched off, the study continues"
@@ -69,7 +69,7 @@ def test_a_logger_that_was_switched_off_is_closed(tmp_path: Path) -> None:
             raise ValueError("full")
 
     bad = Bad()
-    all_of_them = outlets(tmp_path, bad=bad)
+    all_of_them = study_loggers(tmp_path, bad=bad)
     all_of_them.tell(lambda logger: logger.message("info", "one"))
     all_of_them.close()
     assert bad.closed == 1
@@ -79,7 +79,7 @@ def test_loggers_before_one_that_cannot_be_made_are_closed(tmp_path: Path) -> No
     """A refused study leaves no open logger."""
     first = Listening()
     with pytest.raises(PluginError):
-        outlets(tmp_path, first=first, second=object())
+        study_loggers(tmp_path, first=first, second=object())
     assert first.closed == 1
 
 
@@ -90,6 +90,6 @@ def test_g48_what_a_logger_cannot_write_is_known_at_the_end(tmp_path: Path) -> N
         def study_finished(self, study: Any) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    all_of_them = outlets(tmp_path, bad=Bad())
+    all_of_them = study_loggers(tmp_path, bad=Bad())
     all_of_them.tell(lambda logger: logger.study_finished(None))  # type: ignore[arg-type]
     assert all_of_them.unwritten == ["logger 'bad' cannot write ([Errno 28] No space left on device)"]

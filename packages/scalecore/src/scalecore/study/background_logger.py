@@ -105,9 +105,9 @@ class BackgroundLogger(Logger):
                 event(self._logger)
                 self._remarks.extend(self._logger.take_remarks())
             except BaseException as error:  # SystemExit too would end this thread silently
-                said = masked(message_of(error))
+                text = masked(message_of(error))
                 self._warn(
-                    f"failed: {said if isinstance(error, ScalecoreError) else f'{type(error).__name__}: {said}'}"
+                    f"failed: {text if isinstance(error, ScalecoreError) else f'{type(error).__name__}: {text}'}"
                 )
                 self._discard()
                 again = time.monotonic() + self.pause

@@ -89,7 +89,7 @@ class Dispatcher:
                 records, shape = self._session.state.records, asked.proposal.architecture.id
                 if why := quarantined(records, shape, limit=_limit(fit, admission)):
                     raise DoesNotFit(why, fit.demand)
-                self._say_way(asked, way, first=first, waits=waits, refusal=refusal)
+                self._report_way(asked, way, first=first, waits=waits, refusal=refusal)
                 return self._submit(asked, fit, admission)
             if admission.action == "wait":
                 waits = waits or str(admission.reason)
@@ -133,7 +133,7 @@ class Dispatcher:
         self._forecast.learn([one for one in map(measured_attempt, ended[self._learnt :]) if one is not None])
         self._learnt = len(ended)
 
-    def _say_way(self, asked: AskedTrial, way: Way, *, first: int, waits: str | None, refusal: str) -> None:
+    def _report_way(self, asked: AskedTrial, way: Way, *, first: int, waits: str | None, refusal: str) -> None:
         if way.checkpointing and refusal:
             text = f"trial {asked.number} recomputes activations in the backward pass, micro-batch {way.micro_batch}"
             self._session.message("info", f"{text}: {refusal}")

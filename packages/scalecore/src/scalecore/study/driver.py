@@ -81,7 +81,7 @@ class Driver:
         self._exhausted = False
         """The strategy had nothing new to propose; it is asked again after the next outcome."""
         self._paused = False
-        self._containment_reported = False
+        self._memory_limit_reported = False
         self._started = time.monotonic()
         self._slow_due = 0.0
         self._admission_due = 0.0
@@ -166,7 +166,7 @@ class Driver:
         self._collect()
         if time.monotonic() >= self._slow_due:
             self._slow_due = time.monotonic() + SLOW_TICK
-            self._say_progress()
+            self._report_progress()
             for running in self.running:
                 running.folder.trim_log()
             self.session.check_lock()
@@ -261,7 +261,7 @@ class Driver:
 
     def _follow(self, running: RunningTrial) -> None:
         running.look()
-        self._say_containment(running)
+        self._report_memory_limit(running)
         self._pass_epochs(running)
         progress = running.progress
         if progress is not None and (text := running.pace.look(progress, now=self.clock())):
@@ -272,11 +272,11 @@ class Driver:
                 self.executor.take_stacks(running.handle)
             self._kill(running, ("hung", f"no step for {idle:.0f} s (execution.hang_after) [G45]"))
 
-    def _say_containment(self, running: RunningTrial) -> None:
+    def _report_memory_limit(self, running: RunningTrial) -> None:
         """Report once per run how the memory of attempts is limited here."""
-        if self._containment_reported or running.progress is None:
+        if self._memory_limit_reported or running.progress is None:
             return
-        self._containment_reported = True
+        self._memory_limit_reported = True
         process = running.folder.read_process()
         found = containment_text((process and process.contained) or ())
         self.session.message("info", f"memory limit per attempt: {found}")
@@ -321,7 +321,7 @@ class Driver:
                 if running.stopping is None and running.prune_reason is None:
                     running.folder.tell("pause" if self._paused else "go_on")
 
-    def _say_progress(self) -> None:
+    def _report_progress(self) -> None:
         for progress in progress_of(
             self.plan,
             self.state.counted,

@@ -19,7 +19,7 @@ from scalecore.planning.slots import executor_context
 from scalecore.store.layout import StudyFolder, output_folder
 from scalecore.store.lock import refuse_running
 from scalecore.store.state import StudyState
-from scalecore.study.loggers import Outlets
+from scalecore.study.loggers import StudyLoggers
 from scalecore.study.run import refuse_another_experiment, refuse_foreign_files, refuse_planned
 
 
@@ -74,7 +74,7 @@ def _before_the_plan(folder: StudyFolder, state: StudyState, resolved: Resolved)
 def _after_the_plan(folder: StudyFolder, state: StudyState, plan: Plan, *, allow_changed_code: bool) -> None:
     refuse_planned(folder, state, plan, allow_changed_code=allow_changed_code)
     # Creating loggers is safe: they write nothing before a study starts.
-    Outlets(plan.resolved.loggers, LoggerContext(folder=folder.path)).close()
+    StudyLoggers(plan.resolved.loggers, LoggerContext(folder=folder.path)).close()
 
 
 def _raised(check: Callable[[], None]) -> ScalecoreError | None:

@@ -15,7 +15,7 @@ from scalecore.config.resolved import ResolvedComponent
 from scalecore.study.background_logger import BackgroundLogger
 
 
-class Outlets:
+class StudyLoggers:
     """All loggers as one."""
 
     def __init__(self, components: Sequence[ResolvedComponent], context: LoggerContext) -> None:

@@ -56,8 +56,8 @@ def next_trial(session: Session) -> AskedTrial | None:
             return state.trials[number]
         session.record(DuplicateAvoided(number=number, duplicate_of=earlier, proposal=proposal))
         known = state.trials[earlier].outcome or Outcome(state=TrialState.FAILED, reason="that trial is still running")
-        told = evolve(known, duplicate_of=earlier)
-        session.of_strategy(lambda strategy, told=told: strategy.tell(number, told))  # type: ignore[misc]
+        outcome = evolve(known, duplicate_of=earlier)
+        session.of_strategy(lambda strategy, outcome=outcome: strategy.tell(number, outcome))  # type: ignore[misc]
     session.message(
         "warning", f"the strategy proposed {MAX_DUPLICATES} duplicates in a row: nothing new is left to try"
     )

@@ -44,7 +44,7 @@ from scalecore.store.layout import StudyFolder, output_folder
 from scalecore.store.lock import StudyLock
 from scalecore.store.state import StudyState, read_state
 from scalecore.study.driver import Driver
-from scalecore.study.loggers import Outlets
+from scalecore.study.loggers import StudyLoggers
 from scalecore.study.session import Session
 from scalecore.study.stop_requests import StopRequests
 
@@ -88,7 +88,7 @@ def run_study(
         refuse_planned(folder, state, plan, allow_changed_code=training.allow_changed_code)
         say(f"preparing the study in {folder.path}")
         strategy = new_strategy(plan)
-        loggers = Outlets(resolved.loggers, LoggerContext(folder=folder.path, verbosity=training.verbosity))
+        loggers = StudyLoggers(resolved.loggers, LoggerContext(folder=folder.path, verbosity=training.verbosity))
         # Nothing was written so far: a refused run leaves no trace.
         with explained(folder.path):
             journal = opened.enter_context(closing(Journal(folder.journal, lines=state.events)))

@@ -22,7 +22,7 @@ from scalecore.store.journal import Journal
 from scalecore.store.layout import StudyFolder
 from scalecore.store.lock import StudyLock
 from scalecore.store.state import StudyState
-from scalecore.study.loggers import Outlets
+from scalecore.study.loggers import StudyLoggers
 
 Result = TypeVar("Result")
 
@@ -41,7 +41,7 @@ class Session:
         state: StudyState,
         verbosity: int = 0,
         strategy: SearchStrategy | None = None,
-        loggers: Outlets | None = None,
+        loggers: StudyLoggers | None = None,
         retrains: bool = False,
     ) -> None:
         """`strategy` and `loggers` replace those of the plan.
@@ -59,7 +59,7 @@ class Session:
         self.running: list[int] = []
         """Numbers of the trials that are running."""
         context = LoggerContext(folder=folder.path, verbosity=verbosity)
-        self._outlets = loggers or Outlets(plan.resolved.loggers, context)
+        self._loggers = loggers or StudyLoggers(plan.resolved.loggers, context)
 
     def record(self, event: Event) -> None:
         """Append an event to the journal and apply it to the state, which changes in no other way."""
@@ -98,15 +98,15 @@ class Session:
 
     def tell(self, what: Callable[[Logger], None]) -> None:
         """Call `what` with every logger."""
-        self._outlets.tell(what)
+        self._loggers.tell(what)
 
     def message(self, level: str, text: str) -> None:
         """Send a message for the user to the loggers."""
-        self._outlets.tell(lambda logger: logger.message(level, text))
+        self._loggers.tell(lambda logger: logger.message(level, text))
 
     def note_failures(self) -> None:
         """Report remarks of monitors and loggers; report and journal components that raised."""
-        monitors, loggers = self.runtime.monitors.take_failures(), self._outlets.take_failures()
+        monitors, loggers = self.runtime.monitors.take_failures(), self._loggers.take_failures()
         for text in (*monitors, *self.runtime.monitors.take_remarks()):
             self.message("warning", text)
         self._pass_remarks()
@@ -120,10 +120,10 @@ class Session:
         except ScalecoreError:
             raise
         except (Exception, SystemExit) as error:
-            component, said = self.plan.resolved.search, masked(message_of(error))
+            component, text = self.plan.resolved.search, masked(message_of(error))
             raise StudyError(
                 f"strategy {component.record.name!r} ({component.provider} {component.version}) raised "
-                f"{type(error).__name__}: {said}; everything finished is kept, and `scalecore run` resumes the study"
+                f"{type(error).__name__}: {text}; everything finished is kept, and `scalecore run` resumes the study"
             ) from error
 
     def phase(self) -> str | None:
@@ -157,11 +157,11 @@ class Session:
         self.record(ended)
         self.tell(lambda logger: logger.study_finished(self.view(end=end, reason=reason)))
         self._pass_remarks()
-        self._outlets.close()
-        for text in self._outlets.take_failures():
+        self._loggers.close()
+        for text in self._loggers.take_failures():
             self.record(Degraded(message=text))
-        if self._outlets.unwritten and end is not StudyEnd.FAILED:  # a part of the results is missing (guard G48)
-            what = "; ".join(self._outlets.unwritten)
+        if self._loggers.unwritten and end is not StudyEnd.FAILED:  # a part of the results is missing (guard G48)
+            what = "; ".join(self._loggers.unwritten)
             text = (
                 f"{what}; every trial is in the journal: free disk space, then `scalecore run` writes the missing files"
             )
@@ -169,5 +169,5 @@ class Session:
             raise StudyError(text)
 
     def _pass_remarks(self) -> None:
-        for level, text in self._outlets.take_remarks():
+        for level, text in self._loggers.take_remarks():
             self.message(level, text)
