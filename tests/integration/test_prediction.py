@@ -222,6 +222,6 @@ def test_a_damaged_model_is_refused(model: Path, bars: Path, tmp_path: Path) -> 
     done = run(copy, bars)
     assert (done.exit_code, done.stderr) == (
         4,
-        f"{copy / 'weights.safetensors'}: the checksum does not match model.json: the file is damaged or of another "
-        "model's\n",
+        f"{copy / 'weights.safetensors'}: the checksum does not match model.json: the file is damaged or belongs to "
+        "another model\n",
     )

@@ -34,7 +34,8 @@ def checked_weights(folder: Path, content: Mapping[str, Any]) -> Path:
     if not path.is_file():
         raise DataError(f"{path} is missing; a model consists of {MODEL_FILE} and its weights file")
     if checksum(path) != content["weights"]["sha256"]:
-        raise DataError(f"{path}: the checksum does not match {MODEL_FILE}: the file is damaged or of another model")
+        why = "the file is damaged or belongs to another model"
+        raise DataError(f"{path}: the checksum does not match {MODEL_FILE}: {why}")
     return path
 
 
