@@ -79,7 +79,7 @@ def swapped(index: int, *, numbered: bool = False) -> Edit:
     return edit
 
 
-NUMBER, WHOLE = "expected a finite number", "expected a whole number of at most 64 bits"
+NUMBER, WHOLE = "expected a finite number", "expected an integer of at most 64 bits"
 STATES = "expected one of completed, pruned, failed, out_of_memory, diverged, timed_out"
 HUGE = 10**400
 
@@ -104,29 +104,29 @@ DAMAGED: dict[str, tuple[Edit, int, str]] = {
     "no number": (key(FINISHED, "number", ...), 7, "number: required, but missing"),
     "no record": (key(FINISHED, "record", ...), 7, "record: required, but missing"),
     "a null record": (key(FINISHED, "record", None), 7, "record: expected a mapping, got nothing"),
-    "a record of text": (key(FINISHED, "record", "x"), 7, "record: expected a mapping, got text 'x'"),
-    "an unknown state": (key(FINISHED, "record.state", "done"), 7, f"record.state: {STATES}, got text 'done'"),
+    "a record of text": (key(FINISHED, "record", "x"), 7, "record: expected a mapping, got string 'x'"),
+    "an unknown state": (key(FINISHED, "record.state", "done"), 7, f"record.state: {STATES}, got string 'done'"),
     "a null state": (key(FINISHED, "record.state", None), 7, f"record.state: {STATES}, got nothing"),
     "no architecture": (key(FINISHED, "record.architecture", ...), 7, "record.architecture: required, but missing"),
     "an architecture without values": (key(FINISHED, "record.architecture.values", None), 7,
                                        "record.architecture.values: expected a mapping, got nothing"),
     "an unknown origin": (key(FINISHED, "record.origin.kind", "guessed"), 7, "record.origin.kind: expected one of"),
-    "text for the value": (key(FINISHED, "record.value", "0.69"), 7, f"record.value: {NUMBER}, got text '0.69'"),
+    "text for the value": (key(FINISHED, "record.value", "0.69"), 7, f"record.value: {NUMBER}, got string '0.69'"),
     "a list for the best epoch": (key(FINISHED, "record.best", []), 7, "record.best: expected a mapping, got a list"),
-    "text for a metric": (key(FINISHED, "record.best.auc", "high"), 7, f"record.best.auc: {NUMBER}, got text 'high'"),
+    "text for a metric": (key(FINISHED, "record.best.auc", "high"), 7, f"record.best.auc: {NUMBER}, got string 'high'"),
     "text in the curve": (key(FINISHED, "record.learning_curve.2.val_loss", "x"), 7,
-                          f"record.learning_curve.2.val_loss: {NUMBER}, got text 'x'"),
+                          f"record.learning_curve.2.val_loss: {NUMBER}, got string 'x'"),
     "a mapping for the flags": (key(FINISHED, "record.flags", {}), 7, "record.flags: expected a list, got a mapping"),
-    "text for the memory": (key(FINISHED, "record.memory", "much"), 7, "record.memory: expected a mapping, got text"),
+    "text for the memory": (key(FINISHED, "record.memory", "much"), 7, "record.memory: expected a mapping, got string"),
     "an attempt without index": (key(FINISHED, "record.attempts.0.index", ...), 7,
                                  "record.attempts.0.index: required, but missing"),
     "another trial's record": (key(FINISHED, "record.number", 5), 7, "trial 0 finished with the record of trial 5"),
     "no event": (key(FINISHED, "event", ...), 7, "event: required, but missing"),
     "an unknown event": (key(FINISHED, "event", "trial_finnished"), 7, "event: text 'trial_finnished' is unknown"),
     "an event of a number": (key(FINISHED, "event", 5), 7, "event: 5 is unknown"),
-    "no time": (key(FINISHED, "time", ...), 7, "time: expected text, got nothing"),
+    "no time": (key(FINISHED, "time", ...), 7, "time: expected a string, got nothing"),
     "no seq": (key(FINISHED, "seq", ...), 7, "seq is missing, expected 6"),
-    "seq of text": (key(FINISHED, "seq", "6"), 7, "seq is text '6', expected 6"),
+    "seq of text": (key(FINISHED, "seq", "6"), 7, "seq is string '6', expected 6"),
     "seq of true": (key(1, "seq", True), 2, "seq is true, expected 1"),
     "a repeated line": (twice(FINISHED), 8, "seq is 6, expected 7"),
     "a repeated end": (twice(FINISHED, numbered=True), 8, "trial 0 finished twice"),
@@ -147,9 +147,9 @@ DAMAGED: dict[str, tuple[Edit, int, str]] = {
     "an objective of text": (key(0, "experiment.objective", "val_loss"), 1, "experiment.objective: expected a mapping"),
     "no plan": (key(0, "plan", None), 1, "plan: expected a mapping, got nothing"),
     "a plan without data": (key(0, "plan.data", ...), 1, "plan.data: required, but missing"),
-    "baselines of text": (key(0, "plan.data.baselines", "x"), 1, "plan.data.baselines: expected a list, got text 'x'"),
-    "versions of numbers": (key(1, "versions.torch", 2.13), 2, "versions.torch: expected text, got 2.13"),
-    "a total of text": (key(1, "total", "11"), 2, f"total: {WHOLE}, got text '11'"),
+    "baselines of text": (key(0, "plan.data.baselines", "x"), 1, "plan.data.baselines: expected a list, got string"),
+    "versions of numbers": (key(1, "versions.torch", 2.13), 2, "versions.torch: expected a string, got 2.13"),
+    "a total of text": (key(1, "total", "11"), 2, f"total: {WHOLE}, got string '11'"),
     "no hyper-parameters": (key(ASKED, "hyperparameters", None), 4, "hyperparameters: expected a mapping, got nothing"),
     "a list of hyper-parameters": (key(ASKED, "hyperparameters.dropout", [0.1]), 4,
                                    "hyperparameters.dropout: expected"),
@@ -276,7 +276,7 @@ def test_a_format_that_is_no_number_is_damage(project: Project) -> None:
     """Not a later one."""
     for wrong in ("1", True, [1]):
         journal = edited(project, key(0, "format", wrong))
-        with pytest.raises(StudyError, match=r"journal\.jsonl:1: .* Problem: format: expected a whole number"):
+        with pytest.raises(StudyError, match=r"journal\.jsonl:1: .* Problem: format: expected an integer"):
             read_state(journal)
 
 

@@ -322,13 +322,13 @@ def test_a_database_has_the_path_of_its_option(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("storage", "message"),
     [
-        ("sqlite:///what?.db", "`?` ends the path of a URL, got text 'sqlite:///what?.db'; use a path without `?`"),
-        ("sqlite:///~/a.db", "`~` is not expanded here, got text 'sqlite:///~/a.db'; write the path itself"),
-        ("journal:~/a.log", "`~` is not expanded here, got text 'journal:~/a.log'; write the path itself"),
+        ("sqlite:///what?.db", "`?` ends the path of a URL, got string 'sqlite:///what?.db'; use a path without `?`"),
+        ("sqlite:///~/a.db", "`~` is not expanded here, got string 'sqlite:///~/a.db'; write the path itself"),
+        ("journal:~/a.log", "`~` is not expanded here, got string 'journal:~/a.log'; write the path itself"),
         (
             "journal:$HOME/a.log",
-            "variables such as $HOME are not expanded in paths, got text 'journal:$HOME/a.log'; write the path itself, "
-            "or set this key on the command line without single quotes, where the shell expands the variable",
+            "variables such as $HOME are not expanded in paths, got string 'journal:$HOME/a.log'; write the path "
+            "itself, or set this key on the command line without single quotes, where the shell expands the variable",
         ),
     ],
 )

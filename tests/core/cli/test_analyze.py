@@ -224,7 +224,7 @@ def test_errors_of_analyze_are_plain_messages(
     assert told("longest", "one", "--top") == (2, "--top needs a value: --top VALUE")
     assert told("longest", "one", "--top", "many") == (
         2,
-        "<command line>: top=many: expected a whole number, got text 'many'",
+        "<command line>: top=many: expected an integer, got string 'many'",
     )
     assert told("longest", "empty") == (
         2,

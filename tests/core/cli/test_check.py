@@ -111,7 +111,7 @@ def test_json_of_an_invalid_file(invoke: Any, mine: str) -> None:
                 "override": None,
                 "key": "seed",
                 "kind": "file",
-                "message": "expected a whole number, got text 'x'",
+                "message": "expected an integer, got string 'x'",
             },
             {
                 "file": None,
@@ -146,9 +146,9 @@ def test_annotations_for_github(invoke: Any, mine: str) -> None:
 
     assert result.exit_code == 2
     assert result.stdout.splitlines() == [
-        "::error file=mine.yaml,line=7,col=7,title=seed::expected a whole number, got text 'x'",
-        "::error file=mine.yaml,line=8,col=13,title=objective.metric::expected text, got a list",
-        "::error title=scalecore check guards.margin=a%2Cb%3Ac::expected a number or null, got text 'a,b:c'",
+        "::error file=mine.yaml,line=7,col=7,title=seed::expected an integer, got string 'x'",
+        "::error file=mine.yaml,line=8,col=13,title=objective.metric::expected a string, got a list",
+        "::error title=scalecore check guards.margin=a%2Cb%3Ac::expected a number or null, got string 'a,b:c'",
     ]
     gone = invoke("check", "a%b.yaml", "--format", "github")
     assert (gone.exit_code, gone.stdout) == (

@@ -120,14 +120,14 @@ TWO = "expected two numbers, [low, high]"
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("2X", f"{BAD_BUDGET}text '2X'"),
-        ("-2M", f"{BAD_BUDGET}text '-2M'"),
+        ("2X", f"{BAD_BUDGET}string '2X'"),
+        ("-2M", f"{BAD_BUDGET}string '-2M'"),
         ("true", f"{BAD_BUDGET}true"),
         ("2e6", f"{BAD_BUDGET}2000000.0; write 2000000"),
         ("1.5", f"{BAD_BUDGET}1.5"),
         ("[2M]", f"{BAD_BUDGET}a list"),
         ("0", "search.budget: a budget must be a whole number of parameters, at least 1, got 0"),
-        ("0.0001k", "search.budget: a budget must be a whole number of parameters, at least 1, got text '0.0001k'"),
+        ("0.0001k", "search.budget: a budget must be a whole number of parameters, at least 1, got string '0.0001k'"),
     ],
 )
 def test_wrong_budgets(write: Any, small: str, value: str, message: str) -> None:
@@ -172,10 +172,10 @@ def test_wrong_budgets(write: Any, small: str, value: str, message: str) -> None
             "7:9",
             "x.log_uniform: both ends must be greater than 0 on a logarithmic scale, got -1",
         ),
-        ("{int: [1, 2.5]}", "7:9", "x.int: expected two whole numbers, [low, high]"),
+        ("{int: [1, 2.5]}", "7:9", "x.int: expected two integers, [low, high]"),
         ("{int: [0, 4], log: true}", "7:9", "x.int: both ends must be greater than 0 on a logarithmic scale, got 0"),
-        ("{int: [1, 4], step: 0}", "7:28", "x.step: expected a whole number of at least 1, got 0"),
-        ("{int: [1, 4], step: two}", "7:28", "x.step: expected a whole number of at least 1, got text 'two'"),
+        ("{int: [1, 4], step: 0}", "7:28", "x.step: expected an integer of at least 1, got 0"),
+        ("{int: [1, 4], step: two}", "7:28", "x.step: expected an integer of at least 1, got string 'two'"),
         ("{int: [1, 4], log: 1}", "7:27", "x.log: expected true or false, got 1"),
         (
             "{int: [1, 5], step: 2, log: true}",
@@ -188,10 +188,10 @@ def test_wrong_budgets(write: Any, small: str, value: str, message: str) -> None
         ("{choice: []}", "7:9", "x.choice: must not be empty"),
         ("{choice: [1, 2, 1]}", "7:9", "x.choice: 1 is listed twice"),
         ("{choice: [1, 1.0]}", "7:9", "x.choice: 1.0 is listed twice"),
-        ("{choice: [a, 1]}", "7:9", "x.choice: values must have one type: numbers, text, or true and false"),
-        ("{choice: [true, 1]}", "7:9", "x.choice: values must have one type: numbers, text, or true and false"),
-        ("{choice: [null]}", "7:9", "x.choice: expected numbers, text, or true and false, got nothing"),
-        ("{choice: [[1]]}", "7:9", "x.choice: expected numbers, text, or true and false, got a list"),
+        ("{choice: [a, 1]}", "7:9", "x.choice: values must have one type: numbers, strings or booleans"),
+        ("{choice: [true, 1]}", "7:9", "x.choice: values must have one type: numbers, strings or booleans"),
+        ("{choice: [null]}", "7:9", "x.choice: expected numbers, strings or booleans, got nothing"),
+        ("{choice: [[1]]}", "7:9", "x.choice: expected numbers, strings or booleans, got a list"),
     ],
 )
 def test_wrong_distributions(write: Any, small: str, value: str, place: str, message: str) -> None:
@@ -207,19 +207,19 @@ NAME_RULE = "a name may contain letters, digits, `-`, `_` and `.`, and must not 
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("5", "expected text, got 5; put it in quotes"),
-        ("1e-3", "expected text, got 0.001; put it in quotes"),
-        ("true", "expected text, got true; put it in quotes"),
-        ("", "expected text, got nothing"),
-        ("[a]", "expected text, got a list"),
+        ("5", "expected a string, got 5; put it in quotes"),
+        ("1e-3", "expected a string, got 0.001; put it in quotes"),
+        ("true", "expected a string, got true; put it in quotes"),
+        ("", "expected a string, got nothing"),
+        ("[a]", "expected a string, got a list"),
         ("''", "must not be empty"),
-        ("a/b", f"{NAME_RULE}, got text 'a/b'"),
-        ("..", f"{NAME_RULE}, got text '..'"),
-        ("-a", f"{NAME_RULE}, got text '-a'"),
-        (".a", f"{NAME_RULE}, got text '.a'"),
-        ("a b", f"{NAME_RULE}, got text 'a b'"),
-        ("größe", f"{NAME_RULE}, got text 'größe'"),
-        ('"a\\n"', f"{NAME_RULE}, got text 'a\\n'"),
+        ("a/b", f"{NAME_RULE}, got string 'a/b'"),
+        ("..", f"{NAME_RULE}, got string '..'"),
+        ("-a", f"{NAME_RULE}, got string '-a'"),
+        (".a", f"{NAME_RULE}, got string '.a'"),
+        ("a b", f"{NAME_RULE}, got string 'a b'"),
+        ("größe", f"{NAME_RULE}, got string 'größe'"),
+        ('"a\\n"', f"{NAME_RULE}, got string 'a\\n'"),
         ("a" * 101, "must have at most 100 characters, got 101"),
     ],
 )
@@ -250,27 +250,27 @@ def test_valid_names(write: Any, small: str, value: str) -> None:
         ),
         ("seed: -1", "5:7: seed: must be at least 0, got -1"),
         (f"seed: {2**63}", f"5:7: seed: must be less than {2**63}, got {2**63}"),
-        ("seed: 1.0", "5:7: seed: expected a whole number, got 1.0; write 1"),
-        ("seed: 1.5", "5:7: seed: expected a whole number, got 1.5"),
-        ("seed: true", "5:7: seed: expected a whole number, got true"),
-        ("seed: '1'", "5:7: seed: expected a whole number, got text '1'"),
-        ("seed: 1_000", "5:7: seed: expected a whole number, got text '1_000'"),
-        ("seed:", "5:6: seed: expected a whole number, got nothing"),
+        ("seed: 1.0", "5:7: seed: expected an integer, got 1.0; write 1"),
+        ("seed: 1.5", "5:7: seed: expected an integer, got 1.5"),
+        ("seed: true", "5:7: seed: expected an integer, got true"),
+        ("seed: '1'", "5:7: seed: expected an integer, got string '1'"),
+        ("seed: 1_000", "5:7: seed: expected an integer, got string '1_000'"),
+        ("seed:", "5:6: seed: expected an integer, got nothing"),
         ("output: 5", "5:9: output: expected a path or null, got 5"),
-        ("output: ''", "5:9: output: expected a path or null, got text ''"),
-        ("objective: best", "5:12: objective: expected a mapping, got text 'best'"),
+        ("output: ''", "5:9: output: expected a path or null, got string ''"),
+        ("objective: best", "5:12: objective: expected a mapping, got string 'best'"),
         ("objective:", "5:11: objective: expected a mapping, got nothing"),
         ("objective: [a]", "5:1: objective: expected a mapping, got a list"),
         (
             "objective: {direction: minimise}",
-            "5:24: objective.direction: expected one of minimize, maximize, got text 'minimise'; "
+            "5:24: objective.direction: expected one of minimize, maximize, got string 'minimise'; "
             "did you mean minimize?",
         ),
         ("objective: {direction: 1}", "5:24: objective.direction: expected one of minimize, maximize, got 1"),
         ("objective: {dirction: minimize}", "5:13: objective.dirction: unknown key; did you mean 'direction'?"),
         ("training: {checkpoint_every: true}", "5:30: training.checkpoint_every: expected a number, got true"),
         (f"training: {{checkpoint_every: 1{'0' * 299}}}", None),
-        ("training: {early_stopping: no}", "5:28: training.early_stopping: expected a mapping or null, got text 'no'"),
+        ("training: {early_stopping: a}", "5:28: training.early_stopping: expected a mapping or null, got string 'a'"),
         (
             "training: {early_stopping: {patience: 0}}",
             "5:39: training.early_stopping.patience: must be at least 1, got 0",
@@ -282,12 +282,12 @@ def test_valid_names(write: Any, small: str, value: str) -> None:
         ("training: {hyperparameters: [a]}", "5:12: training.hyperparameters: expected a mapping, got a list"),
         ("execution: {slots: 0}", "5:20: execution.slots: must be at least 1, got 0"),
         ("execution: {retry: {crash: 101}}", "5:28: execution.retry.crash: must be at most 100, got 101"),
-        ("execution: local", "5:12: execution: expected a mapping, got text 'local'"),
-        ("monitors: clock", "5:11: monitors: expected a list, got text 'clock'"),
+        ("execution: local", "5:12: execution: expected a mapping, got string 'local'"),
+        ("monitors: clock", "5:11: monitors: expected a list, got string 'clock'"),
         ("monitors: [3]", "5:12: monitors.0: expected the name of a component, or a mapping with `use`, got 3"),
         ("monitors: [{sides: 3}]", "5:12: monitors.0.use: required, but missing"),
         ("monitors: [{use: 3}]", "5:18: monitors.0.use: expected the name of a component, got 3"),
-        ("monitors: ['']", "5:12: monitors.0: expected the name of a component, got text ''"),
+        ("monitors: ['']", "5:12: monitors.0: expected the name of a component, got string ''"),
         ("monitors: [clock, clock]", "5:19: monitors.1: clock is listed twice with the same options"),
         (
             "loggers:\n- console\n- {use: console, a: 1}\n- {use: console, a: 1}",
@@ -330,15 +330,15 @@ search:
 training: {device: gpu}
 """
     assert error_of(write(text)) == (
-        f"experiment.yaml:1:7: name: {NAME_RULE}, got text 'a/b'\n"
+        f"experiment.yaml:1:7: name: {NAME_RULE}, got string 'a/b'\n"
         "experiment.yaml:2:1: dataset.use: required, but missing\n"
-        "experiment.yaml:4:7: seed: expected a whole number, got text 'x'\n"
+        "experiment.yaml:4:7: seed: expected an integer, got string 'x'\n"
         "experiment.yaml:5:1: seed: the key is given twice, first in line 4, column 1\n"
         "experiment.yaml:8:11: search.trials: must be at least 1, got 0\n"
-        f"experiment.yaml:9:11: {BAD_BUDGET}text '2X'\n"
+        f"experiment.yaml:9:11: {BAD_BUDGET}string '2X'\n"
         "experiment.yaml:10:15: search.space.p.uniform: low must be less than high, got [2, 1]\n"
         "experiment.yaml:10:37: search.space.q.choice: must not be empty\n"
-        "experiment.yaml:11:20: training.device: expected one of auto, cpu, cuda, mps, got text 'gpu'; "
+        "experiment.yaml:11:20: training.device: expected one of auto, cpu, cuda, mps, got string 'gpu'; "
         "did you mean cpu?"
     )
 

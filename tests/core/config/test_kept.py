@@ -60,7 +60,7 @@ def test_a_value_is_read_as_its_class_and_written_unchanged() -> None:
 def test_an_equal_value_of_another_type_or_order_is_another_value() -> None:
     """For Python, 1, 1.0 and true are equal, and mappings in another order too."""
     structured(Outer, {"number": 1, "name": "x"}, place="a.json")
-    with pytest.raises(StudyError, match="number: expected a whole number of at most 64 bits, got true"):
+    with pytest.raises(StudyError, match="number: expected an integer of at most 64 bits, got true"):
         structured(Outer, {"number": True, "name": "x"}, place="a.json")
     for content in ({"class": "killed", "auc": 1.0, "bytes": 1}, {"class": "killed", "bytes": 1, "auc": 1}):
         assert list(map(repr, structured(Inner, content, place="a.json").plain().items())) == [
@@ -71,29 +71,29 @@ def test_an_equal_value_of_another_type_or_order_is_another_value() -> None:
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"number": 1.0}, "number: expected a whole number of at most 64 bits, got 1.0"),
-        ({"number": True}, "number: expected a whole number of at most 64 bits, got true"),
-        ({"number": 10**400}, "number: expected a whole number of at most 64 bits, got a number of 401 digits"),
-        ({"number": None, "name": 7}, "number: expected a whole number of at most 64 bits, got nothing; "
-         "name: expected text, got 7"),
+        ({"number": 1.0}, "number: expected an integer of at most 64 bits, got 1.0"),
+        ({"number": True}, "number: expected an integer of at most 64 bits, got true"),
+        ({"number": 10**400}, "number: expected an integer of at most 64 bits, got a number of 401 digits"),
+        ({"number": None, "name": 7}, "number: expected an integer of at most 64 bits, got nothing; "
+         "name: expected a string, got 7"),
         ({"share": float("inf")}, "share: expected a finite number, got inf"),
-        ({"share": "0.5"}, "share: expected a finite number, got text '0.5'"),
+        ({"share": "0.5"}, "share: expected a finite number, got string '0.5'"),
         ({"inner": []}, "inner: expected a mapping, got a list"),
-        ({"inner": {"class": "complete"}}, "inner.class: expected one of completed, killed, got text 'complete'; "
+        ({"inner": {"class": "complete"}}, "inner.class: expected one of completed, killed, got string 'complete'; "
          "did you mean completed?"),
-        ({"inner": {"auc": "x"}}, "inner.auc: expected a finite number, got text 'x'; "
+        ({"inner": {"auc": "x"}}, "inner.auc: expected a finite number, got string 'x'; "
          "inner.class: required, but missing"),
         ({"inner": {"class": "killed", "auc": 10**400}},
          "inner.auc: expected a finite number, got a number of 401 digits"),
         ({"state": "prune"}, "state: expected one of completed, pruned, failed, out_of_memory, diverged, timed_out, "
-         "got text 'prune'; did you mean pruned?"),
+         "got string 'prune'; did you mean pruned?"),
         ({"state": ["pruned"]}, "state: expected one of completed, pruned, failed, out_of_memory, diverged, timed_out, "
          "got a list"),
         ({"lines": {}}, "lines: expected a list, got a mapping"),
         ({"lines": [{"epoch": 1}, {"epoch": [2]}]}, "lines.1.epoch: expected a finite number, got a list"),
         ({"lines": [{"epoch": 1}, None]}, "lines.1: expected a mapping, got nothing"),
         ({"values": {"a": None}},
-         "values.a: expected a number or a whole number or text or true or false, got nothing"),
+         "values.a: expected a number or an integer or a string or true or false, got nothing"),
     ],
 )  # fmt: skip
 def test_problems_are_named_with_their_keys(changed: dict[str, object], said: str) -> None:

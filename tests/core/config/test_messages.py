@@ -43,6 +43,6 @@ def test_a_password_in_a_refused_address_is_not_repeated() -> None:
         "<command line>: loggers.0.uri=http://***@tracking: expected a server, got 'http://***@tracking'"
     )
     assert "secret" not in str(found.as_json())
-    assert described(address) == "text 'http://***@tracking'"
+    assert described(address) == "string 'http://***@tracking'"
     long = "http://me:" + "secret" * 20 + "@tracking"
-    assert described(long) == "text 'http://***@tracking'"
+    assert described(long) == "string 'http://***@tracking'"

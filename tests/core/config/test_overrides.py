@@ -102,7 +102,7 @@ def test_an_override_fixes_a_wrong_value(write: Any, small: str) -> None:
     ("override", "message"),
     [
         ("search.trials=0", "search.trials=0: must be at least 1, got 0"),
-        ("search.trials=five", "search.trials=five: expected a whole number, got text 'five'"),
+        ("search.trials=five", "search.trials=five: expected an integer, got string 'five'"),
         ("seeed=1", "seeed=1: unknown key; did you mean 'seed'?"),
         (
             "search.space={a: {uniform: [2, 1]}}",
@@ -127,8 +127,8 @@ def test_an_override_fixes_a_wrong_value(write: Any, small: str) -> None:
             "search.space={a: {choice: [1]}, a: 2}: search.space.a: the key is given twice, first in the same value",
         ),
         ("seed=!!python/none x", "seed=!!python/none x: the tag '!!python/none' is not allowed here; leave it out"),
-        ("name.first=a", "name.first=a: name is text 'small', which has no keys"),
-        ("search.use.x.y=a", "search.use.x.y=a: search.use is text 'dice', which has no keys"),
+        ("name.first=a", "name.first=a: name is string 'small', which has no keys"),
+        ("search.use.x.y=a", "search.use.x.y=a: search.use is string 'dice', which has no keys"),
         (
             "loggers.2=files",
             "loggers.2=files: loggers is a list of 1: give the index of an item, from 0, or + to add one",
@@ -156,8 +156,8 @@ def test_problems_have_the_text_of_the_override(write: Any, small: str, override
 def test_problems_of_the_file_come_first(write: Any, small: str) -> None:
     """File and command line are reported together."""
     assert error_of(write(small + "seed: x\n"), "training.device=gpu", "search.trials=0", "oops") == (
-        "experiment.yaml:5:7: seed: expected a whole number, got text 'x'\n"
+        "experiment.yaml:5:7: seed: expected an integer, got string 'x'\n"
         "<command line>: oops: expected KEY=VALUE, for example search.trials=5\n"
         "<command line>: search.trials=0: must be at least 1, got 0\n"
-        "<command line>: training.device=gpu: expected one of auto, cpu, cuda, mps, got text 'gpu'; did you mean cpu?"
+        "<command line>: training.device=gpu: expected one of auto, cpu, cuda, mps, got string 'gpu'; did you mean cpu?"
     )

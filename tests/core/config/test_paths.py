@@ -48,7 +48,7 @@ def test_a_variable_in_a_path_is_refused(
     assert done.exit_code == 2
     place, _, message = done.stderr.partition(f": {key}: ")
     assert place.rpartition(":")[0].startswith(f"{path}:")
-    expected = f"variables such as {variable} are not expanded in paths, got text {text!r}; {REMEDY}\n"
+    expected = f"variables such as {variable} are not expanded in paths, got string {text!r}; {REMEDY}\n"
     assert message == expected
     assert files(path.parent) == before
 
@@ -58,7 +58,7 @@ def test_a_variable_in_an_override_is_refused(experiment: Experiment, run_cli: C
     done = run_cli("run", experiment(), "output=${SCRATCH}/study")
     assert done.exit_code == 2
     assert done.stderr == (
-        "<command line>: output=${SCRATCH}/study: variables such as ${SCRATCH} are not expanded in paths, got text "
+        "<command line>: output=${SCRATCH}/study: variables such as ${SCRATCH} are not expanded in paths, got string "
         f"'${{SCRATCH}}/study'; {REMEDY}\n"
     )
 

@@ -114,19 +114,19 @@ def test_paths_are_relative_to_the_file_not_to_the_working_directory(
             for new, column, message in (
                 ("effective_batch: 0", 29, "effective_batch: must be at least 1, got 0"),
                 ("gradient_clip: 0", 27, "gradient_clip: must be greater than 0, got 0"),
-                ("gradient_clip: high", 27, "gradient_clip: expected a number or null, got text 'high'"),
+                ("gradient_clip: high", 27, "gradient_clip: expected a number or null, got string 'high'"),
                 (
                     "micro_batch: autoo",
                     25,
-                    "micro_batch: expected a whole number or auto, got text 'autoo'; did you mean auto?",
+                    "micro_batch: expected an integer or auto, got string 'autoo'; did you mean auto?",
                 ),
                 ("micro_batch: 0", 25, "micro_batch: must be at least 1, got 0"),
-                ("micro_batch: 1.5", 25, "micro_batch: expected a whole number or auto, got 1.5"),
+                ("micro_batch: 1.5", 25, "micro_batch: expected an integer or auto, got 1.5"),
                 (
                     "schedule: cosin",
                     22,
                     "schedule: expected one of cosine, linear, constant or an import path "
-                    "(module:Name or ./file.py:Name), got text 'cosin'; did you mean cosine?",
+                    "(module:Name or ./file.py:Name), got string 'cosin'; did you mean cosine?",
                 ),
                 ("effectve_batch: 3", 12, "effectve_batch: unknown key; did you mean 'effective_batch'?"),
                 ("early_stoping: null", 12, "early_stoping: unknown key; did you mean 'early_stopping'?"),
@@ -143,11 +143,15 @@ def test_paths_are_relative_to_the_file_not_to_the_working_directory(
             f"dataset: {{use: table, file: {'n' * 300}}}",
             "2:29: dataset.file: a name in this path has 300 bytes, but at most 255 are allowed; use a shorter one",
         ),
-        ("dataset: table", "dataset: {use: table, columns: a}", "2:32: dataset.columns: expected a list, got text 'a'"),
+        (
+            "dataset: table",
+            "dataset: {use: table, columns: a}",
+            "2:32: dataset.columns: expected a list, got string 'a'",
+        ),
         (
             "dataset: table",
             "dataset: {use: table, columns: [a, 1]}",
-            "2:36: dataset.columns.1: expected text, got 1; put it in quotes",
+            "2:36: dataset.columns.1: expected a string, got 1; put it in quotes",
         ),
         (
             "dataset: table",
@@ -158,7 +162,7 @@ def test_paths_are_relative_to_the_file_not_to_the_working_directory(
         (
             "dataset: table",
             "dataset: {use: table, target: {kind: abov}}",
-            "2:38: dataset.target.kind: expected one of above, between, got text 'abov'; did you mean above?",
+            "2:38: dataset.target.kind: expected one of above, between, got string 'abov'; did you mean above?",
         ),
         (
             "dataset: table",
@@ -176,8 +180,8 @@ def test_paths_are_relative_to_the_file_not_to_the_working_directory(
         ("width: 8", "rate: 0.5", "3:1: model.width: required, but missing"),
         ("width: 8", "width: 8, rate: 0", "3:35: model.rate: must be greater than 0, got 0"),
         ("width: 8", "width: 8, bias: 1", "3:35: model.bias: expected true or false, got 1"),
-        ("width: 8", "width: 8, bias: yes", "3:35: model.bias: expected true or false, got text 'yes'"),
-        ("width: 8", "width: 8, color: green", "3:36: model.color: expected one of red, blue, got text 'green'"),
+        ("width: 8", "width: 8, bias: yes", "3:35: model.bias: expected true or false, got string 'yes'"),
+        ("width: 8", "width: 8, color: green", "3:36: model.color: expected one of red, blue, got string 'green'"),
         ("width: 8", "width: 8, level: true", "3:36: model.level: expected one of 1, 2, got true"),
         (
             "width: 8",
@@ -190,10 +194,10 @@ def test_paths_are_relative_to_the_file_not_to_the_working_directory(
         (
             "width: 8",
             "width: 8, size: [a, b]",
-            "3:36: model.size.0: expected a whole number, got text 'a'\n"
-            "experiment.yaml:3:39: model.size.1: expected a number, got text 'b'",
+            "3:36: model.size.0: expected an integer, got string 'a'\n"
+            "experiment.yaml:3:39: model.size.1: expected a number, got string 'b'",
         ),
-        ("width: 8", "width: 8, names: {a: x}", "3:40: model.names.a: expected a whole number, got text 'x'"),
+        ("width: 8", "width: 8, names: {a: x}", "3:40: model.names.a: expected an integer, got string 'x'"),
         ("width: 8", "width: 8, names: {a: 1, b: 2, c: 3}", "3:29: model.names: must have at most 2 items, got 3"),
         ("width: 8", "width: 8, tags: [a]", "3:29: model.tags: must have at least 2 items, got 1"),
         ("width: 8", "width: 8, tags: []", "3:29: model.tags: must not be empty"),
@@ -241,13 +245,13 @@ loggers: [console, ink]
 
     rule = "a name may contain letters, digits, `-`, `_` and `.`, and must not start with `-` or `.`"
     assert str(error) == (
-        f"experiment.yaml:1:7: name: {rule}, got text 'a/b'\n"
+        f"experiment.yaml:1:7: name: {rule}, got string 'a/b'\n"
         "experiment.yaml:2:29: dataset.rows: must be at least 1, got 0\n"
         "experiment.yaml:3:14: model.use: there is no model 'toyy' (did you mean 'toy'?); "
         "installed models: buggy, odd, plain, toy\n"
-        "experiment.yaml:4:28: search.sides: expected a whole number, got text 'x'\n"
+        "experiment.yaml:4:28: search.sides: expected an integer, got string 'x'\n"
         "experiment.yaml:4:39: search.trials: must be at least 1, got 0\n"
-        "experiment.yaml:5:32: monitors.0.sides: expected a whole number, got text 'y'\n"
+        "experiment.yaml:5:32: monitors.0.sides: expected an integer, got string 'y'\n"
         "experiment.yaml:6:20: loggers.1: there is no logger 'ink'; installed loggers: console, files"
     )
     assert error.exit_code is ExitCode.BAD_FILE

@@ -186,19 +186,18 @@ def test_the_reference_has_every_key_and_component(registry: Registry) -> None:
     """One row has key, constraints, default and help; nested keys follow their parent."""
     page = render_reference(registry)
 
-    bounds = f"at least 0, less than {2**63}"
-    assert f"| `seed` | whole number, {bounds} | `0` | Seed of all random draws. |" in page
+    assert f"| `seed` | integer in [0, {2**63}) | `0` | Seed of all random draws. |" in page
     assert "| `early_stopping` | mapping or `null` |  | When to stop early; `null` for never. |" in page
-    assert "| `early_stopping.patience` | whole number, at least 1 | `10` |" in page
+    assert "| `early_stopping.patience` | integer ≥ 1 | `10` |" in page
     assert "| `loggers` | list of components | `[console, files]` | Where to write results. |" in page
     assert "### model `toy`\n\nA toy. From `bench`.\n" in page
-    assert "| `width` | whole number, at least 2, at most 64 | required | Units. |" in page
+    assert "| `width` | integer in [2, 64] | required | Units. |" in page
     assert "| `color` | `red` or `blue` | `red` | A color. |" in page
-    assert "| `size` | list: whole number, number | `[1, 2.0]` | Two numbers. |" in page
+    assert "| `size` | list: integer, number | `[1, 2.0]` | Two numbers. |" in page
     assert "| `cache` | path or `auto` | `auto` | A folder \\| or `auto`. |" in page
     assert "| `file` | path, must exist or `null` | `null` | Where it is read from. |" in page
     assert "| `target.kind` | `above` | `above` |  |" in page
-    assert "| `names` | names, each with whole number, at most 2 long | `{}` | Numbers by name. |" in page
+    assert "| `names` | names, each with integer, at most 2 items | `{}` | Numbers by name. |" in page
     assert "### model `plain`\n\nNo options. From `bench`.\n\nIt has no options." in page
     for name in ("Search", "Objective", "Training", "Execution", "Guards"):
         for one in attrs.fields(getattr(classes, name)):

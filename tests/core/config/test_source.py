@@ -105,7 +105,7 @@ def test_positions_of_keys_and_values() -> None:
         ("---\n", "experiment.yaml:2:1: the file is empty; expected an experiment"),
         ("null", "experiment.yaml:1:1: the file is empty; expected an experiment"),
         ("- a\n- b\n", "experiment.yaml:1:1: expected a mapping of keys at the top, got a list"),
-        ("name", "experiment.yaml:1:1: expected a mapping of keys at the top, got text 'name'"),
+        ("name", "experiment.yaml:1:1: expected a mapping of keys at the top, got string 'name'"),
         ("5", "experiment.yaml:1:1: expected a mapping of keys at the top, got 5"),
         (
             "name: a\n\tseed: 1\n",
@@ -158,9 +158,9 @@ def test_text_that_is_not_an_experiment(write: Any, text: str, message: str) -> 
             "training: {device: cpu, device: cpu}",
             "5:25: training.device: the key is given twice, first in line 5, column 12",
         ),
-        ("1: 2", "5:1: keys must be text; put 1 in quotes"),
-        ("true: 2", "5:1: keys must be text; put true in quotes"),
-        ("? [a, b]\n: 2", "5:3: keys must be text"),
+        ("1: 2", "5:1: keys must be strings; put 1 in quotes"),
+        ("true: 2", "5:1: keys must be strings; put true in quotes"),
+        ("? [a, b]\n: 2", "5:3: keys must be strings"),
         ("<<: {seed: 1}", "5:1: <<: merge keys (`<<`) are not part of YAML 1.2; write the keys out"),
         (
             "seed: !!python/name:os.system",

@@ -55,7 +55,7 @@ def test_all_problems_are_found_each_with_its_path() -> None:
         (("twice",), "unknown key; expected one of inner, share"),
         (("inner", "sise"), "unknown key; did you mean 'size'?"),
         (("inner", "size"), "required, but missing"),
-        (("inner", "_hidden"), "expected text, got 1; put it in quotes"),
+        (("inner", "_hidden"), "expected a string, got 1; put it in quotes"),
     ]
     with pytest.raises(BaseValidationError) as caught:
         structured({"inner": {"size": 0}})

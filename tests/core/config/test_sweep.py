@@ -132,7 +132,7 @@ def test_a_file_without_a_sweep_is_one_study(write: Write, small: str, registry:
 @pytest.mark.parametrize(
     ("output", "message"),
     [
-        ('""', "output: expected a path, got text ''"),
+        ('""', "output: expected a path, got string ''"),
         ("5", "output: expected a path, got 5"),
         ("~nobody-of-this-name/x", "output: Could not determine home directory."),
     ],
@@ -157,7 +157,7 @@ def test_a_missing_or_too_long_name_is_reported(write: Write, small: str, regist
     text = small.replace("name: small\n", "") + "sweep: {seed: [1, 20]}\n"
     assert error_of(write(text), registry) == "1:1: name: required, but missing"
     for wrong, message in (
-        ("a/b", f"{NAME_RULE}, got text 'a/b'"),
+        ("a/b", f"{NAME_RULE}, got string 'a/b'"),
         ("''", "must not be empty"),
         ("x" * 101, "must have at most 100 characters, got 101"),
     ):

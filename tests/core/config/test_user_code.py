@@ -289,7 +289,7 @@ def test_the_state_of_an_optimizer_is_measured(resolve: Callable[..., Resolved],
         ),
         (
             "./own.py",
-            "training.loss: expected a mapping or an import path (module:Name or ./file.py:Name) or null, got text "
+            "training.loss: expected a mapping or an import path (module:Name or ./file.py:Name) or null, got string "
             "'./own.py'",
         ),
     ],
@@ -386,7 +386,7 @@ def test_g03_weight_decay_that_an_optimizer_does_not_take_is_refused(resolve: Ca
     [
         (
             "cosinus",
-            "expected one of cosine, linear, constant or an import path (module:Name or ./file.py:Name), got text "
+            "expected one of cosine, linear, constant or an import path (module:Name or ./file.py:Name), got string "
             "'cosinus'; did you mean cosine?",
         ),
         (

@@ -152,7 +152,7 @@ def test_plugins_that_are_not_a_list_are_reported_once() -> None:
     """Like any other value of the experiment file."""
     Path("e.yaml").write_text(f"{HEAD}model: linear\nplugins: mine.py\n")
     done = check("e.yaml")
-    assert (done.exit_code, done.stderr) == (2, "e.yaml:5:10: plugins: expected a list, got text 'mine.py'\n")
+    assert (done.exit_code, done.stderr) == (2, "e.yaml:5:10: plugins: expected a list, got string 'mine.py'\n")
 
 
 def test_paths_are_taken_from_the_folder_of_the_experiment_file(tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def test_g48_trials_beside_one_whose_device_is_gone_write_checkpoints(tmp_path: 
     [
         ({"d_model": 8}, "TypeError: expected a Proposal, got {'d_model': 8}"),
         (Origin(kind="sampled"), "TypeError: expected a Proposal, got Origin(kind='sampled', "),
-        ("origin", "ValueError: origin: expected a mapping, got text 'origin'"),
+        ("origin", "ValueError: origin: expected a mapping, got string 'origin'"),
         (Origin(kind="guessed"), "ValueError: origin.kind: "),  # type: ignore[arg-type]
         (Origin(kind="sampled", reason=5), "ValueError: origin.reason: "),  # type: ignore[arg-type]
     ],

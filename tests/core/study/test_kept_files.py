@@ -250,7 +250,7 @@ def test_verify_names_the_file_and_the_key_that_is_wrong(study: Path) -> None:
     key("value", "0.6")(path)
     done = command("verify", "study")
     assert done.exit_code == 9
-    assert f"  wrong  results: {path}: value: expected a finite number, got text '0.6'\n" in done.stdout
+    assert f"  wrong  results: {path}: value: expected a finite number, got string '0.6'\n" in done.stdout
 
 
 @pytest.mark.parametrize("place", ["memory.json", ".epoch"])

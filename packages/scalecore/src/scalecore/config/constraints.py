@@ -99,7 +99,7 @@ def _held_path_problem(text: str) -> str | None:
 
 
 def described(value: object) -> str:
-    """A value as messages show it: `text 'abc'`, `true`, `a list`."""
+    """A value as messages show it: `string 'abc'`, `true`, `a list`."""
     match value:
         case None:
             return "nothing"
@@ -107,7 +107,7 @@ def described(value: object) -> str:
             return "true" if value else "false"
         case str():
             shown = masked(value)
-            return f"text {shown if len(shown) <= 60 else shown[:57] + '...'!r}"
+            return f"string {shown if len(shown) <= 60 else shown[:57] + '...'!r}"
         case dict():
             return "a mapping"
         case list():

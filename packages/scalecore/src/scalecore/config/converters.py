@@ -170,7 +170,7 @@ def _int_range(value: Mapping[str, Any]) -> IntRange:
     low, high = _range(value["int"], whole=True)
     step, log = value.get("step", 1), value.get("log", False)
     if isinstance(step, bool) or not isinstance(step, int) or step < 1:
-        raise _at("step", f"expected a whole number of at least 1, got {described(step)}")
+        raise _at("step", f"expected an integer of at least 1, got {described(step)}")
     if not isinstance(log, bool):
         raise _at("log", f"expected true or false, got {described(log)}")
     if log and step != 1:
@@ -193,10 +193,10 @@ def _choice(value: Mapping[str, Any]) -> Choice:
         raise ValueError("must not be empty")
     for one in values:
         if not isinstance(one, bool | int | float | str):
-            raise UnexpectedError("numbers, text, or true and false", one)
+            raise UnexpectedError("numbers, strings or booleans", one)
     kinds = {"number" if isinstance(one, int | float) and not isinstance(one, bool) else type(one) for one in values}
     if len(kinds) > 1:
-        raise ValueError("values must have one type: numbers, text, or true and false")
+        raise ValueError("values must have one type: numbers, strings or booleans")
     if any(isinstance(one, float) for one in values):
         values = [float(one) for one in values]
     twice = [one for index, one in enumerate(values) if one in values[:index]]
@@ -214,7 +214,7 @@ _READERS: Mapping[str, Callable[[Mapping[str, Any]], Distribution]] = {
 
 
 def _range(value: Any, *, whole: bool = False) -> Sequence[Any]:
-    what = "whole numbers" if whole else "numbers"
+    what = "integers" if whole else "numbers"
     kinds = int if whole else int | float
     if (
         not isinstance(value, list)

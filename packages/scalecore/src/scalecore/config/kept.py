@@ -2,7 +2,7 @@
 
 `structured(kind, content, place=...)` reads a value from a file, `read_kept` a JSON file, `find_kept` a file that may
 be missing or damaged, and `json_of` the bytes of a file. Numbers must be finite and have at most 64 bits, text must be
-valid UTF-8, and whole numbers stay whole. Keys that the class does not have are ignored: another version of the same
+valid UTF-8, and integers stay integers. Keys that the class does not have are ignored: another version of the same
 format may have written them.
 
 `kind` is a frozen attrs class. If the key of a field on disk is not a Python name, the field's metadata contains it:

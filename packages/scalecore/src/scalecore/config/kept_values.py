@@ -1,4 +1,4 @@
-"""Strict reading of values, lists and mappings in a file; whole numbers stay whole."""
+"""Strict reading of values, lists and mappings in a file; integers stay integers."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def read_bool(value: Any, _: Any) -> bool:
 
 
 def read_bits(value: Any, _: Any) -> int:
-    """A whole number."""
+    """An integer."""
     if type(value) is int and -LARGEST <= value < LARGEST:
         return value
-    raise UnexpectedError("a whole number of at most 64 bits", value)
+    raise UnexpectedError("an integer of at most 64 bits", value)
 
 
 def read_number(value: Any, _: Any) -> float:
-    """A number. A whole number stays whole, so that it is written as it was read."""
+    """A number. An integer stays an integer, so that it is written as it was read."""
     if type(value) is float and -math.inf < value < math.inf:
         return value
     if type(value) is int and -LARGEST <= value < LARGEST:
@@ -50,12 +50,12 @@ def read_number(value: Any, _: Any) -> float:
 
 
 def read_string(value: Any, kind: Any) -> str:
-    """Text; or the member of an enum of text, which cattrs reads here too."""
+    """A string, or the member of an enum of strings, which cattrs reads here too."""
     if isinstance(kind, EnumMeta):
         return _read_member(value, kind)
     if type(value) is str:
         return value
-    raise UnexpectedError("text", value)
+    raise UnexpectedError("a string", value)
 
 
 def _read_member(value: Any, kind: Any) -> str:
@@ -172,7 +172,7 @@ def literal_hook(kind: Any, _: Converter) -> Hook:
 
 
 def union_hook(kind: Any, converter: Converter) -> Hook:
-    """A hook for one type or None, or for numbers, text and booleans."""
+    """A hook for one type or None, or for numbers, strings and booleans."""
     members = [member for member in get_args(kind) if member is not types.NoneType]
     optional = len(members) < len(get_args(kind))
     if len(members) == 1:
@@ -202,9 +202,9 @@ def union_hook(kind: Any, converter: Converter) -> Hook:
 
 _NAMES = {
     bool: "true or false",
-    int: "a whole number",
+    int: "an integer",
     float: "a number",
-    str: "text",
+    str: "a string",
     dict: "a mapping",
     list: "a list",
 }

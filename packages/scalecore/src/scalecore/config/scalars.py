@@ -1,4 +1,4 @@
-"""Strict reading of single values: booleans, numbers, text, paths, and choices."""
+"""Strict reading of single values: booleans, numbers, strings, paths, and choices."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def read_bool(value: Any, _: Any) -> bool:
 
 
 def read_int(value: Any, kind: Any) -> Any:
-    """A whole number, but no boolean; or the member of an enum of int."""
+    """An integer, but no boolean; or the member of an enum of int."""
     if isinstance(kind, type) and issubclass(kind, Enum):
         return read_enum(value, kind)
     if isinstance(value, int) and not isinstance(value, bool):
@@ -33,11 +33,11 @@ def read_int(value: Any, kind: Any) -> Any:
     hint = ""
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         hint = f"write {int(value)}"
-    raise UnexpectedError("a whole number", value, hint=hint)
+    raise UnexpectedError("an integer", value, hint=hint)
 
 
 def read_float(value: Any, _: Any) -> float:
-    """A number, whole or not."""
+    """An integer or a float."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         try:
             return float(value)
@@ -47,12 +47,12 @@ def read_float(value: Any, _: Any) -> float:
 
 
 def read_text(value: Any, kind: Any) -> Any:
-    """Text, unchanged; or the member of an enum of str."""
+    """A string, unchanged; or the member of an enum of str."""
     if isinstance(kind, type) and issubclass(kind, Enum):
         return read_enum(value, kind)
     if isinstance(value, str):
         return value
-    raise UnexpectedError("text", value, hint="put it in quotes" if isinstance(value, bool | int | float) else "")
+    raise UnexpectedError("a string", value, hint="put it in quotes" if isinstance(value, bool | int | float) else "")
 
 
 def read_path(folder: Path, written: frozenset[str], value: Any, _: Any) -> Path:

@@ -223,7 +223,7 @@ class _Walk:
                     if isinstance(key_node, yaml.ScalarNode) and key_node.value
                     else ""
                 )
-                self._note(key_node, path, f"keys must be text{hint}")
+                self._note(key_node, path, f"keys must be strings{hint}")
                 continue
             key, inner = key_node.value, (*path, key_node.value)
             if key == "<<":

@@ -60,7 +60,7 @@ def _event(line: bytes, index: int) -> Event:
         found = "is missing" if "seq" not in content else f"is {described(content['seq'])}"
         raise ValueError(f"seq {found}, expected {index}: a line is missing, repeated or misplaced")
     if type(content.get("time")) is not str:
-        raise ValueError("time: expected text, got " + described(content.get("time")))
+        raise ValueError("time: expected a string, got " + described(content.get("time")))
     event = event_from(content)
     if index == 0 and not isinstance(event, StudyBegun):
         raise ValueError(f"the first event of a journal must be 'study', got {event.name!r}")
