@@ -197,7 +197,7 @@ def test_a_truncated_checkpoint_is_passed_over(study: Study, undisturbed: list[t
     study.run()
     assert results(study) == undisturbed
     record = study.finished()[1]
-    passed = f"checkpoint passed over: attempt_0/checkpoint.pt: {size // 2} bytes instead of {size}"
+    passed = f"checkpoint skipped: attempt_0/checkpoint.pt: {size // 2} bytes instead of {size}"
     assert passed in [flag["text"] for flag in record["flags"]]
     assert record["resumptions"] == 1 or not had_previous
     check_whole(study)

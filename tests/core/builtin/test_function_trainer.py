@@ -95,7 +95,7 @@ def test_a_function_of_more_than_the_trial_is_refused(project: Path) -> None:
     """It is called with the trial alone."""
     (project / "train.py").write_text("def train(trial, loader):\n    yield {}\n")
     assert refused(project) == [
-        "e.yaml:26:11: training.target: train.py:train is to be called with the trial alone: missing a required "
+        "e.yaml:26:11: training.target: train.py:train must accept the trial as its only argument: missing a required "
         "argument: 'loader'"
     ]
 
@@ -112,8 +112,7 @@ def test_a_metric_of_your_own_needs_a_direction(project: Path) -> None:
     """Nobody else knows which way it is better."""
     assert refused(project, "objective.metric=sharpe", "objective.direction=maximize") == []
     assert refused(project, "objective.metric=sharpe") == [
-        "<command line>: objective.metric=sharpe: sharpe is a metric of your own: say which way is better with "
-        "objective.direction"
+        "<command line>: objective.metric=sharpe: sharpe is a custom metric: set objective.direction"
     ]
 
 

@@ -94,25 +94,25 @@ def test_a_list_of_epochs_will_do(attempt: Attempt) -> None:
 @pytest.mark.parametrize(
     ("code", "text"),
     [
-        ("return 3", "train.py:train returned int: it is to yield a mapping of metrics after each epoch"),
-        ("yield 3", "train.py:train yielded int: it is to yield a mapping of metrics"),
+        ("return 3", "train.py:train returned int; it must yield a mapping of metrics after each epoch"),
+        ("yield 3", "train.py:train yielded int; it must yield a mapping of metrics"),
         (
             "yield {'accuracy': 0.5}",
-            "train.py:train yields no val_loss: give it, or the outputs of the validation windows as `outputs` [G23]",
+            "train.py:train yields no val_loss: yield it, or the outputs of the validation windows as `outputs` [G23]",
         ),
-        ("yield {'val_loss': 'low'}", "train.py:train yields val_loss as str: a metric is one number"),
-        ("yield {'val_loss': [1, 2]}", "train.py:train yields val_loss as list: a metric is one number"),
+        ("yield {'val_loss': 'low'}", "train.py:train yields val_loss as str: a metric must be one number"),
+        ("yield {'val_loss': [1, 2]}", "train.py:train yields val_loss as list: a metric must be one number"),
         (
             "yield {'val_loss': 0.5, 'outputs': [0.0] * len(trial.data('val')[1])}",
-            "train.py:train yields val_loss, which is measured from its outputs: leave it out [G23]",
+            "train.py:train yields val_loss, which is computed from its outputs: remove it [G23]",
         ),
         (
             "yield {'val_loss': 0.5, 'epoch': 3}",
-            "train.py:train yields epoch, which is measured by the study: leave it out [G23]",
+            "train.py:train yields epoch, which is set by the study: remove it [G23]",
         ),
         (
             "yield {'outputs': [0.0] * 3}",
-            "train.py:train yields outputs of shape (3, 1), expected (130, 1): one row for each window of "
+            "train.py:train yields outputs of shape (3, 1), expected (130, 1): one row per window of "
             "trial.data('val') [G11]",
         ),
     ],
@@ -134,7 +134,7 @@ def test_g23_an_objective_that_is_not_measured_is_refused(attempt: Attempt) -> N
     """With what there is."""
     objective = {"metric": "sharpe", "direction": "maximize"}
     assert smoked(attempt, READ + "yield {'val_loss': 0.5, 'calmar': 1}", objective=objective) == (
-        "objective.metric: 'sharpe' is not measured; train.py:train gives calmar, train_loss, val_loss [G23]"
+        "objective.metric: 'sharpe' is not measured; train.py:train yields calmar, train_loss, val_loss [G23]"
     )
 
 
@@ -153,11 +153,11 @@ def test_g10_probabilities_are_no_outputs(attempt: Attempt) -> None:
         yield {'outputs': [0.9 if one else 0.1 for one in labels]}
         """
     assert attempt(code)["warnings"] == [
-        "outputs of the best epoch would have less loss as probabilities: `outputs` are to be logits"
+        "outputs of the best epoch have a lower loss as probabilities, but `outputs` must be logits"
     ]
     rows = "yield {'outputs': [[0.2, 0.3, 0.5]] * len(trial.data('val')[1])}"
     three = {"task": "multiclass", "shape": DataShape(context=4, features=2, outputs=3)}
-    with pytest.raises(RefusedError, match=r"^train.py:train yields probabilities as outputs; let it yield logits, "):
+    with pytest.raises(RefusedError, match=r"^train.py:train yields probabilities as outputs; yield logits, "):
         attempt(rows, spec=three, name="b")
 
 
@@ -165,14 +165,14 @@ def test_checkpoints_that_nobody_would_read_are_refused(attempt: Attempt) -> Non
     """A trial would begin anew, and its learning curve go on."""
     code = READ + "trial.save_with(lambda path: path.write_text('x'))\nyield {'val_loss': 0.5}"
     assert smoked(attempt, code) == (
-        "train.py:train saves checkpoints and does not read trial.resume to continue from one"
+        "train.py:train saves checkpoints but does not read trial.resume to continue from one"
     )
 
 
 def test_a_function_that_saves_elsewhere_is_found(attempt: Attempt) -> None:
     """In the smoke step: `numpy.save`, for one, adds a suffix to the path."""
     code = READ + "trial.resume\ntrial.save_with(lambda path: None)\nyield {'val_loss': 1}"
-    with pytest.raises(RuntimeError, match=r"^what was given to trial.save_with wrote no file at "):
+    with pytest.raises(RuntimeError, match=r"^the function given to trial.save_with wrote no file at "):
         attempt(code, spec={"mode": "smoke"})
 
 
@@ -275,7 +275,7 @@ def test_a_checkpoint_is_whole_or_passed_over(attempt: Attempt, tmp_path: Path) 
     assert (state["epoch"], path.parent, passed) == (
         1,
         first,
-        ["checkpoint passed over: second/checkpoint_3.own: its content is not what was written"],
+        ["checkpoint skipped: second/checkpoint_3.own: its content has changed since it was written"],
     )
     (first / STATE).write_bytes(b"no zip file")
     assert load_newest([first], passed_over=passed) is None

@@ -88,7 +88,7 @@ def test_g48_a_full_disk_is_waited_for_until_the_end_of_the_run(monkeypatch: pyt
     for _ in range(3):
         pacer.changed()
         clock.now += rewrite_schedule.EVERY
-    warning = "[Errno 28] No space left on device: '.table.{}.tmp'; tried again until the end of the run"
+    warning = "[Errno 28] No space left on device: '.table.{}.tmp'; retrying until the end of the run"
     assert pacer.take_remarks() == [("warning", warning.format(0))]
     assert pacer.take_remarks() == []
     with pytest.raises(OSError, match="No space left on device"):

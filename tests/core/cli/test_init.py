@@ -149,10 +149,10 @@ def test_it_overwrites_only_with_force(invoke: Any) -> None:
         (("--data", "none.csv"), 2, "none.csv: there is no such file\n"),
         (("--label", "zzz"), 2, "FOLDER/example-prices.csv: there is no label column 'zzz'; expected one of Open, "
          "High, Low, Close, Volume\n"),
-        (("--data", "words.csv"), 4, "FOLDER/words.csv: no column with numbers was found\n"),
-        (("--data", "times.csv"), 4, "FOLDER/times.csv: no column holds the times; name it as dataset.time. The "
+        (("--data", "words.csv"), 4, "FOLDER/words.csv: no numeric column found\n"),
+        (("--data", "times.csv"), 4, "FOLDER/times.csv: no time column found; set dataset.time. The "
          "columns are a, b\n"),
-        (("--data", "both.csv"), 4, "FOLDER/both.csv: the time of row 0 is '01/02/2020', which is no ISO 8601 date "
+        (("--data", "both.csv"), 4, "FOLDER/both.csv: the time of row 0 is '01/02/2020', which is not an ISO 8601 date "
          "such as 2019-01-02; say how dates are written: read: {date_format: '%m/%d/%Y' or '%d/%m/%Y'}\n"),
         (("--data", "times.csv.gz"), 4, "FOLDER/times.csv.gz cannot be read as CSV; it may be truncated or of another "
          "type: it cannot be unpacked (Compressed file ended before the end-of-stream marker was reached)\n"),

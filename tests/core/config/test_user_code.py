@@ -331,7 +331,7 @@ def test_a_user_metric_ranks_only_with_a_direction(resolve: Callable[..., Resolv
     """Only the user knows which direction is better; a name that is not a metric is refused [G23]."""
     training, objective = {"metrics": ["./own.py:hit_rate"]}, {"metric": "hit_rate"}
     assert problems(resolve, training=training, objective=objective) == [
-        "objective.metric: hit_rate is a metric of your own: say which way is better with objective.direction"
+        "objective.metric: hit_rate is a custom metric: set objective.direction"
     ]
     resolve(training, objective={**objective, "direction": "minimize"})
     (message,) = problems(resolve, objective={**objective, "direction": "minimize"})

@@ -110,7 +110,7 @@ def test_start_and_end_cut_before_labels_are_made(write: Any) -> None:
     assert panel.times[-1] == np.datetime64("2000-01-03")
     assert np.isnan(panel.labels[-1])
     assert refusal(SPY, start="2030-01-01") == (
-        f"{SPY} has no rows from 2030-01-01 to its end; it goes from 1993-01-29 to 2021-09-17"
+        f"{SPY} has no rows from 2030-01-01 to its end; its times are 1993-01-29 to 2021-09-17"
     )
 
 
@@ -159,8 +159,8 @@ def test_g50_a_text_column_is_refused(write: Any, name: str) -> None:
     frame = bars().assign(regime=np.where(np.arange(400) < 7, "calm", "wild"))
     path = write(frame, name)
     assert refusal(path, features=["Close", "regime"]) == (
-        f"{path}: feature 'regime' is not numeric: row 0 (1993-01-29) holds 'calm'. Encode it as numbers, or leave the "
-        "column out [G50]"
+        f"{path}: feature 'regime' is not numeric: row 0 (1993-01-29) contains 'calm'. Encode it as numbers, or remove "
+        "the column [G50]"
     )
 
 
@@ -170,20 +170,20 @@ def test_g50_one_word_in_a_numeric_column_is_found(write: Any) -> None:
     frame.iloc[5, frame.columns.get_loc("Volume")] = "n/a?"
     path = write(frame, "a.csv")
     assert refusal(path) == (
-        f"{path}: feature 'Volume' is not numeric: row 5 (1993-02-05) holds 'n/a?'. Encode it as numbers, or leave the "
-        "column out [G50]"
+        f"{path}: feature 'Volume' is not numeric: row 5 (1993-02-05) contains 'n/a?'. Encode it as numbers, or remove "
+        "the column [G50]"
     )
 
 
 def test_g50_numbers_kept_as_text_or_dates_are_refused(write: Any) -> None:
     """Nothing is converted silently: digits in quotes and dates are no numbers; exact decimals are."""
     path = write(bars().assign(digits=np.arange(400).astype(str), day=bars().index, exact=[Decimal("1.5")] * 400))
-    text = "Encode it as numbers, or leave the column out [G50]"
+    text = "Encode it as numbers, or remove the column [G50]"
     assert refusal(path, features=["digits"]) == (
-        f"{path}: feature 'digits' is not numeric: row 0 (1993-01-29) holds '0'. {text}"
+        f"{path}: feature 'digits' is not numeric: row 0 (1993-01-29) contains '0'. {text}"
     )
     assert refusal(path, features=["day"]) == (
-        f"{path}: feature 'day' is not numeric: row 0 (1993-01-29) holds Timestamp('1993-01-29 00:00:00'). {text}"
+        f"{path}: feature 'day' is not numeric: row 0 (1993-01-29) contains Timestamp('1993-01-29 00:00:00'). {text}"
     )
     assert panel_of(path, features=["exact"]).values[0, 0] == 1.5
 
@@ -213,7 +213,7 @@ def test_prices_of_the_target_are_checked(write: Any) -> None:
     frame = bars()
     frame.iloc[3, frame.columns.get_loc("High")] = 0.0
     path = write(frame)
-    assert refusal(path) == f"{path}: price column 'High' is 0 in row 3 (1993-02-03); prices are above zero"
+    assert refusal(path) == f"{path}: price column 'High' is 0 in row 3 (1993-02-03); prices must be positive"
     frame.iloc[3, frame.columns.get_loc("High")] = np.nan
     path = write(frame)
     assert refusal(path) == f"{path}: column 'High' is missing in row 3 (1993-02-03) [G50]"
@@ -243,8 +243,8 @@ def test_a_label_column_is_never_a_feature(write: Any) -> None:
     """A model that reads the answer is the oldest leak."""
     path = write(bars().assign(y=np.arange(400) % 2))
     assert refusal(path, features=["Close", "y"], target=LabelTarget(column="y")) == (
-        f"{path}: column 'y' holds the labels and is a feature too; a model would read the answer. Take it out of "
-        "dataset.features"
+        f"{path}: column 'y' contains the labels and is also a feature, so a model would see the answer. Remove it "
+        "from dataset.features"
     )
 
 
@@ -272,14 +272,15 @@ def test_times_that_are_no_times_are_refused(write: Any) -> None:
     frame = bars(20).reset_index().astype({"Date": str})
     frame.loc[4, "Date"] = "yesterday"
     path = write(frame)
-    assert refusal(path) == (f"{path}: the time of row 4 is 'yesterday', which is no ISO 8601 date such as 2019-01-02")
+    assert refusal(path) == (
+        f"{path}: the time of row 4 is 'yesterday', which is not an ISO 8601 date such as 2019-01-02"
+    )
     frame.loc[4, "Date"] = None
     path = write(frame)
     assert refusal(path) == f"{path}: row 4 has no time"
     path = write(bars().reset_index(drop=True))
     assert refusal(path) == (
-        f"{path}: no column holds the times; name it as dataset.time. The columns are Open, High, Low, Close, "
-        "Adj Close, Volume"
+        f"{path}: no time column found; set dataset.time. The columns are Open, High, Low, Close, Adj Close, Volume"
     )
 
 
@@ -348,7 +349,7 @@ def test_a_missing_file_or_a_folder_is_refused(tmp_path: Path) -> None:
     """The check of the experiment file may be long ago."""
     assert refusal(tmp_path / "no.parquet") == f"{tmp_path / 'no.parquet'} does not exist"
     assert refusal(tmp_path) == (
-        f"{tmp_path} is a folder without a parquet file; name a file, or a folder of parquet parts"
+        f"{tmp_path} is a folder without parquet files; give a file or a folder of parquet files"
     )
 
 

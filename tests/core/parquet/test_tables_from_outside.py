@@ -89,8 +89,8 @@ def test_several_series_are_named_by_the_column_that_parts_them(
 ) -> None:
     """Interleaved or one below the other, as text, categories or a level of the index."""
     assert refusal(written(frame, tmp_path / name)) == (
-        f"the times do not ascend in row {row} (1993-01-29): column 'ticker' holds 2 values (SPY, QQQ), each with "
-        f"ascending times, so the file seems to hold several series; {ONE_SERIES}"
+        f"the times do not ascend in row {row} (1993-01-29): column 'ticker' has 2 values (SPY, QQQ), each with "
+        f"ascending times, so the file seems to contain several series; {ONE_SERIES}"
     )
 
 
@@ -99,23 +99,23 @@ def test_a_column_of_any_name_may_part_series(tmp_path: Path) -> None:
     frame = (
         interleaved().assign(ticker=lambda one: (one["ticker"] == "SPY").astype(int)).rename(columns={"ticker": "k"})
     )
-    assert "column 'k' holds 2 values (1, 0), each with ascending times" in refusal(written(frame, tmp_path / "a.csv"))
+    assert "column 'k' has 2 values (1, 0), each with ascending times" in refusal(written(frame, tmp_path / "a.csv"))
 
 
 @pytest.mark.parametrize("frame", [two(), interleaved()])
 def test_series_that_no_column_parts_are_counted(frame: pd.DataFrame, tmp_path: Path) -> None:
     """Each time is there as often as there are series."""
     path = written(frame.drop(columns="ticker"), tmp_path / "a.csv")
-    assert "each time is there 2 times, first 1993-01-29" in refusal(path)
-    assert refusal(path).endswith(f"the file seems to hold 2 series; {ONE_SERIES}")
+    assert "each time occurs 2 times, first 1993-01-29" in refusal(path)
+    assert refusal(path).endswith(f"the file seems to contain 2 series; {ONE_SERIES}")
 
 
 def test_a_series_that_begins_again_is_named(tmp_path: Path) -> None:
     """The second one is shorter, so that not every time is there twice."""
     path = written(pd.concat([bars(), bars()[100:200]]), tmp_path / "a.csv")
     assert refusal(path) == (
-        "row 300 (1993-06-23) goes back behind row 299 (1994-04-06): the file seems to hold several series, one below "
-        f"the other; {ONE_SERIES}, or sort the rows by time if they are one"
+        "row 300 (1993-06-23) is earlier than row 299 (1994-04-06): the file seems to contain several series, one "
+        f"after the other; {ONE_SERIES}, or sort the rows by time if they are one series"
     )
 
 
@@ -134,8 +134,8 @@ def test_blocks_of_two_series_never_become_one(column: str, values: tuple[Any, A
     frame = bars().assign(**{column: [values[0]] * 150 + [values[1]] * 150})
     path = written(frame, tmp_path / "a.csv")
     assert refusal(path) == (
-        f"column {column!r} holds 2 values ({values[0]}, {values[1]}): the file seems to hold several series. "
-        f"K{ONE_SERIES[1:]}. If all rows are one series, leave that column out of the file"
+        f"column {column!r} has 2 values ({values[0]}, {values[1]}): the file seems to contain several series. "
+        f"K{ONE_SERIES[1:]}. If all rows are one series, remove that column from the file"
     )
     assert len(panel_of(path, end=str(frame.index[149].date())).times) == 150
 
@@ -153,7 +153,7 @@ def test_columns_of_an_ordinary_table_are_no_series(tmp_path: Path) -> None:
     )
     assert fingerprint(written(frame, tmp_path / "a.csv")) == fingerprint(written(bars(), tmp_path / "b.csv"))
     assert panel_of(tmp_path / "a.csv").details["notes"] == [
-        "a.csv: column 'regime' holds 2 values (calm, wild), one below the other; all rows are taken for one series"
+        "a.csv: column 'regime' has 2 values (calm, wild), one after the other; all rows are treated as one series"
     ]
 
 
@@ -162,7 +162,7 @@ def test_columns_of_several_levels_are_named(tmp_path: Path) -> None:
     frame = bars()[["Close", "Volume"]]
     frame.columns = pd.MultiIndex.from_product([frame.columns, ["SPY"]], names=["Price", "Ticker"])
     assert refusal(written(frame, tmp_path / "a.parquet")) == (
-        "the columns have 2 levels, such as ('Close', 'SPY'), as a table of several series has; keep one level: the "
+        "the columns have 2 levels, such as ('Close', 'SPY'), as in a table of several series; keep one level: the "
         "columns of one series"
     )
     assert refusal(written(frame, tmp_path / "a.csv")) == (
@@ -185,8 +185,8 @@ def test_a_time_of_day_in_a_column_by_itself_is_named(tmp_path: Path) -> None:
     frame.insert(0, "Time", frame.index.strftime("%H:%M"))
     path = written(frame.set_axis(frame.index.normalize().rename("Date")), tmp_path / "a.csv")
     assert refusal(path) == (
-        "2020-02-01 is there in rows 0 and 1, and column 'Time' seems to hold the time of day; write both into one "
-        "column"
+        "rows 0 and 1 both have the time 2020-02-01, and column 'Time' seems to contain the time of day; combine date "
+        "and time in one column"
     )
 
 
@@ -250,8 +250,8 @@ def test_a_clock_that_was_set_back_is_named(freq: str, zone: str, row: int, time
     frame = pd.DataFrame({"Close": 1.0, "Volume": np.arange(len(index)) * 1.0}, index=index)
     path = written(frame.tz_localize(None), tmp_path / "a.csv")
     assert refusal(path) == (
-        f"{times[0]} in row {row} comes after {times[1]}, as where the clock is set back at the end of daylight "
-        "saving time. Name the zone of the times, such as read: {zone: Europe/Berlin}, or write them in UTC or with "
+        f"{times[0]} in row {row} follows {times[1]}, as happens when the clock is set back at the end of daylight "
+        "saving time. Set the time zone, such as read: {zone: Europe/Berlin}, or write the times in UTC or with "
         "their offsets"
     )
     np.testing.assert_array_equal(panel_of(path, zone=zone).times, index.tz_convert(None).to_numpy())
@@ -261,13 +261,13 @@ def test_local_times_that_were_not_or_were_twice_are_named(tmp_path: Path) -> No
     """Another zone's times, and an hour of which the order does not tell which of the two it is."""
     naive = hourly().tz_localize(None)
     assert refusal(written(naive, tmp_path / "a.csv"), zone="America/New_York") == (
-        "row 866: there is no 2020-03-08T02:00:00 in America/New_York, where the clock was set forward over it; name "
-        "the zone in which the times were written, or write them in UTC or with their offsets"
+        "row 866: 2020-03-08T02:00:00 does not exist in America/New_York, where the clock was set forward; set the "
+        "zone in which the times were written, or write them in UTC or with their offsets"
     )
     once = naive[~naive.index.duplicated()]
     assert refusal(written(once, tmp_path / "b.csv"), zone="Europe/Berlin") == (
-        "row 6409: 2020-10-25T02:00:00 was twice in Europe/Berlin, where the clock was set back, and the order of the "
-        "rows does not tell which of the two it is; write the times in UTC or with their offsets"
+        "row 6409: 2020-10-25T02:00:00 occurred twice in Europe/Berlin, where the clock was set back, and the order "
+        "of the rows does not show which one it is; write the times in UTC or with their offsets"
     )
 
 
@@ -276,8 +276,8 @@ def test_times_with_and_without_offset_do_not_mix(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("Date,Close,Volume\n2020-01-01T00:00,1,1\n2020-01-01T01:00+01:00,1,1\n")
     assert refusal(path) == (
-        "the time of row 1 is '2020-01-01T01:00+01:00' and that of row 0 '2020-01-01T00:00': either all have an "
-        "offset from UTC or none"
+        "the time of row 1 is '2020-01-01T01:00+01:00' and that of row 0 '2020-01-01T00:00': either all times or none "
+        "must have an offset from UTC"
     )
 
 
@@ -298,12 +298,12 @@ def test_dates_of_another_form_are_read_by_it(form: str, hint: str, tmp_path: Pa
     path = written(frame, tmp_path / "a.csv")
     first = frame.index[0]
     assert refusal(path) == (
-        f"the time of row 0 is {first!r}, which is no ISO 8601 date such as 2019-01-02; say how dates are written: "
+        f"the time of row 0 is {first!r}, which is not an ISO 8601 date such as 2019-01-02; say how dates are written: "
         f"read: {{date_format: {hint}}}"
     )
     assert fingerprint(path, date_format=form) == fingerprint(written(bars(), tmp_path / "b.csv"))
     assert refusal(path, date_format="%Y_%m_%d") == (
-        f"the time of row 0 is {first!r}, which is not written as read.date_format says: %Y_%m_%d"
+        f"the time of row 0 is {first!r}, which does not match read.date_format: %Y_%m_%d"
     )
 
 
@@ -339,7 +339,7 @@ def test_a_table_of_another_country_has_the_same_fingerprint(tmp_path: Path) -> 
         "write read: {separator: ';', decimal: ','}"
     )
     assert refusal(path, encoding="cp1252", separator=";") == (
-        "feature 'Close' is not numeric: row 0 (1993-01-29) holds '43,9375'. It is a number with a decimal comma: "
+        "feature 'Close' is not numeric: row 0 (1993-01-29) contains '43,9375'. It is a number with a decimal comma: "
         "write read: {decimal: ','} [G50]"
     )
     found = fingerprint(path, encoding="cp1252", separator=";", decimal=",")
@@ -351,7 +351,7 @@ def test_grouped_thousands_are_ambiguous_until_the_decimal_mark_is_named(tmp_pat
     frame = bars().assign(Volume=[f"{volume:,.0f}" for volume in bars()["Volume"]])
     path = written(frame, tmp_path / "a.csv")
     assert refusal(path) == (
-        "feature 'Volume' is not numeric: row 1 (1993-02-01) holds '480,500'. It is a number whose comma may group "
+        "feature 'Volume' is not numeric: row 1 (1993-02-01) contains '480,500'. It is a number whose comma may group "
         "thousands or be the decimal mark: write read: {decimal: '.'} or ',' [G50]"
     )
     assert fingerprint(path, decimal=".") == fingerprint(written(bars(), tmp_path / "b.csv"))
@@ -519,8 +519,8 @@ def test_leading_gaps_of_rolling_features_say_where_to_start(tmp_path: Path) -> 
     path = written(frame, tmp_path / "a.csv")
     features = ["Close", "sma_50", "change"]
     assert refusal(path, features=features) == (
-        "'sma_50', 'change' have no value in the first 49 rows (to 1993-04-08), as features over a rolling window do. "
-        "Leave these rows out: start: 1993-04-12 [G50]"
+        "'sma_50', 'change' have no value in the first 49 rows (to 1993-04-08), as is usual for features over a "
+        "rolling window. Skip these rows: start: 1993-04-12 [G50]"
     )
     assert len(panel_of(path, features=features, start="1993-04-12").times) == 251
     frame.iloc[60, frame.columns.get_loc("sma_50")] = np.nan
@@ -557,12 +557,12 @@ def test_the_times_of_a_folder_are_those_of_its_files_before_those_of_its_path(t
 def test_folders_that_are_no_table_are_refused(tmp_path: Path) -> None:
     """Several series by path, a part that is no parquet file, parts of different content."""
     interleaved().reset_index().to_parquet(tmp_path / "series", partition_cols=["ticker"], index=False)
-    assert "column 'ticker' holds 2 values (" in refusal(tmp_path / "series")
+    assert "column 'ticker' has 2 values (" in refusal(tmp_path / "series")
     (tmp_path / "delta" / "_delta_log").mkdir(parents=True)
     written(bars(), tmp_path / "delta" / "a.parquet")
     assert refusal(tmp_path / "delta") == (
-        "is a table of Delta Lake or Iceberg, whose folder holds older rows too: write the rows of one version into a "
-        "parquet file"
+        "is a table of Delta Lake or Iceberg, whose folder also contains older rows: write the rows of one version to "
+        "a parquet file"
     )
     (tmp_path / "pointers").mkdir()
     (tmp_path / "pointers" / "a.parquet").write_text("version https://git-lfs.github.com/spec/v1\n")

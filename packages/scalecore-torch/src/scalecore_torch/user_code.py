@@ -123,7 +123,7 @@ def find_user_code(
     if choices.metric in map(name_of, training.metrics) and not choices.directed:
         finder.note(
             ("objective", "metric"),
-            f"{choices.metric} is a metric of your own: say which way is better with objective.direction",
+            f"{choices.metric} is a custom metric: set objective.direction",
         )
     if choices.metric == "val_training_loss" and not own.over_windows:
         finder.note(("objective", "metric"), "a loss that is no sum over windows has no val_training_loss [G23]")

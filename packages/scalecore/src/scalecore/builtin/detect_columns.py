@@ -1,4 +1,4 @@
-"""What an experiment file must say of a table for the dataset `parquet`, found by reading the table.
+"""Detects the options of the dataset `parquet` for a table by reading it.
 
 This module imports pandas: import it inside the function that reads.
 """
@@ -25,32 +25,32 @@ from scalecore.data.dates import stamp
 CLOSE = ("close", "adj close", "adj_close")
 LABEL = ("label", "target", "class", "y")
 CLASSES = 20
-"""Whole numbers with more distinct values are quantities, not classes."""
+"""Integers with more distinct values are quantities, not classes."""
 
 
 @frozen(kw_only=True)
-class Recognised:
-    """`options` are those of the dataset that say where the rows begin and how the file is written."""
+class DetectedColumns:
+    """`options` are the dataset's options for the first row and the format of the file."""
 
     options: Mapping[str, Any]
     features: tuple[str, ...]
-    """The columns of finite numbers, without the label."""
+    """Columns of finite numbers, without the label."""
     close: str | None
-    """The column with closing prices, where there is one."""
+    """The column with closing prices, if any."""
     label: str
-    """The column that was named, or one that is called so, or the last one."""
+    """The given column, else one with a typical name, else the last one."""
     task: str
     rows: int
     left_out: Mapping[str, str] = field(factory=dict)
-    """Columns that are no features, with the reason."""
+    """Columns that are not used as features, with the reason."""
 
 
-def recognise(path: Path, *, label: str | None = None) -> Recognised:
-    """Read the table as the dataset will. A DataError says why it cannot be used.
+def detect_columns(path: Path, *, label: str | None = None) -> DetectedColumns:
+    """Read the table in the same way as the dataset. Raises `DataError` if it cannot be used.
 
-    Where the reader's message says how the file must be read, that is tried; it counts where one way alone fits.
+    If the reader's message suggests other options, they are tried, and used if exactly one set of options fits.
     """
-    found: list[Recognised] = []
+    found: list[DetectedColumns] = []
     first: DataError | None = None
     waiting: list[dict[str, Any]] = [{}]
     seen: list[dict[str, Any]] = []
@@ -58,7 +58,7 @@ def recognise(path: Path, *, label: str | None = None) -> Recognised:
         options = waiting.pop(0)
         seen.append(options)
         try:
-            found.append(_recognised(_table(path, options), options, label=label))
+            found.append(_detected(_table(path, options), options, label=label))
         except DataError as error:
             first = first or error
             waiting += [more for more in _advised(path, options, str(error)) if more not in seen]
@@ -73,11 +73,11 @@ def _table(path: Path, options: Mapping[str, Any]) -> Table:
 
 
 def _advised(path: Path, options: Mapping[str, Any], text: str) -> Iterator[dict[str, Any]]:
-    """Other options by which the table may be read, as a message says."""
+    """Other options suggested by the message `text`."""
     read = options.get("read", {})
-    if "no column holds the times" in text:
+    if "no time column found" in text:
         frame, is_text = read_frame(path, reading=ReadOptions(**read))
-        if is_text and not read:  # a comma in a name keeps the reader from seeing another separator
+        if is_text and not read:  # a comma in a name hides another separator from the reader
             yield from ({**options, "read": {"separator": mark}} for mark in (";", "tab", "|"))
         numeric = frame.select_dtypes("number").columns
         for name in map(str, frame.columns):
@@ -98,14 +98,14 @@ def _advised(path: Path, options: Mapping[str, Any], text: str) -> Iterator[dict
 
 
 def _alternatives(content: str, other: str | None) -> list[str]:
-    """`date_format: '%d/%m/%Y' or '%m/%d/%Y'` says two things, and so does `{decimal: '.'} or ','`."""
+    """Split `date_format: '%d/%m/%Y' or '%m/%d/%Y'` and `{decimal: '.'} or ','` into two options each."""
     key, _, values = content.partition(": ")
     if key == "date_format":
         return [f"{key}: {one}" for one in re.findall(r"'[^']+'|unix\w*", values)]
     return [content] if other is None else [content, f"{key}: '{other}'"]
 
 
-def _recognised(table: Table, options: Mapping[str, Any], *, label: str | None) -> Recognised:
+def _detected(table: Table, options: Mapping[str, Any], *, label: str | None) -> DetectedColumns:
     columns, left_out = {}, {}
     for name in dict.fromkeys(map(str, table.frame.columns)):
         try:
@@ -115,7 +115,7 @@ def _recognised(table: Table, options: Mapping[str, Any], *, label: str | None) 
                 raise
             left_out[name] = "not numbers"
     if not columns:
-        raise DataError(f"{table.path}: no column with numbers was found")
+        raise DataError(f"{table.path}: no numeric column found")
     lower = {name.lower(): name for name in reversed(columns)}
     close = next((lower[name] for name in CLOSE if name in lower and bool((columns[lower[name]] > 0).all())), None)
     column = label or next((lower[name] for name in LABEL if name in lower), [*columns][-1])
@@ -131,7 +131,7 @@ def _recognised(table: Table, options: Mapping[str, Any], *, label: str | None) 
         elif len(bad):
             first = max(first, len(bad))
     begin = {"start": stamp(table.times[first])} if first else {}
-    return Recognised(
+    return DetectedColumns(
         options={**options, **begin},
         features=tuple(name for name in columns if name not in left_out),
         close=close,

@@ -1,4 +1,4 @@
-"""Logger `files`: the study's files, each replaced in one step."""
+"""Logger `files`: the files of a study, each replaced atomically."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from scalecore.builtin.summary_page import summary_markdown
 
 
 class FilesLogger(Logger):
-    """Everything is derived from the study, so a start writes what a crash may have left out.
+    """Writes one file per trial when it ends, and the files of the study every few seconds and at the end of a run.
 
-    A trial's file is written when it ends; those of the whole study every few seconds, and at the end of a run.
+    All content is derived from the study, so that the next start writes what a crash left out.
     """
 
     def __init__(self, options: FilesOptions, context: LoggerContext) -> None:
@@ -52,13 +52,13 @@ class FilesLogger(Logger):
         while self._unwritten:
             record = self._unwritten[0]
             path, content = self._folder / "trials" / f"trial_{record.number:04d}.json", trial_file(record)
-            # A study that continues has most of them: reading one is far cheaper than writing it.
+            # A resumed study has most of these files: reading one is far cheaper than writing it.
             if read_json(path) != content:
                 write_json(path, content, durable=False)
             self._unwritten.pop(0)
 
     def _write_study(self) -> None:
-        # Not flushed to the disk: the journal is, and these are rebuilt from it.
+        # Not flushed to the disk: these files can be rebuilt from the journal, which is.
         study = self._study
         if study is None:
             return

@@ -1,7 +1,7 @@
-"""Checkpoints of the trainer `function`: the file that the function writes, and what the study knows by then.
+"""Checkpoints of the trainer `function`: the file written by the function, and the state of the study's side.
 
-The second file names the first with its size and CRC-32, and is renamed last: both are there, or neither counts. Only
-the newest is kept.
+The state file names the function's file with its size and CRC-32 and is renamed last, so a checkpoint is complete or
+ignored. Only the newest is kept.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def save(folder: Path, state: dict[str, Any]) -> None:
     with replacing(own) as temporary:
         state["save"](temporary)
         if not temporary.is_file():
-            raise RuntimeError("what was given to trial.save_with wrote no file at the path that it got")
+            raise RuntimeError("the function given to trial.save_with wrote no file at the path it received")
     known = {name: state[name] for name in ("epoch", "seconds", "track")}
     known |= {"file": own.name, "bytes": own.stat().st_size, "crc32": _crc32(own)}
     outputs = {} if state["outputs"] is None else {"outputs": state["outputs"]}
@@ -38,8 +38,10 @@ def save(folder: Path, state: dict[str, Any]) -> None:
 
 
 def load_newest(folders: Iterable[Path], *, passed_over: list[str]) -> tuple[dict[str, Any], Path] | None:
-    """What `save` wrote last into one of `folders`, the latest first, and the function's file. What is damaged is added
-    to `passed_over`."""
+    """Return the newest complete state written by `save`, and the function's file; `folders` are newest first.
+
+    A message about each damaged checkpoint is appended to `passed_over`.
+    """
     for folder in folders:
         path = folder / STATE
         if not path.exists():
@@ -51,11 +53,13 @@ def load_newest(folders: Iterable[Path], *, passed_over: list[str]) -> tuple[dic
             own = folder / state["file"]
             whole = own.stat().st_size == state["bytes"] and _crc32(own) == state["crc32"]
         except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-            passed_over.append(f"checkpoint passed over: {folder.name}/{path.name}: {error}")
+            passed_over.append(f"checkpoint skipped: {folder.name}/{path.name}: {error}")
             continue
         if whole:
             return state, own
-        passed_over.append(f"checkpoint passed over: {folder.name}/{own.name}: its content is not what was written")
+        passed_over.append(
+            f"checkpoint skipped: {folder.name}/{own.name}: its content has changed since it was written"
+        )
     return None
 
 

@@ -1,4 +1,4 @@
-"""What a training function yields after an epoch, as a line of the learning curve."""
+"""Converts the metrics that a training function yields after an epoch to a line of the learning curve."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from scalecore.execution.function_trial import FunctionTrial
 
 OUTPUTS = "outputs"
 RESERVED = ("epoch", "train_seconds", "evaluation_seconds", "confusion_matrix", "predictions", "intervals")
-"""What the core writes into each line of the learning curve."""
+"""Keys that the core writes into each line of the learning curve."""
 
 
 class EpochReader:
-    """Checks what a function yields, and measures its outputs."""
+    """Checks the metrics that a function yields, and computes further ones from its outputs."""
 
     def __init__(self, spec: FunctionSpec, trial: FunctionTrial, *, description: DataReport) -> None:
         self._spec, self._trial, self._description = spec, trial, description
         self._labels: Any = None
 
     def line(self, given: Any, *, epoch: int, seconds: float) -> tuple[dict[str, Any], Any]:
-        """The line of the learning curve that the function's mapping makes, and the outputs in it."""
+        """Return the line of the learning curve for the mapping `given`, and the outputs in it."""
         if not isinstance(given, Mapping):
-            raise RefusedError(f"{self._label} yielded {type(given).__name__}: it is to yield a mapping of metrics")
+            raise RefusedError(f"{self._label} yielded {type(given).__name__}; it must yield a mapping of metrics")
         metrics = {str(name): self._number(str(name), one) for name, one in given.items() if name != OUTPUTS}
         outputs, found = None, {}
         if OUTPUTS in given:
@@ -40,13 +40,13 @@ class EpochReader:
             found = measures(outputs, self.labels(), task=self._spec.task)
         taken = [name for name in metrics if name in RESERVED or (outputs is not None and name in self._measured)]
         if taken:
-            why = "measured from its outputs" if outputs is not None else "measured by the study"
-            raise RefusedError(f"{self._label} yields {', '.join(taken)}, which is {why}: leave it out", guard="G23")
+            why = "computed from its outputs" if outputs is not None else "set by the study"
+            raise RefusedError(f"{self._label} yields {', '.join(taken)}, which is {why}: remove it", guard="G23")
         line = {"epoch": epoch, "train_loss": None, "train_seconds": seconds, **metrics, **found}
         loss = line.get("val_loss")
         if "val_loss" not in line:
             raise RefusedError(
-                f"{self._label} yields no val_loss: give it, or the outputs of the validation windows as `outputs`",
+                f"{self._label} yields no val_loss: yield it, or the outputs of the validation windows as `outputs`",
                 guard="G23",
             )
         for name, value in (("validation", loss), ("training", metrics.get("train_loss", 0.0))):
@@ -65,11 +65,11 @@ class EpochReader:
             with suppress(ValueError, RuntimeError):
                 value = value.item()  # of numpy or torch
         if not isinstance(value, Real) or isinstance(value, bool):
-            raise RefusedError(f"{self._label} yields {name} as {type(value).__name__}: a metric is one number")
+            raise RefusedError(f"{self._label} yields {name} as {type(value).__name__}: a metric must be one number")
         return float(value)
 
     def _outputs(self, given: Any) -> Any:
-        """[windows, outputs] in the precision in which predictions are stored, so that these have the reported loss."""
+        """[windows, outputs] in the precision of stored predictions, so that their loss equals the reported one."""
         if callable(detach := getattr(given, "detach", None)):
             given = detach().cpu()
         scaled = self._description.target_scale is not None
@@ -78,31 +78,31 @@ class EpochReader:
         wanted = (len(self.labels()), self._spec.shape.outputs)
         if outputs.shape != wanted:
             raise RefusedError(
-                f"{self._label} yields outputs of shape {outputs.shape}, expected {wanted}: one row for each window of "
+                f"{self._label} yields outputs of shape {outputs.shape}, expected {wanted}: one row per window of "
                 "trial.data('val')",
                 guard="G11",
             )
         if self._spec.task == "multiclass" and outputs.min() >= 0 and np.allclose(outputs.sum(axis=1), 1, atol=1e-5):
             raise RefusedError(
-                f"{self._label} yields probabilities as outputs; let it yield logits, such as their logarithms",
+                f"{self._label} yields probabilities as outputs; yield logits, such as their logarithms",
                 guard="G10",
             )
         return outputs
 
     def labels(self) -> Any:
-        """Of the validation windows, as predictions keep them."""
+        """Labels of the validation windows, as stored with predictions."""
         if self._labels is None:
             labels = self._trial.data("val")[1]
             self._labels = labels if self._description.target_scale is not None else labels.astype(np.float32)
         return self._labels
 
     def refuse_unmeasured(self, line: Mapping[str, Any]) -> None:
-        """Raise `RefusedError` where the objective is no metric of the line (guard G23)."""
+        """Raise `RefusedError` if the objective is not a metric of the line (guard G23)."""
         metric = self._spec.plan.metric
         known = sorted(name for name, one in line.items() if not isinstance(one, dict | list) and name not in RESERVED)
         if metric not in known:
             raise RefusedError(
-                f"objective.metric: {metric!r} is not measured; {self._label} gives {', '.join(known)}", guard="G23"
+                f"objective.metric: {metric!r} is not measured; {self._label} yields {', '.join(known)}", guard="G23"
             )
 
     @property

@@ -1,4 +1,4 @@
-"""The trainer `function` as the driver knows it: training by a function of the user's."""
+"""The driver's side of the trainer `function`, which trains by calling a function of the user."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from scalecore.execution.attempt_spec import AttemptSpec
 from scalecore.plugins.imports import ImportPathError, import_code
 
 MARGIN = 1.25
-"""What is predicted from a measured peak, as its multiple: of other shapes nothing is known."""
+"""Predicted memory as a multiple of the largest measured peak; the size of other shapes is unknown."""
 
 EPOCHS = "epochs"
-"""The one name of which the study makes something: how far a trial is."""
+"""The only hyper-parameter that the study itself uses: for the progress of a trial."""
 
 Problem = tuple[tuple[str | int, ...], str]
 
@@ -45,7 +45,7 @@ class FunctionSpec(AttemptSpec):
     module: str | None = None
     file: str | None = None
     sha256: str | None = None
-    """Of the file, as it was checked."""
+    """Checksum of the file when it was checked."""
 
     @property
     def target(self) -> ImportPath:
@@ -59,13 +59,13 @@ class FunctionTrainer:
     def __init__(self, options: FunctionOptions) -> None:
         self._options = options
         self._code: CodeFile | None = None
-        """The function's, imported once."""
+        """The function's file; None before it was imported."""
 
     def hyperparameters(self) -> Sequence[Hyperparameter]:
         return ()
 
     def further_hyperparameters(self, given: Mapping[str, Sequence[Value]]) -> Sequence[Hyperparameter]:
-        """All of them: what a function reads is known when it runs."""
+        """Accept every name: the values that a function reads are known only when it runs."""
         return [_parameter(name, values) for name, values in given.items()]
 
     def problems(self, choices: TrainingChoices, *, task: str | None, classes: int | None = None) -> Iterator[Problem]:
@@ -84,7 +84,7 @@ class FunctionTrainer:
         if choices.metric not in (*SMALL_IS_GOOD, *LARGE_IS_GOOD) and not choices.directed:
             yield (
                 ("objective", "metric"),
-                f"{choices.metric} is a metric of your own: say which way is better with objective.direction",
+                f"{choices.metric} is a custom metric: set objective.direction",
             )
 
     def outputs(self, outputs: int) -> int:
@@ -110,7 +110,7 @@ class FunctionTrainer:
 
     def findings(self, *, device: Device, setting: str, conventions: Conventions) -> Iterator[Finding]:
         first = formatting.size(self._options.memory_gb * 1e9)
-        text = f"a trial is expected to need {first} (training.memory_gb) until one has been measured"
+        text = f"expecting {first} per trial (training.memory_gb) until one has been measured"
         yield Finding(level="ok", subject="memory", message=text)
 
     def spec(self, spec: AttemptSpec, *, conventions: Conventions, compiled: Path | None) -> FunctionSpec:
@@ -128,7 +128,7 @@ class FunctionTrainer:
 
 
 class FunctionForecast:
-    """Satisfies `scalecore.api.memory_forecast.MemoryForecast`: one number for all shapes, then what was measured."""
+    """Satisfies `scalecore.api.memory_forecast.MemoryForecast`: the same prediction for all shapes."""
 
     counts = False
 
@@ -136,16 +136,16 @@ class FunctionForecast:
         self._first = first
         self._peaks: list[int] = []
         self._least = 0
-        """What an attempt took that did not come to its end."""
+        """Largest peak of an attempt that did not finish: a lower bound."""
 
     def start(self) -> None:
-        """Nothing takes time."""
+        """Do nothing: no process is needed."""
 
     def prepare(self, setup: TrainingSetup) -> None:
-        """Nothing depends on it."""
+        """Do nothing: predictions do not depend on the setup."""
 
     def keep(self) -> None:
-        """Nothing is kept: the journal has the peaks."""
+        """Do nothing: the journal contains the peaks."""
 
     def count(
         self, architectures: Sequence[Mapping[str, int]], data: DataShape, forward: bool
@@ -178,7 +178,7 @@ class FunctionForecast:
         wait: float = PATIENCE,
     ) -> MemoryPrediction | None:
         if smoke:
-            return None  # on little data it says nothing of a trial
+            return None  # the smoke step uses little data and says nothing about a trial
         measured = int(MARGIN * max(self._peaks, default=0))
         source = "measured" if measured else "training.memory_gb"
         return MemoryPrediction(
@@ -190,23 +190,23 @@ class FunctionForecast:
 
 
 def _parameter(name: str, values: Sequence[Value]) -> Hyperparameter:
-    """One that the experiment gives `values`, or sets or varies it between them."""
+    """The hyper-parameter that the experiment sets to one of `values`, or varies between them."""
     help_text = "Read by the function."
     if name == EPOCHS:
-        return Hyperparameter(name=name, default=1, low=1, help="Epochs at most, for estimates of time.")
+        return Hyperparameter(name=name, default=1, low=1, help="Maximum number of epochs, for time estimates.")
     if all(isinstance(one, int | float) and not isinstance(one, bool) for one in values):
         return Hyperparameter(name=name, default=float(values[0]), help=help_text)
     return Hyperparameter(name=name, default=values[0] if isinstance(values[0], bool) else "", help=help_text)
 
 
 def _call_problem(found: Any, *, label: str) -> str | None:
-    """Why it is no function of one trial; None where it is."""
+    """Return why `found` cannot be called with one trial; None if it can."""
     if not callable(found):
         return f"{label} cannot be called: it is of type {type(found).__name__}"
     try:
         inspect.signature(found).bind(None)
     except TypeError as error:
-        return f"{label} is to be called with the trial alone: {error}"
+        return f"{label} must accept the trial as its only argument: {error}"
     except ValueError:
-        return None  # one in C, whose signature nobody knows
+        return None  # implemented in C, without a signature
     return None

@@ -39,11 +39,11 @@ def main(path: str, *, parent: int) -> int:
 
 
 def run_attempt(spec: FunctionSpec, monitor: AttemptMonitor) -> dict[str, Any]:
-    """Train, or take one epoch on little data, as the spec says."""
+    """Train the trial, or run its smoke step, depending on the spec."""
     if spec.mode == "evaluate":
-        raise RefusedError("the trainer function keeps no weights that could be evaluated")
+        raise RefusedError("the trainer function keeps no weights to evaluate")
     if spec.device == "cuda" and not (found := find_gpus()).names:
-        raise DeviceError(f"no CUDA device is found here ({found.problem})" if found.problem else "no CUDA device here")
+        raise DeviceError(f"no CUDA device found ({found.problem})" if found.problem else "no CUDA device found")
     contained = monitor.contained(limit_data(spec.memory_limit))
     _limit_threads(spec.threads)
     function = import_code(spec.target, sha256=spec.sha256).found
@@ -51,7 +51,7 @@ def run_attempt(spec: FunctionSpec, monitor: AttemptMonitor) -> dict[str, Any]:
 
 
 def _limit_threads(threads: int) -> None:
-    """For libraries that are imported from now on, and for those that are there already as far as they can be told."""
+    """Limit threads of libraries imported from now on, and of imported ones as far as threadpoolctl supports them."""
     os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
     with suppress(ImportError):
         from threadpoolctl import threadpool_limits  # type: ignore[import-not-found, unused-ignore]
@@ -60,7 +60,7 @@ def _limit_threads(threads: int) -> None:
 
 
 class _Training:
-    """One attempt: asks the function for epoch after epoch, judges each, and lets checkpoints be written."""
+    """One attempt: requests epoch after epoch from the function, evaluates each, and writes checkpoints."""
 
     def __init__(self, spec: FunctionSpec, monitor: AttemptMonitor, *, contained: list[str]) -> None:
         self._spec, self._monitor, self._contained = spec, monitor, contained
@@ -72,11 +72,11 @@ class _Training:
         self._seconds = 0.0
         self._saved = time.monotonic()
         self._began = (self._saved, 0.0)
-        """When the epoch began, and how long the trial had been paused by then."""
+        """Start of the epoch, and the time that the trial had been paused until then."""
         self._warnings: list[str] = []
 
     def run(self, function: Any) -> dict[str, Any]:
-        """What `result.json` has of it."""
+        """Train, and return the content of `result.json`."""
         resumed = self._resume()
         began_at, reason, ended = self._trial.epoch, None, "completed"
         try:
@@ -115,7 +115,7 @@ class _Training:
     # --- the loop ---------------------------------------------------------------------------------------------------
 
     def _epochs(self, function: Any) -> None:
-        """Call the function, which yields or reports epoch after epoch. Raises `TrainingEnded` where it is left."""
+        """Call the function, which yields or reports epoch after epoch. Raises `TrainingEnded` when it has to end."""
         if self._track.is_stale:
             return
         self._trial.receive = self._receive
@@ -136,7 +136,7 @@ class _Training:
             return ()
         if not isinstance(made, Iterable) or isinstance(made, Mapping | str):
             raise RefusedError(
-                f"{self._label} returned {type(made).__name__}: it is to yield a mapping of metrics after each epoch"
+                f"{self._label} returned {type(made).__name__}; it must yield a mapping of metrics after each epoch"
             )
         return made
 
@@ -150,7 +150,7 @@ class _Training:
         self._began = (time.monotonic(), self._monitor.paused_seconds)
 
     def _receive(self, given: Any) -> None:
-        """The metrics of an epoch that has ended. Raises `TrainingEnded` where it was the last one."""
+        """Process the metrics of a finished epoch. Raises `TrainingEnded` after the last one."""
         started, paused = self._began
         self._end_epoch(given, seconds=time.monotonic() - started - (self._monitor.paused_seconds - paused))
         if not self._trial.smoke:
@@ -162,7 +162,7 @@ class _Training:
     def _end_epoch(self, given: Any, *, seconds: float) -> None:
         trial, track = self._trial, self._track
         if trial.save is not None and not trial.resume_was_read:
-            raise RefusedError(f"{self._label} saves checkpoints and does not read trial.resume to continue from one")
+            raise RefusedError(f"{self._label} saves checkpoints but does not read trial.resume to continue from one")
         self._monitor.step(epoch=trial.epoch + 1, step=0, phase="evaluate")
         started = time.monotonic()
         line, outputs = self._reader.line(given, epoch=trial.epoch + 1, seconds=seconds)
@@ -181,7 +181,7 @@ class _Training:
     # --- checkpoints ------------------------------------------------------------------------------------------------
 
     def _checkpoint_if_due(self) -> None:
-        """By the time since the last one, or by epochs."""
+        """Write a checkpoint if enough time or epochs have passed since the last one."""
         plan = self._spec.plan
         by_epochs = plan.checkpoint_epochs is not None and self._trial.epoch % plan.checkpoint_epochs == 0
         if by_epochs or time.monotonic() - self._saved >= plan.checkpoint_every:
@@ -228,7 +228,7 @@ class _Training:
         }
 
     def _smoke(self) -> dict[str, Any]:
-        """What must hold after one epoch. Raises `RefusedError` where it does not."""
+        """Check the trial after one epoch. Raises `RefusedError` for a hyper-parameter that is not read."""
         if unread := self._trial.hyperparameters.unread(self._spec.sampled):
             raise RefusedError(
                 f"search.space varies {', '.join(unread)}, which neither {self._label} nor the model reads: "
@@ -241,7 +241,7 @@ class _Training:
         return self._setup() | {"state": "completed", "reason": None, "val_loss": loss}
 
     def _predictions(self) -> dict[str, Any] | None:
-        """Store the outputs of the best epoch, where there are any, with the interval of their loss."""
+        """Store the outputs of the best epoch, if any, with the confidence interval of their loss."""
         best, outputs = self._track.best, self._best_outputs
         if best is None or outputs is None:
             return None
@@ -251,7 +251,7 @@ class _Training:
         if self._spec.task == "binary" and (outputs >= 0).all() and (outputs <= 1).all():
             chances = np.where(labels == 1, outputs[:, 0], 1 - outputs[:, 0])
             if -np.log(np.maximum(chances, 1e-9)).mean() < losses.mean():
-                text = "outputs of the best epoch would have less loss as probabilities: `outputs` are to be logits"
+                text = "outputs of the best epoch have a lower loss as probabilities, but `outputs` must be logits"
                 self._warnings.append(text)
         interval = mean_interval(losses, overlap=self._spec.label_overlap, seed=0)
         best["intervals"] = {"val_loss": None if interval is None else interval.plain()}
@@ -275,7 +275,7 @@ class _Training:
 
 
 def _peak(device: str) -> dict[str, Any]:
-    """The peak of this attempt in bytes: of the process, or on the GPU, where torch says it."""
+    """The peak memory of this attempt in bytes: of the process, or of the GPU as reported by torch."""
     if device == "cpu":
         return {"peak": peak_memory(), "source": "resident"}
     import sys

@@ -1,4 +1,4 @@
-"""What the machine did while the trials of a study ran, from their records: in numbers, or else in words."""
+"""Hardware readings during the trials of a study, summarised from their records."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from scalecore.api import formatting
 from scalecore.api.trials import StudyView
 
 BYTES = ("memory", "disk_free", "swap_used", "gpu_memory")
-"""Of what version 0.1 wrote without a unit."""
+"""Quantities in bytes that version 0.1 wrote without a unit."""
 NO_MONITOR = "no hardware monitor was active: nothing was watched"
 
 
 def hardware_rows(study: StudyView) -> dict[str, Any]:
-    """By quantity: smallest, mean and largest reading over all trials that ran, or why there was none.
+    """For each quantity the minimum, mean and maximum of the readings of all trials, or why there are none.
 
-    The mean is that of the readings, not of the trials. A study without monitors says that nothing was watched.
+    The mean is over readings, not over trials.
     """
     rows: dict[str, Any] = {}
     for record in study.trials:
@@ -37,7 +37,7 @@ def hardware_rows(study: StudyView) -> dict[str, Any]:
 
 
 def hardware_table(rows: dict[str, Any]) -> list[dict[str, Any]]:
-    """Rows for people: a quantity without a single number says `unavailable` with the reason."""
+    """Rows to display: a quantity without any reading is `unavailable`, with the reason."""
     table = []
     for quantity, row in sorted(rows.items()):
         unit = row.get("unit", "")

@@ -1,4 +1,4 @@
-"""The dataset `parquet`: any parquet or CSV file with times, declared features, and a target computed or given."""
+"""The dataset `parquet`: a parquet or CSV file with times, declared features, and a computed or given target."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class ParquetDataset:
-    """A `scalecore.api.dataset.Dataset` over one file. A DataError names the file, and column and row if any."""
+    """A `scalecore.api.dataset.Dataset` over one file. Errors name the file, and column and row if known."""
 
     def __init__(self, options: ParquetOptions) -> None:
         self._options = options
@@ -62,8 +62,8 @@ class ParquetDataset:
         if isinstance(options, LabelTarget):
             if options.column in self._options.features:
                 raise DataError(
-                    f"{table.path}: column {options.column!r} holds the labels and is a feature too; a model would "
-                    "read the answer. Take it out of dataset.features"
+                    f"{table.path}: column {options.column!r} contains the labels and is also a feature, so a model "
+                    "would see the answer. Remove it from dataset.features"
                 )
             raw = numbers(table, options.column, role="label column", keep_integers=True)
             try:
@@ -77,7 +77,7 @@ class ParquetDataset:
 
 
 def _check_leading(values: npt.NDArray[np.float64], *, columns: Sequence[str], table: Table) -> None:
-    """Refuse features without a value in the first rows only, and say from which row all of them have one."""
+    """Refuse features that have no value in the first rows, and name the first row in which all have one."""
     missing = np.isnan(values)
     leading = np.where(missing.all(axis=0), 0, np.argmin(missing, axis=0))
     begin = int(leading.max())
@@ -87,7 +87,7 @@ def _check_leading(values: npt.NDArray[np.float64], *, columns: Sequence[str], t
     listed = ", ".join(map(repr, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     raise DataError(
         f"{table.path}: {listed} {'has' if len(names) == 1 else 'have'} no value in the first {begin} rows (to "
-        f"{stamp(table.times[begin - 1])}), as features over a rolling window do. Leave these rows out: start: "
+        f"{stamp(table.times[begin - 1])}), as is usual for features over a rolling window. Skip these rows: start: "
         f"{stamp(table.times[begin])} [G50]"
     )
 
@@ -100,13 +100,13 @@ def _prices(table: Table, name: str) -> npt.NDArray[np.float64]:
         row = int(bad[0])
         raise DataError(
             f"{table.path}: price column {name!r} is {prices[row]:g} in row {row} ({stamp(table.times[row])}); prices "
-            "are above zero"
+            "must be positive"
         )
     return prices
 
 
 def numbers(table: Table, name: str, *, role: str, keep_integers: bool = False) -> npt.NDArray[Any]:
-    """A column as float64 [rows], missing as NaN; whole numbers stay int64 with `keep_integers`."""
+    """A column as float64 [rows], missing as NaN; integers stay int64 with `keep_integers`."""
     import pandas as pd
     from pandas.api import types
 
@@ -119,7 +119,7 @@ def numbers(table: Table, name: str, *, role: str, keep_integers: bool = False) 
         if keep_integers and types.is_integer_dtype(column.dtype) and not column.hasnans:
             return column.to_numpy(dtype=np.int64)
         return column.to_numpy(dtype=np.float64, na_value=np.nan)
-    advice, bad = "Encode it as numbers, or leave the column out", None
+    advice, bad = "Encode it as numbers, or remove the column", None
     if table.is_text:
         found, bad, why = _from_text(column, decimal=table.reading.decimal)
         if found is not None:
@@ -129,7 +129,7 @@ def numbers(table: Table, name: str, *, role: str, keep_integers: bool = False) 
     if bad is None:
         return pd.to_numeric(column).to_numpy(dtype=np.float64, na_value=np.nan)
     raise DataError(
-        f"{table.path}: {role} {name!r} is not numeric: row {bad} ({stamp(table.times[bad])}) holds "
+        f"{table.path}: {role} {name!r} is not numeric: row {bad} ({stamp(table.times[bad])}) contains "
         f"{column.iloc[bad]!r}. {advice} [G50]"
     )
 
@@ -137,8 +137,9 @@ def numbers(table: Table, name: str, *, role: str, keep_integers: bool = False) 
 def _from_text(
     column: Any, *, decimal: Literal[".", ","] | None
 ) -> tuple[npt.NDArray[np.float64] | None, int | None, str]:
-    """Numbers that pandas left as text, with grouped thousands or signs of currency; else the row of the first that is
-    none, and what would make it one.
+    """Parse numbers that pandas left as text, with grouped thousands or currency signs.
+
+    Otherwise return the first row that is not a number, and what would make it one.
     """
     found = np.full(len(column), np.nan)
     for row, cell in enumerate(column):
@@ -153,9 +154,9 @@ def _from_text(
 
 
 def _first_bad(column: Any) -> int | None:
-    """The first row that keeps a column from being numeric; None where all values are numbers, kept as objects.
+    """The first row that is not numeric; None if all values are numbers, stored as objects.
 
-    A CSV column with one word in it is text throughout: the row of the word is what the user needs.
+    pandas reads a CSV column that contains one word as text throughout, so the message has to name that row.
     """
     import pandas as pd
 
@@ -169,7 +170,7 @@ def _first_bad(column: Any) -> int | None:
 
 
 def _suggest(name: str, known: Sequence[Any]) -> str:
-    """Another spelling of the name, the nearest one, or what there is."""
+    """Suggest another spelling of the name or the nearest one, or list the columns."""
     names = [str(one) for one in known]
     same = [one for one in names if one.casefold() == name.casefold()]
     if same:

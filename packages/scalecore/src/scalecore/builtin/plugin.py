@@ -1,4 +1,4 @@
-"""The built-in components, registered through the same hooks as anyone's."""
+"""The built-in components, registered through the same hooks as those of plugins."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def scalecore_datasets() -> Iterable[DatasetRecord]:
     return [
         DatasetRecord(
             name="parquet",
-            summary="Any parquet or CSV file with a time column: declared features, a target computed or given.",
+            summary="A parquet or CSV file with a time column: declared features, a computed or given target.",
             options=ParquetOptions,
             factory=_parquet,
             task=lambda options: options.target.task,
@@ -127,7 +127,7 @@ def scalecore_trainers() -> Iterable[TrainerRecord]:
     return [
         TrainerRecord(
             name="function",
-            summary="Training by a function of your own, with any library.",
+            summary="Train with your own function, with any library.",
             options=FunctionOptions,
             factory=_function,
             worker="scalecore.builtin.function_worker",

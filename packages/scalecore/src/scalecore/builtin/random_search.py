@@ -13,9 +13,8 @@ from scalecore.api.trials import Origin, Outcome, Proposal, RestoredTrial
 class RandomSearch:
     """Satisfies `scalecore.api.strategy.SearchStrategy`.
 
-    A draw depends on the study's seed, the trial's number and how often that number was asked for: a resumed study
-    draws what an uninterrupted one would. Where the space is finite, configurations that were tried are not drawn
-    again.
+    A draw depends on the study's seed, the trial's number and how often that number was requested, so a resumed study
+    draws the same configurations as an uninterrupted one. In a finite space no configuration is drawn twice.
     """
 
     def __init__(self, context: SearchContext) -> None:
@@ -37,7 +36,7 @@ class RandomSearch:
             return None
         while True:
             attempt = self._asked[number] = self._asked.get(number, -1) + 1
-            # A text as seed: hashed by SHA-512 the same everywhere, unlike the hash of a tuple.
+            # A string as seed is hashed by SHA-512 and so is the same everywhere, unlike the hash of a tuple.
             generator = random.Random(f"{self._context.seed}/{number}/{attempt}")
             proposal = Proposal(
                 architecture=generator.choice(self._context.architectures),
@@ -49,13 +48,13 @@ class RandomSearch:
                 return proposal
 
     def tell(self, number: int, outcome: Outcome) -> None:
-        """Nothing is learned from outcomes."""
+        """Do nothing: draws do not depend on outcomes."""
 
     def should_prune(self, number: int, *, epoch: int, value: float) -> bool:
         return False
 
     def _fits(self, proposal: Proposal) -> bool:
-        """Whether the point lies in today's grid and space: others do not use it up."""
+        """Whether the point is in the current grid and space; other points do not count as tried."""
         space, values = self._context.space, proposal.hyperparameters
         known = any(proposal.architecture.values == one.values for one in self._context.architectures)
         return known and set(values) == set(space) and all(space[name].contains(values[name]) for name in space)
@@ -66,7 +65,7 @@ def _key(proposal: Proposal) -> tuple[str, tuple[tuple[str, object], ...]]:
 
 
 def _size(context: SearchContext) -> int | None:
-    """How many configurations there are; None where a parameter is continuous."""
+    """The number of configurations; None if a parameter is continuous."""
     size = len(context.architectures)
     for distribution in context.space.values():
         values = levels(distribution)

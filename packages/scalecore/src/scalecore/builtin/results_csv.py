@@ -21,22 +21,22 @@ from scalecore.builtin.rewrite_schedule import Rewriting
 FIRST = ("timestamp", "experiment", "study", "budget", "horizon", "trial", "status", "value", "metric", "duration")
 LAST = ("param_count", "data_checksum", "thermal_max", "hash", "reason")
 KEY = ("experiment", "trial", "hash", "timestamp")
-"""What a row is found by: nothing of it changes where the study's folder is moved, renamed or copied."""
+"""Columns that identify a row; they do not change when the study's folder is moved, renamed or copied."""
 
 
 class CsvLogger(Logger):
-    """Rows are found by name, trial, hash and time: a resumed study adds what is missing and nothing twice.
+    """Writes one row per trial; a resumed study adds missing rows and no row twice.
 
-    The table is brought up to date every few seconds and at the end of a run: it is shared, and so written whole.
+    The table is shared by studies and therefore rewritten as a whole, every few seconds and at the end of a run.
 
-    Dimensions of the model become columns; a study of another family adds its own. An empty cell is a missing value.
+    Dimensions of the model become columns; studies of other model families add theirs. Missing values are empty cells.
     """
 
     def __init__(self, options: CsvOptions, context: LoggerContext) -> None:
         self._path = options.path or context.folder.parent / "experiment_results.csv"
         self._lock = FileLock(self._path.with_name(f".{self._path.name}.lock"))
         self._new: list[dict[str, str]] = []
-        """Rows that are not in the table yet."""
+        """Rows not yet in the table."""
         self._rewriting = Rewriting(self._add)
 
     def study_started(self, study: StudyView) -> None:
@@ -60,11 +60,11 @@ class CsvLogger(Logger):
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._lock:
             before = _read(self._path)
-            # A row that names no trial is of something else than a study, and stays as it is.
+            # A row that names no trial does not come from a study and is kept unchanged.
             rows: dict[Any, dict[str, str]] = {_key(row) or number: row for number, row in enumerate(before)}
             for row in self._new:
                 key = _key(row)
-                # An older row of the same trial keeps its place and the columns of others.
+                # An older row of the same trial keeps its place and its additional columns.
                 rows[key] = {**rows.get(key, {}), **row}
             if list(rows.values()) != before:
                 _write(self._path, list(rows.values()))
@@ -72,7 +72,7 @@ class CsvLogger(Logger):
 
 
 def differences(path: Path, study: StudyView) -> Iterator[str]:
-    """What the table does not hold as the study gives it, in words. Where the study lay when it ran is no matter."""
+    """Describe rows of the table that differ from the study; the folder of the study at that time is ignored."""
     rows = _read(path)
     by_key = Counter(_key(row) for row in rows)
     found = {_key(row): row for row in rows}
@@ -114,7 +114,7 @@ def _row(study: StudyView, record: TrialRecord) -> dict[str, str]:
 
 
 def _key(row: Mapping[str, str]) -> tuple[str, ...] | None:
-    """What a row is found by, None where it does not say. A trial that never ran has no time: then by its folder."""
+    """The key of a row, None if incomplete. A trial that never ran has no time; its folder is used instead."""
     names = KEY if row.get("timestamp") else (*KEY[:-1], "study")
     key = tuple(row.get(column) or "" for column in names)
     return key if all(key) else None

@@ -1,7 +1,4 @@
-"""What the files of a study contain.
-
-Pure functions of the study, so that they can be rebuilt from the journal at any time.
-"""
+"""Contents of the files of a study, as pure functions: they can be rebuilt from the journal at any time."""
 
 from __future__ import annotations
 
@@ -65,7 +62,7 @@ def trial_file(record: TrialRecord) -> dict[str, Any]:
 
 
 def counts(study: StudyView) -> dict[str, int]:
-    """Trials by state, every state named, running ones too (guard G27)."""
+    """Number of trials in each state, including running ones (guard G27)."""
     result = {str(state): 0 for state in TrialState}
     for record in study.trials:
         result[record.state] += 1
@@ -73,7 +70,7 @@ def counts(study: StudyView) -> dict[str, int]:
 
 
 def best_file(study: StudyView) -> dict[str, Any]:
-    """`{experiment}_{budget}_best.json`; the architecture is there whoever proposed it (guard G20)."""
+    """`{experiment}_{budget}_best.json`; always contains the architecture, also of forced trials (guard G20)."""
     best = study.best
     result: dict[str, Any] = plain(
         {
@@ -95,12 +92,12 @@ def best_file(study: StudyView) -> dict[str, Any]:
 
 
 def all_trials(study: StudyView) -> list[dict[str, Any]]:
-    """`{experiment}_all_trials.json`: completed trials by value, collapsed ones behind, then the others."""
+    """`{experiment}_all_trials.json`: completed trials by value, then collapsed ones, then the others."""
     return [plain(row(record)) for record in ranked(study)]
 
 
 def ranked(study: StudyView) -> list[TrialRecord]:
-    """All trials in that order."""
+    """All trials in the order of `all_trials`."""
     others = [r for r in study.trials if r.state is not TrialState.COMPLETED or r.value is None]
     others.sort(key=lambda record: (record.collapsed, record.number))
     return [*best_first(study.trials, direction=study.direction), *others]
@@ -140,7 +137,7 @@ def study_summary(study: StudyView) -> dict[str, Any]:
             "counts": counts(study),
             "duplicates_avoided": study.duplicates_avoided,
             "degraded": list(study.degraded),
-            # Left out where there are none, as in the files of earlier versions, which `verify` compares with these.
+            # Omitted if empty, as in files of earlier versions, which `verify` compares with these.
             **({"mixtures": mixed} if (mixed := formatting.mixtures(study.counted)) else {}),
             "data": {key: data.get(key) for key in ("name", "fingerprint", "target", "split", "baselines")},
             "best": best_file(study),
@@ -188,7 +185,7 @@ def sensitivity(study: StudyView) -> dict[str, Any]:
     every = [r for r in study.trials if r.state is TrialState.COMPLETED and r.value is not None]
     result: dict[str, Any] = {}
     for name in study.plan.space:
-        # A study may have gone on with a parameter that its first trials did not have.
+        # A resumed study may vary a parameter that its first trials lack.
         completed = [r for r in every if name in r.hyperparameters]
         values = [r.hyperparameters[name] for r in completed]
         if len(completed) < 4:
@@ -204,14 +201,14 @@ def sensitivity(study: StudyView) -> dict[str, Any]:
 
 
 def spearman(first: Sequence[float], second: Sequence[float]) -> float | None:
-    """Correlation of ranks, ties at their mean rank; None where one side is constant."""
+    """Spearman's rank correlation, ties at their mean rank; None if one side is constant."""
     if len(set(first)) == 1 or len(set(second)) == 1:
         return None
     return statistics.correlation(_ranks(first), _ranks(second))
 
 
 def _ranks(values: Sequence[float]) -> list[float]:
-    """Ranks from 1; equal values share the mean of theirs."""
+    """Ranks from 1; equal values get their mean rank."""
     ordered = sorted(values)
     return [(bisect_left(ordered, value) + bisect_right(ordered, value) + 1) / 2 for value in values]
 

@@ -1,4 +1,4 @@
-"""The summary of a study as people read it: `{experiment}_study_summary.md`, from what the JSON files hold."""
+"""The Markdown summary of a study, `{experiment}_study_summary.md`, from the content of the JSON files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scalecore.builtin.study_files import study_summary
 
 
 def summary_markdown(study: StudyView, summary: Mapping[str, Any] | None = None) -> str:
-    """The whole page; `summary` is what `study_summary` gives of the study, where it is at hand."""
+    """The page; `summary` is the result of `study_summary` if already computed."""
     summary = study_summary(study) if summary is None else summary
     metric = study.experiment["objective"]["metric"]
     best = summary["best"]

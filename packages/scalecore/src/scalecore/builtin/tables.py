@@ -1,4 +1,4 @@
-"""Reading a table in time from a parquet or CSV file; each way in which it may be broken has one clear DataError.
+"""Reads a table with times from a parquet or CSV file; every defect raises one specific `DataError`.
 
 This module imports pandas and pyarrow: import it inside the function that reads.
 """
@@ -34,7 +34,7 @@ TIME_NAMES = ("Date", "date", "Datetime", "datetime", "Time", "time", "Timestamp
 
 @frozen(kw_only=True, eq=False)
 class Table:
-    """The columns of a file but for its times; row numbers count from 0 after the cut to `start` and `end`."""
+    """The columns of a file except its times; row numbers count from 0 after the cut to `start` and `end`."""
 
     path: Path
     times: npt.NDArray[np.datetime64]
@@ -42,9 +42,9 @@ class Table:
     frame: pd.DataFrame
     reading: ReadOptions = field(factory=ReadOptions)
     is_text: bool = False
-    """Whether cells were written as text, in which a number may need `reading` to be one."""
+    """Whether the cells are text, so that numbers may need `reading` to be parsed."""
     note: str | None = None
-    """What the plan says of it."""
+    """A note for the plan."""
 
 
 def read_table(
@@ -55,13 +55,12 @@ def read_table(
     end: str | None = None,
     reading: ReadOptions | None = None,
 ) -> Table:
-    """Read `path`, a file or a folder of parquet parts, and find its times.
+    """Read `path`, a file or a folder of parquet files, and find its times.
 
-    They are in the column or index `time`, else in the index, else in the first column with a name of TIME_NAMES.
-    Times with a zone or offsets lose it: if all of them are midnight there they are days, and keep their date; else
-    they become UTC, and so do local times where `reading.zone` names their zone. `start` and `end`, both included, cut
-    the rows; an `end` without a clock time includes the whole day. A folder's rows are sorted by time, however they are
-    divided among its parts.
+    Times are taken from the column or index `time`, else from the index, else from the first column in TIME_NAMES.
+    Times with a zone or offsets are converted: if all are midnight there, they are days and keep their date; otherwise
+    they become UTC, as do local times if `reading.zone` names their zone. `start` and `end` are inclusive; an `end`
+    without a time of day includes the whole day. The rows of a folder are sorted by time.
     """
     reading = ReadOptions() if reading is None else reading
     frame, is_text = read_frame(path, reading=reading)
@@ -82,7 +81,7 @@ def read_table(
         inside &= times < last + np.timedelta64(1, "D") if len(end) <= len("1999-03-10") else times <= last
     if not inside.any():
         raise DataError(
-            f"{path} has no rows from {start or 'its start'} to {end or 'its end'}; it goes from {stamp(times[0])} to "
+            f"{path} has no rows from {start or 'its start'} to {end or 'its end'}; its times are {stamp(times[0])} to "
             f"{stamp(times[-1])}"
         )
     frame = frame.loc[inside]
@@ -92,13 +91,13 @@ def read_table(
 
 
 def read_frame(path: Path, *, reading: ReadOptions) -> tuple[pd.DataFrame, bool]:
-    """All cells of a file or of a folder of parts, and whether they were text."""
+    """All cells of a file or folder, and whether they were text."""
     if path.is_dir():
         return _read_parts(path), False
     kind = kind_of(path, name=str(path))
     try:
         if kind == "parquet":
-            # Without its partition guessing: a folder named `symbol=SPY` is no column of this file.
+            # Without guessing partitions: a folder named `symbol=SPY` is not a column of this file.
             return pd.read_parquet(path, engine="pyarrow", partitioning=None), False
         text = read_text(path, reading=reading, name=str(path))
         check_header(text, reading=reading, name=str(path))
@@ -108,7 +107,7 @@ def read_frame(path: Path, *, reading: ReadOptions) -> tuple[pd.DataFrame, bool]
         exact: dict[str, Any] = {} if Version(pd.__version__) >= Version("3.1") else {"float_precision": "round_trip"}
         frame = pd.read_csv(io.BytesIO(text.encode()), low_memory=False, sep=reading.delimiter, decimal=mark, **exact)
         if type(frame.index) is pd.Index and frame.iloc[:, -1].isna().all():
-            # Each line below the header ends with a separator: its first cell was taken for an index.
+            # Each line below the header ends with a separator, so pandas used the first cell as an index.
             frame = frame.reset_index().iloc[:, :-1].set_axis(frame.columns, axis=1)
         return frame, True
     except pd.errors.EmptyDataError:
@@ -120,11 +119,11 @@ def read_frame(path: Path, *, reading: ReadOptions) -> tuple[pd.DataFrame, bool]
 
 
 def _read_parts(folder: Path) -> pd.DataFrame:
-    """The rows of all parquet files below `folder`; paths such as `year=2020` become the last columns."""
+    """The rows of all parquet files in `folder`; path components such as `year=2020` become the last columns."""
     if (folder / "_delta_log").is_dir() or any(folder.glob("metadata/*.metadata.json")):
         raise DataError(
-            f"{folder} is a table of Delta Lake or Iceberg, whose folder holds older rows too: write the rows of one "
-            "version into a parquet file"
+            f"{folder} is a table of Delta Lake or Iceberg, whose folder also contains older rows: write the rows of "
+            "one version to a parquet file"
         )
     parts = sorted(
         part
@@ -133,7 +132,7 @@ def _read_parts(folder: Path) -> pd.DataFrame:
         and not any(name.startswith((".", "_")) for name in part.relative_to(folder).parts)
     )
     if not parts:
-        raise DataError(f"{folder} is a folder without a parquet file; name a file, or a folder of parquet parts")
+        raise DataError(f"{folder} is a folder without parquet files; give a file or a folder of parquet files")
     for part in parts:
         kind_of(part, name=str(part))
     import pyarrow.dataset as ds
@@ -141,7 +140,7 @@ def _read_parts(folder: Path) -> pd.DataFrame:
     files, hive = [str(part) for part in parts], ds.partitioning(flavor="hive")
     try:
         found = ds.dataset(files, format="parquet", partitioning=hive)
-        # One schema of all parts, so that whole numbers in one and fractions in another are fractions.
+        # One schema for all files, so that integers in one and floats in another become floats.
         physical = [fragment.physical_schema for fragment in found.get_fragments()]
         keys = [name for name in found.schema.names if name not in physical[0].names]
         schema = pa.unify_schemas(
@@ -151,18 +150,18 @@ def _read_parts(folder: Path) -> pd.DataFrame:
         frame: pd.DataFrame = table.to_pandas()
     except (pa.ArrowException, ValueError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise DataError(f"{folder}: its parquet parts do not make one table: {reason}") from None
+        raise DataError(f"{folder}: its parquet files do not form one table: {reason}") from None
     frame = frame[[name for name in frame.columns if name not in keys] + keys]
     frame.attrs["keys"] = keys
     return frame
 
 
 def _split_times(frame: pd.DataFrame, *, path: Path, time: str | None) -> tuple[Any, pd.DataFrame]:
-    """The raw times, and the other columns under a plain index."""
+    """The raw times, and the other columns with a default index."""
     if frame.columns.nlevels > 1:
         raise DataError(
-            f"{path}: the columns have {frame.columns.nlevels} levels, such as {frame.columns[0]!r}, as a table of "
-            "several series has; keep one level: the columns of one series"
+            f"{path}: the columns have {frame.columns.nlevels} levels, such as {frame.columns[0]!r}, as in a table of "
+            "several series; keep one level: the columns of one series"
         )
     if frame.index.nlevels > 1:
         named = [name or f"index {level}" for level, name in enumerate(frame.index.names)]
@@ -177,9 +176,9 @@ def _split_times(frame: pd.DataFrame, *, path: Path, time: str | None) -> tuple[
         return plain[time], plain.drop(columns=time)
     if isinstance(frame.index, pd.DatetimeIndex) or frame.index.name in TIME_NAMES:
         return frame.index.to_series().reset_index(drop=True), plain
-    # Of a folder a column of the files rather than a part of their path.
+    # In a folder, columns of the files take precedence over parts of their path.
     for name in sorted(TIME_NAMES, key=lambda one: one in frame.attrs.get("keys", ())):
         if name in frame.columns:
             return plain[name], plain.drop(columns=name)
     columns = ", ".join(map(str, frame.columns[:20]))
-    raise DataError(f"{path}: no column holds the times; name it as dataset.time. The columns are {columns}")
+    raise DataError(f"{path}: no time column found; set dataset.time. The columns are {columns}")

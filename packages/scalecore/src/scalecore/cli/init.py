@@ -18,7 +18,7 @@ from scalecore.api.errors import ExperimentError, ScalecoreError
 from scalecore.cli.common import NewPath, plugin_options
 
 if TYPE_CHECKING:
-    from scalecore.builtin.detect_columns import Recognised
+    from scalecore.builtin.detect_columns import DetectedColumns
     from scalecore.plugins.registry import Registry
 
 SCHEMA = "scalecore.schema.json"
@@ -61,7 +61,7 @@ def init(
       scalecore init experiment.yaml --data prices.csv
       scalecore init demand.yaml --data demand.parquet --purpose forecast --label demand
     """
-    from scalecore.builtin.detect_columns import recognise
+    from scalecore.builtin.detect_columns import detect_columns
     from scalecore.plugins.registry import load_registry
 
     if "=" in file.name:
@@ -80,7 +80,7 @@ def init(
     try:
         if makes_example:
             write_example_data(table)
-        found = recognise(table.absolute(), label=label)
+        found = detect_columns(table.absolute(), label=label)
         chosen = purpose or _suggested(found, label=label)
         named = data if data is not None and data.is_absolute() else _relative(table, file.parent)
         text = _text(file, found, purpose=chosen, labelled=label is not None, path=named, registry=registry)
@@ -100,13 +100,13 @@ def init(
     click.echo(f"next: scalecore check {file}; scalecore plan {file}; scalecore run {file}")
 
 
-def _suggested(found: Recognised, *, label: str | None) -> str:
+def _suggested(found: DetectedColumns, *, label: str | None) -> str:
     if label is None and found.close is not None:
         return "prices"
     return "forecast" if found.task == "forecast" else "table"
 
 
-def _text(file: Path, found: Recognised, *, purpose: str, labelled: bool, path: Path, registry: Registry) -> str:
+def _text(file: Path, found: DetectedColumns, *, purpose: str, labelled: bool, path: Path, registry: Registry) -> str:
     by_price = found.close is not None and (purpose == "prices" or (purpose == "forecast" and not labelled))
     if purpose == "prices" and not by_price:
         raise ExperimentError(f"{path}: --purpose prices needs a column Close with positive numbers")
