@@ -144,8 +144,8 @@ def _with(table: pd.DataFrame, **columns: Any) -> pd.DataFrame:
         (
             lambda table: _with(table, Volume="many"),
             4,
-            "{path}: feature 'Volume' is not numeric: row 0 (2015-01-01) contains 'many'. Encode it as numbers, or remove "
-            "the column",
+            "{path}: feature 'Volume' is not numeric: row 0 (2015-01-01) contains 'many'. Encode it as numbers, or "
+            "remove the column",
         ),
         (lambda table: table.head(11), 4, "{path}: 11 rows, and one window of the model has 12"),
         (
