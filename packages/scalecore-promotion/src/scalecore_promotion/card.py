@@ -1,4 +1,4 @@
-"""The model card: what a retrained model is, how well it did on which data, and what to be careful about."""
+"""The model card: description, results, data and cautions of a retrained model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SHOWN = ("accuracy", "auc", "precision", "recall", "f1", "mae", "rmse", "sign_ac
 
 
 def card(model: Mapping[str, Any], evaluation: Mapping[str, Any], *, data: DataReport) -> str:
-    """`model_card.md`; every number is in `model.json` or `evaluation.json` beside it."""
+    """`model_card.md`; `model.json` and `evaluation.json` in the same folder contain every number."""
     search, test = model["search"], evaluation["test"]
     shape = " ".join(f"{name}={value}" for name, value in model["architecture"].items())
     lines = [
@@ -34,19 +34,19 @@ def card(model: Mapping[str, Any], evaluation: Mapping[str, Any], *, data: DataR
         "## Data",
         "",
         f"`{data.name}`, {len(data.features)} features, windows of {data.context} rows, normalised by "
-        f"`{data.normalise.kind}` with statistics of the training rows. Fingerprint `{data.fingerprint}`.",
+        f"`{data.normalise.kind}` with the statistics of the training rows. Fingerprint `{data.fingerprint}`.",
         "",
         "```",
         *[formatting.part_line(name, part) for name, part in data.parts.items()],
         "```",
         "",
         f"Split `{data.split.kind}`, purge {data.split.purge}, embargo {data.split.embargo} windows. "
-        f"Features in their order: {', '.join(data.features)}.",
+        f"Features in order: {', '.join(data.features)}.",
         "",
         "## Training",
         "",
-        f"Trial {search['trial']} of the study `{search['study']}` ({search['origin']}), trained again with seed "
-        f"{model['seed']}; the weights are those of epoch {model['epoch']}. {_same(model)}",
+        f"Trial {search['trial']} of the study `{search['study']}` ({search['origin']}), retrained with seed "
+        f"{model['seed']}; weights of epoch {model['epoch']}. {_same(model)}",
         "",
         "| hyper-parameter | value |",
         "|---|---|",
@@ -60,12 +60,12 @@ def card(model: Mapping[str, Any], evaluation: Mapping[str, Any], *, data: DataR
         "$ scalecore predict THIS_FOLDER new_rows.parquet --output predictions.parquet",
         "```",
         "",
-        "`model.json` and `weights.safetensors` are all that it needs, with the packages below installed.",
+        "Prediction needs only `model.json` and `weights.safetensors`, and the packages below.",
         *_calibrator(model.get("calibrator")),
         "",
         "## Versions",
         "",
-        "| what | version |",
+        "| item | version |",
         "|---|---|",
         *[f"| {name} | {value} |" for name, value in sorted(model["versions"].items()) if name != "weights"],
         f"| trial hash | {model['hash']} |",
@@ -77,22 +77,22 @@ def card(model: Mapping[str, Any], evaluation: Mapping[str, Any], *, data: DataR
 
 def _scale(data: DataReport) -> str:
     scale = data.target_scale
-    return f", in its own unit; trained standardised {formatting.scale(scale)}" if scale is not None else ""
+    return f", in its original unit; standardised for training {formatting.scale(scale)}" if scale is not None else ""
 
 
 def _calibrator(calibrator: Mapping[str, Any] | None) -> list[str]:
-    """What travels with the model to make its probabilities believable."""
+    """Describe the stored calibrator of the probabilities."""
     if calibrator is None:
         return []
     return [
         "",
-        f"A calibrator ({calibrator['kind']}), fitted on the {calibrator['about']['windows']:,} validation windows, "
-        "travels with the model: the column `calibrated` of its predictions.",
+        f"The model includes a calibrator ({calibrator['kind']}), fitted on the "
+        f"{calibrator['about']['windows']:,} validation windows. Column `calibrated` of the predictions is its output.",
     ]
 
 
 def summary_lines(evaluation: Mapping[str, Any]) -> list[str]:
-    """The same in a few lines for the terminal."""
+    """The results in a few lines, for the console."""
     test = evaluation["test"]
     lines = [
         f"validation loss {formatting.number(evaluation['validation']['loss'])}",
@@ -102,7 +102,7 @@ def summary_lines(evaluation: Mapping[str, Any]) -> list[str]:
         f"test {name:10} {formatting.measured(test['metrics'][name], test['intervals'].get(name))}"
         for name in _shown(test)
     ]
-    lines.append("baselines on test, and the model's loss less theirs:")
+    lines.append("test loss of baselines, and model loss minus baseline loss:")
     for baseline in test["baselines"]:
         if baseline["loss"] is not None:
             lines.append(f"  {baseline['name']:14} {formatting.number(baseline['loss'])}  {_less(baseline)}")
@@ -111,19 +111,19 @@ def summary_lines(evaluation: Mapping[str, Any]) -> list[str]:
 
 
 def _shown(test: Mapping[str, Any]) -> list[str]:
-    """The metrics on the card: some of the task's, and those of the user's, which have no interval."""
+    """The metrics on the card: a selection of the task's, and the user's metrics, which have no interval."""
     metrics, more = test["metrics"], {*test["intervals"], "val_training_loss"}
     own = [name for name, value in metrics.items() if isinstance(value, float) and name not in more]
     return [name for name in (*SHOWN, *own) if metrics.get(name) is not None]
 
 
 def opened_text(openings: Sequence[Mapping[str, Any]]) -> str:
-    """How often the test data of a study was opened, and what that does to its worth."""
+    """How often the test data of a study was opened, and the consequence."""
     if len(openings) == 1:
-        return "The test data was opened once, for this."
+        return "The test data was opened once, for this result."
     return (
-        f"The test data has been opened {len(openings)} times. Who chooses by what was seen there is too optimistic: "
-        "only the first opening is a test without a doubt."
+        f"The test data has been opened {len(openings)} times. A choice based on an earlier opening makes later "
+        "results optimistic; only the first opening is certainly unbiased."
     )
 
 
@@ -131,7 +131,7 @@ def _results(evaluation: Mapping[str, Any]) -> list[str]:
     test, best = evaluation["test"], evaluation["validation"]["best"]
     validation, intervals = best.get("intervals") or {}, test["intervals"]
     rows = [
-        "| | validation, which chose the model | test |",
+        "| | validation (used for selection) | test |",
         "|---|---|---|",
         f"| windows | {evaluation['validation']['windows']:,} | {test['windows']:,} |",
         f"| loss | {formatting.measured(best['val_loss'], validation.get('val_loss'))} | "
@@ -141,11 +141,11 @@ def _results(evaluation: Mapping[str, Any]) -> list[str]:
         before = best.get(name)
         shown = "" if before is None else formatting.measured(before, validation.get(name))
         rows.append(f"| {name} | {shown} | {formatting.measured(test['metrics'][name], intervals.get(name))} |")
-    return [*rows, "", "In brackets: 95 % intervals by block bootstrap over windows, for this one training."]
+    return [*rows, "", "In brackets: 95 % confidence intervals of this single training (block bootstrap over windows)."]
 
 
 def _baselines(baselines: Sequence[Mapping[str, Any]]) -> list[str]:
-    rows = ["| baseline | test loss | the model's loss less this one's |", "|---|---|---|"]
+    rows = ["| baseline | test loss | model loss minus baseline loss |", "|---|---|---|"]
     for baseline in baselines:
         if baseline["loss"] is None:
             rows.append(f"| {baseline['name']} | not available: {baseline['reason']} | |")
@@ -156,7 +156,7 @@ def _baselines(baselines: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _less(baseline: Mapping[str, Any]) -> str:
-    """The model's loss less the baseline's, with its interval, in as many decimals as the losses."""
+    """Model loss minus baseline loss with its interval, in as many decimals as the losses."""
     like = baseline["loss"]
     return formatting.number(baseline["less"], like=like, sign=True) + formatting.interval(
         baseline["less_interval"], like=like
@@ -168,45 +168,45 @@ def _cautions(model: Mapping[str, Any], evaluation: Mapping[str, Any]) -> list[s
     found = [_skill(test["baselines"]), opened_text(evaluation["openings"])]
     if search["trials"] > 1:
         found.append(
-            f"It was chosen among {search['trials']} trials by the validation data, so the validation numbers are too "
-            "good; `scalecore confirm` tells by how much."
+            f"The trial was selected from {search['trials']} trials on the validation data, so its validation results "
+            "are optimistic; `scalecore confirm` estimates by how much."
         )
     if test["seen_in_search"]:
         found.append(
             f"{test['seen_in_search']:,} of {test['windows']:,} test windows were training or validation windows of "
-            "the search that chose this trial: on these the test is none."
+            "the search that selected this trial: for these windows the result is no test."
         )
     found += [f"{flag['text']} [{flag['guard']}]" for flag in model["flags"]]
     return found
 
 
 def _skill(baselines: Sequence[Mapping[str, Any]]) -> str:
-    """Whether it beats the best simple rule, beyond what the choice of windows can do."""
+    """Whether the model is significantly better than the best baseline, given the variance over windows."""
     known = [baseline for baseline in baselines if baseline["loss"] is not None]
     if not known:
         return "No baseline could be computed on the test windows."
     best = min(known, key=lambda baseline: float(baseline["loss"]))
     interval = best["less_interval"]
     if interval is None:
-        return f"Too few test windows to tell whether it is better than the best baseline, {best['name']}."
+        return f"Too few test windows to compare with the best baseline, {best['name']}."
     if interval["high"] < 0:
         return f"Better than the best baseline on test, {best['name']}: {_less(best)}."
     if interval["low"] > 0:
         return f"WORSE than the best baseline on test, {best['name']}: {_less(best)}."
-    return f"Not distinguishable from the best baseline on test, {best['name']}: {_less(best)}."
+    return f"Not significantly different from the best baseline on test, {best['name']}: {_less(best)}."
 
 
 def _same(model: Mapping[str, Any]) -> str:
     search = model["search"]
     if not search["same_training"]:
         return (
-            "Seed, split or epochs are others than in the search, where the trial reached "
+            "Seed, split or epochs differ from the search, where the trial reached "
             f"{formatting.number(search['value'])}; everything else is the same."
         )
     if search["same_weights"]:
-        return "It is the same training as in the search, and ended with the same weights to the last bit."
+        return "This repeats the training of the search, with bit-identical weights."
     return (
-        f"It is the same training as in the search, which reached {formatting.number(search['value'])}, but did not "
-        f"end with the same bits: here it reached {formatting.number(model['value'])}. That is usual on a GPU, and "
-        "with another number of threads."
+        f"This repeats the training of the search, but the weights are not bit-identical: the trial reached "
+        f"{formatting.number(search['value'])} in the search and {formatting.number(model['value'])} here. This is "
+        "usual on a GPU, or with another number of threads."
     )

@@ -1,4 +1,4 @@
-"""`scalecore confirm`, `evaluate` and `predict`: what comes after a search."""
+"""The commands `scalecore confirm`, `evaluate` and `predict`, which follow a search."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def _retraining_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of a command that trains trials again; they are given to it as `how: TrainingContext`."""
+    """Add the options of a command that retrains trials, and pass them as `how: TrainingContext`."""
 
     @wraps(function)
     def command(
@@ -50,11 +50,11 @@ def _retraining_options(function: Callable[..., None]) -> Callable[..., None]:
 
 @click.command()
 @study_argument
-@click.option("--trial", type=int, metavar="N", help="The trial to retrain; the best one by default.")
-@click.option("--seed", type=click.IntRange(min=0, max=2**63 - 1), help="Another seed; that of the trial by default.")
-@click.option("--epochs", type=int, help="Another number of epochs, at most; that of the trial by default.")
+@click.option("--trial", type=int, metavar="N", help="The trial to retrain. Default: the best trial.")
+@click.option("--seed", type=click.IntRange(min=0, max=2**63 - 1), help="Training seed. Default: the trial's seed.")
+@click.option("--epochs", type=int, help="Maximum number of epochs. Default: as in the trial.")
 @click.option(
-    "--split", metavar="KEY=VALUE", multiple=True, help="Another split, key by key: test_from=2022-01-03; repeatable."
+    "--split", metavar="KEY=VALUE", multiple=True, help="Change a key of the split: test_from=2022-01-03; repeatable."
 )
 @_retraining_options
 def evaluate(
@@ -65,12 +65,12 @@ def evaluate(
     split: tuple[str, ...],
     how: TrainingContext,
 ) -> None:
-    """Retrain a trial, keep its model, and evaluate it on the test set.
+    """Retrain a trial, store its model, and evaluate it on the test set.
 
-    STUDY is the study's folder or its experiment file. Nothing differs from the trial but what an
-    option says. The training runs as a trial does: in its own process, watched by the study's monitors, and continued
-    by the same command after any interruption. The model, its card and its test predictions are in `promoted/` of the
-    study's folder. Each opening of the test data is counted in the journal before it is read.
+    STUDY is the study's folder or its experiment file. The configuration is the trial's, apart from the options given
+    here. The training runs like a trial: in its own process and watched by the study's monitors. After an interruption
+    the same command resumes it. The model, its card and its test predictions are written to `promoted/` in the study's
+    folder. Each opening of the test data is recorded in the journal before the data is read.
 
     \b
     Exit codes: 0 completed, 2 bad command line, 3 plugin, 4 data, 5 refused, 6 failed, 7 stopped, 8 time limit.
@@ -96,17 +96,17 @@ def evaluate(
 
 @click.command()
 @study_argument
-@click.option("--top", type=click.IntRange(min=1), default=3, show_default=True, help="How many of the best trials.")
-@click.option("--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="Fresh seeds for each.")
-@click.option("--test", is_flag=True, help="Evaluate the replicates on test data too, which is one counted opening.")
+@click.option("--top", type=click.IntRange(min=1), default=3, show_default=True, help="Number of best trials to retrain.")
+@click.option("--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="Fresh seeds per trial.")
+@click.option("--test", is_flag=True, help="Also evaluate the replicates on test data, counted as one opening.")
 @_retraining_options
 def confirm(study: Path, top: int, seeds: int, test: bool, how: TrainingContext) -> None:
-    """Train the best trials of a STUDY again on fresh seeds, and report what is left of their differences.
+    """Retrain the best trials of a STUDY on fresh seeds and test whether they differ.
 
-    STUDY is the study's folder or its experiment file. The best of many noisy numbers is too good to be true; the
-    replicates say by how much, how far seeds vary a result, and whether the best is better beyond chance. They run as
-    trials do, are continued by the same command, and do not count as trials of the search. With more seeds or more
-    trials only what is missing is trained.
+    STUDY is the study's folder or its experiment file. The best value of a search is optimistic, because it was
+    selected from many noisy values. The replicates measure this optimism and the variation between seeds, and test
+    whether the best trial is significantly better than the others. They run like trials but do not count as trials of
+    the search. After an interruption, or with more seeds or trials, the same command trains only the missing replicates.
 
     \b
     Exit codes: 0 completed, 2 bad command line, 3 plugin, 4 data, 5 refused, 6 failed, 7 stopped, 8 time limit.
@@ -131,15 +131,15 @@ def confirm(study: Path, top: int, seeds: int, test: bool, how: TrainingContext)
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("data", type=click.Path(path_type=Path), required=False)
-@click.option("--time", metavar="COLUMN", help="The column of DATA with the times, where it has no usual name.")
+@click.option("--time", metavar="COLUMN", help="The time column of DATA, if its name is not a usual one.")
 @click.option(
     "--dataset",
     metavar="KEY=VALUE",
     multiple=True,
-    help="Instead of DATA: read the dataset that the model was trained on, with this option set so; repeatable.",
+    help="Instead of DATA: read the dataset of the training with this option changed; repeatable.",
 )
 @click.option("--last", type=click.IntRange(min=1), metavar="N", help="Only the newest N windows.")
-@click.option("--output", type=NewPath(), help="A .parquet or .csv file; by default CSV is printed.")
+@click.option("--output", type=NewPath(), help="A .parquet or .csv file. Default: print CSV.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True)
 @plugin_options
 def predict(
@@ -153,11 +153,11 @@ def predict(
     no_plugins: bool,
     block: tuple[str, ...],
 ) -> None:
-    """Apply a retrained MODEL to new data: a line with time and prediction for each window.
+    """Apply a retrained MODEL to new data and report the time and prediction of each window.
 
-    MODEL is a folder that `scalecore evaluate` made. DATA is a parquet or CSV file with a column for each feature of
-    the model. A window ends at the row of its time and sees no later one; the newest rows, whose targets are not known
-    yet, are predicted too.
+    MODEL is a folder written by `scalecore evaluate`. DATA is a parquet or CSV file with one column per feature of the
+    model. A window ends at the row of its time and includes no later row. The newest rows, whose targets are still
+    unknown, are predicted as well.
 
     \b
     Exit codes: 0 completed, 2 bad command line or no model, 3 plugin, 4 data, 5 refused.
@@ -173,11 +173,11 @@ def predict(
     from scalecore_promotion.predict import predict as run
 
     if (data is None) == (not dataset):
-        raise click.UsageError("give DATA, or the options of the dataset with --dataset, one of the two")
+        raise click.UsageError("give either DATA or --dataset KEY=VALUE")
     if dataset and time is not None:
-        raise click.UsageError("--time belongs to DATA; write --dataset time=COLUMN")
+        raise click.UsageError("--time applies to DATA only; write --dataset time=COLUMN")
     if output is not None and output.suffix not in (".parquet", ".csv"):
-        raise click.UsageError(f"--output {output}: the suffix may be .parquet or .csv")
+        raise click.UsageError(f"--output {output}: the suffix must be .parquet or .csv")
     registry = {"no_plugins": no_plugins, "block": list(block)}
     stored = read_model(model)
     if data is not None:
@@ -212,5 +212,5 @@ def _opened(study: Path, how: TrainingContext) -> Iterator[OpenStudy]:
 
 
 def _end_early(end: StudyEnd) -> NoReturn:
-    click.echo(f"{end}; the same command continues it")
+    click.echo(f"{end}; run the same command again to resume")
     sys.exit(end.exit_code)

@@ -1,7 +1,7 @@
-"""`scalecore confirm`: the best configurations trained again on fresh seeds, and what is left of their differences.
+"""`scalecore confirm`: retrain the best configurations on fresh seeds and test whether they differ.
 
-The best of many noisy numbers is too good to be true: it was chosen for its luck too. Replicates of the same
-configurations, whose seeds had no part in the choice, tell how good they are and whether they differ (guard G14).
+The best of many noisy values is optimistic, because luck helped to select it. Replicates of the same configurations,
+with seeds that took no part in the selection, show how good they are and whether they differ (guard G14).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Losses = npt.NDArray[np.float64]
 
 @frozen(kw_only=True)
 class Confirmation:
-    """`content` is that of `confirmation.json`; None where the run ended before all replicates did."""
+    """`content` is the content of `confirmation.json`; None if the run ended before all replicates finished."""
 
     folder: RetrainFolder
     end: StudyEnd
@@ -43,26 +43,26 @@ class _Group:
     trial: TrialRecord
     claimed_rank: int
     values: list[float]
-    """The objective by seed, of those that completed; of test data the loss."""
+    """The objective (on test data the loss) of each completed replicate."""
     losses: Losses | None
-    """[seeds, windows], where the mean over windows is the value."""
+    """[seeds, windows], if the value is the mean over windows."""
     collapsed: int
     """Replicates that predict a constant."""
 
 
 def confirm(study: OpenStudy, *, top: int, seeds: int, test: bool) -> Confirmation:
-    """Train what is missing of `seeds` replicates of the `top` best trials, and compare them.
+    """Train the missing replicates of the `top` best trials on `seeds` seeds, and compare them on validation data.
 
-    On validation data, with `test` on test data too, which is opened once for all replicates that were not measured
-    yet. Raises `RefusedError` where no trial is completed.
+    With `test`, compare on test data too, which is opened once for all replicates that were not evaluated yet. Raises
+    `RefusedError` if no trial is completed.
     """
     if test:
         study.refuse_without_weights("confirm --test")
     chosen = study.completed()[:top]
     if not chosen:
-        raise RefusedError(f"{study.folder.path}: no trial of this study is completed; there is none to confirm")
+        raise RefusedError(f"{study.folder.path}: the study has no completed trial to confirm")
     folder = RetrainFolder(study.folder.confirmation, prepared=study.folder.data)
-    # One seed of each after the other: what is stopped early has as many of each.
+    # Seed by seed, so that an interrupted run has equally many replicates of each trial.
     wanted = [
         Retraining(
             trial=trial,
@@ -88,7 +88,7 @@ def confirm(study: OpenStudy, *, top: int, seeds: int, test: bool) -> Confirmati
         done = [r for own in replicates.values() for r in own if r.state is TrialState.COMPLETED]
         measured = measure(study, retrained, done, plan=study.plan, by=f"confirm, top {top}, {seeds} seeds")
         for record in done:
-            folder.weights(record.number).unlink(missing_ok=True)  # measured: nothing needs them any more (guard G44)
+            folder.weights(record.number).unlink(missing_ok=True)  # no longer needed (guard G44)
     content = _content(study, retrained, chosen, replicates, measured=measured, seeds=seeds)
     write_json(folder.path / "confirmation.json", content)
     write_text(folder.path / "confirmation.md", markdown(content))
@@ -115,7 +115,7 @@ def _content(
             "collapsed": sum(record.collapsed for record in done),
         }
         kept = [trial_predictions(path, record) for record in done]
-        # Only where the objective is the mean of these losses do windows vary it as they vary the losses.
+        # The windows' variance of the losses applies to the objective only if it is the mean of these losses.
         is_loss = objective.metric == "val_loss" and objective.reduction == "best" and all(kept)
         values = [float(record.value or 0.0) for record in done]
         losses = _stack([one for one in kept if one is not None]) if is_loss else None
@@ -159,7 +159,7 @@ def _content(
 def _part(
     study: OpenStudy, retrained: Retrained, groups: Sequence[_Group], *, part: str, direction: str
 ) -> dict[str, Any]:
-    """Rows by rank, the verdicts against the best one, and the best baseline on the same windows."""
+    """Rows by rank, the verdicts against the best configuration, and the best baseline on the same windows."""
     overlap = study.plan.data.target.overlap
     sign = 1.0 if direction == "minimize" else -1.0
     known = [group for group in groups if group.values]
@@ -204,7 +204,7 @@ def _part(
 def _against(
     best: _Group, group: _Group, *, sign: float, margin: float, comparisons: int, overlap: int
 ) -> dict[str, Any]:
-    """How much worse a configuration is than the best one, and whether that can be told from chance."""
+    """The difference from the best configuration, above 0 is worse, and its verdict."""
     if group is best:
         return {"worse_by": None, "worse_by_interval": None, "verdict": None}
     losses = None if best.losses is None or group.losses is None else (group.losses, best.losses)
@@ -218,7 +218,7 @@ def _against(
 def _baseline(
     study: OpenStudy, retrained: Retrained, best: _Group, *, part: str, overlap: int
 ) -> dict[str, Any] | None:
-    """The best simple rule on these windows, and the best configuration's loss less that of the rule."""
+    """The best baseline on these windows, and the best configuration's loss minus the baseline's loss."""
     if best.losses is None:
         return None
     rows = np.load(retrained.folder.data / f"{part}.npy", allow_pickle=False)

@@ -1,4 +1,4 @@
-"""A confirmation as people read it: a table, and in words what it says."""
+"""Report a confirmation as a table and in sentences."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ def report_lines(content: Mapping[str, Any]) -> list[str]:
     """For the terminal."""
     lines = []
     for part, title in _parts(content):
-        lines += [f"{title}, by the mean of the replicates:"]
+        lines += [f"{title}, ranked by the mean of the replicates:"]
         for row in part["rows"]:
             lines.append(
-                f"  {row['rank']}. trial {row['trial']}: {_mean(row)}, between seeds "
+                f"  {row['rank']}. trial {row['trial']}: {_mean(row)}, SD between seeds "
                 f"{number(row['between_seeds'], like=row['mean'])}, {row['seeds']} seeds{_claimed(row)}{_verdict(row)}"
             )
-        lines += [f"  {text}" for text in _words(content, part)]
+        lines += [f"  {text}" for text in _sentences(content, part)]
     lines += _failures(content)
     if content["test"] is not None:
         lines.append(opened_text(content["openings"]))
@@ -27,28 +27,29 @@ def report_lines(content: Mapping[str, Any]) -> list[str]:
 
 
 def markdown(content: Mapping[str, Any]) -> str:
-    """`confirmation.md`; every number is in `confirmation.json` beside it, those of single trainings in the journal."""
+    """`confirmation.md`. `confirmation.json` has every number, the journal those of single trainings."""
     lines = [
         f"# Confirmation of {content['study']}",
         "",
-        f"The best of {content['trials_of_the_search']} trials, each trained again on {content['seeds']} fresh seeds.",
+        f"The best of {content['trials_of_the_search']} trials, each retrained on {content['seeds']} fresh seeds.",
     ]
     for part, title in _parts(content):
-        lines += ["", f"## {title}", "", *_table(part), "", *[f"- {text}" for text in _words(content, part)]]
+        lines += ["", f"## {title}", "", *_table(part), "", *[f"- {text}" for text in _sentences(content, part)]]
         if part["margin"] is not None:
-            lines.append(f"- a difference below {_margin(part)} counts as none: the margin of `equivalent`")
+            lines.append(f"- margin of equivalence: {_margin(part)}")
     if failures := _failures(content):
         lines += ["", "## Replicates without a value", "", *[f"- {text}" for text in failures]]
     lines += [
         "",
         "## How to read this",
         "",
-        "Intervals are of 95 % and by the t distribution; their variance is that between the seeds and, for losses, "
-        "that of the windows by block bootstrap. Worse by: less the best one's, paired window by window; its interval "
-        "is widened so that all comparisons hold together. A verdict is `worse`, `equivalent` (within the margin, two "
-        "one-sided tests at 5 %; the margin is the larger of half a percent and the standard deviation between seeds) "
-        "or `inconclusive`. Optimism: what the search claimed less the mean of the replicates. "
-        "The epoch of each replicate was chosen on validation data, so its validation values stay a little too good.",
+        "Intervals are 95 % confidence intervals by the t distribution. Their variance is the variance between seeds "
+        "plus, for losses, the variance over windows (block bootstrap). *Worse by* is the difference from the best "
+        "configuration, paired by window; its interval is Bonferroni-adjusted for all comparisons. A verdict is "
+        "`worse`, `equivalent` (two one-sided tests at 5 % within the margin) or `inconclusive`. The margin is the "
+        "larger of half a percent of the best mean and the standard deviation between seeds. *Optimism* is the search "
+        "value minus the mean of the replicates. The epoch of each replicate was selected on validation data, so its "
+        "validation values remain slightly optimistic.",
         "",
     ]
     if content["test"] is not None:
@@ -63,7 +64,7 @@ def _parts(content: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], str]]:
 
 def _table(part: Mapping[str, Any]) -> list[str]:
     rows = [
-        "| rank | trial | shape | mean | between seeds | seeds | claimed (rank) | optimism | worse by | verdict |",
+        "| rank | trial | shape | mean | SD between seeds | seeds | search value (rank) | optimism | worse by | verdict |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in part["rows"]:
@@ -79,11 +80,11 @@ def _table(part: Mapping[str, Any]) -> list[str]:
     return rows
 
 
-def _words(content: Mapping[str, Any], part: Mapping[str, Any]) -> list[str]:
-    """What the table says, in sentences."""
+def _sentences(content: Mapping[str, Any], part: Mapping[str, Any]) -> list[str]:
+    """The findings of the table, in sentences."""
     rows = part["rows"]
     if not rows:
-        return ["no replicate was completed: there is no result"]
+        return ["no result: no replicate completed"]
     texts = [_winner_text(rows)]
     if (claim := next((row for row in rows if row["claimed_rank"] == 1 and "claimed" in row), None)) is not None:
         texts.append(_claim_text(content, claim))
@@ -91,7 +92,7 @@ def _words(content: Mapping[str, Any], part: Mapping[str, Any]) -> list[str]:
     if baseline is not None:
         texts.append(_baseline_text(rows[0], baseline))
     texts += [
-        f"{row['collapsed']} of {row['seeds']} replicates of trial {row['trial']} predict a constant [G09]"
+        f"{row['collapsed']} of {row['seeds']} replicates of trial {row['trial']} predict a constant"
         for row in rows
         if row["collapsed"]
     ]
@@ -103,25 +104,25 @@ def _winner_text(rows: Sequence[Mapping[str, Any]]) -> str:
     if not others:
         return f"trial {best['trial']} is the only configuration"
     if all(row["verdict"] == "worse" for row in others):
-        return f"trial {best['trial']} is better than the others, beyond chance"
+        return f"trial {best['trial']} is significantly better than all others"
     tied = [row for row in others if row["verdict"] != "worse"]
     listed = ", ".join(f"{row['trial']} ({row['verdict']})" for row in tied)
-    return f"trial {best['trial']} has the best mean, but cannot be told from trial {listed}"
+    return f"trial {best['trial']} has the best mean, but is not significantly better than trial {listed}"
 
 
 def _claim_text(content: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     sign = 1.0 if content["direction"] == "minimize" else -1.0
     better = sign * row["optimism"] < 0
     text = (
-        f"the search claimed {number(row['claimed'])} for trial {row['trial']}, its replicates have "
-        f"{number(row['mean'])}: the claim was too {'good' if better else 'bad'} by "
-        f"{number(abs(row['optimism']), like=row['mean'])}"
+        f"trial {row['trial']} reached {number(row['claimed'])} in the search, "
+        f"{number(abs(row['optimism']), like=row['mean'])} {'better' if better else 'worse'} than the mean of its "
+        f"replicates ({number(row['mean'])})"
     )
     if row["one_training"] is None:
         return text
     low, high = row["one_training"]
-    inside = "within" if low <= row["claimed"] <= high else "outside of"
-    return f"{text}, {inside} what single trainings vary by{_interval((low, high), like=row['mean'])}"
+    inside = "within" if low <= row["claimed"] <= high else "outside"
+    return f"{text}: {inside} the 95 % range of a single training{_interval((low, high), like=row['mean'])}"
 
 
 def _baseline_text(best: Mapping[str, Any], baseline: Mapping[str, Any]) -> str:
@@ -129,14 +130,14 @@ def _baseline_text(best: Mapping[str, Any], baseline: Mapping[str, Any]) -> str:
     less = number(baseline["less"], like=like, sign=True) + _interval(baseline["interval"], like=like)
     which = f"the best baseline, {baseline['name']}: {less}"
     if baseline["interval"] is None:
-        return f"trial {best['trial']} against {which}; too few seeds or windows to tell"
+        return f"trial {best['trial']} against {which}; too few seeds or windows for an interval"
     low, high = baseline["interval"]
-    relation = "is better than" if high < 0 else "is WORSE than" if low > 0 else "cannot be told from"
+    relation = "is better than" if high < 0 else "is WORSE than" if low > 0 else "is not significantly different from"
     return f"trial {best['trial']} {relation} {which}"
 
 
 def _failures(content: Mapping[str, Any]) -> list[str]:
-    """Replicates without a value, with the reason: they are in no mean, and are told (guard G27)."""
+    """Replicates without a value, with the reason: no mean includes them, so they are reported (guard G27)."""
     return [
         f"trial {number}, seed {one['seed']}: {one['state']} ({one['reason']})"
         for number, own in content["replicates"].items()
@@ -146,7 +147,7 @@ def _failures(content: Mapping[str, Any]) -> list[str]:
 
 
 def _claimed(row: Mapping[str, Any]) -> str:
-    return "" if row.get("claimed") is None else f", claimed {number(row['claimed'])}"
+    return "" if row.get("claimed") is None else f", search value {number(row['claimed'])}"
 
 
 def _verdict(row: Mapping[str, Any]) -> str:

@@ -1,8 +1,8 @@
-"""Analysis `cross-budget`: does what is best at one parameter budget hold at another?
+"""Analysis `cross-budget`: is the best configuration of one parameter budget also good at another?
 
-Each study's best configuration is trained at every budget: its hyper-parameters kept, its architecture moved to the
-nearest shape of the other budget, on fresh seeds. What was chosen at its own budget is trained again too: the best of a
-search is too good to be true (guard G14), and only replicates may be compared.
+Each study's best configuration is trained at every budget on fresh seeds, with the same hyper-parameters and the
+nearest shape of the other budget. It is retrained at its own budget too: the best value of a search is optimistic
+(guard G14), so only replicates are compared.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from scalecore_promotion.statistics import MIN_SEEDS, Estimate, difference, marg
 
 @frozen(kw_only=True, eq=False)
 class Cell:
-    """One configuration at one budget: the best of `source`, as it is trained in `target`."""
+    """One configuration at one budget: the best of `source`, trained at the budget of `target`."""
 
     source: StudyView
     target: StudyView
     trial: TrialRecord
-    """The best trial of the source, with the architecture of the target."""
+    """The best trial of the source, with an architecture of the target."""
     same_as: str | None = None
-    """The study whose best makes the same training here: this cell would be that run again, and is refused."""
+    """The study whose best results in the same training here; this cell is then not trained again."""
 
     @property
     def own(self) -> bool:
@@ -50,12 +50,12 @@ class CrossBudget:
         self._options = options
 
     def planned(self, studies: Sequence[StudyView]) -> AnalysisResult:
-        """Every training that is missing, and what it costs as far as it is known."""
+        """The missing trainings and their forecast durations."""
         rows: list[dict[str, Any]] = []
         total, unknown, missing = 0.0, 0, 0
         for cell in (cell for group in groups_of(studies) for cell in cells_of(group)):
             state = _state(cell)
-            # One that failed once is trained again, and is no known hash until it has failed twice.
+            # A training that failed once is retried; its hash counts as known after the second failure.
             done = sum(record.hash in state.hashes for record in _replicates(cell, self._options.seeds))
             left = 0 if cell.same_as else self._options.seeds - done
             seconds = _seconds(cell)
@@ -73,16 +73,16 @@ class CrossBudget:
                     "remark": f"same as the best of {cell.same_as}: not run" if cell.same_as else None,
                 }
             )
-        cost = f"{missing} trainings to do, about {formatting.duration(total)} of trial time in all"
+        cost = f"{missing} trainings left, about {formatting.duration(total)} of trial time in total"
         return AnalysisResult(
             title="Plan of the cross-budget validation",
-            summary=[cost + (f"; the time of {unknown} is not known" if unknown else "")],
+            summary=[cost + (f"; duration of {unknown} trainings unknown" if unknown else "")],
             tables={"trainings": rows},
             data={"trainings": missing, "seconds": total if not unknown else None},
         )
 
     def train(self, studies: Sequence[StudyView], context: TrainingContext) -> StudyEnd:
-        """What is missing, budget by budget; a stopped training goes on with the next call."""
+        """Run the missing trainings, budget by budget; the next call resumes a stopped training."""
         groups = groups_of(studies)
         cells = [cell for group in groups for cell in cells_of(group) if cell.same_as is None]
         for target in (study for group in groups for study in group):
@@ -93,13 +93,13 @@ class CrossBudget:
                 title = f"cross-budget validation at {target.budget}"
                 done = retrain(study, wanted, folder=into, plan=study.plan, runtime=study.runtime, title=title)
             for record in done.records.values():
-                into.weights(record.number).unlink(missing_ok=True)  # nothing needs them
+                into.weights(record.number).unlink(missing_ok=True)  # not needed
             if done.end is not StudyEnd.COMPLETED:
                 return done.end
         return StudyEnd.COMPLETED
 
     def run(self, studies: Sequence[StudyView]) -> AnalysisResult:
-        """The matrix of means with intervals, and for each pair of budgets whether the choice holds."""
+        """The matrix of means with confidence intervals, and a verdict for each transfer between budgets."""
         rows: list[dict[str, Any]] = []
         pairs: list[dict[str, Any]] = []
         refused: list[str] = []
@@ -110,7 +110,7 @@ class CrossBudget:
                 rows += [_row(cell, self._options.seeds) for cell in here]
                 pairs += _pairs(here, self._options.seeds)
             refused += [
-                f"{_name(cell)} is the same training as the best of {cell.same_as} there, and is not run twice."
+                f"{_name(cell)} is the same training as the best of {cell.same_as} there and was run once."
                 for cell in cells
                 if cell.same_as
             ]
@@ -119,25 +119,25 @@ class CrossBudget:
         return AnalysisResult(
             title="Cross-budget validation",
             summary=[
-                f"Of {len(pairs)} transfers between budgets {held} hold, {lost} lose, "
-                f"{len(pairs) - held - lost} are inconclusive; {self._options.seeds} seeds each."
+                f"Of {len(pairs)} transfers between budgets, {held} hold, {lost} are lost and "
+                f"{len(pairs) - held - lost} are inconclusive ({self._options.seeds} seeds each)."
             ],
             tables={"matrix": rows, "transfers": pairs},
             data={"cells": rows, "transfers": pairs, "seeds": self._options.seeds},
             notes=[
-                "All values are of replicates on fresh seeds, none is a value of the search.",
-                "A gap is the mean of the transferred configuration less that of the budget's own, above 0 is worse; "
-                "intervals hold together for one budget (Bonferroni) and cover seeds and validation windows.",
-                "holds: no worse by more than what does not matter (two one-sided tests); lost: worse beyond chance.",
+                "All values come from replicates on fresh seeds, none from the search.",
+                "Gap: mean of the transferred configuration minus mean of the budget's best configuration; above 0 is "
+                "worse. Intervals are Bonferroni-adjusted within a budget and include seed and window variance.",
+                "holds: equivalent within the margin (two one-sided tests); lost: significantly worse.",
                 *refused,
             ],
         )
 
 
 def groups_of(studies: Sequence[StudyView]) -> list[list[StudyView]]:
-    """Studies that differ in their budget only, together; of a campaign over horizons too, one group a horizon.
+    """Group studies that differ only in their budget; a campaign over horizons has one group per horizon.
 
-    Raises `RefusedError` where no two can be compared, saying why.
+    Raises `RefusedError` with the reason if no two studies are comparable.
     """
     groups: dict[str, list[StudyView]] = {}
     for study in studies:
@@ -147,22 +147,22 @@ def groups_of(studies: Sequence[StudyView]) -> list[list[StudyView]]:
     found = [group for group in groups.values() if len(group) > 1]
     if not found:
         raise RefusedError(
-            "no two of the studies have the same data, target, split, model and objective: their results cannot be "
-            "compared; name studies that differ in their budget only"
+            "no two studies have the same data, target, split, model and objective, so their results are not "
+            "comparable; name studies that differ only in their budget"
         )
     for group in found:
         budgets = [study.budget for study in group]
         if len(set(budgets)) < len(budgets):
             names = ", ".join(study.name for study in group)
-            raise RefusedError(f"of {names} two have the same budget; name one of each")
+            raise RefusedError(f"two of {names} have the same budget; name one study per budget")
         for study in group:
             if study.best is None:
-                raise RefusedError(f"{study.folder}: no trial of this study is completed; there is no best to transfer")
+                raise RefusedError(f"{study.folder}: the study has no completed trial to transfer")
     return found
 
 
 def cells_of(studies: Sequence[StudyView]) -> list[Cell]:
-    """All cells of one group, targets outermost, each target's own first."""
+    """All cells of one group, by target, each target's own cell first."""
     cells: list[Cell] = []
     for target in studies:
         grid = target.plan.architectures
@@ -203,8 +203,8 @@ def _retrainings(cell: Cell, seeds: int) -> list[Retraining]:
 
 
 def _replicates(cell: Cell, seeds: int) -> list[TrialRecord]:
-    """Finished trainings of a cell, by what they are and not by the budget that they came from; one that failed and was
-    tried again as it ended then.
+    """Finished trainings of a cell, matched by configuration and not by source budget; a retried training counts as its
+    last attempt ended.
     """
     mine = {
         record.hash: record
@@ -216,7 +216,7 @@ def _replicates(cell: Cell, seeds: int) -> list[TrialRecord]:
 
 
 def _state(cell: Cell) -> StudyState:
-    """The trainings at the cell's budget."""
+    """The state of the trainings at the cell's budget."""
     journal = StudyFolder(StudyFolder(cell.target.folder).cross_budget).journal
     return read_state(journal)
 
@@ -256,7 +256,7 @@ def _row(cell: Cell, seeds: int) -> dict[str, Any]:
 
 
 def _pairs(cells: Sequence[Cell], seeds: int) -> list[dict[str, Any]]:
-    """The cells of one target against its own."""
+    """Compare the cells of one target with the target's own cell."""
     (own,) = (cell for cell in cells if cell.own)
     others = [cell for cell in cells if not cell.own and cell.same_as is None]
     here = {cell: _values(cell, _replicates(cell, seeds)) for cell in (own, *others)}
@@ -298,7 +298,7 @@ def _name(cell: Cell) -> str:
 
 
 def _seconds(cell: Cell) -> float | None:
-    """How long one training takes, by the finished trials of the target."""
+    """Forecast duration of one training, from the finished trials of the target."""
     windows = cell.target.plan.data.parts["train"].windows
     epochs = int(cell.trial.hyperparameters.get("epochs") or len(cell.trial.learning_curve))
     shape = cell.trial.architecture

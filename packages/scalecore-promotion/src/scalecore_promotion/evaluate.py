@@ -1,4 +1,4 @@
-"""`scalecore evaluate`: one trial, whole, retrained, kept for use, and evaluated on the test set (guard G15)."""
+"""`scalecore evaluate`: retrain one trial, store its model and evaluate it on the test set (guard G15)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CARD_FILE = "model_card.md"
 
 @frozen(kw_only=True)
 class Wanted:
-    """Which trial, and what shall differ from it: nothing else can (guard G15)."""
+    """The trial, and the only settings that may differ from it (guard G15)."""
 
     trial: int | None = None
     seed: int | None = None
@@ -38,7 +38,7 @@ class Wanted:
 
 @frozen(kw_only=True)
 class Evaluated:
-    """What came of it; `evaluation` is None where the run ended before the model was measured."""
+    """The outcome; `evaluation` is None if the run ended before the model was evaluated."""
 
     folder: Path
     end: StudyEnd
@@ -46,9 +46,9 @@ class Evaluated:
 
 
 def evaluate(study: OpenStudy, wanted: Wanted) -> Evaluated:
-    """Train, keep, open the test data, measure, describe. What an earlier call finished is not done again.
+    """Train, store the model, open the test data, evaluate, write the card. Skips steps that an earlier call finished.
 
-    Raises `RefusedError` for a trial that did not complete, `StudyError` where its training fails.
+    Raises `RefusedError` for a trial that did not complete, `StudyError` if its training fails.
     """
     study.refuse_without_weights("evaluate")
     trial = _trial(study, wanted.trial)
@@ -72,7 +72,7 @@ def evaluate(study: OpenStudy, wanted: Wanted) -> Evaluated:
     if record is None:
         return Evaluated(folder=path, end=retrained.end)
     if record.state is not TrialState.COMPLETED:
-        raise StudyError(f"trial {trial.number} was trained again and ended as {record.state}: {record.reason}")
+        raise StudyError(f"retraining of trial {trial.number} ended as {record.state}: {record.reason}")
     measured = measure(study, retrained, [record], plan=plan, by=f"evaluate, trial {trial.number}")[identity]
     evaluation = _evaluation(study, retrained, record, plan=plan, trial=trial, measured=measured)
     model = _model(study, retrained, record, plan=plan, trial=trial) | {"probe": measured.probe}
@@ -80,7 +80,7 @@ def evaluate(study: OpenStudy, wanted: Wanted) -> Evaluated:
     model["calibrator"] = calibrator.to_json() if calibrator is not None else None
     write_json(path / EVALUATION_FILE, evaluation)
     write_text(path / CARD_FILE, card(model, evaluation, data=plan.data))
-    # Last: where this file is, everything is.
+    # Written last: this file marks a complete folder.
     write_json(path / MODEL_FILE, model)
     return Evaluated(folder=path, end=StudyEnd.COMPLETED, evaluation=evaluation)
 
@@ -89,21 +89,21 @@ def _trial(study: OpenStudy, number: int | None) -> TrialRecord:
     completed = study.completed()
     if number is None:
         if not completed:
-            raise RefusedError(f"{study.folder.path}: no trial of this study is completed; there is none to evaluate")
+            raise RefusedError(f"{study.folder.path}: the study has no completed trial to evaluate")
         return completed[0]
     known = {record.number: record for record in study.state.records}
     if number not in known:
-        raise ExperimentError(f"--trial {number}: the study has no finished trial of this number")
+        raise ExperimentError(f"--trial {number}: the study has no finished trial with this number")
     if known[number].state is not TrialState.COMPLETED:
         raise RefusedError(
-            f"--trial {number}: it ended as {known[number].state} ({known[number].reason}); only a completed trial can "
-            "be evaluated"
+            f"--trial {number}: the trial ended as {known[number].state} ({known[number].reason}); only a completed "
+            "trial can be evaluated"
         )
     return known[number]
 
 
 def _plan(study: OpenStudy, trial: TrialRecord, wanted: Wanted) -> tuple[Plan, Runtime]:
-    """The study's plan with the split that is wanted; the micro-batch is the one that the trial ended with."""
+    """The study's plan with the requested split, and the micro-batch that the trial ended with."""
     for text in wanted.split:
         if "=" not in text:
             raise ExperimentError(f"--split {text}: write KEY=VALUE, as in `--split test_from=2020-01-02`")
@@ -127,12 +127,12 @@ def _hyperparameters(plan: Plan, trial: TrialRecord, epochs: int | None) -> Mapp
 def _model(
     study: OpenStudy, retrained: Retrained, record: TrialRecord, *, plan: Plan, trial: TrialRecord
 ) -> dict[str, Any]:
-    """`model.json` but for its probe; the weights lie beside it when this returns."""
+    """The content of `model.json` without its probe; the weights are in the folder when this returns."""
     path = retrained.folder.path
     trained, kept = retrained.weights(record), path / WEIGHTS_FILE
     with replacing(kept) as temporary:
         try:
-            os.link(trained, temporary)  # one copy on the disk, where the file system can
+            os.link(trained, temporary)  # no second copy on the disk, if the file system supports hard links
         except OSError:
             shutil.copyfile(trained, temporary)
     spec, data = retrained.spec(record), plan.data.plain()
@@ -193,7 +193,7 @@ def _evaluation(
     trial: TrialRecord,
     measured: MeasuredOnTestData,
 ) -> dict[str, Any]:
-    """`evaluation.json`: test beside validation, baselines beside the model, and how often test data was opened."""
+    """The content of `evaluation.json`: test and validation results, baselines, and the openings of the test data."""
     predictions = read_predictions(retrained.folder.path / measured.predictions.file)
     result: dict[str, Any] = plain(
         {
@@ -221,7 +221,7 @@ def _evaluation(
 
 
 def _seen_in_search(study: OpenStudy, predictions: Predictions) -> int:
-    """Test windows whose last row the search trained or validated on: not 0 only where another split was given."""
+    """Count test windows that end at a row of the search's training or validation part: 0 unless the split changed."""
     folder = study.folder.data
     times = np.load(folder / "times.npy", allow_pickle=False)
     rows = np.concatenate([np.load(folder / f"{part}.npy", allow_pickle=False) for part in ("train", "val")])

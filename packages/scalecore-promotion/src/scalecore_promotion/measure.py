@@ -1,6 +1,6 @@
-"""Opens the test data: counted in the study's journal before anything is looked at, then measured by an attempt.
+"""Open the test data: record the opening in the study's journal, then evaluate in an attempt.
 
-This is the only way to test data. The search has none: its attempts know the modes `smoke` and `train`, which read
+This is the only access to test data. The search has none: its attempts run in the modes `smoke` and `train`, which read
 training and validation windows.
 """
 
@@ -36,7 +36,7 @@ from scalecore_promotion.retrain import Retrained
 
 
 class Stopped(Exception):
-    """The user asked for it."""
+    """The user requested a stop."""
 
 
 @frozen(kw_only=True)
@@ -50,18 +50,17 @@ class _Bench:
 def measure(
     study: OpenStudy, retrained: Retrained, records: Sequence[TrialRecord], *, plan: Plan, by: str
 ) -> dict[str, MeasuredOnTestData]:
-    """What finished trainings reach on test data, by hash; the predictions are in the folder of the trainings.
+    """Test results of finished trainings, by hash; the predictions are in the folder of the trainings.
 
-    What was measured already is taken from the journal. Else the test data is opened once for all that are left, and
-    this is in the journal, flushed to the disk, before a process that reads it is started: whatever dies afterwards,
-    the opening counts. `by` is the command that the count names. Raises `Stopped`, or `StudyError` where a measurement
-    fails.
+    Earlier results are read from the journal. For the others the test data is opened once. The opening is in the
+    journal, flushed to the disk, before a process that reads test data starts, so that it counts even after a crash.
+    `by` is the command recorded with the opening. Raises `Stopped`, or `StudyError` if an evaluation fails.
     """
     left = [record for record in records if not _is_measured(study, retrained, record)]
     if left:
         for record in left:
-            retrained.weights(record)  # what is missing is found before the opening
-        _heed_stop(study)
+            retrained.weights(record)  # raises if weights are missing, before the opening
+        _raise_if_stopped(study)
         context = executor_context(plan.resolved, retrained.folder.path)
         executor: Executor = create("executor", plan.resolved.executor, context)
         try:
@@ -77,7 +76,7 @@ def measure(
             bench = _Bench(study=study, retrained=retrained, plan=plan, executor=executor)
             for number, record in enumerate(left):
                 if number:
-                    _heed_stop(study)
+                    _raise_if_stopped(study)
                 result = _measured(bench, record)
                 study.record(
                     event_of(MeasuredOnTestData, hash=record.hash, opening=len(study.state.openings), **result)
@@ -88,8 +87,8 @@ def measure(
 
 
 def rules_on(plan: Plan, rows: npt.NDArray[np.int64], *, data: Path) -> list[tuple[Baseline, npt.NDArray[Any] | None]]:
-    """What simple rules reach on the windows that end at `rows`, fit on training windows as for validation, each with
-    its losses [windows] where it could be computed. `data` is the folder of prepared data.
+    """Baselines on the windows that end at `rows`, fitted on training windows as for validation, each with its losses
+    [windows] if they could be computed. `data` is the folder of prepared data.
     """
     panel = plan.panel
     found = baselines(
@@ -115,8 +114,8 @@ def rules_on(plan: Plan, rows: npt.NDArray[np.int64], *, data: Path) -> list[tup
 
 
 def test_baselines(plan: Plan, predictions: Predictions, *, data: Path) -> list[dict[str, Any]]:
-    """`rules_on` the test windows of `predictions`; `less` is the model's loss less that of the rule, paired window by
-    window, with its 95 % interval."""
+    """`rules_on` the test windows of `predictions`; `less` is model loss minus baseline loss, paired by window, with
+    its 95 % confidence interval."""
     result = []
     for one, theirs in rules_on(plan, predictions.rows, data=data):
         row = one.report().plain() | {"less": None, "less_interval": None}
@@ -128,7 +127,7 @@ def test_baselines(plan: Plan, predictions: Predictions, *, data: Path) -> list[
     return result
 
 
-def _heed_stop(study: OpenStudy) -> None:
+def _raise_if_stopped(study: OpenStudy) -> None:
     study.requests.look()
     if study.requests.asked:
         raise Stopped
@@ -143,33 +142,33 @@ def _is_measured(study: OpenStudy, retrained: Retrained, record: TrialRecord) ->
 
 
 def _measured(bench: _Bench, record: TrialRecord) -> dict[str, Any]:
-    """One measurement, tried again when its process is killed from outside."""
+    """Evaluate one training on test data; retry if another process kills the attempt."""
     retries = bench.plan.resolved.experiment.execution.retry.crash
     for _ in range(retries + 1):
         folder = AttemptFolder(bench.retrained.folder.attempts / f"test_{record.number:04d}")
         status = _attempt(bench, folder, record)
         result = folder.read_result(folder.path.name)
-        # Before a request to stop is heeded: what was measured need not be opened for once more.
+        # Store a finished result before handling a stop request, so that it needs no further opening.
         if result is not None and result.state == "completed":
             return _kept(bench, folder, record, result)
-        _heed_stop(bench.study)
+        _raise_if_stopped(bench.study)
         if result is not None and result.error == DeviceError.__name__:
             raise missing_device(str(result.reason), bench.study.state.device)
         if result is not None and result.error == ChangedFileError.__name__:
             raise ChangedFileError(str(result.reason))
         if result is not None:
-            raise StudyError(f"{record.origin.label} cannot be measured: {result.reason}\n{folder.log_tail()}")
+            raise StudyError(f"test evaluation of {record.origin.label} failed: {result.reason}\n{folder.log_tail()}")
         folder.raise_disk_error(status)
         if status.exit_code is not None and status.exit_code >= 0:
             break
     raise StudyError(
-        f"the measurement of {record.origin.label} ended with exit code {status.exit_code} and no result:\n"
+        f"test evaluation of {record.origin.label} ended with exit code {status.exit_code} and no result:\n"
         f"{folder.log_tail()}"
     )
 
 
 def _attempt(bench: _Bench, folder: AttemptFolder, record: TrialRecord) -> AttemptStatus:
-    """A process that evaluates, from the spec that the training had, until it is over."""
+    """Run a process that evaluates, with the spec of the training, and wait for its end."""
     own = bench.retrained.folder
     trained, plan = bench.retrained.spec(record), bench.plan
     device = bench.study.state.device
@@ -186,9 +185,9 @@ def _attempt(bench: _Bench, folder: AttemptFolder, record: TrialRecord) -> Attem
             data=str(own.data),
             registry=bench.plan.resolved.registry(bench.study.training.registry),
             resume_from=(),
-            # Files may lie elsewhere now.
+            # Files may have moved.
             own=getattr(plan.resolved.training.spec(trained, conventions=plan.conventions, compiled=None), "own", None),
-            # That of the study, also where an older version trained on what it found; and any GPU of it.
+            # The study's device, even if an older version trained on any available one; any of its GPUs.
             device=trained.device if device is None else device.kind,
             gpu=None,
             gpu_limit=None,
@@ -196,14 +195,14 @@ def _attempt(bench: _Bench, folder: AttemptFolder, record: TrialRecord) -> Attem
         )
     )
     limit = bench.plan.resolved.experiment.execution.hang_after
-    late = f"the measurement of {record.origin.label} made no step for {limit:.0f} s"
+    late = f"test evaluation of {record.origin.label} made no step for {limit:.0f} s"
     return run_alone(bench.executor, folder, requests=bench.study.requests, limit=limit, late=late)
 
 
 def _kept(bench: _Bench, folder: AttemptFolder, record: TrialRecord, result: AttemptResult) -> dict[str, Any]:
-    """The result, with its logits in the place where they stay."""
+    """The result, with its logits moved to their final place."""
     if result.predictions is None:
-        raise StudyError(f"{folder.result}: a measurement that completed names its predictions")
+        raise StudyError(f"{folder.result}: a completed test evaluation must name its predictions")
     own: Path = bench.retrained.folder.path
     kept = own / "predictions" / f"test_{record.number:04d}.npz"
     kept.parent.mkdir(exist_ok=True)

@@ -1,8 +1,8 @@
-"""A retrained model on the disk: `model.json` and `weights.safetensors`, which is all that `scalecore predict` needs.
+"""A stored model: `model.json` and `weights.safetensors`, the only files that `scalecore predict` needs.
 
-Neither file can execute anything. `model.json` names the model family and all that it is built with, the features in
-their order, how they are normalised, and a probe: logits of made-up windows that the model gave when it was written, so
-that other code or damaged weights are found before they predict.
+Neither file contains executable code. `model.json` contains the model family with its options, the features in order,
+their normalisation, and a probe: the logits of synthetic windows at the time of writing. The probe detects changed code
+or damaged weights before a prediction.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from torch import nn
 
 PROBE_TOLERANCE = 1e-3
-"""Processors and thread counts differ in the last bits; a model of other meaning differs in the first."""
+"""Processors and thread counts change only the last bits; changed code changes far more."""
 
 
 @frozen(kw_only=True)
 class StoredModel:
-    """`content` is that of `model.json`."""
+    """`content` is the content of `model.json`."""
 
     folder: Path
     content: Mapping[str, Any]
@@ -48,7 +48,7 @@ class StoredModel:
         return str(self.content["task"])
 
     def normalised(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-        """`values` [rows, features] as the model saw them in training."""
+        """`values` [rows, features], normalised as in training."""
         from scalecore.api.data import Normaliser
 
         stored = self.content["data"]["normalise"]
@@ -61,13 +61,13 @@ class StoredModel:
         return normaliser.apply(values)
 
     def registry(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments of `load_registry` with the plugin files that lie beside the model."""
+        """The arguments of `load_registry`, with the plugin files in the model's folder."""
         files = [str(self.folder / name) for name in self.content.get("plugins", ())]
         return {**arguments, "files": files} if files else dict(arguments)
 
     @property
     def scale(self) -> TargetScale | None:
-        """On which a forecast was trained; None of classes, and of a model of version 0.1."""
+        """The target scale of a forecast; None for classes and for a model of version 0.1."""
         content = self.content["data"].get("target_scale")
         if content is None:
             return None
@@ -76,8 +76,8 @@ class StoredModel:
     def build(self, registry: Mapping[str, Any]) -> nn.Module:
         """The model with its weights, on the CPU, in evaluation mode.
 
-        Raises `PluginError` where its family is missing, `DataError` where a file is damaged, and `RefusedError` where
-        the installed code makes another model of it.
+        Raises `PluginError` if its family is missing, `DataError` if a file is damaged, and `RefusedError` if the
+        installed code computes other logits.
         """
         from scalecore.api.engine import structured
         from scalecore.api.worker import Hyperparameters
@@ -94,21 +94,21 @@ class StoredModel:
         if now.shape != then.shape or not np.allclose(now, then, rtol=PROBE_TOLERANCE, atol=PROBE_TOLERANCE):
             made = self.content["versions"]
             raise RefusedError(
-                f"{self.folder}: the installed code gives other logits than the model had when it was written, with "
-                f"scalecore {made.get('scalecore')} and torch {made.get('torch')}; go back to these versions",
+                f"{self.folder}: the installed code computes other logits than the stored model; install the versions "
+                f"that wrote it, scalecore {made.get('scalecore')} and torch {made.get('torch')}",
                 guard="G26",
             )
         return module
 
 
 def read_model(folder: Path) -> StoredModel:
-    """The model in `folder`; an `ExperimentError` where there is none."""
+    """The model in `folder`; raises `ExperimentError` if there is none."""
     content = model_content(folder)
     return StoredModel(folder=folder, content=_located(content, folder))
 
 
 def _located(content: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
-    """The content with its files where the project lies now; a model that was copied alone has them where they were."""
+    """The content with file paths adjusted to a moved project; a model copied without its study keeps its paths."""
     journal = StudyFolder(folder).journal
     if not journal.exists():
         return content

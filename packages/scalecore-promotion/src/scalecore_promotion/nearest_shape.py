@@ -1,4 +1,4 @@
-"""The shape of another budget that is most like a given one: the same aspect, head size and feed-forward ratio."""
+"""Find the shape of another budget that is nearest to a given one in aspect, head size and feed-forward ratio."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Mapping, Sequence
 from scalecore.api.space import Architecture
 
 RATIOS = (("width", "depth"), ("width", "heads"), ("feed_forward", "width"))
-"""Aspect, head size and feed-forward ratio, by the roles of dimensions: what makes shapes of two sizes alike."""
+"""Aspect, head size and feed-forward ratio, by the roles of dimensions."""
 
 
 def nearest_shape(
     architecture: Architecture, candidates: Sequence[Architecture], *, roles: Mapping[str, str]
 ) -> Architecture:
-    """The candidate nearest in the base-2 logarithms of those ratios that the family declares the roles for.
+    """The candidate with the nearest base-2 logarithms of the ratios whose roles the family declares.
 
-    Dimensions without a role count by their own logarithm. Of equals it is the one nearer to the middle of the
-    candidates' sizes, then the first.
+    Dimensions without a role count by their logarithm. Ties go to the candidate nearer to the median size, then to the
+    first.
     """
     middle = math.log2(sorted(one.num_parameters for one in candidates)[len(candidates) // 2])
     own = _coordinates(architecture, roles)

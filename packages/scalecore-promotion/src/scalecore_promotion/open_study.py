@@ -1,4 +1,4 @@
-"""A study that exists, opened for work after its search: locked, replayed, its plan made again, changes refused."""
+"""Open an existing study for work after its search: lock it, replay its journal, rebuild its plan, refuse changes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from scalecore.api.trials import TrialRecord
 
 @frozen(kw_only=True, eq=False)
 class OpenStudy:
-    """Held from `open_study` on by its lock; `journal` is the study's, and only openings and results enter it here."""
+    """A study that is locked while `open_study` is active; only openings and test results are added to its journal."""
 
     folder: StudyFolder
     lock: StudyLock
@@ -48,38 +48,38 @@ class OpenStudy:
     training: TrainingContext
 
     def record(self, event: Event) -> None:
-        """Append to the study's journal, on the disk when this returns."""
+        """Append to the study's journal and flush to disk."""
         self.state.apply(self.journal.append(event))
 
     def plan_with(self, overrides: Sequence[str]) -> tuple[Plan, Runtime]:
-        """The plan of the study with some keys of its experiment set otherwise."""
+        """The study's plan with overridden keys of its experiment."""
         return _plan(self.folder, overrides, self.training.registry, device=self.state.device)
 
     def refuse_without_weights(self, command: str) -> None:
-        """Raise where the study's trainer keeps no weights, which `command` measures."""
+        """Raise `RefusedError` if the study's trainer stores no weights, which `command` needs."""
         trainer = self.plan.resolved.trainer
         if not trainer.record.keeps_weights:  # type: ignore[attr-defined]  # a TrainerRecord
             raise RefusedError(
-                f"{self.folder.path}: {command} measures the weights of a model on test data, and the trainer "
-                f"{trainer.name!r} keeps none; `scalecore confirm` trains the best trials again, on validation data"
+                f"{self.folder.path}: {command} evaluates a model's weights on test data, but trainer "
+                f"{trainer.name!r} stores none; `scalecore confirm` compares the best trials on validation data"
             )
 
     def completed(self) -> list[TrialRecord]:
-        """Completed trials, the best first; those that predict a constant behind all others (guard G09)."""
+        """Completed trials, best first; trials that predict a constant come last (guard G09)."""
         return list(self.state.ranked)
 
     def openings(self) -> list[dict[str, Any]]:
-        """Of the test data, as results tell of them."""
-        told = ("time", "by", "models", "data", "test")
-        return [{name: getattr(opening, name) for name in told} for opening in self.state.openings]
+        """Openings of the test data, as written to results."""
+        names = ("time", "by", "models", "data", "test")
+        return [{name: getattr(opening, name) for name in names} for opening in self.state.openings]
 
 
 @contextmanager
 def open_study(folder: StudyFolder, training: TrainingContext) -> Iterator[OpenStudy]:
-    """Lock the study in `folder` and make its plan from the experiment that it holds.
+    """Lock the study in `folder` and build its plan from the stored experiment.
 
-    Raises `RefusedError` when somebody runs it, and when its experiment (G22), its data (G52) or the code (G26) is not
-    what it was; nothing is written then.
+    Raises `RefusedError`, before anything is written, if the study is running or if its experiment (G22), its data
+    (G52) or the code (G26) has changed.
     """
     folder = StudyFolder(folder.path.absolute())
     with explained(folder.path):
@@ -88,12 +88,12 @@ def open_study(folder: StudyFolder, training: TrainingContext) -> Iterator[OpenS
     try:
         state = read_state(folder.journal)
         if not state.records:
-            raise RefusedError(f"{folder.path}: no trial of this study is finished; continue it with `scalecore run`")
+            raise RefusedError(f"{folder.path}: the study has no finished trial; run it with `scalecore run`")
         plan, runtime = _plan(folder, (), training.registry, device=state.device)
         refuse_another_experiment(folder, state, plan.resolved)
         refuse_changed_data(folder, state, plan)
         refuse_changed_code(folder, state, plan, allow_changed_code=training.allow_changed_code)
-        # Whether the device is here is for the first attempt to say: what was trained and measured needs none.
+        # The first attempt reports a missing device: without missing trainings or evaluations none is needed.
         refuse_findings([one for one in plan.findings if one.subject != "device"])
         with explained(folder.path):
             journal = Journal(folder.journal, lines=state.events)

@@ -14,4 +14,4 @@ from scalecore.api.options import option
 class CrossBudgetOptions:
     """Options of analysis `cross-budget`."""
 
-    seeds: Annotated[int, Ge(2), Le(100)] = option(3, help="Fresh seeds of each configuration at each budget.")
+    seeds: Annotated[int, Ge(2), Le(100)] = option(3, help="Fresh seeds for each configuration at each budget.")

@@ -23,7 +23,7 @@ def scalecore_analyses() -> list[AnalysisRecord]:
     return [
         AnalysisRecord(
             name="cross-budget",
-            summary="Whether what is best at one budget holds at another: trains each best at every budget.",
+            summary="Train each budget's best configuration at every budget and test whether the ranking carries over.",
             options=CrossBudgetOptions,
             factory=_cross_budget,
             studies=2,

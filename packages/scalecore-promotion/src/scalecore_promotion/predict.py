@@ -1,7 +1,7 @@
-"""`scalecore predict`: what a promoted model says about new rows, normalised as in its training.
+"""`scalecore predict`: apply a stored model to new rows, normalised as in its training.
 
-A window ends at the row that its prediction stands at, and nothing later is looked at: the statistics of the
-normalisation are stored ones, and no label is needed, so that the newest rows are predicted too.
+A window ends at the row of its prediction and uses no later row. The normalisation uses stored statistics, and no label
+is needed, so the newest rows are predicted too.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 OF_THE_MODEL = ("context", "normalise", "split", "target")
-"""Options of a dataset that a prediction takes from the model, or does not need."""
+"""Options of a dataset that the model determines or a prediction does not need."""
 
 
 @frozen(kw_only=True, eq=False)
 class Rows:
-    """`values` [rows, features] raw and in the order of the model's features, `times` [rows]."""
+    """Raw `values` [rows, features] in the order of the model's features, and `times` [rows]."""
 
     name: str
     times: npt.NDArray[np.datetime64]
@@ -44,10 +44,10 @@ class Rows:
 
 
 def rows_of_file(model: StoredModel, path: Path, *, time: str | None = None) -> Rows:
-    """The model's features from a parquet or CSV file that has a column for each, by their names.
+    """Read the model's features by name from a parquet or CSV file.
 
-    `time` names the column with the times; by default that of the model's dataset, or else the usual names. Raises
-    `DataError` where a feature is missing, or is not a finite number in every row.
+    `time` names the time column; the default is the time column of the model's dataset, else a usual name. Raises
+    `DataError` if a feature is missing or has a value that is not a finite number.
     """
     from scalecore.api.data import numbers, read_table
     from scalecore.api.dataset_options import ReadOptions
@@ -63,24 +63,24 @@ def rows_of_file(model: StoredModel, path: Path, *, time: str | None = None) -> 
         if dataset == "parquet":
             raise
         raise DataError(
-            f"{error}. DATA must hold the features that dataset {dataset!r} made; where it is what that dataset reads, "
-            "name the dataset's options instead, --dataset KEY=VALUE"
+            f"{error}. DATA must contain the features that dataset {dataset!r} computes; if it is an input file of "
+            "that dataset, use --dataset KEY=VALUE instead"
         ) from error
     check_finite(values, columns=model.features, times=table.times, name=str(path))
     return Rows(name=str(path), times=table.times, values=values)
 
 
 def rows_of_dataset(model: StoredModel, overrides: Sequence[str], *, registry: Mapping[str, Any]) -> Rows:
-    """The rows of the dataset that the model was trained on, with some of its options (`KEY=VALUE`) set otherwise.
+    """Read the rows of the dataset that the model was trained on, with `overrides` (`KEY=VALUE`) of its options.
 
-    Raises `ExperimentError` for wrong options, `DataError` and `RefusedError` where the dataset gives other features
-    than the model was trained on.
+    Raises `ExperimentError` for wrong options, `DataError` if the dataset fails, and `RefusedError` if its features
+    differ from the model's.
     """
     for text in overrides:
         name = text.partition("=")[0].split(".")[0]
         if name in OF_THE_MODEL:
             raise ExperimentError(
-                f"--dataset {text}: {name} belongs to the model, and cannot be given for a prediction"
+                f"--dataset {text}: the model determines {name}; it cannot be changed for a prediction"
             )
     component = standalone_component(
         "dataset",
@@ -101,16 +101,18 @@ def rows_of_dataset(model: StoredModel, overrides: Sequence[str], *, registry: M
             f"{type(error).__name__}: {error}"
         ) from error
     if tuple(panel.features) != tuple(model.features):
-        raise RefusedError(f"{panel.name}: {_difference(panel.features, model.features)}")
+        raise RefusedError(f"{panel.name}: {_difference(panel.features, model.features)}", guard="G55")
     return Rows(name=panel.name, times=panel.times.astype("datetime64[ns]"), values=panel.values)
 
 
 def predict(model: StoredModel, rows: Rows, *, registry: Mapping[str, Any], device: str = "auto") -> pd.DataFrame:
-    """One line for each window: `time` of its last row, then of a binary target `logit` and `probability`, and
-    `calibrated` where a calibrator travels with the model; of several classes `logit_0`, ... and `probability_0`, ...;
-    of a forecast `forecast`, and of quantiles `quantile_0.1`, ..., in the target's unit.
+    """One line per window with `time`, the time of its last row, and by task:
 
-    Raises `DataError` where there are fewer rows than a window has.
+    - binary target: `logit`, `probability`, and `calibrated` if the model has a calibrator;
+    - several classes: `logit_0`, ... and `probability_0`, ...;
+    - forecast: `forecast`, and for quantiles `quantile_0.1`, ..., in the target's unit.
+
+    Raises `DataError` if there are fewer rows than a window needs.
     """
     import pandas as pd
     import torch
@@ -119,19 +121,19 @@ def predict(model: StoredModel, rows: Rows, *, registry: Mapping[str, Any], devi
     from scalecore_torch.api import all_logits, pick_device, windows_over
 
     if len(rows.times) < model.context:
-        raise DataError(f"{rows.name}: {len(rows.times)} rows, and one window of the model has {model.context}")
+        raise DataError(f"{rows.name}: {len(rows.times)} rows, but a window of the model needs {model.context}")
     module = model.build(registry)
     try:
         where = pick_device(device)
     except DeviceError as error:
-        raise DeviceError(f"--device {device}: {error}; name another one") from error
+        raise DeviceError(f"--device {device}: {error}; choose another device") from error
     source = windows_over(model.normalised(rows.values), context=model.context, scale=model.scale, device=where)
     logits_NC = all_logits(module.to(where), source, evaluation=model.content.get("evaluation", "fp32"))
-    assert logits_NC is not None  # nobody interrupts it
+    assert logits_NC is not None  # only an interrupted call returns None
     logits = logits_NC.numpy()
     columns: dict[str, Any] = {"time": rows.times[model.context - 1 :]}
     if model.task == "forecast":
-        # Models from before there was a choice of losses have one output.
+        # Models written before the loss could be chosen have one output.
         quantiles = (model.content.get("loss") or {}).get("quantiles", [0.5])
         columns["forecast"] = logits[:, quantiles.index(0.5)]
         if len(quantiles) > 1:
@@ -148,7 +150,7 @@ def predict(model: StoredModel, rows: Rows, *, registry: Mapping[str, Any], devi
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
-    """As parquet or CSV, by the suffix, whole or not at all."""
+    """Write parquet or CSV, by the suffix, atomically."""
     if path.suffix == ".csv":
         write_text(path, csv_text(table))
         return
@@ -157,21 +159,20 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
 
 
 def csv_text(table: pd.DataFrame) -> str:
-    """Times in ISO 8601, numbers with all their digits."""
+    """CSV with times in ISO 8601 and numbers in full precision."""
     times = [stamp(moment) for moment in table["time"].to_numpy()]
     text: str = table.assign(time=times).to_csv(index=False, lineterminator="\n")
     return text
 
 
 def _difference(found: Sequence[str], wanted: Sequence[str]) -> str:
-    """What is wrong with the features."""
+    """Describe how the features differ."""
     missing = [name for name in wanted if name not in found]
     foreign = [name for name in found if name not in wanted]
     if missing:
-        return f"the model was trained with {', '.join(missing)}, which this data does not have [G55]"
+        return f"the model was trained with {', '.join(missing)}, which the data does not contain"
     if foreign:
-        return f"the model was not trained with {', '.join(foreign)}; leave them out [G55]"
+        return f"the model was not trained with {', '.join(foreign)}; remove them from the data"
     return (
-        f"the features are in another order, {', '.join(found)}, than the model was trained with, "
-        f"{', '.join(wanted)} [G55]"
+        f"the features are in the order {', '.join(found)}, but the model was trained with the order {', '.join(wanted)}"
     )

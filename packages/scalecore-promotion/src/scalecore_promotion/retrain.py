@@ -1,7 +1,7 @@
-"""Trains configurations of a study again, with the study's driver, in a folder and a journal of their own.
+"""Retrain configurations of a study with the study's driver, in a separate folder with a separate journal.
 
-The search's journal, totals and tables do not change by it: a retraining is a small study inside the study's folder,
-under the study's lock, whose trials are given instead of asked for.
+The search's journal, totals and tables do not change: a retraining is a small study inside the study's folder and under
+the study's lock. Its trials are given in advance, no strategy proposes them.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from scalecore.api.space import Value
 from scalecore.api.studies import StudyFolder
 from scalecore.api.trials import Origin, Outcome, Proposal, RestoredTrial, StudyEnd, TrialRecord
 from scalecore_promotion.open_study import OpenStudy
-from scalecore_promotion.retrain_console import teller
+from scalecore_promotion.retrain_console import console_logger
 from scalecore_torch.api import TorchSpec
 
 
 @frozen
 class RetrainFolder(StudyFolder):
-    """Like that of a study, on data that another folder holds."""
+    """Like a study's folder, with the prepared data in another folder."""
 
     prepared: Path
 
@@ -54,20 +54,20 @@ class RetrainFolder(StudyFolder):
 
 @frozen(kw_only=True, eq=False)
 class Retraining:
-    """One training that is wanted: the configuration of `trial`, whole but for what is given here."""
+    """One requested training: the configuration of `trial` with the changes given here."""
 
     trial: TrialRecord
     hyperparameters: Mapping[str, Value]
     replicate: int = 0
     """0 is the trial itself, with its own seed."""
     seed: int | None = None
-    """None for the one that follows from study and content."""
+    """None: derive the seed from the study and the content, as for a trial."""
     label: str
 
     def identity(self, study: OpenStudy, plan: Plan) -> tuple[int, str]:
-        """Seed and hash, as those of a trial of the search."""
+        """Seed and hash, computed as for a trial of the search."""
         content = trial_content(
-            # The grid may have changed since the study began; what identifies a trial has not.
+            # The grid may have changed since the study began; a trial's identity must not.
             {**plan.identity, "model": study.state.model or plan.model},
             unbound=plan.unbound,
             data=plan.data.fingerprint,
@@ -83,34 +83,34 @@ class Retraining:
 
 @frozen(kw_only=True, eq=False)
 class Retrained:
-    """How far the trainings came; `records` holds what is finished, by hash."""
+    """How the trainings ended; `records` contains the finished ones by hash."""
 
     folder: RetrainFolder
     end: StudyEnd
     records: Mapping[str, TrialRecord]
 
     def weights(self, record: TrialRecord) -> Path:
-        """The best epoch's weights; `StudyError` where they are gone."""
+        """The best epoch's weights; raises `StudyError` if they are missing."""
         path = self.folder.weights(record.number)
         if not path.is_file():
-            raise StudyError(f"{path}: the weights are gone; remove {self.folder.path} to train again")
+            raise StudyError(f"{path}: the weights are missing; remove {self.folder.path} to train again")
         return path
 
     def spec(self, record: TrialRecord) -> TorchSpec:
-        """What the last attempt was given; `StudyError` where that is gone, or cannot be read."""
+        """The spec of the last attempt; raises `StudyError` if it is missing or unreadable."""
         try:
             return AttemptFolder(self.folder.attempt(record.number, len(record.attempts) - 1)).read_own_spec(TorchSpec)
         except FileNotFoundError:
-            gone = f"{self.folder.attempts}: the attempts are gone; remove {self.folder.path} to train again"
-            raise StudyError(gone) from None
+            text = f"{self.folder.attempts}: the attempts are missing; remove {self.folder.path} to train again"
+            raise StudyError(text) from None
 
 
 def retrain(
     study: OpenStudy, wanted: Sequence[Retraining], *, folder: RetrainFolder, plan: Plan, runtime: Runtime, title: str
 ) -> Retrained:
-    """Train what is not trained yet; what an earlier call began resumes from its checkpoint.
+    """Run the missing trainings and resume interrupted ones from their checkpoints.
 
-    A training that failed is tried once more by each call. Ends early when the user stops it, as a study does.
+    Each call retries a failed training once. Returns early when the user stops it, as a study does.
     """
     folder.path.mkdir(parents=True, exist_ok=True)
     state = read_state(folder.journal)
@@ -134,13 +134,13 @@ def _drive(
     state: StudyState,
     title: str,
 ) -> StudyEnd:
-    state.smoke = study.state.smoke  # the shapes were tried there, unless the code has changed
-    state.settled = study.state.device  # the trainings are compared with the trials of the search
+    state.smoke = study.state.smoke  # the study has tested these shapes, unless the code has changed
+    state.settled = study.state.device  # the trainings are compared with the search's trials, so they use its device
     journal = Journal(folder.journal)
     try:
         end_orphans(folder, state)
         session = Session(
-            evolve(plan, resolved=evolve(plan.resolved, loggers=(teller(title),))),
+            evolve(plan, resolved=evolve(plan.resolved, loggers=(console_logger(title),))),
             runtime,
             folder=folder,
             lock=study.lock,
@@ -161,7 +161,7 @@ def _drive(
 
 
 def _ask(session: Session, one: Retraining, seed: int, identity: str) -> None:
-    """The journal's line of a trial that exists from now on."""
+    """Add the trial to the journal."""
     proposal = Proposal(
         architecture=one.trial.architecture,
         hyperparameters={
@@ -185,7 +185,7 @@ def _ask(session: Session, one: Retraining, seed: int, identity: str) -> None:
 
 
 def _settle_weights(folder: RetrainFolder, record: TrialRecord) -> None:
-    """Move the best epoch's weights out of the attempts of a finished training, and delete the others (guard G44)."""
+    """Move the best epoch's weights out of a finished training's attempts and delete the other weights (guard G44)."""
     trial = folder.attempt(record.number, 0).parent
     index = len(record.attempts) - 1
     result = AttemptFolder(folder.attempt(record.number, index)).read_result(f"{record.number}-{index}")
@@ -198,7 +198,7 @@ def _settle_weights(folder: RetrainFolder, record: TrialRecord) -> None:
 
 
 class _Given:
-    """A strategy with nothing of its own: all trials are in the journal before the driver starts."""
+    """A strategy that proposes nothing: all trials are in the journal before the driver starts."""
 
     def planned(self) -> Sequence[Proposal]:
         return ()

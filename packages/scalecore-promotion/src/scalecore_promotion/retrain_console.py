@@ -1,4 +1,4 @@
-"""What the user sees while chosen trials are trained again: a line where each begins and ends, progress between."""
+"""Console output of a retraining: a line at the start and end of each training, and its progress."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from scalecore.api.logger import Logger, LoggerContext
 from scalecore.api.trials import Epoch, Progress, Proposal, StudyView, TrialRecord, TrialState
 
 EVERY = 10.0
-"""Seconds between two lines of progress."""
+"""Seconds between two progress lines."""
 
 
-def teller(title: str) -> ResolvedComponent:
-    """The only logger of a retraining: the study's own ones would put its trainings among the search's trials."""
+def console_logger(title: str) -> ResolvedComponent:
+    """The only logger of a retraining: the study's loggers would mix its trainings with the search's trials."""
     record = LoggerRecord(
         name="retraining",
-        summary="Says how far a retraining is.",
-        factory=lambda _, context: _Teller(title, context),
+        summary="Print the progress of a retraining.",
+        factory=lambda _, context: _RetrainConsole(title, context),
     )
     return ResolvedComponent(record=record, options=NoOptions(), provider="scalecore", version="")
 
 
-class _Teller(Logger):
+class _RetrainConsole(Logger):
     prints = True
 
     def __init__(self, title: str, context: LoggerContext) -> None:

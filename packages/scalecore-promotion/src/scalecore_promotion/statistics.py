@@ -1,15 +1,15 @@
-"""What replicates say: means, how far a mean can be trusted, and whether one configuration is better than another.
+"""Statistics of replicates: means, their confidence intervals, and differences between configurations.
 
-Two things make a measured loss what it is by chance: the seed of the training, and which windows there are to measure
-it on. The variance of a mean over seeds is the sum of both parts,
+A measured loss varies with the seed of the training and with the sample of windows. The variance of a mean over seeds
+is the sum of both parts,
 
     Var = s^2 / S + V,
 
 with s the standard deviation between S seeds on the same windows, and V the variance of the mean over windows of the
 seeds' average loss, by the circular block bootstrap of `scalecore.data.bootstrap` with its block length. Intervals use
-the t distribution with the degrees of freedom of Welch (1947) and Satterthwaite (1946), where V counts as one of as
-many degrees as there are blocks less one. Differences of two configurations are taken window by window, so that what
-the windows do to both does not count.
+the t distribution with the degrees of freedom of Welch (1947) and Satterthwaite (1946), where V has as many degrees of
+freedom as there are blocks minus one. Differences between two configurations are paired by window, which removes the
+variance that both share.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from attrs import frozen
 from scalecore.api.statistics import BOOTSTRAP_SEED, MIN_BLOCKS, block_length, resampled_indices
 
 MIN_SEEDS = 3
-"""With fewer seeds nothing is said about a difference."""
+"""With fewer seeds the verdict on a difference is `inconclusive`."""
 RELATIVE_MARGIN = 0.005
-"""A difference of this share of the loss does not matter, nor does one of a standard deviation between seeds."""
+"""Smallest margin of equivalence, as a share of the loss."""
 RESAMPLES = 1000
 
 Floats = npt.NDArray[np.float64]
@@ -36,14 +36,14 @@ Verdict = Literal["worse", "equivalent", "inconclusive"]
 
 @frozen(kw_only=True)
 class Estimate:
-    """A number with its standard error; both error and degrees of freedom are None where nothing is known of them."""
+    """A value with its standard error; error and degrees of freedom are None if unknown."""
 
     value: float
     error: float | None = None
     degrees: float | None = None
 
     def interval(self, *, level: float = 0.95) -> tuple[float, float] | None:
-        """The `level` interval by the t distribution."""
+        """The confidence interval of `level`, by the t distribution."""
         if self.error is None or self.degrees is None:
             return None
         from scipy.stats import t
@@ -53,7 +53,7 @@ class Estimate:
 
 
 def mean(values: Sequence[float], *, losses: Floats | None = None, overlap: int = 1) -> Estimate:
-    """Of one configuration: `values` by seed, and with `losses` [seeds, windows] the windows' part of the variance."""
+    """Mean of one configuration's `values` by seed; `losses` [seeds, windows] add the variance over windows."""
     return _estimate(_average(values), [values], None if losses is None else losses.mean(axis=0), overlap)
 
 
@@ -64,7 +64,7 @@ def difference(
     losses: tuple[Floats, Floats] | None = None,
     overlap: int = 1,
 ) -> Estimate:
-    """Mean of `first` less mean of `second`, values by seed; `losses` of both, [seeds, windows] over the same windows.
+    """Mean of `first` minus mean of `second`, values by seed; `losses` of both, [seeds, windows].
 
     The seeds of the two are independent, the windows are the same.
     """
@@ -73,7 +73,7 @@ def difference(
 
 
 def one_training(values: Sequence[float], *, level: float = 0.95) -> tuple[float, float] | None:
-    """Where the value of one more seed lies with probability `level`; None for fewer than two seeds."""
+    """The prediction interval of `level` for one more seed; None for fewer than two seeds."""
     if len(values) < 2:
         return None
     error = _spread(values) * math.sqrt(1 + 1 / len(values))
@@ -81,10 +81,10 @@ def one_training(values: Sequence[float], *, level: float = 0.95) -> tuple[float
 
 
 def verdict(less: Estimate, *, seeds: tuple[int, int], margin: float, comparisons: int) -> Verdict:
-    """Of a configuration against the best one; `less` is its loss less that of the best, so that above 0 is worse.
+    """Compare a configuration with the best one; `less` is its loss minus the loss of the best, above 0 is worse.
 
-    `worse`: the interval excludes 0, its level raised for `comparisons` of this kind (Bonferroni), so that all of them
-    hold together with 95 %. `equivalent`: the 90 % interval lies within the margin (two one-sided tests at 5 %).
+    `worse`: the interval excludes 0, with a joint level of 95 % over `comparisons` intervals (Bonferroni).
+    `equivalent`: the 90 % interval is within the margin (two one-sided tests at 5 %).
     """
     if min(seeds) < MIN_SEEDS:
         return "inconclusive"
@@ -97,8 +97,8 @@ def verdict(less: Estimate, *, seeds: tuple[int, int], margin: float, comparison
 
 
 def margin_of(best: Sequence[float], others: Sequence[Sequence[float]]) -> float:
-    """The difference that does not matter: the larger of half a percent of the best's mean and the standard deviation
-    between seeds, pooled over all configurations."""
+    """The margin of equivalence: the larger of half a percent of the best mean and the standard deviation between
+    seeds, pooled over all configurations."""
     groups = [one for one in (best, *others) if len(one) > 1]
     degrees = sum(len(one) - 1 for one in groups)
     pooled = math.sqrt(sum((len(one) - 1) * _spread(one) ** 2 for one in groups) / degrees) if degrees else 0.0
@@ -127,5 +127,5 @@ def _average(values: Sequence[float]) -> float:
 
 
 def _spread(values: Sequence[float]) -> float:
-    """Standard deviation with one degree of freedom less."""
+    """Sample standard deviation."""
     return float(np.std(values, ddof=1))
